@@ -1,0 +1,81 @@
+use crate::{Error, ErrorKind, MAX_JWT, Result, SecretString, Stage};
+
+/// Whether, and by what, a binding key was attested. Part of every cache key: attested and unattested never mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Attestation {
+    /// No attestation was asked for.
+    None,
+    /// The attestation service (MAA) vouched for the key.
+    Attested,
+    /// The emulator vouched for a simulated key: proof of nothing.
+    Simulated,
+}
+
+impl Attestation {
+    /// The word used in results: `none`, `attested` or `simulated`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Attested => "attested",
+            Self::Simulated => "simulated",
+        }
+    }
+}
+
+/// A JWT of the attestation service: never empty, never blank, bounded. `Debug` hides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttestationToken(SecretString);
+
+impl AttestationToken {
+    /// Takes the text over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AttestationFailed`] where the text is blank, longer than [`MAX_JWT`] or not in the compact form of
+    /// a JWT: an attestation that was asked for must be had.
+    pub fn new(text: String) -> Result<Self> {
+        let text = SecretString::new(text);
+        let bytes = text.expose().as_bytes();
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let compact =
+            bytes.iter().all(plain) && bytes.iter().filter(|byte| **byte == b'.').count() == 2;
+        if bytes.is_empty() || bytes.len() > MAX_JWT || !compact {
+            return Err(Error::new(
+                ErrorKind::AttestationFailed,
+                Stage::Attestation,
+                "the attestation yielded no usable token",
+            ));
+        }
+        Ok(Self(text))
+    }
+
+    /// The JWT. It goes to IMDS and nowhere else.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_and_malformed_tokens_are_refused() {
+        for text in [
+            "",
+            " ",
+            "\n",
+            "a.b",
+            "a.b.c.d",
+            "a.b.c\r\n",
+            &"a".repeat(MAX_JWT + 1),
+        ] {
+            let error = AttestationToken::new(text.to_owned()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AttestationFailed);
+        }
+        assert_eq!(
+            AttestationToken::new("a.b.c".into()).unwrap().expose(),
+            "a.b.c"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT};
+use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints};
+use der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
+use der::{Decode as _, Encode as _};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+use subtle::ConstantTimeEq as _;
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::name::Name;
+
+/// An X.509 certificate, read once and kept with its DER. Cloning is cheap.
+#[derive(Clone)]
+pub struct Certificate(Arc<Parts>);
+
+struct Parts {
+    der: Vec<u8>,
+    public_key: Vec<u8>,
+    subject: String,
+    issuer: String,
+    common_name: Option<String>,
+    domain_component: Option<String>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    thumbprints: Thumbprints,
+}
+
+impl Certificate {
+    /// Reads the DER; nothing may follow it. The signature is not checked: the holder of the binding key needs to know
+    /// that the certificate is for its key, whether it is trusted is for the peers to say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CertificateMalformed`] where it is not a certificate or longer than [`MAX_CERTIFICATE`].
+    pub fn from_der(der: &[u8]) -> Result<Self> {
+        let wrong =
+            |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
+        if der.len() > MAX_CERTIFICATE {
+            return Err(wrong("the certificate is longer than 16 KiB"));
+        }
+        let parsed = x509_cert::Certificate::from_der(der)
+            .map_err(|error| wrong("the certificate is not X.509 in DER").with_source(error))?;
+        let tbs = parsed.tbs_certificate();
+        let public_key = tbs.subject_public_key_info().to_der().map_err(|error| {
+            wrong("the certificate's public key is malformed").with_source(error)
+        })?;
+        Ok(Self(Arc::new(Parts {
+            der: der.to_vec(),
+            public_key,
+            subject: tbs.subject().to_string(),
+            issuer: tbs.issuer().to_string(),
+            common_name: single(tbs.subject(), COMMON_NAME),
+            domain_component: single(tbs.subject(), DOMAIN_COMPONENT),
+            not_before: tbs.validity().not_before.to_system_time(),
+            not_after: tbs.validity().not_after.to_system_time(),
+            thumbprints: Thumbprints::of_der(der),
+        })))
+    }
+
+    /// The DER.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The certificate as PEM text (RFC 7468), lines ended by `\n`.
+    pub fn to_pem(&self) -> String {
+        use base64::Engine as _;
+        let body = base64::engine::general_purpose::STANDARD.encode(&self.0.der);
+        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+        for start in (0..body.len()).step_by(64) {
+            pem.push_str(&body[start..body.len().min(start + 64)]);
+            pem.push('\n');
+        }
+        pem + "-----END CERTIFICATE-----\n"
+    }
+
+    /// The public key: SubjectPublicKeyInfo in DER.
+    pub fn public_key_der(&self) -> &[u8] {
+        &self.0.public_key
+    }
+
+    /// The subject as text (RFC 4514).
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The issuer as text (RFC 4514).
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The first moment at which it is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.0.not_before
+    }
+
+    /// The last moment at which it is valid.
+    pub fn not_after(&self) -> SystemTime {
+        self.0.not_after
+    }
+
+    /// SHA-1, SHA-256 and `x5t#S256` of the DER.
+    pub fn thumbprints(&self) -> &Thumbprints {
+        &self.0.thumbprints
+    }
+
+    /// Checks that it certifies this public key (SubjectPublicKeyInfo in DER), as IMDS must answer a certificate for the
+    /// key that asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CertificateKeyMismatch`].
+    pub fn check_key(&self, public_key: &[u8]) -> Result<()> {
+        if bool::from(self.0.public_key.ct_eq(public_key)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::CertificateKeyMismatch,
+            Stage::Credential,
+            "the issued certificate is for another key than the one that asked",
+        ))
+    }
+
+    /// Checks that it is valid at `now`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CertificateNotValid`].
+    pub fn check_validity(&self, now: SystemTime) -> Result<()> {
+        let wrong = |message| {
+            Err(Error::new(
+                ErrorKind::CertificateNotValid,
+                Stage::Credential,
+                message,
+            ))
+        };
+        if now < self.0.not_before {
+            return wrong("the issued certificate is not yet valid");
+        }
+        if now > self.0.not_after {
+            return wrong("the issued certificate has expired");
+        }
+        Ok(())
+    }
+
+    /// Checks that its CN is the client id and its DC the tenant id, ignoring case, each present exactly once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IdentityMismatch`].
+    pub fn check_names(&self, client_id: &Guid, tenant_id: &Guid) -> Result<()> {
+        let is = |name: &Option<String>, guid: &Guid| {
+            name.as_deref().is_some_and(|name| guid.matches(name))
+        };
+        if is(&self.0.common_name, client_id) && is(&self.0.domain_component, tenant_id) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::IdentityMismatch,
+            Stage::Credential,
+            "the issued certificate names another client or tenant than the answer it came with",
+        ))
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("subject", &self.0.subject)
+            .field("x5t#S256", &self.0.thumbprints.x5t_s256)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value of an attribute that stands in the name exactly once.
+fn single(name: &Name, oid: ObjectIdentifier) -> Option<String> {
+    let mut found = name.iter().filter(|attribute| attribute.oid == oid);
+    let attribute = found.next()?;
+    if found.next().is_some() {
+        return None;
+    }
+    text(attribute)
+}
+
+fn text(attribute: &AttributeTypeAndValue) -> Option<String> {
+    let value = &attribute.value;
+    value
+        .decode_as::<Utf8StringRef<'_>>()
+        .map(|text| text.as_str().to_owned())
+        .or_else(|_| {
+            value
+                .decode_as::<PrintableStringRef<'_>>()
+                .map(|text| text.as_str().to_owned())
+        })
+        .or_else(|_| {
+            value
+                .decode_as::<Ia5StringRef<'_>>()
+                .map(|text| text.as_str().to_owned())
+        })
+        .ok()
+}

@@ -1,0 +1,317 @@
+use crate::{Error, ErrorKind, Guid, MAX_TEXT, Result, Stage};
+use std::net::IpAddr;
+use url::{Host, Url};
+
+/// Which endpoints that IMDS supplies may be sent credentials. IMDS speaks plain HTTP, so what it says is checked.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointPolicy {
+    loopback_imds: bool,
+    allowed_hosts: Option<Vec<String>>,
+}
+
+impl EndpointPolicy {
+    /// A policy for an IMDS that was set to loopback (`true`: tests, the emulator), where IP addresses, loopback names
+    /// and any port are allowed too.
+    pub fn new(loopback_imds: bool) -> Self {
+        Self {
+            loopback_imds,
+            allowed_hosts: None,
+        }
+    }
+
+    /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. An empty list
+    /// allows none.
+    #[must_use]
+    pub fn with_allowed_hosts(mut self, hosts: Vec<String>) -> Self {
+        self.allowed_hosts = Some(
+            hosts
+                .into_iter()
+                .map(|host| host.to_ascii_lowercase())
+                .collect(),
+        );
+        self
+    }
+
+    /// Reads an endpoint and keeps its origin. Text without a scheme gets https.
+    fn origin(&self, text: &str, stage: Stage, what: &str) -> Result<Url> {
+        let refuse = |why: &str| {
+            Err(Error::new(
+                ErrorKind::EndpointRefused,
+                stage,
+                format!("the {what} that IMDS supplied {why}"),
+            ))
+        };
+        let url = match parse_https(text) {
+            Ok(url) => url,
+            Err(why) => return refuse(why),
+        };
+        let Some(host) = url.host() else {
+            return refuse("has no host");
+        };
+        if !self.loopback_imds && (is_special(&host) || url.port_or_known_default() != Some(443)) {
+            return refuse("is an address, a loopback name or on a port other than 443");
+        }
+        if !self.allows(&host.to_string()) {
+            return refuse("is not on the allow-list of hosts");
+        }
+        let mut origin = url.clone();
+        origin.set_path("/");
+        origin.set_query(None);
+        origin.set_fragment(None);
+        Ok(origin)
+    }
+
+    fn allows(&self, host: &str) -> bool {
+        let Some(allowed) = &self.allowed_hosts else {
+            return true;
+        };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        allowed.iter().any(|entry| match entry.strip_prefix("*.") {
+            Some(domain) => host
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+            None => host == *entry,
+        })
+    }
+}
+
+/// Reads the attestation endpoint of the platform metadata; the origin is kept.
+///
+/// # Errors
+/// [`ErrorKind::EndpointRefused`] where the policy does not allow it.
+pub fn attestation_endpoint(text: &str, policy: &EndpointPolicy) -> Result<Url> {
+    policy.origin(text, Stage::Metadata, "attestation endpoint")
+}
+
+/// Where tokens are asked for over mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MtlsEndpoint {
+    origin: Url,
+    token_url: Url,
+}
+
+impl MtlsEndpoint {
+    /// Reads `mtls_authentication_endpoint` (its origin is kept) and, where the answer gives one, `token_endpoint`,
+    /// which must be of the same origin. Without it the token URL is `{origin}/{tenant}/oauth2/v2.0/token`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::EndpointRefused`] where the policy does not allow it.
+    pub fn new(
+        endpoint: &str,
+        token_endpoint: Option<&str>,
+        tenant: &Guid,
+        policy: &EndpointPolicy,
+    ) -> Result<Self> {
+        let origin = policy.origin(endpoint, Stage::Credential, "mTLS endpoint")?;
+        let token_url = match token_endpoint.filter(|text| !text.is_empty()) {
+            None => tenant_url(&origin, tenant),
+            Some(text) => same_origin(text, &origin)?,
+        };
+        Ok(Self { origin, token_url })
+    }
+
+    /// The origin, `https://host[:port]/`.
+    pub fn origin(&self) -> &Url {
+        &self.origin
+    }
+
+    /// Where the token request is posted.
+    pub fn token_url(&self) -> &Url {
+        &self.token_url
+    }
+}
+
+fn tenant_url(origin: &Url, tenant: &Guid) -> Url {
+    let mut url = origin.clone();
+    url.set_path(&format!("/{tenant}/oauth2/v2.0/token"));
+    url
+}
+
+fn same_origin(text: &str, origin: &Url) -> Result<Url> {
+    let refuse = |why: &str| {
+        Err(Error::new(
+            ErrorKind::EndpointRefused,
+            Stage::Credential,
+            format!("the token endpoint that IMDS supplied {why}"),
+        ))
+    };
+    match parse_https(text) {
+        Err(why) => refuse(why),
+        Ok(url) if url.origin() != origin.origin() => {
+            refuse("is of another origin than the mTLS endpoint")
+        }
+        Ok(mut url) => {
+            url.set_fragment(None);
+            Ok(url)
+        }
+    }
+}
+
+fn parse_https(text: &str) -> Result<Url, &'static str> {
+    if text.is_empty() || text.len() > MAX_TEXT {
+        return Err("is empty or too long");
+    }
+    if text
+        .chars()
+        .any(|c| c == '\\' || c.is_control() || c.is_whitespace() || !c.is_ascii())
+    {
+        return Err("holds a character that has no place in a URL");
+    }
+    let with_scheme = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    let authority = with_scheme
+        .split_once("://")
+        .map(|(_, rest)| rest)
+        .unwrap_or_default();
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') || authority.ends_with(':') {
+        return Err("has a malformed authority or carries user information");
+    }
+    let url = Url::parse(&with_scheme).map_err(|_| "is not a URL")?;
+    if url.scheme() != "https" {
+        return Err("is not https");
+    }
+    Ok(url)
+}
+
+fn is_special(host: &Host<&str>) -> bool {
+    match host {
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost"
+                || name.ends_with(".localhost")
+                || !name.contains('.')
+                || name.parse::<IpAddr>().is_ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant() -> Guid {
+        Guid::parse("22222222-2222-2222-2222-222222222222").unwrap()
+    }
+
+    fn mtls(endpoint: &str, token: Option<&str>, policy: &EndpointPolicy) -> Result<String> {
+        MtlsEndpoint::new(endpoint, token, &tenant(), policy)
+            .map(|endpoint| endpoint.token_url().to_string())
+    }
+
+    #[test]
+    fn token_url_is_made_of_origin_and_tenant() {
+        let expected = "https://westus.mtlsauth.microsoft.com/22222222-2222-2222-2222-222222222222/oauth2/v2.0/token";
+        for endpoint in [
+            "https://westus.mtlsauth.microsoft.com",
+            "https://westus.mtlsauth.microsoft.com/",
+            "https://westus.mtlsauth.microsoft.com:443/some/path?x#y",
+            "westus.mtlsauth.microsoft.com",
+        ] {
+            assert_eq!(
+                mtls(endpoint, None, &EndpointPolicy::default()).unwrap(),
+                expected,
+                "{endpoint}"
+            );
+        }
+    }
+
+    #[test]
+    fn token_endpoint_counts_on_the_same_origin_only() {
+        let policy = EndpointPolicy::default();
+        assert_eq!(
+            mtls("https://a.b", Some("https://a.b/t"), &policy).unwrap(),
+            "https://a.b/t"
+        );
+        for other in [
+            "https://c.b/t",
+            "http://a.b/t",
+            "https://a.b:444/t",
+            "https://a.b@c.d/t",
+        ] {
+            assert_eq!(
+                mtls("https://a.b", Some(other), &policy)
+                    .unwrap_err()
+                    .kind(),
+                ErrorKind::EndpointRefused
+            );
+        }
+    }
+
+    #[test]
+    fn endpoints_checked() {
+        for endpoint in [
+            "http://login.microsoftonline.com",
+            "https://user@login.microsoftonline.com",
+            "https://user:pass@login.microsoftonline.com",
+            "https://login.microsoftonline.com\\@evil.example",
+            "https://login.microsoftonline.com:8443",
+            "https://127.0.0.1",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://[::1]",
+            "https://localhost",
+            "https://x.localhost.",
+            "https://",
+            "https:///path",
+            "ftp://a.b",
+            "https://a.b\r\n",
+            "https://a b.c",
+            "",
+        ] {
+            let error = mtls(endpoint, None, &EndpointPolicy::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::EndpointRefused, "{endpoint}");
+            assert!(
+                attestation_endpoint(endpoint, &EndpointPolicy::default()).is_err(),
+                "{endpoint}"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_is_allowed_where_imds_is_loopback_and_https_stays() {
+        let policy = EndpointPolicy::new(true);
+        assert!(mtls("https://127.0.0.1:8443", None, &policy).is_ok());
+        assert!(mtls("https://localhost:1", None, &policy).is_ok());
+        assert!(mtls("http://127.0.0.1:8443", None, &policy).is_err());
+        assert!(mtls("https://u@127.0.0.1:8443", None, &policy).is_err());
+    }
+
+    #[test]
+    fn allow_list_fails_closed() {
+        let policy = |hosts: &[&str]| {
+            EndpointPolicy::default()
+                .with_allowed_hosts(hosts.iter().map(ToString::to_string).collect())
+        };
+        assert!(
+            mtls(
+                "https://a.mtlsauth.microsoft.com",
+                None,
+                &policy(&["*.mtlsauth.microsoft.com"])
+            )
+            .is_ok()
+        );
+        assert!(mtls("https://A.B", None, &policy(&["a.b"])).is_ok());
+        assert!(
+            mtls(
+                "https://evilmtlsauth.microsoft.com",
+                None,
+                &policy(&["*.mtlsauth.microsoft.com"])
+            )
+            .is_err()
+        );
+        assert!(
+            mtls(
+                "https://mtlsauth.microsoft.com",
+                None,
+                &policy(&["*.mtlsauth.microsoft.com"])
+            )
+            .is_err()
+        );
+        assert!(mtls("https://a.b", None, &policy(&[])).is_err());
+    }
+}

@@ -1,0 +1,331 @@
+use crate::ServiceError;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The cause behind an error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+/// A result with Keybound's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, at which step, and what can be done about it.
+///
+/// `Display` says what failed, without the cause: that is [`source()`](std::error::Error::source). No secret is ever
+/// part of either.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    stage: Stage,
+    message: Cow<'static, str>,
+    status: Option<u16>,
+    service: Option<ServiceError>,
+    retryable: bool,
+    deadline_reached: bool,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error of a kind at a stage. The message is lower-case, without a full stop.
+    pub fn new(kind: ErrorKind, stage: Stage, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            stage,
+            message: message.into(),
+            status: None,
+            service: None,
+            retryable: kind.is_transient(),
+            deadline_reached: false,
+            source: None,
+        }))
+    }
+
+    /// The caller asked for something that cannot be meant.
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, Stage::Request, message)
+    }
+
+    /// The service's answer is not what the protocol says.
+    pub fn invalid_answer(stage: Stage, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidAnswer, stage, message)
+    }
+
+    /// Adds the HTTP status that the service answered.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    /// Adds the service's own words.
+    #[must_use]
+    pub fn with_service(mut self, service: Option<ServiceError>) -> Self {
+        self.0.service = service;
+        self
+    }
+
+    /// Overrides whether asking again later can help.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Marks that the caller's deadline cut the attempts short.
+    #[must_use]
+    pub fn with_deadline_reached(mut self) -> Self {
+        self.0.deadline_reached = true;
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure it is: one kind for each thing that a caller can do differently.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The step that failed.
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// The HTTP status, where a service answered one.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The service's own words, where it gave any.
+    pub fn service(&self) -> Option<&ServiceError> {
+        self.0.service.as_ref()
+    }
+
+    /// Whether asking again later, unchanged, can help.
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Whether the caller's deadline cut the attempts short; the rest of the error is then the last answer.
+    pub fn deadline_reached(&self) -> bool {
+        self.0.deadline_reached || self.0.kind == ErrorKind::DeadlineReached
+    }
+
+    /// What to do next, in one sentence.
+    pub fn next_step(&self) -> &'static str {
+        self.0.kind.next_step()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(status) = self.0.status {
+            write!(f, " (HTTP {status})")?;
+        }
+        if let Some(service) = &self.0.service {
+            if let Some(error) = &service.error {
+                write!(f, ": {error}")?;
+            }
+            if let Some(description) = &service.description {
+                write!(f, ": {description}")?;
+            }
+        }
+        if self.0.deadline_reached {
+            f.write_str(" (deadline reached before the retries ended)")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("stage", &self.0.stage)
+            .field("message", &self.0.message)
+            .field("status", &self.0.status)
+            .field("service", &self.0.service)
+            .field("retryable", &self.0.retryable)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+/// The step of the flow at which an error arose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Before anything was done: the request itself.
+    Request,
+    /// IMDS `getplatformmetadata`.
+    Metadata,
+    /// The binding key.
+    Key,
+    /// The attestation of the key.
+    Attestation,
+    /// IMDS `issuecredential` and the certificate it answers.
+    Credential,
+    /// Entra's token endpoint and the token it answers.
+    Token,
+    /// The call of the resource.
+    Resource,
+}
+
+impl Stage {
+    /// The word used in results: `metadata`, `key`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Metadata => "metadata",
+            Self::Key => "key",
+            Self::Attestation => "attestation",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $transient:literal, $next:literal;)*) => {
+        /// One kind for each thing that a caller can do differently. [`code`](Self::code) is its stable name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind { $($(#[$doc])* $name,)* }
+
+        impl ErrorKind {
+            /// Every kind, for documentation and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable name in results and documentation.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// Whether asking again later, unchanged, usually helps.
+            pub fn is_transient(self) -> bool {
+                match self { $(Self::$name => $transient,)* }
+            }
+
+            /// What to do next, in one sentence.
+            pub fn next_step(self) -> &'static str {
+                match self { $(Self::$name => $next,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The caller asked for something that cannot be meant (a malformed id, resource, header).
+    InvalidRequest = "invalid_request", false, "correct the request; nothing was sent";
+    /// Attestation was asked for without proof-of-possession.
+    AttestationRequiresPop = "attestation_requires_pop", false, "ask for proof-of-possession too, or leave attestation out";
+    /// The host's IMDS does not speak v2.
+    ImdsV2Unavailable = "imds_v2_unavailable", false, "this host has IMDS v1 only: use a Trusted Launch VM with Secure Boot and vTPM in a region where managed identity v2 is on; there is no fallback to an unbound token";
+    /// Whatever answered at the address of IMDS is not IMDS.
+    NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the value of AZURE_POD_IDENTITY_AUTHORITY_HOST or --imds";
+    /// No connection to the service.
+    Unreachable = "unreachable", true, "check that the address is right and that routes, firewall and proxy let the connection through";
+    /// The service, or the way to it, failed for now.
+    ServiceUnavailable = "service_unavailable", true, "try again later; the service is failing or throttling";
+    /// The service understood and said no.
+    Refused = "refused", false, "read the service's own words and correct what they name";
+    /// The service's answer breaks the protocol.
+    InvalidAnswer = "invalid_answer", false, "check what answers at this address; a proxy or another service may stand in between";
+    /// The answer is larger than any right one.
+    AnswerTooLarge = "answer_too_large", false, "check what answers at this address; the answer was not read to its end";
+    /// The service answered with a redirect, which is never followed.
+    RedirectRefused = "redirect_refused", false, "set the final address; redirects are never followed with credentials";
+    /// The deadline passed.
+    DeadlineReached = "deadline_reached", true, "give it more time (--timeout), or find out why the service does not answer";
+    /// No provider offers a key here.
+    KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the floor with --min-strength only if a weaker key is acceptable to you";
+    /// The best key of the host is below the floor.
+    KeyTooWeak = "key_too_weak", false, "run on a host with a stronger key (KeyGuard: Trusted Launch, Secure Boot, vTPM), or lower the floor with --min-strength if that is acceptable to you";
+    /// The key could not sign.
+    KeyFailed = "key_failed", false, "check the key store of this host; the key may be gone";
+    /// Attestation was asked for, and nothing here can attest the key.
+    AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or ask for a token without attestation (--no-attestation) where the service allows it";
+    /// The attestation failed or yielded no token.
+    AttestationFailed = "attestation_failed", false, "read the cause; check that the attestation endpoint is reachable and the key is a KeyGuard key";
+    /// A simulated key was used where it must not be.
+    SimulatedRefused = "simulated_refused", false, "simulated keys work only with an IMDS on loopback and a CA file named by you: run under `keybound emulator --exec`";
+    /// An endpoint that IMDS supplied is not allowed.
+    EndpointRefused = "endpoint_refused", false, "the endpoint that IMDS supplied is not one to send credentials to; check the allow-list of hosts and what answers as IMDS";
+    /// The issued certificate is malformed.
+    CertificateMalformed = "certificate_malformed", false, "the issued certificate cannot be read; report it to the service with the request id";
+    /// The issued certificate is for another key.
+    CertificateKeyMismatch = "certificate_key_mismatch", false, "the issued certificate is for another key; check what answers as IMDS";
+    /// The issued certificate is not valid now.
+    CertificateNotValid = "certificate_not_valid", false, "check the clock of this host; then report it to the service with the request id";
+    /// Who was asked for, and who was answered, differ.
+    IdentityMismatch = "identity_mismatch", false, "the answer is for another identity or tenant than the one asked for; check what answers as IMDS";
+    /// Our certificate was refused in the handshake, or by Entra.
+    ClientCertificateRejected = "client_certificate_rejected", false, "the peer refused the client certificate; ask again with a fresh certificate (--force-refresh)";
+    /// The peer's certificate could not be verified.
+    ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
+    /// TLS failed for another reason.
+    TlsFailed = "tls_failed", false, "check the TLS versions on both sides and the host's OpenSSL configuration";
+    /// The token is of another type than asked for.
+    TokenTypeMismatch = "token_type_mismatch", false, "the service answered another token type than asked for; it was dropped and not used";
+    /// The token is not bound to a certificate.
+    TokenNotBound = "token_not_bound", false, "the token carries no cnf.x5t#S256; it was dropped and not used";
+    /// The token is bound to another certificate.
+    BindingMismatch = "binding_mismatch", false, "the token is bound to another certificate; it was dropped and not used";
+    /// The resource takes no bound tokens (AADSTS392196).
+    ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
+    /// The resource refused, and never asked for the certificate on this connection.
+    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server never asked for the client certificate: for Key Vault send x-ms-tokenboundauth: true over TLS 1.2, or set the TLS version of this host";
+    /// The body is larger than the server can hold across its request for the certificate.
+    BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
+    /// The environment of the host does not allow the work (OpenSSL configuration, FIPS mode).
+    HostUnsupported = "host_unsupported", false, "see the cause; docs/troubleshooting.md names the settings";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::error::Error as _;
+
+    #[test]
+    fn codes_are_unique_and_every_kind_names_a_next_step() {
+        let codes: HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+        assert_eq!(codes.len(), ErrorKind::ALL.len());
+        for kind in ErrorKind::ALL {
+            assert!(kind.next_step().len() > 20, "{}", kind.code());
+        }
+    }
+
+    #[test]
+    fn display_names_status_and_words_and_leaves_the_cause_to_source() {
+        let error = Error::new(ErrorKind::Refused, Stage::Token, "token request refused")
+            .with_status(400)
+            .with_service(ServiceError::parse(
+                br#"{"error":"invalid_scope","error_description":"x"}"#,
+            ))
+            .with_source(std::io::Error::other("cause"));
+        assert_eq!(
+            error.to_string(),
+            "token request refused (HTTP 400): invalid_scope: x"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "cause");
+        assert_eq!(error.stage().as_str(), "token");
+    }
+}

@@ -1,0 +1,157 @@
+use crate::{Error, Guid, MAX_TEXT, Result};
+use std::fmt;
+
+/// Which managed identity of the host is meant.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ManagedIdentity {
+    kind: IdentityKind,
+    id: Option<String>,
+}
+
+/// How an identity is named. The set is closed: IMDS knows these four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_enums, reason = "IMDS knows these four")]
+pub enum IdentityKind {
+    /// The one identity that belongs to the host.
+    SystemAssigned,
+    /// A user-assigned identity by its client id (a GUID).
+    ClientId,
+    /// A user-assigned identity by its object id (a GUID).
+    ObjectId,
+    /// A user-assigned identity by its Azure resource id.
+    ResourceId,
+}
+
+impl ManagedIdentity {
+    /// The identity that belongs to the host.
+    pub fn system_assigned() -> Self {
+        Self {
+            kind: IdentityKind::SystemAssigned,
+            id: None,
+        }
+    }
+
+    /// A user-assigned identity by its client id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` is not a GUID.
+    pub fn client_id(id: &str) -> Result<Self> {
+        Self::guid(
+            IdentityKind::ClientId,
+            id,
+            "the client id of an identity is a GUID",
+        )
+    }
+
+    /// A user-assigned identity by its object id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` is not a GUID.
+    pub fn object_id(id: &str) -> Result<Self> {
+        Self::guid(
+            IdentityKind::ObjectId,
+            id,
+            "the object id of an identity is a GUID",
+        )
+    }
+
+    /// A user-assigned identity by its resource id,
+    /// `/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` does not begin with a slash, is longer
+    /// than 2048 bytes or holds control characters.
+    pub fn resource_id(id: &str) -> Result<Self> {
+        if !id.starts_with('/') || id.len() > MAX_TEXT || id.chars().any(char::is_control) {
+            return Err(Error::invalid_request(
+                "the resource id of an identity begins with /subscriptions/",
+            ));
+        }
+        Ok(Self {
+            kind: IdentityKind::ResourceId,
+            id: Some(id.to_owned()),
+        })
+    }
+
+    /// How it is named.
+    pub fn kind(&self) -> IdentityKind {
+        self.kind
+    }
+
+    /// The id it is named by; `None` for the system-assigned one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The client id asked for, where it was named by one.
+    pub fn asked_client_id(&self) -> Option<Guid> {
+        (self.kind == IdentityKind::ClientId)
+            .then(|| Guid::parse(self.id()?))
+            .flatten()
+    }
+
+    /// The query parameter of IMDS v2 that selects this identity; `None` for the system-assigned one. The value still
+    /// has to be URL-encoded.
+    pub fn v2_selector(&self) -> Option<(&'static str, &str)> {
+        let name = match self.kind {
+            IdentityKind::SystemAssigned => return None,
+            IdentityKind::ClientId => "client_id",
+            IdentityKind::ObjectId => "object_id",
+            IdentityKind::ResourceId => "mi_res_id",
+        };
+        Some((name, self.id()?))
+    }
+
+    fn guid(kind: IdentityKind, id: &str, rule: &'static str) -> Result<Self> {
+        match Guid::parse(id) {
+            Some(id) => Ok(Self {
+                kind,
+                id: Some(id.as_str().to_ascii_lowercase()),
+            }),
+            None => Err(Error::invalid_request(rule)),
+        }
+    }
+}
+
+impl fmt::Debug for ManagedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            None => write!(f, "{:?}", self.kind),
+            Some(id) => write!(f, "{:?}({id})", self.kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_of_imds_v2() {
+        let guid = "11111111-2222-3333-4444-55555555555A";
+        let lower = "11111111-2222-3333-4444-55555555555a";
+        assert_eq!(ManagedIdentity::system_assigned().v2_selector(), None);
+        assert_eq!(
+            ManagedIdentity::client_id(guid).unwrap().v2_selector(),
+            Some(("client_id", lower))
+        );
+        assert_eq!(
+            ManagedIdentity::object_id(guid).unwrap().v2_selector(),
+            Some(("object_id", lower))
+        );
+        assert_eq!(
+            ManagedIdentity::resource_id("/subscriptions/s")
+                .unwrap()
+                .v2_selector(),
+            Some(("mi_res_id", "/subscriptions/s"))
+        );
+    }
+
+    #[test]
+    fn malformed_ids_are_refused() {
+        assert!(ManagedIdentity::client_id("not-a-guid").is_err());
+        assert!(ManagedIdentity::object_id("").is_err());
+        assert!(ManagedIdentity::resource_id("subscriptions/s").is_err());
+        assert!(ManagedIdentity::resource_id("/subscriptions/\r\nX: y").is_err());
+    }
+}

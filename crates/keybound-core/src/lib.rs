@@ -1,0 +1,50 @@
+//! The pure part of Keybound: wire types, the certificate signing request, JWT reading, the binding check and the
+//! errors of Azure Managed Identity v2.
+//!
+//! Nothing here touches a socket, a clock, a file or the environment: the current time is an argument, randomness
+//! comes in as values. Every reader of outside bytes is bounded and either yields a complete value or an error.
+#![forbid(unsafe_code)]
+
+mod attestation;
+mod binding;
+mod cache_key;
+mod certificate;
+mod claims;
+mod credential;
+pub mod csr;
+mod endpoint;
+mod error;
+mod guid;
+mod identity;
+mod jwt;
+mod limits;
+mod metadata;
+mod oid;
+pub mod retry;
+mod scope;
+mod secret;
+mod service_error;
+mod strength;
+mod thumbprint;
+mod token;
+
+// The public interface.
+pub use attestation::{Attestation, AttestationToken};
+pub use binding::{check_binding, check_token_identity};
+pub use cache_key::{AttestationCacheKey, BindingCacheKey, TokenCacheKey};
+pub use certificate::Certificate;
+pub use claims::{Claims, merge_capabilities};
+pub use credential::{IssueRequest, IssuedCredential};
+pub use endpoint::{EndpointPolicy, MtlsEndpoint, attestation_endpoint};
+pub use error::{BoxError, Error, ErrorKind, Result, Stage};
+pub use guid::Guid;
+pub use identity::{IdentityKind, ManagedIdentity};
+pub use jwt::UnverifiedJwt;
+pub use limits::*;
+pub use metadata::{CuId, PlatformMetadata, ProbeAnswer, is_imds_server, probe_answer};
+pub use scope::Scope;
+pub use secret::SecretString;
+pub use service_error::{ServiceError, redact};
+pub use strength::KeyStrength;
+pub use thumbprint::{Thumbprints, X5tS256};
+pub use token::{TokenAnswer, TokenForm, TokenType};

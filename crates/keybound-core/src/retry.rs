@@ -1,0 +1,157 @@
+//! Which failures are tried again, when, and how often. Pure: whoever calls waits.
+use std::time::Duration;
+
+/// The leg of the flow that failed; each has its own row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Leg {
+    /// IMDS v2: metadata and issuecredential.
+    Imds,
+    /// The probe of IMDS: 404 is an answer there.
+    ImdsProbe,
+    /// Entra's token endpoint.
+    Entra,
+    /// Any other managed identity source.
+    OtherSource,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The service answered this status.
+    Status(u16),
+    /// No answer within the attempt's time.
+    Timeout,
+}
+
+/// How long to wait before the next attempt, or `None` where the outcome stands.
+///
+/// `attempt` counts from 1: the attempt that just ended. `retry_after` is what the service asked for.
+pub fn delay(
+    leg: Leg,
+    attempt: u32,
+    outcome: Outcome,
+    retry_after: Option<Duration>,
+) -> Option<Duration> {
+    match leg {
+        Leg::Imds | Leg::ImdsProbe => imds(leg, attempt, outcome, retry_after),
+        Leg::Entra => entra(attempt, outcome, retry_after),
+        Leg::OtherSource => other_source(attempt, outcome),
+    }
+}
+
+fn imds(
+    leg: Leg,
+    attempt: u32,
+    outcome: Outcome,
+    retry_after: Option<Duration>,
+) -> Option<Duration> {
+    if outcome == Outcome::Status(410) {
+        return (attempt <= GONE_ATTEMPTS).then_some(GONE_WAIT);
+    }
+    let transient = match outcome {
+        Outcome::Timeout | Outcome::Status(408 | 429 | 500..=599) => true,
+        Outcome::Status(404) => leg == Leg::Imds,
+        Outcome::Status(_) => false,
+    };
+    if !transient || attempt > IMDS_ATTEMPTS {
+        return None;
+    }
+    match retry_after {
+        Some(asked) if asked > LONGEST_RETRY_AFTER => None,
+        Some(asked) => Some(asked),
+        None => Some(Duration::from_secs(1 << (attempt - 1))),
+    }
+}
+
+fn entra(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -> Option<Duration> {
+    let transient = match outcome {
+        Outcome::Timeout => true,
+        Outcome::Status(500..=599) => retry_after.is_none(),
+        Outcome::Status(_) => false,
+    };
+    (transient && attempt <= 1).then_some(Duration::from_secs(1))
+}
+
+fn other_source(attempt: u32, outcome: Outcome) -> Option<Duration> {
+    let transient = matches!(
+        outcome,
+        Outcome::Timeout | Outcome::Status(404 | 408 | 429 | 500 | 503 | 504)
+    );
+    (transient && attempt <= 3).then_some(Duration::from_secs(1))
+}
+
+/// Three tries more: after 1 s, 2 s and 4 s.
+const IMDS_ATTEMPTS: u32 = 3;
+/// 410 means that the agent is being updated: every 10 s, up to 7 times.
+const GONE_ATTEMPTS: u32 = 7;
+const GONE_WAIT: Duration = Duration::from_secs(10);
+/// A longer wait asked for is the caller's to decide on.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(leg: Leg, outcome: Outcome, retry_after: Option<u64>) -> Vec<u64> {
+        (1..20)
+            .map_while(|attempt| delay(leg, attempt, outcome, retry_after.map(Duration::from_secs)))
+            .map(|wait| wait.as_secs())
+            .collect()
+    }
+
+    #[test]
+    fn imds_rows() {
+        for outcome in [404, 408, 429, 500, 503]
+            .map(Outcome::Status)
+            .into_iter()
+            .chain([Outcome::Timeout])
+        {
+            assert_eq!(schedule(Leg::Imds, outcome, None), [1, 2, 4], "{outcome:?}");
+        }
+        assert_eq!(schedule(Leg::Imds, Outcome::Status(410), None), [10; 7]);
+        for status in [400, 401, 403, 302, 200] {
+            assert!(
+                schedule(Leg::Imds, Outcome::Status(status), None).is_empty(),
+                "{status}"
+            );
+        }
+        assert_eq!(
+            schedule(Leg::Imds, Outcome::Status(429), Some(30)),
+            [30, 30, 30]
+        );
+        assert!(schedule(Leg::Imds, Outcome::Status(429), Some(31)).is_empty());
+    }
+
+    #[test]
+    fn probe_row_takes_404_as_an_answer() {
+        assert!(schedule(Leg::ImdsProbe, Outcome::Status(404), None).is_empty());
+        assert_eq!(
+            schedule(Leg::ImdsProbe, Outcome::Status(500), None),
+            [1, 2, 4]
+        );
+    }
+
+    #[test]
+    fn entra_row() {
+        assert_eq!(schedule(Leg::Entra, Outcome::Status(503), None), [1]);
+        assert_eq!(schedule(Leg::Entra, Outcome::Timeout, None), [1]);
+        assert!(schedule(Leg::Entra, Outcome::Status(503), Some(1)).is_empty());
+        for status in [400, 401, 403, 404, 429] {
+            assert!(
+                schedule(Leg::Entra, Outcome::Status(status), None).is_empty(),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_sources_row() {
+        assert_eq!(
+            schedule(Leg::OtherSource, Outcome::Status(504), None),
+            [1, 1, 1]
+        );
+        assert!(schedule(Leg::OtherSource, Outcome::Status(502), None).is_empty());
+    }
+}

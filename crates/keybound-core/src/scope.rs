@@ -1,0 +1,96 @@
+use crate::{Error, MAX_TEXT, Result};
+use std::fmt;
+
+/// What a token is asked for: `<resource>/.default`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope(String);
+
+impl Scope {
+    /// Makes the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). A trailing slash of
+    /// the resource is dropped, `/.default` is added unless it is there already (protocol: token request).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the resource is empty, longer than 2048
+    /// bytes, or holds white space or control characters (managed identities take one resource at a time).
+    pub fn for_resource(resource: &str) -> Result<Self> {
+        let bare = resource.strip_suffix(DEFAULT).unwrap_or(resource);
+        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        if bare.is_empty()
+            || bare.len() > MAX_TEXT
+            || bare.chars().any(|c| c.is_control() || c.is_whitespace())
+        {
+            return Err(Error::invalid_request(
+                "a resource is one URI or GUID without spaces, such as https://vault.azure.net",
+            ));
+        }
+        Ok(Self(format!("{bare}{DEFAULT}")))
+    }
+
+    /// The scope, ending with `/.default`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The resource, without `/.default`.
+    pub fn resource(&self) -> &str {
+        self.0.strip_suffix(DEFAULT).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const DEFAULT: &str = "/.default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_end_with_default_exactly_once() {
+        for (resource, scope) in [
+            (
+                "https://vault.azure.net",
+                "https://vault.azure.net/.default",
+            ),
+            (
+                "https://vault.azure.net/",
+                "https://vault.azure.net/.default",
+            ),
+            (
+                "https://vault.azure.net/.default",
+                "https://vault.azure.net/.default",
+            ),
+            ("api://0a0a", "api://0a0a/.default"),
+        ] {
+            assert_eq!(Scope::for_resource(resource).unwrap().as_str(), scope);
+        }
+        assert_eq!(
+            Scope::for_resource("https://a/").unwrap().resource(),
+            "https://a"
+        );
+    }
+
+    #[test]
+    fn several_empty_or_unprintable_resources_are_refused() {
+        for resource in [
+            "",
+            "/",
+            "/.default",
+            "https://a https://b",
+            "https://a\r\n",
+            "\u{7f}",
+        ] {
+            assert!(Scope::for_resource(resource).is_err(), "{resource:?}");
+        }
+    }
+}

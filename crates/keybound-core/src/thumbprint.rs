@@ -1,0 +1,100 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use subtle::ConstantTimeEq as _;
+
+/// The certificate thumbprint `x5t#S256`: base64url, without padding, of the SHA-256 of the certificate's DER
+/// (RFC 8705 section 3.1).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct X5tS256(String);
+
+impl X5tS256 {
+    /// Computes the thumbprint of a certificate.
+    pub fn of_der(certificate: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(certificate)))
+    }
+
+    /// The 43 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares with a claim in constant time.
+    pub fn matches(&self, claim: &str) -> bool {
+        self.0.as_bytes().ct_eq(claim.as_bytes()).into()
+    }
+}
+
+impl fmt::Display for X5tS256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for X5tS256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The names by which certificates are found in tools: SHA-1 and SHA-256 of the DER, upper-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Thumbprints {
+    /// SHA-1, 40 digits: what Windows shows as "Thumbprint". A name, not a proof.
+    pub sha1: String,
+    /// SHA-256, 64 digits.
+    pub sha256: String,
+    /// The form used in tokens.
+    pub x5t_s256: X5tS256,
+}
+
+impl Thumbprints {
+    /// Computes all three from a certificate's DER.
+    pub fn of_der(certificate: &[u8]) -> Self {
+        Self {
+            sha1: upper_hex(&Sha1::digest(certificate)),
+            sha256: upper_hex(&Sha256::digest(certificate)),
+            x5t_s256: X5tS256::of_der(certificate),
+        }
+    }
+}
+
+fn upper_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `printf abc | openssl sha1 / sha256`.
+    #[test]
+    fn thumbprints_of_known_bytes() {
+        let prints = Thumbprints::of_der(b"abc");
+        assert_eq!(prints.sha1, "A9993E364706816ABA3E25717850C26C9CD0D89D");
+        assert_eq!(
+            prints.sha256,
+            "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"
+        );
+        assert_eq!(
+            prints.x5t_s256.as_str(),
+            "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
+        );
+    }
+
+    #[test]
+    fn comparison_is_exact() {
+        let print = X5tS256::of_der(b"abc");
+        assert!(print.matches("ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"));
+        assert!(!print.matches("ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0="));
+        assert!(!print.matches("ungwv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"));
+        assert!(!print.matches(""));
+    }
+}

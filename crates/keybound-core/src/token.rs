@@ -1,0 +1,224 @@
+use crate::{Error, ErrorKind, Guid, MAX_JWT, Result, Scope, SecretString, Stage};
+use serde::Deserialize;
+use std::fmt;
+use std::time::Duration;
+
+/// The type of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenType {
+    /// Bound to a certificate: worth nothing without its key.
+    MtlsPop,
+    /// Good for whoever holds it.
+    Bearer,
+}
+
+impl TokenType {
+    /// The word on the wire and in the `Authorization` header: `mtls_pop` or `Bearer`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MtlsPop => "mtls_pop",
+            Self::Bearer => "Bearer",
+        }
+    }
+}
+
+impl fmt::Display for TokenType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The form posted to the token endpoint (client credentials over mutual TLS; neither assertion nor `req_cnf`).
+#[derive(Clone, Debug)]
+pub struct TokenForm<'a> {
+    /// The canonical client id.
+    pub client_id: &'a Guid,
+    /// What the token is for.
+    pub scope: &'a Scope,
+    /// The type wanted; `token_type` is sent for bound tokens only.
+    pub token_type: TokenType,
+    /// The claims parameter, capabilities merged in.
+    pub claims: Option<&'a str>,
+}
+
+impl TokenForm<'_> {
+    /// The body, `application/x-www-form-urlencoded`.
+    pub fn encode(&self) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("client_id", self.client_id.as_str())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("scope", self.scope.as_str());
+        if self.token_type == TokenType::MtlsPop {
+            form.append_pair("token_type", self.token_type.as_str());
+        }
+        if let Some(claims) = self.claims {
+            form.append_pair("claims", claims);
+        }
+        form.finish()
+    }
+}
+
+/// A token answer of the type asked for. Whether the token is bound is for [`check_binding`](crate::check_binding) to
+/// say.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TokenAnswer {
+    /// The token.
+    pub access_token: SecretString,
+    /// Its type: the one asked for.
+    pub token_type: TokenType,
+    /// How long it is good for, from the answer on.
+    pub expires_in: Duration,
+    /// When to renew it ahead, from the answer on, where the service said so.
+    pub refresh_in: Option<Duration>,
+}
+
+impl TokenAnswer {
+    /// Reads the answer's body.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TokenTypeMismatch`] where the type is another than asked for (compared without case, RFC 6749
+    /// section 7.1); [`ErrorKind::InvalidAnswer`] where a member is missing or malformed.
+    pub fn parse(body: &[u8], asked: TokenType) -> Result<Self> {
+        let wrong = |message| Error::invalid_answer(Stage::Token, message);
+        // The cause is left out: serde's messages quote values, and this body holds a token.
+        let wire: Wire = serde_json::from_slice(body)
+            .map_err(|_| wrong("the token answer is not the JSON expected"))?;
+        let access_token = SecretString::new(wire.access_token);
+        if !wire.token_type.eq_ignore_ascii_case(asked.as_str()) {
+            return Err(Error::new(
+                ErrorKind::TokenTypeMismatch,
+                Stage::Token,
+                format!("a token of type {asked} was asked for and another type was answered"),
+            ));
+        }
+        let visible = |byte: u8| (0x21..=0x7e).contains(&byte);
+        let text = access_token.expose();
+        if text.is_empty() || text.len() > MAX_JWT || !text.bytes().all(visible) {
+            return Err(wrong(
+                "access_token of the token answer is empty, too long or not printable",
+            ));
+        }
+        let expires_in = wire
+            .expires_in
+            .seconds()
+            .filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
+        Ok(Self {
+            token_type: asked,
+            expires_in: Duration::from_secs(expires_in.ok_or_else(|| {
+                wrong("expires_in of the token answer is not a sensible number of seconds")
+            })?),
+            refresh_in: wire
+                .refresh_in
+                .and_then(|number| number.seconds())
+                .filter(|seconds| *seconds <= LONGEST_LIFE)
+                .map(Duration::from_secs),
+            access_token,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    token_type: String,
+    access_token: String,
+    expires_in: Number,
+    refresh_in: Option<Number>,
+}
+
+/// A number of seconds; some services quote it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Plain(u64),
+    Quoted(String),
+}
+
+impl Number {
+    fn seconds(&self) -> Option<u64> {
+        match self {
+            Self::Plain(seconds) => Some(*seconds),
+            Self::Quoted(text) => text.parse().ok(),
+        }
+    }
+}
+
+/// Ten years, in seconds: longer than any token lives, short enough for every clock.
+const LONGEST_LIFE: u64 = 10 * 366 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_form_is_what_entra_takes() {
+        let client_id = Guid::parse("11111111-1111-1111-1111-111111111111").unwrap();
+        let scope = Scope::for_resource("https://vault.azure.net").unwrap();
+        let form = TokenForm {
+            client_id: &client_id,
+            scope: &scope,
+            token_type: TokenType::MtlsPop,
+            claims: Some("{}"),
+        };
+        assert_eq!(
+            form.encode(),
+            "client_id=11111111-1111-1111-1111-111111111111&grant_type=client_credentials\
+             &scope=https%3A%2F%2Fvault.azure.net%2F.default&token_type=mtls_pop&claims=%7B%7D"
+        );
+        let bearer = TokenForm {
+            token_type: TokenType::Bearer,
+            claims: None,
+            ..form
+        };
+        assert!(!bearer.encode().contains("token_type"));
+    }
+
+    #[test]
+    fn strict_token_type() {
+        let answer = |token_type: &str| {
+            format!(r#"{{"token_type":"{token_type}","access_token":"t","expires_in":60}}"#)
+        };
+        let parse =
+            |token_type: &str, asked| TokenAnswer::parse(answer(token_type).as_bytes(), asked);
+        assert!(parse("MTLS_POP", TokenType::MtlsPop).is_ok());
+        assert!(parse("bearer", TokenType::Bearer).is_ok());
+        for (token_type, asked) in [
+            ("Bearer", TokenType::MtlsPop),
+            ("pop", TokenType::MtlsPop),
+            ("", TokenType::MtlsPop),
+            ("mtls_pop ", TokenType::MtlsPop),
+            ("mtls_pop", TokenType::Bearer),
+        ] {
+            assert_eq!(
+                parse(token_type, asked).unwrap_err().kind(),
+                ErrorKind::TokenTypeMismatch,
+                "{token_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_answers_are_refused_and_secrets_stay_secret() {
+        for body in [
+            "",
+            "{}",
+            r#"{"token_type":"mtls_pop","access_token":"","expires_in":60}"#,
+            r#"{"token_type":"mtls_pop","access_token":"swordfish"}"#,
+            r#"{"token_type":"mtls_pop","access_token":"swordfish","expires_in":0}"#,
+            r#"{"token_type":"mtls_pop","access_token":"swordfish","expires_in":-1}"#,
+            r#"{"token_type":"mtls_pop","access_token":"swordfish","expires_in":"soon"}"#,
+            r#"{"token_type":"mtls_pop","access_token":"swordfish\r\n","expires_in":60}"#,
+            r#"{"token_type":7,"access_token":"swordfish","expires_in":60}"#,
+        ] {
+            let error = TokenAnswer::parse(body.as_bytes(), TokenType::MtlsPop).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.stage()),
+                (ErrorKind::InvalidAnswer, Stage::Token),
+                "{body}"
+            );
+            assert!(!format!("{error} {error:?} {:?}", error.source()).contains("swordfish"));
+        }
+    }
+}

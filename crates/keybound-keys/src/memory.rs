@@ -1,0 +1,170 @@
+//! Keys in the memory of the process: strength software. They live as long as the value does and are never exported;
+//! OpenSSL wipes them when they are freed.
+use crate::verify::set_scheme;
+use crate::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
+};
+use keybound_core::X5tS256;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::pkey_ctx::PkeyCtx;
+use openssl::rsa::Rsa;
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes one RSA-2048 key in memory for each call.
+#[derive(Debug, Default)]
+pub struct MemoryKeyProvider(());
+
+impl MemoryKeyProvider {
+    /// A provider of keys in memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl KeyProvider for MemoryKeyProvider {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(Arc::new(MemoryKey::generate()?))
+    }
+}
+
+/// An RSA-2048 key in memory.
+pub struct MemoryKey {
+    key: PKey<Private>,
+    public_key: Vec<u8>,
+    id: String,
+}
+
+impl MemoryKey {
+    /// Makes a key, exponent 65537. It takes some tens of milliseconds.
+    ///
+    /// # Errors
+    /// [`KeyErrorKind::Failed`] where OpenSSL cannot make one.
+    pub fn generate() -> Result<Self, KeyError> {
+        let make = || -> Result<(PKey<Private>, Vec<u8>), ErrorStack> {
+            let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+            let public_key = key.public_key_to_der()?;
+            Ok((key, public_key))
+        };
+        let (key, public_key) = make().map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "no RSA-2048 key could be made").with_source(error)
+        })?;
+        let id = format!("memory:{}", X5tS256::of_der(&public_key));
+        Ok(Self {
+            key,
+            public_key,
+            id,
+        })
+    }
+
+    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        let mut context = PkeyCtx::new(&self.key)?;
+        context.sign_init()?;
+        set_scheme(&mut context, scheme)?;
+        let mut signature = Vec::new();
+        context.sign_to_vec(digest, &mut signature)?;
+        Ok(signature)
+    }
+}
+
+impl BindingKey for MemoryKey {
+    fn public_key_der(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if digest.len() != scheme.digest_len() {
+            return Err(KeyError::new(
+                KeyErrorKind::Failed,
+                "the digest is of another length than the scheme's hash",
+            ));
+        }
+        self.signature(scheme, digest).map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "the key in memory did not sign").with_source(error)
+        })
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        SigningCost::Quick
+    }
+}
+
+impl fmt::Debug for MemoryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify;
+
+    const SCHEMES: [SignatureScheme; 6] = [
+        SignatureScheme::Pkcs1Sha256,
+        SignatureScheme::Pkcs1Sha384,
+        SignatureScheme::Pkcs1Sha512,
+        SignatureScheme::PssSha256,
+        SignatureScheme::PssSha384,
+        SignatureScheme::PssSha512,
+    ];
+
+    #[test]
+    fn every_scheme_signs_and_verifies() {
+        let key = MemoryKey::generate().unwrap();
+        for scheme in SCHEMES {
+            let digest = vec![7; scheme.digest_len()];
+            let signature = key.sign(scheme, &digest).unwrap();
+            assert!(
+                verify(key.public_key_der(), scheme, &digest, &signature),
+                "{scheme:?}"
+            );
+            let other = vec![8; scheme.digest_len()];
+            assert!(
+                !verify(key.public_key_der(), scheme, &other, &signature),
+                "{scheme:?}"
+            );
+            assert!(
+                !verify(key.public_key_der(), scheme, &digest, b"garbage"),
+                "{scheme:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_digest_of_another_length_is_refused() {
+        let key = MemoryKey::generate().unwrap();
+        for scheme in SCHEMES {
+            assert!(key.sign(scheme, &[0; 20]).is_err(), "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn key_never_exported_by_debug() {
+        let key = MemoryKey::generate().unwrap();
+        let private = key.key.private_key_to_der().unwrap();
+        let shown = format!("{key:?} {:?}", key.id());
+        assert!(shown.len() < 200);
+        assert!(
+            !shown
+                .as_bytes()
+                .windows(16)
+                .any(|window| private.windows(16).any(|key| key == window))
+        );
+    }
+}
