@@ -1,0 +1,37 @@
+use crate::TransportError;
+use keybound_core::Certificate;
+use keybound_keys::BindingKey;
+use std::sync::Arc;
+
+/// A certificate and the key that it certifies: what a TLS client presents.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: Arc<dyn BindingKey>,
+}
+
+impl ClientIdentity {
+    /// Pairs them.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](crate::TransportErrorKind::InvalidRequest) where the certificate is for another key.
+    pub fn new(certificate: Certificate, key: Arc<dyn BindingKey>) -> Result<Self, TransportError> {
+        if certificate.check_key(key.public_key_der()).is_err() {
+            return Err(TransportError::new(
+                crate::TransportErrorKind::InvalidRequest,
+                "the certificate is for another key",
+            ));
+        }
+        Ok(Self { certificate, key })
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Arc<dyn BindingKey> {
+        &self.key
+    }
+}
