@@ -7,6 +7,8 @@ mod error;
 mod identity;
 mod plain;
 mod proxy;
+#[cfg(feature = "server")]
+pub mod server;
 mod trust;
 mod versions;
 

@@ -1,0 +1,202 @@
+//! The server's half of authentication after the request: ask a connected client for its certificate, as Key Vault
+//! does. For test servers and the emulator; the client does not need it.
+use foreign_types::ForeignTypeRef as _;
+use libc::{c_int, size_t};
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslRef, SslVersion};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::ptr;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_openssl::SslStream;
+
+/// Asks the client for its certificate on an established connection: by renegotiation on TLS 1.2, by post-handshake
+/// authentication on TLS 1.3. Afterwards `stream.ssl().peer_certificate()` tells what the client presented, which may
+/// be nothing. The verify callback of the server's context judges it; that context should resume no sessions.
+///
+/// All that the client has sent must have been read before: data that crosses the handshake is refused, so that nothing
+/// sent before the client was known is taken for its word. There is no timeout of its own.
+///
+/// # Errors
+/// [`RequestCertificateError`]. After [`NotOffered`](RequestCertificateError::NotOffered) the connection is as good as
+/// before; after any other it must be closed, as after dropping the future early.
+pub async fn request_client_certificate<S>(
+    stream: &mut SslStream<S>,
+) -> Result<(), RequestCertificateError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    schedule(stream.ssl())?;
+    // Sends the HelloRequest or CertificateRequest, and only that.
+    Pin::new(&mut *stream)
+        .do_handshake()
+        .await
+        .map_err(RequestCertificateError::Tls)?;
+    let mut finished = false;
+    poll_fn(|context| poll_answer(stream, context, &mut finished)).await
+}
+
+/// Why the client could not be asked for its certificate, or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestCertificateError {
+    /// The client did not offer post-handshake authentication (TLS 1.3), or the library refuses to ask.
+    #[error("the client cannot be asked for its certificate on this connection")]
+    NotOffered(#[source] ErrorStack),
+    /// The client refused, broke the handshake, or its certificate was not accepted.
+    #[error("the handshake that asks for the client certificate failed")]
+    Tls(#[source] openssl::ssl::Error),
+    /// The client sent data of the application where its answer was due.
+    #[error("the client sent data before it answered the request for its certificate")]
+    ApplicationData,
+    /// The client closed the connection.
+    #[error("the client closed the connection when asked for its certificate")]
+    Closed,
+}
+
+fn schedule(ssl: &SslRef) -> Result<(), RequestCertificateError> {
+    let tls13 = ssl.version2() == Some(SslVersion::TLS1_3);
+    let mode = openssl_sys::SSL_VERIFY_PEER
+        | (verify_mode(ssl) & openssl_sys::SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
+    // SAFETY: the pointer is that of a live SSL, of which the caller's `&mut SslStream` is the only user. A null
+    // callback keeps the one set before.
+    let scheduled = unsafe {
+        if tls13 {
+            openssl_sys::SSL_set_verify(
+                ssl.as_ptr(),
+                mode | openssl_sys::SSL_VERIFY_POST_HANDSHAKE,
+                None,
+            );
+            SSL_verify_client_post_handshake(ssl.as_ptr())
+        } else {
+            openssl_sys::SSL_set_verify(ssl.as_ptr(), mode, None);
+            SSL_renegotiate(ssl.as_ptr())
+        }
+    };
+    if scheduled == 1 {
+        return Ok(());
+    }
+    // Taking the errors also empties the thread's queue, which the next call would misread.
+    Err(RequestCertificateError::NotOffered(ErrorStack::get()))
+}
+
+fn verify_mode(ssl: &SslRef) -> c_int {
+    // SAFETY: the pointer is that of a live SSL, which is only read.
+    unsafe { openssl_sys::SSL_get_verify_mode(ssl.as_ptr()) }
+}
+
+/// Drives the client's answer. Reading is what drives it; peeking keeps whatever follows for the real reader.
+fn poll_answer<S>(
+    stream: &mut SslStream<S>,
+    context: &mut Context<'_>,
+    finished: &mut bool,
+) -> Poll<Result<(), RequestCertificateError>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let seen = Cell::new(*finished);
+    let peeked = {
+        // SAFETY: the stream and the cell outlive this block, and the stream is borrowed exclusively.
+        let _watch = unsafe { FinishedWatch::new(stream.ssl().as_ptr(), &raw const seen) };
+        Pin::new(&mut *stream).poll_peek(context, &mut [0])
+    };
+    *finished = seen.get();
+    match peeked {
+        Poll::Ready(Err(error)) if error.code() == openssl::ssl::ErrorCode::ZERO_RETURN => {
+            Poll::Ready(Err(RequestCertificateError::Closed))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(RequestCertificateError::Tls(error))),
+        _ if *finished && !in_handshake(stream.ssl()) => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(RequestCertificateError::Closed)),
+        Poll::Ready(Ok(_)) => Poll::Ready(Err(RequestCertificateError::ApplicationData)),
+    }
+}
+
+fn in_handshake(ssl: &SslRef) -> bool {
+    // SAFETY: the pointer is that of a live SSL, which is only read.
+    unsafe { SSL_in_init(ssl.as_ptr()) != 0 }
+}
+
+/// Sets the cell when the client's Finished message comes in: the one sign that is the same for TLS 1.2 and 1.3, with
+/// and without a certificate. It must be dropped before the cell and the SSL are.
+struct FinishedWatch(*mut openssl_sys::SSL);
+
+impl FinishedWatch {
+    /// # Safety
+    /// `ssl` and `seen` must outlive the value, and nobody else may set a message callback while it lives.
+    unsafe fn new(ssl: *mut openssl_sys::SSL, seen: *const Cell<bool>) -> Self {
+        // SAFETY: by the contract above the SSL is live; the argument is read by `note_finished` only.
+        unsafe {
+            SSL_set_msg_callback(ssl, Some(note_finished));
+            set_msg_callback_arg(ssl, seen.cast_mut().cast());
+        }
+        Self(ssl)
+    }
+}
+
+impl Drop for FinishedWatch {
+    fn drop(&mut self) {
+        // SAFETY: by the contract of `new` the SSL is live still.
+        unsafe {
+            SSL_set_msg_callback(self.0, None);
+            set_msg_callback_arg(self.0, ptr::null_mut());
+        }
+    }
+}
+
+/// # Safety
+/// `ssl` must be live.
+unsafe fn set_msg_callback_arg(ssl: *mut openssl_sys::SSL, argument: *mut c_void) {
+    // SAFETY: this control stores the pointer and returns.
+    unsafe { openssl_sys::SSL_ctrl(ssl, SSL_CTRL_SET_MSG_CALLBACK_ARG, 0, argument) };
+}
+
+unsafe extern "C" fn note_finished(
+    outgoing: c_int,
+    _version: c_int,
+    content_type: c_int,
+    message: *const c_void,
+    length: size_t,
+    _ssl: *mut openssl_sys::SSL,
+    seen: *mut c_void,
+) {
+    if outgoing != 0 || content_type != CONTENT_HANDSHAKE || length == 0 || seen.is_null() {
+        return;
+    }
+    // SAFETY: OpenSSL hands over `length` readable bytes, of which there is one; `seen` is the cell that `FinishedWatch`
+    // was made with, on the same thread, as the callback runs inside the peek that the watch surrounds.
+    unsafe {
+        if *message.cast::<u8>() == MESSAGE_FINISHED {
+            (*seen.cast::<Cell<bool>>()).set(true);
+        }
+    }
+}
+
+type MessageCallback = unsafe extern "C" fn(
+    c_int,
+    c_int,
+    c_int,
+    *const c_void,
+    size_t,
+    *mut openssl_sys::SSL,
+    *mut c_void,
+);
+
+// Not in openssl-sys. Declared as in OpenSSL 3's ssl.h.
+unsafe extern "C" {
+    fn SSL_in_init(ssl: *const openssl_sys::SSL) -> c_int;
+    fn SSL_renegotiate(ssl: *mut openssl_sys::SSL) -> c_int;
+    fn SSL_verify_client_post_handshake(ssl: *mut openssl_sys::SSL) -> c_int;
+    fn SSL_set_msg_callback(ssl: *mut openssl_sys::SSL, callback: Option<MessageCallback>);
+}
+
+/// `SSL_CTRL_SET_MSG_CALLBACK_ARG` of ssl.h.
+const SSL_CTRL_SET_MSG_CALLBACK_ARG: c_int = 16;
+/// ContentType `handshake` (RFC 8446 section 5.1).
+const CONTENT_HANDSHAKE: c_int = 22;
+/// HandshakeType `finished` (RFC 8446 section 4).
+const MESSAGE_FINISHED: u8 = 20;
