@@ -1,1 +1,65 @@
-//! x
+//! Azure Managed Identity v2 with mTLS proof-of-possession.
+//!
+//! A [`ManagedIdentityClient`] makes (or opens) a key that nobody can read, has IMDS sign a certificate for it, and asks
+//! Entra, over mutual TLS with that key, for an access token that is bound to the certificate. A resource accepts the
+//! token only on a TLS connection authenticated with the same key: stolen, it is worthless.
+//!
+//! ```no_run
+//! use keybound::{ManagedIdentityClient, Pop, TokenRequest};
+//!
+//! # async fn example() -> keybound::Result<()> {
+//! let client = ManagedIdentityClient::builder().build()?;
+//! let token = client
+//!     .acquire_token(
+//!         TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
+//!     )
+//!     .await?;
+//! let request = keybound::http::Request::get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4")
+//!     .body(keybound::RequestBody::empty())
+//!     .expect("a well-formed request");
+//! let answer = token.bound_client()?.send(&token, request).await?;
+//! println!("{}", answer.status());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Work is done on the caller's tokio runtime; programs without one use [`blocking`]. Caches belong to a client value:
+//! make one client and keep it, its clones share them.
+#![forbid(unsafe_code)]
+
+mod access_token;
+mod binding;
+pub mod blocking;
+mod cache;
+mod client;
+mod clock;
+mod environment;
+mod flow;
+mod request;
+mod resource;
+mod settings;
+mod transport;
+
+// The public interface.
+pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
+pub use binding::Binding;
+pub use bytes;
+pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
+pub use clock::{Clock, SystemClock};
+pub use environment::Environment;
+pub use http;
+pub use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+pub use keybound_core::{
+    Attestation, AttestationToken, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind,
+    KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints,
+    TokenType, UnverifiedJwt, X5tS256, redact,
+};
+pub use keybound_keys::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
+};
+pub use keybound_tls::{
+    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TrustAnchors,
+    VersionPolicy,
+};
+pub use request::{Pop, TokenRequest};
+pub use resource::BoundClient;

@@ -1,0 +1,136 @@
+use crate::BoundClient;
+use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
+use keybound_keys::BindingKey;
+use keybound_tls::{ClientIdentity, HttpsClient};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::settings::Settings;
+use crate::transport::transport_error;
+
+/// A certificate that IMDS issued, the key that it is for, and the endpoint that gives tokens bound to it.
+pub struct Binding {
+    credential: IssuedCredential,
+    key: Arc<dyn BindingKey>,
+    attestation: Attestation,
+    client: HttpsClient,
+}
+
+impl Binding {
+    pub(crate) fn new(
+        credential: IssuedCredential,
+        key: Arc<dyn BindingKey>,
+        attestation: Attestation,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let identity = ClientIdentity::new(credential.certificate.clone(), Arc::clone(&key))
+            .map_err(|error| transport_error(Stage::Credential, error))?;
+        let client = HttpsClient::builder()
+            .identity(identity)
+            .trust(settings.trust.clone())
+            .versions(settings.versions.clone())
+            .proxy(settings.proxy.clone())
+            .build()
+            .map_err(|error| transport_error(Stage::Token, error))?;
+        Ok(Self {
+            credential,
+            key,
+            attestation,
+            client,
+        })
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.credential.certificate
+    }
+
+    /// The client id that it is issued to.
+    pub fn client_id(&self) -> &Guid {
+        &self.credential.client_id
+    }
+
+    /// The tenant that it is issued in.
+    pub fn tenant_id(&self) -> &Guid {
+        &self.credential.tenant_id
+    }
+
+    /// `identity_type`, as IMDS gave it.
+    pub fn identity_type(&self) -> &str {
+        &self.credential.identity_type
+    }
+
+    /// The key: it signs, it is never read.
+    pub fn key(&self) -> &Arc<dyn BindingKey> {
+        &self.key
+    }
+
+    /// How well the key is protected. See [`is_simulated`](Self::is_simulated) before relying on it.
+    pub fn key_strength(&self) -> KeyStrength {
+        self.key.strength()
+    }
+
+    /// Whether the key only stands for a stronger one (the emulator's).
+    pub fn is_simulated(&self) -> bool {
+        self.key.is_simulated()
+    }
+
+    /// The word to show for the key's strength: `simulated`, or that of [`KeyStrength`].
+    pub fn key_strength_label(&self) -> &'static str {
+        if self.is_simulated() {
+            "simulated"
+        } else {
+            self.key_strength().as_str()
+        }
+    }
+
+    /// Whether, and by what, the key was attested.
+    pub fn attestation(&self) -> Attestation {
+        self.attestation
+    }
+
+    /// The HTTPS client whose connections present this certificate.
+    pub fn client(&self) -> BoundClient {
+        BoundClient::new(
+            self.client.clone(),
+            self.certificate().thumbprints().x5t_s256.clone(),
+        )
+    }
+
+    pub(crate) fn https(&self) -> &HttpsClient {
+        &self.client
+    }
+
+    pub(crate) fn credential(&self) -> &IssuedCredential {
+        &self.credential
+    }
+
+    /// Whether enough of its life remains to go on using it: more than a seventh of it, at most 24 hours.
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        let certificate = self.certificate();
+        let life = certificate
+            .not_after()
+            .duration_since(certificate.not_before())
+            .unwrap_or_default();
+        let floor = MOST_REMAINING_LIFE.min(life / 7);
+        now >= certificate.not_before()
+            && certificate
+                .not_after()
+                .duration_since(now)
+                .is_ok_and(|left| left > floor)
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("certificate", self.certificate())
+            .field("key_strength", &self.key_strength_label())
+            .field("attestation", &self.attestation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A fixed floor of 24 hours would never keep the certificates of 8 hours that have been seen.
+const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);

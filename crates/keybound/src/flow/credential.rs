@@ -1,0 +1,57 @@
+use super::Flow;
+use super::refusal::refusal;
+use crate::access_token::Step;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use keybound_core::csr::Csr;
+use keybound_core::{AttestationToken, Error, IssueRequest, IssuedCredential, Result, Stage};
+use keybound_keys::BindingKey;
+use keybound_tls::RequestBody;
+use std::sync::Arc;
+
+impl Flow<'_> {
+    /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock and the identity.
+    pub(super) async fn credential(
+        &self,
+        csr: &Csr,
+        attestation: Option<&AttestationToken>,
+        key: &Arc<dyn BindingKey>,
+        bypass_cache: bool,
+    ) -> Result<IssuedCredential> {
+        self.step(Step::Credential, async {
+            let body = Bytes::from_owner(IssueRequest::new(csr, attestation).to_json());
+            let answer = self
+                .call_imds(Stage::Credential, || {
+                    self.issue_request(body.clone(), bypass_cache)
+                })
+                .await?;
+            if answer.status != 200 {
+                return Err(refusal(Stage::Credential, &answer));
+            }
+            let settings = &self.shared.settings;
+            IssuedCredential::parse(
+                &answer.body,
+                key.public_key_der(),
+                &settings.identity,
+                &settings.policy,
+                settings.clock.now(),
+            )
+        })
+        .await
+    }
+
+    fn issue_request(&self, body: Bytes, bypass_cache: bool) -> Result<Request<RequestBody>> {
+        let bypass: &[_] = if bypass_cache {
+            &[("bypass_cache", "true")]
+        } else {
+            &[]
+        };
+        self.imds_request(Method::POST, "issuecredential", bypass)
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(RequestBody::full(body))
+            .map_err(|error| {
+                Error::invalid_request("the credential request is malformed").with_source(error)
+            })
+    }
+}

@@ -1,0 +1,42 @@
+use super::Flow;
+use super::key::sign;
+use crate::access_token::Step;
+use keybound_core::csr::{Csr, UnsignedCsr};
+use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage};
+use keybound_keys::{BindingKey, SignatureScheme, verify};
+use std::sync::Arc;
+
+impl Flow<'_> {
+    /// Assembles and signs the request, and verifies it before anyone sees it: IMDS answers a broken one with a bare
+    /// 400.
+    pub(super) async fn signing_request(
+        &self,
+        metadata: &PlatformMetadata,
+        key: &Arc<dyn BindingKey>,
+    ) -> Result<Csr> {
+        self.step(Step::Csr, async {
+            let unsigned = UnsignedCsr::new(
+                &metadata.client_id,
+                &metadata.tenant_id,
+                &metadata.cu_id,
+                key.public_key_der(),
+            )?;
+            let digest = unsigned.digest();
+            let signature = sign(key, SignatureScheme::PssSha256, digest).await?;
+            if !verify(
+                key.public_key_der(),
+                SignatureScheme::PssSha256,
+                &digest,
+                &signature,
+            ) {
+                return Err(Error::new(
+                    ErrorKind::KeyFailed,
+                    Stage::Key,
+                    "the key's signature does not hold against its own public key",
+                ));
+            }
+            unsigned.finish(&signature)
+        })
+        .await
+    }
+}

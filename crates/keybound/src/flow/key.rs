@@ -1,0 +1,84 @@
+use super::Flow;
+use crate::access_token::Step;
+use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
+use std::sync::Arc;
+
+impl Flow<'_> {
+    /// Opens the host's best key, once for each client, and checks it against the floor.
+    pub(super) async fn open_key(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>> {
+        self.step(Step::Key, async {
+            let mut kept = self.shared.key.lock().await;
+            let key = match &*kept {
+                Some(key) => Arc::clone(key),
+                None => {
+                    let providers = self.shared.settings.providers.clone();
+                    let key = blocking(move || providers.open(floor)).await?;
+                    kept.insert(key).clone()
+                }
+            };
+            if key.strength() < floor {
+                return Err(too_weak(key.strength(), floor));
+            }
+            self.check_simulated(&*key)?;
+            Ok(key)
+        })
+        .await
+    }
+
+    /// A simulated key is for a simulated world: IMDS on loopback, and a CA that the caller named.
+    fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
+        let settings = &self.shared.settings;
+        if !key.is_simulated() || (settings.imds.is_loopback() && settings.trust.is_extended()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::SimulatedRefused,
+            Stage::Key,
+            "a simulated key was offered outside the emulator",
+        ))
+    }
+}
+
+/// Signs where it disturbs nobody: a slow key off the runtime's threads.
+pub(super) async fn sign(
+    key: &Arc<dyn BindingKey>,
+    scheme: SignatureScheme,
+    digest: [u8; 32],
+) -> Result<Vec<u8>> {
+    match key.signing_cost() {
+        SigningCost::Quick => key.sign(scheme, &digest).map_err(key_error),
+        SigningCost::Slow => {
+            let key = Arc::clone(key);
+            blocking(move || key.sign(scheme, &digest)).await
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(key_error),
+        Err(error) => Err(Error::new(
+            ErrorKind::KeyFailed,
+            Stage::Key,
+            "the key provider panicked",
+        )
+        .with_source(error)),
+    }
+}
+
+pub(super) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
+    let message = format!("the best key of this host is {best}, the floor asked for is {floor}");
+    Error::new(ErrorKind::KeyTooWeak, Stage::Key, message)
+}
+
+fn key_error(error: KeyError) -> Error {
+    let kind = match error.kind() {
+        KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
+        KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
+        _ => ErrorKind::KeyFailed,
+    };
+    Error::new(kind, Stage::Key, error.to_string()).with_source(error)
+}

@@ -1,0 +1,78 @@
+use super::Flow;
+use super::call::{Answer, Over};
+use super::refusal::refusal;
+use crate::access_token::Step;
+use http::header::{ACCEPT, SERVER};
+use http::{Method, Request, request};
+use keybound_core::retry::Leg;
+use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage, is_imds_server};
+use keybound_tls::RequestBody;
+
+impl Flow<'_> {
+    /// Asks IMDS who and where this host is.
+    pub(super) async fn metadata(&self) -> Result<PlatformMetadata> {
+        self.step(Step::Metadata, async {
+            let answer = self
+                .call_imds(Stage::Metadata, || self.metadata_request())
+                .await?;
+            if answer.status != 200 {
+                return Err(refusal(Stage::Metadata, &answer));
+            }
+            let server = answer
+                .headers
+                .get(SERVER)
+                .and_then(|value| value.to_str().ok());
+            if !is_imds_server(server) {
+                return Err(Error::new(
+                    ErrorKind::NotImds,
+                    Stage::Metadata,
+                    "what answered at the address of IMDS does not sign as IMDS (Server header)",
+                ));
+            }
+            PlatformMetadata::parse(&answer.body, &self.shared.settings.policy)
+        })
+        .await
+    }
+
+    pub(super) async fn call_imds(
+        &self,
+        stage: Stage,
+        request: impl Fn() -> Result<Request<RequestBody>>,
+    ) -> Result<Answer> {
+        self.call(
+            Over::Plain(&self.shared.settings.plain),
+            Leg::Imds,
+            stage,
+            request,
+        )
+        .await
+    }
+
+    /// The head that every call of IMDS v2 begins with.
+    pub(super) fn imds_request(
+        &self,
+        method: Method,
+        name: &str,
+        extra: &[(&str, &str)],
+    ) -> request::Builder {
+        let mut parameters = vec![("cred-api-version", "2.0")];
+        parameters.extend(self.shared.settings.identity.v2_selector());
+        parameters.extend(extra);
+        let request_id = self.request_id.to_string();
+        Request::builder()
+            .method(method)
+            .uri(self.shared.settings.imds.call(name, &parameters).as_str())
+            .header("Metadata", "true")
+            .header("x-ms-client-request-id", &request_id)
+            .header("x-ms-correlation-id", &request_id)
+            .header(ACCEPT, "application/json")
+    }
+
+    fn metadata_request(&self) -> Result<Request<RequestBody>> {
+        self.imds_request(Method::GET, "getplatformmetadata", &[])
+            .body(RequestBody::empty())
+            .map_err(|error| {
+                Error::invalid_request("the metadata request is malformed").with_source(error)
+            })
+    }
+}

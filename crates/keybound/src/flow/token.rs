@@ -1,0 +1,93 @@
+use super::call::Over;
+use super::refusal::refusal;
+use super::{Flow, Plan};
+use crate::Binding;
+use crate::access_token::{IssuedToken, Step};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request};
+use keybound_core::retry::Leg;
+use keybound_core::{
+    Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
+    check_token_identity,
+};
+use keybound_tls::RequestBody;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+impl Flow<'_> {
+    /// Asks Entra for the token over mutual TLS and checks it against the certificate.
+    pub(super) async fn token(&self, plan: &Plan, binding: &Arc<Binding>) -> Result<IssuedToken> {
+        let (answer, asked_at) = self
+            .step(Step::Token, self.token_answer(plan, binding))
+            .await?;
+        self.step(Step::BindingCheck, async { check(&answer, binding) })
+            .await?;
+        let later = |duration| {
+            asked_at.checked_add(duration).ok_or_else(|| {
+                Error::invalid_answer(Stage::Token, "the token's end is out of range")
+            })
+        };
+        Ok(IssuedToken {
+            expires_on: later(answer.expires_in)?,
+            refresh_on: answer.refresh_in.map(later).transpose()?,
+            token_type: answer.token_type,
+            scope: plan.scope.clone(),
+            binding: (answer.token_type == TokenType::MtlsPop).then(|| Arc::clone(binding)),
+            secret: answer.access_token,
+        })
+    }
+
+    async fn token_answer(
+        &self,
+        plan: &Plan,
+        binding: &Binding,
+    ) -> Result<(TokenAnswer, SystemTime)> {
+        let form = TokenForm {
+            client_id: binding.client_id(),
+            scope: &plan.scope,
+            token_type: plan.token_type,
+            claims: plan.claims.as_deref(),
+        };
+        let body = Bytes::from(form.encode());
+        // The token's life is counted from before the request: never late.
+        let asked_at = self.shared.settings.clock.now();
+        let answer = self
+            .call(Over::Tls(binding.https()), Leg::Entra, Stage::Token, || {
+                self.token_request(binding, body.clone())
+            })
+            .await?;
+        if answer.status != 200 {
+            return Err(refusal(Stage::Token, &answer));
+        }
+        Ok((TokenAnswer::parse(&answer.body, plan.token_type)?, asked_at))
+    }
+
+    fn token_request(&self, binding: &Binding, body: Bytes) -> Result<Request<RequestBody>> {
+        let request_id = self.request_id.to_string();
+        Request::builder()
+            .method(Method::POST)
+            .uri(binding.credential().endpoint.token_url().as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .header("x-ms-client-request-id", &request_id)
+            .header("return-client-request-id", "true")
+            .body(RequestBody::full(body))
+            .map_err(|error| {
+                Error::invalid_request("the token request is malformed").with_source(error)
+            })
+    }
+}
+
+/// A bound token must be bound to this certificate; any token must be for this client and tenant, as far as it says.
+fn check(answer: &TokenAnswer, binding: &Binding) -> Result<()> {
+    let jwt = match answer.token_type {
+        TokenType::MtlsPop => Some(check_binding(&answer.access_token, binding.certificate())?),
+        // A bearer token may be opaque.
+        _ => UnverifiedJwt::parse(answer.access_token.expose()),
+    };
+    match jwt {
+        Some(jwt) => check_token_identity(&jwt, binding.client_id(), binding.tenant_id()),
+        None => Ok(()),
+    }
+}

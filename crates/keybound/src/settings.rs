@@ -1,0 +1,136 @@
+use crate::{Clock, Environment};
+use keybound_attestation::AttestationProvider;
+use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
+use keybound_keys::ProviderChain;
+use keybound_tls::{PlainClient, ProxyConfig, TrustAnchors, VersionPolicy};
+use std::sync::Arc;
+use url::{Host, Url};
+
+/// What a client was built with: nothing here changes afterwards.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) identity: ManagedIdentity,
+    pub(crate) imds: ImdsEndpoint,
+    pub(crate) policy: EndpointPolicy,
+    pub(crate) providers: ProviderChain,
+    pub(crate) attestation: Option<Arc<dyn AttestationProvider>>,
+    pub(crate) trust: TrustAnchors,
+    pub(crate) versions: VersionPolicy,
+    pub(crate) proxy: ProxyConfig,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) retries: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) plain: PlainClient,
+}
+
+/// The address of IMDS.
+#[derive(Clone, Debug)]
+pub(crate) struct ImdsEndpoint {
+    base: Url,
+    loopback: bool,
+}
+
+impl ImdsEndpoint {
+    /// Reads the address that was set, or takes the link-local one.
+    pub(crate) fn new(set: Option<&str>, environment: &Environment) -> Result<Self> {
+        let text = set.or(environment.imds_endpoint()).unwrap_or(LINK_LOCAL);
+        let url =
+            Url::parse(text).map_err(|error| Error::invalid_request(RULE).with_source(error))?;
+        let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
+        if !plain || url.host().is_none() || url.query().is_some() || url.fragment().is_some() {
+            return Err(Error::invalid_request(RULE));
+        }
+        let loopback = url.host().is_some_and(|host| is_loopback(&host));
+        Ok(Self {
+            base: url,
+            loopback,
+        })
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The URL of a call: `name` below `/metadata/identity/`, with these parameters.
+    pub(crate) fn call(&self, name: &str, parameters: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        let prefix = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{prefix}/metadata/identity/{name}"));
+        url.query_pairs_mut().extend_pairs(parameters);
+        url
+    }
+}
+
+pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+        Host::Domain(name) => *name == "localhost",
+    }
+}
+
+const LINK_LOCAL: &str = "http://169.254.169.254";
+const RULE: &str = "the address of IMDS is a plain http URL, such as http://169.254.169.254";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_local_address_is_the_default_and_the_environment_overrides_it() {
+        let url = |set, environment: &Environment| {
+            ImdsEndpoint::new(set, environment)
+                .unwrap()
+                .call("x", &[("a", "b c")])
+                .to_string()
+        };
+        let environment = Environment::from_lookup(|name| {
+            (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| "http://127.0.0.1:81/".to_owned())
+        });
+        assert_eq!(
+            url(None, &Environment::empty()),
+            "http://169.254.169.254/metadata/identity/x?a=b+c"
+        );
+        assert_eq!(
+            url(None, &environment),
+            "http://127.0.0.1:81/metadata/identity/x?a=b+c"
+        );
+        assert_eq!(
+            url(Some("http://[::1]:82"), &environment),
+            "http://[::1]:82/metadata/identity/x?a=b+c"
+        );
+    }
+
+    #[test]
+    fn only_plain_http_addresses_are_taken() {
+        for text in [
+            "https://169.254.169.254",
+            "169.254.169.254",
+            "http://u@h",
+            "http://h?x",
+            "ftp://h",
+            "",
+        ] {
+            assert!(
+                ImdsEndpoint::new(Some(text), &Environment::empty()).is_err(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for (text, loopback) in [
+            ("http://127.0.0.1:1", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]", true),
+            ("http://localhost:80", true),
+            ("http://169.254.169.254", false),
+            ("http://localhost.example.com", false),
+            ("http://10.0.0.1", false),
+        ] {
+            let endpoint = ImdsEndpoint::new(Some(text), &Environment::empty()).unwrap();
+            assert_eq!(endpoint.is_loopback(), loopback, "{text}");
+        }
+    }
+}
