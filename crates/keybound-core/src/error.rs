@@ -234,8 +234,6 @@ macro_rules! kinds {
 kinds! {
     /// The caller asked for something that cannot be meant (a malformed id, resource, header).
     InvalidRequest = "invalid_request", false, "correct the request; nothing was sent";
-    /// Attestation was asked for without proof-of-possession.
-    AttestationRequiresPop = "attestation_requires_pop", false, "ask for proof-of-possession too, or leave attestation out";
     /// The host's IMDS does not speak v2.
     ImdsV2Unavailable = "imds_v2_unavailable", false, "this host has IMDS v1 only: use a Trusted Launch VM with Secure Boot and vTPM in a region where managed identity v2 is on; there is no fallback to an unbound token";
     /// Whatever answered at the address of IMDS is not IMDS.
@@ -277,7 +275,7 @@ kinds! {
     /// Who was asked for, and who was answered, differ.
     IdentityMismatch = "identity_mismatch", false, "the answer is for another identity or tenant than the one asked for; check what answers as IMDS";
     /// Our certificate was refused in the handshake, or by Entra.
-    ClientCertificateRejected = "client_certificate_rejected", false, "the peer refused the client certificate; ask again with a fresh certificate (--force-refresh)";
+    ClientCertificateRejected = "client_certificate_rejected", false, "ask again: the refused certificate is dropped and the next attempt has a fresh one issued; if it stays refused, read the peer's words";
     /// The peer's certificate could not be verified.
     ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
     /// TLS failed for another reason.
@@ -291,7 +289,7 @@ kinds! {
     /// The resource takes no bound tokens (AADSTS392196).
     ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
     /// The resource refused, and never asked for the certificate on this connection.
-    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server never asked for the client certificate: for Key Vault send x-ms-tokenboundauth: true over TLS 1.2, or set the TLS version of this host";
+    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), and check that its configuration asks";
     /// The body is larger than the server can hold across its request for the certificate.
     BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
     /// The environment of the host does not allow the work (OpenSSL configuration, FIPS mode).
