@@ -1,1 +1,32 @@
-//! x
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "laid out first; the services follow"
+)]
+//! Simulated IMDS v2, attestation service, Entra, Key Vault and Graph, on loopback, that refuse what the real ones
+//! refuse.
+
+mod clock;
+mod config;
+mod control;
+mod error;
+mod exchange;
+mod faults;
+mod imds;
+mod maa;
+mod pki;
+mod records;
+mod signing;
+mod state;
+
+// The public interface.
+pub use clock::Clock;
+pub use config::{
+    AttestationRule, Config, ConfigError, EntraConfig, GraphConfig, HostName, Identity,
+    IdentityType, ImdsConfig, NetworkConfig, TlsConfig, TlsVersionRange, TokenUrlMember,
+    VaultConfig,
+};
+pub use error::StartError;
+pub use faults::{Fault, FaultError};
+pub use records::Record;

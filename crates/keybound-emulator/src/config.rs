@@ -1,0 +1,114 @@
+//! What the emulator is told: who the host is, which identities it has, how strict the services are.
+mod identity;
+mod parts;
+mod read;
+
+pub use identity::{Identity, IdentityType};
+pub use parts::{
+    AttestationRule, EntraConfig, GraphConfig, HostName, ImdsConfig, NetworkConfig, TlsConfig,
+    TlsVersionRange, TokenUrlMember, VaultConfig,
+};
+
+use crate::faults::Fault;
+use identity::default_identities;
+use keybound_core::Guid;
+use serde::Deserialize;
+
+/// The emulator's configuration. The defaults run the whole flow: one system-assigned and one user-assigned identity,
+/// attestation required, free ports on 127.0.0.1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The tenant (a GUID).
+    #[serde(deserialize_with = "read::guid")]
+    pub tenant_id: Guid,
+    /// The region, a name of Azure's form such as `westus2`.
+    pub region: String,
+    /// The managed identities of the host, at least one, at most one of them system-assigned.
+    pub identities: Vec<Identity>,
+    /// IMDS: the host's ids and how it judges requests.
+    pub imds: ImdsConfig,
+    /// Entra's token endpoint.
+    pub entra: EntraConfig,
+    /// The Key Vault look-alike.
+    pub vault: VaultConfig,
+    /// The Graph look-alike.
+    pub graph: GraphConfig,
+    /// Address and ports.
+    pub network: NetworkConfig,
+    /// TLS versions.
+    pub tls: TlsConfig,
+    /// Faults that wait for their requests from the start, `LEG=ACTION[:ARG][*COUNT]`. See [`Fault`].
+    #[serde(deserialize_with = "read::faults")]
+    pub faults: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads a TOML text. Keys that are not known are refused.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what is wrong with it.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        if text.len() > LONGEST_FILE {
+            return Err(ConfigError::new("the configuration is longer than 1 MiB"));
+        }
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::new(error.to_string().trim_end()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types alone cannot say.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.region.is_empty()
+            || self.region.len() > 64
+            || !self
+                .region
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        {
+            return Err(ConfigError::new(
+                "region: lower-case letters and digits, as in westus2",
+            ));
+        }
+        identity::check(&self.identities)?;
+        self.imds.check()?;
+        self.entra.check()?;
+        self.vault.check()?;
+        self.network.check()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tenant_id: identity::known_guid("5a5a5a5a-0000-4000-8000-00000000000a"),
+            region: "westus2".into(),
+            identities: default_identities(),
+            imds: ImdsConfig::default(),
+            entra: EntraConfig::default(),
+            vault: VaultConfig::default(),
+            graph: GraphConfig::default(),
+            network: NetworkConfig::default(),
+            tls: TlsConfig::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// The configuration cannot be used. The text names the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+const LONGEST_FILE: usize = 1024 * 1024;

@@ -1,0 +1,135 @@
+use super::{ConfigError, read};
+use keybound_core::Guid;
+use serde::Deserialize;
+
+/// One managed identity of the host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Identity {
+    /// System-assigned or user-assigned.
+    pub kind: IdentityType,
+    /// The client id (a GUID).
+    #[serde(deserialize_with = "read::guid")]
+    pub client_id: Guid,
+    /// The object id (a GUID).
+    #[serde(deserialize_with = "read::guid")]
+    pub object_id: Guid,
+    /// The Azure resource id. Required for a user-assigned identity, absent for the system-assigned one.
+    #[serde(default)]
+    pub resource_id: Option<String>,
+}
+
+impl Identity {
+    /// The identity that belongs to the host.
+    pub fn system_assigned(client_id: Guid, object_id: Guid) -> Self {
+        Self {
+            kind: IdentityType::System,
+            client_id,
+            object_id,
+            resource_id: None,
+        }
+    }
+
+    /// A user-assigned identity.
+    pub fn user_assigned(client_id: Guid, object_id: Guid, resource_id: String) -> Self {
+        Self {
+            kind: IdentityType::User,
+            client_id,
+            object_id,
+            resource_id: Some(resource_id),
+        }
+    }
+}
+
+/// Whom an identity belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum IdentityType {
+    /// To the host itself.
+    System,
+    /// To itself: it can be assigned to several hosts.
+    User,
+}
+
+impl IdentityType {
+    /// The word in IMDS's answer.
+    pub(crate) fn wire_name(self) -> &'static str {
+        match self {
+            Self::System => "SystemAssigned",
+            Self::User => "UserAssigned",
+        }
+    }
+}
+
+pub(super) fn check(identities: &[Identity]) -> Result<(), ConfigError> {
+    let wrong = |message: &str| Err(ConfigError::new(format!("identities: {message}")));
+    if identities.is_empty() || identities.len() > MOST {
+        return wrong("between 1 and 100 are needed");
+    }
+    let system = |identity: &&Identity| identity.kind == IdentityType::System;
+    if identities.iter().filter(system).count() > 1 {
+        return wrong("a host has at most one system-assigned identity");
+    }
+    for (position, identity) in identities.iter().enumerate() {
+        check_resource_id(identity)?;
+        for earlier in &identities[..position] {
+            let same_resource = identity.resource_id.is_some()
+                && identity
+                    .resource_id
+                    .as_ref()
+                    .map(|id| id.to_ascii_lowercase())
+                    == earlier
+                        .resource_id
+                        .as_ref()
+                        .map(|id| id.to_ascii_lowercase());
+            if identity.client_id == earlier.client_id
+                || identity.object_id == earlier.object_id
+                || same_resource
+            {
+                return wrong("two of them share a client_id, an object_id or a resource_id");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_resource_id(identity: &Identity) -> Result<(), ConfigError> {
+    let wrong = |message: &str| Err(ConfigError::new(format!("identities: {message}")));
+    match (&identity.resource_id, identity.kind) {
+        (Some(_), IdentityType::System) => {
+            wrong("a system-assigned identity has no resource_id of its own")
+        }
+        (None, IdentityType::User) => wrong("a user-assigned identity needs its resource_id"),
+        (Some(id), _)
+            if !id.starts_with('/') || id.len() > 2048 || id.contains(char::is_control) =>
+        {
+            wrong("a resource_id begins with /subscriptions/")
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn default_identities() -> Vec<Identity> {
+    vec![
+        Identity::system_assigned(
+            known_guid("5a5a5a5a-0000-4000-8000-000000000001"),
+            known_guid("5a5a5a5a-0000-4000-8000-0000000000f1"),
+        ),
+        Identity::user_assigned(
+            known_guid("5a5a5a5a-0000-4000-8000-000000000002"),
+            known_guid("5a5a5a5a-0000-4000-8000-0000000000f2"),
+            "/subscriptions/5a5a5a5a-0000-4000-8000-0000000000aa/resourceGroups/keybound/providers/\
+             Microsoft.ManagedIdentity/userAssignedIdentities/demo"
+                .into(),
+        ),
+    ]
+}
+
+/// A GUID that stands in this source.
+pub(super) fn known_guid(text: &'static str) -> Guid {
+    Guid::parse(text).expect("a constant of this crate, read by its tests")
+}
+
+const MOST: usize = 100;

@@ -1,0 +1,291 @@
+use super::ConfigError;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// IMDS: the host's ids and how it judges requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ImdsConfig {
+    /// The id of the virtual machine. Empty: none is told.
+    pub vm_id: String,
+    /// The id of the scale set. Empty: an empty one is told, as some hosts do; a request that repeats it is refused.
+    /// Absent: none is told.
+    pub vmss_id: Option<String>,
+    /// Whether a certificate needs an attested key.
+    pub attestation: AttestationRule,
+    /// Takes the Python system's signing requests too: CN first, as UTF8String, hash identifiers with NULL parameters.
+    pub lenient_csr: bool,
+    /// Life of the certificates, in seconds: 1 minute to 1 year. Default: 7 days.
+    pub certificate_lifetime_seconds: u32,
+    /// The member of the answer, if any, that names the token endpoint outright.
+    pub token_url: TokenUrlMember,
+}
+
+impl ImdsConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let ids = [Some(&self.vm_id), self.vmss_id.as_ref()];
+        if ids.iter().flatten().all(|id| id.is_empty()) {
+            return Err(ConfigError::new("imds: vm_id or vmss_id is needed"));
+        }
+        for id in ids.iter().flatten() {
+            if id.len() > 128 || id.contains(char::is_control) {
+                return Err(ConfigError::new(
+                    "imds: vm_id and vmss_id have at most 128 characters, none of control",
+                ));
+            }
+        }
+        lifetime(
+            "imds.certificate_lifetime_seconds",
+            self.certificate_lifetime_seconds,
+            YEAR,
+        )
+    }
+}
+
+impl Default for ImdsConfig {
+    fn default() -> Self {
+        Self {
+            vm_id: "5a5a5a5a-0000-4000-8000-0000000000e1".into(),
+            vmss_id: None,
+            attestation: AttestationRule::Required,
+            lenient_csr: false,
+            certificate_lifetime_seconds: 7 * DAY,
+            token_url: TokenUrlMember::None,
+        }
+    }
+}
+
+/// Whether a certificate needs an attested key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum AttestationRule {
+    /// Without an attestation token the request is refused.
+    Required,
+    /// Without one it is granted; a bad one is refused all the same.
+    Optional,
+}
+
+/// The member of IMDS's answer that names the token endpoint outright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenUrlMember {
+    /// None: clients make it from origin and tenant.
+    None,
+    /// `token_endpoint`.
+    TokenEndpoint,
+    /// `regional_token_url`.
+    RegionalTokenUrl,
+}
+
+/// Entra's token endpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct EntraConfig {
+    /// Life of the tokens, in seconds: 1 minute to 1 year. Default: 86399.
+    pub token_lifetime_seconds: u32,
+    /// Resources that take no bound tokens: AADSTS392196. Default: `https://management.azure.com`.
+    pub unbound_resources: Vec<String>,
+}
+
+impl EntraConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        lifetime(
+            "entra.token_lifetime_seconds",
+            self.token_lifetime_seconds,
+            YEAR,
+        )
+    }
+}
+
+impl Default for EntraConfig {
+    fn default() -> Self {
+        Self {
+            token_lifetime_seconds: DAY - 1,
+            unbound_resources: vec!["https://management.azure.com".into()],
+        }
+    }
+}
+
+/// The Key Vault look-alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct VaultConfig {
+    /// The secrets, by name: 1 to 127 letters, digits and dashes. Default: `demo-secret`.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl VaultConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in &self.secrets {
+            let plain = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if name.is_empty() || name.len() > 127 || !plain {
+                return Err(ConfigError::new(format!(
+                    "vault.secrets.{}: a name has 1 to 127 letters, digits and dashes",
+                    name.escape_default()
+                )));
+            }
+            if value.len() > 25 * 1024 {
+                return Err(ConfigError::new(format!(
+                    "vault.secrets.{name}: at most 25 KiB"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for VaultConfig {
+    fn default() -> Self {
+        let secret = (
+            "demo-secret".into(),
+            "only the holder of the key reads this".into(),
+        );
+        Self {
+            secrets: BTreeMap::from([secret]),
+        }
+    }
+}
+
+/// The Graph look-alike.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct GraphConfig {
+    /// Whether the identity lacks the permission: every well-bound call is answered 403.
+    pub forbidden: bool,
+}
+
+/// Address and ports.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct NetworkConfig {
+    /// The loopback address to listen at. Any other is refused. Default: `127.0.0.1`.
+    pub bind: IpAddr,
+    /// How the services are named in URLs. Default: by address.
+    pub host: HostName,
+    /// Port of IMDS. This and the others: 0, the default, takes a free one.
+    pub imds_port: u16,
+    /// Port of Entra's token service.
+    pub sts_port: u16,
+    /// Port of the attestation service.
+    pub maa_port: u16,
+    /// Port of the Key Vault look-alike.
+    pub vault_port: u16,
+    /// Port of the Graph look-alike.
+    pub graph_port: u16,
+    /// Port of the control endpoint.
+    pub control_port: u16,
+}
+
+impl NetworkConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !self.bind.is_loopback() {
+            return Err(ConfigError::new(format!(
+                "network.bind: {} is not a loopback address, and the emulator listens at no other",
+                self.bind
+            )));
+        }
+        let mut ports = vec![
+            self.imds_port,
+            self.sts_port,
+            self.maa_port,
+            self.vault_port,
+            self.graph_port,
+            self.control_port,
+        ];
+        ports.retain(|port| *port != 0);
+        ports.sort_unstable();
+        if ports.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::new("network: two services share a port"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: HostName::Address,
+            imds_port: 0,
+            sts_port: 0,
+            maa_port: 0,
+            vault_port: 0,
+            graph_port: 0,
+            control_port: 0,
+        }
+    }
+}
+
+/// How the services are named in URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HostName {
+    /// By the address they listen at.
+    Address,
+    /// `localhost`.
+    Localhost,
+}
+
+/// TLS versions of the services.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// Of Entra's token service. Default: 1.2 and 1.3.
+    pub sts: TlsVersionRange,
+    /// Of the attestation service. Default: 1.2 and 1.3.
+    pub maa: TlsVersionRange,
+    /// Of the Key Vault look-alike. Default: 1.2 only, since the real one asks for certificates with 1.2 only.
+    pub vault: TlsVersionRange,
+    /// Of the Graph look-alike. Default: 1.2 and 1.3.
+    pub graph: TlsVersionRange,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            sts: TlsVersionRange::Tls12To13,
+            maa: TlsVersionRange::Tls12To13,
+            vault: TlsVersionRange::Tls12,
+            graph: TlsVersionRange::Tls12To13,
+        }
+    }
+}
+
+/// TLS versions that a service accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub enum TlsVersionRange {
+    /// `1.2`
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// `1.3`
+    #[serde(rename = "1.3")]
+    Tls13,
+    /// `1.2-1.3`
+    #[serde(rename = "1.2-1.3")]
+    Tls12To13,
+}
+
+fn lifetime(key: &str, seconds: u32, longest: u32) -> Result<(), ConfigError> {
+    if (60..=longest).contains(&seconds) {
+        return Ok(());
+    }
+    Err(ConfigError::new(format!(
+        "{key}: {seconds} is not between 60 and {longest}"
+    )))
+}
+
+const DAY: u32 = 24 * 3600;
+const YEAR: u32 = 365 * DAY;

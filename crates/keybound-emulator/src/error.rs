@@ -1,0 +1,41 @@
+use crate::config::ConfigError;
+use keybound_core::BoxError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The emulator could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration contradicts itself: correct the key that the cause names.
+    #[error("the configuration cannot be used")]
+    Config(#[source] ConfigError),
+    /// The folder for the kept CA, or what is in it, cannot be used: correct what the message names, or take another
+    /// folder.
+    #[error("the state folder {path} cannot be used: {problem}", path = .path.display())]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+        /// What the system or the parser said.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// The port is taken, or the host has no such loopback address.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// OpenSSL refused to make keys or certificates.
+    #[error("the emulator's certificates could not be made")]
+    Certificates(#[source] BoxError),
+    /// The host refused a thread, a runtime or a temporary file.
+    #[error("the host did not give what the emulator needs")]
+    Host(#[source] io::Error),
+}

@@ -1,0 +1,194 @@
+//! One request and its answer, the same for plain HTTP and TLS: whoever reads a request from a socket hands it to
+//! [`answer`], which asks the fault plan, runs the service and keeps the record.
+use crate::clock::unix_ms;
+use crate::faults::{self, Action, Leg};
+use crate::state::State;
+use crate::{control, imds, maa};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The services of the emulator, one listener each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Service {
+    Imds,
+    Maa,
+    Sts,
+    Vault,
+    Graph,
+    Control,
+}
+
+/// Who asks, as far as the connection tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub address: SocketAddr,
+    /// The DER of the certificate that the peer presented and proved to hold the key of; nothing else of it is checked.
+    pub client_certificate: Option<Vec<u8>>,
+    /// `TLSv1.2` or `TLSv1.3`; `None` on plain HTTP.
+    pub tls_version: Option<&'static str>,
+}
+
+/// A request on its way through a service. The body is at hand, bounded by the listener.
+pub(crate) struct Call {
+    pub request: http::Request<Bytes>,
+    pub peer: Peer,
+    pub leg: Leg,
+    /// The fault that this request meets, where it changes what the service says. Faults that replace the whole answer
+    /// never get as far as the service.
+    pub fault: Option<Action>,
+    pub notes: BTreeMap<&'static str, String>,
+}
+
+impl Call {
+    /// Puts a word into the record of this request. No secrets.
+    pub fn note(&mut self, name: &'static str, value: impl Into<String>) {
+        self.notes.insert(name, value.into());
+    }
+
+    /// A request header that is readable text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// What a service answers.
+pub(crate) type Answer = http::Response<Bytes>;
+
+/// What goes back over the connection.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// An answer.
+    Full(Answer),
+    /// The head of the answer, then so many bytes of spaces, streamed.
+    Oversized(Answer, u64),
+    /// Head and first half of the body, under the length of the whole; then the connection is closed.
+    Truncated(Answer),
+    /// These bytes instead of HTTP; then the connection is closed.
+    NotHttp(Bytes),
+    /// Nothing, for as long as the peer waits.
+    Hang,
+    /// The connection is closed without a word.
+    Close,
+    /// The connection is reset without a word.
+    Reset,
+}
+
+/// An answer with a JSON body.
+pub(crate) fn json_answer(status: u16, body: &Value) -> Answer {
+    text_answer(status, "application/json; charset=utf-8", body.to_string())
+}
+
+/// An answer with a body of a type.
+pub(crate) fn text_answer(
+    status: u16,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut answer = Answer::new(body.into());
+    *answer.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    answer.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
+    answer
+}
+
+/// What every service says of a path that it does not have.
+pub(crate) fn not_found() -> Answer {
+    json_answer(
+        404,
+        &json!({"error": "not_found", "error_description": "no such resource"}),
+    )
+}
+
+/// Answers one request of a service: fault plan, service, record.
+pub(crate) async fn answer(
+    state: &State,
+    service: Service,
+    peer: Peer,
+    request: http::Request<Bytes>,
+) -> Reply {
+    if service == Service::Control {
+        return Reply::Full(control::answer(state, &request));
+    }
+    let leg = Leg::of(service, &request);
+    let fault = state.faults.next(leg);
+    let unix_ms = unix_ms(state.clock.now());
+    let sequence = state
+        .records
+        .begin(unix_ms, leg, &peer, &request, fault.as_ref());
+    let mut call = Call {
+        request,
+        peer,
+        leg,
+        fault,
+        notes: BTreeMap::new(),
+    };
+    let reply = reply(state, service, &mut call).await;
+    state.records.finish(sequence, reply.status(), call.notes);
+    reply
+}
+
+async fn reply(state: &State, service: Service, call: &mut Call) -> Reply {
+    let replaced = call
+        .fault
+        .as_ref()
+        .and_then(|fault| faults::replace(fault, &state.endpoints));
+    if let Some(reply) = replaced {
+        return reply.named(service);
+    }
+    if let Some(Action::Delay(milliseconds)) = call.fault {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+    let mut answer = run(state, service, call).await;
+    name_server(&mut answer, service);
+    faults::alter(call.fault.as_ref(), answer)
+}
+
+async fn run(state: &State, service: Service, call: &mut Call) -> Answer {
+    match service {
+        Service::Imds => imds::answer(state, call).await,
+        Service::Maa => maa::answer(state, call).await,
+        Service::Sts | Service::Vault | Service::Graph => not_found(),
+        Service::Control => not_found(),
+    }
+}
+
+impl Reply {
+    /// The status, where one is answered.
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Full(answer) | Self::Oversized(answer, _) | Self::Truncated(answer) => {
+                Some(answer.status().as_u16())
+            }
+            Self::NotHttp(_) | Self::Hang | Self::Close | Self::Reset => None,
+        }
+    }
+
+    fn named(mut self, service: Service) -> Self {
+        if let Self::Full(answer) | Self::Oversized(answer, _) | Self::Truncated(answer) = &mut self
+        {
+            name_server(answer, service);
+        }
+        self
+    }
+}
+
+/// Puts the service's name on an answer that bears none.
+fn name_server(answer: &mut Answer, service: Service) {
+    let name = match service {
+        Service::Imds => imds::SERVER,
+        _ => SERVER,
+    };
+    answer
+        .headers_mut()
+        .entry(header::SERVER)
+        .or_insert(HeaderValue::from_static(name));
+}
+
+const SERVER: &str = "keybound-emulator";

@@ -1,0 +1,194 @@
+use super::Leg;
+use serde_json::Value;
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    // These take the place of the answer, on every leg; the service does not see the request.
+    /// A status, with headers and a body.
+    Status(StatusFault),
+    /// Nothing is said, for as long as the peer waits.
+    Hang,
+    /// The connection is closed without a word.
+    Close,
+    /// The connection is reset without a word.
+    Reset,
+    /// Bytes that are not HTTP.
+    NotHttp,
+    /// 200, said to be JSON, and it is not.
+    Garbage,
+    /// 200 with a web page.
+    Html,
+    /// 307 to a URL; without one, to a path of IMDS that tells in the records that it was followed.
+    Redirect(Option<String>),
+    /// 200 with a body of so many bytes.
+    Oversized(u64),
+
+    // These change the answer of the service, on every leg.
+    /// The answer comes so many milliseconds later.
+    Delay(u64),
+    /// Head and half of the body, then the connection is closed.
+    Truncated,
+    /// A member of the JSON is left out. Dots lead into objects.
+    MissingField(String),
+    /// A member of the JSON has another value.
+    SetField(String, Value),
+    /// The `Server` header: another text, or none.
+    ServerHeader(Option<String>),
+
+    // Metadata and issue.
+    /// The endpoint in the answer is http.
+    HttpEndpoint,
+    /// The endpoint in the answer is another host's.
+    ForeignEndpoint(Option<String>),
+    /// The certificate issued is a wrong one.
+    Certificate(CertificateFault),
+
+    // Token and attestation.
+    /// Entra refuses with this AADSTS number.
+    Aadsts(u32),
+    /// Entra refuses with `invalid_client` and no number.
+    InvalidClient,
+    /// `token_type` says this.
+    TokenType(String),
+    /// The token has no `cnf`.
+    NoCnf,
+    /// The token is bound to another certificate.
+    OtherCnf,
+    /// The token names another client.
+    OtherClient,
+    /// The token is not a JWT.
+    GarbageToken,
+    /// The token has expired.
+    ExpiredToken,
+    /// The token, or the key set, is of a key that nobody knows.
+    ForeignKey,
+    /// The attestation token is for another key than the one shown.
+    OtherKey,
+
+    // Resources.
+    /// The server never asks for the client certificate.
+    NeverAsk,
+    /// 401 with a claims challenge, of this JSON or a usual one.
+    ClaimsChallenge(Option<String>),
+
+    // Handshakes.
+    /// The client certificate is refused with this TLS alert.
+    RejectCertificate(&'static str),
+    /// The server shows a wrong certificate.
+    ServerCertificate(ServerCertificateFault),
+}
+
+/// A status instead of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StatusFault {
+    pub code: u16,
+    /// Checked: names and values are legal in HTTP.
+    pub headers: Vec<(String, String)>,
+    /// Without one, a JSON error of the service's manner.
+    pub body: Option<String>,
+}
+
+/// What is wrong with an issued certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateFault {
+    Garbage,
+    OtherKey,
+    Expired,
+    NotYetValid,
+    OtherClient,
+    OtherTenant,
+}
+
+/// What is wrong with a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerCertificateFault {
+    /// Signed by a CA that is not in the CA file.
+    Untrusted,
+    Expired,
+    /// For a name that is not on loopback.
+    OtherName,
+}
+
+/// Where an action has a meaning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Requests and handshakes.
+    Everywhere,
+    /// All legs with requests.
+    Requests,
+    /// All handshakes.
+    Handshakes,
+    /// These legs.
+    Only(&'static [Leg]),
+}
+
+impl Place {
+    pub fn has(self, leg: Leg) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Requests => !leg.is_handshake(),
+            Self::Handshakes => leg.is_handshake(),
+            Self::Only(legs) => legs.contains(&leg),
+        }
+    }
+}
+
+/// The names of all actions, what follows them, and where they have a meaning.
+pub(super) const KNOWN: &[(&str, &str, Place)] = {
+    use Leg::{Attest, Discovery, Graph, Issue, Metadata, Token, Vault};
+    use Place::{Everywhere, Handshakes, Only, Requests};
+    &[
+        ("status", ":CODE[,HEADER=VALUE]…[,body=TEXT]", Requests),
+        ("delay", ":MILLISECONDS", Everywhere),
+        ("hang", "", Everywhere),
+        ("close", "", Everywhere),
+        ("reset", "", Everywhere),
+        ("not-http", "", Requests),
+        ("garbage", "", Requests),
+        ("html", "", Requests),
+        ("redirect", "[:URL]", Requests),
+        ("oversized", "[:BYTES]", Requests),
+        ("truncated", "", Requests),
+        ("missing-field", ":NAME", Requests),
+        ("set-field", ":NAME=JSON", Requests),
+        ("server-header", ":TEXT", Requests),
+        ("no-server-header", "", Requests),
+        ("http-endpoint", "", Only(&[Metadata, Issue])),
+        ("foreign-endpoint", "[:URL]", Only(&[Metadata, Issue])),
+        (
+            "certificate",
+            ":garbage|other-key|expired|not-yet-valid|other-client|other-tenant",
+            Only(&[Issue]),
+        ),
+        ("aadsts", ":NUMBER", Only(&[Token])),
+        ("invalid-client", "", Only(&[Token])),
+        ("token-type", ":WORD", Only(&[Token])),
+        ("no-cnf", "", Only(&[Token])),
+        ("other-cnf", "", Only(&[Token])),
+        ("other-client", "", Only(&[Token])),
+        ("garbage-token", "", Only(&[Token, Attest])),
+        ("expired-token", "", Only(&[Token, Attest])),
+        ("foreign-key", "", Only(&[Token, Attest, Discovery])),
+        ("other-key", "", Only(&[Attest])),
+        ("never-ask", "", Only(&[Vault, Graph])),
+        ("claims-challenge", "[:JSON]", Only(&[Vault, Graph])),
+        ("reject-certificate", "[:ALERT]", Handshakes),
+        (
+            "server-certificate",
+            ":untrusted|expired|other-name",
+            Handshakes,
+        ),
+    ]
+};
+
+/// The TLS alerts that `reject-certificate` can send; the first is the default.
+pub(super) const ALERTS: &[&str] = &[
+    "bad_certificate",
+    "certificate_revoked",
+    "certificate_expired",
+    "certificate_unknown",
+    "unknown_ca",
+    "unsupported_certificate",
+    "access_denied",
+];

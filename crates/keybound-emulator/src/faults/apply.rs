@@ -1,0 +1,148 @@
+use super::{Action, StatusFault};
+use crate::exchange::{Answer, Reply, json_answer, text_answer};
+use crate::state::{Endpoints, origin};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use serde_json::{Value, json};
+
+/// The reply of an action that takes the place of the answer; `None` for all others.
+pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
+    Some(match action {
+        Action::Status(status) => Reply::Full(status_answer(status)),
+        Action::Hang => Reply::Hang,
+        Action::Close => Reply::Close,
+        Action::Reset => Reply::Reset,
+        Action::NotHttp => {
+            Reply::NotHttp(Bytes::from_static(b"\x00\xff\x16this is not HTTP\r\n\r\n"))
+        }
+        Action::Garbage => Reply::Full(text_answer(200, JSON, &b"\xff{\"not\": json"[..])),
+        Action::Html => Reply::Full(text_answer(200, "text/html; charset=utf-8", PAGE)),
+        Action::Redirect(url) => Reply::Full(redirect(url.as_deref(), endpoints)),
+        Action::Oversized(bytes) => Reply::Oversized(text_answer(200, JSON, ""), *bytes),
+        _ => return None,
+    })
+}
+
+/// Changes an answer by those actions that do so on any leg.
+pub(crate) fn alter(action: Option<&Action>, mut answer: Answer) -> Reply {
+    match action {
+        Some(Action::Truncated) => return Reply::Truncated(answer),
+        Some(Action::MissingField(name)) => {
+            change_json(&mut answer, |body| {
+                if let Some((parent, last)) = parent_of(body, name) {
+                    parent.remove(last);
+                }
+            });
+        }
+        Some(Action::SetField(name, value)) => {
+            change_json(&mut answer, |body| {
+                if let Some((parent, last)) = parent_of(body, name) {
+                    parent.insert(last.to_owned(), value.clone());
+                }
+            });
+        }
+        Some(Action::ServerHeader(None)) => {
+            answer.headers_mut().remove(header::SERVER);
+        }
+        Some(Action::ServerHeader(Some(text))) => {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                answer.headers_mut().insert(header::SERVER, value);
+            }
+        }
+        _ => {}
+    }
+    Reply::Full(answer)
+}
+
+fn status_answer(status: &StatusFault) -> Answer {
+    let mut answer = match &status.body {
+        Some(body) => text_answer(status.code, JSON, body.clone()),
+        None => json_answer(
+            status.code,
+            &json!({"error": "injected_fault", "error_description": "a fault was asked for"}),
+        ),
+    };
+    for (name, value) in &status.headers {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        ) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Answer {
+    let own = || format!("{}/redirected", origin(&endpoints.imds));
+    let target = url.map_or_else(own, str::to_owned);
+    let mut answer = text_answer(307, JSON, "");
+    if let Ok(target) = HeaderValue::from_str(&target) {
+        answer.headers_mut().insert(header::LOCATION, target);
+    }
+    answer
+}
+
+fn change_json(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
+    if let Ok(mut body) = serde_json::from_slice::<Value>(answer.body()) {
+        change(&mut body);
+        *answer.body_mut() = body.to_string().into();
+    }
+}
+
+/// The object that holds the member of a dotted name, and the member's own name.
+fn parent_of<'a, 'n>(
+    body: &'a mut Value,
+    name: &'n str,
+) -> Option<(&'a mut serde_json::Map<String, Value>, &'n str)> {
+    match name.split_once('.') {
+        Some((first, rest)) => parent_of(body.get_mut(first)?, rest),
+        None => Some((body.as_object_mut()?, name)),
+    }
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+const PAGE: &str =
+    "<!DOCTYPE html><html><head><title>Sign in</title></head><body>captive portal</body></html>";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn altered(action: Action, body: Value) -> Value {
+        let Reply::Full(answer) = alter(Some(&action), json_answer(200, &body)) else {
+            panic!("an answer was expected");
+        };
+        serde_json::from_slice(answer.body()).unwrap()
+    }
+
+    #[test]
+    fn members_are_left_out_and_set_also_inside_objects() {
+        let body = json!({"a": {"b": 1, "c": 2}, "d": 3});
+        assert_eq!(
+            altered(Action::MissingField("a.b".into()), body.clone()),
+            json!({"a": {"c": 2}, "d": 3})
+        );
+        assert_eq!(
+            altered(Action::SetField("d".into(), json!("x")), body.clone()),
+            json!({"a": {"b": 1, "c": 2}, "d": "x"})
+        );
+        assert_eq!(
+            altered(Action::MissingField("x.y.z".into()), body.clone()),
+            body
+        );
+    }
+
+    #[test]
+    fn a_status_carries_its_headers_and_body() {
+        let status = StatusFault {
+            code: 503,
+            headers: vec![("Retry-After".into(), "1".into())],
+            body: Some("later".into()),
+        };
+        let answer = status_answer(&status);
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "1");
+        assert_eq!(&answer.body()[..], b"later");
+    }
+}

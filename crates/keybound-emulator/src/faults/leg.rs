@@ -1,0 +1,125 @@
+use crate::exchange::Service;
+use bytes::Bytes;
+use http::Request;
+use std::fmt;
+
+/// A step of the flow, as faults, counts and records name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Leg {
+    /// `getplatformmetadata` without the `Metadata` header: the question whether IMDS speaks v2.
+    Probe,
+    /// `getplatformmetadata`.
+    Metadata,
+    /// `issuecredential`.
+    Issue,
+    /// The attestation of a key.
+    Attest,
+    /// Entra's token endpoint.
+    Token,
+    /// Discovery documents and key sets, of Entra and of the attestation service.
+    Discovery,
+    /// The Key Vault look-alike.
+    Vault,
+    /// The Graph look-alike.
+    Graph,
+    /// The TLS handshake of a new connection to the attestation service.
+    AttestTls,
+    /// The TLS handshake of a new connection to Entra.
+    TokenTls,
+    /// The TLS handshake of a new connection to the Key Vault look-alike.
+    VaultTls,
+    /// The TLS handshake of a new connection to the Graph look-alike.
+    GraphTls,
+    /// Paths that no service has.
+    Unknown,
+}
+
+impl Leg {
+    /// The legs that faults can be set on.
+    pub const ALL: [Self; 12] = [
+        Self::Probe,
+        Self::Metadata,
+        Self::Issue,
+        Self::Attest,
+        Self::Token,
+        Self::Discovery,
+        Self::Vault,
+        Self::Graph,
+        Self::AttestTls,
+        Self::TokenTls,
+        Self::VaultTls,
+        Self::GraphTls,
+    ];
+
+    /// The leg that a request belongs to.
+    pub fn of(service: Service, request: &Request<Bytes>) -> Self {
+        let path = request.uri().path();
+        match service {
+            Service::Imds => match path {
+                METADATA_PATH if request.headers().contains_key("metadata") => Self::Metadata,
+                METADATA_PATH => Self::Probe,
+                ISSUE_PATH => Self::Issue,
+                _ => Self::Unknown,
+            },
+            Service::Maa => match path {
+                ATTEST_PATH => Self::Attest,
+                "/certs" | "/.well-known/openid-configuration" => Self::Discovery,
+                _ => Self::Unknown,
+            },
+            Service::Sts if path.ends_with("/oauth2/v2.0/token") => Self::Token,
+            Service::Sts if path.contains("/.well-known/") || path.contains("/discovery/") => {
+                Self::Discovery
+            }
+            Service::Vault => Self::Vault,
+            Service::Graph => Self::Graph,
+            Service::Sts | Service::Control => Self::Unknown,
+        }
+    }
+
+    /// The leg of a service's TLS handshakes.
+    pub fn handshake(service: Service) -> Self {
+        match service {
+            Service::Maa => Self::AttestTls,
+            Service::Sts => Self::TokenTls,
+            Service::Vault => Self::VaultTls,
+            Service::Graph => Self::GraphTls,
+            Service::Imds | Service::Control => Self::Unknown,
+        }
+    }
+
+    pub fn is_handshake(self) -> bool {
+        matches!(
+            self,
+            Self::AttestTls | Self::TokenTls | Self::VaultTls | Self::GraphTls
+        )
+    }
+
+    /// The word in faults, counts and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Metadata => "metadata",
+            Self::Issue => "issue",
+            Self::Attest => "attest",
+            Self::Token => "token",
+            Self::Discovery => "discovery",
+            Self::Vault => "vault",
+            Self::Graph => "graph",
+            Self::AttestTls => "attest-tls",
+            Self::TokenTls => "token-tls",
+            Self::VaultTls => "vault-tls",
+            Self::GraphTls => "graph-tls",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+pub(crate) const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata";
+pub(crate) const ISSUE_PATH: &str = "/metadata/identity/issuecredential";
+pub(crate) const ATTEST_PATH: &str = "/attest/keyguard";

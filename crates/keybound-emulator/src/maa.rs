@@ -1,0 +1,7 @@
+use crate::exchange::{Answer, Call, not_found};
+use crate::state::State;
+
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+    let _ = (state, call);
+    not_found()
+}

@@ -1,0 +1,90 @@
+//! The emulator's two authorities. They know nothing of each other: one makes servers trusted on loopback, the other
+//! signs binding certificates, and neither is trusted for the other's work.
+mod client;
+mod issuer;
+mod make;
+mod server_ca;
+mod store;
+
+pub(crate) use client::{ClientCertificate, ClientCertificateProblem};
+pub(crate) use issuer::ClientCertificateRequest;
+pub(crate) use server_ca::ServerIdentity;
+
+use crate::error::StartError;
+use crate::faults::ServerCertificateFault;
+use openssl::error::ErrorStack;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Both authorities, and the certificate that the servers show.
+pub(crate) struct Pki {
+    store: store::CaStore,
+    issuer: issuer::Issuer,
+    server: ServerIdentity,
+}
+
+impl Pki {
+    /// Makes them, or takes the server CA from the folder where it was kept.
+    ///
+    /// # Errors
+    /// Where the folder or what is in it cannot be used, or OpenSSL refuses.
+    pub fn new(state_dir: Option<&Path>) -> Result<Self, StartError> {
+        let refused = |error: ErrorStack| StartError::Certificates(error.into());
+        let store = match state_dir {
+            Some(folder) => store::CaStore::kept(folder)?,
+            None => store::CaStore::temporary()?,
+        };
+        Ok(Self {
+            issuer: issuer::Issuer::new().map_err(refused)?,
+            server: store.ca().server_identity(None).map_err(refused)?,
+            store,
+        })
+    }
+
+    /// The file with the server CA's certificate, PEM.
+    pub fn ca_file(&self) -> &Path {
+        self.store.ca_file()
+    }
+
+    /// The server CA's certificate, PEM.
+    pub fn ca_pem(&self) -> &[u8] {
+        self.store.ca().pem()
+    }
+
+    /// Key and certificate of all servers: localhost, 127.0.0.1 and ::1.
+    pub fn server(&self) -> &ServerIdentity {
+        &self.server
+    }
+
+    /// Key and certificate of a server with something wrong about it.
+    ///
+    /// # Errors
+    /// Where OpenSSL refuses.
+    pub fn faulty_server(
+        &self,
+        fault: ServerCertificateFault,
+    ) -> Result<ServerIdentity, ErrorStack> {
+        self.store.ca().server_identity(Some(fault))
+    }
+
+    /// Signs a binding certificate; DER.
+    ///
+    /// # Errors
+    /// Where OpenSSL refuses, for example a public key that it cannot read.
+    pub fn issue(&self, request: &ClientCertificateRequest<'_>) -> Result<Vec<u8>, ErrorStack> {
+        self.issuer.issue(request)
+    }
+
+    /// Reads a client certificate (DER) and checks that it is one of ours and valid at `now`. That the peer holds the
+    /// key is the TLS handshake's matter.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_client_certificate(
+        &self,
+        der: &[u8],
+        now: SystemTime,
+    ) -> Result<ClientCertificate, ClientCertificateProblem> {
+        client::check(der, self.issuer.certificate(), now)
+    }
+}

@@ -1,0 +1,134 @@
+use super::make::{Authority, Template, common_name_only, p256_key};
+use crate::clock::host_now;
+use crate::faults::ServerCertificateFault;
+use openssl::asn1::{Asn1Object, Asn1OctetString};
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
+use openssl::x509::{X509, X509Extension};
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
+
+/// The authority that makes servers trusted, for loopback names only.
+pub(crate) struct ServerCa {
+    authority: Authority,
+    pem: Vec<u8>,
+}
+
+/// What a TLS server shows, and the key of it.
+pub(crate) struct ServerIdentity {
+    pub certificate: X509,
+    pub key: PKey<Private>,
+}
+
+impl ServerCa {
+    /// Makes a new one.
+    pub fn make() -> Result<Self, ErrorStack> {
+        let now = host_now();
+        let extensions = vec![
+            BasicConstraints::new().critical().ca().pathlen(0).build()?,
+            KeyUsage::new()
+                .critical()
+                .key_cert_sign()
+                .crl_sign()
+                .build()?,
+            // Holds those who mind it to server certificates, as the names hold them to loopback.
+            ExtendedKeyUsage::new().server_auth().build()?,
+            name_constraints()?,
+        ];
+        let validity = now - BACKDATED..now + CA_LIFETIME;
+        Self::from_parts(Authority::self_signed(COMMON_NAME, validity, extensions)?)
+    }
+
+    /// Takes one that was made before. Whether it may be used is the caller's to check.
+    pub fn from_parts(authority: Authority) -> Result<Self, ErrorStack> {
+        let pem = authority.certificate.to_pem()?;
+        Ok(Self { authority, pem })
+    }
+
+    pub fn pem(&self) -> &[u8] {
+        &self.pem
+    }
+
+    pub fn key_pem(&self) -> Result<Vec<u8>, ErrorStack> {
+        self.authority.key.private_key_to_pem_pkcs8()
+    }
+
+    /// A fresh key and a certificate for it.
+    pub fn server_identity(
+        &self,
+        fault: Option<ServerCertificateFault>,
+    ) -> Result<ServerIdentity, ErrorStack> {
+        let stranger;
+        let authority = match fault {
+            Some(ServerCertificateFault::Untrusted) => {
+                stranger = Self::make()?;
+                &stranger.authority
+            }
+            _ => &self.authority,
+        };
+        let key = p256_key()?;
+        let subject = common_name_only("localhost")?;
+        let template = Template {
+            subject: &subject,
+            public_key: &key,
+            validity: server_validity(fault),
+            extensions: server_extensions(fault)?,
+        };
+        let certificate = authority.sign(&template)?;
+        Ok(ServerIdentity { certificate, key })
+    }
+}
+
+fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {
+    let now = host_now();
+    match fault {
+        Some(ServerCertificateFault::Expired) => now - 2 * BACKDATED..now - BACKDATED,
+        _ => now - BACKDATED..now + SERVER_LIFETIME,
+    }
+}
+
+fn server_extensions(
+    fault: Option<ServerCertificateFault>,
+) -> Result<Vec<X509Extension>, ErrorStack> {
+    let mut names = SubjectAlternativeName::new();
+    match fault {
+        // A name that the constraints allow, so that it is the name that is wrong and nothing else.
+        Some(ServerCertificateFault::OtherName) => names.dns("other.localhost"),
+        _ => names.dns("localhost").ip("127.0.0.1").ip("::1"),
+    };
+    // No issuer is needed to write names down.
+    let context = X509::builder()?;
+    let names = names.build(&context.x509v3_context(None, None))?;
+    Ok(vec![
+        BasicConstraints::new().critical().build()?,
+        KeyUsage::new().critical().digital_signature().build()?,
+        ExtendedKeyUsage::new().server_auth().build()?,
+        names,
+    ])
+}
+
+fn name_constraints() -> Result<X509Extension, ErrorStack> {
+    let oid = Asn1Object::from_str(NAME_CONSTRAINTS_OID)?;
+    let value = Asn1OctetString::new_from_bytes(&NAME_CONSTRAINTS)?;
+    X509Extension::new_from_der(&oid, true, &value)
+}
+
+pub(super) const COMMON_NAME: &str = "Keybound emulator CA (simulated, loopback only)";
+pub(super) const NAME_CONSTRAINTS_OID: &str = "2.5.29.30";
+
+/// RFC 5280 section 4.2.1.10: permitted are the DNS name localhost, 127.0.0.0/8 and ::1/128.
+pub(super) const NAME_CONSTRAINTS: [u8; 65] = [
+    0x30, 0x3f, 0xa0, 0x3d, // permittedSubtrees
+    0x30, 0x0b, 0x82, 0x09, b'l', b'o', b'c', b'a', b'l', b'h', b'o', b's', b't', //
+    0x30, 0x0a, 0x87, 0x08, 127, 0, 0, 0, 255, 0, 0, 0, //
+    0x30, 0x22, 0x87, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+];
+
+/// So that a client whose clock is a little behind takes them.
+const BACKDATED: Duration = Duration::from_secs(3600);
+const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+const SERVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);

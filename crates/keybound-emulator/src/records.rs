@@ -1,0 +1,299 @@
+use crate::exchange::{Call, Peer};
+use crate::faults::{Action, Leg};
+use bytes::Bytes;
+use http::Request;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is kept of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// Counts up from 1, over all services.
+    pub sequence: u64,
+    /// When the request came, in milliseconds since 1970 by the emulated clock.
+    pub unix_ms: u64,
+    /// The step of the flow: probe, metadata, issue, attest, token, discovery, vault, graph, or unknown.
+    pub leg: &'static str,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, at most 1024 bytes of it.
+    pub path: String,
+    /// The query, at most 1024 bytes of it; values of parameters that are not known are left out.
+    pub query: String,
+    /// Headers that matter, by lower-case name; of `Authorization` the scheme only.
+    pub headers: BTreeMap<String, String>,
+    /// Length of the request's body, in bytes.
+    pub body_bytes: usize,
+    /// `TLSv1.2` or `TLSv1.3`; `None` on plain HTTP.
+    pub tls_version: Option<&'static str>,
+    /// `x5t#S256` of the certificate that the client presented on the connection, if any.
+    pub client_certificate: Option<String>,
+    /// The fault that the request met.
+    pub fault: Option<String>,
+    /// The status answered; `None` where none was, or not yet.
+    pub status: Option<u16>,
+    /// What the service has to say of it: the words of a refusal, the scope asked for.
+    pub notes: BTreeMap<&'static str, String>,
+}
+
+/// The last requests, and how many came on each leg.
+#[derive(Debug, Default)]
+pub(crate) struct Records(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    last_sequence: u64,
+    records: VecDeque<Record>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Records {
+    /// Keeps a request that has come; the number is for [`finish`](Self::finish).
+    pub fn begin(
+        &self,
+        unix_ms: u64,
+        leg: Leg,
+        peer: &Peer,
+        request: &Request<Bytes>,
+        fault: Option<&Action>,
+    ) -> u64 {
+        let mut kept = self.lock();
+        kept.last_sequence += 1;
+        let sequence = kept.last_sequence;
+        *kept.counts.entry(leg.as_str()).or_default() += 1;
+        if kept.records.len() == MOST_KEPT {
+            kept.records.pop_front();
+        }
+        kept.records.push_back(Record {
+            sequence,
+            unix_ms,
+            leg: leg.as_str(),
+            method: request.method().to_string(),
+            path: shortened(request.uri().path()),
+            query: shortened(&redacted_query(request.uri().query().unwrap_or_default())),
+            headers: kept_headers(request),
+            body_bytes: request.body().len(),
+            tls_version: peer.tls_version,
+            client_certificate: peer
+                .client_certificate
+                .as_deref()
+                .map(|der| keybound_core::X5tS256::of_der(der).to_string()),
+            fault: fault.map(|action| shortened(&action.to_string())),
+            status: None,
+            notes: BTreeMap::new(),
+        });
+        sequence
+    }
+
+    /// Adds what was answered to a request that is still kept.
+    pub fn finish(
+        &self,
+        sequence: u64,
+        status: Option<u16>,
+        notes: BTreeMap<&'static str, String>,
+    ) {
+        let mut kept = self.lock();
+        let found = kept
+            .records
+            .iter_mut()
+            .rev()
+            .find(|record| record.sequence == sequence);
+        if let Some(record) = found {
+            record.status = status;
+            record.notes = notes
+                .into_iter()
+                .map(|(name, value)| (name, shortened(&value)))
+                .collect();
+        }
+    }
+
+    /// The last 1000 requests, oldest first.
+    pub fn all(&self) -> Vec<Record> {
+        self.lock().records.iter().cloned().collect()
+    }
+
+    /// How many requests came on each leg since the start or the last [`clear`](Self::clear), kept or not.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().counts.clone()
+    }
+
+    /// Forgets them. Numbers go on.
+    pub fn clear(&self) {
+        let mut kept = self.lock();
+        kept.records.clear();
+        kept.counts.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Whole after every step, so a panic elsewhere leaves it usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kept_headers(request: &Request<Bytes>) -> BTreeMap<String, String> {
+    let mut kept = BTreeMap::new();
+    for name in KEPT_HEADERS {
+        if let Some(value) = request.headers().get(*name) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            kept.insert((*name).to_owned(), shortened(&text));
+        }
+    }
+    if let Some(value) = request.headers().get(http::header::AUTHORIZATION) {
+        kept.insert("authorization".into(), scheme_only(value.as_bytes()));
+    }
+    kept
+}
+
+/// `mtls_pop …`: the scheme where it is one of those that are known, so that a token sent without one is not kept.
+fn scheme_only(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    let first = text.split(' ').next().unwrap_or_default();
+    let known = SCHEMES
+        .iter()
+        .find(|scheme| scheme.eq_ignore_ascii_case(first));
+    format!("{} {REDACTED}", known.copied().unwrap_or_default())
+        .trim_start()
+        .to_owned()
+}
+
+fn redacted_query(query: &str) -> String {
+    let redact = |part: &str| {
+        let (name, _) = part.split_once('=')?;
+        let known = KEPT_QUERY.contains(&name);
+        (!known).then(|| format!("{name}={REDACTED}"))
+    };
+    let parts: Vec<String> = query
+        .split('&')
+        .map(|part| match redact(part) {
+            Some(redacted) => redacted,
+            None if part.contains('=') => part.to_owned(),
+            // Without a name it could be anything.
+            None if part.is_empty() => String::new(),
+            None => REDACTED.to_owned(),
+        })
+        .collect();
+    parts.join("&")
+}
+
+fn shortened(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let mut end = LONGEST_TEXT;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+const KEPT_HEADERS: &[&str] = &[
+    "accept",
+    "content-type",
+    "host",
+    "metadata",
+    "user-agent",
+    "x-forwarded-for",
+    "x-ms-client-request-id",
+    "x-ms-correlation-id",
+    "x-ms-tokenboundauth",
+];
+
+const KEPT_QUERY: &[&str] = &[
+    "api-version",
+    "bypass_cache",
+    "client_id",
+    "cred-api-version",
+    "mi_res_id",
+    "msi_res_id",
+    "object_id",
+    "$top",
+];
+
+const SCHEMES: &[&str] = &["mtls_pop", "Bearer", "Basic", "pop"];
+const REDACTED: &str = "…";
+const MOST_KEPT: usize = 1000;
+/// Longest text of a member, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Peer {
+        Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            client_certificate: Some(b"der".to_vec()),
+            tls_version: Some("TLSv1.2"),
+        }
+    }
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Request<Bytes> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request
+            .body(Bytes::from_static(b"attestation_token=s3cret"))
+            .unwrap()
+    }
+
+    #[test]
+    fn secrets_stay_out_of_records() {
+        let records = Records::default();
+        let uri = "https://127.0.0.1:1/secrets/a?api-version=7.4&access_token=s3cret&s3cret";
+        let headers = [
+            ("authorization", "mtls_pop s3cret"),
+            ("cookie", "s3cret"),
+            ("x-ms-tokenboundauth", "true"),
+        ];
+        records.begin(0, Leg::Vault, &peer(), &request(uri, &headers), None);
+        let bare = request("/", &[("authorization", "s3cret")]);
+        records.begin(0, Leg::Vault, &peer(), &bare, None);
+        let kept = records.all();
+        assert_eq!(kept[0].query, "api-version=7.4&access_token=…&…");
+        assert_eq!(kept[0].headers["authorization"], "mtls_pop …");
+        assert_eq!(kept[0].headers["x-ms-tokenboundauth"], "true");
+        assert_eq!(kept[1].headers["authorization"], "…");
+        let shown = format!("{kept:?}{}", serde_json::to_string(&kept).unwrap());
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn records_are_bounded_and_counts_go_on() {
+        let records = Records::default();
+        for _ in 0..MOST_KEPT + 5 {
+            records.begin(0, Leg::Token, &peer(), &request("/", &[]), None);
+        }
+        let kept = records.all();
+        assert_eq!(kept.len(), MOST_KEPT);
+        assert_eq!(kept[0].sequence, 6);
+        assert_eq!(records.counts()["token"], MOST_KEPT as u64 + 5);
+        records.clear();
+        assert!(records.all().is_empty() && records.counts().is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_added_to_its_request() {
+        let records = Records::default();
+        let first = records.begin(
+            0,
+            Leg::Token,
+            &peer(),
+            &request("/", &[]),
+            Some(&Action::NoCnf),
+        );
+        records.begin(0, Leg::Token, &peer(), &request("/", &[]), None);
+        records.finish(
+            first,
+            Some(400),
+            BTreeMap::from([("refused", "é".repeat(1024))]),
+        );
+        let kept = records.all();
+        assert_eq!((kept[0].status, kept[1].status), (Some(400), None));
+        assert_eq!(kept[0].fault.as_deref(), Some("no-cnf"));
+        assert!(kept[0].notes["refused"].len() <= LONGEST_TEXT + 3);
+        assert_eq!(kept[0].client_certificate.as_ref().unwrap().len(), 43);
+    }
+}

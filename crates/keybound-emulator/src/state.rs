@@ -1,0 +1,45 @@
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::faults::FaultPlan;
+use crate::pki::Pki;
+use crate::records::Records;
+use crate::signing::SigningKey;
+use url::Url;
+
+/// All that the services of one emulator share.
+pub(crate) struct State {
+    pub config: Config,
+    pub clock: Clock,
+    pub faults: FaultPlan,
+    pub records: Records,
+    pub pki: Pki,
+    pub endpoints: Endpoints,
+    pub keys: Keys,
+}
+
+/// Where the services listen: origins without a trailing slash in their text form, see [`origin`].
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub imds: Url,
+    pub sts: Url,
+    pub maa: Url,
+    pub vault: Url,
+    pub graph: Url,
+    pub control: Url,
+}
+
+/// The keys that sign tokens. Made in the background, awaited at first use.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Entra's.
+    pub entra: SigningKey,
+    /// The attestation service's.
+    pub maa: SigningKey,
+    /// Nobody's: what faults sign with.
+    pub foreign: SigningKey,
+}
+
+/// An endpoint as services and tokens write it: `https://127.0.0.1:8443`, without the trailing slash.
+pub(crate) fn origin(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
