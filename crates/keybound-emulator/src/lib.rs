@@ -19,6 +19,7 @@ mod pki;
 mod records;
 mod signing;
 mod state;
+mod tls;
 
 // The public interface.
 pub use clock::Clock;

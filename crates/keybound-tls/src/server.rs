@@ -3,7 +3,8 @@
 use foreign_types::ForeignTypeRef as _;
 use libc::{c_int, size_t};
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslRef, SslVersion};
+use openssl::ssl::{SslContextBuilder, SslRef, SslVersion};
+use openssl::x509::X509VerifyResult;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::future::poll_fn;
@@ -39,6 +40,12 @@ where
     poll_fn(|context| poll_answer(stream, context, &mut finished)).await
 }
 
+/// Lets a bare OpenSSL client offer post-handshake authentication on TLS 1.3, for tests of servers.
+pub fn offer_post_handshake_auth(context: &mut SslContextBuilder) {
+    // SAFETY: the pointer is that of a live SSL_CTX, borrowed exclusively; the call sets a flag in it.
+    unsafe { openssl_sys::SSL_CTX_set_post_handshake_auth(context.as_ptr(), 1) };
+}
+
 /// Why the client could not be asked for its certificate, or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,6 +62,55 @@ pub enum RequestCertificateError {
     /// The client closed the connection.
     #[error("the client closed the connection when asked for its certificate")]
     Closed,
+}
+
+/// The alert with which a verify callback ends the handshake, for servers that refuse a client certificate there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeRefusal {
+    /// `certificate_expired`.
+    Expired,
+    /// `certificate_revoked`.
+    Revoked,
+    /// `unknown_ca`.
+    UnknownIssuer,
+    /// `bad_certificate`.
+    Rejected,
+    /// `unsupported_certificate`.
+    Unsupported,
+    /// `certificate_unknown`.
+    Unspecified,
+}
+
+impl HandshakeRefusal {
+    /// The refusal that sends an alert, by its name in RFC 8446 section 6; `None` for alerts that say nothing of a
+    /// certificate.
+    pub fn from_alert(name: &str) -> Option<Self> {
+        Some(match name {
+            "certificate_expired" => Self::Expired,
+            "certificate_revoked" => Self::Revoked,
+            "unknown_ca" => Self::UnknownIssuer,
+            "bad_certificate" => Self::Rejected,
+            "unsupported_certificate" => Self::Unsupported,
+            "certificate_unknown" => Self::Unspecified,
+            _ => return None,
+        })
+    }
+
+    /// What the callback sets as the error, so that OpenSSL sends the alert.
+    pub fn verify_result(self) -> X509VerifyResult {
+        let code = match self {
+            Self::Expired => openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED,
+            Self::Revoked => openssl_sys::X509_V_ERR_CERT_REVOKED,
+            Self::UnknownIssuer => openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+            Self::Rejected => openssl_sys::X509_V_ERR_CERT_REJECTED,
+            Self::Unsupported => openssl_sys::X509_V_ERR_INVALID_PURPOSE,
+            // OpenSSL has no alert of its own for this one, and says that it does not know.
+            Self::Unspecified => openssl_sys::X509_V_ERR_PERMITTED_VIOLATION,
+        };
+        // SAFETY: the number is one of OpenSSL's own.
+        unsafe { X509VerifyResult::from_raw(code) }
+    }
 }
 
 fn schedule(ssl: &SslRef) -> Result<(), RequestCertificateError> {

@@ -18,6 +18,7 @@ pub(crate) struct ServerCa {
 }
 
 /// What a TLS server shows, and the key of it.
+#[derive(Clone)]
 pub(crate) struct ServerIdentity {
     pub certificate: X509,
     pub key: PKey<Private>,

@@ -1,0 +1,99 @@
+//! HTTPS/1.1 servers that ask for client certificates in the first handshake, or after the request as Key Vault does.
+mod connection;
+mod http1;
+mod service;
+mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use service::ServiceHandler;
+pub(crate) use settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
+
+use crate::exchange::{Peer, Reply};
+use bytes::Bytes;
+use http::{Request, request};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// What answers the requests of one listener.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// What becomes of a new connection. Called once for each.
+    fn greet(&self) -> Greeting {
+        Greeting::default()
+    }
+
+    /// Whether a client that is not known yet is asked for its certificate when its request has been read: TLS 1.2
+    /// renegotiation or TLS 1.3 post-handshake authentication.
+    fn wants_certificate(&self, head: &request::Parts) -> bool {
+        let _ = head;
+        false
+    }
+
+    /// Answers a request that has been read whole.
+    fn answer(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
+}
+
+/// A listener that is ready to serve.
+pub(crate) struct TlsServer<H> {
+    listener: TcpListener,
+    shared: Arc<connection::Shared<H>>,
+}
+
+impl<H: Handler> TlsServer<H> {
+    /// Prepares the TLS context.
+    ///
+    /// # Errors
+    /// Where the listener is not on loopback (the emulator serves no other), or OpenSSL does not take the settings.
+    pub(crate) fn new(
+        listener: TcpListener,
+        settings: &TlsSettings,
+        handler: H,
+    ) -> io::Result<Self> {
+        if !listener.local_addr()?.ip().is_loopback() {
+            return Err(io::Error::other(
+                "the listener is not on a loopback address",
+            ));
+        }
+        let shared = connection::Shared {
+            acceptor: settings.acceptor()?,
+            timeouts: settings.timeouts,
+            handler,
+        };
+        Ok(Self {
+            listener,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Serves until it is dropped, which ends all its connections.
+    pub(crate) async fn run(self) {
+        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                return;
+            };
+            let Ok((stream, address)) = self.listener.accept().await else {
+                // Out of file handles, or a client that went away at once: neither is for ever.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let shared = self.shared.clone();
+            connections.spawn(async move {
+                connection::serve(stream, address, &shared).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// Connections served at a time; more wait to be accepted.
+const MOST_CONNECTIONS: usize = 256;
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

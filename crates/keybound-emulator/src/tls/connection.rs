@@ -1,0 +1,300 @@
+//! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
+//! like any other handshake, so that no thread is needed.
+use super::http1::{Framing, ReadError, Wire, response_head};
+use super::{Greeting, Handler, Silence, Timeouts};
+use crate::exchange::{Answer, Peer, Reply};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use keybound_tls::server::{RequestCertificateError, request_client_certificate};
+use openssl::ssl::{Ssl, SslAcceptor};
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_openssl::SslStream;
+
+/// What the connections of one listener share.
+pub(super) struct Shared<H> {
+    pub(super) acceptor: SslAcceptor,
+    pub(super) timeouts: Timeouts,
+    pub(super) handler: H,
+}
+
+/// Serves one client until it, or an answer, ends the connection. Failures are the client's affair: they end this
+/// connection and nothing else.
+pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, shared: &Shared<H>) {
+    let _ = stream.set_nodelay(true);
+    let greeting = shared.handler.greet();
+    tokio::time::sleep(greeting.delay).await;
+    match greeting.instead {
+        None => (),
+        Some(Silence::Hang) => return wait_for_the_end(stream).await,
+        Some(Silence::Close) => return,
+        Some(Silence::Reset) => {
+            let _ = stream.set_zero_linger();
+            return;
+        }
+    }
+    let accepting = accept(stream, &shared.acceptor, greeting);
+    let stream = match within(shared.timeouts.handshake, accepting).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
+            return;
+        }
+    };
+    let mut connection = Connection {
+        wire: Wire::new(stream),
+        address,
+        shared,
+    };
+    loop {
+        match connection.exchange().await {
+            After::Next => (),
+            After::Close => return connection.close().await,
+            After::Drop => return,
+        }
+    }
+}
+
+async fn accept(
+    stream: TcpStream,
+    acceptor: &SslAcceptor,
+    greeting: Greeting,
+) -> io::Result<SslStream<TcpStream>> {
+    let mut ssl = Ssl::new(acceptor.context())?;
+    greeting.apply(&mut ssl)?;
+    let mut stream = SslStream::new(ssl, stream)?;
+    Pin::new(&mut stream)
+        .accept()
+        .await
+        .map_err(io::Error::other)?;
+    Ok(stream)
+}
+
+struct Connection<'a, H> {
+    wire: Wire<SslStream<TcpStream>>,
+    address: SocketAddr,
+    shared: &'a Shared<H>,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Next,
+    /// Closed in good order.
+    Close,
+    /// Gone, or to be let go without a word.
+    Drop,
+}
+
+impl<H: Handler> Connection<'_, H> {
+    /// Reads a request and answers it.
+    async fn exchange(&mut self) -> After {
+        match self.read_request().await {
+            Ok(Some(request)) => self.answer(request).await,
+            Ok(None) => After::Close,
+            Err(ReadError::Gone) => After::Drop,
+            Err(ReadError::Refused(status, why)) => self.refuse(status, why).await,
+        }
+    }
+
+    async fn read_request(&mut self) -> Result<Option<Incoming>, ReadError> {
+        let timeouts = self.shared.timeouts;
+        let head = match timeout(timeouts.head, self.wire.read_head()).await {
+            Ok(head) => head?,
+            Err(_) if self.wire.buffer.is_empty() => None,
+            Err(_) => return Err(LATE),
+        };
+        let Some(head) = head else { return Ok(None) };
+        let (parts, ()) = head.request.into_parts();
+        let ask = self.certificate().is_none() && self.shared.handler.wants_certificate(&parts);
+        let limit = if ask {
+            LONGEST_BODY_UNKNOWN
+        } else {
+            LONGEST_BODY
+        };
+        let too_long = matches!(head.framing, Framing::Length(length) if length > limit as u64);
+        if head.expects_continue && head.framing != Framing::None && !too_long {
+            let waiting = within(timeouts.answer, self.wire.write_continue());
+            waiting.await.map_err(|_| ReadError::Gone)?;
+        }
+        let body = timeout(timeouts.body, self.wire.read_body(head.framing, limit))
+            .await
+            .map_err(|_| LATE)??;
+        Ok(Some(Incoming {
+            last: head.last,
+            request: http::Request::from_parts(parts, body),
+            ask,
+        }))
+    }
+
+    async fn answer(&mut self, incoming: Incoming) -> After {
+        if incoming.ask && !self.ask_certificate().await {
+            return After::Drop;
+        }
+        let head_only = incoming.request.method() == Method::HEAD;
+        let peer = Peer {
+            address: self.address,
+            client_certificate: self.certificate(),
+            tls_version: Some(self.wire.stream.ssl().version_str()),
+        };
+        let reply = self.shared.handler.answer(incoming.request, peer).await;
+        self.reply(reply, head_only, incoming.last).await
+    }
+
+    /// Asks the client for its certificate. `false` where the connection is of no more use; a client that cannot be asked
+    /// is answered as one without a certificate.
+    async fn ask_certificate(&mut self) -> bool {
+        // What was sent ahead was sent by someone not known yet, and must not count as said by who is known after.
+        if !self.wire.buffer.is_empty() {
+            return false;
+        }
+        let asking = request_client_certificate(&mut self.wire.stream);
+        match timeout(self.shared.timeouts.handshake, asking).await {
+            Ok(Ok(()) | Err(RequestCertificateError::NotOffered(_))) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(address = %self.address, error = &error as &dyn Error, "no certificate");
+                false
+            }
+            Err(_elapsed) => false,
+        }
+    }
+
+    async fn reply(&mut self, reply: Reply, head_only: bool, last: bool) -> After {
+        match reply {
+            Reply::Full(answer) => {
+                let writing = self.wire.write_response(&answer, head_only, last);
+                match within(self.shared.timeouts.answer, writing).await {
+                    Ok(()) if !last => After::Next,
+                    Ok(()) => After::Close,
+                    Err(_) => After::Drop,
+                }
+            }
+            Reply::Oversized(answer, length) => {
+                let writing = oversized(&mut self.wire.stream, &answer, length);
+                closing(within(LONGEST_STREAM, writing).await)
+            }
+            Reply::Truncated(answer) => {
+                let mut bytes = head_of(&answer, answer.body().len() as u64);
+                bytes.extend_from_slice(&answer.body()[..answer.body().len() / 2]);
+                let _ = self.write(&bytes).await;
+                After::Drop
+            }
+            Reply::NotHttp(bytes) => closing(self.write(&bytes).await),
+            Reply::Hang => {
+                wait_for_the_end(&mut self.wire.stream).await;
+                After::Drop
+            }
+            Reply::Close => After::Drop,
+            Reply::Reset => {
+                let _ = self.wire.stream.get_ref().set_zero_linger();
+                After::Drop
+            }
+        }
+    }
+
+    async fn refuse(&mut self, status: StatusCode, why: &'static str) -> After {
+        let mut answer = Answer::new(Bytes::from_static(why.as_bytes()));
+        *answer.status_mut() = status;
+        self.reply(Reply::Full(answer), false, true).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within(self.shared.timeouts.answer, async {
+            self.wire.stream.write_all(bytes).await?;
+            self.wire.stream.flush().await
+        })
+        .await
+    }
+
+    /// Says goodbye and takes what is still under way: a socket closed with unread data is reset, and the reset may
+    /// overtake the answer.
+    async fn close(mut self) {
+        let farewell = async {
+            let _ = self.wire.stream.shutdown().await;
+            let tcp = self.wire.stream.get_mut();
+            let mut scrap = [0; 4096];
+            for _ in 0..MOST_LEFTOVERS {
+                if matches!(tcp.read(&mut scrap).await, Ok(0) | Err(_)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+
+    /// The certificate that the client presented and proved to have the key of, in DER.
+    fn certificate(&self) -> Option<Vec<u8>> {
+        self.wire.stream.ssl().peer_certificate()?.to_der().ok()
+    }
+}
+
+struct Incoming {
+    request: http::Request<Bytes>,
+    last: bool,
+    /// The client is to be asked for its certificate first.
+    ask: bool,
+}
+
+async fn oversized(
+    stream: &mut SslStream<TcpStream>,
+    answer: &Answer,
+    length: u64,
+) -> io::Result<()> {
+    stream.write_all(&head_of(answer, length)).await?;
+    let spaces = [b' '; 16 * 1024];
+    let mut left = length;
+    while left > 0 {
+        let now = usize::try_from(left).map_or(spaces.len(), |left| left.min(spaces.len()));
+        stream.write_all(&spaces[..now]).await?;
+        left -= now as u64;
+    }
+    stream.flush().await
+}
+
+fn head_of(answer: &Answer, length: u64) -> Vec<u8> {
+    let mut head = response_head(answer.status(), answer.headers());
+    head.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+    head
+}
+
+/// Says nothing until the client goes away.
+async fn wait_for_the_end(mut stream: impl AsyncRead + Unpin) {
+    let mut scrap = [0; 4096];
+    let reading = async { while !matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {} };
+    let _ = timeout(LONGEST_HANG, reading).await;
+}
+
+fn closing(written: io::Result<()>) -> After {
+    if written.is_ok() {
+        After::Close
+    } else {
+        After::Drop
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+const LATE: ReadError =
+    ReadError::Refused(StatusCode::REQUEST_TIMEOUT, "the request took too long");
+/// 4 MiB: more than any request that these services take.
+const LONGEST_BODY: usize = 4 * 1024 * 1024;
+/// What http.sys, in front of Key Vault, holds back of a body while it asks for the certificate: 48 KiB.
+const LONGEST_BODY_UNKNOWN: usize = 48 * 1024;
+/// How long a client may take to swallow an oversized body.
+const LONGEST_STREAM: Duration = Duration::from_secs(300);
+/// Longer than any client waits.
+const LONGEST_HANG: Duration = Duration::from_secs(600);
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Reads of 4 KiB: what a refused body of ordinary size may still bring.
+const MOST_LEFTOVERS: usize = 4096;

@@ -1,0 +1,97 @@
+use super::{ClientCertificate, Greeting, Handler, Silence, Timeouts, TlsServer, TlsSettings};
+use crate::exchange::{self, Peer, Reply, Service};
+use crate::faults::{Action, Leg};
+use crate::pki::ServerIdentity;
+use crate::state::State;
+use bytes::Bytes;
+use http::{Request, request};
+use keybound_tls::server::HandshakeRefusal;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Answers for one service of the emulator.
+pub(crate) struct ServiceHandler {
+    state: Arc<State>,
+    service: Service,
+}
+
+impl TlsServer<ServiceHandler> {
+    /// The server of a service, as the configuration has it.
+    ///
+    /// # Errors
+    /// As [`TlsServer::new`].
+    pub(crate) fn of_service(
+        listener: TcpListener,
+        state: Arc<State>,
+        service: Service,
+    ) -> io::Result<Self> {
+        let tls = &state.config.tls;
+        let (versions, client_certificate) = match service {
+            Service::Sts => (tls.sts, ClientCertificate::First),
+            Service::Graph => (tls.graph, ClientCertificate::First),
+            Service::Vault => (tls.vault, ClientCertificate::OnDemand),
+            _ => (tls.maa, ClientCertificate::OnDemand),
+        };
+        let settings = TlsSettings {
+            identity: state.pki.server().clone(),
+            versions,
+            client_certificate,
+            timeouts: Timeouts::default(),
+        };
+        Self::new(listener, &settings, ServiceHandler { state, service })
+    }
+}
+
+impl Handler for ServiceHandler {
+    fn greet(&self) -> Greeting {
+        let mut greeting = Greeting {
+            never_ask: self.service == Service::Graph && self.never_asks(Leg::Graph),
+            ..Greeting::default()
+        };
+        match self.state.faults.next(Leg::handshake(self.service)) {
+            Some(Action::Delay(milliseconds)) => {
+                greeting.delay = Duration::from_millis(milliseconds);
+            }
+            Some(Action::Hang) => greeting.instead = Some(Silence::Hang),
+            Some(Action::Close) => greeting.instead = Some(Silence::Close),
+            Some(Action::Reset) => greeting.instead = Some(Silence::Reset),
+            Some(Action::RejectCertificate(alert)) => {
+                let refusal = HandshakeRefusal::from_alert(alert);
+                greeting.refusal = refusal.or(Some(HandshakeRefusal::Rejected));
+            }
+            Some(Action::ServerCertificate(fault)) => match self.state.pki.faulty_server(fault) {
+                Ok(identity) => greeting.identity = Some(identity),
+                // A fault that cannot be made must not pass for a good answer.
+                Err(_) => greeting.instead = Some(Silence::Close),
+            },
+            _ => (),
+        }
+        greeting
+    }
+
+    /// Key Vault asks those who say that their token is bound, and no others.
+    fn wants_certificate(&self, head: &request::Parts) -> bool {
+        let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
+        self.service == Service::Vault
+            && head.headers.get(BOUND_TOKEN_HEADER).is_some_and(says)
+            && !self.never_asks(Leg::Vault)
+    }
+
+    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+        exchange::answer(&self.state, self.service, peer, request).await
+    }
+}
+
+impl ServiceHandler {
+    /// Whether the fault that the next request on the leg will meet is that nobody is asked. It stays in the plan: the
+    /// request itself uses it up.
+    fn never_asks(&self, leg: Leg) -> bool {
+        let waiting = self.state.faults.waiting();
+        let next = waiting.iter().find(|fault| fault.leg == leg);
+        next.is_some_and(|fault| fault.action == Action::NeverAsk)
+    }
+}
+
+pub(crate) const BOUND_TOKEN_HEADER: &str = "x-ms-tokenboundauth";

@@ -1,0 +1,119 @@
+use crate::config::TlsVersionRange;
+use crate::pki::ServerIdentity;
+use keybound_tls::server::HandshakeRefusal;
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
+};
+use std::time::Duration;
+
+/// How one listener speaks TLS.
+pub(crate) struct TlsSettings {
+    pub(crate) identity: ServerIdentity,
+    pub(crate) versions: TlsVersionRange,
+    pub(crate) client_certificate: ClientCertificate,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// When the client is asked for its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientCertificate {
+    /// Never in the first handshake; later, when a request calls for it ([`super::Handler::wants_certificate`]).
+    OnDemand,
+    /// In the first handshake; a client without one is taken too.
+    First,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For a handshake, the first or a later one.
+    pub(crate) handshake: Duration,
+    /// From one exchange, or the handshake, to the whole head of the next request.
+    pub(crate) head: Duration,
+    /// To send a body.
+    pub(crate) body: Duration,
+    /// To take an answer.
+    pub(crate) answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(60),
+            body: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+        }
+    }
+}
+
+impl TlsSettings {
+    pub(super) fn acceptor(&self) -> Result<SslAcceptor, ErrorStack> {
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+        let (lowest, highest) = match self.versions {
+            TlsVersionRange::Tls12 => (SslVersion::TLS1_2, SslVersion::TLS1_2),
+            TlsVersionRange::Tls13 => (SslVersion::TLS1_3, SslVersion::TLS1_3),
+            TlsVersionRange::Tls12To13 => (SslVersion::TLS1_2, SslVersion::TLS1_3),
+        };
+        builder.set_min_proto_version(Some(lowest))?;
+        builder.set_max_proto_version(Some(highest))?;
+        builder.set_certificate(&self.identity.certificate)?;
+        builder.set_private_key(&self.identity.key)?;
+        builder.check_private_key()?;
+        // A resumed session would carry a client's certificate where nobody proved to have its key just now.
+        builder.set_session_id_context(b"keybound-emulator")?;
+        builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        builder.set_options(SslOptions::NO_TICKET);
+        builder.set_num_tickets(0)?;
+        let mode = match self.client_certificate {
+            ClientCertificate::OnDemand => SslVerifyMode::NONE,
+            ClientCertificate::First => SslVerifyMode::PEER,
+        };
+        // Whatever certificate comes is taken here, and the service says in its own words what is wrong with it.
+        builder.set_verify_callback(mode, |_chain_is_good, _context| true);
+        Ok(builder.build())
+    }
+}
+
+/// What becomes of one new connection.
+#[derive(Default)]
+pub(crate) struct Greeting {
+    pub(crate) delay: Duration,
+    /// Instead of a handshake.
+    pub(crate) instead: Option<Silence>,
+    /// Whatever certificate the client presents, now or later, ends the handshake with this alert.
+    pub(crate) refusal: Option<HandshakeRefusal>,
+    /// Shown instead of the listener's own.
+    pub(crate) identity: Option<ServerIdentity>,
+    /// The client is not asked for its certificate in the first handshake.
+    pub(crate) never_ask: bool,
+}
+
+/// Ways to say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Hang,
+    Close,
+    Reset,
+}
+
+impl Greeting {
+    pub(super) fn apply(self, ssl: &mut Ssl) -> Result<(), ErrorStack> {
+        if self.never_ask {
+            ssl.set_verify(SslVerifyMode::NONE);
+        }
+        if let Some(identity) = self.identity {
+            ssl.set_certificate(&identity.certificate)?;
+            ssl.set_private_key(&identity.key)?;
+        }
+        if let Some(refusal) = self.refusal {
+            let mode = ssl.verify_mode();
+            ssl.set_verify_callback(mode, move |_, context| {
+                context.set_error(refusal.verify_result());
+                false
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! A throw-away PKI and a bare client for the tests of the TLS server.
+use super::{ClientCertificate, Greeting, Handler, Timeouts, TlsServer, TlsSettings};
+use crate::config::TlsVersionRange;
+use crate::exchange::{Answer, Peer, Reply};
+use crate::pki::ServerIdentity;
+use bytes::Bytes;
+use http::{Request, request};
+use keybound_tls::server::offer_post_handshake_auth;
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::ssl::{
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
+};
+use openssl::x509::{X509, X509NameBuilder};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_openssl::SslStream;
+
+/// A self-signed certificate that has been valid for a day and stays so for `days`; negative: it has expired.
+pub(crate) fn self_signed(name: &str, days: i64) -> ServerIdentity {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_nid(Nid::COMMONNAME, name).unwrap();
+    let subject = subject.build();
+    let now = crate::clock::unix(crate::clock::host_now()) as i64;
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    let serial = BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    let at = |days: i64| Asn1Time::from_unix(now + days * 24 * 3600).unwrap();
+    builder.set_not_before(&at(-3)).unwrap();
+    builder.set_not_after(&at(days)).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    ServerIdentity {
+        certificate: builder.build(),
+        key,
+    }
+}
+
+/// Settings that most tests want: both versions, certificate on demand.
+pub(crate) fn settings(client_certificate: ClientCertificate) -> TlsSettings {
+    let server = self_signed("server", 1);
+    TlsSettings {
+        identity: server,
+        versions: TlsVersionRange::Tls12To13,
+        client_certificate,
+        timeouts: Timeouts {
+            handshake: Duration::from_secs(5),
+            ..Timeouts::default()
+        },
+    }
+}
+
+/// A server that runs for as long as the value lives.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(crate) async fn start(settings: &TlsSettings, handler: impl Handler) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = TlsServer::new(listener, settings, handler).unwrap();
+    Running {
+        address,
+        task: tokio::spawn(server.run()),
+    }
+}
+
+/// Answers with the subject of the certificate, the length of the body and the version; `/{reply}` misbehaves. Wants a
+/// certificate where the header `x-want` is there.
+pub(crate) struct Echo;
+
+impl Handler for Echo {
+    fn wants_certificate(&self, head: &request::Parts) -> bool {
+        head.headers.contains_key("x-want")
+    }
+
+    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+        let subject = peer
+            .client_certificate
+            .map_or("none".into(), |der| common_name(&der));
+        let text = format!(
+            "{subject} {} {}",
+            request.body().len(),
+            peer.tls_version.unwrap()
+        );
+        let answer = Answer::new(Bytes::from(text));
+        match request.uri().path() {
+            "/oversized" => Reply::Oversized(answer, 1_000_000),
+            "/truncated" => Reply::Truncated(answer),
+            "/garbage" => Reply::NotHttp(Bytes::from_static(b"\0\xff no http")),
+            "/hang" => Reply::Hang,
+            "/close" => Reply::Close,
+            "/reset" => Reply::Reset,
+            _ => Reply::Full(answer),
+        }
+    }
+}
+
+fn common_name(der: &[u8]) -> String {
+    let certificate = X509::from_der(der).unwrap();
+    let mut entries = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
+    entries.next().unwrap().data().to_string().unwrap()
+}
+
+/// Echo, behind a greeting.
+pub(crate) struct Greeter<F>(pub(crate) F);
+
+impl<F: Fn() -> Greeting + Send + Sync + 'static> Handler for Greeter<F> {
+    fn greet(&self) -> Greeting {
+        self.0()
+    }
+
+    fn wants_certificate(&self, head: &request::Parts) -> bool {
+        Echo.wants_certificate(head)
+    }
+
+    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+        Echo.answer(request, peer).await
+    }
+}
+
+/// What a test's client does out of the ordinary.
+#[derive(Default)]
+pub(crate) struct ClientOptions {
+    pub(crate) pair: Option<ServerIdentity>,
+    pub(crate) no_post_handshake_auth: bool,
+    pub(crate) no_renegotiation: bool,
+}
+
+impl ClientOptions {
+    pub(crate) fn with(pair: &ServerIdentity) -> Self {
+        Self {
+            pair: Some(pair.clone()),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn context(&self, version: SslVersion) -> SslContext {
+        let mut context = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
+        context.set_min_proto_version(Some(version)).unwrap();
+        context.set_max_proto_version(Some(version)).unwrap();
+        context.set_verify(SslVerifyMode::NONE);
+        if !self.no_post_handshake_auth {
+            offer_post_handshake_auth(&mut context);
+        }
+        if self.no_renegotiation {
+            context.set_options(SslOptions::NO_RENEGOTIATION);
+        }
+        if let Some(pair) = &self.pair {
+            context.set_certificate(&pair.certificate).unwrap();
+            context.set_private_key(&pair.key).unwrap();
+        }
+        context.build()
+    }
+}
+
+/// A bare TLS client.
+pub(crate) struct Client {
+    pub(crate) stream: SslStream<TcpStream>,
+}
+
+impl Client {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        version: SslVersion,
+        options: &ClientOptions,
+    ) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        let ssl = Ssl::new(&options.context(version))?;
+        let mut stream = SslStream::new(ssl, tcp)?;
+        Pin::new(&mut stream)
+            .connect()
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Self { stream })
+    }
+
+    /// Sends bytes as they are and reads one answer: status, head and body.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Received> {
+        self.stream.write_all(request).await?;
+        self.receive().await
+    }
+
+    pub(crate) async fn receive(&mut self) -> io::Result<Received> {
+        let mut bytes = vec![];
+        loop {
+            if let Some(received) = Received::parse(&bytes) {
+                return Ok(received);
+            }
+            if self.stream.read_buf(&mut bytes).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<Received> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        self.send(request.as_bytes()).await
+    }
+
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> io::Result<Received> {
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{headers}\r\n");
+        self.send(&[head.as_bytes(), body].concat()).await
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        let body = bytes.get(end..end + length)?.to_vec();
+        Some(Self {
+            status: head.get(9..12)?.parse().ok()?,
+            head,
+            body,
+        })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}

@@ -1,0 +1,440 @@
+use super::testing::{Client, ClientOptions, Echo, Greeter, self_signed, settings, start};
+use super::{ClientCertificate, Greeting, Silence, Timeouts};
+use crate::config::TlsVersionRange;
+use keybound_tls::server::HandshakeRefusal;
+use openssl::ssl::SslVersion;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const BOTH: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
+const WANT: &str = "x-want: 1\r\n";
+
+#[tokio::test]
+async fn any_certificate_of_the_first_handshake_reaches_the_handler() {
+    let server = start(&settings(ClientCertificate::First), Echo).await;
+    for version in BOTH {
+        for pair in [self_signed("foreign", 1), self_signed("expired", -1)] {
+            let options = ClientOptions::with(&pair);
+            let mut client = Client::connect(server.address, version, &options)
+                .await
+                .unwrap();
+            let answer = client.get("/", "").await.unwrap();
+            assert_eq!(answer.status, 200);
+            assert!(!answer.text().starts_with("none"), "{}", answer.text());
+        }
+        let options = ClientOptions::default();
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        assert!(
+            client
+                .get("/", "")
+                .await
+                .unwrap()
+                .text()
+                .starts_with("none ")
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_is_asked_for_after_the_request_on_a_kept_connection() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for (version, word) in [(BOTH[0], "TLSv1.2"), (BOTH[1], "TLSv1.3")] {
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        assert_eq!(
+            client.get("/", "").await.unwrap().text(),
+            format!("none 0 {word}")
+        );
+        for _ in 0..2 {
+            let answer = client.post("/", WANT, &[b'x'; 40_000]).await.unwrap();
+            assert_eq!(answer.text(), format!("me 40000 {word}"));
+        }
+        assert_eq!(
+            client.get("/", "").await.unwrap().text(),
+            format!("me 0 {word}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_answers_without_a_certificate_can_be_asked_again() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    for version in BOTH {
+        let options = ClientOptions::default();
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            let answer = client.get("/", WANT).await.unwrap();
+            assert!(answer.text().starts_with("none "), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tls13_client_that_cannot_be_asked_is_answered_as_unknown() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions {
+        no_post_handshake_auth: true,
+        ..ClientOptions::with(&self_signed("me", 1))
+    };
+    let mut client = Client::connect(server.address, SslVersion::TLS1_3, &options)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            client.get("/", WANT).await.unwrap().text(),
+            "none 0 TLSv1.3"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_refuses_to_renegotiate_loses_its_connection_only() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let pair = self_signed("me", 1);
+    let stubborn = ClientOptions {
+        no_renegotiation: true,
+        ..ClientOptions::with(&pair)
+    };
+    let mut client = Client::connect(server.address, SslVersion::TLS1_2, &stubborn)
+        .await
+        .unwrap();
+    assert!(client.get("/", WANT).await.is_err());
+    let options = ClientOptions::with(&pair);
+    let mut client = Client::connect(server.address, SslVersion::TLS1_2, &options)
+        .await
+        .unwrap();
+    assert_eq!(client.get("/", WANT).await.unwrap().text(), "me 0 TLSv1.2");
+}
+
+#[tokio::test]
+async fn a_body_too_long_to_cross_the_renegotiation_passes_once_the_client_is_known() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for version in BOTH {
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        let long = vec![b'x'; 1024 * 1024];
+        assert_eq!(client.post("/", WANT, &long).await.unwrap().status, 413);
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        client.get("/", WANT).await.unwrap();
+        let answer = client.post("/", WANT, &long).await.unwrap();
+        assert!(
+            answer.text().starts_with("me 1048576 "),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_sent_before_the_client_was_known_never_counts_as_known() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for version in BOTH {
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        let two =
+            format!("GET / HTTP/1.1\r\nHost: h\r\n{WANT}\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(client.send(two.as_bytes()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_client_is_told_to_continue_before_it_is_asked() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    let mut client = Client::connect(server.address, SslVersion::TLS1_2, &options)
+        .await
+        .unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\n{WANT}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    );
+    assert_eq!(client.send(head.as_bytes()).await.unwrap().status, 100);
+    assert_eq!(client.send(b"abc").await.unwrap().text(), "me 3 TLSv1.2");
+    let head =
+        "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n";
+    assert_eq!(client.send(head.as_bytes()).await.unwrap().status, 413);
+}
+
+#[tokio::test]
+async fn a_certificate_is_refused_with_the_alert_that_says_why() {
+    for (name, words) in [
+        ("bad_certificate", "bad certificate"),
+        ("certificate_revoked", "certificate revoked"),
+        ("certificate_expired", "certificate expired"),
+        ("certificate_unknown", "certificate unknown"),
+        ("unknown_ca", "unknown ca"),
+        ("unsupported_certificate", "unsupported certificate"),
+    ] {
+        let refusal = HandshakeRefusal::from_alert(name);
+        let greet = move || Greeting {
+            refusal,
+            ..Greeting::default()
+        };
+        let first = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+        let later = start(&settings(ClientCertificate::OnDemand), Greeter(greet)).await;
+        let options = ClientOptions::with(&self_signed("me", 1));
+        for version in BOTH {
+            let error = first_answer(first.address, version, &options)
+                .await
+                .unwrap_err();
+            assert!(
+                format!("{error:?}").contains(words),
+                "{version:?} {error:?}"
+            );
+            let mut client = Client::connect(later.address, version, &options)
+                .await
+                .unwrap();
+            assert_eq!(client.get("/", "").await.unwrap().status, 200);
+            let error = client.get("/", WANT).await.unwrap_err();
+            assert!(
+                format!("{error:?}").contains(words),
+                "{version:?} {error:?}"
+            );
+        }
+    }
+    assert_eq!(HandshakeRefusal::from_alert("close_notify"), None);
+}
+
+#[tokio::test]
+async fn a_greeting_takes_the_place_of_the_handshake() {
+    let options = ClientOptions::default();
+    for silence in [Silence::Close, Silence::Reset, Silence::Hang] {
+        let greet = move || Greeting {
+            instead: Some(silence),
+            ..Greeting::default()
+        };
+        let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+        let connecting = Client::connect(server.address, SslVersion::TLS1_3, &options);
+        let connected = tokio::time::timeout(Duration::from_millis(50), connecting).await;
+        match silence {
+            Silence::Hang => assert!(connected.is_err()),
+            Silence::Close | Silence::Reset => assert!(connected.unwrap().is_err()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_shows_another_certificate_and_may_never_ask() {
+    let other = self_signed("other", 1);
+    let shown = other.certificate.clone();
+    let greet = move || Greeting {
+        identity: Some(other.clone()),
+        never_ask: true,
+        ..Greeting::default()
+    };
+    let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for version in BOTH {
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        let seen = client.stream.ssl().peer_certificate().unwrap();
+        assert_eq!(seen.to_der().unwrap(), shown.to_der().unwrap());
+        assert!(
+            client
+                .get("/", "")
+                .await
+                .unwrap()
+                .text()
+                .starts_with("none ")
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_versions_set_are_spoken() {
+    for (versions, taken) in [
+        (TlsVersionRange::Tls12, SslVersion::TLS1_2),
+        (TlsVersionRange::Tls13, SslVersion::TLS1_3),
+    ] {
+        let mut settings = settings(ClientCertificate::First);
+        settings.versions = versions;
+        let server = start(&settings, Echo).await;
+        for version in BOTH {
+            let options = ClientOptions::default();
+            let answered = first_answer(server.address, version, &options)
+                .await
+                .is_ok();
+            assert_eq!(answered, version == taken, "{versions:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_session_is_offered_for_resumption() {
+    let server = start(&settings(ClientCertificate::First), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for version in BOTH {
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        assert_eq!(client.get("/", "").await.unwrap().status, 200);
+        // A ticket would have left an id too.
+        assert!(client.stream.ssl().session().unwrap().id().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_server_misbehaves_when_it_is_told_to() {
+    let server = start(&settings(ClientCertificate::First), Echo).await;
+    let options = ClientOptions::default();
+    let connect = || Client::connect(server.address, SslVersion::TLS1_2, &options);
+    let oversized = connect()
+        .await
+        .unwrap()
+        .get("/oversized", "")
+        .await
+        .unwrap();
+    assert_eq!(oversized.body.len(), 1_000_000);
+    for path in ["/truncated", "/close", "/reset"] {
+        let error = connect().await.unwrap().get(path, "").await.unwrap_err();
+        if path == "/reset" {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+    let mut client = connect().await.unwrap();
+    client
+        .stream
+        .write_all(b"GET /garbage HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    let mut garbage = vec![];
+    client.stream.read_to_end(&mut garbage).await.unwrap();
+    assert_eq!(garbage, b"\0\xff no http");
+    let mut client = connect().await.unwrap();
+    let hanging = tokio::time::timeout(Duration::from_millis(50), client.get("/hang", "")).await;
+    assert!(hanging.is_err(), "an answer came");
+}
+
+#[tokio::test]
+async fn answers_to_head_have_no_body() {
+    let server = start(&settings(ClientCertificate::First), Echo).await;
+    let options = ClientOptions::default();
+    let mut client = Client::connect(server.address, SslVersion::TLS1_3, &options)
+        .await
+        .unwrap();
+    let requests = "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /close HTTP/1.1\r\nHost: h\r\n\r\n";
+    client.stream.write_all(requests.as_bytes()).await.unwrap();
+    let mut bytes = vec![];
+    let _ = client.stream.read_to_end(&mut bytes).await;
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.contains("content-length: 14\r\n") && text.ends_with("\r\n\r\n"),
+        "{text:?}"
+    );
+}
+
+#[tokio::test]
+async fn hostile_clients_do_not_take_the_server_down() {
+    let short = Duration::from_millis(200);
+    let mut impatient = settings(ClientCertificate::OnDemand);
+    impatient.timeouts.handshake = short;
+    let server = start(&impatient, Echo).await;
+    let mut plain = TcpStream::connect(server.address).await.unwrap();
+    plain
+        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    let _ = plain.read_to_end(&mut vec![]).await;
+    drop(TcpStream::connect(server.address).await.unwrap());
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    assert!(matches!(silent.read(&mut [0]).await, Ok(0) | Err(_)));
+    let mut impatient = settings(ClientCertificate::OnDemand);
+    impatient.timeouts = Timeouts {
+        head: short,
+        body: short,
+        ..impatient.timeouts
+    };
+    let server = start(&impatient, Echo).await;
+    let options = ClientOptions::default();
+    for (bytes, status) in [
+        (&b"\0\0\0\r\n\r\n"[..], 400),
+        (b"GET / HTTP/1.1\r\nHo", 408),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab",
+            408,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400,
+        ),
+    ] {
+        let mut client = connect(&server, &options).await;
+        assert_eq!(client.send(bytes).await.unwrap().status, status);
+    }
+    let mut client = connect(&server, &options).await;
+    assert_eq!(client.get("/", "").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
+    let mut impatient = settings(ClientCertificate::OnDemand);
+    impatient.timeouts.handshake = Duration::from_millis(500);
+    let server = start(&impatient, Echo).await;
+    for version in BOTH {
+        let options = ClientOptions::default();
+        let mut client = Client::connect(server.address, version, &options)
+            .await
+            .unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{WANT}\r\n");
+        client.stream.write_all(request.as_bytes()).await.unwrap();
+        // Below TLS, so that the client's half never sees that it is asked.
+        let closed = client.stream.get_mut().read_to_end(&mut vec![]).await;
+        assert!(
+            closed.is_ok()
+                || closed.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_clients_are_served_side_by_side() {
+    let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    let mut hanging = connect(&server, &options).await;
+    hanging
+        .stream
+        .write_all(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    let calls = (0..40).map(|number| {
+        let (address, options) = (server.address, &options);
+        async move {
+            let version = BOTH[number % 2];
+            let mut client = Client::connect(address, version, options).await?;
+            client.get("/", WANT).await
+        }
+    });
+    for answer in futures_util::future::join_all(calls).await {
+        assert!(answer.unwrap().text().starts_with("me 0 "));
+    }
+}
+
+async fn connect(server: &super::testing::Running, options: &ClientOptions) -> Client {
+    Client::connect(server.address, SslVersion::TLS1_2, options)
+        .await
+        .unwrap()
+}
+
+/// Connects and asks: with TLS 1.3 a client learns only with the first answer that the server refused it.
+async fn first_answer(
+    address: std::net::SocketAddr,
+    version: SslVersion,
+    options: &ClientOptions,
+) -> io::Result<u16> {
+    let mut client = Client::connect(address, version, options).await?;
+    Ok(client.get("/", "").await?.status)
+}
