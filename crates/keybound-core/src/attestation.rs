@@ -32,14 +32,10 @@ impl AttestationToken {
     ///
     /// # Errors
     /// [`ErrorKind::AttestationFailed`] where the text is blank, longer than [`MAX_JWT`] or not in the compact form of
-    /// a JWT: an attestation that was asked for must be had.
+    /// a JWT (three parts, none empty): an attestation that was asked for must be had.
     pub fn new(text: String) -> Result<Self> {
         let text = SecretString::new(text);
-        let bytes = text.expose().as_bytes();
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-        let compact =
-            bytes.iter().all(plain) && bytes.iter().filter(|byte| **byte == b'.').count() == 2;
-        if bytes.is_empty() || bytes.len() > MAX_JWT || !compact {
+        if text.expose().len() > MAX_JWT || !is_compact(text.expose()) {
             return Err(Error::new(
                 ErrorKind::AttestationFailed,
                 Stage::Attestation,
@@ -55,6 +51,15 @@ impl AttestationToken {
     }
 }
 
+fn is_compact(text: &str) -> bool {
+    let base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let mut parts = 0;
+    text.split('.').all(|part| {
+        parts += 1;
+        !part.is_empty() && part.bytes().all(base64url)
+    }) && parts == 3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +72,11 @@ mod tests {
             "\n",
             "a.b",
             "a.b.c.d",
+            "..",
+            "a..c",
+            "a.b.",
+            "a.b.c=",
+            "a.b.\u{e4}",
             "a.b.c\r\n",
             &"a".repeat(MAX_JWT + 1),
         ] {

@@ -1,4 +1,5 @@
 use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT};
+use crate::text::printable;
 use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints};
 use der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
 use der::{Decode as _, Encode as _};
@@ -46,8 +47,8 @@ impl Certificate {
         Ok(Self(Arc::new(Parts {
             der: der.to_vec(),
             public_key,
-            subject: tbs.subject().to_string(),
-            issuer: tbs.issuer().to_string(),
+            subject: printable(&tbs.subject().to_string(), LONGEST_NAME),
+            issuer: printable(&tbs.issuer().to_string(), LONGEST_NAME),
             common_name: single(tbs.subject(), COMMON_NAME),
             domain_component: single(tbs.subject(), DOMAIN_COMPONENT),
             not_before: tbs.validity().not_before.to_system_time(),
@@ -78,12 +79,12 @@ impl Certificate {
         &self.0.public_key
     }
 
-    /// The subject as text (RFC 4514).
+    /// The subject as text (RFC 4514), fit to be shown: see [`printable`].
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
 
-    /// The issuer as text (RFC 4514).
+    /// The issuer as text (RFC 4514), fit to be shown: see [`printable`].
     pub fn issuer(&self) -> &str {
         &self.0.issuer
     }
@@ -203,3 +204,6 @@ fn text(attribute: &AttributeTypeAndValue) -> Option<String> {
         })
         .ok()
 }
+
+/// Of a subject or issuer as it is shown, in characters.
+const LONGEST_NAME: usize = 1024;

@@ -1,7 +1,8 @@
 use crate::csr::Csr;
+use crate::json::read_answer;
 use crate::{
-    AttestationToken, Certificate, EndpointPolicy, Error, Guid, ManagedIdentity, MtlsEndpoint,
-    Result, Stage,
+    AttestationToken, Certificate, EndpointPolicy, Error, ErrorKind, Guid, MAX_CERTIFICATE,
+    ManagedIdentity, MtlsEndpoint, PlatformMetadata, Result, Stage,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,7 +29,13 @@ impl<'a> IssueRequest<'a> {
             csr: self.csr.to_wire(),
             attestation_token: self.attestation.map(AttestationToken::expose),
         };
-        Zeroizing::new(serde_json::to_vec(&wire).expect("two strings always make JSON"))
+        // With room for all of it: a buffer that grows leaves copies behind that nobody wipes. Nothing in base64 and
+        // JWTs needs an escape.
+        let length = wire.csr.len() + wire.attestation_token.map_or(0, str::len) + LONGEST_FRAME;
+        let mut body = Zeroizing::new(Vec::with_capacity(length));
+        // Fails for writers that fail and maps with odd keys; here is neither.
+        serde_json::to_writer(&mut *body, &wire).expect("two strings always make JSON");
+        body
     }
 }
 
@@ -61,12 +68,9 @@ impl IssuedCredential {
     /// Reads the answer's body and checks all of it: see [`Certificate`] for the checks on the certificate.
     ///
     /// # Errors
-    /// By what is wrong: [`InvalidAnswer`](crate::ErrorKind::InvalidAnswer),
-    /// [`CertificateMalformed`](crate::ErrorKind::CertificateMalformed),
-    /// [`CertificateKeyMismatch`](crate::ErrorKind::CertificateKeyMismatch),
-    /// [`CertificateNotValid`](crate::ErrorKind::CertificateNotValid),
-    /// [`IdentityMismatch`](crate::ErrorKind::IdentityMismatch) or
-    /// [`EndpointRefused`](crate::ErrorKind::EndpointRefused).
+    /// By what is wrong: [`ErrorKind::AnswerTooLarge`], [`ErrorKind::InvalidAnswer`],
+    /// [`ErrorKind::CertificateMalformed`], [`ErrorKind::CertificateKeyMismatch`], [`ErrorKind::CertificateNotValid`],
+    /// [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
     pub fn parse(
         body: &[u8],
         public_key: &[u8],
@@ -74,13 +78,7 @@ impl IssuedCredential {
         policy: &EndpointPolicy,
         now: SystemTime,
     ) -> Result<Self> {
-        let wire: WireAnswer = serde_json::from_slice(body).map_err(|error| {
-            Error::invalid_answer(
-                Stage::Credential,
-                "the issued credential is not the JSON expected",
-            )
-            .with_source(error)
-        })?;
+        let wire: WireAnswer = read_answer(body, Stage::Credential, "the issued credential")?;
         let guid = |text: &str, message| {
             Guid::parse(text).ok_or_else(|| Error::invalid_answer(Stage::Credential, message))
         };
@@ -92,8 +90,12 @@ impl IssuedCredential {
             &wire.tenant_id,
             "tenant_id of the issued credential is not a GUID",
         )?;
-        check_asked(asked, &client_id)?;
-        let identity_type = bounded_text(wire.identity_type)?;
+        if !asked.accepts_client_id(&client_id) {
+            return Err(mismatch(
+                "the issued credential is for another client id than the one asked for",
+            ));
+        }
+        let identity_type = identity_type(wire.identity_type)?;
         let endpoint = MtlsEndpoint::new(
             &wire.mtls_authentication_endpoint,
             wire.token_endpoint.as_deref(),
@@ -112,21 +114,28 @@ impl IssuedCredential {
             endpoint,
         })
     }
-}
 
-fn check_asked(asked: &ManagedIdentity, client_id: &Guid) -> Result<()> {
-    match asked.asked_client_id() {
-        Some(asked) if asked != *client_id => Err(Error::new(
-            crate::ErrorKind::IdentityMismatch,
-            Stage::Credential,
-            "the issued credential is for another client id than the one asked for",
-        )),
-        _ => Ok(()),
+    /// Checks that it is for the identity and the tenant that the platform metadata named: the signing request asked
+    /// for these.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IdentityMismatch`].
+    pub fn check_metadata(&self, metadata: &PlatformMetadata) -> Result<()> {
+        if self.client_id == metadata.client_id && self.tenant_id == metadata.tenant_id {
+            return Ok(());
+        }
+        Err(mismatch(
+            "the issued credential is for another client or tenant than the platform metadata",
+        ))
     }
 }
 
-fn bounded_text(text: String) -> Result<String> {
-    if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+fn mismatch(message: &'static str) -> Error {
+    Error::new(ErrorKind::IdentityMismatch, Stage::Credential, message)
+}
+
+fn identity_type(text: String) -> Result<String> {
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::invalid_answer(
             Stage::Credential,
             "identity_type of the issued credential is malformed",
@@ -136,14 +145,13 @@ fn bounded_text(text: String) -> Result<String> {
 }
 
 fn decode(certificate: &str) -> Result<Vec<u8>> {
-    STANDARD.decode(certificate).map_err(|error| {
-        Error::new(
-            crate::ErrorKind::CertificateMalformed,
-            Stage::Credential,
-            "the issued certificate is not base64",
-        )
-        .with_source(error)
-    })
+    let wrong = |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
+    if certificate.len() > MAX_CERTIFICATE.div_ceil(3) * 4 {
+        return Err(wrong("the issued certificate is longer than 16 KiB"));
+    }
+    STANDARD
+        .decode(certificate)
+        .map_err(|error| wrong("the issued certificate is not base64").with_source(error))
 }
 
 #[derive(Serialize)]
@@ -162,3 +170,6 @@ struct WireAnswer {
     mtls_authentication_endpoint: String,
     token_endpoint: Option<String>,
 }
+
+/// More than the names and signs around the two members.
+const LONGEST_FRAME: usize = 64;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use der::asn1::{
     Any, AnyRef, BitString, Ia5String, ObjectIdentifier, PrintableString, SetOfVec, Utf8StringRef,
 };
-use der::{Decode as _, Encode as _, Sequence, Tag, Tagged as _};
+use der::{Decode as _, Encode as _, Sequence};
 use sha2::{Digest as _, Sha256};
 use x509_cert::attr::{Attribute, AttributeTypeAndValue};
 use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
@@ -68,7 +68,17 @@ impl UnsignedCsr {
 
     /// Puts the signature (RSASSA-PSS, SHA-256, salt 32) to it. Verify it first: IMDS answers a broken one with a bare
     /// 400.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KeyFailed`] where the signature is not as long as an RSA-2048 signature is.
     pub fn finish(&self, signature: &[u8]) -> Result<Csr> {
+        if signature.len() != SIGNATURE_LENGTH {
+            return Err(Error::new(
+                ErrorKind::KeyFailed,
+                Stage::Key,
+                "the signature of the signing request is of another length than 256 bytes",
+            ));
+        }
         let assemble = || -> der::Result<Vec<u8>> {
             Signed {
                 info: AnyRef::from_der(&self.info)?,
@@ -170,10 +180,7 @@ pub(crate) fn check_rsa_2048(public_key: &[u8]) -> Result<()> {
     };
     let spki = SubjectPublicKeyInfoRef::from_der(public_key)
         .map_err(|error| wrong().with_source(error))?;
-    let null = spki
-        .algorithm
-        .parameters
-        .is_some_and(|parameters| parameters.tag() == Tag::Null);
+    let null = spki.algorithm.parameters == Some(AnyRef::NULL);
     let key = spki
         .subject_public_key
         .as_bytes()
@@ -198,4 +205,6 @@ struct RsaPublicKey<'a> {
     exponent: der::asn1::UintRef<'a>,
 }
 
+/// Of RSA-2048, in bytes.
+const SIGNATURE_LENGTH: usize = 256;
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

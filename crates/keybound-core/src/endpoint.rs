@@ -1,5 +1,4 @@
 use crate::{Error, ErrorKind, Guid, MAX_TEXT, Result, Stage};
-use std::net::IpAddr;
 use url::{Host, Url};
 
 /// Which endpoints that IMDS supplies may be sent credentials. IMDS speaks plain HTTP, so what it says is checked.
@@ -19,8 +18,8 @@ impl EndpointPolicy {
         }
     }
 
-    /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. An empty list
-    /// allows none.
+    /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. Case does not
+    /// count. An empty list allows none, and so does an entry that is neither.
     #[must_use]
     pub fn with_allowed_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allowed_hosts = Some(
@@ -51,7 +50,7 @@ impl EndpointPolicy {
         if !self.loopback_imds && (is_special(&host) || url.port_or_known_default() != Some(443)) {
             return refuse("is an address, a loopback name or on a port other than 443");
         }
-        if !self.allows(&host.to_string()) {
+        if !self.allows(&host) {
             return refuse("is not on the allow-list of hosts");
         }
         let mut origin = url.clone();
@@ -61,17 +60,18 @@ impl EndpointPolicy {
         Ok(origin)
     }
 
-    fn allows(&self, host: &str) -> bool {
+    fn allows(&self, host: &Host<&str>) -> bool {
         let Some(allowed) = &self.allowed_hosts else {
             return true;
         };
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        allowed.iter().any(|entry| match entry.strip_prefix("*.") {
-            Some(domain) => host
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-            None => host == *entry,
-        })
+        let text = host.to_string();
+        allowed
+            .iter()
+            .any(|entry| match (entry.strip_prefix("*."), host) {
+                (Some(domain), Host::Domain(name)) => is_below(name, domain),
+                (Some(_), _) => false,
+                (None, _) => text == *entry,
+            })
     }
 }
 
@@ -167,28 +167,51 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
         .map(|(_, rest)| rest)
         .unwrap_or_default();
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') || authority.ends_with(':') {
+    if authority.is_empty() || authority.contains(['@', '%']) || authority.ends_with(':') {
         return Err("has a malformed authority or carries user information");
     }
     let url = Url::parse(&with_scheme).map_err(|_| "is not a URL")?;
     if url.scheme() != "https" {
         return Err("is not https");
     }
+    if !url.domain().is_none_or(is_host_name) {
+        return Err("has a malformed host name");
+    }
     Ok(url)
 }
 
+/// Whether it is a host name (RFC 1123 section 2.1), as the URL reader has left it: in lower case, names of other
+/// scripts as `xn--…`. URLs allow more; no service and no certificate has more.
+fn is_host_name(name: &str) -> bool {
+    let well_formed = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(well_formed)
+}
+
+/// Whether it is an address or a name of this host or its own network, never one of Azure's.
 fn is_special(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(_) | Host::Ipv6(_) => true,
         Host::Domain(name) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            name == "localhost"
-                || name.ends_with(".localhost")
-                || !name.contains('.')
-                || name.parse::<IpAddr>().is_ok()
+            !name.contains('.') || LOCAL_DOMAINS.iter().any(|domain| is_below(name, domain))
         }
     }
 }
+
+fn is_below(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain)
+        .and_then(|rest| rest.strip_suffix('.'))
+        .is_some_and(|rest| !rest.is_empty())
+}
+
+/// RFC 6761 section 6.3, and what systems call themselves besides.
+const LOCAL_DOMAINS: [&str; 3] = ["localhost", "localdomain", "localdomain6"];
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +255,10 @@ mod tests {
             "http://a.b/t",
             "https://a.b:444/t",
             "https://a.b@c.d/t",
+            "https://a.b.c.d/t",
+            "//c.d/t",
+            "/t",
+            "https://a.b\\@c.d/t",
         ] {
             assert_eq!(
                 mtls("https://a.b", Some(other), &policy)
@@ -250,18 +277,49 @@ mod tests {
             "https://user:pass@login.microsoftonline.com",
             "https://login.microsoftonline.com\\@evil.example",
             "https://login.microsoftonline.com:8443",
+            "https://login.microsoftonline.com:0",
+            "https://login.microsoftonline.com:",
+            "https://login.microsoftonline.com:443:443",
+            "https://login.microsoftonline.com.",
+            "https://login..microsoftonline.com",
+            "https://.login.microsoftonline.com",
+            "https://-login.microsoftonline.com",
+            "https://login.microsoftonline.com;evil.example",
+            "https://login_.microsoftonline.com",
+            "https://*.microsoftonline.com",
+            "https://login%2emicrosoftonline.com",
+            "https://login.microsoftonline.com%40evil.example",
+            "https://@login.microsoftonline.com",
+            "https:login.microsoftonline.com",
+            "https:/login.microsoftonline.com",
+            "//login.microsoftonline.com",
+            "javascript:alert(1)",
+            "data://login.microsoftonline.com",
+            "login.microsoftonline.com/http://x",
             "https://127.0.0.1",
             "https://2130706433",
             "https://0x7f.1",
+            "https://127.1",
             "https://[::1]",
+            "https://[::ffff:127.0.0.1]",
+            "https://[fe80::1%25eth0]",
             "https://localhost",
+            "https://LOCALHOST",
+            "https://localhost.localdomain",
+            "https://intranet",
             "https://x.localhost.",
             "https://",
             "https:///path",
             "ftp://a.b",
             "https://a.b\r\n",
             "https://a b.c",
+            "https://a.b/\u{7f}",
+            "https://a.b\u{3002}c",
+            "https://\u{430}.example",
             "",
+            &format!("https://a.b/{}", "x".repeat(MAX_TEXT)),
+            &format!("https://{}.com", "x".repeat(64)),
+            &format!("https://{}com", "x.".repeat(126)),
         ] {
             let error = mtls(endpoint, None, &EndpointPolicy::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::EndpointRefused, "{endpoint}");
@@ -279,6 +337,7 @@ mod tests {
         assert!(mtls("https://localhost:1", None, &policy).is_ok());
         assert!(mtls("http://127.0.0.1:8443", None, &policy).is_err());
         assert!(mtls("https://u@127.0.0.1:8443", None, &policy).is_err());
+        assert!(mtls("https://[::1]:8443", None, &policy).is_ok());
     }
 
     #[test]
@@ -313,5 +372,29 @@ mod tests {
             .is_err()
         );
         assert!(mtls("https://a.b", None, &policy(&[])).is_err());
+        for entry in ["", "*", "*.", ".b", "*b", "https://a.b", "a.b:443", " a.b"] {
+            assert!(
+                mtls("https://a.b", None, &policy(&[entry])).is_err(),
+                "{entry:?}"
+            );
+        }
+        assert!(attestation_endpoint("https://a.b", &policy(&["c.d"])).is_err());
+    }
+
+    #[test]
+    fn wildcards_stand_for_names_not_for_addresses() {
+        let policy = |host: &str| EndpointPolicy::new(true).with_allowed_hosts(vec![host.into()]);
+        assert!(mtls("https://127.0.0.1:1", None, &policy("*.0.0.1")).is_err());
+        assert!(mtls("https://127.0.0.1:1", None, &policy("127.0.0.1")).is_ok());
+        assert!(mtls("https://[::1]:1", None, &policy("[::1]")).is_ok());
+    }
+
+    #[test]
+    fn the_attestation_endpoint_is_an_origin() {
+        let endpoint = attestation_endpoint(
+            "https://MAA.attest.azure.net/path?query#fragment",
+            &EndpointPolicy::default(),
+        );
+        assert_eq!(endpoint.unwrap().as_str(), "https://maa.attest.azure.net/");
     }
 }

@@ -150,6 +150,7 @@ impl fmt::Debug for Error {
             .field("status", &self.0.status)
             .field("service", &self.0.service)
             .field("retryable", &self.0.retryable)
+            .field("deadline_reached", &self.0.deadline_reached)
             .field("source", &self.0.source)
             .finish()
     }

@@ -1,3 +1,4 @@
+use crate::text::is_unsafe;
 use crate::{Error, Guid, MAX_TEXT, Result};
 use std::fmt;
 
@@ -59,12 +60,13 @@ impl ManagedIdentity {
     /// `/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` does not begin with a slash, is longer
-    /// than 2048 bytes or holds control characters.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` does not begin with a slash and go
+    /// on after it, is longer than 2048 bytes, or holds characters that cannot be shown.
     pub fn resource_id(id: &str) -> Result<Self> {
-        if !id.starts_with('/') || id.len() > MAX_TEXT || id.chars().any(char::is_control) {
+        let begins = id.strip_prefix('/').is_some_and(|rest| !rest.is_empty());
+        if !begins || id.len() > MAX_TEXT || id.chars().any(is_unsafe) {
             return Err(Error::invalid_request(
-                "the resource id of an identity begins with /subscriptions/",
+                "the resource id of an identity is one line of text that begins with /subscriptions/",
             ));
         }
         Ok(Self {
@@ -88,6 +90,13 @@ impl ManagedIdentity {
         (self.kind == IdentityKind::ClientId)
             .then(|| Guid::parse(self.id()?))
             .flatten()
+    }
+
+    /// Whether an answer for this client id can be the answer for this identity: anything goes unless it was named by its
+    /// client id.
+    pub(crate) fn accepts_client_id(&self, client_id: &Guid) -> bool {
+        self.kind != IdentityKind::ClientId
+            || self.id().is_some_and(|asked| client_id.matches(asked))
     }
 
     /// The query parameter of IMDS v2 that selects this identity; `None` for the system-assigned one. The value still
@@ -151,7 +160,47 @@ mod tests {
     fn malformed_ids_are_refused() {
         assert!(ManagedIdentity::client_id("not-a-guid").is_err());
         assert!(ManagedIdentity::object_id("").is_err());
-        assert!(ManagedIdentity::resource_id("subscriptions/s").is_err());
-        assert!(ManagedIdentity::resource_id("/subscriptions/\r\nX: y").is_err());
+        for id in [
+            "",
+            "/",
+            "subscriptions/s",
+            "/subscriptions/\r\nX: y",
+            "/subscriptions/\0",
+            "/subscriptions/\u{202e}",
+        ] {
+            assert!(ManagedIdentity::resource_id(id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let id = |length: usize| format!("/{}", "x".repeat(length - 1));
+        assert!(ManagedIdentity::resource_id(&id(MAX_TEXT)).is_ok());
+        assert!(ManagedIdentity::resource_id(&id(MAX_TEXT + 1)).is_err());
+    }
+
+    #[test]
+    fn only_a_client_id_is_asked_for_by_client_id() {
+        let guid = "11111111-2222-3333-4444-55555555555A";
+        let asked = ManagedIdentity::client_id(guid).unwrap().asked_client_id();
+        assert_eq!(asked, Guid::parse(guid));
+        assert_eq!(
+            ManagedIdentity::object_id(guid).unwrap().asked_client_id(),
+            None
+        );
+        assert_eq!(ManagedIdentity::system_assigned().asked_client_id(), None);
+    }
+
+    #[test]
+    fn kinds_of_identity_with_the_same_id_differ() {
+        let guid = "11111111-2222-3333-4444-555555555555";
+        assert_ne!(
+            ManagedIdentity::client_id(guid).unwrap(),
+            ManagedIdentity::object_id(guid).unwrap()
+        );
+        assert_eq!(
+            ManagedIdentity::client_id("AAAAAAAA-2222-3333-4444-555555555555").unwrap(),
+            ManagedIdentity::client_id("aaaaaaaa-2222-3333-4444-555555555555").unwrap()
+        );
     }
 }

@@ -1,11 +1,13 @@
 use crate::MAX_JWT;
+use crate::json::read_unique_object;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// The readable parts of a JWT whose signature nobody has checked. Good for comparing claims with what is known
-/// otherwise and for showing them to a person; not for believing them.
+/// otherwise and, through [`printable`](crate::printable), for showing them to a person; not for believing them.
 #[derive(Clone, PartialEq)]
 pub struct UnverifiedJwt {
     /// The JOSE header.
@@ -16,14 +18,15 @@ pub struct UnverifiedJwt {
 
 impl UnverifiedJwt {
     /// Reads the compact form (RFC 7519 section 3): three parts of base64url without padding, the first two JSON
-    /// objects. `None` for anything else and for more than [`MAX_JWT`] bytes.
+    /// objects that name no member twice, the signature not empty. `None` for anything else and for more than
+    /// [`MAX_JWT`] bytes.
     pub fn parse(token: &str) -> Option<Self> {
         if token.len() > MAX_JWT {
             return None;
         }
         let mut parts = token.split('.');
         let (header, claims, signature) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || URL_SAFE_NO_PAD.decode(signature).is_err() {
+        if parts.next().is_some() || decode(signature)?.is_empty() {
             return None;
         }
         Some(Self {
@@ -54,7 +57,11 @@ impl fmt::Debug for UnverifiedJwt {
 }
 
 fn object(part: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    read_unique_object(&decode(part)?).ok()
+}
+
+fn decode(part: &str) -> Option<Zeroizing<Vec<u8>>> {
+    URL_SAFE_NO_PAD.decode(part).ok().map(Zeroizing::new)
 }
 
 #[cfg(test)]
@@ -94,6 +101,15 @@ mod tests {
             &jwt("[]", "{}"),
             &jwt("{}", "1"),
             &jwt("{}", "{"),
+            good.strip_suffix("c2ln").unwrap(),
+            good.strip_suffix(".c2ln").unwrap(),
+            &good.replace("c2ln", "c2l"),
+            &good.replace("c2ln", "c2m"),
+            &good.replace("c2ln", "c2+n"),
+            &format!(" {good}"),
+            &format!("{good}\n"),
+            &jwt("{}", r#"{"cnf":{"x5t#S256":"a"},"cnf":{"x5t#S256":"b"}}"#),
+            &jwt("{}", r#"{"cnf":{"x5t#S256":"a","x5t#S256":"b"}}"#),
             &format!("{good}{}", "A".repeat(MAX_JWT)),
         ] {
             assert!(
@@ -102,6 +118,23 @@ mod tests {
                 &text[..text.len().min(60)]
             );
         }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let long = |length: usize| {
+            let good = jwt("{}", "{}");
+            format!("{good}{}", "A".repeat(length - good.len()))
+        };
+        assert_eq!(long(MAX_JWT).len(), MAX_JWT);
+        assert!(UnverifiedJwt::parse(&long(MAX_JWT)).is_some());
+        assert!(UnverifiedJwt::parse(&long(MAX_JWT + 4)).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_claim() {
+        let jwt = UnverifiedJwt::parse(&jwt("{}", r#"{"sub":"swordfish"}"#)).unwrap();
+        assert!(!format!("{jwt:?}").contains("swordfish"));
     }
 
     #[test]

@@ -1,4 +1,8 @@
-use crate::{EndpointPolicy, Error, ErrorKind, Guid, Result, Stage, attestation_endpoint};
+use crate::json::read_answer;
+use crate::text::is_unsafe;
+use crate::{
+    EndpointPolicy, Error, ErrorKind, Guid, ManagedIdentity, Result, Stage, attestation_endpoint,
+};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,16 +24,10 @@ impl PlatformMetadata {
     /// Reads the answer's body.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidAnswer`] where a member is missing, empty or malformed;
-    /// [`ErrorKind::EndpointRefused`] where the attestation endpoint is not allowed.
+    /// [`ErrorKind::InvalidAnswer`] where a member is missing, empty or malformed; [`ErrorKind::AnswerTooLarge`] beyond
+    /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointRefused`] where the attestation endpoint is not allowed.
     pub fn parse(body: &[u8], policy: &EndpointPolicy) -> Result<Self> {
-        let wire: Wire = serde_json::from_slice(body).map_err(|error| {
-            Error::invalid_answer(
-                Stage::Metadata,
-                "platform metadata is not the JSON expected",
-            )
-            .with_source(error)
-        })?;
+        let wire: Wire = read_answer(body, Stage::Metadata, "the platform metadata")?;
         let guid = |text: &str, message| {
             Guid::parse(text).ok_or_else(|| Error::invalid_answer(Stage::Metadata, message))
         };
@@ -46,6 +44,22 @@ impl PlatformMetadata {
             attestation_endpoint: attestation_endpoint(&wire.attestation_endpoint, policy)?,
         })
     }
+
+    /// Checks that it is of the identity asked for, where that was named by its client id: no key need be made for
+    /// another one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IdentityMismatch`].
+    pub fn check_asked(&self, asked: &ManagedIdentity) -> Result<()> {
+        if asked.accepts_client_id(&self.client_id) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::IdentityMismatch,
+            Stage::Metadata,
+            "the platform metadata is for another client id than the one asked for",
+        ))
+    }
 }
 
 /// The machine's id (`cuId`): of the VM, of its scale set, or both.
@@ -61,7 +75,8 @@ impl CuId {
     /// Takes the two members; an empty one counts as absent, since a request that carries it is refused.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidAnswer`] where both are absent, or one is longer than 128 bytes or holds control characters.
+    /// [`ErrorKind::InvalidAnswer`] where both are absent, or one is longer than 128 bytes or holds characters that
+    /// cannot be shown.
     pub fn new(vm_id: Option<String>, vmss_id: Option<String>) -> Result<Self> {
         let wrong = |message| Err(Error::invalid_answer(Stage::Metadata, message));
         let present = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -73,7 +88,7 @@ impl CuId {
         if cu_id.vm_id.is_none() && cu_id.vmss_id.is_none() {
             return wrong("cuId of the platform metadata has neither vmId nor vmssId");
         }
-        if members.any(|text| text.len() > LONGEST_ID || text.chars().any(char::is_control)) {
+        if members.any(|text| text.len() > LONGEST_ID || text.chars().any(is_unsafe)) {
             return wrong("cuId of the platform metadata is malformed");
         }
         Ok(cu_id)
@@ -91,6 +106,7 @@ impl CuId {
 
     /// The compact JSON that goes into the certificate signing request, absent members left out.
     pub fn to_json(&self) -> String {
+        // Fails for writers that fail and maps with odd keys; here is neither.
         serde_json::to_string(self).expect("two strings always make JSON")
     }
 }
@@ -210,7 +226,65 @@ mod tests {
                 "{bad}"
             );
         }
-        assert!(parse("<html>").is_err());
+        for body in ["<html>", "", "[]", "null", &format!("{GOOD} x")] {
+            assert_eq!(
+                parse(body).unwrap_err().kind(),
+                ErrorKind::InvalidAnswer,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let body = GOOD.to_owned() + &" ".repeat(crate::MAX_BODY);
+        assert_eq!(parse(&body).unwrap_err().kind(), ErrorKind::AnswerTooLarge);
+        let long = GOOD.replace(r#""v""#, &format!("\"{}\"", "v".repeat(129)));
+        assert_eq!(parse(&long).unwrap_err().kind(), ErrorKind::InvalidAnswer);
+    }
+
+    #[test]
+    fn endpoints_checked() {
+        for endpoint in [
+            "http://maa.attest.azure.net",
+            "https://127.0.0.1",
+            "https://u@maa.attest.azure.net",
+            "",
+        ] {
+            let error = parse(&GOOD.replace("https://maa.attest.azure.net", endpoint)).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.stage()),
+                (ErrorKind::EndpointRefused, Stage::Metadata),
+                "{endpoint}"
+            );
+        }
+    }
+
+    #[test]
+    fn identity_as_asked() {
+        let metadata = parse(GOOD).unwrap();
+        let same = "11111111-1111-1111-1111-11111111111a";
+        let other = "11111111-1111-1111-1111-11111111111b";
+        for asked in [
+            ManagedIdentity::system_assigned(),
+            ManagedIdentity::client_id(same).unwrap(),
+            ManagedIdentity::object_id(other).unwrap(),
+        ] {
+            metadata.check_asked(&asked).unwrap();
+        }
+        let error = metadata
+            .check_asked(&ManagedIdentity::client_id(other).unwrap())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IdentityMismatch);
+    }
+
+    #[test]
+    fn probe_statuses() {
+        assert_eq!(probe_answer(400), ProbeAnswer::V2);
+        assert_eq!(probe_answer(404), ProbeAnswer::V1Only);
+        for status in [200, 401, 403, 429, 500, 0] {
+            assert_eq!(probe_answer(status), ProbeAnswer::Unknown);
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn imds(
     match retry_after {
         Some(asked) if asked > LONGEST_RETRY_AFTER => None,
         Some(asked) => Some(asked),
-        None => Some(Duration::from_secs(1 << (attempt - 1))),
+        // At most 4 s, as attempts are bounded above.
+        None => Some(Duration::from_secs(1 << attempt.saturating_sub(1))),
     }
 }
 

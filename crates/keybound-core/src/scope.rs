@@ -6,18 +6,17 @@ use std::fmt;
 pub struct Scope(String);
 
 impl Scope {
-    /// Makes the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). A trailing slash of
-    /// the resource is dropped, `/.default` is added unless it is there already (protocol: token request).
+    /// Makes the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). Trailing slashes of
+    /// the resource are dropped, `/.default` is added unless it is there already (protocol: token request).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the resource is empty, longer than 2048
-    /// bytes, or holds white space or control characters (managed identities take one resource at a time).
+    /// bytes, or holds anything but visible ASCII characters (managed identities take one resource at a time).
     pub fn for_resource(resource: &str) -> Result<Self> {
-        let bare = resource.strip_suffix(DEFAULT).unwrap_or(resource);
-        let bare = bare.strip_suffix('/').unwrap_or(bare);
+        let bare = bare(resource);
         if bare.is_empty()
             || bare.len() > MAX_TEXT
-            || bare.chars().any(|c| c.is_control() || c.is_whitespace())
+            || !bare.bytes().all(|byte| byte.is_ascii_graphic())
         {
             return Err(Error::invalid_request(
                 "a resource is one URI or GUID without spaces, such as https://vault.azure.net",
@@ -34,6 +33,16 @@ impl Scope {
     /// The resource, without `/.default`.
     pub fn resource(&self) -> &str {
         self.0.strip_suffix(DEFAULT).unwrap_or(&self.0)
+    }
+}
+
+fn bare(mut resource: &str) -> &str {
+    loop {
+        resource = resource.trim_end_matches('/');
+        match resource.strip_suffix(DEFAULT) {
+            Some(shorter) => resource = shorter,
+            None => return resource,
+        }
     }
 }
 
@@ -71,8 +80,16 @@ mod tests {
                 "https://vault.azure.net/.default",
             ),
             ("api://0a0a", "api://0a0a/.default"),
+            ("https://a//", "https://a/.default"),
+            ("https://a//.default", "https://a/.default"),
+            ("https://a/.default/", "https://a/.default"),
+            ("https://a/.default/.default", "https://a/.default"),
+            ("https://a.default", "https://a.default/.default"),
         ] {
-            assert_eq!(Scope::for_resource(resource).unwrap().as_str(), scope);
+            let made = Scope::for_resource(resource).unwrap();
+            assert_eq!(made.as_str(), scope);
+            assert_eq!(Scope::for_resource(made.as_str()).unwrap(), made);
+            assert_eq!(Scope::for_resource(made.resource()).unwrap(), made);
         }
         assert_eq!(
             Scope::for_resource("https://a/").unwrap().resource(),
@@ -89,8 +106,16 @@ mod tests {
             "https://a https://b",
             "https://a\r\n",
             "\u{7f}",
+            "https://\u{202e}a",
+            "//.default//",
         ] {
             assert!(Scope::for_resource(resource).is_err(), "{resource:?}");
         }
+    }
+
+    #[test]
+    fn bounded_input() {
+        assert!(Scope::for_resource(&"x".repeat(MAX_TEXT)).is_ok());
+        assert!(Scope::for_resource(&"x".repeat(MAX_TEXT + 1)).is_err());
     }
 }

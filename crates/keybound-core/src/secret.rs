@@ -1,8 +1,11 @@
+use serde::{Deserialize, Deserializer};
 use std::fmt;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// Text that must not be seen: a token or an attestation JWT. `Debug` hides it and its memory is wiped on drop.
-#[derive(Clone, PartialEq, Eq)]
+/// Text that must not be seen: a token or an attestation JWT. `Debug` hides it, its memory is wiped on drop, and two are
+/// compared in constant time (but for their length).
+#[derive(Clone)]
 pub struct SecretString(Zeroizing<String>);
 
 impl SecretString {
@@ -23,10 +26,28 @@ impl fmt::Debug for SecretString {
     }
 }
 
+impl PartialEq for SecretString {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose()
+            .as_bytes()
+            .ct_eq(other.expose().as_bytes())
+            .into()
+    }
+}
+
+impl Eq for SecretString {}
+
 impl From<String> for SecretString {
     fn from(text: String) -> Self {
         Self::new(text)
     }
+}
+
+/// For members of answers: wiped too where the rest of the answer turns out to be wrong.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::new)
 }
 
 #[cfg(test)]
@@ -38,5 +59,14 @@ mod tests {
         let secret = SecretString::new("swordfish".into());
         assert!(!format!("{secret:?}").contains("swordfish"));
         assert!(!format!("{:#?}", Some(secret)).contains("swordfish"));
+    }
+
+    #[test]
+    fn comparison_is_exact() {
+        let secret = |text: &str| SecretString::new(text.into());
+        assert_eq!(secret("swordfish"), secret("swordfish"));
+        for other in ["", "Swordfish", "swordfis", "swordfish "] {
+            assert_ne!(secret("swordfish"), secret(other));
+        }
     }
 }

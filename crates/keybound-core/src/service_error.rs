@@ -1,4 +1,5 @@
-use serde::Deserialize;
+use crate::redact;
+use serde_json::{Map, Value};
 
 /// What a service said of its refusal: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions) or the
 /// error object of IMDS, MAA or a resource. All text is bounded, free of control characters and of anything that looks
@@ -21,31 +22,28 @@ pub struct ServiceError {
 }
 
 impl ServiceError {
-    /// Reads an error body; `None` where it is not one of the known shapes (HTML, empty, garbage).
+    /// Reads an error body of at most 64 KiB; `None` where it is not one of the known shapes (HTML, empty, garbage). A
+    /// member of another type than expected counts as absent: half an explanation is better than none.
     pub fn parse(body: &[u8]) -> Option<Self> {
-        let wire: Wire = serde_json::from_slice(body.get(..body.len().min(LONGEST_BODY))?).ok()?;
-        let clean = |text: Option<String>| text.map(|text| redact(&text));
-        let (error, message) = match wire.error {
-            Some(WireError::Word(word)) => (Some(word), None),
-            Some(WireError::Object { code, message }) => (code, message),
-            None => (None, None),
-        };
-        let description = wire.error_description.or(message).or(wire.message);
+        if body.len() > LONGEST_BODY {
+            return None;
+        }
+        let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let object = body.get("error").and_then(Value::as_object);
+        let error = text(&body, "error").or_else(|| text(object?, "code"));
+        let description = text(&body, "error_description")
+            .or_else(|| text(object?, "message"))
+            .or_else(|| text(&body, "message"));
         if error.is_none() && description.is_none() {
             return None;
         }
         Some(Self {
-            error: clean(error),
-            description: clean(description),
-            codes: wire
-                .error_codes
-                .unwrap_or_default()
-                .into_iter()
-                .take(16)
-                .collect(),
-            trace_id: clean(wire.trace_id),
-            correlation_id: clean(wire.correlation_id),
-            timestamp: clean(wire.timestamp),
+            error,
+            description,
+            codes: codes(&body),
+            trace_id: text(&body, "trace_id"),
+            correlation_id: text(&body, "correlation_id"),
+            timestamp: text(&body, "timestamp"),
         })
     }
 
@@ -55,70 +53,19 @@ impl ServiceError {
     }
 }
 
-/// Makes a service's text fit for logs and terminals: at most 1024 characters, control and bidirectional-override
-/// characters replaced, and runs that look like tokens, keys or certificates left out.
-pub fn redact(text: &str) -> String {
-    let mut out = String::new();
-    let mut run = String::new();
-    for character in text.chars().take(LONGEST_TEXT) {
-        if is_token_character(character) {
-            run.push(character);
-            continue;
-        }
-        flush(&mut run, &mut out);
-        out.push(if is_unsafe(character) {
-            '\u{fffd}'
-        } else {
-            character
-        });
-    }
-    flush(&mut run, &mut out);
-    out
+fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
+    object.get(name)?.as_str().map(redact)
 }
 
-fn flush(run: &mut String, out: &mut String) {
-    let looks_secret = run.len() > LONGEST_WORD || (run.contains("eyJ") && run.len() > 8);
-    out.push_str(if looks_secret { "[redacted]" } else { run });
-    run.clear();
+fn codes(body: &Map<String, Value>) -> Vec<u64> {
+    let codes = body.get("error_codes").and_then(Value::as_array);
+    let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
+    codes.take(MOST_CODES).collect()
 }
 
-fn is_token_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "-_.+/=~".contains(character)
-}
-
-/// Control characters, and the ones that reorder or hide what a terminal shows.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-#[derive(Deserialize)]
-struct Wire {
-    error: Option<WireError>,
-    error_description: Option<String>,
-    message: Option<String>,
-    error_codes: Option<Vec<u64>>,
-    trace_id: Option<String>,
-    correlation_id: Option<String>,
-    timestamp: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WireError {
-    Word(String),
-    Object {
-        code: Option<String>,
-        message: Option<String>,
-    },
-}
-
-/// Error bodies are small; one that is not is cut, and then fails to parse.
+/// Error bodies are small.
 const LONGEST_BODY: usize = 64 * 1024;
-const LONGEST_TEXT: usize = 1024;
-/// Longer than any word, GUID, host name or short URL that a service writes; shorter than any token, key or
-/// certificate.
-const LONGEST_WORD: usize = 128;
+const MOST_CODES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -153,21 +100,56 @@ mod tests {
     }
 
     #[test]
-    fn secrets_stay_secret_in_service_text() {
-        let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln";
-        let text = redact(&format!(
-            "got token {jwt} from you, key {}",
-            "A".repeat(200)
-        ));
-        assert_eq!(text, "got token [redacted] from you, key [redacted]");
+    fn members_of_another_type_count_as_absent() {
+        let error = ServiceError::parse(
+            br#"{"error":"invalid_client","error_description":7,"error_codes":["x",-1,1000611,null],"trace_id":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(error.error.as_deref(), Some("invalid_client"));
+        assert_eq!(error.description, None);
+        assert_eq!(error.codes, [1_000_611]);
+        assert_eq!(error.trace_id, None);
+        let object = ServiceError::parse(br#"{"error":{"code":7,"message":"no"}}"#).unwrap();
+        assert_eq!(
+            (object.error, object.description.as_deref()),
+            (None, Some("no"))
+        );
+        assert_eq!(ServiceError::parse(br#"{"error":{}}"#), None);
+        assert_eq!(ServiceError::parse(br#"{"error":7}"#), None);
     }
 
     #[test]
-    fn terminal_controls_are_replaced() {
-        let text = redact("\u{1b}[31mred\u{202e}");
-        assert!(
-            !text.contains('\u{1b}') && !text.contains('\u{202e}'),
-            "{text:?}"
+    fn bounded_input() {
+        let body =
+            |codes: usize| format!(r#"{{"error":"e","error_codes":[{}0]}}"#, "1,".repeat(codes));
+        assert_eq!(
+            ServiceError::parse(body(100).as_bytes())
+                .unwrap()
+                .codes
+                .len(),
+            MOST_CODES
         );
+        assert_eq!(ServiceError::parse(body(LONGEST_BODY).as_bytes()), None);
+    }
+
+    #[test]
+    fn secrets_stay_secret_in_every_member() {
+        let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln";
+        let body = [
+            "error",
+            "error_description",
+            "trace_id",
+            "correlation_id",
+            "timestamp",
+        ]
+        .map(|name| format!(r#""{name}":"{jwt}\u001b[2J""#))
+        .join(",");
+        let error = ServiceError::parse(format!("{{{body}}}").as_bytes()).unwrap();
+        let shown = format!("{error:?}");
+        assert!(
+            !shown.contains("eyJ") && !shown.contains("u{1b}"),
+            "{shown}"
+        );
+        assert_eq!(shown.matches("[redacted]").count(), 5);
     }
 }

@@ -1,4 +1,5 @@
-use crate::{Error, ErrorKind, Guid, MAX_JWT, Result, Scope, SecretString, Stage};
+use crate::json::read_answer;
+use crate::{Error, ErrorKind, Guid, MAX_JWT, Result, Scope, SecretString, Stage, secret};
 use serde::Deserialize;
 use std::fmt;
 use std::time::Duration;
@@ -29,8 +30,9 @@ impl fmt::Display for TokenType {
     }
 }
 
-/// The form posted to the token endpoint (client credentials over mutual TLS; neither assertion nor `req_cnf`).
-#[derive(Clone, Debug)]
+/// The form posted to the token endpoint (client credentials over mutual TLS; neither assertion nor `req_cnf`). `Debug`
+/// hides the claims.
+#[derive(Clone)]
 pub struct TokenForm<'a> {
     /// The canonical client id.
     pub client_id: &'a Guid,
@@ -59,6 +61,16 @@ impl TokenForm<'_> {
     }
 }
 
+impl fmt::Debug for TokenForm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenForm")
+            .field("client_id", self.client_id)
+            .field("scope", self.scope)
+            .field("token_type", &self.token_type)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A token answer of the type asked for. Whether the token is bound is for [`check_binding`](crate::check_binding) to
 /// say.
 #[derive(Clone, Debug)]
@@ -70,7 +82,7 @@ pub struct TokenAnswer {
     pub token_type: TokenType,
     /// How long it is good for, from the answer on.
     pub expires_in: Duration,
-    /// When to renew it ahead, from the answer on, where the service said so.
+    /// When to renew it ahead, from the answer on, where the service said so: not at once and within its life.
     pub refresh_in: Option<Duration>,
 }
 
@@ -79,13 +91,11 @@ impl TokenAnswer {
     ///
     /// # Errors
     /// [`ErrorKind::TokenTypeMismatch`] where the type is another than asked for (compared without case, RFC 6749
-    /// section 7.1); [`ErrorKind::InvalidAnswer`] where a member is missing or malformed.
+    /// section 7.1); [`ErrorKind::AnswerTooLarge`] beyond [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::InvalidAnswer`]
+    /// where a member is missing or malformed.
     pub fn parse(body: &[u8], asked: TokenType) -> Result<Self> {
         let wrong = |message| Error::invalid_answer(Stage::Token, message);
-        // The cause is left out: serde's messages quote values, and this body holds a token.
-        let wire: Wire = serde_json::from_slice(body)
-            .map_err(|_| wrong("the token answer is not the JSON expected"))?;
-        let access_token = SecretString::new(wire.access_token);
+        let wire: Wire = read_answer(body, Stage::Token, "the token answer")?;
         if !wire.token_type.eq_ignore_ascii_case(asked.as_str()) {
             return Err(Error::new(
                 ErrorKind::TokenTypeMismatch,
@@ -94,27 +104,21 @@ impl TokenAnswer {
             ));
         }
         let visible = |byte: u8| (0x21..=0x7e).contains(&byte);
-        let text = access_token.expose();
+        let text = wire.access_token.expose();
         if text.is_empty() || text.len() > MAX_JWT || !text.bytes().all(visible) {
             return Err(wrong(
                 "access_token of the token answer is empty, too long or not printable",
             ));
         }
-        let expires_in = wire
-            .expires_in
-            .seconds()
-            .filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
+        let expires_in = wire.expires_in.within(LONGEST_LIFE).ok_or_else(|| {
+            wrong("expires_in of the token answer is not a sensible number of seconds")
+        })?;
+        let refresh_in = wire.refresh_in.and_then(|number| number.within(expires_in));
         Ok(Self {
+            access_token: wire.access_token,
             token_type: asked,
-            expires_in: Duration::from_secs(expires_in.ok_or_else(|| {
-                wrong("expires_in of the token answer is not a sensible number of seconds")
-            })?),
-            refresh_in: wire
-                .refresh_in
-                .and_then(|number| number.seconds())
-                .filter(|seconds| *seconds <= LONGEST_LIFE)
-                .map(Duration::from_secs),
-            access_token,
+            expires_in: Duration::from_secs(expires_in),
+            refresh_in: refresh_in.map(Duration::from_secs),
         })
     }
 }
@@ -122,7 +126,8 @@ impl TokenAnswer {
 #[derive(Deserialize)]
 struct Wire {
     token_type: String,
-    access_token: String,
+    #[serde(deserialize_with = "secret::deserialize")]
+    access_token: SecretString,
     expires_in: Number,
     refresh_in: Option<Number>,
 }
@@ -136,11 +141,12 @@ enum Number {
 }
 
 impl Number {
-    fn seconds(&self) -> Option<u64> {
-        match self {
-            Self::Plain(seconds) => Some(*seconds),
-            Self::Quoted(text) => text.parse().ok(),
-        }
+    fn within(&self, longest: u64) -> Option<u64> {
+        let seconds = match self {
+            Self::Plain(seconds) => *seconds,
+            Self::Quoted(text) => text.parse().ok()?,
+        };
+        (1..=longest).contains(&seconds).then_some(seconds)
     }
 }
 

@@ -1,0 +1,205 @@
+//! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
+use crate::{Error, ErrorKind, MAX_BODY, Result, Stage};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Reads an answer's body of at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token answer".
+pub(crate) fn read_answer<T: DeserializeOwned>(
+    body: &[u8],
+    stage: Stage,
+    what: &'static str,
+) -> Result<T> {
+    if body.len() > MAX_BODY {
+        return Err(Error::new(
+            ErrorKind::AnswerTooLarge,
+            stage,
+            format!("{what} is longer than 1 MiB"),
+        ));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Error::invalid_answer(stage, format!("{what} is not the JSON expected"))
+            .with_source(JsonProblem::from(&error))
+    })
+}
+
+/// Reads an object in which no name stands twice, at any depth: of two readers of such text, one may take the first
+/// value and the other the last (RFC 7519 section 4 leaves the choice to refuse).
+pub(crate) fn read_unique_object(text: &[u8]) -> Result<Map<String, Value>, JsonProblem> {
+    match serde_json::from_slice(text) {
+        Ok(Unique(Value::Object(object))) => Ok(object),
+        Ok(_) => Err(JsonProblem {
+            category: Category::Data,
+            line: 1,
+            column: 1,
+        }),
+        Err(error) => Err(JsonProblem::from(&error)),
+    }
+}
+
+/// Where reading JSON failed, without a word of what stood there.
+#[derive(Debug)]
+pub(crate) struct JsonProblem {
+    category: Category,
+    line: usize,
+    column: usize,
+}
+
+impl From<&serde_json::Error> for JsonProblem {
+    fn from(error: &serde_json::Error) -> Self {
+        Self {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+impl fmt::Display for JsonProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.category {
+            Category::Eof => "the text ends within a value",
+            Category::Data => "a member is missing, doubled or of another type",
+            Category::Syntax | Category::Io => "the text is not JSON",
+        };
+        write!(f, "{what} at line {} column {}", self.line, self.column)
+    }
+}
+
+impl std::error::Error for JsonProblem {}
+
+/// A value whose objects name nothing twice.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Unique(item)) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Unique(value))) = access.next_entry::<String, Unique>()? {
+            if object.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a name stands twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn secrets_stay_secret_in_the_cause() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Wire {
+            #[expect(dead_code, reason = "read only")]
+            number: u8,
+        }
+        for body in [
+            r#"{"number":"swordfish"}"#,
+            r#"{"number":swordfish}"#,
+            r#"{"number":7,"swordfish":1,"number":8}"#,
+            r#""swordfish"#,
+            r#""swordfish""#,
+        ] {
+            let error =
+                read_answer::<Wire>(body.as_bytes(), Stage::Token, "the answer").unwrap_err();
+            let source = error.source().unwrap();
+            assert!(
+                !format!("{error} {error:?} {source} {source:?}").contains("swordfish"),
+                "{body}"
+            );
+            assert!(source.to_string().contains("line 1 column"), "{source}");
+        }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let mut body = b"7".to_vec();
+        body.resize(MAX_BODY, b' ');
+        assert_eq!(
+            read_answer::<u8>(&body, Stage::Token, "the answer").unwrap(),
+            7
+        );
+        body.push(b' ');
+        let error = read_answer::<u8>(&body, Stage::Token, "the answer").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
+        assert_eq!(error.to_string(), "the answer is longer than 1 MiB");
+    }
+
+    #[test]
+    fn doubled_names_and_values_that_are_no_object_are_refused() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"b":1,"b":2}]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            "[]",
+            "7",
+            "",
+            "{} {}",
+        ] {
+            assert!(read_unique_object(text.as_bytes()).is_err(), "{text}");
+        }
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+        assert!(read_unique_object(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"é"],"b":{}}"#;
+        let object = read_unique_object(text.as_bytes()).unwrap();
+        assert_eq!(Value::Object(object).to_string(), text);
+    }
+}

@@ -1,0 +1,234 @@
+use crate::support::{CLIENT, Issue, KEY, NOW, OTHER, TENANT, at, client, tenant};
+use keybound_core::{Certificate, ErrorKind, Guid, MAX_CERTIFICATE, Stage};
+use keybound_keys::BindingKey as _;
+use keybound_keys::memory::MemoryKey;
+use openssl::asn1::Asn1Type;
+use openssl::nid::Nid;
+use openssl::x509::X509;
+use std::time::Duration;
+
+fn refusal(der: &[u8]) -> ErrorKind {
+    let error = Certificate::from_der(der).unwrap_err();
+    assert_eq!(error.stage(), Stage::Credential);
+    error.kind()
+}
+
+fn named(names: &[(Nid, Asn1Type, &str)]) -> Certificate {
+    let names = names
+        .iter()
+        .map(|(nid, kind, text)| (*nid, *kind, (*text).to_owned()))
+        .collect();
+    Issue {
+        names,
+        ..Issue::default()
+    }
+    .certificate()
+}
+
+#[test]
+fn an_issued_certificate_is_read_whole() {
+    let issue = Issue::default();
+    let certificate = issue.certificate();
+    assert_eq!(certificate.subject(), format!("CN={CLIENT},DC={TENANT}"));
+    assert_eq!(
+        certificate.issuer(),
+        "CN=managedidentitysnissuer.login.microsoft.com"
+    );
+    assert_eq!(certificate.not_before(), at(issue.not_before));
+    assert_eq!(certificate.not_after(), at(issue.not_after));
+    assert_eq!(certificate.public_key_der(), KEY.public_key_der());
+    assert_eq!(certificate.clone(), certificate);
+    assert!(format!("{certificate:?}").len() < 300);
+}
+
+#[test]
+fn certificate_matches_key() {
+    let certificate = Issue::default().certificate();
+    certificate.check_key(KEY.public_key_der()).unwrap();
+    let other = MemoryKey::generate().unwrap();
+    let flipped = {
+        let mut key = KEY.public_key_der().to_vec();
+        key[100] ^= 1;
+        key
+    };
+    for key in [other.public_key_der(), &flipped, &[]] {
+        let error = certificate.check_key(key).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CertificateKeyMismatch);
+    }
+}
+
+#[test]
+fn validity_includes_its_ends() {
+    let issue = Issue::default();
+    let certificate = issue.certificate();
+    let beyond = Duration::from_nanos(1000);
+    for now in [issue.not_before, NOW, issue.not_after] {
+        certificate.check_validity(at(now)).unwrap();
+    }
+    for (now, words) in [
+        (at(issue.not_before) - beyond, "not yet valid"),
+        (at(0), "not yet valid"),
+        (at(issue.not_after) + beyond, "has expired"),
+        (at(u64::from(u32::MAX)), "has expired"),
+    ] {
+        let error = certificate.check_validity(now).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CertificateNotValid);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_validity_that_ends_before_it_begins_is_never_now() {
+    let certificate = Issue {
+        not_before: NOW + 10,
+        not_after: NOW - 10,
+        ..Issue::default()
+    }
+    .certificate();
+    for now in [NOW - 20, NOW, NOW + 20] {
+        assert!(certificate.check_validity(at(now)).is_err());
+    }
+}
+
+#[test]
+fn dates_after_2050_are_read() {
+    let issue = Issue {
+        not_after: 253_402_300_799, // the last second of the year 9999
+        ..Issue::default()
+    };
+    assert_eq!(issue.certificate().not_after(), at(issue.not_after));
+}
+
+#[test]
+fn names_count_without_case_in_every_string_type() {
+    let lower = (CLIENT.to_lowercase(), TENANT.to_lowercase());
+    for kind in [Asn1Type::PRINTABLESTRING, Asn1Type::UTF8STRING] {
+        let certificate = named(&[
+            (Nid::COMMONNAME, kind, &lower.0),
+            (Nid::DOMAINCOMPONENT, Asn1Type::IA5STRING, &lower.1),
+        ]);
+        certificate.check_names(&client(), &tenant()).unwrap();
+    }
+}
+
+#[test]
+fn identity_as_asked() {
+    const CN: (Nid, Asn1Type) = (Nid::COMMONNAME, Asn1Type::UTF8STRING);
+    const DC: (Nid, Asn1Type) = (Nid::DOMAINCOMPONENT, Asn1Type::IA5STRING);
+    let padded = format!("{CLIENT} ");
+    let zero = format!("{CLIENT}\0");
+    for names in [
+        &[(CN, OTHER), (DC, TENANT)][..],
+        &[(CN, CLIENT), (DC, OTHER)],
+        &[(CN, TENANT), (DC, CLIENT)],
+        &[(CN, CLIENT)],
+        &[(DC, TENANT)],
+        &[],
+        // Two names, of which the peers may take the other one.
+        &[(CN, CLIENT), (CN, OTHER), (DC, TENANT)],
+        &[(CN, CLIENT), (CN, CLIENT), (DC, TENANT)],
+        &[(CN, CLIENT), (DC, TENANT), (DC, OTHER)],
+        &[(CN, &padded), (DC, TENANT)],
+        &[(CN, &zero), (DC, TENANT)],
+        &[
+            ((Nid::COMMONNAME, Asn1Type::BMPSTRING), CLIENT),
+            (DC, TENANT),
+        ],
+    ] {
+        let names: Vec<_> = names
+            .iter()
+            .map(|((nid, kind), text)| (*nid, *kind, *text))
+            .collect();
+        let error = named(&names).check_names(&client(), &tenant()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IdentityMismatch, "{names:?}");
+    }
+    let certificate = Issue::default().certificate();
+    certificate.check_names(&client(), &tenant()).unwrap();
+    let other = Guid::parse(OTHER).unwrap();
+    assert!(certificate.check_names(&other, &tenant()).is_err());
+    assert!(certificate.check_names(&client(), &other).is_err());
+}
+
+#[test]
+fn names_are_safe_to_be_shown() {
+    let certificate = named(&[
+        (
+            Nid::COMMONNAME,
+            Asn1Type::UTF8STRING,
+            "\u{1b}[2J\u{9b}1m\u{202e}x\r\ny",
+        ),
+        (
+            Nid::ORGANIZATIONNAME,
+            Asn1Type::UTF8STRING,
+            "Grüße, \"Welt\"",
+        ),
+    ]);
+    let shown = certificate.subject();
+    assert!(
+        !shown.chars().any(|c| c.is_control() || c == '\u{202e}'),
+        "{shown:?}"
+    );
+    assert!(shown.contains(r#"Grüße\, \"Welt\""#), "{shown:?}");
+    assert!(!format!("{certificate:?}").contains(char::is_control));
+}
+
+#[test]
+fn bounded_input() {
+    let sized = |comment_length| {
+        Issue {
+            comment_length,
+            ..Issue::default()
+        }
+        .der()
+    };
+    let frame = sized(1000).len() - 1000;
+    let largest = sized(MAX_CERTIFICATE - frame);
+    assert_eq!(largest.len(), MAX_CERTIFICATE);
+    assert!(Certificate::from_der(&largest).is_ok());
+    let larger = sized(MAX_CERTIFICATE - frame + 1);
+    let error = Certificate::from_der(&larger).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CertificateMalformed);
+    assert!(error.to_string().contains("16 KiB"), "{error}");
+    // Names are bounded where they are shown.
+    let long = "n".repeat(64);
+    let many = vec![
+        (
+            Nid::ORGANIZATIONALUNITNAME,
+            Asn1Type::UTF8STRING,
+            long.as_str()
+        );
+        100
+    ];
+    assert_eq!(named(&many).subject().chars().count(), 1025);
+}
+
+#[test]
+fn what_is_not_one_certificate_is_refused() {
+    let good = Issue::default().der();
+    let pem = X509::from_der(&good).unwrap().to_pem().unwrap();
+    for der in [
+        &[][..],
+        b"garbage",
+        &pem,
+        &good[..good.len() - 1],
+        &[&good[..], &[0]].concat(),
+        &[&good[..], &good[..]].concat(),
+        KEY.public_key_der(),
+        &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+        &[0x30, 0x80, 0, 0],
+    ] {
+        assert_eq!(refusal(der), ErrorKind::CertificateMalformed);
+    }
+    let thumbprints = Certificate::from_der(&good).unwrap().thumbprints().clone();
+    // Cut anywhere, it is never a certificate; a byte changed anywhere never panics.
+    for length in 0..good.len() {
+        refusal(&good[..length]);
+    }
+    for position in 0..good.len() {
+        let mut bad = good.clone();
+        bad[position] ^= 0x80;
+        if let Ok(certificate) = Certificate::from_der(&bad) {
+            assert_ne!(certificate.thumbprints(), &thumbprints);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+use crate::support::{CLIENT, Issue, KEY, NOW, OTHER, TENANT, at, client, tenant};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use keybound_core::csr::UnsignedCsr;
+use keybound_core::{
+    AttestationToken, CuId, EndpointPolicy, Error, ErrorKind, IssueRequest, IssuedCredential,
+    MAX_BODY, MAX_CERTIFICATE, ManagedIdentity, PlatformMetadata, Stage,
+};
+use keybound_keys::BindingKey as _;
+use keybound_keys::memory::MemoryKey;
+use serde_json::{Value, json};
+use std::error::Error as _;
+
+fn answer() -> Value {
+    answer_with(&Issue::default().der())
+}
+
+fn answer_with(certificate: &[u8]) -> Value {
+    json!({
+        "client_id": CLIENT,
+        "tenant_id": TENANT,
+        "certificate": STANDARD.encode(certificate),
+        "identity_type": "SystemAssigned",
+        "mtls_authentication_endpoint": "https://westus.mtlsauth.microsoft.com",
+    })
+}
+
+fn parse(answer: &Value) -> keybound_core::Result<IssuedCredential> {
+    parse_for(answer, &ManagedIdentity::system_assigned())
+}
+
+fn parse_for(answer: &Value, asked: &ManagedIdentity) -> keybound_core::Result<IssuedCredential> {
+    IssuedCredential::parse(
+        answer.to_string().as_bytes(),
+        KEY.public_key_der(),
+        asked,
+        &EndpointPolicy::default(),
+        at(NOW),
+    )
+}
+
+fn refusal(answer: &Value) -> ErrorKind {
+    let error = parse(answer).unwrap_err();
+    assert_eq!(error.stage(), Stage::Credential);
+    error.kind()
+}
+
+fn with(name: &str, value: impl Into<Value>) -> Value {
+    let mut answer = answer();
+    answer[name] = value.into();
+    answer
+}
+
+fn shown(error: &Error) -> String {
+    let source = error.source().map(ToString::to_string);
+    format!("{error} {error:?} {source:?}")
+}
+
+#[test]
+fn a_complete_answer_is_read() {
+    let credential = parse(&answer()).unwrap();
+    assert_eq!(credential.client_id.as_str(), CLIENT);
+    assert_eq!(credential.tenant_id.as_str(), TENANT);
+    assert_eq!(credential.identity_type, "SystemAssigned");
+    assert_eq!(credential.certificate, Issue::default().certificate());
+    assert_eq!(
+        credential.endpoint.token_url().as_str(),
+        format!("https://westus.mtlsauth.microsoft.com/{TENANT}/oauth2/v2.0/token")
+    );
+    // Members of later versions do not disturb.
+    let later = with("regional_token_url", "https://elsewhere.example");
+    assert_eq!(parse(&later).unwrap(), credential);
+}
+
+#[test]
+fn every_member_is_required() {
+    for name in [
+        "client_id",
+        "tenant_id",
+        "certificate",
+        "identity_type",
+        "mtls_authentication_endpoint",
+    ] {
+        for value in [None, Some(Value::Null), Some(json!(7)), Some(json!(""))] {
+            let mut answer = answer();
+            match &value {
+                None => drop(answer.as_object_mut().unwrap().remove(name)),
+                Some(value) => answer[name] = value.clone(),
+            }
+            let expected = match (name, &value) {
+                ("certificate", Some(Value::String(_))) => ErrorKind::CertificateMalformed,
+                ("mtls_authentication_endpoint", Some(Value::String(_))) => {
+                    ErrorKind::EndpointRefused
+                }
+                _ => ErrorKind::InvalidAnswer,
+            };
+            assert_eq!(refusal(&answer), expected, "{name} {value:?}");
+        }
+    }
+    for body in ["", "<html>", "[]", "null", "{}"] {
+        let error = IssuedCredential::parse(
+            body.as_bytes(),
+            KEY.public_key_der(),
+            &ManagedIdentity::system_assigned(),
+            &EndpointPolicy::default(),
+            at(NOW),
+        )
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidAnswer, "{body}");
+    }
+}
+
+#[test]
+fn malformed_members_are_refused() {
+    for (name, value) in [
+        ("client_id", "not-a-guid"),
+        ("client_id", "{1A1a1111-1111-1111-1111-11111111111B}"),
+        ("tenant_id", "common"),
+        ("tenant_id", "../2A2a2222-2222-2222-2222-222222222"),
+        ("identity_type", "System\u{1b}[2J"),
+        ("identity_type", "System\u{202e}Assigned"),
+        ("identity_type", "System\r\nAssigned"),
+        ("identity_type", &"x".repeat(65)),
+    ] {
+        assert_eq!(
+            refusal(&with(name, value)),
+            ErrorKind::InvalidAnswer,
+            "{name} {value}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_refused() {
+    let der = Issue::default().der();
+    let pem = Issue::default().certificate().to_pem();
+    for certificate in [
+        pem,
+        URL_SAFE.encode([0xfb, 0xff]),
+        STANDARD.encode(b"garbage"),
+        STANDARD.encode(&der[1..]),
+        STANDARD.encode([&der[..], b"x"].concat()),
+        format!("{}\n", STANDARD.encode(&der)),
+        STANDARD.encode(&der).trim_end_matches('=').to_owned() + "===",
+    ] {
+        assert_eq!(
+            refusal(&with("certificate", certificate)),
+            ErrorKind::CertificateMalformed
+        );
+    }
+}
+
+#[test]
+fn certificate_matches_key() {
+    let other = MemoryKey::generate().unwrap();
+    let certificate = Issue {
+        public_key: other.public_key_der().to_vec(),
+        ..Issue::default()
+    };
+    assert_eq!(
+        refusal(&answer_with(&certificate.der())),
+        ErrorKind::CertificateKeyMismatch
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_refused() {
+    for (not_before, not_after) in [(NOW + 1, NOW + 9), (NOW - 9, NOW - 1)] {
+        let issue = Issue {
+            not_before,
+            not_after,
+            ..Issue::default()
+        };
+        assert_eq!(
+            refusal(&answer_with(&issue.der())),
+            ErrorKind::CertificateNotValid
+        );
+    }
+}
+
+#[test]
+fn identity_as_asked() {
+    assert!(parse_for(&answer(), &ManagedIdentity::client_id(CLIENT).unwrap()).is_ok());
+    assert!(parse_for(&answer(), &ManagedIdentity::object_id(OTHER).unwrap()).is_ok());
+    let error = parse_for(&answer(), &ManagedIdentity::client_id(OTHER).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IdentityMismatch);
+    // The answer and the certificate in it differ.
+    for name in ["client_id", "tenant_id"] {
+        assert_eq!(refusal(&with(name, OTHER)), ErrorKind::IdentityMismatch);
+    }
+    // Letters count without case.
+    for name in ["client_id", "tenant_id"] {
+        let value = answer()[name].as_str().unwrap().to_lowercase();
+        assert!(parse(&with(name, value)).is_ok());
+    }
+}
+
+#[test]
+fn identity_as_asked_by_the_signing_request() {
+    let metadata = |client: &str, tenant: &str| {
+        let body = json!({
+            "clientId": client, "tenantId": tenant, "cuId": {"vmId": "v"},
+            "attestationEndpoint": "https://maa.attest.azure.net",
+        });
+        PlatformMetadata::parse(body.to_string().as_bytes(), &EndpointPolicy::default()).unwrap()
+    };
+    let credential = parse(&answer()).unwrap();
+    let lower = metadata(&CLIENT.to_lowercase(), &TENANT.to_lowercase());
+    credential.check_metadata(&lower).unwrap();
+    for other in [metadata(OTHER, TENANT), metadata(CLIENT, OTHER)] {
+        let error = credential.check_metadata(&other).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IdentityMismatch);
+    }
+}
+
+#[test]
+fn endpoints_checked() {
+    for endpoint in [
+        "http://westus.mtlsauth.microsoft.com",
+        "https://u:p@westus.mtlsauth.microsoft.com",
+        "https://169.254.169.254",
+        "https://westus.mtlsauth.microsoft.com:8443",
+        "https://localhost",
+    ] {
+        let answer = with("mtls_authentication_endpoint", endpoint);
+        assert_eq!(refusal(&answer), ErrorKind::EndpointRefused, "{endpoint}");
+    }
+    let answer = with("token_endpoint", "https://elsewhere.example/token");
+    assert_eq!(refusal(&answer), ErrorKind::EndpointRefused);
+    let answer = with(
+        "token_endpoint",
+        "https://westus.mtlsauth.microsoft.com/own/token",
+    );
+    assert_eq!(
+        parse(&answer).unwrap().endpoint.token_url().path(),
+        "/own/token"
+    );
+}
+
+#[test]
+fn bounded_input() {
+    let long = with("padding", "x".repeat(MAX_BODY));
+    assert_eq!(refusal(&long), ErrorKind::AnswerTooLarge);
+    let certificate = STANDARD.encode(vec![0x30; MAX_CERTIFICATE + 3]);
+    let error = parse(&with("certificate", certificate)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CertificateMalformed);
+    assert!(error.to_string().contains("16 KiB"), "{error}");
+}
+
+#[test]
+fn errors_quote_nothing_of_the_answer() {
+    for name in ["client_id", "identity_type", "certificate"] {
+        for value in [json!("sword fish"), json!(["sword fish"])] {
+            let error = parse(&with(name, value)).unwrap_err();
+            assert!(!shown(&error).contains("sword"), "{}", shown(&error));
+        }
+    }
+}
+
+#[test]
+fn the_request_carries_the_attestation_only_where_there_is_one() {
+    let cu_id = CuId::new(Some("v".into()), None).unwrap();
+    let csr = UnsignedCsr::new(&client(), &tenant(), &cu_id, KEY.public_key_der())
+        .unwrap()
+        .finish(&[7; 256])
+        .unwrap();
+    let token = AttestationToken::new("head.claims.signature".into()).unwrap();
+    let wire = csr.to_wire();
+    let request = |attestation| IssueRequest::new(&csr, attestation);
+    assert_eq!(
+        *request(None).to_json(),
+        format!(r#"{{"csr":"{wire}"}}"#).into_bytes()
+    );
+    let attested = request(Some(&token)).to_json();
+    assert_eq!(
+        *attested,
+        format!(r#"{{"csr":"{wire}","attestation_token":"head.claims.signature"}}"#).into_bytes()
+    );
+    assert!(!format!("{:?}", request(Some(&token))).contains("claims"));
+}
+
+#[test]
+fn secrets_stay_secret_in_memory_that_is_let_go() {
+    let cu_id = CuId::new(Some("v".into()), None).unwrap();
+    let csr = UnsignedCsr::new(&client(), &tenant(), &cu_id, KEY.public_key_der())
+        .unwrap()
+        .finish(&[7; 256])
+        .unwrap();
+    let token = AttestationToken::new(format!("a.{}.c", "b".repeat(100_000))).unwrap();
+    let body = IssueRequest::new(&csr, Some(&token)).to_json();
+    // A buffer that had to grow has left a copy behind; growing doubles it.
+    assert!(
+        body.capacity() < body.len() + 64,
+        "{} for {}",
+        body.capacity(),
+        body.len()
+    );
+}

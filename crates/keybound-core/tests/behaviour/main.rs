@@ -1,0 +1,8 @@
+//! How the public interface behaves with real keys, signatures and certificates.
+#![cfg(test)]
+
+mod binding;
+mod certificate;
+mod credential;
+mod csr;
+mod support;

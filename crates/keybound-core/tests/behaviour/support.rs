@@ -1,0 +1,134 @@
+//! A certificate authority, keys and tokens for tests.
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_core::{Certificate, Guid};
+use keybound_keys::BindingKey as _;
+use keybound_keys::memory::MemoryKey;
+use openssl::asn1::{Asn1Integer, Asn1Time, Asn1Type};
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::{X509Builder, X509Name, X509NameRef};
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+pub const CLIENT: &str = "1A1a1111-1111-1111-1111-11111111111B";
+pub const TENANT: &str = "2A2a2222-2222-2222-2222-22222222222B";
+pub const OTHER: &str = "3A3a3333-3333-3333-3333-33333333333B";
+/// The present of every test, in seconds since 1970.
+pub const NOW: u64 = 1_780_000_000;
+
+/// The binding key of every test.
+pub static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
+
+static AUTHORITY: LazyLock<PKey<Private>> =
+    LazyLock::new(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
+
+pub fn client() -> Guid {
+    Guid::parse(CLIENT).unwrap()
+}
+
+pub fn tenant() -> Guid {
+    Guid::parse(TENANT).unwrap()
+}
+
+/// A moment, in seconds since 1970.
+pub fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// What IMDS issues, unless told otherwise: for [`KEY`], seven days around [`NOW`].
+pub struct Issue {
+    pub names: Vec<(Nid, Asn1Type, String)>,
+    pub public_key: Vec<u8>,
+    pub not_before: u64,
+    pub not_after: u64,
+    pub comment_length: usize,
+}
+
+impl Default for Issue {
+    fn default() -> Self {
+        Self {
+            names: vec![
+                (Nid::DOMAINCOMPONENT, Asn1Type::IA5STRING, TENANT.into()),
+                (Nid::COMMONNAME, Asn1Type::PRINTABLESTRING, CLIENT.into()),
+            ],
+            public_key: KEY.public_key_der().to_vec(),
+            not_before: NOW - 3600,
+            not_after: NOW + 7 * 24 * 3600,
+            comment_length: 0,
+        }
+    }
+}
+
+impl Issue {
+    /// The DER of the certificate.
+    pub fn der(&self) -> Vec<u8> {
+        let issuer = [(
+            Nid::COMMONNAME,
+            Asn1Type::UTF8STRING,
+            "managedidentitysnissuer.login.microsoft.com".to_owned(),
+        )];
+        let time = |seconds: u64| Asn1Time::from_unix(seconds.try_into().unwrap()).unwrap();
+        let serial = BigNum::from_u32(0x7001).unwrap();
+        let mut certificate = X509Builder::new().unwrap();
+        certificate.set_version(2).unwrap();
+        certificate
+            .set_serial_number(&Asn1Integer::from_bn(&serial).unwrap())
+            .unwrap();
+        certificate.set_issuer_name(&name(&issuer)).unwrap();
+        certificate.set_subject_name(&name(&self.names)).unwrap();
+        certificate.set_not_before(&time(self.not_before)).unwrap();
+        certificate.set_not_after(&time(self.not_after)).unwrap();
+        certificate
+            .set_pubkey(&PKey::public_key_from_der(&self.public_key).unwrap())
+            .unwrap();
+        if self.comment_length > 0 {
+            let comment = "x".repeat(self.comment_length);
+            certificate
+                .append_extension2(&comment_extension(&comment))
+                .unwrap();
+        }
+        certificate
+            .sign(&AUTHORITY, MessageDigest::sha256())
+            .unwrap();
+        certificate.build().to_der().unwrap()
+    }
+
+    pub fn certificate(&self) -> Certificate {
+        Certificate::from_der(&self.der()).unwrap()
+    }
+}
+
+fn name(parts: &[(Nid, Asn1Type, String)]) -> X509Name {
+    let mut name = X509Name::builder().unwrap();
+    for (nid, kind, text) in parts {
+        name.append_entry_by_nid_with_type(*nid, text, *kind)
+            .unwrap();
+    }
+    let name = name.build();
+    assert_eq!(X509NameRef::entries(&name).count(), parts.len());
+    name
+}
+
+/// The Netscape comment: text of any length that means nothing.
+fn comment_extension(text: &str) -> openssl::x509::X509Extension {
+    let oid = openssl::asn1::Asn1Object::from_str("2.16.840.1.113730.1.13").unwrap();
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    let contents = [&[0x16, 0x82], &length[..], text.as_bytes()].concat();
+    let contents = openssl::asn1::Asn1OctetString::new_from_bytes(&contents).unwrap();
+    openssl::x509::X509Extension::new_from_der(&oid, false, &contents).unwrap()
+}
+
+/// A JWT with these claims and a signature of no worth.
+pub fn jwt(claims: &str) -> String {
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    format!(
+        "{}.{}.{}",
+        encode(r#"{"alg":"RS256","typ":"JWT"}"#),
+        encode(claims),
+        encode("signature")
+    )
+}
