@@ -52,14 +52,14 @@ pub use keybound_attestation::{AttestationFuture, AttestationProvider, Attestati
 pub use keybound_core::{
     Attestation, AttestationToken, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind,
     KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints,
-    TokenType, UnverifiedJwt, X5tS256, redact,
+    TokenType, UnverifiedJwt, X5tS256, printable, redact,
 };
 pub use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
 pub use keybound_tls::{
-    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TrustAnchors,
-    VersionPolicy,
+    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TransportError,
+    TransportErrorKind, TrustAnchors, VersionPolicy,
 };
 pub use request::{Pop, TokenRequest};
 pub use resource::BoundClient;
