@@ -313,6 +313,41 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_said_and_default_to_those_of_the_kind() {
+        let error = Error::new(
+            ErrorKind::ServiceUnavailable,
+            Stage::Metadata,
+            "imds failed",
+        );
+        assert!(error.is_retryable() && !error.deadline_reached());
+        let error = error.with_retryable(false).with_deadline_reached();
+        assert!(!error.is_retryable() && error.deadline_reached());
+        assert_eq!(
+            error.to_string(),
+            "imds failed (deadline reached before the retries ended)"
+        );
+        let late = Error::new(ErrorKind::DeadlineReached, Stage::Token, "x");
+        assert!(late.deadline_reached() && late.is_retryable());
+        assert_eq!(Error::invalid_request("x").stage(), Stage::Request);
+        assert_eq!(Error::imds_v2_unavailable().status(), Some(404));
+        assert!(
+            Error::imds_v2_unavailable()
+                .next_step()
+                .contains("Trusted Launch")
+        );
+    }
+
+    #[test]
+    fn messages_begin_small_and_end_without_a_full_stop() {
+        for kind in ErrorKind::ALL {
+            for text in [kind.code(), kind.next_step()] {
+                assert!(!text.ends_with('.'), "{text}");
+                assert!(!text.starts_with(char::is_uppercase), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn display_names_status_and_words_and_leaves_the_cause_to_source() {
         let error = Error::new(ErrorKind::Refused, Stage::Token, "token request refused")
             .with_status(400)

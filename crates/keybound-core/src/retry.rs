@@ -148,6 +148,22 @@ mod tests {
     }
 
     #[test]
+    fn no_attempt_number_is_too_odd() {
+        for leg in [Leg::Imds, Leg::ImdsProbe, Leg::Entra, Leg::OtherSource] {
+            for attempt in [0, 1, u32::MAX] {
+                for outcome in [Outcome::Timeout, Outcome::Status(410), Outcome::Status(503)] {
+                    let wait = delay(leg, attempt, outcome, None);
+                    assert!(
+                        wait.is_none_or(|wait| wait <= GONE_WAIT),
+                        "{leg:?} {attempt}"
+                    );
+                    assert!(attempt < 20 || wait.is_none(), "{leg:?} {attempt}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn other_sources_row() {
         assert_eq!(
             schedule(Leg::OtherSource, Outcome::Status(504), None),

@@ -206,6 +206,74 @@ mod tests {
     }
 
     #[test]
+    fn debug_hides_claims_and_token() {
+        let client_id = Guid::parse("11111111-1111-1111-1111-111111111111").unwrap();
+        let scope = Scope::for_resource("https://vault.azure.net").unwrap();
+        let form = TokenForm {
+            client_id: &client_id,
+            scope: &scope,
+            token_type: TokenType::Bearer,
+            claims: Some("swordfish"),
+        };
+        assert!(!format!("{form:?}").contains("swordfish"));
+        let body = br#"{"token_type":"Bearer","access_token":"swordfish","expires_in":60}"#;
+        let answer = TokenAnswer::parse(body, TokenType::Bearer).unwrap();
+        assert_eq!(answer.access_token.expose(), "swordfish");
+        assert!(!format!("{answer:?}").contains("swordfish"));
+    }
+
+    #[test]
+    fn lives_are_sensible_numbers_of_seconds_quoted_or_not() {
+        let parse = |expires_in: &str, refresh_in: &str| {
+            let body = format!(
+                r#"{{"token_type":"Bearer","access_token":"t","expires_in":{expires_in},"refresh_in":{refresh_in}}}"#
+            );
+            let answer = TokenAnswer::parse(body.as_bytes(), TokenType::Bearer).ok()?;
+            let refresh_in = answer.refresh_in.map(|life| life.as_secs());
+            Some((answer.expires_in.as_secs(), refresh_in))
+        };
+        assert_eq!(parse("86399", "43200"), Some((86399, Some(43200))));
+        assert_eq!(parse(r#""86399""#, r#""1""#), Some((86399, Some(1))));
+        assert_eq!(parse("60", "60"), Some((60, Some(60))));
+        // A renewal at once, or after the end, is no advice to follow.
+        for refresh_in in ["null", "0", "61", r#""soon""#, "18446744073709551615"] {
+            assert_eq!(parse("60", refresh_in), Some((60, None)), "{refresh_in}");
+        }
+        for expires_in in [
+            "0",
+            "-1",
+            "1.5",
+            "null",
+            "true",
+            "[60]",
+            r#""""#,
+            r#""60 ""#,
+            r#""-60""#,
+            "18446744073709551615",
+            "18446744073709551616",
+            r#""18446744073709551616""#,
+        ] {
+            assert_eq!(parse(expires_in, "null"), None, "{expires_in}");
+        }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let body = |token: usize, spaces: usize| {
+            format!(
+                r#"{{"token_type":"Bearer","access_token":"{}","expires_in":60}}{}"#,
+                "t".repeat(token),
+                " ".repeat(spaces)
+            )
+        };
+        let parse = |body: String| TokenAnswer::parse(body.as_bytes(), TokenType::Bearer);
+        assert!(parse(body(MAX_JWT, 0)).is_ok());
+        let kind = |body| parse(body).unwrap_err().kind();
+        assert_eq!(kind(body(MAX_JWT + 1, 0)), ErrorKind::InvalidAnswer);
+        assert_eq!(kind(body(1, crate::MAX_BODY)), ErrorKind::AnswerTooLarge);
+    }
+
+    #[test]
     fn malformed_answers_are_refused_and_secrets_stay_secret() {
         for body in [
             "",
