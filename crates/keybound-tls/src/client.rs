@@ -1,82 +1,209 @@
+use crate::connect::Route;
+use crate::connection::{Connection, Unanswered, run_in};
+use crate::driver::Driver;
+use crate::pool::{Pool, PoolKey};
+use crate::target::{Target, prepare};
+use crate::tls::TlsContexts;
 use crate::{
-    ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TransportError, TrustAnchors,
-    VersionPolicy,
+    ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TransportError, TransportErrorKind,
+    TrustAnchors, VersionPolicy,
 };
+use http::uri::Scheme;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use keybound_keys::SigningCost;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Settings of an [`HttpsClient`].
 #[derive(Debug)]
-pub struct HttpsClientBuilder(());
+pub struct HttpsClientBuilder {
+    identity: Option<ClientIdentity>,
+    trust: TrustAnchors,
+    versions: VersionPolicy,
+    proxy: ProxyConfig,
+    idle_timeout: Duration,
+}
 
 impl HttpsClientBuilder {
     /// The certificate and key that every connection presents when asked. Default: none.
     #[must_use]
-    pub fn identity(self, identity: ClientIdentity) -> Self {
-        let _ = identity;
+    pub fn identity(mut self, identity: ClientIdentity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
     /// Which server certificates are trusted. Default: the system's.
     #[must_use]
-    pub fn trust(self, trust: TrustAnchors) -> Self {
-        let _ = trust;
+    pub fn trust(mut self, trust: TrustAnchors) -> Self {
+        self.trust = trust;
         self
     }
 
     /// TLS versions by host. Default: [`VersionPolicy::default`].
     #[must_use]
-    pub fn versions(self, versions: VersionPolicy) -> Self {
-        let _ = versions;
+    pub fn versions(mut self, versions: VersionPolicy) -> Self {
+        self.versions = versions;
         self
     }
 
     /// The way through proxies. Default: none.
     #[must_use]
-    pub fn proxy(self, proxy: ProxyConfig) -> Self {
-        let _ = proxy;
+    pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.proxy = proxy;
         self
     }
 
-    /// How long an unused connection is kept. Default: 30 s.
+    /// How long an unused connection is kept. Default: 30 s. With zero, none is.
     #[must_use]
-    pub fn idle_timeout(self, timeout: Duration) -> Self {
-        let _ = timeout;
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
-    /// Makes the client. No connection is opened yet.
+    /// Makes the client. No connection is opened yet and the key is not asked for a signature.
     ///
     /// # Errors
-    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not
     /// let the key be used.
     pub fn build(self) -> Result<HttpsClient, TransportError> {
-        todo!()
+        let contexts = TlsContexts::new(self.identity.as_ref(), &self.trust)?;
+        let slow = self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.key().signing_cost() == SigningCost::Slow);
+        Ok(HttpsClient(Arc::new(Inner {
+            contexts: Arc::new(contexts),
+            pool: Pool::new(self.idle_timeout),
+            driver: Driver::new(slow),
+            settings: self,
+        })))
     }
 }
 
 /// An HTTPS/1.1 client whose connections all present one certificate. Cloning shares the pool.
-#[derive(Clone, Debug)]
-pub struct HttpsClient(());
+///
+/// It is used within a tokio runtime with time and I/O enabled. Connections are driven on that runtime; where the key is
+/// [slow](SigningCost::Slow), on a thread that ends with the client and the answers it gave.
+#[derive(Clone)]
+pub struct HttpsClient(Arc<Inner>);
+
+struct Inner {
+    // The pool goes before the driver, so that its connections end with a word to their peers.
+    pool: Arc<Pool>,
+    contexts: Arc<TlsContexts>,
+    driver: Driver,
+    settings: HttpsClientBuilder,
+}
 
 impl HttpsClient {
     /// Starts with the defaults.
     pub fn builder() -> HttpsClientBuilder {
-        HttpsClientBuilder(())
+        HttpsClientBuilder {
+            identity: None,
+            trust: TrustAnchors::default(),
+            versions: VersionPolicy::default(),
+            proxy: ProxyConfig::default(),
+            idle_timeout: Duration::from_secs(30),
+        }
     }
 
     /// Sends a request with an absolute https URI. The answer's extensions hold a [`ConnectionInfo`]. Redirects are
     /// returned, not followed. `timeout` covers everything up to the head of the answer and, where the body is read
     /// with it, the body too. Dropping the future gives up and closes the connection.
     ///
+    /// A request goes out once. Only where a kept connection turns out to be closed before any of the request was
+    /// written is it sent on another.
+    ///
     /// # Errors
-    /// See [`TransportErrorKind`](crate::TransportErrorKind).
+    /// See [`TransportErrorKind`].
     pub async fn send(
         &self,
-        request: http::Request<RequestBody>,
+        request: Request<RequestBody>,
         timeout: Duration,
-    ) -> Result<http::Response<ResponseBody>, TransportError> {
-        let _ = (request, timeout);
-        todo!()
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        let (target, request) = prepare(request, &Scheme::HTTPS)?;
+        let place = self.0.driver.place()?;
+        let deadline = deadline(timeout);
+        let key = PoolKey {
+            target,
+            runtime: place.handle().id(),
+        };
+        let exchange = self.exchange(&key, request, place, deadline);
+        match timeout_at(deadline, exchange).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(timed_out(&key.target).with_source(elapsed)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        key: &PoolKey,
+        mut request: Request<RequestBody>,
+        place: crate::driver::Place,
+        deadline: Instant,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        let pool = &self.0.pool;
+        // A large body does not pass while the server stops to ask for the certificate.
+        let authenticated = request.body().may_exceed(SMALL_BODY);
+        while let Some(mut connection) = pool.take(key, authenticated) {
+            if !connection.is_ready().await {
+                continue;
+            }
+            match connection.send(request).await {
+                Ok(response) => return Ok(answer(connection, response, deadline, true)),
+                Err(Unanswered::Unsent(unsent)) => request = *unsent,
+                Err(Unanswered::Failed(error)) => return Err(error),
+            }
+        }
+        let mut connection = self.connect(key, place, deadline).await?;
+        match connection.send(request).await {
+            Ok(response) => Ok(answer(connection, response, deadline, false)),
+            Err(Unanswered::Failed(error)) => Err(error),
+            Err(Unanswered::Unsent(_)) => Err(TransportError::new(
+                TransportErrorKind::Connect,
+                format!("{} closed the connection at once", key.target.name()),
+            )),
+        }
+    }
+
+    async fn connect(
+        &self,
+        key: &PoolKey,
+        place: crate::driver::Place,
+        deadline: Instant,
+    ) -> Result<Connection, TransportError> {
+        let Inner {
+            contexts, settings, ..
+        } = &*self.0;
+        let target = key.target.clone();
+        let versions = settings.versions.for_host(&target.host.to_string());
+        let route = Route {
+            proxy: settings.proxy.for_target(&target).cloned(),
+            target,
+            deadline,
+        };
+        let work = route.connect_tls(Arc::clone(contexts), versions, place.clone());
+        let connection = if place.is_apart() {
+            run_in(&place, work).await.map_err(|error| {
+                TransportError::new(
+                    TransportErrorKind::Connect,
+                    "the thread for connections with a slow key has ended",
+                )
+                .with_source(error)
+            })??
+        } else {
+            work.await?
+        };
+        Ok(connection.with_home(&self.0.pool, key.clone()))
+    }
+}
+
+impl fmt::Debug for HttpsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpsClient").field(&self.0.settings).finish()
     }
 }
 
@@ -91,3 +218,38 @@ pub struct ConnectionInfo {
     /// Whether the connection had carried a request before.
     pub reused: bool,
 }
+
+/// The point in time at which the caller's patience ends.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + A_LONG_TIME)
+}
+
+pub(crate) fn timed_out(target: &Target) -> TransportError {
+    TransportError::new(
+        TransportErrorKind::Timeout,
+        format!("{} did not answer within the time given", target.name()),
+    )
+}
+
+/// The answer as the caller gets it.
+pub(crate) fn answer(
+    connection: Connection,
+    response: Response<Incoming>,
+    deadline: Instant,
+    reused: bool,
+) -> Response<ResponseBody> {
+    let (mut parts, incoming) = response.into_parts();
+    if let Some(notes) = &connection.peer().notes {
+        parts.extensions.insert(ConnectionInfo {
+            tls_version: notes.version(),
+            certificate_requested: notes.certificate_requested(),
+            reused,
+        });
+    }
+    Response::from_parts(parts, ResponseBody::new(incoming, connection, deadline))
+}
+
+/// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.
+const SMALL_BODY: u64 = 16 * 1024;
+const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,14 +1,26 @@
 //! TLS and HTTP for keys that cannot be read: a bridge from a [`BindingKey`](keybound_keys::BindingKey) to OpenSSL, and
 //! one HTTPS/1.1 client that survives TLS 1.2 renegotiation and TLS 1.3 post-handshake authentication.
+#![deny(unsafe_code)]
 
 mod body;
+#[allow(unsafe_code, reason = "calls OpenSSL and is called by it")]
+mod bridge;
 mod client;
+mod connect;
+mod connection;
+mod driver;
 mod error;
+mod failure;
 mod identity;
 mod plain;
+mod pool;
 mod proxy;
 #[cfg(feature = "server")]
+#[allow(unsafe_code, reason = "calls OpenSSL")]
 pub mod server;
+mod session;
+mod target;
+mod tls;
 mod trust;
 mod versions;
 

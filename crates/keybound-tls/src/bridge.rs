@@ -1,0 +1,19 @@
+//! The bridge from a [`BindingKey`](keybound_keys::BindingKey) to OpenSSL: a private library context with a provider of
+//! its own, and keys that sign through it.
+mod context;
+mod key;
+mod library;
+mod native;
+mod provider;
+
+pub(crate) use context::{
+    offer_post_handshake_authentication, set_certificate_callback, trust_system,
+};
+pub(crate) use key::BridgedKey;
+pub(crate) use library::Library;
+pub(crate) use provider::KeyFailures;
+
+/// The name of the provider, which OpenSSL's errors carry as their library.
+pub(crate) fn provider_name() -> &'static str {
+    provider::NAME.to_str().unwrap_or_default()
+}

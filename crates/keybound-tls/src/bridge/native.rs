@@ -1,0 +1,61 @@
+//! Functions of libcrypto and libssl 3 that `openssl-sys` does not declare.
+use super::provider::Dispatch;
+use openssl_sys::{CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509};
+use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
+
+/// `OSSL_provider_init_fn`.
+pub type ProviderInit = unsafe extern "C" fn(
+    *const c_void,
+    *const Dispatch,
+    *mut *const Dispatch,
+    *mut *mut c_void,
+) -> c_int;
+
+/// `CONF_VALUE`: one line of a configuration file.
+#[repr(C)]
+pub struct ConfValue {
+    pub section: *const c_char,
+    pub name: *const c_char,
+    pub value: *const c_char,
+}
+
+unsafe extern "C" {
+    pub fn OSSL_PROVIDER_add_builtin(
+        context: *mut OSSL_LIB_CTX,
+        name: *const c_char,
+        init: ProviderInit,
+    ) -> c_int;
+    pub fn OSSL_PROVIDER_do_all(
+        context: *mut OSSL_LIB_CTX,
+        visit: unsafe extern "C" fn(*mut OSSL_PROVIDER, *mut c_void) -> c_int,
+        argument: *mut c_void,
+    ) -> c_int;
+    pub fn NCONF_new_ex(context: *mut OSSL_LIB_CTX, method: *mut c_void) -> *mut CONF;
+    pub fn NCONF_load(conf: *mut CONF, file: *const c_char, error_line: *mut c_long) -> c_int;
+    pub fn NCONF_get_string(
+        conf: *const CONF,
+        section: *const c_char,
+        name: *const c_char,
+    ) -> *mut c_char;
+    pub fn NCONF_get_section(conf: *const CONF, section: *const c_char) -> *mut OPENSSL_STACK;
+    pub fn CONF_modules_load(conf: *const CONF, program: *const c_char, flags: c_ulong) -> c_int;
+    pub fn CONF_get1_default_config_file() -> *mut c_char;
+    pub fn OPENSSL_sk_delete(stack: *mut OPENSSL_STACK, index: c_int) -> *mut c_void;
+    pub fn X509_new_ex(context: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut X509;
+    pub fn SSL_CTX_new_ex(
+        context: *mut OSSL_LIB_CTX,
+        properties: *const c_char,
+        method: *const SSL_METHOD,
+    ) -> *mut SSL_CTX;
+    pub fn SSL_CTX_set_cert_cb(
+        context: *mut SSL_CTX,
+        callback: Option<unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int>,
+        argument: *mut c_void,
+    );
+    #[cfg(not(windows))]
+    pub fn X509_get_default_cert_file() -> *const c_char;
+    #[cfg(not(windows))]
+    pub fn X509_get_default_cert_dir() -> *const c_char;
+    #[cfg(windows)]
+    pub fn SSL_CTX_load_verify_store(context: *mut SSL_CTX, uri: *const c_char) -> c_int;
+}

@@ -1,0 +1,110 @@
+//! An OpenSSL 3 provider whose RSA keys are [`BindingKey`]s. It links no libcrypto: libcrypto calls it, and what it needs
+//! from there comes as function pointers at its start. It keeps no list of keys.
+mod abi;
+mod keymgmt;
+mod module;
+mod signature;
+
+pub(super) use abi::{Dispatch, Param};
+pub(super) use keymgmt::KEY_PARAM;
+pub(super) use module::{NAME, PROPERTIES, init};
+
+use keybound_keys::{BindingKey, KeyError, SignatureScheme};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A key as the provider knows it: the numbers of its public half, and who signs.
+pub(super) struct Key {
+    /// Big endian, without leading zeros.
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+    signer: Option<Arc<dyn BindingKey>>,
+    failures: Arc<KeyFailures>,
+}
+
+impl Key {
+    pub(super) fn new(
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+        signer: Arc<dyn BindingKey>,
+        failures: Arc<KeyFailures>,
+    ) -> Self {
+        Self {
+            modulus,
+            exponent,
+            signer: Some(signer),
+            failures,
+        }
+    }
+
+    fn empty() -> Self {
+        Self {
+            modulus: vec![],
+            exponent: vec![],
+            signer: None,
+            failures: Arc::default(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.signer.is_none()
+    }
+
+    fn has_same_public_half(&self, other: &Self) -> bool {
+        self.modulus == other.modulus && self.exponent == other.exponent
+    }
+
+    /// Modulus and exponent in the host's byte order.
+    fn public_half_native(&self) -> (Vec<u8>, Vec<u8>) {
+        let native = |big_endian: &[u8]| {
+            let mut bytes = big_endian.to_vec();
+            if cfg!(target_endian = "little") {
+                bytes.reverse();
+            }
+            bytes
+        };
+        (native(&self.modulus), native(&self.exponent))
+    }
+
+    fn bits(&self) -> i32 {
+        let top = self.modulus.first().map_or(0, |byte| byte.leading_zeros());
+        (self.modulus.len() as i32) * 8 - top as i32
+    }
+
+    /// NIST SP 800-57, part 1, table 2.
+    fn security_bits(&self) -> i32 {
+        match self.bits() {
+            ..2048 => 80,
+            2048..3072 => 112,
+            _ => 128,
+        }
+    }
+
+    fn signature_size(&self) -> usize {
+        self.modulus.len()
+    }
+
+    /// Signs, or keeps the reason for whoever reports the failure.
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Option<Vec<u8>> {
+        match self.signer.as_ref()?.sign(scheme, digest) {
+            Ok(signature) => Some(signature),
+            Err(error) => {
+                self.failures.put(error);
+                None
+            }
+        }
+    }
+}
+
+/// The last thing that a key said when it did not sign, as OpenSSL's error queue has no place for it.
+#[derive(Debug, Default)]
+pub(crate) struct KeyFailures(Mutex<Option<KeyError>>);
+
+impl KeyFailures {
+    fn put(&self, error: KeyError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn take(&self) -> Option<KeyError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,253 @@
+//! The part of OpenSSL's provider interface (`core.h`, `core_dispatch.h`) that the bridge needs, stable since 3.0.
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{null, null_mut};
+
+/// `OSSL_CALLBACK`: takes what an export yields.
+pub type Callback = unsafe extern "C" fn(*const Param, *mut c_void) -> c_int;
+
+/// `OSSL_DISPATCH`: a numbered function. A table ends with number 0.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Dispatch(pub c_int, pub *const c_void);
+
+// SAFETY: tables are constants made of function addresses.
+unsafe impl Sync for Dispatch {}
+
+impl Dispatch {
+    pub const END: Self = Self(0, null());
+}
+
+/// `OSSL_ALGORITHM`: names, properties, functions, description.
+#[repr(C)]
+pub struct Algorithm(
+    *const c_char,
+    *const c_char,
+    *const Dispatch,
+    *const c_char,
+);
+
+// SAFETY: tables are constants made of addresses of constants.
+unsafe impl Sync for Algorithm {}
+
+impl Algorithm {
+    pub const END: Self = Self(null(), null(), null(), null());
+
+    pub const fn new(
+        names: &'static CStr,
+        properties: &'static CStr,
+        table: &'static [Dispatch],
+    ) -> Self {
+        Self(names.as_ptr(), properties.as_ptr(), table.as_ptr(), null())
+    }
+}
+
+/// `OSSL_ITEM`: a numbered reason for errors.
+#[repr(C)]
+pub struct Item(c_uint, *const c_char);
+
+// SAFETY: tables are constants made of addresses of constants.
+unsafe impl Sync for Item {}
+
+impl Item {
+    pub const END: Self = Self(0, null());
+
+    pub const fn new(number: u32, text: &'static CStr) -> Self {
+        Self(number, text.as_ptr())
+    }
+}
+
+/// `OSSL_PARAM`: a named value, or the description of one.
+#[repr(C)]
+pub struct Param {
+    key: *const c_char,
+    kind: c_uint,
+    data: *mut c_void,
+    size: usize,
+    returned: usize,
+}
+
+// SAFETY: only descriptions, which point to names, are kept in constants.
+unsafe impl Sync for Param {}
+
+impl Param {
+    pub const END: Self = Self {
+        key: null(),
+        kind: 0,
+        data: null_mut(),
+        size: 0,
+        returned: 0,
+    };
+
+    pub const fn describe(key: &'static CStr, kind: c_uint) -> Self {
+        Self {
+            key: key.as_ptr(),
+            kind,
+            ..Self::END
+        }
+    }
+
+    /// An unsigned integer in the host's byte order.
+    pub fn unsigned(key: &'static CStr, native: &[u8]) -> Self {
+        Self {
+            key: key.as_ptr(),
+            kind: UNSIGNED,
+            data: native.as_ptr().cast_mut().cast(),
+            size: native.len(),
+            returned: usize::MAX,
+        }
+    }
+
+    /// The address of a value of the caller's, for a callee that knows its type.
+    pub fn reference<T>(key: &'static CStr, value: &T) -> Self {
+        Self {
+            key: key.as_ptr(),
+            kind: OCTETS,
+            data: std::ptr::from_ref(value).cast_mut().cast(),
+            size: size_of::<T>(),
+            returned: usize::MAX,
+        }
+    }
+
+    /// Finds a value in a list.
+    ///
+    /// # Safety
+    /// `list` is null or a list ended by [`END`](Self::END) that nobody else touches while the result lives.
+    pub unsafe fn locate<'a>(mut list: *mut Self, key: &CStr) -> Option<&'a mut Self> {
+        // SAFETY: by contract each entry up to the one without a key is valid, and keys are C strings.
+        unsafe {
+            while !list.is_null() && !(*list).key.is_null() {
+                if CStr::from_ptr((*list).key) == key {
+                    return Some(&mut *list);
+                }
+                list = list.add(1);
+            }
+        }
+        None
+    }
+
+    /// The value as text; an integer in decimal, as OpenSSL passes settings in either form.
+    ///
+    /// # Safety
+    /// The entry describes its data truthfully.
+    pub unsafe fn text(&self) -> Option<String> {
+        if self.data.is_null() {
+            return None;
+        }
+        // SAFETY: kind and size say what the data is; integers may be unaligned.
+        let bytes = unsafe {
+            match (self.kind, self.size) {
+                (UTF8_STRING, size) => {
+                    let all = std::slice::from_raw_parts(self.data.cast::<u8>(), size);
+                    all.split(|byte| *byte == 0).next().unwrap_or_default()
+                }
+                (UTF8_POINTER, _) => {
+                    let pointer = *self.data.cast::<*const c_char>();
+                    if pointer.is_null() {
+                        return None;
+                    }
+                    CStr::from_ptr(pointer).to_bytes()
+                }
+                (INTEGER | UNSIGNED, 4) => {
+                    return Some(self.data.cast::<i32>().read_unaligned().to_string());
+                }
+                (INTEGER | UNSIGNED, 8) => {
+                    return Some(self.data.cast::<i64>().read_unaligned().to_string());
+                }
+                _ => return None,
+            }
+        };
+        std::str::from_utf8(bytes).ok().map(str::to_owned)
+    }
+
+    /// The value passed by [`reference`](Self::reference).
+    ///
+    /// # Safety
+    /// Whoever made the entry passed a `T` that outlives the result.
+    pub unsafe fn referent<T>(&self) -> Option<&T> {
+        if self.kind != OCTETS || self.size != size_of::<T>() || self.data.is_null() {
+            return None;
+        }
+        // SAFETY: by contract.
+        unsafe { Some(&*self.data.cast::<T>()) }
+    }
+
+    /// Answers a question for an integer. False where the asker left no room.
+    ///
+    /// # Safety
+    /// The entry describes its buffer truthfully.
+    pub unsafe fn answer_int(&mut self, value: i32) -> bool {
+        // SAFETY: passed on.
+        unsafe {
+            match (self.kind, self.size) {
+                (INTEGER | UNSIGNED, 8) => self.put(&i64::from(value).to_ne_bytes()),
+                (INTEGER | UNSIGNED, _) => self.put(&value.to_ne_bytes()),
+                _ => false,
+            }
+        }
+    }
+
+    /// Answers a question for an unsigned integer given in the host's byte order.
+    ///
+    /// # Safety
+    /// As [`answer_int`](Self::answer_int).
+    pub unsafe fn answer_unsigned(&mut self, native: &[u8]) -> bool {
+        // SAFETY: passed on. The number ends at its most significant byte, so what follows is zero on little-endian
+        // hosts; a big-endian asker must give the exact length.
+        unsafe {
+            self.kind == UNSIGNED
+                && (cfg!(target_endian = "little")
+                    || self.data.is_null()
+                    || self.size == native.len())
+                && self.put(native)
+        }
+    }
+
+    /// Answers a question for text.
+    ///
+    /// # Safety
+    /// As [`answer_int`](Self::answer_int).
+    pub unsafe fn answer_text(&mut self, value: &'static CStr) -> bool {
+        match self.kind {
+            UTF8_POINTER if !self.data.is_null() => {
+                self.returned = value.count_bytes();
+                // SAFETY: the data of this kind is a slot for a pointer.
+                unsafe { self.data.cast::<*const c_char>().write(value.as_ptr()) };
+                true
+            }
+            // SAFETY: passed on.
+            UTF8_STRING => unsafe { self.put(value.to_bytes()) },
+            _ => false,
+        }
+    }
+
+    /// Copies into the asker's buffer and clears the rest of it; without a buffer only the length is told.
+    unsafe fn put(&mut self, bytes: &[u8]) -> bool {
+        self.returned = bytes.len();
+        if self.data.is_null() {
+            return true;
+        }
+        if self.size < bytes.len() {
+            return false;
+        }
+        // SAFETY: the buffer has `size` bytes, checked above.
+        unsafe {
+            let out = self.data.cast::<u8>();
+            out.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            out.add(bytes.len())
+                .write_bytes(0, self.size - bytes.len());
+        }
+        true
+    }
+}
+
+/// Runs a callback's body; a panic becomes the callback's failure value and never crosses into C.
+pub fn guarded<T>(failure: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
+}
+
+pub const INTEGER: c_uint = 1;
+pub const UNSIGNED: c_uint = 2;
+pub const UTF8_STRING: c_uint = 4;
+pub const OCTETS: c_uint = 5;
+const UTF8_POINTER: c_uint = 6;

@@ -1,0 +1,170 @@
+//! One HTTP/1.1 connection: who holds it may send the next request on it.
+use crate::driver::Place;
+use crate::failure::Peer;
+use crate::pool::{Pool, PoolKey};
+use crate::{RequestBody, TransportError};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+
+/// A connection in use. Dropped, it is closed at once; [`release`](Self::release) gives it back to its pool.
+pub(crate) struct Connection {
+    sender: http1::SendRequest<RequestBody>,
+    peer: Peer,
+    place: Place,
+    /// Drives it. Yields why it ended, where that was an error.
+    task: JoinHandle<Option<hyper::Error>>,
+    home: Option<(Weak<Pool>, PoolKey)>,
+    /// Whether the body of the request under way has been handed over in full.
+    request_finished: Arc<AtomicBool>,
+    used: bool,
+    idle: bool,
+}
+
+/// What became of a request that was not answered.
+pub(crate) enum Unanswered {
+    /// The connection was gone before any of the request went out.
+    Unsent(Box<http::Request<RequestBody>>),
+    /// Some of it may have arrived.
+    Failed(TransportError),
+}
+
+impl Connection {
+    /// Starts HTTP on a stream. Its task runs on the place's runtime.
+    pub(crate) async fn start<S>(
+        stream: S,
+        peer: Peer,
+        place: Place,
+    ) -> Result<Self, TransportError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| peer.exchange_failed(error))?;
+        let task = place.handle().spawn(async move { connection.await.err() });
+        Ok(Self {
+            sender,
+            peer,
+            place,
+            task,
+            home: None,
+            request_finished: Arc::default(),
+            used: false,
+            idle: false,
+        })
+    }
+
+    /// Sets where it goes when it is released.
+    pub(crate) fn with_home(mut self, pool: &Arc<Pool>, key: PoolKey) -> Self {
+        self.home = Some((Arc::downgrade(pool), key));
+        self
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether the server has asked for the certificate on it.
+    pub(crate) fn certificate_requested(&self) -> bool {
+        let notes = self.peer.notes.as_ref();
+        notes.is_some_and(|notes| notes.certificate_requested())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Says whether it lies in a pool. There it is not cut off when dropped: the peer is told that it ends.
+    pub(crate) fn set_idle(&mut self, idle: bool) {
+        self.idle = idle;
+    }
+
+    /// Waits until the last exchange is wholly over. False where the connection has ended with it.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
+    /// Sends a request and waits for the head of the answer. Never sends it twice.
+    pub(crate) async fn send(
+        &mut self,
+        request: http::Request<RequestBody>,
+    ) -> Result<http::Response<Incoming>, Unanswered> {
+        let fresh = !std::mem::replace(&mut self.used, true);
+        self.request_finished = request.body().finished();
+        let mut error = match self.sender.try_send_request(request).await {
+            Ok(response) => {
+                if let Some(notes) = &self.peer.notes {
+                    notes.answered();
+                }
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
+        match error.take_message() {
+            Some(request) if !fresh => Err(Unanswered::Unsent(Box::new(request))),
+            unsent => {
+                let mut cause = error.into_error();
+                if unsent.is_some() {
+                    // The connection ended before the request reached it, and its task knows why.
+                    if let Ok(Some(error)) = (&mut self.task).await {
+                        cause = error;
+                    }
+                }
+                Err(Unanswered::Failed(self.peer.exchange_failed(cause)))
+            }
+        }
+    }
+
+    /// Gives it back to its pool after an answer was read to its end. It is closed where it has no pool, the server has
+    /// closed it, or the request is still being sent.
+    pub(crate) fn release(mut self) {
+        if !self.request_finished.load(Ordering::Acquire) || self.is_closed() {
+            return;
+        }
+        let Some((home, key)) = self.home.clone() else {
+            return;
+        };
+        if let Some(pool) = home.upgrade() {
+            self.set_idle(true);
+            pool.put(key, self);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.idle {
+            self.task.abort();
+        }
+    }
+}
+
+/// Runs work in a place; it ends when the result is no longer waited for.
+pub(crate) async fn run_in<T: Send + 'static>(
+    place: &Place,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    struct AbortOnDrop<T>(JoinHandle<T>);
+    impl<T> Drop for AbortOnDrop<T> {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let mut task = AbortOnDrop(place.handle().spawn(work));
+    pin!(&mut task.0).await
+}
+
+/// Longest head of an answer, in bytes. It is also how much of a body is held at a time.
+const MAX_HEAD: usize = 64 * 1024;

@@ -1,0 +1,166 @@
+//! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
+use crate::bridge::Library;
+use openssl::sha::sha256;
+use openssl::ssl::{SslRef, SslVersion};
+use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Notes that OpenSSL's callbacks take on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct SessionNotes {
+    has_identity: bool,
+    /// How often the server asked for the certificate.
+    requests: AtomicU32,
+    /// The same, since it last answered a request.
+    requests_unanswered: AtomicU32,
+    /// SHA-256 of the first certificate that the server showed.
+    server: OnceLock<[u8; 32]>,
+    server_changed: AtomicBool,
+    refused_server: OnceLock<&'static str>,
+    version: OnceLock<&'static str>,
+}
+
+impl SessionNotes {
+    pub(crate) fn new(has_identity: bool) -> Self {
+        Self {
+            has_identity,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the server has asked for the certificate, at the first handshake or later.
+    pub(crate) fn certificate_requested(&self) -> bool {
+        self.requests.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether our certificate was presented and the server has not answered a request since.
+    pub(crate) fn certificate_in_doubt(&self) -> bool {
+        self.has_identity && self.requests_unanswered.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn has_identity(&self) -> bool {
+        self.has_identity
+    }
+
+    /// The server has answered a request: it did not mind the certificate.
+    pub(crate) fn answered(&self) {
+        self.requests_unanswered.store(0, Ordering::Release);
+    }
+
+    /// Whether the server showed another certificate than at first.
+    pub(crate) fn server_changed(&self) -> bool {
+        self.server_changed.load(Ordering::Acquire)
+    }
+
+    /// Why the server's certificate was refused, where it was.
+    pub(crate) fn refused_server(&self) -> Option<&'static str> {
+        self.refused_server.get().copied()
+    }
+
+    /// The TLS version, set when the first handshake is over.
+    pub(crate) fn version(&self) -> &'static str {
+        self.version.get().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_version(&self, version: Option<SslVersion>) {
+        let name = match version {
+            Some(SslVersion::TLS1_2) => "TLSv1.2",
+            Some(SslVersion::TLS1_3) => "TLSv1.3",
+            _ => "",
+        };
+        let _ = self.version.set(name);
+    }
+
+    /// The server asks for the certificate. False where it has asked too often.
+    fn note_request(&self) -> bool {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
+    }
+
+    /// The server shows a certificate that has been verified. False where it showed another one before.
+    fn note_server(&self, certificate: &[u8]) -> bool {
+        let digest = sha256(certificate);
+        let same = *self.server.get_or_init(|| digest) == digest;
+        if !same {
+            self.server_changed.store(true, Ordering::Release);
+        }
+        same
+    }
+}
+
+/// OpenSSL's callback for each request for our certificate (`SSL_CTX_set_cert_cb`): 1 goes on with what the context
+/// holds, 0 fails the handshake.
+pub(crate) fn on_certificate_request(ssl: &SslRef) -> i32 {
+    match notes_of(ssl) {
+        Some(notes) => notes.note_request().into(),
+        None => 0,
+    }
+}
+
+/// OpenSSL's callback for each step of the verification of the server's certificate.
+pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool {
+    let Some(notes) = X509StoreContext::ssl_idx()
+        .ok()
+        .and_then(|index| store.ex_data(index))
+        .and_then(notes_of)
+    else {
+        return false;
+    };
+    if !verified {
+        let _ = notes.refused_server.set(store.error().error_string());
+        return false;
+    }
+    if store.error_depth() > 0 {
+        return true;
+    }
+    let same = store
+        .current_cert()
+        .and_then(|certificate| certificate.to_der().ok())
+        .is_some_and(|der| notes.note_server(&der));
+    if !same {
+        store.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    }
+    same
+}
+
+fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
+    ssl.ex_data(Library::get().ok()?.notes())
+}
+
+/// A server that asks for the certificate over and over would have the key sign for ever.
+const MAX_REQUESTS_AN_ANSWER: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_shows_another_certificate_is_refused() {
+        let notes = SessionNotes::new(true);
+        assert!(notes.note_server(b"one"));
+        assert!(notes.note_server(b"one"));
+        assert!(!notes.server_changed());
+        assert!(!notes.note_server(b"two"));
+        assert!(notes.server_changed());
+        assert!(notes.note_server(b"one"));
+    }
+
+    #[test]
+    fn an_answer_clears_the_doubt_and_not_the_request() {
+        let notes = SessionNotes::new(true);
+        assert!(!notes.certificate_requested() && !notes.certificate_in_doubt());
+        assert!(notes.note_request());
+        assert!(notes.certificate_requested() && notes.certificate_in_doubt());
+        notes.answered();
+        assert!(notes.certificate_requested() && !notes.certificate_in_doubt());
+    }
+
+    #[test]
+    fn a_server_cannot_ask_for_ever() {
+        let notes = SessionNotes::new(true);
+        assert_eq!((0..100).filter(|_| notes.note_request()).count(), 8);
+        notes.answered();
+        assert!(notes.note_request());
+    }
+}
