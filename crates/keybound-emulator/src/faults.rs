@@ -6,7 +6,7 @@ mod syntax;
 
 pub(crate) use action::{Action, CertificateFault, ServerCertificateFault, StatusFault};
 pub(crate) use apply::{alter, replace};
-pub(crate) use leg::Leg;
+pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};
 pub use syntax::{Fault, FaultError};
 
 use std::sync::{Mutex, PoisonError};

@@ -1,9 +1,106 @@
-use crate::exchange::{Answer, Call, not_found};
-use crate::state::State;
+//! IMDS v2: who this host is, and certificates for its keys.
+mod attestation;
+pub(crate) mod csr;
+mod issue;
+mod metadata;
+mod query;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use attestation::read as read_attestation;
+pub(crate) use issue::IssuedCertificates;
+
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::{ISSUE_PATH, METADATA_PATH};
+use crate::state::State;
+use http::{HeaderValue, Method, header};
+use query::Query;
+use serde_json::json;
+
+/// Answers a request to IMDS.
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
-    let _ = (state, call);
-    not_found()
+    match handle(state, call).await {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            call.note("refused", refusal.description);
+            refusal.answer()
+        }
+    }
 }
 
+async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
+    let method = match call.request.uri().path() {
+        METADATA_PATH => Method::GET,
+        ISSUE_PATH => Method::POST,
+        _ => return Err(Refusal::new(404, "not_found", "The requested resource was not found")),
+    };
+    if call.request.method() != method {
+        return Err(Refusal {
+            allow: Some(method),
+            ..Refusal::new(405, "method_not_allowed", "The method is not allowed for this resource")
+        });
+    }
+    check_headers(call)?;
+    let query = Query::read(call.request.uri().query().unwrap_or_default())?;
+    let identity = query.identity(&state.config.identities)?;
+    call.note("client_id", identity.client_id.as_str());
+    if method == Method::GET {
+        return Ok(metadata::answer(state, identity, call.fault.as_ref()));
+    }
+    issue::answer(state, identity, query.bypass_cache, call).await
+}
+
+/// What makes a request a local one: the header that browsers do not send, and no sign of a proxy.
+fn check_headers(call: &Call) -> Result<(), Refusal> {
+    let metadata = call.header("metadata");
+    if metadata.is_none_or(|value| !value.eq_ignore_ascii_case("true")) {
+        return Err(Refusal::invalid("Required metadata header not specified"));
+    }
+    if call.request.headers().contains_key("x-forwarded-for") {
+        return Err(Refusal::invalid("X-Forwarded-For header is not allowed: the request came through a proxy"));
+    }
+    let request_id = call.header("x-ms-client-request-id");
+    if request_id.is_none_or(|id| id.trim().is_empty()) {
+        return Err(Refusal::invalid("Required x-ms-client-request-id header not specified"));
+    }
+    Ok(())
+}
+
+/// A request that is not granted.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: u16,
+    error: &'static str,
+    description: &'static str,
+    /// For 405.
+    allow: Option<Method>,
+}
+
+impl Refusal {
+    fn new(status: u16, error: &'static str, description: &'static str) -> Self {
+        Self { status, error, description, allow: None }
+    }
+
+    fn invalid(description: &'static str) -> Self {
+        Self::new(400, "invalid_request", description)
+    }
+
+    /// The emulator's own failure, which is nobody's fault but OpenSSL's.
+    fn failed(description: &'static str) -> Self {
+        Self::new(500, "internal_server_error", description)
+    }
+
+    fn answer(self) -> Answer {
+        let body = json!({"error": self.error, "error_description": self.description});
+        let mut answer = json_answer(self.status, &body);
+        if let Some(method) = self.allow {
+            if let Ok(value) = HeaderValue::from_str(method.as_str()) {
+                answer.headers_mut().insert(header::ALLOW, value);
+            }
+        }
+        answer
+    }
+}
+
+/// The `Server` header of the real one. Clients look for `IMDS` in it.
 pub(crate) const SERVER: &str = "IMDS/150.870.65.1854";

@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod control;
 mod error;
+mod evidence;
 mod exchange;
 mod faults;
 mod imds;

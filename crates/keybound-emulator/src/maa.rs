@@ -1,7 +1,121 @@
-use crate::exchange::{Answer, Call, not_found};
-use crate::state::State;
+//! The attestation service: vouches for simulated keys, and says so.
+use crate::evidence;
+use crate::exchange::{Answer, Call, json_answer, not_found};
+use crate::faults::{ATTEST_PATH, Action};
+use crate::signing::JwtSigner;
+use crate::state::{State, origin};
+use http::{HeaderValue, Method, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io;
 
+/// Answers a request to the attestation service.
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
-    let _ = (state, call);
-    not_found()
+    let allowed = match call.request.uri().path() {
+        ATTEST_PATH => Method::POST,
+        KEYS_PATH | DISCOVERY_PATH => Method::GET,
+        _ => return not_found(),
+    };
+    if call.request.method() != allowed {
+        return wrong_method(&allowed);
+    }
+    let answered = match call.request.uri().path() {
+        ATTEST_PATH => attest(state, call).await,
+        KEYS_PATH => keys(state, call.fault.as_ref()).await,
+        _ => Ok(discovery(state)),
+    };
+    answered.unwrap_or_else(|_| refusal(500, "InternalError", "the token could not be signed"))
 }
+
+/// The value of `x-ms-attestation-type` in all that this service vouches for.
+pub(crate) const SIMULATED: &str = "simulated";
+
+async fn attest(state: &State, call: &mut Call) -> io::Result<Answer> {
+    let audience = origin(&state.endpoints.maa);
+    let proven = read_request(call)
+        .and_then(|request| evidence::check(&request.evidence, audience, &state.evidence_seen));
+    let mut key = match proven {
+        Ok(proven) => proven.jwk,
+        Err(why) => {
+            call.note("refused", why);
+            return Ok(refusal(400, "InvalidParameter", why));
+        }
+    };
+    let foreign = state.keys.foreign.get();
+    let (mut issued_at, mut signer) = (state.clock.unix(), state.keys.maa.get().await?);
+    match &call.fault {
+        Some(Action::GarbageToken) => {
+            return Ok(json_answer(200, &json!({"token": "this is not a JWT"})));
+        }
+        Some(Action::ExpiredToken) => issued_at = issued_at.saturating_sub(2 * LIFETIME),
+        Some(Action::ForeignKey) => signer = foreign.await?,
+        Some(Action::OtherKey) => key = foreign.await?.public_jwk(),
+        _ => (),
+    }
+    let token = token(audience, issued_at, &key, signer)?;
+    Ok(json_answer(200, &json!({"token": token})))
+}
+
+#[derive(Deserialize)]
+struct AttestRequest {
+    evidence: String,
+}
+
+fn read_request(call: &Call) -> Result<AttestRequest, &'static str> {
+    if call.request.body().len() > LONGEST_BODY {
+        return Err("the body is longer than 64 KiB");
+    }
+    serde_json::from_slice(call.request.body())
+        .map_err(|_| "the body is not JSON with the evidence of a simulated key")
+}
+
+fn token(issuer: &str, issued_at: u64, key: &Value, signer: &JwtSigner) -> io::Result<String> {
+    signer.sign(&json!({
+        "iss": issuer,
+        "iat": issued_at,
+        "nbf": issued_at,
+        "exp": issued_at + LIFETIME,
+        "jti": uuid::Uuid::new_v4().to_string(),
+        "x-ms-ver": "1.0",
+        "x-ms-attestation-type": SIMULATED,
+        "simulated": true,
+        "x-ms-runtime": {"keys": [key]},
+    }))
+}
+
+async fn keys(state: &State, fault: Option<&Action>) -> io::Result<Answer> {
+    let key = match fault {
+        Some(Action::ForeignKey) => &state.keys.foreign,
+        _ => &state.keys.maa,
+    };
+    Ok(json_answer(200, &key.get().await?.jwks()))
+}
+
+fn discovery(state: &State) -> Answer {
+    let issuer = origin(&state.endpoints.maa);
+    let body = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}{KEYS_PATH}"),
+        "response_types_supported": ["token"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    });
+    json_answer(200, &body)
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> Answer {
+    json_answer(status, &json!({"error": {"code": code, "message": message}}))
+}
+
+fn wrong_method(allowed: &Method) -> Answer {
+    let mut answer = refusal(405, "MethodNotAllowed", "the method is not allowed for this resource");
+    if let Ok(value) = HeaderValue::from_str(allowed.as_str()) {
+        answer.headers_mut().insert(header::ALLOW, value);
+    }
+    answer
+}
+
+const KEYS_PATH: &str = "/certs";
+const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
+/// Eight hours, in seconds.
+const LIFETIME: u64 = 8 * 3600;
+const LONGEST_BODY: usize = 64 * 1024;

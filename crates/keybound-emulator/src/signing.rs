@@ -35,6 +35,7 @@ impl SigningKey {
 /// A key that is ready to sign.
 pub(crate) struct JwtSigner {
     key: PKey<Private>,
+    public_key: Vec<u8>,
     jwk: Value,
     key_id: String,
 }
@@ -42,6 +43,7 @@ pub(crate) struct JwtSigner {
 impl JwtSigner {
     fn generate() -> Result<Self, ErrorStack> {
         let rsa = Rsa::generate(2048)?;
+        let public_key = rsa.public_key_to_der()?;
         let (n, e) = (
             URL_SAFE_NO_PAD.encode(rsa.n().to_vec()),
             URL_SAFE_NO_PAD.encode(rsa.e().to_vec()),
@@ -51,6 +53,7 @@ impl JwtSigner {
             json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key_id, "n": n, "e": e});
         Ok(Self {
             key: PKey::from_rsa(rsa)?,
+            public_key,
             jwk,
             key_id,
         })
@@ -59,6 +62,20 @@ impl JwtSigner {
     /// The JWK set with this key only (RFC 7517).
     pub fn jwks(&self) -> Value {
         json!({"keys": [self.jwk]})
+    }
+
+    /// The public half as a JWK, for keys that are spoken of.
+    pub fn public_jwk(&self) -> Value {
+        let mut jwk = self.jwk.clone();
+        if let Some(members) = jwk.as_object_mut() {
+            members.retain(|name, _| ["kty", "kid", "n", "e"].contains(&name.as_str()));
+        }
+        jwk
+    }
+
+    /// SubjectPublicKeyInfo, DER.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
     }
 
     /// The `kid` of the key: its thumbprint (RFC 7638).

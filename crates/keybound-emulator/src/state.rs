@@ -1,6 +1,9 @@
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::ControlSecret;
+use crate::evidence::Seen;
 use crate::faults::FaultPlan;
+use crate::imds::IssuedCertificates;
 use crate::pki::Pki;
 use crate::records::Records;
 use crate::signing::SigningKey;
@@ -15,6 +18,11 @@ pub(crate) struct State {
     pub pki: Pki,
     pub endpoints: Endpoints,
     pub keys: Keys,
+    pub control_secret: ControlSecret,
+    /// The certificates that IMDS issued.
+    pub issued: IssuedCertificates,
+    /// What the attestation service has seen, so that nothing serves twice.
+    pub evidence_seen: Seen,
 }
 
 /// Where the services listen: origins without a trailing slash in their text form, see [`origin`].

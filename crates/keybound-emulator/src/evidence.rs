@@ -1,0 +1,168 @@
+//! What a simulated key shows to be attested: a JWS in the manner of DPoP (RFC 9449), made by the key over its own public
+//! half, the service it is meant for, the time and a number used once. It proves possession of a key in memory, and
+//! nothing more: hence the word simulated all the way.
+use crate::clock::{host_now, unix};
+use crate::signing::jwk_thumbprint;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_core::UnverifiedJwt;
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme};
+use openssl::bn::BigNum;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Public};
+use openssl::rsa::{Padding, Rsa};
+use openssl::sha::sha256;
+use openssl::sign::{RsaPssSaltlen, Verifier};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+/// Makes the evidence of a key for an attestation service (its origin).
+///
+/// # Errors
+/// Where the key does not sign.
+pub(crate) fn make(key: &dyn BindingKey, audience: &str) -> Result<String, KeyError> {
+    let unreadable = |error: ErrorStack| {
+        KeyError::new(KeyErrorKind::Failed, "the public key is not RSA").with_source(error)
+    };
+    let rsa = PKey::public_key_from_der(key.public_key_der())
+        .and_then(|key| key.rsa())
+        .map_err(unreadable)?;
+    let header = json!({"typ": TYPE, "alg": "PS256", "jwk": jwk(&rsa)});
+    let claims = json!({
+        "aud": audience,
+        "iat": unix(host_now()),
+        "jti": uuid::Uuid::new_v4().to_string(),
+    });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signature = key.sign(SignatureScheme::PssSha256, &sha256(signed.as_bytes()))?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// A key whose evidence has been found good.
+#[derive(Debug)]
+pub(crate) struct ProvenKey {
+    /// Its public half (RFC 7517), with its thumbprint as `kid`.
+    pub jwk: Value,
+}
+
+/// Checks evidence: form, proof of possession, audience, freshness, and that it was not seen before.
+///
+/// The time is the host's, not the emulated one: the client dates by it, whatever the emulated clock was moved to.
+///
+/// # Errors
+/// Says what is wrong.
+pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey, &'static str> {
+    let evidence = read(text)?;
+    if !signature_holds(text, &evidence.key) {
+        return Err("the evidence is not signed by the key that it shows");
+    }
+    if evidence.audience != audience {
+        return Err("the evidence is for another attestation service");
+    }
+    if evidence.issued_at.abs_diff(unix(host_now())) > LONGEST_LIFE {
+        return Err("the evidence is not fresh");
+    }
+    if !seen.first_time(&evidence.id) {
+        return Err("the evidence was used before");
+    }
+    Ok(ProvenKey { jwk: jwk(&evidence.key) })
+}
+
+/// Evidence that can be read. Nothing of it is proven.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    key: Rsa<Public>,
+    audience: String,
+    issued_at: u64,
+    id: String,
+}
+
+/// Reads evidence.
+///
+/// # Errors
+/// Says what is wrong.
+pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
+    if text.len() > LONGEST {
+        return Err("the evidence is longer than 16 KiB");
+    }
+    let jws = UnverifiedJwt::parse(text).ok_or("the evidence is not a compact JWS")?;
+    let named = |name: &str, value: &str| jws.header.get(name).is_some_and(|found| found == value);
+    if !named("typ", TYPE) || !named("alg", "PS256") {
+        return Err("the evidence is not of a simulated key");
+    }
+    let key = jws.header.get("jwk").and_then(public_key);
+    let issued_at = jws.claims.get("iat").and_then(Value::as_u64);
+    match (key, jws.text("aud"), issued_at, jws.text("jti")) {
+        (Some(key), Some(audience), Some(issued_at), Some(id)) if id.len() <= LONGEST_ID => {
+            Ok(Evidence { key, audience: audience.to_owned(), issued_at, id: id.to_owned() })
+        }
+        (None, ..) => Err("the evidence does not show an RSA key of 2048 bits"),
+        _ => Err("the evidence lacks aud, iat or jti"),
+    }
+}
+
+/// The numbers that were used.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<VecDeque<String>>);
+
+impl Seen {
+    fn first_time(&self, id: &str) -> bool {
+        // Whole after every step, so a panic elsewhere leaves it usable.
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.iter().any(|seen| seen == id) {
+            return false;
+        }
+        if seen.len() == MOST_SEEN {
+            seen.pop_front();
+        }
+        seen.push_back(id.to_owned());
+        true
+    }
+}
+
+/// The JWK of an RSA key.
+pub(crate) fn jwk(key: &Rsa<Public>) -> Value {
+    let n = URL_SAFE_NO_PAD.encode(key.n().to_vec());
+    let e = URL_SAFE_NO_PAD.encode(key.e().to_vec());
+    json!({"kty": "RSA", "kid": jwk_thumbprint(&n, &e), "n": n, "e": e})
+}
+
+fn public_key(jwk: &Value) -> Option<Rsa<Public>> {
+    let number = |name: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok()?;
+        BigNum::from_slice(&bytes).ok()
+    };
+    let (n, e) = (number("n")?, number("e")?);
+    let usable = jwk.get("kty")? == "RSA" && n.num_bits() == 2048 && e.num_bits() <= 32;
+    if !usable || !e.is_bit_set(0) {
+        return None;
+    }
+    Rsa::from_public_components(n, e).ok()
+}
+
+fn signature_holds(text: &str, key: &Rsa<Public>) -> bool {
+    let check = || -> Option<bool> {
+        let (signed, signature) = text.rsplit_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let key = PKey::from_rsa(key.clone()).ok()?;
+        let mut verifier = Verifier::new(MessageDigest::sha256(), &key).ok()?;
+        verifier.set_rsa_padding(Padding::PKCS1_PSS).ok()?;
+        verifier.set_rsa_mgf1_md(MessageDigest::sha256()).ok()?;
+        verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32)).ok()?;
+        verifier.verify_oneshot(&signature, signed.as_bytes()).ok()
+    };
+    let held = check();
+    // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+    let _ = ErrorStack::get();
+    held.unwrap_or(false)
+}
+
+const TYPE: &str = "keybound-simulated-evidence+jwt";
+const LONGEST: usize = 16 * 1024;
+const LONGEST_ID: usize = 128;
+/// Five minutes, in seconds.
+const LONGEST_LIFE: u64 = 300;
+const MOST_SEEN: usize = 4096;

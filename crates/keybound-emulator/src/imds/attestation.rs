@@ -1,0 +1,70 @@
+use super::Refusal;
+use super::csr::CheckedCsr;
+use crate::clock::unix;
+use crate::maa;
+use crate::state::{State, origin};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_core::UnverifiedJwt;
+use std::time::SystemTime;
+
+/// Checks that an attestation token vouches, now, for the key of a signing request.
+pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> Result<(), Refusal> {
+    let claims = read(token).ok_or_else(|| Refusal::invalid("Attestation Token is not a JWT"))?;
+    if claims.issuer != origin(&state.endpoints.maa) {
+        return Err(Refusal::invalid("Attestation Token is of an issuer that is not trusted"));
+    }
+    let Ok(key) = state.keys.maa.get().await else {
+        return Err(Refusal::failed("The key of the attestation service could not be made"));
+    };
+    if !key.verifies(token) {
+        return Err(Refusal::invalid("Attestation Token has an invalid signature"));
+    }
+    check_times(&claims, state.clock.now())?;
+    if !claims.simulated {
+        return Err(Refusal::invalid("Attestation Token is not of the simulated kind"));
+    }
+    let is_of = |text: &str, number: &[u8]| URL_SAFE_NO_PAD.encode(number) == text;
+    if !is_of(&claims.modulus, csr.modulus) || !is_of(&claims.exponent, csr.exponent) {
+        return Err(Refusal::invalid("Attestation Token is for another key than the CSR"));
+    }
+    Ok(())
+}
+
+/// The claims that count. Nobody has checked the signature yet.
+#[derive(Debug)]
+pub(crate) struct AttestationClaims {
+    issuer: String,
+    not_before: u64,
+    expires: u64,
+    simulated: bool,
+    modulus: String,
+    exponent: String,
+}
+
+/// Reads them; `None` where the token is not a JWT or a claim is missing.
+pub(crate) fn read(token: &str) -> Option<AttestationClaims> {
+    let jwt = UnverifiedJwt::parse(token)?;
+    let time = |name: &str| jwt.claims.get(name)?.as_u64();
+    let key = jwt.claims.get("x-ms-runtime")?.get("keys")?.get(0)?;
+    let member = |name: &str| key.get(name)?.as_str().map(str::to_owned);
+    Some(AttestationClaims {
+        issuer: jwt.text("iss")?.to_owned(),
+        not_before: time("nbf")?,
+        expires: time("exp")?,
+        simulated: jwt.text("x-ms-attestation-type") == Some(maa::SIMULATED),
+        modulus: member("n")?,
+        exponent: member("e")?,
+    })
+}
+
+fn check_times(claims: &AttestationClaims, now: SystemTime) -> Result<(), Refusal> {
+    let now = unix(now);
+    if claims.expires <= now {
+        return Err(Refusal::invalid("Attestation Token has expired"));
+    }
+    if claims.not_before > now {
+        return Err(Refusal::invalid("Attestation Token is not valid yet"));
+    }
+    Ok(())
+}

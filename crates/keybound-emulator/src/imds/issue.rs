@@ -1,0 +1,244 @@
+use super::csr::{self, CheckedCsr, Expected};
+use super::metadata::{expected_cu_id, faulty_endpoint};
+use super::{Refusal, attestation};
+use crate::config::{AttestationRule, Identity, TokenUrlMember};
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::{Action, CertificateFault};
+use crate::pki::ClientCertificateRequest;
+use crate::state::{State, origin};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header;
+use keybound_core::{MAX_BODY, X5tS256};
+use openssl::asn1::Asn1Type;
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::sha::sha256;
+use openssl::x509::X509Name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// `issuecredential`.
+pub(super) async fn answer(
+    state: &State,
+    identity: &Identity,
+    bypass_cache: bool,
+    call: &mut Call,
+) -> Result<Answer, Refusal> {
+    check_content(call)?;
+    let request: IssueRequest = serde_json::from_slice(call.request.body())
+        .map_err(|_| Refusal::invalid("The body is not JSON with a csr"))?;
+    let der = STANDARD
+        .decode(&request.csr)
+        .map_err(|_| Refusal::invalid("CSR: not one line of base64 without armour"))?;
+    let cu_id = expected_cu_id(&state.config.imds);
+    let expected = Expected {
+        client_id: identity.client_id.as_str(),
+        tenant_id: state.config.tenant_id.as_str(),
+        cu_id: &cu_id,
+        lenient: state.config.imds.lenient_csr,
+    };
+    let csr = csr::check(&der, &expected).map_err(Refusal::invalid)?;
+    let attested = check_attestation(state, &request, &csr).await?;
+    call.note("attested", attested.to_string());
+    call.note("bypass_cache", bypass_cache.to_string());
+    let certificate = match &call.fault {
+        Some(Action::Certificate(fault)) => wrong_certificate(state, identity, &csr, *fault).await?,
+        _ => {
+            let wanted = Wanted { identity, csr: &csr, attested, bypass_cache };
+            let (certificate, kept) = certificate(state, &wanted)?;
+            call.note("from_cache", kept.to_string());
+            certificate
+        }
+    };
+    call.note("certificate", X5tS256::of_der(&certificate).as_str());
+    Ok(credential(state, identity, &certificate, call.fault.as_ref()))
+}
+
+#[derive(Deserialize)]
+struct IssueRequest {
+    csr: String,
+    attestation_token: Option<String>,
+}
+
+fn check_content(call: &Call) -> Result<(), Refusal> {
+    let content_type = call.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::new(415, "unsupported_media_type", "Content-Type is not application/json"));
+    }
+    if call.request.body().len() > MAX_BODY {
+        return Err(Refusal::new(413, "content_too_large", "The body is longer than 1 MiB"));
+    }
+    Ok(())
+}
+
+/// Whether the key is attested. A token that is there has to be good, also where none is needed.
+async fn check_attestation(
+    state: &State,
+    request: &IssueRequest,
+    csr: &CheckedCsr<'_>,
+) -> Result<bool, Refusal> {
+    let token = request.attestation_token.as_deref().unwrap_or_default().trim();
+    match (token, state.config.imds.attestation) {
+        ("", AttestationRule::Optional) => Ok(false),
+        ("", AttestationRule::Required) => Err(Refusal::invalid("Attestation Token is missing")),
+        (token, _) => attestation::check(state, token, csr).await.map(|()| true),
+    }
+}
+
+struct Wanted<'a> {
+    identity: &'a Identity,
+    csr: &'a CheckedCsr<'a>,
+    attested: bool,
+    bypass_cache: bool,
+}
+
+/// The certificate issued before for the same identity, key and attestation while it is valid, else a new one; and
+/// whether it was there.
+fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Refusal> {
+    let now = state.clock.now();
+    let key = CacheKey {
+        client_id: wanted.identity.client_id.as_str().to_owned(),
+        public_key: sha256(wanted.csr.public_key),
+        attested: wanted.attested,
+    };
+    if !wanted.bypass_cache {
+        if let Some(certificate) = state.issued.find(&key, now) {
+            return Ok((certificate, true));
+        }
+    }
+    let validity = now - BACKDATED..now + lifetime(state);
+    let issue = || -> Result<Vec<u8>, ErrorStack> {
+        let subject = X509Name::from_der(wanted.csr.subject)?;
+        state.pki.issue(&ClientCertificateRequest {
+            subject: &subject,
+            public_key: wanted.csr.public_key,
+            validity: validity.clone(),
+        })
+    };
+    let certificate = issue().map_err(|_| CANNOT_SIGN)?;
+    state.issued.keep(key, certificate.clone(), validity);
+    Ok((certificate, false))
+}
+
+/// What a fault asked for. It is not kept.
+async fn wrong_certificate(
+    state: &State,
+    identity: &Identity,
+    csr: &CheckedCsr<'_>,
+    fault: CertificateFault,
+) -> Result<Vec<u8>, Refusal> {
+    let now = state.clock.now();
+    let mut validity = now - BACKDATED..now + lifetime(state);
+    let mut names = [identity.client_id.as_str(), state.config.tenant_id.as_str()];
+    let foreign = state.keys.foreign.get().await.map_err(|_| CANNOT_SIGN)?;
+    let mut public_key = csr.public_key;
+    match fault {
+        CertificateFault::Garbage => return Ok(b"this is not a certificate".to_vec()),
+        CertificateFault::OtherKey => public_key = foreign.public_key(),
+        CertificateFault::Expired => validity = now - 2 * DAY..now - DAY,
+        CertificateFault::NotYetValid => validity = now + DAY..now + 2 * DAY,
+        CertificateFault::OtherClient => names[0] = NOBODY,
+        CertificateFault::OtherTenant => names[1] = NOBODY,
+    }
+    let issue = || -> Result<Vec<u8>, ErrorStack> {
+        let mut subject = X509Name::builder()?;
+        let (domain, common) = (Nid::DOMAINCOMPONENT, Nid::COMMONNAME);
+        subject.append_entry_by_nid_with_type(domain, names[1], Asn1Type::IA5STRING)?;
+        subject.append_entry_by_nid_with_type(common, names[0], Asn1Type::PRINTABLESTRING)?;
+        let subject = subject.build();
+        state.pki.issue(&ClientCertificateRequest { subject: &subject, public_key, validity })
+    };
+    issue().map_err(|_| CANNOT_SIGN)
+}
+
+fn credential(
+    state: &State,
+    identity: &Identity,
+    certificate: &[u8],
+    fault: Option<&Action>,
+) -> Answer {
+    let sts = faulty_endpoint(origin(&state.endpoints.sts), fault);
+    let tenant = state.config.tenant_id.as_str();
+    let token_url = format!("{sts}/{tenant}/oauth2/v2.0/token");
+    let mut body = json!({
+        "client_id": identity.client_id.as_str(),
+        "tenant_id": tenant,
+        "certificate": STANDARD.encode(certificate),
+        "identity_type": identity.kind.wire_name(),
+        "mtls_authentication_endpoint": sts,
+    });
+    match state.config.imds.token_url {
+        TokenUrlMember::None => (),
+        TokenUrlMember::TokenEndpoint => body["token_endpoint"] = Value::String(token_url),
+        TokenUrlMember::RegionalTokenUrl => body["regional_token_url"] = Value::String(token_url),
+    }
+    json_answer(200, &body)
+}
+
+fn lifetime(state: &State) -> Duration {
+    Duration::from_secs(state.config.imds.certificate_lifetime_seconds.into())
+}
+
+/// The certificates that were issued last.
+#[derive(Default)]
+pub(crate) struct IssuedCertificates(Mutex<VecDeque<Issued>>);
+
+struct Issued {
+    key: CacheKey,
+    certificate: Vec<u8>,
+    validity: Range<SystemTime>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct CacheKey {
+    client_id: String,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    public_key: [u8; 32],
+    attested: bool,
+}
+
+impl IssuedCertificates {
+    fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
+        let issued = self.lock();
+        let found = issued.iter().find(|issued| issued.key == *key)?;
+        found.validity.contains(&now).then(|| found.certificate.clone())
+    }
+
+    /// Takes the place of an earlier one with the same key; the oldest goes where there are too many.
+    fn keep(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
+        let mut issued = self.lock();
+        issued.retain(|issued| issued.key != key);
+        if issued.len() == MOST_KEPT {
+            issued.pop_front();
+        }
+        issued.push_back(Issued { key, certificate, validity });
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Issued>> {
+        // Whole after every step, so a panic elsewhere leaves it usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const CANNOT_SIGN: Refusal = Refusal {
+    status: 500,
+    error: "internal_server_error",
+    description: "The certificate could not be signed",
+    allow: None,
+};
+/// So that a client whose clock is a little behind takes it.
+const BACKDATED: Duration = Duration::from_secs(5 * 60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const MOST_KEPT: usize = 256;

@@ -1,0 +1,64 @@
+use crate::config::{Identity, ImdsConfig};
+use crate::exchange::{Answer, json_answer};
+use crate::faults::Action;
+use crate::state::{State, origin};
+use serde_json::{Map, Value, json};
+
+/// `getplatformmetadata`.
+pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>) -> Answer {
+    let endpoint = faulty_endpoint(origin(&state.endpoints.maa), fault);
+    let body = json!({
+        "clientId": identity.client_id.as_str(),
+        "tenantId": state.config.tenant_id.as_str(),
+        "cuId": told_cu_id(&state.config.imds),
+        "attestationEndpoint": endpoint,
+    });
+    json_answer(200, &body)
+}
+
+/// The machine's id as signing requests must carry it: compact JSON, empty members left out.
+pub(super) fn expected_cu_id(imds: &ImdsConfig) -> String {
+    let mut members = told_cu_id(imds);
+    members.retain(|_, value| value != "");
+    Value::Object(members).to_string()
+}
+
+/// An endpoint that IMDS supplies, as far as faults let it be.
+pub(super) fn faulty_endpoint(endpoint: &str, fault: Option<&Action>) -> String {
+    match fault {
+        Some(Action::HttpEndpoint) => endpoint.replacen("https://", "http://", 1),
+        Some(Action::ForeignEndpoint(url)) => url.clone().unwrap_or_else(|| FOREIGN.to_owned()),
+        _ => endpoint.to_owned(),
+    }
+}
+
+/// As this host tells it: an id of the scale set may be there and empty.
+fn told_cu_id(imds: &ImdsConfig) -> Map<String, Value> {
+    let mut members = Map::new();
+    if !imds.vm_id.is_empty() {
+        members.insert("vmId".into(), imds.vm_id.clone().into());
+    }
+    if let Some(vmss_id) = &imds.vmss_id {
+        members.insert("vmssId".into(), vmss_id.clone().into());
+    }
+    members
+}
+
+/// A host that does not exist (RFC 6761), should anyone follow it.
+const FOREIGN: &str = "https://foreign.invalid";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_id_is_told_and_not_expected_back() {
+        let mut imds = ImdsConfig::default();
+        imds.vm_id = "v".into();
+        imds.vmss_id = Some(String::new());
+        assert_eq!(Value::Object(told_cu_id(&imds)), json!({"vmId": "v", "vmssId": ""}));
+        assert_eq!(expected_cu_id(&imds), r#"{"vmId":"v"}"#);
+        imds.vmss_id = Some("s".into());
+        assert_eq!(expected_cu_id(&imds), r#"{"vmId":"v","vmssId":"s"}"#);
+    }
+}

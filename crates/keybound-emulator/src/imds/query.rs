@@ -1,0 +1,80 @@
+use super::Refusal;
+use crate::config::{Identity, IdentityType};
+use form_urlencoded::parse;
+
+/// What the query of a request says.
+pub(super) struct Query {
+    selector: Selector,
+    /// A new certificate is wanted, whatever was issued before.
+    pub bypass_cache: bool,
+}
+
+enum Selector {
+    SystemAssigned,
+    ClientId(String),
+    ObjectId(String),
+    ResourceId(String),
+}
+
+impl Query {
+    /// Reads the query. Parameters that are not known are passed over, as IMDS does.
+    pub fn read(query: &str) -> Result<Self, Refusal> {
+        let mut version = None;
+        let mut selector = None;
+        let mut bypass_cache = None;
+        for (name, value) in parse(query.as_bytes()) {
+            let value = value.into_owned();
+            let repeated = match &*name {
+                "cred-api-version" => version.replace(value).is_some(),
+                "client_id" => selector.replace(Selector::ClientId(value)).is_some(),
+                "object_id" => selector.replace(Selector::ObjectId(value)).is_some(),
+                "mi_res_id" => selector.replace(Selector::ResourceId(value)).is_some(),
+                "msi_res_id" => {
+                    return Err(Refusal::invalid(
+                        "msi_res_id is a parameter of v1: v2 takes mi_res_id",
+                    ));
+                }
+                "bypass_cache" => bypass_cache.replace(value).is_some(),
+                _ => false,
+            };
+            if repeated {
+                return Err(Refusal::invalid(
+                    "A parameter stands in the query twice, or identities are named in two ways",
+                ));
+            }
+        }
+        match version.as_deref() {
+            Some(VERSION) => (),
+            Some(_) => return Err(Refusal::invalid("Unsupported cred-api-version: use 2.0")),
+            None => return Err(Refusal::invalid("Required cred-api-version parameter not specified")),
+        }
+        Ok(Self {
+            selector: selector.unwrap_or(Selector::SystemAssigned),
+            bypass_cache: match bypass_cache.as_deref() {
+                None => false,
+                Some(value) if value.eq_ignore_ascii_case("true") => true,
+                Some(value) if value.eq_ignore_ascii_case("false") => false,
+                Some(_) => return Err(Refusal::invalid("bypass_cache is true or false")),
+            },
+        })
+    }
+
+    /// The identity that is meant.
+    pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, Refusal> {
+        let is_meant = |identity: &&Identity| match &self.selector {
+            Selector::SystemAssigned => identity.kind == IdentityType::System,
+            Selector::ClientId(id) => identity.client_id.matches(id),
+            Selector::ObjectId(id) => identity.object_id.matches(id),
+            Selector::ResourceId(id) => {
+                let own = identity.resource_id.as_deref();
+                own.is_some_and(|own| own.eq_ignore_ascii_case(id))
+            }
+        };
+        identities
+            .iter()
+            .find(is_meant)
+            .ok_or_else(|| Refusal::invalid("Identity not found"))
+    }
+}
+
+const VERSION: &str = "2.0";
