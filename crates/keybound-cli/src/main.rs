@@ -1,2 +1,37 @@
-//! x
-fn main() {}
+//! The `keybound` program: bound tokens, calls with them, a demonstration and the emulator, from the command line.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod emulation;
+mod exit;
+mod failure;
+mod json;
+mod out;
+mod report;
+mod session;
+mod signals;
+mod steps;
+mod text;
+
+use args::{Cli, Command};
+use clap::Parser as _;
+use exit::Exit;
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run(cli.command).unwrap_or_else(Failure::show).into()
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::GetToken(args) => commands::get_token::run(&args),
+        Command::Call(args) => commands::call::run(&args),
+        Command::Emulator(args) => commands::emulator::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
+    }
+}

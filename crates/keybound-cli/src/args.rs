@@ -1,0 +1,107 @@
+//! What can be asked on the command line. Parsing has no side effect; help, completions and man pages come from here.
+mod call;
+mod emulator;
+mod token;
+mod values;
+
+pub(crate) use call::{CallArgs, CallOutput};
+pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
+pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
+pub(crate) use values::{Data, TlsChoice};
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Access tokens for Azure managed identities that are worthless to a thief
+///
+/// A key that nobody can read is made, IMDS certifies it, and Entra, over mutual TLS with that key, gives a token that
+/// is bound to the certificate. A resource accepts the token only on a connection authenticated with the same key.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keybound",
+    version,
+    max_term_width = 100,
+    after_long_help = AFTER_HELP,
+    disable_help_subcommand = true,
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    GetToken(Box<GetTokenArgs>),
+    Call(Box<CallArgs>),
+    Emulator(Box<EmulatorArgs>),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Show the whole flow, offline, on any machine
+///
+/// Starts the embedded emulator and runs every step against it, in one process, on loopback only: key, certificate
+/// signing request, attestation, credential, token, binding check, and the call of a vault that asks for the
+/// certificate by TLS renegotiation. Then a thief sends the same token without its key, and with a key of another
+/// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused.
+///
+/// The key and its attestation are simulated. No environment variable changes what is done.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  keybound demo\n  keybound demo --json")]
+pub(crate) struct DemoArgs {
+    /// Print one JSON object instead of the story
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the completion script of a shell
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  keybound completions bash > ~/.local/share/bash-completion/completions/keybound")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the man page, or write those of all subcommands
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  keybound man | man -l -\n  keybound man --dir ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Write keybound.1 and a page for each subcommand into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  keybound demo                                     see it work, offline
+  keybound get-token --resource https://vault.azure.net -v
+  keybound call --resource https://vault.azure.net \\
+      'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
+  keybound emulator --exec -- keybound call --simulated
+
+Exit codes:
+  0  what was asked for is done
+  1  the flow failed; the error names its stage and code
+  2  wrong usage; nothing was done
+  `emulator --exec` exits as the command that it ran
+
+Environment:
+  AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
+  KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources; IMDS is never reached by a proxy
+  KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
+
+Standard output holds data only; everything else goes to standard error.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

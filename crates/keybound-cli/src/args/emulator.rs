@@ -1,0 +1,97 @@
+use clap::{ArgAction, Args, ValueEnum};
+use keybound_emulator::Fault;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback
+///
+/// The services refuse what Azure's refuse, and misbehave on demand. What they certify proves nothing: it is for tests
+/// and for trying things out. The first line on standard output is a JSON object: {"event":"ready", the URLs, ca_file,
+/// env}. They run until SIGINT or SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(crate) struct EmulatorArgs {
+    /// Read tenant, identities, lifetimes, secrets and faults from this TOML file; unknown keys are refused
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Misbehave: LEG=ACTION[:ARG][*COUNT], such as token=status:503*2; may be repeated
+    #[arg(long = "fault", value_name = "LEG=ACTION")]
+    pub(crate) faults: Vec<Fault>,
+
+    /// Whether a certificate needs an attested key
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) attestation: Option<AttestationChoice>,
+
+    /// Take signing requests in the shape of the Python system too
+    #[arg(long)]
+    pub(crate) lenient_csr: bool,
+
+    /// Keep the CA in this folder; without it, a new one is made and removed at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Write the ready line to this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+
+    /// Port of IMDS; 0 takes a free one
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) imds_port: Option<u16>,
+
+    /// Port of Entra's token service
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) sts_port: Option<u16>,
+
+    /// Port of the attestation service
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) maa_port: Option<u16>,
+
+    /// Port of the Key Vault look-alike
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) vault_port: Option<u16>,
+
+    /// Port of the Graph look-alike
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) graph_port: Option<u16>,
+
+    /// Port of the control endpoint
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) control_port: Option<u16>,
+
+    /// Tell each request on standard error; -vv tells more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Run the command after `--` with the emulator's environment, and exit as it does. Standard output is then the
+    /// command's: the ready line goes to --ready-file only, and with -v to standard error
+    #[arg(long, requires = "command")]
+    pub(crate) exec: bool,
+
+    /// The command of --exec and its arguments
+    #[arg(last = true, value_name = "CMD", requires = "exec")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Whether a certificate needs an attested key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AttestationChoice {
+    /// Without an attestation token the request is refused
+    Required,
+    /// Without one it is granted
+    Optional,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  keybound emulator                                 prints the ready line, runs until stopped
+  keybound emulator --exec -- keybound call --simulated
+  keybound emulator --exec -- cargo test
+  keybound emulator --fault token=status:503*2 --fault vault=delay:2000 -v
+  keybound emulator --config identities.toml --state-dir ~/.keybound
+
+The environment that --exec sets, and that the ready line names: AZURE_POD_IDENTITY_AUTHORITY_HOST, KEYBOUND_CA_FILE and
+the URLs of the services.
+
+Exit codes: 0 it was stopped, 1 it could not start, 2 wrong usage; with --exec those of the command, 128 + N where signal
+N ended it.";

@@ -1,0 +1,7 @@
+//! One file for each command.
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod emulator;
+pub(crate) mod get_token;
+pub(crate) mod man;

@@ -1,0 +1,174 @@
+use super::get_token::failed;
+use crate::args::{CallArgs, CallOutput, Data};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::{
+    Answer, Document, ErrorReport, ResponseReport, TokenReport, claims_text, error_text, judge,
+};
+use crate::session::{Session, read_bounded, read_file, runtime};
+use crate::{emulation, json, out, steps};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request};
+use keybound::bytes::Bytes;
+use keybound::{AccessToken, Error, ErrorKind, RequestBody, Stage};
+use std::io::IsTerminal as _;
+use std::time::Instant;
+use url::Url;
+
+/// Gets a token, calls the resource with it and prints the answer as asked.
+pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
+    steps::show(args.token.verbose, "keybound");
+    let result = prepare(args).and_then(|(request, session)| {
+        let (token, answer) = runtime()?.block_on(exchange(&session, request))?;
+        print(args, &session, &token, &answer)
+    });
+    match result {
+        Err(Failure::Flow(error)) if args.output == CallOutput::Json => failed(&error),
+        other => other,
+    }
+}
+
+fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> {
+    if args.token.bearer {
+        return Err(Failure::Usage(
+            "call presents a certificate and needs a bound token: leave --bearer out, or use \
+             get-token --bearer with another HTTP client"
+                .into(),
+        ));
+    }
+    Ok((request(args)?, Session::new(&args.token)?))
+}
+
+fn request(args: &CallArgs) -> Result<Request<RequestBody>, Failure> {
+    let url = match &args.url {
+        Some(url) => url.clone(),
+        None => default_url(args.token.simulated)?,
+    };
+    let default_method = if args.data.is_some() { Method::POST } else { Method::GET };
+    let body = args.data.as_ref().map(body).transpose()?;
+    let mut request = Request::builder()
+        .method(args.method.clone().unwrap_or(default_method))
+        .uri(url.as_str());
+    for (name, value) in &args.headers {
+        request = request.header(name, value);
+    }
+    let mut request = request
+        .body(body.map_or_else(RequestBody::empty, RequestBody::full))
+        .map_err(|error| Failure::Usage(format!("the request is malformed: {error}")))?;
+    if args.data.is_some() {
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().entry(CONTENT_TYPE).or_insert(json);
+    }
+    Ok(request)
+}
+
+/// Graph's host for bound tokens; in the emulator's environment, its look-alike.
+fn default_url(simulated: bool) -> Result<Url, Failure> {
+    let emulated = simulated.then(emulation::graph_origin).flatten();
+    let origin = emulated.as_deref().unwrap_or("https://mtlstb.graph.microsoft.com");
+    Url::parse(&format!("{}{DEFAULT_PATH}", origin.trim_end_matches('/')))
+        .map_err(|_| Failure::Usage(format!("{} is not a URL", emulation::GRAPH_VARIABLE)))
+}
+
+fn body(data: &Data) -> Result<Bytes, Failure> {
+    match data {
+        Data::Text(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Data::File(path) => read_file(path, LONGEST_BODY).map(Bytes::from),
+        Data::Stdin => read_bounded(std::io::stdin().lock(), LONGEST_BODY)
+            .map(Bytes::from)
+            .map_err(|error| Failure::Usage(format!("standard input: {error}"))),
+    }
+}
+
+/// Token and call, within the time given.
+async fn exchange(
+    session: &Session,
+    request: Request<RequestBody>,
+) -> Result<(AccessToken, Answer), Error> {
+    let token = session.acquire().await?;
+    let started = Instant::now();
+    let result = call(session, &token, request).await;
+    let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+    match &result {
+        Ok(_) => tracing::info!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, "done"),
+        Err(error) => {
+            tracing::warn!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, code = error.kind().code(), "failed");
+        }
+    }
+    Ok((token, result?))
+}
+
+async fn call(
+    session: &Session,
+    token: &AccessToken,
+    request: Request<RequestBody>,
+) -> Result<Answer, Error> {
+    let remaining = session.remaining();
+    let client = token.bound_client()?.with_timeout(remaining);
+    let whole = async {
+        let (head, body) = client.send(token, request).await?.into_parts();
+        let body = body.collect(LONGEST_BODY).await.map_err(cut_short)?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    };
+    match tokio::time::timeout(remaining, whole).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::DeadlineReached,
+            Stage::Resource,
+            "the resource did not answer in time",
+        )),
+    }
+}
+
+fn cut_short(error: keybound::TransportError) -> Error {
+    let (kind, message) = match error.kind() {
+        keybound::TransportErrorKind::TooLarge => (
+            ErrorKind::AnswerTooLarge,
+            "the answer of the resource is longer than 16 MiB",
+        ),
+        keybound::TransportErrorKind::Timeout => {
+            (ErrorKind::DeadlineReached, "the resource did not answer in time")
+        }
+        _ => (ErrorKind::InvalidAnswer, "the answer of the resource broke off"),
+    };
+    Error::new(kind, Stage::Resource, message).with_source(error)
+}
+
+fn print(
+    args: &CallArgs,
+    session: &Session,
+    token: &AccessToken,
+    answer: &Answer,
+) -> Result<Exit, Failure> {
+    let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
+    if args.token.verbose > 0 {
+        out::talk(&claims_text(token));
+        out::talk(&answer.headers_text());
+    }
+    let refused = judge(answer).err();
+    match args.output {
+        CallOutput::Text => out::line(&format!("{}\n\n{}", report.text(), answer.text()))?,
+        CallOutput::Body if std::io::stdout().is_terminal() => out::line(&answer.body_text())?,
+        CallOutput::Body => out::data(&answer.body)?,
+        CallOutput::Json => out::line(&json::document(&Document {
+            error: refused.as_ref().map(ErrorReport::new),
+            token: Some(report),
+            response: Some(ResponseReport::new(answer)),
+        })?)?,
+    }
+    let Some(error) = refused else {
+        return Ok(Exit::Success);
+    };
+    if args.output != CallOutput::Json {
+        out::talk(&error_text(&error));
+    }
+    Ok(Exit::Failed)
+}
+
+const DEFAULT_PATH: &str = "/v1.0/applications?$top=5";
+/// Longest body sent and longest answer taken, in bytes.
+const LONGEST_BODY: usize = 16 * 1024 * 1024;

@@ -1,0 +1,1 @@
+pub(crate) fn run(_: &crate::args::EmulatorArgs) -> Result<crate::exit::Exit, crate::failure::Failure> { unreachable!() }

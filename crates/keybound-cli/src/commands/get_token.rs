@@ -1,0 +1,46 @@
+use crate::args::{GetTokenArgs, TokenOutput};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::{Document, ErrorReport, TokenReport, claims_text};
+use crate::session::{Session, runtime};
+use crate::{json, out, steps};
+use keybound::{AccessToken, Error};
+
+/// Gets a token and prints it as asked.
+pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
+    steps::show(args.token.verbose, "keybound");
+    let result = Session::new(&args.token).and_then(|session| {
+        let token = runtime()?.block_on(session.acquire())?;
+        print(args, &session, &token)
+    });
+    match result {
+        Err(Failure::Flow(error)) if args.output == TokenOutput::Json => failed(&error),
+        other => other,
+    }
+}
+
+fn print(args: &GetTokenArgs, session: &Session, token: &AccessToken) -> Result<Exit, Failure> {
+    let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
+    if args.token.verbose > 0 {
+        out::talk(&claims_text(token));
+    }
+    match args.output {
+        TokenOutput::Text => out::line(&report.text())?,
+        TokenOutput::Token => out::line(token.secret().expose())?,
+        TokenOutput::Json => out::line(&json::document(&Document {
+            token: Some(report),
+            ..Document::default()
+        })?)?,
+    }
+    Ok(Exit::Success)
+}
+
+/// A failed flow as JSON.
+pub(crate) fn failed(error: &Error) -> Result<Exit, Failure> {
+    let document = Document {
+        error: Some(ErrorReport::new(error)),
+        ..Document::default()
+    };
+    out::line(&json::document(&document)?)?;
+    Ok(Exit::Failed)
+}

@@ -1,0 +1,36 @@
+use crate::args::{Cli, ManArgs};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::out;
+use clap::CommandFactory as _;
+use std::fs;
+use std::path::Path;
+
+/// Prints the man page of the program, or writes one for each subcommand too.
+pub(crate) fn run(args: &ManArgs) -> Result<Exit, Failure> {
+    match &args.dir {
+        None => out::data(&page(Cli::command())?)?,
+        Some(dir) => write_all(dir)?,
+    }
+    Ok(Exit::Success)
+}
+
+fn write_all(dir: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::Host(format!("{}: {error}", dir.display()));
+    fs::create_dir_all(dir).map_err(failed)?;
+    let program = Cli::command();
+    fs::write(dir.join("keybound.1"), page(program.clone())?).map_err(failed)?;
+    for subcommand in program.get_subcommands() {
+        let name = format!("keybound-{}", subcommand.get_name());
+        let usage_name = format!("keybound {}", subcommand.get_name());
+        let subcommand = subcommand.clone().display_name(name.clone()).bin_name(usage_name);
+        fs::write(dir.join(format!("{name}.1")), page(subcommand)?).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    Ok(page)
+}

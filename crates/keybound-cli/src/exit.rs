@@ -1,0 +1,25 @@
+use std::process::ExitCode;
+
+/// How the program ends. The numbers are part of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: what was asked for is done. Also when the reader of standard output went away early.
+    Success,
+    /// 1: the flow failed; the error names its stage and code.
+    Failed,
+    /// 2: wrong usage; nothing was done.
+    Usage,
+    /// The status of the command that `emulator --exec` ran; 128 + N where signal N ended it.
+    Child(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Child(status) => status,
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! Results as people and machines read them.
+mod error;
+mod response;
+mod token;
+
+pub(crate) use error::{ErrorReport, chain, error_text};
+pub(crate) use response::{Answer, ResponseReport, judge};
+pub(crate) use token::{TokenReport, claims_text};
+
+use serde::Serialize;
+
+/// The one object that a command prints as JSON. `error` is there only where the flow failed.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Document {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<ErrorReport>,
+    #[serde(flatten)]
+    pub(crate) token: Option<TokenReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response: Option<ResponseReport>,
+}

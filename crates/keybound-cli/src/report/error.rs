@@ -1,0 +1,140 @@
+use crate::text::shown;
+use keybound::{Error, ServiceError};
+use serde::Serialize;
+use std::error::Error as _;
+
+/// A failed flow for machines.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorReport {
+    code: &'static str,
+    stage: &'static str,
+    message: String,
+    status: Option<u16>,
+    service: Option<ServiceReport>,
+    retryable: bool,
+    deadline_reached: bool,
+    next_step: &'static str,
+}
+
+/// The service's own words.
+#[derive(Debug, Serialize)]
+struct ServiceReport {
+    error: Option<String>,
+    description: Option<String>,
+    codes: Vec<u64>,
+    trace_id: Option<String>,
+    correlation_id: Option<String>,
+    timestamp: Option<String>,
+}
+
+impl ErrorReport {
+    pub(crate) fn new(error: &Error) -> Self {
+        Self {
+            code: error.kind().code(),
+            stage: error.stage().as_str(),
+            message: format!("{}; {}", chain(error), error.next_step()),
+            status: error.status(),
+            service: error.service().map(ServiceReport::new),
+            retryable: error.is_retryable(),
+            deadline_reached: error.deadline_reached(),
+            next_step: error.next_step(),
+        }
+    }
+}
+
+impl ServiceReport {
+    fn new(service: &ServiceError) -> Self {
+        Self {
+            error: service.error.clone(),
+            description: service.description.clone(),
+            codes: service.codes.clone(),
+            trace_id: service.trace_id.clone(),
+            correlation_id: service.correlation_id.clone(),
+            timestamp: service.timestamp.clone(),
+        }
+    }
+}
+
+/// The error and its causes in one line: `what failed: because: because`.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut line = shown(&error.to_string());
+    for cause in causes(error) {
+        line.push_str(": ");
+        line.push_str(&cause);
+    }
+    line
+}
+
+/// The error for people: what failed and where, why, and what to do next.
+pub(crate) fn error_text(error: &Error) -> String {
+    let mut lines = vec![format!("error: {}: {}", error.stage(), shown(&error.to_string()))];
+    lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
+    lines.extend(error.service().and_then(traces));
+    lines.push(format!("code: {}", error.kind().code()));
+    lines.push(format!("next: {}", error.next_step()));
+    lines.join("\n")
+}
+
+/// The causes, outermost first, without those that only repeat what was said before.
+fn causes(error: &Error) -> impl Iterator<Item = String> {
+    let mut said = error.to_string();
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .take(MOST_CAUSES)
+        .filter_map(move |cause| {
+            let cause = cause.to_string();
+            let new = !said.contains(&cause);
+            said.push_str(&cause);
+            new.then(|| shown(&cause))
+        })
+}
+
+/// What the service's support asks for.
+fn traces(service: &ServiceError) -> Option<String> {
+    let named = [
+        ("trace id", &service.trace_id),
+        ("correlation id", &service.correlation_id),
+        ("timestamp", &service.timestamp),
+    ];
+    let named = named
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name} {}", shown(value.as_deref()?))));
+    let line = named.collect::<Vec<_>>().join(", ");
+    (!line.is_empty()).then(|| format!("service: {line}"))
+}
+
+const MOST_CAUSES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound::{ErrorKind, Stage};
+
+    fn hostile() -> Error {
+        Error::new(ErrorKind::Refused, Stage::Token, "refused\u{1b}[2J")
+            .with_status(400)
+            .with_source(std::io::Error::other("because\u{202e}\r\nerror: forged"))
+    }
+
+    #[test]
+    fn a_hostile_error_takes_one_line_for_each_thing_said() {
+        let text = error_text(&hostile());
+        let starts: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).collect();
+        assert_eq!(starts.len(), 4, "{text:?}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']), "{text:?}");
+    }
+
+    #[test]
+    fn the_message_for_machines_names_causes_and_next_step() {
+        let report = ErrorReport::new(&hostile());
+        assert!(report.message.contains(": because"), "{}", report.message);
+        assert!(report.message.ends_with(ErrorKind::Refused.next_step()));
+        assert_eq!((report.code, report.stage), ("refused", "token"));
+    }
+
+    #[test]
+    fn a_cause_that_repeats_the_error_is_left_out() {
+        let error = Error::new(ErrorKind::KeyFailed, Stage::Key, "no key")
+            .with_source(std::io::Error::other("no key"));
+        assert_eq!(chain(&error), "no key");
+    }
+}

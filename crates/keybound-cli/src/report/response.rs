@@ -1,0 +1,225 @@
+use crate::json;
+use crate::text::{shown, shown_lines};
+use http::{HeaderMap, StatusCode};
+use keybound::bytes::Bytes;
+use keybound::{Error, ErrorKind, ServiceError, Stage};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// What a resource answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// For people: status, type, and the body laid out where it is JSON.
+    pub(crate) fn text(&self) -> String {
+        let content_type = self.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.map_or_else(String::new, |value| {
+            format!(" ({})", shown(&String::from_utf8_lossy(value.as_bytes())))
+        });
+        format!("answer: HTTP {}{content_type}\n{}", self.status.as_u16(), self.body_text())
+    }
+
+    /// The headers for people, a line each.
+    pub(crate) fn headers_text(&self) -> String {
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            shown(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        };
+        self.headers.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The body for people, safe for a terminal.
+    pub(crate) fn body_text(&self) -> String {
+        if let Some(json) = self.json() {
+            return shown_lines(&json::indented(&json));
+        }
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => shown_lines(text),
+            Err(_) => format!("{} bytes that are no text; --output body writes them", self.body.len()),
+        }
+    }
+
+    fn json(&self) -> Option<String> {
+        let content_type = self.headers.get(http::header::CONTENT_TYPE);
+        let says_json = content_type.is_none_or(|value| {
+            value.as_bytes().to_ascii_lowercase().windows(4).any(|part| part == b"json")
+        });
+        says_json.then(|| json::compacted(&self.body)).flatten()
+    }
+}
+
+/// An answer for machines.
+#[derive(Debug, Serialize)]
+pub(crate) struct ResponseReport {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: Option<Box<RawValue>>,
+    body_encoding: &'static str,
+}
+
+impl ResponseReport {
+    pub(crate) fn new(answer: &Answer) -> Self {
+        let (body, body_encoding) = body_value(answer);
+        Self {
+            status: answer.status.as_u16(),
+            headers: joined_headers(&answer.headers),
+            body,
+            body_encoding,
+        }
+    }
+}
+
+/// The error that an answer means: a redirect, which is not followed, or a status of 400 and above.
+pub(crate) fn judge(answer: &Answer) -> Result<(), Error> {
+    let status = answer.status.as_u16();
+    let (kind, message) = match status {
+        301 | 302 | 303 | 307 | 308 => (ErrorKind::RedirectRefused, "the resource answered with a redirect"),
+        408 | 429 | 500..=599 => (ErrorKind::ServiceUnavailable, "the resource failed or throttled"),
+        400.. => (ErrorKind::Refused, refusal(answer)),
+        _ => return Ok(()),
+    };
+    Err(Error::new(kind, Stage::Resource, message)
+        .with_status(status)
+        .with_service(ServiceError::parse(&answer.body)))
+}
+
+fn refusal(answer: &Answer) -> &'static str {
+    let challenge = answer.headers.get_all(http::header::WWW_AUTHENTICATE);
+    let asks_claims = challenge
+        .iter()
+        .any(|value| value.as_bytes().windows(7).any(|part| part == b"claims="));
+    match answer.status.as_u16() {
+        401 if asks_claims => {
+            "the resource wants claims: decode those of its WWW-Authenticate header (base64url) and pass them with --claims"
+        }
+        403 => "the resource accepted the token and denies the permission",
+        _ => "the resource refused",
+    }
+}
+
+fn body_value(answer: &Answer) -> (Option<Box<RawValue>>, &'static str) {
+    if answer.body.is_empty() {
+        return (None, "none");
+    }
+    if let Some(json) = answer.json()
+        && let Ok(value) = RawValue::from_string(json)
+    {
+        return (Some(value), "json");
+    }
+    let (text, encoding) = json::text_or_base64(&answer.body);
+    (serde_json::value::to_raw_value(&text).ok(), encoding)
+}
+
+/// Headers of the same name are joined by a comma and a space (RFC 9110 section 5.3).
+fn joined_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut joined: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        joined
+            .entry(name.as_str().to_owned())
+            .and_modify(|known| {
+                known.push_str(", ");
+                known.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, content_type: Option<&'static str>, body: &'static [u8]) -> Answer {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = content_type {
+            headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(value));
+        }
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            body: Bytes::from_static(body),
+        }
+    }
+
+    fn report(answer: &Answer) -> serde_json::Value {
+        serde_json::to_value(ResponseReport::new(answer)).unwrap()
+    }
+
+    #[test]
+    fn bodies_are_json_text_base64_or_none() {
+        for (content_type, body, encoding, expected) in [
+            (Some("application/json; charset=utf-8"), &b"{\"b\":1.0,\"a\":[]}"[..], "json", r#"{"a":[],"b":1.0}"#),
+            (None, b"[1]", "json", "[1]"),
+            (Some("text/plain"), b"[1]", "text", r#""[1]""#),
+            (Some("application/json"), b"<html>", "text", r#""<html>""#),
+            (Some("image/png"), b"\x89PNG\xff", "base64", r#""iVBOR/8=""#),
+            (None, b"", "none", "null"),
+        ] {
+            let report = report(&answer(200, content_type, body));
+            assert_eq!(report["body_encoding"], encoding);
+            assert_eq!(report["body"].to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn repeated_headers_are_joined() {
+        let mut answer = answer(200, None, b"");
+        answer.headers.append("x-a", "1".parse().unwrap());
+        answer.headers.append("x-a", "2".parse().unwrap());
+        assert_eq!(report(&answer)["headers"]["x-a"], "1, 2");
+    }
+
+    #[test]
+    fn statuses_are_judged() {
+        for (status, expected) in [
+            (200, None),
+            (204, None),
+            (304, None),
+            (302, Some("redirect_refused")),
+            (400, Some("refused")),
+            (401, Some("refused")),
+            (403, Some("refused")),
+            (429, Some("service_unavailable")),
+            (503, Some("service_unavailable")),
+        ] {
+            let error = judge(&answer(status, None, b"")).err();
+            assert_eq!(error.as_ref().map(|error| error.kind().code()), expected, "{status}");
+            assert!(error.is_none_or(|error| error.stage() == Stage::Resource));
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_resource_are_part_of_the_error() {
+        let error = judge(&answer(
+            403,
+            Some("application/json"),
+            br#"{"error":{"code":"Authorization_RequestDenied","message":"Insufficient privileges"}}"#,
+        ))
+        .unwrap_err();
+        let service = error.service().unwrap();
+        assert_eq!(service.error.as_deref(), Some("Authorization_RequestDenied"));
+    }
+
+    #[test]
+    fn hostile_bodies_are_shown_harmless() {
+        for body in [
+            &b"\x1b[2J\x1b]0;x\x07"[..],
+            "{\"a\":\"\u{202e}\u{9b}31m\"}".as_bytes(),
+            b"a\rb\x08\x7f",
+        ] {
+            let answer = Answer {
+                body: Bytes::from_static(body),
+                ..answer(200, None, b"")
+            };
+            let text = answer.text();
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+            assert!(!text.contains('\u{202e}'));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+use crate::text::{abbreviated, millis, rfc3339, shown, shown_lines, span, unix_time};
+use keybound::{AccessToken, Attestation, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use std::time::Duration;
+
+/// A token for machines and, by [`text`](Self::text), for people.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenReport {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    expires_on: u64,
+    resource: String,
+    source: &'static str,
+    from_cache: bool,
+    binding: Option<BindingReport>,
+    timings_ms: Timings,
+    #[serde(skip)]
+    expires: String,
+    #[serde(skip)]
+    length: Option<usize>,
+}
+
+/// The certificate that a token is bound to.
+#[derive(Debug, Serialize)]
+struct BindingReport {
+    #[serde(rename = "x5t#S256")]
+    x5t_s256: String,
+    thumbprint_sha1: String,
+    thumbprint_sha256: String,
+    subject: String,
+    issuer: String,
+    not_before: String,
+    not_after: String,
+    key_strength: &'static str,
+    attested: bool,
+    attestation: &'static str,
+    certificate_pem: String,
+}
+
+impl TokenReport {
+    /// Reads off a token that was had after `elapsed`. The binding is checked once more, here, before it is shown as
+    /// right.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BindingMismatch`] where the token is not bound to its certificate.
+    pub(crate) fn new(token: &AccessToken, elapsed: Duration, show_full: bool) -> Result<Self, Error> {
+        let binding = token.binding().map(|binding| {
+            check_binding(token, binding).map(|()| BindingReport::new(binding))
+        });
+        let secret = token.secret().expose();
+        let left = token.expires_on().duration_since(SystemClock.now());
+        Ok(Self {
+            access_token: if show_full { secret.to_owned() } else { abbreviated(secret) },
+            token_type: token.token_type().as_str(),
+            expires_in: left.unwrap_or_default().as_secs(),
+            expires_on: unix_time(token.expires_on()).as_secs(),
+            resource: token.scope().resource().to_owned(),
+            source: token.source().as_str(),
+            from_cache: token.source() == keybound::TokenSource::Cache,
+            binding: binding.transpose()?,
+            timings_ms: Timings::new(token, elapsed),
+            expires: rfc3339(token.expires_on()),
+            length: (!show_full).then_some(secret.len()),
+        })
+    }
+
+    /// For people: a line for each thing.
+    pub(crate) fn text(&self) -> String {
+        let mut lines = vec![
+            field("token type", self.token_type),
+            field("access token", &self.token_text()),
+            field("resource", &self.resource),
+            field("expires", &format!("{} (in {})", self.expires, span(Duration::from_secs(self.expires_in)))),
+            field("source", self.source),
+        ];
+        match &self.binding {
+            Some(binding) => lines.extend(binding.lines()),
+            None => lines.push("bound to nothing: whoever holds this token can use it".to_owned()),
+        }
+        lines.join("\n")
+    }
+
+    fn token_text(&self) -> String {
+        match self.length {
+            None => self.access_token.clone(),
+            Some(length) => format!("{} ({length} characters; whole with --show-full-token)", self.access_token),
+        }
+    }
+}
+
+impl BindingReport {
+    fn new(binding: &Binding) -> Self {
+        let certificate = binding.certificate();
+        let thumbprints = certificate.thumbprints();
+        Self {
+            x5t_s256: thumbprints.x5t_s256.to_string(),
+            thumbprint_sha1: thumbprints.sha1.clone(),
+            thumbprint_sha256: thumbprints.sha256.clone(),
+            subject: certificate.subject().to_owned(),
+            issuer: certificate.issuer().to_owned(),
+            not_before: rfc3339(certificate.not_before()),
+            not_after: rfc3339(certificate.not_after()),
+            key_strength: binding.key_strength_label(),
+            attested: binding.attestation() == Attestation::Attested,
+            attestation: binding.attestation().as_str(),
+            certificate_pem: certificate.to_pem(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let attested = match self.attested {
+            true => "yes".to_owned(),
+            false => format!("no ({})", self.attestation),
+        };
+        vec![
+            "bound to".to_owned(),
+            field("  x5t#S256", &self.x5t_s256),
+            field("  SHA-1", &self.thumbprint_sha1),
+            field("  SHA-256", &self.thumbprint_sha256),
+            field("  subject", &shown(&self.subject)),
+            field("  issuer", &shown(&self.issuer)),
+            field("  valid", &format!("{} to {}", self.not_before, self.not_after)),
+            field("  key strength", self.key_strength),
+            field("  attested", &attested),
+            "binding check: cnf.x5t#S256 == SHA-256(certificate): MATCH".to_owned(),
+        ]
+    }
+}
+
+/// The claims of a token, which nobody here has verified, for people.
+pub(crate) fn claims_text(token: &AccessToken) -> String {
+    let Some(jwt) = token.unverified_claims() else {
+        return "the token is not a JWT; it has no claims to show".to_owned();
+    };
+    let part = |name: &str, object: &serde_json::Map<String, serde_json::Value>| {
+        let json = serde_json::to_string_pretty(object).unwrap_or_default();
+        format!("token {name} (not verified here): {}", shown_lines(&json))
+    };
+    format!("{}\n{}", part("header", &jwt.header), part("claims", &jwt.claims))
+}
+
+fn check_binding(token: &AccessToken, binding: &Binding) -> Result<(), Error> {
+    let claims = token.unverified_claims();
+    let confirmation = claims.as_ref().and_then(|jwt| jwt.confirmation());
+    let thumbprint = &binding.certificate().thumbprints().x5t_s256;
+    if confirmation.is_some_and(|claim| thumbprint.matches(claim)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::BindingMismatch,
+        Stage::Token,
+        "cnf.x5t#S256 of the token is not the SHA-256 of the certificate",
+    ))
+}
+
+fn field(name: &str, value: &str) -> String {
+    format!("{name:<16}{value}")
+}
+
+/// Milliseconds by step, in the order of the steps; `total` is last.
+#[derive(Debug)]
+struct Timings(Vec<(&'static str, f64)>);
+
+impl Timings {
+    fn new(token: &AccessToken, elapsed: Duration) -> Self {
+        let mut steps: Vec<(&'static str, Duration)> = Vec::new();
+        for timing in token.timings() {
+            let name = timing.step.as_str();
+            match steps.iter_mut().find(|(known, _)| *known == name) {
+                // A step that was done twice counts with both times.
+                Some((_, spent)) => *spent += timing.elapsed,
+                None => steps.push((name, timing.elapsed)),
+            }
+        }
+        steps.push(("total", elapsed));
+        Self(steps.into_iter().map(|(name, spent)| (name, millis(spent))).collect())
+    }
+}
+
+impl Serialize for Timings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, millis) in &self.0 {
+            map.serialize_entry(name, millis)?;
+        }
+        map.end()
+    }
+}

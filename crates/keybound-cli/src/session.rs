@@ -1,0 +1,180 @@
+//! From raw flags to a client and a request: everything is resolved and checked before anything is done.
+use crate::args::TokenArgs;
+use crate::failure::Failure;
+use crate::{emulation, out, text};
+use keybound::{
+    AccessToken, Error, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, Stage, TokenRequest,
+    TrustAnchors, VersionPolicy,
+};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use url::{Host, Url};
+
+/// A client and what it is asked for, with the time that all of it may take.
+pub(crate) struct Session {
+    client: ManagedIdentityClient,
+    request: TokenRequest,
+    timeout: Duration,
+    started: Instant,
+}
+
+impl Session {
+    /// Resolves the flags and the environment.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
+    /// are asked for outside of a simulated world.
+    pub(crate) fn new(args: &TokenArgs) -> Result<Self, Failure> {
+        let trust = trust(args)?;
+        let mut builder = ManagedIdentityClient::builder()
+            .identity(args.identity())
+            .trust(trust.clone())
+            .tls_versions(tls_versions(args));
+        if let Some(url) = args.imds() {
+            builder = builder.imds_endpoint(url);
+        }
+        if !args.allowed_hosts.is_empty() {
+            builder = builder.allowed_hosts(&args.allowed_hosts);
+        }
+        if args.simulated {
+            check_simulated(args, &trust)?;
+            builder = emulation::simulate(builder, trust)?;
+        }
+        Ok(Self {
+            client: builder.build().map_err(Failure::before_work)?,
+            request: request(args),
+            timeout: args.timeout,
+            started: Instant::now(),
+        })
+    }
+
+    /// Gets the token.
+    ///
+    /// # Errors
+    /// Those of the flow.
+    pub(crate) async fn acquire(&self) -> Result<AccessToken, Error> {
+        let request = self.request.clone().timeout(self.remaining());
+        self.client.acquire_token(request).await
+    }
+
+    /// What is left of the time.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed())
+    }
+
+    /// How long it has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A runtime for one thing at a time.
+///
+/// # Errors
+/// Where the host gives no more threads or descriptors.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Host(format!("the runtime could not start: {error}")))
+}
+
+/// Reads a file of at most `longest` bytes.
+///
+/// # Errors
+/// [`Failure::Usage`], naming the file: it was named by the caller.
+pub(crate) fn read_file(path: &Path, longest: usize) -> Result<Vec<u8>, Failure> {
+    let file = File::open(path).and_then(|file| read_bounded(file, longest));
+    file.map_err(|error| Failure::Usage(format!("{}: {error}", text::shown(&path.to_string_lossy()))))
+}
+
+/// Reads at most `longest` bytes; more is an error.
+pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(longest as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > longest {
+        return Err(io::Error::other(format!("longer than {longest} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn request(args: &TokenArgs) -> TokenRequest {
+    let pop = if args.no_attestation { Pop::unattested() } else { Pop::attested() };
+    let pop = pop.min_strength(KeyStrength::from(args.min_strength));
+    let request = TokenRequest::new(args.target()).force_refresh(args.force_refresh);
+    let request = match args.bearer {
+        true => request.bearer_over_mtls(pop),
+        false => request.proof_of_possession(pop),
+    };
+    match &args.claims {
+        Some(claims) => request.claims(claims.clone()),
+        None => request,
+    }
+}
+
+fn tls_versions(args: &TokenArgs) -> VersionPolicy {
+    let add = |policy: VersionPolicy, choice: &crate::args::TlsChoice| {
+        policy.with_host(&choice.host, choice.versions)
+    };
+    args.tls.iter().fold(VersionPolicy::default(), add)
+}
+
+/// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts.
+fn trust(args: &TokenArgs) -> Result<TrustAnchors, Failure> {
+    let system = TrustAnchors::system();
+    let wrong = |path: &Path, error: keybound::TransportError| {
+        Failure::Usage(format!("{}: {error}", text::shown(&path.to_string_lossy())))
+    };
+    if let Some(path) = &args.ca_file {
+        let pem = read_file(path, LONGEST_PEM)?;
+        return system.with_pem(&pem).map_err(|error| wrong(path, error));
+    }
+    let Some(path) = std::env::var_os(CA_FILE_VARIABLE).filter(|path| !path.is_empty()) else {
+        return Ok(system);
+    };
+    let path = Path::new(&path);
+    let pem = read_file(path, LONGEST_PEM)?;
+    let trust = system.with_loopback_pem(&pem).map_err(|error| wrong(path, error))?;
+    out::talk(&format!(
+        "warning: {CA_FILE_VARIABLE} is set: the CA certificates of {} are trusted for loopback hosts",
+        text::shown(&path.to_string_lossy())
+    ));
+    Ok(trust)
+}
+
+/// The library refuses too, later; here nothing has been asked of anyone yet.
+fn check_simulated(args: &TokenArgs, trust: &TrustAnchors) -> Result<(), Failure> {
+    let imds = args.imds().and_then(|url| Url::parse(url).ok());
+    let loopback = imds.is_some_and(|url| match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    });
+    if loopback && trust.is_extended() {
+        return Ok(());
+    }
+    Err(Failure::Flow(Error::new(
+        ErrorKind::SimulatedRefused,
+        Stage::Request,
+        "a simulated key needs an IMDS on loopback (--imds) and a CA file (--ca-file)",
+    )))
+}
+
+const CA_FILE_VARIABLE: &str = "KEYBOUND_CA_FILE";
+/// A bundle of CA certificates is a few hundred kilobytes at most.
+const LONGEST_PEM: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_input() {
+        assert_eq!(read_bounded(&b"abcd"[..], 4).unwrap(), b"abcd");
+        assert!(read_bounded(&b"abcde"[..], 4).is_err());
+        assert!(read_bounded(io::repeat(0), 1000).is_err());
+    }
+}
