@@ -38,28 +38,39 @@ impl ProviderChain {
     ///
     /// # Errors
     /// [`KeyErrorKind::Unavailable`] where no provider has a key, [`KeyErrorKind::TooWeak`] where the best one is below
-    /// the floor, or the failure of a provider that should have had one.
+    /// the floor, both with the strongest provider's reason as their cause; or the failure of a provider that should
+    /// have had one.
     pub fn open(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
+        let mut reason = None;
         for provider in &self.providers {
             if provider.strength() < floor {
-                return Err(too_weak(provider.strength(), floor));
+                return Err(because(too_weak(provider.strength(), floor), reason));
             }
             match provider.open() {
                 Ok(key) if key.strength() >= floor => {
                     tracing::debug!(strength = %key.strength(), simulated = key.is_simulated(), "binding key opened");
                     return Ok(key);
                 }
-                Ok(key) => return Err(too_weak(key.strength(), floor)),
+                Ok(key) => return Err(because(too_weak(key.strength(), floor), reason)),
                 Err(error) if error.kind() == KeyErrorKind::Unavailable => {
                     tracing::debug!(strength = %provider.strength(), %error, "no such key on this host");
+                    reason.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(KeyError::new(
+        let none = KeyError::new(
             KeyErrorKind::Unavailable,
             "no provider offers a binding key on this host",
-        ))
+        );
+        Err(because(none, reason))
+    }
+}
+
+fn because(error: KeyError, reason: Option<KeyError>) -> KeyError {
+    match reason {
+        Some(reason) => error.with_source(reason),
+        None => error,
     }
 }
 
@@ -74,6 +85,8 @@ fn too_weak(best: KeyStrength, floor: KeyStrength) -> KeyError {
 mod tests {
     use super::*;
     use crate::SignatureScheme;
+    use std::error::Error as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[derive(Debug)]
     struct Fake(KeyStrength, Option<KeyErrorKind>);
@@ -84,7 +97,7 @@ mod tests {
         }
         fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
             match self.1 {
-                Some(kind) => Err(KeyError::new(kind, "fake")),
+                Some(kind) => Err(KeyError::new(kind, format!("fake {}", self.0))),
                 None => Ok(Arc::new(FakeKey(self.0))),
             }
         }
@@ -148,5 +161,73 @@ mod tests {
             chain(&[]).open(Software).unwrap_err().kind(),
             KeyErrorKind::Unavailable
         );
+    }
+
+    /// Claims one strength and opens keys of another; counts.
+    #[derive(Debug)]
+    struct Boasting(KeyStrength, KeyStrength, AtomicUsize);
+
+    impl KeyProvider for Boasting {
+        fn strength(&self) -> KeyStrength {
+            self.0
+        }
+        fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+            self.2.fetch_add(1, Ordering::Relaxed);
+            Ok(Arc::new(FakeKey(self.1)))
+        }
+    }
+
+    #[test]
+    fn no_weaker_key_from_a_provider_that_claims_more() {
+        use KeyStrength::{KeyGuard, Software};
+        let chain = ProviderChain::new(vec![Arc::new(Boasting(KeyGuard, Software, 0.into()))]);
+        let error = chain.open(KeyGuard).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::TooWeak);
+        assert_eq!(chain.open(Software).unwrap().strength(), Software);
+    }
+
+    #[test]
+    fn a_provider_below_the_floor_is_not_even_opened() {
+        use KeyStrength::{Hardware, Software};
+        let provider = Arc::new(Boasting(Software, Software, 0.into()));
+        let chain = ProviderChain::new(vec![provider.clone()]);
+        chain.open(Hardware).unwrap_err();
+        assert_eq!(provider.2.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn errors_say_why_the_strongest_key_is_not_to_be_had() {
+        use KeyStrength::{Hardware, KeyGuard, Software};
+        let absent = Some(KeyErrorKind::Unavailable);
+        let chain = chain(&[(Software, None), (Hardware, absent), (KeyGuard, absent)]);
+        let error = chain.open(Hardware).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the best key of this host is software, the floor asked for is hardware"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "fake keyguard");
+        let none = self::chain(&[(Software, absent)])
+            .open(Software)
+            .unwrap_err();
+        assert_eq!(none.kind(), KeyErrorKind::Unavailable);
+        assert_eq!(none.source().unwrap().to_string(), "fake software");
+    }
+
+    #[test]
+    fn of_equal_strength_the_first_one_is_taken() {
+        use KeyStrength::Software;
+        let providers = [(); 2].map(|()| Arc::new(Boasting(Software, Software, 0.into())));
+        let chain = ProviderChain::new(vec![providers[0].clone(), providers[1].clone()]);
+        chain.open(Software).unwrap();
+        assert_eq!(providers[0].2.load(Ordering::Relaxed), 1);
+        assert_eq!(providers[1].2.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_platform_offers_a_software_key_that_signs() {
+        let key = ProviderChain::platform()
+            .open(KeyStrength::Software)
+            .unwrap();
+        crate::self_test(key.as_ref()).unwrap();
     }
 }

@@ -12,7 +12,7 @@ use openssl::rsa::Rsa;
 use std::fmt;
 use std::sync::Arc;
 
-/// Makes one RSA-2048 key in memory for each call.
+/// Makes an RSA-2048 key in memory, a new one at each call.
 #[derive(Debug, Default)]
 pub struct MemoryKeyProvider(());
 
@@ -41,7 +41,7 @@ pub struct MemoryKey {
 }
 
 impl MemoryKey {
-    /// Makes a key, exponent 65537. It takes some tens of milliseconds.
+    /// Makes a key, exponent 65537. It takes some tens of milliseconds, at times several hundred.
     ///
     /// # Errors
     /// [`KeyErrorKind::Failed`] where OpenSSL cannot make one.
@@ -152,6 +152,72 @@ mod tests {
         for scheme in SCHEMES {
             assert!(key.sign(scheme, &[0; 20]).is_err(), "{scheme:?}");
         }
+    }
+
+    #[test]
+    fn every_key_is_another_and_its_id_says_so() {
+        let keys = [
+            MemoryKey::generate().unwrap(),
+            MemoryKey::generate().unwrap(),
+        ];
+        assert_ne!(keys[0].public_key_der(), keys[1].public_key_der());
+        assert_ne!(keys[0].id(), keys[1].id());
+        assert_eq!(keys[0].id(), keys[0].id());
+        assert!(keys[0].id().starts_with("memory:"));
+    }
+
+    #[test]
+    fn it_is_rsa_2048_with_the_usual_exponent_and_its_strength_is_software() {
+        let key = MemoryKey::generate().unwrap();
+        let public = PKey::public_key_from_der(key.public_key_der()).unwrap();
+        let public = public.rsa().unwrap();
+        assert_eq!(public.n().num_bits(), 2048);
+        assert_eq!(public.e().to_string(), "65537");
+        assert_eq!(key.strength(), KeyStrength::Software);
+        assert_eq!(key.signing_cost(), SigningCost::Quick);
+        assert!(!key.is_simulated() && key.attestation_evidence().is_none());
+    }
+
+    #[test]
+    fn signatures_of_pss_differ_and_those_of_pkcs1_do_not() {
+        let key = MemoryKey::generate().unwrap();
+        for scheme in SCHEMES {
+            let digest = vec![7; scheme.digest_len()];
+            let signatures = [(); 2].map(|()| key.sign(scheme, &digest).unwrap());
+            assert_eq!(
+                signatures[0] != signatures[1],
+                scheme.is_pss(),
+                "{scheme:?}"
+            );
+            assert_eq!(signatures[0].len(), 256, "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn threads_sign_with_one_key_at_once() {
+        let key = MemoryKey::generate().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let key = &key;
+                scope.spawn(move || {
+                    for _ in 0..8 {
+                        let digest = [thread; 32];
+                        let scheme = SignatureScheme::PssSha256;
+                        let signature = key.sign(scheme, &digest).unwrap();
+                        assert!(verify(key.public_key_der(), scheme, &digest, &signature));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn the_error_queue_is_left_clean() {
+        let key = MemoryKey::generate().unwrap();
+        key.sign(SignatureScheme::PssSha256, &[0; 32]).unwrap();
+        assert!(ErrorStack::get().errors().is_empty());
+        key.sign(SignatureScheme::PssSha256, &[0; 31]).unwrap_err();
+        assert!(ErrorStack::get().errors().is_empty());
     }
 
     #[test]
