@@ -1,0 +1,42 @@
+//! Entra's token service for managed identities: tokens over mutual TLS, the discovery document and the key set.
+pub(crate) mod challenge;
+pub(crate) mod check;
+mod discovery;
+mod refusal;
+mod request;
+mod token;
+
+use crate::exchange::{Answer, Call, not_found};
+use crate::state::State;
+use refusal::Refusal;
+
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+    let path = call.request.uri().path().to_owned();
+    let Some((tenant, rest)) = path.trim_start_matches('/').split_once('/') else {
+        return not_found();
+    };
+    let answered = match rest {
+        "oauth2/v2.0/token" => token::answer(state, call, tenant).await,
+        "v2.0/.well-known/openid-configuration" => discovery::document(state, tenant),
+        "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
+        _ => return not_found(),
+    };
+    answered.unwrap_or_else(|refusal| refusal.answer(state, call))
+}
+
+/// Checks that the tenant in the path is the emulator's.
+fn check_tenant(state: &State, tenant: &str) -> Result<(), Refusal> {
+    if state.config.tenant_id.matches(tenant) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        90002,
+        "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
+    ))
+}
+
+/// What the tokens of this service say of where they come from.
+fn issuer(state: &State) -> String {
+    let sts = crate::state::origin(&state.endpoints.sts);
+    format!("{sts}/{}/v2.0", state.config.tenant_id)
+}

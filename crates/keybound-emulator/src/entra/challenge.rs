@@ -1,0 +1,22 @@
+use super::issuer;
+use crate::state::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use serde_json::json;
+
+/// The `WWW-Authenticate` value with which a resource asks for a token that meets these claims (JSON); without any: for
+/// one issued from now on.
+pub(crate) fn claims_challenge(state: &State, claims: Option<&str>) -> HeaderValue {
+    let newer = || {
+        let now = state.clock.unix().to_string();
+        json!({"access_token": {"nbf": {"essential": true, "value": now}}}).to_string()
+    };
+    let claims = claims.map_or_else(newer, str::to_owned);
+    let text = format!(
+        r#"Bearer realm="", authorization_uri="{}", error="insufficient_claims", claims="{}""#,
+        issuer(state),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}

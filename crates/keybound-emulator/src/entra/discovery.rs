@@ -1,0 +1,47 @@
+use super::refusal::Refusal;
+use super::{check_tenant, issuer};
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::Action;
+use crate::state::{State, origin};
+use serde_json::json;
+
+/// The discovery document (OpenID Connect Discovery section 3, with the members of RFC 8705 section 5).
+pub(super) fn document(state: &State, tenant: &str) -> Result<Answer, Refusal> {
+    check_tenant(state, tenant)?;
+    let base = format!(
+        "{}/{}",
+        origin(&state.endpoints.sts),
+        state.config.tenant_id
+    );
+    let token_endpoint = format!("{base}/oauth2/v2.0/token");
+    Ok(json_answer(
+        200,
+        &json!({
+            "issuer": issuer(state),
+            "token_endpoint": token_endpoint,
+            "jwks_uri": format!("{base}/discovery/v2.0/keys"),
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["tls_client_auth"],
+            "response_types_supported": ["token"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "tls_client_certificate_bound_access_tokens": true,
+            "mtls_endpoint_aliases": {"token_endpoint": token_endpoint},
+            "tenant_region_scope": state.config.region,
+        }),
+    ))
+}
+
+/// The key set that tokens are verified with.
+pub(super) async fn keys(state: &State, call: &Call, tenant: &str) -> Result<Answer, Refusal> {
+    check_tenant(state, tenant)?;
+    let key = match call.fault {
+        Some(Action::ForeignKey) => &state.keys.foreign,
+        _ => &state.keys.entra,
+    };
+    let signer = key
+        .get()
+        .await
+        .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))?;
+    Ok(json_answer(200, &signer.jwks()))
+}

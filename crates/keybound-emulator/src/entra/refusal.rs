@@ -1,0 +1,129 @@
+use crate::exchange::{Answer, Call, json_answer};
+use crate::state::State;
+use http::HeaderValue;
+use keybound_core::Guid;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::time::Duration;
+use uuid::Uuid;
+use x509_cert::der::DateTime;
+
+/// What Entra says when it does not give a token: an OAuth error (RFC 6749 section 5.2) with an AADSTS number.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// `None`: `invalid_client` without any number, as some backends answer.
+    code: Option<u32>,
+    message: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: Some(code),
+            message: message.into(),
+        }
+    }
+
+    /// `invalid_client` and no number.
+    pub(super) fn without_code() -> Self {
+        Self {
+            code: None,
+            message: "The client could not be authenticated.".into(),
+        }
+    }
+
+    /// The refusal that a fault asks for.
+    pub(super) fn injected(code: u32) -> Self {
+        let message = match code {
+            1_000_610..=1_000_614 => {
+                "The attestation behind the client certificate is not accepted any more."
+            }
+            392_196 => NOT_BOUND,
+            392_200 => NO_CERTIFICATE,
+            500_181 => "The TLS certificate provided does not match the certificate in the token.",
+            51_000 => "Client authentication by mutual TLS is disabled.",
+            _ => "A fault was asked for.",
+        };
+        Self::new(code, message)
+    }
+
+    /// The body and the status; the request is named by ids that a person can find it by.
+    pub(super) fn answer(&self, state: &State, call: &mut Call) -> Answer {
+        let trace_id = Uuid::new_v4().to_string();
+        let correlation_id = ["x-ms-client-request-id", "client-request-id"]
+            .into_iter()
+            .find_map(|name| Guid::parse(call.header(name)?))
+            .map_or_else(|| Uuid::new_v4().to_string(), |id| id.to_string());
+        let timestamp = timestamp(state.clock.unix());
+        let prefix = self.code.map(|code| format!("AADSTS{code}: "));
+        let description = format!(
+            "{}{} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}",
+            prefix.unwrap_or_default(),
+            self.message
+        );
+        let mut body = json!({
+            "error": self.error(),
+            "error_description": description,
+            "timestamp": timestamp,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+        });
+        if let Some(code) = self.code {
+            let sts = crate::state::origin(&state.endpoints.sts);
+            body["error_codes"] = json!([code]);
+            body["error_uri"] = Value::String(format!("{sts}/error?code={code}"));
+        }
+        call.note("refused", self.word());
+        let status = if self.error() == "invalid_client" {
+            401
+        } else {
+            400
+        };
+        let mut answer = json_answer(status, &body);
+        if let Ok(id) = HeaderValue::from_str(&trace_id) {
+            answer.headers_mut().insert("x-ms-request-id", id);
+        }
+        answer
+    }
+
+    fn word(&self) -> String {
+        self.code
+            .map_or_else(|| self.error().into(), |code| format!("AADSTS{code}"))
+    }
+
+    fn error(&self) -> &'static str {
+        match self.code {
+            None
+            | Some(392_200 | 700_027 | 500_181 | 51_000 | 7_000_215 | 1_000_610..=1_000_614) => {
+                "invalid_client"
+            }
+            Some(700_016) => "unauthorized_client",
+            Some(70_003) => "unsupported_grant_type",
+            Some(70_011 | 1_002_012) => "invalid_scope",
+            Some(500_011) => "invalid_resource",
+            Some(90_033 | 90_006) => "temporarily_unavailable",
+            Some(_) => "invalid_request",
+        }
+    }
+}
+
+/// `2026-01-31 12:00:00Z`.
+fn timestamp(unix: u64) -> String {
+    DateTime::from_unix_duration(Duration::from_secs(unix))
+        .map(|time| time.to_string().replace('T', " "))
+        .unwrap_or_default()
+}
+
+pub(super) const NO_CERTIFICATE: &str = "Client certificate is missing from the request.";
+pub(super) const NOT_BOUND: &str = "The resource application does not support certificate-bound tokens. Ask for a token of type 'bearer'. \
+     The error code is MtlsClientPopTokenNotSupportedByResource.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_entra_writes_them() {
+        assert_eq!(timestamp(1_769_861_045), "2026-01-31 12:04:05Z");
+    }
+}

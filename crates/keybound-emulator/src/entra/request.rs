@@ -1,0 +1,170 @@
+use super::refusal::Refusal;
+use crate::exchange::Call;
+use http::{Method, header};
+use keybound_core::{Claims, Guid};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A token request that is well-formed. Who sent it is not known yet.
+#[derive(Debug)]
+pub(super) struct TokenRequest {
+    pub(super) client_id: Guid,
+    /// The scope without `/.default`.
+    pub(super) resource: String,
+    /// A token bound to the client certificate is asked for; otherwise one that is good for whoever holds it.
+    pub(super) bound: bool,
+    /// `access_token.xms_cc.values` of the claims.
+    pub(super) capabilities: Vec<String>,
+}
+
+impl TokenRequest {
+    pub(super) fn read(call: &Call) -> Result<Self, Refusal> {
+        if call.request.method() != Method::POST {
+            return Err(Refusal::new(
+                900_561,
+                format!(
+                    "The endpoint only accepts POST requests. Received a {} request.",
+                    call.request.method()
+                ),
+            ));
+        }
+        let form = Form::read(call)?;
+        let grant_type = form.required("grant_type")?;
+        if grant_type != "client_credentials" {
+            return Err(Refusal::new(
+                70_003,
+                "The app requested an unsupported grant type. Managed identities use client_credentials.",
+            ));
+        }
+        let client_id = form.required("client_id")?;
+        let resource = resource(form.required("scope")?)?;
+        for secret in [
+            "client_assertion",
+            "client_assertion_type",
+            "client_secret",
+            "req_cnf",
+        ] {
+            if form.0.contains_key(secret) {
+                return Err(malformed(format!(
+                    "A client that authenticates by its TLS certificate must not send '{secret}'."
+                )));
+            }
+        }
+        let bound = match form.0.get("token_type").map(String::as_str) {
+            None => false,
+            Some("mtls_pop") => true,
+            Some(_) => {
+                return Err(malformed(
+                    "The value of 'token_type' is not supported here.",
+                ));
+            }
+        };
+        let claims = form.0.get("claims").map(String::as_str);
+        Ok(Self {
+            client_id: Guid::parse(client_id).ok_or_else(unknown_client)?,
+            resource,
+            bound,
+            capabilities: capabilities(claims)?,
+        })
+    }
+}
+
+pub(super) fn unknown_client() -> Refusal {
+    Refusal::new(
+        700_016,
+        "The application was not found in the directory. Check its identifier and the tenant.",
+    )
+}
+
+/// The parameters, each at most once.
+struct Form(BTreeMap<String, String>);
+
+impl Form {
+    fn read(call: &Call) -> Result<Self, Refusal> {
+        let form = call
+            .header(header::CONTENT_TYPE.as_str())
+            .is_some_and(|text| {
+                let kind = text.split(';').next().unwrap_or_default();
+                kind.trim()
+                    .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            });
+        let mut parameters = BTreeMap::new();
+        if form {
+            for (name, value) in form_urlencoded::parse(call.request.body()) {
+                if parameters
+                    .insert(name.into_owned(), value.into_owned())
+                    .is_some()
+                {
+                    return Err(Refusal::new(
+                        9_000_411,
+                        "The request is not properly formatted. A parameter is duplicated.",
+                    ));
+                }
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    fn required(&self, name: &str) -> Result<&str, Refusal> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| {
+                Refusal::new(
+                    900_144,
+                    format!("The request body must contain the following parameter: '{name}'."),
+                )
+            })
+    }
+}
+
+/// The one resource of a scope that ends with `/.default`.
+fn resource(scope: &str) -> Result<String, Refusal> {
+    if scope.split_whitespace().count() != 1 || scope.len() > LONGEST_SCOPE {
+        return Err(Refusal::new(
+            70_011,
+            "The provided value for the input parameter 'scope' is not valid. It must name one resource.",
+        ));
+    }
+    let resource = scope
+        .trim()
+        .strip_suffix("/.default")
+        .filter(|resource| !resource.is_empty());
+    resource.map(str::to_owned).ok_or_else(|| {
+        Refusal::new(
+            1_002_012,
+            "The provided value for scope is not valid. Client credential flows must have a scope value with \
+             /.default suffixed to the resource identifier (application ID URI).",
+        )
+    })
+}
+
+fn capabilities(claims: Option<&str>) -> Result<Vec<String>, Refusal> {
+    let Some(claims) = claims else {
+        return Ok(vec![]);
+    };
+    let wrong = || malformed("The value of 'claims' is not a claims request.");
+    Claims::parse(claims).map_err(|_| wrong())?;
+    let claims: Value = serde_json::from_str(claims).map_err(|_| wrong())?;
+    let access_token = match claims.get("access_token") {
+        None => return Ok(vec![]),
+        Some(member) if member.is_object() => member,
+        Some(_) => return Err(wrong()),
+    };
+    let Some(requested) = access_token.get("xms_cc") else {
+        return Ok(vec![]);
+    };
+    let values = requested.get("values").and_then(Value::as_array);
+    values
+        .ok_or_else(wrong)?
+        .iter()
+        .map(|value| value.as_str().map(str::to_owned).ok_or_else(wrong))
+        .collect()
+}
+
+fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(9_002_313, message)
+}
+
+const LONGEST_SCOPE: usize = 2048;

@@ -1,0 +1,173 @@
+use super::refusal::{NO_CERTIFICATE, NOT_BOUND, Refusal};
+use super::request::{TokenRequest, unknown_client};
+use super::{check_tenant, issuer};
+use crate::config::{Identity, IdentityType};
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::Action;
+use crate::pki::{ClientCertificate, ClientCertificateProblem};
+use crate::signing::JwtSigner;
+use crate::state::State;
+use http::{HeaderValue, header};
+use keybound_core::X5tS256;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(super) async fn answer(
+    state: &State,
+    call: &mut Call,
+    tenant: &str,
+) -> Result<Answer, Refusal> {
+    match call.fault {
+        Some(Action::Aadsts(code)) => return Err(Refusal::injected(code)),
+        Some(Action::InvalidClient) => return Err(Refusal::without_code()),
+        _ => (),
+    }
+    check_tenant(state, tenant)?;
+    let request = TokenRequest::read(call)?;
+    call.note("client_id", request.client_id.as_str());
+    call.note("resource", &request.resource);
+    call.note("token_type", token_type(&request));
+    let (identity, certificate) = authenticate(state, call, &request)?;
+    if request.bound && takes_no_bound_tokens(state, &request.resource) {
+        return Err(Refusal::new(392_196, NOT_BOUND));
+    }
+    let claims = claims(state, call, &request, identity, &certificate);
+    let token = match call.fault {
+        Some(Action::GarbageToken) => "this.is.not_a_token!".to_owned(),
+        Some(Action::ForeignKey) => sign(state.keys.foreign.get().await, &claims)?,
+        _ => sign(state.keys.entra.get().await, &claims)?,
+    };
+    let lifetime = state.config.entra.token_lifetime_seconds;
+    let mut body = json!({
+        "token_type": token_type(&request),
+        "expires_in": lifetime,
+        "ext_expires_in": lifetime,
+        "access_token": token,
+    });
+    if let Some(Action::TokenType(word)) = &call.fault {
+        body["token_type"] = Value::String(word.clone());
+    }
+    let mut answer = json_answer(200, &body);
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-cache"),
+    );
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(answer)
+}
+
+/// Checks that the certificate of the connection is the one of the client that the request names.
+fn authenticate<'a>(
+    state: &'a State,
+    call: &Call,
+    request: &TokenRequest,
+) -> Result<(&'a Identity, ClientCertificate), Refusal> {
+    let der = call
+        .peer
+        .client_certificate
+        .as_deref()
+        .ok_or_else(|| Refusal::new(392_200, NO_CERTIFICATE))?;
+    let identity = state
+        .config
+        .identities
+        .iter()
+        .find(|identity| identity.client_id == request.client_id)
+        .ok_or_else(unknown_client)?;
+    let certificate = state
+        .pki
+        .check_client_certificate(der, state.clock.now())
+        .map_err(|problem| {
+            not_accepted(match problem {
+                ClientCertificateProblem::Malformed => "the certificate cannot be read",
+                ClientCertificateProblem::Foreign => "the key was not found",
+                ClientCertificateProblem::Expired => "the key used is expired",
+                ClientCertificateProblem::NotYetValid => "the key used is not yet valid",
+            })
+        })?;
+    if !identity.client_id.matches(&certificate.client_id) {
+        return Err(not_accepted("it was issued to another client"));
+    }
+    if !state.config.tenant_id.matches(&certificate.tenant_id) {
+        return Err(not_accepted("it was issued for another tenant"));
+    }
+    Ok((identity, certificate))
+}
+
+fn not_accepted(reason: &'static str) -> Refusal {
+    Refusal::new(
+        700_027,
+        format!("The client certificate is not accepted. [Reason - {reason}.]"),
+    )
+}
+
+fn takes_no_bound_tokens(state: &State, resource: &str) -> bool {
+    let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+    let unbound = &state.config.entra.unbound_resources;
+    unbound.iter().any(|known| bare(known) == bare(resource))
+}
+
+fn claims(
+    state: &State,
+    call: &Call,
+    request: &TokenRequest,
+    identity: &Identity,
+    certificate: &ClientCertificate,
+) -> Value {
+    let lifetime = u64::from(state.config.entra.token_lifetime_seconds);
+    let now = match call.fault {
+        Some(Action::ExpiredToken) => state.clock.unix().saturating_sub(lifetime + LONG_AGO),
+        _ => state.clock.unix(),
+    };
+    let client_id = match call.fault {
+        Some(Action::OtherClient) => NOBODY,
+        _ => identity.client_id.as_str(),
+    };
+    let mut claims = json!({
+        "aud": request.resource,
+        "iss": issuer(state),
+        "iat": now,
+        "nbf": now,
+        "exp": now + lifetime,
+        "appid": client_id,
+        "azp": client_id,
+        "appidacr": "2",
+        "azpacr": "2",
+        "idtyp": "app",
+        "oid": identity.object_id.as_str(),
+        "sub": identity.object_id.as_str(),
+        "tid": state.config.tenant_id.as_str(),
+        "uti": Uuid::new_v4().simple().to_string(),
+        "ver": "2.0",
+    });
+    let bound_to = match call.fault {
+        Some(Action::NoCnf) => None,
+        Some(Action::OtherCnf) => Some(X5tS256::of_der(b"another certificate")),
+        _ => request.bound.then(|| certificate.thumbprint.clone()),
+    };
+    if let Some(thumbprint) = bound_to {
+        claims["cnf"] = json!({"x5t#S256": thumbprint.as_str()});
+    }
+    if let (IdentityType::User, Some(id)) = (identity.kind, &identity.resource_id) {
+        claims["xms_mirid"] = Value::String(id.clone());
+    }
+    if !request.capabilities.is_empty() {
+        claims["xms_cc"] = json!(request.capabilities);
+    }
+    claims
+}
+
+fn token_type(request: &TokenRequest) -> &'static str {
+    if request.bound { "mtls_pop" } else { "Bearer" }
+}
+
+fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, Refusal> {
+    signer
+        .and_then(|signer| signer.sign(claims))
+        .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))
+}
+
+/// How long ago an expired token ended, in seconds: longer than anybody's leeway.
+const LONG_AGO: u64 = 3600;
+/// A client that no configuration has.
+const NOBODY: &str = "00000000-0000-4000-8000-00000000dead";

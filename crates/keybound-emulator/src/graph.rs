@@ -1,0 +1,148 @@
+//! A look-alike of Graph's mTLS host: the applications, for those who prove that they have the key of their token's
+//! certificate. It asks for the certificate in the first handshake.
+use crate::entra::challenge::claims_challenge;
+use crate::entra::check::{TokenProblem, check};
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::Action;
+use crate::pki::ClientCertificateProblem;
+use crate::state::{State, origin};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Method};
+use keybound_core::Guid;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+    if let Err(problem) = check(state, call, AUDIENCE).await {
+        let message = words(problem);
+        call.note("refused", message);
+        let mut answer = error(call, 401, "InvalidAuthenticationToken", message);
+        let challenge = HeaderValue::from_static(CHALLENGE);
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return answer;
+    }
+    if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
+        let challenge = claims_challenge(state, claims.as_deref());
+        let message = "The token does not meet the claims that are asked for.";
+        let mut answer = error(call, 401, "InvalidAuthenticationToken", message);
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return answer;
+    }
+    if call.request.uri().path() != "/v1.0/applications" {
+        return error(
+            call,
+            404,
+            "ResourceNotFound",
+            "The emulated Graph has applications only.",
+        );
+    }
+    if call.request.method() != Method::GET {
+        return error(
+            call,
+            405,
+            "Request_BadRequest",
+            "The method is not known here.",
+        );
+    }
+    if state.config.graph.forbidden {
+        call.note("refused", "Authorization_RequestDenied");
+        let message = "Insufficient privileges to complete the operation.";
+        return error(call, 403, "Authorization_RequestDenied", message);
+    }
+    match top(call) {
+        Some(most) => json_answer(200, &applications(state, most)),
+        None => error(
+            call,
+            400,
+            "BadRequest",
+            "Invalid page size specified. Must be between 1 and 999 inclusive.",
+        ),
+    }
+}
+
+/// `$top`: how many at most.
+fn top(call: &Call) -> Option<usize> {
+    let query = call.request.uri().query().unwrap_or_default();
+    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "$top");
+    match asked {
+        None => Some(DEFAULT_TOP),
+        Some((_, text)) => text
+            .parse()
+            .ok()
+            .filter(|most| (1..=MOST_TOP).contains(most)),
+    }
+}
+
+/// The identities of the emulated host stand in for applications.
+fn applications(state: &State, most: usize) -> Value {
+    let entries: Vec<Value> = state
+        .config
+        .identities
+        .iter()
+        .take(most)
+        .map(|identity| {
+            let name = identity
+                .resource_id
+                .as_deref()
+                .and_then(|id| id.rsplit('/').next());
+            json!({
+                "id": identity.object_id.as_str(),
+                "appId": identity.client_id.as_str(),
+                "displayName": name.unwrap_or("emulated host"),
+            })
+        })
+        .collect();
+    let base = origin(&state.endpoints.graph);
+    json!({"@odata.context": format!("{base}/v1.0/$metadata#applications"), "value": entries})
+}
+
+fn error(call: &Call, status: u16, code: &str, message: &str) -> Answer {
+    let request_id = Uuid::new_v4().to_string();
+    let client_request_id = ["client-request-id", "x-ms-client-request-id"]
+        .into_iter()
+        .find_map(|name| Guid::parse(call.header(name)?))
+        .map_or_else(|| request_id.clone(), |id| id.to_string());
+    json_answer(
+        status,
+        &json!({"error": {
+            "code": code,
+            "message": message,
+            "innerError": {"request-id": request_id, "client-request-id": client_request_id},
+        }}),
+    )
+}
+
+fn words(problem: TokenProblem) -> &'static str {
+    match problem {
+        TokenProblem::Missing => "Access token is empty.",
+        TokenProblem::MalformedHeader | TokenProblem::UnknownScheme => {
+            "The Authorization header is not a known scheme and a token."
+        }
+        TokenProblem::Malformed => "The token cannot be read as a JWT.",
+        TokenProblem::Signature => "Access token validation failure. Invalid signature.",
+        TokenProblem::Issuer => "Access token validation failure. Invalid issuer.",
+        TokenProblem::NotYetValid => "Lifetime validation failed, the token is not valid yet.",
+        TokenProblem::Expired => "Lifetime validation failed, the token is expired.",
+        TokenProblem::Audience => "Access token validation failure. Invalid audience.",
+        TokenProblem::BoundAsBearer => {
+            "The token is bound to a certificate and must be presented as mtls_pop."
+        }
+        TokenProblem::NotBound => {
+            "The token is not bound to a certificate and cannot be presented as mtls_pop."
+        }
+        TokenProblem::NoCertificate => "The connection has no client certificate.",
+        TokenProblem::Certificate(ClientCertificateProblem::Expired) => {
+            "The client certificate has expired."
+        }
+        TokenProblem::Certificate(_) => "The client certificate is not accepted.",
+        TokenProblem::OtherCertificate => {
+            "The client certificate is not the one that the token is bound to."
+        }
+    }
+}
+
+/// What tokens for Graph are for.
+pub(crate) const AUDIENCE: &str = "https://graph.microsoft.com";
+const CHALLENGE: &str = r#"Bearer realm="", error="invalid_token""#;
+const DEFAULT_TOP: usize = 100;
+const MOST_TOP: usize = 999;

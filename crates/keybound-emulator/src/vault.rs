@@ -1,0 +1,91 @@
+//! A Key Vault look-alike: secrets for those who prove that they have the key of their token's certificate.
+mod answers;
+mod secrets;
+
+pub(crate) use secrets::Secrets;
+
+use crate::entra::check::check;
+use crate::exchange::{Answer, Call, json_answer};
+use crate::faults::Action;
+use crate::state::{State, origin};
+use answers::{bad_parameter, secret_bundle, secret_item};
+use http::Method;
+use secrets::SetError;
+use serde_json::{Value, json};
+
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+    if let Err(problem) = check(state, call, AUDIENCE).await {
+        return answers::refused(state, call, problem);
+    }
+    if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
+        return answers::challenged(state, claims.as_deref());
+    }
+    if !has_api_version(call) {
+        return bad_parameter("api-version must be specified, as in api-version=7.4");
+    }
+    let path = call.request.uri().path().to_owned();
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let method = call.request.method().clone();
+    match (method, segments.as_slice()) {
+        (Method::GET, ["secrets"]) => list(state),
+        (Method::GET, ["secrets", name]) => get(state, name, None),
+        (Method::GET, ["secrets", name, version]) => get(state, name, Some(version)),
+        (Method::PUT, ["secrets", name]) => set(state, name, call.request.body()),
+        (_, ["secrets", ..]) => answers::method_not_allowed(),
+        _ => answers::no_such_path(),
+    }
+}
+
+fn has_api_version(call: &Call) -> bool {
+    let query = call.request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "api-version" && is_api_version(&value))
+}
+
+/// `7.4`, or a date with or without `-preview.N`.
+fn is_api_version(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    text.len() <= 32
+        && text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(known)
+}
+
+fn get(state: &State, name: &str, version: Option<&str>) -> Answer {
+    match state.secrets.get(name, version) {
+        Some(found) => json_answer(200, &secret_bundle(&base(state), name, &found)),
+        None => answers::secret_not_found(),
+    }
+}
+
+fn list(state: &State) -> Answer {
+    let base = base(state);
+    let items: Vec<Value> = state
+        .secrets
+        .newest()
+        .iter()
+        .map(|(name, version)| secret_item(&base, name, version))
+        .collect();
+    json_answer(200, &json!({"value": items, "nextLink": null}))
+}
+
+fn set(state: &State, name: &str, body: &[u8]) -> Answer {
+    let value = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|body| body.get("value")?.as_str().map(str::to_owned));
+    let Some(value) = value else {
+        return bad_parameter("the body must be JSON with a text 'value'");
+    };
+    match state.secrets.set(name, value, state.clock.unix()) {
+        Ok(version) => json_answer(200, &secret_bundle(&base(state), name, &version)),
+        Err(SetError::Name) => bad_parameter("a name has 1 to 127 letters, digits and dashes"),
+        Err(SetError::TooLong) => bad_parameter("a value has at most 25 KiB"),
+        Err(SetError::Full) => bad_parameter("this vault holds no more secrets"),
+    }
+}
+
+fn base(state: &State) -> String {
+    origin(&state.endpoints.vault).to_owned()
+}
+
+/// What tokens for Key Vault are for.
+pub(crate) const AUDIENCE: &str = "https://vault.azure.net";

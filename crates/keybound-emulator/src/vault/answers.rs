@@ -1,0 +1,152 @@
+use super::AUDIENCE;
+use super::secrets::Version;
+use crate::entra::challenge::claims_challenge;
+use crate::entra::check::TokenProblem;
+use crate::exchange::{Answer, Call, json_answer};
+use crate::pki::ClientCertificateProblem;
+use crate::state::{State, origin};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+/// 401 for a token that is not accepted, with the challenge that tells where one is to be had.
+pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> Answer {
+    let (code, message) = words(problem);
+    call.note("refused", code);
+    let challenge = format!(
+        r#"Bearer authorization="{}/{}", resource="{AUDIENCE}""#,
+        origin(&state.endpoints.sts),
+        state.config.tenant_id
+    );
+    let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    unauthorized(code, message, challenge)
+}
+
+/// 401 for a token that is good but does not meet the claims.
+pub(super) fn challenged(state: &State, claims: Option<&str>) -> Answer {
+    let message = "AKV10000: The token does not meet the claims that are asked for.";
+    unauthorized(
+        "InsufficientClaims",
+        message,
+        claims_challenge(state, claims),
+    )
+}
+
+/// `{value, id, attributes}`, as Key Vault answers GET and PUT.
+pub(super) fn secret_bundle(base: &str, name: &str, version: &Version) -> Value {
+    let mut bundle = secret_item(base, name, version);
+    bundle["id"] = json!(format!("{base}/secrets/{name}/{}", version.id));
+    bundle["value"] = json!(version.value);
+    bundle
+}
+
+/// What a list says of a secret.
+pub(super) fn secret_item(base: &str, name: &str, version: &Version) -> Value {
+    json!({
+        "id": format!("{base}/secrets/{name}"),
+        "attributes": {
+            "enabled": true,
+            "created": version.created,
+            "updated": version.created,
+            "recoveryLevel": "Purgeable",
+            "recoverableDays": 0,
+        },
+        "tags": {},
+    })
+}
+
+pub(super) fn secret_not_found() -> Answer {
+    let message = "A secret with (name/id) as asked for was not found in this key vault.";
+    error(404, "SecretNotFound", message)
+}
+
+pub(super) fn bad_parameter(message: &str) -> Answer {
+    error(400, "BadParameter", message)
+}
+
+pub(super) fn method_not_allowed() -> Answer {
+    error(405, "MethodNotAllowed", "the method is not known here")
+}
+
+pub(super) fn no_such_path() -> Answer {
+    error(404, "NotFound", "the emulated vault has /secrets only")
+}
+
+fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Answer {
+    let mut answer = json_answer(
+        StatusCode::UNAUTHORIZED.as_u16(),
+        &json!({"error": {
+            "code": "Unauthorized",
+            "message": message,
+            "innererror": {"code": code},
+        }}),
+    );
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+fn error(status: u16, code: &str, message: &str) -> Answer {
+    json_answer(
+        status,
+        &json!({"error": {"code": code, "message": message}}),
+    )
+}
+
+fn words(problem: TokenProblem) -> (&'static str, &'static str) {
+    match problem {
+        TokenProblem::Missing => (
+            "MissingToken",
+            "AKV10000: Request is missing a Bearer or PoP token.",
+        ),
+        TokenProblem::MalformedHeader => (
+            "InvalidAuthorizationHeader",
+            "AKV10000: The Authorization header is not a scheme and a token.",
+        ),
+        TokenProblem::UnknownScheme => (
+            "UnknownScheme",
+            "AKV10000: Request is missing a Bearer or PoP token.",
+        ),
+        TokenProblem::Malformed => ("MalformedToken", "AKV10000: The token cannot be read."),
+        TokenProblem::Signature => (
+            "InvalidSignature",
+            "AKV10046: Unable to resolve the key used for signature validation.",
+        ),
+        TokenProblem::Issuer => ("InvalidIssuer", "AKV10032: Invalid issuer."),
+        TokenProblem::NotYetValid => ("TokenNotYetValid", "AKV10000: The token is not valid yet."),
+        TokenProblem::Expired => ("TokenExpired", "AKV10000: The token has expired."),
+        TokenProblem::Audience => (
+            "InvalidAudience",
+            "AKV10022: Invalid audience. Expected https://vault.azure.net.",
+        ),
+        TokenProblem::BoundAsBearer => (
+            "BoundTokenAsBearer",
+            "AKV10000: The token is bound to a certificate and must be presented as MTLS_POP.",
+        ),
+        TokenProblem::NotBound => (
+            "TokenNotBound",
+            "AKV10000: The token is not bound to a certificate and cannot be presented as MTLS_POP.",
+        ),
+        TokenProblem::NoCertificate => (
+            "MissingClientCertificate",
+            "AKV10000: Client certificate required for using MTLS_POP token.",
+        ),
+        TokenProblem::Certificate(ClientCertificateProblem::Expired) => (
+            "ClientCertificateExpired",
+            "AKV10000: The client certificate has expired.",
+        ),
+        TokenProblem::Certificate(ClientCertificateProblem::NotYetValid) => (
+            "ClientCertificateNotYetValid",
+            "AKV10000: The client certificate is not valid yet.",
+        ),
+        TokenProblem::Certificate(
+            ClientCertificateProblem::Foreign | ClientCertificateProblem::Malformed,
+        ) => (
+            "ClientCertificateNotTrusted",
+            "AKV10000: The client certificate is not of an issuer that is trusted for MTLS_POP.",
+        ),
+        TokenProblem::OtherCertificate => (
+            "ClientCertificateMismatch",
+            "AKV10000: The client certificate is not the one that the MTLS_POP token is bound to.",
+        ),
+    }
+}

@@ -1,0 +1,144 @@
+use crate::config::VaultConfig;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// The secrets of a vault, all versions of each.
+pub(crate) struct Secrets(Mutex<BTreeMap<String, Vec<Version>>>);
+
+/// One version of a secret.
+#[derive(Clone)]
+pub(crate) struct Version {
+    /// 32 hexadecimal digits.
+    pub(super) id: String,
+    pub(super) value: String,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+}
+
+/// Why a secret cannot be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetError {
+    Name,
+    TooLong,
+    Full,
+}
+
+impl Secrets {
+    /// Those of the configuration, one version each.
+    pub(crate) fn new(config: &VaultConfig, now: u64) -> Self {
+        let configured = config.secrets.iter();
+        let secrets = configured.map(|(name, value)| {
+            (
+                name.to_ascii_lowercase(),
+                vec![Version::new(value.clone(), now)],
+            )
+        });
+        Self(Mutex::new(secrets.collect()))
+    }
+
+    /// A version; the newest where none is named. Names count without case.
+    pub(super) fn get(&self, name: &str, version: Option<&str>) -> Option<Version> {
+        let secrets = self.lock();
+        let versions = secrets.get(&name.to_ascii_lowercase())?;
+        let found = match version.filter(|version| !version.is_empty()) {
+            Some(id) => versions
+                .iter()
+                .find(|version| version.id.eq_ignore_ascii_case(id)),
+            None => versions.last(),
+        };
+        found.cloned()
+    }
+
+    /// The newest version of every secret.
+    pub(super) fn newest(&self) -> Vec<(String, Version)> {
+        let secrets = self.lock();
+        secrets
+            .iter()
+            .filter_map(|(name, versions)| Some((name.clone(), versions.last()?.clone())))
+            .collect()
+    }
+
+    /// Adds a version, and the secret where there was none.
+    pub(super) fn set(&self, name: &str, value: String, now: u64) -> Result<Version, SetError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if name.is_empty() || name.len() > 127 || !name.bytes().all(plain) {
+            return Err(SetError::Name);
+        }
+        if value.len() > LONGEST_VALUE {
+            return Err(SetError::TooLong);
+        }
+        let mut secrets = self.lock();
+        if secrets.values().map(Vec::len).sum::<usize>() >= MOST_VERSIONS {
+            return Err(SetError::Full);
+        }
+        let version = Version::new(value, now);
+        let versions = secrets.entry(name.to_ascii_lowercase()).or_default();
+        versions.push(version.clone());
+        Ok(version)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Version>>> {
+        // Whole after every step, so a panic elsewhere leaves it usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Version {
+    fn new(value: String, created: u64) -> Self {
+        Self {
+            id: Uuid::new_v4().simple().to_string(),
+            value,
+            created,
+        }
+    }
+}
+
+/// As in Key Vault.
+const LONGEST_VALUE: usize = 25 * 1024;
+/// Of all secrets together: 25 MiB at most.
+const MOST_VERSIONS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> Secrets {
+        Secrets::new(&VaultConfig::default(), 7)
+    }
+
+    #[test]
+    fn versions_stay_and_the_newest_is_found_by_name() {
+        let secrets = secrets();
+        let first = secrets.get("demo-secret", None).unwrap();
+        assert_eq!(first.created, 7);
+        let second = secrets.set("Demo-Secret", "new".into(), 8).unwrap();
+        assert_eq!(
+            secrets.get("DEMO-SECRET", None).unwrap().value,
+            second.value
+        );
+        let old = secrets.get("demo-secret", Some(&first.id)).unwrap();
+        assert_eq!(old.value, first.value);
+        assert!(secrets.get("demo-secret", Some("0")).is_none());
+        assert!(secrets.get("other", None).is_none());
+        assert_eq!(secrets.newest().len(), 1);
+    }
+
+    #[test]
+    fn names_values_and_their_number_are_bounded() {
+        let secrets = secrets();
+        for name in ["", "a/b", "a b", "ä", &"a".repeat(128)] {
+            assert_eq!(
+                secrets.set(name, "v".into(), 0).err(),
+                Some(SetError::Name),
+                "{name}"
+            );
+        }
+        let long = "v".repeat(LONGEST_VALUE + 1);
+        assert_eq!(secrets.set("a", long, 0).err(), Some(SetError::TooLong));
+        for _ in 1..MOST_VERSIONS {
+            secrets.set("a", "v".into(), 0).unwrap();
+        }
+        assert_eq!(secrets.set("a", "v".into(), 0).err(), Some(SetError::Full));
+    }
+}
