@@ -3,7 +3,7 @@
 use crate::clock::unix_ms;
 use crate::faults::{self, Action, Leg};
 use crate::state::State;
-use crate::{control, imds, maa};
+use crate::{control, entra, graph, imds, maa, vault};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
@@ -154,7 +154,9 @@ async fn run(state: &State, service: Service, call: &mut Call) -> Answer {
     match service {
         Service::Imds => imds::answer(state, call).await,
         Service::Maa => maa::answer(state, call).await,
-        Service::Sts | Service::Vault | Service::Graph => not_found(),
+        Service::Sts => entra::answer(state, call).await,
+        Service::Vault => vault::answer(state, call).await,
+        Service::Graph => graph::answer(state, call).await,
         Service::Control => not_found(),
     }
 }

@@ -10,10 +10,12 @@
 mod clock;
 mod config;
 mod control;
+mod entra;
 mod error;
 mod evidence;
 mod exchange;
 mod faults;
+mod graph;
 mod imds;
 mod maa;
 mod pki;
@@ -21,6 +23,7 @@ mod records;
 mod signing;
 mod state;
 mod tls;
+mod vault;
 
 // The public interface.
 pub use clock::Clock;

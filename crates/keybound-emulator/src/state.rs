@@ -7,6 +7,7 @@ use crate::imds::IssuedCertificates;
 use crate::pki::Pki;
 use crate::records::Records;
 use crate::signing::SigningKey;
+use crate::vault::Secrets;
 use url::Url;
 
 /// All that the services of one emulator share.
@@ -18,6 +19,8 @@ pub(crate) struct State {
     pub pki: Pki,
     pub endpoints: Endpoints,
     pub keys: Keys,
+    /// What the vault holds.
+    pub secrets: Secrets,
     pub control_secret: ControlSecret,
     /// The certificates that IMDS issued.
     pub issued: IssuedCertificates,
