@@ -22,6 +22,8 @@ mod pki;
 mod records;
 mod signing;
 mod state;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod vault;
 

@@ -8,6 +8,7 @@ use crate::pki::Pki;
 use crate::records::Records;
 use crate::signing::SigningKey;
 use crate::vault::Secrets;
+use openssl::error::ErrorStack;
 use url::Url;
 
 /// All that the services of one emulator share.
@@ -26,6 +27,29 @@ pub(crate) struct State {
     pub issued: IssuedCertificates,
     /// What the attestation service has seen, so that nothing serves twice.
     pub evidence_seen: Seen,
+}
+
+impl State {
+    /// The state of an emulator that has just been started.
+    ///
+    /// # Errors
+    /// Where the host has no randomness to give.
+    pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, ErrorStack> {
+        let clock = Clock::default();
+        Ok(Self {
+            secrets: Secrets::new(&config.vault, clock.unix()),
+            clock,
+            faults: FaultPlan::new(config.faults.clone()),
+            records: Records::default(),
+            pki,
+            endpoints,
+            keys: Keys::default(),
+            control_secret: ControlSecret::random()?,
+            issued: IssuedCertificates::default(),
+            evidence_seen: Seen::default(),
+            config,
+        })
+    }
 }
 
 /// Where the services listen: origins without a trailing slash in their text form, see [`origin`].

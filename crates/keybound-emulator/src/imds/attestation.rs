@@ -10,23 +10,33 @@ use std::time::SystemTime;
 
 /// Checks that an attestation token vouches, now, for the key of a signing request.
 pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> Result<(), Refusal> {
-    let claims = read(token).ok_or_else(|| Refusal::invalid("Attestation Token is not a JWT"))?;
+    let claims = read(token).map_err(Refusal::invalid)?;
     if claims.issuer != origin(&state.endpoints.maa) {
-        return Err(Refusal::invalid("Attestation Token is of an issuer that is not trusted"));
+        return Err(Refusal::invalid(
+            "Attestation Token is of an issuer that is not trusted",
+        ));
     }
     let Ok(key) = state.keys.maa.get().await else {
-        return Err(Refusal::failed("The key of the attestation service could not be made"));
+        return Err(Refusal::failed(
+            "The key of the attestation service could not be made",
+        ));
     };
     if !key.verifies(token) {
-        return Err(Refusal::invalid("Attestation Token has an invalid signature"));
+        return Err(Refusal::invalid(
+            "Attestation Token has an invalid signature",
+        ));
     }
     check_times(&claims, state.clock.now())?;
     if !claims.simulated {
-        return Err(Refusal::invalid("Attestation Token is not of the simulated kind"));
+        return Err(Refusal::invalid(
+            "Attestation Token is not of the simulated kind",
+        ));
     }
     let is_of = |text: &str, number: &[u8]| URL_SAFE_NO_PAD.encode(number) == text;
     if !is_of(&claims.modulus, csr.modulus) || !is_of(&claims.exponent, csr.exponent) {
-        return Err(Refusal::invalid("Attestation Token is for another key than the CSR"));
+        return Err(Refusal::invalid(
+            "Attestation Token is for another key than the CSR",
+        ));
     }
     Ok(())
 }
@@ -42,20 +52,26 @@ pub(crate) struct AttestationClaims {
     exponent: String,
 }
 
-/// Reads them; `None` where the token is not a JWT or a claim is missing.
-pub(crate) fn read(token: &str) -> Option<AttestationClaims> {
-    let jwt = UnverifiedJwt::parse(token)?;
-    let time = |name: &str| jwt.claims.get(name)?.as_u64();
-    let key = jwt.claims.get("x-ms-runtime")?.get("keys")?.get(0)?;
-    let member = |name: &str| key.get(name)?.as_str().map(str::to_owned);
-    Some(AttestationClaims {
-        issuer: jwt.text("iss")?.to_owned(),
-        not_before: time("nbf")?,
-        expires: time("exp")?,
-        simulated: jwt.text("x-ms-attestation-type") == Some(maa::SIMULATED),
-        modulus: member("n")?,
-        exponent: member("e")?,
-    })
+/// Reads them.
+///
+/// # Errors
+/// Says what is wrong.
+pub(crate) fn read(token: &str) -> Result<AttestationClaims, &'static str> {
+    let jwt = UnverifiedJwt::parse(token).ok_or("Attestation Token is not a JWT")?;
+    let claims = || {
+        let time = |name: &str| jwt.claims.get(name)?.as_u64();
+        let key = jwt.claims.get("x-ms-runtime")?.get("keys")?.get(0)?;
+        let member = |name: &str| key.get(name)?.as_str().map(str::to_owned);
+        Some(AttestationClaims {
+            issuer: jwt.text("iss")?.to_owned(),
+            not_before: time("nbf")?,
+            expires: time("exp")?,
+            simulated: jwt.text("x-ms-attestation-type") == Some(maa::SIMULATED),
+            modulus: member("n")?,
+            exponent: member("e")?,
+        })
+    };
+    claims().ok_or("Attestation Token lacks iss, nbf, exp or the key")
 }
 
 fn check_times(claims: &AttestationClaims, now: SystemTime) -> Result<(), Refusal> {

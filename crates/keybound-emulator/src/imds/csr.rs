@@ -62,7 +62,9 @@ pub(crate) fn check<'a>(der: &'a [u8], expected: &Expected<'_>) -> Result<Checke
     check_algorithm(algorithm.raw, expected.lenient)?;
     let signature = whole_bytes(&signature).ok_or("CSR: the signature is not of whole bytes")?;
     if !signature_holds(info_parts.public_key.raw, info.raw, signature) {
-        return Err("CSR: the signature does not hold against the CSR's own key (RSASSA-PSS, SHA-256, salt of 32 bytes)");
+        return Err(
+            "CSR: the signature does not hold against the CSR's own key (RSASSA-PSS, SHA-256, salt of 32 bytes)",
+        );
     }
     Ok(CheckedCsr {
         subject: info_parts.subject.raw,
@@ -88,7 +90,11 @@ fn read_info<'a>(info: &Element<'a>) -> Result<Info<'a>, Refusal> {
         return Err("CSR: no subject and public key after the version");
     };
     match (parts.expect(CONTEXT_0), parts.is_empty()) {
-        (Some(attributes), true) => Ok(Info { subject, public_key, attributes }),
+        (Some(attributes), true) => Ok(Info {
+            subject,
+            public_key,
+            attributes,
+        }),
         (Some(_), false) => Err("CSR: something follows the attributes"),
         (None, _) => Err("CSR: no attributes, the machine's id (cuId) is missing"),
     }
@@ -98,19 +104,34 @@ fn read_info<'a>(info: &Element<'a>) -> Result<Info<'a>, Refusal> {
 fn check_subject(subject: &[u8], expected: &Expected<'_>) -> Result<(), Refusal> {
     let parts = read_subject(subject)
         .ok_or("CSR: the subject is not of two names with one attribute each")?;
-    let domain = NamePart { oid: DOMAIN_COMPONENT, tag: IA5_STRING, text: expected.tenant_id.as_bytes() };
-    let common = NamePart { oid: COMMON_NAME, tag: PRINTABLE_STRING, text: expected.client_id.as_bytes() };
+    let domain = NamePart {
+        oid: DOMAIN_COMPONENT,
+        tag: IA5_STRING,
+        text: expected.tenant_id.as_bytes(),
+    };
+    let common = NamePart {
+        oid: COMMON_NAME,
+        tag: PRINTABLE_STRING,
+        text: expected.client_id.as_bytes(),
+    };
     if parts == [domain, common] {
         return Ok(());
     }
-    let python = NamePart { tag: UTF8_STRING, ..common };
+    let python = NamePart {
+        tag: UTF8_STRING,
+        ..common
+    };
     if expected.lenient && parts == [python, domain] {
         return Ok(());
     }
     Err(subject_refusal(&parts, &domain, &common))
 }
 
-fn subject_refusal(parts: &[NamePart<'_>; 2], domain: &NamePart<'_>, common: &NamePart<'_>) -> Refusal {
+fn subject_refusal(
+    parts: &[NamePart<'_>; 2],
+    domain: &NamePart<'_>,
+    common: &NamePart<'_>,
+) -> Refusal {
     match parts {
         [first, second] if first.oid == common.oid && second.oid == domain.oid => {
             "CSR: the subject is in the wrong order: DC comes first, then CN"
@@ -134,14 +155,21 @@ struct NamePart<'a> {
 
 fn read_subject(subject: &[u8]) -> Option<[NamePart<'_>; 2]> {
     let mut names = Reader::new(subject);
-    let parts = [name_part(names.expect(SET)?)?, name_part(names.expect(SET)?)?];
+    let parts = [
+        name_part(names.expect(SET)?)?,
+        name_part(names.expect(SET)?)?,
+    ];
     names.is_empty().then_some(parts)
 }
 
 fn name_part(name: Element<'_>) -> Option<NamePart<'_>> {
     let mut attribute = Reader::new(only(name.content, SEQUENCE)?.content);
     let (oid, value) = (attribute.expect(OID)?, attribute.next()?);
-    attribute.is_empty().then_some(NamePart { oid: oid.content, tag: value.tag, text: value.content })
+    attribute.is_empty().then_some(NamePart {
+        oid: oid.content,
+        tag: value.tag,
+        text: value.content,
+    })
 }
 
 /// rsaEncryption with NULL, 2048 bits. Gives modulus and exponent.
@@ -175,7 +203,7 @@ fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), Re
         return Err("CSR: there are more attributes than the machine's id (cuId)");
     }
     let mut parts = Reader::new(attribute.content);
-    if parts.expect(OID).is_none_or(|oid| oid.content != CU_ID) {
+    if parts.expect(OID).is_none_or(|oid| oid.content != CU_ID_OID) {
         return Err("CSR: the attribute is not the machine's id (cuId, 1.3.6.1.4.1.311.90.2.10)");
     }
     let values = parts.expect(SET).filter(|_| parts.is_empty());
@@ -209,7 +237,9 @@ fn check_algorithm(algorithm: &[u8], lenient: bool) -> Result<(), Refusal> {
     if algorithm == PSS || (lenient && PSS_LENIENT.contains(&algorithm)) {
         return Ok(());
     }
-    Err("CSR: the signature algorithm is not RSASSA-PSS with SHA-256 identifiers without parameters, MGF1-SHA-256, salt 32 and no trailer field")
+    Err(
+        "CSR: the signature algorithm is not RSASSA-PSS with SHA-256 identifiers without parameters, MGF1-SHA-256, salt 32 and no trailer field",
+    )
 }
 
 fn signature_holds(public_key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
@@ -232,7 +262,7 @@ const DOMAIN_COMPONENT: &[u8] = &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64
 /// 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// 1.3.6.1.4.1.311.90.2.10
-const CU_ID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x5a, 0x02, 0x0a];
+const CU_ID_OID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x5a, 0x02, 0x0a];
 
 /// AlgorithmIdentifier of rsaEncryption (1.2.840.113549.1.1.1) with NULL.
 const RSA_ENCRYPTION: &[u8] = &[

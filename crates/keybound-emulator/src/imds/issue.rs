@@ -47,16 +47,28 @@ pub(super) async fn answer(
     call.note("attested", attested.to_string());
     call.note("bypass_cache", bypass_cache.to_string());
     let certificate = match &call.fault {
-        Some(Action::Certificate(fault)) => wrong_certificate(state, identity, &csr, *fault).await?,
+        Some(Action::Certificate(fault)) => {
+            wrong_certificate(state, identity, &csr, *fault).await?
+        }
         _ => {
-            let wanted = Wanted { identity, csr: &csr, attested, bypass_cache };
+            let wanted = Wanted {
+                identity,
+                csr: &csr,
+                attested,
+                bypass_cache,
+            };
             let (certificate, kept) = certificate(state, &wanted)?;
             call.note("from_cache", kept.to_string());
             certificate
         }
     };
     call.note("certificate", X5tS256::of_der(&certificate).as_str());
-    Ok(credential(state, identity, &certificate, call.fault.as_ref()))
+    Ok(credential(
+        state,
+        identity,
+        &certificate,
+        call.fault.as_ref(),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -66,13 +78,23 @@ struct IssueRequest {
 }
 
 fn check_content(call: &Call) -> Result<(), Refusal> {
-    let content_type = call.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let content_type = call
+        .header(header::CONTENT_TYPE.as_str())
+        .unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::new(415, "unsupported_media_type", "Content-Type is not application/json"));
+        return Err(Refusal::new(
+            415,
+            "unsupported_media_type",
+            "Content-Type is not application/json",
+        ));
     }
     if call.request.body().len() > MAX_BODY {
-        return Err(Refusal::new(413, "content_too_large", "The body is longer than 1 MiB"));
+        return Err(Refusal::new(
+            413,
+            "content_too_large",
+            "The body is longer than 1 MiB",
+        ));
     }
     Ok(())
 }
@@ -83,7 +105,11 @@ async fn check_attestation(
     request: &IssueRequest,
     csr: &CheckedCsr<'_>,
 ) -> Result<bool, Refusal> {
-    let token = request.attestation_token.as_deref().unwrap_or_default().trim();
+    let token = request
+        .attestation_token
+        .as_deref()
+        .unwrap_or_default()
+        .trim();
     match (token, state.config.imds.attestation) {
         ("", AttestationRule::Optional) => Ok(false),
         ("", AttestationRule::Required) => Err(Refusal::invalid("Attestation Token is missing")),
@@ -152,7 +178,11 @@ async fn wrong_certificate(
         subject.append_entry_by_nid_with_type(domain, names[1], Asn1Type::IA5STRING)?;
         subject.append_entry_by_nid_with_type(common, names[0], Asn1Type::PRINTABLESTRING)?;
         let subject = subject.build();
-        state.pki.issue(&ClientCertificateRequest { subject: &subject, public_key, validity })
+        state.pki.issue(&ClientCertificateRequest {
+            subject: &subject,
+            public_key,
+            validity,
+        })
     };
     issue().map_err(|_| CANNOT_SIGN)
 }
@@ -207,7 +237,10 @@ impl IssuedCertificates {
     fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
         let issued = self.lock();
         let found = issued.iter().find(|issued| issued.key == *key)?;
-        found.validity.contains(&now).then(|| found.certificate.clone())
+        found
+            .validity
+            .contains(&now)
+            .then(|| found.certificate.clone())
     }
 
     /// Takes the place of an earlier one with the same key; the oldest goes where there are too many.
@@ -217,7 +250,11 @@ impl IssuedCertificates {
         if issued.len() == MOST_KEPT {
             issued.pop_front();
         }
-        issued.push_back(Issued { key, certificate, validity });
+        issued.push_back(Issued {
+            key,
+            certificate,
+            validity,
+        });
     }
 
     /// Forgets all of them.

@@ -56,7 +56,10 @@ mod tests {
         let mut imds = ImdsConfig::default();
         imds.vm_id = "v".into();
         imds.vmss_id = Some(String::new());
-        assert_eq!(Value::Object(told_cu_id(&imds)), json!({"vmId": "v", "vmssId": ""}));
+        assert_eq!(
+            Value::Object(told_cu_id(&imds)),
+            json!({"vmId": "v", "vmssId": ""})
+        );
         assert_eq!(expected_cu_id(&imds), r#"{"vmId":"v"}"#);
         imds.vmss_id = Some("s".into());
         assert_eq!(expected_cu_id(&imds), r#"{"vmId":"v","vmssId":"s"}"#);

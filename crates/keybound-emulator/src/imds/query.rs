@@ -46,7 +46,11 @@ impl Query {
         match version.as_deref() {
             Some(VERSION) => (),
             Some(_) => return Err(Refusal::invalid("Unsupported cred-api-version: use 2.0")),
-            None => return Err(Refusal::invalid("Required cred-api-version parameter not specified")),
+            None => {
+                return Err(Refusal::invalid(
+                    "Required cred-api-version parameter not specified",
+                ));
+            }
         }
         Ok(Self {
             selector: selector.unwrap_or(Selector::SystemAssigned),

@@ -131,7 +131,11 @@ mod tests {
     #[test]
     fn integers_are_positive_and_shortest() {
         let read = |bytes: &'static [u8]| {
-            positive(&Element { tag: INTEGER, content: bytes, raw: bytes })
+            positive(&Element {
+                tag: INTEGER,
+                content: bytes,
+                raw: bytes,
+            })
         };
         assert_eq!(read(&[0, 0x80]), Some(&[0x80][..]));
         assert_eq!(read(&[0x7f]), Some(&[0x7f][..]));

@@ -1,0 +1,550 @@
+use super::der::{
+    BIT_STRING, CONTEXT_0, IA5_STRING, INTEGER, OID, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING,
+};
+use super::*;
+use keybound_core::csr::UnsignedCsr;
+use keybound_core::{CuId, Guid};
+use keybound_keys::memory::MemoryKey;
+use keybound_keys::{BindingKey, SignatureScheme};
+use openssl::rsa::Rsa;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+const CLIENT: &str = "11111111-1111-4111-8111-11111111111a";
+const TENANT: &str = "22222222-2222-4222-8222-22222222222b";
+const CU_ID: &str = r#"{"vmId":"v","vmssId":"s"}"#;
+
+fn expected(lenient: bool) -> Expected<'static> {
+    Expected {
+        client_id: CLIENT,
+        tenant_id: TENANT,
+        cu_id: CU_ID,
+        lenient,
+    }
+}
+
+static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
+
+/// A request in pieces, each of which a test can put its own in place of.
+#[derive(Clone)]
+struct Draft {
+    version: Vec<u8>,
+    subject: Vec<u8>,
+    public_key: Vec<u8>,
+    attributes: Vec<u8>,
+    algorithm: Vec<u8>,
+    after_info: Vec<u8>,
+}
+
+impl Draft {
+    /// In order in every respect.
+    fn good() -> Self {
+        let domain = name(DOMAIN_COMPONENT, IA5_STRING, TENANT);
+        let common = name(COMMON_NAME, PRINTABLE_STRING, CLIENT);
+        Self {
+            version: tlv(INTEGER, &[0]),
+            subject: tlv(SEQUENCE, &[domain, common].concat()),
+            public_key: KEY.public_key_der().to_vec(),
+            attributes: tlv(CONTEXT_0, &cu_id(UTF8_STRING, CU_ID)),
+            algorithm: PSS.to_vec(),
+            after_info: vec![],
+        }
+    }
+
+    fn info(&self) -> Vec<u8> {
+        let parts = [
+            &self.version,
+            &self.subject,
+            &self.public_key,
+            &self.attributes,
+            &self.after_info,
+        ];
+        tlv(SEQUENCE, &parts.map(Vec::as_slice).concat())
+    }
+
+    /// Signed by the key as it should be.
+    fn signed(&self) -> Vec<u8> {
+        let digest = openssl::sha::sha256(&self.info());
+        self.with_signature(&KEY.sign(SignatureScheme::PssSha256, &digest).unwrap())
+    }
+
+    fn with_signature(&self, signature: &[u8]) -> Vec<u8> {
+        let signature = tlv(BIT_STRING, &[&[0], signature].concat());
+        tlv(
+            SEQUENCE,
+            &[self.info(), self.algorithm.clone(), signature].concat(),
+        )
+    }
+
+    fn subject(parts: &[Vec<u8>]) -> Self {
+        Self {
+            subject: tlv(SEQUENCE, &parts.concat()),
+            ..Self::good()
+        }
+    }
+
+    fn attributes(content: &[u8]) -> Self {
+        Self {
+            attributes: tlv(CONTEXT_0, content),
+            ..Self::good()
+        }
+    }
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let mut bytes = match length {
+        0..0x80 => vec![tag, length as u8],
+        0x80..0x100 => vec![tag, 0x81, length as u8],
+        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+    };
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+fn name(oid: &[u8], tag: u8, text: &str) -> Vec<u8> {
+    let attribute = [tlv(OID, oid), tlv(tag, text.as_bytes())].concat();
+    tlv(SET, &tlv(SEQUENCE, &attribute))
+}
+
+fn cu_id(tag: u8, json: &str) -> Vec<u8> {
+    attribute(CU_ID_OID, &tlv(tag, json.as_bytes()))
+}
+
+fn attribute(oid: &[u8], values: &[u8]) -> Vec<u8> {
+    tlv(SEQUENCE, &[tlv(OID, oid), tlv(SET, values)].concat())
+}
+
+fn refusal(der: &[u8]) -> Refusal {
+    check(der, &expected(false)).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn what_the_client_makes_is_in_order() {
+    let cu_id = CuId::new(Some("v".into()), Some("s".into())).unwrap();
+    let (client, tenant) = (Guid::parse(CLIENT).unwrap(), Guid::parse(TENANT).unwrap());
+    let csr = UnsignedCsr::new(&client, &tenant, &cu_id, KEY.public_key_der()).unwrap();
+    let csr = csr
+        .finish(&KEY.sign(SignatureScheme::PssSha256, &csr.digest()).unwrap())
+        .unwrap();
+    let checked = check(csr.der(), &expected(false)).unwrap();
+    assert_eq!(checked.public_key, KEY.public_key_der());
+    assert_eq!(
+        (checked.modulus.len(), checked.exponent),
+        (256, &[1, 0, 1][..])
+    );
+    assert!(check(csr.der(), &expected(true)).is_ok());
+}
+
+#[test]
+fn the_pieces_of_these_tests_are_in_order() {
+    check(&Draft::good().signed(), &expected(false)).unwrap();
+}
+
+#[test]
+fn framing_is_strict() {
+    let good = Draft::good().signed();
+    let shape = "CSR: not of info, signature algorithm and signature";
+    let frame = "CSR: not one DER SEQUENCE, or bytes follow it";
+    assert_eq!(refusal(&[]), frame);
+    assert_eq!(refusal(&[&good[..], &[0]].concat()), frame);
+    assert_eq!(refusal(&good[..good.len() - 1]), frame);
+    assert_eq!(refusal(&tlv(SET, b"")), frame);
+    assert_eq!(refusal(&tlv(SEQUENCE, b"")), shape);
+    let content = only(&good, SEQUENCE).unwrap().content;
+    assert_eq!(
+        refusal(&tlv(SEQUENCE, &[content, &tlv(INTEGER, &[1])].concat())),
+        shape
+    );
+    // A length that is not in its shortest form: BER, not DER.
+    let length = (good.len() - 4) as u16;
+    let loose = [&[SEQUENCE, 0x83, 0], &length.to_be_bytes()[..], &good[4..]].concat();
+    assert_eq!(refusal(&loose), frame);
+    for length in 0..good.len() {
+        assert!(check(&good[..length], &expected(true)).is_err());
+    }
+}
+
+#[test]
+fn version_and_outline_are_checked() {
+    for version in [tlv(INTEGER, &[1]), tlv(INTEGER, &[0, 0]), tlv(OID, &[0])] {
+        assert_eq!(
+            refusal(
+                &Draft {
+                    version,
+                    ..Draft::good()
+                }
+                .signed()
+            ),
+            "CSR: the version is not 0"
+        );
+    }
+    let without = Draft {
+        attributes: vec![],
+        ..Draft::good()
+    };
+    assert_eq!(
+        refusal(&without.signed()),
+        "CSR: no attributes, the machine's id (cuId) is missing"
+    );
+    let more = Draft {
+        after_info: tlv(INTEGER, &[1]),
+        ..Draft::good()
+    };
+    assert_eq!(
+        refusal(&more.signed()),
+        "CSR: something follows the attributes"
+    );
+    let wrong = Draft {
+        subject: vec![],
+        ..Draft::good()
+    };
+    assert_eq!(
+        refusal(&wrong.signed()),
+        "CSR: no subject and public key after the version"
+    );
+}
+
+#[test]
+fn the_subject_is_checked_in_order_types_and_values() {
+    let (dc, cn) = (DOMAIN_COMPONENT, COMMON_NAME);
+    let (domain, common) = (
+        name(dc, IA5_STRING, TENANT),
+        name(cn, PRINTABLE_STRING, CLIENT),
+    );
+    let other = "33333333-3333-4333-8333-333333333333";
+    let two = [tlv(
+        SEQUENCE,
+        &[tlv(OID, cn), tlv(PRINTABLE_STRING, b"a")].concat(),
+    )]
+    .concat()
+    .repeat(2);
+    for (parts, words) in [
+        (vec![common.clone(), domain.clone()], "wrong order"),
+        (
+            vec![name(dc, UTF8_STRING, TENANT), common.clone()],
+            "DC of the subject is not an IA5String",
+        ),
+        (
+            vec![domain.clone(), name(cn, UTF8_STRING, CLIENT)],
+            "CN of the subject is not a PrintableString",
+        ),
+        (
+            vec![name(dc, IA5_STRING, other), common.clone()],
+            "DC of the subject is not the tenant id",
+        ),
+        (
+            vec![domain.clone(), name(cn, PRINTABLE_STRING, other)],
+            "CN of the subject is not the client id",
+        ),
+        (
+            vec![
+                domain.clone(),
+                name(cn, PRINTABLE_STRING, &CLIENT.to_uppercase()),
+            ],
+            "not the client id",
+        ),
+        (
+            vec![
+                domain.clone(),
+                name(&[0x55, 4, 10], PRINTABLE_STRING, CLIENT),
+            ],
+            "not of DC and CN",
+        ),
+        (vec![domain.clone(), domain.clone()], "not of DC and CN"),
+        (vec![domain.clone()], "not of two names"),
+        (
+            vec![domain.clone(), common.clone(), common.clone()],
+            "not of two names",
+        ),
+        (vec![domain.clone(), tlv(SET, &two)], "not of two names"),
+        (vec![domain.clone(), tlv(SET, b"")], "not of two names"),
+    ] {
+        let refusal = refusal(&Draft::subject(&parts).signed());
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}
+
+#[test]
+fn only_rsa_of_2048_bits_with_null_is_taken() {
+    let rsa = |bits| Rsa::generate(bits).unwrap().public_key_to_der().unwrap();
+    let of = |public_key| {
+        refusal(
+            &Draft {
+                public_key,
+                ..Draft::good()
+            }
+            .signed(),
+        )
+    };
+    let size = "CSR: the RSA key is not of exactly 2048 bits";
+    assert_eq!(of(rsa(1024)), size);
+    assert_eq!(of(rsa(2056)), size);
+    assert_eq!(of(rsa(2047)), size);
+    let bits = KEY.public_key_der()[19..].to_vec();
+    let algorithm = |parameters: &[u8]| {
+        tlv(
+            SEQUENCE,
+            &[
+                tlv(OID, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]),
+                parameters.to_vec(),
+            ]
+            .concat(),
+        )
+    };
+    let rebuilt = |parameters: &[u8], bits: &[u8]| {
+        tlv(SEQUENCE, &[algorithm(parameters), bits.to_vec()].concat())
+    };
+    assert_eq!(rebuilt(&[5, 0], &bits), KEY.public_key_der());
+    assert_eq!(
+        of(rebuilt(&[], &bits)),
+        "CSR: the key is not rsaEncryption with NULL parameters"
+    );
+    let malformed = "CSR: the RSA key is malformed";
+    assert_eq!(
+        of(rebuilt(&[5, 0], &[bits.clone(), tlv(5, b"")].concat())),
+        malformed
+    );
+    assert_eq!(
+        of(rebuilt(&[5, 0], &tlv(BIT_STRING, &[1, 2, 3]))),
+        malformed
+    );
+    assert_eq!(of(rebuilt(&[5, 0], &tlv(BIT_STRING, &[0]))), malformed);
+}
+
+#[test]
+fn the_machines_id_is_the_only_attribute_and_exact() {
+    let id = cu_id(UTF8_STRING, CU_ID);
+    for (attributes, words) in [
+        (vec![], "missing from the attributes"),
+        ([id.clone(), id.clone()].concat(), "more attributes"),
+        (
+            attribute(&[0x2a, 3], &tlv(UTF8_STRING, CU_ID.as_bytes())),
+            "is not the machine's id",
+        ),
+        (cu_id(PRINTABLE_STRING, CU_ID), "not one UTF8String"),
+        (attribute(CU_ID_OID, b""), "not one UTF8String"),
+        (
+            attribute(
+                CU_ID_OID,
+                &[tlv(UTF8_STRING, CU_ID.as_bytes()), tlv(5, b"")].concat(),
+            ),
+            "not one UTF8String",
+        ),
+        (
+            cu_id(UTF8_STRING, r#"{"vmId": "v", "vmssId": "s"}"#),
+            "not compact JSON",
+        ),
+        (
+            cu_id(UTF8_STRING, r#"{"vmssId":"s","vmId":"v"}"#),
+            "not compact JSON",
+        ),
+        (
+            cu_id(UTF8_STRING, r#"{"vmId":"v","vmssId":""}"#),
+            "has an empty member",
+        ),
+        (
+            cu_id(UTF8_STRING, r#"{"vmId":"v","vmssId":null}"#),
+            "has an empty member",
+        ),
+        (
+            cu_id(UTF8_STRING, r#"{"vmId":"v"}"#),
+            "another than this host's",
+        ),
+        (cu_id(UTF8_STRING, "v"), "not JSON"),
+    ] {
+        let refusal = refusal(&Draft::attributes(&attributes).signed());
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}
+
+#[test]
+fn the_algorithm_is_compared_byte_for_byte() {
+    let pkcs1 = tlv(
+        SEQUENCE,
+        &[
+            tlv(OID, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11]),
+            vec![5, 0],
+        ]
+        .concat(),
+    );
+    let mut salt_20 = PSS.to_vec();
+    *salt_20.last_mut().unwrap() = 20;
+    for algorithm in [
+        pkcs1,
+        salt_20,
+        PSS_LENIENT[0].to_vec(),
+        PSS_LENIENT[1].to_vec(),
+    ] {
+        let refusal = refusal(
+            &Draft {
+                algorithm,
+                ..Draft::good()
+            }
+            .signed(),
+        );
+        assert!(refusal.contains("signature algorithm"), "{refusal}");
+    }
+}
+
+#[test]
+fn the_signature_is_checked_against_the_requests_own_key() {
+    let draft = Draft::good();
+    let words = "the signature does not hold";
+    let digest = openssl::sha::sha256(&draft.info());
+    let by_another = MemoryKey::generate()
+        .unwrap()
+        .sign(SignatureScheme::PssSha256, &digest)
+        .unwrap();
+    assert!(refusal(&draft.with_signature(&by_another)).contains(words));
+    let of_another = KEY.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
+    assert!(refusal(&draft.with_signature(&of_another)).contains(words));
+    let pkcs1 = KEY.sign(SignatureScheme::Pkcs1Sha256, &digest).unwrap();
+    assert!(refusal(&draft.with_signature(&pkcs1)).contains(words));
+    assert!(refusal(&draft.with_signature(b"")).contains(words));
+    let good = KEY.sign(SignatureScheme::PssSha256, &digest).unwrap();
+    let bits = tlv(BIT_STRING, &[&[1], &good[..]].concat());
+    let request = tlv(SEQUENCE, &[draft.info(), PSS.to_vec(), bits].concat());
+    assert!(refusal(&request).contains("whole bytes"));
+    assert!(
+        ErrorStack::get().errors().is_empty(),
+        "errors are left on the queue"
+    );
+}
+
+#[test]
+fn the_python_shape_is_taken_where_the_configuration_is_lenient() {
+    let python = [
+        name(COMMON_NAME, UTF8_STRING, CLIENT),
+        name(DOMAIN_COMPONENT, IA5_STRING, TENANT),
+    ];
+    for algorithm in PSS_LENIENT {
+        let request = Draft {
+            algorithm: algorithm.to_vec(),
+            ..Draft::subject(&python)
+        }
+        .signed();
+        check(&request, &expected(true)).unwrap();
+        assert!(refusal(&request).contains("wrong order"));
+    }
+    // Lenient is not careless.
+    let other = [
+        python[0].clone(),
+        name(DOMAIN_COMPONENT, IA5_STRING, CLIENT),
+    ];
+    assert!(check(&Draft::subject(&other).signed(), &expected(true)).is_err());
+    let printable = [
+        name(COMMON_NAME, PRINTABLE_STRING, CLIENT),
+        python[1].clone(),
+    ];
+    assert!(check(&Draft::subject(&printable).signed(), &expected(true)).is_err());
+}
+
+/// A library's request, in the shape that the Python system writes by hand.
+#[test]
+fn python_cryptography_makes_what_is_taken_where_lenient() {
+    let script = format!(
+        r#"
+import sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "{CLIENT}"),
+                  x509.NameAttribute(NameOID.DOMAIN_COMPONENT, "{TENANT}")])
+csr = (x509.CertificateSigningRequestBuilder().subject_name(name)
+       .add_attribute(ObjectIdentifier("1.3.6.1.4.1.311.90.2.10"), b'{CU_ID}')
+       .sign(key, hashes.SHA256(), rsa_padding=padding.PSS(padding.MGF1(hashes.SHA256()), 32)))
+sys.stdout.buffer.write(csr.public_bytes(serialization.Encoding.DER))
+"#
+    );
+    let request = run("python3", &["-c", &script], None);
+    check(&request, &expected(true)).unwrap();
+    assert!(check(&request, &expected(false)).is_err());
+}
+
+/// `openssl req` makes the subject as it should be, and cannot be told the attribute's string type.
+#[test]
+fn what_openssl_req_makes_passes_as_far_as_its_attribute() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("req.cnf");
+    std::fs::write(
+        &config,
+        format!(
+            "oid_section=oids\n[oids]\ncuId=1.3.6.1.4.1.311.90.2.10\n[req]\nprompt=no\nstring_mask=default\n\
+             distinguished_name=dn\nattributes=attrs\n[dn]\nDC={TENANT}\nCN={CLIENT}\n[attrs]\ncuId={CU_ID}\n"
+        ),
+    )
+    .unwrap();
+    let key = folder.path().join("key.pem");
+    let request = openssl_req(&config, &key);
+    assert_eq!(
+        refusal(&request),
+        "CSR: the machine's id (cuId) is not one UTF8String"
+    );
+}
+
+fn openssl_req(config: &Path, key: &Path) -> Vec<u8> {
+    let (config, key) = (config.to_str().unwrap(), key.to_str().unwrap());
+    let arguments = [
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-config",
+        config,
+        "-sha256",
+        "-sigopt",
+        "rsa_padding_mode:pss",
+        "-sigopt",
+        "rsa_pss_saltlen:32",
+        "-outform",
+        "DER",
+    ];
+    run("openssl", &arguments, None)
+}
+
+/// What OpenSSL says of a request that passes here.
+#[test]
+fn openssl_verifies_what_is_in_order_here() {
+    let request = Draft::good().signed();
+    let text = run(
+        "openssl",
+        &["req", "-inform", "DER", "-verify", "-noout", "-subject"],
+        Some(&request),
+    );
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains(&format!("DC = {TENANT}, CN = {CLIENT}")),
+        "{text}"
+    );
+}
+
+fn run(program: &str, arguments: &[&str], input: Option<&[u8]>) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("this test needs {program}: {error}"));
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.unwrap_or_default())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} failed (is it whole? python3 needs cryptography): {said}"
+    );
+    output.stdout
+}

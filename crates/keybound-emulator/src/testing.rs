@@ -1,0 +1,96 @@
+//! A state without sockets, and requests put straight to the services.
+use crate::config::Config;
+use crate::exchange::{self, Peer, Reply, Service};
+use crate::faults::{ISSUE_PATH, METADATA_PATH};
+use crate::pki::Pki;
+use crate::state::{Endpoints, State};
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The state of an emulator whose services listen nowhere.
+pub(crate) fn state(config: Config) -> Arc<State> {
+    let at = |port: u16, scheme: &str| format!("{scheme}://127.0.0.1:{port}").parse().unwrap();
+    let endpoints = Endpoints {
+        imds: at(1001, "http"),
+        sts: at(1002, "https"),
+        maa: at(1003, "https"),
+        vault: at(1004, "https"),
+        graph: at(1005, "https"),
+        control: at(1006, "http"),
+    };
+    Arc::new(State::new(config, Pki::new(None).unwrap(), endpoints).unwrap())
+}
+
+/// A client on plain HTTP, or one without a certificate.
+pub(crate) fn anonymous() -> Peer {
+    Peer {
+        address: ([127, 0, 0, 1], 40000).into(),
+        client_certificate: None,
+        tls_version: None,
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answered {
+    pub fn text(&self, member: &str) -> &str {
+        self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {member} in {self:?}"))
+    }
+}
+
+/// Puts a request to a service and takes the answer, which has to be JSON.
+pub(crate) async fn ask(state: &State, service: Service, request: Request<Bytes>) -> Answered {
+    match exchange::answer(state, service, anonymous(), request).await {
+        Reply::Full(answer) => Answered {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: serde_json::from_slice(answer.body()).expect("a JSON answer"),
+        },
+        other => panic!("an answer was expected, not {other:?}"),
+    }
+}
+
+/// A request for the metadata of the system-assigned identity, as it should be.
+pub(crate) fn metadata_request() -> Request<Bytes> {
+    imds(
+        "GET",
+        &format!("{METADATA_PATH}?cred-api-version=2.0"),
+        Bytes::new(),
+    )
+}
+
+/// A request for a certificate of the system-assigned identity.
+pub(crate) fn issue_request(csr: &str, attestation_token: Option<&str>) -> Request<Bytes> {
+    let mut body = serde_json::json!({"csr": csr});
+    if let Some(token) = attestation_token {
+        body["attestation_token"] = token.into();
+    }
+    let uri = format!("{ISSUE_PATH}?cred-api-version=2.0");
+    let mut request = imds("POST", &uri, body.to_string().into());
+    let json = "application/json; charset=utf-8".parse().unwrap();
+    request.headers_mut().insert("content-type", json);
+    request
+}
+
+fn imds(method: &str, uri: &str, body: Bytes) -> Request<Bytes> {
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("metadata", "true")
+        .header(
+            "x-ms-client-request-id",
+            "5a5a5a5a-0000-4000-8000-00000000dddd",
+        )
+        .body(body)
+        .unwrap()
+}
