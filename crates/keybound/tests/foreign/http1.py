@@ -1,0 +1,224 @@
+"""HTTP/1.1 over sockets: answers in every form that the standard allows, and breaks it on demand."""
+
+import contextlib
+import dataclasses
+import http.client
+import io
+import json
+import select
+import socket
+import ssl
+import struct
+import threading
+import urllib.parse
+
+JSON = "application/json; charset=utf-8"
+
+
+@dataclasses.dataclass
+class Request:
+    method: str
+    target: str
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def path(self):
+        return urllib.parse.urlsplit(self.target).path
+
+    @property
+    def query(self):
+        return strict_pairs(urllib.parse.urlsplit(self.target).query)
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    headers: dict
+    body: bytes
+    # How the connection breaks instead: `hang`, `stall` (in the body), `cut` (in the body), `reset`, `half-line`.
+    breaks: str = None
+
+    @classmethod
+    def of_json(cls, status, value, headers=None):
+        return cls(status, {"Content-Type": JSON, **(headers or {})}, json.dumps(value).encode())
+
+
+class Refused(Exception):
+    """A request that the service does not take."""
+
+    def __init__(self, status, error, description, **members):
+        super().__init__(description)
+        self.status = status
+        self.members = {"error": error, "error_description": description, **members}
+
+
+def strict_pairs(text):
+    """Form or query parameters, each at most once."""
+    pairs = urllib.parse.parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else []
+    if len(dict(pairs)) != len(pairs):
+        raise Refused(400, "invalid_request", "a parameter stands twice")
+    return dict(pairs)
+
+
+class Server:
+    """Listens on a port of 127.0.0.1 and gives each connection a thread."""
+
+    def __init__(self, respond, forms, context=None):
+        """`context()` gives the TLS settings of the next connection, `respond(request, connection)` the answer."""
+        self._respond = respond
+        self._forms = forms
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._listener.getsockname()[1]
+        start(self._accept)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)  # Wakes the thread that accepts.
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            start(self._serve, plain)
+
+    def _serve(self, plain):
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The peer may go away or speak something else: the peer's test says what it saw.
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as open_things:
+            sock = open_things.enter_context(plain)
+            if self._context:
+                context = self._context()
+                if context == "reset":
+                    return end_without_a_word(sock)
+                sock = open_things.enter_context(context.wrap_socket(sock, server_side=True))
+            stream = open_things.enter_context(sock.makefile("rb"))
+            connection = Connection(sock, stream, self._forms)
+            while connection.is_open and (request := connection.read()):
+                connection.write(self._respond(request, connection))
+
+
+class Connection:
+    """One connection, read and written in the world's forms."""
+
+    def __init__(self, sock, stream, forms):
+        self.sock = sock
+        self.forms = forms
+        self.is_open = True
+        self.sent = 0
+        self._input = stream
+
+    def read(self):
+        line = self._input.readline(65537).decode("latin-1").rstrip("\r\n")
+        if not line:
+            return None
+        method, target, version = line.split(" ")
+        if version != "HTTP/1.1":
+            raise ValueError("not HTTP/1.1")
+        headers = http.client.parse_headers(self._input)
+        hosts = headers.get_all("Host", [])
+        if len(hosts) != 1 or headers.get("Transfer-Encoding"):
+            raise ValueError("no Host, or a body that is not at hand")
+        body = self._input.read(int(headers.get("Content-Length", 0)))
+        return Request(method, target, headers, body)
+
+    def write(self, answer):
+        if answer.breaks in ("hang", "reset", "half-line"):
+            return self._break(answer.breaks)
+        head, body = self._frame(answer)
+        if answer.breaks:
+            self._send(head + body[: len(body) // 2])
+            return self._break(answer.breaks)
+        if "interim-answer" in self.forms:
+            self._send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
+        if "byte-by-byte" in self.forms:
+            for byte in head + body:
+                self._send(bytes([byte]))
+        else:
+            self._send(head)
+            self._send(body)
+        if "close" in self.forms or "until-close" in self.forms:
+            self._close()
+
+    def peer_certificate(self):
+        """The client's certificate in DER, or None."""
+        return self.sock.getpeercert(binary_form=True)
+
+    def ask_for_certificate(self):
+        """TLS 1.3 post-handshake authentication: asks, and waits for the client's word."""
+        if self.peer_certificate():
+            return
+        self.sock.verify_client_post_handshake()
+        self.sock.do_handshake()  # Sends what the line above prepared.
+        self.sock.settimeout(0)
+        try:
+            while not self.peer_certificate():
+                select.select([self.sock], [], [])
+                try:
+                    if self.sock.recv(1) is not None:
+                        return  # The client goes on, or away, without an answer.
+                except ssl.SSLWantReadError:
+                    continue
+        finally:
+            self.sock.settimeout(None)
+
+    def _frame(self, answer):
+        headers = dict(answer.headers)
+        body = answer.body
+        if "chunked" in self.forms:
+            headers["Transfer-Encoding"] = "chunked"
+            body = chunks(body)
+        elif "until-close" not in self.forms:
+            headers["Content-Length"] = str(len(body))
+        if "close" in self.forms or "until-close" in self.forms:
+            headers["Connection"] = "close"
+        reason = "" if "no-reason" in self.forms else http.client.responses.get(answer.status, "")
+        lower = "lower-case-headers" in self.forms
+        lines = [f"HTTP/1.1 {answer.status} {reason}"]
+        lines += [f"{name.lower() if lower else name}: {value}" for name, value in headers.items()]
+        return "\r\n".join(lines + ["", ""]).encode("latin-1"), body
+
+    def _close(self):
+        self.is_open = False
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.unwrap()
+
+    def _break(self, how):
+        self.is_open = False
+        if how == "half-line":
+            self._send(b"HTTP/1.1 20")
+        elif how == "reset":
+            end_without_a_word(self.sock)
+        elif how in ("hang", "stall"):
+            while self.sock.recv(4096):
+                pass  # Until the client gives up.
+
+    def _send(self, data):
+        view = memoryview(data)
+        while view:
+            self.sock.sendall(view[:65536])
+            self.sent += len(view[:65536])
+            view = view[65536:]
+
+
+def chunks(body):
+    """The chunked form, with odd sizes, an extension and a trailer field."""
+    out = io.BytesIO()
+    size = max(7, len(body) // 50)
+    for start_at in range(0, len(body), size):
+        piece = body[start_at : start_at + size]
+        out.write(b"%X;x=1\r\n" % len(piece) + piece + b"\r\n")
+    out.write(b"0\r\nX-Trailer: yes\r\n\r\n")
+    return out.getvalue()
+
+
+def end_without_a_word(sock):
+    """Has the coming close reset the connection."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def start(work, *arguments):
+    threading.Thread(target=work, args=arguments, daemon=True).start()

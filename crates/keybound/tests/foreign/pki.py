@@ -1,0 +1,160 @@
+"""Certificates: of the servers (one authority) and of the managed identities (others)."""
+
+import datetime
+import ipaddress
+import pathlib
+import ssl
+import threading
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+MANAGED_IDENTITY_ISSUER = "managedidentitysnissuer.login.microsoft.com"
+
+
+class Authority:
+    """Signs certificates with a key of its own."""
+
+    def __init__(self, common_name, key=None):
+        self.key = key or new_ec_key()
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        authority = x509.BasicConstraints(ca=True, path_length=0)
+        usage = key_usage(digital_signature=True, key_cert_sign=True)
+        self.certificate = self.sign(
+            self.name, self.key.public_key(), [(authority, True), (usage, True)]
+        )
+
+    def sign(self, subject, public_key, extensions, days=(-1, 7)):
+        """A certificate, valid from and to these days from now."""
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + datetime.timedelta(days=days[0]))
+            .not_valid_after(now + datetime.timedelta(days=days[1]))
+        )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+class Pki:
+    """The authorities of one run, and the TLS settings made from them. Files go into `folder`."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.servers = Authority("Foreign test servers")
+        self.untrusted = Authority("Nobody trusts this one")
+        self.issuers = {"ec": Authority(MANAGED_IDENTITY_ISSUER)}
+        self._lock = threading.Lock()
+        self._contexts = {}
+        self.ca_file = self._write("ca.pem", pem(self.servers.certificate))
+
+    def issuer(self, kind):
+        """What signs the certificates of managed identities: with an `ec` or an `rsa` key."""
+        with self._lock:
+            if kind not in self.issuers:
+                self.issuers[kind] = Authority(MANAGED_IDENTITY_ISSUER, ISSUER_KEYS[kind]())
+            return self.issuers[kind]
+
+    def is_issuer(self, name):
+        return name == self.issuers["ec"].name
+
+    def server_context(self, host, tls, issuer, fault=None, post_handshake=False):
+        """Settings of a server that asks for the certificate in the first handshake, or, by TLS 1.3, after it."""
+        setting = (host, tls, issuer, fault, post_handshake)
+        known = self.untrusted if fault == "refuses-client-certificate" else self.issuer(issuer)
+        with self._lock:
+            if setting not in self._contexts:
+                self._contexts[setting] = self._make_context(known, *setting)
+            return self._contexts[setting]
+
+    def _make_context(self, known, host, tls, _, fault, post_handshake):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls]
+        context.minimum_version = context.maximum_version = version
+        context.load_cert_chain(self._server_file(host, fault))
+        # Optional, so that a missing certificate is answered in words. After the handshake its absence can be told by
+        # the alert only.
+        context.verify_mode = ssl.CERT_REQUIRED if post_handshake else ssl.CERT_OPTIONAL
+        if fault == "never-asks":
+            context.verify_mode = ssl.CERT_NONE
+        context.post_handshake_auth = post_handshake
+        context.load_verify_locations(cadata=pem(known.certificate).decode())
+        return context
+
+    def _server_file(self, host, fault):
+        signer = self.untrusted if fault == "of-unknown-authority" else self.servers
+        named = "other.example" if fault == "of-another-name" else host
+        days = (-3, -1) if fault == "expired" else (-1, 7)
+        key = new_ec_key()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "foreign test server")])
+        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        names = x509.SubjectAlternativeName([general_name(named)])
+        certificate = signer.sign(
+            subject, key.public_key(), [(names, False), (purpose, False)], days
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        name = f"server-{len(self._contexts)}.pem"
+        return self._write(name, private + pem(certificate) + pem(signer.certificate))
+
+    def _write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content)
+        return str(path)
+
+
+def client_certificate_extensions():
+    return [
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+        (key_usage(digital_signature=True), True),
+    ]
+
+
+def key_usage(digital_signature=False, key_cert_sign=False):
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def general_name(host):
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def der(certificate):
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def new_ec_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_rsa_key():
+    return rsa.generate_private_key(65537, 2048)
+
+
+ISSUER_KEYS = {"ec": new_ec_key, "rsa": new_rsa_key}
