@@ -4,6 +4,10 @@ pub(crate) mod check;
 mod discovery;
 mod refusal;
 mod request;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use crate::exchange::{Answer, Call, not_found};

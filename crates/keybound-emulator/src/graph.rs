@@ -1,5 +1,8 @@
 //! A look-alike of Graph's mTLS host: the applications, for those who prove that they have the key of their token's
 //! certificate. It asks for the certificate in the first handshake.
+#[cfg(test)]
+mod tests;
+
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::{TokenProblem, check};
 use crate::exchange::{Answer, Call, json_answer};

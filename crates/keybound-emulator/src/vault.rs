@@ -1,6 +1,8 @@
 //! A Key Vault look-alike: secrets for those who prove that they have the key of their token's certificate.
 mod answers;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use secrets::Secrets;
 

@@ -88,17 +88,21 @@ pub enum TokenUrlMember {
 pub struct EntraConfig {
     /// Life of the tokens, in seconds: 1 minute to 1 year. Default: 86399.
     pub token_lifetime_seconds: u32,
+    /// `refresh_in` of the answers, in seconds: shorter than the life. Absent, the default: none is told.
+    pub refresh_in_seconds: Option<u32>,
     /// Resources that take no bound tokens: AADSTS392196. Default: `https://management.azure.com`.
     pub unbound_resources: Vec<String>,
 }
 
 impl EntraConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        lifetime(
-            "entra.token_lifetime_seconds",
-            self.token_lifetime_seconds,
-            YEAR,
-        )
+        let life = self.token_lifetime_seconds;
+        if self.refresh_in_seconds.is_some_and(|ahead| ahead >= life) {
+            return Err(ConfigError::new(
+                "entra.refresh_in_seconds: it is not shorter than token_lifetime_seconds",
+            ));
+        }
+        lifetime("entra.token_lifetime_seconds", life, YEAR)
     }
 }
 
@@ -106,6 +110,7 @@ impl Default for EntraConfig {
     fn default() -> Self {
         Self {
             token_lifetime_seconds: DAY - 1,
+            refresh_in_seconds: None,
             unbound_resources: vec!["https://management.azure.com".into()],
         }
     }

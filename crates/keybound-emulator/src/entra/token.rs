@@ -44,6 +44,9 @@ pub(super) async fn answer(
         "ext_expires_in": lifetime,
         "access_token": token,
     });
+    if let Some(ahead) = state.config.entra.refresh_in_seconds {
+        body["refresh_in"] = json!(ahead);
+    }
     if let Some(Action::TokenType(word)) = &call.fault {
         body["token_type"] = Value::String(word.clone());
     }

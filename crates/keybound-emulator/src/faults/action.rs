@@ -190,5 +190,4 @@ pub(super) const ALERTS: &[&str] = &[
     "certificate_unknown",
     "unknown_ca",
     "unsupported_certificate",
-    "access_denied",
 ];

@@ -1,0 +1,136 @@
+use super::AUDIENCE;
+use crate::config::Config;
+use crate::entra::testing::{BOTH, Lab};
+use crate::tls::testing::self_signed;
+use serde_json::json;
+
+const LIST: &str = "/v1.0/applications?$top=5";
+
+fn pop(token: &str) -> String {
+    format!("Authorization: mtls_pop {token}\r\n")
+}
+
+#[tokio::test]
+async fn the_holder_of_the_key_lists_the_applications() {
+    let lab = Lab::start().await;
+    let binding = lab.binding();
+    let token = lab.bound_token(&binding, AUDIENCE).await;
+    for version in BOTH {
+        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        for (path, length) in [
+            (LIST, 2),
+            ("/v1.0/applications", 2),
+            ("/v1.0/applications?%24top=1", 1),
+        ] {
+            let answer = client.get(path, &pop(&token)).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.json()["value"].as_array().unwrap().len(), length);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_lacks_token_or_certificate_is_refused() {
+    let lab = Lab::start().await;
+    let binding = lab.binding();
+    let token = lab.bound_token(&binding, AUDIENCE).await;
+    let vault = lab.bound_token(&binding, crate::vault::AUDIENCE).await;
+    let bearer = lab.bearer_token(&binding, AUDIENCE).await;
+    for (pair, headers, words) in [
+        (Some(&binding), String::new(), "Access token is empty"),
+        (None, pop(&token), "no client certificate"),
+        (
+            Some(&lab.binding()),
+            pop(&token),
+            "not the one that the token is bound to",
+        ),
+        (Some(&self_signed("me", 1)), pop(&token), "not accepted"),
+        (Some(&binding), pop(&vault), "Invalid audience"),
+        (Some(&binding), pop(&bearer), "not bound to a certificate"),
+        (
+            Some(&binding),
+            format!("Authorization: Bearer {token}\r\n"),
+            "presented as mtls_pop",
+        ),
+    ] {
+        let mut client = lab.connect(lab.graph, BOTH[1], pair).await;
+        let answer = client.get(LIST, &headers).await.unwrap();
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.json()["error"]["code"], "InvalidAuthenticationToken");
+        assert!(answer.text().contains(words), "{}", answer.text());
+        assert!(
+            answer.head.contains("www-authenticate: bearer"),
+            "{}",
+            answer.head
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_no_failed_binding() {
+    let mut config = Config::default();
+    config.graph.forbidden = true;
+    let lab = Lab::with(config).await;
+    let binding = lab.binding();
+    let token = lab.bound_token(&binding, AUDIENCE).await;
+    let mut client = lab.connect(lab.graph, BOTH[1], Some(&binding)).await;
+    let answer = client.get(LIST, &pop(&token)).await.unwrap();
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (403, &json!("Authorization_RequestDenied"))
+    );
+    assert_eq!(client.get(LIST, "").await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn the_server_that_never_asks_sees_no_certificate() {
+    let lab = Lab::start().await;
+    let binding = lab.binding();
+    let token = lab.bound_token(&binding, AUDIENCE).await;
+    for version in BOTH {
+        lab.fault("graph=never-ask*1");
+        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        let answer = client.get(LIST, &pop(&token)).await.unwrap();
+        assert!(
+            answer.text().contains("no client certificate"),
+            "{}",
+            answer.text()
+        );
+        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        assert_eq!(client.get(LIST, &pop(&token)).await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
+async fn challenges_page_sizes_and_unknown_paths() {
+    let lab = Lab::start().await;
+    let binding = lab.binding();
+    let token = lab.bound_token(&binding, AUDIENCE).await;
+    let mut client = lab.connect(lab.graph, BOTH[0], Some(&binding)).await;
+    for (path, status) in [
+        ("/v1.0/applications?$top=0", 400),
+        ("/v1.0/applications?$top=1000", 400),
+        ("/v1.0/applications?$top=x", 400),
+        ("/v1.0/users", 404),
+    ] {
+        assert_eq!(
+            client.get(path, &pop(&token)).await.unwrap().status,
+            status,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        client.post(LIST, &pop(&token), b"").await.unwrap().status,
+        405
+    );
+    lab.fault("graph=claims-challenge*1");
+    let answer = client.get(LIST, &pop(&token)).await.unwrap();
+    assert_eq!(answer.status, 401);
+    assert!(
+        answer
+            .head
+            .contains(r#"error="insufficient_claims", claims=""#),
+        "{}",
+        answer.head
+    );
+}
