@@ -52,10 +52,7 @@ impl RequestBody {
         B::Error: Into<BoxError>,
     {
         let length = body.size_hint().exact();
-        Self::new(
-            Content::Stream(Box::pin(body.map_err(Into::into))),
-            length,
-        )
+        Self::new(Content::Stream(Box::pin(body.map_err(Into::into))), length)
     }
 
     fn new(content: Content, left: Option<u64>) -> Self {

@@ -203,7 +203,9 @@ impl HttpsClient {
 
 impl fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HttpsClient").field(&self.0.settings).finish()
+        f.debug_tuple("HttpsClient")
+            .field(&self.0.settings)
+            .finish()
     }
 }
 

@@ -150,7 +150,8 @@ async fn tunnel(
     target: &Target,
 ) -> Result<(), TransportError> {
     let name = format!("the proxy {}:{}", proxy.host, proxy.port);
-    let fail = |what: &str| TransportError::new(TransportErrorKind::Proxy, format!("{name} {what}"));
+    let fail =
+        |what: &str| TransportError::new(TransportErrorKind::Proxy, format!("{name} {what}"));
     let Target { host, port } = target;
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some(authorization) = &proxy.authorization {

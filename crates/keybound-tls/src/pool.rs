@@ -68,11 +68,7 @@ impl Pool {
             connection,
             since: Instant::now(),
         });
-        if shelves
-            .reaper
-            .as_ref()
-            .is_none_or(AbortHandle::is_finished)
-        {
+        if shelves.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
             let reaper = handle.spawn(reap(Arc::downgrade(self), self.idle_timeout));
             shelves.reaper = Some(reaper.abort_handle());
         }

@@ -281,7 +281,10 @@ mod tests {
         let value = proxy.authorization.as_ref().unwrap().expose();
         assert_eq!(value, "Basic dXNlcjpzd29yZEBmaXNo");
         let shown = format!("{config:?}");
-        assert!(!shown.contains("sword") && !shown.contains("dXNlc"), "{shown}");
+        assert!(
+            !shown.contains("sword") && !shown.contains("dXNlc"),
+            "{shown}"
+        );
         for broken in [
             "http://user:swordfish@proxy:99999",
             "https://user:swordfish@proxy",

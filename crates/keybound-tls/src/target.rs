@@ -75,8 +75,9 @@ impl Target {
         let port = match port {
             None if *scheme == Scheme::HTTPS => 443,
             None => 80,
-            Some(port) => parse_port(port)
-                .ok_or_else(|| invalid("the port of the request is malformed"))?,
+            Some(port) => {
+                parse_port(port).ok_or_else(|| invalid("the port of the request is malformed"))?
+            }
         };
         Ok(Self { host, port })
     }
@@ -109,7 +110,9 @@ pub(crate) fn prepare(
     }
     let host = target.host_header(scheme)?;
     if parts.headers.get(HOST).is_some_and(|given| *given != host) {
-        return Err(invalid("the host header names another host than the address"));
+        return Err(invalid(
+            "the host header names another host than the address",
+        ));
     }
     parts.headers.insert(HOST, host);
     // The body alone says how long it is.
@@ -173,9 +176,7 @@ fn is_name(name: &str) -> bool {
                 .strip_prefix("0x")
                 .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    name.len() <= 253
-        && name.split('.').all(label)
-        && !name.rsplit('.').next().is_none_or(numeric)
+    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_none_or(numeric)
 }
 
 fn invalid(message: &'static str) -> TransportError {
@@ -197,14 +198,30 @@ mod tests {
     #[test]
     fn host_and_port_are_taken_from_the_address() {
         for (uri, host, port, header, path) in [
-            ("https://Vault.Azure.NET", "vault.azure.net", 443, "vault.azure.net", "/"),
+            (
+                "https://Vault.Azure.NET",
+                "vault.azure.net",
+                443,
+                "vault.azure.net",
+                "/",
+            ),
             ("https://a.b.:443/x?y", "a.b", 443, "a.b", "/x?y"),
-            ("https://127.0.0.1:8443/", "127.0.0.1", 8443, "127.0.0.1:8443", "/"),
+            (
+                "https://127.0.0.1:8443/",
+                "127.0.0.1",
+                8443,
+                "127.0.0.1:8443",
+                "/",
+            ),
             ("https://[::1]:1/", "[::1]", 1, "[::1]:1", "/"),
             ("https://a_b.c?q=1", "a_b.c", 443, "a_b.c", "/?q=1"),
         ] {
             let (target, request) = https(uri).unwrap();
-            assert_eq!((target.host.to_string().as_str(), target.port), (host, port), "{uri}");
+            assert_eq!(
+                (target.host.to_string().as_str(), target.port),
+                (host, port),
+                "{uri}"
+            );
             assert_eq!(request.headers()[HOST], header, "{uri}");
             assert_eq!(request.uri().to_string(), path, "{uri}");
         }
@@ -228,7 +245,9 @@ mod tests {
             "https://[::1/",
             "/relative",
         ] {
-            let Ok(uri) = uri.parse::<Uri>() else { continue };
+            let Ok(uri) = uri.parse::<Uri>() else {
+                continue;
+            };
             let request = Request::builder()
                 .uri(uri.clone())
                 .body(RequestBody::empty())

@@ -46,9 +46,7 @@ impl TlsContexts {
         let build = |anchors: &mut dyn Iterator<Item = &[u8]>| {
             let mut builder = library.tls_context()?;
             let allowed = Allowed::of(&mut builder);
-            let bridged = bridged
-                .as_ref()
-                .map(|(identity, key)| (*identity, key));
+            let bridged = bridged.as_ref().map(|(identity, key)| (*identity, key));
             configure(&mut builder, library, bridged, anchors).map_err(|error| {
                 TransportError::new(
                     TransportErrorKind::HostUnsupported,
@@ -143,7 +141,9 @@ fn configure(
 ) -> Result<(), ErrorStack> {
     // Hyper hands over another buffer when it tries again, and takes what was written.
     builder.set_mode(
-        SslMode::AUTO_RETRY | SslMode::ENABLE_PARTIAL_WRITE | SslMode::ACCEPT_MOVING_WRITE_BUFFER
+        SslMode::AUTO_RETRY
+            | SslMode::ENABLE_PARTIAL_WRITE
+            | SslMode::ACCEPT_MOVING_WRITE_BUFFER
             | SslMode::RELEASE_BUFFERS,
     );
     // Every connection authenticates anew; a renegotiation is a full handshake.

@@ -48,7 +48,11 @@ pub(crate) fn trust_system(builder: &mut SslContextBuilder) -> Result<(), ErrorS
             && (!exists(folder)
                 || openssl_sys::SSL_CTX_load_verify_locations(builder.as_ptr(), null(), folder)
                     == 1);
-        if loaded { Ok(()) } else { Err(ErrorStack::get()) }
+        if loaded {
+            Ok(())
+        } else {
+            Err(ErrorStack::get())
+        }
     }
 }
 

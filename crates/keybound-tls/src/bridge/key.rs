@@ -23,7 +23,10 @@ impl BridgedKey {
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration (FIPS only, for
     /// one) does not let the bridge be used; [`Key`](TransportErrorKind::Key) where the public key is not RSA.
-    pub(crate) fn new(library: &Library, signer: Arc<dyn BindingKey>) -> Result<Self, TransportError> {
+    pub(crate) fn new(
+        library: &Library,
+        signer: Arc<dyn BindingKey>,
+    ) -> Result<Self, TransportError> {
         let public = Rsa::public_key_from_der(signer.public_key_der()).map_err(|error| {
             TransportError::new(TransportErrorKind::Key, "the binding key is not an RSA key")
                 .with_source(error)
@@ -98,4 +101,247 @@ fn check_signature_algorithm(library: &Library) -> Result<(), TransportError> {
         openssl_sys::EVP_SIGNATURE_free(algorithm);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::provider_name;
+    use keybound_keys::memory::MemoryKey;
+    use keybound_keys::{KeyError, KeyErrorKind, KeyStrength, SignatureScheme, verify};
+    use openssl::md::Md;
+    use openssl::md_ctx::MdCtx;
+    use openssl::pkey_ctx::PkeyCtx;
+    use openssl::rsa::Padding;
+    use openssl::sign::RsaPssSaltlen;
+
+    /// A key whose signatures are made, or spoilt, by a function.
+    struct Odd {
+        key: MemoryKey,
+        sign: fn(&MemoryKey, SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError>,
+    }
+
+    impl std::fmt::Debug for Odd {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Odd")
+        }
+    }
+
+    impl BindingKey for Odd {
+        fn public_key_der(&self) -> &[u8] {
+            self.key.public_key_der()
+        }
+        fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+            (self.sign)(&self.key, scheme, digest)
+        }
+        fn strength(&self) -> KeyStrength {
+            KeyStrength::Software
+        }
+        fn id(&self) -> &'static str {
+            "odd"
+        }
+    }
+
+    fn bridged(signer: Arc<dyn BindingKey>) -> BridgedKey {
+        BridgedKey::new(Library::get().unwrap(), signer).unwrap()
+    }
+
+    fn odd(
+        sign: fn(&MemoryKey, SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError>,
+    ) -> BridgedKey {
+        let key = MemoryKey::generate().unwrap();
+        bridged(Arc::new(Odd { key, sign }))
+    }
+
+    fn sign(
+        pkey: &PKeyRef<Private>,
+        scheme: SignatureScheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, ErrorStack> {
+        let hash = match scheme.digest_len() {
+            32 => Md::sha256(),
+            48 => Md::sha384(),
+            _ => Md::sha512(),
+        };
+        let mut context = MdCtx::new()?;
+        let settings = context.digest_sign_init(Some(hash), pkey)?;
+        if scheme.is_pss() {
+            settings.set_rsa_padding(Padding::PKCS1_PSS)?;
+            settings.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+            settings.set_rsa_mgf1_md(hash)?;
+        }
+        for piece in message.chunks(5) {
+            context.digest_sign_update(piece)?;
+        }
+        let mut signature = vec![];
+        context.digest_sign_final_to_vec(&mut signature)?;
+        Ok(signature)
+    }
+
+    fn digest(scheme: SignatureScheme, message: &[u8]) -> Vec<u8> {
+        match scheme.digest_len() {
+            32 => openssl::sha::sha256(message).to_vec(),
+            48 => openssl::sha::sha384(message).to_vec(),
+            _ => openssl::sha::sha512(message).to_vec(),
+        }
+    }
+
+    #[test]
+    fn signatures_of_all_schemes_hold() {
+        let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
+        let bridged = bridged(Arc::clone(&key));
+        for scheme in SCHEMES {
+            for message in [&b""[..], b"a message in pieces"] {
+                let signature = sign(bridged.pkey(), scheme, message).unwrap();
+                assert!(
+                    verify(
+                        key.public_key_der(),
+                        scheme,
+                        &digest(scheme, message),
+                        &signature
+                    ),
+                    "{scheme:?}"
+                );
+            }
+        }
+        assert!(ErrorStack::get().errors().is_empty());
+    }
+
+    #[test]
+    fn digests_are_signed_too() {
+        let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
+        let bridged = bridged(Arc::clone(&key));
+        let mut context = PkeyCtx::new(bridged.pkey()).unwrap();
+        context.sign_init().unwrap();
+        context.set_rsa_padding(Padding::PKCS1).unwrap();
+        context.set_signature_md(Md::sha256()).unwrap();
+        let digest = [7; 32];
+        let mut signature = vec![];
+        context.sign_to_vec(&digest, &mut signature).unwrap();
+        let scheme = SignatureScheme::Pkcs1Sha256;
+        assert!(verify(key.public_key_der(), scheme, &digest, &signature));
+        assert!(context.sign_to_vec(&[7; 20], &mut vec![]).is_err());
+    }
+
+    #[test]
+    fn other_ways_of_signing_are_refused() {
+        let bridged = bridged(Arc::new(MemoryKey::generate().unwrap()));
+        let mut context = MdCtx::new().unwrap();
+        let settings = context.digest_sign_init(Some(Md::sha1()), bridged.pkey());
+        assert!(settings.is_err());
+        let mut context = MdCtx::new().unwrap();
+        let settings = context
+            .digest_sign_init(Some(Md::sha256()), bridged.pkey())
+            .unwrap();
+        assert!(settings.set_rsa_padding(Padding::NONE).is_err());
+        settings.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+        assert!(
+            settings
+                .set_rsa_pss_saltlen(RsaPssSaltlen::custom(20))
+                .is_err()
+        );
+        assert!(settings.set_rsa_mgf1_md(Md::sha512()).is_err());
+    }
+
+    #[test]
+    fn a_key_that_fails_panics_or_lies_of_its_length_fails_the_signature() {
+        let failing = odd(|_, _, _| Err(KeyError::new(KeyErrorKind::Failed, "no power")));
+        let panicking = odd(|_, _, _| panic!("on purpose, in a test"));
+        let short = odd(|_, _, _| Ok(vec![1; 255]));
+        let long = odd(|_, _, _| Ok(vec![1; 257]));
+        for (key, reason) in [
+            (&failing, "the key did not sign"),
+            (&panicking, "the key panicked while signing"),
+            (&short, "the key's signature has a wrong length"),
+            (&long, "the key's signature has a wrong length"),
+        ] {
+            let errors = sign(key.pkey(), SignatureScheme::PssSha256, b"x").unwrap_err();
+            let ours = errors
+                .errors()
+                .iter()
+                .find(|error| error.library() == Some(provider_name()));
+            assert_eq!(ours.and_then(|error| error.reason()), Some(reason));
+        }
+        assert_eq!(failing.failures().take().unwrap().to_string(), "no power");
+        assert!(short.failures().take().is_none());
+    }
+
+    #[test]
+    fn a_bridged_key_owns_its_binding_key_and_nothing_else_does() {
+        let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
+        let bridged = bridged(Arc::clone(&key));
+        let copy = bridged.pkey().to_owned();
+        assert_eq!(Arc::strong_count(&key), 2);
+        sign(&copy, SignatureScheme::PssSha256, b"x").unwrap();
+        drop(bridged);
+        assert_eq!(Arc::strong_count(&key), 2);
+        drop(copy);
+        assert_eq!(Arc::strong_count(&key), 1);
+    }
+
+    #[test]
+    fn key_never_exported_from_the_bridge() {
+        let key = MemoryKey::generate().unwrap();
+        let public_key = key.public_key_der().to_vec();
+        let bridged = bridged(Arc::new(key));
+        let pkey = bridged.pkey();
+        assert!(pkey.private_key_to_der().is_err());
+        assert!(pkey.private_key_to_pkcs8().is_err());
+        assert!(pkey.private_key_to_pem_pkcs8().is_err());
+        assert!(pkey.rsa().is_err() || pkey.rsa().unwrap().private_key_to_der().is_err());
+        let _ = ErrorStack::get();
+        // The public half is there to be had.
+        assert_eq!(pkey.public_key_to_der().unwrap(), public_key);
+        assert_eq!((pkey.bits(), pkey.size()), (2048, 256));
+    }
+
+    #[test]
+    fn another_key_is_not_taken_for_this_one() {
+        let (one, other) = (
+            MemoryKey::generate().unwrap(),
+            MemoryKey::generate().unwrap(),
+        );
+        let public = |key: &MemoryKey| PKey::public_key_from_der(key.public_key_der()).unwrap();
+        let (one_public, other_public) = (public(&one), public(&other));
+        let one = bridged(Arc::new(one));
+        let other = bridged(Arc::new(other));
+        assert!(one.pkey().public_eq(&one_public));
+        assert!(!one.pkey().public_eq(&other_public));
+        assert!(!one.pkey().public_eq(other.pkey()));
+        let _ = ErrorStack::get();
+    }
+
+    #[test]
+    fn what_is_no_rsa_key_is_refused() {
+        #[derive(Debug)]
+        struct NoRsa;
+        impl BindingKey for NoRsa {
+            fn public_key_der(&self) -> &[u8] {
+                b"\x30\x03\x02\x01\x00"
+            }
+            fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+                Ok(vec![])
+            }
+            fn strength(&self) -> KeyStrength {
+                KeyStrength::Software
+            }
+            fn id(&self) -> &'static str {
+                "none"
+            }
+        }
+        let refused = BridgedKey::new(Library::get().unwrap(), Arc::new(NoRsa));
+        assert_eq!(
+            refused.err().map(|error| error.kind()),
+            Some(TransportErrorKind::Key)
+        );
+    }
+
+    const SCHEMES: [SignatureScheme; 6] = [
+        SignatureScheme::Pkcs1Sha256,
+        SignatureScheme::Pkcs1Sha384,
+        SignatureScheme::Pkcs1Sha512,
+        SignatureScheme::PssSha256,
+        SignatureScheme::PssSha384,
+        SignatureScheme::PssSha512,
+    ];
 }

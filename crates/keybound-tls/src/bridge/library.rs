@@ -4,12 +4,12 @@ use super::native;
 use super::provider;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
+use foreign_types::ForeignType as _;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslContextBuilder};
 use openssl::x509::X509;
 use openssl_sys::OSSL_LIB_CTX;
-use foreign_types::ForeignType as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::{Arc, OnceLock};
@@ -90,11 +90,8 @@ impl Library {
         // active where the host has chosen none, before ours is there.
         let loaded = unsafe {
             native::OSSL_PROVIDER_do_all(self.context, visit, null_mut());
-            native::OSSL_PROVIDER_add_builtin(
-                self.context,
-                provider::NAME.as_ptr(),
-                provider::init,
-            ) == 1
+            native::OSSL_PROVIDER_add_builtin(self.context, provider::NAME.as_ptr(), provider::init)
+                == 1
                 && !openssl_sys::OSSL_PROVIDER_try_load(self.context, provider::NAME.as_ptr(), 1)
                     .is_null()
         };
@@ -118,7 +115,8 @@ impl Library {
     pub(crate) fn tls_context(&self) -> Result<SslContextBuilder, TransportError> {
         // SAFETY: the builder takes the context over.
         unsafe {
-            let context = native::SSL_CTX_new_ex(self.context, null(), openssl_sys::TLS_client_method());
+            let context =
+                native::SSL_CTX_new_ex(self.context, null(), openssl_sys::TLS_client_method());
             if context.is_null() {
                 return Err(unsupported(reason(
                     "the host's OpenSSL configuration allows no TLS",

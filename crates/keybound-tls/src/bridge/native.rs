@@ -1,6 +1,8 @@
 //! Functions of libcrypto and libssl 3 that `openssl-sys` does not declare.
 use super::provider::Dispatch;
-use openssl_sys::{CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509};
+use openssl_sys::{
+    CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509,
+};
 use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
 /// `OSSL_provider_init_fn`.

@@ -20,12 +20,7 @@ impl Dispatch {
 
 /// `OSSL_ALGORITHM`: names, properties, functions, description.
 #[repr(C)]
-pub struct Algorithm(
-    *const c_char,
-    *const c_char,
-    *const Dispatch,
-    *const c_char,
-);
+pub struct Algorithm(*const c_char, *const c_char, *const Dispatch, *const c_char);
 
 // SAFETY: tables are constants made of addresses of constants.
 unsafe impl Sync for Algorithm {}
@@ -234,8 +229,7 @@ impl Param {
         unsafe {
             let out = self.data.cast::<u8>();
             out.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            out.add(bytes.len())
-                .write_bytes(0, self.size - bytes.len());
+            out.add(bytes.len()).write_bytes(0, self.size - bytes.len());
         }
         true
     }

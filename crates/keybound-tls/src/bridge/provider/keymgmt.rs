@@ -3,9 +3,7 @@
 //! A key gets here by "generation" with a reference to it as the parameter [`KEY_PARAM`]. There is no import, so
 //! libcrypto cannot move foreign keys here: certificates and ordinary keys stay with the other providers.
 use super::Key;
-use super::abi::{
-    Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded,
-};
+use super::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
@@ -29,7 +27,10 @@ unsafe extern "C" fn generation_init(
     })
 }
 
-unsafe extern "C" fn generation_set_params(generation: *mut Generation, params: *mut Param) -> c_int {
+unsafe extern "C" fn generation_set_params(
+    generation: *mut Generation,
+    params: *mut Param,
+) -> c_int {
     guarded(0, || {
         // SAFETY: the generation is ours. Only `bridge::key` sets this parameter, to an `Arc<Key>` on its stack.
         unsafe {
@@ -44,7 +45,10 @@ unsafe extern "C" fn generation_set_params(generation: *mut Generation, params: 
     })
 }
 
-unsafe extern "C" fn generation_settable_params(_: *mut Generation, _: *mut c_void) -> *const Param {
+unsafe extern "C" fn generation_settable_params(
+    _: *mut Generation,
+    _: *mut c_void,
+) -> *const Param {
     static TYPES: [Param; 2] = [Param::describe(KEY_PARAM, OCTETS), Param::END];
     TYPES.as_ptr()
 }

@@ -177,10 +177,11 @@ static SIGNATURE: [Algorithm; 2] = [
     Algorithm::END,
 ];
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
-const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-    Ok(version) => version,
-    Err(_) => c"",
-};
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"",
+    };
 const OP_KEYMGMT: c_int = 10;
 const OP_SIGNATURE: c_int = 12;
 const CORE_NEW_ERROR: c_int = 5;

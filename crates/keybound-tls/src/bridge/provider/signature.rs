@@ -227,7 +227,9 @@ unsafe extern "C" fn digest_sign_init(
     params: *mut Param,
 ) -> c_int {
     // SAFETY: libcrypto passes a live operation and what `begin` asks for.
-    guarded(0, || unsafe { (*operation).begin(hash, key, params).into() })
+    guarded(0, || unsafe {
+        (*operation).begin(hash, key, params).into()
+    })
 }
 
 unsafe extern "C" fn sign_init(

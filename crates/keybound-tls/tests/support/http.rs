@@ -1,0 +1,70 @@
+//! As much HTTP/1.1 as a test server needs.
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub head: String,
+    pub body: usize,
+}
+
+impl Received {
+    pub fn method(&self) -> &str {
+        self.head.split(' ').next().unwrap()
+    }
+
+    pub fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// Reads one request and its body; `None` where the client is gone.
+pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Received> {
+    let mut head = vec![];
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let mut received = Received {
+        head: String::from_utf8(head).unwrap(),
+        body: 0,
+    };
+    if let Some(length) = received.header("content-length") {
+        let mut body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut body).await.ok()?;
+        received.body = body.len();
+    } else if received.header("transfer-encoding") == Some("chunked") {
+        received.body = receive_chunks(stream).await?;
+    }
+    Some(received)
+}
+
+async fn receive_chunks<S: AsyncRead + Unpin>(stream: &mut S) -> Option<usize> {
+    let mut total = 0;
+    loop {
+        let mut line = vec![];
+        while !line.ends_with(b"\r\n") {
+            line.push(stream.read_u8().await.ok()?);
+        }
+        let line = String::from_utf8(line).unwrap();
+        let length = usize::from_str_radix(line.trim_end(), 16).unwrap();
+        stream.read_exact(&mut vec![0; length + 2]).await.ok()?;
+        total += length;
+        if length == 0 {
+            return Some(total);
+        }
+    }
+}
+
+pub async fn reply<S: AsyncWrite + Unpin>(stream: &mut S, status: &str, body: &str) -> Option<()> {
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    stream.flush().await.ok()
+}
