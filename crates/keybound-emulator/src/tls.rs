@@ -1,6 +1,8 @@
-//! HTTPS/1.1 servers that ask for client certificates in the first handshake, or after the request as Key Vault does.
+//! HTTP/1.1 servers, plain or with TLS. The latter ask for client certificates in the first handshake, or after the
+//! request as Key Vault does.
 mod connection;
 mod http1;
+mod link;
 mod service;
 mod settings;
 #[cfg(test)]
@@ -14,6 +16,7 @@ pub(crate) use settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSet
 use crate::exchange::{Peer, Reply};
 use bytes::Bytes;
 use http::{Request, request};
+use openssl::ssl::SslAcceptor;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -40,12 +43,12 @@ pub(crate) trait Handler: Send + Sync + 'static {
 }
 
 /// A listener that is ready to serve.
-pub(crate) struct TlsServer<H> {
+pub(crate) struct Server<H> {
     listener: TcpListener,
     shared: Arc<connection::Shared<H>>,
 }
 
-impl<H: Handler> TlsServer<H> {
+impl<H: Handler> Server<H> {
     /// Prepares the TLS context.
     ///
     /// # Errors
@@ -55,14 +58,32 @@ impl<H: Handler> TlsServer<H> {
         settings: &TlsSettings,
         handler: H,
     ) -> io::Result<Self> {
+        let acceptor = settings.acceptor()?;
+        Self::over(listener, Some(acceptor), settings.timeouts, handler)
+    }
+
+    /// Without TLS: for what is plain HTTP at the real place too.
+    ///
+    /// # Errors
+    /// Where the listener is not on loopback.
+    pub(crate) fn plain(listener: TcpListener, timeouts: Timeouts, handler: H) -> io::Result<Self> {
+        Self::over(listener, None, timeouts, handler)
+    }
+
+    fn over(
+        listener: TcpListener,
+        acceptor: Option<SslAcceptor>,
+        timeouts: Timeouts,
+        handler: H,
+    ) -> io::Result<Self> {
         if !listener.local_addr()?.ip().is_loopback() {
             return Err(io::Error::other(
                 "the listener is not on a loopback address",
             ));
         }
         let shared = connection::Shared {
-            acceptor: settings.acceptor()?,
-            timeouts: settings.timeouts,
+            acceptor,
+            timeouts,
             handler,
         };
         Ok(Self {

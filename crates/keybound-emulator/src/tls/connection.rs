@@ -1,12 +1,13 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
 use super::http1::{Framing, ReadError, Wire, response_head};
+use super::link::Link;
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::exchange::{Answer, Peer, Reply};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use keybound_tls::server::{RequestCertificateError, request_client_certificate};
-use openssl::ssl::{Ssl, SslAcceptor};
+use openssl::ssl::{Ssl, SslAcceptor, SslRef};
 use std::error::Error;
 use std::future::Future;
 use std::io;
@@ -20,7 +21,8 @@ use tokio_openssl::SslStream;
 
 /// What the connections of one listener share.
 pub(super) struct Shared<H> {
-    pub(super) acceptor: SslAcceptor,
+    /// `None`: plain HTTP.
+    pub(super) acceptor: Option<SslAcceptor>,
     pub(super) timeouts: Timeouts,
     pub(super) handler: H,
 }
@@ -40,16 +42,21 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
             return;
         }
     }
-    let accepting = accept(stream, &shared.acceptor, greeting);
-    let stream = match within(shared.timeouts.handshake, accepting).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
-            return;
+    let link = match &shared.acceptor {
+        None => Link::Plain(stream),
+        Some(acceptor) => {
+            let accepting = accept(stream, acceptor, greeting);
+            match within(shared.timeouts.handshake, accepting).await {
+                Ok(stream) => Link::Tls(stream),
+                Err(error) => {
+                    tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
+                    return;
+                }
+            }
         }
     };
     let mut connection = Connection {
-        wire: Wire::new(stream),
+        wire: Wire::new(link),
         address,
         shared,
     };
@@ -78,7 +85,7 @@ async fn accept(
 }
 
 struct Connection<'a, H> {
-    wire: Wire<SslStream<TcpStream>>,
+    wire: Wire<Link>,
     address: SocketAddr,
     shared: &'a Shared<H>,
 }
@@ -142,7 +149,7 @@ impl<H: Handler> Connection<'_, H> {
         let peer = Peer {
             address: self.address,
             client_certificate: self.certificate(),
-            tls_version: Some(self.wire.stream.ssl().version_str()),
+            tls_version: self.wire.stream.ssl().map(SslRef::version_str),
         };
         let reply = self.shared.handler.answer(incoming.request, peer).await;
         self.reply(reply, head_only, incoming.last).await
@@ -155,7 +162,10 @@ impl<H: Handler> Connection<'_, H> {
         if !self.wire.buffer.is_empty() {
             return false;
         }
-        let asking = request_client_certificate(&mut self.wire.stream);
+        let Some(stream) = self.wire.stream.tls_mut() else {
+            return true;
+        };
+        let asking = request_client_certificate(stream);
         match timeout(self.shared.timeouts.handshake, asking).await {
             Ok(Ok(()) | Err(RequestCertificateError::NotOffered(_))) => true,
             Ok(Err(error)) => {
@@ -193,7 +203,7 @@ impl<H: Handler> Connection<'_, H> {
             }
             Reply::Close => After::Drop,
             Reply::Reset => {
-                let _ = self.wire.stream.get_ref().set_zero_linger();
+                let _ = self.wire.stream.tcp().set_zero_linger();
                 After::Drop
             }
         }
@@ -218,7 +228,7 @@ impl<H: Handler> Connection<'_, H> {
     async fn close(mut self) {
         let farewell = async {
             let _ = self.wire.stream.shutdown().await;
-            let tcp = self.wire.stream.get_mut();
+            let tcp = self.wire.stream.tcp_mut();
             let mut scrap = [0; 4096];
             for _ in 0..MOST_LEFTOVERS {
                 if matches!(tcp.read(&mut scrap).await, Ok(0) | Err(_)) {
@@ -231,7 +241,7 @@ impl<H: Handler> Connection<'_, H> {
 
     /// The certificate that the client presented and proved to have the key of, in DER.
     fn certificate(&self) -> Option<Vec<u8>> {
-        self.wire.stream.ssl().peer_certificate()?.to_der().ok()
+        self.wire.stream.ssl()?.peer_certificate()?.to_der().ok()
     }
 }
 
@@ -242,11 +252,7 @@ struct Incoming {
     ask: bool,
 }
 
-async fn oversized(
-    stream: &mut SslStream<TcpStream>,
-    answer: &Answer,
-    length: u64,
-) -> io::Result<()> {
+async fn oversized(stream: &mut Link, answer: &Answer, length: u64) -> io::Result<()> {
     stream.write_all(&head_of(answer, length)).await?;
     let spaces = [b' '; 16 * 1024];
     let mut left = length;

@@ -1,4 +1,4 @@
-use super::{ClientCertificate, Greeting, Handler, Silence, Timeouts, TlsServer, TlsSettings};
+use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{Action, Leg};
 use crate::pki::ServerIdentity;
@@ -17,17 +17,21 @@ pub(crate) struct ServiceHandler {
     service: Service,
 }
 
-impl TlsServer<ServiceHandler> {
+impl Server<ServiceHandler> {
     /// The server of a service, as the configuration has it.
     ///
     /// # Errors
-    /// As [`TlsServer::new`].
+    /// As [`Server::new`].
     pub(crate) fn of_service(
         listener: TcpListener,
         state: Arc<State>,
         service: Service,
     ) -> io::Result<Self> {
         let tls = &state.config.tls;
+        if matches!(service, Service::Imds | Service::Control) {
+            let handler = ServiceHandler { state, service };
+            return Self::plain(listener, Timeouts::default(), handler);
+        }
         let (versions, client_certificate) = match service {
             Service::Sts => (tls.sts, ClientCertificate::First),
             Service::Graph => (tls.graph, ClientCertificate::First),

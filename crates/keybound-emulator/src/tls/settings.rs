@@ -2,9 +2,12 @@ use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
 use keybound_tls::server::HandshakeRefusal;
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::ssl::{
     Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
+use openssl::stack::Stack;
+use openssl::x509::X509Name;
 use std::time::Duration;
 
 /// How one listener speaks TLS.
@@ -72,8 +75,19 @@ impl TlsSettings {
         };
         // Whatever certificate comes is taken here, and the service says in its own words what is wrong with it.
         builder.set_verify_callback(mode, |_chain_is_good, _context| true);
+        builder.set_client_ca_list(authorities()?);
         Ok(builder.build())
     }
+}
+
+/// The authorities named when a certificate is asked for: as with the real services, the issuer of binding certificates
+/// is not among them, and a client that picks its certificate by this list finds none.
+fn authorities() -> Result<Stack<X509Name>, ErrorStack> {
+    let mut name = X509Name::builder()?;
+    name.append_entry_by_nid(Nid::COMMONNAME, NAMED_AUTHORITY)?;
+    let mut names = Stack::new()?;
+    names.push(name.build())?;
+    Ok(names)
 }
 
 /// What becomes of one new connection.
@@ -117,3 +131,5 @@ impl Greeting {
         Ok(())
     }
 }
+
+const NAMED_AUTHORITY: &str = "An authority of other clients (simulated)";

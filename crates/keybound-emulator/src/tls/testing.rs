@@ -1,5 +1,5 @@
 //! A throw-away PKI and a bare client for the tests of the TLS server.
-use super::{ClientCertificate, Greeting, Handler, Timeouts, TlsServer, TlsSettings};
+use super::{ClientCertificate, Greeting, Handler, Server, Timeouts, TlsSettings};
 use crate::config::TlsVersionRange;
 use crate::exchange::{Answer, Peer, Reply};
 use crate::pki::ServerIdentity;
@@ -78,7 +78,7 @@ impl Drop for Running {
 pub(crate) async fn start(settings: &TlsSettings, handler: impl Handler) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = TlsServer::new(listener, settings, handler).unwrap();
+    let server = Server::new(listener, settings, handler).unwrap();
     Running {
         address,
         task: tokio::spawn(server.run()),

@@ -401,6 +401,27 @@ async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
 }
 
 #[tokio::test]
+async fn the_authorities_named_are_not_those_of_binding_certificates() {
+    let server = start(&settings(ClientCertificate::First), Echo).await;
+    let address = server.address.to_string();
+    let asked = tokio::task::spawn_blocking(move || {
+        std::process::Command::new("openssl")
+            .args(["s_client", "-tls1_2", "-connect", &address])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("this test needs the openssl program")
+    });
+    let output = String::from_utf8_lossy(&asked.await.unwrap().stdout).into_owned();
+    let (_, names) = output
+        .split_once("Acceptable client certificate CA names\n")
+        .expect("the server asks for a certificate and names authorities");
+    assert!(
+        names.starts_with("CN = An authority of other clients"),
+        "{names}"
+    );
+}
+
+#[tokio::test]
 async fn many_clients_are_served_side_by_side() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
