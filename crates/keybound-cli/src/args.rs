@@ -40,6 +40,20 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
+impl Command {
+    /// Its name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::GetToken(_) => "get-token",
+            Self::Call(_) => "call",
+            Self::Emulator(_) => "emulator",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+}
+
 /// Show the whole flow, offline, on any machine
 ///
 /// Starts the embedded emulator and runs every step against it, in one process, on loopback only: key, certificate
@@ -58,7 +72,9 @@ pub(crate) struct DemoArgs {
 
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  keybound completions bash > ~/.local/share/bash-completion/completions/keybound")]
+#[command(
+    after_long_help = "Example:\n  keybound completions bash > ~/.local/share/bash-completion/completions/keybound"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
@@ -66,7 +82,9 @@ pub(crate) struct CompletionsArgs {
 
 /// Print the man page, or write those of all subcommands
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  keybound man | man -l -\n  keybound man --dir ~/.local/share/man/man1")]
+#[command(
+    after_long_help = "Examples:\n  keybound man | man -l -\n  keybound man --dir ~/.local/share/man/man1"
+)]
 pub(crate) struct ManArgs {
     /// Write keybound.1 and a page for each subcommand into this folder
     #[arg(long, value_name = "DIR")]
@@ -90,7 +108,7 @@ Exit codes:
 Environment:
   AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources; IMDS is never reached by a proxy
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS
   KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
 
 Standard output holds data only; everything else goes to standard error.";

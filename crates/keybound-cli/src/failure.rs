@@ -16,11 +16,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Tells it on standard error, and how to exit.
-    pub(crate) fn show(self) -> Exit {
+    /// Tells it on standard error, and how to exit from a subcommand.
+    pub(crate) fn show(self, subcommand: &str) -> Exit {
         match self {
             Self::Usage(message) => {
-                let wrong = Cli::command().error(Wrong::ValueValidation, message);
+                let mut program = Cli::command();
+                program.build();
+                let wrong = match program.find_subcommand_mut(subcommand) {
+                    Some(subcommand) => subcommand.error(Wrong::ValueValidation, message),
+                    None => program.error(Wrong::ValueValidation, message),
+                };
                 // Nobody hears it where standard error is closed; the exit code still says it.
                 let _ = wrong.print();
                 Exit::Usage

@@ -75,7 +75,10 @@ fn each_token<'a>(json: &'a str, mut visit: impl FnMut(&'a str)) {
         let length = match first {
             '"' => string_length(rest),
             '{' | '}' | '[' | ']' | ',' | ':' => 1,
-            _ => rest.find(ENDS_OF_WORDS).unwrap_or(rest.len()).max(first.len_utf8()),
+            _ => rest
+                .find(ENDS_OF_WORDS)
+                .unwrap_or(rest.len())
+                .max(first.len_utf8()),
         };
         let (token, after) = rest.split_at(length);
         visit(token);
@@ -106,7 +109,12 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> (Cow<'_, str>, &'static str) {
     use base64::Engine as _;
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.into(), "text"),
-        Err(_) => (base64::engine::general_purpose::STANDARD.encode(bytes).into(), "base64"),
+        Err(_) => (
+            base64::engine::general_purpose::STANDARD
+                .encode(bytes)
+                .into(),
+            "base64",
+        ),
     }
 }
 
@@ -145,7 +153,15 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_told() {
-        for bytes in [&b""[..], b"<html>", b"{", b"{}x", b"\"\xff\"", b"{'a':1}", b"\"\x01\""] {
+        for bytes in [
+            &b""[..],
+            b"<html>",
+            b"{",
+            b"{}x",
+            b"\"\xff\"",
+            b"{'a':1}",
+            b"\"\x01\"",
+        ] {
             assert_eq!(compacted(bytes), None, "{bytes:?}");
         }
     }

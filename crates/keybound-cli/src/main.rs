@@ -22,7 +22,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run(cli.command).unwrap_or_else(Failure::show).into()
+    let subcommand = cli.command.name();
+    run(cli.command)
+        .unwrap_or_else(|failure| failure.show(subcommand))
+        .into()
 }
 
 fn run(command: Command) -> Result<Exit, Failure> {

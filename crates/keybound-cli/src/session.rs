@@ -81,13 +81,20 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::Host(format!("the runtime could not start: {error}")))
 }
 
-/// Reads a file of at most `longest` bytes.
+/// Reads a file of at most `longest` bytes that an option or variable named.
 ///
 /// # Errors
-/// [`Failure::Usage`], naming the file: it was named by the caller.
-pub(crate) fn read_file(path: &Path, longest: usize) -> Result<Vec<u8>, Failure> {
+/// [`Failure::Usage`], naming both.
+pub(crate) fn read_file(named_by: &str, path: &Path, longest: usize) -> Result<Vec<u8>, Failure> {
     let file = File::open(path).and_then(|file| read_bounded(file, longest));
-    file.map_err(|error| Failure::Usage(format!("{}: {error}", text::shown(&path.to_string_lossy()))))
+    file.map_err(|error| misnamed(named_by, path, &error))
+}
+
+fn misnamed(named_by: &str, path: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure::Usage(format!(
+        "{named_by} {}: {error}",
+        text::shown(&path.to_string_lossy())
+    ))
 }
 
 /// Reads at most `longest` bytes; more is an error.
@@ -101,7 +108,11 @@ pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Ve
 }
 
 fn request(args: &TokenArgs) -> TokenRequest {
-    let pop = if args.no_attestation { Pop::unattested() } else { Pop::attested() };
+    let pop = if args.no_attestation {
+        Pop::unattested()
+    } else {
+        Pop::attested()
+    };
     let pop = pop.min_strength(KeyStrength::from(args.min_strength));
     let request = TokenRequest::new(args.target()).force_refresh(args.force_refresh);
     let request = match args.bearer {
@@ -124,19 +135,20 @@ fn tls_versions(args: &TokenArgs) -> VersionPolicy {
 /// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts.
 fn trust(args: &TokenArgs) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
-    let wrong = |path: &Path, error: keybound::TransportError| {
-        Failure::Usage(format!("{}: {error}", text::shown(&path.to_string_lossy())))
-    };
     if let Some(path) = &args.ca_file {
-        let pem = read_file(path, LONGEST_PEM)?;
-        return system.with_pem(&pem).map_err(|error| wrong(path, error));
+        let pem = read_file("--ca-file", path, LONGEST_PEM)?;
+        return system
+            .with_pem(&pem)
+            .map_err(|error| misnamed("--ca-file", path, &error));
     }
     let Some(path) = std::env::var_os(CA_FILE_VARIABLE).filter(|path| !path.is_empty()) else {
         return Ok(system);
     };
     let path = Path::new(&path);
-    let pem = read_file(path, LONGEST_PEM)?;
-    let trust = system.with_loopback_pem(&pem).map_err(|error| wrong(path, error))?;
+    let pem = read_file(CA_FILE_VARIABLE, path, LONGEST_PEM)?;
+    let trust = system
+        .with_loopback_pem(&pem)
+        .map_err(|error| misnamed(CA_FILE_VARIABLE, path, &error))?;
     out::talk(&format!(
         "warning: {CA_FILE_VARIABLE} is set: the CA certificates of {} are trusted for loopback hosts",
         text::shown(&path.to_string_lossy())

@@ -66,7 +66,10 @@ pub(crate) fn pass_on(asked: Asked, child: &tokio::process::Child) {
         Asked::Terminate => Signal::TERM,
     };
     // The child has no id once it is waited for, so no other process can be meant.
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let id = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     if let Some(id) = id {
         // It may have ended by itself just now.
         let _ = kill_process(id, signal);
@@ -83,5 +86,7 @@ pub(crate) fn status_of(status: std::process::ExitStatus) -> u8 {
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(u8::MAX);
     }
-    status.code().map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX))
+    status
+        .code()
+        .map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -13,7 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Shows steps from now on, as asked: nothing at 0, steps and notable events at 1, everything at 2. `KEYBOUND_LOG`
 /// (`LEVEL` or `TARGET=LEVEL,…`) overrides the choice; one that cannot be read is left aside with a warning.
 pub(crate) fn show(verbosity: u8, target: &str) {
-    let asked = std::env::var("KEYBOUND_LOG").ok().filter(|text| !text.is_empty());
+    let asked = std::env::var("KEYBOUND_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
     let level = match verbosity {
         0 => None,
         1 => Some(Level::INFO),
@@ -36,7 +38,9 @@ pub(crate) fn show(verbosity: u8, target: &str) {
 /// The number of a step in the story of the flow. What comes before the key is part of no step of its own: 0.
 pub(crate) fn number(step: &str) -> u8 {
     let position = ORDER.iter().position(|known| *known == step);
-    position.and_then(|position| u8::try_from(position).ok()).unwrap_or(0)
+    position
+        .and_then(|position| u8::try_from(position).ok())
+        .unwrap_or(0)
 }
 
 /// What a step does, for people.
@@ -91,7 +95,10 @@ impl Fields {
 
     fn step_line(&self) -> String {
         let step = self.get("step").unwrap_or_default();
-        let elapsed: f64 = self.get("elapsed_ms").and_then(|ms| ms.parse().ok()).unwrap_or(0.0);
+        let elapsed: f64 = self
+            .get("elapsed_ms")
+            .and_then(|ms| ms.parse().ok())
+            .unwrap_or(0.0);
         let end = match self.get("code") {
             None => format!("{} [{elapsed:.1} ms]", title(step)),
             Some(code) => format!("{step} failed: {code} [{elapsed:.1} ms]"),
@@ -144,21 +151,34 @@ mod tests {
     use super::*;
 
     fn fields(fields: &[(&'static str, &str)]) -> Fields {
-        Fields(fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        Fields(
+            fields
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn steps_are_numbered_as_the_story_goes() {
         let line = fields(&[("step", "credential"), ("elapsed_ms", "1.25")]).step_line();
-        assert_eq!(line, "step 4 certificate issued by IMDS and checked [1.2 ms]");
-        let line = fields(&[("step", "token"), ("elapsed_ms", "3"), ("code", "refused")]).step_line();
+        assert_eq!(
+            line,
+            "step 4 certificate issued by IMDS and checked [1.2 ms]"
+        );
+        let line =
+            fields(&[("step", "token"), ("elapsed_ms", "3"), ("code", "refused")]).step_line();
         assert_eq!(line, "step 5 token failed: refused [3.0 ms]");
     }
 
     #[test]
     fn other_events_show_their_fields() {
-        let line = fields(&[("message", "trying again"), ("attempt", "2"), ("request_id", "x")])
-            .plain_line(&Level::INFO, "keybound");
+        let line = fields(&[
+            ("message", "trying again"),
+            ("attempt", "2"),
+            ("request_id", "x"),
+        ])
+        .plain_line(&Level::INFO, "keybound");
         assert_eq!(line, "info keybound trying again attempt=2");
     }
 }

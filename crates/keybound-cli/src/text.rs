@@ -45,7 +45,8 @@ pub(crate) fn timestamp() -> String {
 
 /// The time since 1970; none for earlier ones.
 pub(crate) fn unix_time(time: SystemTime) -> Duration {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// A span in the two largest units that it has: `23 h 59 min`.
@@ -79,8 +80,14 @@ mod tests {
         let text = "a\r\n\u{1b}]0;owned\u{7}b\rc\n\u{202e}d\u{9b}2J";
         let shown = shown_lines(text);
         assert_eq!(shown.lines().count(), 3);
-        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
-        assert!(!shown.contains('\u{202e}') && shown.starts_with("a\n"), "{shown:?}");
+        assert!(
+            shown.chars().all(|c| c == '\n' || !c.is_control()),
+            "{shown:?}"
+        );
+        assert!(
+            !shown.contains('\u{202e}') && shown.starts_with("a\n"),
+            "{shown:?}"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 use super::TokenArgs;
 use super::values::{self, Data};
+use crate::failure::Failure;
 use clap::{Args, ValueEnum};
-use http::header::{HeaderName, HeaderValue};
 use http::Method;
+use http::header::{HeaderName, HeaderValue};
 use url::Url;
 
 /// Get a bound token and call a resource with it
@@ -14,8 +15,8 @@ use url::Url;
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct CallArgs {
     /// What to call [default: https://mtlstb.graph.microsoft.com/v1.0/applications?$top=5]
-    #[arg(value_name = "URL", value_parser = values::resource_url)]
-    pub(crate) url: Option<Url>,
+    #[arg(value_name = "URL")]
+    url: Option<String>,
 
     /// The method [default: GET, or POST with --data]
     #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = values::method, help_heading = "Request")]
@@ -27,8 +28,13 @@ pub(crate) struct CallArgs {
     pub(crate) data: Option<Data>,
 
     /// A header of the request; may be repeated. Authorization is set by the program
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = values::header, help_heading = "Request")]
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        help_heading = "Request"
+    )]
+    headers: Vec<String>,
 
     #[command(flatten)]
     pub(crate) token: TokenArgs,
@@ -36,6 +42,22 @@ pub(crate) struct CallArgs {
     /// What is printed
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CallOutput::Text, help_heading = "Output")]
     pub(crate) output: CallOutput,
+}
+
+/// URL and headers may hold secrets. They are read here rather than while parsing, which repeats what it refuses.
+impl CallArgs {
+    /// What to call, where it was said.
+    pub(crate) fn url(&self) -> Result<Option<Url>, Failure> {
+        let url = self.url.as_deref().map(values::resource_url).transpose();
+        url.map_err(|rule| Failure::Usage(format!("URL: {rule}")))
+    }
+
+    /// The headers of the request.
+    pub(crate) fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+        let headers = self.headers.iter().map(|line| values::header(line));
+        let headers: Result<_, _> = headers.collect();
+        headers.map_err(|rule| Failure::Usage(format!("--header: {rule}")))
+    }
 }
 
 /// How `call` prints its result.
@@ -54,13 +76,16 @@ Examples:
   keybound call                                     Microsoft Graph's host for bound tokens
   keybound call --resource https://vault.azure.net \\
       'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
-  keybound call --resource api://my-api https://api.example.com/things -d '{\"a\":1}' -H 'X-Tag: 7' --output body
+  keybound call --resource api://my-api https://api.example.com/things \\
+      -X PUT -d '{\"a\":1}' -H 'X-Tag: 7' --output body
   keybound emulator --exec -- keybound call --simulated
 
 With --simulated and no URL, the Graph look-alike of the emulator that runs the program is called.
 
-JSON: as get-token, and response {status, headers, body, body_encoding}; body is JSON where the answer is, else text, or
-base64 where body_encoding says so. An answer of 400 and above, or a redirect, is a failed flow: the object then holds
-error (stage resource) beside the rest, and the exit code is 1.
+JSON:
+  as get-token, and response {status, headers, body, body_encoding}; body is JSON where the answer
+  is (body_encoding: json), else text (text), else base64 (base64), or null (none)
+  An answer of 400 and above, or a redirect, is a failed flow: the object then holds error
+  (stage: resource) beside the rest, and the exit code is 1
 
-Exit codes: 0 the resource answered below 300, 1 the flow failed or the resource refused, 2 wrong usage.";
+Exit codes: 0 the resource answered and did not refuse, 1 the flow failed, 2 wrong usage.";

@@ -90,8 +90,8 @@ Examples:
   keybound emulator --fault token=status:503*2 --fault vault=delay:2000 -v
   keybound emulator --config identities.toml --state-dir ~/.keybound
 
-The environment that --exec sets, and that the ready line names: AZURE_POD_IDENTITY_AUTHORITY_HOST, KEYBOUND_CA_FILE and
-the URLs of the services.
+The environment that --exec sets, and that the ready line names: the address of IMDS
+(AZURE_POD_IDENTITY_AUTHORITY_HOST), the CA (KEYBOUND_CA_FILE) and the URLs of the services.
 
-Exit codes: 0 it was stopped, 1 it could not start, 2 wrong usage; with --exec those of the command, 128 + N where signal
-N ended it.";
+Exit codes: 0 it was stopped, 1 it could not start, 2 wrong usage; with --exec those of the
+command, 128 + N where signal N ended it.";

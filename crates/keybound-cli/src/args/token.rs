@@ -115,7 +115,11 @@ pub(crate) struct TokenArgs {
 
     /// A host that the endpoints which IMDS names may have (a name, or *.domain); may be repeated; default: any public
     /// one
-    #[arg(long = "allowed-host", value_name = "HOST", help_heading = "Connections")]
+    #[arg(
+        long = "allowed-host",
+        value_name = "HOST",
+        help_heading = "Connections"
+    )]
     pub(crate) allowed_hosts: Vec<String>,
 
     /// How long all of it may take, in seconds
@@ -191,9 +195,11 @@ Examples:
   keybound get-token --resource https://management.azure.com --bearer --output token
   keybound emulator --exec -- keybound get-token --simulated
 
-JSON: access_token, token_type, expires_in, expires_on (seconds), resource, source, from_cache, binding {x5t#S256,
-thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after, key_strength, attested, attestation,
-certificate_pem} (null for bearer), timings_ms. On failure: error {code, stage, message, status, service, retryable,
-next_step}.
+JSON:
+  access_token, token_type, expires_in, expires_on (seconds), resource, source, from_cache,
+  binding {x5t#S256, thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after,
+  key_strength, attested, attestation, certificate_pem} (null for a bearer token),
+  timings_ms {step: milliseconds, total}
+  On failure: error {code, stage, message, status, service, retryable, deadline_reached, next_step}
 
 Exit codes: 0 the token was had, 1 the flow failed, 2 wrong usage.";

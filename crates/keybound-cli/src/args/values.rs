@@ -1,6 +1,6 @@
 //! Values of options, parsed into what they mean.
-use http::header::{self, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderName, HeaderValue};
 use keybound::{Claims, ManagedIdentity, Scope, TlsVersions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -158,7 +158,13 @@ mod tests {
 
     #[test]
     fn headers_that_are_the_programs_own_cannot_be_set() {
-        for name in ["Authorization", "AUTHORIZATION", "Content-Length", "Host", "Transfer-Encoding"] {
+        for name in [
+            "Authorization",
+            "AUTHORIZATION",
+            "Content-Length",
+            "Host",
+            "Transfer-Encoding",
+        ] {
             assert!(header(&format!("{name}: x")).is_err(), "{name}");
         }
         assert!(header("x-ms-tokenboundauth: true").is_ok());

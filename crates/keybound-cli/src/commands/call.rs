@@ -40,16 +40,20 @@ fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> 
 }
 
 fn request(args: &CallArgs) -> Result<Request<RequestBody>, Failure> {
-    let url = match &args.url {
-        Some(url) => url.clone(),
+    let url = match args.url()? {
+        Some(url) => url,
         None => default_url(args.token.simulated)?,
     };
-    let default_method = if args.data.is_some() { Method::POST } else { Method::GET };
+    let default_method = if args.data.is_some() {
+        Method::POST
+    } else {
+        Method::GET
+    };
     let body = args.data.as_ref().map(body).transpose()?;
     let mut request = Request::builder()
         .method(args.method.clone().unwrap_or(default_method))
         .uri(url.as_str());
-    for (name, value) in &args.headers {
+    for (name, value) in args.headers()? {
         request = request.header(name, value);
     }
     let mut request = request
@@ -65,7 +69,9 @@ fn request(args: &CallArgs) -> Result<Request<RequestBody>, Failure> {
 /// Graph's host for bound tokens; in the emulator's environment, its look-alike.
 fn default_url(simulated: bool) -> Result<Url, Failure> {
     let emulated = simulated.then(emulation::graph_origin).flatten();
-    let origin = emulated.as_deref().unwrap_or("https://mtlstb.graph.microsoft.com");
+    let origin = emulated
+        .as_deref()
+        .unwrap_or("https://mtlstb.graph.microsoft.com");
     Url::parse(&format!("{}{DEFAULT_PATH}", origin.trim_end_matches('/')))
         .map_err(|_| Failure::Usage(format!("{} is not a URL", emulation::GRAPH_VARIABLE)))
 }
@@ -73,10 +79,10 @@ fn default_url(simulated: bool) -> Result<Url, Failure> {
 fn body(data: &Data) -> Result<Bytes, Failure> {
     match data {
         Data::Text(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        Data::File(path) => read_file(path, LONGEST_BODY).map(Bytes::from),
+        Data::File(path) => read_file("--data", path, LONGEST_BODY).map(Bytes::from),
         Data::Stdin => read_bounded(std::io::stdin().lock(), LONGEST_BODY)
             .map(Bytes::from)
-            .map_err(|error| Failure::Usage(format!("standard input: {error}"))),
+            .map_err(|error| Failure::Usage(format!("--data: standard input: {error}"))),
     }
 }
 
@@ -130,10 +136,14 @@ fn cut_short(error: keybound::TransportError) -> Error {
             ErrorKind::AnswerTooLarge,
             "the answer of the resource is longer than 16 MiB",
         ),
-        keybound::TransportErrorKind::Timeout => {
-            (ErrorKind::DeadlineReached, "the resource did not answer in time")
-        }
-        _ => (ErrorKind::InvalidAnswer, "the answer of the resource broke off"),
+        keybound::TransportErrorKind::Timeout => (
+            ErrorKind::DeadlineReached,
+            "the resource did not answer in time",
+        ),
+        _ => (
+            ErrorKind::InvalidAnswer,
+            "the answer of the resource broke off",
+        ),
     };
     Error::new(kind, Stage::Resource, message).with_source(error)
 }

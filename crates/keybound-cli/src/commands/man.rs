@@ -23,7 +23,10 @@ fn write_all(dir: &Path) -> Result<(), Failure> {
     for subcommand in program.get_subcommands() {
         let name = format!("keybound-{}", subcommand.get_name());
         let usage_name = format!("keybound {}", subcommand.get_name());
-        let subcommand = subcommand.clone().display_name(name.clone()).bin_name(usage_name);
+        let subcommand = subcommand
+            .clone()
+            .display_name(name.clone())
+            .bin_name(usage_name);
         fs::write(dir.join(format!("{name}.1")), page(subcommand)?).map_err(failed)?;
     }
     Ok(())

@@ -67,10 +67,14 @@ pub(crate) fn chain(error: &Error) -> String {
 
 /// The error for people: what failed and where, why, and what to do next.
 pub(crate) fn error_text(error: &Error) -> String {
-    let mut lines = vec![format!("error: {}: {}", error.stage(), shown(&error.to_string()))];
+    let mut lines = vec![format!("error: {}", shown(&error.to_string()))];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
     lines.extend(error.service().and_then(traces));
-    lines.push(format!("code: {}", error.kind().code()));
+    lines.push(format!(
+        "stage: {}, code: {}",
+        error.stage(),
+        error.kind().code()
+    ));
     lines.push(format!("next: {}", error.next_step()));
     lines.join("\n")
 }
@@ -118,7 +122,10 @@ mod tests {
     #[test]
     fn a_hostile_error_takes_one_line_for_each_thing_said() {
         let text = error_text(&hostile());
-        let starts: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).collect();
+        let starts: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .collect();
         assert_eq!(starts.len(), 4, "{text:?}");
         assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']), "{text:?}");
     }

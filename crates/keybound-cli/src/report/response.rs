@@ -22,13 +22,20 @@ impl Answer {
         let content_type = content_type.map_or_else(String::new, |value| {
             format!(" ({})", shown(&String::from_utf8_lossy(value.as_bytes())))
         });
-        format!("answer: HTTP {}{content_type}\n{}", self.status.as_u16(), self.body_text())
+        format!(
+            "answer: HTTP {}{content_type}\n{}",
+            self.status.as_u16(),
+            self.body_text()
+        )
     }
 
     /// The headers for people, a line each.
     pub(crate) fn headers_text(&self) -> String {
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            shown(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            shown(&format!(
+                "{name}: {}",
+                String::from_utf8_lossy(value.as_bytes())
+            ))
         };
         self.headers.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -40,14 +47,21 @@ impl Answer {
         }
         match std::str::from_utf8(&self.body) {
             Ok(text) => shown_lines(text),
-            Err(_) => format!("{} bytes that are no text; --output body writes them", self.body.len()),
+            Err(_) => format!(
+                "{} bytes that are no text; --output body writes them",
+                self.body.len()
+            ),
         }
     }
 
     fn json(&self) -> Option<String> {
         let content_type = self.headers.get(http::header::CONTENT_TYPE);
         let says_json = content_type.is_none_or(|value| {
-            value.as_bytes().to_ascii_lowercase().windows(4).any(|part| part == b"json")
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(4)
+                .any(|part| part == b"json")
         });
         says_json.then(|| json::compacted(&self.body)).flatten()
     }
@@ -78,8 +92,14 @@ impl ResponseReport {
 pub(crate) fn judge(answer: &Answer) -> Result<(), Error> {
     let status = answer.status.as_u16();
     let (kind, message) = match status {
-        301 | 302 | 303 | 307 | 308 => (ErrorKind::RedirectRefused, "the resource answered with a redirect"),
-        408 | 429 | 500..=599 => (ErrorKind::ServiceUnavailable, "the resource failed or throttled"),
+        301 | 302 | 303 | 307 | 308 => (
+            ErrorKind::RedirectRefused,
+            "the resource answered with a redirect",
+        ),
+        408 | 429 | 500..=599 => (
+            ErrorKind::ServiceUnavailable,
+            "the resource failed or throttled",
+        ),
         400.. => (ErrorKind::Refused, refusal(answer)),
         _ => return Ok(()),
     };
@@ -138,7 +158,10 @@ mod tests {
     fn answer(status: u16, content_type: Option<&'static str>, body: &'static [u8]) -> Answer {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
-            headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(value));
+            headers.insert(
+                http::header::CONTENT_TYPE,
+                http::HeaderValue::from_static(value),
+            );
         }
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
@@ -154,7 +177,12 @@ mod tests {
     #[test]
     fn bodies_are_json_text_base64_or_none() {
         for (content_type, body, encoding, expected) in [
-            (Some("application/json; charset=utf-8"), &b"{\"b\":1.0,\"a\":[]}"[..], "json", r#"{"a":[],"b":1.0}"#),
+            (
+                Some("application/json; charset=utf-8"),
+                &b"{\"b\":1.0,\"a\":[]}"[..],
+                "json",
+                r#"{"a":[],"b":1.0}"#,
+            ),
             (None, b"[1]", "json", "[1]"),
             (Some("text/plain"), b"[1]", "text", r#""[1]""#),
             (Some("application/json"), b"<html>", "text", r#""<html>""#),
@@ -189,7 +217,11 @@ mod tests {
             (503, Some("service_unavailable")),
         ] {
             let error = judge(&answer(status, None, b"")).err();
-            assert_eq!(error.as_ref().map(|error| error.kind().code()), expected, "{status}");
+            assert_eq!(
+                error.as_ref().map(|error| error.kind().code()),
+                expected,
+                "{status}"
+            );
             assert!(error.is_none_or(|error| error.stage() == Stage::Resource));
         }
     }
@@ -203,7 +235,10 @@ mod tests {
         ))
         .unwrap_err();
         let service = error.service().unwrap();
-        assert_eq!(service.error.as_deref(), Some("Authorization_RequestDenied"));
+        assert_eq!(
+            service.error.as_deref(),
+            Some("Authorization_RequestDenied")
+        );
     }
 
     #[test]
@@ -218,7 +253,10 @@ mod tests {
                 ..answer(200, None, b"")
             };
             let text = answer.text();
-            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+            assert!(
+                text.chars().all(|c| c == '\n' || !c.is_control()),
+                "{text:?}"
+            );
             assert!(!text.contains('\u{202e}'));
         }
     }

@@ -1,5 +1,7 @@
 use crate::text::{abbreviated, millis, rfc3339, shown, shown_lines, span, unix_time};
-use keybound::{AccessToken, Attestation, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock};
+use keybound::{
+    AccessToken, Attestation, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock,
+};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
@@ -45,14 +47,22 @@ impl TokenReport {
     ///
     /// # Errors
     /// [`ErrorKind::BindingMismatch`] where the token is not bound to its certificate.
-    pub(crate) fn new(token: &AccessToken, elapsed: Duration, show_full: bool) -> Result<Self, Error> {
-        let binding = token.binding().map(|binding| {
-            check_binding(token, binding).map(|()| BindingReport::new(binding))
-        });
+    pub(crate) fn new(
+        token: &AccessToken,
+        elapsed: Duration,
+        show_full: bool,
+    ) -> Result<Self, Error> {
+        let binding = token
+            .binding()
+            .map(|binding| check_binding(token, binding).map(|()| BindingReport::new(binding)));
         let secret = token.secret().expose();
         let left = token.expires_on().duration_since(SystemClock.now());
         Ok(Self {
-            access_token: if show_full { secret.to_owned() } else { abbreviated(secret) },
+            access_token: if show_full {
+                secret.to_owned()
+            } else {
+                abbreviated(secret)
+            },
             token_type: token.token_type().as_str(),
             expires_in: left.unwrap_or_default().as_secs(),
             expires_on: unix_time(token.expires_on()).as_secs(),
@@ -72,7 +82,14 @@ impl TokenReport {
             field("token type", self.token_type),
             field("access token", &self.token_text()),
             field("resource", &self.resource),
-            field("expires", &format!("{} (in {})", self.expires, span(Duration::from_secs(self.expires_in)))),
+            field(
+                "expires",
+                &format!(
+                    "{} (in {})",
+                    self.expires,
+                    span(Duration::from_secs(self.expires_in))
+                ),
+            ),
             field("source", self.source),
         ];
         match &self.binding {
@@ -85,7 +102,10 @@ impl TokenReport {
     fn token_text(&self) -> String {
         match self.length {
             None => self.access_token.clone(),
-            Some(length) => format!("{} ({length} characters; whole with --show-full-token)", self.access_token),
+            Some(length) => format!(
+                "{} ({length} characters; whole with --show-full-token)",
+                self.access_token
+            ),
         }
     }
 }
@@ -121,7 +141,10 @@ impl BindingReport {
             field("  SHA-256", &self.thumbprint_sha256),
             field("  subject", &shown(&self.subject)),
             field("  issuer", &shown(&self.issuer)),
-            field("  valid", &format!("{} to {}", self.not_before, self.not_after)),
+            field(
+                "  valid",
+                &format!("{} to {}", self.not_before, self.not_after),
+            ),
             field("  key strength", self.key_strength),
             field("  attested", &attested),
             "binding check: cnf.x5t#S256 == SHA-256(certificate): MATCH".to_owned(),
@@ -138,7 +161,11 @@ pub(crate) fn claims_text(token: &AccessToken) -> String {
         let json = serde_json::to_string_pretty(object).unwrap_or_default();
         format!("token {name} (not verified here): {}", shown_lines(&json))
     };
-    format!("{}\n{}", part("header", &jwt.header), part("claims", &jwt.claims))
+    format!(
+        "{}\n{}",
+        part("header", &jwt.header),
+        part("claims", &jwt.claims)
+    )
 }
 
 fn check_binding(token: &AccessToken, binding: &Binding) -> Result<(), Error> {
@@ -175,7 +202,12 @@ impl Timings {
             }
         }
         steps.push(("total", elapsed));
-        Self(steps.into_iter().map(|(name, spent)| (name, millis(spent))).collect())
+        Self(
+            steps
+                .into_iter()
+                .map(|(name, spent)| (name, millis(spent)))
+                .collect(),
+        )
     }
 }
 

@@ -1,0 +1,193 @@
+use super::theft::{self, Theft};
+use super::world::{SECRET, World};
+use crate::failure::Failure;
+use crate::report::{TokenReport, claims_text};
+use crate::steps;
+use crate::text::{millis, shown};
+use keybound::{AccessToken, ConnectionInfo, Error, Pop, Stage, TokenRequest};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
+
+/// What happened, step by step.
+#[derive(Debug, Serialize)]
+pub(super) struct Story {
+    ok: bool,
+    simulated: bool,
+    steps: Vec<StepTold>,
+    token: TokenReport,
+    claims: Map<String, Value>,
+    call: Call,
+    thefts: [Theft; 2],
+    #[serde(skip)]
+    claims_text: String,
+}
+
+/// A step and its time.
+#[derive(Debug, Serialize)]
+struct StepTold {
+    number: u8,
+    step: &'static str,
+    title: String,
+    elapsed_ms: f64,
+}
+
+/// The vault's answer to the holder of the key.
+#[derive(Debug, Serialize)]
+struct Call {
+    status: u16,
+    tls_version: Option<&'static str>,
+    /// Whether the server asked for the certificate: by renegotiation, once it had read the request.
+    certificate_requested: bool,
+    secret_name: &'static str,
+    secret: Option<String>,
+}
+
+impl Story {
+    /// Lives it: token, call, thefts.
+    pub(super) async fn live(world: &World) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let request =
+            TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
+        let token = world.client()?.acquire_token(request).await?;
+        let report = TokenReport::new(&token, started.elapsed(), false)?;
+        let called = Instant::now();
+        let call = Call::make(world, &token).await?;
+        let steps = told(&token, called.elapsed());
+        let thefts = theft::attempts(world, &token).await?;
+        Ok(Self {
+            ok: call.is_happy() && thefts.iter().all(|theft| theft.refused),
+            simulated: token
+                .binding()
+                .is_some_and(|binding| binding.is_simulated()),
+            steps,
+            token: report,
+            claims: token
+                .unverified_claims()
+                .map(|jwt| jwt.claims)
+                .unwrap_or_default(),
+            call,
+            thefts,
+            claims_text: claims_text(&token),
+        })
+    }
+
+    /// Whether the secret was read, and by its owner only.
+    pub(super) fn is_happy(&self) -> bool {
+        self.ok
+    }
+
+    /// The story for people.
+    pub(super) fn text(&self) -> String {
+        let mut lines = vec![OPENING.to_owned()];
+        lines.extend(self.steps.iter().map(|step| {
+            format!(
+                "step {}  {:<44}{:>8.1} ms",
+                step.number, step.title, step.elapsed_ms
+            )
+        }));
+        lines.extend([
+            String::new(),
+            self.token.text(),
+            String::new(),
+            self.claims_text.clone(),
+            String::new(),
+        ]);
+        lines.extend(self.call.lines());
+        lines.push("\nTheft: the token is copied and sent without its key.".to_owned());
+        lines.extend(self.thefts.iter().map(Theft::line));
+        lines.push(match self.ok {
+            true => "\nThe secret went to the holder of the key, and to no one else.".to_owned(),
+            false => "\nThis is not how it should end: see above.".to_owned(),
+        });
+        lines.join("\n")
+    }
+}
+
+impl Call {
+    async fn make(world: &World, token: &AccessToken) -> Result<Self, Failure> {
+        let answer = token
+            .bound_client()?
+            .send(token, world.secret_request()?)
+            .await?;
+        let connection = answer.extensions().get::<ConnectionInfo>().cloned();
+        let status = answer.status().as_u16();
+        let body = answer
+            .into_body()
+            .collect(LONGEST_ANSWER)
+            .await
+            .map_err(|error| {
+                Error::invalid_answer(Stage::Resource, "the vault's answer broke off")
+                    .with_source(error)
+            })?;
+        let secret: Option<Value> = serde_json::from_slice(&body).ok();
+        Ok(Self {
+            status,
+            tls_version: connection.as_ref().map(|connection| connection.tls_version),
+            certificate_requested: connection
+                .is_some_and(|connection| connection.certificate_requested),
+            secret_name: SECRET,
+            secret: secret.and_then(|body| Some(body.get("value")?.as_str()?.to_owned())),
+        })
+    }
+
+    fn is_happy(&self) -> bool {
+        self.status == 200 && self.certificate_requested && self.secret.is_some()
+    }
+
+    fn lines(&self) -> [String; 2] {
+        let asked = match self.certificate_requested {
+            true => "the server read the request, then asked for the certificate",
+            false => "the server never asked for the certificate",
+        };
+        let version = self.tls_version.unwrap_or("TLS");
+        [
+            format!("vault: HTTP {} over {version}; {asked}", self.status),
+            match &self.secret {
+                Some(secret) => format!("secret {}: {}", self.secret_name, shown(secret)),
+                None => "no secret came".to_owned(),
+            },
+        ]
+    }
+}
+
+impl Theft {
+    fn line(&self) -> String {
+        let status = self
+            .status
+            .map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"));
+        let words = [self.error.as_deref(), self.description.as_deref()];
+        let words: Vec<_> = words.into_iter().flatten().map(shown).collect();
+        let end = if self.refused {
+            "refused"
+        } else {
+            "NOT REFUSED"
+        };
+        format!(
+            "  {}: {end}\n    {status}: {}",
+            self.attempt,
+            words.join(": ")
+        )
+    }
+}
+
+/// The steps that the token took, and the call.
+fn told(token: &AccessToken, call: Duration) -> Vec<StepTold> {
+    let of_token = token
+        .timings()
+        .iter()
+        .map(|timing| (timing.step.as_str(), timing.elapsed));
+    let all = of_token.chain([("resource", call)]);
+    let told = all.map(|(step, elapsed)| StepTold {
+        number: steps::number(step),
+        step,
+        title: steps::title(step).to_owned(),
+        elapsed_ms: millis(elapsed),
+    });
+    told.collect()
+}
+
+const LONGEST_ANSWER: usize = 1024 * 1024;
+const OPENING: &str = "\
+The whole flow in one process, on loopback. Key, attestation and services are simulated; the cryptography is real.
+";

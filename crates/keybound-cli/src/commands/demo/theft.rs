@@ -1,0 +1,109 @@
+use super::world::World;
+use crate::failure::Failure;
+use keybound::http::header::{AUTHORIZATION, HeaderValue};
+use keybound::{AccessToken, Error, ErrorKind, Pop, ServiceError, Stage, TokenRequest};
+use keybound_tls::{ClientIdentity, HttpsClient, TransportError};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What came of a stolen token.
+#[derive(Debug, Serialize)]
+pub(super) struct Theft {
+    /// What the thief has.
+    pub(super) attempt: &'static str,
+    /// What the vault answered; null where it broke the connection off.
+    pub(super) status: Option<u16>,
+    /// The vault's words.
+    pub(super) error: Option<String>,
+    /// The vault's words, longer; or how the connection ended.
+    pub(super) description: Option<String>,
+    /// Whether the thief went away empty-handed.
+    pub(super) refused: bool,
+}
+
+/// The token alone, then the token with the certificate and key of another identity.
+pub(super) async fn attempts(world: &World, token: &AccessToken) -> Result<[Theft; 2], Failure> {
+    let alone = steal(world, token, None, "the same token, without its key").await?;
+    let identity = Some(other_identity(world).await?);
+    let foreign = steal(
+        world,
+        token,
+        identity,
+        "the same token, with another identity's key",
+    )
+    .await?;
+    Ok([alone, foreign])
+}
+
+async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
+    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
+    let token = world.other_client()?.acquire_token(request).await?;
+    let binding = token
+        .binding()
+        .ok_or_else(|| Error::invalid_request("the other token is not bound"))?;
+    let identity = ClientIdentity::new(binding.certificate().clone(), binding.key().clone());
+    Ok(identity.map_err(failed)?)
+}
+
+/// Sends the token as a thief does: by an HTTPS client that knows nothing of bindings.
+async fn steal(
+    world: &World,
+    token: &AccessToken,
+    identity: Option<ClientIdentity>,
+    attempt: &'static str,
+) -> Result<Theft, Failure> {
+    let builder = HttpsClient::builder().trust(world.trust.clone());
+    let builder = match identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    };
+    let client = builder.build().map_err(failed)?;
+    let mut request = world.secret_request()?;
+    let mut stolen = HeaderValue::from_str(token.authorization().expose())
+        .map_err(|_| Error::invalid_request("the token cannot be a header value"))?;
+    stolen.set_sensitive(true);
+    request.headers_mut().insert(AUTHORIZATION, stolen);
+    let bound = HeaderValue::from_static("true");
+    request.headers_mut().insert("x-ms-tokenboundauth", bound);
+    let answer = match client.send(request, PATIENCE).await {
+        Ok(answer) => answer,
+        Err(error) => return Ok(broken_off(attempt, &error)),
+    };
+    let status = answer.status();
+    let body = answer
+        .into_body()
+        .collect(LONGEST_ANSWER)
+        .await
+        .map_err(failed)?;
+    let words = ServiceError::parse(&body).unwrap_or_default();
+    Ok(Theft {
+        attempt,
+        status: Some(status.as_u16()),
+        error: words.error,
+        description: words.description,
+        refused: matches!(status.as_u16(), 401 | 403),
+    })
+}
+
+/// A vault that breaks the connection off gives nothing away either.
+fn broken_off(attempt: &'static str, error: &TransportError) -> Theft {
+    Theft {
+        attempt,
+        status: None,
+        error: None,
+        description: Some(error.to_string()),
+        refused: error.kind() == keybound::TransportErrorKind::ClientCertificateRejected,
+    }
+}
+
+fn failed(error: TransportError) -> Error {
+    Error::new(
+        ErrorKind::TlsFailed,
+        Stage::Resource,
+        "the thief's call failed for another reason",
+    )
+    .with_source(error)
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST_ANSWER: usize = 1024 * 1024;

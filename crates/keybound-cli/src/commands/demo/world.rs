@@ -1,0 +1,75 @@
+use crate::emulation;
+use crate::failure::Failure;
+use keybound::http::Request;
+use keybound::{
+    Environment, Error, ManagedIdentity, ManagedIdentityClient, ProxyConfig, RequestBody,
+    TrustAnchors,
+};
+use keybound_emulator::{Config, Emulator, IdentityType};
+
+/// An emulator in this process, and what a client needs to live in it. Nothing comes from the environment.
+pub(super) struct World {
+    emulator: Emulator,
+    /// The emulator's CA beside the system's.
+    pub(super) trust: TrustAnchors,
+    user_assigned: ManagedIdentity,
+}
+
+impl World {
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let config = Config::default();
+        let user_assigned = config
+            .identities
+            .iter()
+            .find(|it| it.kind == IdentityType::User);
+        let user_assigned = match user_assigned {
+            Some(identity) => ManagedIdentity::client_id(identity.client_id.as_str())?,
+            None => return Err(Failure::Host("the emulator has no second identity".into())),
+        };
+        let emulator = emulation::start(config).await?;
+        let trust = emulation::trust(&emulator)?;
+        Ok(Self {
+            emulator,
+            trust,
+            user_assigned,
+        })
+    }
+
+    pub(super) async fn stop(self) {
+        self.emulator.stop().await;
+    }
+
+    /// A client of the host's own identity.
+    pub(super) fn client(&self) -> Result<ManagedIdentityClient, Failure> {
+        self.client_of(ManagedIdentity::system_assigned())
+    }
+
+    /// A client of another identity, with a key of its own.
+    pub(super) fn other_client(&self) -> Result<ManagedIdentityClient, Failure> {
+        self.client_of(self.user_assigned.clone())
+    }
+
+    /// The request for the vault's secret.
+    pub(super) fn secret_request(&self) -> Result<Request<RequestBody>, Error> {
+        let vault = self.emulator.ready().vault.trim_end_matches('/');
+        Request::get(format!("{vault}/secrets/{SECRET}?api-version=7.4"))
+            .body(RequestBody::empty())
+            .map_err(|error| {
+                Error::invalid_request("the vault's URL is malformed").with_source(error)
+            })
+    }
+
+    fn client_of(&self, identity: ManagedIdentity) -> Result<ManagedIdentityClient, Failure> {
+        let builder = ManagedIdentityClient::builder()
+            .identity(identity)
+            .imds_endpoint(&self.emulator.ready().imds)
+            .environment(Environment::empty())
+            .proxy(ProxyConfig::none())
+            .trust(self.trust.clone());
+        let builder = emulation::simulate(builder, self.trust.clone())?;
+        Ok(builder.build()?)
+    }
+}
+
+/// What the vault of the emulator's default configuration holds.
+pub(super) const SECRET: &str = "demo-secret";

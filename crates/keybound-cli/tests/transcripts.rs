@@ -1,0 +1,211 @@
+//! The program as its users meet it: one file in `transcripts/` for each case, command, outputs and exit status in it.
+//!
+//! A file holds comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, single quotes group),
+//! `status N`, and sections: `--- file NAME` is put into the working folder first, `--- stdout` and `--- stderr` are
+//! what must come out. In these, `[..]` stands for anything in a line and a line `...` for any lines. With
+//! `UPDATE_TRANSCRIPTS=1`, sections that differ are written anew; read the difference before you keep it.
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use support::{Run, keybound};
+
+#[test]
+fn transcripts_hold() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let wrong: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = files
+            .iter()
+            .map(|file| scope.spawn(|| check(file)))
+            .collect();
+        running
+            .into_iter()
+            .filter_map(|case| case.join().unwrap().err())
+            .collect()
+    });
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let case = Case::read(&fs::read_to_string(path).unwrap());
+    let run = case.run();
+    let differences = case.differences(&run);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+        fs::write(path, case.updated(&run)).unwrap();
+    }
+    Err(format!(
+        "==> {}\n{}",
+        path.display(),
+        differences.join("\n")
+    ))
+}
+
+#[derive(Default)]
+struct Case {
+    head: String,
+    env: Vec<(String, String)>,
+    arguments: Vec<String>,
+    status: i32,
+    sections: Vec<(String, String)>,
+}
+
+impl Case {
+    fn read(text: &str) -> Self {
+        let mut case = Self::default();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("--- ") {
+                case.sections.push((name.to_owned(), String::new()));
+            } else if let Some((_, section)) = case.sections.last_mut() {
+                section.push_str(line);
+                section.push('\n');
+            } else {
+                case.read_head(line);
+            }
+        }
+        case
+    }
+
+    fn read_head(&mut self, line: &str) {
+        if let Some(command) = line.strip_prefix("$ keybound") {
+            self.arguments = words(command);
+        } else if let Some(assignment) = line.strip_prefix("env ") {
+            let (name, value) = assignment.split_once('=').unwrap();
+            self.env.push((name.to_owned(), value.to_owned()));
+        } else if let Some(status) = line.strip_prefix("status ") {
+            self.status = status.parse().unwrap();
+            return;
+        } else {
+            assert!(
+                line.is_empty() || line.starts_with('#'),
+                "not understood: {line}"
+            );
+        }
+        self.head.push_str(line);
+        self.head.push('\n');
+    }
+
+    fn run(&self) -> Run {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &self.sections {
+            if let Some(file) = name.strip_prefix("file ") {
+                fs::write(folder.path().join(file), text).unwrap();
+            }
+        }
+        let mut command = keybound(&self.arguments);
+        command
+            .current_dir(folder.path())
+            .envs(self.env.iter().cloned());
+        support::run(&mut command)
+    }
+
+    fn section(&self, name: &str) -> &str {
+        let found = self.sections.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, text)| text)
+    }
+
+    fn differences(&self, run: &Run) -> Vec<String> {
+        let mut differences = Vec::new();
+        if run.status != Some(self.status) {
+            differences.push(format!("status {:?}, expected {}", run.status, self.status));
+        }
+        for (name, got) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+            let expected: Vec<_> = self.section(name).lines().collect();
+            let lines: Vec<_> = got.lines().map(str::trim_end).collect();
+            if !lines_match(&expected, &lines) {
+                differences.push(format!("--- {name} is\n{got}"));
+            }
+        }
+        differences
+    }
+
+    fn updated(&self, run: &Run) -> String {
+        let mut text = format!("{}status {}\n", self.head, run.status.unwrap());
+        for (name, section) in &self.sections {
+            if name.starts_with("file ") {
+                text.push_str(&format!("--- {name}\n{section}"));
+            }
+        }
+        for (name, got) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+            if !got.is_empty() {
+                text.push_str(&format!("--- {name}\n"));
+                got.lines()
+                    .for_each(|line| text.push_str(&format!("{}\n", line.trim_end())));
+            }
+        }
+        text
+    }
+}
+
+/// Splits at spaces; single quotes keep a word together.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![];
+    for (position, part) in command.split('\'').enumerate() {
+        match position % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+fn lines_match(expected: &[&str], got: &[&str]) -> bool {
+    match expected.split_first() {
+        None => got.is_empty(),
+        Some((&"...", rest)) => (0..=got.len()).any(|skipped| lines_match(rest, &got[skipped..])),
+        Some((line, rest)) => got
+            .split_first()
+            .is_some_and(|(first, others)| line_matches(line, first) && lines_match(rest, others)),
+    }
+}
+
+fn line_matches(expected: &str, got: &str) -> bool {
+    let mut parts = expected.trim_end().split("[..]");
+    let Some(mut rest) = got.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(found) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[found + part.len()..];
+    }
+    true
+}
+
+#[test]
+fn the_matcher_matches_what_it_should_only() {
+    for (expected, got, matches) in [
+        ("abc", "abc", true),
+        ("abc", "abcd", false),
+        ("a[..]c", "abbbc", true),
+        ("a[..]c", "abbbd", false),
+        ("[..]b[..]", "abc", true),
+        ("[..]x[..]", "abc", false),
+        ("", "", true),
+        ("", "a", false),
+    ] {
+        assert_eq!(line_matches(expected, got), matches, "{expected} {got}");
+    }
+    assert!(lines_match(&["a", "...", "c"], &["a", "b", "b", "c"]));
+    assert!(lines_match(&["a", "..."], &["a"]));
+    assert!(!lines_match(&["a", "...", "c"], &["a", "b"]));
+    assert_eq!(words(" a 'b c' d"), ["a", "b c", "d"]);
+}
