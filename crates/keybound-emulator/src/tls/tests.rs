@@ -415,10 +415,9 @@ async fn the_authorities_named_are_not_those_of_binding_certificates() {
     let (_, names) = output
         .split_once("Acceptable client certificate CA names\n")
         .expect("the server asks for a certificate and names authorities");
-    assert!(
-        names.starts_with("CN = An authority of other clients"),
-        "{names}"
-    );
+    // Newer programs write the name without the spaces.
+    let first = names.lines().next().unwrap().replace(' ', "");
+    assert_eq!(first, "CN=Anauthorityofotherclients(simulated)");
 }
 
 #[tokio::test]
