@@ -148,6 +148,8 @@ impl HttpsClient {
         let pool = &self.0.pool;
         // A large body does not pass while the server stops to ask for the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
+        // Lets the drivers of kept connections notice which of them their servers have closed.
+        tokio::task::yield_now().await;
         while let Some(mut connection) = pool.take(key, authenticated) {
             if !connection.is_ready().await {
                 continue;

@@ -45,6 +45,12 @@ impl Route {
             .await
             .map_err(|error| peer.handshake_failed(error))?;
         notes.set_version(stream.ssl().version2());
+        tracing::debug!(
+            peer = %peer.name,
+            tls = notes.version(),
+            certificate_requested = notes.certificate_requested(),
+            "connected"
+        );
         Connection::start(stream, peer, place).await
     }
 

@@ -229,8 +229,8 @@ pub(crate) fn first_reason(errors: &ErrorStack) -> Option<String> {
 }
 
 /// Alert descriptions (RFC 8446, 6.2): handshake_failure, no_certificate (SSL 3), bad, unsupported, revoked, expired and
-/// unknown certificate, unknown_ca, access_denied, certificate_required.
-const CERTIFICATE_ALERTS: [i32; 10] = [40, 41, 42, 43, 44, 45, 46, 48, 49, 116];
+/// unknown certificate, unknown_ca, access_denied, decrypt_error (our signature did not hold), certificate_required.
+const CERTIFICATE_ALERTS: [i32; 11] = [40, 41, 42, 43, 44, 45, 46, 48, 49, 51, 116];
 /// `ERR_LIB_SSL`: the error is libssl's.
 const ERR_LIB_SSL: i32 = 20;
 /// `SSL_R_UNEXPECTED_EOF_WHILE_READING`.

@@ -1,50 +1,12 @@
 //! The certificate in the first handshake, by renegotiation and by post-handshake authentication.
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, Server, hex, resource};
+use crate::support::scene::{BOTH, name, scene};
+use crate::support::server::{Asks, Manners, hex, resource};
 use crate::support::{call, client_builder, get, post};
-use keybound_tls::{HttpsClient, RequestBody, TransportErrorKind};
+use keybound_tls::{RequestBody, TransportErrorKind};
 use openssl::sha::sha256;
 use openssl::ssl::SslVersion;
-
-const BOTH: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
-
-struct Scene {
-    server: Server,
-    client: HttpsClient,
-    /// SHA-256 of the client's certificate.
-    thumbprint: String,
-}
-
-async fn scene(version: SslVersion, asks: Asks) -> Scene {
-    let authority = Authority::new("test authority");
-    let clients = Authority::new("authority of clients");
-    let manners = Manners {
-        leaf: authority.server("localhost"),
-        version: Some(version),
-        asks,
-        clients: clients.clone(),
-    };
-    let identity = clients.client("client", shared_key());
-    let thumbprint = hex(&sha256(identity.certificate().der()));
-    let client = client_builder(&authority)
-        .identity(identity)
-        .build()
-        .unwrap();
-    Scene {
-        server: resource(manners.context()).await,
-        client,
-        thumbprint,
-    }
-}
-
-fn name(version: SslVersion) -> &'static str {
-    if version == SslVersion::TLS1_2 {
-        "TLSv1.2"
-    } else {
-        "TLSv1.3"
-    }
-}
 
 #[tokio::test]
 async fn the_certificate_goes_out_in_the_first_handshake() {

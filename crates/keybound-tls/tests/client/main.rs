@@ -3,3 +3,11 @@
 mod support;
 
 mod authentication;
+mod hostile;
+mod invariants;
+mod keys;
+mod plain;
+mod pool;
+mod proxy;
+mod servers;
+mod slow_keys;

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod keys;
 pub mod pki;
+pub mod scene;
 pub mod server;
 
 use bytes::Bytes;

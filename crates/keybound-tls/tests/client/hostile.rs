@@ -1,0 +1,274 @@
+//! Servers that break HTTP, each in its way.
+use crate::support::http::{receive, reply};
+use crate::support::scene::bare;
+use crate::support::server::{Tls, raw, scripted};
+use crate::support::{call, get, post, request, words};
+use keybound_tls::{RequestBody, TransportErrorKind};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+/// Long enough to get to where the peer falls silent; the test waits for it.
+const SHORT: Duration = Duration::from_millis(300);
+
+async fn after_answering(bytes: &'static [u8]) -> TransportErrorKind {
+    let (context, client) = bare();
+    let server = scripted(context, move |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(server.connections(), 1, "nothing is sent twice");
+    error.kind()
+}
+
+#[tokio::test]
+async fn answers_that_are_not_http_are_refused() {
+    for bytes in [
+        &b""[..],
+        b"HTTP/1.1 20",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nA\0: b\r\n\r\n",
+        b"\x00\x01\x02\x03 garbage \xff\xfe\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    ] {
+        let kind = after_answering(bytes).await;
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(kind, TransportErrorKind::Protocol, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_tls_is_told_as_such() {
+    let (_, client) = bare();
+    let server = raw(|mut stream, _, _| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    })
+    .await;
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Tls);
+    let error = get(&client, "https://localhost:1/").await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+}
+
+#[tokio::test]
+async fn a_reset_is_an_error_and_nothing_is_sent_again() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, log| async move {
+        let request = receive(&mut stream).await.unwrap();
+        log.lock().unwrap().push(request);
+        stream.get_ref().set_zero_linger().unwrap();
+    })
+    .await;
+    for method in ["GET", "POST"] {
+        let error = call(&client, method, &server.uri("/"), RequestBody::full("x"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Protocol, "{}", words(&error));
+    }
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline_wherever_it_begins() {
+    let (context, client) = bare();
+    let before_tls = raw(|stream, _, _| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let before_head = scripted(context.clone(), |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for server in [&before_tls, &before_head] {
+        let error = client
+            .send(request("GET", &server.uri("/"), RequestBody::empty()), SHORT)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Timeout);
+    }
+    let in_body = scripted(context, |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx";
+        stream.write_all(head).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let answer = client
+        .send(request("GET", &in_body.uri("/"), RequestBody::empty()), SHORT)
+        .await
+        .unwrap();
+    let error = answer.into_body().collect(100).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_ends_at_the_deadline() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let answer = client
+        .send(request("GET", &server.uri("/"), RequestBody::empty()), SHORT)
+        .await
+        .unwrap();
+    let error = answer.into_body().collect(usize::MAX).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn bounded_input() {
+    let (context, client) = bare();
+    let (closed, mut was_closed) = mpsc::unbounded_channel();
+    let server = scripted(context, move |mut stream: Tls, _, _| {
+        let closed = closed.clone();
+        async move {
+            let request = receive(&mut stream).await.unwrap();
+            let head = match request.path() {
+                "/announced" => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20),
+                "/endless" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+                "/until-close" => "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+                "/head" => format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1 << 20)),
+                "/headers" => format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(5000)),
+                _ => "HTTP/1.1 100 Continue\r\n\r\n".repeat(3) + "HTTP/1.1 200 OK\r\nx: " + &"y".repeat(200_000),
+            };
+            let _ = stream.write_all(head.as_bytes()).await;
+            let chunk = format!("10000\r\n{}\r\n", "z".repeat(0x10000));
+            for _ in 0..1024 {
+                if stream.write_all(chunk.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+            // A client that drained the body would get here without the connection being closed.
+            let ended = stream.read_u8().await.is_err();
+            closed.send(ended).unwrap();
+        }
+    })
+    .await;
+    for path in ["/announced", "/endless", "/until-close"] {
+        let uri = server.uri(path);
+        let answer = client
+            .send(request("GET", &uri, RequestBody::empty()), crate::support::PATIENCE)
+            .await
+            .unwrap();
+        let error = answer.into_body().collect(1 << 20).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{path}");
+        assert_eq!(was_closed.recv().await, Some(true));
+    }
+    for path in ["/head", "/headers", "/informational"] {
+        let error = get(&client, &server.uri(path)).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{path}");
+    }
+    assert_eq!(server.connections(), 6, "nothing is reused after an error");
+}
+
+#[tokio::test]
+async fn a_body_as_long_as_the_limit_is_taken() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, _| async move {
+        while receive(&mut stream).await.is_some() {
+            let body = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+            stream.write_all(body.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    for (limit, fits) in [(6, true), (5, false), (3, false), (0, false)] {
+        let answer = client
+            .send(
+                request("GET", &server.uri("/"), RequestBody::empty()),
+                crate::support::PATIENCE,
+            )
+            .await
+            .unwrap();
+        let body = answer.into_body().collect(limit).await;
+        assert_eq!(body.is_ok_and(|body| &body[..] == b"abcdef"), fits, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_replaced() {
+    let (context, client) = bare();
+    let (closed, mut was_closed) = mpsc::unbounded_channel();
+    let server = scripted(context, move |mut stream: Tls, _, log| {
+        let closed = closed.clone();
+        async move {
+            let request = receive(&mut stream).await.unwrap();
+            log.lock().unwrap().push(request);
+            reply(&mut stream, "200 OK", "x").await;
+            let _ = stream.shutdown().await;
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    for count in 1..=4 {
+        let method = if count % 2 == 0 { "POST" } else { "GET" };
+        let answer = call(&client, method, &server.uri("/"), RequestBody::full("x")).await;
+        assert_eq!(answer.unwrap().status, 200);
+        was_closed.recv().await.unwrap();
+        assert_eq!((server.connections(), server.requests()), (count, count));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_went_out_is_not_sent_again() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, log| async move {
+        for answered in [true, false] {
+            let request = receive(&mut stream).await.unwrap();
+            log.lock().unwrap().push(request);
+            if answered {
+                reply(&mut stream, "200 OK", "x").await;
+            }
+        }
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    for method in ["GET", "POST"] {
+        let sent = server.requests();
+        let first = call(&client, method, &server.uri("/"), RequestBody::full("x")).await;
+        assert!(!first.unwrap().info().reused);
+        let second = call(&client, method, &server.uri("/"), RequestBody::full("x")).await;
+        assert_eq!(second.unwrap_err().kind(), TransportErrorKind::Protocol);
+        assert_eq!(server.requests(), sent + 2);
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_early_answer_is_returned_and_its_connection_not_kept() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, number, _| async move {
+        if number > 0 {
+            receive(&mut stream).await;
+            reply(&mut stream, "200 OK", "x").await;
+            return;
+        }
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        reply(&mut stream, "413 Content Too Large", "no").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let answer = post(&client, &server.uri("/"), 32 << 20).await.unwrap();
+    assert_eq!((answer.status, answer.text()), (413, "no"));
+    let answer = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!((answer.status, answer.info().reused), (200, false));
+}

@@ -1,0 +1,175 @@
+//! Through a proxy that answers CONNECT.
+use crate::support::pki::Authority;
+use crate::support::server::{Asks, Manners, Server, raw, resource};
+use crate::support::{PATIENCE, client_builder, get, request, words};
+use keybound_tls::{HttpsClient, ProxyConfig, RequestBody, TransportErrorKind, TrustAnchors};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A proxy that answers with `head` and, where that is good, leads every tunnel to one address.
+async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let heads = Arc::new(Mutex::new(vec![]));
+    let log = Arc::clone(&heads);
+    let server = raw(move |mut stream, _, _| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut request = vec![];
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            log.lock().unwrap().push(String::from_utf8(request).unwrap());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if head.contains(" 200 ") {
+                let mut target = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+            }
+        }
+    })
+    .await;
+    (server, heads)
+}
+
+async fn origin(authority: &Authority, host: &str) -> Server {
+    let manners = Manners {
+        leaf: authority.server(host),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    resource(manners.context()).await
+}
+
+const GOOD: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+#[tokio::test]
+async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
+    let client = client_builder(&authority)
+        .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        let answer = get(&client, "https://vault.example/x").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(
+        *heads.lock().unwrap(),
+        ["CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\
+          Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=\r\n\r\n"]
+    );
+    let received = origin.requests.lock().unwrap();
+    assert_eq!(received.len(), 2);
+    assert!(received.iter().all(|request| request.header("proxy-authorization").is_none()));
+    assert_eq!(received[0].header("host"), Some("vault.example"));
+    let shown = format!("{client:?}");
+    assert!(!shown.contains("swordfish") && !shown.contains("dXNlcj"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_tunnel_does_not_change_whom_to_trust() {
+    let authority = Authority::new("test authority");
+    let elsewhere = origin(&authority, "elsewhere.example").await;
+    let here = origin(&authority, "vault.example").await;
+    let config = |proxy: &Server| {
+        let url = format!("127.0.0.1:{}", proxy.address.port());
+        ProxyConfig::from_values(Some(&url), None).unwrap()
+    };
+    let (wrong, _) = proxy(elsewhere.address, GOOD).await;
+    let client = client_builder(&authority).proxy(config(&wrong)).build().unwrap();
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+    // What is trusted for loopback is not trusted for others.
+    let (right, _) = proxy(here.address, GOOD).await;
+    let trust = TrustAnchors::system()
+        .with_loopback_pem(&authority.pem())
+        .unwrap();
+    let client = HttpsClient::builder()
+        .trust(trust)
+        .proxy(config(&right))
+        .build()
+        .unwrap();
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_misbehaves_is_told() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    for (head, word) in [
+        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "credentials"),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "status 403"),
+        ("HTTP/1.1 200 OK\r\n\r\ntoo much", "more than its answer"),
+        ("SSH-2.0\r\n\r\n", "http/1.1"),
+        ("HTTP/1.1 200", "closed the connection"),
+        ("", "closed the connection"),
+    ] {
+        let head_of_proxy = head;
+        let proxy = raw(move |mut stream, _, _| async move {
+            let mut byte = vec![];
+            while !byte.ends_with(b"\r\n\r\n") {
+                byte.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(head_of_proxy.as_bytes()).await.unwrap();
+        })
+        .await;
+        let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let error = get(&client, "https://vault.example/").await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Proxy, "{words}");
+        assert!(words.contains(word), "{words}");
+        assert!(!words.contains("swordfish") && !words.contains("dXNlcj"), "{words}");
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn bounded_input_from_proxies() {
+    let authority = Authority::new("test authority");
+    let proxy = raw(|mut stream, _, _| async move {
+        while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
+    })
+    .await;
+    let silent = raw(|stream, _, _| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let client = |proxy: &Server| {
+        let url = format!("127.0.0.1:{}", proxy.address.port());
+        client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap()
+    };
+    let request = || request("GET", "https://vault.example/", RequestBody::empty());
+    let error = client(&proxy).send(request(), PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Proxy);
+    let short = Duration::from_millis(200);
+    let error = client(&silent).send(request(), short).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn loopback_and_exceptions_go_direct() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let url = format!("127.0.0.1:{}", proxy.address.port());
+    let client = client_builder(&authority)
+        .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+        .build()
+        .unwrap();
+    assert_eq!(get(&client, &origin.uri("/")).await.unwrap().status, 200);
+    assert!(heads.lock().unwrap().is_empty());
+}

@@ -1,0 +1,130 @@
+//! Who the server is: names, validity, trust, and that it stays the same.
+use crate::support::http::{receive, reply};
+use crate::support::keys::shared_key;
+use crate::support::pki::{Authority, Leaf, self_signed};
+use crate::support::server::{Asks, Manners, Server, resource, scripted};
+use crate::support::{client_builder, get, words};
+use keybound_tls::server::request_client_certificate;
+use keybound_tls::{HttpsClient, TransportErrorKind, TrustAnchors};
+use openssl::ssl::SslVersion;
+
+async fn server(authority: &Authority, leaf: Leaf) -> Server {
+    let manners = Manners {
+        leaf,
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    resource(manners.context()).await
+}
+
+#[tokio::test]
+async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
+    let authority = Authority::new("test authority");
+    let other = Authority::new("other authority");
+    let client = client_builder(&authority).build().unwrap();
+    for (leaf, reason) in [
+        (authority.server("elsewhere.example"), "hostname mismatch"),
+        (authority.server("127.0.0.1"), "hostname mismatch"),
+        (authority.server_between("localhost", -9, -1), "certificate has expired"),
+        (
+            authority.server_between("localhost", 1, 9),
+            "certificate is not yet valid",
+        ),
+        (self_signed("localhost"), "self-signed certificate"),
+        (other.server("localhost"), "unable to get local issuer certificate"),
+    ] {
+        let server = server(&authority, leaf).await;
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+        let text = error.to_string();
+        assert!(text.contains("localhost") && text.contains(reason), "{text}");
+        assert_eq!(server.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_verified_as_addresses() {
+    let authority = Authority::new("test authority");
+    let client = client_builder(&authority).build().unwrap();
+    let mut good = server(&authority, authority.server("127.0.0.1")).await;
+    good.host = "127.0.0.1".into();
+    assert_eq!(get(&client, &good.uri("/")).await.unwrap().status, 200);
+    for host in ["localhost", "127.0.0.2"] {
+        let mut bad = server(&authority, authority.server(host)).await;
+        bad.host = "127.0.0.1".into();
+        let error = get(&client, &bad.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+        assert!(error.to_string().to_lowercase().contains("ip address mismatch"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn anchors_for_loopback_count_there() {
+    let authority = Authority::new("test authority");
+    let server = server(&authority, authority.server("localhost")).await;
+    let trust = TrustAnchors::system()
+        .with_loopback_pem(&authority.pem())
+        .unwrap();
+    let client = HttpsClient::builder().trust(trust).build().unwrap();
+    assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
+    let client = HttpsClient::builder().build().unwrap();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+    let authority = Authority::new("test authority");
+    let manners = |leaf| Manners {
+        leaf,
+        version: Some(SslVersion::TLS1_2),
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let (first, second) = (
+        manners(authority.server("localhost")).context(),
+        manners(authority.server("localhost")).context(),
+    );
+    for changes in [false, true] {
+        let second = second.clone();
+        let server = scripted(first.clone(), move |mut stream, _, _| {
+            let second = second.clone();
+            async move {
+                receive(&mut stream).await;
+                if changes {
+                    switch(&stream, &second);
+                }
+                let _ = request_client_certificate(&mut stream).await;
+                reply(&mut stream, "200 OK", "here").await;
+            }
+        })
+        .await;
+        let client = client_builder(&authority)
+            .identity(authority.client("client", shared_key()))
+            .build()
+            .unwrap();
+        let answer = get(&client, &server.uri("/")).await;
+        if changes {
+            let error = answer.unwrap_err();
+            let words = words(&error);
+            assert_eq!(error.kind(), TransportErrorKind::ServerCertificate, "{words}");
+            assert!(words.contains("another certificate"), "{words}");
+        } else {
+            assert_eq!(answer.unwrap().text(), "here");
+        }
+    }
+}
+
+/// Has a server show the certificate of another context from now on.
+fn switch(stream: &crate::support::server::Tls, context: &openssl::ssl::SslContext) {
+    use foreign_types::ForeignTypeRef as _;
+    unsafe extern "C" {
+        fn SSL_set_SSL_CTX(
+            ssl: *mut openssl_sys::SSL,
+            context: *mut openssl_sys::SSL_CTX,
+        ) -> *mut openssl_sys::SSL_CTX;
+    }
+    // SAFETY: both are alive; the connection takes its own hold on the context.
+    unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
+}
