@@ -181,7 +181,7 @@ impl<'a> Flow<'a> {
             _ => Some(self.attest(&metadata, &binding_key).await?),
         };
         let credential = self
-            .credential(&csr, attested.as_ref(), &binding_key, bypass)
+            .credential(&metadata, &csr, attested.as_ref(), &binding_key, bypass)
             .await?;
         let binding = Arc::new(Binding::new(
             credential,

@@ -5,15 +5,19 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use keybound_core::csr::Csr;
-use keybound_core::{AttestationToken, Error, IssueRequest, IssuedCredential, Result, Stage};
+use keybound_core::{
+    AttestationToken, Error, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
+};
 use keybound_keys::BindingKey;
 use keybound_tls::RequestBody;
 use std::sync::Arc;
 
 impl Flow<'_> {
-    /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock and the identity.
+    /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock, the identity
+    /// asked for and the one that the metadata named.
     pub(super) async fn credential(
         &self,
+        metadata: &PlatformMetadata,
         csr: &Csr,
         attestation: Option<&AttestationToken>,
         key: &Arc<dyn BindingKey>,
@@ -30,13 +34,15 @@ impl Flow<'_> {
                 return Err(refusal(Stage::Credential, &answer));
             }
             let settings = &self.shared.settings;
-            IssuedCredential::parse(
+            let issued = IssuedCredential::parse(
                 &answer.body,
                 key.public_key_der(),
                 &settings.identity,
                 &settings.policy,
                 settings.clock.now(),
-            )
+            )?;
+            issued.check_metadata(metadata)?;
+            Ok(issued)
         })
         .await
     }

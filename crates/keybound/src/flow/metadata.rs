@@ -9,7 +9,7 @@ use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage, is_imds_s
 use keybound_tls::RequestBody;
 
 impl Flow<'_> {
-    /// Asks IMDS who and where this host is.
+    /// Asks IMDS who and where this host is, and checks that it speaks of the identity asked for.
     pub(super) async fn metadata(&self) -> Result<PlatformMetadata> {
         self.step(Step::Metadata, async {
             let answer = self
@@ -29,7 +29,10 @@ impl Flow<'_> {
                     "what answered at the address of IMDS does not sign as IMDS (Server header)",
                 ));
             }
-            PlatformMetadata::parse(&answer.body, &self.shared.settings.policy)
+            let settings = &self.shared.settings;
+            let metadata = PlatformMetadata::parse(&answer.body, &settings.policy)?;
+            metadata.check_asked(&settings.identity)?;
+            Ok(metadata)
         })
         .await
     }
