@@ -38,6 +38,16 @@ pub struct Record {
     pub notes: BTreeMap<&'static str, String>,
 }
 
+impl Record {
+    /// For those who watch.
+    fn tell(&self) {
+        let Self { method, path, .. } = self;
+        let fault = self.fault.as_deref();
+        let refused = self.notes.get("refused").map(String::as_str);
+        tracing::info!(leg = self.leg, %method, %path, status = self.status, fault, refused, "answered");
+    }
+}
+
 /// The last requests, and how many came on each leg.
 #[derive(Debug, Default)]
 pub(crate) struct Records(Mutex<Kept>);
@@ -106,6 +116,7 @@ impl Records {
                 .into_iter()
                 .map(|(name, value)| (name, shortened(&value)))
                 .collect();
+            record.tell();
         }
     }
 
