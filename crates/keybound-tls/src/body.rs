@@ -68,6 +68,11 @@ impl RequestBody {
         Arc::clone(&self.finished)
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left == Some(0)
+    }
+
     /// Whether it is longer than `limit` bytes, or may be.
     pub(crate) fn may_exceed(&self, limit: u64) -> bool {
         self.left.is_none_or(|length| length > limit)
@@ -86,9 +91,11 @@ impl Body for RequestBody {
         let polled = match &mut this.content {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.content = Content::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                if bytes.is_empty() {
+                    this.content = Content::Empty;
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Content::Stream(body) => body.as_mut().poll_frame(cx),
         };
@@ -288,3 +295,6 @@ impl fmt::Debug for ResponseBody {
         f.write_str("ResponseBody(…)")
     }
 }
+
+/// A body at hand is handed over in pieces of this length, in bytes, as each is copied on its way.
+const PIECE: usize = 64 * 1024;

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection: who holds it may send the next request on it.
 use crate::driver::Place;
 use crate::failure::Peer;
+use crate::metered::Metered;
 use crate::pool::{Pool, PoolKey};
 use crate::{RequestBody, TransportError};
 use hyper::body::Incoming;
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     home: Option<(Weak<Pool>, PoolKey)>,
     /// Whether the body of the request under way has been handed over in full.
     request_finished: Arc<AtomicBool>,
+    /// Whether something that was handed over could not be written yet.
+    write_blocked: Arc<AtomicBool>,
     used: bool,
     idle: bool,
 }
@@ -44,6 +47,8 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let stream = Metered::new(stream);
+        let write_blocked = stream.blocked();
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(stream))
@@ -57,6 +62,7 @@ impl Connection {
             task,
             home: None,
             request_finished: Arc::default(),
+            write_blocked,
             used: false,
             idle: false,
         })
@@ -130,7 +136,9 @@ impl Connection {
     /// Gives it back to its pool after an answer was read to its end. It is closed where it has no pool, the server has
     /// closed it, or the request is still being sent.
     pub(crate) fn release(mut self) {
-        if !self.request_finished.load(Ordering::Acquire) || self.is_closed() {
+        let sent = self.request_finished.load(Ordering::Acquire)
+            && !self.write_blocked.load(Ordering::Acquire);
+        if !sent || self.is_closed() {
             return;
         }
         let Some((home, key)) = self.home.clone() else {

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod failure;
 mod identity;
+mod metered;
 mod plain;
 mod pool;
 mod proxy;

@@ -118,6 +118,12 @@ pub(crate) fn prepare(
     // The body alone says how long it is.
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.remove(TRANSFER_ENCODING);
+    if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
+        // Where a body is expected its absence is to be said (RFC 9110, 8.6); some servers insist.
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let path = origin_form(&parts.uri)?;
     parts.uri = Uri::from(path);
     parts.version = Version::HTTP_11;

@@ -71,7 +71,12 @@ async fn a_reset_is_an_error_and_nothing_is_sent_again() {
         let error = call(&client, method, &server.uri("/"), RequestBody::full("x"))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), TransportErrorKind::Protocol, "{}", words(&error));
+        assert_eq!(
+            error.kind(),
+            TransportErrorKind::Protocol,
+            "{}",
+            words(&error)
+        );
     }
     assert_eq!(server.requests(), 2);
 }
@@ -91,7 +96,10 @@ async fn silence_ends_at_the_deadline_wherever_it_begins() {
     .await;
     for server in [&before_tls, &before_head] {
         let error = client
-            .send(request("GET", &server.uri("/"), RequestBody::empty()), SHORT)
+            .send(
+                request("GET", &server.uri("/"), RequestBody::empty()),
+                SHORT,
+            )
             .await
             .unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::Timeout);
@@ -104,7 +112,10 @@ async fn silence_ends_at_the_deadline_wherever_it_begins() {
     })
     .await;
     let answer = client
-        .send(request("GET", &in_body.uri("/"), RequestBody::empty()), SHORT)
+        .send(
+            request("GET", &in_body.uri("/"), RequestBody::empty()),
+            SHORT,
+        )
         .await
         .unwrap();
     let error = answer.into_body().collect(100).await.unwrap_err();
@@ -124,7 +135,10 @@ async fn a_body_that_trickles_ends_at_the_deadline() {
     })
     .await;
     let answer = client
-        .send(request("GET", &server.uri("/"), RequestBody::empty()), SHORT)
+        .send(
+            request("GET", &server.uri("/"), RequestBody::empty()),
+            SHORT,
+        )
         .await
         .unwrap();
     let error = answer.into_body().collect(usize::MAX).await.unwrap_err();
@@ -145,7 +159,11 @@ async fn bounded_input() {
                 "/until-close" => "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
                 "/head" => format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1 << 20)),
                 "/headers" => format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(5000)),
-                _ => "HTTP/1.1 100 Continue\r\n\r\n".repeat(3) + "HTTP/1.1 200 OK\r\nx: " + &"y".repeat(200_000),
+                _ => {
+                    "HTTP/1.1 100 Continue\r\n\r\n".repeat(3)
+                        + "HTTP/1.1 200 OK\r\nx: "
+                        + &"y".repeat(200_000)
+                }
             };
             let _ = stream.write_all(head.as_bytes()).await;
             let chunk = format!("10000\r\n{}\r\n", "z".repeat(0x10000));
@@ -163,7 +181,10 @@ async fn bounded_input() {
     for path in ["/announced", "/endless", "/until-close"] {
         let uri = server.uri(path);
         let answer = client
-            .send(request("GET", &uri, RequestBody::empty()), crate::support::PATIENCE)
+            .send(
+                request("GET", &uri, RequestBody::empty()),
+                crate::support::PATIENCE,
+            )
             .await
             .unwrap();
         let error = answer.into_body().collect(1 << 20).await.unwrap_err();
@@ -196,7 +217,11 @@ async fn a_body_as_long_as_the_limit_is_taken() {
             .await
             .unwrap();
         let body = answer.into_body().collect(limit).await;
-        assert_eq!(body.is_ok_and(|body| &body[..] == b"abcdef"), fits, "{limit}");
+        assert_eq!(
+            body.is_ok_and(|body| &body[..] == b"abcdef"),
+            fits,
+            "{limit}"
+        );
     }
 }
 

@@ -29,7 +29,9 @@ async fn https_only_no_redirects() {
     })
     .await;
     for status in [301, 302, 303, 307, 308] {
-        let answer = get(&client, &server.uri(&format!("/{status}"))).await.unwrap();
+        let answer = get(&client, &server.uri(&format!("/{status}")))
+            .await
+            .unwrap();
         assert_eq!((answer.status, answer.text()), (status, "there"));
     }
     assert_eq!(target.connections(), 0);
@@ -64,8 +66,13 @@ async fn no_header_injection() {
     for byte in 0..=255u8 {
         let mut uri = server.uri("/a").into_bytes();
         uri.push(byte);
-        let Ok(uri) = Uri::try_from(uri) else { continue };
-        let request = Request::builder().uri(uri).body(RequestBody::empty()).unwrap();
+        let Ok(uri) = Uri::try_from(uri) else {
+            continue;
+        };
+        let request = Request::builder()
+            .uri(uri)
+            .body(RequestBody::empty())
+            .unwrap();
         match client.send(request, PATIENCE).await {
             Ok(answer) => drop(answer.into_body().collect(0).await.unwrap()),
             Err(error) => assert_eq!(error.kind(), TransportErrorKind::InvalidRequest),
@@ -74,7 +81,12 @@ async fn no_header_injection() {
     let received = server.requests.lock().unwrap();
     for request in received.iter() {
         assert!(request.path().starts_with("/a"));
-        assert!(request.head.bytes().all(|byte| byte.is_ascii_graphic() || b" \r\n".contains(&byte)));
+        assert!(
+            request
+                .head
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() || b" \r\n".contains(&byte))
+        );
         assert_eq!(request.head.matches("\r\n").count(), 3, "{}", request.head);
     }
 }
@@ -120,11 +132,17 @@ async fn secrets_stay_secret() {
         let words = words(&error);
         assert!(!words.contains("swordfish"), "{words}");
     }
-    for uri in ["https://u:swordfish@localhost/", "http://localhost/swordfish"] {
+    for uri in [
+        "https://u:swordfish@localhost/",
+        "http://localhost/swordfish",
+    ] {
         let error = client.send(with_secret(uri), PATIENCE).await.unwrap_err();
         assert!(!words(&error).contains("swordfish"));
     }
     let scene = scene(SslVersion::TLS1_3, Asks::Firmly).await;
     let shown = format!("{:?}", scene.client);
-    assert!(shown.contains("Certificate") && !shown.contains("PRIVATE"), "{shown}");
+    assert!(
+        shown.contains("Certificate") && !shown.contains("PRIVATE"),
+        "{shown}"
+    );
 }

@@ -24,7 +24,12 @@ async fn requests_are_answered_and_redirects_returned() {
     let server = raw(|mut stream, _, log| async move {
         let request = receive(&mut stream).await.unwrap();
         log.lock().unwrap().push(request);
-        reply(&mut stream, "302 Found\r\nLocation: http://127.0.0.1:1/", "there").await;
+        reply(
+            &mut stream,
+            "302 Found\r\nLocation: http://127.0.0.1:1/",
+            "there",
+        )
+        .await;
     })
     .await;
     assert_eq!(get(&server).await.unwrap(), (302, "there".into()));
@@ -37,16 +42,27 @@ async fn requests_are_answered_and_redirects_returned() {
     assert_eq!(received.len(), 2);
     assert_eq!(received[1].path(), "/metadata?x=y");
     assert_eq!(received[1].header("metadata"), Some("true"));
-    assert_eq!((received[1].body, received[1].header("content-length")), (2, Some("2")));
+    assert_eq!(
+        (received[1].body, received[1].header("content-length")),
+        (2, Some("2"))
+    );
     let host = format!("127.0.0.1:{}", server.address.port());
     assert_eq!(received[0].header("host"), Some(host.as_str()));
 }
 
 #[tokio::test]
 async fn only_http_addresses_are_taken() {
-    for uri in ["https://127.0.0.1/", "http://u@127.0.0.1/", "/metadata", "ftp://a.b/"] {
+    for uri in [
+        "https://127.0.0.1/",
+        "http://u@127.0.0.1/",
+        "/metadata",
+        "ftp://a.b/",
+    ] {
         let request = request("GET", uri, RequestBody::empty());
-        let error = PlainClient::new().send(request, PATIENCE).await.unwrap_err();
+        let error = PlainClient::new()
+            .send(request, PATIENCE)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{uri}");
     }
 }
@@ -60,18 +76,27 @@ async fn limits_hold() {
         while stream.write_all(b"5\r\nabcde\r\n").await.is_ok() {}
     })
     .await;
-    assert_eq!(get(&large).await.unwrap_err().kind(), TransportErrorKind::TooLarge);
+    assert_eq!(
+        get(&large).await.unwrap_err().kind(),
+        TransportErrorKind::TooLarge
+    );
     let garbage = raw(|mut stream, _, _| async move {
         receive(&mut stream).await;
         let _ = stream.write_all(b"<html>\r\n\r\n").await;
     })
     .await;
-    assert_eq!(get(&garbage).await.unwrap_err().kind(), TransportErrorKind::Protocol);
+    assert_eq!(
+        get(&garbage).await.unwrap_err().kind(),
+        TransportErrorKind::Protocol
+    );
     let closing = raw(|mut stream, _, _| async move {
         receive(&mut stream).await;
     })
     .await;
-    assert_eq!(get(&closing).await.unwrap_err().kind(), TransportErrorKind::Protocol);
+    assert_eq!(
+        get(&closing).await.unwrap_err().kind(),
+        TransportErrorKind::Protocol
+    );
     let silent = raw(|stream, _, _| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -86,6 +111,9 @@ async fn limits_hold() {
 #[tokio::test]
 async fn nobody_there_is_no_connection() {
     let request = request("GET", "http://127.0.0.1:1/", RequestBody::empty());
-    let error = PlainClient::new().send(request, PATIENCE).await.unwrap_err();
+    let error = PlainClient::new()
+        .send(request, PATIENCE)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
 }

@@ -24,8 +24,8 @@ async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
     }
     assert_eq!(server.connections(), 1);
     let (one, other) = tokio::join!(get(&client, &uri), get(&client, &uri));
-    let reused = [one.unwrap().info().reused, other.unwrap().info().reused];
-    assert_eq!((reused, server.connections()), ([true, false], 2));
+    assert_ne!(one.unwrap().info().reused, other.unwrap().info().reused);
+    assert_eq!(server.connections(), 2);
     let (one, other) = tokio::join!(get(&client, &uri), get(&client, &uri));
     assert!(one.unwrap().info().reused && other.unwrap().info().reused);
     assert_eq!(server.connections(), 2);
@@ -187,7 +187,11 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
     assert_eq!(server.connections(), 2);
     for (length, authenticated) in [(16 * 1024, false), (16 * 1024 + 1, true), (1 << 20, true)] {
         let answer = post(&client, &open, length).await.unwrap();
-        assert_eq!(answer.info().certificate_requested, authenticated, "{length}");
+        assert_eq!(
+            answer.info().certificate_requested,
+            authenticated,
+            "{length}"
+        );
         // The other one goes back on top.
         if authenticated {
             post(&client, &open, 0).await.unwrap();
@@ -201,7 +205,8 @@ async fn bodies_are_streamed_both_ways() {
     let (context, client) = bare();
     let server = resource(context).await;
     let stream = |length: Option<u64>| {
-        let frames = (0..100).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1000]))));
+        let frames =
+            (0..100).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1000]))));
         let body = StreamBody::new(futures_util::stream::iter(frames));
         match length {
             None => RequestBody::stream(body),
@@ -223,7 +228,11 @@ async fn bodies_are_streamed_both_ways() {
     let error = call(&client, "POST", &server.uri("/"), stream(Some(100_001)))
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{error:?}");
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::InvalidRequest,
+        "{error:?}"
+    );
     get(&client, &server.uri("/")).await.unwrap();
     assert_eq!(server.connections(), 2);
 }
@@ -296,7 +305,8 @@ async fn no_session_is_resumed() {
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         let authority = Authority::new("test authority");
         let leaf = authority.server("localhost");
-        let mut builder = openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_server()).unwrap();
+        let mut builder =
+            openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_server()).unwrap();
         builder.set_certificate(&leaf.certificate).unwrap();
         builder.set_private_key(&leaf.key).unwrap();
         builder.set_max_proto_version(Some(version)).unwrap();
@@ -314,7 +324,10 @@ async fn no_session_is_resumed() {
             .build()
             .unwrap();
         for _ in 0..3 {
-            assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "false");
+            assert_eq!(
+                get(&client, &server.uri("/")).await.unwrap().text(),
+                "false"
+            );
         }
         assert_eq!(server.connections(), 3);
     }

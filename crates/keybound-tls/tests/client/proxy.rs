@@ -20,7 +20,9 @@ async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<Str
             while !request.ends_with(b"\r\n\r\n") {
                 request.push(stream.read_u8().await.unwrap());
             }
-            log.lock().unwrap().push(String::from_utf8(request).unwrap());
+            log.lock()
+                .unwrap()
+                .push(String::from_utf8(request).unwrap());
             stream.write_all(head.as_bytes()).await.unwrap();
             if head.contains(" 200 ") {
                 let mut target = TcpStream::connect(to).await.unwrap();
@@ -60,15 +62,24 @@ async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only(
     }
     assert_eq!(
         *heads.lock().unwrap(),
-        ["CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\
-          Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=\r\n\r\n"]
+        [
+            "CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\
+          Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=\r\n\r\n"
+        ]
     );
     let received = origin.requests.lock().unwrap();
     assert_eq!(received.len(), 2);
-    assert!(received.iter().all(|request| request.header("proxy-authorization").is_none()));
+    assert!(
+        received
+            .iter()
+            .all(|request| request.header("proxy-authorization").is_none())
+    );
     assert_eq!(received[0].header("host"), Some("vault.example"));
     let shown = format!("{client:?}");
-    assert!(!shown.contains("swordfish") && !shown.contains("dXNlcj"), "{shown}");
+    assert!(
+        !shown.contains("swordfish") && !shown.contains("dXNlcj"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +92,10 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
         ProxyConfig::from_values(Some(&url), None).unwrap()
     };
     let (wrong, _) = proxy(elsewhere.address, GOOD).await;
-    let client = client_builder(&authority).proxy(config(&wrong)).build().unwrap();
+    let client = client_builder(&authority)
+        .proxy(config(&wrong))
+        .build()
+        .unwrap();
     let error = get(&client, "https://vault.example/").await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
     // What is trusted for loopback is not trusted for others.
@@ -103,8 +117,14 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     for (head, word) in [
-        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "credentials"),
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "status 403"),
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "credentials",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            "status 403",
+        ),
         ("HTTP/1.1 200 OK\r\n\r\ntoo much", "more than its answer"),
         ("SSH-2.0\r\n\r\n", "http/1.1"),
         ("HTTP/1.1 200", "closed the connection"),
@@ -128,7 +148,10 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
         let words = words(&error);
         assert_eq!(error.kind(), TransportErrorKind::Proxy, "{words}");
         assert!(words.contains(word), "{words}");
-        assert!(!words.contains("swordfish") && !words.contains("dXNlcj"), "{words}");
+        assert!(
+            !words.contains("swordfish") && !words.contains("dXNlcj"),
+            "{words}"
+        );
     }
     assert_eq!(origin.connections(), 0);
 }

@@ -26,19 +26,28 @@ async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
     for (leaf, reason) in [
         (authority.server("elsewhere.example"), "hostname mismatch"),
         (authority.server("127.0.0.1"), "hostname mismatch"),
-        (authority.server_between("localhost", -9, -1), "certificate has expired"),
+        (
+            authority.server_between("localhost", -9, -1),
+            "certificate has expired",
+        ),
         (
             authority.server_between("localhost", 1, 9),
             "certificate is not yet valid",
         ),
         (self_signed("localhost"), "self-signed certificate"),
-        (other.server("localhost"), "unable to get local issuer certificate"),
+        (
+            other.server("localhost"),
+            "unable to get local issuer certificate",
+        ),
     ] {
         let server = server(&authority, leaf).await;
         let error = get(&client, &server.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
         let text = error.to_string();
-        assert!(text.contains("localhost") && text.contains(reason), "{text}");
+        assert!(
+            text.contains("localhost") && text.contains(reason),
+            "{text}"
+        );
         assert_eq!(server.requests(), 0);
     }
 }
@@ -55,7 +64,13 @@ async fn addresses_are_verified_as_addresses() {
         bad.host = "127.0.0.1".into();
         let error = get(&client, &bad.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
-        assert!(error.to_string().to_lowercase().contains("ip address mismatch"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .to_lowercase()
+                .contains("ip address mismatch"),
+            "{error}"
+        );
     }
 }
 
@@ -108,7 +123,11 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
         if changes {
             let error = answer.unwrap_err();
             let words = words(&error);
-            assert_eq!(error.kind(), TransportErrorKind::ServerCertificate, "{words}");
+            assert_eq!(
+                error.kind(),
+                TransportErrorKind::ServerCertificate,
+                "{words}"
+            );
             assert!(words.contains("another certificate"), "{words}");
         } else {
             assert_eq!(answer.unwrap().text(), "here");

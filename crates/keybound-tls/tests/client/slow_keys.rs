@@ -13,11 +13,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 use tokio::sync::mpsc as async_mpsc;
 
-async fn cast(
-    version: SslVersion,
-    asks: Asks,
-    key: Arc<dyn BindingKey>,
-) -> (Server, HttpsClient) {
+async fn cast(version: SslVersion, asks: Asks, key: Arc<dyn BindingKey>) -> (Server, HttpsClient) {
     let authority = Authority::new("test authority");
     let manners = Manners {
         leaf: authority.server("localhost"),
@@ -43,7 +39,10 @@ async fn the_caller_goes_on_while_a_slow_key_signs() {
             // could not run and the key would give up.
             let key = OddKey::new(SigningCost::Slow, move |scheme, digest| {
                 entered.send(()).unwrap();
-                let waited = released.lock().unwrap().recv_timeout(Duration::from_secs(20));
+                let waited = released
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(Duration::from_secs(20));
                 waited.map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
                 shared_key().sign(scheme, digest)
             });
@@ -94,12 +93,12 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
         shared_key().sign(scheme, digest)
     });
     let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
-    let request = crate::support::request(
-        "GET",
-        &server.uri("/"),
-        keybound_tls::RequestBody::empty(),
-    );
-    let answer = client.send(request, crate::support::PATIENCE).await.unwrap();
+    let request =
+        crate::support::request("GET", &server.uri("/"), keybound_tls::RequestBody::empty());
+    let answer = client
+        .send(request, crate::support::PATIENCE)
+        .await
+        .unwrap();
     drop(client);
     // The answer is still there to be read.
     assert!(has_exited.try_recv().is_err());

@@ -47,7 +47,6 @@ pub fn name(version: SslVersion) -> &'static str {
     }
 }
 
-
 /// A server's context and a client without an identity that trusts it, for scripts.
 pub fn bare() -> (SslContext, HttpsClient) {
     let authority = Authority::new("test authority");
