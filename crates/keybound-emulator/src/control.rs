@@ -25,7 +25,9 @@ impl ControlSecret {
     pub fn random() -> Result<Self, ErrorStack> {
         let mut bytes = [0; 32];
         openssl::rand::rand_bytes(&mut bytes)?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self(
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ))
     }
 
     pub fn expose(&self) -> &str {
@@ -48,7 +50,10 @@ impl fmt::Debug for ControlSecret {
 
 /// Answers a request to the control endpoint.
 pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
-    if !state.control_secret.opens(request.headers().get(header::AUTHORIZATION)) {
+    if !state
+        .control_secret
+        .opens(request.headers().get(header::AUTHORIZATION))
+    {
         return not_found();
     }
     let body = request.body();
@@ -64,24 +69,18 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
         (&Method::GET, "/clock") => Ok(clock(state)),
         (&Method::POST, "/clock") => advance(state, body),
         (&Method::POST, "/reset") => {
-            reset(state);
+            state.reset();
             Ok(json!({}))
         }
         _ => return not_found(),
     };
     match answered {
         Ok(body) => json_answer(200, &body),
-        Err(why) => json_answer(400, &json!({"error": "invalid_request", "error_description": why})),
+        Err(why) => json_answer(
+            400,
+            &json!({"error": "invalid_request", "error_description": why}),
+        ),
     }
-}
-
-/// Back to the moment after the start, without the faults of the configuration: no faults, no records, no issued
-/// certificates, the host's time. Keys and authorities stay.
-pub(crate) fn reset(state: &State) {
-    state.faults.clear();
-    state.records.clear();
-    state.issued.clear();
-    state.clock.reset();
 }
 
 /// The records, oldest first; of one leg where `leg=` names it.
@@ -95,7 +94,12 @@ fn records(state: &State, query: &str) -> Value {
 }
 
 fn faults(state: &State) -> Value {
-    let waiting: Vec<_> = state.faults.waiting().iter().map(Fault::to_string).collect();
+    let waiting: Vec<_> = state
+        .faults
+        .waiting()
+        .iter()
+        .map(Fault::to_string)
+        .collect();
     json!({"faults": waiting})
 }
 

@@ -68,7 +68,9 @@ pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey
     if !seen.first_time(&evidence.id) {
         return Err("the evidence was used before");
     }
-    Ok(ProvenKey { jwk: jwk(&evidence.key) })
+    Ok(ProvenKey {
+        jwk: jwk(&evidence.key),
+    })
 }
 
 /// Evidence that can be read. Nothing of it is proven.
@@ -97,7 +99,12 @@ pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
     let issued_at = jws.claims.get("iat").and_then(Value::as_u64);
     match (key, jws.text("aud"), issued_at, jws.text("jti")) {
         (Some(key), Some(audience), Some(issued_at), Some(id)) if id.len() <= LONGEST_ID => {
-            Ok(Evidence { key, audience: audience.to_owned(), issued_at, id: id.to_owned() })
+            Ok(Evidence {
+                key,
+                audience: audience.to_owned(),
+                issued_at,
+                id: id.to_owned(),
+            })
         }
         (None, ..) => Err("the evidence does not show an RSA key of 2048 bits"),
         _ => Err("the evidence lacks aud, iat or jti"),
@@ -151,7 +158,9 @@ fn signature_holds(text: &str, key: &Rsa<Public>) -> bool {
         let mut verifier = Verifier::new(MessageDigest::sha256(), &key).ok()?;
         verifier.set_rsa_padding(Padding::PKCS1_PSS).ok()?;
         verifier.set_rsa_mgf1_md(MessageDigest::sha256()).ok()?;
-        verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32)).ok()?;
+        verifier
+            .set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))
+            .ok()?;
         verifier.verify_oneshot(&signature, signed.as_bytes()).ok()
     };
     let held = check();

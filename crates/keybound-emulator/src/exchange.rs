@@ -129,8 +129,22 @@ pub(crate) async fn answer(
         notes: BTreeMap::new(),
     };
     let reply = reply(state, service, &mut call).await;
+    tell(&call, reply.status());
     state.records.finish(sequence, reply.status(), call.notes);
     reply
+}
+
+/// One line for each request, for whoever watches.
+fn tell(call: &Call, status: Option<u16>) {
+    tracing::info!(
+        leg = %call.leg,
+        method = %call.request.method(),
+        path = call.request.uri().path(),
+        status,
+        fault = call.fault.as_ref().map(tracing::field::display),
+        refused = call.notes.get("refused"),
+        "request"
+    );
 }
 
 async fn reply(state: &State, service: Service, call: &mut Call) -> Reply {

@@ -32,12 +32,22 @@ async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
     let method = match call.request.uri().path() {
         METADATA_PATH => Method::GET,
         ISSUE_PATH => Method::POST,
-        _ => return Err(Refusal::new(404, "not_found", "The requested resource was not found")),
+        _ => {
+            return Err(Refusal::new(
+                404,
+                "not_found",
+                "The requested resource was not found",
+            ));
+        }
     };
     if call.request.method() != method {
         return Err(Refusal {
             allow: Some(method),
-            ..Refusal::new(405, "method_not_allowed", "The method is not allowed for this resource")
+            ..Refusal::new(
+                405,
+                "method_not_allowed",
+                "The method is not allowed for this resource",
+            )
         });
     }
     check_headers(call)?;
@@ -57,11 +67,15 @@ fn check_headers(call: &Call) -> Result<(), Refusal> {
         return Err(Refusal::invalid("Required metadata header not specified"));
     }
     if call.request.headers().contains_key("x-forwarded-for") {
-        return Err(Refusal::invalid("X-Forwarded-For header is not allowed: the request came through a proxy"));
+        return Err(Refusal::invalid(
+            "X-Forwarded-For header is not allowed: the request came through a proxy",
+        ));
     }
     let request_id = call.header("x-ms-client-request-id");
     if request_id.is_none_or(|id| id.trim().is_empty()) {
-        return Err(Refusal::invalid("Required x-ms-client-request-id header not specified"));
+        return Err(Refusal::invalid(
+            "Required x-ms-client-request-id header not specified",
+        ));
     }
     Ok(())
 }
@@ -78,7 +92,12 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(status: u16, error: &'static str, description: &'static str) -> Self {
-        Self { status, error, description, allow: None }
+        Self {
+            status,
+            error,
+            description,
+            allow: None,
+        }
     }
 
     fn invalid(description: &'static str) -> Self {

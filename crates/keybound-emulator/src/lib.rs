@@ -19,8 +19,11 @@ mod graph;
 mod imds;
 mod maa;
 mod pki;
+mod ready;
 mod records;
+mod server;
 mod signing;
+mod simulated;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -36,4 +39,7 @@ pub use config::{
 };
 pub use error::StartError;
 pub use faults::{Fault, FaultError};
+pub use ready::{Control, Ready};
 pub use records::Record;
+pub use server::{Emulator, EmulatorBuilder};
+pub use simulated::{SimulatedAttestation, SimulatedKey, SimulatedKeyProvider};

@@ -1,4 +1,7 @@
 //! The attestation service: vouches for simulated keys, and says so.
+#[cfg(test)]
+mod tests;
+
 use crate::evidence;
 use crate::exchange::{Answer, Call, json_answer, not_found};
 use crate::faults::{ATTEST_PATH, Action};
@@ -103,11 +106,18 @@ fn discovery(state: &State) -> Answer {
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> Answer {
-    json_answer(status, &json!({"error": {"code": code, "message": message}}))
+    json_answer(
+        status,
+        &json!({"error": {"code": code, "message": message}}),
+    )
 }
 
 fn wrong_method(allowed: &Method) -> Answer {
-    let mut answer = refusal(405, "MethodNotAllowed", "the method is not allowed for this resource");
+    let mut answer = refusal(
+        405,
+        "MethodNotAllowed",
+        "the method is not allowed for this resource",
+    );
     if let Ok(value) = HeaderValue::from_str(allowed.as_str()) {
         answer.headers_mut().insert(header::ALLOW, value);
     }

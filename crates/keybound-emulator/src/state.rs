@@ -50,6 +50,15 @@ impl State {
             config,
         })
     }
+
+    /// Back to the moment after the start, without the faults of the configuration. Keys, authorities and the vault's
+    /// secrets stay.
+    pub fn reset(&self) {
+        self.faults.clear();
+        self.records.clear();
+        self.issued.clear();
+        self.clock.reset();
+    }
 }
 
 /// Where the services listen: origins without a trailing slash in their text form, see [`origin`].
@@ -64,7 +73,7 @@ pub(crate) struct Endpoints {
 }
 
 /// The keys that sign tokens. Made in the background, awaited at first use.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Keys {
     /// Entra's.
     pub entra: SigningKey,
@@ -72,6 +81,14 @@ pub(crate) struct Keys {
     pub maa: SigningKey,
     /// Nobody's: what faults sign with.
     pub foreign: SigningKey,
+}
+
+impl Keys {
+    /// Makes the keys that every flow needs. Where that fails, whoever needs one is told.
+    pub async fn make(&self) {
+        let _ = self.maa.get().await;
+        let _ = self.entra.get().await;
+    }
 }
 
 /// An endpoint as services and tokens write it: `https://127.0.0.1:8443`, without the trailing slash.

@@ -1,0 +1,155 @@
+use crate::config::Config;
+use crate::exchange::Service;
+use crate::faults::Leg;
+use crate::state::State;
+use crate::testing::{Answered, ask, metadata_request, state};
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+async fn control(state: &State, method: &str, path: &str, body: impl Into<Bytes>) -> Answered {
+    let secret = state.control_secret.expose();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {secret}"))
+        .body(body.into())
+        .unwrap();
+    ask(state, Service::Control, request).await
+}
+
+#[tokio::test]
+async fn nothing_is_told_without_the_secret() {
+    let state = state(Config::default());
+    let secret = state.control_secret.expose().to_owned();
+    assert_eq!(secret.len(), 64);
+    let unknown = control(&state, "GET", "/nonsense", "").await;
+    for value in [
+        None,
+        Some("Bearer ".to_owned()),
+        Some(secret.clone()),
+        Some(format!("Basic {secret}")),
+        Some(format!(
+            "Bearer {}",
+            secret.replace(|digit: char| digit != 'f', "f")
+        )),
+        Some(format!("Bearer {}", &secret[1..])),
+        Some(format!("Bearer {secret}0")),
+    ] {
+        for path in ["/records", "/counts", "/faults", "/clock", "/nonsense"] {
+            let mut request = Request::get(path);
+            if let Some(value) = &value {
+                request = request.header("authorization", value);
+            }
+            let answered = ask(
+                &state,
+                Service::Control,
+                request.body(Bytes::new()).unwrap(),
+            )
+            .await;
+            assert_eq!(
+                (answered.status, &answered.body),
+                (404, &unknown.body),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(control(&state, "GET", "/records", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn records_and_counts_are_read_and_forgotten() {
+    let state = state(Config::default());
+    ask(&state, Service::Imds, metadata_request()).await;
+    let mut probe = metadata_request();
+    probe.headers_mut().remove("metadata");
+    ask(&state, Service::Imds, probe).await;
+    let all = control(&state, "GET", "/records", "").await.body;
+    assert_eq!(
+        all["records"].as_array().unwrap().len(),
+        2,
+        "control requests are not kept"
+    );
+    let one = control(&state, "GET", "/records?leg=probe", "").await.body;
+    assert_eq!(one["records"][0]["leg"], "probe");
+    assert_eq!(one["records"][0]["status"], 400);
+    assert_eq!(one["records"].as_array().unwrap().len(), 1);
+    let counts = control(&state, "GET", "/counts", "").await.body;
+    assert_eq!(counts, json!({"counts": {"metadata": 1, "probe": 1}}));
+    assert_eq!(control(&state, "POST", "/reset", "").await.status, 200);
+    assert_eq!(
+        control(&state, "GET", "/records", "").await.body,
+        json!({"records": []})
+    );
+    assert_eq!(
+        control(&state, "GET", "/counts", "").await.body,
+        json!({"counts": {}})
+    );
+}
+
+#[tokio::test]
+async fn faults_are_added_shown_and_cleared() {
+    let mut config = Config::default();
+    config.faults.push("token=hang*3".parse().unwrap());
+    let state = state(config);
+    let body = json!({"faults": ["issue=status:503*1", "vault=close"]}).to_string();
+    let shown = control(&state, "POST", "/faults", body).await;
+    let expected = json!({"faults": ["token=hang*3", "issue=status:503*1", "vault=close"]});
+    assert_eq!((shown.status, &shown.body), (200, &expected));
+    assert!(state.faults.next(Leg::Issue).is_some());
+    let left = control(&state, "GET", "/faults", "").await.body;
+    assert_eq!(left, json!({"faults": ["token=hang*3", "vault=close"]}));
+    let cleared = control(&state, "DELETE", "/faults", "").await.body;
+    assert_eq!(cleared, json!({"faults": []}));
+    assert!(state.faults.next(Leg::Token).is_none());
+}
+
+#[tokio::test]
+async fn mistakes_are_explained_and_change_nothing() {
+    let state = state(Config::default());
+    for (path, body, words) in [
+        (
+            "/faults",
+            json!({"faults": ["vault=close", "issue=explode"]}),
+            "no such action",
+        ),
+        ("/faults", json!({"fault": []}), "LEG=ACTION"),
+        ("/faults", json!(["vault=close"]), "LEG=ACTION"),
+        ("/faults", Value::Null, "LEG=ACTION"),
+        ("/clock", json!({"advance_seconds": "7"}), "advance_seconds"),
+        ("/clock", json!({"advance": 7}), "advance_seconds"),
+    ] {
+        let answered = control(&state, "POST", path, body.to_string()).await;
+        assert_eq!(answered.status, 400, "{path} {body}");
+        assert!(
+            answered.text("error_description").contains(words),
+            "{answered:?}"
+        );
+    }
+    assert!(state.faults.waiting().is_empty());
+    assert_eq!(state.clock.offset_seconds(), 0);
+}
+
+#[tokio::test]
+async fn the_clock_is_moved_and_set_right() {
+    let state = state(Config::default());
+    let before = state.clock.unix();
+    let moved = control(&state, "POST", "/clock", r#"{"advance_seconds": 3600}"#)
+        .await
+        .body;
+    assert_eq!(moved["offset_seconds"], 3600);
+    assert!(moved["unix"].as_u64().unwrap() >= before + 3600);
+    control(&state, "POST", "/clock", r#"{"advance_seconds": -600}"#).await;
+    assert_eq!(
+        control(&state, "GET", "/clock", "").await.body["offset_seconds"],
+        3000
+    );
+    control(&state, "POST", "/reset", "").await;
+    assert_eq!(state.clock.offset_seconds(), 0);
+}
+
+#[test]
+fn the_secret_is_not_shown_by_debug() {
+    let state = state(Config::default());
+    assert!(!format!("{:?}", state.control_secret).contains(state.control_secret.expose()));
+}

@@ -1,0 +1,88 @@
+use crate::state::{State, origin};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where everything is. As JSON it is the line that `keybound emulator` prints first.
+#[derive(Clone, Serialize)]
+#[non_exhaustive]
+pub struct Ready {
+    /// Always `ready`.
+    pub event: &'static str,
+    /// Origin of IMDS, plain HTTP.
+    pub imds: String,
+    /// Origin of Entra's token service.
+    pub sts: String,
+    /// Origin of the attestation service.
+    pub maa: String,
+    /// Origin of the Key Vault look-alike.
+    pub vault: String,
+    /// Origin of the Graph look-alike.
+    pub graph: String,
+    /// The CA certificate of all that speak TLS, PEM.
+    pub ca_file: PathBuf,
+    /// The control endpoint.
+    pub control: Control,
+    /// The environment in which programs find the emulator.
+    pub env: BTreeMap<&'static str, String>,
+}
+
+/// How the control endpoint is reached. `Debug` hides the secret.
+#[derive(Clone, Serialize)]
+#[non_exhaustive]
+pub struct Control {
+    /// Its origin, plain HTTP.
+    pub url: String,
+    /// What goes into `Authorization: Bearer`.
+    pub secret: String,
+}
+
+impl Ready {
+    pub(crate) fn of(state: &State) -> Self {
+        let endpoints = &state.endpoints;
+        let text = |url| origin(url).to_owned();
+        let ca_file = state.pki.ca_file().to_owned();
+        let env = BTreeMap::from([
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(&endpoints.imds)),
+            ("KEYBOUND_CA_FILE", ca_file.display().to_string()),
+            ("KEYBOUND_EMULATOR_VAULT", text(&endpoints.vault)),
+            ("KEYBOUND_EMULATOR_GRAPH", text(&endpoints.graph)),
+        ]);
+        Self {
+            event: "ready",
+            imds: text(&endpoints.imds),
+            sts: text(&endpoints.sts),
+            maa: text(&endpoints.maa),
+            vault: text(&endpoints.vault),
+            graph: text(&endpoints.graph),
+            ca_file,
+            control: Control {
+                url: text(&endpoints.control),
+                secret: state.control_secret.expose().to_owned(),
+            },
+            env,
+        }
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("imds", &self.imds)
+            .field("sts", &self.sts)
+            .field("maa", &self.maa)
+            .field("vault", &self.vault)
+            .field("graph", &self.graph)
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,270 @@
+use crate::clock::Clock;
+use crate::config::{Config, HostName, NetworkConfig};
+use crate::error::StartError;
+use crate::exchange::Service;
+use crate::faults::{Fault, FaultError};
+use crate::pki::Pki;
+use crate::ready::Ready;
+use crate::records::Record;
+use crate::state::{Endpoints, State};
+use crate::tls::{Server, ServiceHandler};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use url::Url;
+
+/// Settings of an [`Emulator`].
+#[derive(Clone, Debug, Default)]
+pub struct EmulatorBuilder {
+    config: Config,
+    state_dir: Option<PathBuf>,
+}
+
+impl EmulatorBuilder {
+    /// Who the host is and how strict the services are. Default: [`Config::default`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Keeps the CA in a folder, which is made where it is absent: `ca.pem` and, readable by the owner only,
+    /// `ca-key.pem`. The next start takes it up again, so that clients trust one file for good. Default: a CA for each
+    /// start, its certificate in a temporary folder, its key in memory only.
+    #[must_use]
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// As [`Emulator::start`], and where the folder cannot be used.
+    pub fn start(self) -> Result<Emulator, StartError> {
+        self.config.check().map_err(StartError::Config)?;
+        let listeners = Listeners::bind(&self.config.network)?;
+        let endpoints = listeners.endpoints(&self.config.network)?;
+        let pki = Pki::new(self.state_dir.as_deref())?;
+        let state = State::new(self.config, pki, endpoints)
+            .map_err(|error| StartError::Certificates(error.into()))?;
+        let state = Arc::new(state);
+        let running = Running::start(listeners, &state)?;
+        Ok(Emulator {
+            ready: Ready::of(&state),
+            state,
+            running: Some(running),
+        })
+    }
+}
+
+/// The services, running on loopback until the value is dropped.
+///
+/// They run on a thread of their own with a runtime of their own: it makes no difference whether the program around them
+/// is asynchronous, or has its clock stopped.
+pub struct Emulator {
+    ready: Ready,
+    state: Arc<State>,
+    running: Option<Running>,
+}
+
+impl Emulator {
+    /// Settings to be made before the start.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
+    }
+
+    /// Starts an emulator with a CA of its own. When this returns, all services listen. It takes some milliseconds; the
+    /// keys that sign tokens are made in the background meanwhile.
+    ///
+    /// # Errors
+    /// [`StartError`] where the configuration cannot be used, a port is taken, or the host refuses.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::builder().config(config).start()
+    }
+
+    /// Where everything is.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The CA certificate of all services that speak TLS, PEM.
+    pub fn ca_pem(&self) -> &[u8] {
+        self.state.pki.ca_pem()
+    }
+
+    /// The emulated clock, which tests may move.
+    pub fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+
+    /// The last 1000 requests, oldest first. No secrets are part of them.
+    pub fn records(&self) -> Vec<Record> {
+        self.state.records.all()
+    }
+
+    /// How many requests came, by the names of [`Record::leg`]. A leg without any is absent.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state.records.counts()
+    }
+
+    /// Lets something go wrong, once the faults that wait already have had their turn.
+    ///
+    /// # Errors
+    /// Where more than 1000 faults would wait.
+    pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
+        self.state.faults.add(vec![fault])
+    }
+
+    /// The faults that wait.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.state.faults.waiting()
+    }
+
+    /// Lets everything go well again.
+    pub fn clear_faults(&self) {
+        self.state.faults.clear();
+    }
+
+    /// Forgets faults (those of the configuration too), records and issued certificates and sets the clock right. Keys
+    /// and authorities stay.
+    pub fn reset(&self) {
+        self.state.reset();
+    }
+
+    /// Stops all services and closes their connections. Dropping does the same.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One bound listener for each service.
+struct Listeners(Vec<(Service, TcpListener)>);
+
+impl Listeners {
+    fn bind(network: &NetworkConfig) -> Result<Self, StartError> {
+        let ports = [
+            (Service::Imds, network.imds_port),
+            (Service::Sts, network.sts_port),
+            (Service::Maa, network.maa_port),
+            (Service::Vault, network.vault_port),
+            (Service::Graph, network.graph_port),
+            (Service::Control, network.control_port),
+        ];
+        let bind = |(service, port)| {
+            let address = SocketAddr::new(network.bind, port);
+            TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| (service, listener)))
+                .map_err(|source| StartError::Listen { address, source })
+        };
+        // Services with a port of their own come first, so that no free one is taken from under them.
+        let (mut fixed, free): (Vec<_>, Vec<_>) =
+            ports.into_iter().partition(|(_, port)| *port != 0);
+        fixed.extend(free);
+        fixed
+            .into_iter()
+            .map(bind)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    fn endpoints(&self, network: &NetworkConfig) -> Result<Endpoints, StartError> {
+        let url = |service: Service, scheme: &str| {
+            let found = self.0.iter().find(|(of, _)| *of == service);
+            let address = found
+                .ok_or(io::Error::from(io::ErrorKind::NotFound))
+                .and_then(|(_, listener)| listener.local_addr())?;
+            let text = match network.host {
+                HostName::Address => format!("{scheme}://{address}/"),
+                HostName::Localhost => format!("{scheme}://localhost:{}/", address.port()),
+            };
+            Url::parse(&text).map_err(io::Error::other)
+        };
+        let all = || -> io::Result<Endpoints> {
+            Ok(Endpoints {
+                imds: url(Service::Imds, "http")?,
+                sts: url(Service::Sts, "https")?,
+                maa: url(Service::Maa, "https")?,
+                vault: url(Service::Vault, "https")?,
+                graph: url(Service::Graph, "https")?,
+                control: url(Service::Control, "http")?,
+            })
+        };
+        all().map_err(StartError::Host)
+    }
+}
+
+/// The thread that serves.
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(StartError::Host)?;
+        let servers = servers(&runtime, listeners, state).map_err(StartError::Host)?;
+        let (stop, stopped) = oneshot::channel();
+        let keys = state.keys.clone();
+        let serve = move || {
+            for server in servers {
+                runtime.spawn(server.run());
+            }
+            runtime.spawn(async move { keys.make().await });
+            // Ends when the sender is gone too.
+            let _ = runtime.block_on(stopped);
+            // Whatever is still under way ends with the runtime; a key that is being made is not waited for.
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new()
+            .name("keybound-emulator".into())
+            .spawn(serve)
+            .map_err(StartError::Host)?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) {
+        let _ = self.stop.send(());
+        // A panic there has been reported already; here it is only a thread that has ended.
+        let _ = self.thread.join();
+    }
+}
+
+fn servers(
+    runtime: &Runtime,
+    listeners: Listeners,
+    state: &Arc<State>,
+) -> io::Result<Vec<Server<ServiceHandler>>> {
+    let _entered = runtime.enter();
+    let serve = |(service, listener)| {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Server::of_service(listener, state.clone(), service)
+    };
+    listeners.0.into_iter().map(serve).collect()
+}

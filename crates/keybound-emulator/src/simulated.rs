@@ -1,0 +1,262 @@
+//! The key and the attestation that stand for KeyGuard's in the emulator's world.
+use crate::evidence;
+use crate::faults::ATTEST_PATH;
+use crate::state::origin;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
+use keybound_keys::memory::MemoryKey;
+use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
+use keybound_tls::{
+    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind, TrustAnchors,
+};
+use serde::Deserialize;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// Makes one simulated key for each call.
+#[derive(Debug, Default)]
+pub struct SimulatedKeyProvider(());
+
+impl SimulatedKeyProvider {
+    /// A provider of simulated keys.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl KeyProvider for SimulatedKeyProvider {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::KeyGuard
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(Arc::new(SimulatedKey::generate()?))
+    }
+}
+
+/// A key in the memory of the process that stands for a KeyGuard key, and says so: [`is_simulated`] is true wherever it
+/// goes. The emulator's attestation service vouches for it, no other does.
+///
+/// [`is_simulated`]: BindingKey::is_simulated
+pub struct SimulatedKey {
+    key: MemoryKey,
+    id: String,
+}
+
+impl SimulatedKey {
+    /// Makes a key. It takes some tens of milliseconds.
+    ///
+    /// # Errors
+    /// Where OpenSSL cannot make one.
+    pub fn generate() -> Result<Self, KeyError> {
+        let key = MemoryKey::generate()?;
+        let id = key.id().replacen("memory:", "simulated:", 1);
+        Ok(Self { key, id })
+    }
+}
+
+impl BindingKey for SimulatedKey {
+    fn public_key_der(&self) -> &[u8] {
+        self.key.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.key.sign(scheme, digest)
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::KeyGuard
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        self.key.signing_cost()
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
+    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+        Some(self)
+    }
+}
+
+impl fmt::Debug for SimulatedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Has simulated keys attested by the emulator's attestation service, on loopback only.
+#[derive(Debug)]
+pub struct SimulatedAttestation {
+    client: HttpsClient,
+}
+
+impl SimulatedAttestation {
+    /// A provider that trusts these authorities; the emulator's has to be among them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnsupported`] where the host's OpenSSL configuration does not allow the work.
+    pub fn new(trust: TrustAnchors) -> Result<Self> {
+        let client = HttpsClient::builder()
+            .trust(trust)
+            .build()
+            .map_err(transport_error)?;
+        Ok(Self { client })
+    }
+
+    async fn token(&self, request: AttestationRequest<'_>) -> Result<AttestationToken> {
+        let key = simulated_key(request.key)?;
+        check_loopback(request.endpoint)?;
+        let audience = origin(request.endpoint);
+        let evidence = evidence::make(key, audience).map_err(|error| {
+            Error::new(
+                ErrorKind::KeyFailed,
+                Stage::Attestation,
+                "the simulated key made no evidence",
+            )
+            .with_source(error)
+        })?;
+        let body = serde_json::json!({"evidence": evidence}).to_string();
+        let url = format!("{audience}{ATTEST_PATH}");
+        let request = http::Request::post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .body(RequestBody::full(body))
+            .map_err(|error| {
+                failed("the attestation request cannot be sent as it is").with_source(error)
+            })?;
+        let answer = self
+            .client
+            .send(request, TIMEOUT)
+            .await
+            .map_err(transport_error)?;
+        read_answer(answer).await
+    }
+}
+
+impl AttestationProvider for SimulatedAttestation {
+    fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
+        Box::pin(self.token(request))
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
+}
+
+fn simulated_key(key: &dyn BindingKey) -> Result<&SimulatedKey> {
+    let evidence = key.attestation_evidence();
+    evidence
+        .and_then(|evidence| evidence.downcast_ref())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::AttestationUnavailable,
+                Stage::Attestation,
+                "the emulator attests simulated keys only",
+            )
+        })
+}
+
+fn check_loopback(endpoint: &Url) -> Result<()> {
+    let loopback = match endpoint.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if loopback && endpoint.scheme() == "https" {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::SimulatedRefused,
+        Stage::Attestation,
+        "a simulated key is attested on loopback only",
+    ))
+}
+
+#[derive(Deserialize)]
+struct Attested {
+    token: String,
+}
+
+async fn read_answer(answer: http::Response<ResponseBody>) -> Result<AttestationToken> {
+    let status = answer.status();
+    let body = answer
+        .into_body()
+        .collect(MAX_BODY)
+        .await
+        .map_err(transport_error)?;
+    if status.is_redirection() {
+        return Err(Error::new(
+            ErrorKind::RedirectRefused,
+            Stage::Attestation,
+            "the attestation service answered with a redirect",
+        )
+        .with_status(status.as_u16()));
+    }
+    if !status.is_success() {
+        let refused = failed("the attestation service refused");
+        let unavailable = status.is_server_error() || status.as_u16() == 429;
+        return Err(refused
+            .with_status(status.as_u16())
+            .with_service(ServiceError::parse(&body))
+            .with_retryable(unavailable));
+    }
+    // The cause is left out: it may quote the token.
+    let attested: Attested = serde_json::from_slice(&body)
+        .map_err(|_| failed("the attestation service's answer is not the JSON expected"))?;
+    AttestationToken::new(attested.token)
+}
+
+fn failed(message: &'static str) -> Error {
+    Error::new(ErrorKind::AttestationFailed, Stage::Attestation, message)
+}
+
+fn transport_error(error: TransportError) -> Error {
+    let (kind, message) = match error.kind() {
+        TransportErrorKind::Connect => (
+            ErrorKind::Unreachable,
+            "no connection to the attestation service",
+        ),
+        TransportErrorKind::ServerCertificate => (
+            ErrorKind::ServerCertificateInvalid,
+            "the attestation service's certificate could not be verified",
+        ),
+        TransportErrorKind::Tls => (
+            ErrorKind::TlsFailed,
+            "TLS with the attestation service failed",
+        ),
+        TransportErrorKind::TooLarge => (
+            ErrorKind::AnswerTooLarge,
+            "the attestation service's answer is larger than allowed",
+        ),
+        TransportErrorKind::Timeout => (
+            ErrorKind::DeadlineReached,
+            "the attestation service did not answer in time",
+        ),
+        TransportErrorKind::HostUnsupported => (
+            ErrorKind::HostUnsupported,
+            "the host's OpenSSL does not allow the work",
+        ),
+        _ => (
+            ErrorKind::AttestationFailed,
+            "the connection to the attestation service failed",
+        ),
+    };
+    Error::new(kind, Stage::Attestation, message).with_source(error)
+}
+
+/// Longer than a local service ever takes; the caller's own deadline is usually shorter.
+const TIMEOUT: Duration = Duration::from_secs(30);
