@@ -157,23 +157,17 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
     {
         return Err("holds a character that has no place in a URL");
     }
-    let with_scheme = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
+    // Readers of URLs find an authority in more places than after the first `://`; so it is put there.
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
+        Some(_) => return Err("is not https"),
+        None => text,
     };
-    let authority = with_scheme
-        .split_once("://")
-        .map(|(_, rest)| rest)
-        .unwrap_or_default();
-    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() || authority.contains(['@', '%']) || authority.ends_with(':') {
         return Err("has a malformed authority or carries user information");
     }
-    let url = Url::parse(&with_scheme).map_err(|_| "is not a URL")?;
-    if url.scheme() != "https" {
-        return Err("is not https");
-    }
+    let url = Url::parse(&format!("https://{rest}")).map_err(|_| "is not a URL")?;
     if !url.domain().is_none_or(is_host_name) {
         return Err("has a malformed host name");
     }
@@ -293,6 +287,9 @@ mod tests {
             "https:login.microsoftonline.com",
             "https:/login.microsoftonline.com",
             "//login.microsoftonline.com",
+            "https:user@login.microsoftonline.com://a.b",
+            "https:login.microsoftonline.com://a.b",
+            "user@login.microsoftonline.com://a.b",
             "javascript:alert(1)",
             "data://login.microsoftonline.com",
             "login.microsoftonline.com/http://x",
