@@ -2,39 +2,36 @@
 //! environment in which the emulator runs commands.
 use crate::failure::Failure;
 use keybound::{ManagedIdentityClientBuilder, ProviderChain, TrustAnchors};
-use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider};
+use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider, StartError};
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
-/// Starts an emulator.
+/// Starts an emulator, its CA kept in a folder where one is named.
 ///
 /// # Errors
 /// [`Failure::Usage`] where the configuration contradicts itself, [`Failure::Host`] for anything else.
-pub(crate) async fn start(config: Config) -> Result<Emulator, Failure> {
-    Emulator::start(config).await.map_err(|error| match error {
-        keybound_emulator::StartError::Config(error) => Failure::Usage(error.to_string()),
+pub(crate) fn start(config: Config, state_dir: Option<&Path>) -> Result<Emulator, Failure> {
+    let builder = Emulator::builder().config(config);
+    let builder = match state_dir {
+        Some(folder) => builder.state_dir(folder),
+        None => builder,
+    };
+    builder.start().map_err(|error| match error {
+        StartError::Config(error) => Failure::Usage(error.to_string()),
         error => Failure::Host(with_causes(&error)),
     })
 }
 
-/// The emulator's CA beside the system's.
-pub(crate) fn trust(emulator: &Emulator) -> Result<TrustAnchors, Failure> {
-    let path = std::path::Path::new(&emulator.ready().ca_file);
-    let failed = |error: &dyn Error| Failure::Host(format!("{}: {error}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
-    TrustAnchors::system()
-        .with_pem(&pem)
-        .map_err(|error| failed(&error))
-}
-
 /// Gives a client simulated keys and their attestation. The library refuses them outside of a simulated world.
+///
+/// # Errors
+/// Where the host's OpenSSL configuration does not allow the work.
 pub(crate) fn simulate(
     builder: ManagedIdentityClientBuilder,
     trust: TrustAnchors,
-) -> Result<ManagedIdentityClientBuilder, Failure> {
-    let attestation = SimulatedAttestation::new(trust).map_err(|error| {
-        Failure::Host(format!("the simulated attestation cannot be used: {error}"))
-    })?;
+) -> keybound::Result<ManagedIdentityClientBuilder> {
+    let attestation = SimulatedAttestation::new(trust)?;
     Ok(builder
         .key_providers(ProviderChain::new(vec![Arc::new(
             SimulatedKeyProvider::new(),

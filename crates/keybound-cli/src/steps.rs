@@ -107,7 +107,8 @@ impl Fields {
     }
 
     fn plain_line(&self, level: &Level, target: &str) -> String {
-        let mut line = format!("{} {target}", level.as_str().to_ascii_lowercase());
+        let room = target.split("::").next().unwrap_or(target);
+        let mut line = format!("{} {room}:", level.as_str().to_ascii_lowercase());
         for (name, value) in &self.0 {
             // Writing to a String does not fail.
             let _ = match *name {
@@ -178,7 +179,7 @@ mod tests {
             ("attempt", "2"),
             ("request_id", "x"),
         ])
-        .plain_line(&Level::INFO, "keybound");
-        assert_eq!(line, "info keybound trying again attempt=2");
+        .plain_line(&Level::INFO, "keybound::flow::call");
+        assert_eq!(line, "info keybound: trying again attempt=2");
     }
 }

@@ -14,7 +14,7 @@ use world::World;
 
 /// Runs the flow, has the token stolen, and succeeds only if the secret was read and the thieves were refused.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    match runtime()?.block_on(play()) {
+    match play() {
         Ok(story) => tell(args, &story),
         Err(Failure::Flow(error)) if args.json => {
             let document = Document {
@@ -28,11 +28,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     }
 }
 
-async fn play() -> Result<Story, Failure> {
-    let world = World::start().await?;
-    let story = Story::live(&world).await;
-    world.stop().await;
-    story
+fn play() -> Result<Story, Failure> {
+    let world = World::start()?;
+    runtime()?.block_on(Story::live(&world))
 }
 
 fn tell(args: &DemoArgs, story: &Story) -> Result<Exit, Failure> {

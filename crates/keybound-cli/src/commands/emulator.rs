@@ -17,15 +17,13 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     runtime()?.block_on(async {
         let mut stop = Stop::listen()
             .map_err(|error| Failure::Host(format!("signals cannot be awaited: {error}")))?;
-        let emulator = emulation::start(config).await?;
-        let result = match args.command.split_first() {
+        let emulator = emulation::start(config, args.state_dir.as_deref())?;
+        match args.command.split_first() {
             None => alone(args, &emulator, &mut stop).await,
             Some((program, arguments)) => {
                 around(args, &emulator, &mut stop, program, arguments).await
             }
-        };
-        emulator.stop().await;
-        result
+        }
     })
 }
 

@@ -102,10 +102,7 @@ impl TokenReport {
     fn token_text(&self) -> String {
         match self.length {
             None => self.access_token.clone(),
-            Some(length) => format!(
-                "{} ({length} characters; whole with --show-full-token)",
-                self.access_token
-            ),
+            Some(length) => format!("{} ({length} characters, abbreviated)", self.access_token),
         }
     }
 }
@@ -132,6 +129,7 @@ impl BindingReport {
     fn lines(&self) -> Vec<String> {
         let attested = match self.attested {
             true => "yes".to_owned(),
+            false if self.attestation == "none" => "no".to_owned(),
             false => format!("no ({})", self.attestation),
         };
         vec![

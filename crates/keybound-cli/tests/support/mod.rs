@@ -1,6 +1,8 @@
 //! Runs the program as its users do, with an environment of nothing but what the test gives it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod emulated;
+
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
@@ -65,4 +67,12 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Whether a token or another JWT can be read off a text.
+pub fn shows_a_jwt(text: &str) -> bool {
+    let part = |part: &str| part.len() > 10 && part.starts_with("eyJ");
+    let word = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
+    text.split(word)
+        .any(|word| word.split('.').filter(|text| part(text)).count() >= 1)
 }

@@ -82,7 +82,7 @@ impl Story {
         let mut lines = vec![OPENING.to_owned()];
         lines.extend(self.steps.iter().map(|step| {
             format!(
-                "step {}  {:<44}{:>8.1} ms",
+                "step {}  {:<48}{:>8.1} ms",
                 step.number, step.title, step.elapsed_ms
             )
         }));

@@ -16,7 +16,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn start() -> Result<Self, Failure> {
+    pub(super) fn start() -> Result<Self, Failure> {
         let config = Config::default();
         let user_assigned = config
             .identities
@@ -26,17 +26,15 @@ impl World {
             Some(identity) => ManagedIdentity::client_id(identity.client_id.as_str())?,
             None => return Err(Failure::Host("the emulator has no second identity".into())),
         };
-        let emulator = emulation::start(config).await?;
-        let trust = emulation::trust(&emulator)?;
+        let emulator = emulation::start(config, None)?;
+        let trust = TrustAnchors::system()
+            .with_pem(emulator.ca_pem())
+            .map_err(|error| Failure::Host(format!("the emulator's CA cannot be used: {error}")))?;
         Ok(Self {
             emulator,
             trust,
             user_assigned,
         })
-    }
-
-    pub(super) async fn stop(self) {
-        self.emulator.stop().await;
     }
 
     /// A client of the host's own identity.

@@ -1,0 +1,154 @@
+//! `call` in the emulator's world: requests, answers, refusals.
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use std::fs;
+use support::emulated::Emulated;
+use support::{Run, run_with_input, shows_a_jwt};
+
+#[test]
+fn the_vaults_secret_is_read_with_the_certificate_it_asks_for_late() {
+    let world = Emulated::shared();
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
+    let run = world.run(&[
+        "call",
+        "--simulated",
+        "--resource",
+        "https://vault.azure.net",
+        "--output",
+        "json",
+        &url,
+    ]);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let result = run.json();
+    assert_eq!(result["response"]["status"], 200);
+    assert_eq!(result["response"]["body_encoding"], "json");
+    assert_eq!(
+        result["response"]["body"]["value"],
+        "only the holder of the key reads this"
+    );
+    assert!(
+        result["response"]["headers"]["content-type"]
+            .as_str()
+            .unwrap()
+            .contains("json")
+    );
+    assert_eq!(result["token_type"], "mtls_pop");
+    assert!(result["binding"].is_object());
+    assert!(!shows_a_jwt(&run.seen()));
+}
+
+#[test]
+fn the_body_alone_is_written_as_it_came() {
+    let world = Emulated::shared();
+    let run = world.run(&["call", "--simulated", "--output", "body"]);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&run.stdout).is_ok(),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_refusal_by_the_resource_fails_the_flow_and_shows_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("emulator.toml");
+    fs::write(&config, "[graph]\nforbidden = true\n").unwrap();
+    let world = Emulated::start(&["--config", config.to_str().unwrap()]);
+    let run = world.run(&["call", "--simulated", "--output", "json"]);
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    let result = run.json();
+    assert_eq!(result["error"]["code"], "refused");
+    assert_eq!(result["error"]["stage"], "resource");
+    assert_eq!(result["error"]["status"], 403);
+    assert!(result["error"]["service"]["error"].is_string(), "{result}");
+    assert_eq!(result["response"]["status"], 403);
+    assert!(result["binding"].is_object());
+    let text = world.run(&["call", "--simulated"]);
+    assert_eq!(text.status, Some(1));
+    assert!(text.stdout.contains("answer: HTTP 403"), "{text:#?}");
+    assert!(
+        text.stderr.contains("stage: resource, code: refused"),
+        "{text:#?}"
+    );
+}
+
+#[test]
+fn a_token_for_another_resource_is_refused_by_the_vault() {
+    let world = Emulated::shared();
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
+    let run = world.run(&["call", "--simulated", "--output", "json", &url]);
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    assert_eq!(run.json()["error"]["stage"], "resource");
+}
+
+#[test]
+fn bodies_come_from_the_command_line_files_and_standard_input() {
+    let world = Emulated::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body");
+    fs::write(&file, "{}").unwrap();
+    let by_file = format!("@{}", file.display());
+    // The look-alike answers GET only: what matters is that it saw a POST.
+    let answered = |run: &Run| assert_eq!(run.json()["response"]["status"], 405, "{run:#?}");
+    answered(&world.run(&["call", "--simulated", "--output", "json", "--data", "{}"]));
+    answered(&world.run(&[
+        "call",
+        "--simulated",
+        "--output",
+        "json",
+        "--data",
+        &by_file,
+    ]));
+    let mut command = world.keybound(&["call", "--simulated", "--output", "json", "--data", "@-"]);
+    answered(&run_with_input(&mut command, b"{}"));
+    let put = [
+        "call",
+        "--simulated",
+        "--output",
+        "json",
+        "-X",
+        "GET",
+        "--data",
+        "{}",
+        "--header",
+        "X-Tag: 7",
+    ];
+    assert_eq!(world.run(&put).json()["response"]["status"], 200);
+}
+
+#[test]
+fn answers_that_are_none_are_told_by_their_codes() {
+    let world = Emulated::in_this_program();
+    for (fault, timeout, code) in [
+        ("graph=redirect", "60", "redirect_refused"),
+        ("graph=status:503", "60", "service_unavailable"),
+        ("graph=oversized:67108864", "60", "answer_too_large"),
+        ("graph=truncated", "60", "invalid_answer"),
+        ("graph=hang", "5", "deadline_reached"),
+    ] {
+        world.fault(fault);
+        let run = world.run(&[
+            "call",
+            "--simulated",
+            "--output",
+            "json",
+            "--timeout",
+            timeout,
+        ]);
+        assert_eq!(run.status, Some(1), "{fault}: {run:#?}");
+        assert_eq!(run.json()["error"]["code"], code, "{fault}: {run:#?}");
+        assert_eq!(
+            run.json()["error"]["stage"],
+            "resource",
+            "{fault}: {run:#?}"
+        );
+    }
+}

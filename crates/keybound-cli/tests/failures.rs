@@ -1,0 +1,146 @@
+//! Each way in which the services fail: the right stage and code, a next step, within the time, nothing leaked.
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+use support::emulated::Emulated;
+use support::shows_a_jwt;
+
+#[test]
+fn every_failure_names_stage_code_and_next_step() {
+    let world = Emulated::in_this_program();
+    let wrong: Vec<_> = CASES
+        .iter()
+        .filter_map(|case| check(&world, *case).err())
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn check(world: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), String> {
+    world.fault(fault);
+    let started = Instant::now();
+    let run = world.run(&[
+        "get-token",
+        "--simulated",
+        "--output",
+        "json",
+        "-v",
+        "--timeout",
+        timeout,
+    ]);
+    let wrong = |what: &str| Err(format!("{fault}: {what}: {run:#?}"));
+    let Ok(result) = serde_json::from_str::<serde_json::Value>(&run.stdout) else {
+        return wrong("no JSON");
+    };
+    let error = &result["error"];
+    if run.status != Some(1) {
+        return wrong("status");
+    }
+    if error["stage"] != stage || error["code"] != code {
+        return wrong("stage or code");
+    }
+    let next = error["next_step"].as_str().unwrap_or_default();
+    if next.is_empty()
+        || !error["message"]
+            .as_str()
+            .is_some_and(|message| message.ends_with(next))
+    {
+        return wrong("next step");
+    }
+    if shows_a_jwt(&run.seen()) {
+        return wrong("a secret is seen");
+    }
+    // The start of the program, on a machine that is busy, comes on top.
+    if started.elapsed() > Duration::from_secs_f64(timeout.parse::<f64>().unwrap() + 10.0) {
+        return wrong("time");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_words_of_a_hostile_service_are_harmless_to_a_terminal() {
+    let body = r#"{"error":"\u001b[2Jx","error_description":"a\r\nerror: forged\u009b31m\u202e","trace_id":"\u0007t"}"#;
+    let fault = format!("token=status:400,body={body}");
+    let world = Emulated::in_this_program();
+    for output in ["text", "json"] {
+        world.fault(&fault);
+        let run = world.run(&["get-token", "--simulated", "-vv", "--output", output]);
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
+        assert!(run.seen().chars().all(harmless), "{run:#?}");
+        assert!(
+            !run.stderr
+                .lines()
+                .any(|line| line.starts_with("error: forged")),
+            "{run:#?}"
+        );
+    }
+}
+
+/// What goes wrong, the time given, and the stage and code that come of it. Where the program would repeat, the time is
+/// shorter than its wait.
+type Case = (&'static str, &'static str, &'static str, &'static str);
+const CASES: &[Case] = &[
+    (
+        "metadata=status:404",
+        "0.9",
+        "metadata",
+        "imds_v2_unavailable",
+    ),
+    (
+        "metadata=status:429",
+        "0.9",
+        "metadata",
+        "service_unavailable",
+    ),
+    ("metadata=no-server-header", "60", "metadata", "not_imds"),
+    ("metadata=server-header:nginx", "60", "metadata", "not_imds"),
+    (
+        "metadata=oversized:67108864",
+        "60",
+        "metadata",
+        "answer_too_large",
+    ),
+    ("metadata=redirect", "60", "metadata", "redirect_refused"),
+    ("metadata=html", "60", "metadata", "invalid_answer"),
+    (
+        "metadata=missing-field:tenantId",
+        "60",
+        "metadata",
+        "invalid_answer",
+    ),
+    ("metadata=close", "60", "metadata", "invalid_answer"),
+    ("metadata=hang", "1", "metadata", "deadline_reached"),
+    (
+        "attest=status:400",
+        "60",
+        "attestation",
+        "attestation_failed",
+    ),
+    ("issue=status:400", "60", "credential", "refused"),
+    ("issue=html", "60", "credential", "invalid_answer"),
+    (
+        "token=aadsts:392196",
+        "60",
+        "token",
+        "resource_takes_no_bound_tokens",
+    ),
+    (
+        "token=aadsts:1000610",
+        "60",
+        "token",
+        "client_certificate_rejected",
+    ),
+    (
+        "token=token-type:Bearer",
+        "60",
+        "token",
+        "token_type_mismatch",
+    ),
+    ("token=no-cnf", "60", "token", "token_not_bound"),
+    ("token=other-cnf", "60", "token", "binding_mismatch"),
+    ("token=redirect", "60", "token", "redirect_refused"),
+    ("token=garbage", "60", "token", "invalid_answer"),
+    ("token=hang", "5", "token", "deadline_reached"),
+];

@@ -1,0 +1,268 @@
+//! The program as a program: pipes, signals, completions, man pages, the emulator around a command, the demonstration.
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::process::Stdio;
+use support::emulated::Emulated;
+use support::{keybound, run, shows_a_jwt};
+
+#[test]
+fn a_reader_that_goes_away_is_success() {
+    let mut child = keybound(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_standard_error_stops_no_work() {
+    let script = "exec 2>&-; exec keybound get-token --simulated";
+    let mut command = keybound(["emulator", "--exec", "--", "sh", "-c", script]);
+    let run = run(&mut command);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_a_failure() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = keybound(["completions", "bash"]);
+    let output = command
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("error: writing to standard output failed")
+    );
+}
+
+#[test]
+fn completions_come_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = run(&mut keybound(["completions", shell]));
+        assert_eq!(run.status, Some(0), "{shell}");
+        assert!(
+            run.stdout.contains("get-token") && run.stdout.contains("min-strength"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn man_pages_come_for_every_subcommand() {
+    let program = run(&mut keybound(["man"]));
+    assert!(
+        program.stdout.contains(".TH keybound 1"),
+        "{}",
+        program.stdout
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let run = run(&mut keybound(["man", "--dir", pages.to_str().unwrap()]));
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let mut names: Vec<_> = fs::read_dir(&pages)
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    names.sort();
+    let expected = [
+        "keybound-call.1",
+        "keybound-completions.1",
+        "keybound-demo.1",
+        "keybound-emulator.1",
+        "keybound-get-token.1",
+        "keybound-man.1",
+        "keybound.1",
+    ];
+    assert_eq!(names, expected);
+    let page = fs::read_to_string(pages.join("keybound-get-token.1")).unwrap();
+    assert!(
+        page.contains("keybound get\\-token") && page.contains("min\\-strength"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_demonstration_ends_well_whatever_the_environment() {
+    let mut command = keybound(["demo"]);
+    for (name, value) in HOSTILE_ENVIRONMENT {
+        command.env(name, value);
+    }
+    let run = run(&mut command);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    for step in 0..=7 {
+        assert!(
+            run.stdout.contains(&format!("step {step} ")),
+            "step {step}: {}",
+            run.stdout
+        );
+    }
+    assert!(
+        run.stdout.contains("only the holder of the key reads this"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        run.stdout.matches(": refused\n").count(),
+        2,
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stderr, "");
+    assert!(!shows_a_jwt(&run.seen()));
+}
+
+#[test]
+fn the_demonstration_is_one_object_for_machines() {
+    let run = run(&mut keybound(["demo", "--json"]));
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let story = run.json();
+    assert_eq!(story["ok"], true);
+    assert_eq!(story["simulated"], true);
+    assert_eq!(story["call"]["status"], 200);
+    assert_eq!(story["call"]["certificate_requested"], true);
+    assert_eq!(
+        story["call"]["secret"],
+        "only the holder of the key reads this"
+    );
+    assert_eq!(
+        story["token"]["binding"]["x5t#S256"],
+        story["claims"]["cnf"]["x5t#S256"]
+    );
+    let thefts = story["thefts"].as_array().unwrap();
+    assert_eq!(thefts.len(), 2);
+    for theft in thefts {
+        assert_eq!(theft["refused"], true, "{theft}");
+        assert_eq!(theft["status"], 401, "{theft}");
+        assert!(
+            theft["description"]
+                .as_str()
+                .is_some_and(|words| !words.is_empty()),
+            "{theft}"
+        );
+    }
+    assert_eq!(story["steps"].as_array().unwrap().len(), 8);
+    assert!(!shows_a_jwt(&run.seen()));
+}
+
+#[test]
+fn the_ready_line_names_the_services() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let world = Emulated::start(&["--ready-file", file.to_str().unwrap()]);
+    assert_eq!(world.named("event"), "ready");
+    for service in ["sts", "maa", "vault", "graph"] {
+        assert!(world.named(service).starts_with("https://"), "{service}");
+    }
+    assert!(world.named("imds").starts_with("http://"));
+    assert!(fs::exists(world.named("ca_file")).unwrap());
+    assert!(world.ready["env"]["AZURE_POD_IDENTITY_AUTHORITY_HOST"].is_string());
+    let written: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(written, world.ready);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = run(&mut keybound(["emulator", "--imds-port", &port]));
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    assert!(
+        run.stderr.contains("cannot listen") && run.stderr.contains(&port),
+        "{run:#?}"
+    );
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn a_command_that_is_not_there_is_told() {
+    let run = run(&mut keybound([
+        "emulator",
+        "--exec",
+        "--",
+        "no-such-command",
+    ]));
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    assert!(run.stderr.contains("no-such-command"), "{run:#?}");
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
+
+    #[test]
+    fn the_emulator_stops_when_it_is_asked_to() {
+        for signal in [Signal::TERM, Signal::INT] {
+            let mut world = Emulated::start(&[]);
+            let ca_file = world.named("ca_file").to_owned();
+            let id = Pid::from_raw(world.process().id().try_into().unwrap()).unwrap();
+            kill_process(id, signal).unwrap();
+            assert_eq!(
+                world.process().wait().unwrap().code(),
+                Some(0),
+                "{signal:?}"
+            );
+            assert!(
+                !fs::exists(ca_file).unwrap(),
+                "the CA is removed at the end"
+            );
+        }
+    }
+
+    #[test]
+    fn exec_ends_as_its_command_does_and_leaves_it_standard_output() {
+        for (script, status) in [("exit 7", 7), ("kill -9 $$", 137), ("exit 0", 0)] {
+            let run = run(&mut keybound([
+                "emulator", "--exec", "--", "sh", "-c", script,
+            ]));
+            assert_eq!(run.status, Some(status), "{script}");
+            assert_eq!(run.stdout, "");
+        }
+        let run = run(&mut keybound([
+            "emulator", "-v", "--exec", "--", "echo", "mine",
+        ]));
+        assert_eq!(run.stdout, "mine\n");
+        assert!(run.stderr.contains(r#""event":"ready""#), "{run:#?}");
+    }
+
+    #[test]
+    fn exec_passes_requests_to_stop_to_its_command() {
+        use std::io::{BufRead as _, BufReader};
+        for (signal, name, status) in [(Signal::TERM, "TERM", 9), (Signal::INT, "INT", 9)] {
+            let script = format!("trap 'exit 9' {name}; echo up; while :; do sleep 0.05; done");
+            let mut command = keybound(["emulator", "--exec", "--", "sh", "-c", &script]);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            assert_eq!(line, "up\n");
+            let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+            kill_process(id, signal).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+        }
+    }
+}
+
+const HOSTILE_ENVIRONMENT: [(&str, &str); 6] = [
+    ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9"),
+    ("KEYBOUND_CA_FILE", "/none"),
+    ("KEYBOUND_LOG", "trace"),
+    ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ("ALL_PROXY", "http://127.0.0.1:9"),
+    ("SSL_CERT_FILE", "/none"),
+];
