@@ -6,29 +6,28 @@
 
 #[path = "support/captured_log.rs"]
 mod captured_log;
+#[path = "support/case.rs"]
+mod case;
 #[path = "support/foreign.rs"]
 mod foreign;
 #[path = "support/leaks.rs"]
 mod leaks;
+#[path = "support/own_keys.rs"]
+mod own_keys;
 
-use foreign::{Manner, World};
+use case::{Ask, Case, cases, forms, run_all};
+use foreign::World;
 use keybound::http::{Request, Response};
 use keybound::{
-    AccessToken, AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken,
-    BindingKey, Claims, Environment, Error, ErrorKind, KeyError, KeyProvider, KeyStrength,
-    ManagedIdentity, ManagedIdentityClient, Pop, ProviderChain, RequestBody, ResponseBody,
-    SignatureScheme, SigningCost, TokenRequest, TokenSource, TokenType, TrustAnchors,
+    AccessToken, Claims, Error, ErrorKind, KeyStrength, Pop, ProviderChain, RequestBody,
+    ResponseBody, TokenRequest, TokenSource, TokenType,
 };
-use keybound_keys::memory::MemoryKey;
-use serde::Deserialize;
+use own_keys::{shared_key, slow_key};
 use serde_json::Value;
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::panic::catch_unwind;
 use std::time::Duration;
-use uuid::Uuid;
 
 #[test]
 fn faults_of_the_metadata_call_end_as_they_must() {
@@ -171,106 +170,6 @@ fn the_services_refuse_what_the_real_ones_refuse() {
         .expect("Python is needed: /usr/bin/python3, or the one that KEYBOUND_PYTHON names");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
-}
-
-/// A conversation. See the files in `tests/foreign/cases`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    #[serde(default)]
-    why: String,
-    #[serde(default)]
-    forms: Vec<String>,
-    #[serde(default = "tls_1_3")]
-    tls: String,
-    only_tls: Option<String>,
-    #[serde(default = "localhost")]
-    host: String,
-    #[serde(default = "ec")]
-    issuer: String,
-    ask: Option<Ask>,
-    #[serde(default)]
-    fault: Value,
-    timeout_ms: Option<u64>,
-    /// What must not be shown, besides the tokens that the services know.
-    #[serde(default)]
-    secrets: Vec<String>,
-    #[serde(default)]
-    expect: Expect,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Ask {
-    UserAssigned,
-    Attested,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expect {
-    #[serde(default)]
-    code: String,
-    status: Option<u16>,
-    #[serde(default)]
-    retryable: bool,
-    #[serde(default)]
-    service_codes: Vec<u64>,
-    /// Each is part of the message, of the next step, or of a cause.
-    #[serde(default)]
-    says: Vec<String>,
-    /// The status that the caller gets, where the fault is no error.
-    answer: Option<u16>,
-    /// Part of what is asked once the fault is gone.
-    then_asks: Option<String>,
-}
-
-impl Case {
-    fn plain(tls: &str, forms: &[&str]) -> Self {
-        let forms: Vec<_> = forms.iter().map(ToString::to_string).collect();
-        let value = serde_json::json!({"name": format!("plain {tls} {forms:?}"), "tls": tls, "forms": forms});
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn open_world(&self) -> World {
-        World::open(Manner {
-            forms: &self.forms,
-            tls: &self.tls,
-            host: &self.host,
-            issuer: &self.issuer,
-        })
-    }
-
-    fn client(&self, world: &World, keys: ProviderChain) -> ManagedIdentityClient {
-        let identity = match self.ask {
-            Some(Ask::UserAssigned) => ManagedIdentity::client_id(&world.user_assigned_id).unwrap(),
-            _ => ManagedIdentity::system_assigned(),
-        };
-        ManagedIdentityClient::builder()
-            .identity(identity)
-            .imds_endpoint(&world.imds)
-            .trust(TRUST.clone())
-            .key_providers(keys)
-            .attestation(Arc::new(Voucher))
-            .environment(Environment::empty())
-            .retries(false)
-            .build()
-            .unwrap()
-    }
-
-    fn request(&self, world: &World) -> TokenRequest {
-        let pop = match self.ask {
-            Some(Ask::Attested) => Pop::attested(),
-            _ => Pop::unattested(),
-        };
-        TokenRequest::new(&world.audience)
-            .proof_of_possession(pop.min_strength(KeyStrength::Software))
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        self.timeout_ms.map(Duration::from_millis)
-    }
 }
 
 /// The acquisition fails as the case says, nothing of it is kept, nothing leaks, and the next one succeeds.
@@ -473,50 +372,12 @@ fn assert_nothing_leaks(case: &Case, world: &World, shown: &str, logged: &captur
     leaks::assert_none(&secrets, &log, "the log");
 }
 
-/// Runs each case, several at a time, and names all that fail.
-fn run_all(cases: &[Case], run: impl Fn(&Case) + Sync) {
-    let next = AtomicUsize::new(0);
-    let failed = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if catch_unwind(AssertUnwindSafe(|| run(case))).is_err() {
-                        failed
-                            .lock()
-                            .unwrap()
-                            .push(format!("{} ({})", case.name, case.why));
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "failed: {failed:#?}");
-}
-
 fn block_on(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap()
         .block_on(work);
-}
-
-fn cases(file: &str) -> Vec<Case> {
-    let path = foreign::folder().join("cases").join(file);
-    let text = std::fs::read_to_string(&path).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The right answers, each over this version of TLS.
-fn forms(tls: &str) -> Vec<Case> {
-    let mut cases = cases("forms.json");
-    cases.retain(|case| case.only_tls.as_deref().is_none_or(|only| only == tls));
-    for case in &mut cases {
-        tls.clone_into(&mut case.tls);
-    }
-    cases
 }
 
 /// How far in the flow a leg is.
@@ -527,91 +388,5 @@ fn rank(leg: &str) -> usize {
         .unwrap()
 }
 
-/// One software key for all conversations: making keys is not what they are about.
-fn shared_key() -> ProviderChain {
-    static KEY: LazyLock<Arc<MemoryKey>> =
-        LazyLock::new(|| Arc::new(MemoryKey::generate().unwrap()));
-    ProviderChain::new(vec![Arc::new(AtHand(Arc::clone(&*KEY) as _))])
-}
-
-fn slow_key() -> ProviderChain {
-    let key = SlowKey(MemoryKey::generate().unwrap());
-    ProviderChain::new(vec![Arc::new(AtHand(Arc::new(key)))])
-}
-
-#[derive(Debug)]
-struct AtHand(Arc<dyn BindingKey>);
-
-impl KeyProvider for AtHand {
-    fn strength(&self) -> KeyStrength {
-        self.0.strength()
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::clone(&self.0))
-    }
-}
-
-/// A caller's own kind of key, which may block: its connections are driven on a thread of their own.
-#[derive(Debug)]
-struct SlowKey(MemoryKey);
-
-impl BindingKey for SlowKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.0.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.0.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        self.0.strength()
-    }
-
-    fn id(&self) -> &str {
-        self.0.id()
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        SigningCost::Slow
-    }
-}
-
-/// Vouches for every key by a text in the form of a JWT, another one each time.
-#[derive(Debug)]
-struct Voucher;
-
-impl AttestationProvider for Voucher {
-    fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
-        let token = format!(
-            "eyJhbGciOiJSUzI1NiJ9.{}.{}",
-            Uuid::new_v4().simple(),
-            Uuid::new_v4().simple()
-        );
-        assert_eq!(request.endpoint.scheme(), "https");
-        Box::pin(async move { AttestationToken::new(token) })
-    }
-}
-
-fn tls_1_3() -> String {
-    "1.3".into()
-}
-
-fn localhost() -> String {
-    "localhost".into()
-}
-
-fn ec() -> String {
-    "ec".into()
-}
-
-static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
-    TrustAnchors::system()
-        .with_pem(&foreign::authority())
-        .unwrap()
-});
-/// Waits of hanging conversations overlap; more would only make the others late.
-const AT_A_TIME: usize = 6;
 /// Of 64 MB: what may lie in buffers when the client has closed the connection.
 const MOST_SENT: u64 = 16 << 20;

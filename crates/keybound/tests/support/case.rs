@@ -1,0 +1,171 @@
+//! Conversations as data: the files in `tests/foreign/cases`.
+use crate::foreign::{self, Manner, World};
+use crate::own_keys::Voucher;
+use keybound::{
+    Environment, KeyStrength, ManagedIdentity, ManagedIdentityClient, Pop, ProviderChain,
+    TokenRequest, TrustAnchors,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+/// A conversation. See the files in `tests/foreign/cases`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    #[serde(default)]
+    pub why: String,
+    #[serde(default)]
+    pub forms: Vec<String>,
+    #[serde(default = "tls_1_3")]
+    pub tls: String,
+    pub only_tls: Option<String>,
+    #[serde(default = "localhost")]
+    pub host: String,
+    #[serde(default = "ec")]
+    pub issuer: String,
+    pub ask: Option<Ask>,
+    #[serde(default)]
+    pub fault: Value,
+    pub timeout_ms: Option<u64>,
+    /// What must not be shown, besides the tokens that the services know.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    UserAssigned,
+    Attested,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    #[serde(default)]
+    pub code: String,
+    pub status: Option<u16>,
+    #[serde(default)]
+    pub retryable: bool,
+    #[serde(default)]
+    pub service_codes: Vec<u64>,
+    /// Each is part of the message, of the next step, or of a cause.
+    #[serde(default)]
+    pub says: Vec<String>,
+    /// The status that the caller gets, where the fault is no error.
+    pub answer: Option<u16>,
+    /// Part of what is asked once the fault is gone.
+    pub then_asks: Option<String>,
+}
+
+impl Case {
+    pub fn plain(tls: &str, forms: &[&str]) -> Self {
+        let forms: Vec<_> = forms.iter().map(ToString::to_string).collect();
+        let value = serde_json::json!({"name": format!("plain {tls} {forms:?}"), "tls": tls, "forms": forms});
+        serde_json::from_value(value).unwrap()
+    }
+
+    pub fn open_world(&self) -> World {
+        World::open(Manner {
+            forms: &self.forms,
+            tls: &self.tls,
+            host: &self.host,
+            issuer: &self.issuer,
+        })
+    }
+
+    pub fn client(&self, world: &World, keys: ProviderChain) -> ManagedIdentityClient {
+        let identity = match self.ask {
+            Some(Ask::UserAssigned) => ManagedIdentity::client_id(&world.user_assigned_id).unwrap(),
+            _ => ManagedIdentity::system_assigned(),
+        };
+        ManagedIdentityClient::builder()
+            .identity(identity)
+            .imds_endpoint(&world.imds)
+            .trust(TRUST.clone())
+            .key_providers(keys)
+            .attestation(Arc::new(Voucher))
+            .environment(Environment::empty())
+            .retries(false)
+            .build()
+            .unwrap()
+    }
+
+    pub fn request(&self, world: &World) -> TokenRequest {
+        let pop = match self.ask {
+            Some(Ask::Attested) => Pop::attested(),
+            _ => Pop::unattested(),
+        };
+        TokenRequest::new(&world.audience)
+            .proof_of_possession(pop.min_strength(KeyStrength::Software))
+    }
+
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis)
+    }
+}
+
+pub fn cases(file: &str) -> Vec<Case> {
+    let path = foreign::folder().join("cases").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The right answers, each over this version of TLS.
+pub fn forms(tls: &str) -> Vec<Case> {
+    let mut cases = cases("forms.json");
+    cases.retain(|case| case.only_tls.as_deref().is_none_or(|only| only == tls));
+    for case in &mut cases {
+        tls.clone_into(&mut case.tls);
+    }
+    cases
+}
+
+/// Runs each case, several at a time, and names all that fail.
+pub fn run_all(cases: &[Case], run: impl Fn(&Case) + Sync) {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(AssertUnwindSafe(|| run(case))).is_err() {
+                        failed
+                            .lock()
+                            .unwrap()
+                            .push(format!("{} ({})", case.name, case.why));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "failed: {failed:#?}");
+}
+
+fn tls_1_3() -> String {
+    "1.3".into()
+}
+
+fn localhost() -> String {
+    "localhost".into()
+}
+
+fn ec() -> String {
+    "ec".into()
+}
+
+static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
+    TrustAnchors::system()
+        .with_pem(&foreign::authority())
+        .unwrap()
+});
+/// Waits of hanging conversations overlap; more would only make the others late.
+const AT_A_TIME: usize = 6;
