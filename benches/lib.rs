@@ -1,0 +1,1 @@
+//! The benchmarks of Keybound: `cargo bench --package keybound-benches`.

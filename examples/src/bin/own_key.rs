@@ -1,0 +1,130 @@
+//! A key that lives elsewhere (a smart card, a signing service, an enclave): anything that signs can be a binding key.
+//!
+//! Here it is a stand-in that keeps its key to itself and counts its signatures. It is a software key, so the floor is
+//! lowered by name, and it cannot be attested.
+//!
+//! `cargo run --package keybound-examples --bin own_key`
+#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+use keybound::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, Pop, ProviderChain,
+    SignatureScheme, TokenRequest,
+};
+use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound_examples::World;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::pkey_ctx::PkeyCtx;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::RsaPssSaltlen;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut config = Config::default();
+    config.imds.attestation = AttestationRule::Optional;
+    let world = World::Emulator(Emulator::start(config)?);
+
+    let card = Arc::new(Card::new()?);
+    let reader = Reader(Arc::clone(&card));
+    let client = world
+        .client()?
+        .key_providers(ProviderChain::new(vec![Arc::new(reader)]))
+        .build()?;
+    let token = client
+        .acquire_token(
+            TokenRequest::new("https://vault.azure.net")
+                .proof_of_possession(Pop::unattested().min_strength(KeyStrength::Software)),
+        )
+        .await?;
+    println!("token of type {}", token.token_type());
+    println!(
+        "the card signed {} times",
+        card.signatures.load(Ordering::Relaxed)
+    );
+    Ok(())
+}
+
+/// Finds the card.
+#[derive(Debug)]
+struct Reader(Arc<Card>);
+
+impl KeyProvider for Reader {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Holds a key and signs with it.
+struct Card {
+    key: PKey<Private>,
+    public_key: Vec<u8>,
+    signatures: AtomicUsize,
+}
+
+impl Card {
+    fn new() -> Result<Self, ErrorStack> {
+        let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+        Ok(Self {
+            public_key: key.public_key_to_der()?,
+            key,
+            signatures: AtomicUsize::new(0),
+        })
+    }
+
+    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        let mut context = PkeyCtx::new(&self.key)?;
+        context.sign_init()?;
+        let hash = match scheme.digest_len() {
+            32 => openssl::md::Md::sha256(),
+            48 => openssl::md::Md::sha384(),
+            _ => openssl::md::Md::sha512(),
+        };
+        context.set_rsa_padding(if scheme.is_pss() {
+            Padding::PKCS1_PSS
+        } else {
+            Padding::PKCS1
+        })?;
+        context.set_signature_md(hash)?;
+        if scheme.is_pss() {
+            context.set_rsa_mgf1_md(hash)?;
+            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+        }
+        let mut signature = Vec::new();
+        context.sign_to_vec(digest, &mut signature)?;
+        Ok(signature)
+    }
+}
+
+impl BindingKey for Card {
+    fn public_key_der(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        self.signature(scheme, digest).map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "the card did not sign").with_source(error)
+        })
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn id(&self) -> &str {
+        "card:1"
+    }
+}
+
+impl fmt::Debug for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Card")
+    }
+}
