@@ -219,10 +219,10 @@ impl ResponseBody {
 
     /// Gives the connection back where nothing more is to be read from it.
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            if let Some(connection) = self.connection.take() {
-                connection.release();
-            }
+        if self.incoming.is_end_stream()
+            && let Some(connection) = self.connection.take()
+        {
+            connection.release();
         }
     }
 

@@ -1,4 +1,5 @@
 //! The HTTPS client against servers in this process.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -70,10 +70,10 @@ impl Operation {
     unsafe fn set(&mut self, params: *mut Param) -> bool {
         // SAFETY: by contract.
         let text = |name| unsafe { Param::locate(params, name)?.text() };
-        if let Some(name) = text(c"digest") {
-            if !self.set_hash(&name) {
-                return false;
-            }
+        if let Some(name) = text(c"digest")
+            && !self.set_hash(&name)
+        {
+            return false;
         }
         match text(c"pad-mode").as_deref() {
             None => {}

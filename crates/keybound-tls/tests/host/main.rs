@@ -1,0 +1,204 @@
+//! What the host's openssl.cnf says is honoured or refused plainly. OpenSSL reads that file once for a process, so each
+//! case runs in a process of its own: this test binary again, with another `OPENSSL_CONF`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use keybound_tls::{HttpsClient, TlsVersions, TransportError, VersionPolicy};
+use std::process::Command;
+use support::keys::shared_key;
+use support::pki::Authority;
+use support::server::{Asks, Manners, resource};
+use support::{client_builder, get};
+
+const CASE: &str = "KEYBOUND_TEST_CASE";
+
+/// What a client says under a configuration; the case is run by [`case`].
+fn under(configuration: &str, case: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openssl.cnf");
+    std::fs::write(&file, configuration).unwrap();
+    run(file.to_str().unwrap(), case)
+}
+
+fn run(file: &str, case: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["case", "--exact", "--nocapture"])
+        .env(CASE, case)
+        .env("OPENSSL_CONF", file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text
+        .lines()
+        .find_map(|line| line.split_once("result: "))
+        .map(|(_, words)| words.to_owned());
+    words.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Not a test of its own: does what the environment says, in the process of a case.
+#[test]
+fn case() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let said = match case.as_str() {
+        "build" => match HttpsClient::builder().build() {
+            Ok(_) => "built".to_owned(),
+            Err(error) => told(&error),
+        },
+        "call" => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(call()),
+        other => panic!("no case {other}"),
+    };
+    println!("\nresult: {said}");
+}
+
+/// Calls a server that asks for a certificate with each choice of versions.
+async fn call() -> String {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Firmly,
+        clients: authority.clone(),
+    };
+    let server = resource(manners.context()).await;
+    let mut said = vec![];
+    for versions in [
+        TlsVersions::Tls12Or13,
+        TlsVersions::Tls12,
+        TlsVersions::Tls13,
+    ] {
+        let client = client_builder(&authority)
+            .identity(authority.client("client", shared_key()))
+            .versions(VersionPolicy::default().with_host("localhost", versions))
+            .build();
+        said.push(match client {
+            Err(error) => told(&error),
+            Ok(client) => match get(&client, &server.uri("/")).await {
+                Ok(answer) => answer.info().tls_version.to_owned(),
+                Err(error) => told(&error),
+            },
+        });
+    }
+    said.join(", ")
+}
+
+fn told(error: &TransportError) -> String {
+    format!("{:?} {error}", error.kind())
+}
+
+#[test]
+fn an_ordinary_host_allows_everything() {
+    let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
+    assert_eq!(run("/nonexistent/openssl.cnf", "call"), expected);
+    assert_eq!(under("", "call"), expected);
+}
+
+#[test]
+fn settings_of_the_whole_process_are_not_applied_twice() {
+    // An object identifier cannot be registered twice: the second time would be an error.
+    let configuration = "
+        openssl_conf = init
+        [init]
+        oid_section = oids
+        providers = providers
+        ssl_conf = ssl
+        [oids]
+        keybound-test = 1.3.6.1.4.1.99999.1
+        [providers]
+        default = active
+        legacy = inactive
+        [active]
+        activate = 1
+        [inactive]
+        activate = 0
+        [ssl]
+        system_default = tls
+        [tls]
+        Options = PrioritizeChaCha";
+    assert_eq!(under(configuration, "call"), "TLSv1.3, TLSv1.2, TLSv1.3");
+}
+
+#[test]
+fn the_tls_versions_of_the_host_are_honoured() {
+    let configuration = |limit: &str| {
+        format!(
+            "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{limit}"
+        )
+    };
+    let refused = "HostUnsupported the host's OpenSSL configuration does not allow the tls version for localhost";
+    assert_eq!(
+        under(&configuration("MinProtocol = TLSv1.3"), "call"),
+        format!("TLSv1.3, {refused}, TLSv1.3")
+    );
+    for limit in ["MaxProtocol = TLSv1.2", "Protocol = -TLSv1.3"] {
+        assert_eq!(
+            under(&configuration(limit), "call"),
+            format!("TLSv1.2, TLSv1.2, {refused}")
+        );
+    }
+}
+
+#[test]
+fn a_host_that_allows_validated_modules_only_is_refused_plainly() {
+    let configuration = "
+        openssl_conf = init
+        [init]
+        providers = providers
+        alg_section = algorithms
+        [providers]
+        default = active
+        [active]
+        activate = 1
+        [algorithms]
+        default_properties = fips=yes";
+    let said = under(configuration, "build");
+    assert!(
+        said.starts_with("HostUnsupported the host's OpenSSL configuration"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_loaded_is_refused_plainly() {
+    for configuration in ["[broken", "openssl_conf = nowhere"] {
+        let said = under(configuration, "build");
+        assert!(
+            said.starts_with("HostUnsupported the host's OpenSSL configuration cannot be loaded"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_module_that_is_missing_is_no_more_to_us_than_to_openssl() {
+    let configuration = |others: &str| {
+        format!(
+            "openssl_conf = init\n[init]\nproviders = providers\n[providers]\nnone = none\n{others}
+            [none]\nmodule = /nonexistent/module.so\nactivate = 1\n[active]\nactivate = 1"
+        )
+    };
+    let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
+    assert_eq!(under(&configuration("default = active"), "call"), expected);
+    let said = under(&configuration(""), "build");
+    assert!(said.starts_with("HostUnsupported"), "{said}");
+}
+
+#[test]
+fn a_host_without_the_default_provider_is_refused_plainly() {
+    let configuration = "
+        openssl_conf = init
+        [init]
+        providers = providers
+        [providers]
+        base = active
+        [active]
+        activate = 1";
+    let said = under(configuration, "build");
+    assert!(said.starts_with("HostUnsupported"), "{said}");
+}
