@@ -2,6 +2,8 @@
 mod identity;
 mod parts;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use identity::{Identity, IdentityType};
 pub use parts::{

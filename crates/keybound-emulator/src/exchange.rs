@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The services of the emulator, one listener each.
@@ -25,7 +24,6 @@ pub(crate) enum Service {
 /// Who asks, as far as the connection tells.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    pub address: SocketAddr,
     /// The DER of the certificate that the peer presented and proved to hold the key of; nothing else of it is checked.
     pub client_certificate: Option<Vec<u8>>,
     /// `TLSv1.2` or `TLSv1.3`; `None` on plain HTTP.

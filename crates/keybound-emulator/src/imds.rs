@@ -112,10 +112,9 @@ impl Refusal {
     fn answer(self) -> Answer {
         let body = json!({"error": self.error, "error_description": self.description});
         let mut answer = json_answer(self.status, &body);
-        if let Some(method) = self.allow {
-            if let Ok(value) = HeaderValue::from_str(method.as_str()) {
-                answer.headers_mut().insert(header::ALLOW, value);
-            }
+        let allowed = self.allow.as_ref().map(Method::as_str);
+        if let Some(Ok(value)) = allowed.map(HeaderValue::from_str) {
+            answer.headers_mut().insert(header::ALLOW, value);
         }
         answer
     }

@@ -5,6 +5,8 @@ mod issuer;
 mod make;
 mod server_ca;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use client::{ClientCertificate, ClientCertificateProblem};
 pub(crate) use issuer::ClientCertificateRequest;

@@ -1,4 +1,4 @@
-use crate::exchange::{Call, Peer};
+use crate::exchange::Peer;
 use crate::faults::{Action, Leg};
 use bytes::Bytes;
 use http::Request;
@@ -234,7 +234,6 @@ mod tests {
 
     fn peer() -> Peer {
         Peer {
-            address: ([127, 0, 0, 1], 1).into(),
             client_certificate: Some(b"der".to_vec()),
             tls_version: Some("TLSv1.2"),
         }

@@ -78,11 +78,6 @@ impl JwtSigner {
         &self.public_key
     }
 
-    /// The `kid` of the key: its thumbprint (RFC 7638).
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
     /// The compact form of a JWT with these claims, RS256.
     ///
     /// # Errors

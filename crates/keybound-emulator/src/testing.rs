@@ -3,11 +3,11 @@ use crate::config::Config;
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::pki::Pki;
-use crate::state::{Endpoints, State};
+use crate::state::{Endpoints, Keys, State};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The state of an emulator whose services listen nowhere.
 pub(crate) fn state(config: Config) -> Arc<State> {
@@ -20,13 +20,17 @@ pub(crate) fn state(config: Config) -> Arc<State> {
         graph: at(1005, "https"),
         control: at(1006, "http"),
     };
-    Arc::new(State::new(config, Pki::new(None).unwrap(), endpoints).unwrap())
+    let state = State::new(config, Pki::new(None).unwrap(), endpoints).unwrap();
+    let keys = KEYS.clone();
+    Arc::new(State { keys, ..state })
 }
+
+/// RSA keys take their time, and no test minds whether another has the same.
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::default);
 
 /// A client on plain HTTP, or one without a certificate.
 pub(crate) fn anonymous() -> Peer {
     Peer {
-        address: ([127, 0, 0, 1], 40000).into(),
         client_certificate: None,
         tls_version: None,
     }

@@ -127,6 +127,17 @@ pub struct VaultConfig {
 
 impl VaultConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let mut names: Vec<_> = self
+            .secrets
+            .keys()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::new(
+                "vault.secrets: two names differ in case only, which does not count",
+            ));
+        }
         for (name, value) in &self.secrets {
             let plain = name
                 .bytes()

@@ -133,10 +133,12 @@ fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Re
         public_key: sha256(wanted.csr.public_key),
         attested: wanted.attested,
     };
-    if !wanted.bypass_cache {
-        if let Some(certificate) = state.issued.find(&key, now) {
-            return Ok((certificate, true));
-        }
+    let before = state
+        .issued
+        .find(&key, now)
+        .filter(|_| !wanted.bypass_cache);
+    if let Some(certificate) = before {
+        return Ok((certificate, true));
     }
     let validity = now - BACKDATED..now + lifetime(state);
     let issue = || -> Result<Vec<u8>, ErrorStack> {

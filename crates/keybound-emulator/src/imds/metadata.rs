@@ -53,9 +53,11 @@ mod tests {
 
     #[test]
     fn an_empty_id_is_told_and_not_expected_back() {
-        let mut imds = ImdsConfig::default();
-        imds.vm_id = "v".into();
-        imds.vmss_id = Some(String::new());
+        let mut imds = ImdsConfig {
+            vm_id: "v".into(),
+            vmss_id: Some(String::new()),
+            ..ImdsConfig::default()
+        };
         assert_eq!(
             Value::Object(told_cu_id(&imds)),
             json!({"vmId": "v", "vmssId": ""})

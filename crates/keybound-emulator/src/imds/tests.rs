@@ -12,7 +12,7 @@ use keybound_core::{
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, SignatureScheme};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 async fn imds(state: &State, request: Request<Bytes>) -> Answered {
     ask(state, Service::Imds, request).await
@@ -281,7 +281,7 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
         key.public_key_der(),
         &ManagedIdentity::system_assigned(),
         &EndpointPolicy::new(true),
-        SystemTime::now(),
+        state.clock.now(),
     )
     .unwrap();
     assert_eq!(credential.identity_type, "SystemAssigned");

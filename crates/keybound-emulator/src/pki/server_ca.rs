@@ -27,7 +27,10 @@ pub(crate) struct ServerIdentity {
 impl ServerCa {
     /// Makes a new one.
     pub fn make() -> Result<Self, ErrorStack> {
-        let now = host_now();
+        Self::make_until(host_now() + CA_LIFETIME)
+    }
+
+    pub(super) fn make_until(end: SystemTime) -> Result<Self, ErrorStack> {
         let extensions = vec![
             BasicConstraints::new().critical().ca().pathlen(0).build()?,
             KeyUsage::new()
@@ -39,7 +42,7 @@ impl ServerCa {
             ExtendedKeyUsage::new().server_auth().build()?,
             name_constraints()?,
         ];
-        let validity = now - BACKDATED..now + CA_LIFETIME;
+        let validity = host_now() - BACKDATED..end;
         Self::from_parts(Authority::self_signed(COMMON_NAME, validity, extensions)?)
     }
 
@@ -81,6 +84,23 @@ impl ServerCa {
         let certificate = authority.sign(&template)?;
         Ok(ServerIdentity { certificate, key })
     }
+
+    /// A certificate for a name (`DNS:…`, `IP:…`) that the constraints may forbid.
+    #[cfg(test)]
+    pub(super) fn certificate_for(&self, name: &str) -> Result<X509, ErrorStack> {
+        let mut names = SubjectAlternativeName::new();
+        match name.split_once(':') {
+            Some(("IP", address)) => names.ip(address),
+            _ => names.dns(name.trim_start_matches("DNS:")),
+        };
+        let key = p256_key()?;
+        self.authority.sign(&Template {
+            subject: &*common_name_only("someone")?,
+            public_key: &key,
+            validity: server_validity(None),
+            extensions: extensions_with(&names)?,
+        })
+    }
 }
 
 fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {
@@ -100,6 +120,10 @@ fn server_extensions(
         Some(ServerCertificateFault::OtherName) => names.dns("other.localhost"),
         _ => names.dns("localhost").ip("127.0.0.1").ip("::1"),
     };
+    extensions_with(&names)
+}
+
+fn extensions_with(names: &SubjectAlternativeName) -> Result<Vec<X509Extension>, ErrorStack> {
     // No issuer is needed to write names down.
     let context = X509::builder()?;
     let names = names.build(&context.x509v3_context(None, None))?;

@@ -147,7 +147,6 @@ impl<H: Handler> Connection<'_, H> {
         }
         let head_only = incoming.request.method() == Method::HEAD;
         let peer = Peer {
-            address: self.address,
             client_certificate: self.certificate(),
             tls_version: self.wire.stream.ssl().map(SslRef::version_str),
         };

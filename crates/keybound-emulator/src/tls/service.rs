@@ -1,7 +1,6 @@
 use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{Action, Leg};
-use crate::pki::ServerIdentity;
 use crate::state::State;
 use bytes::Bytes;
 use http::{Request, request};
@@ -92,9 +91,7 @@ impl ServiceHandler {
     /// Whether the fault that the next request on the leg will meet is that nobody is asked. It stays in the plan: the
     /// request itself uses it up.
     fn never_asks(&self, leg: Leg) -> bool {
-        let waiting = self.state.faults.waiting();
-        let next = waiting.iter().find(|fault| fault.leg == leg);
-        next.is_some_and(|fault| fault.action == Action::NeverAsk)
+        self.state.faults.peek_is(leg, &Action::NeverAsk)
     }
 }
 

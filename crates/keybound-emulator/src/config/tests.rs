@@ -1,0 +1,215 @@
+use super::*;
+use std::net::IpAddr;
+
+fn refusal(text: &str) -> String {
+    match Config::from_toml(text) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{text} was taken"),
+    }
+}
+
+#[test]
+fn an_empty_text_is_the_default() {
+    let (config, default) = (Config::from_toml("").unwrap(), Config::default());
+    default.check().unwrap();
+    assert_eq!(format!("{config:?}"), format!("{default:?}"));
+    assert_eq!(config.identities.len(), 2);
+    assert_eq!(config.imds.attestation, AttestationRule::Required);
+    assert_eq!(config.tls.vault, TlsVersionRange::Tls12);
+    assert_eq!(config.network.bind, "127.0.0.1".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        config.entra.unbound_resources,
+        ["https://management.azure.com"]
+    );
+    assert!(config.vault.secrets.contains_key("demo-secret"));
+}
+
+#[test]
+fn everything_can_be_set() {
+    let config = Config::from_toml(
+        r#"
+        tenant_id = "22222222-2222-4222-8222-22222222222B"
+        region = "northeurope"
+        faults = ["token=aadsts:1000610*2", "vault=hang"]
+
+        [[identities]]
+        kind = "user"
+        client_id = "11111111-1111-4111-8111-111111111111"
+        object_id = "11111111-1111-4111-8111-111111111112"
+        resource_id = "/subscriptions/s/resourceGroups/g/providers/p/userAssignedIdentities/i"
+
+        [imds]
+        vm_id = ""
+        vmss_id = "set"
+        attestation = "optional"
+        lenient_csr = true
+        certificate_lifetime_seconds = 28800
+        token_url = "token_endpoint"
+
+        [entra]
+        token_lifetime_seconds = 3600
+        unbound_resources = []
+
+        [vault.secrets]
+        one = "1"
+
+        [graph]
+        forbidden = true
+
+        [network]
+        bind = "::1"
+        host = "localhost"
+        imds_port = 1
+        sts_port = 2
+        maa_port = 3
+        vault_port = 4
+        graph_port = 5
+        control_port = 6
+
+        [tls]
+        sts = "1.2"
+        maa = "1.3"
+        vault = "1.2-1.3"
+        graph = "1.3"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(
+        config.tenant_id.as_str(),
+        "22222222-2222-4222-8222-22222222222B"
+    );
+    assert_eq!(config.region, "northeurope");
+    assert_eq!(config.identities[0].kind, IdentityType::User);
+    assert_eq!(config.imds.vmss_id.as_deref(), Some("set"));
+    assert_eq!(config.imds.attestation, AttestationRule::Optional);
+    assert_eq!(config.imds.token_url, TokenUrlMember::TokenEndpoint);
+    assert!(config.imds.lenient_csr && config.graph.forbidden);
+    assert_eq!(config.imds.certificate_lifetime_seconds, 28800);
+    assert_eq!(config.entra.token_lifetime_seconds, 3600);
+    assert_eq!(config.network.host, HostName::Localhost);
+    assert_eq!(config.network.control_port, 6);
+    assert_eq!(config.tls.vault, TlsVersionRange::Tls12To13);
+    assert_eq!(config.faults[0].to_string(), "token=aadsts:1000610*2");
+    assert_eq!(config.vault.secrets["one"], "1");
+}
+
+#[test]
+fn unknown_keys_are_refused_by_their_names_everywhere() {
+    for (table, key) in [
+        ("", "tenantid"),
+        ("[imds]\n", "atestation"),
+        ("[entra]\n", "life"),
+        ("[vault]\n", "secret"),
+        ("[graph]\n", "forbid"),
+        ("[network]\n", "port"),
+        ("[tls]\n", "imds"),
+        ("[[identities]]\n", "id"),
+    ] {
+        let refusal = refusal(&format!("{table}{key} = 1\n"));
+        assert!(
+            refusal.contains(&format!("unknown field `{key}`")),
+            "{refusal}"
+        );
+    }
+    assert!(refusal("[imd]\n").contains("unknown field `imd`"));
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_by_its_key() {
+    let identity = |kind: &str, number: u8, more: &str| {
+        format!(
+            "[[identities]]\nkind = \"{kind}\"\nclient_id = \"11111111-1111-4111-8111-1111111111{number:02}\"\n\
+             object_id = \"11111111-1111-4111-8111-1111111112{number:02}\"\n{more}\n"
+        )
+    };
+    let resource = "resource_id = \"/subscriptions/s\"";
+    let other = "resource_id = \"/SUBSCRIPTIONS/S\"";
+    for (text, words) in [
+        ("tenant_id = \"x\"".to_owned(), "expected a GUID"),
+        ("region = \"West US\"".into(), "region:"),
+        ("region = \"\"".into(), "region:"),
+        ("identities = []".into(), "identities: between 1 and 100"),
+        (
+            identity("system", 1, "") + &identity("system", 2, ""),
+            "at most one system-assigned",
+        ),
+        (identity("system", 1, resource), "no resource_id of its own"),
+        (identity("user", 1, ""), "needs its resource_id"),
+        (
+            identity("user", 1, "resource_id = \"subscriptions\""),
+            "begins with /subscriptions/",
+        ),
+        (
+            identity("user", 1, resource) + &identity("user", 1, "resource_id = \"/other\""),
+            "share",
+        ),
+        (
+            identity("user", 1, resource) + &identity("user", 2, other),
+            "share",
+        ),
+        (identity("owner", 1, ""), "unknown variant `owner`"),
+        ("[imds]\nvm_id = \"\"".into(), "imds: vm_id or vmss_id"),
+        (
+            "[imds]\nvm_id = \"a\\nb\"".into(),
+            "imds: vm_id and vmss_id",
+        ),
+        (
+            format!("[imds]\nvmss_id = \"{}\"", "x".repeat(129)),
+            "imds: vm_id and vmss_id",
+        ),
+        (
+            "[imds]\nattestation = \"maybe\"".into(),
+            "unknown variant `maybe`",
+        ),
+        (
+            "[imds]\ncertificate_lifetime_seconds = 59".into(),
+            "imds.certificate_lifetime_seconds: 59",
+        ),
+        (
+            "[imds]\ncertificate_lifetime_seconds = -1".into(),
+            "invalid value",
+        ),
+        (
+            "[entra]\ntoken_lifetime_seconds = 31536001".into(),
+            "entra.token_lifetime_seconds",
+        ),
+        (
+            "[vault.secrets]\n\"a b\" = \"\"".into(),
+            "vault.secrets.a b:",
+        ),
+        (
+            "[vault.secrets]\na = \"\"\nA = \"\"".into(),
+            "differ in case only",
+        ),
+        (
+            format!("[vault.secrets]\na = \"{}\"", "x".repeat(26_000)),
+            "at most 25 KiB",
+        ),
+        (
+            "[network]\nbind = \"0.0.0.0\"".into(),
+            "0.0.0.0 is not a loopback address",
+        ),
+        ("[network]\nbind = \"10.0.0.1\"".into(), "network.bind"),
+        ("[network]\nbind = \"::\"".into(), "network.bind"),
+        (
+            "[network]\nbind = \"::ffff:10.0.0.1\"".into(),
+            "network.bind",
+        ),
+        (
+            "[network]\nsts_port = 7\nmaa_port = 7".into(),
+            "share a port",
+        ),
+        ("[network]\nsts_port = 65536".into(), "65536"),
+        ("[tls]\nvault = \"1.1\"".into(), "unknown variant `1.1`"),
+        (
+            "faults = [\"token=explode\"]".into(),
+            "no such action: explode; known on token: status",
+        ),
+        ("faults = \"token=hang\"".into(), "expected a sequence"),
+        ("x".repeat(1024 * 1024 + 1), "longer than 1 MiB"),
+        ("= nonsense".into(), "TOML parse error"),
+    ] {
+        let refusal = refusal(&text);
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Ways for fuzzers to the readers of outside bytes. Not part of the interface.
+#![doc(hidden)]
+
+use crate::config::Config;
+use crate::evidence;
+use crate::faults::Fault;
+use crate::imds::{csr, read_attestation};
+
+/// Judges a certificate signing request, as strict and as lenient.
+pub fn csr(bytes: &[u8]) {
+    for lenient in [false, true] {
+        let expected = csr::Expected {
+            client_id: "11111111-1111-4111-8111-11111111111a",
+            tenant_id: "22222222-2222-4222-8222-22222222222b",
+            cu_id: r#"{"vmId":"v","vmssId":"s"}"#,
+            lenient,
+        };
+        if let Ok(checked) = csr::check(bytes, &expected) {
+            assert_eq!(checked.modulus.len(), 256);
+        }
+    }
+}
+
+/// Reads an attestation token and the evidence of a simulated key.
+pub fn attestation(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = read_attestation(text);
+        let _ = evidence::read(text);
+    }
+}
+
+/// Reads a configuration.
+pub fn config(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Config::from_toml(text);
+    }
+}
+
+/// Reads a fault; what was read must come back from what is written.
+pub fn fault(bytes: &[u8]) {
+    if let Some(fault) = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.parse::<Fault>().ok())
+    {
+        assert_eq!(fault.to_string().parse().as_ref(), Ok(&fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small, steady stand-in for a fuzzer: parts of good inputs, cut, doubled and with bytes changed.
+    #[test]
+    fn mangled_inputs_break_no_reader() {
+        let seeds: [&[u8]; 4] = [
+            b"token=status:429,Retry-After=1,body={\"a\":1*3}*always",
+            b"tenant_id = \"x\"\n[imds]\nvm_id = \"\"\nfaults = [\"a\"]",
+            b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4IiwieC1tcy1ydW50aW1lIjp7ImtleXMiOlt7fV19fQ.c2ln",
+            &[
+                0x30, 0x0c, 0x30, 0x06, 0x02, 0x01, 0x00, 0x30, 0x01, 0x05, 0x30, 0x00, 0x03, 0x00,
+            ],
+        ];
+        let mut state = 1_u64;
+        let mut random = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize
+        };
+        for _ in 0..4000 {
+            let mut input = seeds[random() % seeds.len()].to_vec();
+            for _ in 0..random() % 4 {
+                let position = random() % input.len().max(1);
+                match random() % 3 {
+                    0 => input.truncate(position),
+                    1 => input.extend_from_within(position.min(input.len())..),
+                    _ => {
+                        if let Some(byte) = input.get_mut(position) {
+                            *byte = random() as u8;
+                        }
+                    }
+                }
+            }
+            csr(&input);
+            attestation(&input);
+            config(&input);
+            fault(&input);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! With file modes, so on Unix only.
+#![cfg(unix)]
+use super::server_ca::ServerCa;
+use super::{ClientCertificateProblem, ClientCertificateRequest, Pki};
+use crate::clock::host_now;
+use crate::error::StartError;
+use crate::faults::ServerCertificateFault;
+use openssl::asn1::Asn1Type;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::x509::{X509, X509Name, X509NameRef};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+const CLIENT: &str = "11111111-1111-4111-8111-11111111111a";
+const TENANT: &str = "22222222-2222-4222-8222-22222222222b";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+static KEY: LazyLock<Vec<u8>> =
+    LazyLock::new(|| Rsa::generate(2048).unwrap().public_key_to_der().unwrap());
+
+fn subject(entries: &[(Nid, &str, Asn1Type)]) -> X509Name {
+    let mut name = X509Name::builder().unwrap();
+    for (attribute, text, kind) in entries {
+        name.append_entry_by_nid_with_type(*attribute, text, *kind)
+            .unwrap();
+    }
+    name.build()
+}
+
+fn usual_subject() -> X509Name {
+    subject(&[
+        (Nid::DOMAINCOMPONENT, TENANT, Asn1Type::IA5STRING),
+        (Nid::COMMONNAME, CLIENT, Asn1Type::PRINTABLESTRING),
+    ])
+}
+
+fn issue(pki: &Pki, subject: &X509NameRef) -> Vec<u8> {
+    let now = host_now();
+    let request = ClientCertificateRequest {
+        subject,
+        public_key: &KEY,
+        validity: now - DAY..now + DAY,
+    };
+    pki.issue(&request).unwrap()
+}
+
+/// What `openssl verify` says of a certificate for a use and a name.
+fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("certificate.pem");
+    fs::write(&file, certificate.to_pem().unwrap()).unwrap();
+    let output = Command::new("openssl")
+        .args([
+            "verify",
+            "-no-CAfile",
+            "-no-CApath",
+            "-x509_strict",
+            "-CAfile",
+        ])
+        .arg(ca)
+        .args(arguments)
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs openssl: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+fn text_of(certificate: &X509) -> String {
+    // Versions of OpenSSL differ in their spaces.
+    String::from_utf8(certificate.to_text().unwrap())
+        .unwrap()
+        .replace(" = ", "=")
+}
+
+#[test]
+fn servers_are_trusted_on_loopback_under_each_of_their_names() {
+    let pki = Pki::new(None).unwrap();
+    let certificate = &pki.server().certificate;
+    for name in [
+        ["-verify_hostname", "localhost"],
+        ["-verify_ip", "127.0.0.1"],
+        ["-verify_ip", "::1"],
+    ] {
+        let arguments = [&["-purpose", "sslserver"][..], &name].concat();
+        let (good, said) = openssl_verify(pki.ca_file(), certificate, &arguments);
+        assert!(good, "{name:?}: {said}");
+    }
+    let elsewhere = [
+        "-purpose",
+        "sslserver",
+        "-verify_hostname",
+        "login.microsoftonline.com",
+    ];
+    assert!(!openssl_verify(pki.ca_file(), certificate, &elsewhere).0);
+    let (good, said) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{said}");
+}
+
+#[test]
+fn the_ca_can_make_nobody_trusted_elsewhere() {
+    let ca = ServerCa::make().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, ca.pem()).unwrap();
+    for name in [
+        "DNS:login.microsoftonline.com",
+        "IP:10.0.0.1",
+        "IP:169.254.169.254",
+        "IP:::2",
+    ] {
+        let certificate = ca.certificate_for(name).unwrap();
+        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(
+            !good && said.contains("permitted subtree violation"),
+            "{name}: {said}"
+        );
+    }
+    for name in ["DNS:localhost", "IP:127.9.9.9", "IP:::1"] {
+        let certificate = ca.certificate_for(name).unwrap();
+        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(good, "{name}: {said}");
+    }
+    let own = text_of(&X509::from_pem(ca.pem()).unwrap());
+    for part in [
+        "Name Constraints: critical",
+        "CA:TRUE, pathlen:0",
+        "TLS Web Server Authentication",
+    ] {
+        assert!(own.contains(part), "{part} is missing from {own}");
+    }
+}
+
+#[test]
+fn faulty_servers_are_each_refused_for_their_fault() {
+    let pki = Pki::new(None).unwrap();
+    for (fault, words) in [
+        (
+            ServerCertificateFault::Untrusted,
+            "unable to get local issuer certificate",
+        ),
+        (ServerCertificateFault::Expired, "certificate has expired"),
+        (ServerCertificateFault::OtherName, "hostname mismatch"),
+    ] {
+        let server = pki.faulty_server(fault).unwrap();
+        let arguments = ["-purpose", "sslserver", "-verify_hostname", "localhost"];
+        let (good, said) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
+        let forged =
+            fault == ServerCertificateFault::Untrusted && said.contains("signature failure");
+        assert!(
+            !good && (said.contains(words) || forged),
+            "{fault:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_binding_certificate_says_what_was_asked_for() {
+    let pki = Pki::new(None).unwrap();
+    let der = issue(&pki, &usual_subject());
+    let certificate = X509::from_der(&der).unwrap();
+    let text = text_of(&certificate);
+    for part in [
+        "Issuer: CN=managedidentitysnissuer.login.microsoft.com",
+        &format!("Subject: DC={TENANT}, CN={CLIENT}"),
+        "TLS Web Client Authentication",
+        "CA:FALSE",
+        "Digital Signature",
+    ] {
+        assert!(text.contains(part), "{part} is missing from {text}");
+    }
+    assert_eq!(
+        certificate
+            .public_key()
+            .unwrap()
+            .public_key_to_der()
+            .unwrap(),
+        *KEY
+    );
+    let again = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
+    assert_ne!(
+        certificate.serial_number().to_bn().unwrap(),
+        again.serial_number().to_bn().unwrap()
+    );
+}
+
+#[test]
+fn client_certificates_are_judged_by_issuer_time_and_names() {
+    use ClientCertificateProblem::{Expired, Foreign, Malformed, NotYetValid};
+    let (pki, other) = (Pki::new(None).unwrap(), Pki::new(None).unwrap());
+    let now = host_now();
+    let good = issue(&pki, &usual_subject());
+    let read = pki.check_client_certificate(&good, now).unwrap();
+    assert_eq!(
+        (read.client_id.as_str(), read.tenant_id.as_str()),
+        (CLIENT, TENANT)
+    );
+    assert_eq!(read.thumbprint, keybound_core::X5tS256::of_der(&good));
+    assert_eq!(
+        pki.check_client_certificate(&good, now + 2 * DAY),
+        Err(Expired)
+    );
+    assert_eq!(
+        pki.check_client_certificate(&good, now - 2 * DAY),
+        Err(NotYetValid)
+    );
+    // Another issuer of the same name.
+    assert_eq!(other.check_client_certificate(&good, now), Err(Foreign));
+    let server = pki.server().certificate.to_der().unwrap();
+    assert_eq!(pki.check_client_certificate(&server, now), Err(Foreign));
+    let mut changed = good.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(pki.check_client_certificate(&changed, now), Err(Foreign));
+    for der in [&b""[..], b"garbage", &good[..good.len() - 1]] {
+        assert_eq!(pki.check_client_certificate(der, now), Err(Malformed));
+    }
+    let nobody = subject(&[(Nid::COMMONNAME, CLIENT, Asn1Type::PRINTABLESTRING)]);
+    assert_eq!(
+        pki.check_client_certificate(&issue(&pki, &nobody), now),
+        Err(Malformed)
+    );
+    let two = subject(&[
+        (Nid::DOMAINCOMPONENT, TENANT, Asn1Type::IA5STRING),
+        (Nid::COMMONNAME, CLIENT, Asn1Type::PRINTABLESTRING),
+        (Nid::COMMONNAME, TENANT, Asn1Type::PRINTABLESTRING),
+    ]);
+    assert_eq!(
+        pki.check_client_certificate(&issue(&pki, &two), now),
+        Err(Malformed)
+    );
+    assert!(
+        openssl::error::ErrorStack::get().errors().is_empty(),
+        "errors are left on the queue"
+    );
+}
+
+#[test]
+fn neither_authority_is_trusted_for_the_work_of_the_other() {
+    let pki = Pki::new(None).unwrap();
+    let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
+    let (good, said) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{said}");
+}
+
+#[test]
+fn the_temporary_ca_file_goes_away_with_its_owner() {
+    let pki = Pki::new(None).unwrap();
+    let file = pki.ca_file().to_owned();
+    assert_eq!(fs::read(&file).unwrap(), pki.ca_pem());
+    drop(pki);
+    assert!(!file.exists() && !file.parent().unwrap().exists());
+}
+
+#[test]
+fn a_kept_ca_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("deep").join("state");
+    let first = Pki::new(Some(&kept)).unwrap();
+    let pem = first.ca_pem().to_vec();
+    assert_eq!(first.ca_file(), kept.join("ca.pem"));
+    drop(first);
+    assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
+    let second = Pki::new(Some(&kept)).unwrap();
+    assert_eq!(second.ca_pem(), pem);
+    let (good, said) = openssl_verify(&kept.join("ca.pem"), &second.server().certificate, &[]);
+    assert!(good, "{said}");
+    // The certificate's file follows from the key's.
+    fs::remove_file(kept.join("ca.pem")).unwrap();
+    assert_eq!(Pki::new(Some(&kept)).unwrap().ca_pem(), pem);
+    assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
+    let mut names: Vec<_> = fs::read_dir(&kept)
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["ca-key.pem", "ca.pem"],
+        "nothing else is left behind"
+    );
+}
+
+#[test]
+fn emulators_started_at_once_agree_on_one_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let pems: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| Pki::new(Some(folder.path())).unwrap().ca_pem().to_vec()))
+            .collect();
+        starts
+            .into_iter()
+            .map(|start| start.join().unwrap())
+            .collect()
+    });
+    assert!(pems.iter().all(|pem| *pem == pems[0]));
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, ca_file) = (
+        folder.path().join("ca-key.pem"),
+        folder.path().join("ca.pem"),
+    );
+    drop(Pki::new(Some(folder.path())).unwrap());
+    let (key, ca) = (fs::read(&key_file).unwrap(), fs::read(&ca_file).unwrap());
+    let problem = || match Pki::new(Some(folder.path())) {
+        Err(error @ StartError::StateDir { problem, .. }) => {
+            assert!(!format!("{error} {error:?}").contains("PRIVATE KEY"));
+            problem
+        }
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was taken"),
+    };
+    fs::write(&key_file, b"nonsense").unwrap();
+    assert_eq!(
+        problem(),
+        "ca-key.pem does not hold a key and a certificate"
+    );
+    fs::write(&key_file, vec![b'x'; 70_000]).unwrap();
+    assert_eq!(problem(), "ca-key.pem cannot be read");
+
+    let other = ServerCa::make().unwrap();
+    fs::write(&key_file, [&other.key_pem().unwrap()[..], &ca].concat()).unwrap();
+    assert_eq!(
+        problem(),
+        "the certificate in ca-key.pem is for another key"
+    );
+    fs::write(
+        &key_file,
+        [&other.key_pem().unwrap()[..], other.pem()].concat(),
+    )
+    .unwrap();
+    assert_eq!(problem(), "ca.pem is not the certificate in ca-key.pem");
+    fs::write(&key_file, unconstrained()).unwrap();
+    assert!(problem().contains("not constrained to loopback"));
+    let expiring = ServerCa::make_until(host_now() + Duration::from_secs(3600)).unwrap();
+    fs::write(
+        &key_file,
+        [&expiring.key_pem().unwrap()[..], expiring.pem()].concat(),
+    )
+    .unwrap();
+    assert!(problem().contains("about to"));
+
+    fs::remove_file(&key_file).unwrap();
+    assert_eq!(problem(), "ca.pem is there without ca-key.pem");
+    fs::write(&key_file, &key).unwrap();
+    set_mode(&key_file, 0o640);
+    assert!(problem().contains("mode 0600"));
+    set_mode(&key_file, 0o600);
+    assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
+    let below_a_file = key_file.join("x");
+    assert!(matches!(
+        Pki::new(Some(&below_a_file)),
+        Err(StartError::StateDir {
+            problem: "it cannot be made",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn the_key_of_a_kept_ca_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("state");
+    drop(Pki::new(Some(&kept)).unwrap());
+    let mode = |name: &str| fs::metadata(kept.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("."), mode("ca-key.pem"), mode("ca.pem")),
+        (0o700, 0o600, 0o644)
+    );
+    let ca = fs::read_to_string(kept.join("ca.pem")).unwrap();
+    assert!(!ca.contains("PRIVATE"));
+}
+
+/// A CA for everything, such as someone might put in the folder.
+fn unconstrained() -> Vec<u8> {
+    let key = super::make::p256_key().unwrap();
+    let mut builder = X509::builder().unwrap();
+    let name = super::make::common_name_only("anything goes").unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();
+    let later = openssl::asn1::Asn1Time::days_from_now(300).unwrap();
+    builder.set_not_before(&now).unwrap();
+    builder.set_not_after(&later).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder
+        .sign(&key, openssl::hash::MessageDigest::sha256())
+        .unwrap();
+    let key: PKey<_> = key;
+    [
+        key.private_key_to_pem_pkcs8().unwrap(),
+        builder.build().to_pem().unwrap(),
+    ]
+    .concat()
+}
+
+fn set_mode(file: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+}

@@ -1,0 +1,275 @@
+//! The emulator from outside: start, ready line, stop.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use keybound_emulator::{Config, Emulator, StartError};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+fn address(origin: &str) -> SocketAddr {
+    let (_, address) = origin.split_once("://").unwrap();
+    address.parse().unwrap()
+}
+
+/// One request over plain HTTP; status and body.
+fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address(origin)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let length = body.len();
+    let request =
+        format!("{head}\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, body.to_owned())
+}
+
+const METADATA: &str = "GET /metadata/identity/getplatformmetadata?cred-api-version=2.0 HTTP/1.1\r\nMetadata: true\r\n\
+                        x-ms-client-request-id: 5a5a5a5a-0000-4000-8000-00000000dddd";
+
+#[test]
+fn it_is_ready_when_start_returns_and_gone_when_dropped() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let ready = emulator.ready().clone();
+    let all = [
+        &ready.imds,
+        &ready.sts,
+        &ready.maa,
+        &ready.vault,
+        &ready.graph,
+        &ready.control.url,
+    ];
+    for origin in all {
+        TcpStream::connect(address(origin)).unwrap();
+    }
+    let (status, body) = http(&ready.imds, METADATA, "");
+    assert_eq!(status, 200);
+    let metadata: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(metadata["attestationEndpoint"], ready.maa.as_str());
+    assert_eq!(emulator.counts()["metadata"], 1);
+    assert!(ready.ca_file.exists());
+    emulator.shutdown();
+    for origin in all {
+        assert!(
+            TcpStream::connect(address(origin)).is_err(),
+            "{origin} still listens"
+        );
+    }
+    assert!(!ready.ca_file.exists());
+}
+
+/// The promise is 300 ms for the program in release; a debug build on a busy machine gets more room.
+#[test]
+fn starting_makes_no_rsa_key_wait() {
+    let fastest = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let emulator = Emulator::start(Config::default()).unwrap();
+            let took = start.elapsed();
+            drop(emulator);
+            took
+        })
+        .min()
+        .unwrap();
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}
+
+#[test]
+fn dropping_does_not_wait_for_clients_or_keys() {
+    let mut config = Config::default();
+    config.faults = vec!["metadata=hang".parse().unwrap()];
+    let emulator = Emulator::start(config).unwrap();
+    let mut stream = TcpStream::connect(address(&emulator.ready().imds)).unwrap();
+    stream
+        .write_all(format!("{METADATA}\r\nHost: h\r\n\r\n").as_bytes())
+        .unwrap();
+    while emulator.counts().is_empty() {
+        std::thread::yield_now();
+    }
+    let start = Instant::now();
+    drop(emulator);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    // The client is cut off and does not wait for ever.
+    assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn the_ready_line_says_where_everything_is() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let ready = emulator.ready();
+    let line = serde_json::to_string(ready).unwrap();
+    assert!(!line.contains('\n'));
+    let json: Value = serde_json::from_str(&line).unwrap();
+    let mut members: Vec<_> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    members.sort_unstable();
+    assert_eq!(
+        members,
+        [
+            "ca_file", "control", "env", "event", "graph", "imds", "maa", "sts", "vault"
+        ]
+    );
+    assert_eq!(json["event"], "ready");
+    assert!(
+        json["imds"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+    for member in ["sts", "maa", "vault", "graph"] {
+        assert!(
+            json[member]
+                .as_str()
+                .unwrap()
+                .starts_with("https://127.0.0.1:"),
+            "{member}"
+        );
+    }
+    let env = &json["env"];
+    assert_eq!(env["AZURE_POD_IDENTITY_AUTHORITY_HOST"], json["imds"]);
+    assert_eq!(env["KEYBOUND_CA_FILE"], json["ca_file"]);
+    assert_eq!(env["KEYBOUND_EMULATOR_VAULT"], json["vault"]);
+    assert_eq!(env["KEYBOUND_EMULATOR_GRAPH"], json["graph"]);
+    assert_eq!(std::fs::read(&ready.ca_file).unwrap(), emulator.ca_pem());
+    let shown = format!("{ready:?} {:?} {emulator:?}", ready.control);
+    assert!(!shown.contains(&ready.control.secret));
+}
+
+#[test]
+fn the_control_endpoint_answers_to_its_secret_over_the_wire() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let control = &emulator.ready().control;
+    let head = |method: &str, path: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nAuthorization: Bearer {}",
+            control.secret
+        )
+    };
+    let (status, _) = http(
+        &control.url,
+        "GET /records HTTP/1.1\r\nAuthorization: Bearer x",
+        "",
+    );
+    assert_eq!(status, 404);
+    let (status, body) = http(
+        &control.url,
+        &head("POST", "/faults"),
+        r#"{"faults": ["metadata=status:503,Retry-After=7*1"]}"#,
+    );
+    assert_eq!(
+        (status, body.contains("Retry-After=7")),
+        (200, true),
+        "{body}"
+    );
+    assert_eq!(
+        emulator.faults()[0].to_string(),
+        "metadata=status:503,Retry-After=7*1"
+    );
+    assert_eq!(http(&emulator.ready().imds, METADATA, "").0, 503);
+    assert_eq!(http(&emulator.ready().imds, METADATA, "").0, 200);
+    let (_, body) = http(&control.url, &head("GET", "/records?leg=metadata"), "");
+    let records: Value = serde_json::from_str(&body).unwrap();
+    let statuses: Vec<_> = records["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| &record["status"])
+        .collect();
+    assert_eq!(statuses, [503, 200]);
+    let (_, body) = http(
+        &control.url,
+        &head("POST", "/clock"),
+        r#"{"advance_seconds": 60}"#,
+    );
+    assert!(body.contains("\"offset_seconds\":60"));
+    assert_eq!(emulator.clock().offset_seconds(), 60);
+    emulator.inject("metadata=close".parse().unwrap()).unwrap();
+    assert_eq!(http(&control.url, &head("POST", "/reset"), "").0, 200);
+    assert!(emulator.faults().is_empty() && emulator.records().is_empty());
+    assert_eq!(emulator.clock().offset_seconds(), 0);
+}
+
+#[test]
+fn only_loopback_is_served_and_a_taken_port_is_an_error() {
+    let mut config = Config::default();
+    config.network.bind = "0.0.0.0".parse().unwrap();
+    match Emulator::start(config) {
+        Err(StartError::Config(error)) => assert!(error.to_string().contains("loopback")),
+        other => panic!("{other:?}"),
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::default();
+    config.network.vault_port = taken.local_addr().unwrap().port();
+    match Emulator::start(config) {
+        Err(error @ StartError::Listen { .. }) => {
+            assert_eq!(
+                error.to_string(),
+                format!("cannot listen at {}", taken.local_addr().unwrap())
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn services_can_be_named_by_localhost() {
+    let mut config = Config::default();
+    config.network.host = keybound_emulator::HostName::Localhost;
+    let emulator = Emulator::start(config).unwrap();
+    assert!(emulator.ready().sts.starts_with("https://localhost:"));
+    let port = emulator.ready().imds.rsplit_once(':').unwrap().1;
+    let (_, body) = http(&format!("http://127.0.0.1:{port}"), METADATA, "");
+    assert!(body.contains("https://localhost:"), "{body}");
+}
+
+#[test]
+fn a_kept_ca_serves_the_next_start_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        Emulator::builder()
+            .state_dir(folder.path())
+            .start()
+            .unwrap()
+    };
+    let first = start().ca_pem().to_vec();
+    let second = start();
+    assert_eq!(second.ca_pem(), first);
+    assert_eq!(second.ready().ca_file, folder.path().join("ca.pem"));
+}
+
+#[test]
+fn several_emulators_run_side_by_side() {
+    let emulators: Vec<_> = (0..3)
+        .map(|_| Emulator::start(Config::default()).unwrap())
+        .collect();
+    for emulator in &emulators {
+        assert_eq!(http(&emulator.ready().imds, METADATA, "").0, 200);
+    }
+    assert!(
+        emulators
+            .iter()
+            .all(|emulator| emulator.counts()["metadata"] == 1)
+    );
+    assert_ne!(emulators[0].ca_pem(), emulators[1].ca_pem());
+}
+
+/// A client's stopped clock must not stop the emulator.
+#[tokio::test(flavor = "current_thread")]
+async fn it_can_be_embedded_in_an_asynchronous_program() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let imds = emulator.ready().imds.clone();
+    let (status, _) = tokio::task::spawn_blocking(move || http(&imds, METADATA, ""))
+        .await
+        .unwrap();
+    assert_eq!(status, 200);
+    drop(emulator);
+}
