@@ -152,3 +152,23 @@ fn answers_that_are_none_are_told_by_their_codes() {
         );
     }
 }
+
+#[test]
+fn the_words_of_a_hostile_resource_are_harmless_to_a_terminal() {
+    let world = Emulated::in_this_program();
+    let words = r#"graph=status:403,x-word=eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln,body={"error":{"code":"\u001b[2J","message":"\u202e\u009b31m\r\nerror: forged"}}"#;
+    for output in ["text", "json"] {
+        world.fault(words);
+        let run = world.run(&["call", "--simulated", "-v", "--output", output]);
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
+        assert!(run.seen().chars().all(harmless), "{run:#?}");
+        assert!(
+            !run.stderr
+                .lines()
+                .any(|line| line.starts_with("error: forged")),
+            "{run:#?}"
+        );
+        assert!(!shows_a_jwt(&run.stderr), "{run:#?}");
+    }
+}

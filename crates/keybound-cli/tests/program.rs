@@ -96,6 +96,24 @@ fn man_pages_come_for_every_subcommand() {
 }
 
 #[test]
+fn the_powershell_script_uses_options_that_are_there() {
+    let script = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../scripts/get-token.ps1"
+    ))
+    .unwrap();
+    let help = run(&mut keybound(["call", "--help"])).stdout;
+    let options: Vec<_> = script
+        .split('\'')
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .collect();
+    assert_eq!(options.len(), 3, "{options:?}");
+    for option in options {
+        assert!(help.contains(option), "{option}");
+    }
+}
+
+#[test]
 fn the_demonstration_ends_well_whatever_the_environment() {
     let mut command = keybound(["demo"]);
     for (name, value) in HOSTILE_ENVIRONMENT {
@@ -170,6 +188,12 @@ fn the_ready_line_names_the_services() {
     assert!(world.named("imds").starts_with("http://"));
     assert!(fs::exists(world.named("ca_file")).unwrap());
     assert!(world.ready["env"]["AZURE_POD_IDENTITY_AUTHORITY_HOST"].is_string());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "the control secret is the owner's");
+    }
     let written: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     assert_eq!(written, world.ready);
 }

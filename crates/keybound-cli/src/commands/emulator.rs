@@ -7,7 +7,9 @@ use crate::signals::{Stop, pass_on, status_of};
 use crate::{emulation, out, steps};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::Path;
+use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
 /// Runs the emulator.
@@ -58,7 +60,7 @@ async fn around(
 }
 
 /// Waits for the command to end; requests to stop are the command's to obey.
-async fn wait(child: &mut Child, stop: &mut Stop) -> std::io::Result<std::process::ExitStatus> {
+async fn wait(child: &mut Child, stop: &mut Stop) -> io::Result<ExitStatus> {
     loop {
         let asked = tokio::select! {
             status = child.wait() => return status,
@@ -79,12 +81,15 @@ fn announce(args: &EmulatorArgs, emulator: &Emulator) -> Result<String, Failure>
     Ok(ready)
 }
 
-/// Whoever waits for the file finds it whole.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut beside = path.to_path_buf().into_os_string();
-    beside.push(".new");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path)
+/// Whoever waits for the file finds it whole; nobody else reads it, for it holds the control endpoint's secret.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// The file, then the flags over it.

@@ -2,7 +2,7 @@ use crate::json;
 use crate::text::{shown, shown_lines};
 use http::{HeaderMap, StatusCode};
 use keybound::bytes::Bytes;
-use keybound::{Error, ErrorKind, ServiceError, Stage};
+use keybound::{Error, ErrorKind, ServiceError, Stage, redact};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -29,13 +29,13 @@ impl Answer {
         )
     }
 
-    /// The headers for people, a line each.
+    /// The headers for those who watch, a line each, without what looks like a secret.
     pub(crate) fn headers_text(&self) -> String {
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            shown(&format!(
-                "{name}: {}",
-                String::from_utf8_lossy(value.as_bytes())
-            ))
+            format!(
+                "answer {name}: {}",
+                redact(&String::from_utf8_lossy(value.as_bytes()))
+            )
         };
         self.headers.iter().map(line).collect::<Vec<_>>().join("\n")
     }
