@@ -97,6 +97,11 @@ impl Records {
         sequence
     }
 
+    /// Counts a new connection to a service that speaks TLS, under the leg of its handshakes.
+    pub fn count_connection(&self, leg: Leg) {
+        *self.lock().counts.entry(leg.as_str()).or_default() += 1;
+    }
+
     /// Adds what was answered to a request that is still kept.
     pub fn finish(
         &self,

@@ -6,14 +6,14 @@ use crate::faults::{Fault, FaultError};
 use crate::pki::Pki;
 use crate::ready::Ready;
 use crate::records::Record;
-use crate::state::{Endpoints, State};
+use crate::state::{Endpoints, Keys, State};
 use crate::tls::{Server, ServiceHandler};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -36,7 +36,8 @@ impl EmulatorBuilder {
 
     /// Keeps the CA in a folder, which is made where it is absent: `ca.pem` and, readable by the owner only,
     /// `ca-key.pem`. The next start takes it up again, so that clients trust one file for good. Default: a CA for each
-    /// start, its certificate in a temporary folder, its key in memory only.
+    /// start, its certificate in a temporary folder, its key in memory only. The authority of binding certificates and the
+    /// keys that sign tokens are new at each start in any case.
     #[must_use]
     pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(folder.into());
@@ -109,7 +110,8 @@ impl Emulator {
         self.state.records.all()
     }
 
-    /// How many requests came, by the names of [`Record::leg`]. A leg without any is absent.
+    /// How many requests came, by the names of [`Record::leg`], and how many connections were opened to those who speak
+    /// TLS: `attest-tls`, `token-tls`, `vault-tls`, `graph-tls`. A leg without any is absent.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.records.counts()
     }
@@ -223,30 +225,30 @@ struct Running {
 }
 
 impl Running {
+    /// Returns when the services serve, or with what kept them from it. The runtime is made and dropped on the thread:
+    /// in the caller's place it could not be dropped where that is asynchronous.
     fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(StartError::Host)?;
-        let servers = servers(&runtime, listeners, state).map_err(StartError::Host)?;
+        let (tell, told) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
-        let keys = state.keys.clone();
-        let serve = move || {
-            for server in servers {
-                runtime.spawn(server.run());
+        let state = state.clone();
+        let serve = move || match prepare(listeners, &state) {
+            Ok((runtime, servers)) => {
+                let _ = tell.send(Ok(()));
+                run(runtime, servers, state.keys.clone(), stopped);
             }
-            runtime.spawn(async move { keys.make().await });
-            // Ends when the sender is gone too.
-            let _ = runtime.block_on(stopped);
-            // Whatever is still under way ends with the runtime; a key that is being made is not waited for.
-            runtime.shutdown_background();
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
         };
         let thread = std::thread::Builder::new()
             .name("keybound-emulator".into())
             .spawn(serve)
             .map_err(StartError::Host)?;
-        Ok(Self { stop, thread })
+        match told.recv() {
+            Ok(Ok(())) => Ok(Self { stop, thread }),
+            Ok(Err(error)) => Err(StartError::Host(error)),
+            Err(ended) => Err(StartError::Host(io::Error::other(ended))),
+        }
     }
 
     fn stop(self) {
@@ -256,15 +258,40 @@ impl Running {
     }
 }
 
-fn servers(
-    runtime: &Runtime,
+fn prepare(
     listeners: Listeners,
     state: &Arc<State>,
-) -> io::Result<Vec<Server<ServiceHandler>>> {
-    let _entered = runtime.enter();
+) -> io::Result<(Runtime, Vec<Server<ServiceHandler>>)> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let entered = runtime.enter();
     let serve = |(service, listener)| {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         Server::of_service(listener, state.clone(), service)
     };
-    listeners.0.into_iter().map(serve).collect()
+    let servers = listeners
+        .0
+        .into_iter()
+        .map(serve)
+        .collect::<io::Result<_>>()?;
+    drop(entered);
+    Ok((runtime, servers))
+}
+
+/// Serves until it is told to stop, or whoever could tell is gone.
+fn run(
+    runtime: Runtime,
+    servers: Vec<Server<ServiceHandler>>,
+    keys: Keys,
+    stopped: oneshot::Receiver<()>,
+) {
+    for server in servers {
+        runtime.spawn(server.run());
+    }
+    runtime.spawn(async move { keys.make().await });
+    let _ = runtime.block_on(stopped);
+    // Whatever is still under way ends with the runtime; a key that is being made is not waited for.
+    runtime.shutdown_background();
 }

@@ -6,7 +6,7 @@ use crate::exchange::Service;
 use crate::faults::FaultPlan;
 use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity};
 use crate::state::{Endpoints, Keys, State};
-use crate::tls::TlsServer;
+use crate::tls::Server;
 use crate::tls::testing::{Client, ClientOptions, Received};
 use crate::vault::Secrets;
 use openssl::ec::{EcGroup, EcKey};
@@ -73,7 +73,7 @@ impl Lab {
             (vault, Service::Vault),
             (graph, Service::Graph),
         ] {
-            let server = TlsServer::of_service(listener, state.clone(), service).unwrap();
+            let server = Server::of_service(listener, state.clone(), service).unwrap();
             servers.spawn(server.run());
         }
         Self {

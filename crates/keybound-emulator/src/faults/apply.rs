@@ -16,7 +16,7 @@ pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
             Reply::NotHttp(Bytes::from_static(b"\x00\xff\x16this is not HTTP\r\n\r\n"))
         }
         Action::Garbage => Reply::Full(text_answer(200, JSON, &b"\xff{\"not\": json"[..])),
-        Action::Html => Reply::Full(text_answer(200, "text/html; charset=utf-8", PAGE)),
+        Action::Html => Reply::Full(page()),
         Action::Redirect(url) => Reply::Full(redirect(url.as_deref(), endpoints)),
         Action::Oversized(bytes) => Reply::Oversized(text_answer(200, JSON, ""), *bytes),
         _ => return None,
@@ -70,6 +70,14 @@ fn status_answer(status: &StatusFault) -> Answer {
             answer.headers_mut().insert(name, value);
         }
     }
+    answer
+}
+
+/// What a captive portal says, under its own name.
+fn page() -> Answer {
+    let mut answer = text_answer(200, "text/html; charset=utf-8", PAGE);
+    let portal = HeaderValue::from_static("captive-portal");
+    answer.headers_mut().insert(header::SERVER, portal);
     answer
 }
 

@@ -12,7 +12,11 @@ use keybound_core::{
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, SignatureScheme};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
+static OTHER: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 
 async fn imds(state: &State, request: Request<Bytes>) -> Answered {
     ask(state, Service::Imds, request).await
@@ -272,9 +276,9 @@ async fn a_host_without_a_system_identity_has_none_to_tell() {
 #[tokio::test]
 async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
     let state = state(Config::default());
-    let key = MemoryKey::generate().unwrap();
-    let token = attested(&state, &key).await;
-    let answered = imds(&state, issue_request(&csr(&state, &key), Some(&token))).await;
+    let key = &*KEY;
+    let token = attested(&state, key).await;
+    let answered = imds(&state, issue_request(&csr(&state, key), Some(&token))).await;
     assert_eq!(answered.status, 200, "{answered:?}");
     let credential = IssuedCredential::parse(
         answered.body.to_string().as_bytes(),
@@ -316,48 +320,45 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
 #[tokio::test]
 async fn a_certificate_is_issued_again_until_it_is_bypassed_or_expires() {
     let state = state(optional());
-    let (key, other) = (
-        MemoryKey::generate().unwrap(),
-        MemoryKey::generate().unwrap(),
-    );
+    let (key, other) = (&*KEY, &*OTHER);
     let issue = async |key: &MemoryKey, token: Option<&str>, query: &str| {
         let uri = format!("{ISSUE_PATH}?cred-api-version=2.0{query}");
         certificate(&imds(&state, at(&uri, issue_request(&csr(&state, key), token))).await)
     };
-    let first = issue(&key, None, "").await;
-    assert_eq!(issue(&key, None, "").await, first);
-    assert_eq!(issue(&key, None, "&bypass_cache=false").await, first);
-    assert_ne!(issue(&other, None, "").await, first);
-    let token = attested(&state, &key).await;
+    let first = issue(key, None, "").await;
+    assert_eq!(issue(key, None, "").await, first);
+    assert_eq!(issue(key, None, "&bypass_cache=false").await, first);
+    assert_ne!(issue(other, None, "").await, first);
+    let token = attested(&state, key).await;
     assert_ne!(
-        issue(&key, Some(&token), "").await,
+        issue(key, Some(&token), "").await,
         first,
         "attested and not are two"
     );
-    let fresh = issue(&key, None, "&bypass_cache=true").await;
+    let fresh = issue(key, None, "&bypass_cache=true").await;
     assert_ne!(fresh, first);
     assert_eq!(
-        issue(&key, None, "").await,
+        issue(key, None, "").await,
         fresh,
         "the new one takes the place of the old"
     );
     state.clock.advance(7 * 24 * 3600 - 60);
-    assert_eq!(issue(&key, None, "").await, fresh);
+    assert_eq!(issue(key, None, "").await, fresh);
     state.clock.advance(120);
-    assert_ne!(issue(&key, None, "").await, fresh);
+    assert_ne!(issue(key, None, "").await, fresh);
     // The other way round, what is not valid yet is not given out either.
     state.clock.advance(-30 * 24 * 3600);
-    let early = issue(&key, None, "").await;
+    let early = issue(key, None, "").await;
     assert!(early.not_after() < fresh.not_before());
 }
 
 #[tokio::test]
 async fn a_user_assigned_identity_gets_its_own_certificate() {
     let state = state(optional());
-    let key = MemoryKey::generate().unwrap();
+    let key = &*KEY;
     let user = state.config.identities[1].client_id.clone();
     let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&client_id={user}");
-    let request = issue_request(&csr_for(&state, &key, user.as_str()), None);
+    let request = issue_request(&csr_for(&state, key, user.as_str()), None);
     let answered = imds(&state, at(&uri, request)).await;
     assert_eq!(answered.text("client_id"), user.as_str());
     assert_eq!(answered.text("identity_type"), "UserAssigned");
@@ -365,7 +366,7 @@ async fn a_user_assigned_identity_gets_its_own_certificate() {
         .check_names(&user, &state.config.tenant_id)
         .unwrap();
     // Another identity's request is refused.
-    let answered = imds(&state, at(&uri, issue_request(&csr(&state, &key), None))).await;
+    let answered = imds(&state, at(&uri, issue_request(&csr(&state, key), None))).await;
     assert_eq!(
         answered.text("error_description"),
         "CSR: CN of the subject is not the client id"
@@ -375,7 +376,7 @@ async fn a_user_assigned_identity_gets_its_own_certificate() {
 #[tokio::test]
 async fn bodies_that_are_no_request_are_refused() {
     let state = state(optional());
-    let good = csr(&state, &MemoryKey::generate().unwrap());
+    let good = csr(&state, &OTHER);
     let with_body = |body: String| {
         let mut request = issue_request("", None);
         *request.body_mut() = body.into();
@@ -436,8 +437,8 @@ async fn bodies_that_are_no_request_are_refused() {
 #[tokio::test]
 async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
     let state = state(Config::default());
-    let key = MemoryKey::generate().unwrap();
-    let csr = csr(&state, &key);
+    let key = &*KEY;
+    let csr = csr(&state, key);
     let refusal = async |token: Option<&str>| {
         let answered = imds(&state, issue_request(&csr, token)).await;
         assert_eq!(answered.status, 400);
@@ -449,13 +450,13 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
         refusal(Some("nonsense")).await,
         "Attestation Token is not a JWT"
     );
-    let other = attested(&state, &MemoryKey::generate().unwrap()).await;
+    let other = attested(&state, &OTHER).await;
     assert_eq!(
         refusal(Some(&other)).await,
         "Attestation Token is for another key than the CSR"
     );
 
-    let good = attested(&state, &key).await;
+    let good = attested(&state, key).await;
     let claims = keybound_core::UnverifiedJwt::parse(&good).unwrap().claims;
     let (maa, foreign) = (
         state.keys.maa.get().await.unwrap(),
@@ -514,8 +515,8 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
 #[tokio::test]
 async fn attestation_that_is_optional_must_still_be_good() {
     let state = state(optional());
-    let key = MemoryKey::generate().unwrap();
-    let csr = csr(&state, &key);
+    let key = &*KEY;
+    let csr = csr(&state, key);
     assert_eq!(imds(&state, issue_request(&csr, None)).await.status, 200);
     assert_eq!(
         imds(&state, issue_request(&csr, Some(""))).await.status,
@@ -537,8 +538,8 @@ async fn the_token_endpoint_is_named_outright_where_asked_for() {
         let mut config = optional();
         config.imds.token_url = member;
         let state = state(config);
-        let key = MemoryKey::generate().unwrap();
-        let answered = imds(&state, issue_request(&csr(&state, &key), None)).await;
+        let key = &*KEY;
+        let answered = imds(&state, issue_request(&csr(&state, key), None)).await;
         let tenant = state.config.tenant_id.as_str();
         let expected = format!("https://127.0.0.1:1002/{tenant}/oauth2/v2.0/token");
         assert_eq!(answered.text(name), expected);
@@ -553,8 +554,8 @@ async fn the_token_endpoint_is_named_outright_where_asked_for() {
 #[tokio::test]
 async fn faults_make_wrong_certificates_and_endpoints() {
     let state = state(optional());
-    let key = MemoryKey::generate().unwrap();
-    let csr = csr(&state, &key);
+    let key = &*KEY;
+    let csr = csr(&state, key);
     let parsed = async |fault: &str| {
         state
             .faults
@@ -648,6 +649,10 @@ async fn faults_of_the_metadata_leg() {
         answer.headers()["location"],
         "http://127.0.0.1:1001/redirected"
     );
+    let Reply::Full(answer) = next("html").await else {
+        panic!()
+    };
+    assert_eq!(answer.headers()["server"], "captive-portal");
     assert!(matches!(
         next("oversized").await,
         Reply::Oversized(_, 67_108_864)

@@ -53,7 +53,11 @@ impl Handler for ServiceHandler {
             never_ask: self.service == Service::Graph && self.never_asks(Leg::Graph),
             ..Greeting::default()
         };
-        match self.state.faults.next(Leg::handshake(self.service)) {
+        let leg = Leg::handshake(self.service);
+        if leg.is_handshake() {
+            self.state.records.count_connection(leg);
+        }
+        match self.state.faults.next(leg) {
             Some(Action::Delay(milliseconds)) => {
                 greeting.delay = Duration::from_millis(milliseconds);
             }
