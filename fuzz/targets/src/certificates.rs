@@ -1,0 +1,74 @@
+use crate::check::{self, CLIENT, PUBLIC_KEY, TENANT, assert_printable, now};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keybound_core::csr::{PSS_ALGORITHM, UnsignedCsr};
+use keybound_core::{Certificate, CuId, Guid, MAX_CERTIFICATE};
+
+/// A certificate in DER.
+pub fn certificate(data: &[u8]) {
+    let certificate = match Certificate::from_der(data) {
+        Ok(certificate) => certificate,
+        Err(error) => return check::error(&error),
+    };
+    assert!(data.len() <= MAX_CERTIFICATE);
+    assert_eq!(certificate.der(), data);
+    for name in [certificate.subject(), certificate.issuer()] {
+        assert!(name.chars().count() <= 1025);
+        assert_printable(name);
+    }
+    let pem = certificate.to_pem();
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    assert_eq!(STANDARD.decode(body).expect("PEM is base64"), data);
+    assert!(pem.lines().all(|line| line.len() <= 64));
+    let prints = certificate.thumbprints();
+    assert_eq!(
+        (
+            prints.sha1.len(),
+            prints.sha256.len(),
+            prints.x5t_s256.as_str().len()
+        ),
+        (40, 64, 43)
+    );
+    let in_time = certificate.not_before() <= now() && now() <= certificate.not_after();
+    assert_eq!(certificate.check_validity(now()).is_ok(), in_time);
+    let same_key = certificate.public_key_der() == PUBLIC_KEY;
+    assert_eq!(certificate.check_key(PUBLIC_KEY).is_ok(), same_key);
+    if certificate
+        .check_names(&guid(CLIENT), &guid(TENANT))
+        .is_ok()
+    {
+        let subject = certificate.subject().to_lowercase();
+        let whole = !subject.ends_with('…');
+        assert!(
+            !whole || (subject.contains(CLIENT) && subject.contains(TENANT)),
+            "{subject}"
+        );
+    }
+}
+
+/// A public key in DER, in a signing request for it.
+pub fn signing_request(data: &[u8]) {
+    let cu_id = CuId::new(Some("v".into()), None).expect("an id");
+    let unsigned = match UnsignedCsr::new(&guid(CLIENT), &guid(TENANT), &cu_id, data) {
+        Ok(unsigned) => unsigned,
+        Err(error) => return check::error(&error),
+    };
+    // Of RSA-2048 keys, only the exponent has no fixed length.
+    assert!((290..=560).contains(&data.len()), "{}", data.len());
+    let info = unsigned.to_be_signed();
+    assert!(info.windows(data.len()).any(|window| window == data));
+    let csr = unsigned.finish(&[0x5a; 256]).expect("256 bytes");
+    let tail = [
+        &PSS_ALGORITHM[..],
+        &[0x03, 0x82, 0x01, 0x01, 0x00],
+        &[0x5a; 256],
+    ]
+    .concat();
+    assert!(csr.der().ends_with(&tail));
+    assert_eq!(csr.der().len(), 4 + info.len() + tail.len());
+    assert_eq!(STANDARD.decode(csr.to_wire()).expect("base64"), csr.der());
+}
+
+fn guid(text: &str) -> Guid {
+    Guid::parse(text).expect("a GUID")
+}

@@ -1,0 +1,100 @@
+//! What must hold for every reader of outside bytes, whatever the bytes are: it does not panic, a value that it yields
+//! is whole, and nothing that it says can harm a terminal or give away a secret.
+//!
+//! Each function is the body of one fuzz target. Seeds hold the word [`CANARY`] where a secret stands: it must never
+//! come out.
+
+mod answers;
+mod certificates;
+mod check;
+mod texts;
+mod tokens;
+
+pub use answers::{credential, metadata, service_error, token_answer};
+pub use certificates::{certificate, signing_request};
+pub use check::CANARY;
+pub use texts::{claims, endpoint, guid, identity, redact, scope};
+pub use tokens::{attestation_token, jwt};
+
+/// The body of a target.
+pub type Target = fn(&[u8]);
+
+/// All targets by name; their seeds are in `fuzz/seeds/<name>/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("attestation_token", attestation_token),
+    ("certificate", certificate),
+    ("claims", claims),
+    ("credential", credential),
+    ("endpoint", endpoint),
+    ("guid", guid),
+    ("identity", identity),
+    ("jwt", jwt),
+    ("metadata", metadata),
+    ("redact", redact),
+    ("scope", scope),
+    ("service_error", service_error),
+    ("signing_request", signing_request),
+    ("token_answer", token_answer),
+];
+
+#[cfg(test)]
+mod tests {
+    //! The good seeds are taken for good: else the rules for good values would be checked for none.
+    use crate::check::{CERTIFICATE, CLIENT, PUBLIC_KEY, identities, now};
+    use keybound_core::{
+        AttestationToken, Certificate, Claims, EndpointPolicy, Guid, IssuedCredential,
+        ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenAnswer, TokenType,
+        check_binding,
+    };
+
+    macro_rules! seed {
+        ($name:literal) => {
+            include_bytes!(concat!("../../seeds/", $name))
+        };
+    }
+
+    fn text(seed: &[u8]) -> &str {
+        std::str::from_utf8(seed).unwrap()
+    }
+
+    #[test]
+    fn answers() {
+        let policy = EndpointPolicy::default();
+        let loopback = EndpointPolicy::new(true);
+        assert!(PlatformMetadata::parse(seed!("metadata/vm"), &policy).is_ok());
+        assert!(PlatformMetadata::parse(seed!("metadata/scale_set"), &policy).is_ok());
+        assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &policy).is_err());
+        assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &loopback).is_ok());
+        for asked in identities() {
+            for body in [
+                &seed!("credential/issued")[..],
+                seed!("credential/token_endpoint"),
+            ] {
+                IssuedCredential::parse(body, PUBLIC_KEY, &asked, &policy, now()).unwrap();
+            }
+        }
+        assert!(TokenAnswer::parse(seed!("token_answer/bound"), TokenType::MtlsPop).is_ok());
+        assert!(TokenAnswer::parse(seed!("token_answer/bearer"), TokenType::Bearer).is_ok());
+        let error = ServiceError::parse(seed!("service_error/entra")).unwrap();
+        assert_eq!(error.codes, [1_000_610]);
+    }
+
+    #[test]
+    fn certificates_and_tokens() {
+        let issued = Certificate::from_der(seed!("certificate/issued")).unwrap();
+        assert_eq!(issued, *CERTIFICATE);
+        assert_eq!(seed!("signing_request/rsa_2048"), PUBLIC_KEY);
+        let token = SecretString::new(text(seed!("jwt/bound")).to_owned());
+        check_binding(&token, &CERTIFICATE).unwrap();
+        AttestationToken::new(text(seed!("attestation_token/jwt")).to_owned()).unwrap();
+    }
+
+    #[test]
+    fn texts() {
+        assert!(Claims::parse(text(seed!("claims/challenge"))).is_ok());
+        assert_eq!(Guid::parse(CLIENT), Guid::parse(text(seed!("guid/lower"))));
+        assert!(Guid::parse(text(seed!("guid/upper"))).is_some());
+        assert!(ManagedIdentity::client_id(text(seed!("identity/client_id"))).is_ok());
+        assert!(ManagedIdentity::resource_id(text(seed!("identity/resource_id"))).is_ok());
+    }
+}
