@@ -128,21 +128,14 @@ fn bodies_come_from_the_command_line_files_and_standard_input() {
 fn answers_that_are_none_are_told_by_their_codes() {
     let world = Emulated::in_this_program();
     for (fault, timeout, code) in [
-        ("graph=redirect", "60", "redirect_refused"),
-        ("graph=status:503", "60", "service_unavailable"),
-        ("graph=oversized:67108864", "60", "answer_too_large"),
-        ("graph=truncated", "60", "invalid_answer"),
-        ("graph=hang", "5", "deadline_reached"),
+        ("graph=redirect", 60.0, "redirect_refused"),
+        ("graph=status:503", 60.0, "service_unavailable"),
+        ("graph=oversized:67108864", 60.0, "answer_too_large"),
+        ("graph=truncated", 60.0, "invalid_answer"),
+        ("graph=hang", 3.0, "deadline_reached"),
     ] {
         world.fault(fault);
-        let run = world.run(&[
-            "call",
-            "--simulated",
-            "--output",
-            "json",
-            "--timeout",
-            timeout,
-        ]);
+        let run = world.run_until("resource", timeout, &["call", "--simulated"]);
         assert_eq!(run.status, Some(1), "{fault}: {run:#?}");
         assert_eq!(run.json()["error"]["code"], code, "{fault}: {run:#?}");
         assert_eq!(

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// An emulator that ends with the test.
 pub struct Emulated {
@@ -86,6 +87,27 @@ impl Emulated {
         run(&mut self.keybound(arguments))
     }
 
+    /// Runs the program in this world with so many seconds; with four times as many, twice at most, where the time ended
+    /// before the stage that is to fail: a machine that is busy makes keys slowly.
+    pub fn run_until(&self, stage: &str, seconds: f64, arguments: &[&str]) -> Run {
+        let run = |seconds: f64| {
+            let started = Instant::now();
+            let given = seconds.to_string();
+            let run = self.run(&[arguments, &["--output", "json", "--timeout", &given]].concat());
+            let most = Duration::from_secs_f64(seconds) + START_OF_A_PROGRAM;
+            assert!(
+                started.elapsed() < most,
+                "later than the time given: {run:#?}"
+            );
+            run
+        };
+        [seconds, 4.0 * seconds]
+            .into_iter()
+            .map(run)
+            .find(|run| run.json()["error"]["stage"] == stage)
+            .unwrap_or_else(|| run(16.0 * seconds))
+    }
+
     /// A member of the ready line.
     pub fn named(&self, name: &str) -> &str {
         self.ready[name]
@@ -110,3 +132,6 @@ impl Drop for Emulated {
         }
     }
 }
+
+/// Generous: the machine may be busy, and the time given counts from when the program runs.
+const START_OF_A_PROGRAM: Duration = Duration::from_secs(10);
