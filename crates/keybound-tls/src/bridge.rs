@@ -5,10 +5,9 @@ mod key;
 mod library;
 mod native;
 mod provider;
+mod system_trust;
 
-pub(crate) use context::{
-    offer_post_handshake_authentication, set_certificate_callback, trust_system,
-};
+pub(crate) use context::{offer_post_handshake_authentication, set_certificate_callback};
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
 pub(crate) use provider::KeyFailures;

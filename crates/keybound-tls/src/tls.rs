@@ -1,5 +1,7 @@
 //! TLS contexts of one client: trust, versions, identity and the rules that hold for all its connections.
-use crate::bridge::{BridgedKey, KeyFailures, Library, set_certificate_callback, trust_system};
+use crate::bridge::{
+    BridgedKey, KeyFailures, Library, offer_post_handshake_authentication, set_certificate_callback,
+};
 use crate::session::{SessionNotes, on_verify};
 use crate::target::{Host, Target};
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
@@ -156,18 +158,13 @@ fn configure(
     builder.set_alpn_protos(b"\x08http/1.1")?;
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
-    trust_system(builder)?;
-    for anchor in anchors {
-        builder
-            .cert_store_mut()
-            .add_cert(library.certificate(anchor)?)?;
-    }
+    library.trust(builder, anchors)?;
     if let Some((identity, key)) = identity {
         let certificate = library.certificate(identity.certificate().der())?;
         builder.set_certificate(&certificate)?;
         builder.set_private_key(key.pkey())?;
         builder.check_private_key()?;
-        crate::bridge::offer_post_handshake_authentication(builder);
+        offer_post_handshake_authentication(builder);
     }
     Ok(())
 }

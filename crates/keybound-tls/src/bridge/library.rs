@@ -2,6 +2,7 @@
 //! own context alone: to load a provider there would switch off what others rely on.
 use super::native;
 use super::provider;
+use super::system_trust::SystemTrust;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Library {
     context: *mut OSSL_LIB_CTX,
     notes: Index<Ssl, Arc<SessionNotes>>,
+    system_trust: SystemTrust,
 }
 
 // SAFETY: a library context is made for use from several threads; the pointer is never freed.
@@ -46,7 +48,11 @@ impl Library {
         if context.is_null() {
             return Err(reason("no library context", &ErrorStack::get()));
         }
-        let library = Self { context, notes };
+        let library = Self {
+            context,
+            notes,
+            system_trust: SystemTrust::default(),
+        };
         let opened = library
             .load_configuration()
             .and_then(|()| library.add_bridge());
@@ -125,6 +131,18 @@ impl Library {
             }
             Ok(SslContextBuilder::from_ptr(context))
         }
+    }
+
+    /// Has a TLS context trust what the system trusts, and these certificates (DER).
+    pub(crate) fn trust<'a>(
+        &self,
+        builder: &mut SslContextBuilder,
+        more: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ErrorStack> {
+        let more = more
+            .map(|der| self.certificate(der))
+            .collect::<Result<_, _>>()?;
+        self.system_trust.apply(self.context, builder, more)
     }
 
     /// Reads a certificate for use in this context.

@@ -1,7 +1,7 @@
 //! Functions of libcrypto and libssl 3 that `openssl-sys` does not declare.
 use super::provider::Dispatch;
 use openssl_sys::{
-    CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509,
+    CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509, X509_STORE,
 };
 use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
@@ -54,10 +54,24 @@ unsafe extern "C" {
         callback: Option<unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int>,
         argument: *mut c_void,
     );
+    pub fn SSL_CTX_set1_cert_store(context: *mut SSL_CTX, store: *mut X509_STORE);
     #[cfg(not(windows))]
     pub fn X509_get_default_cert_file() -> *const c_char;
     #[cfg(not(windows))]
     pub fn X509_get_default_cert_dir() -> *const c_char;
+    #[cfg(not(windows))]
+    pub fn X509_STORE_load_locations_ex(
+        store: *mut X509_STORE,
+        file: *const c_char,
+        folder: *const c_char,
+        context: *mut OSSL_LIB_CTX,
+        properties: *const c_char,
+    ) -> c_int;
     #[cfg(windows)]
-    pub fn SSL_CTX_load_verify_store(context: *mut SSL_CTX, uri: *const c_char) -> c_int;
+    pub fn X509_STORE_load_store_ex(
+        store: *mut X509_STORE,
+        uri: *const c_char,
+        context: *mut OSSL_LIB_CTX,
+        properties: *const c_char,
+    ) -> c_int;
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use keybound_tls::{HttpsClient, TlsVersions, TransportError, VersionPolicy};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::keys::shared_key;
 use support::pki::Authority;
@@ -26,6 +27,7 @@ fn run(file: &str, case: &str) -> String {
         .args(["case", "--exact", "--nocapture"])
         .env(CASE, case)
         .env("OPENSSL_CONF", file)
+        .env("SSL_CERT_FILE", trust_file(file))
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -34,6 +36,11 @@ fn run(file: &str, case: &str) -> String {
         .find_map(|line| line.split_once("result: "))
         .map(|(_, words)| words.to_owned());
     words.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A file beside the configuration that OpenSSL's environment variable names.
+fn trust_file(configuration: &str) -> PathBuf {
+    Path::new(configuration).with_file_name("trusted.pem")
 }
 
 /// Not a test of its own: does what the environment says, in the process of a case.
@@ -47,14 +54,37 @@ fn case() {
             Ok(_) => "built".to_owned(),
             Err(error) => told(&error),
         },
-        "call" => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(call()),
+        "environment" => runtime().block_on(environment()),
+        "call" => runtime().block_on(call()),
         other => panic!("no case {other}"),
     };
     println!("\nresult: {said}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Calls a server whose authority an environment variable names, and nobody else.
+async fn environment() -> String {
+    let authority = Authority::new("test authority");
+    let file = std::env::var("SSL_CERT_FILE").unwrap();
+    std::fs::write(file, authority.pem()).unwrap();
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let server = resource(manners.context()).await;
+    let client = HttpsClient::builder().build().unwrap();
+    match get(&client, &server.uri("/")).await {
+        Ok(_) => "trusted".to_owned(),
+        Err(error) => told(&error),
+    }
 }
 
 /// Calls a server that asks for a certificate with each choice of versions.
@@ -97,6 +127,12 @@ fn an_ordinary_host_allows_everything() {
     let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
     assert_eq!(run("/nonexistent/openssl.cnf", "call"), expected);
     assert_eq!(under("", "call"), expected);
+}
+
+#[test]
+fn no_environment_variable_widens_trust() {
+    let said = under("", "environment");
+    assert!(said.starts_with("ServerCertificate "), "{said}");
 }
 
 #[test]

@@ -73,11 +73,18 @@ impl Module {
     /// Puts a reason on the calling thread's error queue.
     pub fn raise(&self, reason: Reason) {
         if let (Some(new_error), Some(set_error)) = (self.new_error, self.set_error) {
-            // SAFETY: both functions come from the context that the handle belongs to. Without a format the argument
-            // list is not read.
+            // Some ABIs pass an argument list by reference and copy it on the way, though without a format nobody reads
+            // it: it must be memory, longer than any such list.
+            let mut no_arguments = [0u64; 8];
+            // SAFETY: both functions come from the context that the handle belongs to; see above for the list.
             unsafe {
                 new_error(self.handle);
-                set_error(self.handle, reason as c_uint, null(), std::ptr::null_mut());
+                set_error(
+                    self.handle,
+                    reason as c_uint,
+                    null(),
+                    no_arguments.as_mut_ptr().cast(),
+                );
             }
         }
     }

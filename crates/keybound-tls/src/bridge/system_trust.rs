@@ -1,0 +1,112 @@
+//! The system's trust anchors. To read some hundred certificates takes longer than a handshake, so they are kept for the
+//! process and read again when their file has changed. What is no good there is trusted by nobody: handshakes then fail.
+use super::native;
+use foreign_types::ForeignType as _;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::SslContextBuilder;
+use openssl::x509::X509;
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl_sys::OSSL_LIB_CTX;
+use std::ptr::null;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// The anchors as they were read last.
+#[derive(Default)]
+pub(super) struct SystemTrust(Mutex<Option<(Stamp, X509Store)>>);
+
+/// When a file was written, and its length.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl SystemTrust {
+    /// Has a TLS context trust what the system trusts, and more.
+    pub(super) fn apply(
+        &self,
+        library: *mut OSSL_LIB_CTX,
+        builder: &mut SslContextBuilder,
+        more: Vec<X509>,
+    ) -> Result<(), ErrorStack> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = stamp();
+        if kept.as_ref().is_none_or(|(of, _)| *of != stamp) {
+            *kept = Some((stamp, read(library, true)?));
+        }
+        let Some((_, system)) = &*kept else {
+            return Ok(());
+        };
+        if more.is_empty() {
+            // SAFETY: both are alive; the context takes its own hold on the store.
+            unsafe { native::SSL_CTX_set1_cert_store(builder.as_ptr(), system.as_ptr()) };
+            return Ok(());
+        }
+        let mut store = read(library, false)?;
+        for certificate in system.all_certificates().iter() {
+            add(&mut store, &certificate.to_owned())?;
+        }
+        for certificate in &more {
+            add(&mut store, certificate)?;
+        }
+        builder.set_cert_store(store);
+        Ok(())
+    }
+}
+
+/// A store with the system's folder, in which OpenSSL looks when it needs to, and perhaps what is in the system's file.
+/// The environment variables of OpenSSL that name others are not read.
+#[cfg(not(windows))]
+fn read(library: *mut OSSL_LIB_CTX, with_file: bool) -> Result<X509Store, ErrorStack> {
+    let store = X509StoreBuilder::new()?.build();
+    // SAFETY: the store is alive, the paths are constants.
+    unsafe {
+        let folder = native::X509_get_default_cert_dir();
+        let mut loaded =
+            native::X509_STORE_load_locations_ex(store.as_ptr(), null(), folder, library, null());
+        if with_file {
+            let file = native::X509_get_default_cert_file();
+            loaded &=
+                native::X509_STORE_load_locations_ex(store.as_ptr(), file, null(), library, null());
+        }
+        if loaded != 1 {
+            tracing::debug!(errors = %ErrorStack::get(), "the system's trust anchors cannot be read");
+        }
+    }
+    Ok(store)
+}
+
+/// A store that looks into the system's when it needs to.
+#[cfg(windows)]
+fn read(library: *mut OSSL_LIB_CTX, _: bool) -> Result<X509Store, ErrorStack> {
+    let store = X509StoreBuilder::new()?.build();
+    let uri = c"org.openssl.winstore://";
+    // SAFETY: the store is alive, the string is a constant.
+    let loaded =
+        unsafe { native::X509_STORE_load_store_ex(store.as_ptr(), uri.as_ptr(), library, null()) };
+    if loaded != 1 {
+        tracing::debug!(errors = %ErrorStack::get(), "the system's trust anchors cannot be read");
+    }
+    Ok(store)
+}
+
+fn add(store: &mut X509Store, certificate: &X509) -> Result<(), ErrorStack> {
+    // SAFETY: both are alive; the store takes its own hold on the certificate.
+    let added = unsafe { openssl_sys::X509_STORE_add_cert(store.as_ptr(), certificate.as_ptr()) };
+    if added == 1 {
+        Ok(())
+    } else {
+        Err(ErrorStack::get())
+    }
+}
+
+#[cfg(not(windows))]
+fn stamp() -> Stamp {
+    // SAFETY: the call yields a constant string.
+    let file = unsafe { std::ffi::CStr::from_ptr(native::X509_get_default_cert_file()) };
+    let metadata = std::fs::metadata(file.to_str().ok()?).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(windows)]
+fn stamp() -> Stamp {
+    None
+}
