@@ -141,12 +141,14 @@ fn configure(
     identity: Option<(&ClientIdentity, &BridgedKey)>,
     anchors: &mut dyn Iterator<Item = &[u8]>,
 ) -> Result<(), ErrorStack> {
-    // Hyper hands over another buffer when it tries again, and takes what was written.
+    // Hyper hands over another buffer when it tries again, and takes what was written. The certificate goes out alone: a
+    // search for its issuers among the trust anchors would send some of them along.
     builder.set_mode(
         SslMode::AUTO_RETRY
             | SslMode::ENABLE_PARTIAL_WRITE
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
-            | SslMode::RELEASE_BUFFERS,
+            | SslMode::RELEASE_BUFFERS
+            | SslMode::NO_AUTO_CHAIN,
     );
     // Every connection authenticates anew; a renegotiation is a full handshake.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);

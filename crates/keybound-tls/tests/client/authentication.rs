@@ -1,8 +1,9 @@
 //! The certificate in the first handshake, by renegotiation and by post-handshake authentication.
+use crate::support::http::{receive, reply};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
 use crate::support::scene::{BOTH, name, scene};
-use crate::support::server::{Asks, Manners, hex, resource};
+use crate::support::server::{Asks, Manners, Tls, hex, resource, scripted};
 use crate::support::{call, client_builder, get, post};
 use keybound_tls::{RequestBody, TransportErrorKind};
 use openssl::sha::sha256;
@@ -124,4 +125,30 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_told(
         }
         assert_eq!(firm.requests(), 0);
     }
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_alone() {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Politely,
+        clients: authority.clone(),
+    };
+    let server = scripted(manners.context(), |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        let issuers = stream
+            .ssl()
+            .peer_cert_chain()
+            .map_or(0, |chain| chain.len());
+        reply(&mut stream, "200 OK", &issuers.to_string()).await;
+    })
+    .await;
+    // The client trusts the issuer of its own certificate, which is no reason to send that along.
+    let client = client_builder(&authority)
+        .identity(authority.client("client", shared_key()))
+        .build()
+        .unwrap();
+    assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "0");
 }

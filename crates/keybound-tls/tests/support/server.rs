@@ -111,6 +111,8 @@ where
     let (count, log) = (Arc::clone(&connections), Arc::clone(&requests));
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            // Else the answer waits until the client has acknowledged the session tickets of TLS 1.3.
+            stream.set_nodelay(true).unwrap();
             let number = count.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(script(stream, number, Arc::clone(&log)));
         }
