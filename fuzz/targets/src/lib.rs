@@ -13,6 +13,10 @@ mod tokens;
 pub use answers::{credential, metadata, service_error, token_answer};
 pub use certificates::{certificate, signing_request};
 pub use check::CANARY;
+pub use keybound_emulator::fuzz::{
+    attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
+    fault as emulator_fault,
+};
 pub use texts::{claims, endpoint, guid, identity, redact, scope};
 pub use tokens::{attestation_token, jwt};
 
@@ -25,6 +29,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", certificate),
     ("claims", claims),
     ("credential", credential),
+    ("emulator_attestation", emulator_attestation),
+    ("emulator_config", emulator_config),
+    ("emulator_csr", emulator_csr),
+    ("emulator_fault", emulator_fault),
     ("endpoint", endpoint),
     ("guid", guid),
     ("identity", identity),
