@@ -1,0 +1,15 @@
+//! The client against the emulator: the flow, its failures, its caches, the calls.
+#[path = "emulated/blocking.rs"]
+mod blocking;
+#[path = "emulated/caching.rs"]
+mod caching;
+#[path = "emulated/calls.rs"]
+mod calls;
+#[path = "emulated/deadlines.rs"]
+mod deadlines;
+#[path = "emulated/identities.rs"]
+mod identities;
+#[path = "emulated/invariants.rs"]
+mod invariants;
+#[path = "emulated/world.rs"]
+mod world;

@@ -1,0 +1,179 @@
+//! What is remembered, for how long, and what is not.
+use crate::world::{GRAPH, World, assert_failed, attested, failure};
+use keybound::{Claims, ErrorKind, Pop, Stage, TokenRequest, TokenSource};
+
+#[tokio::test]
+async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
+    let world = World::new();
+    let client = world.client();
+    let first = client.acquire_token(attested()).await.unwrap();
+    let before = world.emulator.counts();
+    let second = client.clone().acquire_token(attested()).await.unwrap();
+    assert_eq!(world.emulator.counts(), before);
+    assert_eq!(
+        (first.source(), second.source()),
+        (TokenSource::IdentityProvider, TokenSource::Cache)
+    );
+    assert_eq!(first.secret(), second.secret());
+    assert!(second.timings().is_empty());
+}
+
+#[tokio::test]
+async fn another_resource_costs_a_token_and_no_metadata() {
+    let world = World::new();
+    let client = world.client();
+    client.acquire_token(attested()).await.unwrap();
+    let graph = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
+    client.acquire_token(graph).await.unwrap();
+    assert_eq!(
+        (
+            world.count("metadata"),
+            world.count("issue"),
+            world.count("token")
+        ),
+        (1, 1, 2)
+    );
+}
+
+#[tokio::test]
+async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
+    let world = World::new();
+    let client = world.client();
+    let first = client.acquire_token(attested()).await.unwrap();
+    let second = client
+        .acquire_token(attested().force_refresh(true))
+        .await
+        .unwrap();
+    assert_eq!(second.source(), TokenSource::IdentityProvider);
+    assert_eq!(
+        first.binding().unwrap().certificate(),
+        second.binding().unwrap().certificate()
+    );
+    assert_eq!((world.count("issue"), world.count("token")), (1, 2));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
+    let world = World::new();
+    let client = world.client();
+    let token = client.acquire_token(attested()).await.unwrap();
+    let life = token
+        .expires_on()
+        .duration_since(world.emulator.clock().now())
+        .unwrap()
+        .as_secs();
+    world
+        .emulator
+        .clock()
+        .advance(i64::try_from(life).unwrap() - 310);
+    assert_eq!(
+        client.acquire_token(attested()).await.unwrap().source(),
+        TokenSource::Cache
+    );
+    world.emulator.clock().advance(20);
+    assert_eq!(
+        client.acquire_token(attested()).await.unwrap().source(),
+        TokenSource::IdentityProvider
+    );
+    assert_eq!(world.count("issue"), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_near_its_end_is_issued_anew() {
+    let world = World::new();
+    let client = world.client();
+    let token = client.acquire_token(attested()).await.unwrap();
+    let certificate = token.binding().unwrap().certificate().clone();
+    let left = certificate
+        .not_after()
+        .duration_since(world.emulator.clock().now())
+        .unwrap();
+    world
+        .emulator
+        .clock()
+        .advance(i64::try_from(left.as_secs()).unwrap() - 3600);
+    let renewed = client.acquire_token(attested()).await.unwrap();
+    assert_ne!(renewed.binding().unwrap().certificate(), &certificate);
+    assert_eq!(world.count("issue"), 2);
+}
+
+#[tokio::test]
+async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
+    let world = World::new();
+    let client = world.client();
+    client.acquire_token(attested()).await.unwrap();
+    let claims =
+        Claims::parse(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#).unwrap();
+    for _ in 0..2 {
+        let token = client
+            .acquire_token(attested().claims(claims.clone()))
+            .await
+            .unwrap();
+        assert_eq!(token.source(), TokenSource::IdentityProvider);
+    }
+    let issues: Vec<_> = world
+        .emulator
+        .records()
+        .into_iter()
+        .filter(|record| record.leg == "issue")
+        .map(|record| record.query)
+        .collect();
+    let bypassed = issues
+        .iter()
+        .filter(|query| query.contains("bypass_cache=true"))
+        .count();
+    assert_eq!((issues.len(), bypassed), (3, 2), "{issues:?}");
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_dropped_and_the_next_is_minted_past_the_cache() {
+    for fault in [
+        "token=aadsts:1000610",
+        "token=invalid-client",
+        "token-tls=reject-certificate:certificate_revoked",
+    ] {
+        let world = World::new();
+        let client = world.client();
+        world.inject(fault);
+        assert_failed(
+            &failure(&client, attested()).await,
+            ErrorKind::ClientCertificateRejected,
+            Stage::Token,
+        );
+        client.acquire_token(attested()).await.unwrap();
+        let last = world
+            .emulator
+            .records()
+            .into_iter()
+            .rfind(|record| record.leg == "issue")
+            .unwrap();
+        assert!(
+            last.query.contains("bypass_cache=true"),
+            "{fault}: {}",
+            last.query
+        );
+    }
+}
+
+#[tokio::test]
+async fn failures_are_not_remembered() {
+    let world = World::new();
+    let client = world.client();
+    for fault in [
+        "metadata=status:503",
+        "metadata=no-server-header",
+        "metadata=server-header:nginx",
+        "metadata=missing-field:cuId",
+        "issue=garbage",
+        "issue=missing-field:mtls_authentication_endpoint",
+        "token=html",
+        "token=truncated",
+        "token=reset",
+        "token=not-http",
+    ] {
+        world.inject(fault);
+        failure(&client, attested()).await;
+    }
+    let token = client.acquire_token(attested()).await.unwrap();
+    assert_eq!(token.source(), TokenSource::IdentityProvider);
+}

@@ -1,0 +1,87 @@
+//! Everything ends by the caller's deadline, and says at which step.
+use crate::world::{World, assert_failed, attested, failure, get};
+use keybound::http::Request;
+use keybound::{ErrorKind, Stage};
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_service_that_says_nothing_ends_at_the_deadline_with_its_stage() {
+    for (fault, stage) in [
+        ("metadata=hang", Stage::Metadata),
+        ("attest=hang", Stage::Attestation),
+        ("issue=hang", Stage::Credential),
+        ("token=hang", Stage::Token),
+        ("token-tls=hang", Stage::Token),
+    ] {
+        let world = World::new();
+        let client = world.client();
+        // The key is made without haste: what is timed is the service.
+        world.inject("token=status:400");
+        failure(&client, attested()).await;
+        client.acquire_token(attested()).await.unwrap();
+        let fresh = attested().claims(keybound::Claims::parse("{}").unwrap());
+        world.inject(fault);
+        let error = failure(&client, fresh.timeout(Duration::from_millis(400))).await;
+        assert_failed(&error, ErrorKind::DeadlineReached, stage);
+        assert!(error.is_retryable() && error.deadline_reached(), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn retries_that_the_deadline_cuts_short_return_the_last_answer() {
+    let world = World::new();
+    let client = world.builder().retries(true).build().unwrap();
+    world.inject("metadata=status:503*10");
+    let error = failure(&client, attested().timeout(Duration::from_millis(300))).await;
+    assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
+    assert_eq!(error.status(), Some(503));
+    assert!(error.deadline_reached());
+    assert_eq!(world.count("metadata"), 1);
+}
+
+#[tokio::test]
+async fn a_short_retry_after_is_honoured() {
+    let world = World::new();
+    let client = world.builder().retries(true).build().unwrap();
+    world.inject("metadata=status:429,Retry-After=0*2");
+    world.inject("issue=status:503,Retry-After=0");
+    client.acquire_token(attested()).await.unwrap();
+    assert_eq!((world.count("metadata"), world.count("issue")), (3, 2));
+}
+
+#[tokio::test]
+async fn dropping_the_future_gives_up_and_leaves_the_client_whole() {
+    let world = World::new();
+    let client = world.client();
+    world.inject("metadata=hang");
+    tokio::select! {
+        biased;
+        _ = client.acquire_token(attested()) => unreachable!("IMDS says nothing"),
+        () = async {
+            while world.count("metadata") == 0 {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    client.acquire_token(attested()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resource_that_says_nothing_ends_at_the_deadline() {
+    let world = World::new();
+    let token = world.client().acquire_token(attested()).await.unwrap();
+    world.inject("vault=hang");
+    let request = Request::get(world.secret_url())
+        .body(keybound::RequestBody::empty())
+        .unwrap();
+    let client = token
+        .bound_client()
+        .unwrap()
+        .with_timeout(Duration::from_millis(300));
+    let error = client.send(&token, request).await.unwrap_err();
+    assert_failed(&error, ErrorKind::DeadlineReached, Stage::Resource);
+    assert_eq!(
+        get(&token, &world.secret_url()).await.unwrap().status(),
+        200
+    );
+}

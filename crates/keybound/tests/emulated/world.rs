@@ -1,0 +1,140 @@
+//! An emulator of one's own for each test, and clients for it.
+use keybound::http::{Request, Response};
+use keybound::{
+    AccessToken, Clock, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
+    ManagedIdentityClientBuilder, Pop, ProviderChain, RequestBody, ResponseBody, Result, Stage,
+    TokenRequest, TrustAnchors,
+};
+use keybound_emulator::{
+    AttestationRule, Config, Emulator, SimulatedAttestation, SimulatedKeyProvider,
+};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub const VAULT: &str = "https://vault.azure.net";
+pub const GRAPH: &str = "https://graph.microsoft.com";
+
+pub struct World {
+    pub emulator: Arc<Emulator>,
+}
+
+impl World {
+    /// With the emulator's defaults: attestation required.
+    pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// Where IMDS issues certificates without attestation too.
+    pub fn lenient() -> Self {
+        let mut config = Config::default();
+        config.imds.attestation = AttestationRule::Optional;
+        Self::with(config)
+    }
+
+    pub fn with(config: Config) -> Self {
+        Self {
+            emulator: Arc::new(Emulator::start(config).unwrap()),
+        }
+    }
+
+    /// A client with a simulated key and its attestation. It does not repeat what fails.
+    pub fn client(&self) -> ManagedIdentityClient {
+        self.builder().build().unwrap()
+    }
+
+    pub fn builder(&self) -> ManagedIdentityClientBuilder {
+        let attestation = SimulatedAttestation::new(self.trust()).unwrap();
+        self.builder_for_memory()
+            .key_providers(ProviderChain::new(vec![Arc::new(
+                SimulatedKeyProvider::new(),
+            )]))
+            .attestation(Arc::new(attestation))
+    }
+
+    /// A client with a key in memory, which nothing attests.
+    pub fn builder_for_memory(&self) -> ManagedIdentityClientBuilder {
+        ManagedIdentityClient::builder()
+            .environment(Environment::empty())
+            .imds_endpoint(self.emulator.ready().imds.as_str())
+            .trust(self.trust())
+            .clock(Arc::new(Shared(Arc::clone(&self.emulator))))
+            .retries(false)
+    }
+
+    pub fn trust(&self) -> TrustAnchors {
+        TrustAnchors::system()
+            .with_pem(self.emulator.ca_pem())
+            .unwrap()
+    }
+
+    /// Lets something go wrong: once, where no count says otherwise.
+    pub fn inject(&self, fault: &str) {
+        let fault = if fault.contains('*') {
+            fault.to_owned()
+        } else {
+            format!("{fault}*1")
+        };
+        self.emulator.inject(fault.parse().unwrap()).unwrap();
+    }
+
+    /// How many requests came on a leg.
+    pub fn count(&self, leg: &str) -> u64 {
+        self.emulator.counts().get(leg).copied().unwrap_or(0)
+    }
+
+    pub fn secret_url(&self) -> String {
+        format!(
+            "{}/secrets/demo-secret?api-version=7.4",
+            self.emulator.ready().vault.trim_end_matches('/')
+        )
+    }
+
+    pub fn graph_url(&self) -> String {
+        format!(
+            "{}/v1.0/applications?$top=1",
+            self.emulator.ready().graph.trim_end_matches('/')
+        )
+    }
+}
+
+/// The emulator's clock as the client's, so that both move together.
+#[derive(Debug)]
+struct Shared(Arc<Emulator>);
+
+impl Clock for Shared {
+    fn now(&self) -> SystemTime {
+        self.0.clock().now()
+    }
+}
+
+/// An attested, bound token for the vault.
+pub fn attested() -> TokenRequest {
+    TokenRequest::new(VAULT).proof_of_possession(Pop::attested())
+}
+
+/// A bound token for the vault with whatever key there is.
+pub fn software() -> TokenRequest {
+    TokenRequest::new(VAULT)
+        .proof_of_possession(Pop::unattested().min_strength(KeyStrength::Software))
+}
+
+/// The error of an acquisition that must fail.
+pub async fn failure(client: &ManagedIdentityClient, request: TokenRequest) -> Error {
+    client
+        .acquire_token(request)
+        .await
+        .expect_err("the acquisition should have failed")
+}
+
+pub fn assert_failed(error: &Error, kind: ErrorKind, stage: Stage) {
+    assert_eq!((error.kind(), error.stage()), (kind, stage), "{error:?}");
+}
+
+pub async fn get(token: &AccessToken, url: &str) -> Result<Response<ResponseBody>> {
+    let request = Request::get(url).body(RequestBody::empty()).unwrap();
+    token
+        .bound_client()?
+        .with_timeout(Duration::from_secs(20))
+        .send(token, request)
+        .await
+}
