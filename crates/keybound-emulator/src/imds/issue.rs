@@ -236,11 +236,13 @@ struct CacheKey {
 }
 
 impl IssuedCertificates {
+    /// The certificate, in the first half of its life: then a caller that renews ahead gets a new one.
     fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
         let issued = self.lock();
         let found = issued.iter().find(|issued| issued.key == *key)?;
-        found
-            .validity
+        let Range { start, end } = found.validity;
+        let half = start + end.duration_since(start).ok()? / 2;
+        (start..half)
             .contains(&now)
             .then(|| found.certificate.clone())
     }
@@ -281,3 +283,27 @@ const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 const MOST_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificates_kept_are_bounded_and_the_oldest_goes() {
+        let (issued, start) = (IssuedCertificates::default(), SystemTime::UNIX_EPOCH);
+        let key = |number: usize| CacheKey {
+            client_id: number.to_string(),
+            public_key: [0; 32],
+            attested: false,
+        };
+        for number in 0..=MOST_KEPT {
+            issued.keep(key(number), vec![1], start..start + DAY);
+        }
+        assert_eq!(issued.lock().len(), MOST_KEPT);
+        assert_eq!(issued.find(&key(0), start), None);
+        assert_eq!(issued.find(&key(1), start), Some(vec![1]));
+        issued.keep(key(1), vec![2], start..start + DAY);
+        assert_eq!(issued.find(&key(1), start), Some(vec![2]));
+        assert_eq!(issued.lock().len(), MOST_KEPT);
+    }
+}
