@@ -175,3 +175,19 @@ const LONGEST_ID: usize = 128;
 /// Five minutes, in seconds.
 const LONGEST_LIFE: u64 = 300;
 const MOST_SEEN: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_once_and_only_so_many_are_remembered() {
+        let seen = Seen::default();
+        assert!(seen.first_time("0") && !seen.first_time("0"));
+        for number in 1..=MOST_SEEN {
+            assert!(seen.first_time(&number.to_string()));
+        }
+        assert!(seen.first_time("0"), "the oldest is forgotten");
+        assert!(!seen.first_time(&MOST_SEEN.to_string()));
+    }
+}

@@ -34,7 +34,6 @@ pub(crate) struct Peer {
 pub(crate) struct Call {
     pub request: http::Request<Bytes>,
     pub peer: Peer,
-    pub leg: Leg,
     /// The fault that this request meets, where it changes what the service says. Faults that replace the whole answer
     /// never get as far as the service.
     pub fault: Option<Action>,
@@ -122,27 +121,12 @@ pub(crate) async fn answer(
     let mut call = Call {
         request,
         peer,
-        leg,
         fault,
         notes: BTreeMap::new(),
     };
     let reply = reply(state, service, &mut call).await;
-    tell(&call, reply.status());
     state.records.finish(sequence, reply.status(), call.notes);
     reply
-}
-
-/// One line for each request, for whoever watches.
-fn tell(call: &Call, status: Option<u16>) {
-    tracing::info!(
-        leg = %call.leg,
-        method = %call.request.method(),
-        path = call.request.uri().path(),
-        status,
-        fault = call.fault.as_ref().map(tracing::field::display),
-        refused = call.notes.get("refused"),
-        "request"
-    );
 }
 
 async fn reply(state: &State, service: Service, call: &mut Call) -> Reply {

@@ -109,20 +109,27 @@ impl Records {
         status: Option<u16>,
         notes: BTreeMap<&'static str, String>,
     ) {
-        let mut kept = self.lock();
-        let found = kept
-            .records
-            .iter_mut()
-            .rev()
-            .find(|record| record.sequence == sequence);
-        if let Some(record) = found {
-            record.status = status;
-            record.notes = notes
-                .into_iter()
-                .map(|(name, value)| (name, shortened(&value)))
-                .collect();
+        // Told when the lock is gone: whoever watches may want to read the records.
+        if let Some(record) = self.complete(sequence, status, notes) {
             record.tell();
         }
+    }
+
+    fn complete(
+        &self,
+        sequence: u64,
+        status: Option<u16>,
+        notes: BTreeMap<&'static str, String>,
+    ) -> Option<Record> {
+        let mut kept = self.lock();
+        let found = |record: &&mut Record| record.sequence == sequence;
+        let record = kept.records.iter_mut().rev().find(found)?;
+        record.status = status;
+        record.notes = notes
+            .into_iter()
+            .map(|(name, value)| (name, shortened(&value)))
+            .collect();
+        Some(record.clone())
     }
 
     /// The last 1000 requests, oldest first.

@@ -124,8 +124,8 @@ struct Wanted<'a> {
     bypass_cache: bool,
 }
 
-/// The certificate issued before for the same identity, key and attestation while it is valid, else a new one; and
-/// whether it was there.
+/// The certificate issued before for the same identity, key and attestation, in the first half of its life, else a new
+/// one; and whether it was there.
 fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Refusal> {
     let now = state.clock.now();
     let key = CacheKey {
