@@ -1,0 +1,333 @@
+use super::*;
+
+#[tokio::test]
+async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
+    let state = state(Config::default());
+    let key = &*KEY;
+    let token = attested(&state, key).await;
+    let answered = imds(&state, issue_request(&csr(&state, key), Some(&token))).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    let credential = IssuedCredential::parse(
+        answered.body.to_string().as_bytes(),
+        key.public_key_der(),
+        &ManagedIdentity::system_assigned(),
+        &EndpointPolicy::new(true),
+        state.clock.now(),
+    )
+    .unwrap();
+    assert_eq!(credential.identity_type, "SystemAssigned");
+    assert_eq!(*credential.endpoint.origin(), state.endpoints.sts);
+    let certificate = &credential.certificate;
+    assert_eq!(
+        certificate.issuer(),
+        "CN=managedidentitysnissuer.login.microsoft.com"
+    );
+    let life = certificate
+        .not_after()
+        .duration_since(certificate.not_before())
+        .unwrap();
+    assert_eq!(life, Duration::from_secs(7 * 24 * 3600 + 300));
+    let ours = state
+        .pki
+        .check_client_certificate(certificate.der(), state.clock.now())
+        .unwrap();
+    assert_eq!(
+        ours.client_id,
+        state.config.identities[0].client_id.as_str()
+    );
+    assert_eq!(ours.tenant_id, state.config.tenant_id.as_str());
+    let record = state.records.all().pop().unwrap();
+    assert_eq!(record.notes["attested"], "true");
+    assert_eq!(
+        record.notes["certificate"],
+        certificate.thumbprints().x5t_s256.as_str()
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_is_given_out_again_until_it_is_bypassed_or_half_of_its_life_is_over() {
+    let state = state(optional());
+    let (key, other) = (&*KEY, &*OTHER);
+    let issue = async |key: &MemoryKey, token: Option<&str>, query: &str| {
+        let uri = format!("{ISSUE_PATH}?cred-api-version=2.0{query}");
+        certificate(&imds(&state, at(&uri, issue_request(&csr(&state, key), token))).await)
+    };
+    let first = issue(key, None, "").await;
+    assert_eq!(issue(key, None, "").await, first);
+    assert_eq!(issue(key, None, "&bypass_cache=false").await, first);
+    assert_ne!(issue(other, None, "").await, first);
+    let token = attested(&state, key).await;
+    assert_ne!(
+        issue(key, Some(&token), "").await,
+        first,
+        "attested and not are two"
+    );
+    let fresh = issue(key, None, "&bypass_cache=true").await;
+    assert_ne!(fresh, first);
+    assert_eq!(
+        issue(key, None, "").await,
+        fresh,
+        "the new one takes the place of the old"
+    );
+    state.clock.advance(3 * 24 * 3600);
+    assert_eq!(issue(key, None, "").await, fresh);
+    state.clock.advance(24 * 3600);
+    assert_ne!(issue(key, None, "").await, fresh);
+    // The other way round, what is not valid yet is not given out either.
+    state.clock.advance(-30 * 24 * 3600);
+    let early = issue(key, None, "").await;
+    assert!(early.not_after() < fresh.not_before());
+}
+
+#[tokio::test]
+async fn a_user_assigned_identity_gets_its_own_certificate() {
+    let state = state(optional());
+    let key = &*KEY;
+    let user = state.config.identities[1].client_id.clone();
+    let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&client_id={user}");
+    let request = issue_request(&csr_for(&state, key, user.as_str()), None);
+    let answered = imds(&state, at(&uri, request)).await;
+    assert_eq!(answered.text("client_id"), user.as_str());
+    assert_eq!(answered.text("identity_type"), "UserAssigned");
+    certificate(&answered)
+        .check_names(&user, &state.config.tenant_id)
+        .unwrap();
+    // Another identity's request is refused.
+    let answered = imds(&state, at(&uri, issue_request(&csr(&state, key), None))).await;
+    assert_eq!(
+        answered.text("error_description"),
+        "CSR: CN of the subject is not the client id"
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_request_are_refused() {
+    let state = state(optional());
+    let good = csr(&state, &OTHER);
+    let with_body = |body: String| {
+        let mut request = issue_request("", None);
+        *request.body_mut() = body.into();
+        request
+    };
+    let cases = [
+        (
+            with("content-type", "text/plain", issue_request(&good, None)),
+            415,
+            "Content-Type",
+        ),
+        (
+            without("content-type", issue_request(&good, None)),
+            415,
+            "Content-Type",
+        ),
+        (with_body("<csr/>".into()), 400, "not JSON"),
+        (with_body("{}".into()), 400, "with a csr"),
+        (with_body(json!({"csr": 7}).to_string()), 400, "with a csr"),
+        (with_body(" ".repeat(1024 * 1024 + 1)), 413, "1 MiB"),
+        (issue_request("", None), 400, "CSR: not one DER SEQUENCE"),
+        (issue_request("!", None), 400, "CSR: not one line of base64"),
+        (
+            issue_request(&format!("{good}\n"), None),
+            400,
+            "CSR: not one line of base64",
+        ),
+        (
+            issue_request(
+                &format!("-----BEGIN CERTIFICATE REQUEST-----\n{good}"),
+                None,
+            ),
+            400,
+            "without armour",
+        ),
+        (
+            issue_request(&good[..good.len() - 8], None),
+            400,
+            "CSR: not one DER SEQUENCE",
+        ),
+    ];
+    for (request, status, words) in cases {
+        let answered = imds(&state, request).await;
+        assert_eq!(answered.status, status, "{words}");
+        assert!(
+            answered.text("error_description").contains(words),
+            "{words}: {answered:?}"
+        );
+    }
+    let charset = with(
+        "content-type",
+        "Application/JSON;charset=UTF-8",
+        issue_request(&good, None),
+    );
+    assert_eq!(imds(&state, charset).await.status, 200);
+}
+
+#[tokio::test]
+async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
+    let state = state(Config::default());
+    let key = &*KEY;
+    let csr = csr(&state, key);
+    let refusal = async |token: Option<&str>| {
+        let answered = imds(&state, issue_request(&csr, token)).await;
+        assert_eq!(answered.status, 400);
+        answered.text("error_description").to_owned()
+    };
+    assert_eq!(refusal(None).await, "Attestation Token is missing");
+    assert_eq!(refusal(Some(" ")).await, "Attestation Token is missing");
+    assert_eq!(
+        refusal(Some("nonsense")).await,
+        "Attestation Token is not a JWT"
+    );
+    let other = attested(&state, &OTHER).await;
+    assert_eq!(
+        refusal(Some(&other)).await,
+        "Attestation Token is for another key than the CSR"
+    );
+
+    let good = attested(&state, key).await;
+    let claims = keybound_core::UnverifiedJwt::parse(&good).unwrap().claims;
+    let (maa, foreign) = (
+        state.keys.maa.get().await.unwrap(),
+        state.keys.foreign.get().await.unwrap(),
+    );
+    let changed = |member: &str, value: Value| {
+        let mut claims = Value::Object(claims.clone());
+        claims[member] = value;
+        claims
+    };
+    let unsigned = good.rsplit_once('.').unwrap().0.to_owned();
+    for (token, words) in [
+        (
+            foreign.sign(&Value::Object(claims.clone())).unwrap(),
+            "Attestation Token has an invalid signature",
+        ),
+        (
+            format!("{unsigned}.AAAA"),
+            "Attestation Token has an invalid signature",
+        ),
+        (
+            maa.sign(&changed("iss", json!("https://other"))).unwrap(),
+            "Attestation Token is of an issuer that is not trusted",
+        ),
+        (
+            maa.sign(&changed("nbf", json!(state.clock.unix() + 60)))
+                .unwrap(),
+            "Attestation Token is not valid yet",
+        ),
+        (
+            maa.sign(&changed("exp", json!(state.clock.unix())))
+                .unwrap(),
+            "Attestation Token has expired",
+        ),
+        (
+            maa.sign(&changed("x-ms-attestation-type", json!("keyguard")))
+                .unwrap(),
+            "Attestation Token is not of the simulated kind",
+        ),
+        (
+            maa.sign(&changed("x-ms-runtime", json!({}))).unwrap(),
+            "Attestation Token lacks iss, nbf, exp or the key",
+        ),
+    ] {
+        assert_eq!(refusal(Some(&token)).await, words);
+    }
+    state.clock.advance(8 * 3600 + 1);
+    assert_eq!(refusal(Some(&good)).await, "Attestation Token has expired");
+    let shown = serde_json::to_string(&state.records.all()).unwrap();
+    assert!(
+        !shown.contains(&good[..40]),
+        "a record holds an attestation token"
+    );
+}
+
+#[tokio::test]
+async fn attestation_that_is_optional_must_still_be_good() {
+    let state = state(optional());
+    let key = &*KEY;
+    let csr = csr(&state, key);
+    assert_eq!(imds(&state, issue_request(&csr, None)).await.status, 200);
+    assert_eq!(
+        imds(&state, issue_request(&csr, Some(""))).await.status,
+        200
+    );
+    let answered = imds(&state, issue_request(&csr, Some("nonsense"))).await;
+    assert_eq!(
+        answered.text("error_description"),
+        "Attestation Token is not a JWT"
+    );
+}
+
+#[tokio::test]
+async fn the_token_endpoint_is_named_outright_where_asked_for() {
+    for (member, name) in [
+        (TokenUrlMember::TokenEndpoint, "token_endpoint"),
+        (TokenUrlMember::RegionalTokenUrl, "regional_token_url"),
+    ] {
+        let mut config = optional();
+        config.imds.token_url = member;
+        let state = state(config);
+        let key = &*KEY;
+        let answered = imds(&state, issue_request(&csr(&state, key), None)).await;
+        let tenant = state.config.tenant_id.as_str();
+        let expected = format!("https://127.0.0.1:1002/{tenant}/oauth2/v2.0/token");
+        assert_eq!(answered.text(name), expected);
+        let members = answered.body.as_object().unwrap();
+        assert_eq!(
+            members.keys().filter(|name| name.contains("token")).count(),
+            1
+        );
+    }
+}
+
+#[tokio::test]
+async fn faults_make_wrong_certificates_and_endpoints() {
+    let state = state(optional());
+    let key = &*KEY;
+    let csr = csr(&state, key);
+    let parsed = async |fault: &str| {
+        state
+            .faults
+            .add(vec![format!("issue={fault}*1").parse().unwrap()])
+            .unwrap();
+        let reply = exchange::answer(
+            &state,
+            Service::Imds,
+            anonymous(),
+            issue_request(&csr, None),
+        )
+        .await;
+        let Reply::Full(answer) = reply else {
+            panic!("{fault}: {reply:?}")
+        };
+        IssuedCredential::parse(
+            answer.body(),
+            key.public_key_der(),
+            &ManagedIdentity::system_assigned(),
+            &EndpointPolicy::new(true),
+            state.clock.now(),
+        )
+    };
+    use keybound_core::ErrorKind as Kind;
+    for (fault, kind) in [
+        ("certificate:garbage", Kind::CertificateMalformed),
+        ("certificate:other-key", Kind::CertificateKeyMismatch),
+        ("certificate:expired", Kind::CertificateNotValid),
+        ("certificate:not-yet-valid", Kind::CertificateNotValid),
+        ("certificate:other-client", Kind::IdentityMismatch),
+        ("certificate:other-tenant", Kind::IdentityMismatch),
+        ("http-endpoint", Kind::EndpointRefused),
+        ("missing-field:certificate", Kind::InvalidAnswer),
+        ("set-field:tenant_id=7", Kind::InvalidAnswer),
+        ("garbage", Kind::InvalidAnswer),
+    ] {
+        assert_eq!(parsed(fault).await.unwrap_err().kind(), kind, "{fault}");
+    }
+    let foreign = parsed("foreign-endpoint").await.unwrap();
+    assert_eq!(
+        foreign.endpoint.origin().as_str(),
+        "https://foreign.invalid/"
+    );
+    assert_eq!(
+        parsed("delay:1").await.unwrap().endpoint.origin(),
+        &state.endpoints.sts
+    );
+}
