@@ -176,3 +176,79 @@ pub(crate) async fn run_in<T: Send + 'static>(
 
 /// Longest head of an answer, in bytes. It is also how much of a body is held at a time.
 const MAX_HEAD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TransportErrorKind;
+    use crate::driver::Driver;
+    use crate::session::SessionNotes;
+    use crate::target::{Host, Target};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    async fn connection(room: usize) -> (Connection, DuplexStream, Arc<Pool>, PoolKey) {
+        let (ours, theirs) = tokio::io::duplex(room);
+        let place = Driver::Caller.place().unwrap();
+        let key = PoolKey {
+            target: Target {
+                host: Host::Name("a.b".into()),
+                port: 443,
+            },
+            runtime: place.handle().id(),
+        };
+        let peer = Peer {
+            name: "a.b:443".into(),
+            notes: Some(Arc::new(SessionNotes::new(false))),
+            key_failures: None,
+        };
+        let pool = Pool::new(Duration::from_secs(60));
+        let connection = Connection::start(ours, peer, place).await.unwrap();
+        let connection = connection.with_home(&pool, key.clone());
+        (connection, theirs, pool, key)
+    }
+
+    fn request(length: usize) -> http::Request<RequestBody> {
+        let mut request = http::Request::new(RequestBody::full(vec![b'x'; length]));
+        *request.method_mut() = http::Method::POST;
+        request
+    }
+
+    #[tokio::test]
+    async fn it_goes_back_only_when_the_request_was_written() {
+        for (length, goes_back) in [(10, true), (10_000, false)] {
+            let (mut connection, mut theirs, pool, key) = connection(1000).await;
+            let server = async {
+                let mut head = vec![];
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(theirs.read_u8().await.unwrap());
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                theirs.write_all(answer).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(connection.send(request(length)), server);
+            assert!(answer.is_ok());
+            assert!(connection.request_finished.load(Ordering::Acquire));
+            connection.release();
+            assert_eq!(pool.take(&key, false).is_some(), goes_back, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fresh_one_that_ended_before_the_request_says_why() {
+        let (mut connection, mut theirs, ..) = connection(1000).await;
+        theirs.write_all(b"garbage\r\n\r\n").await.unwrap();
+        while !connection.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        let Err(Unanswered::Failed(error)) = connection.send(request(1)).await else {
+            panic!("nobody was there to answer");
+        };
+        assert_eq!(error.kind(), TransportErrorKind::Protocol);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!source.contains("canceled"), "{source}");
+        let mut sent = vec![];
+        theirs.read_to_end(&mut sent).await.unwrap();
+        assert!(sent.is_empty());
+    }
+}

@@ -152,3 +152,51 @@ async fn the_certificate_goes_out_alone() {
         .unwrap();
     assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "0");
 }
+
+#[tokio::test]
+async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
+    for version in BOTH {
+        for (asks, cut) in [
+            (Asks::Politely, true),
+            (Asks::Politely, false),
+            (Asks::Nothing, false),
+        ] {
+            let authority = Authority::new("test authority");
+            let manners = Manners {
+                leaf: authority.server("localhost"),
+                version: Some(version),
+                asks,
+                clients: authority.clone(),
+            };
+            let server = scripted(
+                manners.context(),
+                move |mut stream: Tls, number, _| async move {
+                    // The first connection ends upon the first request, the second one upon the second.
+                    for _ in 0..number {
+                        receive(&mut stream).await;
+                        reply(&mut stream, "200 OK", "x").await;
+                    }
+                    receive(&mut stream).await;
+                    if cut {
+                        stream.get_ref().set_zero_linger().unwrap();
+                    }
+                },
+            )
+            .await;
+            let client = client_builder(&authority)
+                .identity(authority.client("client", shared_key()))
+                .build()
+                .unwrap();
+            let error = get(&client, &server.uri("/")).await.unwrap_err();
+            let expected = match asks {
+                Asks::Nothing => TransportErrorKind::Protocol,
+                _ => TransportErrorKind::ClientCertificateRejected,
+            };
+            assert_eq!(error.kind(), expected);
+            // Once it has answered, it is something else.
+            assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
+            let error = get(&client, &server.uri("/")).await.unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::Protocol);
+        }
+    }
+}

@@ -4,6 +4,8 @@ use crate::support::scene::bare;
 use crate::support::server::{Tls, raw, scripted};
 use crate::support::{call, get, post, request, words};
 use keybound_tls::{RequestBody, TransportErrorKind};
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -276,24 +278,75 @@ async fn a_request_that_went_out_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_early_answer_is_returned_and_its_connection_not_kept() {
+async fn an_early_answer_is_returned_and_its_connection_cut() {
+    const LENGTH: usize = 32 << 20;
     let (context, client) = bare();
-    let server = scripted(context, |mut stream: Tls, number, _| async move {
-        if number > 0 {
-            receive(&mut stream).await;
-            reply(&mut stream, "200 OK", "x").await;
-            return;
+    let (answered, has_answered) = tokio::sync::oneshot::channel::<()>();
+    let (counted, mut count) = mpsc::unbounded_channel();
+    let has_answered = Arc::new(Mutex::new(Some(has_answered)));
+    let server = scripted(context, move |mut stream: Tls, number, _| {
+        let counted = counted.clone();
+        let has_answered = has_answered.lock().unwrap().take();
+        async move {
+            if number > 0 {
+                receive(&mut stream).await;
+                reply(&mut stream, "200 OK", "x").await;
+                return;
+            }
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            reply(&mut stream, "413 Content Too Large", "no").await;
+            has_answered.unwrap().await.unwrap();
+            // What the client has not got rid of by now does not come any more.
+            let (mut received, mut buffer) = (0, vec![0; 1 << 16]);
+            while let Ok(read @ 1..) = stream.get_mut().read(&mut buffer).await {
+                received += read;
+            }
+            counted.send(received).unwrap();
         }
-        let mut head = vec![];
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        reply(&mut stream, "413 Content Too Large", "no").await;
-        std::future::pending::<()>().await;
     })
     .await;
-    let answer = post(&client, &server.uri("/"), 32 << 20).await.unwrap();
+    let answer = post(&client, &server.uri("/"), LENGTH).await.unwrap();
     assert_eq!((answer.status, answer.text()), (413, "no"));
+    answered.send(()).unwrap();
+    assert!(count.recv().await.unwrap() < LENGTH);
     let answer = get(&client, &server.uri("/")).await.unwrap();
     assert_eq!((answer.status, answer.info().reused), (200, false));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
+    let (context, client) = bare();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    let (closed, was_closed) = std::sync::mpsc::channel();
+    // On a thread, as nothing else may run on the runtime between the end and the next request.
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().unwrap();
+            let ssl = openssl::ssl::Ssl::new(&context).unwrap();
+            let mut stream = ssl.accept(stream).unwrap();
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).unwrap();
+            stream.shutdown().unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    });
+    for _ in 0..2 {
+        assert!(!get(&client, &uri).await.unwrap().info().reused);
+        was_closed.recv().unwrap();
+    }
+    server.join().unwrap();
 }
