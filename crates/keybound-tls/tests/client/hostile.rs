@@ -324,6 +324,7 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
         "https://localhost:{}/",
         listener.local_addr().unwrap().port()
     );
+    let (answered, was_answered) = std::sync::mpsc::channel::<()>();
     let (closed, was_closed) = std::sync::mpsc::channel();
     // On a thread, as nothing else may run on the runtime between the end and the next request.
     let server = std::thread::spawn(move || {
@@ -339,6 +340,7 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
             }
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(answer).unwrap();
+            was_answered.recv().unwrap();
             stream.shutdown().unwrap();
             drop(stream);
             closed.send(()).unwrap();
@@ -346,6 +348,7 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
     });
     for _ in 0..2 {
         assert!(!get(&client, &uri).await.unwrap().info().reused);
+        answered.send(()).unwrap();
         was_closed.recv().unwrap();
     }
     server.join().unwrap();

@@ -30,7 +30,7 @@ pub struct Leaf {
 impl Authority {
     pub fn new(name: &str) -> Self {
         let key = ec_key();
-        let mut builder = builder(name, name, &key, 0, 3650);
+        let mut builder = builder(name, name, &key, -30, 3650);
         builder
             .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
             .unwrap();
