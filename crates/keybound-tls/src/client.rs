@@ -1,3 +1,4 @@
+use crate::bridge::Library;
 use crate::connect::Route;
 use crate::connection::{Connection, Unanswered, run_in};
 use crate::driver::Driver;
@@ -238,7 +239,7 @@ pub(crate) fn timed_out(target: &Target) -> TransportError {
 
 /// The answer as the caller gets it.
 pub(crate) fn answer(
-    connection: Connection,
+    mut connection: Connection,
     response: Response<Incoming>,
     deadline: Instant,
     reused: bool,
@@ -250,8 +251,25 @@ pub(crate) fn answer(
             certificate_requested: notes.certificate_requested(),
             reused,
         });
+        if notes.has_identity() && !notes.certificate_requested() && is_refusal(&parts) {
+            connection.retire();
+        }
     }
     Response::from_parts(parts, ResponseBody::new(incoming, connection, deadline))
+}
+
+/// Whether the server may have refused for want of the certificate. On a new connection it may ask for it.
+fn is_refusal(parts: &http::response::Parts) -> bool {
+    matches!(parts.status.as_u16(), 401 | 403 | 413)
+}
+
+/// Makes ready what every client of the process shares: the private OpenSSL context and the system's trust anchors, which
+/// take some tens of milliseconds to read. It blocks; call it off the event loop, before the first client is built or
+/// while something else is waited for. Not calling it is no fault.
+pub fn warm_up() {
+    if let Ok(library) = Library::get() {
+        library.warm_up();
+    }
 }
 
 /// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.

@@ -74,6 +74,11 @@ impl Connection {
         self
     }
 
+    /// Has it closed after this answer instead of going back to its pool.
+    pub(crate) fn retire(&mut self) {
+        self.home = None;
+    }
+
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }

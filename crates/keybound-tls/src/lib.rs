@@ -27,7 +27,7 @@ mod versions;
 
 // The public interface.
 pub use body::{RequestBody, ResponseBody};
-pub use client::{ConnectionInfo, HttpsClient, HttpsClientBuilder};
+pub use client::{ConnectionInfo, HttpsClient, HttpsClientBuilder, warm_up};
 pub use error::{TransportError, TransportErrorKind};
 pub use identity::ClientIdentity;
 pub use plain::PlainClient;

@@ -139,10 +139,15 @@ impl Library {
         builder: &mut SslContextBuilder,
         more: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), ErrorStack> {
-        let more = more
-            .map(|der| self.certificate(der))
-            .collect::<Result<_, _>>()?;
-        self.system_trust.apply(self.context, builder, more)
+        let more = more.map(<[u8]>::to_vec).collect();
+        self.system_trust.apply(self, builder, more)
+    }
+
+    /// Reads the system's trust anchors now.
+    pub(crate) fn warm_up(&self) {
+        if let Err(errors) = self.system_trust.warm_up(self) {
+            tracing::debug!(%errors, "the system's trust anchors cannot be read yet");
+        }
     }
 
     /// Reads a certificate for use in this context.

@@ -1,8 +1,8 @@
 //! The system's trust anchors. To read some hundred certificates takes longer than a handshake, so they are kept for the
 //! process and read again when their file has changed. What is no good there is trusted by nobody: handshakes then fail.
+use super::library::Library;
 use super::native;
 use foreign_types::ForeignType as _;
-
 use openssl::error::ErrorStack;
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::X509;
@@ -14,7 +14,14 @@ use std::time::SystemTime;
 
 /// The anchors as they were read last.
 #[derive(Default)]
-pub(super) struct SystemTrust(Mutex<Option<(Stamp, X509Store)>>);
+pub(super) struct SystemTrust(Mutex<Option<Kept>>);
+
+struct Kept {
+    stamp: Stamp,
+    system: X509Store,
+    /// The system's and more, by what more there is (DER), the last used last.
+    extended: Vec<(Vec<Vec<u8>>, X509Store)>,
+}
 
 /// When a file was written, and its length.
 type Stamp = Option<(SystemTime, u64)>;
@@ -23,32 +30,71 @@ impl SystemTrust {
     /// Has a TLS context trust what the system trusts, and more.
     pub(super) fn apply(
         &self,
-        library: *mut OSSL_LIB_CTX,
+        library: &Library,
         builder: &mut SslContextBuilder,
-        more: Vec<X509>,
+        more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp();
-        if kept.as_ref().is_none_or(|(of, _)| *of != stamp) {
-            *kept = Some((stamp, read(library, true)?));
-        }
-        let Some((_, system)) = &*kept else {
-            return Ok(());
+        let kept = current(&mut kept, library)?;
+        let store = match more.is_empty() {
+            true => &kept.system,
+            false => kept.extended(library, more)?,
         };
-        if more.is_empty() {
-            // SAFETY: both are alive; the context takes its own hold on the store.
-            unsafe { native::SSL_CTX_set1_cert_store(builder.as_ptr(), system.as_ptr()) };
-            return Ok(());
+        // SAFETY: both are alive; the context takes its own hold on the store.
+        unsafe { native::SSL_CTX_set1_cert_store(builder.as_ptr(), store.as_ptr()) };
+        Ok(())
+    }
+
+    /// Reads them now, so that nobody waits for it later.
+    pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current(&mut kept, library).map(drop)
+    }
+}
+
+/// What is kept, read again where the file has changed.
+fn current<'a>(kept: &'a mut Option<Kept>, library: &Library) -> Result<&'a mut Kept, ErrorStack> {
+    let stamp = stamp();
+    match kept.take().filter(|kept| kept.stamp == stamp) {
+        Some(fresh) => Ok(kept.insert(fresh)),
+        None => Ok(kept.insert(Kept {
+            stamp,
+            system: read(library.context(), true)?,
+            extended: Vec::new(),
+        })),
+    }
+}
+
+impl Kept {
+    fn extended(
+        &mut self,
+        library: &Library,
+        more: Vec<Vec<u8>>,
+    ) -> Result<&X509Store, ErrorStack> {
+        let entry = match self.extended.iter().position(|(of, _)| *of == more) {
+            Some(index) => self.extended.remove(index),
+            None => {
+                let store = self.extend(library, &more)?;
+                (more, store)
+            }
+        };
+        if self.extended.len() == MOST_EXTENDED {
+            self.extended.remove(0);
         }
-        let mut store = read(library, false)?;
-        for certificate in system.all_certificates().iter() {
+        self.extended.push(entry);
+        let (_, store) = &self.extended[self.extended.len() - 1];
+        Ok(store)
+    }
+
+    fn extend(&self, library: &Library, more: &[Vec<u8>]) -> Result<X509Store, ErrorStack> {
+        let mut store = read(library.context(), false)?;
+        for certificate in self.system.all_certificates().iter() {
             add(&mut store, &certificate.to_owned())?;
         }
-        for certificate in &more {
-            add(&mut store, certificate)?;
+        for der in more {
+            add(&mut store, &library.certificate(der)?)?;
         }
-        builder.set_cert_store(store);
-        Ok(())
+        Ok(store)
     }
 }
 
@@ -110,3 +156,6 @@ fn stamp() -> Stamp {
 fn stamp() -> Stamp {
     None
 }
+
+/// A program names one CA file, perhaps one for loopback besides; tests name many.
+const MOST_EXTENDED: usize = 8;
