@@ -173,6 +173,8 @@ impl<'a> Flow<'a> {
             return Ok(binding);
         }
         let bypass = plan.challenged || self.shared.caches.was_rejected(key);
+        // What TLS needs is read while IMDS is asked.
+        let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
         let metadata = self.metadata().await?;
         let binding_key = self.open_key(plan.pop.min_strength).await?;
         let csr = self.signing_request(&metadata, &binding_key).await?;
@@ -183,6 +185,8 @@ impl<'a> Flow<'a> {
         let credential = self
             .credential(&metadata, &csr, attested.as_ref(), &binding_key, bypass)
             .await?;
+        // Where it failed, making the client says why.
+        let _ = warm.await;
         let binding = Arc::new(Binding::new(
             credential,
             binding_key,
