@@ -1,4 +1,5 @@
 //! The client against the emulator: the flow, its failures, its caches, the calls.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #[path = "emulated/blocking.rs"]
 mod blocking;
 #[path = "emulated/caching.rs"]
