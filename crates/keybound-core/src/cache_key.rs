@@ -1,7 +1,7 @@
-use crate::{Attestation, KeyStrength, ManagedIdentity, Scope, TokenType, X5tS256};
+use crate::{Attestation, KeyStrength, ManagedIdentity, Scope, TokenType};
 use url::Url;
 
-/// Everything that changes which certificate is answered.
+/// Everything that changes which certificate is answered, beside the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
@@ -14,15 +14,14 @@ pub struct BindingCacheKey {
     pub attestation: Attestation,
 }
 
-/// Everything that changes which token is answered. Requests with claims are not cached.
+/// Everything that changes which token is answered, beside the identity. An entry is a token with the certificate that it
+/// was issued over, so that the two never part. Requests with claims are not cached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a key names every input; a new input must break its makers"
 )]
 pub struct TokenCacheKey {
-    /// Kind and id of the identity.
-    pub identity: ManagedIdentity,
     /// The scope.
     pub scope: Scope,
     /// Bound or bearer.
@@ -31,8 +30,6 @@ pub struct TokenCacheKey {
     pub attestation: Attestation,
     /// The floor asked for.
     pub min_strength: KeyStrength,
-    /// The certificate: an old token must not meet a new one.
-    pub certificate: X5tS256,
 }
 
 /// Everything that changes which attestation token is answered.
@@ -43,6 +40,11 @@ pub struct AttestationCacheKey {
 }
 
 impl AttestationCacheKey {
+    /// The key's id.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// The endpoint counts in lower case and without a trailing slash.
     pub fn new(endpoint: &Url, key_id: &str) -> Self {
         Self {

@@ -65,6 +65,42 @@ pub struct IssuedCredential {
 }
 
 impl IssuedCredential {
+    /// Puts together what an earlier process was issued, and checks it as if it had just been answered.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for what is malformed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a member, or what a member is checked against"
+    )]
+    pub fn restore(
+        client_id: Guid,
+        tenant_id: Guid,
+        certificate: Certificate,
+        identity_type: String,
+        endpoint: MtlsEndpoint,
+        public_key: &[u8],
+        asked: &ManagedIdentity,
+        now: SystemTime,
+    ) -> Result<Self> {
+        if !asked.accepts_client_id(&client_id) {
+            return Err(mismatch(
+                "the issued credential is for another client id than the one asked for",
+            ));
+        }
+        let identity_type = check_identity_type(identity_type)?;
+        certificate.check_key(public_key)?;
+        certificate.check_names(&client_id, &tenant_id)?;
+        certificate.check_validity(now)?;
+        Ok(Self {
+            client_id,
+            tenant_id,
+            certificate,
+            identity_type,
+            endpoint,
+        })
+    }
+
     /// Reads the answer's body and checks all of it: see [`Certificate`] for the checks on the certificate.
     ///
     /// # Errors
@@ -90,12 +126,6 @@ impl IssuedCredential {
             &wire.tenant_id,
             "tenant_id of the issued credential is not a GUID",
         )?;
-        if !asked.accepts_client_id(&client_id) {
-            return Err(mismatch(
-                "the issued credential is for another client id than the one asked for",
-            ));
-        }
-        let identity_type = identity_type(wire.identity_type)?;
         let endpoint = MtlsEndpoint::new(
             &wire.mtls_authentication_endpoint,
             wire.token_endpoint.as_deref(),
@@ -103,16 +133,16 @@ impl IssuedCredential {
             policy,
         )?;
         let certificate = Certificate::from_der(&decode(&wire.certificate)?)?;
-        certificate.check_key(public_key)?;
-        certificate.check_names(&client_id, &tenant_id)?;
-        certificate.check_validity(now)?;
-        Ok(Self {
+        Self::restore(
             client_id,
             tenant_id,
             certificate,
-            identity_type,
+            wire.identity_type,
             endpoint,
-        })
+            public_key,
+            asked,
+            now,
+        )
     }
 
     /// Checks that it is for the identity and the tenant that the platform metadata named: the signing request asked
@@ -134,7 +164,7 @@ fn mismatch(message: &'static str) -> Error {
     Error::new(ErrorKind::IdentityMismatch, Stage::Credential, message)
 }
 
-fn identity_type(text: String) -> Result<String> {
+fn check_identity_type(text: String) -> Result<String> {
     if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::invalid_answer(
             Stage::Credential,

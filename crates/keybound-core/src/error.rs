@@ -1,6 +1,7 @@
 use crate::ServiceError;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The cause behind an error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -11,8 +12,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` says what failed, without the cause: that is [`source()`](std::error::Error::source). No secret is ever
 /// part of either.
-pub struct Error(Box<Inner>);
+///
+/// Cloning is cheap: callers that shared one attempt share its failure.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     stage: Stage,
@@ -21,13 +26,13 @@ struct Inner {
     service: Option<ServiceError>,
     retryable: bool,
     deadline_reached: bool,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
 impl Error {
     /// An error of a kind at a stage. The message is lower-case, without a full stop.
     pub fn new(kind: ErrorKind, stage: Stage, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             stage,
             message: message.into(),
@@ -52,36 +57,40 @@ impl Error {
     /// Adds the HTTP status that the service answered.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
-        self.0.status = Some(status);
+        self.inner().status = Some(status);
         self
     }
 
     /// Adds the service's own words.
     #[must_use]
     pub fn with_service(mut self, service: Option<ServiceError>) -> Self {
-        self.0.service = service;
+        self.inner().service = service;
         self
     }
 
     /// Overrides whether asking again later can help.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
-        self.0.retryable = retryable;
+        self.inner().retryable = retryable;
         self
     }
 
     /// Marks that the caller's deadline cut the attempts short.
     #[must_use]
     pub fn with_deadline_reached(mut self) -> Self {
-        self.0.deadline_reached = true;
+        self.inner().deadline_reached = true;
         self
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.inner().source = Some(source.into().into());
         self
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
     }
 
     /// What kind of failure it is: one kind for each thing that a caller can do differently.

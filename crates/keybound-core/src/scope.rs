@@ -1,9 +1,10 @@
 use crate::{Error, MAX_TEXT, Result};
 use std::fmt;
+use std::sync::Arc;
 
-/// What a token is asked for: `<resource>/.default`.
+/// What a token is asked for: `<resource>/.default`. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Scope(String);
+pub struct Scope(Arc<str>);
 
 impl Scope {
     /// Makes the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). Trailing slashes of
@@ -22,7 +23,7 @@ impl Scope {
                 "a resource is one URI or GUID without spaces, such as https://vault.azure.net",
             ));
         }
-        Ok(Self(format!("{bare}{DEFAULT}")))
+        Ok(Self(format!("{bare}{DEFAULT}").into()))
     }
 
     /// The scope, ending with `/.default`.

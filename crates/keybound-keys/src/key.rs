@@ -22,6 +22,11 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// A name that stays the same for the same key and differs between keys; not a secret.
     fn id(&self) -> &str;
 
+    /// The name under which a later process can open the same key again. `None` where it ends with this process.
+    fn persistent_name(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether signing is quick enough to be done inside an event loop.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Slow

@@ -1,3 +1,4 @@
+use crate::state::CachedToken;
 use crate::{Binding, BoundClient};
 use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
@@ -9,7 +10,8 @@ use std::time::{Duration, SystemTime};
 pub struct AccessToken {
     pub(crate) issued: Arc<IssuedToken>,
     pub(crate) source: TokenSource,
-    pub(crate) timings: Arc<[StepTiming]>,
+    pub(crate) timings: Vec<StepTiming>,
+    pub(crate) renewal_failure: Option<Error>,
 }
 
 /// What the token endpoint issued, checked.
@@ -19,10 +21,37 @@ pub(crate) struct IssuedToken {
     pub(crate) scope: Scope,
     pub(crate) expires_on: SystemTime,
     pub(crate) refresh_on: Option<SystemTime>,
+    /// How long it is good for, from before it was asked for.
+    pub(crate) life: Duration,
+    pub(crate) refresh_in: Option<Duration>,
     pub(crate) binding: Option<Arc<Binding>>,
 }
 
 impl AccessToken {
+    pub(crate) fn new(
+        token: &CachedToken,
+        source: TokenSource,
+        renewal_failure: Option<Error>,
+    ) -> Self {
+        let issued = Arc::clone(&token.issued);
+        Self {
+            issued,
+            source,
+            timings: Vec::new(),
+            renewal_failure,
+        }
+    }
+
+    pub(crate) fn with_timings(mut self, timings: Vec<StepTiming>) -> Self {
+        self.timings = timings;
+        self
+    }
+
+    /// Why the last attempt to renew it ahead failed, if it did. The token itself is valid.
+    pub fn renewal_failure(&self) -> Option<&Error> {
+        self.renewal_failure.as_ref()
+    }
+
     /// The token itself. For a bound one, use [`bound_client`](Self::bound_client): it attaches the token and presents
     /// the certificate.
     pub fn secret(&self) -> &SecretString {

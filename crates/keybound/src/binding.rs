@@ -4,7 +4,6 @@ use keybound_keys::BindingKey;
 use keybound_tls::{ClientIdentity, HttpsClient};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use crate::settings::Settings;
 use crate::transport::transport_error;
@@ -105,21 +104,6 @@ impl Binding {
     pub(crate) fn credential(&self) -> &IssuedCredential {
         &self.credential
     }
-
-    /// Whether enough of its life remains to go on using it: more than a seventh of it, at most 24 hours.
-    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
-        let certificate = self.certificate();
-        let life = certificate
-            .not_after()
-            .duration_since(certificate.not_before())
-            .unwrap_or_default();
-        let floor = MOST_REMAINING_LIFE.min(life / 7);
-        now >= certificate.not_before()
-            && certificate
-                .not_after()
-                .duration_since(now)
-                .is_ok_and(|left| left > floor)
-    }
 }
 
 impl fmt::Debug for Binding {
@@ -131,6 +115,3 @@ impl fmt::Debug for Binding {
             .finish_non_exhaustive()
     }
 }
-
-/// A fixed floor of 24 hours would never keep the certificates of 8 hours that have been seen.
-const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);

@@ -1,10 +1,13 @@
-use crate::cache::Caches;
-use crate::settings::{ImdsEndpoint, Settings};
-use crate::{AccessToken, Clock, Environment, SystemClock, TokenRequest, flow};
+use crate::acquire::acquire;
+use crate::settings::{Chance, ImdsEndpoint, Settings};
+use crate::state::{IdentityState, SharedState};
+use crate::store::BindingStore;
+use crate::wire::{Network, Wire};
+use crate::{AccessToken, Clock, Environment, SystemClock, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
-use keybound_keys::{BindingKey, ProviderChain};
-use keybound_tls::{PlainClient, ProxyConfig, TrustAnchors, VersionPolicy};
+use keybound_keys::ProviderChain;
+use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,8 +19,8 @@ pub struct ManagedIdentityClient(Arc<Shared>);
 /// What the clones of a client share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) caches: Caches,
-    pub(crate) key: tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>,
+    pub(crate) state: SharedState,
+    pub(crate) identity: Arc<IdentityState>,
 }
 
 impl ManagedIdentityClient {
@@ -26,14 +29,28 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Gets a token: from the cache, or by the whole flow. Within [`TokenRequest::timeout`]; dropping the future gives
-    /// up. It needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) brings its own.
+    /// Gets a token: from the cache, or by the whole flow. Callers who want the same at once share one flow and its
+    /// failure; each has its own [`timeout`](TokenRequest::timeout), and the flow ends when nobody waits for it any more.
+    /// Tokens and certificates are renewed ahead in the background, on the runtime of the caller who finds them due; while
+    /// that fails, a token that is still valid serves on and says so
+    /// ([`renewal_failure`](AccessToken::renewal_failure)).
+    ///
+    /// It needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) brings its own.
     ///
     /// # Errors
     /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). There is never a weaker token than the one
     /// asked for.
-    pub async fn acquire_token(&self, request: TokenRequest) -> Result<AccessToken> {
-        flow::acquire(&self.0, &request).await
+    pub fn acquire_token(
+        &self,
+        request: TokenRequest,
+    ) -> impl Future<Output = Result<AccessToken>> + Send + use<> {
+        let shared = Arc::clone(&self.0);
+        async move {
+            match shared.remembered(&request) {
+                Some(token) => Ok(token),
+                None => Box::pin(acquire(shared, request)).await,
+            }
+        }
     }
 }
 
@@ -60,9 +77,35 @@ pub struct ManagedIdentityClientBuilder {
     no_retries: bool,
     environment: Option<Environment>,
     clock: Option<Arc<dyn Clock>>,
+    state: Option<SharedState>,
+    store: Option<Arc<dyn BindingStore>>,
+    wire: Option<Box<dyn Wire>>,
+    chance: Option<fastrand::Rng>,
 }
 
 impl ManagedIdentityClientBuilder {
+    /// What to remember things in, for programs that make a client for each request. Default: a state of its own.
+    #[must_use]
+    pub fn state(mut self, state: SharedState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Where certificates are kept for later processes. Default: nowhere.
+    #[must_use]
+    pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The network and chance, for tests.
+    #[cfg(test)]
+    pub(crate) fn simulated(mut self, wire: impl Wire + 'static, seed: u64) -> Self {
+        self.wire = Some(Box::new(wire));
+        self.chance = Some(fastrand::Rng::with_seed(seed));
+        self
+    }
+
     /// Which identity. Default: the system-assigned one.
     #[must_use]
     pub fn identity(mut self, identity: ManagedIdentity) -> Self {
@@ -187,12 +230,17 @@ impl ManagedIdentityClientBuilder {
             capabilities: self.capabilities,
             retries: !self.no_retries,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
-            plain: PlainClient::new(),
+            wire: self.wire.unwrap_or_else(|| Box::new(Network::default())),
+            chance: Chance::new(self.chance.unwrap_or_default()),
+            store: self.store,
         };
+        let state = self.state.unwrap_or_default();
+        state.admit(settings.in_common())?;
+        let identity = state.identity(&settings.identity);
         Ok(ManagedIdentityClient(Arc::new(Shared {
             settings,
-            caches: Caches::default(),
-            key: tokio::sync::Mutex::new(None),
+            state,
+            identity,
         })))
     }
 }

@@ -28,17 +28,25 @@
 #![forbid(unsafe_code)]
 
 mod access_token;
+mod acquire;
 mod binding;
 pub mod blocking;
-mod cache;
 mod client;
 mod clock;
 mod environment;
+mod flight;
 mod flow;
+mod moment;
+mod progress;
 mod request;
 mod resource;
 mod settings;
+mod state;
+mod store;
+mod sync;
+mod telemetry;
 mod transport;
+mod wire;
 
 // The public interface.
 pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
@@ -50,9 +58,9 @@ pub use environment::Environment;
 pub use http;
 pub use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 pub use keybound_core::{
-    Attestation, AttestationToken, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind,
-    KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints,
-    TokenType, UnverifiedJwt, X5tS256, printable, redact,
+    Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
+    IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,
+    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact,
 };
 pub use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
@@ -63,3 +71,5 @@ pub use keybound_tls::{
 };
 pub use request::{Pop, TokenRequest};
 pub use resource::BoundClient;
+pub use state::SharedState;
+pub use store::{BindingStore, StoredBinding};

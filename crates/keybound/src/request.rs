@@ -1,4 +1,4 @@
-use keybound_core::{Claims, KeyStrength, TokenType};
+use keybound_core::{Claims, KeyStrength, Result, Scope, TokenType};
 use std::time::Duration;
 
 /// What the caller wants of the binding key and its certificate.
@@ -35,10 +35,10 @@ impl Pop {
     }
 }
 
-/// A request for an access token.
+/// A request for an access token. Cloning is cheap; make one for each resource and keep it.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
-    pub(crate) resource: String,
+    pub(crate) scope: Result<Scope>,
     pub(crate) kind: Option<(TokenType, Pop)>,
     pub(crate) claims: Option<Claims>,
     pub(crate) force_refresh: bool,
@@ -48,9 +48,9 @@ pub struct TokenRequest {
 impl TokenRequest {
     /// A request for a token to a resource (`https://vault.azure.net`) or its `/.default` scope. Say next which kind of
     /// token: [`proof_of_possession`](Self::proof_of_possession) or [`bearer_over_mtls`](Self::bearer_over_mtls).
-    pub fn new(resource: impl Into<String>) -> Self {
+    pub fn new(resource: impl AsRef<str>) -> Self {
         Self {
-            resource: resource.into(),
+            scope: Scope::for_resource(resource.as_ref()),
             kind: None,
             claims: None,
             force_refresh: false,

@@ -1,9 +1,11 @@
+use crate::store::BindingStore;
+use crate::wire::Wire;
 use crate::{Clock, Environment};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
-use keybound_tls::{PlainClient, ProxyConfig, TrustAnchors, VersionPolicy};
-use std::sync::Arc;
+use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
+use std::sync::{Arc, Mutex, PoisonError};
 use url::{Host, Url};
 
 /// What a client was built with: nothing here changes afterwards.
@@ -20,7 +22,51 @@ pub(crate) struct Settings {
     pub(crate) capabilities: Vec<String>,
     pub(crate) retries: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) plain: PlainClient,
+    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) chance: Chance,
+    pub(crate) store: Option<Arc<dyn BindingStore>>,
+}
+
+impl Settings {
+    /// Whether simulated keys have a place here: IMDS on loopback, and a CA that the caller named.
+    pub(crate) fn is_simulated_world(&self) -> bool {
+        self.imds.is_loopback() && self.trust.is_extended()
+    }
+
+    /// Whether what attests keys vouches for simulated ones only.
+    pub(crate) fn attests_simulated(&self) -> bool {
+        self.attestation
+            .as_ref()
+            .is_some_and(|provider| provider.is_simulated())
+    }
+
+    /// What clients that share a state must have in common: all that changes an answer, but for the identity.
+    pub(crate) fn in_common(&self) -> String {
+        format!(
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            self.imds.base,
+            self.policy,
+            self.providers,
+            self.attestation,
+            self.trust,
+            self.capabilities
+        )
+    }
+}
+
+/// Where chance comes from.
+#[derive(Debug)]
+pub(crate) struct Chance(Mutex<fastrand::Rng>);
+
+impl Chance {
+    pub(crate) fn new(source: fastrand::Rng) -> Self {
+        Self(Mutex::new(source))
+    }
+
+    /// A number from 0 to 1.
+    pub(crate) fn next(&self) -> f64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).f64()
+    }
 }
 
 /// The address of IMDS.

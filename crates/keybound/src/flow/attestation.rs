@@ -1,29 +1,68 @@
 use super::Flow;
 use crate::access_token::Step;
+use crate::client::Shared;
+use crate::progress::Progress;
 use keybound_attestation::AttestationRequest;
-use keybound_core::{AttestationToken, Error, ErrorKind, PlatformMetadata, Result, Stage};
+use keybound_core::{
+    AttestationCacheKey, AttestationToken, Error, ErrorKind, Guid, PlatformMetadata, Result, Stage,
+};
 use keybound_keys::BindingKey;
 use std::sync::Arc;
+use url::Url;
 
-impl Flow<'_> {
-    /// Has the key attested. Asked for and not had is an error, never an unattested request.
+impl Flow {
+    /// Has the key attested, once for all who want it. Asked for and not had is an error, never an unattested request.
     pub(super) async fn attest(
         &self,
         metadata: &PlatformMetadata,
         key: &Arc<dyn BindingKey>,
     ) -> Result<AttestationToken> {
         self.step(Step::Attestation, async {
-            let Some(provider) = &self.shared.settings.attestation else {
-                return Err(unavailable("nothing here can attest the binding key"));
-            };
-            if provider.is_simulated() != key.is_simulated() {
-                return Err(unavailable("the attestation provider and the binding key are of different worlds, one simulated"));
+            let attestations = &self.shared.state.inner().attestations;
+            let cache_key = AttestationCacheKey::new(&metadata.attestation_endpoint, key.id());
+            if let Some(token) = attestations.get(&cache_key, self.shared.now()) {
+                return Ok(token);
             }
-            let request = AttestationRequest::new(&metadata.attestation_endpoint, &**key, &metadata.client_id);
-            provider.attest(request).await
+            let seat = attestations.flights.join(&cache_key, || {
+                let work = attest(
+                    Arc::clone(&self.shared),
+                    cache_key.clone(),
+                    metadata.attestation_endpoint.clone(),
+                    Arc::clone(key),
+                    metadata.client_id.clone(),
+                );
+                (Arc::<Progress>::default(), Box::pin(work))
+            });
+            seat.work.await
         })
         .await
     }
+}
+
+async fn attest(
+    shared: Arc<Shared>,
+    cache_key: AttestationCacheKey,
+    endpoint: Url,
+    key: Arc<dyn BindingKey>,
+    client_id: Guid,
+) -> Result<AttestationToken> {
+    let Some(provider) = &shared.settings.attestation else {
+        return Err(unavailable("nothing here can attest the binding key"));
+    };
+    if provider.is_simulated() != key.is_simulated() {
+        return Err(unavailable(
+            "the attestation provider and the binding key are of different worlds, one simulated",
+        ));
+    }
+    let token = provider
+        .attest(AttestationRequest::new(&endpoint, &*key, &client_id))
+        .await?;
+    shared
+        .state
+        .inner()
+        .attestations
+        .put(cache_key, &token, shared.now());
+    Ok(token)
 }
 
 fn unavailable(message: &'static str) -> Error {

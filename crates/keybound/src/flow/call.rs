@@ -1,67 +1,64 @@
 use super::Flow;
+use super::refusal::refusal;
+use crate::Binding;
 use crate::transport::transport_error;
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use crate::wire::Answer;
+use http::{HeaderMap, Request, header};
 use keybound_core::retry::{self, Leg, Outcome};
-use keybound_core::{MAX_BODY, Result, Stage};
-use keybound_tls::{
-    HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
-};
+use keybound_core::{Error, Result, Stage};
+use keybound_tls::{RequestBody, TransportError, TransportErrorKind};
 use std::time::{Duration, SystemTime};
 
-/// A whole answer of a service.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// The caller's deadline cut the attempts short.
-    pub(super) deadline_reached: bool,
+/// Where a leg goes.
+#[derive(Clone, Copy)]
+pub(super) enum To<'a> {
+    Imds,
+    Entra(&'a Binding),
 }
 
-/// The client that a leg goes over.
-pub(super) enum Over<'a> {
-    Plain(&'a PlainClient),
-    Tls(&'a HttpsClient),
-}
-
-impl Over<'_> {
-    async fn send(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> Result<http::Response<ResponseBody>, TransportError> {
+impl To<'_> {
+    fn leg(self) -> Leg {
         match self {
-            Self::Plain(client) => client.send(request, timeout).await,
-            Self::Tls(client) => client.send(request, timeout).await,
+            Self::Imds => Leg::Imds,
+            Self::Entra(_) => Leg::Entra,
         }
     }
 }
 
-impl Flow<'_> {
-    /// Sends a request, again where the retry table says so, and returns the last answer whatever its status.
+impl Flow {
+    /// Sends a request, again where the retry table says so, and returns the answer with status 200.
     pub(super) async fn call(
         &self,
-        over: Over<'_>,
-        leg: Leg,
+        to: To<'_>,
         stage: Stage,
         request: impl Fn() -> Result<Request<RequestBody>>,
     ) -> Result<Answer> {
-        let mut last = None;
         let mut attempt = 1;
         loop {
-            let timeout = self.remaining().min(longest_attempt(leg));
-            let result = exchange(&over, request()?, timeout).await;
-            let Some(delay) = self.delay(leg, attempt, &result) else {
-                return settle(stage, result, last, self.remaining().is_zero());
+            let result = self.attempt(to, request()?).await;
+            let Some(delay) = self.delay(to.leg(), attempt, &result) else {
+                return settle(stage, result);
             };
-            if delay >= self.remaining() {
-                return settle(stage, result, last, true);
-            }
             let wait_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(%stage, attempt, reason = %reason(&result), wait_ms, request_id = %self.request_id, "trying again");
-            last = result.ok().or(last);
+            if let Err(error) = settle(stage, result) {
+                self.progress.note_failure(error);
+            }
             attempt += 1;
             tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        to: To<'_>,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, TransportError> {
+        let wire = &self.shared.settings.wire;
+        let timeout = longest_attempt(to.leg());
+        match to {
+            To::Imds => wire.imds(request, timeout).await,
+            To::Entra(binding) => wire.entra(binding, request, timeout).await,
         }
     }
 
@@ -85,45 +82,17 @@ impl Flow<'_> {
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         parse_retry_after(
             headers.get(header::RETRY_AFTER)?.to_str().ok()?,
-            self.shared.settings.clock.now(),
+            self.shared.now().wall,
         )
     }
 }
 
-async fn exchange(
-    over: &Over<'_>,
-    request: Request<RequestBody>,
-    timeout: Duration,
-) -> Result<Answer, TransportError> {
-    let (head, body) = over.send(request, timeout).await?.into_parts();
-    let body = body.collect(MAX_BODY).await?;
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-        deadline_reached: false,
-    })
-}
-
-/// The end of the attempts: the last thing that a service answered, where the deadline cut them short.
-fn settle(
-    stage: Stage,
-    result: Result<Answer, TransportError>,
-    last: Option<Answer>,
-    cut_short: bool,
-) -> Result<Answer> {
-    match (result, last) {
-        (Ok(answer), _) => Ok(Answer {
-            deadline_reached: cut_short && !answer.status.is_success(),
-            ..answer
-        }),
-        (Err(error), Some(last)) if cut_short && error.kind() == TransportErrorKind::Timeout => {
-            Ok(Answer {
-                deadline_reached: true,
-                ..last
-            })
-        }
-        (Err(error), _) => Err(transport_error(stage, error)),
+/// The answer, or the error that it is.
+fn settle(stage: Stage, result: Result<Answer, TransportError>) -> Result<Answer, Error> {
+    match result {
+        Ok(answer) if answer.status == 200 => Ok(answer),
+        Ok(answer) => Err(refusal(stage, &answer)),
+        Err(error) => Err(transport_error(stage, error)),
     }
 }
 

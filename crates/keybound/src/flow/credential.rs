@@ -1,5 +1,5 @@
 use super::Flow;
-use super::refusal::refusal;
+use super::call::To;
 use crate::access_token::Step;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -12,7 +12,7 @@ use keybound_keys::BindingKey;
 use keybound_tls::RequestBody;
 use std::sync::Arc;
 
-impl Flow<'_> {
+impl Flow {
     /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock, the identity
     /// asked for and the one that the metadata named.
     pub(super) async fn credential(
@@ -26,20 +26,17 @@ impl Flow<'_> {
         self.step(Step::Credential, async {
             let body = Bytes::from_owner(IssueRequest::new(csr, attestation).to_json());
             let answer = self
-                .call_imds(Stage::Credential, || {
+                .call(To::Imds, Stage::Credential, || {
                     self.issue_request(body.clone(), bypass_cache)
                 })
                 .await?;
-            if answer.status != 200 {
-                return Err(refusal(Stage::Credential, &answer));
-            }
             let settings = &self.shared.settings;
             let issued = IssuedCredential::parse(
                 &answer.body,
                 key.public_key_der(),
                 &settings.identity,
                 &settings.policy,
-                settings.clock.now(),
+                self.shared.now().wall,
             )?;
             issued.check_metadata(metadata)?;
             Ok(issued)

@@ -6,7 +6,7 @@ use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage};
 use keybound_keys::{BindingKey, SignatureScheme, verify};
 use std::sync::Arc;
 
-impl Flow<'_> {
+impl Flow {
     /// Assembles and signs the request, and verifies it before anyone sees it: IMDS answers a broken one with a bare
     /// 400.
     pub(super) async fn signing_request(

@@ -1,14 +1,14 @@
 use super::Flow;
 use crate::access_token::Step;
 use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
-use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost, self_test};
 use std::sync::Arc;
 
-impl Flow<'_> {
+impl Flow {
     /// Opens the host's best key, once for each client, and checks it against the floor.
     pub(super) async fn open_key(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>> {
         self.step(Step::Key, async {
-            let mut kept = self.shared.key.lock().await;
+            let mut kept = self.shared.state.inner().key.lock().await;
             let key = match &*kept {
                 Some(key) => Arc::clone(key),
                 None => {
@@ -27,9 +27,8 @@ impl Flow<'_> {
     }
 
     /// A simulated key is for a simulated world: IMDS on loopback, and a CA that the caller named.
-    fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
-        let settings = &self.shared.settings;
-        if !key.is_simulated() || (settings.imds.is_loopback() && settings.trust.is_extended()) {
+    pub(super) fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
+        if !key.is_simulated() || self.shared.settings.is_simulated_world() {
             return Ok(());
         }
         Err(Error::new(
@@ -37,6 +36,18 @@ impl Flow<'_> {
             Stage::Key,
             "a simulated key was offered outside the emulator",
         ))
+    }
+
+    /// Lets go of a key that no longer signs, so that the next certificate is for one that does.
+    pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) {
+        let tested = Arc::clone(key);
+        if let Err(error) = blocking(move || self_test(&*tested)).await {
+            tracing::warn!(%error, "the binding key no longer signs and is opened anew");
+            let mut kept = self.shared.state.inner().key.lock().await;
+            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
+                *kept = None;
+            }
+        }
     }
 }
 

@@ -1,23 +1,18 @@
 use super::Flow;
-use super::call::{Answer, Over};
-use super::refusal::refusal;
+use super::call::To;
 use crate::access_token::Step;
 use http::header::{ACCEPT, SERVER};
 use http::{Method, Request, request};
-use keybound_core::retry::Leg;
 use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage, is_imds_server};
 use keybound_tls::RequestBody;
 
-impl Flow<'_> {
+impl Flow {
     /// Asks IMDS who and where this host is, and checks that it speaks of the identity asked for.
     pub(super) async fn metadata(&self) -> Result<PlatformMetadata> {
         self.step(Step::Metadata, async {
             let answer = self
-                .call_imds(Stage::Metadata, || self.metadata_request())
+                .call(To::Imds, Stage::Metadata, || self.metadata_request())
                 .await?;
-            if answer.status != 200 {
-                return Err(refusal(Stage::Metadata, &answer));
-            }
             let server = answer
                 .headers
                 .get(SERVER)
@@ -34,20 +29,6 @@ impl Flow<'_> {
             metadata.check_asked(&settings.identity)?;
             Ok(metadata)
         })
-        .await
-    }
-
-    pub(super) async fn call_imds(
-        &self,
-        stage: Stage,
-        request: impl Fn() -> Result<Request<RequestBody>>,
-    ) -> Result<Answer> {
-        self.call(
-            Over::Plain(&self.shared.settings.plain),
-            Leg::Imds,
-            stage,
-            request,
-        )
         .await
     }
 

@@ -1,4 +1,4 @@
-use super::call::Answer;
+use crate::wire::Answer;
 use keybound_core::{Error, ErrorKind, ServiceError, Stage};
 
 /// The error that an answer other than 200 means.
@@ -6,14 +6,9 @@ pub(super) fn refusal(stage: Stage, answer: &Answer) -> Error {
     let service = ServiceError::parse(&answer.body);
     let status = answer.status.as_u16();
     let kind = kind_of(stage, status, service.as_ref());
-    let error = Error::new(kind, stage, message(kind))
+    Error::new(kind, stage, message(kind))
         .with_status(status)
-        .with_service(service);
-    if answer.deadline_reached {
-        error.with_deadline_reached()
-    } else {
-        error
-    }
+        .with_service(service)
 }
 
 fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>) -> ErrorKind {
@@ -79,7 +74,6 @@ mod tests {
             status: http::StatusCode::from_u16(status).unwrap(),
             headers: http::HeaderMap::new(),
             body: body.to_owned().into(),
-            deadline_reached: false,
         };
         refusal(stage, &answer).kind()
     }

@@ -1,66 +1,68 @@
-use super::call::Over;
-use super::refusal::refusal;
-use super::{Flow, Plan};
+use super::Flow;
+use super::call::To;
 use crate::Binding;
 use crate::access_token::{IssuedToken, Step};
+use crate::acquire::Plan;
+use crate::moment::Moment;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
-use keybound_core::retry::Leg;
 use keybound_core::{
     Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
     check_token_identity,
 };
 use keybound_tls::RequestBody;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-impl Flow<'_> {
-    /// Asks Entra for the token over mutual TLS and checks it against the certificate.
-    pub(super) async fn token(&self, plan: &Plan, binding: &Arc<Binding>) -> Result<IssuedToken> {
+impl Flow {
+    /// Asks Entra for the token over mutual TLS and checks it against the certificate. Its life is counted from before
+    /// the request: never late.
+    pub(super) async fn token(
+        &self,
+        plan: &Plan,
+        binding: &Arc<Binding>,
+    ) -> Result<(IssuedToken, Moment)> {
         let (answer, asked_at) = self
             .step(Step::Token, self.token_answer(plan, binding))
             .await?;
         self.step(Step::BindingCheck, async { check(&answer, binding) })
             .await?;
         let later = |duration| {
-            asked_at.checked_add(duration).ok_or_else(|| {
+            asked_at.wall.checked_add(duration).ok_or_else(|| {
                 Error::invalid_answer(Stage::Token, "the token's end is out of range")
             })
         };
-        Ok(IssuedToken {
+        let issued = IssuedToken {
             expires_on: later(answer.expires_in)?,
             refresh_on: answer.refresh_in.map(later).transpose()?,
+            life: answer.expires_in,
+            refresh_in: answer.refresh_in,
             token_type: answer.token_type,
-            scope: plan.scope.clone(),
+            scope: plan.key.scope.clone(),
             binding: (answer.token_type == TokenType::MtlsPop).then(|| Arc::clone(binding)),
             secret: answer.access_token,
-        })
+        };
+        Ok((issued, asked_at))
     }
 
-    async fn token_answer(
-        &self,
-        plan: &Plan,
-        binding: &Binding,
-    ) -> Result<(TokenAnswer, SystemTime)> {
+    async fn token_answer(&self, plan: &Plan, binding: &Binding) -> Result<(TokenAnswer, Moment)> {
         let form = TokenForm {
             client_id: binding.client_id(),
-            scope: &plan.scope,
-            token_type: plan.token_type,
+            scope: &plan.key.scope,
+            token_type: plan.key.token_type,
             claims: plan.claims.as_deref(),
         };
         let body = Bytes::from(form.encode());
-        // The token's life is counted from before the request: never late.
-        let asked_at = self.shared.settings.clock.now();
+        let asked_at = self.shared.now();
         let answer = self
-            .call(Over::Tls(binding.https()), Leg::Entra, Stage::Token, || {
+            .call(To::Entra(binding), Stage::Token, || {
                 self.token_request(binding, body.clone())
             })
             .await?;
-        if answer.status != 200 {
-            return Err(refusal(Stage::Token, &answer));
-        }
-        Ok((TokenAnswer::parse(&answer.body, plan.token_type)?, asked_at))
+        Ok((
+            TokenAnswer::parse(&answer.body, plan.key.token_type)?,
+            asked_at,
+        ))
     }
 
     fn token_request(&self, binding: &Binding, body: Bytes) -> Result<Request<RequestBody>> {

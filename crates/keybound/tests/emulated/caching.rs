@@ -126,33 +126,41 @@ async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
 }
 
 #[tokio::test]
-async fn a_refused_certificate_is_dropped_and_the_next_is_minted_past_the_cache() {
+async fn a_refused_certificate_is_replaced_within_the_call_past_the_cache_of_imds() {
     for fault in [
         "token=aadsts:1000610",
         "token=invalid-client",
+        "token=reset",
         "token-tls=reject-certificate:certificate_revoked",
     ] {
         let world = World::new();
         let client = world.client();
         world.inject(fault);
-        assert_failed(
-            &failure(&client, attested()).await,
-            ErrorKind::ClientCertificateRejected,
-            Stage::Token,
-        );
         client.acquire_token(attested()).await.unwrap();
-        let last = world
+        let issues: Vec<_> = world
             .emulator
             .records()
             .into_iter()
-            .rfind(|record| record.leg == "issue")
-            .unwrap();
-        assert!(
-            last.query.contains("bypass_cache=true"),
-            "{fault}: {}",
-            last.query
-        );
+            .filter(|record| record.leg == "issue")
+            .map(|record| record.query.contains("bypass_cache=true"))
+            .collect();
+        assert_eq!(issues, [false, true], "{fault}");
+        // The attestation that led to the refused certificate is not used again.
+        assert_eq!(world.count("attest"), 2, "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_refused_again_and_again_is_the_services_own_error() {
+    let world = World::new();
+    let client = world.client();
+    world.inject("token=aadsts:1000612*always");
+    let error = failure(&client, attested()).await;
+    assert_failed(&error, ErrorKind::ClientCertificateRejected, Stage::Token);
+    assert!(error.service().unwrap().has_code(1_000_612));
+    assert_eq!((world.count("issue"), world.count("token")), (3, 3));
+    world.emulator.clear_faults();
+    client.acquire_token(attested()).await.unwrap();
 }
 
 #[tokio::test]
@@ -168,7 +176,6 @@ async fn failures_are_not_remembered() {
         "issue=missing-field:mtls_authentication_endpoint",
         "token=html",
         "token=truncated",
-        "token=reset",
         "token=not-http",
     ] {
         world.inject(fault);

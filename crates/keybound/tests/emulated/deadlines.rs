@@ -16,12 +16,10 @@ async fn a_service_that_says_nothing_ends_at_the_deadline_with_its_stage() {
         let world = World::new();
         let client = world.client();
         // The key is made without haste: what is timed is the service.
-        world.inject("token=status:400");
+        world.inject("attest=status:500");
         failure(&client, attested()).await;
-        client.acquire_token(attested()).await.unwrap();
-        let fresh = attested().claims(keybound::Claims::parse("{}").unwrap());
         world.inject(fault);
-        let error = failure(&client, fresh.timeout(Duration::from_millis(400))).await;
+        let error = failure(&client, attested().timeout(Duration::from_millis(600))).await;
         assert_failed(&error, ErrorKind::DeadlineReached, stage);
         assert!(error.is_retryable() && error.deadline_reached(), "{fault}");
     }

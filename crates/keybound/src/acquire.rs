@@ -1,0 +1,273 @@
+//! The way of a request: from what is remembered, or by one flight for all who want the same; renewal ahead; what serves
+//! on while a service fails.
+use crate::access_token::{AccessToken, TokenSource};
+use crate::client::Shared;
+use crate::flight::Seat;
+use crate::flow;
+use crate::moment::Moment;
+use crate::progress::Progress;
+use crate::request::{Pop, TokenRequest};
+use crate::state::{
+    BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal, Service,
+    TokenFlight,
+};
+use keybound_core::{Attestation, Error, Result, TokenCacheKey, merge_capabilities};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// What is asked for, checked before anything is done.
+pub(crate) struct Plan {
+    pub(crate) key: TokenCacheKey,
+    /// Whether a token that is remembered is not wanted.
+    pub(crate) forced: bool,
+    /// Whether a resource's challenge wants a fresh certificate first.
+    pub(crate) challenged: bool,
+    /// The claims parameter, capabilities merged in.
+    pub(crate) claims: Option<Arc<str>>,
+}
+
+impl Plan {
+    fn new(shared: &Shared, request: &TokenRequest) -> Result<Self> {
+        Ok(Self {
+            key: shared.token_key(request)?,
+            forced: request.force_refresh,
+            challenged: request.claims.is_some(),
+            claims: merge_capabilities(request.claims.as_ref(), &shared.settings.capabilities)?
+                .map(Arc::from),
+        })
+    }
+
+    fn flight(&self) -> TokenFlight {
+        TokenFlight {
+            key: self.key.clone(),
+            forced: self.forced,
+            claims: self.claims.clone().filter(|_| self.challenged),
+        }
+    }
+
+    /// Whether a remembered certificate is good enough for this.
+    pub(crate) fn allows(&self, binding: &CachedBinding, shared: &Shared) -> bool {
+        binding.binding.key_strength() >= self.key.min_strength
+            && (!binding.binding.is_simulated() || shared.settings.is_simulated_world())
+    }
+}
+
+impl Shared {
+    /// Both clocks.
+    pub(crate) fn now(&self) -> Moment {
+        Moment {
+            wall: self.settings.clock.now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// A number from 0 to 1, by chance: spreads what would otherwise happen at once.
+    pub(crate) fn chance(&self) -> f64 {
+        self.settings.chance.next()
+    }
+
+    fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
+        let Some((
+            token_type,
+            Pop {
+                attested,
+                min_strength,
+            },
+        )) = request.kind
+        else {
+            return Err(Error::invalid_request(
+                "say which kind of token is wanted: proof_of_possession or bearer_over_mtls",
+            ));
+        };
+        let attestation = match (attested, self.settings.attests_simulated()) {
+            (false, _) => Attestation::None,
+            (true, false) => Attestation::Attested,
+            (true, true) => Attestation::Simulated,
+        };
+        Ok(TokenCacheKey {
+            scope: request.scope.clone()?,
+            token_type,
+            attestation,
+            min_strength,
+        })
+    }
+
+    /// The remembered token, where it serves. One that is due is renewed meanwhile.
+    pub(crate) fn remembered(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
+        if request.force_refresh || request.claims.is_some() {
+            return None;
+        }
+        let key = self.token_key(request).ok()?;
+        let token = self.identity.tokens.get(&key)?;
+        if token.binding.binding.is_simulated() && !self.settings.is_simulated_world() {
+            return None;
+        }
+        let now = self.now();
+        match token.service(now) {
+            Service::Ended => return None,
+            // While the service fails, it is not asked for each call.
+            Service::Renew if !token.renewal().rests(now) => return None,
+            Service::Serve | Service::Renew => {}
+            Service::ServeAndRenew => self.renew_token(&key, &token, now),
+        }
+        if token.binding.is_due(now) {
+            let plan = Plan {
+                key,
+                forced: false,
+                challenged: false,
+                claims: None,
+            };
+            renew_binding(self, &Arc::new(plan), &token.binding);
+        }
+        let failure = token.renewal().last_failure();
+        Some(AccessToken::new(&token, TokenSource::Cache, failure))
+    }
+
+    /// Joins or starts the minting of a certificate.
+    pub(crate) fn join_minting(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        bypass: bool,
+    ) -> Seat<Result<Arc<CachedBinding>>, Progress> {
+        let key = BindingFlight {
+            attestation: plan.key.attestation,
+            min_strength: plan.key.min_strength,
+        };
+        self.identity.binding_flights.join(&key, || {
+            let progress = Arc::<Progress>::default();
+            let work = flow::mint(
+                Arc::clone(self),
+                Arc::clone(&progress),
+                Arc::clone(plan),
+                bypass,
+            );
+            (progress, Box::pin(work))
+        })
+    }
+
+    fn join_obtaining(self: &Arc<Self>, plan: &Arc<Plan>) -> Seat<Result<Obtained>, Progress> {
+        self.identity.token_flights.join(&plan.flight(), || {
+            let progress = Arc::<Progress>::default();
+            let work = flow::obtain(Arc::clone(self), Arc::clone(&progress), Arc::clone(plan));
+            (progress, Box::pin(work))
+        })
+    }
+
+    /// Renews a token in the background, on the caller's runtime.
+    fn renew_token(self: &Arc<Self>, key: &TokenCacheKey, token: &Arc<CachedToken>, now: Moment) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let Some(attempt) = Renewal::begin(token, now) else {
+            return;
+        };
+        let Ok(claims) = merge_capabilities(None, &self.settings.capabilities) else {
+            return;
+        };
+        let plan = Plan {
+            key: key.clone(),
+            forced: false,
+            challenged: false,
+            claims: claims.map(Arc::from),
+        };
+        let seat = self.join_obtaining(&Arc::new(plan));
+        let (shared, token) = (Arc::clone(self), Arc::clone(token));
+        runtime.spawn(async move {
+            let _attempt = attempt;
+            if let Err(error) = within(seat).await {
+                tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed ahead and serves on");
+                token.renewal().failed(shared.now(), error, shared.chance());
+            }
+        });
+    }
+}
+
+/// Gets a token that is not remembered, within the request's time. Where that fails, one that is still valid serves on.
+pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Result<AccessToken> {
+    let plan = Arc::new(Plan::new(&shared, &request)?);
+    let deadline = Instant::now() + request.timeout.min(LONGEST_TIMEOUT);
+    let seat = shared.join_obtaining(&plan);
+    let progress = Arc::clone(&seat.progress);
+    let error = match timeout_at(deadline, seat.work).await {
+        Ok(Ok(Obtained {
+            token,
+            from_cache: true,
+        })) => {
+            return Ok(AccessToken::new(&token, TokenSource::Cache, None));
+        }
+        Ok(Ok(Obtained {
+            token,
+            from_cache: false,
+        })) => {
+            let token = AccessToken::new(&token, TokenSource::IdentityProvider, None);
+            return Ok(token.with_timings(progress.timings()));
+        }
+        Ok(Err(error)) => error,
+        Err(_) => progress.out_of_time(),
+    };
+    serve_on(&shared, &plan, &error).ok_or(error)
+}
+
+/// The remembered token, where it is still valid although a new one was wanted.
+fn serve_on(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessToken> {
+    if plan.forced || plan.challenged {
+        return None;
+    }
+    let token = shared.identity.tokens.get(&plan.key)?;
+    let now = shared.now();
+    if token.service(now) == Service::Ended || !plan.allows(&token.binding, shared) {
+        return None;
+    }
+    tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed and serves on");
+    token.renewal().failed(now, error.clone(), shared.chance());
+    Some(AccessToken::new(
+        &token,
+        TokenSource::Cache,
+        Some(error.clone()),
+    ))
+}
+
+/// Renews a certificate in the background, on the caller's runtime.
+pub(crate) fn renew_binding(shared: &Arc<Shared>, plan: &Arc<Plan>, binding: &Arc<CachedBinding>) {
+    let now = shared.now();
+    let superseded = shared
+        .identity
+        .bindings
+        .get(plan.key.attestation, now)
+        .is_some_and(|current| !Arc::ptr_eq(&current, binding));
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    if superseded {
+        return;
+    }
+    let Some(attempt) = Renewal::begin(binding, now) else {
+        return;
+    };
+    let seat = shared.join_minting(plan, false);
+    let (shared, binding) = (Arc::clone(shared), Arc::clone(binding));
+    runtime.spawn(async move {
+        let _attempt = attempt;
+        let error = match within(seat).await {
+            Ok(minted) if !minted.is(&binding) => return,
+            Ok(_) => Error::invalid_answer(keybound_core::Stage::Credential, "the same certificate was issued again"),
+            Err(error) => error,
+        };
+        tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a certificate could not be renewed ahead and serves on");
+        binding.renewal().failed(shared.now(), error, shared.chance());
+    });
+}
+
+/// Waits for a renewal, for as long as a caller would.
+async fn within<T: Clone>(seat: Seat<Result<T>, Progress>) -> Result<T> {
+    match timeout(LONGEST_RENEWAL, seat.work).await {
+        Ok(result) => result,
+        Err(_) => Err(seat.progress.out_of_time()),
+    }
+}
+
+/// A longer timeout is none; clocks overflow on much more.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_RENEWAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,133 @@
+//! A new certificate: taken from the store where one is kept, else minted.
+use super::Flow;
+use crate::Binding;
+use crate::acquire::Plan;
+use crate::client::Shared;
+use crate::progress::Progress;
+use crate::state::CachedBinding;
+use crate::store::{self, StoredBinding};
+use keybound_core::{
+    Attestation, BindingCacheKey, Error, ErrorKind, IssuedCredential, Result, Stage,
+};
+use keybound_keys::BindingKey;
+use std::sync::Arc;
+
+/// Gets a certificate and remembers it.
+pub(crate) async fn mint(
+    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    plan: Arc<Plan>,
+    bypass: bool,
+) -> Result<Arc<CachedBinding>> {
+    let flow = Flow::new(shared, progress);
+    // What TLS needs is read while IMDS is asked.
+    let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
+    let attestation = plan.key.attestation;
+    let bypass = bypass || flow.shared.identity.bindings.was_rejected(attestation);
+    let (credential, key) = match flow.stored(&plan, bypass).await {
+        Some(stored) => stored,
+        None => flow.issued(&plan, bypass).await?,
+    };
+    // Where it failed, making the client says why.
+    let _ = warm.await;
+    let binding = Binding::new(credential, key, attestation, &flow.shared.settings)?;
+    let binding = Arc::new(CachedBinding::new(
+        Arc::new(binding),
+        flow.shared.now(),
+        flow.shared.chance(),
+    ));
+    // Where IMDS answers what it answered before, the tokens of it stay.
+    let current = flow
+        .shared
+        .identity
+        .bindings
+        .get(attestation, flow.shared.now());
+    if let Some(current) = current.filter(|current| current.is(&binding)) {
+        return Ok(current);
+    }
+    flow.shared.identity.put_binding(attestation, &binding);
+    Ok(binding)
+}
+
+impl Flow {
+    async fn issued(
+        &self,
+        plan: &Plan,
+        bypass: bool,
+    ) -> Result<(IssuedCredential, Arc<dyn BindingKey>)> {
+        if bypass && !self.shared.identity.bypasses.take() {
+            return Err(Error::new(
+                ErrorKind::ClientCertificateRejected,
+                Stage::Credential,
+                "new certificates were asked for too often in a short time",
+            )
+            .with_retryable(true));
+        }
+        let metadata = self.metadata().await?;
+        let key = self.open_key(plan.key.min_strength).await?;
+        let csr = self.signing_request(&metadata, &key).await?;
+        let attested = match plan.key.attestation {
+            Attestation::None => None,
+            _ => Some(self.attest(&metadata, &key).await?),
+        };
+        let credential = self
+            .credential(&metadata, &csr, attested.as_ref(), &key, bypass)
+            .await?;
+        self.keep(plan, &credential, &key);
+        Ok((credential, key))
+    }
+
+    /// A certificate that outlived an earlier process, where it and its key are whole. Whatever fails here is no failure
+    /// of the acquisition.
+    async fn stored(
+        &self,
+        plan: &Plan,
+        bypass: bool,
+    ) -> Option<(IssuedCredential, Arc<dyn BindingKey>)> {
+        let store = self.shared.settings.store.clone()?;
+        if bypass
+            || self
+                .shared
+                .identity
+                .bindings
+                .get(plan.key.attestation, self.shared.now())
+                .is_some()
+        {
+            return None;
+        }
+        let key = self.open_key(plan.key.min_strength).await.ok()?;
+        let name = key.persistent_name()?.to_owned();
+        let entries = store::load(store, self.store_key(plan)).await;
+        let settings = &self.shared.settings;
+        let restored = store::select(
+            entries,
+            &name,
+            key.public_key_der(),
+            settings,
+            self.shared.now().wall,
+        );
+        for orphan in restored.orphans {
+            store::remove(settings.store.clone(), self.store_key(plan), orphan);
+        }
+        tracing::debug!(
+            found = restored.chosen.is_some(),
+            "looked for a kept certificate"
+        );
+        Some((restored.chosen?, key))
+    }
+
+    /// Has the store keep a certificate, meanwhile.
+    fn keep(&self, plan: &Plan, credential: &IssuedCredential, key: &Arc<dyn BindingKey>) {
+        if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
+            let entry = StoredBinding::new(credential, name);
+            store::save(Arc::clone(store), self.store_key(plan), entry);
+        }
+    }
+
+    fn store_key(&self, plan: &Plan) -> BindingCacheKey {
+        BindingCacheKey {
+            identity: self.shared.settings.identity.clone(),
+            attestation: plan.key.attestation,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A token, over the current certificate or a new one; and what is done where the certificate is refused.
+use super::Flow;
+use super::key::too_weak;
+use crate::acquire::{Plan, renew_binding};
+use crate::client::Shared;
+use crate::progress::Progress;
+use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
+use crate::telemetry::{self, Outcome};
+use keybound_core::{Error, ErrorKind, Result, Stage};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Gets a token for a plan and remembers it.
+pub(crate) async fn obtain(
+    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    plan: Arc<Plan>,
+) -> Result<Obtained> {
+    let flow = Flow::new(shared, progress);
+    if let Some(token) = flow.got_meanwhile(&plan) {
+        return Ok(Obtained {
+            token,
+            from_cache: true,
+        });
+    }
+    let begun = Instant::now();
+    let mut refused: Option<Arc<CachedBinding>> = None;
+    let mut round = 0;
+    loop {
+        let binding = flow
+            .binding(&plan, refused.as_ref(), begun)
+            .await
+            .inspect_err(|_| {
+                let outcome = if round > 0 {
+                    Outcome::RetryFailed
+                } else {
+                    Outcome::NotFound
+                };
+                telemetry::count(&plan, None, round > 0, outcome);
+            })?;
+        let error = match flow.token_over(&plan, &binding).await {
+            Ok(token) => {
+                let outcome = if round > 0 {
+                    Outcome::RetrySucceeded
+                } else {
+                    Outcome::Success
+                };
+                telemetry::count(&plan, Some(&binding.binding), round > 0, outcome);
+                return Ok(Obtained {
+                    token,
+                    from_cache: false,
+                });
+            }
+            Err(error) => error,
+        };
+        let remedy = error.kind() == ErrorKind::ClientCertificateRejected;
+        if remedy {
+            flow.forget(&plan, &binding).await;
+        }
+        if !remedy || round == REMEDIES {
+            let outcome = if round > 0 {
+                Outcome::RetryFailed
+            } else {
+                Outcome::Success
+            };
+            telemetry::count(&plan, Some(&binding.binding), round > 0, outcome);
+            return Err(error);
+        }
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << round)
+            .mul_f64(0.5 + 0.5 * flow.shared.chance());
+        tracing::info!(code = error.kind().code(), round, wait_ms = wait.as_secs_f64() * 1000.0, request_id = %flow.request_id,
+            "the certificate was refused: asking with a new one");
+        flow.progress.note_failure(error);
+        refused = Some(binding);
+        round += 1;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Flow {
+    /// A token that another flight has got since the caller looked.
+    fn got_meanwhile(&self, plan: &Plan) -> Option<Arc<CachedToken>> {
+        if plan.forced || plan.challenged {
+            return None;
+        }
+        let token = self.shared.identity.tokens.get(&plan.key)?;
+        let serves = token.service(self.shared.now()) == Service::Serve;
+        (serves && plan.allows(&token.binding, &self.shared)).then_some(token)
+    }
+
+    async fn token_over(
+        &self,
+        plan: &Plan,
+        binding: &Arc<CachedBinding>,
+    ) -> Result<Arc<CachedToken>> {
+        let (issued, asked_at) = self.token(plan, &binding.binding).await?;
+        let token = CachedToken::new(
+            Arc::new(issued),
+            Arc::clone(binding),
+            asked_at,
+            self.shared.chance(),
+        );
+        let token = Arc::new(token);
+        if !plan.challenged {
+            self.shared.identity.tokens.put(
+                plan.key.clone(),
+                Arc::clone(&token),
+                self.shared.now(),
+            );
+        }
+        Ok(token)
+    }
+
+    /// The certificate to ask with: the current one, unless it was refused, a challenge wants a newer one, or it is near
+    /// its end.
+    async fn binding(
+        &self,
+        plan: &Arc<Plan>,
+        refused: Option<&Arc<CachedBinding>>,
+        begun: Instant,
+    ) -> Result<Arc<CachedBinding>> {
+        let now = self.shared.now();
+        let identity = &self.shared.identity;
+        let current = identity
+            .bindings
+            .get(plan.key.attestation, now)
+            .filter(|current| refused.is_none_or(|refused| !refused.is(current)));
+        if let Some(current) = &current {
+            // One that cannot be had newer is used to its end.
+            let fresh = !current.is_stale(now) || current.renewal().rests(now);
+            // Without supply the challenge gets the certificate that there is.
+            let new_enough =
+                !plan.challenged || current.got.steady >= begun || !identity.bypasses.has_left();
+            if fresh && new_enough {
+                self.check(plan, current)?;
+                if current.is_due(now) {
+                    renew_binding(&self.shared, plan, current);
+                }
+                return Ok(Arc::clone(current));
+            }
+        }
+        let minted = self
+            .minted(plan, plan.challenged || refused.is_some())
+            .await;
+        match (minted, current) {
+            // One that is near its end, or that a challenge finds too old, is better than none.
+            (Err(error), Some(current)) if !plan.challenged => {
+                tracing::warn!(
+                    code = error.kind().code(),
+                    "the certificate could not be renewed and serves on"
+                );
+                self.check(plan, &current)?;
+                Ok(current)
+            }
+            (minted, _) => {
+                let minted = minted?;
+                if minted.is_stale(self.shared.now()) {
+                    let error = Error::invalid_answer(
+                        Stage::Credential,
+                        "IMDS issues no newer certificate",
+                    );
+                    minted
+                        .renewal()
+                        .failed(self.shared.now(), error, self.shared.chance());
+                }
+                self.check(plan, &minted)?;
+                Ok(minted)
+            }
+        }
+    }
+
+    /// Joins or starts the minting of a certificate.
+    async fn minted(&self, plan: &Arc<Plan>, bypass: bool) -> Result<Arc<CachedBinding>> {
+        self.progress.enter(Stage::Metadata);
+        let seat = self.shared.join_minting(plan, bypass);
+        self.progress.follow(&seat.progress);
+        let minted = seat.work.await;
+        self.progress.leave();
+        minted
+    }
+
+    fn check(&self, plan: &Plan, binding: &CachedBinding) -> Result<()> {
+        let strength = binding.binding.key_strength();
+        if strength < plan.key.min_strength {
+            return Err(too_weak(strength, plan.key.min_strength));
+        }
+        self.check_simulated(&**binding.binding.key())
+    }
+
+    /// Forgets a refused certificate: its tokens, the attestation that it led to, and its key where that no longer
+    /// signs.
+    async fn forget(&self, plan: &Plan, refused: &Arc<CachedBinding>) {
+        let key = refused.binding.key();
+        self.shared
+            .identity
+            .reject_binding(plan.key.attestation, refused);
+        self.shared.state.inner().attestations.drop_of(key.id());
+        self.drop_dead_key(key).await;
+    }
+}
+
+/// How often a refused certificate is replaced within one acquisition.
+const REMEDIES: u32 = 2;
+/// Before the first remedy; doubled before the next. By chance up to half of it less.
+const FIRST_WAIT: Duration = Duration::from_millis(200);

@@ -1,0 +1,79 @@
+//! What can be seen of an acquisition while it lasts: its step, its times, the last thing that a service said.
+use crate::access_token::{Step, StepTiming};
+use crate::state::lock;
+use keybound_core::{Error, ErrorKind, Stage};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The progress of one acquisition.
+#[derive(Debug)]
+pub(crate) struct Progress(Mutex<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    stage: Stage,
+    timings: Vec<StepTiming>,
+    last_failure: Option<Error>,
+    /// The acquisition that this one waits for.
+    within: Option<Arc<Progress>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Mutex::new(Seen {
+            stage: Stage::Request,
+            timings: Vec::new(),
+            last_failure: None,
+            within: None,
+        }))
+    }
+}
+
+impl Progress {
+    pub(crate) fn enter(&self, stage: Stage) {
+        lock(&self.0).stage = stage;
+    }
+
+    pub(crate) fn took(&self, step: Step, elapsed: Duration) {
+        lock(&self.0).timings.push(StepTiming { step, elapsed });
+    }
+
+    /// Notes what a service said to an attempt that is repeated.
+    pub(crate) fn note_failure(&self, error: Error) {
+        lock(&self.0).last_failure = Some(error);
+    }
+
+    /// Follows another acquisition until it is over.
+    pub(crate) fn follow(&self, other: &Arc<Progress>) {
+        lock(&self.0).within = Some(Arc::clone(other));
+    }
+
+    /// It is over, and its times are part of these.
+    pub(crate) fn leave(&self) {
+        let within = lock(&self.0).within.take();
+        if let Some(within) = within {
+            let timings = within.timings();
+            lock(&self.0).timings.extend(timings);
+        }
+    }
+
+    pub(crate) fn timings(&self) -> Vec<StepTiming> {
+        lock(&self.0).timings.clone()
+    }
+
+    /// The error of a caller whose time is over: the last thing that a service said, else the step that it was at.
+    pub(crate) fn out_of_time(&self) -> Error {
+        let seen = lock(&self.0);
+        if let Some(within) = &seen.within {
+            return within.out_of_time();
+        }
+        match &seen.last_failure {
+            Some(error) => error.clone().with_deadline_reached(),
+            None => Error::new(
+                ErrorKind::DeadlineReached,
+                seen.stage,
+                "the step was not over in time",
+            ),
+        }
+    }
+}

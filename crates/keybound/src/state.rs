@@ -1,0 +1,130 @@
+//! What clients remember. No lock is held while something is waited for.
+mod attestations;
+mod bindings;
+mod renewal;
+mod supply;
+mod tokens;
+
+pub(crate) use attestations::Attestations;
+pub(crate) use bindings::CachedBinding;
+pub(crate) use renewal::{HasRenewal, Renewal};
+pub(crate) use supply::Supply;
+pub(crate) use tokens::{CachedToken, Service};
+
+use crate::flight::Flights;
+use crate::progress::Progress;
+use bindings::Bindings;
+use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
+use keybound_keys::BindingKey;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokens::Tokens;
+
+/// Keys, certificates and tokens, to be shared by clients that are made anew for each request. Cloning is cheap. Clients
+/// of one state have the same settings but for the identity; the first one settles them.
+#[derive(Clone, Default)]
+pub struct SharedState(Arc<Inner>);
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    settings: Mutex<Option<String>>,
+    identities: Mutex<HashMap<ManagedIdentity, Arc<IdentityState>>>,
+    pub(crate) key: tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>,
+    pub(crate) attestations: Attestations,
+}
+
+impl SharedState {
+    /// An empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets a client with these settings in.
+    pub(crate) fn admit(&self, settings: String) -> Result<()> {
+        let mut settled = lock(&self.0.settings);
+        match &*settled {
+            Some(first) if *first != settings => Err(Error::invalid_request(
+                "a shared state belongs to clients with the same settings but for the identity",
+            )),
+            _ => {
+                *settled = Some(settings);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// What is remembered of one identity.
+    pub(crate) fn identity(&self, identity: &ManagedIdentity) -> Arc<IdentityState> {
+        let mut identities = lock(&self.0.identities);
+        if identities.len() >= MOST_IDENTITIES && !identities.contains_key(identity) {
+            identities.retain(|_, state| Arc::strong_count(state) > 1);
+        }
+        Arc::clone(identities.entry(identity.clone()).or_default())
+    }
+}
+
+impl fmt::Debug for SharedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedState").finish_non_exhaustive()
+    }
+}
+
+/// What is remembered of one identity, and what is under way for it.
+#[derive(Default)]
+pub(crate) struct IdentityState {
+    pub(crate) tokens: Tokens,
+    pub(crate) bindings: Bindings,
+    pub(crate) token_flights: Flights<TokenFlight, Result<Obtained>, Progress>,
+    pub(crate) binding_flights: Flights<BindingFlight, Result<Arc<CachedBinding>>, Progress>,
+    /// Certificates minted past IMDS's cache.
+    pub(crate) bypasses: Supply,
+}
+
+impl IdentityState {
+    /// Remembers a new certificate. Tokens of the one before are asked for anew, and serve on until then.
+    pub(crate) fn put_binding(&self, attestation: Attestation, binding: &Arc<CachedBinding>) {
+        self.bindings.put(attestation, Arc::clone(binding));
+        self.tokens.supersede(attestation, binding);
+    }
+
+    /// Forgets a refused certificate and its tokens, if it is still the current one. The next is minted past IMDS's
+    /// cache.
+    pub(crate) fn reject_binding(&self, attestation: Attestation, refused: &Arc<CachedBinding>) {
+        self.bindings.reject(attestation, refused);
+        self.tokens.drop_bound_to(refused);
+    }
+}
+
+/// What makes two token requests the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TokenFlight {
+    pub(crate) key: TokenCacheKey,
+    pub(crate) forced: bool,
+    pub(crate) claims: Option<Arc<str>>,
+}
+
+/// What makes two mintings the same. The floor is part of it: a failure for a high one is none for a low one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BindingFlight {
+    pub(crate) attestation: Attestation,
+    pub(crate) min_strength: KeyStrength,
+}
+
+/// A token, and whether somebody else had got it already.
+#[derive(Clone)]
+pub(crate) struct Obtained {
+    pub(crate) token: Arc<CachedToken>,
+    pub(crate) from_cache: bool,
+}
+
+/// A panic while a lock was held leaves whole entries: each change is one insert or remove.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MOST_IDENTITIES: usize = 256;

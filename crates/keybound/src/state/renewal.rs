@@ -1,0 +1,75 @@
+use super::lock;
+use crate::moment::Moment;
+use keybound_core::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The attempts to renew one thing: one at a time, and after a failure not again at once.
+#[derive(Default)]
+pub(crate) struct Renewal(Mutex<Attempts>);
+
+#[derive(Default)]
+struct Attempts {
+    under_way: bool,
+    failures: u32,
+    rest_until: Option<Moment>,
+    last_failure: Option<Error>,
+}
+
+/// Held while an attempt lasts.
+pub(crate) struct Attempt(Arc<dyn HasRenewal>);
+
+/// Something that is renewed.
+pub(crate) trait HasRenewal: Send + Sync {
+    /// Its attempts.
+    fn renewal(&self) -> &Renewal;
+}
+
+impl Renewal {
+    /// Begins an attempt, unless one is under way or the last one failed a short while ago.
+    pub(crate) fn begin<T: HasRenewal + 'static>(of: &Arc<T>, now: Moment) -> Option<Attempt> {
+        let mut attempts = lock(&of.renewal().0);
+        if attempts.under_way || attempts.rests(now) {
+            return None;
+        }
+        attempts.under_way = true;
+        Some(Attempt(Arc::clone(of) as Arc<dyn HasRenewal>))
+    }
+
+    /// Whether the last attempt failed a short while ago.
+    pub(crate) fn rests(&self, now: Moment) -> bool {
+        lock(&self.0).rests(now)
+    }
+
+    /// Notes a failure. The next attempt is after 30 s, 1, 2, 4, then every 5 minutes, each a little earlier by chance.
+    pub(crate) fn failed(&self, now: Moment, error: Error, chance: f64) {
+        let mut attempts = lock(&self.0);
+        let doubled = FIRST_REST
+            .saturating_mul(1 << attempts.failures.min(8))
+            .min(LONGEST_REST);
+        attempts.failures = attempts.failures.saturating_add(1);
+        attempts.rest_until = Some(now.after(doubled.mul_f64(1.0 - 0.2 * chance)));
+        attempts.last_failure = Some(error);
+    }
+
+    /// Why the last attempt failed, if it did.
+    pub(crate) fn last_failure(&self) -> Option<Error> {
+        lock(&self.0).last_failure.clone()
+    }
+}
+
+impl Attempts {
+    fn rests(&self, now: Moment) -> bool {
+        // A wall clock that was put forward ends a rest early, which is no harm.
+        self.rest_until.is_some_and(|until| !until.has_come(now))
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        lock(&self.0.renewal().0).under_way = false;
+    }
+}
+
+const FIRST_REST: Duration = Duration::from_secs(30);
+const LONGEST_REST: Duration = Duration::from_secs(300);

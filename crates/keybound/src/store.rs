@@ -1,0 +1,162 @@
+//! Certificates that outlive a process: kept with the name of their key, never with the key.
+use crate::settings::Settings;
+use keybound_core::{BindingCacheKey, Certificate, Guid, IssuedCredential, MtlsEndpoint};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
+/// The methods may block; they are called on threads made for that, and what takes longer than two seconds is not waited
+/// for.
+pub trait BindingStore: Send + Sync + fmt::Debug {
+    /// All entries of a key, in any order.
+    fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;
+
+    /// Adds an entry.
+    fn save(&self, key: &BindingCacheKey, entry: &StoredBinding);
+
+    /// Removes the entry with this certificate, if it is there.
+    fn remove(&self, key: &BindingCacheKey, certificate: &Certificate);
+}
+
+/// What is kept of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredBinding {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The client id that it was issued to.
+    pub client_id: Guid,
+    /// The tenant that it was issued in.
+    pub tenant_id: Guid,
+    /// `identity_type`, as IMDS gave it.
+    pub identity_type: String,
+    /// The mTLS endpoint that came with it.
+    pub endpoint: String,
+    /// The token endpoint that came with it.
+    pub token_endpoint: String,
+    /// The name under which the key is opened again.
+    pub key_name: String,
+}
+
+impl StoredBinding {
+    /// An entry for an issued certificate and the name of its key.
+    pub fn new(credential: &IssuedCredential, key_name: &str) -> Self {
+        Self {
+            certificate: credential.certificate.clone(),
+            client_id: credential.client_id.clone(),
+            tenant_id: credential.tenant_id.clone(),
+            identity_type: credential.identity_type.clone(),
+            endpoint: credential.endpoint.origin().to_string(),
+            token_endpoint: credential.endpoint.token_url().to_string(),
+            key_name: key_name.to_owned(),
+        }
+    }
+}
+
+/// What is good among the entries of a key.
+pub(crate) struct Selected {
+    /// The whole one that ends last.
+    pub(crate) chosen: Option<IssuedCredential>,
+    /// Those that ended or whose key is gone: to be removed.
+    pub(crate) orphans: Vec<Certificate>,
+}
+
+/// Chooses among entries: of this key, valid, with more left than the floor; the one that ends last.
+pub(crate) fn select(
+    entries: Vec<StoredBinding>,
+    key_name: &str,
+    public_key: &[u8],
+    settings: &Settings,
+    now: SystemTime,
+) -> Selected {
+    let (whole, orphans): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
+        entry.key_name == key_name
+            && entry.certificate.check_key(public_key).is_ok()
+            && entry.certificate.not_after() > now
+    });
+    let chosen = whole
+        .iter()
+        .filter(|entry| has_enough_left(&entry.certificate, now))
+        .filter_map(|entry| restore(entry, public_key, settings, now))
+        .max_by_key(|credential| credential.certificate.not_after());
+    Selected {
+        chosen,
+        orphans: orphans.into_iter().map(|entry| entry.certificate).collect(),
+    }
+}
+
+/// Has the store look, for two seconds at most.
+pub(crate) async fn load(store: Arc<dyn BindingStore>, key: BindingCacheKey) -> Vec<StoredBinding> {
+    let look = tokio::task::spawn_blocking(move || store.load(&key));
+    match tokio::time::timeout(LONGEST_LOOK, look).await {
+        Ok(Ok(entries)) => entries,
+        Ok(Err(_)) | Err(_) => {
+            tracing::warn!("the store of certificates failed or did not answer in time");
+            Vec::new()
+        }
+    }
+}
+
+/// Has the store keep an entry; nobody waits for it.
+pub(crate) fn save(store: Arc<dyn BindingStore>, key: BindingCacheKey, entry: StoredBinding) {
+    drop(tokio::task::spawn_blocking(move || {
+        store.save(&key, &entry)
+    }));
+}
+
+/// Has the store remove an entry; nobody waits for it.
+pub(crate) fn remove(
+    store: Option<Arc<dyn BindingStore>>,
+    key: BindingCacheKey,
+    certificate: Certificate,
+) {
+    if let Some(store) = store {
+        drop(tokio::task::spawn_blocking(move || {
+            store.remove(&key, &certificate)
+        }));
+    }
+}
+
+/// The entry as IMDS would answer it now, checked in the same way.
+fn restore(
+    entry: &StoredBinding,
+    public_key: &[u8],
+    settings: &Settings,
+    now: SystemTime,
+) -> Option<IssuedCredential> {
+    let endpoint = MtlsEndpoint::new(
+        &entry.endpoint,
+        Some(&entry.token_endpoint),
+        &entry.tenant_id,
+        &settings.policy,
+    )
+    .ok()?;
+    IssuedCredential::restore(
+        entry.client_id.clone(),
+        entry.tenant_id.clone(),
+        entry.certificate.clone(),
+        entry.identity_type.clone(),
+        endpoint,
+        public_key,
+        &settings.identity,
+        now,
+    )
+    .ok()
+}
+
+fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
+    let life = certificate
+        .not_after()
+        .duration_since(certificate.not_before())
+        .unwrap_or_default();
+    let floor = MOST_REMAINING_LIFE.min(life / 7);
+    certificate
+        .not_after()
+        .duration_since(now)
+        .is_ok_and(|left| left > floor)
+}
+
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
+/// As for certificates in memory.
+const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
