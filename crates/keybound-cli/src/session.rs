@@ -70,15 +70,19 @@ impl Session {
     }
 }
 
-/// A runtime for one thing at a time.
+/// Does one piece of work on a runtime of its own. What its threads are still busy with then (a key being made, a name
+/// being looked up) is not waited for: it may take longer than the time given.
 ///
 /// # Errors
 /// Where the host gives no more threads or descriptors.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+pub(crate) fn run_to_end<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Host(format!("the runtime could not start: {error}")))
+        .map_err(|error| Failure::Host(format!("the runtime could not start: {error}")))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 /// Reads a file of at most `longest` bytes that an option or variable named.
@@ -188,5 +192,16 @@ mod tests {
         assert_eq!(read_bounded(&b"abcd"[..], 4).unwrap(), b"abcd");
         assert!(read_bounded(&b"abcde"[..], 4).is_err());
         assert!(read_bounded(io::repeat(0), 1000).is_err());
+    }
+
+    #[test]
+    fn work_that_is_done_does_not_wait_for_what_it_left_behind() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let done = run_to_end(async {
+            tokio::task::spawn_blocking(move || held.recv_timeout(Duration::from_secs(60)));
+            7
+        });
+        assert_eq!(done.ok(), Some(7));
+        assert!(release.send(()).is_ok(), "the thread had been waited for");
     }
 }

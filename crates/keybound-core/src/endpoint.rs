@@ -328,6 +328,20 @@ mod tests {
     }
 
     #[test]
+    fn bounded_input() {
+        let sized = |length: usize| format!("https://a.b/{}", "x".repeat(length - 12));
+        let policy = EndpointPolicy::default();
+        assert!(attestation_endpoint(&sized(MAX_TEXT), &policy).is_ok());
+        assert!(attestation_endpoint(&sized(MAX_TEXT + 1), &policy).is_err());
+        let host = |label: usize| format!("https://{}.com", "x".repeat(label));
+        assert!(attestation_endpoint(&host(63), &policy).is_ok());
+        assert!(attestation_endpoint(&host(64), &policy).is_err());
+        let name = |length: usize| format!("https://{}com", "x.".repeat((length - 3) / 2));
+        assert!(attestation_endpoint(&name(253), &policy).is_ok());
+        assert!(attestation_endpoint(&name(255), &policy).is_err());
+    }
+
+    #[test]
     fn loopback_is_allowed_where_imds_is_loopback_and_https_stays() {
         let policy = EndpointPolicy::new(true);
         assert!(mtls("https://127.0.0.1:8443", None, &policy).is_ok());

@@ -291,11 +291,11 @@ kinds! {
     /// TLS failed for another reason.
     TlsFailed = "tls_failed", false, "check the TLS versions on both sides and the host's OpenSSL configuration";
     /// The token is of another type than asked for.
-    TokenTypeMismatch = "token_type_mismatch", false, "the service answered another token type than asked for; it was dropped and not used";
+    TokenTypeMismatch = "token_type_mismatch", false, "the token was dropped, not used; report it to the service with the request id, or ask for the other type by name where that is acceptable to you";
     /// The token is not bound to a certificate.
-    TokenNotBound = "token_not_bound", false, "the token carries no cnf.x5t#S256; it was dropped and not used";
+    TokenNotBound = "token_not_bound", false, "the token was dropped, not used; report it to the service with the request id";
     /// The token is bound to another certificate.
-    BindingMismatch = "binding_mismatch", false, "the token is bound to another certificate; it was dropped and not used";
+    BindingMismatch = "binding_mismatch", false, "use a token only with the client of its own binding; one that Entra answered so was dropped: report it to the service with the request id";
     /// The resource takes no bound tokens (AADSTS392196).
     ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
     /// The resource refused, and never asked for the certificate on this connection.

@@ -201,6 +201,9 @@ mod tests {
     fn both_members_of_cu_id_come_in_order() {
         let cu_id = CuId::new(Some("a\"b".into()), Some("s".into())).unwrap();
         assert_eq!(cu_id.to_json(), r#"{"vmId":"a\"b","vmssId":"s"}"#);
+        assert_eq!((cu_id.vm_id(), cu_id.vmss_id()), (Some("a\"b"), Some("s")));
+        let cu_id = CuId::new(Some(String::new()), Some("s".into())).unwrap();
+        assert_eq!((cu_id.vm_id(), cu_id.vmss_id()), (None, Some("s")));
     }
 
     #[test]

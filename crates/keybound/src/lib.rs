@@ -48,6 +48,14 @@ mod telemetry;
 mod transport;
 mod wire;
 
+// The examples of these pages compile; those that need no Azure run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/emulator.md")]
+mod emulator_guide {}
+
 // The public interface.
 pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
 pub use binding::Binding;

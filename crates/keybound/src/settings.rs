@@ -116,7 +116,7 @@ pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
 }
 
 const LINK_LOCAL: &str = "http://169.254.169.254";
-const RULE: &str = "the address of IMDS is a plain http URL, such as http://169.254.169.254";
+const RULE: &str = "the address of IMDS (AZURE_POD_IDENTITY_AUTHORITY_HOST overrides it) is a plain http URL, such as http://169.254.169.254";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! The documentation says what the code does.
 use keybound::ErrorKind;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn troubleshooting_explains_every_error_code() {
@@ -18,4 +20,53 @@ fn troubleshooting_explains_every_error_code() {
         ErrorKind::ALL.len(),
         "docs/troubleshooting.md explains a code that does not exist"
     );
+}
+
+#[test]
+fn the_decision_on_dependencies_has_a_place_for_each_and_no_others() {
+    let page = include_str!("../../../docs/adr/0006-dependencies.md");
+    let crates = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let explained: BTreeSet<&str> = crates
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    let manifests: Vec<String> = manifests()
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("a manifest that can be read"))
+        .collect();
+    let direct: BTreeSet<&str> = manifests
+        .iter()
+        .flat_map(|text| dependencies(text))
+        .collect();
+    assert_eq!(explained, direct, "docs/adr/0006-dependencies.md");
+}
+
+/// The manifests of the workspace, its members and the fuzzing workspace.
+fn manifests() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = std::fs::read_dir(root.join("crates")).expect("the folder of the crates");
+    let members = crates.map(|entry| entry.expect("an entry").path());
+    let others = ["", "examples", "benches", "fuzz", "fuzz/targets"].map(|name| root.join(name));
+    let manifests: Vec<_> = members
+        .chain(others)
+        .map(|folder| folder.join("Cargo.toml"))
+        .filter(|path| path.exists())
+        .collect();
+    assert!(manifests.len() >= 12, "{manifests:?}");
+    manifests
+}
+
+/// The crates that a manifest names in its tables of dependencies, without the project's own.
+fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    let mut within = false;
+    manifest.lines().filter_map(move |line| {
+        if line.starts_with('[') {
+            within = line.trim_end().ends_with("dependencies]");
+            return None;
+        }
+        let name = line.split(['.', ' ', '=']).next()?;
+        let is_one = within && !line.starts_with('#') && !name.is_empty();
+        (is_one && !name.starts_with("keybound")).then_some(name)
+    })
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::report::{
     Answer, Document, ErrorReport, ResponseReport, TokenReport, claims_text, error_text, judge,
 };
-use crate::session::{Session, read_bounded, read_file, runtime};
+use crate::session::{Session, read_bounded, read_file, run_to_end};
 use crate::{emulation, json, out, steps};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
@@ -19,7 +19,7 @@ use url::Url;
 pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
     steps::show(args.token.verbose, "keybound");
     let result = prepare(args).and_then(|(request, session)| {
-        let (token, answer) = runtime()?.block_on(exchange(&session, request))?;
+        let (token, answer) = run_to_end(exchange(&session, request))??;
         print(args, &session, &token, &answer)
     });
     match result {

@@ -7,7 +7,7 @@ use crate::args::DemoArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{Document, ErrorReport};
-use crate::session::runtime;
+use crate::session::run_to_end;
 use crate::{json, out};
 use story::Story;
 use world::World;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
 
 fn play() -> Result<Story, Failure> {
     let world = World::start()?;
-    runtime()?.block_on(Story::live(&world))
+    run_to_end(Story::live(&world))?
 }
 
 fn tell(args: &DemoArgs, story: &Story) -> Result<Exit, Failure> {

@@ -2,7 +2,7 @@
 use crate::args::{AttestationChoice, EmulatorArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{read_file, runtime};
+use crate::session::{read_file, run_to_end};
 use crate::signals::{Stop, pass_on, status_of};
 use crate::{emulation, out, steps};
 use keybound_emulator::{AttestationRule, Config, Emulator};
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     steps::show(args.verbose, "keybound_emulator");
-    runtime()?.block_on(async {
+    run_to_end(async {
         let mut stop = Stop::listen()
             .map_err(|error| Failure::Host(format!("signals cannot be awaited: {error}")))?;
         let emulator = emulation::start(config, args.state_dir.as_deref())?;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
                 around(args, &emulator, &mut stop, program, arguments).await
             }
         }
-    })
+    })?
 }
 
 async fn alone(args: &EmulatorArgs, emulator: &Emulator, stop: &mut Stop) -> Result<Exit, Failure> {

@@ -2,7 +2,7 @@ use crate::args::{GetTokenArgs, TokenOutput};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{Document, ErrorReport, TokenReport, claims_text};
-use crate::session::{Session, runtime};
+use crate::session::{Session, run_to_end};
 use crate::{json, out, steps};
 use keybound::{AccessToken, Error};
 
@@ -10,7 +10,7 @@ use keybound::{AccessToken, Error};
 pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
     steps::show(args.token.verbose, "keybound");
     let result = Session::new(&args.token).and_then(|session| {
-        let token = runtime()?.block_on(session.acquire())?;
+        let token = run_to_end(session.acquire())??;
         print(args, &session, &token)
     });
     match result {

@@ -241,6 +241,17 @@ fn endpoints_checked() {
 fn bounded_input() {
     let long = with("padding", "x".repeat(MAX_BODY));
     assert_eq!(refusal(&long), ErrorKind::AnswerTooLarge);
+    let sized = |comment_length| {
+        let issue = Issue {
+            comment_length,
+            ..Issue::default()
+        };
+        issue.der()
+    };
+    let largest = sized(1000 + MAX_CERTIFICATE - sized(1000).len());
+    assert_eq!(largest.len(), MAX_CERTIFICATE);
+    parse(&answer_with(&largest)).unwrap();
+    parse(&with("identity_type", "x".repeat(64))).unwrap();
     let certificate = STANDARD.encode(vec![0x30; MAX_CERTIFICATE + 3]);
     let error = parse(&with("certificate", certificate)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CertificateMalformed);
