@@ -17,7 +17,7 @@ pub struct ManagedIdentityClient(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) caches: Caches,
-    pub(crate) key: tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>,
+    pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
 }
 
 impl ManagedIdentityClient {
@@ -192,7 +192,7 @@ impl ManagedIdentityClientBuilder {
         Ok(ManagedIdentityClient(Arc::new(Shared {
             settings,
             caches: Caches::default(),
-            key: tokio::sync::Mutex::new(None),
+            key: Arc::default(),
         })))
     }
 }
