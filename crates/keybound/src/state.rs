@@ -30,7 +30,7 @@ pub struct SharedState(Arc<Inner>);
 pub(crate) struct Inner {
     settings: Mutex<Option<String>>,
     identities: Mutex<HashMap<ManagedIdentity, Arc<IdentityState>>>,
-    pub(crate) key: tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>,
+    pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
     pub(crate) attestations: Attestations,
 }
 

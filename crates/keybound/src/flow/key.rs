@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 impl Flow {
     /// Opens the host's best key, once for each client, and checks it against the floor.
+    ///
+    /// Opening goes on where the caller gives up meanwhile: a key that takes long to make is there for the next request,
+    /// and is not begun again by each.
     pub(super) async fn open_key(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>> {
         self.step(Step::Key, async {
-            let mut kept = self.shared.state.inner().key.lock().await;
+            let mut kept = Arc::clone(&self.shared.state.inner().key).lock_owned().await;
             let key = match &*kept {
                 Some(key) => Arc::clone(key),
                 None => {
                     let providers = self.shared.settings.providers.clone();
-                    let key = blocking(move || providers.open(floor)).await?;
-                    kept.insert(key).clone()
+                    blocking(move || Ok(kept.insert(providers.open(floor)?).clone())).await?
                 }
             };
             if key.strength() < floor {

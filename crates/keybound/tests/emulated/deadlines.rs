@@ -1,7 +1,12 @@
 //! Everything ends by the caller's deadline, and says at which step.
 use crate::world::{World, assert_failed, attested, failure, get};
 use keybound::http::Request;
-use keybound::{ErrorKind, Stage};
+use keybound::{
+    BindingKey, ErrorKind, KeyError, KeyErrorKind, KeyProvider, KeyStrength, ProviderChain, Stage,
+};
+use keybound_emulator::SimulatedKeyProvider;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 #[tokio::test]
@@ -82,4 +87,54 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
         get(&token, &world.secret_url()).await.unwrap().status(),
         200
     );
+}
+
+#[tokio::test]
+async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
+    let world = World::new();
+    let (release, held) = mpsc::channel();
+    let provider = Arc::new(Held {
+        keys: SimulatedKeyProvider::new(),
+        opened: AtomicBool::new(false),
+        words: Mutex::new(held),
+    });
+    let client = world
+        .builder()
+        .key_providers(ProviderChain::new(vec![provider.clone()]))
+        .build()
+        .unwrap();
+    tokio::select! {
+        biased;
+        _ = client.acquire_token(attested()) => unreachable!("there is no key yet"),
+        () = async {
+            while !provider.opened.load(Ordering::Acquire) {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    release.send(()).unwrap();
+    drop(release);
+    client.acquire_token(attested()).await.unwrap();
+}
+
+/// Opens a key for each word it is given, and waits for the word. A second opening would find none and fail.
+#[derive(Debug)]
+struct Held {
+    keys: SimulatedKeyProvider,
+    opened: AtomicBool,
+    words: Mutex<mpsc::Receiver<()>>,
+}
+
+impl KeyProvider for Held {
+    fn strength(&self) -> KeyStrength {
+        self.keys.strength()
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        let words = self.words.lock().unwrap();
+        self.opened.store(true, Ordering::Release);
+        let word = words.recv();
+        word.map_err(|_| KeyError::new(KeyErrorKind::Failed, "opened once too often"))?;
+        self.keys.open()
+    }
 }
