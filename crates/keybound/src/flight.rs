@@ -1,10 +1,16 @@
 //! One flight for each key: callers who want the same at once share one attempt, and its failure.
+#[cfg(test)]
+mod tests;
+
 use crate::sync::{Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 /// Attempts under way, by key. `P` is what can be seen of one while it lasts.
 pub(crate) struct Flights<K, V, P>(Arc<Board<K, V, P>>);
@@ -17,16 +23,32 @@ struct Listed<K, V, P> {
 }
 
 struct Entry<V, P> {
-    work: WeakShared<BoxFuture<'static, V>>,
+    work: WeakShared<Work<V>>,
     progress: Arc<P>,
     number: u64,
 }
 
+/// What is done in a flight; nothing where it panicked.
+type Work<V> = BoxFuture<'static, Option<V>>;
+
 /// A place in a flight. The flight goes on while anybody has one, driven by whoever waits; with the last one gone it is
 /// given up.
 pub(crate) struct Seat<V: Clone, P> {
-    pub(crate) work: Shared<BoxFuture<'static, V>>,
+    pub(crate) work: Waiting<V>,
     pub(crate) progress: Arc<P>,
+}
+
+/// Waits for the end of a flight. It panics where the flight did: for all who wait, not just for the one who drove it.
+pub(crate) struct Waiting<V: Clone>(Shared<Work<V>>);
+
+impl<V: Clone> Future for Waiting<V> {
+    type Output = V;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<V> {
+        // It has been told once, where it happened.
+        let ended = self.0.poll_unpin(context);
+        ended.map(|value| value.unwrap_or_else(|| resume_unwind(Box::new(PANICKED))))
+    }
 }
 
 impl<K, V, P> Flights<K, V, P>
@@ -56,7 +78,8 @@ where
         let work = async move {
             // Taken off the board when it ends, and when it is given up.
             let _listing = listing;
-            work.await
+            // A shared future that panics wakes nobody: the others would wait on.
+            AssertUnwindSafe(work).catch_unwind().await.ok()
         };
         let work = work.boxed().shared();
         let entry = Entry {
@@ -68,6 +91,7 @@ where
         };
         // An entry that is replaced has ended; nothing of it is run here.
         listed.flights.insert(key.clone(), entry);
+        let work = Waiting(work);
         Seat { work, progress }
     }
 
@@ -94,11 +118,11 @@ impl<K, V, P> Board<K, V, P> {
 }
 
 impl<V: Clone, P> Entry<V, P> {
-    /// A seat, unless the flight has ended or was given up.
+    /// A seat, unless the flight is being given up. One that has ended is not listed any more.
     fn seat(&self) -> Option<Seat<V, P>> {
-        let work = self.work.upgrade().filter(|work| work.peek().is_none())?;
+        let work = self.work.upgrade()?;
         Some(Seat {
-            work,
+            work: Waiting(work),
             progress: Arc::clone(&self.progress),
         })
     }
@@ -126,3 +150,5 @@ impl<K: Eq + Hash, V, P> Drop for Listing<K, V, P> {
         }
     }
 }
+
+const PANICKED: &str = "what was waited for panicked";

@@ -1,6 +1,7 @@
-//! The locks of the single-flight core: the standard library's, or those of the schedule explorer in its tests.
-#[cfg(not(feature = "shuttle"))]
+//! The locks of the single-flight core: the standard library's, or in tests with the feature `shuttle` those of the
+//! explorer of schedules.
+#[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
-#[cfg(feature = "shuttle")]
+#[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};

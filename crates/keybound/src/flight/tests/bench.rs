@@ -1,0 +1,129 @@
+//! A board with work that is counted.
+use super::place::{pause, yield_now};
+use crate::flight::{Flights, Seat};
+use futures_util::FutureExt as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
+
+/// A board whose works yield their number, counted up from 1.
+#[derive(Clone)]
+pub(super) struct Bench(Arc<Inner>);
+
+struct Inner {
+    flights: Flights<&'static str, usize, ()>,
+    joined: AtomicUsize,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Inner {
+            flights: Flights::default(),
+            joined: AtomicUsize::new(0),
+            counts: Arc::default(),
+        }))
+    }
+
+    /// Joins work that does not end before so many have joined.
+    pub(super) fn join(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
+        let seat = self.join_uncounted(key, many);
+        self.0.joined.fetch_add(1, SeqCst);
+        seat
+    }
+
+    /// The same, by somebody whom the work does not wait for.
+    pub(super) fn join_uncounted(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
+        self.join_to(key, many, |number| number)
+    }
+
+    /// Joins work that then panics.
+    pub(super) fn join_panicking(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
+        // Without the message of an ordinary panic.
+        let seat = self.join_to(key, many, |_| std::panic::resume_unwind(Box::new(())));
+        self.0.joined.fetch_add(1, SeqCst);
+        seat
+    }
+
+    fn join_to(&self, key: &'static str, many: usize, end: fn(usize) -> usize) -> Seat<usize, ()> {
+        let inner = Arc::downgrade(&self.0);
+        self.0.flights.join(&key, || {
+            let work = Underway::begin(&self.0.counts);
+            let work = async move {
+                // The work does not keep its board.
+                let joined = || inner.upgrade().map_or(0, |inner| inner.joined.load(SeqCst));
+                yield_now().await;
+                while joined() < many {
+                    yield_now().await;
+                }
+                let number = end(work.number);
+                work.counts.ended.fetch_add(1, SeqCst);
+                number
+            };
+            (Arc::new(()), work.boxed())
+        })
+    }
+
+    pub(super) fn begun(&self) -> usize {
+        self.0.counts.begun.load(SeqCst)
+    }
+
+    pub(super) fn ended(&self) -> usize {
+        self.0.counts.ended.load(SeqCst)
+    }
+
+    /// So many works have begun, so many have ended, the others are given up; none is listed.
+    pub(super) fn assert_quiet(&self, begun: usize, ended: usize) {
+        let dropped = self.0.counts.dropped.load(SeqCst);
+        assert_eq!((self.begun(), self.ended(), dropped), (begun, ended, begun));
+        assert_eq!(self.0.flights.len(), 0);
+    }
+}
+
+/// Work from its beginning until nothing of it is left.
+struct Underway {
+    counts: Arc<Counts>,
+    number: usize,
+}
+
+impl Underway {
+    fn begin(counts: &Arc<Counts>) -> Self {
+        Self {
+            number: counts.begun.fetch_add(1, SeqCst) + 1,
+            counts: Arc::clone(counts),
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        // Others get their turn while it is being given up.
+        pause();
+        self.counts.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls so many times; then the work is dropped.
+pub(super) async fn impatient<T>(mut patience: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        if patience == usize::MAX {
+            return work.poll_unpin(context).map(Some);
+        }
+        let Some(left) = patience.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        patience = left;
+        context.waker().wake_by_ref();
+        work.poll_unpin(context).map(Some)
+    })
+    .await
+}

@@ -1,0 +1,32 @@
+//! Threads whose every step is scheduled by shuttle: by chance, and by priorities that change at a few points (PCT).
+use shuttle::rand::{Rng as _, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner};
+
+pub(super) use shuttle::future::{block_on, yield_now};
+pub(super) use shuttle::thread::{spawn, yield_now as pause};
+
+/// Explores schedules of a scenario. A failure prints its schedule, to be repeated by `shuttle::replay`.
+pub(super) fn check(scenario: fn()) {
+    let by_chance = RandomScheduler::new_from_seed(SEED, SCHEDULES);
+    assert_eq!(
+        Runner::new(by_chance, Config::new()).run(scenario),
+        SCHEDULES
+    );
+    for changes in 1..=DEPTH {
+        let by_priority = PctScheduler::new_from_seed(SEED, changes, SCHEDULES);
+        assert_eq!(
+            Runner::new(by_priority, Config::new()).run(scenario),
+            SCHEDULES
+        );
+    }
+}
+
+/// A number below `end`.
+pub(super) fn chance(end: usize) -> usize {
+    thread_rng().gen_range(0..end)
+}
+
+const SEED: u64 = 3;
+const SCHEDULES: usize = 1000;
+const DEPTH: usize = 3;
