@@ -83,9 +83,22 @@ mod tests {
             let error = AttestationToken::new(text.to_owned()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AttestationFailed);
         }
+        for text in ["a.b.c", "aZ09-_.-.__"] {
+            let token = AttestationToken::new(text.to_owned()).unwrap();
+            assert_eq!(token.expose(), text);
+        }
+    }
+
+    #[test]
+    fn words_of_attestation() {
+        let all = [
+            Attestation::None,
+            Attestation::Attested,
+            Attestation::Simulated,
+        ];
         assert_eq!(
-            AttestationToken::new("a.b.c".into()).unwrap().expose(),
-            "a.b.c"
+            all.map(Attestation::as_str),
+            ["none", "attested", "simulated"]
         );
     }
 }

@@ -185,14 +185,11 @@ pub(crate) fn check_rsa_2048(public_key: &[u8]) -> Result<()> {
         .subject_public_key
         .as_bytes()
         .and_then(|bytes| RsaPublicKey::from_der(bytes).ok());
-    let bits = key.map(|key| {
+    let fits = key.is_some_and(|key| {
         let modulus = key.modulus.as_bytes();
-        modulus.len() * 8
-            - modulus
-                .first()
-                .map_or(0, |byte| byte.leading_zeros() as usize)
+        modulus.len() == MODULUS_LENGTH && modulus.first().is_some_and(|byte| *byte >= 0x80)
     });
-    if spki.algorithm.oid == RSA_ENCRYPTION && null && bits == Some(2048) {
+    if spki.algorithm.oid == RSA_ENCRYPTION && null && fits {
         Ok(())
     } else {
         Err(wrong())
@@ -205,6 +202,7 @@ struct RsaPublicKey<'a> {
     exponent: der::asn1::UintRef<'a>,
 }
 
-/// Of RSA-2048, in bytes.
-const SIGNATURE_LENGTH: usize = 256;
+/// Of RSA-2048, in bytes; the highest bit of the modulus is set.
+const MODULUS_LENGTH: usize = 256;
+const SIGNATURE_LENGTH: usize = MODULUS_LENGTH;
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

@@ -261,7 +261,7 @@ kinds! {
     /// The service answered with a redirect, which is never followed.
     RedirectRefused = "redirect_refused", false, "set the final address; redirects are never followed with credentials";
     /// The deadline passed.
-    DeadlineReached = "deadline_reached", true, "give it more time (--timeout), or find out why the service does not answer";
+    DeadlineReached = "deadline_reached", true, "give it more time (--timeout), or find out why this step does not end";
     /// No provider offers a key here.
     KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the floor with --min-strength only if a weaker key is acceptable to you";
     /// The best key of the host is below the floor.
@@ -279,13 +279,13 @@ kinds! {
     /// The issued certificate is malformed.
     CertificateMalformed = "certificate_malformed", false, "the issued certificate cannot be read; report it to the service with the request id";
     /// The issued certificate is for another key.
-    CertificateKeyMismatch = "certificate_key_mismatch", false, "the issued certificate is for another key; check what answers as IMDS";
+    CertificateKeyMismatch = "certificate_key_mismatch", false, "check what answers as IMDS: it must certify the key that asked";
     /// The issued certificate is not valid now.
     CertificateNotValid = "certificate_not_valid", false, "check the clock of this host; then report it to the service with the request id";
     /// Who was asked for, and who was answered, differ.
-    IdentityMismatch = "identity_mismatch", false, "the answer is for another identity or tenant than the one asked for; check what answers as IMDS";
+    IdentityMismatch = "identity_mismatch", false, "check the id asked for, then what answers as IMDS and as the token endpoint";
     /// Our certificate was refused in the handshake, or by Entra.
-    ClientCertificateRejected = "client_certificate_rejected", false, "ask again: the refused certificate is dropped and the next attempt has a fresh one issued; if it stays refused, read the peer's words";
+    ClientCertificateRejected = "client_certificate_rejected", true, "ask again: the refused certificate is dropped and the next attempt has a fresh one issued; if it stays refused, read the peer's words";
     /// The peer's certificate could not be verified.
     ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
     /// TLS failed for another reason.
@@ -299,7 +299,7 @@ kinds! {
     /// The resource takes no bound tokens (AADSTS392196).
     ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
     /// The resource refused, and never asked for the certificate on this connection.
-    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), and check that its configuration asks";
+    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), check that its configuration asks, and that the token is for this resource (--resource)";
     /// The body is larger than the server can hold across its request for the certificate.
     BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
     /// The environment of the host does not allow the work (OpenSSL configuration, FIPS mode).

@@ -314,6 +314,14 @@ mod tests {
     }
 
     #[test]
+    fn text_is_cut_after_1024_characters() {
+        let text = "a ".repeat(512);
+        assert_eq!(redact(&text), text);
+        assert_eq!(redact(&format!("{text}b")), format!("{text}…"));
+        assert_eq!(redact(&format!("{text},")), format!("{text}…"));
+    }
+
+    #[test]
     fn terminal_controls_are_replaced() {
         let text = redact("\u{1b}[31mred\u{202e}\u{9b}\r\nx");
         assert!(!text.chars().any(is_unsafe), "{text:?}");

@@ -79,7 +79,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(error.error.as_deref(), Some("invalid_client"));
-        assert!(error.has_code(1_000_610));
+        assert!(error.has_code(1_000_610) && !error.has_code(1_000_611));
         assert_eq!(error.trace_id.as_deref(), Some("t"));
         assert!(!error.description.unwrap().contains('\n'));
     }
@@ -129,7 +129,9 @@ mod tests {
                 .len(),
             MOST_CODES
         );
-        assert_eq!(ServiceError::parse(body(LONGEST_BODY).as_bytes()), None);
+        let sized = |length: usize| format!(r#"{{"error":"e"}}{}"#, " ".repeat(length - 13));
+        assert!(ServiceError::parse(sized(65_536).as_bytes()).is_some());
+        assert_eq!(ServiceError::parse(sized(65_537).as_bytes()), None);
     }
 
     #[test]

@@ -235,6 +235,8 @@ mod tests {
         assert_eq!(parse("86399", "43200"), Some((86399, Some(43200))));
         assert_eq!(parse(r#""86399""#, r#""1""#), Some((86399, Some(1))));
         assert_eq!(parse("60", "60"), Some((60, Some(60))));
+        assert_eq!(parse("316224000", "null"), Some((316_224_000, None)));
+        assert_eq!(parse("316224001", "null"), None);
         // A renewal at once, or after the end, is no advice to follow.
         for refresh_in in ["null", "0", "61", r#""soon""#, "18446744073709551615"] {
             assert_eq!(parse("60", refresh_in), Some((60, None)), "{refresh_in}");

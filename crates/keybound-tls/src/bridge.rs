@@ -7,7 +7,9 @@ mod native;
 mod provider;
 mod system_trust;
 
-pub(crate) use context::{offer_post_handshake_authentication, set_certificate_callback};
+pub(crate) use context::{
+    offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
+};
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
 pub(crate) use provider::KeyFailures;

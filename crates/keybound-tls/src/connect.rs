@@ -5,6 +5,7 @@ use crate::failure::Peer;
 use crate::proxy::Proxy;
 use crate::target::{Host, Target};
 use crate::tls::TlsContexts;
+use crate::unbroken::Unbroken;
 use crate::{TlsVersions, TransportError, TransportErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -51,7 +52,7 @@ impl Route {
             certificate_requested = notes.certificate_requested(),
             "connected"
         );
-        Connection::start(stream, peer, place).await
+        Connection::start(Unbroken::new(stream), peer, place).await
     }
 
     /// Connects and starts plain HTTP.

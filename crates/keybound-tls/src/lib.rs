@@ -23,6 +23,7 @@ mod session;
 mod target;
 mod tls;
 mod trust;
+mod unbroken;
 mod versions;
 
 // The public interface.

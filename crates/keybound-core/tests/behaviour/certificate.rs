@@ -38,6 +38,15 @@ fn an_issued_certificate_is_read_whole() {
     assert_eq!(certificate.not_after(), at(issue.not_after));
     assert_eq!(certificate.public_key_der(), KEY.public_key_der());
     assert_eq!(certificate.clone(), certificate);
+    assert_eq!(
+        Certificate::from_der(certificate.der()).unwrap(),
+        certificate
+    );
+    let later = Issue {
+        not_after: NOW + 1,
+        ..Issue::default()
+    };
+    assert_ne!(later.certificate(), certificate);
     assert!(format!("{certificate:?}").len() < 300);
 }
 

@@ -20,6 +20,13 @@ pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
     unsafe { native::SSL_CTX_set_cert_cb(builder.as_ptr(), Some(callback), null_mut()) };
 }
 
+/// Whether the peer has said that it sends nothing more (`close_notify`).
+pub(crate) fn peer_has_ended(ssl: &SslRef) -> bool {
+    // SAFETY: the pointer is that of a live SSL; its state is read, nothing is changed.
+    let state = unsafe { openssl_sys::SSL_get_shutdown(ssl.as_ptr()) };
+    state & openssl_sys::SSL_RECEIVED_SHUTDOWN != 0
+}
+
 /// Lets servers of TLS 1.3 ask for the certificate after the handshake.
 pub(crate) fn offer_post_handshake_authentication(builder: &mut SslContextBuilder) {
     // SAFETY: the context is alive.

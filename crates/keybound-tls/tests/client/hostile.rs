@@ -48,6 +48,33 @@ async fn answers_that_are_not_http_are_refused() {
 }
 
 #[tokio::test]
+async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
+    for says_so in [true, false] {
+        let (context, client) = bare();
+        let server = scripted(context, move |mut stream: Tls, _, _| async move {
+            receive(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\n\r\nuntil the end";
+            stream.write_all(answer).await.unwrap();
+            if says_so {
+                let _ = stream.shutdown().await;
+            } else {
+                stream.get_mut().shutdown().await.unwrap();
+            }
+            // The connection is not reset under what is still on its way.
+            let _ = stream.get_mut().read(&mut [0]).await;
+        })
+        .await;
+        match get(&client, &server.uri("/")).await {
+            Ok(answer) => assert!(says_so && answer.body == "until the end"),
+            Err(error) => {
+                assert!(!says_so, "{}", words(&error));
+                assert_eq!(error.kind(), TransportErrorKind::Protocol);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_speaks_no_tls_is_told_as_such() {
     let (_, client) = bare();
     let server = raw(|mut stream, _, _| async move {
