@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
 
 /// What is asked for, checked before anything is done.
 pub(crate) struct Plan {
@@ -130,6 +131,7 @@ impl Shared {
         self: &Arc<Self>,
         plan: &Arc<Plan>,
         bypass: bool,
+        request_id: Uuid,
     ) -> Seat<Result<Arc<CachedBinding>>, Progress> {
         let key = BindingFlight {
             attestation: plan.key.attestation,
@@ -142,6 +144,7 @@ impl Shared {
                 Arc::clone(&progress),
                 Arc::clone(plan),
                 bypass,
+                request_id,
             );
             (progress, Box::pin(work))
         })
@@ -246,7 +249,7 @@ pub(crate) fn renew_binding(shared: &Arc<Shared>, plan: &Arc<Plan>, binding: &Ar
     let Some(attempt) = Renewal::begin(binding, now) else {
         return;
     };
-    let seat = shared.join_minting(plan, false);
+    let seat = shared.join_minting(plan, false, Uuid::new_v4());
     let (shared, binding) = (Arc::clone(shared), Arc::clone(binding));
     runtime.spawn(async move {
         let _attempt = attempt;

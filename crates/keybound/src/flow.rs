@@ -31,11 +31,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn new(shared: Arc<Shared>, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, progress: Arc<Progress>, request_id: Uuid) -> Self {
         Self {
             shared,
             progress,
-            request_id: Uuid::new_v4(),
+            request_id,
         }
     }
 
@@ -50,6 +50,7 @@ impl Flow {
         let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         match &result {
             Ok(_) => {
+                self.progress.succeeded();
                 tracing::info!(target: STEP_TARGET, step = name, elapsed_ms, %request_id, "done");
             }
             Err(error) => {

@@ -11,6 +11,7 @@ use keybound_core::{
 };
 use keybound_keys::BindingKey;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Gets a certificate and remembers it.
 pub(crate) async fn mint(
@@ -18,8 +19,9 @@ pub(crate) async fn mint(
     progress: Arc<Progress>,
     plan: Arc<Plan>,
     bypass: bool,
+    request_id: Uuid,
 ) -> Result<Arc<CachedBinding>> {
-    let flow = Flow::new(shared, progress);
+    let flow = Flow::new(shared, progress, request_id);
     // What TLS needs is read while IMDS is asked.
     let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
     let attestation = plan.key.attestation;

@@ -10,6 +10,7 @@ use keybound_core::{Error, ErrorKind, Result, Stage};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Gets a token for a plan and remembers it.
 pub(crate) async fn obtain(
@@ -17,7 +18,7 @@ pub(crate) async fn obtain(
     progress: Arc<Progress>,
     plan: Arc<Plan>,
 ) -> Result<Obtained> {
-    let flow = Flow::new(shared, progress);
+    let flow = Flow::new(shared, progress, Uuid::new_v4());
     if let Some(token) = flow.got_meanwhile(&plan) {
         return Ok(Obtained {
             token,
@@ -174,7 +175,7 @@ impl Flow {
     /// Joins or starts the minting of a certificate.
     async fn minted(&self, plan: &Arc<Plan>, bypass: bool) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
-        let seat = self.shared.join_minting(plan, bypass);
+        let seat = self.shared.join_minting(plan, bypass, self.request_id);
         self.progress.follow(&seat.progress);
         let minted = seat.work.await;
         self.progress.leave();
