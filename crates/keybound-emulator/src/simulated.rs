@@ -255,7 +255,11 @@ fn transport_error(error: TransportError) -> Error {
             "the connection to the attestation service failed",
         ),
     };
-    Error::new(kind, Stage::Attestation, message).with_source(error)
+    // A connection that broke may hold the next time; an answer that broke HTTP may not, but asking is harmless.
+    let retryable = kind.is_transient() || error.kind() == TransportErrorKind::Protocol;
+    Error::new(kind, Stage::Attestation, message)
+        .with_retryable(retryable)
+        .with_source(error)
 }
 
 /// Longer than a local service ever takes; the caller's own deadline is usually shorter.

@@ -174,16 +174,16 @@ async fn each_failure_has_its_kind_and_the_stage_attestation() {
             "attest=truncated*1",
             ErrorKind::AttestationFailed,
             None,
-            false,
+            true,
         ),
         (
             "attest=not-http*1",
             ErrorKind::AttestationFailed,
             None,
-            false,
+            true,
         ),
-        ("attest=close*1", ErrorKind::AttestationFailed, None, false),
-        ("attest=reset*1", ErrorKind::AttestationFailed, None, false),
+        ("attest=close*1", ErrorKind::AttestationFailed, None, true),
+        ("attest=reset*1", ErrorKind::AttestationFailed, None, true),
     ] {
         let error = failing(text).await;
         assert_eq!(
