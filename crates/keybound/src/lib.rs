@@ -41,6 +41,8 @@ mod progress;
 mod request;
 mod resource;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod store;
 mod sync;

@@ -1,0 +1,16 @@
+//! A world under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as told.
+//! Conversations are data (`conversations/*.json`); the soak lives through a month.
+mod case;
+mod conversation;
+mod entra;
+mod expect;
+mod imds;
+mod keys;
+mod pki;
+mod runner;
+mod script;
+mod soak;
+mod store;
+mod world;
+
+use world::{Call, Leg, World};

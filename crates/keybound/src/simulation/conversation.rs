@@ -1,0 +1,62 @@
+//! Every case of `conversations/`, and that every row of the protocol has one.
+use super::case::Case;
+use super::runner::run;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[test]
+fn every_conversation_comes_out_as_its_case_says() {
+    let mut wrong = Vec::new();
+    for (name, case) in cases() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        for problem in runtime.block_on(run(&case)) {
+            wrong.push(format!("{name}: {problem}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_row_of_the_protocol_has_a_conversation() {
+    let cases = cases();
+    let rows = include_str!("../../conversations/rows.txt");
+    let rows: Vec<&str> = rows.lines().filter(|row| !row.is_empty()).collect();
+    for row in &rows {
+        let shown = cases
+            .values()
+            .any(|case| case.rows.iter().any(|shown| shown == row));
+        assert!(shown, "no case shows: {row}");
+    }
+    for (name, case) in &cases {
+        assert!(!case.rows.is_empty(), "{name} shows nothing");
+        for row in &case.rows {
+            assert!(rows.contains(&&**row), "{name}: there is no row: {row}");
+        }
+    }
+}
+
+/// All cases, or the one that the environment names while one is being written.
+fn cases() -> BTreeMap<String, Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conversations");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    let read = |path: &Path| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(path).unwrap();
+        let case = serde_json::from_str(&text);
+        (
+            name.clone(),
+            case.unwrap_or_else(|error| panic!("{name}: {error}")),
+        )
+    };
+    files.map(|path| read(&path)).collect()
+}

@@ -1,0 +1,141 @@
+//! Entra: checks every request and what it came over, and binds the token to that.
+use super::imds::{ENTRA, TENANT};
+use super::script::Answering;
+use super::world::{Issued, Reply, parameters, reply};
+use super::{Call, Leg, World};
+use crate::Binding;
+use crate::state::lock;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+
+impl World {
+    /// Answers a token request that came over a certificate.
+    pub(super) async fn entra(
+        &self,
+        binding: &Binding,
+        head: &Parts,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Reply {
+        let form = parameters(body);
+        let text = |name: &str| form.get(name).map_or("", String::as_str);
+        let resource = text("scope").trim_end_matches("/.default").to_owned();
+        let thumbprint = binding.certificate().thumbprints().x5t_s256.to_string();
+        let certificate = self.certificate_number(&thumbprint).unwrap_or(0);
+        self.check_token_request(head, binding, certificate);
+        self.check(text("grant_type") == "client_credentials", || {
+            "grant".into()
+        });
+        self.check(text("scope").ends_with("/.default"), || "scope".into());
+        self.check(text("client_id") == binding.client_id().as_str(), || {
+            "client_id".into()
+        });
+        let names = ["client_id", "grant_type", "scope", "token_type", "claims"];
+        self.check(
+            form.keys().all(|name| names.contains(&name.as_str())),
+            || format!("{:?}", form.keys()),
+        );
+        self.record(Call {
+            leg: Leg::Token,
+            at: self.elapsed(),
+            bypass: false,
+            resource: Some(resource.clone()),
+            certificate: Some(certificate),
+            claims: form.get("claims").cloned(),
+            attestation: None,
+        });
+        let outcome = self.outcome(&Answering {
+            leg: Leg::Token,
+            certificate: Some(certificate),
+            resource: Some(&resource),
+        });
+        if let Some(reply) = self.play(&outcome, timeout).await {
+            return reply;
+        }
+        if lock(&self.seen).revoked.contains(&certificate) {
+            return Ok(reply(401, HeaderMap::new(), revoked().to_string()));
+        }
+        let life = outcome
+            .expires_in
+            .map_or(self.setup.token_life, |life| life as f64);
+        let refresh_in = outcome
+            .refresh_in
+            .or(self.setup.refresh_in.map(|time| time as u64));
+        let expires = self.true_time() + Duration::from_secs_f64(life);
+        let number = {
+            let mut seen = lock(&self.seen);
+            seen.tokens.push(Issued {
+                resource,
+                certificate,
+                expires,
+            });
+            seen.tokens.len()
+        };
+        let bound = text("token_type") == "mtls_pop";
+        let confirmation = if outcome.wrong_binding {
+            "bm90LXRoaXMtY2VydGlmaWNhdGUtbm90LXRoaXMtb25lIQ"
+        } else {
+            &thumbprint
+        };
+        let mut body = json!({
+            "token_type": if bound { "mtls_pop" } else { "Bearer" },
+            "expires_in": life,
+            "access_token": jwt(&json!({
+                "jti": number.to_string(),
+                "appid": binding.client_id().as_str(),
+                "tid": TENANT,
+                "exp": seconds(expires),
+                "cnf": { "x5t#S256": confirmation },
+            })),
+        });
+        body["expires_in"] = json!(life as u64);
+        if let Some(refresh_in) = refresh_in {
+            body["refresh_in"] = json!(refresh_in);
+        }
+        Ok(reply(200, HeaderMap::new(), body.to_string()))
+    }
+
+    fn check_token_request(&self, head: &Parts, binding: &Binding, certificate: usize) {
+        let expected = format!("{ENTRA}/{TENANT}/oauth2/v2.0/token");
+        self.check(head.uri == *expected, || head.uri.to_string());
+        self.check(head.method == Method::POST, || head.method.to_string());
+        let has = |name: &str| head.headers.contains_key(name);
+        self.check(has("x-ms-client-request-id"), || "request id".into());
+        self.check(has("accept"), || "accept".into());
+        let signed = lock(&self.seen)
+            .certificates
+            .get(certificate.wrapping_sub(1))
+            .cloned();
+        self.check(signed.is_some(), || "an unknown certificate".into());
+        let whole = signed.is_some_and(|signed| {
+            signed.not_after > self.true_time()
+                && signed.holder.1 == binding.key().public_key_der()
+                && signed.holder.0 == binding.client_id().as_str()
+        });
+        self.check(whole, || format!("certificate {certificate} has ended"));
+    }
+}
+
+/// A JWT that nobody signed.
+pub(super) fn jwt(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2ln", part(&json!({"alg":"none"})), part(claims))
+}
+
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+fn revoked() -> Value {
+    json!({
+        "error": "invalid_client",
+        "error_description": "AADSTS1000610: the certificate is revoked",
+        "error_codes": [1_000_610],
+    })
+}

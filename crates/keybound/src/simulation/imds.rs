@@ -1,0 +1,150 @@
+//! IMDS: checks every request, answers from its own cache in the first half of a certificate's life.
+use super::pki;
+use super::script::{Answering, Outcome};
+use super::world::{Reply, Signed, parameters, reply};
+use super::{Call, Leg, World};
+use crate::state::lock;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::Duration;
+
+impl World {
+    /// Answers a request to IMDS.
+    pub(super) async fn imds(&self, head: &Parts, body: &[u8], timeout: Duration) -> Reply {
+        let path = head.uri.path();
+        let query = parameters(head.uri.query().unwrap_or_default().as_bytes());
+        self.check_head(head, &query);
+        let outcome = match path {
+            METADATA => self.noted(Leg::Metadata, &query, None),
+            ISSUE => self.noted(Leg::Issue, &query, Some(body)),
+            _ => panic!("IMDS has no {path}"),
+        };
+        if let Some(reply) = self.play(&outcome, timeout).await {
+            return reply;
+        }
+        let client = query.get("client_id").map_or(SYSTEM, String::as_str);
+        let body = match path {
+            METADATA => metadata(client),
+            _ => self.issue(client, &query, body, &outcome),
+        };
+        let mut headers = HeaderMap::new();
+        let server = outcome.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
+        headers.insert(http::header::SERVER, server.parse().unwrap());
+        Ok(reply(200, headers, body.to_string()))
+    }
+
+    fn check_head(&self, head: &Parts, query: &HashMap<String, String>) {
+        let text = |name: &str| {
+            head.headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let issue = head.uri.path() == ISSUE;
+        let method = if issue { Method::POST } else { Method::GET };
+        self.check(head.method == method, || format!("{head:?}"));
+        self.check(text("Metadata") == "true", || "Metadata: true".into());
+        let id = text("x-ms-client-request-id");
+        self.check(id.len() == 36, || "x-ms-client-request-id".into());
+        self.check(text("x-ms-correlation-id") == id, || "another id".into());
+        self.check(
+            query.get("cred-api-version").map(String::as_str) == Some("2.0"),
+            || "cred-api-version".into(),
+        );
+        let json = text("Content-Type") == "application/json; charset=utf-8";
+        self.check(json == issue, || "Content-Type".into());
+        let bypass = query.get("bypass_cache");
+        self.check(bypass.is_none_or(|value| issue && value == "true"), || {
+            "bypass_cache".into()
+        });
+    }
+
+    fn noted(&self, leg: Leg, query: &HashMap<String, String>, body: Option<&[u8]>) -> Outcome {
+        let asked: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
+        let attestation = asked
+            .as_ref()
+            .and_then(|asked| asked.get("attestation_token")?.as_str());
+        self.record(Call {
+            leg,
+            at: self.elapsed(),
+            bypass: query.contains_key("bypass_cache"),
+            resource: None,
+            certificate: None,
+            claims: None,
+            attestation: attestation.map(str::to_owned),
+        });
+        self.outcome(&Answering {
+            leg,
+            certificate: None,
+            resource: None,
+        })
+    }
+
+    fn issue(
+        &self,
+        client: &str,
+        query: &HashMap<String, String>,
+        body: &[u8],
+        _outcome: &Outcome,
+    ) -> Value {
+        let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+        let csr = asked.get("csr").and_then(Value::as_str).unwrap_or_default();
+        let csr = STANDARD.decode(csr).unwrap_or_default();
+        let Some(request) = pki::read(&csr) else {
+            self.check(false, || "the signing request does not verify".into());
+            return Value::Null;
+        };
+        let attested = asked.get("attestation_token").is_some();
+        let holder = (client.to_owned(), request.public_key.clone(), attested);
+        let bypass = query.contains_key("bypass_cache");
+        let cached = self.cached(&holder, bypass);
+        let signed = cached.unwrap_or_else(|| {
+            let number = lock(&self.seen).certificates.len() + 1;
+            let life = Duration::from_secs_f64(self.setup.certificate_life);
+            let number_wire = u32::try_from(number).unwrap();
+            let signed = pki::sign(&request, holder, self.true_time(), life, number_wire);
+            lock(&self.seen).certificates.push(signed.clone());
+            signed
+        });
+        json!({
+            "client_id": client,
+            "tenant_id": TENANT,
+            "certificate": STANDARD.encode(&signed.der),
+            "identity_type": if client == SYSTEM { "SystemAssigned" } else { "UserAssigned" },
+            "mtls_authentication_endpoint": ENTRA,
+        })
+    }
+
+    fn cached(&self, holder: &(String, Vec<u8>, bool), bypass: bool) -> Option<Signed> {
+        let now = self.true_time();
+        let seen = lock(&self.seen);
+        let last = seen
+            .certificates
+            .iter()
+            .rev()
+            .find(|signed| signed.holder == *holder)?;
+        let half = last.not_before + last.not_after.duration_since(last.not_before).ok()? / 2;
+        let fresh = self.setup.imds_cache && !bypass && now < half;
+        (fresh || self.setup.imds_stuck).then(|| last.clone())
+    }
+}
+
+fn metadata(client: &str) -> Value {
+    json!({
+        "clientId": client,
+        "tenantId": TENANT,
+        "cuId": { "vmId": "2f1f0a4a-0a6e-4d8e-9c5c-0b1c33b0a6a7", "vmssId": "" },
+        "attestationEndpoint": "https://sharedeus.eus.attest.azure.net",
+    })
+}
+
+pub(super) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+pub(super) const ENTRA: &str = "https://eastus.mtlsauth.microsoft.com";
+/// The client id of the system-assigned identity.
+pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
+const METADATA: &str = "/metadata/identity/getplatformmetadata";
+const ISSUE: &str = "/metadata/identity/issuecredential";
