@@ -38,6 +38,11 @@ impl Progress {
         lock(&self.0).timings.push(StepTiming { step, elapsed });
     }
 
+    /// The step went well: what was said on the way there explains nothing any more.
+    pub(crate) fn succeeded(&self) {
+        lock(&self.0).last_failure = None;
+    }
+
     /// Notes what a service said to an attempt that is repeated.
     pub(crate) fn note_failure(&self, error: Error) {
         lock(&self.0).last_failure = Some(error);
@@ -63,17 +68,30 @@ impl Progress {
 
     /// The error of a caller whose time is over: the last thing that a service said, else the step that it was at.
     pub(crate) fn out_of_time(&self) -> Error {
-        let seen = lock(&self.0);
-        if let Some(within) = &seen.within {
-            return within.out_of_time();
-        }
-        match &seen.last_failure {
-            Some(error) => error.clone().with_deadline_reached(),
+        match self.last_failure() {
+            Some(error) => error.with_deadline_reached(),
             None => Error::new(
                 ErrorKind::DeadlineReached,
-                seen.stage,
+                self.stage(),
                 "the step was not over in time",
             ),
         }
+    }
+
+    /// That of the acquisition that this one waits for is the later one.
+    fn last_failure(&self) -> Option<Error> {
+        let (own, within) = {
+            let seen = lock(&self.0);
+            (seen.last_failure.clone(), seen.within.clone())
+        };
+        within.and_then(|within| within.last_failure()).or(own)
+    }
+
+    fn stage(&self) -> Stage {
+        let (own, within) = {
+            let seen = lock(&self.0);
+            (seen.stage, seen.within.clone())
+        };
+        within.map_or(own, |within| within.stage())
     }
 }

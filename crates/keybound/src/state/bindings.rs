@@ -27,8 +27,8 @@ pub(crate) struct CachedBinding {
 }
 
 impl CachedBinding {
-    /// A certificate as it was issued. It is renewed at half of its life, or a tenth of that earlier by `chance` (0 to
-    /// 1).
+    /// A certificate as it was issued. It is renewed at half of its life, or a tenth of that later by `chance` (0 to 1):
+    /// before, IMDS answers the same one.
     pub(crate) fn new(binding: Arc<Binding>, got: Moment, chance: f64) -> Self {
         let certificate = binding.certificate();
         let life = certificate
@@ -40,7 +40,7 @@ impl CachedBinding {
             .duration_since(got.wall)
             .unwrap_or_default();
         let used = life.saturating_sub(left);
-        let half = (life / 2).mul_f64(1.0 - 0.1 * chance);
+        let half = (life / 2).mul_f64(1.0 + 0.1 * chance);
         Self {
             expires: got.after(left),
             renew: got.after(half.saturating_sub(used)),
@@ -52,7 +52,8 @@ impl CachedBinding {
     }
 
     pub(crate) fn has_ended(&self, now: Moment) -> bool {
-        self.expires.has_come(now) || now.wall < self.binding.certificate().not_before()
+        // Its beginning was checked when it came: a clock that was put back since does not undo it.
+        self.expires.has_come(now)
     }
 
     /// Whether so little of its life remains that a new one is wanted first.

@@ -42,8 +42,12 @@ impl Renewal {
     }
 
     /// Notes a failure. The next attempt is after 30 s, 1, 2, 4, then every 5 minutes, each a little earlier by chance.
+    /// Callers who shared an attempt all tell of its failure, which counts once.
     pub(crate) fn failed(&self, now: Moment, error: Error, chance: f64) {
         let mut attempts = lock(&self.0);
+        if attempts.rests(now) {
+            return;
+        }
         let doubled = FIRST_REST
             .saturating_mul(1 << attempts.failures.min(8))
             .min(LONGEST_REST);
