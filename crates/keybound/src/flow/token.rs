@@ -13,6 +13,7 @@ use keybound_core::{
 };
 use keybound_tls::RequestBody;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 impl Flow {
     /// Asks Entra for the token over mutual TLS and checks it against the certificate. Its life is counted from before
@@ -25,7 +26,10 @@ impl Flow {
         let (answer, asked_at) = self
             .step(Step::Token, self.token_answer(plan, binding))
             .await?;
-        self.step(Step::BindingCheck, async { check(&answer, binding) })
+        let life = self
+            .step(Step::BindingCheck, async {
+                check(&answer, binding, asked_at)
+            })
             .await?;
         let later = |duration| {
             asked_at.wall.checked_add(duration).ok_or_else(|| {
@@ -33,9 +37,9 @@ impl Flow {
             })
         };
         let issued = IssuedToken {
-            expires_on: later(answer.expires_in)?,
+            expires_on: later(life)?,
             refresh_on: answer.refresh_in.map(later).transpose()?,
-            life: answer.expires_in,
+            life,
             refresh_in: answer.refresh_in,
             token_type: answer.token_type,
             scope: plan.key.scope.clone(),
@@ -81,15 +85,27 @@ impl Flow {
     }
 }
 
-/// A bound token must be bound to this certificate; any token must be for this client and tenant, as far as it says.
-fn check(answer: &TokenAnswer, binding: &Binding) -> Result<()> {
+/// A bound token must be bound to this certificate; any token must be for this client and tenant, as far as it says. Yields
+/// how long it is good for: by the answer or by its own claim `exp`, whichever is shorter.
+fn check(answer: &TokenAnswer, binding: &Binding, asked_at: Moment) -> Result<Duration> {
     let jwt = match answer.token_type {
         TokenType::MtlsPop => Some(check_binding(&answer.access_token, binding.certificate())?),
         // A bearer token may be opaque.
         _ => UnverifiedJwt::parse(answer.access_token.expose()),
     };
-    match jwt {
-        Some(jwt) => check_token_identity(&jwt, binding.client_id(), binding.tenant_id()),
-        None => Ok(()),
+    let Some(jwt) = jwt else {
+        return Ok(answer.expires_in);
+    };
+    check_token_identity(&jwt, binding.client_id(), binding.tenant_id())?;
+    let Some(ends) = jwt.claims.get("exp").and_then(|ends| ends.as_u64()) else {
+        return Ok(answer.expires_in);
+    };
+    let now = asked_at.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match Duration::from_secs(ends).checked_sub(now) {
+        Some(left) if !left.is_zero() => Ok(left.min(answer.expires_in)),
+        _ => Err(Error::invalid_answer(
+            Stage::Token,
+            "the access token had ended before it was asked for",
+        )),
     }
 }

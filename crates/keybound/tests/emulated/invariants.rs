@@ -63,6 +63,7 @@ async fn bound_or_error() {
         ("token=no-cnf", ErrorKind::TokenNotBound),
         ("token=other-cnf", ErrorKind::BindingMismatch),
         ("token=garbage-token", ErrorKind::InvalidAnswer),
+        ("token=expired-token", ErrorKind::InvalidAnswer),
     ] {
         world.inject(fault);
         assert_failed(&failure(&client, attested()).await, kind, Stage::Token);
