@@ -1,0 +1,118 @@
+//! 64 callers at once on an endpoint that answers 404 after 50 ms, with retries off: when the last one is told.
+use crate::peer;
+use crate::world::{self, World};
+use std::fmt;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Medians: how many times one answer it takes until all are told.
+pub struct Told {
+    ours: f64,
+    theirs: f64,
+}
+
+pub async fn compare() -> Told {
+    let imds = slow_404().await;
+    let world = World::new();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let client = world.client_of(&imds);
+        ours.push(
+            ratio(move || {
+                let call = client.acquire_token(world::request(0));
+                async move { call.await.is_err() }
+            })
+            .await,
+        );
+        let credential = peer::failing(AFTER);
+        theirs.push(
+            ratio(move || {
+                let credential = credential.clone();
+                async move {
+                    credential
+                        .get_token(&[&world::scope(0)], None)
+                        .await
+                        .is_err()
+                }
+            })
+            .await,
+        );
+    }
+    Told {
+        ours: median(ours),
+        theirs: median(theirs),
+    }
+}
+
+impl Told {
+    pub fn holds(&self) -> bool {
+        self.ours <= BOUND
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{CALLERS} callers on a 404 after {} ms      all told within {:.2} answers, bound {BOUND}: {}; azure_identity {:.1}",
+            AFTER.as_millis(),
+            self.ours,
+            if self.holds() { "kept" } else { "BROKEN" },
+            self.theirs,
+        )
+    }
+}
+
+/// The time until all callers are told over the time until a single one is.
+async fn ratio<T: Future<Output = bool> + Send + 'static>(call: impl Fn() -> T) -> f64 {
+    let one = timed(&call, 1).await;
+    timed(&call, CALLERS).await / one
+}
+
+async fn timed<T: Future<Output = bool> + Send + 'static>(
+    call: &impl Fn() -> T,
+    callers: usize,
+) -> f64 {
+    let started = Instant::now();
+    let mut told = JoinSet::new();
+    for _ in 0..callers {
+        told.spawn(call());
+    }
+    assert!(told.join_all().await.into_iter().all(|failed| failed));
+    started.elapsed().as_secs_f64()
+}
+
+/// Starts the endpoint.
+async fn slow_404() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(answer(connection));
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn answer(mut connection: TcpStream) {
+    let mut head = [0; 4096];
+    let read = connection.read(&mut head).await.expect("a request");
+    assert!(head[..read].ends_with(b"\r\n\r\n"), "a whole head at once");
+    tokio::time::sleep(AFTER).await;
+    let written = connection.write_all(ANSWER).await;
+    written.expect("somebody who waits");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+const ROUNDS: usize = 5;
+const CALLERS: usize = 64;
+const AFTER: Duration = Duration::from_millis(50);
+const BOUND: f64 = 1.5;
+const ANSWER: &[u8] =
+    b"HTTP/1.1 404 Not Found\r\nserver: IMDS/150.0\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";

@@ -1,0 +1,218 @@
+//! What remembered tokens cost beside azure_identity, both asked through azure_core's `TokenCredential`, in pairs, in one
+//! run; how long a failure takes to reach 64 callers; how much memory a token and a client take.
+//!
+//! `cargo bench --package keybound-benches --bench cache [-- PAIRS]`. A ratio is Keybound's time over the other's, pair
+//! by pair; its median and quartiles are printed, and the exit status says whether each median keeps its bound. Neither
+//! side has a network to wait for: tokens are remembered before anything is timed.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod credential;
+mod failure;
+mod memory;
+#[path = "../flow/pairs.rs"]
+mod pairs;
+mod peer;
+mod world;
+
+use azure_core::credentials::TokenCredential;
+use keybound::{ManagedIdentityClient, TokenRequest};
+use pairs::{Figure, compare};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+use world::World;
+
+fn main() -> ExitCode {
+    if !peer::has_environment() {
+        return again_with_environment();
+    }
+    let pairs = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(PAIRS);
+    let one_thread = Builder::new_current_thread().enable_all().build();
+    let one_thread = one_thread.expect("a runtime");
+    let threads = Builder::new_multi_thread().enable_all().build();
+    let threads = threads.expect("a runtime");
+    let sides = one_thread.block_on(Sides::new());
+    println!(
+        "{pairs} pairs each; ratio = keybound / azure_identity: median (quartiles); times: medians of a batch"
+    );
+    let mut figures = hits(&one_thread, &threads, &sides, pairs);
+    figures.extend(many_resources(&one_thread, &sides, pairs));
+    for figure in &figures {
+        println!("{figure}");
+    }
+    let told = one_thread.block_on(failure::compare());
+    println!("{told}");
+    one_thread.block_on(memory::report(&sides));
+    if told.holds() && figures.iter().all(Figure::holds) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The peer reads its endpoint from the process's environment.
+fn again_with_environment() -> ExitCode {
+    let program = std::env::current_exe().expect("the program");
+    let status = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .envs(peer::ENVIRONMENT)
+        .status()
+        .expect("the program again");
+    if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Both sides, with one token remembered and with a thousand.
+struct Sides {
+    world: World,
+    token: String,
+    ours: ManagedIdentityClient,
+    ours_with_many: ManagedIdentityClient,
+    theirs: Arc<dyn TokenCredential>,
+    theirs_with_many: Arc<dyn TokenCredential>,
+}
+
+impl Sides {
+    async fn new() -> Self {
+        let world = World::new();
+        let ours = world.client();
+        let token = ours
+            .acquire_token(world::request(0))
+            .await
+            .expect("a token");
+        let token = token.secret().expose().to_owned();
+        let ours_with_many = world.client();
+        world::fill(&ours_with_many, RESOURCES).await;
+        let theirs = peer::credential(&token);
+        peer::fill(&*theirs, 1).await;
+        let theirs_with_many = peer::credential(&token);
+        peer::fill(&*theirs_with_many, RESOURCES).await;
+        Self {
+            world,
+            token,
+            ours,
+            ours_with_many,
+            theirs,
+            theirs_with_many,
+        }
+    }
+}
+
+fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
+    let ours = credential::credential(&sides.ours);
+    let theirs = Arc::clone(&sides.theirs);
+    let client = sides.ours.clone();
+    let kept = world::request(0);
+    vec![
+        one_thread.block_on(compare(
+            "TokenCredential, 1 caller",
+            1.0 / 2.0,
+            pairs,
+            async || through_trait(&*ours).await,
+            async || through_trait(&*theirs).await,
+        )),
+        one_thread.block_on(compare(
+            "own API, 1 caller",
+            1.0 / 3.0,
+            pairs,
+            async || through_own(&client, &kept).await,
+            async || through_trait(&*theirs).await,
+        )),
+        threads.block_on(compare(
+            "TokenCredential, 8 callers",
+            1.0 / 2.0,
+            pairs,
+            async || eight(|| through_trait_owned(Arc::clone(&ours))).await,
+            async || eight(|| through_trait_owned(Arc::clone(&theirs))).await,
+        )),
+        threads.block_on(compare(
+            "own API, 8 callers",
+            1.0 / 3.0,
+            pairs,
+            async || eight(|| through_own_owned(client.clone(), kept.clone())).await,
+            async || eight(|| through_trait_owned(Arc::clone(&theirs))).await,
+        )),
+    ]
+}
+
+/// Here a ratio is the cost of a hit among a thousand resources over that of the only one.
+fn many_resources(runtime: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
+    let kept: Vec<_> = (0..RESOURCES).map(world::request).collect();
+    let scopes: Vec<_> = (0..RESOURCES).map(world::scope).collect();
+    // As many different requests on both sides: what is compared is the cache, not the processor's.
+    let only: Vec<_> = (0..RESOURCES).map(|_| world::request(0)).collect();
+    let only_scope: Vec<_> = (0..RESOURCES).map(|_| world::scope(0)).collect();
+    vec![
+        runtime.block_on(compare(
+            "own API, 1000 resources / 1",
+            1.3,
+            pairs,
+            async || through_all(&sides.ours_with_many, &kept).await,
+            async || through_all(&sides.ours, &only).await,
+        )),
+        runtime.block_on(compare(
+            "(azure_identity, 1000 / 1)",
+            f64::INFINITY,
+            pairs,
+            async || through_scopes(&*sides.theirs_with_many, &scopes).await,
+            async || through_scopes(&*sides.theirs, &only_scope).await,
+        )),
+    ]
+}
+
+async fn eight<T: Future<Output = ()> + Send + 'static>(caller: impl Fn() -> T) {
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        callers.spawn(caller());
+    }
+    callers.join_all().await;
+}
+
+async fn through_trait_owned(credential: Arc<dyn TokenCredential>) {
+    through_trait(&*credential).await;
+}
+
+async fn through_own_owned(client: ManagedIdentityClient, kept: TokenRequest) {
+    through_own(&client, &kept).await;
+}
+
+async fn through_trait(credential: &dyn TokenCredential) {
+    let scope = world::scope(0);
+    for _ in 0..HITS {
+        let token = credential.get_token(&[&scope], None).await;
+        std::hint::black_box(token.expect("a token"));
+    }
+}
+
+async fn through_own(client: &ManagedIdentityClient, kept: &TokenRequest) {
+    for _ in 0..HITS {
+        let token = client.acquire_token(kept.clone()).await;
+        std::hint::black_box(token.expect("a token"));
+    }
+}
+
+async fn through_all(client: &ManagedIdentityClient, kept: &[TokenRequest]) {
+    for request in kept {
+        let token = client.acquire_token(request.clone()).await;
+        std::hint::black_box(token.expect("a token"));
+    }
+}
+
+async fn through_scopes(credential: &dyn TokenCredential, scopes: &[String]) {
+    for scope in scopes {
+        let token = credential.get_token(&[scope], None).await;
+        std::hint::black_box(token.expect("a token"));
+    }
+}
+
+const PAIRS: usize = 400;
+/// In a batch: its milliseconds are microseconds of a hit.
+const HITS: usize = 1000;
+const RESOURCES: usize = 1000;
