@@ -15,7 +15,7 @@ use keybound_core::{Attestation, Error, Result, TokenCacheKey, merge_capabilitie
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// What is asked for, checked before anything is done.
@@ -113,7 +113,9 @@ impl Shared {
             Service::Serve | Service::Renew => {}
             Service::ServeAndRenew => self.renew_token(&key, &token, now),
         }
+        let mut failure = token.renewal().last_failure();
         if token.binding.is_due(now) {
+            failure = failure.or_else(|| token.binding.renewal().last_failure());
             let plan = Plan {
                 key,
                 forced: false,
@@ -122,7 +124,6 @@ impl Shared {
             };
             renew_binding(self, &Arc::new(plan), &token.binding);
         }
-        let failure = token.renewal().last_failure();
         Some(AccessToken::new(&token, TokenSource::Cache, failure))
     }
 
@@ -133,9 +134,12 @@ impl Shared {
         bypass: bool,
         request_id: Uuid,
     ) -> Seat<Result<Arc<CachedBinding>>, Progress> {
+        let attestation = plan.key.attestation;
+        let bypass = bypass || self.identity.bindings.was_rejected(attestation);
         let key = BindingFlight {
-            attestation: plan.key.attestation,
+            attestation,
             min_strength: plan.key.min_strength,
+            bypass,
         };
         self.identity.binding_flights.join(&key, || {
             let progress = Arc::<Progress>::default();
@@ -190,10 +194,10 @@ impl Shared {
 /// Gets a token that is not remembered, within the request's time. Where that fails, one that is still valid serves on.
 pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Result<AccessToken> {
     let plan = Arc::new(Plan::new(&shared, &request)?);
-    let deadline = Instant::now() + request.timeout.min(LONGEST_TIMEOUT);
-    let seat = shared.join_obtaining(&plan);
-    let progress = Arc::clone(&seat.progress);
-    let error = match timeout_at(deadline, seat.work).await {
+    let time = request.timeout.min(LONGEST_TIMEOUT);
+    let wait = time.min(patience(&shared, &plan));
+    let mut seat = shared.join_obtaining(&plan);
+    let error = match timeout(wait, &mut seat.work).await {
         Ok(Ok(Obtained {
             token,
             from_cache: true,
@@ -205,24 +209,34 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
             from_cache: false,
         })) => {
             let token = AccessToken::new(&token, TokenSource::IdentityProvider, None);
-            return Ok(token.with_timings(progress.timings()));
+            return Ok(token.with_timings(seat.progress.timings()));
         }
         Ok(Err(error)) => error,
-        Err(_) => progress.out_of_time(),
+        Err(_) => {
+            let error = seat.progress.out_of_time();
+            if wait < time {
+                // This caller does not wait for it any more; the next one may have it.
+                tokio::spawn(within(seat));
+            }
+            error
+        }
     };
     serve_on(&shared, &plan, &error).ok_or(error)
 }
 
+/// How long a caller waits: not long for a new token while the one before is valid, and never until it has ended.
+fn patience(shared: &Arc<Shared>, plan: &Plan) -> Duration {
+    let now = shared.now();
+    match valid(shared, plan, now) {
+        Some(token) => LONGEST_PATIENCE.min(token.left(now) / 2),
+        None => LONGEST_TIMEOUT,
+    }
+}
+
 /// The remembered token, where it is still valid although a new one was wanted.
 fn serve_on(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessToken> {
-    if plan.forced || plan.challenged {
-        return None;
-    }
-    let token = shared.identity.tokens.get(&plan.key)?;
     let now = shared.now();
-    if token.service(now) == Service::Ended || !plan.allows(&token.binding, shared) {
-        return None;
-    }
+    let token = valid(shared, plan, now)?;
     tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed and serves on");
     token.renewal().failed(now, error.clone(), shared.chance());
     Some(AccessToken::new(
@@ -230,6 +244,15 @@ fn serve_on(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessTo
         TokenSource::Cache,
         Some(error.clone()),
     ))
+}
+
+fn valid(shared: &Arc<Shared>, plan: &Plan, now: Moment) -> Option<Arc<CachedToken>> {
+    if plan.forced || plan.challenged {
+        return None;
+    }
+    let token = shared.identity.tokens.get(&plan.key)?;
+    let serves = token.service(now) != Service::Ended && plan.allows(&token.binding, shared);
+    serves.then_some(token)
 }
 
 /// Renews a certificate in the background, on the caller's runtime.
@@ -273,4 +296,6 @@ async fn within<T: Clone>(seat: Seat<Result<T>, Progress>) -> Result<T> {
 
 /// A longer timeout is none; clocks overflow on much more.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// While the token before is valid. IMDS, where it fails at first, answers within its retries' 7 s.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_RENEWAL: Duration = Duration::from_secs(60);

@@ -43,12 +43,14 @@ impl Settings {
     /// What clients that share a state must have in common: all that changes an answer, but for the identity.
     pub(crate) fn in_common(&self) -> String {
         format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.imds.base,
             self.policy,
             self.providers,
             self.attestation,
             self.trust,
+            self.versions,
+            self.proxy,
             self.capabilities
         )
     }

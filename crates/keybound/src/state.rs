@@ -1,6 +1,7 @@
 //! What clients remember. No lock is held while something is waited for.
 mod attestations;
 mod bindings;
+mod hash;
 mod renewal;
 mod supply;
 mod tokens;
@@ -91,13 +92,6 @@ impl IdentityState {
         self.bindings.put(attestation, Arc::clone(binding));
         self.tokens.supersede(attestation, binding);
     }
-
-    /// Forgets a refused certificate and its tokens, if it is still the current one. The next is minted past IMDS's
-    /// cache.
-    pub(crate) fn reject_binding(&self, attestation: Attestation, refused: &Arc<CachedBinding>) {
-        self.bindings.reject(attestation, refused);
-        self.tokens.drop_bound_to(refused);
-    }
 }
 
 /// What makes two token requests the same.
@@ -113,6 +107,8 @@ pub(crate) struct TokenFlight {
 pub(crate) struct BindingFlight {
     pub(crate) attestation: Attestation,
     pub(crate) min_strength: KeyStrength,
+    /// Past IMDS's cache: who needs that is not served by a flight that may get what IMDS had.
+    pub(crate) bypass: bool,
 }
 
 /// A token, and whether somebody else had got it already.

@@ -98,10 +98,20 @@ pub(crate) async fn load(store: Arc<dyn BindingStore>, key: BindingCacheKey) -> 
     }
 }
 
-/// Has the store keep an entry; nobody waits for it.
-pub(crate) fn save(store: Arc<dyn BindingStore>, key: BindingCacheKey, entry: StoredBinding) {
+/// Has the store keep an entry, and drop those that ended; nobody waits for it.
+pub(crate) fn save(
+    store: Arc<dyn BindingStore>,
+    key: BindingCacheKey,
+    entry: StoredBinding,
+    now: SystemTime,
+) {
     drop(tokio::task::spawn_blocking(move || {
-        store.save(&key, &entry)
+        store.save(&key, &entry);
+        for old in store.load(&key) {
+            if old.certificate.not_after() <= now {
+                store.remove(&key, &old.certificate);
+            }
+        }
     }));
 }
 

@@ -11,7 +11,9 @@ impl Flow {
     /// and is not begun again by each.
     pub(super) async fn open_key(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>> {
         self.step(Step::Key, async {
-            let mut kept = Arc::clone(&self.shared.state.inner().key).lock_owned().await;
+            let mut kept = Arc::clone(&self.shared.state.inner().key)
+                .lock_owned()
+                .await;
             let key = match &*kept {
                 Some(key) => Arc::clone(key),
                 None => {
@@ -40,16 +42,18 @@ impl Flow {
         ))
     }
 
-    /// Lets go of a key that no longer signs, so that the next certificate is for one that does.
-    pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) {
+    /// Lets go of a key that no longer signs, so that the next certificate is for one that does. Whether it was so.
+    pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
         let tested = Arc::clone(key);
-        if let Err(error) = blocking(move || self_test(&*tested)).await {
-            tracing::warn!(%error, "the binding key no longer signs and is opened anew");
-            let mut kept = self.shared.state.inner().key.lock().await;
-            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
-                *kept = None;
-            }
+        let Err(error) = blocking(move || self_test(&*tested)).await else {
+            return false;
+        };
+        tracing::warn!(%error, "the binding key no longer signs and is opened anew");
+        let mut kept = self.shared.state.inner().key.lock().await;
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
+            *kept = None;
         }
+        true
     }
 }
 

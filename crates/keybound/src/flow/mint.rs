@@ -6,8 +6,10 @@ use crate::client::Shared;
 use crate::progress::Progress;
 use crate::state::CachedBinding;
 use crate::store::{self, StoredBinding};
+use keybound_core::csr::Csr;
 use keybound_core::{
-    Attestation, BindingCacheKey, Error, ErrorKind, IssuedCredential, Result, Stage,
+    Attestation, BindingCacheKey, Error, ErrorKind, IssuedCredential, PlatformMetadata, Result,
+    Stage,
 };
 use keybound_keys::BindingKey;
 use std::sync::Arc;
@@ -25,7 +27,8 @@ pub(crate) async fn mint(
     // What TLS needs is read while IMDS is asked.
     let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
     let attestation = plan.key.attestation;
-    let bypass = bypass || flow.shared.identity.bindings.was_rejected(attestation);
+    let identity = Arc::clone(&flow.shared.identity);
+    let before = identity.bindings.get(attestation, flow.shared.now());
     let (credential, key) = match flow.stored(&plan, bypass).await {
         Some(stored) => stored,
         None => flow.issued(&plan, bypass).await?,
@@ -38,16 +41,25 @@ pub(crate) async fn mint(
         flow.shared.now(),
         flow.shared.chance(),
     ));
-    // Where IMDS answers what it answered before, the tokens of it stay.
-    let current = flow
-        .shared
-        .identity
-        .bindings
-        .get(attestation, flow.shared.now());
-    if let Some(current) = current.filter(|current| current.is(&binding)) {
-        return Ok(current);
+    let current = identity.bindings.get(attestation, flow.shared.now());
+    match &current {
+        // Where IMDS answers what it answered before, the tokens of it stay.
+        Some(current) if current.is(&binding) => return Ok(Arc::clone(current)),
+        // One that was minted past IMDS's cache meanwhile is the newer one.
+        Some(current) if !bypass && before.is_none_or(|before| !before.is(current)) => {
+            return Ok(Arc::clone(current));
+        }
+        // The one before was refused meanwhile, and may be what IMDS had.
+        None if !bypass && identity.bindings.was_rejected(attestation) => {
+            let seat = flow.shared.join_minting(&plan, true, request_id);
+            flow.progress.follow(&seat.progress);
+            let minted = seat.work.await;
+            flow.progress.leave();
+            return minted;
+        }
+        _ => {}
     }
-    flow.shared.identity.put_binding(attestation, &binding);
+    identity.put_binding(attestation, &binding);
     Ok(binding)
 }
 
@@ -66,8 +78,7 @@ impl Flow {
             .with_retryable(true));
         }
         let metadata = self.metadata().await?;
-        let key = self.open_key(plan.key.min_strength).await?;
-        let csr = self.signing_request(&metadata, &key).await?;
+        let (key, csr) = self.signed_request(plan, &metadata).await?;
         let attested = match plan.key.attestation {
             Attestation::None => None,
             _ => Some(self.attest(&metadata, &key).await?),
@@ -77,6 +88,27 @@ impl Flow {
             .await?;
         self.keep(plan, &credential, &key);
         Ok((credential, key))
+    }
+
+    /// The key and its signing request. A key that no longer signs is opened anew, once.
+    async fn signed_request(
+        &self,
+        plan: &Plan,
+        metadata: &PlatformMetadata,
+    ) -> Result<(Arc<dyn BindingKey>, Csr)> {
+        let key = self.open_key(plan.key.min_strength).await?;
+        match self.signing_request(metadata, &key).await {
+            Ok(csr) => Ok((key, csr)),
+            Err(error) if error.kind() == ErrorKind::KeyFailed => {
+                if !self.drop_dead_key(&key).await {
+                    return Err(error);
+                }
+                let key = self.open_key(plan.key.min_strength).await?;
+                let csr = self.signing_request(metadata, &key).await?;
+                Ok((key, csr))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A certificate that outlived an earlier process, where it and its key are whole. Whatever fails here is no failure
@@ -122,7 +154,8 @@ impl Flow {
     fn keep(&self, plan: &Plan, credential: &IssuedCredential, key: &Arc<dyn BindingKey>) {
         if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
             let entry = StoredBinding::new(credential, name);
-            store::save(Arc::clone(store), self.store_key(plan), entry);
+            let now = self.shared.now().wall;
+            store::save(Arc::clone(store), self.store_key(plan), entry, now);
         }
     }
 

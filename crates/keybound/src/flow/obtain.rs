@@ -27,19 +27,23 @@ pub(crate) async fn obtain(
     }
     let begun = Instant::now();
     let mut refused: Option<Arc<CachedBinding>> = None;
+    let mut last_refusal = None;
     let mut round = 0;
     loop {
-        let binding = flow
-            .binding(&plan, refused.as_ref(), begun)
-            .await
-            .inspect_err(|_| {
+        let binding = match flow.binding(&plan, refused.as_ref(), begun).await {
+            Ok(binding) => binding,
+            Err(error) => {
                 let outcome = if round > 0 {
                     Outcome::RetryFailed
                 } else {
                     Outcome::NotFound
                 };
                 telemetry::count(&plan, None, round > 0, outcome);
-            })?;
+                // Where no other may be minted for now, the service's own words say more.
+                let rested = error.kind() == ErrorKind::ClientCertificateRejected;
+                return Err(last_refusal.filter(|_| rested).unwrap_or(error));
+            }
+        };
         let error = match flow.token_over(&plan, &binding).await {
             Ok(token) => {
                 let outcome = if round > 0 {
@@ -55,10 +59,7 @@ pub(crate) async fn obtain(
             }
             Err(error) => error,
         };
-        let remedy = error.kind() == ErrorKind::ClientCertificateRejected;
-        if remedy {
-            flow.forget(&plan, &binding).await;
-        }
+        let remedy = flow.forget_if_refused(&plan, &binding, &error).await;
         if !remedy || round == REMEDIES {
             let outcome = if round > 0 {
                 Outcome::RetryFailed
@@ -73,7 +74,8 @@ pub(crate) async fn obtain(
             .mul_f64(0.5 + 0.5 * flow.shared.chance());
         tracing::info!(code = error.kind().code(), round, wait_ms = wait.as_secs_f64() * 1000.0, request_id = %flow.request_id,
             "the certificate was refused: asking with a new one");
-        flow.progress.note_failure(error);
+        flow.progress.note_failure(error.clone());
+        last_refusal = Some(error);
         refused = Some(binding);
         round += 1;
         tokio::time::sleep(wait).await;
@@ -104,12 +106,18 @@ impl Flow {
             self.shared.chance(),
         );
         let token = Arc::new(token);
+        let identity = &self.shared.identity;
+        let current = identity
+            .bindings
+            .get(plan.key.attestation, self.shared.now());
+        // Replaced while it was asked for.
+        if !current.is_some_and(|current| current.is(binding)) {
+            token.supersede();
+        }
         if !plan.challenged {
-            self.shared.identity.tokens.put(
-                plan.key.clone(),
-                Arc::clone(&token),
-                self.shared.now(),
-            );
+            identity
+                .tokens
+                .put(plan.key.clone(), Arc::clone(&token), self.shared.now());
         }
         Ok(token)
     }
@@ -190,15 +198,37 @@ impl Flow {
         self.check_simulated(&**binding.binding.key())
     }
 
-    /// Forgets a refused certificate: its tokens, the attestation that it led to, and its key where that no longer
-    /// signs.
-    async fn forget(&self, plan: &Plan, refused: &Arc<CachedBinding>) {
-        let key = refused.binding.key();
-        self.shared
-            .identity
-            .reject_binding(plan.key.attestation, refused);
-        self.shared.state.inner().attestations.drop_of(key.id());
-        self.drop_dead_key(key).await;
+    /// Forgets a certificate that was refused, or whose key no longer signs, and says whether it was so. Its tokens serve
+    /// on until they are replaced: a resource may still take them. Those of a dead key go with it.
+    async fn forget_if_refused(
+        &self,
+        plan: &Plan,
+        binding: &Arc<CachedBinding>,
+        error: &Error,
+    ) -> bool {
+        let key = binding.binding.key();
+        let identity = &self.shared.identity;
+        let refused = error.kind() == ErrorKind::ClientCertificateRejected;
+        if !refused && error.kind() != ErrorKind::KeyFailed {
+            return false;
+        }
+        // Where the certificate is no longer the current one, somebody has seen to all of this.
+        let current = identity
+            .bindings
+            .get(plan.key.attestation, self.shared.now())
+            .is_some_and(|current| current.is(binding));
+        if !current {
+            return true;
+        }
+        let dead = self.drop_dead_key(key).await;
+        if dead {
+            identity.tokens.drop_bound_to(binding);
+        }
+        if refused || dead {
+            identity.bindings.reject(plan.key.attestation, binding);
+            self.shared.state.inner().attestations.drop_of(key.id());
+        }
+        refused || dead
     }
 }
 

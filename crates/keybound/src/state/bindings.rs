@@ -28,7 +28,8 @@ pub(crate) struct CachedBinding {
 
 impl CachedBinding {
     /// A certificate as it was issued. It is renewed at half of its life, or a tenth of that later by `chance` (0 to 1):
-    /// before, IMDS answers the same one.
+    /// before, IMDS answers the same one. One that came later than that (from the store; or the host's clock is wrong) has a
+    /// quarter of what is left, so that renewals never follow one on another.
     pub(crate) fn new(binding: Arc<Binding>, got: Moment, chance: f64) -> Self {
         let certificate = binding.certificate();
         let life = certificate
@@ -43,7 +44,7 @@ impl CachedBinding {
         let half = (life / 2).mul_f64(1.0 + 0.1 * chance);
         Self {
             expires: got.after(left),
-            renew: got.after(half.saturating_sub(used)),
+            renew: got.after(half.saturating_sub(used).max(left / 4)),
             stale: got.after(left.saturating_sub(MOST_REMAINING_LIFE.min(life / 7))),
             renewal: Renewal::default(),
             binding,
@@ -94,7 +95,8 @@ impl Bindings {
         kept.current.insert(attestation, binding);
     }
 
-    pub(super) fn reject(&self, attestation: Attestation, refused: &Arc<CachedBinding>) {
+    /// Forgets a refused certificate, if it is still the current one. The next is minted past IMDS's cache.
+    pub(crate) fn reject(&self, attestation: Attestation, refused: &Arc<CachedBinding>) {
         let mut kept = self.write();
         if kept
             .current

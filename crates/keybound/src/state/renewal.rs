@@ -6,7 +6,11 @@ use std::time::Duration;
 
 /// The attempts to renew one thing: one at a time, and after a failure not again at once.
 #[derive(Default)]
-pub(crate) struct Renewal(Mutex<Attempts>);
+pub(crate) struct Renewal {
+    attempts: Mutex<Attempts>,
+    /// Whether one has failed: looked at by every hit, which so takes no lock.
+    has_failed: AtomicBool,
+}
 
 #[derive(Default)]
 struct Attempts {
@@ -28,7 +32,7 @@ pub(crate) trait HasRenewal: Send + Sync {
 impl Renewal {
     /// Begins an attempt, unless one is under way or the last one failed a short while ago.
     pub(crate) fn begin<T: HasRenewal + 'static>(of: &Arc<T>, now: Moment) -> Option<Attempt> {
-        let mut attempts = lock(&of.renewal().0);
+        let mut attempts = lock(&of.renewal().attempts);
         if attempts.under_way || attempts.rests(now) {
             return None;
         }
@@ -38,13 +42,13 @@ impl Renewal {
 
     /// Whether the last attempt failed a short while ago.
     pub(crate) fn rests(&self, now: Moment) -> bool {
-        lock(&self.0).rests(now)
+        lock(&self.attempts).rests(now)
     }
 
     /// Notes a failure. The next attempt is after 30 s, 1, 2, 4, then every 5 minutes, each a little earlier by chance.
     /// Callers who shared an attempt all tell of its failure, which counts once.
     pub(crate) fn failed(&self, now: Moment, error: Error, chance: f64) {
-        let mut attempts = lock(&self.0);
+        let mut attempts = lock(&self.attempts);
         if attempts.rests(now) {
             return;
         }
@@ -58,7 +62,7 @@ impl Renewal {
 
     /// Why the last attempt failed, if it did.
     pub(crate) fn last_failure(&self) -> Option<Error> {
-        lock(&self.0).last_failure.clone()
+        lock(&self.attempts).last_failure.clone()
     }
 }
 
@@ -71,7 +75,7 @@ impl Attempts {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        lock(&self.0.renewal().0).under_way = false;
+        lock(&self.0.renewal().attempts).under_way = false;
     }
 }
 

@@ -1,4 +1,5 @@
 use super::CachedBinding;
+use super::hash::Folding;
 use super::renewal::{HasRenewal, Renewal};
 use crate::access_token::IssuedToken;
 use crate::moment::Moment;
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 /// The tokens of one identity.
 #[derive(Default)]
-pub(crate) struct Tokens(RwLock<HashMap<TokenCacheKey, Arc<CachedToken>>>);
+pub(crate) struct Tokens(RwLock<Kept>);
+
+type Kept = HashMap<TokenCacheKey, Arc<CachedToken>, Folding>;
 
 /// A token with the certificate that it was issued over.
 pub(crate) struct CachedToken {
@@ -56,14 +59,25 @@ impl CachedToken {
         }
     }
 
+    /// Its certificate is no longer the current one.
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// How much is left of it.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        self.expires.left(now)
+    }
+
     /// What it is good for now.
     pub(crate) fn service(&self, now: Moment) -> Service {
-        let left = self.expires.left(now);
+        let left = self.left(now);
+        let superseded = self.superseded.load(Ordering::Relaxed);
         if left.is_zero() || self.binding.has_ended(now) {
             Service::Ended
-        } else if left <= LEAST_REMAINING_LIFE || self.superseded.load(Ordering::Relaxed) {
+        } else if left <= LEAST_REMAINING_LIFE.min(self.issued.life / 2) {
             Service::Renew
-        } else if self.renew.is_some_and(|renew| renew.has_come(now)) {
+        } else if superseded || self.renew.is_some_and(|renew| renew.has_come(now)) {
             Service::ServeAndRenew
         } else {
             Service::Serve
@@ -99,23 +113,23 @@ impl Tokens {
     pub(super) fn supersede(&self, attestation: Attestation, current: &Arc<CachedBinding>) {
         for (key, token) in &*self.write() {
             if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
-                token.superseded.store(true, Ordering::Relaxed);
+                token.supersede();
             }
         }
     }
 
     /// Drops the tokens of a certificate.
-    pub(super) fn drop_bound_to(&self, refused: &Arc<CachedBinding>) {
+    pub(crate) fn drop_bound_to(&self, refused: &Arc<CachedBinding>) {
         self.write()
             .retain(|_, token| !Arc::ptr_eq(&token.binding, refused));
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TokenCacheKey, Arc<CachedToken>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn make_room(tokens: &mut HashMap<TokenCacheKey, Arc<CachedToken>>, now: Moment) {
+fn make_room(tokens: &mut Kept, now: Moment) {
     if tokens.len() < MOST_TOKENS {
         return;
     }
@@ -128,7 +142,8 @@ fn make_room(tokens: &mut HashMap<TokenCacheKey, Arc<CachedToken>>, now: Moment)
     }
 }
 
-/// A token with less left is asked for anew.
+/// A token with less left is asked for anew; one that lives less than twice as long, from half of its life on, else each
+/// call would ask.
 const LEAST_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
 /// Tokens that live longer are renewed at half of their life where the service does not say when.
 const SHORT_LIFE: Duration = Duration::from_secs(2 * 3600);
