@@ -43,8 +43,6 @@ impl World {
             leg: Leg::Token,
             at: self.elapsed(),
             bypass: false,
-            resource: Some(resource.clone()),
-            certificate: Some(certificate),
             claims: form.get("claims").cloned(),
             attestation: None,
         });

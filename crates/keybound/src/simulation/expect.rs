@@ -77,6 +77,7 @@ pub(super) fn sound(world: &World, resource: &str, token: &AccessToken) -> Vec<S
     let claims = token.unverified_claims().expect("a JWT");
     let number: usize = claims.text("jti").unwrap().parse().unwrap();
     let issued = lock(&world.seen).tokens[number - 1].clone();
+    let resource = resource.trim_end_matches("/.default");
     let mut wrong = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {

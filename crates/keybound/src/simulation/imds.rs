@@ -72,8 +72,6 @@ impl World {
             leg,
             at: self.elapsed(),
             bypass: query.contains_key("bypass_cache"),
-            resource: None,
-            certificate: None,
             claims: None,
             attestation: attestation.map(str::to_owned),
         });

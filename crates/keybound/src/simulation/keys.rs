@@ -10,6 +10,7 @@ use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };
 use serde_json::json;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -19,7 +20,6 @@ static POOL: LazyLock<[Arc<MemoryKey>; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Arc::new(MemoryKey::generate().unwrap())));
 
 /// The host's key: the same one at each call, until it dies.
-#[derive(Debug)]
 pub(super) struct Keys {
     strength: KeyStrength,
     persistent: bool,
@@ -44,6 +44,13 @@ impl Keys {
         if let Some(key) = lock(&self.current).take() {
             key.dead.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+/// Clients of one state are told apart by this.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
     }
 }
 
@@ -117,8 +124,6 @@ impl AttestationProvider for Attestor {
                 leg: Leg::Attest,
                 at: world.elapsed(),
                 bypass: false,
-                resource: None,
-                certificate: None,
                 claims: None,
                 attestation: None,
             });

@@ -1,10 +1,16 @@
 //! A store that outlives the clients of a case, and that may hang or panic.
+use super::World;
+use super::keys::Keys;
+use super::script::Script;
+use super::world::{Services, Setup};
 use crate::state::lock;
 use crate::store::{BindingStore, StoredBinding};
+use crate::{Environment, KeyStrength, ManagedIdentityClient, Pop, ProviderChain, TokenRequest};
 use keybound_core::{BindingCacheKey, Certificate};
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// How a store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -96,4 +102,33 @@ impl BindingStore for HangingStore {
     fn remove(&self, _key: &BindingCacheKey, _certificate: &Certificate) {
         self.hang();
     }
+}
+
+/// On the real clock: the paused one does not go on while a thread is busy.
+#[tokio::test]
+async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
+    let store = Arc::new(HangingStore::default());
+    let world = World::new(
+        Setup {
+            persistent_key: true,
+            ..Setup::default()
+        },
+        Script::default(),
+    );
+    let keys = Keys::new(KeyStrength::Software, true);
+    let client = ManagedIdentityClient::builder()
+        .environment(Environment::empty())
+        .key_providers(ProviderChain::new(vec![keys as _]))
+        .clock(Arc::clone(&world) as _)
+        .binding_store(Arc::clone(&store) as _)
+        .simulated(Services(world), 1)
+        .build()
+        .unwrap();
+    let begun = Instant::now();
+    let pop = Pop::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(pop);
+    let token = client.acquire_token(request).await;
+    store.let_go();
+    assert!(token.is_ok(), "{token:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }

@@ -31,9 +31,6 @@ pub(super) struct Call {
     pub(super) leg: Leg,
     pub(super) at: Duration,
     pub(super) bypass: bool,
-    pub(super) resource: Option<String>,
-    /// The certificate that it came over, by number.
-    pub(super) certificate: Option<usize>,
     pub(super) claims: Option<String>,
     pub(super) attestation: Option<String>,
 }
