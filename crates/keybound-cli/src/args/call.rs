@@ -67,7 +67,8 @@ pub(crate) enum CallOutput {
     Text,
     /// One object, also for errors
     Json,
-    /// The body of the answer as it came, nothing else
+    /// The body of the answer, nothing else: as it came with --show-full-token; without, the token of this call, if the
+    /// resource echoes it, is abbreviated
     Body,
 }
 

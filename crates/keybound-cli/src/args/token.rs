@@ -136,7 +136,7 @@ pub(crate) struct TokenArgs {
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Print the token whole in text and JSON. Whoever sees a bearer token can use it
+    /// Print the token whole in text and JSON, and where an answer echoes it. Whoever sees a bearer token can use it
     #[arg(long, help_heading = "Output")]
     pub(crate) show_full_token: bool,
 }

@@ -155,6 +155,14 @@ fn print(
     answer: &Answer,
 ) -> Result<Exit, Failure> {
     let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
+    let concealed;
+    let answer = match args.token.show_full_token {
+        true => answer,
+        false => {
+            concealed = answer.without(token.secret().expose());
+            &concealed
+        }
+    };
     if args.token.verbose > 0 {
         out::talk(&claims_text(token));
         out::talk(&answer.headers_text());
