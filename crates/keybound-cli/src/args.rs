@@ -96,8 +96,7 @@ const AFTER_HELP: &str = "\
 Examples:
   keybound demo                                     see it work, offline
   keybound get-token --resource https://vault.azure.net -v
-  keybound call --resource https://vault.azure.net \\
-      'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
+  keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
 
 Exit codes:

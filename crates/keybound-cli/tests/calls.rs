@@ -85,9 +85,32 @@ fn a_token_for_another_resource_is_refused_by_the_vault() {
         "{}/secrets/demo-secret?api-version=7.4",
         world.named("vault")
     );
+    let graph = "https://graph.microsoft.com";
+    for option in ["--resource", "--scope"] {
+        let run = world.run(&[
+            "call",
+            "--simulated",
+            "--output",
+            "json",
+            option,
+            graph,
+            &url,
+        ]);
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        assert_eq!(run.json()["error"]["stage"], "resource");
+    }
+}
+
+#[test]
+fn what_the_token_is_for_follows_from_the_url_of_a_vault() {
+    let world = Emulated::shared();
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
     let run = world.run(&["call", "--simulated", "--output", "json", &url]);
-    assert_eq!(run.status, Some(1), "{run:#?}");
-    assert_eq!(run.json()["error"]["stage"], "resource");
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert_eq!(run.json()["resource"], "https://vault.azure.net");
 }
 
 #[test]
