@@ -1,5 +1,6 @@
 //! Which vault a URL leads to: a token for it is for the vault's resource, and for no other.
 use crate::emulation;
+use keybound::vault_domain;
 use url::Url;
 
 /// The resource that tokens for the vault at this URL are for; `None` where it is no vault. In a simulated world the
@@ -12,27 +13,13 @@ pub(crate) fn resource(url: &Url, simulated: bool) -> Option<String> {
 fn resource_in(url: &Url, emulated: Option<&str>) -> Option<String> {
     let emulated = emulated.and_then(|vault| Url::parse(vault).ok());
     if emulated.is_some_and(|vault| vault.origin() == url.origin()) {
-        return Some(format!("https://{}", DOMAINS[0]));
+        return Some(VAULT.to_owned());
     }
-    let host = url.host_str()?.trim_end_matches('.');
-    let domain = DOMAINS.iter().find(|domain| is_within(host, domain))?;
-    Some(format!("https://{domain}"))
+    vault_domain(url.host_str()?).map(|domain| format!("https://{domain}"))
 }
 
-fn is_within(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-/// Key Vault and Managed HSM, public and sovereign clouds.
-const DOMAINS: [&str; 6] = [
-    "vault.azure.net",
-    "managedhsm.azure.net",
-    "vault.azure.cn",
-    "managedhsm.azure.cn",
-    "vault.usgovcloudapi.net",
-    "managedhsm.usgovcloudapi.net",
-];
+/// What the emulator's look-alike takes tokens for.
+const VAULT: &str = "https://vault.azure.net";
 
 #[cfg(test)]
 mod tests {
