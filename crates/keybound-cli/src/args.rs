@@ -59,7 +59,8 @@ impl Command {
 /// Starts the embedded emulator and runs every step against it, in one process, on loopback only: key, certificate
 /// signing request, attestation, credential, token, binding check, and the call of a vault that asks for the
 /// certificate by TLS renegotiation. Then a thief sends the same token without its key, and with a key of another
-/// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused.
+/// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused; with
+/// 128 + N where signal N stopped it.
 ///
 /// The key and its attestation are simulated. No environment variable changes what is done.
 #[derive(Debug, Args)]
@@ -95,8 +96,7 @@ const AFTER_HELP: &str = "\
 Examples:
   keybound demo                                     see it work, offline
   keybound get-token --resource https://vault.azure.net -v
-  keybound call --resource https://vault.azure.net \\
-      'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
+  keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
 
 Exit codes:

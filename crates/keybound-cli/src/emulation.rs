@@ -41,13 +41,22 @@ pub(crate) fn simulate(
 
 /// The origin of the emulator's Graph look-alike, where an emulator runs this program.
 pub(crate) fn graph_origin() -> Option<String> {
-    std::env::var(GRAPH_VARIABLE)
-        .ok()
-        .filter(|url| !url.is_empty())
+    origin(GRAPH_VARIABLE)
+}
+
+/// The origin of the emulator's Key Vault look-alike, where an emulator runs this program.
+pub(crate) fn vault_origin() -> Option<String> {
+    origin(VAULT_VARIABLE)
+}
+
+fn origin(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
 }
 
 /// Set by `emulator --exec`.
 pub(crate) const GRAPH_VARIABLE: &str = "KEYBOUND_EMULATOR_GRAPH";
+/// Set by `emulator --exec`.
+const VAULT_VARIABLE: &str = "KEYBOUND_EMULATOR_VAULT";
 
 fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());

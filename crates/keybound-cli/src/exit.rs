@@ -1,3 +1,4 @@
+use crate::signals::Asked;
 use std::process::ExitCode;
 
 /// How the program ends. The numbers are part of its interface.
@@ -11,6 +12,8 @@ pub(crate) enum Exit {
     Usage,
     /// The status of the command that `emulator --exec` ran; 128 + N where signal N ended it.
     Child(u8),
+    /// 128 + N: `demo` was ended by signal N.
+    Stopped(Asked),
 }
 
 impl From<Exit> for ExitCode {
@@ -20,6 +23,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Child(status) => status,
+            Exit::Stopped(asked) => asked.status(),
         })
     }
 }

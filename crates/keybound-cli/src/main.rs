@@ -13,6 +13,7 @@ mod session;
 mod signals;
 mod steps;
 mod text;
+mod vaults;
 
 use args::{Cli, Command};
 use clap::Parser as _;

@@ -21,12 +21,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Resolves the flags and the environment.
+    /// Resolves the flags and the environment. The token is for `fallback` where no flag says what it is for, and for
+    /// Microsoft Graph where that is none.
     ///
     /// # Errors
     /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
     /// are asked for outside of a simulated world.
-    pub(crate) fn new(args: &TokenArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &TokenArgs, fallback: Option<&str>) -> Result<Self, Failure> {
         let trust = trust(args)?;
         let mut builder = ManagedIdentityClient::builder()
             .identity(args.identity())
@@ -44,7 +45,7 @@ impl Session {
         }
         Ok(Self {
             client: builder.build().map_err(Failure::before_work)?,
-            request: request(args),
+            request: request(args, fallback),
             timeout: args.timeout,
             started: Instant::now(),
         })
@@ -111,14 +112,15 @@ pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Ve
     Ok(bytes)
 }
 
-fn request(args: &TokenArgs) -> TokenRequest {
+fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
     let pop = if args.no_attestation {
         Pop::unattested()
     } else {
         Pop::attested()
     };
     let pop = pop.min_strength(KeyStrength::from(args.min_strength));
-    let request = TokenRequest::new(args.target()).force_refresh(args.force_refresh);
+    let target = args.target().or(fallback).unwrap_or(DEFAULT_SCOPE);
+    let request = TokenRequest::new(target).force_refresh(args.force_refresh);
     let request = match args.bearer {
         true => request.bearer_over_mtls(pop),
         false => request.proof_of_possession(pop),
@@ -179,6 +181,7 @@ fn check_simulated(args: &TokenArgs, trust: &TrustAnchors) -> Result<(), Failure
     )))
 }
 
+const DEFAULT_SCOPE: &str = "https://graph.microsoft.com/.default";
 const CA_FILE_VARIABLE: &str = "KEYBOUND_CA_FILE";
 /// A bundle of CA certificates is a few hundred kilobytes at most.
 const LONGEST_PEM: usize = 4 * 1024 * 1024;

@@ -1,21 +1,37 @@
 //! Being asked to stop.
+use crate::failure::Failure;
+#[cfg(unix)]
 use std::io;
 
-/// The request to stop: Ctrl-C, or SIGTERM on Unix.
+/// The request to stop: Ctrl-C, SIGTERM, or a terminal that went away (SIGHUP).
 #[cfg(unix)]
 pub(crate) struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Nothing where it is ignored from the start, as `nohup` has it.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Stop {
     /// Listens from now on.
-    pub(crate) fn listen() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// [`Failure::Host`] where the host lets nobody listen.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        Self::try_listen()
+            .map_err(|error| Failure::Host(format!("signals cannot be awaited: {error}")))
+    }
+
+    fn try_listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: match hangup_is_ignored() {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
         })
     }
 
@@ -24,8 +40,30 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Interrupt,
             _ = self.terminate.recv() => Asked::Terminate,
+            () = next(self.hangup.as_mut()) => Asked::Hangup,
         }
     }
+}
+
+#[cfg(unix)]
+async fn next(signal: Option<&mut tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored, where the kernel tells it (Linux). To listen would undo that.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// The request to stop: Ctrl-C.
@@ -34,7 +72,7 @@ pub(crate) struct Stop(());
 
 #[cfg(not(unix))]
 impl Stop {
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         Ok(Self(()))
     }
 
@@ -48,13 +86,29 @@ impl Stop {
 }
 
 /// How it was asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// SIGINT, Ctrl-C.
     Interrupt,
     /// SIGTERM.
     #[cfg(unix)]
     Terminate,
+    /// SIGHUP.
+    #[cfg(unix)]
+    Hangup,
+}
+
+impl Asked {
+    /// The exit status of a program that this ended: 128 + N for signal N.
+    pub(crate) fn status(self) -> u8 {
+        128 + match self {
+            Self::Interrupt => 2,
+            #[cfg(unix)]
+            Self::Terminate => 15,
+            #[cfg(unix)]
+            Self::Hangup => 1,
+        }
+    }
 }
 
 /// Passes the request on to a child that is still running.
@@ -64,6 +118,7 @@ pub(crate) fn pass_on(asked: Asked, child: &tokio::process::Child) {
     let signal = match asked {
         Asked::Interrupt => Signal::INT,
         Asked::Terminate => Signal::TERM,
+        Asked::Hangup => Signal::HUP,
     };
     // The child has no id once it is waited for, so no other process can be meant.
     let id = child

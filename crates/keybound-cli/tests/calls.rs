@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use support::echo::Echo;
 use support::emulated::Emulated;
 use support::{Run, run_with_input, shows_a_jwt};
 
@@ -84,9 +85,32 @@ fn a_token_for_another_resource_is_refused_by_the_vault() {
         "{}/secrets/demo-secret?api-version=7.4",
         world.named("vault")
     );
+    let graph = "https://graph.microsoft.com";
+    for option in ["--resource", "--scope"] {
+        let run = world.run(&[
+            "call",
+            "--simulated",
+            "--output",
+            "json",
+            option,
+            graph,
+            &url,
+        ]);
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        assert_eq!(run.json()["error"]["stage"], "resource");
+    }
+}
+
+#[test]
+fn what_the_token_is_for_follows_from_the_url_of_a_vault() {
+    let world = Emulated::shared();
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
     let run = world.run(&["call", "--simulated", "--output", "json", &url]);
-    assert_eq!(run.status, Some(1), "{run:#?}");
-    assert_eq!(run.json()["error"]["stage"], "resource");
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert_eq!(run.json()["resource"], "https://vault.azure.net");
 }
 
 #[test]
@@ -163,5 +187,28 @@ fn the_words_of_a_hostile_resource_are_harmless_to_a_terminal() {
             "{run:#?}"
         );
         assert!(!shows_a_jwt(&run.stderr), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_token_that_the_resource_echoes_is_shown_whole_only_where_that_was_asked_for() {
+    let world = Emulated::shared();
+    let echo = Echo::start();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let emulators = fs::read(world.named("ca_file")).unwrap();
+    fs::write(&ca_file, [emulators, echo.ca_pem].concat()).unwrap();
+    let ca_file = ca_file.to_str().unwrap();
+    for (output, shown) in [("text", 3), ("json", 4), ("body", 2)] {
+        let arguments = ["call", "--simulated", "-v", "--ca-file", ca_file];
+        let arguments = [&arguments[..], &["--output", output, &echo.url]].concat();
+        let run = world.run(&arguments);
+        assert_eq!(run.status, Some(0), "{run:#?}");
+        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+        let abbreviated = run.stdout.matches("eyJ").count();
+        assert_eq!(abbreviated, shown, "{run:#?}");
+        let whole = world.run(&[&arguments[..], &["--show-full-token"]].concat());
+        assert!(shows_a_jwt(&whole.stdout), "{whole:#?}");
+        assert!(!shows_a_jwt(&whole.stderr), "{whole:#?}");
     }
 }

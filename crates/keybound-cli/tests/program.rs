@@ -227,10 +227,11 @@ fn a_command_that_is_not_there_is_told() {
 mod unix {
     use super::*;
     use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead as _, BufReader};
 
     #[test]
     fn the_emulator_stops_when_it_is_asked_to() {
-        for signal in [Signal::TERM, Signal::INT] {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let mut world = Emulated::start(&[]);
             let ca_file = world.named("ca_file").to_owned();
             let id = Pid::from_raw(world.process().id().try_into().unwrap()).unwrap();
@@ -245,6 +246,61 @@ mod unix {
                 "the CA is removed at the end"
             );
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_hangup_that_is_ignored_stays_ignored() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "trap '' HUP; exec \"$0\" emulator"])
+            .arg(env!("CARGO_BIN_EXE_keybound"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = BufReader::new(child.stdout.take().unwrap());
+        ready.read_line(&mut String::new()).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let ignored = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))
+            .map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(ignored.unwrap() & 1, 1, "{status}");
+    }
+
+    #[test]
+    fn a_demonstration_that_is_stopped_leaves_nothing_behind() {
+        for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            // A busy machine may let the story end before it is stopped; hardly so often.
+            let ended = (0..5)
+                .map(|_| stopped_demonstration(signal))
+                .find(|status| *status != Some(0));
+            assert_eq!(ended, Some(Some(status)), "{signal:?}");
+        }
+    }
+
+    /// Its exit status; stopped as soon as it has a folder.
+    fn stopped_demonstration(signal: Signal) -> Option<i32> {
+        let folder = tempfile::tempdir().unwrap();
+        let is_empty = || fs::read_dir(folder.path()).unwrap().next().is_none();
+        let mut command = keybound(["demo"]);
+        let mut child = command
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while is_empty() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        if child.try_wait().unwrap().is_none() {
+            kill_process(id, signal).unwrap();
+        }
+        let status = child.wait().unwrap().code();
+        assert!(is_empty(), "{signal:?}");
+        status
     }
 
     #[test]
@@ -265,8 +321,11 @@ mod unix {
 
     #[test]
     fn exec_passes_requests_to_stop_to_its_command() {
-        use std::io::{BufRead as _, BufReader};
-        for (signal, name, status) in [(Signal::TERM, "TERM", 9), (Signal::INT, "INT", 9)] {
+        for (signal, name, status) in [
+            (Signal::TERM, "TERM", 9),
+            (Signal::INT, "INT", 9),
+            (Signal::HUP, "HUP", 9),
+        ] {
             let script = format!("trap 'exit 9' {name}; echo up; while :; do sleep 0.05; done");
             let mut command = keybound(["emulator", "--exec", "--", "sh", "-c", &script]);
             let mut child = command.stdout(Stdio::piped()).spawn().unwrap();

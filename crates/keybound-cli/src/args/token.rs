@@ -37,7 +37,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "URI", value_parser = values::scope, conflicts_with = "scope", help_heading = "Token")]
     pub(crate) resource: Option<Scope>,
 
-    /// The same as a scope [default: https://graph.microsoft.com/.default]
+    /// The same as a scope [default: https://graph.microsoft.com/.default; call of a vault: the vault's]
     #[arg(long, value_name = "SCOPE", value_parser = values::scope, help_heading = "Token")]
     pub(crate) scope: Option<Scope>,
 
@@ -136,7 +136,7 @@ pub(crate) struct TokenArgs {
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Print the token whole in text and JSON. Whoever sees a bearer token can use it
+    /// Print the token whole in text and JSON, and where an answer echoes it. Whoever sees a bearer token can use it
     #[arg(long, help_heading = "Output")]
     pub(crate) show_full_token: bool,
 }
@@ -151,10 +151,10 @@ impl TokenArgs {
         }
     }
 
-    /// What the token is for.
-    pub(crate) fn target(&self) -> &str {
+    /// What the token is for, where it was said.
+    pub(crate) fn target(&self) -> Option<&str> {
         let target = self.resource.as_ref().or(self.scope.as_ref());
-        target.map_or(DEFAULT_SCOPE, Scope::as_str)
+        target.map(Scope::as_str)
     }
 
     /// The address of IMDS, where one was set.
@@ -183,8 +183,6 @@ impl From<MinStrength> for KeyStrength {
         }
     }
 }
-
-const DEFAULT_SCOPE: &str = "https://graph.microsoft.com/.default";
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -6,7 +6,7 @@ use crate::report::{
     Answer, Document, ErrorReport, ResponseReport, TokenReport, claims_text, error_text, judge,
 };
 use crate::session::{Session, read_bounded, read_file, run_to_end};
-use crate::{emulation, json, out, steps};
+use crate::{emulation, json, out, steps, vaults};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use keybound::bytes::Bytes;
@@ -36,14 +36,16 @@ fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> 
                 .into(),
         ));
     }
-    Ok((request(args)?, Session::new(&args.token)?))
-}
-
-fn request(args: &CallArgs) -> Result<Request<RequestBody>, Failure> {
     let url = match args.url()? {
         Some(url) => url,
         None => default_url(args.token.simulated)?,
     };
+    let request = request(args, &url)?;
+    let vault = vaults::resource(&url, args.token.simulated);
+    Ok((request, Session::new(&args.token, vault.as_deref())?))
+}
+
+fn request(args: &CallArgs, url: &Url) -> Result<Request<RequestBody>, Failure> {
     let default_method = if args.data.is_some() {
         Method::POST
     } else {
@@ -155,6 +157,14 @@ fn print(
     answer: &Answer,
 ) -> Result<Exit, Failure> {
     let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
+    let concealed;
+    let answer = match args.token.show_full_token {
+        true => answer,
+        false => {
+            concealed = answer.without(token.secret().expose());
+            &concealed
+        }
+    };
     if args.token.verbose > 0 {
         out::talk(&claims_text(token));
         out::talk(&answer.headers_text());

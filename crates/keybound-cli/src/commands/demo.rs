@@ -8,14 +8,16 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{Document, ErrorReport};
 use crate::session::run_to_end;
+use crate::signals::{Asked, Stop};
 use crate::{json, out};
 use story::Story;
 use world::World;
 
 /// Runs the flow, has the token stolen, and succeeds only if the secret was read and the thieves were refused.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    match play() {
-        Ok(story) => tell(args, &story),
+    match run_to_end(play()).and_then(|ended| ended) {
+        Ok(End::Told(story)) => tell(args, &story),
+        Ok(End::Stopped(asked)) => Ok(Exit::Stopped(asked)),
         Err(Failure::Flow(error)) if args.json => {
             let document = Document {
                 error: Some(ErrorReport::new(&error)),
@@ -28,9 +30,20 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn play() -> Result<Story, Failure> {
+/// How it ended.
+enum End {
+    Told(Box<Story>),
+    Stopped(Asked),
+}
+
+/// Whichever way it ends, the world and the emulator's folder end with it.
+async fn play() -> Result<End, Failure> {
+    let mut stop = Stop::listen()?;
     let world = World::start()?;
-    run_to_end(Story::live(&world))?
+    tokio::select! {
+        story = Story::live(&world) => Ok(End::Told(Box::new(story?))),
+        asked = stop.asked() => Ok(End::Stopped(asked)),
+    }
 }
 
 fn tell(args: &DemoArgs, story: &Story) -> Result<Exit, Failure> {

@@ -17,8 +17,7 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     steps::show(args.verbose, "keybound_emulator");
     run_to_end(async {
-        let mut stop = Stop::listen()
-            .map_err(|error| Failure::Host(format!("signals cannot be awaited: {error}")))?;
+        let mut stop = Stop::listen()?;
         let emulator = emulation::start(config, args.state_dir.as_deref())?;
         match args.command.split_first() {
             None => alone(args, &emulator, &mut stop).await,

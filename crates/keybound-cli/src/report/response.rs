@@ -1,6 +1,6 @@
 use crate::json;
-use crate::text::{shown, shown_lines};
-use http::{HeaderMap, StatusCode};
+use crate::text::{abbreviated, shown, shown_lines};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use keybound::bytes::Bytes;
 use keybound::{Error, ErrorKind, ServiceError, Stage, redact};
 use serde::Serialize;
@@ -16,6 +16,25 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The answer with each exact occurrence of a secret, in the values of headers and in the body, abbreviated: a
+    /// resource may echo what it was sent.
+    pub(crate) fn without(&self, secret: &str) -> Self {
+        let abbreviation = abbreviated(secret);
+        let without = |bytes: &[u8]| replaced(bytes, secret.as_bytes(), abbreviation.as_bytes());
+        let mut headers = self.headers.clone();
+        for value in headers.values_mut() {
+            if let Some(bytes) = without(value.as_bytes()) {
+                // Text instead of text is a value again.
+                *value = HeaderValue::from_bytes(&bytes).unwrap_or(REDACTED);
+            }
+        }
+        Self {
+            status: self.status,
+            headers,
+            body: without(&self.body).map_or_else(|| self.body.clone(), Bytes::from),
+        }
+    }
+
     /// For people: status, type, and the body laid out where it is JSON.
     pub(crate) fn text(&self) -> String {
         let content_type = self.headers.get(http::header::CONTENT_TYPE);
@@ -31,7 +50,7 @@ impl Answer {
 
     /// The headers for those who watch, a line each, without what looks like a secret.
     pub(crate) fn headers_text(&self) -> String {
-        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
             format!(
                 "answer {name}: {}",
                 redact(&String::from_utf8_lossy(value.as_bytes()))
@@ -86,6 +105,26 @@ impl ResponseReport {
             body_encoding,
         }
     }
+}
+
+/// The bytes with all occurrences of a secret replaced; `None` where there is none.
+fn replaced(bytes: &[u8], secret: &[u8], by: &[u8]) -> Option<Vec<u8>> {
+    let find = |bytes: &[u8]| {
+        let mut windows = bytes.windows(secret.len().max(1));
+        windows.position(|window| window == secret)
+    };
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let Some(position) = find(rest) {
+        out.extend_from_slice(&rest[..position]);
+        out.extend_from_slice(by);
+        rest = &rest[position + secret.len()..];
+    }
+    if rest.len() == bytes.len() {
+        return None;
+    }
+    out.extend_from_slice(rest);
+    Some(out)
 }
 
 /// The error that an answer means: a redirect, which is not followed, or a status of 400 and above.
@@ -151,6 +190,8 @@ fn joined_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     joined
 }
 
+const REDACTED: HeaderValue = HeaderValue::from_static("[redacted]");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,10 +199,7 @@ mod tests {
     fn answer(status: u16, content_type: Option<&'static str>, body: &'static [u8]) -> Answer {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
-            headers.insert(
-                http::header::CONTENT_TYPE,
-                http::HeaderValue::from_static(value),
-            );
+            headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(value));
         }
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
@@ -201,6 +239,39 @@ mod tests {
         answer.headers.append("x-a", "1".parse().unwrap());
         answer.headers.append("x-a", "2".parse().unwrap());
         assert_eq!(report(&answer)["headers"]["x-a"], "1, 2");
+    }
+
+    #[test]
+    fn a_secret_that_is_echoed_is_abbreviated_wherever_it_stands() {
+        let secret = format!("eyJhbGciOi{}tail5", "x".repeat(100));
+        let short = abbreviated(&secret);
+        for (body, expected) in [
+            (
+                format!(r#"{{"a":"Bearer {secret}","{secret}":["{secret}{secret}"]}}"#),
+                format!(r#"{{"a":"Bearer {short}","{short}":["{short}{short}"]}}"#),
+            ),
+            (secret.clone(), short.clone()),
+            (format!("{secret}\n"), format!("{short}\n")),
+            (String::new(), String::new()),
+            (secret[1..].to_owned(), secret[1..].to_owned()),
+        ] {
+            let mut echo = answer(200, None, b"");
+            echo.body = body.into();
+            let value = HeaderValue::from_str(&format!("mtls_pop {secret}")).unwrap();
+            echo.headers.insert("x-echo", value.clone());
+            echo.headers.append("x-echo", value);
+            let without = echo.without(&secret);
+            assert_eq!(without.body, expected);
+            let headers = format!("mtls_pop {short}, mtls_pop {short}");
+            assert_eq!(report(&without)["headers"]["x-echo"], headers);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_echoes_nothing_stays_as_it_is_byte_by_byte() {
+        let raw = answer(200, Some("image/png"), b"\x89PNG\xff\0");
+        let without = raw.without("secret");
+        assert_eq!((without.body, without.headers), (raw.body, raw.headers));
     }
 
     #[test]

@@ -127,10 +127,27 @@ impl Emulated {
 impl Drop for Emulated {
     fn drop(&mut self) {
         if let Host::Program(child, _) = &mut self.host {
-            let _ = child.kill();
+            stop(child);
             let _ = child.wait();
         }
     }
+}
+
+/// In good order, so that it removes its folder.
+#[cfg(unix)]
+fn stop(child: &mut Child) {
+    use rustix::process::{Pid, Signal, kill_process};
+    // One that has been waited for is gone, and its number may be another's.
+    if let Ok(None) = child.try_wait()
+        && let Some(id) = child.id().try_into().ok().and_then(Pid::from_raw)
+    {
+        let _ = kill_process(id, Signal::TERM);
+    }
+}
+
+#[cfg(not(unix))]
+fn stop(child: &mut Child) {
+    let _ = child.kill();
 }
 
 /// Generous: the machine may be busy, and the time given counts from when the program runs.

@@ -1,6 +1,7 @@
 //! Runs the program as its users do, with an environment of nothing but what the test gives it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod echo;
 pub mod emulated;
 
 use std::ffi::OsStr;

@@ -9,8 +9,5 @@ pub(super) fn guid<'de, D: Deserializer<'de>>(from: D) -> Result<Guid, D::Error>
 
 pub(super) fn faults<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Fault>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
-    texts
-        .iter()
-        .map(|text| text.parse().map_err(D::Error::custom))
-        .collect()
+    Fault::parse_all(&texts).map_err(D::Error::custom)
 }

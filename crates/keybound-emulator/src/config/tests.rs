@@ -202,8 +202,8 @@ fn what_contradicts_itself_is_refused_by_its_key() {
         ("[network]\nsts_port = 65536".into(), "65536"),
         ("[tls]\nvault = \"1.1\"".into(), "unknown variant `1.1`"),
         (
-            "faults = [\"token=explode\"]".into(),
-            "no such action: explode; known on token: status",
+            "faults = [\"token=hang\", \"token=explode\"]".into(),
+            "faults[1], \"token=explode\": no such action: explode; known on token: status",
         ),
         ("faults = \"token=hang\"".into(), "expected a sequence"),
         ("x".repeat(1024 * 1024 + 1), "longer than 1 MiB"),

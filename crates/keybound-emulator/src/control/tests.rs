@@ -111,7 +111,7 @@ async fn mistakes_are_explained_and_change_nothing() {
         (
             "/faults",
             json!({"faults": ["vault=close", "issue=explode"]}),
-            "no such action",
+            "faults[1], \"issue=explode\": no such action",
         ),
         ("/faults", json!({"fault": []}), "LEG=ACTION"),
         ("/faults", json!(["vault=close"]), "LEG=ACTION"),

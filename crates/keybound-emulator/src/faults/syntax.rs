@@ -53,6 +53,24 @@ impl FromStr for Fault {
     }
 }
 
+impl Fault {
+    /// Reads a list of faults.
+    ///
+    /// # Errors
+    /// What is wrong with the first one that is none, and which it is.
+    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, FaultError> {
+        let named = |(position, text): (usize, &String)| {
+            text.parse().map_err(|error: FaultError| {
+                let mut whole = text.escape_default();
+                let shown: String = whole.by_ref().take(LONGEST_QUOTED).collect();
+                let cut = whole.next().map_or("", |_| "…");
+                FaultError::new(format!("faults[{position}], \"{shown}{cut}\": {error}"))
+            })
+        };
+        texts.iter().enumerate().map(named).collect()
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = self.action.to_string();
@@ -328,6 +346,8 @@ const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[
 const FRAMING: &[&str] = &["content-length", "transfer-encoding", "connection"];
 const ALWAYS: &str = "always";
 const LONGEST: usize = 8192;
+/// So many characters tell a fault from its neighbours.
+const LONGEST_QUOTED: usize = 80;
 const MOST_TIMES: u32 = 1_000_000;
 /// One hour, in milliseconds.
 const MOST_DELAY: u64 = 3_600_000;
@@ -341,6 +361,28 @@ mod tests {
 
     fn parse(text: &str) -> Result<Fault, String> {
         text.parse::<Fault>().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_list_says_which_of_its_faults_is_none() {
+        let long = format!("vault={}", "x".repeat(9000));
+        for (texts, expected) in [
+            (
+                &["vault=close", "issue=explode"][..],
+                "faults[1], \"issue=explode\": no such action: explode",
+            ),
+            (
+                &["valt=close"],
+                "faults[0], \"valt=close\": no such leg: valt",
+            ),
+            (&["a\u{1b}\"b"], "faults[0], \"a\\u{1b}\\\"b\": a fault has"),
+            (&["vault=hang", &long], "xxx…\": a fault has at most 8192"),
+        ] {
+            let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+            let refusal = Fault::parse_all(&texts).unwrap_err().to_string();
+            assert!(refusal.contains(expected), "{expected}: {refusal}");
+            assert!(refusal.len() < 1000, "{refusal}");
+        }
     }
 
     #[test]

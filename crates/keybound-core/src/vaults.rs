@@ -1,0 +1,43 @@
+/// The domain of Key Vault or Managed HSM that a host belongs to (`vault.azure.net` for `my.vault.azure.net`, and for
+/// itself), in the public cloud, China and US Government; `None` for any other host.
+///
+/// These services ask for the client certificate only after the request says that its token is bound, and then
+/// renegotiate TLS 1.2.
+pub fn vault_domain(host: &str) -> Option<&'static str> {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    DOMAINS.into_iter().find(|domain| {
+        host.strip_suffix(domain)
+            .is_some_and(|rest| rest.is_empty() || (rest.len() > 1 && rest.ends_with('.')))
+    })
+}
+
+const DOMAINS: [&str; 6] = [
+    "vault.azure.net",
+    "managedhsm.azure.net",
+    "vault.azure.cn",
+    "managedhsm.azure.cn",
+    "vault.usgovcloudapi.net",
+    "managedhsm.usgovcloudapi.net",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_vaults_are_told_from_look_alikes() {
+        for (host, domain) in [
+            ("my.vault.azure.net", Some("vault.azure.net")),
+            ("MY.Managedhsm.Azure.Net.", Some("managedhsm.azure.net")),
+            ("a.b.vault.azure.cn", Some("vault.azure.cn")),
+            ("vault.usgovcloudapi.net", Some("vault.usgovcloudapi.net")),
+            (".vault.azure.net", None),
+            ("evilvault.azure.net", None),
+            ("a.vault.azure.net.evil.example", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            assert_eq!(vault_domain(host), domain, "{host}");
+        }
+    }
+}
