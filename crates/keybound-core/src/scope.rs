@@ -23,6 +23,9 @@ impl Scope {
                 "a resource is one URI or GUID without spaces, such as https://vault.azure.net",
             ));
         }
+        if resource.strip_prefix(bare) == Some(DEFAULT) {
+            return Ok(Self(resource.into()));
+        }
         Ok(Self(format!("{bare}{DEFAULT}").into()))
     }
 

@@ -1,6 +1,7 @@
 use super::lock;
 use crate::moment::Moment;
 use keybound_core::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,10 +59,14 @@ impl Renewal {
         attempts.failures = attempts.failures.saturating_add(1);
         attempts.rest_until = Some(now.after(doubled.mul_f64(1.0 - 0.2 * chance)));
         attempts.last_failure = Some(error);
+        self.has_failed.store(true, Ordering::Release);
     }
 
     /// Why the last attempt failed, if it did.
     pub(crate) fn last_failure(&self) -> Option<Error> {
+        if !self.has_failed.load(Ordering::Acquire) {
+            return None;
+        }
         lock(&self.attempts).last_failure.clone()
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct CachedToken {
     pub(crate) issued: Arc<IssuedToken>,
     pub(crate) binding: Arc<CachedBinding>,
     expires: Moment,
+    /// From then on a new one is wanted first.
+    late: Moment,
     renew: Option<Moment>,
     superseded: AtomicBool,
     renewal: Renewal,
@@ -51,6 +53,7 @@ impl CachedToken {
             .or((issued.life > SHORT_LIFE).then(|| issued.life / 2));
         Self {
             expires: asked_at.after(issued.life),
+            late: asked_at.after(issued.life - LEAST_REMAINING_LIFE.min(issued.life / 2)),
             renew: ahead.map(|ahead| asked_at.after(ahead.mul_f64(1.0 - 0.1 * chance))),
             superseded: AtomicBool::new(false),
             renewal: Renewal::default(),
@@ -71,11 +74,10 @@ impl CachedToken {
 
     /// What it is good for now.
     pub(crate) fn service(&self, now: Moment) -> Service {
-        let left = self.left(now);
         let superseded = self.superseded.load(Ordering::Relaxed);
-        if left.is_zero() || self.binding.has_ended(now) {
+        if self.expires.has_come(now) || self.binding.has_ended(now) {
             Service::Ended
-        } else if left <= LEAST_REMAINING_LIFE.min(self.issued.life / 2) {
+        } else if self.late.has_come(now) {
             Service::Renew
         } else if superseded || self.renew.is_some_and(|renew| renew.has_come(now)) {
             Service::ServeAndRenew

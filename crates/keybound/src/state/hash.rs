@@ -1,0 +1,86 @@
+//! A quick hash for the short keys of caches, which are bounded: what a caller who chooses keys can spoil is a walk over
+//! few thousand entries. Seeded by chance all the same.
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Makes hashers of one seed.
+#[derive(Clone)]
+pub(crate) struct Folding {
+    seed: u64,
+    factor: u64,
+}
+
+impl Default for Folding {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self {
+            seed: random.hash_one(1),
+            // An even factor would lose bits.
+            factor: random.hash_one(2) | 1,
+        }
+    }
+}
+
+impl BuildHasher for Folding {
+    type Hasher = FoldingHasher;
+
+    fn build_hasher(&self) -> FoldingHasher {
+        FoldingHasher {
+            state: self.seed,
+            factor: self.factor,
+        }
+    }
+}
+
+/// Multiplies to 128 bits and folds the halves, word by word.
+pub(crate) struct FoldingHasher {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for FoldingHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.write_u64(u64::from_le_bytes(last) ^ (rest.len() as u64) << 56);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.state ^ word) * u128::from(self.factor);
+        self.state = (product as u64) ^ ((product >> 64) as u64);
+    }
+
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn alike_keys_fall_apart() {
+        let hash = Folding::default();
+        let hashes: HashSet<_> = (0..4096)
+            .map(|number| hash.hash_one(format!("https://resource-{number}.example.net/.default")))
+            .collect();
+        assert_eq!(hashes.len(), 4096);
+        // As a table of so many places sees them.
+        let places: HashSet<_> = hashes.iter().map(|hash| hash % 8192).collect();
+        assert!(places.len() > 3000, "{}", places.len());
+        assert_ne!(hash.hash_one("a"), Folding::default().hash_one("a"));
+    }
+}
