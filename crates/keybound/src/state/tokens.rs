@@ -77,9 +77,9 @@ impl CachedToken {
         let superseded = self.superseded.load(Ordering::Relaxed);
         if self.expires.has_come(now) || self.binding.has_ended(now) {
             Service::Ended
-        } else if self.late.has_come(now) {
+        } else if superseded || self.late.has_come(now) {
             Service::Renew
-        } else if superseded || self.renew.is_some_and(|renew| renew.has_come(now)) {
+        } else if self.renew.is_some_and(|renew| renew.has_come(now)) {
             Service::ServeAndRenew
         } else {
             Service::Serve
