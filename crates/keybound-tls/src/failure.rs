@@ -34,6 +34,14 @@ impl Peer {
             )
             .with_source(error);
         }
+        if findings.closed {
+            // The end may show while connecting or a moment later: it is the same.
+            return TransportError::new(
+                TransportErrorKind::Connect,
+                format!("{name} closed the connection before the tls handshake was over"),
+            )
+            .with_source(error);
+        }
         TransportError::new(
             TransportErrorKind::Tls,
             format!("the tls handshake with {name} failed"),
