@@ -199,7 +199,8 @@ impl Flow {
     }
 
     /// Forgets a certificate that was refused, or whose key no longer signs, and says whether it was so. Its tokens serve
-    /// on until there is a new one, and after that while theirs cannot be had: a resource may still take them. Those of a dead key go with it.
+    /// on until there is a new one, and after that while theirs cannot be had: a resource may still take them. Those of a
+    /// dead key go with it.
     async fn forget_if_refused(
         &self,
         plan: &Plan,
