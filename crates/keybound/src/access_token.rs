@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// An access token. Cloning is cheap; `Debug` hides the secret.
 #[derive(Clone)]
 pub struct AccessToken {
-    pub(crate) issued: Arc<IssuedToken>,
+    token: Arc<CachedToken>,
     pub(crate) source: TokenSource,
     pub(crate) timings: Vec<StepTiming>,
     pub(crate) renewal_failure: Option<Error>,
@@ -20,22 +20,23 @@ pub(crate) struct IssuedToken {
     pub(crate) token_type: TokenType,
     pub(crate) scope: Scope,
     pub(crate) expires_on: SystemTime,
+    /// The same, as the Azure SDK wants it: computed once.
+    #[cfg(feature = "azure")]
+    pub(crate) expires_on_date: azure_core::time::OffsetDateTime,
     pub(crate) refresh_on: Option<SystemTime>,
     /// How long it is good for, from before it was asked for.
     pub(crate) life: Duration,
     pub(crate) refresh_in: Option<Duration>,
-    pub(crate) binding: Option<Arc<Binding>>,
 }
 
 impl AccessToken {
     pub(crate) fn new(
-        token: &CachedToken,
+        token: &Arc<CachedToken>,
         source: TokenSource,
         renewal_failure: Option<Error>,
     ) -> Self {
-        let issued = Arc::clone(&token.issued);
         Self {
-            issued,
+            token: Arc::clone(token),
             source,
             timings: Vec::new(),
             renewal_failure,
@@ -47,6 +48,10 @@ impl AccessToken {
         self
     }
 
+    pub(crate) fn issued(&self) -> &IssuedToken {
+        &self.token.issued
+    }
+
     /// Why the last attempt to renew it ahead failed, if it did. The token itself is valid.
     pub fn renewal_failure(&self) -> Option<&Error> {
         self.renewal_failure.as_ref()
@@ -55,32 +60,32 @@ impl AccessToken {
     /// The token itself. For a bound one, use [`bound_client`](Self::bound_client): it attaches the token and presents
     /// the certificate.
     pub fn secret(&self) -> &SecretString {
-        &self.issued.secret
+        &self.issued().secret
     }
 
     /// Bound or bearer.
     pub fn token_type(&self) -> TokenType {
-        self.issued.token_type
+        self.issued().token_type
     }
 
     /// What it is for.
     pub fn scope(&self) -> &Scope {
-        &self.issued.scope
+        &self.issued().scope
     }
 
     /// When it ends.
     pub fn expires_on(&self) -> SystemTime {
-        self.issued.expires_on
+        self.issued().expires_on
     }
 
     /// When the service wants it renewed, where it said so.
     pub fn refresh_on(&self) -> Option<SystemTime> {
-        self.issued.refresh_on
+        self.issued().refresh_on
     }
 
     /// The certificate and key that it is bound to; `None` for a bearer token.
     pub fn binding(&self) -> Option<&Arc<Binding>> {
-        self.issued.binding.as_ref()
+        (self.token_type() == TokenType::MtlsPop).then_some(&self.token.binding.binding)
     }
 
     /// Where this answer came from.

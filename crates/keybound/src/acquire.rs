@@ -1,5 +1,7 @@
 //! The way of a request: from what is remembered, or by one flight for all who want the same; renewal ahead; what serves
 //! on while a service fails.
+#[cfg(feature = "azure")]
+use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
 use crate::client::Shared;
 use crate::flight::Seat;
@@ -8,14 +10,14 @@ use crate::moment::Moment;
 use crate::progress::Progress;
 use crate::request::{Pop, TokenRequest};
 use crate::state::{
-    BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal, Service,
-    TokenFlight,
+    AskedToken, BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal,
+    Service, TokenFlight,
 };
 use keybound_core::{Attestation, Error, Result, TokenCacheKey, merge_capabilities};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// What is asked for, checked before anything is done.
@@ -58,10 +60,7 @@ impl Plan {
 impl Shared {
     /// Both clocks.
     pub(crate) fn now(&self) -> Moment {
-        Moment {
-            wall: self.settings.clock.now(),
-            steady: Instant::now(),
-        }
+        self.settings.clocks.now()
     }
 
     /// A number from 0 to 1, by chance: spreads what would otherwise happen at once.
@@ -70,48 +69,88 @@ impl Shared {
     }
 
     fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
-        let Some((
-            token_type,
-            Pop {
-                attested,
-                min_strength,
-            },
-        )) = request.kind
-        else {
-            return Err(Error::invalid_request(
+        let scope = request.scope.clone()?;
+        let asked = self.asked_token(request, scope.as_str()).ok_or_else(|| {
+            Error::invalid_request(
                 "say which kind of token is wanted: proof_of_possession or bearer_over_mtls",
-            ));
-        };
-        let attestation = match (attested, self.settings.attests_simulated()) {
+            )
+        })?;
+        Ok(TokenCacheKey {
+            token_type: asked.token_type,
+            attestation: asked.attestation,
+            min_strength: asked.min_strength,
+            scope,
+        })
+    }
+
+    fn asked_token<'a>(&self, request: &TokenRequest, scope: &'a str) -> Option<AskedToken<'a>> {
+        let (token_type, pop) = request.kind?;
+        Some(AskedToken {
+            scope,
+            token_type,
+            attestation: self.attestation(pop),
+            min_strength: pop.min_strength,
+        })
+    }
+
+    /// What attests the key, where that is asked for.
+    pub(crate) fn attestation(&self, pop: Pop) -> Attestation {
+        match (pop.attested, self.settings.attests_simulated()) {
             (false, _) => Attestation::None,
             (true, false) => Attestation::Attested,
             (true, true) => Attestation::Simulated,
-        };
-        Ok(TokenCacheKey {
-            scope: request.scope.clone()?,
-            token_type,
-            attestation,
-            min_strength,
-        })
+        }
+    }
+
+    /// Shows the remembered token, where there is nothing to do but to hand it out.
+    #[cfg(feature = "azure")]
+    pub(crate) fn at_rest<T>(
+        &self,
+        asked: &AskedToken<'_>,
+        see: impl FnOnce(&IssuedToken) -> T,
+    ) -> Option<T> {
+        let now = self.settings.clocks.glance();
+        let seen = self.identity.tokens.look(asked, |token| {
+            token.is_at_rest(now).then(|| see(&token.issued))
+        });
+        seen.flatten()
     }
 
     /// The remembered token, where it serves. One that is due is renewed meanwhile.
     pub(crate) fn remembered(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
+        let scope = request.scope.as_ref().ok()?;
         if request.force_refresh || request.claims.is_some() {
             return None;
         }
+        let asked = self.asked_token(request, scope.as_str())?;
+        let now = self.settings.clocks.glance();
+        match self
+            .identity
+            .tokens
+            .look(&asked, |token| Glance::at(token, now))?
+        {
+            Glance::Serves(token) => Some(token),
+            Glance::NeedsCare(token) => self.care_for(request, &token, now),
+        }
+    }
+
+    /// Serves a token for which there is more to do than to hand it out.
+    fn care_for(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        token: &Arc<CachedToken>,
+        now: Moment,
+    ) -> Option<AccessToken> {
         let key = self.token_key(request).ok()?;
-        let token = self.identity.tokens.get(&key)?;
         if token.binding.binding.is_simulated() && !self.settings.is_simulated_world() {
             return None;
         }
-        let now = self.now();
         match token.service(now) {
             Service::Ended => return None,
             // While the service fails, it is not asked for each call.
             Service::Renew if !token.renewal().rests(now) => return None,
             Service::Serve | Service::Renew => {}
-            Service::ServeAndRenew => self.renew_token(&key, &token, now),
+            Service::ServeAndRenew => self.renew_token(&key, token, now),
         }
         let mut failure = token.renewal().last_failure();
         if token.binding.is_due(now) {
@@ -124,7 +163,7 @@ impl Shared {
             };
             renew_binding(self, &Arc::new(plan), &token.binding);
         }
-        Some(AccessToken::new(&token, TokenSource::Cache, failure))
+        Some(AccessToken::new(token, TokenSource::Cache, failure))
     }
 
     /// Joins or starts the minting of a certificate.
@@ -188,6 +227,23 @@ impl Shared {
                 token.renewal().failed(shared.now(), error, shared.chance());
             }
         });
+    }
+}
+
+/// What a look into the cache came to.
+enum Glance {
+    Serves(AccessToken),
+    NeedsCare(Arc<CachedToken>),
+}
+
+impl Glance {
+    /// Judges a token under the cache's lock: nothing here waits.
+    fn at(token: &Arc<CachedToken>, now: Moment) -> Self {
+        if token.is_at_rest(now) {
+            Self::Serves(AccessToken::new(token, TokenSource::Cache, None))
+        } else {
+            Self::NeedsCare(Arc::clone(token))
+        }
     }
 }
 

@@ -1,20 +1,22 @@
 use crate::acquire::acquire;
+use crate::clock::Clocks;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::state::{IdentityState, SharedState};
 use crate::store::BindingStore;
 use crate::wire::{Network, Wire};
-use crate::{AccessToken, Clock, Environment, SystemClock, TokenRequest};
+use crate::{AccessToken, Clock, Environment, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
 use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
 /// Gets access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens:
 /// make one and keep it.
 #[derive(Clone)]
-pub struct ManagedIdentityClient(Arc<Shared>);
+pub struct ManagedIdentityClient(pub(crate) Arc<Shared>);
 
 /// What the clones of a client share.
 pub(crate) struct Shared {
@@ -35,20 +37,18 @@ impl ManagedIdentityClient {
     /// that fails, a token that is still valid serves on and says so
     /// ([`renewal_failure`](AccessToken::renewal_failure)).
     ///
-    /// It needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) brings its own.
+    /// Takes the request or a reference to it: for a remembered token nothing is copied. It needs a tokio runtime with time
+    /// and I/O; [`blocking`](crate::blocking) brings its own.
     ///
     /// # Errors
     /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). There is never a weaker token than the one
     /// asked for.
-    pub fn acquire_token(
-        &self,
-        request: TokenRequest,
-    ) -> impl Future<Output = Result<AccessToken>> + Send + use<> {
-        let shared = Arc::clone(&self.0);
-        async move {
-            match shared.remembered(&request) {
-                Some(token) => Ok(token),
-                None => Box::pin(acquire(shared, request)).await,
+    pub async fn acquire_token(&self, request: impl Borrow<TokenRequest>) -> Result<AccessToken> {
+        match self.0.remembered(request.borrow()) {
+            Some(token) => Ok(token),
+            None => {
+                let request = request.borrow().clone();
+                Box::pin(acquire(Arc::clone(&self.0), request)).await
             }
         }
     }
@@ -229,7 +229,7 @@ impl ManagedIdentityClientBuilder {
             proxy,
             capabilities: self.capabilities,
             retries: !self.no_retries,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            clocks: Clocks::new(self.clock),
             wire: self.wire.unwrap_or_else(|| Box::new(Network::default())),
             chance: Chance::new(self.chance.unwrap_or_default()),
             store: self.store,

@@ -18,6 +18,14 @@ impl Moment {
         }
     }
 
+    /// The sooner of two, on each clock.
+    pub(crate) fn or_sooner(self, other: Self) -> Self {
+        Self {
+            wall: self.wall.min(other.wall),
+            steady: self.steady.min(other.steady),
+        }
+    }
+
     /// How much is left until then, by the clock that says less.
     pub(crate) fn left(self, now: Self) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();

@@ -1,6 +1,7 @@
+use crate::Environment;
+use crate::clock::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
-use crate::{Clock, Environment};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
@@ -21,7 +22,7 @@ pub(crate) struct Settings {
     pub(crate) proxy: ProxyConfig,
     pub(crate) capabilities: Vec<String>,
     pub(crate) retries: bool,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clocks: Clocks,
     pub(crate) wire: Box<dyn Wire>,
     pub(crate) chance: Chance,
     pub(crate) store: Option<Arc<dyn BindingStore>>,

@@ -10,7 +10,7 @@ pub(crate) use attestations::Attestations;
 pub(crate) use bindings::CachedBinding;
 pub(crate) use renewal::{HasRenewal, Renewal};
 pub(crate) use supply::Supply;
-pub(crate) use tokens::{CachedToken, Service};
+pub(crate) use tokens::{AskedToken, CachedToken, Service};
 
 use crate::flight::Flights;
 use crate::progress::Progress;

@@ -16,7 +16,7 @@ async fn patient_callers_cost_one_certificate_and_a_token_for_each_resource() {
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let resource = caller % RESOURCES;
-        let call = crowd.client().acquire_token(crowd.request(resource));
+        let call = crowd.ask(crowd.request(resource));
         callers.spawn(async move { (resource, call.await) });
     }
     let mut issued = 0;
@@ -38,7 +38,7 @@ async fn callers_who_go_away_cost_the_patient_ones_nothing() {
     let mut patient = JoinSet::new();
     for resource in 0..RESOURCES {
         // On the board, before anybody else comes.
-        let mut call = Box::pin(crowd.client().acquire_token(crowd.request(resource)));
+        let mut call = Box::pin(crowd.ask(crowd.request(resource)));
         assert!((&mut call).now_or_never().is_none());
         patient.spawn(async move { (resource, call.await) });
     }
@@ -90,7 +90,7 @@ impl Crowd {
             let call = match chance.usize(..kinds) {
                 0 => self.dropped_after(patience, request).boxed(),
                 1 => self.with_deadline(patience, request).boxed(),
-                _ => self.client().acquire_token(request).map(Some).boxed(),
+                _ => self.ask(request).map(Some).boxed(),
             };
             crowd.spawn(async move { (resource, call.await) });
         }
@@ -117,7 +117,7 @@ impl Crowd {
         patience: Duration,
         request: TokenRequest,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        let call = self.client().acquire_token(request);
+        let call = self.ask(request);
         async move { tokio::time::timeout(patience, call).await.ok() }
     }
 
@@ -126,9 +126,16 @@ impl Crowd {
         patience: Duration,
         request: TokenRequest,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        self.client()
-            .acquire_token(request.timeout(patience))
-            .map(Some)
+        self.ask(request.timeout(patience)).map(Some)
+    }
+
+    /// A call that a task may own.
+    fn ask(
+        &self,
+        request: TokenRequest,
+    ) -> impl Future<Output = keybound::Result<keybound::AccessToken>> + Send + use<> {
+        let client = self.client().clone();
+        async move { client.acquire_token(request).await }
     }
 }
 

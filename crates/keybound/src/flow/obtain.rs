@@ -99,12 +99,7 @@ impl Flow {
         binding: &Arc<CachedBinding>,
     ) -> Result<Arc<CachedToken>> {
         let (issued, asked_at) = self.token(plan, &binding.binding).await?;
-        let token = CachedToken::new(
-            Arc::new(issued),
-            Arc::clone(binding),
-            asked_at,
-            self.shared.chance(),
-        );
+        let token = CachedToken::new(issued, Arc::clone(binding), asked_at, self.shared.chance());
         let token = Arc::new(token);
         let identity = &self.shared.identity;
         let current = identity

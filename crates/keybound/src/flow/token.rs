@@ -36,14 +36,16 @@ impl Flow {
                 Error::invalid_answer(Stage::Token, "the token's end is out of range")
             })
         };
+        let expires_on = later(life)?;
         let issued = IssuedToken {
-            expires_on: later(life)?,
+            expires_on,
+            #[cfg(feature = "azure")]
+            expires_on_date: crate::azure::date(expires_on),
             refresh_on: answer.refresh_in.map(later).transpose()?,
             life,
             refresh_in: answer.refresh_in,
             token_type: answer.token_type,
             scope: plan.key.scope.clone(),
-            binding: (answer.token_type == TokenType::MtlsPop).then(|| Arc::clone(binding)),
             secret: answer.access_token,
         };
         Ok((issued, asked_at))

@@ -137,7 +137,8 @@ impl Run {
         step: usize,
     ) {
         let begun = Instant::now();
-        let work = client.acquire_token(request(asked, &resource));
+        let (client, request) = (client.clone(), request(asked, &resource));
+        let work = async move { client.acquire_token(request).await };
         if let Some(name) = &asked.name {
             let caller = tokio::spawn(work);
             self.callers.entry(name.clone()).or_default().push(caller);

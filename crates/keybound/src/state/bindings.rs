@@ -52,6 +52,11 @@ impl CachedBinding {
         }
     }
 
+    /// Until then there is nothing to do about it.
+    pub(super) fn rests_until(&self) -> Moment {
+        self.renew.or_sooner(self.expires)
+    }
+
     pub(crate) fn has_ended(&self, now: Moment) -> bool {
         // Its beginning was checked when it came: a clock that was put back since does not undo it.
         self.expires.has_come(now)

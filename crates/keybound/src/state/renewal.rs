@@ -62,9 +62,14 @@ impl Renewal {
         self.has_failed.store(true, Ordering::Release);
     }
 
+    /// Whether the last attempt failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
     /// Why the last attempt failed, if it did.
     pub(crate) fn last_failure(&self) -> Option<Error> {
-        if !self.has_failed.load(Ordering::Acquire) {
+        if !self.has_failed() {
             return None;
         }
         lock(&self.attempts).last_failure.clone()

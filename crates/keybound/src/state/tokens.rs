@@ -1,28 +1,67 @@
 use super::CachedBinding;
 use super::hash::Folding;
+use super::lock;
 use super::renewal::{HasRenewal, Renewal};
 use crate::access_token::IssuedToken;
 use crate::moment::Moment;
-use keybound_core::{Attestation, TokenCacheKey};
-use std::collections::HashMap;
+use arc_swap::ArcSwap;
+use hashbrown::{Equivalent, HashMap};
+use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The tokens of one identity.
+/// The tokens of one identity. Who looks takes no lock and writes to no memory that others read: a cached answer costs
+/// the same however many callers there are.
 #[derive(Default)]
-pub(crate) struct Tokens(RwLock<Kept>);
+pub(crate) struct Tokens {
+    kept: ArcSwap<Kept>,
+    /// Held by who changes what is kept.
+    writers: Mutex<()>,
+}
 
 type Kept = HashMap<TokenCacheKey, Arc<CachedToken>, Folding>;
 
+/// A [`TokenCacheKey`] whose scope is lent: a look makes no key.
+#[derive(Hash)]
+pub(crate) struct AskedToken<'a> {
+    pub(crate) scope: &'a str,
+    pub(crate) token_type: TokenType,
+    pub(crate) attestation: Attestation,
+    pub(crate) min_strength: KeyStrength,
+}
+
+impl<'a> From<&'a TokenCacheKey> for AskedToken<'a> {
+    fn from(key: &'a TokenCacheKey) -> Self {
+        Self {
+            scope: key.scope.as_str(),
+            token_type: key.token_type,
+            attestation: key.attestation,
+            min_strength: key.min_strength,
+        }
+    }
+}
+
+impl Equivalent<TokenCacheKey> for AskedToken<'_> {
+    fn equivalent(&self, key: &TokenCacheKey) -> bool {
+        self.scope == key.scope.as_str()
+            && self.token_type == key.token_type
+            && self.attestation == key.attestation
+            && self.min_strength == key.min_strength
+    }
+}
+
 /// A token with the certificate that it was issued over.
 pub(crate) struct CachedToken {
-    pub(crate) issued: Arc<IssuedToken>,
+    pub(crate) issued: IssuedToken,
     pub(crate) binding: Arc<CachedBinding>,
     expires: Moment,
     /// From then on a new one is wanted first.
     late: Moment,
     renew: Option<Moment>,
+    /// Until then neither it nor its certificate has to be looked after.
+    rests_until: Moment,
+    simulated: bool,
     superseded: AtomicBool,
     renewal: Renewal,
 }
@@ -43,7 +82,7 @@ pub(crate) enum Service {
 impl CachedToken {
     /// A token as it was issued. `chance` (0 to 1) spreads renewals over a tenth of the time before they are due.
     pub(crate) fn new(
-        issued: Arc<IssuedToken>,
+        issued: IssuedToken,
         binding: Arc<CachedBinding>,
         asked_at: Moment,
         chance: f64,
@@ -51,10 +90,16 @@ impl CachedToken {
         let ahead = issued
             .refresh_in
             .or((issued.life > SHORT_LIFE).then(|| issued.life / 2));
+        let late = asked_at.after(issued.life - LEAST_REMAINING_LIFE.min(issued.life / 2));
+        let renew = ahead.map(|ahead| asked_at.after(ahead.mul_f64(1.0 - 0.1 * chance)));
         Self {
             expires: asked_at.after(issued.life),
-            late: asked_at.after(issued.life - LEAST_REMAINING_LIFE.min(issued.life / 2)),
-            renew: ahead.map(|ahead| asked_at.after(ahead.mul_f64(1.0 - 0.1 * chance))),
+            late,
+            renew,
+            rests_until: late
+                .or_sooner(renew.unwrap_or(late))
+                .or_sooner(binding.rests_until()),
+            simulated: binding.binding.is_simulated(),
             superseded: AtomicBool::new(false),
             renewal: Renewal::default(),
             issued,
@@ -70,6 +115,14 @@ impl CachedToken {
     /// How much is left of it.
     pub(crate) fn left(&self, now: Moment) -> Duration {
         self.expires.left(now)
+    }
+
+    /// Whether there is nothing to do but to hand it out, in any world.
+    pub(crate) fn is_at_rest(&self, now: Moment) -> bool {
+        !self.rests_until.has_come(now)
+            && !self.simulated
+            && !self.superseded.load(Ordering::Relaxed)
+            && !self.renewal.has_failed()
     }
 
     /// What it is good for now.
@@ -95,25 +148,33 @@ impl HasRenewal for CachedToken {
 
 impl Tokens {
     pub(crate) fn get(&self, key: &TokenCacheKey) -> Option<Arc<CachedToken>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.look(&AskedToken::from(key), Arc::clone)
+    }
+
+    /// Shows the token that is asked for, if there is one.
+    pub(crate) fn look<T>(
+        &self,
+        asked: &AskedToken<'_>,
+        see: impl FnOnce(&Arc<CachedToken>) -> T,
+    ) -> Option<T> {
+        self.kept.load().get(asked).map(see)
     }
 
     pub(crate) fn put(&self, key: TokenCacheKey, token: Arc<CachedToken>, now: Moment) {
-        let mut tokens = self.write();
-        if tokens.len() >= MOST_TOKENS && !tokens.contains_key(&key) {
-            tokens.retain(|_, token| token.service(now) != Service::Ended);
-            make_room(&mut tokens, now);
-        }
-        tokens.insert(key, token);
+        self.change(|tokens| {
+            if tokens.len() >= MOST_TOKENS && !tokens.contains_key(&key) {
+                tokens.retain(|_, token| token.service(now) != Service::Ended);
+                make_room(tokens, now);
+            }
+            tokens.insert(key, token);
+        });
     }
 
     /// Marks the tokens of other certificates than this: they are asked for anew.
     pub(super) fn supersede(&self, attestation: Attestation, current: &Arc<CachedBinding>) {
-        for (key, token) in &*self.write() {
+        // Whoever puts a token meanwhile has it marked too, or put it after this.
+        let _turn = lock(&self.writers);
+        for (key, token) in &**self.kept.load() {
             if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
                 token.supersede();
             }
@@ -122,12 +183,16 @@ impl Tokens {
 
     /// Drops the tokens of a certificate.
     pub(crate) fn drop_bound_to(&self, refused: &Arc<CachedBinding>) {
-        self.write()
-            .retain(|_, token| !Arc::ptr_eq(&token.binding, refused));
+        self.change(|tokens| tokens.retain(|_, token| !Arc::ptr_eq(&token.binding, refused)));
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    /// Puts a changed copy in the place of what is kept. A token comes every few minutes at most for each resource, and
+    /// costs a request; a copy of 4096 costs a fraction of that.
+    fn change(&self, change: impl FnOnce(&mut Kept)) {
+        let _turn = lock(&self.writers);
+        let mut changed = Kept::clone(&self.kept.load());
+        change(&mut changed);
+        self.kept.store(Arc::new(changed));
     }
 }
 
