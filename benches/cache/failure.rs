@@ -21,8 +21,8 @@ pub async fn compare() -> Told {
         let client = world.client_of(&imds);
         ours.push(
             ratio(move || {
-                let call = client.acquire_token(world::request(0));
-                async move { call.await.is_err() }
+                let client = client.clone();
+                async move { client.acquire_token(world::request(0)).await.is_err() }
             })
             .await,
         );

@@ -6,7 +6,6 @@
 //! side has a network to wait for: tokens are remembered before anything is timed.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-mod credential;
 mod failure;
 mod memory;
 #[path = "../flow/pairs.rs"]
@@ -15,6 +14,7 @@ mod peer;
 mod world;
 
 use azure_core::credentials::TokenCredential;
+use keybound::azure::BearerCredential;
 use keybound::{ManagedIdentityClient, TokenRequest};
 use pairs::{Figure, compare};
 use std::process::{Command, ExitCode};
@@ -106,7 +106,10 @@ impl Sides {
 }
 
 fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
-    let ours = credential::credential(&sides.ours);
+    let ours: Arc<dyn TokenCredential> = Arc::new(BearerCredential::new(
+        sides.ours.clone(),
+        world::certificate(),
+    ));
     let theirs = Arc::clone(&sides.theirs);
     let client = sides.ours.clone();
     let kept = world::request(0);
@@ -193,14 +196,14 @@ async fn through_trait(credential: &dyn TokenCredential) {
 
 async fn through_own(client: &ManagedIdentityClient, kept: &TokenRequest) {
     for _ in 0..HITS {
-        let token = client.acquire_token(kept.clone()).await;
+        let token = client.acquire_token(kept).await;
         std::hint::black_box(token.expect("a token"));
     }
 }
 
 async fn through_all(client: &ManagedIdentityClient, kept: &[TokenRequest]) {
     for request in kept {
-        let token = client.acquire_token(request.clone()).await;
+        let token = client.acquire_token(request).await;
         std::hint::black_box(token.expect("a token"));
     }
 }

@@ -55,11 +55,12 @@ fn client(imds: &str, trust: TrustAnchors, key: AtHand) -> ManagedIdentityClient
 
 /// A bearer token, as azure_core knows no other.
 pub fn request(resource: usize) -> TokenRequest {
-    request_for(&scope(resource))
+    TokenRequest::new(scope(resource)).bearer_over_mtls(certificate())
 }
 
-pub fn request_for(scope: &str) -> TokenRequest {
-    TokenRequest::new(scope).bearer_over_mtls(Pop::unattested().min_strength(KeyStrength::Software))
+/// What is wanted of the certificate.
+pub fn certificate() -> Pop {
+    Pop::unattested().min_strength(KeyStrength::Software)
 }
 
 pub fn scope(resource: usize) -> String {

@@ -29,6 +29,8 @@
 
 mod access_token;
 mod acquire;
+#[cfg(feature = "azure")]
+pub mod azure;
 mod binding;
 pub mod blocking;
 mod client;

@@ -1,0 +1,109 @@
+use crate::access_token::IssuedToken;
+use crate::state::AskedToken;
+use crate::{ManagedIdentityClient, Pop, TokenRequest};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::{Error, ErrorKind};
+use azure_core::time::OffsetDateTime;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use keybound_core::TokenType;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bearer tokens for the Azure SDK's clients, got over mutual TLS
+/// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Whoever holds such a token can use it: where the service takes
+/// bound tokens, give its client [`bound`](crate::azure::bound)'s pair instead.
+#[derive(Clone, Debug)]
+pub struct BearerCredential {
+    client: ManagedIdentityClient,
+    certificate: Pop,
+}
+
+impl BearerCredential {
+    /// Tokens of a client; `certificate` says what is wanted of the key and certificate that authenticate to Entra.
+    pub fn new(client: ManagedIdentityClient, certificate: Pop) -> Self {
+        Self {
+            client,
+            certificate,
+        }
+    }
+
+    /// The token that is remembered for a scope as [`Scope`](crate::Scope) spells it: others are spelt anew first.
+    fn remembered(&self, scope: &str) -> Option<AccessToken> {
+        let shared = &self.client.0;
+        let asked = AskedToken {
+            scope,
+            token_type: TokenType::Bearer,
+            attestation: shared.attestation(self.certificate),
+            min_strength: self.certificate.min_strength,
+        };
+        shared.at_rest(&asked, access_token)
+    }
+
+    async fn acquire(&self, scope: &str) -> azure_core::Result<AccessToken> {
+        let request = TokenRequest::new(scope).bearer_over_mtls(self.certificate);
+        match self.client.acquire_token(request).await {
+            Ok(token) => Ok(access_token(token.issued())),
+            Err(error) => Err(Error::new(ErrorKind::Credential, error)),
+        }
+    }
+}
+
+impl TokenCredential for BearerCredential {
+    /// Takes one scope, a resource with or without `/.default`. Errors are of kind `Credential` and hold the
+    /// [`keybound::Error`](crate::Error).
+    // Written out, not by the attribute of async_trait: what is remembered needs no future but one that is ready.
+    fn get_token<'a, 'scopes, 'scope, 'options, 'future>(
+        &'a self,
+        scopes: &'scopes [&'scope str],
+        _options: Option<TokenRequestOptions<'options>>,
+    ) -> BoxFuture<'future, azure_core::Result<AccessToken>>
+    where
+        'a: 'future,
+        'scopes: 'future,
+        'scope: 'future,
+        'options: 'future,
+        Self: 'future,
+    {
+        let &[scope] = scopes else {
+            return ready(Err(Error::with_message(
+                ErrorKind::Credential,
+                "a managed identity gets tokens for exactly one scope at a time",
+            )))
+            .boxed();
+        };
+        match self.remembered(scope) {
+            Some(token) => ready(Ok(token)).boxed(),
+            None => self.acquire(scope).boxed(),
+        }
+    }
+}
+
+fn access_token(issued: &IssuedToken) -> AccessToken {
+    let secret = Secret::new(issued.secret.expose().to_owned());
+    AccessToken::new(secret, issued.expires_on_date)
+}
+
+/// The date of a moment; of one beyond the years that dates have, the last.
+pub(crate) fn date(moment: SystemTime) -> OffsetDateTime {
+    let seconds = moment
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(LAST_DATE).min(LAST_DATE);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// The last second of the year 9999.
+const LAST_DATE: i64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_moment_beyond_all_dates_is_the_last() {
+        let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(1_700_000_000).unix_timestamp(), 1_700_000_000);
+        assert_eq!(at(1_000_000_000_000).unix_timestamp(), LAST_DATE);
+    }
+}
