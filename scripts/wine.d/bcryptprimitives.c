@@ -1,0 +1,17 @@
+/* Every Rust program for Windows imports ProcessPrng, which Wine 8 lacks. Wine's own source of random bytes stands in. */
+#include <windows.h>
+
+BOOLEAN NTAPI SystemFunction036(void *bytes, ULONG length);
+
+__declspec(dllexport) BOOL WINAPI ProcessPrng(unsigned char *bytes, SIZE_T length)
+{
+    const SIZE_T most = 0x10000000;
+    while (length > 0) {
+        ULONG part = (ULONG)(length < most ? length : most);
+        if (!SystemFunction036(bytes, part))
+            return FALSE;
+        bytes += part;
+        length -= part;
+    }
+    return TRUE;
+}
