@@ -71,7 +71,7 @@ impl Issue {
             Asn1Type::UTF8STRING,
             "managedidentitysnissuer.login.microsoft.com".to_owned(),
         )];
-        let time = |seconds: u64| Asn1Time::from_unix(seconds.try_into().unwrap()).unwrap();
+        let time = |seconds| Asn1Time::from_str_x509(&generalized(seconds)).unwrap();
         let serial = BigNum::from_u32(0x7001).unwrap();
         let mut certificate = X509Builder::new().unwrap();
         certificate.set_version(2).unwrap();
@@ -131,4 +131,14 @@ pub fn jwt(claims: &str) -> String {
         encode(claims),
         encode("signature")
     )
+}
+
+/// As `YYYYMMDDHHMMSSZ`: seconds since 1970 do not fit where they are counted in 32 bits.
+fn generalized(seconds: u64) -> String {
+    let date = der::DateTime::from_unix_duration(Duration::from_secs(seconds)).unwrap();
+    let text = date.to_string();
+    text.chars()
+        .filter(char::is_ascii_digit)
+        .collect::<String>()
+        + "Z"
 }
