@@ -2,7 +2,7 @@ use crate::{Error, ErrorKind, Guid, MAX_TEXT, Result, Stage};
 use url::{Host, Url};
 
 /// Which endpoints that IMDS supplies may be sent credentials. IMDS speaks plain HTTP, so what it says is checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPolicy {
     loopback_imds: bool,
     allowed_hosts: Option<Vec<String>>,

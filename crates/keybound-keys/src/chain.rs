@@ -16,22 +16,32 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
 }
 
 /// Providers, from which the host's best key is taken.
+///
+/// Two chains are equal where they hold the same providers, not just alike ones, as are the clones of a chain; and where
+/// both are [`platform`](Self::platform)'s.
 #[derive(Clone, Debug)]
 pub struct ProviderChain {
     providers: Vec<Arc<dyn KeyProvider>>,
+    is_platform: bool,
 }
 
 impl ProviderChain {
     /// A chain of these providers, tried strongest first; of equal strength, in the order given.
     pub fn new(mut providers: Vec<Arc<dyn KeyProvider>>) -> Self {
         providers.sort_by_key(|provider| std::cmp::Reverse(provider.strength()));
-        Self { providers }
+        Self {
+            providers,
+            is_platform: false,
+        }
     }
 
     /// What this platform offers. On every platform: a key in memory, made anew for each process. KeyGuard and TPM keys
     /// come with their providers.
     pub fn platform() -> Self {
-        Self::new(vec![Arc::new(crate::memory::MemoryKeyProvider::new())])
+        Self {
+            is_platform: true,
+            ..Self::new(vec![Arc::new(crate::memory::MemoryKeyProvider::new())])
+        }
     }
 
     /// Opens the best key and checks it against the floor.
@@ -66,6 +76,17 @@ impl ProviderChain {
         Err(because(none, reason))
     }
 }
+
+impl PartialEq for ProviderChain {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(ours, theirs)| Arc::ptr_eq(ours, theirs);
+        (self.is_platform && other.is_platform)
+            || (self.providers.len() == other.providers.len()
+                && self.providers.iter().zip(&other.providers).all(same))
+    }
+}
+
+impl Eq for ProviderChain {}
 
 fn because(error: KeyError, reason: Option<KeyError>) -> KeyError {
     match reason {

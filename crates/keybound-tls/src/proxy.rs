@@ -8,7 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 /// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     proxy: Option<Arc<Proxy>>,
     bypass: Vec<Bypass>,
@@ -57,6 +57,7 @@ impl ProxyConfig {
 }
 
 /// An HTTP proxy.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Proxy {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -115,13 +116,13 @@ fn authorization(url: &Url) -> Option<SecretString> {
 }
 
 /// One entry of `NO_PROXY`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Bypass {
     hosts: Hosts,
     port: Option<u16>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
     /// A name and all below it.

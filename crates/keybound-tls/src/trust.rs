@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Which certificate authorities are trusted: the system's, plus those that the caller names. The system's are those
 /// of OpenSSL's built-in paths (on Windows the system store); no environment variable is read.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustAnchors {
     /// DER.
     extra: Vec<Arc<[u8]>>,

@@ -24,7 +24,7 @@ impl TlsVersions {
 
 /// TLS versions by host. Without an entry: TLS 1.2 for hosts of Key Vault and Managed HSM (they ask for the
 /// certificate by renegotiation), 1.2 or 1.3 for all others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionPolicy {
     entries: Vec<(String, TlsVersions)>,
 }

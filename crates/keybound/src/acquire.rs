@@ -180,12 +180,13 @@ impl Shared {
             min_strength: plan.key.min_strength,
             bypass,
         };
-        self.identity.binding_flights.join(&key, || {
+        let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
+        self.identity.binding_flights.join(&key, move || {
             let progress = Arc::<Progress>::default();
             let work = flow::mint(
-                Arc::clone(self),
+                Arc::clone(&shared),
                 Arc::clone(&progress),
-                Arc::clone(plan),
+                Arc::clone(&plan),
                 bypass,
                 request_id,
             );
@@ -194,9 +195,15 @@ impl Shared {
     }
 
     fn join_obtaining(self: &Arc<Self>, plan: &Arc<Plan>) -> Seat<Result<Obtained>, Progress> {
-        self.identity.token_flights.join(&plan.flight(), || {
+        let key = plan.flight();
+        let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
+        self.identity.token_flights.join(&key, move || {
             let progress = Arc::<Progress>::default();
-            let work = flow::obtain(Arc::clone(self), Arc::clone(&progress), Arc::clone(plan));
+            let work = flow::obtain(
+                Arc::clone(&shared),
+                Arc::clone(&progress),
+                Arc::clone(&plan),
+            );
             (progress, Box::pin(work))
         })
     }

@@ -1,16 +1,16 @@
 //! One flight for each key: callers who want the same at once share one attempt, and its failure.
+mod home;
 #[cfg(test)]
 mod tests;
 
 use crate::sync::{Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use home::Home;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, Weak};
-use std::task::{Context, Poll};
 
 /// Attempts under way, by key. `P` is what can be seen of one while it lasts.
 pub(crate) struct Flights<K, V, P>(Arc<Board<K, V, P>>);
@@ -26,46 +26,99 @@ struct Entry<V, P> {
     work: WeakShared<Work<V>>,
     progress: Arc<P>,
     number: u64,
+    home: Home,
 }
 
-/// What is done in a flight; nothing where it panicked.
-type Work<V> = BoxFuture<'static, Option<V>>;
+/// What is done in a flight.
+type Work<V> = BoxFuture<'static, End<V>>;
+
+/// How a flight ended.
+#[derive(Clone)]
+pub(crate) enum End<V> {
+    Told(V),
+    Panicked,
+    /// Its runtime ended before it did.
+    Stranded,
+}
 
 /// A place in a flight. The flight goes on while anybody has one, driven by whoever waits; with the last one gone it is
-/// given up.
-pub(crate) struct Seat<V: Clone, P> {
-    pub(crate) work: Waiting<V>,
+/// given up. It panics where the flight did: for all who wait, not just for the one who drove it.
+///
+/// A flight's sockets and timers belong to the runtime on which it was begun. Where that one ends or is not driven any
+/// more, those who wait on others take the next flight.
+pub(crate) struct Seat<V, P> {
+    pub(crate) work: BoxFuture<'static, V>,
     pub(crate) progress: Arc<P>,
 }
 
-/// Waits for the end of a flight. It panics where the flight did: for all who wait, not just for the one who drove it.
-pub(crate) struct Waiting<V: Clone>(Shared<Work<V>>);
+/// What can be seen of a flight while it lasts.
+pub(crate) trait Watched: Default + Send + Sync + 'static {
+    /// Shows this flight until it is left.
+    fn follow(&self, flight: &Arc<Self>);
 
-impl<V: Clone> Future for Waiting<V> {
-    type Output = V;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<V> {
-        // It has been told once, where it happened.
-        let ended = self.0.poll_unpin(context);
-        ended.map(|value| value.unwrap_or_else(|| resume_unwind(Box::new(PANICKED))))
-    }
+    /// What was shown of it is kept.
+    fn leave(&self);
 }
 
 impl<K, V, P> Flights<K, V, P>
 where
-    K: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    P: Send + Sync + 'static,
+    P: Watched,
 {
     /// Joins the flight for a key, or starts one.
     pub(crate) fn join(
         &self,
         key: &K,
-        start: impl FnOnce() -> (Arc<P>, BoxFuture<'static, V>),
+        start: impl Fn() -> (Arc<P>, BoxFuture<'static, V>) + Send + 'static,
     ) -> Seat<V, P> {
+        let place = self.place(key, &start);
+        let progress = if place.home.is_here() {
+            Arc::clone(&place.progress)
+        } else {
+            let progress = Arc::<P>::default();
+            progress.follow(&place.progress);
+            progress
+        };
+        let work = self
+            .clone()
+            .ride(key.clone(), place, Arc::clone(&progress), start);
+        Seat {
+            work: work.boxed(),
+            progress,
+        }
+    }
+
+    /// Waits for the end of a flight; and of the next one, where this one is stranded.
+    async fn ride(
+        self,
+        key: K,
+        mut place: Place<V, P>,
+        progress: Arc<P>,
+        start: impl Fn() -> (Arc<P>, BoxFuture<'static, V>) + Send + 'static,
+    ) -> V {
+        loop {
+            let end = place.end().await;
+            if !Arc::ptr_eq(&progress, &place.progress) {
+                progress.leave();
+            }
+            match end {
+                End::Told(value) => return value,
+                // It has been told once, where it happened.
+                End::Panicked => resume_unwind(Box::new(PANICKED)),
+                End::Stranded => {
+                    self.0.strike(&key, place.number);
+                    place = self.place(&key, &start);
+                    progress.follow(&place.progress);
+                }
+            }
+        }
+    }
+
+    fn place(&self, key: &K, start: &impl Fn() -> (Arc<P>, BoxFuture<'static, V>)) -> Place<V, P> {
         let mut listed = self.0.lock();
-        if let Some(seat) = listed.flights.get(key).and_then(Entry::seat) {
-            return seat;
+        if let Some(place) = listed.flights.get(key).and_then(Entry::place) {
+            return place;
         }
         listed.last_number += 1;
         let number = listed.last_number;
@@ -79,26 +132,39 @@ where
             // Taken off the board when it ends, and when it is given up.
             let _listing = listing;
             // A shared future that panics wakes nobody: the others would wait on.
-            AssertUnwindSafe(work).catch_unwind().await.ok()
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            ended.map_or(End::Panicked, End::Told)
         };
-        let work = work.boxed().shared();
+        let home = Home::here();
+        let work = home.clone().keep(work).boxed().shared();
         let entry = Entry {
             work: work
                 .downgrade()
                 .expect("the flight has not ended: it has not begun"),
             progress: Arc::clone(&progress),
             number,
+            home: home.clone(),
         };
         // An entry that is replaced has ended; nothing of it is run here.
         listed.flights.insert(key.clone(), entry);
-        let work = Waiting(work);
-        Seat { work, progress }
+        Place {
+            work,
+            progress,
+            number,
+            home,
+        }
     }
 
     /// How many are under way.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.lock().flights.len()
+    }
+}
+
+impl<K, V, P> Clone for Flights<K, V, P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -117,18 +183,55 @@ impl<K, V, P> Board<K, V, P> {
     }
 }
 
+impl<K: Eq + Hash, V, P> Board<K, V, P> {
+    /// Takes a flight off, if it is still the one that is listed.
+    fn strike(&self, key: &K, number: u64) {
+        let mut listed = self.lock();
+        if listed
+            .flights
+            .get(key)
+            .is_some_and(|entry| entry.number == number)
+        {
+            listed.flights.remove(key);
+        }
+    }
+}
+
 impl<V: Clone, P> Entry<V, P> {
-    /// A seat, unless the flight is being given up. One that has ended is not listed any more.
-    fn seat(&self) -> Option<Seat<V, P>> {
-        let work = self.work.upgrade()?;
-        Some(Seat {
-            work: Waiting(work),
+    /// A place, unless the flight is being given up. One that has ended is not listed any more.
+    fn place(&self) -> Option<Place<V, P>> {
+        Some(Place {
+            work: self.work.upgrade()?,
             progress: Arc::clone(&self.progress),
+            number: self.number,
+            home: self.home.clone(),
         })
     }
 }
 
-/// Takes a flight off the board when dropped, if it is still the one that is listed.
+/// A place in one flight.
+struct Place<V: Clone, P> {
+    work: Shared<Work<V>>,
+    progress: Arc<P>,
+    number: u64,
+    home: Home,
+}
+
+impl<V: Clone, P> Place<V, P> {
+    /// How the flight ended, as far as this place sees it.
+    async fn end(&mut self) -> End<V> {
+        if self.home.is_here() {
+            return (&mut self.work).await;
+        }
+        tokio::select! {
+            biased;
+            end = &mut self.work => end,
+            () = self.home.stands_still() => End::Stranded,
+        }
+    }
+}
+
+/// Takes a flight off the board when dropped.
 struct Listing<K: Eq + Hash, V, P> {
     board: Weak<Board<K, V, P>>,
     key: K,
@@ -137,16 +240,8 @@ struct Listing<K: Eq + Hash, V, P> {
 
 impl<K: Eq + Hash, V, P> Drop for Listing<K, V, P> {
     fn drop(&mut self) {
-        let Some(board) = self.board.upgrade() else {
-            return;
-        };
-        let mut listed = board.lock();
-        if listed
-            .flights
-            .get(&self.key)
-            .is_some_and(|entry| entry.number == self.number)
-        {
-            listed.flights.remove(&self.key);
+        if let Some(board) = self.board.upgrade() {
+            board.strike(&self.key, self.number);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can be seen of an acquisition while it lasts: its step, its times, the last thing that a service said.
 use crate::access_token::{Step, StepTiming};
+use crate::flight::Watched;
 use crate::state::lock;
 use keybound_core::{Error, ErrorKind, Stage};
 use std::sync::{Arc, Mutex};
@@ -48,20 +49,6 @@ impl Progress {
         lock(&self.0).last_failure = Some(error);
     }
 
-    /// Follows another acquisition until it is over.
-    pub(crate) fn follow(&self, other: &Arc<Progress>) {
-        lock(&self.0).within = Some(Arc::clone(other));
-    }
-
-    /// It is over, and its times are part of these.
-    pub(crate) fn leave(&self) {
-        let within = lock(&self.0).within.take();
-        if let Some(within) = within {
-            let timings = within.timings();
-            lock(&self.0).timings.extend(timings);
-        }
-    }
-
     pub(crate) fn timings(&self) -> Vec<StepTiming> {
         lock(&self.0).timings.clone()
     }
@@ -93,5 +80,19 @@ impl Progress {
             (seen.stage, seen.within.clone())
         };
         within.map_or(own, |within| within.stage())
+    }
+}
+
+impl Watched for Progress {
+    fn follow(&self, other: &Arc<Self>) {
+        lock(&self.0).within = Some(Arc::clone(other));
+    }
+
+    fn leave(&self) {
+        let within = lock(&self.0).within.take();
+        if let Some(within) = within {
+            let timings = within.timings();
+            lock(&self.0).timings.extend(timings);
+        }
     }
 }

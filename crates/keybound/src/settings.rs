@@ -41,19 +41,39 @@ impl Settings {
             .is_some_and(|provider| provider.is_simulated())
     }
 
-    /// What clients that share a state must have in common: all that changes an answer, but for the identity.
-    pub(crate) fn in_common(&self) -> String {
-        format!(
-            "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
-            self.imds.base,
-            self.policy,
-            self.providers,
-            self.attestation,
-            self.trust,
-            self.versions,
-            self.proxy,
-            self.capabilities
-        )
+    pub(crate) fn in_common(&self) -> InCommon {
+        InCommon {
+            imds: self.imds.clone(),
+            policy: self.policy.clone(),
+            providers: self.providers.clone(),
+            attestation: self.attestation.clone().map(Attestor),
+            trust: self.trust.clone(),
+            versions: self.versions.clone(),
+            proxy: self.proxy.clone(),
+            capabilities: self.capabilities.clone(),
+        }
+    }
+}
+
+/// What clients that share a state must have in common: all that changes an answer, but for the identity.
+#[derive(PartialEq)]
+pub(crate) struct InCommon {
+    imds: ImdsEndpoint,
+    policy: EndpointPolicy,
+    providers: ProviderChain,
+    attestation: Option<Attestor>,
+    trust: TrustAnchors,
+    versions: VersionPolicy,
+    proxy: ProxyConfig,
+    capabilities: Vec<String>,
+}
+
+/// Equal to itself and its clones: nobody can say of another that it attests the same.
+struct Attestor(Arc<dyn AttestationProvider>);
+
+impl PartialEq for Attestor {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -73,7 +93,7 @@ impl Chance {
 }
 
 /// The address of IMDS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImdsEndpoint {
     base: Url,
     loopback: bool,

@@ -4,6 +4,8 @@ mod bindings;
 mod hash;
 mod renewal;
 mod supply;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub(crate) use attestations::Attestations;
@@ -14,6 +16,7 @@ pub(crate) use tokens::{AskedToken, CachedToken, Service};
 
 use crate::flight::Flights;
 use crate::progress::Progress;
+use crate::settings::InCommon;
 use bindings::Bindings;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
 use keybound_keys::BindingKey;
@@ -22,14 +25,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokens::Tokens;
 
-/// Keys, certificates and tokens, to be shared by clients that are made anew for each request. Cloning is cheap. Clients
-/// of one state have the same settings but for the identity; the first one settles them.
+/// Keys, certificates and tokens, to be shared by clients that are made anew for each request. Cloning is cheap.
+///
+/// Clients of one state have the same settings but for the identity; the first one settles them. Key providers and the
+/// attestation provider are made once and cloned: two of the same kind count as different, as nobody can say of them that
+/// they answer the same. Clock, store and retries are each client's own.
 #[derive(Clone, Default)]
 pub struct SharedState(Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
-    settings: Mutex<Option<String>>,
+    settings: Mutex<Option<InCommon>>,
     identities: Mutex<HashMap<ManagedIdentity, Arc<IdentityState>>>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
     pub(crate) attestations: Attestations,
@@ -42,11 +48,11 @@ impl SharedState {
     }
 
     /// Lets a client with these settings in.
-    pub(crate) fn admit(&self, settings: String) -> Result<()> {
+    pub(crate) fn admit(&self, settings: InCommon) -> Result<()> {
         let mut settled = lock(&self.0.settings);
         match &*settled {
             Some(first) if *first != settings => Err(Error::invalid_request(
-                "a shared state belongs to clients with the same settings but for the identity",
+                "a shared state belongs to clients with the same settings and the same providers, but for the identity",
             )),
             _ => {
                 *settled = Some(settings);

@@ -12,5 +12,7 @@ mod deadlines;
 mod identities;
 #[path = "emulated/invariants.rs"]
 mod invariants;
+#[path = "emulated/runtimes.rs"]
+mod runtimes;
 #[path = "emulated/world.rs"]
 mod world;

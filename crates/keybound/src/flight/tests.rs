@@ -4,6 +4,9 @@ mod bench;
 #[cfg_attr(feature = "shuttle", path = "tests/explored.rs")]
 #[cfg_attr(not(feature = "shuttle"), path = "tests/threads.rs")]
 mod place;
+// Its runtimes are real.
+#[cfg(not(feature = "shuttle"))]
+mod runtimes;
 
 use super::Flights;
 use bench::{Bench, impatient};
@@ -186,11 +189,11 @@ fn work_that_joins_another_board_neither_deadlocks_nor_repeats() {
                     chance(6)
                 };
                 spawn(move || {
-                    let seat = outer.join(&key, || {
-                        let seat = inner.clone();
+                    let seat = outer.join(&key, move || {
+                        let inner = inner.clone();
                         let work = async move {
                             yield_now().await;
-                            seat.join("certificate", 0).work.await
+                            inner.join("certificate", 0).work.await
                         };
                         (Arc::new(()), work.boxed())
                     });

@@ -23,13 +23,17 @@ impl Flow {
             if let Some(token) = attestations.get(&cache_key, self.shared.now()) {
                 return Ok(token);
             }
-            let seat = attestations.flights.join(&cache_key, || {
+            let endpoint = metadata.attestation_endpoint.clone();
+            let client_id = metadata.client_id.clone();
+            let (shared, key, kept_as) =
+                (Arc::clone(&self.shared), Arc::clone(key), cache_key.clone());
+            let seat = attestations.flights.join(&cache_key, move || {
                 let work = attest(
-                    Arc::clone(&self.shared),
-                    cache_key.clone(),
-                    metadata.attestation_endpoint.clone(),
-                    Arc::clone(key),
-                    metadata.client_id.clone(),
+                    Arc::clone(&shared),
+                    kept_as.clone(),
+                    endpoint.clone(),
+                    Arc::clone(&key),
+                    client_id.clone(),
                 );
                 (Arc::<Progress>::default(), Box::pin(work))
             });

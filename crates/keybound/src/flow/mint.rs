@@ -3,6 +3,7 @@ use super::Flow;
 use crate::Binding;
 use crate::acquire::Plan;
 use crate::client::Shared;
+use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::CachedBinding;
 use crate::store::{self, StoredBinding};

@@ -3,6 +3,7 @@ use super::Flow;
 use super::key::too_weak;
 use crate::acquire::{Plan, renew_binding};
 use crate::client::Shared;
+use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
 use crate::telemetry::{self, Outcome};

@@ -47,7 +47,6 @@ impl Keys {
     }
 }
 
-/// Clients of one state are told apart by this.
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").finish_non_exhaustive()

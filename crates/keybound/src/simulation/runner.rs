@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) struct Run {
     pub(super) world: Arc<World>,
     pub(super) keys: Arc<Keys>,
+    attestor: Arc<Attestor>,
     pub(super) store: Option<Arc<MemoryStore>>,
     clients: HashMap<String, ManagedIdentityClient>,
     states: HashMap<String, SharedState>,
@@ -52,6 +53,7 @@ impl Run {
         let setup = &world.setup;
         Self {
             keys: Keys::new(setup.key.into(), setup.persistent_key),
+            attestor: Arc::new(Attestor(Arc::clone(&world))),
             store: setup.store.map(|manner| Arc::new(MemoryStore::new(manner))),
             clients: HashMap::new(),
             states: HashMap::new(),
@@ -183,7 +185,7 @@ impl Run {
             .client_capabilities(capabilities)
             .simulated(Services(Arc::clone(&self.world)), 7);
         if !setup.no_attestation {
-            builder = builder.attestation(Arc::new(Attestor(Arc::clone(&self.world))));
+            builder = builder.attestation(Arc::clone(&self.attestor) as _);
         }
         if let Some(store) = &self.store {
             builder = builder.binding_store(Arc::clone(store) as _);

@@ -1,10 +1,10 @@
 //! A board with work that is counted.
 use super::place::{pause, yield_now};
-use crate::flight::{Flights, Seat};
+use crate::flight::{Flights, Seat, Watched};
 use futures_util::FutureExt as _;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 /// A board whose works yield their number, counted up from 1.
@@ -55,8 +55,10 @@ impl Bench {
 
     fn join_to(&self, key: &'static str, many: usize, end: fn(usize) -> usize) -> Seat<usize, ()> {
         let inner = Arc::downgrade(&self.0);
-        self.0.flights.join(&key, || {
-            let work = Underway::begin(&self.0.counts);
+        let counts = Arc::clone(&self.0.counts);
+        self.0.flights.join(&key, move || {
+            let work = Underway::begin(&counts);
+            let inner = Weak::clone(&inner);
             let work = async move {
                 // The work does not keep its board.
                 let joined = || inner.upgrade().map_or(0, |inner| inner.joined.load(SeqCst));
@@ -86,6 +88,13 @@ impl Bench {
         assert_eq!((self.begun(), self.ended(), dropped), (begun, ended, begun));
         assert_eq!(self.0.flights.len(), 0);
     }
+}
+
+/// Nothing is to be seen.
+impl Watched for () {
+    fn follow(&self, _: &Arc<Self>) {}
+
+    fn leave(&self) {}
 }
 
 /// Work from its beginning until nothing of it is left.

@@ -1,0 +1,136 @@
+//! Which clients may share a state.
+use crate::{
+    AttestationFuture, AttestationProvider, AttestationRequest, Environment, ErrorKind,
+    ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain,
+    ProxyConfig, SharedState, TlsVersions, TrustAnchors, VersionPolicy,
+};
+use keybound_keys::memory::MemoryKeyProvider;
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::x509::X509;
+use std::sync::Arc;
+
+type Change = Box<dyn Fn(ManagedIdentityClientBuilder) -> ManagedIdentityClientBuilder>;
+
+#[test]
+fn clients_with_other_settings_share_no_state_however_alike_they_look() {
+    // In pairs that look the same where they are printed, as far as there are such.
+    let authorities = [authority(), authority()];
+    let pairs: Vec<(&str, [Change; 2])> = vec![
+        ("trust", authorities.clone().map(trust)),
+        ("trust for loopback", authorities.map(loopback_trust)),
+        ("keys", [keys(), keys()]),
+        ("attestation", [attestation(), attestation()]),
+        ("proxy", ["one", "other"].map(proxy)),
+        (
+            "versions",
+            [TlsVersions::Tls12, TlsVersions::Tls13].map(versions),
+        ),
+        (
+            "imds",
+            ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
+        ),
+        ("hosts", ["a.example.com", "b.example.com"].map(hosts)),
+        ("capabilities", ["cp1", "cp2"].map(capabilities)),
+    ];
+    for (what, [one, other]) in pairs {
+        let state = SharedState::new();
+        assert!(one(bare(&state)).build().is_ok(), "{what}");
+        for refused in [other(bare(&state)), bare(&state)] {
+            let error = refused.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{what}");
+        }
+        assert!(one(bare(&state)).build().is_ok(), "{what}: the same again");
+    }
+}
+
+#[test]
+fn clients_that_differ_in_nothing_that_changes_an_answer_share_a_state() {
+    let state = SharedState::new();
+    let identity = ManagedIdentity::client_id("11111111-2222-4333-8444-555555555555").unwrap();
+    for client in [
+        bare(&state),
+        bare(&state).identity(identity),
+        bare(&state).retries(false),
+        bare(&state).key_providers(ProviderChain::platform()),
+    ] {
+        let built: Result<ManagedIdentityClient, _> = client.build();
+        assert!(built.is_ok(), "{built:?}");
+    }
+}
+
+fn bare(state: &SharedState) -> ManagedIdentityClientBuilder {
+    ManagedIdentityClient::builder()
+        .environment(Environment::empty())
+        .state(state.clone())
+}
+
+fn trust(pem: Vec<u8>) -> Change {
+    let anchors = TrustAnchors::system().with_pem(&pem).unwrap();
+    Box::new(move |builder| builder.trust(anchors.clone()))
+}
+
+fn loopback_trust(pem: Vec<u8>) -> Change {
+    let anchors = TrustAnchors::system().with_loopback_pem(&pem).unwrap();
+    Box::new(move |builder| builder.trust(anchors.clone()))
+}
+
+fn keys() -> Change {
+    let chain = ProviderChain::new(vec![Arc::new(MemoryKeyProvider::new())]);
+    Box::new(move |builder| builder.key_providers(chain.clone()))
+}
+
+fn attestation() -> Change {
+    let provider = Arc::new(Nobody);
+    Box::new(move |builder| builder.attestation(Arc::clone(&provider) as _))
+}
+
+fn proxy(password: &'static str) -> Change {
+    let url = format!("http://user:{password}@proxy.example.com:3128");
+    let proxy = ProxyConfig::from_values(Some(&url), None).unwrap();
+    Box::new(move |builder| builder.proxy(proxy.clone()))
+}
+
+fn versions(versions: TlsVersions) -> Change {
+    let policy = VersionPolicy::default().with_host("api.example.com", versions);
+    Box::new(move |builder| builder.tls_versions(policy.clone()))
+}
+
+fn imds(url: &'static str) -> Change {
+    Box::new(move |builder| builder.imds_endpoint(url))
+}
+
+fn hosts(host: &'static str) -> Change {
+    Box::new(move |builder| builder.allowed_hosts([host]))
+}
+
+fn capabilities(capability: &'static str) -> Change {
+    Box::new(move |builder| builder.client_capabilities([capability]))
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl AttestationProvider for Nobody {
+    fn attest<'a>(&'a self, _: AttestationRequest<'a>) -> AttestationFuture<'a> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// A certificate that nothing but its key tells from others.
+fn authority() -> Vec<u8> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut builder = X509::builder().unwrap();
+    let ends = Asn1Time::days_from_now(1).unwrap();
+    builder
+        .set_not_before(&Asn1Time::from_unix(0).unwrap())
+        .unwrap();
+    builder.set_not_after(&ends).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    builder.build().to_pem().unwrap()
+}
