@@ -133,10 +133,10 @@ impl Certificate {
             ))
         };
         if now < self.0.not_before {
-            return wrong("the issued certificate is not yet valid");
+            return wrong("by this host's clock the issued certificate is not yet valid");
         }
         if now > self.0.not_after {
-            return wrong("the issued certificate has expired");
+            return wrong("by this host's clock the issued certificate has expired");
         }
         Ok(())
     }

@@ -6,11 +6,15 @@ mod entra;
 mod expect;
 mod imds;
 mod keys;
+#[path = "../tests/support/leaks.rs"]
+mod leaks;
+mod log;
 mod pki;
 mod runner;
 mod script;
 mod soak;
 mod store;
+mod telemetry;
 mod world;
 
 use world::{Call, Leg, World};

@@ -6,12 +6,18 @@ mod blocking;
 mod caching;
 #[path = "emulated/calls.rs"]
 mod calls;
+#[path = "support/captured_log.rs"]
+mod captured_log;
 #[path = "emulated/deadlines.rs"]
 mod deadlines;
 #[path = "emulated/identities.rs"]
 mod identities;
 #[path = "emulated/invariants.rs"]
 mod invariants;
+#[path = "support/leaks.rs"]
+mod leaks;
+#[path = "emulated/logs.rs"]
+mod logs;
 #[path = "emulated/runtimes.rs"]
 mod runtimes;
 #[path = "emulated/world.rs"]

@@ -5,7 +5,7 @@ use crate::access_token::{IssuedToken, Step};
 use crate::acquire::Plan;
 use crate::moment::Moment;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, DATE};
 use http::{Method, Request};
 use keybound_core::{
     Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
@@ -13,7 +13,7 @@ use keybound_core::{
 };
 use keybound_tls::RequestBody;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl Flow {
     /// Asks Entra for the token over mutual TLS and checks it against the certificate. Its life is counted from before
@@ -23,12 +23,12 @@ impl Flow {
         plan: &Plan,
         binding: &Arc<Binding>,
     ) -> Result<(IssuedToken, Moment)> {
-        let (answer, asked_at) = self
+        let (answer, asked_at, service_time) = self
             .step(Step::Token, self.token_answer(plan, binding))
             .await?;
         let life = self
             .step(Step::BindingCheck, async {
-                check(&answer, binding, asked_at)
+                check(&answer, binding, asked_at, service_time)
             })
             .await?;
         let later = |duration| {
@@ -51,7 +51,12 @@ impl Flow {
         Ok((issued, asked_at))
     }
 
-    async fn token_answer(&self, plan: &Plan, binding: &Binding) -> Result<(TokenAnswer, Moment)> {
+    /// The answer, when it was asked for, and the time by the service's clock where it says so.
+    async fn token_answer(
+        &self,
+        plan: &Plan,
+        binding: &Binding,
+    ) -> Result<(TokenAnswer, Moment, Option<SystemTime>)> {
         let form = TokenForm {
             client_id: binding.client_id(),
             scope: &plan.key.scope,
@@ -65,9 +70,11 @@ impl Flow {
                 self.token_request(binding, body.clone())
             })
             .await?;
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
         Ok((
             TokenAnswer::parse(&answer.body, plan.key.token_type)?,
             asked_at,
+            date.and_then(|date| httpdate::parse_http_date(date).ok()),
         ))
     }
 
@@ -89,7 +96,15 @@ impl Flow {
 
 /// A bound token must be bound to this certificate; any token must be for this client and tenant, as far as it says. Yields
 /// how long it is good for: by the answer or by its own claim `exp`, whichever is shorter.
-fn check(answer: &TokenAnswer, binding: &Binding, asked_at: Moment) -> Result<Duration> {
+///
+/// `exp` is held against the service's clock, which is the one that it was written by: a host whose clock is wrong by more
+/// than a token's life is served all the same.
+fn check(
+    answer: &TokenAnswer,
+    binding: &Binding,
+    asked_at: Moment,
+    service_time: Option<SystemTime>,
+) -> Result<Duration> {
     let jwt = match answer.token_type {
         TokenType::MtlsPop => Some(check_binding(&answer.access_token, binding.certificate())?),
         // A bearer token may be opaque.
@@ -102,12 +117,16 @@ fn check(answer: &TokenAnswer, binding: &Binding, asked_at: Moment) -> Result<Du
     let Some(ends) = jwt.claims.get("exp").and_then(|ends| ends.as_u64()) else {
         return Ok(answer.expires_in);
     };
-    let now = asked_at.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = service_time.unwrap_or(asked_at.wall);
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match Duration::from_secs(ends).checked_sub(now) {
         Some(left) if !left.is_zero() => Ok(left.min(answer.expires_in)),
         _ => Err(Error::invalid_answer(
             Stage::Token,
-            "the access token had ended before it was asked for",
+            match service_time {
+                Some(_) => "the access token had ended before it was asked for",
+                None => "by this host's clock the access token had ended before it was asked for",
+            },
         )),
     }
 }

@@ -125,6 +125,22 @@ pub(super) struct ExpectError {
     /// One of the service's codes.
     pub(super) code: Option<u64>,
     pub(super) words: Option<String>,
+    /// All that the service said.
+    pub(super) said: Option<Said>,
+    /// Part of what the caller is told to do.
+    pub(super) next_step: Option<String>,
+}
+
+/// A service's refusal, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    pub(super) error: Option<String>,
+    pub(super) error_description: Option<String>,
+    pub(super) error_codes: Vec<u64>,
+    pub(super) trace_id: Option<String>,
+    pub(super) correlation_id: Option<String>,
+    pub(super) timestamp: Option<String>,
 }
 
 /// So much, or between so much and so much.

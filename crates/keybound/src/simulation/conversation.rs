@@ -1,6 +1,10 @@
 //! Every case of `conversations/`, and that every row of the protocol has one.
 use super::case::Case;
+use super::leaks::assert_none;
+use super::log::Log;
 use super::runner::run;
+use super::telemetry::check_told;
+use crate::state::lock;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,14 +12,13 @@ use std::path::Path;
 fn every_conversation_comes_out_as_its_case_says() {
     let mut wrong = Vec::new();
     for (name, case) in cases() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        for problem in runtime.block_on(run(&case)) {
-            wrong.push(format!("{name}: {problem}"));
-        }
+        let log = Log::default();
+        let (world, problems) = log.block_on(run(&case));
+        check_told(&name, &world, &log);
+        let text = log.text();
+        assert!(text.contains("keybound_step"), "{name} logs nothing");
+        assert_none(&lock(&world.seen).secrets, &text, &name);
+        wrong.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -40,7 +43,7 @@ fn every_row_of_the_protocol_has_a_conversation() {
 }
 
 /// All cases, or the one that the environment names while one is being written.
-fn cases() -> BTreeMap<String, Case> {
+pub(super) fn cases() -> BTreeMap<String, Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conversations");
     let files = std::fs::read_dir(folder)
         .unwrap()

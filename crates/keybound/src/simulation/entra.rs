@@ -1,7 +1,7 @@
 //! Entra: checks every request and what it came over, and binds the token to that.
 use super::imds::{ENTRA, TENANT};
 use super::script::Answering;
-use super::world::{Issued, Reply, parameters, reply};
+use super::world::{Issued, Reply, parameters, reply, request_id};
 use super::{Call, Leg, World};
 use crate::Binding;
 use crate::state::lock;
@@ -45,6 +45,7 @@ impl World {
             bypass: false,
             claims: form.get("claims").cloned(),
             attestation: None,
+            request_id: request_id(head),
         });
         let outcome = self.outcome(&Answering {
             leg: Leg::Token,
@@ -63,7 +64,8 @@ impl World {
         let refresh_in = outcome
             .refresh_in
             .or(self.setup.refresh_in.map(|time| time as u64));
-        let expires = self.true_time() + Duration::from_secs_f64(life);
+        let issued = self.true_time() - Duration::from_secs(outcome.stale.unwrap_or_default());
+        let expires = issued + Duration::from_secs_f64(life);
         let number = {
             let mut seen = lock(&self.seen);
             seen.tokens.push(Issued {
@@ -79,22 +81,28 @@ impl World {
         } else {
             &thumbprint
         };
+        let token = jwt(&json!({
+            "jti": number.to_string(),
+            "appid": binding.client_id().as_str(),
+            "tid": TENANT,
+            "exp": seconds(expires),
+            "cnf": { "x5t#S256": confirmation },
+        }));
+        lock(&self.seen).secrets.push(token.clone());
         let mut body = json!({
             "token_type": if bound { "mtls_pop" } else { "Bearer" },
-            "expires_in": life,
-            "access_token": jwt(&json!({
-                "jti": number.to_string(),
-                "appid": binding.client_id().as_str(),
-                "tid": TENANT,
-                "exp": seconds(expires),
-                "cnf": { "x5t#S256": confirmation },
-            })),
+            "expires_in": life as u64,
+            "access_token": token,
         });
-        body["expires_in"] = json!(life as u64);
         if let Some(refresh_in) = refresh_in {
             body["refresh_in"] = json!(refresh_in);
         }
-        Ok(reply(200, HeaderMap::new(), body.to_string()))
+        let mut headers = HeaderMap::new();
+        if !self.setup.no_date {
+            let date = httpdate::fmt_http_date(self.true_time());
+            headers.insert(http::header::DATE, date.parse().unwrap());
+        }
+        Ok(reply(200, headers, body.to_string()))
     }
 
     fn check_token_request(&self, head: &Parts, binding: &Binding, certificate: usize) {

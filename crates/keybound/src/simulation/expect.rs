@@ -1,5 +1,6 @@
 //! What came out, held against what must; and what must always hold.
-use super::case::{Acquire, Counts, End, ExpectError};
+use super::case::{Acquire, Counts, End, ExpectError, Said};
+use super::leaks::assert_none;
 use super::runner::Run;
 use super::{Leg, World};
 use crate::state::lock;
@@ -19,6 +20,7 @@ pub(super) fn check_outcome(
     after: f64,
 ) -> Vec<String> {
     let expect = &asked.expect;
+    assert_none(&lock(&world.seen).secrets, &shown(outcome), "an answer");
     let mut wrong = Vec::new();
     match (outcome, &expect.error) {
         (Ok(token), None) => {
@@ -37,6 +39,21 @@ pub(super) fn check_outcome(
         wrong.push(format!("came after {after} s, not {expected:?}"));
     }
     wrong
+}
+
+/// All that can be printed of an answer, causes included.
+fn shown(outcome: &Result<AccessToken>) -> String {
+    let mut text = format!("{outcome:#?}");
+    let failure = match outcome {
+        Ok(token) => token.renewal_failure(),
+        Err(error) => Some(error),
+    };
+    let mut cause = failure.map(|error| error as &dyn std::error::Error);
+    while let Some(error) = cause {
+        text += &format!("{error} {error:?}");
+        cause = error.source();
+    }
+    text
 }
 
 /// What must hold of every token; and what is expected of this one.
@@ -143,6 +160,19 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
     if let Some(words) = &expected.words {
         let said = error.to_string();
         differs(&mut wrong, "words", Some(true), said.contains(words));
+    }
+    let said = error.service().map(|service| Said {
+        error: service.error.clone(),
+        error_description: service.description.clone(),
+        error_codes: service.codes.clone(),
+        trace_id: service.trace_id.clone(),
+        correlation_id: service.correlation_id.clone(),
+        timestamp: service.timestamp.clone(),
+    });
+    differs(&mut wrong, "said", expected.said.clone().map(Some), said);
+    if let Some(step) = &expected.next_step {
+        let told = error.kind().next_step().contains(step);
+        differs(&mut wrong, "next step", Some(true), told);
     }
     if !wrong.is_empty() {
         wrong.push(format!("{error:?}"));

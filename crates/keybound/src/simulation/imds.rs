@@ -1,7 +1,7 @@
 //! IMDS: checks every request, answers from its own cache in the first half of a certificate's life.
 use super::pki;
 use super::script::{Answering, Outcome};
-use super::world::{Reply, Signed, parameters, reply};
+use super::world::{Reply, Signed, parameters, reply, request_id};
 use super::{Call, Leg, World};
 use crate::state::lock;
 use base64::Engine as _;
@@ -19,8 +19,8 @@ impl World {
         let query = parameters(head.uri.query().unwrap_or_default().as_bytes());
         self.check_head(head, &query);
         let outcome = match path {
-            METADATA => self.noted(Leg::Metadata, &query, None),
-            ISSUE => self.noted(Leg::Issue, &query, Some(body)),
+            METADATA => self.noted(Leg::Metadata, head, &query, None),
+            ISSUE => self.noted(Leg::Issue, head, &query, Some(body)),
             _ => panic!("IMDS has no {path}"),
         };
         if let Some(reply) = self.play(&outcome, timeout).await {
@@ -63,7 +63,13 @@ impl World {
         });
     }
 
-    fn noted(&self, leg: Leg, query: &HashMap<String, String>, body: Option<&[u8]>) -> Outcome {
+    fn noted(
+        &self,
+        leg: Leg,
+        head: &Parts,
+        query: &HashMap<String, String>,
+        body: Option<&[u8]>,
+    ) -> Outcome {
         let asked: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
         let attestation = asked
             .as_ref()
@@ -74,6 +80,7 @@ impl World {
             bypass: query.contains_key("bypass_cache"),
             claims: None,
             attestation: attestation.map(str::to_owned),
+            request_id: request_id(head),
         });
         self.outcome(&Answering {
             leg,

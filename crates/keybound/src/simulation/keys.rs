@@ -125,6 +125,7 @@ impl AttestationProvider for Attestor {
                 bypass: false,
                 claims: None,
                 attestation: None,
+                request_id: String::new(),
             });
             let outcome = world.outcome(&Answering {
                 leg: Leg::Attest,
@@ -145,7 +146,9 @@ impl AttestationProvider for Attestor {
                 seen.attestations
             };
             let ends = world.true_time() + Duration::from_secs_f64(world.setup.attestation_life);
-            AttestationToken::new(jwt(&json!({ "n": number, "exp": seconds(ends) })))
+            let token = jwt(&json!({ "n": number, "exp": seconds(ends) }));
+            lock(&world.seen).secrets.push(token.clone());
+            AttestationToken::new(token)
         })
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Run {
 }
 
 /// Lives through a case and tells what was wrong.
-pub(super) async fn run(case: &Case) -> Vec<String> {
+pub(super) async fn run(case: &Case) -> (Arc<World>, Vec<String>) {
     let world = World::new(case.world.clone(), case.answers.clone());
     let mut run = Run::new(world);
     for (number, step) in case.steps.iter().enumerate() {
@@ -45,7 +45,7 @@ pub(super) async fn run(case: &Case) -> Vec<String> {
     let elapsed = run.world.elapsed();
     tokio::time::sleep(Duration::from_secs(90)).await;
     check_end(&mut run, &case.end, elapsed);
-    run.wrong
+    (run.world, run.wrong)
 }
 
 impl Run {

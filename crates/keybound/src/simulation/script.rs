@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     pub(super) after: Option<f64>,
     pub(super) expires_in: Option<u64>,
     pub(super) refresh_in: Option<u64>,
+    /// The token was issued so many seconds ago.
+    pub(super) stale: Option<u64>,
     /// The token is bound to another certificate.
     pub(super) wrong_binding: bool,
     pub(super) server: Option<String>,

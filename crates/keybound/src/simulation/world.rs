@@ -33,6 +33,8 @@ pub(super) struct Call {
     pub(super) bypass: bool,
     pub(super) claims: Option<String>,
     pub(super) attestation: Option<String>,
+    /// `x-ms-client-request-id`.
+    pub(super) request_id: String,
 }
 
 /// A certificate that IMDS signed. They are numbered from 1.
@@ -71,6 +73,8 @@ pub(super) struct Setup {
     pub(super) key: KeyStrength2,
     pub(super) persistent_key: bool,
     pub(super) no_attestation: bool,
+    /// Entra's answers have no `Date`.
+    pub(super) no_date: bool,
 }
 
 /// As [`KeyStrength`], in words.
@@ -107,6 +111,7 @@ impl Default for Setup {
             key: KeyStrength2::KeyGuard,
             persistent_key: false,
             no_attestation: false,
+            no_date: false,
         }
     }
 }
@@ -129,6 +134,8 @@ pub(super) struct Seen {
     pub(super) revoked: Vec<usize>,
     pub(super) tokens: Vec<Issued>,
     pub(super) attestations: usize,
+    /// What nobody but its receiver may see: tokens and attestations.
+    pub(super) secrets: Vec<String>,
     pub(super) wrong: Vec<String>,
 }
 
@@ -256,6 +263,13 @@ pub(super) fn reply(status: u16, headers: HeaderMap, body: String) -> Answer {
 
 fn failure(kind: TransportErrorKind) -> TransportError {
     TransportError::new(kind, "as the script says")
+}
+
+pub(super) fn request_id(head: &http::request::Parts) -> String {
+    let id = head.headers.get("x-ms-client-request-id");
+    id.and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The parameters of a query or form.

@@ -1,0 +1,248 @@
+//! What is told of an acquisition while it lasts: spans, repeated attempts, and what is counted.
+use super::conversation::cases;
+use super::log::{Line, Log};
+use super::runner::run;
+use super::{Leg, World};
+use std::collections::BTreeSet;
+
+#[test]
+fn every_step_of_an_acquisition_has_a_span_with_the_correlation_id_that_the_services_see() {
+    let log = Log::default();
+    let (world, wrong) = log.block_on(run(&cases()["attestation-90-percent"]));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let spans = log.named("keybound_step");
+    let first = &world.calls(Leg::Metadata)[0].request_id;
+    let steps: Vec<_> = spans
+        .iter()
+        .filter(|span| span.field("request_id") == Some(first))
+        .map(|span| span.field("step").unwrap())
+        .collect();
+    let all = [
+        "metadata",
+        "key",
+        "csr",
+        "attestation",
+        "credential",
+        "token",
+        "binding_check",
+    ];
+    assert_eq!(steps, all);
+    for leg in [Leg::Issue, Leg::Token] {
+        assert_eq!(&world.calls(leg)[0].request_id, first, "{leg:?}");
+    }
+}
+
+#[test]
+fn each_repeated_attempt_is_told_with_its_number_its_reason_and_the_time_waited() {
+    for (case, leg, expected) in [
+        (
+            "retry-imds-503-exhausted",
+            Leg::Issue,
+            vec![("1", "503", 1000), ("2", "503", 2000), ("3", "503", 4000)],
+        ),
+        ("retry-entra-5xx", Leg::Token, vec![("1", "503", 1000)]),
+    ] {
+        let log = Log::default();
+        let (world, wrong) = log.block_on(run(&cases()[case]));
+        assert!(wrong.is_empty(), "{case}: {wrong:?}");
+        let calls = world.calls(leg);
+        let told = log.named(AGAIN);
+        assert_eq!(told.len(), expected.len(), "{case}: {told:?}");
+        for (number, (line, (attempt, reason, wait))) in told.iter().zip(expected).enumerate() {
+            assert_eq!(line.field("attempt"), Some(attempt), "{case}");
+            let said = line.field("reason").unwrap();
+            assert!(said.starts_with(reason), "{case}: {said}");
+            assert_eq!(line.field("wait_ms"), Some(&*format!("{wait}")), "{case}");
+            assert_eq!(line.field("request_id"), Some(&*calls[number].request_id));
+            let waited = calls[number + 1].at - calls[number].at;
+            assert!(waited.as_millis().abs_diff(wait) < 20, "{case}: {waited:?}");
+        }
+    }
+}
+
+/// Of the calls of a leg under one correlation id, those that no step began are told as repeated: of every conversation.
+pub(super) fn check_told(name: &str, world: &World, log: &Log) {
+    let (begun, repeated) = (log.named("keybound_step"), log.named(AGAIN));
+    for (leg, step) in LEGS {
+        let calls = world.calls(leg);
+        let ids: BTreeSet<_> = calls.iter().map(|call| &*call.request_id).collect();
+        for id in ids {
+            let of_id = |line: &&Line| line.field("request_id") == Some(id);
+            let called = calls.iter().filter(|call| call.request_id == id).count();
+            let begun = begun.iter().filter(of_id);
+            let begun = begun
+                .filter(|span| span.field("step") == Some(step))
+                .count();
+            let told = repeated.iter().filter(of_id);
+            let told = told
+                .filter(|line| line.within.as_deref() == Some(step))
+                .count();
+            assert!(begun > 0, "{name}: {leg:?} without a span");
+            assert!(
+                called <= begun + told,
+                "{name}: {leg:?} {called} {begun} {told}"
+            );
+        }
+    }
+    for line in repeated.iter().chain(&log.named(REFUSED)) {
+        let why = [["reason", "attempt"], ["code", "round"]];
+        let has = |field: &&str| line.field(field).is_some();
+        let whole = ["wait_ms", "request_id"].iter().all(has)
+            && why.iter().any(|fields| fields.iter().all(has));
+        assert!(whole, "{name}: {line:?}");
+    }
+}
+
+#[cfg(feature = "metrics")]
+mod counters {
+    use super::*;
+    use crate::state::lock;
+    use metrics::{
+        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+        with_local_recorder,
+    };
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn each_outcome_of_a_credential_is_counted_with_all_tags() {
+        let counted = |case: &str| {
+            let (counts, log) = live(case);
+            let leak = log.text().contains("eyJ");
+            assert!(!leak, "{case}");
+            counts
+        };
+        let tags = |token, bypass, key, outcome: &str| {
+            let tags = [
+                ("CredentialOutcome", outcome),
+                ("KeyType", key),
+                ("MsiSource", "ImdsV2"),
+                ("TokenType", token),
+                ("bypassCache", bypass),
+            ];
+            tags.map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec()
+        };
+        for (case, expected) in [
+            (
+                "first-token",
+                tags("mtls_pop", "false", "keyguard", "Success"),
+            ),
+            (
+                "remedy-1000610",
+                tags("mtls_pop", "true", "keyguard", "Retry Succeeded"),
+            ),
+            (
+                "remedy-bounded",
+                tags("mtls_pop", "true", "keyguard", "Retry Failed"),
+            ),
+            (
+                "remedy-forced-mint-fails",
+                tags("mtls_pop", "true", "none", "Retry Failed"),
+            ),
+            (
+                "retry-imds-503-exhausted",
+                tags("mtls_pop", "false", "none", "Not found"),
+            ),
+            (
+                "claims-fresh-certificate",
+                tags("mtls_pop", "true", "keyguard", "Success"),
+            ),
+            (
+                "token-kinds-apart",
+                tags("Bearer", "false", "keyguard", "Success"),
+            ),
+        ] {
+            let counts = counted(case);
+            assert!(counts.contains_key(&expected), "{case}: {counts:#?}");
+        }
+        let once = counted("first-token");
+        assert_eq!(once.values().sum::<u64>(), 1, "{once:?}");
+    }
+
+    /// In all conversations: one counter, these tags, these few values; nothing of an identity, a resource or a time.
+    #[test]
+    fn no_tag_has_many_values_and_none_is_secret() {
+        for name in cases().into_keys() {
+            for tags in live(&name).0.keys() {
+                for ((tag, value), (expected, values)) in tags.iter().zip(VALUES) {
+                    assert_eq!(tag, expected, "{name}: {tags:?}");
+                    assert!(values.contains(&&**value), "{name}: {tag} is {value}");
+                }
+                assert_eq!(tags.len(), VALUES.len(), "{name}");
+            }
+        }
+    }
+
+    type Counts = BTreeMap<Vec<(String, String)>, u64>;
+
+    fn live(case: &str) -> (Counts, Log) {
+        let (recorder, log) = (Recorded::default(), Log::default());
+        with_local_recorder(&recorder, || log.block_on(run(&cases()[case])));
+        let counts = lock(&recorder.0).clone();
+        (counts, log)
+    }
+
+    #[derive(Default)]
+    struct Recorded(Arc<Mutex<Counts>>);
+
+    struct One(Arc<Mutex<Counts>>, Vec<(String, String)>);
+
+    impl CounterFn for One {
+        fn increment(&self, by: u64) {
+            *lock(&self.0).entry(self.1.clone()).or_default() += by;
+        }
+
+        fn absolute(&self, _: u64) {
+            panic!("it is only counted up");
+        }
+    }
+
+    impl Recorder for Recorded {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            assert_eq!(key.name(), "MsalMsiCounter");
+            let tags = key.labels();
+            let mut tags: Vec<_> = tags
+                .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
+                .collect();
+            tags.sort();
+            Counter::from_arc(Arc::new(One(Arc::clone(&self.0), tags)))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            panic!("there is none");
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            panic!("there is none");
+        }
+    }
+
+    const VALUES: [(&str, &[&str]); 5] = [
+        (
+            "CredentialOutcome",
+            &["Not found", "Retry Failed", "Retry Succeeded", "Success"],
+        ),
+        (
+            "KeyType",
+            &["none", "software", "hardware", "keyguard", "simulated"],
+        ),
+        ("MsiSource", &["ImdsV2"]),
+        ("TokenType", &["Bearer", "mtls_pop"]),
+        ("bypassCache", &["false", "true"]),
+    ];
+}
+
+const LEGS: [(Leg, &str); 3] = [
+    (Leg::Metadata, "metadata"),
+    (Leg::Issue, "credential"),
+    (Leg::Token, "token"),
+];
+const AGAIN: &str = "trying again";
+const REFUSED: &str = "the certificate was refused: asking with a new one";
