@@ -90,7 +90,7 @@ impl Records {
                 .client_certificate
                 .as_deref()
                 .map(|der| keybound_core::X5tS256::of_der(der).to_string()),
-            fault: fault.map(|action| shortened(&action.to_string())),
+            fault: fault.map(|action| shortened(&keybound_core::redact(&action.to_string()))),
             status: None,
             notes: BTreeMap::new(),
         });

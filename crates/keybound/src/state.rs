@@ -17,6 +17,7 @@ pub(crate) use tokens::{AskedToken, CachedToken, Service};
 use crate::flight::Flights;
 use crate::progress::Progress;
 use crate::settings::InCommon;
+use crate::store::StoreCalls;
 use bindings::Bindings;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
 use keybound_keys::BindingKey;
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     identities: Mutex<HashMap<ManagedIdentity, Arc<IdentityState>>>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
     pub(crate) attestations: Attestations,
+    pub(crate) store_calls: StoreCalls,
 }
 
 impl SharedState {

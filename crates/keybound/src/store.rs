@@ -4,6 +4,8 @@ use keybound_core::{BindingCacheKey, Certificate, Guid, IssuedCredential, MtlsEn
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 /// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
 /// The methods may block; they are called on threads made for that, and what takes longer than two seconds is not waited
@@ -86,45 +88,80 @@ pub(crate) fn select(
     }
 }
 
-/// Has the store look, for two seconds at most.
-pub(crate) async fn load(store: Arc<dyn BindingStore>, key: BindingCacheKey) -> Vec<StoredBinding> {
-    let look = tokio::task::spawn_blocking(move || store.load(&key));
-    match tokio::time::timeout(LONGEST_LOOK, look).await {
-        Ok(Ok(entries)) => entries,
-        Ok(Err(_)) | Err(_) => {
-            tracing::warn!("the store of certificates failed or did not answer in time");
-            Vec::new()
+/// The calls of stores that are under way. Each holds a thread of the runtime, and one that hangs does so for as long as
+/// it likes: beyond a few of them no more is asked.
+pub(crate) struct StoreCalls(Arc<Semaphore>);
+
+impl StoreCalls {
+    /// Has the store look, for two seconds at most.
+    pub(crate) async fn load(
+        &self,
+        store: Arc<dyn BindingStore>,
+        key: BindingCacheKey,
+    ) -> Vec<StoredBinding> {
+        let look = self.begin(move || store.load(&key));
+        let Some(look) = look else {
+            return Vec::new();
+        };
+        match tokio::time::timeout(LONGEST_LOOK, look).await {
+            Ok(Ok(entries)) => entries,
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("the store of certificates failed or did not answer in time");
+                Vec::new()
+            }
         }
+    }
+
+    /// Has the store keep an entry, and drop those that ended; nobody waits for it.
+    pub(crate) fn save(
+        &self,
+        store: Arc<dyn BindingStore>,
+        key: BindingCacheKey,
+        entry: StoredBinding,
+        now: SystemTime,
+    ) {
+        self.begin(move || {
+            store.save(&key, &entry);
+            for old in store.load(&key) {
+                if old.certificate.not_after() <= now {
+                    store.remove(&key, &old.certificate);
+                }
+            }
+        });
+    }
+
+    /// Has the store remove entries; nobody waits for it.
+    pub(crate) fn remove(
+        &self,
+        store: Arc<dyn BindingStore>,
+        key: BindingCacheKey,
+        certificates: Vec<Certificate>,
+    ) {
+        self.begin(move || {
+            for certificate in certificates {
+                store.remove(&key, &certificate);
+            }
+        });
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<JoinHandle<T>> {
+        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
+            tracing::warn!("the store of certificates hangs and is not asked");
+            return None;
+        };
+        Some(tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        }))
     }
 }
 
-/// Has the store keep an entry, and drop those that ended; nobody waits for it.
-pub(crate) fn save(
-    store: Arc<dyn BindingStore>,
-    key: BindingCacheKey,
-    entry: StoredBinding,
-    now: SystemTime,
-) {
-    drop(tokio::task::spawn_blocking(move || {
-        store.save(&key, &entry);
-        for old in store.load(&key) {
-            if old.certificate.not_after() <= now {
-                store.remove(&key, &old.certificate);
-            }
-        }
-    }));
-}
-
-/// Has the store remove an entry; nobody waits for it.
-pub(crate) fn remove(
-    store: Option<Arc<dyn BindingStore>>,
-    key: BindingCacheKey,
-    certificate: Certificate,
-) {
-    if let Some(store) = store {
-        drop(tokio::task::spawn_blocking(move || {
-            store.remove(&key, &certificate)
-        }));
+impl Default for StoreCalls {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_CALLS)))
     }
 }
 
@@ -167,6 +204,7 @@ fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
         .is_ok_and(|left| left > floor)
 }
 
+const MOST_CALLS: usize = 16;
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// As for certificates in memory.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);

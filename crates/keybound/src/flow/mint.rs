@@ -132,7 +132,8 @@ impl Flow {
         }
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         let name = key.persistent_name()?.to_owned();
-        let entries = store::load(store, self.store_key(plan)).await;
+        let calls = &self.shared.state.inner().store_calls;
+        let entries = calls.load(Arc::clone(&store), self.store_key(plan)).await;
         let settings = &self.shared.settings;
         let restored = store::select(
             entries,
@@ -141,8 +142,8 @@ impl Flow {
             settings,
             self.shared.now().wall,
         );
-        for orphan in restored.orphans {
-            store::remove(settings.store.clone(), self.store_key(plan), orphan);
+        if !restored.orphans.is_empty() {
+            calls.remove(store, self.store_key(plan), restored.orphans);
         }
         tracing::debug!(
             found = restored.chosen.is_some(),
@@ -156,7 +157,8 @@ impl Flow {
         if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
             let entry = StoredBinding::new(credential, name);
             let now = self.shared.now().wall;
-            store::save(Arc::clone(store), self.store_key(plan), entry, now);
+            let calls = &self.shared.state.inner().store_calls;
+            calls.save(Arc::clone(store), self.store_key(plan), entry, now);
         }
     }
 

@@ -4,11 +4,16 @@ use super::keys::Keys;
 use super::script::Script;
 use super::world::{Services, Setup};
 use crate::state::lock;
-use crate::store::{BindingStore, StoredBinding};
-use crate::{Environment, KeyStrength, ManagedIdentityClient, Pop, ProviderChain, TokenRequest};
+use crate::store::{BindingStore, StoreCalls, StoredBinding};
+use crate::{
+    Attestation, Environment, ErrorKind, KeyStrength, ManagedIdentity, ManagedIdentityClient, Pop,
+    ProviderChain, TokenRequest, TokenSource,
+};
+use futures_util::FutureExt as _;
 use keybound_core::{BindingCacheKey, Certificate};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -75,6 +80,7 @@ impl BindingStore for MemoryStore {
 pub(super) struct HangingStore {
     let_go: Mutex<bool>,
     changed: Condvar,
+    saved: AtomicUsize,
 }
 
 impl HangingStore {
@@ -97,6 +103,7 @@ impl BindingStore for HangingStore {
 
     fn save(&self, _key: &BindingCacheKey, _entry: &StoredBinding) {
         self.hang();
+        self.saved.fetch_add(1, Ordering::Relaxed);
     }
 
     fn remove(&self, _key: &BindingCacheKey, _certificate: &Certificate) {
@@ -108,6 +115,50 @@ impl BindingStore for HangingStore {
 #[tokio::test]
 async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
     let store = Arc::new(HangingStore::default());
+    let client = client(&store);
+    let begun = Instant::now();
+    let token = client.acquire_token(request()).await;
+    store.let_go();
+    assert!(token.is_ok(), "{token:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_once_it_answers() {
+    let store = Arc::new(HangingStore::default());
+    let client = client(&store);
+    let begun = Instant::now();
+    let hurried = request().timeout(Duration::from_millis(200));
+    let error = client.acquire_token(hurried).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
+    assert!(begun.elapsed() < Duration::from_millis(1900));
+    store.let_go();
+    let token = client.acquire_token(request()).await.unwrap();
+    assert_eq!(token.source(), TokenSource::IdentityProvider);
+    while store.saved.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Each call that hangs holds a thread: the runtime has threads for others all the same.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_for_good_uses_few_threads_up() {
+    let store = Arc::new(HangingStore::default());
+    let calls = StoreCalls::default();
+    let key = || BindingCacheKey {
+        identity: ManagedIdentity::system_assigned(),
+        attestation: Attestation::None,
+    };
+    for _ in 0..100 {
+        let look = calls.load(Arc::clone(&store) as _, key());
+        assert!(look.now_or_never().is_none_or(|found| found.is_empty()));
+    }
+    // Each call that is under way holds the store.
+    assert_eq!(Arc::strong_count(&store) - 1, 16);
+    store.let_go();
+}
+
+fn client(store: &Arc<HangingStore>) -> ManagedIdentityClient {
     let world = World::new(
         Setup {
             persistent_key: true,
@@ -116,19 +167,17 @@ async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
         Script::default(),
     );
     let keys = Keys::new(KeyStrength::Software, true);
-    let client = ManagedIdentityClient::builder()
+    ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .key_providers(ProviderChain::new(vec![keys as _]))
         .clock(Arc::clone(&world) as _)
-        .binding_store(Arc::clone(&store) as _)
+        .binding_store(Arc::clone(store) as _)
         .simulated(Services(world), 1)
         .build()
-        .unwrap();
-    let begun = Instant::now();
+        .unwrap()
+}
+
+fn request() -> TokenRequest {
     let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(pop);
-    let token = client.acquire_token(request).await;
-    store.let_go();
-    assert!(token.is_ok(), "{token:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    TokenRequest::new("https://vault.azure.net").proof_of_possession(pop)
 }

@@ -130,6 +130,31 @@ async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
     client.acquire_token(attested()).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes_back() {
+    let world = World::new();
+    let (release, held) = mpsc::channel();
+    let provider = Arc::new(Held {
+        keys: SimulatedKeyProvider::new(),
+        opened: AtomicBool::new(false),
+        words: Mutex::new(held),
+    });
+    let client = world
+        .builder()
+        .key_providers(ProviderChain::new(vec![provider]))
+        .build()
+        .unwrap();
+    // The second one waits for what the first one began.
+    for _ in 0..2 {
+        let error = out_of_time_at(&client, Stage::Key).await;
+        assert_failed(&error, ErrorKind::DeadlineReached, Stage::Key);
+        assert!(error.is_retryable());
+    }
+    release.send(()).unwrap();
+    drop(release);
+    client.acquire_token(attested()).await.unwrap();
+}
+
 /// Opens a key for each word it is given, and waits for the word. A second opening would find none and fail.
 #[derive(Debug)]
 struct Held {

@@ -64,7 +64,7 @@ fn faults(token: &str) -> Vec<String> {
         format!("token=status:401,body={refused}"),
         format!("token=status:400,body={echo}"),
         format!("issue=status:400,body={echo}"),
-        format!("metadata=status:500,body={echo}"),
+        format!("metadata=status:500,Retry-After=0,body={echo}"),
     ];
     faults.extend(FAULTS.map(str::to_owned));
     faults
