@@ -32,9 +32,10 @@ async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
     let world = World::new();
     let clients = Clients::of(&world);
     world.inject(fault);
+    let client = clients.make();
     let theirs = elsewhere
         .handle
-        .spawn(clients.make().acquire_token(attested()));
+        .spawn(async move { client.acquire_token(attested()).await });
     reached(&world, "metadata").await;
     let begun = Instant::now();
     let client = clients.make();
