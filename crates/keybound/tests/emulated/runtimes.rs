@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
-use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
@@ -30,14 +29,14 @@ async fn where_the_runtime_of_an_acquisition_ends_those_who_wait_elsewhere_get_t
 
 async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
     let world = World::new();
-    let clients = Clients::of(&world);
+    // Without retries what says nothing ends in an error: a token shows that it was not waited for.
+    let clients = Clients::of(&world, fault.contains("status"));
     world.inject(fault);
     let client = clients.make();
     let theirs = elsewhere
         .handle
         .spawn(async move { client.acquire_token(attested()).await });
     reached(&world, "metadata").await;
-    let begun = Instant::now();
     let client = clients.make();
     let mut ours = pin!(client.acquire_token(attested()));
     let joined = poll_fn(|context| Poll::Ready(ours.as_mut().poll(context))).await;
@@ -51,7 +50,6 @@ async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
     let token = ours.await;
     let token = token.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
     assert_eq!(token.source(), TokenSource::IdentityProvider, "{fault}");
-    assert!(begun.elapsed() < QUICK, "{fault}");
     assert_eq!(world.count(leg), 2, "{fault}: one flight, then one more");
     assert!(theirs.await.unwrap_err().is_cancelled(), "{fault}");
     let again = clients.make().acquire_token(attested()).await.unwrap();
@@ -67,14 +65,16 @@ async fn reached(world: &World, leg: &str) {
 /// Clients of one state, made as they are needed.
 struct Clients<'a> {
     world: &'a World,
+    retries: bool,
     state: SharedState,
     keys: ProviderChain,
     attestation: Arc<SimulatedAttestation>,
 }
 
 impl<'a> Clients<'a> {
-    fn of(world: &'a World) -> Self {
+    fn of(world: &'a World, retries: bool) -> Self {
         Self {
+            retries,
             world,
             state: SharedState::new(),
             keys: ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())]),
@@ -88,7 +88,7 @@ impl<'a> Clients<'a> {
             .key_providers(self.keys.clone())
             .attestation(Arc::clone(&self.attestation) as _)
             .state(self.state.clone())
-            .retries(true)
+            .retries(self.retries)
             .build()
             .unwrap()
     }
@@ -122,6 +122,3 @@ impl Elsewhere {
         self.thread.join().unwrap();
     }
 }
-
-/// Shorter than a service that says nothing is waited for.
-const QUICK: Duration = Duration::from_secs(8);
