@@ -15,7 +15,8 @@ pub(crate) struct Renewal {
 
 #[derive(Default)]
 struct Attempts {
-    under_way: bool,
+    /// Until when the one under way counts: a runtime that nobody drives any more does not end it.
+    under_way_until: Option<Moment>,
     failures: u32,
     rest_until: Option<Moment>,
     last_failure: Option<Error>,
@@ -34,10 +35,10 @@ impl Renewal {
     /// Begins an attempt, unless one is under way or the last one failed a short while ago.
     pub(crate) fn begin<T: HasRenewal + 'static>(of: &Arc<T>, now: Moment) -> Option<Attempt> {
         let mut attempts = lock(&of.renewal().attempts);
-        if attempts.under_way || attempts.rests(now) {
+        if attempts.is_under_way(now) || attempts.rests(now) {
             return None;
         }
-        attempts.under_way = true;
+        attempts.under_way_until = Some(now.after(LONGEST_ATTEMPT));
         Some(Attempt(Arc::clone(of) as Arc<dyn HasRenewal>))
     }
 
@@ -77,6 +78,11 @@ impl Renewal {
 }
 
 impl Attempts {
+    fn is_under_way(&self, now: Moment) -> bool {
+        self.under_way_until
+            .is_some_and(|until| !until.has_come(now))
+    }
+
     fn rests(&self, now: Moment) -> bool {
         // A wall clock that was put forward ends a rest early, which is no harm.
         self.rest_until.is_some_and(|until| !until.has_come(now))
@@ -85,9 +91,40 @@ impl Attempts {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        lock(&self.0.renewal().attempts).under_way = false;
+        lock(&self.0.renewal().attempts).under_way_until = None;
     }
 }
 
+/// An attempt that is driven gives up by itself after half of that.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(120);
 const FIRST_REST: Duration = Duration::from_secs(30);
 const LONGEST_REST: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+    use tokio::time::Instant;
+
+    #[derive(Default)]
+    struct Thing(Renewal);
+
+    impl HasRenewal for Thing {
+        fn renewal(&self) -> &Renewal {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_drives_does_not_stop_renewal() {
+        let thing = Arc::<Thing>::default();
+        let now = Moment {
+            wall: SystemTime::UNIX_EPOCH,
+            steady: Instant::now(),
+        };
+        let left_lying = Renewal::begin(&thing, now);
+        assert!(left_lying.is_some());
+        assert!(Renewal::begin(&thing, now.after(LONGEST_ATTEMPT / 2)).is_none());
+        assert!(Renewal::begin(&thing, now.after(LONGEST_ATTEMPT)).is_some());
+    }
+}
