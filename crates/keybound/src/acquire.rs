@@ -68,7 +68,8 @@ impl Shared {
         self.settings.chance.next()
     }
 
-    fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
+    /// What a request asks for, checked.
+    pub(crate) fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
         let scope = request.scope.clone()?;
         let asked = self.asked_token(request, scope.as_str()).ok_or_else(|| {
             Error::invalid_request(

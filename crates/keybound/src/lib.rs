@@ -38,10 +38,12 @@ mod clock;
 mod environment;
 mod flight;
 mod flow;
+pub mod http;
 mod moment;
 mod progress;
 mod request;
 mod resource;
+mod retry_after;
 mod settings;
 #[cfg(test)]
 mod simulation;
@@ -67,7 +69,6 @@ pub use bytes;
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
-pub use http;
 pub use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 pub use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
