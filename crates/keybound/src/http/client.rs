@@ -64,36 +64,36 @@ impl ResourceClient {
 
     /// A GET of an absolute https URL.
     pub fn get(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::GET, url)
+        self.request(Method::GET, url)
     }
 
     /// A HEAD.
     pub fn head(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::HEAD, url)
+        self.request(Method::HEAD, url)
     }
 
     /// A POST.
     pub fn post(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::POST, url)
+        self.request(Method::POST, url)
     }
 
     /// A PUT.
     pub fn put(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::PUT, url)
+        self.request(Method::PUT, url)
     }
 
     /// A PATCH.
     pub fn patch(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::PATCH, url)
+        self.request(Method::PATCH, url)
     }
 
     /// A DELETE.
     pub fn delete(&self, url: impl AsRef<str>) -> Call {
-        self.call(Method::DELETE, url)
+        self.request(Method::DELETE, url)
     }
 
     /// Any method but CONNECT.
-    pub fn call(&self, method: Method, url: impl AsRef<str>) -> Call {
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Call {
         Call::new(self.clone(), method, url.as_ref())
     }
 

@@ -481,7 +481,7 @@ async fn no_header_injection_and_nothing_but_https() {
         resource.get("https://api.example/a b"),
         resource.get("http://api.example/"),
         resource.get("/relative"),
-        resource.call(Method::CONNECT, URL),
+        resource.request(Method::CONNECT, URL),
         resource
             .post(URL)
             .json(&std::collections::HashMap::from([((1, 2), 3)])),
