@@ -46,4 +46,5 @@ pub use client::{ResourceClient, ResourceClientBuilder};
 pub use read::ReadJson;
 
 pub(crate) use authorize::{AnnouncedHosts, authorize};
+pub(crate) use read::from_json;
 pub(crate) use refusal::explained;
