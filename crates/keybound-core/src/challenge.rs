@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// One challenge of a `WWW-Authenticate` header: a scheme and its parameters (RFC 9110 section 11.6.1). `Debug` shows
-/// names, not values.
+/// none of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Challenge<'a> {
     scheme: &'a str,
@@ -89,11 +89,7 @@ impl<'a> Challenge<'a> {
 
 impl fmt::Debug for Challenge<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.parameters.iter().map(|(name, _)| name);
-        f.debug_struct("Challenge")
-            .field("scheme", &self.scheme)
-            .field("parameters", &names.collect::<Vec<_>>())
-            .finish()
+        write!(f, "Challenge({} parameters)", self.parameters.len())
     }
 }
 
@@ -315,6 +311,6 @@ mod tests {
     fn secrets_stay_secret_in_debug() {
         let challenges = Challenge::parse_all(r#"Bearer nonce="swordfish""#);
         let shown = format!("{challenges:?}");
-        assert!(shown.contains("nonce") && !shown.contains("swordfish"));
+        assert!(!shown.contains("swordfish"), "{shown}");
     }
 }
