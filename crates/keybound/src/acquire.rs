@@ -117,6 +117,17 @@ impl Shared {
         seen.flatten()
     }
 
+    /// Whether a token that is not remembered may be used on: neither it nor its certificate is due to be renewed, and no
+    /// other certificate has taken the place of its own.
+    pub(crate) fn may_hold(&self, token: &AccessToken) -> bool {
+        let (token, now) = (token.cached(), self.now());
+        let binding = &token.binding;
+        let attestation = binding.binding.attestation();
+        let current = self.identity.bindings.get(attestation, now);
+        let replaced = current.is_some_and(|current| !current.is(binding));
+        !replaced && token.service(now) == Service::Serve && !binding.is_due(now)
+    }
+
     /// The remembered token, where it serves. One that is due is renewed meanwhile.
     pub(crate) fn remembered(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
         let scope = request.scope.as_ref().ok()?;

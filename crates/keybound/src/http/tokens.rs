@@ -1,8 +1,7 @@
 //! Which token a call goes with.
-use crate::moment::Moment;
 use crate::{AccessToken, ManagedIdentityClient, TokenRequest};
 use keybound_core::{Claims, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The tokens of one resource client: the client's own, which it renews; and for a while the one that answered a
@@ -16,13 +15,12 @@ pub(super) struct Tokens {
     held: Mutex<Option<Held>>,
 }
 
-/// A token got for a purpose of its own, used by later calls until a renewal is due: so that the resource does not
-/// challenge each of them.
+/// A token got for a purpose of its own, used by later calls until token or certificate are renewed: so that the resource
+/// does not challenge each of them.
 #[derive(Clone)]
 struct Held {
     token: AccessToken,
     claims: Option<Claims>,
-    until: Moment,
 }
 
 impl Tokens {
@@ -81,16 +79,21 @@ impl Tokens {
     }
 
     async fn acquire(&self, request: &TokenRequest, time: Duration) -> Result<AccessToken> {
+        if let Some(token) = self.client.shared().remembered(request) {
+            return Ok(token);
+        }
         let time = time.min(request.timeout);
-        self.client
-            .acquire_token(request.clone().timeout(time))
-            .await
+        let request = request.clone().timeout(time);
+        self.client.acquire_token(request).await
     }
 
     fn held(&self) -> Option<Held> {
-        let now = self.client.shared().now();
         let mut held = lock(&self.held);
-        if held.as_ref().is_some_and(|held| held.until.has_come(now)) {
+        let shared = self.client.shared();
+        if held
+            .as_ref()
+            .is_some_and(|held| !shared.may_hold(&held.token))
+        {
             *held = None;
         }
         held.clone()
@@ -104,35 +107,10 @@ impl Tokens {
     }
 
     fn hold(&self, token: &AccessToken, claims: Option<Claims>) {
-        let now = self.client.shared().now();
         *lock(&self.held) = Some(Held {
             token: token.clone(),
             claims,
-            until: now.after(time_to_hold(token, now)),
         });
-    }
-}
-
-/// Until the token would be renewed ahead: when the service says, or at half of what is left of it, and never longer than
-/// half of what is left of its certificate.
-fn time_to_hold(token: &AccessToken, now: Moment) -> Duration {
-    let left = |end: std::time::SystemTime| end.duration_since(now.wall).unwrap_or_default();
-    let half = left(token.expires_on()) / 2;
-    let certificate = token
-        .binding()
-        .map(|binding| left(binding.certificate().not_after()) / 2);
-    let said = token.refresh_on().map(left);
-    [Some(half), certificate, said]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or_default()
-}
-
-impl AccessToken {
-    /// Whether it is the same issued token.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.issued, &other.issued)
     }
 }
 

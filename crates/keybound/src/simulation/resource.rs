@@ -273,12 +273,28 @@ async fn the_answer_to_a_challenge_is_used_until_a_renewal_is_due() {
     scene.tell([challenge(CLAIMS)]);
     assert_eq!(status(resource.get(URL).send().await), 200);
     let held = scene.seen().pop().unwrap().authorization;
-    tokio::time::sleep(Duration::from_secs(29 * 60)).await;
+    tokio::time::sleep(Duration::from_secs(54 * 60)).await;
     assert_eq!(status(resource.get(URL).send().await), 200);
     assert_eq!(scene.seen()[0].authorization, held);
     tokio::time::sleep(Duration::from_secs(2 * 60)).await;
     assert_eq!(status(resource.get(URL).send().await), 200);
     assert_ne!(scene.seen()[0].authorization, held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_challenge_gives_way_to_a_new_certificate() {
+    let scene = Scene::new();
+    let resource = scene.resource();
+    scene.tell([challenge(CLAIMS)]);
+    assert_eq!(status(resource.get(URL).send().await), 200);
+    let held = scene.seen().pop().unwrap().authorization;
+    let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
+    let renewed = scene.client.acquire_token(bound().claims(claims)).await;
+    let answer = resource.get(URL).send().await.unwrap();
+    assert_ne!(scene.seen()[0].authorization, held);
+    let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
+    let token = answer.extensions().get::<AccessToken>().unwrap();
+    assert_eq!(certificate(token), certificate(&renewed.unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,17 +357,19 @@ async fn a_failed_binding_is_tried_once_more_on_a_new_connection() {
 async fn after_a_failed_binding_the_renewed_pair_is_taken() {
     let scene = Scene::new();
     let resource = scene.resource();
-    scene.tell([challenge(CLAIMS)]);
     assert_eq!(status(resource.get(URL).send().await), 200);
-    let held = scene.seen().pop().unwrap().authorization;
-    // Somebody else had a new certificate issued meanwhile.
-    let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
-    let renewed = scene.client.acquire_token(bound().claims(claims)).await;
+    let old = scene.seen().pop().unwrap().authorization;
     scene.tell([binding_failed()]);
-    assert_eq!(status(resource.get(URL).send().await), 200);
+    // Somebody else has a new certificate issued while the call is under way.
+    let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
+    let (answer, renewed) = tokio::join!(resource.get(URL).send(), async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        scene.client.acquire_token(bound().claims(claims)).await
+    });
+    assert_eq!(status(answer), 200);
     let seen = scene.seen();
-    assert_eq!(seen[0].authorization, held);
-    assert_ne!(seen[1].authorization, held);
+    assert_eq!(seen[0].authorization, old);
+    assert_ne!(seen[1].authorization, old);
     let current = scene.client.acquire_token(bound()).await.unwrap();
     assert_eq!(seen[1].authorization, current.authorization().expose());
     let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
