@@ -201,7 +201,9 @@ mod tests {
     use super::*;
     use base64::engine::general_purpose::{STANDARD as PADDED, URL_SAFE_NO_PAD};
 
-    fn read(value: &str) -> Vec<(&str, Vec<(&str, Cow<'_, str>)>)> {
+    type Parameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+    fn read(value: &str) -> Vec<(&str, Parameters<'_>)> {
         let challenges = Challenge::parse_all(value).into_iter();
         challenges
             .map(|challenge| (challenge.scheme, challenge.parameters))

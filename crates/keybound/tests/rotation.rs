@@ -5,6 +5,7 @@
 //! The renewals follow each other as fast as they can. For one every second, for a minute:
 //! `cargo test --release --package keybound --test rotation -- --ignored --nocapture`
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::print_stdout, reason = "tells what was measured")]
 use keybound::http::ResourceClient;
 use keybound::{
     AccessToken, Clock, Environment, KeyStrength, ManagedIdentityClient, Pop, TokenRequest,

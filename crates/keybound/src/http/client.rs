@@ -116,6 +116,9 @@ impl ResourceClient {
     /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::wait_when_told), idempotent methods, within the time |
     /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |
     ///
+    /// Entra's resources challenge only clients that say that they can answer:
+    /// [`client_capabilities(["cp1"])`](crate::ManagedIdentityClientBuilder::client_capabilities).
+    ///
     /// A connection that breaks is an error, not another attempt: what went out may have been acted on. Redirects to
     /// another origin are returned. The token goes to the origin of the request only.
     ///

@@ -11,6 +11,7 @@ use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Error, ErrorKind, Result, Stage, TokenType};
 use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
+use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,8 +37,8 @@ pub(super) async fn run(
     };
     loop {
         match exchange.attempt().await? {
-            Verdict::Return(answer) => return Ok(exchange.finish(answer)),
-            Verdict::Again => {}
+            Verdict::Break(answer) => return Ok(exchange.finish(answer)),
+            Verdict::Continue(()) => {}
         }
     }
 }
@@ -54,11 +55,8 @@ struct Exchange<'a> {
     waits: u32,
 }
 
-/// What is done with an answer.
-enum Verdict {
-    Return(Response<ResponseBody>),
-    Again,
-}
+/// Breaks with the answer that is the caller's; goes on where the request is to be sent again.
+type Verdict = ControlFlow<Response<ResponseBody>>;
 
 // Futures that hold a `&self` would not be `Send`: a streamed body is not to be shared.
 impl Exchange<'_> {
@@ -67,13 +65,13 @@ impl Exchange<'_> {
         match answer.status() {
             StatusCode::UNAUTHORIZED => self.unauthorized(answer).await,
             StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE if self.is_bound() => {
-                Ok(Verdict::Return(explained(answer).await?))
+                Ok(Verdict::Break(explained(answer).await?))
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 self.told_to_wait(answer).await
             }
             status if status.is_redirection() => self.redirected(answer).await,
-            _ => Ok(Verdict::Return(answer)),
+            _ => Ok(Verdict::Break(answer)),
         }
     }
 
@@ -116,7 +114,7 @@ impl Exchange<'_> {
     async fn unauthorized(&mut self, mut answer: Response<ResponseBody>) -> Result<Verdict> {
         if let Some(claims) = claims_asked(answer.headers()) {
             if self.challenge_answered || !self.outgoing.can_be_sent() {
-                return Ok(Verdict::Return(answer));
+                return Ok(Verdict::Break(answer));
             }
             tracing::info!("the resource asks for other claims: getting a token that meets them");
             drop(answer);
@@ -124,15 +122,15 @@ impl Exchange<'_> {
             let tokens = &self.client.tokens;
             self.token = tokens.meeting(claims, &self.token, time).await?;
             self.challenge_answered = true;
-            return Ok(Verdict::Again);
+            return Ok(Verdict::Continue(()));
         }
         if !self.is_bound() {
-            return Ok(Verdict::Return(answer));
+            return Ok(Verdict::Break(answer));
         }
         answer = explained(answer).await?;
         let once_more = !self.bound_again && self.outgoing.can_be_sent();
         if !once_more || !says_binding_failed(&mut answer).await {
-            return Ok(Verdict::Return(answer));
+            return Ok(Verdict::Break(answer));
         }
         tracing::info!("the resource could not validate the binding: trying on a new connection");
         drop(answer);
@@ -140,7 +138,7 @@ impl Exchange<'_> {
         self.token = self.client.tokens.after(&self.token, time).await?;
         self.connections = Connections::New;
         self.bound_again = true;
-        Ok(Verdict::Again)
+        Ok(Verdict::Continue(()))
     }
 
     async fn told_to_wait(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
@@ -156,7 +154,7 @@ impl Exchange<'_> {
             && self.outgoing.method().is_idempotent()
             && self.outgoing.can_be_sent();
         let Some(wait) = wait.filter(|_| may) else {
-            return Ok(Verdict::Return(answer));
+            return Ok(Verdict::Break(answer));
         };
         let wait_ms = wait.as_secs_f64() * 1000.0;
         tracing::info!(
@@ -169,7 +167,7 @@ impl Exchange<'_> {
         self.waits += 1;
         let time = self.time_left()?;
         self.token = self.client.tokens.current(time).await?;
-        Ok(Verdict::Again)
+        Ok(Verdict::Continue(()))
     }
 
     async fn redirected(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
@@ -179,7 +177,7 @@ impl Exchange<'_> {
             && self.outgoing.can_be_sent();
         let target = redirect::target(answer.status(), answer.headers(), self.outgoing.uri());
         let Some(target) = target.filter(|_| may) else {
-            return Ok(Verdict::Return(answer));
+            return Ok(Verdict::Break(answer));
         };
         tracing::debug!(
             status = answer.status().as_u16(),
@@ -188,7 +186,7 @@ impl Exchange<'_> {
         done_with(answer).await;
         self.outgoing.set_uri(target);
         self.redirects += 1;
-        Ok(Verdict::Again)
+        Ok(Verdict::Continue(()))
     }
 
     fn is_bound(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Which token a call goes with.
 use crate::{AccessToken, ManagedIdentityClient, TokenRequest};
 use keybound_core::{Claims, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +11,16 @@ pub(super) struct Tokens {
     client: ManagedIdentityClient,
     /// What the client answers from its cache.
     usual: TokenRequest,
+    special: Mutex<Special>,
+    /// Whether there is anything special: looked at by every call, most of which so take no lock.
+    is_special: AtomicBool,
+}
+
+#[derive(Default)]
+struct Special {
     /// What the first token is asked for with, where that is something else.
-    first: Mutex<Option<TokenRequest>>,
-    held: Mutex<Option<Held>>,
+    first: Option<TokenRequest>,
+    held: Option<Held>,
 }
 
 /// A token got for a purpose of its own, used by later calls until token or certificate are renewed: so that the resource
@@ -32,24 +40,26 @@ impl Tokens {
         Self {
             client,
             usual: request,
-            first: Mutex::new(first),
-            held: Mutex::default(),
+            special: Mutex::new(Special { first, held: None }),
+            is_special: AtomicBool::new(special),
         }
     }
 
     /// The token for the next request.
     pub(super) async fn current(&self, time: Duration) -> Result<AccessToken> {
+        if !self.is_special.load(Ordering::Acquire) {
+            return self.acquire(&self.usual, time).await;
+        }
         if let Some(held) = self.held() {
             return Ok(held.token);
         }
-        let first = lock(&self.first).clone();
-        if let Some(first) = first {
-            let token = self.acquire(&first, time).await?;
-            self.hold(&token, first.claims);
-            *lock(&self.first) = None;
-            return Ok(token);
-        }
-        self.acquire(&self.usual, time).await
+        let first = self.change(|special| special.first.clone());
+        let Some(first) = first else {
+            return self.acquire(&self.usual, time).await;
+        };
+        let token = self.acquire(&first, time).await?;
+        self.hold(&token, first.claims);
+        Ok(token)
     }
 
     /// The token that meets these claims, after one that did not. Calls that were challenged for the same share it.
@@ -88,33 +98,33 @@ impl Tokens {
     }
 
     fn held(&self) -> Option<Held> {
-        let mut held = lock(&self.held);
         let shared = self.client.shared();
-        if held
-            .as_ref()
-            .is_some_and(|held| !shared.may_hold(&held.token))
-        {
-            *held = None;
-        }
-        held.clone()
+        self.change(|special| {
+            special.held.take_if(|held| !shared.may_hold(&held.token));
+            special.held.clone()
+        })
     }
 
     fn let_go(&self, token: &AccessToken) {
-        let mut held = lock(&self.held);
-        if held.as_ref().is_some_and(|held| held.token.is(token)) {
-            *held = None;
-        }
+        self.change(|special| {
+            special.held.take_if(|held| held.token.is(token));
+        });
     }
 
     fn hold(&self, token: &AccessToken, claims: Option<Claims>) {
-        *lock(&self.held) = Some(Held {
-            token: token.clone(),
-            claims,
+        let token = token.clone();
+        self.change(|special| {
+            special.first = None;
+            special.held = Some(Held { token, claims });
         });
     }
-}
 
-/// Each change is one assignment: a panic elsewhere leaves it whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change<T>(&self, change: impl FnOnce(&mut Special) -> T) -> T {
+        // Each change is a few assignments: a panic leaves what is usable.
+        let mut special = self.special.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut special);
+        let is_special = special.first.is_some() || special.held.is_some();
+        self.is_special.store(is_special, Ordering::Release);
+        result
+    }
 }

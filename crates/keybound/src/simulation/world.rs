@@ -333,9 +333,8 @@ impl Wire for Services {
             let at = self.0.elapsed();
             // A resource is some way off.
             tokio::time::sleep(Duration::from_millis(10)).await;
-            let answer =
-                lock(&self.0.resource).answer(https, &head, &body, connections, timeout, at);
-            answer
+            let mut resource = lock(&self.0.resource);
+            resource.answer(https, &head, &body, connections, timeout, at)
         })
     }
 }
