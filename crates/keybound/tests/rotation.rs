@@ -149,14 +149,21 @@ impl Scene {
     async fn renew(&self, renewals: usize, pace: Duration) {
         self.every_worker_has_called().await;
         for renewal in 1..=renewals {
+            if !self.is_well() {
+                return;
+            }
             let due = Instant::now() + pace;
             self.emulator.clock().advance(PAST_HALF_LIFE);
-            while self.certificates.lock().unwrap().len() <= renewal {
+            while self.certificates.lock().unwrap().len() <= renewal && self.is_well() {
                 sleep(A_MOMENT).await;
             }
             self.every_worker_has_called().await;
             sleep_until(due).await;
         }
+    }
+
+    fn is_well(&self) -> bool {
+        self.failures.lock().unwrap().is_empty()
     }
 
     /// Waits until the calls under way have ended, and another of each worker.
