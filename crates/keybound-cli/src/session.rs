@@ -2,6 +2,7 @@
 use crate::args::TokenArgs;
 use crate::failure::Failure;
 use crate::{emulation, out, text};
+use keybound::http::ResourceClient;
 use keybound::{
     AccessToken, Error, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, Stage, TokenRequest,
     TrustAnchors, VersionPolicy,
@@ -60,8 +61,19 @@ impl Session {
         self.client.acquire_token(request).await
     }
 
+    /// The client for the call of a resource, within what is left of the time. It follows no redirects.
+    ///
+    /// # Errors
+    /// Where the host's OpenSSL does not allow the work.
+    pub(crate) fn resource_client(&self) -> Result<ResourceClient, Error> {
+        ResourceClient::builder(&self.client, self.request.clone())
+            .timeout(self.remaining())
+            .follow_redirects(false)
+            .build()
+    }
+
     /// What is left of the time.
-    pub(crate) fn remaining(&self) -> Duration {
+    fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
 

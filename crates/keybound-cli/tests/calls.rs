@@ -114,6 +114,36 @@ fn what_the_token_is_for_follows_from_the_url_of_a_vault() {
 }
 
 #[test]
+fn a_bearer_token_is_sent_without_a_certificate() {
+    let world = Emulated::shared();
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
+    let call = ["call", "--simulated", "--bearer", "--output", "json", &url];
+    let run = world.run(&call);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let result = run.json();
+    assert_eq!(result["token_type"], "Bearer");
+    assert!(result["binding"].is_null());
+    assert_eq!(
+        result["response"]["body"]["value"],
+        "only the holder of the key reads this"
+    );
+    assert!(!shows_a_jwt(&run.seen()));
+}
+
+#[test]
+fn a_claims_challenge_is_answered_once() {
+    for (times, status) in [(1, 0), (2, 1)] {
+        let fault = format!("graph=claims-challenge:{{\"a\":1}}*{times}");
+        let world = Emulated::start(&["--fault", &fault]);
+        let run = world.run(&["call", "--simulated", "--output", "json"]);
+        assert_eq!(run.status, Some(status), "{run:#?}");
+    }
+}
+
+#[test]
 fn bodies_come_from_the_command_line_files_and_standard_input() {
     let world = Emulated::shared();
     let folder = tempfile::tempdir().unwrap();

@@ -128,18 +128,20 @@ fn words(problem: TokenProblem) -> &'static str {
         TokenProblem::Expired => "Lifetime validation failed, the token is expired.",
         TokenProblem::Audience => "Access token validation failure. Invalid audience.",
         TokenProblem::BoundAsBearer => {
-            "The token is bound to a certificate and must be presented as mtls_pop."
+            "Cnf claim not supported over Bearer protocol. The token must be presented as mtls_pop."
         }
         TokenProblem::NotBound => {
             "The token is not bound to a certificate and cannot be presented as mtls_pop."
         }
-        TokenProblem::NoCertificate => "The connection has no client certificate.",
+        TokenProblem::NoCertificate => {
+            "[MtlsMissingClientCertificate] The connection has no client certificate."
+        }
         TokenProblem::Certificate(ClientCertificateProblem::Expired) => {
             "The client certificate has expired."
         }
         TokenProblem::Certificate(_) => "The client certificate is not accepted.",
         TokenProblem::OtherCertificate => {
-            "The client certificate is not the one that the token is bound to."
+            "[MtlsCnfClaimRequestDataValidationFailed] The client certificate is not the one that the token is bound to."
         }
     }
 }

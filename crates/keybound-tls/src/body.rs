@@ -3,19 +3,24 @@ use crate::{TransportError, TransportErrorKind};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 use keybound_core::BoxError;
+use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::time::Sleep;
 
 /// The body of a request.
 pub struct RequestBody {
     content: Content,
+    /// Whether some of it has been handed over.
+    begun: bool,
     /// What is left of a length known at first.
     left: Option<u64>,
     /// Set when all of it has been handed over.
@@ -55,9 +60,46 @@ impl RequestBody {
         Self::new(Content::Stream(Box::pin(body.map_err(Into::into))), length)
     }
 
+    /// Any body. One that is at hand (a `RequestBody`, [`Full`], [`Empty`] or text) is known as such and can be sent
+    /// again; every other one is a [`stream`](Self::stream).
+    pub fn from_body<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut body = Some(body);
+        let slot: &mut dyn Any = &mut body;
+        if let Some(body) = slot.downcast_mut::<Option<Self>>().and_then(Option::take) {
+            return body;
+        }
+        if slot.is::<Option<Empty<Bytes>>>() {
+            return Self::empty();
+        }
+        if let Some(text) = slot.downcast_mut::<Option<String>>().and_then(Option::take) {
+            return Self::full(text);
+        }
+        if let Some(full) = slot
+            .downcast_mut::<Option<Full<Bytes>>>()
+            .and_then(Option::take)
+        {
+            return Self::full(content_of(full));
+        }
+        body.map_or_else(Self::empty, Self::stream)
+    }
+
+    /// The same body once more, where it is at hand and nothing of it has been handed over.
+    pub fn try_clone(&self) -> Option<Self> {
+        match &self.content {
+            Content::Empty if !self.begun => Some(Self::empty()),
+            Content::Full(bytes) if !self.begun => Some(Self::full(bytes.clone())),
+            _ => None,
+        }
+    }
+
     fn new(content: Content, left: Option<u64>) -> Self {
         Self {
             content,
+            begun: false,
             left,
             finished: Arc::new(AtomicBool::new(left == Some(0))),
         }
@@ -88,6 +130,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        this.begun = true;
         let polled = match &mut this.content {
             Content::Empty => Poll::Ready(None),
             Content::Full(bytes) => {
@@ -139,16 +182,11 @@ impl fmt::Debug for RequestBody {
 /// The body of an answer, read as it comes. The deadline of the request goes on over it. Read to its end, it gives the
 /// connection back for the next request; dropped before, or failed, it closes the connection.
 pub struct ResponseBody {
-    incoming: Incoming,
+    /// What was read before it was wanted.
+    ahead: VecDeque<Result<Frame<Bytes>, TransportError>>,
+    incoming: Option<Incoming>,
     connection: Option<Connection>,
-    deadline: Pin<Box<Sleep>>,
-    state: State,
-}
-
-#[derive(PartialEq)]
-enum State {
-    Open,
-    Ended,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
@@ -158,13 +196,44 @@ impl ResponseBody {
         deadline: tokio::time::Instant,
     ) -> Self {
         let mut body = Self {
-            incoming,
+            ahead: VecDeque::new(),
+            incoming: Some(incoming).filter(|incoming| !incoming.is_end_stream()),
             connection: Some(connection),
-            deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            state: State::Open,
+            deadline: Some(Box::pin(tokio::time::sleep_until(deadline))),
         };
         body.release_at_end();
         body
+    }
+
+    /// A body that is at hand: for whoever stands in for a server.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
+        Self {
+            ahead: frame.into_iter().collect(),
+            incoming: None,
+            connection: None,
+            deadline: None,
+        }
+    }
+
+    /// Its beginning, at least `limit` bytes where it has so many, without taking it away: who reads it later reads that
+    /// too. Where it breaks off, what came before. Until the rest is read the connection is not used for other requests.
+    pub async fn peek(&mut self, limit: usize) -> Bytes {
+        let mut seen = BytesMut::new();
+        for data in self.ahead.iter().flatten().filter_map(Frame::data_ref) {
+            seen.extend_from_slice(data);
+        }
+        while seen.len() < limit {
+            let Some(frame) = poll_fn(|cx| self.poll_incoming(cx)).await else {
+                break;
+            };
+            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                seen.extend_from_slice(data);
+            }
+            self.ahead.push_back(frame);
+        }
+        seen.freeze()
     }
 
     /// Reads it to its end.
@@ -174,7 +243,7 @@ impl ResponseBody {
     /// connection is closed. [`Timeout`](TransportErrorKind::Timeout) where the request's deadline passes; else
     /// whatever ended it early.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
-        let announced = self.incoming.size_hint().lower();
+        let announced = self.size_hint().lower();
         if usize::try_from(announced).map_or(true, |announced| announced > limit) {
             return Err(self.too_large(limit));
         }
@@ -217,9 +286,52 @@ impl ResponseBody {
             .map_or("the peer", |connection| &connection.peer().name)
     }
 
+    /// The next piece from the connection; `None` after the last one.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let late = self.deadline.as_mut();
+        if late.is_some_and(|late| late.as_mut().poll(cx).is_ready()) {
+            let error = TransportError::new(
+                TransportErrorKind::Timeout,
+                format!(
+                    "{} did not end its answer within the time given",
+                    self.peer_name()
+                ),
+            );
+            return Poll::Ready(Some(Err(self.fail(error))));
+        }
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                let error = match &self.connection {
+                    Some(connection) => connection.peer().exchange_failed(error),
+                    None => TransportError::new(
+                        TransportErrorKind::Protocol,
+                        "the answer broke after its end",
+                    )
+                    .with_source(error),
+                };
+                return Poll::Ready(Some(Err(self.fail(error))));
+            }
+            None => {
+                self.incoming = None;
+                return Poll::Ready(None);
+            }
+        };
+        if incoming.is_end_stream() {
+            self.incoming = None;
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
     /// Gives the connection back where nothing more is to be read from it.
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
+        if self.is_end_stream()
             && let Some(connection) = self.connection.take()
         {
             connection.release();
@@ -227,7 +339,7 @@ impl ResponseBody {
     }
 
     fn fail(&mut self, error: TransportError) -> TransportError {
-        self.state = State::Ended;
+        self.incoming = None;
         self.connection = None;
         error
     }
@@ -241,52 +353,47 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        let this = &mut *self;
-        if this.state == State::Ended {
-            return Poll::Ready(None);
-        }
-        if this.connection.is_some() && this.deadline.as_mut().poll(cx).is_ready() {
-            let error = TransportError::new(
-                TransportErrorKind::Timeout,
-                format!(
-                    "{} did not end its answer within the time given",
-                    this.peer_name()
-                ),
-            );
-            return Poll::Ready(Some(Err(this.fail(error))));
-        }
-        match std::task::ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                this.release_at_end();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                let error = match &this.connection {
-                    Some(connection) => connection.peer().exchange_failed(error),
-                    None => TransportError::new(
-                        TransportErrorKind::Protocol,
-                        "the answer broke after its end",
-                    )
-                    .with_source(error),
-                };
-                Poll::Ready(Some(Err(this.fail(error))))
-            }
-            None => {
-                this.state = State::Ended;
-                if let Some(connection) = this.connection.take() {
-                    connection.release();
-                }
-                Poll::Ready(None)
-            }
-        }
+        let frame = match self.ahead.pop_front() {
+            Some(frame) => Some(frame),
+            None => ready!(self.poll_incoming(cx)),
+        };
+        self.release_at_end();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended || self.incoming.is_end_stream()
+        let ended = self.incoming.as_ref().is_none_or(Body::is_end_stream);
+        self.ahead.is_empty() && ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let coming = self
+            .incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let ahead: u64 = self
+            .ahead
+            .iter()
+            .flatten()
+            .filter_map(Frame::data_ref)
+            .map(|data| data.len() as u64)
+            .sum();
+        let mut hint = SizeHint::new();
+        hint.set_lower(coming.lower().saturating_add(ahead));
+        if let Some(upper) = coming.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint
+    }
+}
+
+/// What a full body holds: it hands it over in one piece, at once.
+fn content_of(full: Full<Bytes>) -> Bytes {
+    let mut full = full;
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match Pin::new(&mut full).poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        _ => Bytes::new(),
     }
 }
 

@@ -125,6 +125,27 @@ impl HttpsClient {
         request: Request<RequestBody>,
         timeout: Duration,
     ) -> Result<Response<ResponseBody>, TransportError> {
+        self.send_over(request, timeout, Kept::MayServe).await
+    }
+
+    /// As [`send`](Self::send), on a connection that is opened for it.
+    ///
+    /// # Errors
+    /// See [`TransportErrorKind`].
+    pub async fn send_anew(
+        &self,
+        request: Request<RequestBody>,
+        timeout: Duration,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        self.send_over(request, timeout, Kept::Unwanted).await
+    }
+
+    async fn send_over(
+        &self,
+        request: Request<RequestBody>,
+        timeout: Duration,
+        kept: Kept,
+    ) -> Result<Response<ResponseBody>, TransportError> {
         let (target, request) = prepare(request, &Scheme::HTTPS)?;
         let place = self.0.driver.place()?;
         let deadline = deadline(timeout);
@@ -132,7 +153,7 @@ impl HttpsClient {
             target,
             runtime: place.handle().id(),
         };
-        let exchange = self.exchange(&key, request, place, deadline);
+        let exchange = self.exchange(&key, request, place, deadline, kept);
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(timed_out(&key.target).with_source(elapsed)),
@@ -145,13 +166,16 @@ impl HttpsClient {
         mut request: Request<RequestBody>,
         place: crate::driver::Place,
         deadline: Instant,
+        kept: Kept,
     ) -> Result<Response<ResponseBody>, TransportError> {
         let pool = &self.0.pool;
         // A large body does not pass while the server stops to ask for the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
         // Lets the drivers of kept connections notice which of them their servers have closed.
         tokio::task::yield_now().await;
-        while let Some(mut connection) = pool.take(key, authenticated) {
+        while kept == Kept::MayServe
+            && let Some(mut connection) = pool.take(key, authenticated)
+        {
             if !connection.is_ready().await {
                 continue;
             }
@@ -202,6 +226,13 @@ impl HttpsClient {
         };
         Ok(connection.with_home(&self.0.pool, key.clone()))
     }
+}
+
+/// Whether a kept connection will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    MayServe,
+    Unwanted,
 }
 
 impl fmt::Debug for HttpsClient {

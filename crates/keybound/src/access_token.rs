@@ -52,6 +52,15 @@ impl AccessToken {
         &self.token.issued
     }
 
+    pub(crate) fn cached(&self) -> &Arc<CachedToken> {
+        &self.token
+    }
+
+    /// Whether it is the same issued token.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.token, &other.token)
+    }
+
     /// Why the last attempt to renew it ahead failed, if it did. The token itself is valid.
     pub fn renewal_failure(&self) -> Option<&Error> {
         self.renewal_failure.as_ref()

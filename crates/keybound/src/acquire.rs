@@ -68,7 +68,8 @@ impl Shared {
         self.settings.chance.next()
     }
 
-    fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
+    /// What a request asks for, checked.
+    pub(crate) fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
         let scope = request.scope.clone()?;
         let asked = self.asked_token(request, scope.as_str()).ok_or_else(|| {
             Error::invalid_request(
@@ -114,6 +115,17 @@ impl Shared {
             token.is_at_rest(now).then(|| see(&token.issued))
         });
         seen.flatten()
+    }
+
+    /// Whether a token that is not remembered may be used on: neither it nor its certificate is due to be renewed, and no
+    /// other certificate has taken the place of its own.
+    pub(crate) fn may_hold(&self, token: &AccessToken) -> bool {
+        let (token, now) = (token.cached(), self.now());
+        let binding = &token.binding;
+        let attestation = binding.binding.attestation();
+        let current = self.identity.bindings.get(attestation, now);
+        let replaced = current.is_some_and(|current| !current.is(binding));
+        !replaced && token.service(now) == Service::Serve && !binding.is_due(now)
     }
 
     /// The remembered token, where it serves. One that is due is renewed meanwhile.

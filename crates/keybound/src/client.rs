@@ -54,6 +54,12 @@ impl ManagedIdentityClient {
     }
 }
 
+impl ManagedIdentityClient {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
 impl fmt::Debug for ManagedIdentityClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagedIdentityClient")

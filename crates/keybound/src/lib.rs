@@ -5,19 +5,16 @@
 //! token only on a TLS connection authenticated with the same key: stolen, it is worthless.
 //!
 //! ```no_run
+//! use keybound::http::ResourceClient;
 //! use keybound::{ManagedIdentityClient, Pop, TokenRequest};
 //!
 //! # async fn example() -> keybound::Result<()> {
 //! let client = ManagedIdentityClient::builder().build()?;
-//! let token = client
-//!     .acquire_token(
-//!         TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
-//!     )
-//!     .await?;
-//! let request = keybound::http::Request::get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4")
-//!     .body(keybound::RequestBody::empty())
-//!     .expect("a well-formed request");
-//! let answer = token.bound_client()?.send(&token, request).await?;
+//! let vault = ResourceClient::new(
+//!     &client,
+//!     TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
+//! )?;
+//! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
 //! println!("{}", answer.status());
 //! # Ok(())
 //! # }
@@ -38,10 +35,12 @@ mod clock;
 mod environment;
 mod flight;
 mod flow;
+pub mod http;
 mod moment;
 mod progress;
 mod request;
 mod resource;
+mod retry_after;
 mod settings;
 #[cfg(test)]
 mod simulation;
@@ -67,7 +66,6 @@ pub use bytes;
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
-pub use http;
 pub use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 pub use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,

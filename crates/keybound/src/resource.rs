@@ -1,16 +1,16 @@
 use crate::AccessToken;
+use crate::http::{AnnouncedHosts, authorize, explained};
 use crate::transport::transport_error;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Response};
-use keybound_core::{
-    Error, ErrorKind, Result, ServiceError, Stage, TokenType, X5tS256, vault_domain,
-};
-use keybound_tls::{ConnectionInfo, HttpsClient, RequestBody, ResponseBody};
+use keybound_core::{Error, ErrorKind, Result, Stage, X5tS256};
+use keybound_tls::{HttpsClient, RequestBody, ResponseBody};
 use std::fmt;
 use std::time::Duration;
-use url::Url;
 
 /// Calls resources on connections that present one certificate, with tokens bound to it. Cloning shares the pool.
+///
+/// It is for those who hold one token and decide everything else themselves: a
+/// [`ResourceClient`](crate::http::ResourceClient) renews, answers challenges and moves to the next certificate.
 #[derive(Clone)]
 pub struct BoundClient {
     https: HttpsClient,
@@ -45,16 +45,18 @@ impl BoundClient {
     pub async fn send(
         &self,
         token: &AccessToken,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>> {
         self.check_pairing(token)?;
-        let request = authorize(token, request)?;
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let announced = AnnouncedHosts::default();
+        authorize(request.headers_mut(), &host, token, &announced)?;
         let response = self
             .https
             .send(request, self.timeout)
             .await
             .map_err(|error| transport_error(Stage::Resource, error))?;
-        unauthenticated_refusal(response).await
+        explained(response).await
     }
 
     /// A token must not meet a certificate that it is not bound to.
@@ -83,89 +85,4 @@ impl fmt::Debug for BoundClient {
     }
 }
 
-fn authorize(
-    token: &AccessToken,
-    mut request: Request<RequestBody>,
-) -> Result<Request<RequestBody>> {
-    let mut value = HeaderValue::from_str(token.authorization().expose())
-        .map_err(|_| Error::invalid_request("the token cannot be a header value"))?;
-    value.set_sensitive(true);
-    let host = request.uri().host().unwrap_or_default().to_owned();
-    let headers = request.headers_mut();
-    headers.insert(AUTHORIZATION, value);
-    let bound = token.token_type() == TokenType::MtlsPop;
-    if bound && asks_on_request(&host, token.scope().resource()) {
-        headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
-    }
-    Ok(request)
-}
-
-/// Whether the service asks for the certificate only after the header says that the token is bound: Key Vault and
-/// Managed HSM, by the host that is called or by the resource that the token is for.
-fn asks_on_request(host: &str, resource: &str) -> bool {
-    let resource_host = Url::parse(resource)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned));
-    [Some(host), resource_host.as_deref()]
-        .into_iter()
-        .flatten()
-        .any(|host| vault_domain(host).is_some())
-}
-
-/// Turns a refusal by a server that never saw the certificate into an error that says so.
-async fn unauthenticated_refusal(
-    response: Response<ResponseBody>,
-) -> Result<Response<ResponseBody>> {
-    let asked = response
-        .extensions()
-        .get::<ConnectionInfo>()
-        .is_none_or(|info| info.certificate_requested);
-    let (kind, message) = match response.status().as_u16() {
-        _ if asked => return Ok(response),
-        401 | 403 => (
-            ErrorKind::ClientCertificateNotRequested,
-            "the resource refused, and never asked for the client certificate on this connection",
-        ),
-        413 => (
-            ErrorKind::BodyTooLargeForRenegotiation,
-            "the body is too large to be held while the server asks for the client certificate",
-        ),
-        _ => return Ok(response),
-    };
-    let status = response.status().as_u16();
-    let body = response
-        .into_body()
-        .collect(LONGEST_REFUSAL)
-        .await
-        .unwrap_or_default();
-    Err(Error::new(kind, Stage::Resource, message)
-        .with_status(status)
-        .with_service(ServiceError::parse(&body)))
-}
-
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const TOKEN_BOUND_AUTH: HeaderName = HeaderName::from_static("x-ms-tokenboundauth");
-const LONGEST_REFUSAL: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn vaults_are_told_by_host_and_by_resource() {
-        for (host, resource, expected) in [
-            ("my.vault.azure.net", "x", true),
-            ("MY.managedhsm.azure.net.", "x", true),
-            ("localhost", "https://vault.azure.net", true),
-            ("graph.microsoft.com", "https://graph.microsoft.com", false),
-            ("evilvault.azure.net", "api://a", false),
-            ("vault.azure.net.evil.example", "api://a", false),
-        ] {
-            assert_eq!(
-                asks_on_request(host, resource),
-                expected,
-                "{host} {resource}"
-            );
-        }
-    }
-}

@@ -10,6 +10,7 @@ mod keys;
 mod leaks;
 mod log;
 mod pki;
+mod resource;
 mod runner;
 mod script;
 mod soak;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use keybound_core::MAX_BODY;
-use keybound_tls::{PlainClient, RequestBody, ResponseBody, TransportError};
+use keybound_tls::{HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError};
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +15,16 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// The two legs that the client itself makes.
+/// Which connections a request may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// A kept one, or a new one.
+    Kept,
+    /// One that is opened for it.
+    New,
+}
+
+/// The legs of the flow, and the one to resources.
 pub(crate) trait Wire: Send + Sync + fmt::Debug {
     /// To IMDS, over plain HTTP.
     fn imds(
@@ -31,6 +40,15 @@ pub(crate) trait Wire: Send + Sync + fmt::Debug {
         request: Request<RequestBody>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Answer, TransportError>>;
+
+    /// To a resource, over the client of a token's certificate or over one without.
+    fn resource<'a>(
+        &'a self,
+        https: &'a HttpsClient,
+        request: Request<RequestBody>,
+        connections: Connections,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>>;
 }
 
 /// The network.
@@ -55,6 +73,19 @@ impl Wire for Network {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move { whole(binding.https().send(request, timeout).await?).await })
+    }
+
+    fn resource<'a>(
+        &'a self,
+        https: &'a HttpsClient,
+        request: Request<RequestBody>,
+        connections: Connections,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
+        match connections {
+            Connections::Kept => Box::pin(https.send(request, timeout)),
+            Connections::New => Box::pin(https.send_anew(request, timeout)),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
     fault as emulator_fault,
 };
-pub use texts::{claims, endpoint, guid, identity, redact, scope};
+pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
 pub use tokens::{attestation_token, jwt};
 
 /// The body of a target.
@@ -27,6 +27,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("attestation_token", attestation_token),
     ("certificate", certificate),
+    ("challenge", challenge),
     ("claims", claims),
     ("credential", credential),
     ("emulator_attestation", emulator_attestation),
@@ -50,7 +51,7 @@ mod tests {
     //! The good seeds are taken for good: else the rules for good values would be checked for none.
     use crate::check::{CERTIFICATE, CLIENT, PUBLIC_KEY, identities, now};
     use keybound_core::{
-        AttestationToken, Certificate, Claims, EndpointPolicy, Guid, IssuedCredential,
+        AttestationToken, Certificate, Challenge, Claims, EndpointPolicy, Guid, IssuedCredential,
         ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenAnswer, TokenType,
         check_binding,
     };
@@ -100,6 +101,17 @@ mod tests {
     #[test]
     fn texts() {
         assert!(Claims::parse(text(seed!("claims/challenge"))).is_ok());
+        for seed in [
+            text(seed!("challenge/graph")),
+            text(seed!("challenge/bare")),
+        ] {
+            let challenges = Challenge::parse_all(seed);
+            assert!(
+                challenges
+                    .iter()
+                    .any(|challenge| challenge.claims().is_some())
+            );
+        }
         assert_eq!(Guid::parse(CLIENT), Guid::parse(text(seed!("guid/lower"))));
         assert!(Guid::parse(text(seed!("guid/upper"))).is_some());
         assert!(ManagedIdentity::client_id(text(seed!("identity/client_id"))).is_ok());

@@ -1,7 +1,7 @@
 use crate::check::{self, CLIENT, TENANT, assert_no_canary, assert_printable};
 use keybound_core::{
-    Claims, EndpointPolicy, Guid, ManagedIdentity, MtlsEndpoint, Scope, attestation_endpoint,
-    merge_capabilities, printable,
+    Challenge, Claims, EndpointPolicy, Guid, ManagedIdentity, MtlsEndpoint, Scope,
+    attestation_endpoint, merge_capabilities, printable,
 };
 use serde_json::Value;
 
@@ -136,6 +136,36 @@ fn assert_merged(merged: &str) {
     if let Ok(again) = Claims::parse(merged) {
         let twice = merge_capabilities(Some(&again), &["cp1".into()]);
         assert_eq!(twice.expect("merged before").as_deref(), Some(merged));
+    }
+}
+
+/// A `WWW-Authenticate` header.
+pub fn challenge(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let challenges = Challenge::parse_all(text);
+    assert!(challenges.len() <= 16);
+    for challenge in challenges {
+        let scheme = challenge.scheme();
+        assert!(!scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(text.contains(scheme) && !scheme.contains(['"', ',', '=']));
+        assert_no_canary(&format!("{challenge:?}"));
+        for name in ["realm", "error", "claims", "ERROR_DESCRIPTION"] {
+            let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
+            assert_eq!(challenge.parameter(&upper), challenge.parameter(&lower));
+            let length = challenge.parameter(name).map_or(0, str::len);
+            assert!(length < text.len());
+        }
+        let Some(found) = challenge.claims() else {
+            continue;
+        };
+        if let Some(error) = challenge.parameter("error") {
+            assert!(error.eq_ignore_ascii_case("insufficient_claims"));
+        }
+        let printed = merge_capabilities(Some(&found), &[]).expect("no capability, no conflict");
+        let printed = printed.expect("claims are something to say");
+        claims(printed.as_bytes());
     }
 }
 

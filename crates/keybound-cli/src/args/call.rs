@@ -9,8 +9,8 @@ use url::Url;
 /// Get a bound token and call a resource with it
 ///
 /// The certificate that the token is bound to is presented on the connection, also where the server asks for it only
-/// after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication). The token goes only to
-/// the URL given: redirects are not followed.
+/// after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication); with --bearer none is. A
+/// claims challenge of the resource is answered once. The token goes only to the URL given: redirects are not followed.
 ///
 /// Where neither --resource nor --scope is given, the token is for the vault if the URL is that of a Key Vault or Managed
 /// HSM (such as https://vault.azure.net for https://my-vault.vault.azure.net) or, with --simulated, of the emulator's

@@ -29,13 +29,6 @@ pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
 }
 
 fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> {
-    if args.token.bearer {
-        return Err(Failure::Usage(
-            "call presents a certificate and needs a bound token: leave --bearer out, or use \
-             get-token --bearer with another HTTP client"
-                .into(),
-        ));
-    }
     let url = match args.url()? {
         Some(url) => url,
         None => default_url(args.token.simulated)?,
@@ -93,43 +86,45 @@ async fn exchange(
     session: &Session,
     request: Request<RequestBody>,
 ) -> Result<(AccessToken, Answer), Error> {
-    let token = session.acquire().await?;
     let started = Instant::now();
-    let result = call(session, &token, request).await;
-    let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let result = call(session, request).await;
+    let elapsed = started.elapsed();
     match &result {
-        Ok(_) => tracing::info!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, "done"),
-        Err(error) => {
+        Ok((token, _)) => {
+            // The steps of the token have been told.
+            let for_token = token.timings().iter().map(|step| step.elapsed).sum();
+            let elapsed_ms = elapsed.saturating_sub(for_token).as_secs_f64() * 1000.0;
+            tracing::info!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, "done");
+        }
+        Err(error) if error.stage() == Stage::Resource => {
+            let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
             tracing::warn!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, code = error.kind().code(), "failed");
         }
+        Err(_) => {}
     }
-    Ok((token, result?))
+    result
 }
 
 async fn call(
     session: &Session,
-    token: &AccessToken,
     request: Request<RequestBody>,
-) -> Result<Answer, Error> {
-    let remaining = session.remaining();
-    let client = token.bound_client()?.with_timeout(remaining);
-    let whole = async {
-        let (head, body) = client.send(token, request).await?.into_parts();
-        let body = body.collect(LONGEST_BODY).await.map_err(cut_short)?;
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
-    };
-    match tokio::time::timeout(remaining, whole).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(
-            ErrorKind::DeadlineReached,
+) -> Result<(AccessToken, Answer), Error> {
+    let answer = session.resource_client()?.send(request).await?;
+    let (head, body) = answer.into_parts();
+    let token = head.extensions.get::<AccessToken>().cloned();
+    let token = token.ok_or_else(|| {
+        Error::invalid_answer(
             Stage::Resource,
-            "the resource did not answer in time",
-        )),
-    }
+            "nobody knows which token the call went with",
+        )
+    })?;
+    let body = body.collect(LONGEST_BODY).await.map_err(cut_short)?;
+    let answer = Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    };
+    Ok((token, answer))
 }
 
 fn cut_short(error: keybound::TransportError) -> Error {

@@ -146,7 +146,7 @@ fn words(problem: TokenProblem) -> (&'static str, &'static str) {
         ),
         TokenProblem::OtherCertificate => (
             "ClientCertificateMismatch",
-            "AKV10000: The client certificate is not the one that the MTLS_POP token is bound to.",
+            "AKV10000: [MtlsCnfClaimRequestDataValidationFailed] The client certificate is not the one that the MTLS_POP token is bound to.",
         ),
     }
 }

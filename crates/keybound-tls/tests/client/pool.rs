@@ -6,7 +6,7 @@ use crate::support::scene::bare;
 use crate::support::server::{Asks, Manners, Tls, resource, scripted};
 use crate::support::{PATIENCE, call, client_builder, get, post, request};
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use keybound_tls::{HttpsClient, RequestBody, TransportErrorKind};
 use std::convert::Infallible;
@@ -61,6 +61,45 @@ async fn a_connection_whose_answer_was_not_read_is_closed() {
     }
     assert_eq!(was_closed.recv().await, Some(true));
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let uri = server.uri("/");
+    let whole = get(&client, &uri).await.unwrap().body;
+    for (limit, read, connections) in [(1, true, 1), (usize::MAX, true, 1), (usize::MAX, false, 2)]
+    {
+        let request = request("GET", &uri, RequestBody::empty());
+        let mut body = client.send(request, PATIENCE).await.unwrap().into_body();
+        let seen = body.peek(limit).await;
+        assert!(!seen.is_empty() && whole.starts_with(&seen));
+        assert_eq!(body.peek(0).await, seen);
+        assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+        assert!(!body.is_end_stream());
+        if read {
+            assert_eq!(body.collect(whole.len()).await.unwrap(), whole);
+        } else {
+            drop(body);
+        }
+        get(&client, &uri).await.unwrap();
+        assert_eq!(server.connections(), connections, "{limit} {read}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_its_own_can_be_asked_for() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let uri = server.uri("/");
+    for connections in 1..=3 {
+        let request = request("GET", &uri, RequestBody::empty());
+        let answer = client.send_anew(request, PATIENCE).await.unwrap();
+        answer.into_body().collect(1000).await.unwrap();
+        assert_eq!(server.connections(), connections);
+    }
+    assert!(get(&client, &uri).await.unwrap().info().reused);
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 use super::Flow;
 use super::refusal::refusal;
 use crate::Binding;
+use crate::retry_after::parse_retry_after;
 use crate::transport::transport_error;
 use crate::wire::Answer;
 use http::{HeaderMap, Request, header};
 use keybound_core::retry::{self, Leg, Outcome};
 use keybound_core::{Error, Result, Stage};
 use keybound_tls::{RequestBody, TransportError, TransportErrorKind};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Where a leg goes.
 #[derive(Clone, Copy)]
@@ -103,38 +104,10 @@ fn reason(result: &Result<Answer, TransportError>) -> String {
     }
 }
 
-/// Reads `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
-fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value.trim()).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 /// How long one attempt may take before it counts as timed out: IMDS is on the host, Entra is not.
 fn longest_attempt(leg: Leg) -> Duration {
     match leg {
         Leg::Entra => Duration::from_secs(30),
         _ => Duration::from_secs(10),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let parse = |value| parse_retry_after(value, now);
-        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
-        assert_eq!(
-            parse("Sun, 06 Nov 1994 08:49:47 GMT"),
-            Some(Duration::from_secs(10))
-        );
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:27 GMT"), Some(Duration::ZERO));
-        assert_eq!(parse("-1"), None);
-        assert_eq!(parse("soon"), None);
     }
 }

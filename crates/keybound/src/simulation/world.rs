@@ -1,13 +1,14 @@
 //! What the services know and have seen, and the two clocks: theirs, and the host's, which can be put wrong.
+use super::resource::Resource;
 use super::script::{Answering, Outcome, Script};
 use crate::state::lock;
-use crate::wire::{Answer, Wire};
+use crate::wire::{Answer, Connections, Wire};
 use crate::{Binding, Clock};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use keybound_core::KeyStrength;
-use keybound_tls::{RequestBody, TransportError, TransportErrorKind};
+use keybound_tls::{HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
@@ -124,6 +125,7 @@ pub(super) struct World {
     pub(super) seen: Mutex<Seen>,
     pub(super) script: Mutex<Script>,
     pub(super) failing: Mutex<Option<Failing>>,
+    pub(super) resource: Mutex<Resource>,
 }
 
 /// What the services have seen and answered.
@@ -155,6 +157,7 @@ impl World {
             seen: Mutex::default(),
             script: Mutex::new(script),
             failing: Mutex::default(),
+            resource: Mutex::default(),
         })
     }
 
@@ -315,6 +318,23 @@ impl Wire for Services {
         Box::pin(async move {
             let (head, body) = read(request).await;
             self.0.entra(binding, &head, &body, timeout).await
+        })
+    }
+
+    fn resource<'a>(
+        &'a self,
+        https: &'a HttpsClient,
+        request: Request<RequestBody>,
+        connections: Connections,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
+        Box::pin(async move {
+            let (head, body) = read(request).await;
+            let at = self.0.elapsed();
+            // A resource is some way off.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let mut resource = lock(&self.0.resource);
+            resource.answer(https, &head, &body, connections, timeout, at)
         })
     }
 }

@@ -257,14 +257,18 @@ async fn secrets_stay_secret() {
     let client = world.client();
     let token = client.acquire_token(attested()).await.unwrap();
     let bound = token.bound_client().unwrap();
+    let vault = keybound::http::ResourceClient::new(&client, attested()).unwrap();
+    let call = vault.get(world.secret_url()).header("x", "swordfish");
+    let answer = vault.get(world.secret_url()).send().await.unwrap();
     let shown = format!(
-        "{token:?} {:#?} {client:?} {bound:?} {:?}",
+        "{token:?} {:#?} {client:?} {bound:?} {:?} {vault:#?} {call:?} {answer:?}",
         token.binding(),
         token.secret()
     );
     for piece in token.secret().expose().split('.') {
         assert!(!shown.contains(&piece[..piece.len().min(20)]), "{shown}");
     }
+    assert!(!shown.contains("swordfish"), "{shown}");
     // A service that sends a token back in its words.
     let body = format!(
         r#"{{"error":"invalid_request","error_description":"got {}"}}"#,

@@ -1,7 +1,10 @@
 //! What is logged, at every level, on good ways and bad: no secret.
 use crate::world::{World, attested, get};
 use crate::{captured_log, leaks};
-use keybound::{AttestationFuture, AttestationProvider, AttestationRequest, Error, ProviderChain};
+use keybound::http::ResourceClient;
+use keybound::{
+    AccessToken, AttestationFuture, AttestationProvider, AttestationRequest, Error, ProviderChain,
+};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};
@@ -42,10 +45,26 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
             Err(error) => shown += &whole(&error),
         }
     }
+    let vault = ResourceClient::builder(&client(), attested()).wait_when_told(true);
+    let vault = vault.build().unwrap();
+    for fault in RESOURCE_FAULTS {
+        world.inject(fault);
+        let answer = vault.get(world.secret_url()).send().await.unwrap();
+        let token = answer.extensions().get::<AccessToken>().unwrap();
+        secrets.push(token.secret().expose().to_owned());
+        shown += &format!("{vault:#?} {answer:#?}");
+    }
     secrets.append(&mut attestation.said.lock().unwrap());
     assert!(secrets.len() > 5, "attested more than once");
     let log = mark.since();
-    for said in ["trying again", "asking with a new one", "keybound_step"] {
+    let said = ["trying again", "asking with a new one", "keybound_step"];
+    let said_of_calls = [
+        "other claims",
+        "on a new connection",
+        "asks to wait",
+        "a redirect",
+    ];
+    for said in said.into_iter().chain(said_of_calls) {
         assert!(log.contains(said), "{said}: that way was not gone");
     }
     leaks::assert_none(&secrets, &log, "the log");
@@ -118,4 +137,11 @@ const FAULTS: [&str; 16] = [
     "token=redirect",
     "token=reset",
     "token=oversized",
+];
+/// What the call is made again after.
+const RESOURCE_FAULTS: [&str; 4] = [
+    r#"vault=claims-challenge:{"a":1}"#,
+    r#"vault=status:401,body={"error":{"message":"MtlsCnfClaimRequestDataValidationFailed"}}"#,
+    "vault=status:503,Retry-After=0",
+    "vault=redirect:/secrets/demo-secret?api-version=7.4",
 ];

@@ -1,0 +1,125 @@
+use super::worker::Worker;
+use crate::http::from_json;
+use crate::transport::transport_error;
+use bytes::{Buf as _, Bytes};
+use http_body::{Body, Frame};
+use keybound_core::{Result, Stage};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
+
+/// The body of an answer, to be read as it comes. The deadline of the call goes on over it.
+pub struct ResponseBody {
+    /// Gone once it is read to its end, or failed.
+    body: Option<keybound_tls::ResponseBody>,
+    piece: Bytes,
+    worker: Arc<Worker>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: keybound_tls::ResponseBody, worker: Arc<Worker>) -> Self {
+        Self {
+            body: Some(body),
+            piece: Bytes::new(),
+            worker,
+        }
+    }
+
+    /// Reads what is left of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AnswerTooLarge`](crate::ErrorKind::AnswerTooLarge) where that is more than `limit` bytes,
+    /// [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), or whatever ended it early.
+    pub fn collect(self, limit: usize) -> Result<Bytes> {
+        let Self {
+            body,
+            piece,
+            worker,
+        } = self;
+        let Some(body) = body else {
+            return Ok(piece);
+        };
+        let rest = limit.saturating_sub(piece.len());
+        let rest = worker.run(Stage::Resource, async move {
+            let read = body.collect(rest).await;
+            read.map_err(|error| transport_error(Stage::Resource, error))
+        })?;
+        if piece.is_empty() {
+            return Ok(rest);
+        }
+        Ok([piece, rest].concat().into())
+    }
+
+    /// Reads what is left of it as JSON, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Those of [`collect`](Self::collect), and [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where it is
+    /// not the JSON that `T` wants.
+    pub fn json<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
+        from_json(&self.collect(limit)?)
+    }
+
+    /// Gets the next piece that is not empty. False at the end.
+    fn fetch(&mut self) -> Result<bool> {
+        while let Some(mut body) = self.body.take() {
+            let (body, frame) = self.worker.run(Stage::Resource, async move {
+                let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+                Ok((body, frame))
+            })?;
+            let Some(frame) = frame else {
+                return Ok(false);
+            };
+            let frame = frame.map_err(|error| transport_error(Stage::Resource, error))?;
+            self.body = Some(body);
+            self.piece = frame.into_data().unwrap_or_default();
+            if !self.piece.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Errors hold a [`keybound::Error`](crate::Error).
+impl Read for ResponseBody {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if room.is_empty() || (self.piece.is_empty() && !self.fetch().map_err(io::Error::other)?) {
+            return Ok(0);
+        }
+        let length = self.piece.len().min(room.len());
+        self.piece.copy_to_slice(&mut room[..length]);
+        Ok(length)
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody(…)")
+    }
+}
+
+/// A body that another thread hands over piece by piece, one ahead of what is sent.
+pub(super) fn pieces() -> (mpsc::Sender<io::Result<Bytes>>, Pieces) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Pieces(receiver))
+}
+
+pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = ready!(self.0.poll_recv(cx));
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+}

@@ -1,0 +1,50 @@
+//! Calls of resources, and the types that they are made of: those of the crate `http`, re-exported.
+//!
+//! A [`ResourceClient`] is made once, from a client and a token request, and kept. For each call it has the token got or
+//! renewed, presents the certificate that exactly this token is bound to, and sees to the answers that need no decision:
+//! a claims challenge, a binding that the resource could not validate, a redirect within the origin.
+//!
+//! ```no_run
+//! use keybound::http::{ReadJson, ResourceClient};
+//! use keybound::{ManagedIdentityClient, Pop, TokenRequest};
+//!
+//! # async fn example() -> keybound::Result<()> {
+//! #[derive(serde::Deserialize)]
+//! struct Secret {
+//!     value: String,
+//! }
+//!
+//! let client = ManagedIdentityClient::builder().build()?;
+//! let vault = ResourceClient::new(
+//!     &client,
+//!     TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
+//! )?;
+//! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
+//! if answer.status().is_success() {
+//!     let secret: Secret = answer.into_body().json(64 * 1024).await?;
+//!     println!("{} characters", secret.value.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
+mod authorize;
+mod call;
+mod client;
+mod exchange;
+mod outgoing;
+mod read;
+mod redirect;
+mod refusal;
+mod service;
+mod tokens;
+
+pub use ::http::*;
+pub use call::{Call, CallTimeout};
+pub use client::{ResourceClient, ResourceClientBuilder};
+pub use read::ReadJson;
+
+pub(crate) use authorize::{AnnouncedHosts, authorize};
+pub(crate) use read::from_json;
+pub(crate) use refusal::explained;

@@ -1,0 +1,231 @@
+use super::exchange;
+use super::tokens::Tokens;
+use super::{AnnouncedHosts, Call, CallTimeout};
+use crate::client::Shared;
+use crate::transport::transport_error;
+use crate::{ManagedIdentityClient, TokenRequest};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use keybound_core::{BoxError, Result, Stage, TokenType};
+use keybound_tls::{HttpsClient, RequestBody, ResponseBody};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Calls resources with tokens of one kind: gets, renews and attaches them, and presents the certificate that each is
+/// bound to. Cloning is cheap and shares everything: make one and keep it.
+///
+/// A call goes out with one token, on connections that present the certificate of exactly that token. When token or
+/// certificate are renewed, the next call takes the new pair; those under way end on the old one. Bearer tokens go on
+/// connections that present none.
+#[derive(Clone)]
+pub struct ResourceClient(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tokens: Tokens,
+    /// For bearer tokens: it has no certificate to present.
+    pub(super) plain: Option<HttpsClient>,
+    pub(super) options: Options,
+}
+
+/// What a [`ResourceClientBuilder`] sets.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) timeout: Duration,
+    pub(super) waits: bool,
+    pub(super) follows: bool,
+    pub(super) announced: AnnouncedHosts,
+}
+
+impl ResourceClient {
+    /// A client with the defaults, for tokens as this request asks for them. See [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// Those of [`ResourceClientBuilder::build`].
+    pub fn new(client: &ManagedIdentityClient, request: TokenRequest) -> Result<Self> {
+        Self::builder(client, request).build()
+    }
+
+    /// Starts with the defaults. `claims` and `force_refresh` of the request count for its first token only.
+    pub fn builder(client: &ManagedIdentityClient, request: TokenRequest) -> ResourceClientBuilder {
+        ResourceClientBuilder {
+            client: client.clone(),
+            request,
+            options: Options {
+                timeout: DEFAULT_TIMEOUT,
+                waits: false,
+                follows: true,
+                announced: AnnouncedHosts::default(),
+            },
+        }
+    }
+
+    /// A GET of an absolute https URL.
+    pub fn get(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::GET, url)
+    }
+
+    /// A HEAD.
+    pub fn head(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::HEAD, url)
+    }
+
+    /// A POST.
+    pub fn post(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::POST, url)
+    }
+
+    /// A PUT.
+    pub fn put(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::PUT, url)
+    }
+
+    /// A PATCH.
+    pub fn patch(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::PATCH, url)
+    }
+
+    /// A DELETE.
+    pub fn delete(&self, url: impl AsRef<str>) -> Call {
+        self.request(Method::DELETE, url)
+    }
+
+    /// Any method but CONNECT.
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Call {
+        Call::new(self.clone(), method, url.as_ref())
+    }
+
+    /// Sends a request (absolute https URI) and returns the answer as soon as its head is there. The answer's extensions
+    /// hold the [`AccessToken`](crate::AccessToken) that it was got with and, of its connection, the
+    /// [`ConnectionInfo`](crate::ConnectionInfo).
+    ///
+    /// `Authorization` is set here; for Key Vault and Managed HSM (and
+    /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
+    /// A [`CallTimeout`] in the request's extensions says how long the call may take: getting a token, all attempts, and
+    /// reading the body.
+    ///
+    /// The request is sent again only after an answer, only where its body is empty or at hand
+    /// ([`RequestBody::full`]), and only as follows. Otherwise that answer is returned.
+    ///
+    /// | answer | what is done |
+    /// |---|---|
+    /// | 401 with a claims challenge | once: a token that meets the claims, over a fresh certificate where the supply of those allows; later calls use it too |
+    /// | 401 that says that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
+    /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::wait_when_told), idempotent methods, within the time |
+    /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |
+    ///
+    /// Entra's resources challenge only clients that say that they can answer:
+    /// [`client_capabilities(["cp1"])`](crate::ManagedIdentityClientBuilder::client_capabilities).
+    ///
+    /// A connection that breaks is an error, not another attempt: what went out may have been acted on. Redirects to
+    /// another origin are returned. The token goes to the origin of the request only.
+    ///
+    /// # Errors
+    /// Those of getting a token, by their stage. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where
+    /// the server answered 401 or 403 to a bound token without ever having asked for the certificate,
+    /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it answered 413 on such a connection, and those of the
+    /// connection. Any other status is an answer, not an error.
+    ///
+    /// [`ErrorKind::ClientCertificateNotRequested`]: crate::ErrorKind::ClientCertificateNotRequested
+    /// [`ErrorKind::BodyTooLargeForRenegotiation`]: crate::ErrorKind::BodyTooLargeForRenegotiation
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        exchange::run(&self.0, request.map(RequestBody::from_body)).await
+    }
+}
+
+impl fmt::Debug for ResourceClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceClient")
+            .field("identity", &self.0.shared.settings.identity)
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// How long a call may take.
+    pub(super) fn timeout(&self, request: &Request<RequestBody>) -> Duration {
+        let own = request.extensions().get::<CallTimeout>();
+        own.map_or(self.options.timeout, |own| own.0)
+    }
+}
+
+/// Settings of a [`ResourceClient`]; each method names its default.
+#[derive(Debug)]
+#[must_use]
+pub struct ResourceClientBuilder {
+    client: ManagedIdentityClient,
+    request: TokenRequest,
+    options: Options,
+}
+
+impl ResourceClientBuilder {
+    /// How long a call may take: getting a token, all attempts, and reading the body of the answer. Default: 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// Whether 429 and 503 with `Retry-After` are waited out and the request sent again: idempotent methods only, five
+    /// times at most, and only where the wait ends within the time of the call. Default: false.
+    pub fn wait_when_told(mut self, wait: bool) -> Self {
+        self.options.waits = wait;
+        self
+    }
+
+    /// Whether redirects within the origin are followed. Default: true. Redirects to another origin never are.
+    pub fn follow_redirects(mut self, follow: bool) -> Self {
+        self.options.follows = follow;
+        self
+    }
+
+    /// Hosts that ask for the certificate only after `x-ms-tokenboundauth: true`, besides those of Key Vault and Managed
+    /// HSM: names, or `*.domain`. Such a host mostly wants TLS 1.2 as well
+    /// ([`tls_versions`](crate::ManagedIdentityClientBuilder::tls_versions)). Default: none.
+    pub fn token_bound_auth_hosts(
+        mut self,
+        hosts: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.options.announced = AnnouncedHosts::new(hosts.into_iter().map(Into::into));
+        self
+    }
+
+    /// Makes the client. Nothing is asked or opened yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the token request names no kind of token or
+    /// a malformed resource; [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's OpenSSL
+    /// does not allow the work.
+    pub fn build(self) -> Result<ResourceClient> {
+        let shared = Arc::clone(self.client.shared());
+        let kind = shared.token_key(&self.request)?.token_type;
+        let plain = match kind {
+            TokenType::MtlsPop => None,
+            _ => Some(without_certificate(&shared)?),
+        };
+        Ok(ResourceClient(Arc::new(Inner {
+            shared,
+            tokens: Tokens::new(self.client, self.request),
+            plain,
+            options: self.options,
+        })))
+    }
+}
+
+fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
+    let settings = &shared.settings;
+    HttpsClient::builder()
+        .trust(settings.trust.clone())
+        .versions(settings.versions.clone())
+        .proxy(settings.proxy.clone())
+        .build()
+        .map_err(|error| transport_error(Stage::Resource, error))
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,78 @@
+//! Where a redirect leads, as far as it may be followed.
+use http::header::{HeaderMap, LOCATION};
+use http::{StatusCode, Uri};
+use url::Url;
+
+/// The address that a redirect names, where it is on the origin of the request: scheme, host and port are the same.
+pub(super) fn target(status: StatusCode, headers: &HeaderMap, from: &Uri) -> Option<Uri> {
+    let leads_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let mut locations = headers.get_all(LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
+        return None;
+    };
+    let location = location.to_str().ok()?;
+    if !leads_on || location.len() > LONGEST {
+        return None;
+    }
+    let from = Url::parse(&from.to_string()).ok()?;
+    let mut target = from.join(location).ok()?;
+    let plain = target.username().is_empty() && target.password().is_none();
+    if target.origin() != from.origin() || !plain {
+        return None;
+    }
+    target.set_fragment(None);
+    target.as_str().parse().ok()
+}
+
+const LONGEST: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn followed(status: u16, locations: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for location in locations {
+            headers.append(LOCATION, HeaderValue::from_str(location).unwrap());
+        }
+        let from = "https://a.example:8443/b/c?d=e".parse().unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        target(status, &headers, &from).map(|target| target.to_string())
+    }
+
+    #[test]
+    fn redirects_within_the_origin_are_resolved() {
+        for (location, expected) in [
+            ("/x", "https://a.example:8443/x"),
+            ("x?y#z", "https://a.example:8443/b/x?y"),
+            ("https://A.example:8443/x", "https://a.example:8443/x"),
+            ("//a.example:8443/x", "https://a.example:8443/x"),
+        ] {
+            assert_eq!(followed(307, &[location]).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn others_are_not_followed() {
+        for location in [
+            "http://a.example:8443/x",
+            "https://a.example/x",
+            "https://b.example:8443/x",
+            "https://a.example.:8443/x",
+            "https://user@a.example:8443/x",
+            "//evil.example/x",
+            "\\\\evil.example\\x",
+            "https:\\\\evil.example/x",
+            "data:,x",
+            "https://",
+        ] {
+            assert_eq!(followed(302, &[location]), None, "{location}");
+        }
+        assert_eq!(followed(302, &[]), None);
+        assert_eq!(followed(302, &["/x", "/y"]), None);
+        assert_eq!(followed(300, &["/x"]), None);
+        assert_eq!(followed(304, &["/x"]), None);
+        assert_eq!(followed(302, &[&"x".repeat(LONGEST + 1)]), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! What a resource's refusal says: that it never saw the certificate, or that it could not validate the binding.
+use http::header::{HeaderMap, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use keybound_core::{Challenge, Claims, Error, ErrorKind, Result, ServiceError, Stage};
+use keybound_tls::{ConnectionInfo, ResponseBody};
+
+/// Turns a refusal by a server that never asked for the certificate into an error that says so; any other answer comes
+/// back as it is.
+pub(crate) async fn explained(
+    mut response: Response<ResponseBody>,
+) -> Result<Response<ResponseBody>> {
+    let (kind, message) = match response.status() {
+        _ if was_asked(&response) => return Ok(response),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
+            ErrorKind::ClientCertificateNotRequested,
+            "the resource refused, and never asked for the client certificate on this connection",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => (
+            ErrorKind::BodyTooLargeForRenegotiation,
+            "the body is too large to be held while the server asks for the client certificate",
+        ),
+        _ => return Ok(response),
+    };
+    let status = response.status().as_u16();
+    let body = response.body_mut().peek(LONGEST_REFUSAL).await;
+    Err(Error::new(kind, Stage::Resource, message)
+        .with_status(status)
+        .with_service(ServiceError::parse(&body)))
+}
+
+/// The claims that a challenge asks for, where there is one.
+pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
+    headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|value| {
+            let challenges = Challenge::parse_all(value);
+            challenges.iter().find_map(Challenge::claims)
+        })
+}
+
+/// Whether this refusal (401) says that the connection's certificate is not the one that the token is bound to.
+pub(super) async fn says_binding_failed(response: &mut Response<ResponseBody>) -> bool {
+    let said = |text: &str| BINDING_FAILURES.iter().any(|word| text.contains(word));
+    let in_header = response
+        .headers()
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .any(|value| {
+            let challenges = Challenge::parse_all(value.to_str().unwrap_or_default());
+            challenges
+                .iter()
+                .filter_map(|challenge| challenge.parameter("error_description"))
+                .any(said)
+        });
+    if in_header {
+        return true;
+    }
+    let body = response.body_mut().peek(LONGEST_REFUSAL).await;
+    let words = ServiceError::parse(&body);
+    words.is_some_and(|words| {
+        words.has_code(CERTIFICATE_DOES_NOT_MATCH) || words.description.as_deref().is_some_and(said)
+    })
+}
+
+fn was_asked(response: &Response<ResponseBody>) -> bool {
+    response
+        .extensions()
+        .get::<ConnectionInfo>()
+        .is_none_or(|info| info.certificate_requested)
+}
+
+/// What Key Vault and Graph say (Azure SDK for .NET, pull 62756; MSAL Go's integration tests), and Entra's number.
+const BINDING_FAILURES: [&str; 2] = ["MtlsCnfClaimRequestDataValidationFailed", "AADSTS500181"];
+const CERTIFICATE_DOES_NOT_MATCH: u64 = 500_181;
+const LONGEST_REFUSAL: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[tokio::test]
+    async fn a_failed_binding_is_told_from_other_refusals() {
+        let vault = r#"{"error":{"code":"Unauthorized","message":"[MtlsCnfClaimRequestDataValidationFailed] no"}}"#;
+        for (header, body, expected) in [
+            ("Bearer", vault, true),
+            (
+                "Bearer",
+                r#"{"error":"invalid_client","error_description":"no","error_codes":[500181]}"#,
+                true,
+            ),
+            (
+                r#"mtls_pop error="invalid_token", error_description="AADSTS500181: no""#,
+                "",
+                true,
+            ),
+            (
+                "Bearer",
+                r#"{"error":{"code":"Unauthorized","message":"expired"}}"#,
+                false,
+            ),
+            (
+                "Bearer",
+                r#"{"details":"MtlsCnfClaimRequestDataValidationFailed"}"#,
+                false,
+            ),
+            ("Bearer", "MtlsCnfClaimRequestDataValidationFailed", false),
+            (r#"Bearer error="invalid_token""#, "[]", false),
+        ] {
+            let mut response = Response::new(ResponseBody::full(body));
+            let header = HeaderValue::from_static(header);
+            response.headers_mut().insert(WWW_AUTHENTICATE, header);
+            assert_eq!(says_binding_failed(&mut response).await, expected, "{body}");
+            // Whoever gets the answer reads all of it.
+            let read = response.into_body().collect(1000).await.unwrap();
+            assert_eq!(read, body);
+        }
+    }
+}
