@@ -50,6 +50,22 @@ impl World {
             .trust(trust))
     }
 
+    /// Whether the services are Azure's.
+    pub fn is_azure(&self) -> bool {
+        matches!(self, Self::Azure)
+    }
+
+    /// The URL of a vault: the emulator's own, or the one given as an argument (`https://…`).
+    ///
+    /// # Errors
+    /// On Azure, where no URL was given.
+    pub fn vault_url(&self) -> Result<String, Box<dyn Error>> {
+        match self {
+            Self::Emulator(emulator) => Ok(emulator.ready().vault.clone()),
+            Self::Azure => given_url("the URL of a vault: https://NAME.vault.azure.net"),
+        }
+    }
+
     /// The URL of a secret: the emulator's own, or the one given as an argument (`https://…`).
     ///
     /// # Errors
@@ -60,9 +76,15 @@ impl World {
                 "{}/secrets/demo-secret?api-version=7.4",
                 emulator.ready().vault.as_str().trim_end_matches('/')
             )),
-            Self::Azure => std::env::args()
-                .find(|argument| argument.starts_with("https://"))
-                .ok_or_else(|| "give the URL of a secret: https://NAME.vault.azure.net/secrets/NAME?api-version=7.4".into()),
+            Self::Azure => given_url(
+                "the URL of a secret: https://NAME.vault.azure.net/secrets/NAME?api-version=7.4",
+            ),
         }
     }
+}
+
+fn given_url(wanted: &str) -> Result<String, Box<dyn Error>> {
+    std::env::args()
+        .find(|argument| argument.starts_with("https://"))
+        .ok_or_else(|| format!("give {wanted}").into())
 }

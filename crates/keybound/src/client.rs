@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Gets access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens:
 /// make one and keep it.
 #[derive(Clone)]
-pub struct ManagedIdentityClient(pub(crate) Arc<Shared>);
+pub struct ManagedIdentityClient(Arc<Shared>);
 
 /// What the clones of a client share.
 pub(crate) struct Shared {

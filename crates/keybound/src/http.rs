@@ -46,5 +46,7 @@ pub use client::{ResourceClient, ResourceClientBuilder};
 pub use read::ReadJson;
 
 pub(crate) use authorize::{AnnouncedHosts, authorize};
+#[cfg(feature = "azure")]
+pub(crate) use client::without_certificate;
 pub(crate) use read::from_json;
 pub(crate) use refusal::explained;

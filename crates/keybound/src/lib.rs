@@ -58,6 +58,9 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/emulator.md")]
 mod emulator_guide {}
+#[cfg(all(doctest, feature = "azure"))]
+#[doc = include_str!("../../../docs/azure-sdk.md")]
+mod azure_sdk_guide {}
 
 // The public interface.
 pub use access_token::{AccessToken, Step, StepTiming, TokenSource};

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bearer tokens for the Azure SDK's clients, got over mutual TLS
 /// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Whoever holds such a token can use it: where the service takes
-/// bound tokens, give its client [`bound`](crate::azure::bound)'s pair instead.
+/// bound tokens, give its client [`BoundCalls`](crate::azure::BoundCalls) instead.
 #[derive(Clone, Debug)]
 pub struct BearerCredential {
     client: ManagedIdentityClient,
@@ -29,7 +29,7 @@ impl BearerCredential {
 
     /// The token that is remembered for a scope as [`Scope`](crate::Scope) spells it: others are spelt anew first.
     fn remembered(&self, scope: &str) -> Option<AccessToken> {
-        let shared = &self.client.0;
+        let shared = &self.client.shared();
         let asked = AskedToken {
             scope,
             token_type: TokenType::Bearer,
@@ -64,12 +64,9 @@ impl TokenCredential for BearerCredential {
         'options: 'future,
         Self: 'future,
     {
-        let &[scope] = scopes else {
-            return ready(Err(Error::with_message(
-                ErrorKind::Credential,
-                "a managed identity gets tokens for exactly one scope at a time",
-            )))
-            .boxed();
+        let scope = match only(scopes) {
+            Ok(scope) => scope,
+            Err(error) => return ready(Err(error)).boxed(),
         };
         match self.remembered(scope) {
             Some(token) => ready(Ok(token)).boxed(),
@@ -78,7 +75,18 @@ impl TokenCredential for BearerCredential {
     }
 }
 
-fn access_token(issued: &IssuedToken) -> AccessToken {
+/// The scope, where there is exactly one.
+pub(super) fn only<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str> {
+    match scopes {
+        &[scope] => Ok(scope),
+        _ => Err(Error::with_message(
+            ErrorKind::Credential,
+            "a managed identity gets tokens for exactly one scope at a time",
+        )),
+    }
+}
+
+pub(super) fn access_token(issued: &IssuedToken) -> AccessToken {
     let secret = Secret::new(issued.secret.expose().to_owned());
     AccessToken::new(secret, issued.expires_on_date)
 }

@@ -218,7 +218,8 @@ impl ResourceClientBuilder {
     }
 }
 
-fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
+/// A client whose connections present no certificate.
+pub(crate) fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
     let settings = &shared.settings;
     HttpsClient::builder()
         .trust(settings.trust.clone())

@@ -1,0 +1,76 @@
+//! Bearer tokens through azure_core's trait.
+use crate::world::{VAULT, World};
+use azure_core::credentials::TokenCredential as _;
+use keybound::azure::BearerCredential;
+use keybound::{KeyStrength, Pop, TokenRequest, TokenSource};
+
+fn any_key() -> Pop {
+    Pop::unattested().min_strength(KeyStrength::Software)
+}
+
+#[tokio::test]
+async fn a_scope_in_any_spelling_is_one_remembered_token() {
+    let world = World::lenient();
+    let client = world.builder_for_memory().build().unwrap();
+    let credential = BearerCredential::new(client.clone(), any_key());
+    let first = credential.get_token(&[VAULT], None).await.unwrap();
+    for spelling in [
+        "https://vault.azure.net/.default",
+        "https://vault.azure.net/",
+        VAULT,
+    ] {
+        let again = credential.get_token(&[spelling], None).await.unwrap();
+        assert_eq!(again.token.secret(), first.token.secret(), "{spelling}");
+        assert_eq!(again.expires_on, first.expires_on);
+    }
+    assert_eq!(world.count("token"), 1);
+    let own = TokenRequest::new(VAULT).bearer_over_mtls(any_key());
+    let own = client.acquire_token(own).await.unwrap();
+    assert_eq!(own.source(), TokenSource::Cache);
+    assert_eq!(own.secret().expose(), first.token.secret());
+    let seconds = own.expires_on().duration_since(std::time::UNIX_EPOCH);
+    assert_eq!(
+        first.expires_on.unix_timestamp(),
+        i64::try_from(seconds.unwrap().as_secs()).unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_never_served() {
+    let world = World::lenient();
+    let client = world.builder_for_memory().build().unwrap();
+    let credential = BearerCredential::new(client, any_key());
+    let first = credential.get_token(&[VAULT], None).await.unwrap();
+    world.emulator.clock().advance(24 * 3600 + 1);
+    let next = credential.get_token(&[VAULT], None).await.unwrap();
+    assert_ne!(next.token.secret(), first.token.secret());
+    assert!(next.expires_on > first.expires_on);
+}
+
+#[tokio::test]
+async fn one_scope_at_a_time_and_failures_keep_their_cause() {
+    let world = World::lenient();
+    let client = world.builder_for_memory().build().unwrap();
+    let credential = BearerCredential::new(client, any_key());
+    for scopes in [&[][..], &[VAULT, VAULT]] {
+        let error = credential.get_token(scopes, None).await.unwrap_err();
+        assert!(error.to_string().contains("one scope"), "{error}");
+    }
+    world.inject("metadata=status:400");
+    let error = credential.get_token(&[VAULT], None).await.unwrap_err();
+    assert_eq!(error.kind(), &azure_core::error::ErrorKind::Credential);
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    let cause: &keybound::Error = cause.unwrap();
+    assert_eq!(cause.stage(), keybound::Stage::Metadata);
+}
+
+#[tokio::test]
+async fn attested_or_error() {
+    let world = World::lenient();
+    let client = world.builder_for_memory().build().unwrap();
+    let unattested = BearerCredential::new(client.clone(), any_key());
+    unattested.get_token(&[VAULT], None).await.unwrap();
+    let attested = Pop::attested().min_strength(KeyStrength::Software);
+    let attested = BearerCredential::new(client, attested);
+    attested.get_token(&[VAULT], None).await.unwrap_err();
+}

@@ -1,0 +1,103 @@
+//! The transport by itself: what it sends, and what it does not.
+use crate::world::{VAULT, World};
+use azure_core::Bytes;
+use azure_core::credentials::TokenCredential as _;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::AUTHORIZATION;
+use azure_core::http::{HttpClient as _, Method, Request, Url};
+use azure_core::stream::BytesStream;
+use keybound::Pop;
+use keybound::azure::{BearerCredential, BoundCalls};
+
+fn request(world: &World, method: Method) -> Request {
+    let url = Url::parse(&world.secret_url()).unwrap();
+    Request::new(url, method)
+}
+
+async fn authorized(world: &World, calls: &BoundCalls, method: Method) -> Request {
+    let note = calls.credential().get_token(&[VAULT], None).await.unwrap();
+    let mut request = request(world, method);
+    let value = format!("Bearer {}", note.token.secret());
+    request.insert_header(AUTHORIZATION, value);
+    request
+}
+
+#[tokio::test]
+async fn secrets_stay_secret_from_the_sdk() {
+    let world = World::new();
+    let client = world.client();
+    let calls = BoundCalls::new(&client, Pop::attested()).unwrap();
+    let note = calls.credential().get_token(&[VAULT], None).await.unwrap();
+    let request = crate::world::attested();
+    let token = client.acquire_token(&request).await.unwrap();
+    assert_eq!(world.count("token"), 1, "the note stands for a real token");
+    let signature = token.secret().expose().rsplit('.').next().unwrap();
+    assert!(!note.token.secret().contains(signature));
+    assert!(note.token.secret().ends_with("/.default") || note.token.secret().ends_with(VAULT));
+}
+
+#[tokio::test]
+async fn no_other_credentials_token_is_sent() {
+    let world = World::new();
+    let client = world.client();
+    let calls = BoundCalls::new(&client, Pop::attested()).unwrap();
+    let others = BoundCalls::new(&client, Pop::attested()).unwrap();
+    let bearer = BearerCredential::new(client, Pop::attested());
+    let bearer = bearer.get_token(&[VAULT], None).await.unwrap();
+    let mut foreign = request(&world, Method::Get);
+    foreign.insert_header(AUTHORIZATION, format!("Bearer {}", bearer.token.secret()));
+    for request in [foreign, authorized(&world, &others, Method::Get).await] {
+        let error = calls.execute_request(&request).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Credential);
+        assert!(!format!("{error:?}").contains(bearer.token.secret()));
+    }
+    assert_eq!(world.count("vault-tls"), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_streamed_body_goes_out_and_the_answer_is_streamed() {
+    let world = World::new();
+    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    let mut request = authorized(&world, &calls, Method::Put).await;
+    request.insert_header("content-type", "application/json");
+    request.set_body(Box::new(BytesStream::new(Bytes::from_static(
+        br#"{"value":"streamed"}"#,
+    ))) as Box<dyn azure_core::stream::SeekableStream>);
+    let answer = calls.execute_request(&request).await.unwrap();
+    assert_eq!(u16::from(answer.status()), 200);
+    let body = answer.into_body().collect_string().await.unwrap();
+    assert!(body.contains("streamed"), "{body}");
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_cut_off_is_not_said_to_be_repeatable() {
+    let world = World::new();
+    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    for (method, kind) in [
+        (Method::Get, ErrorKind::Io),
+        (Method::Put, ErrorKind::Io),
+        (Method::Post, ErrorKind::Other),
+        (Method::Patch, ErrorKind::Other),
+    ] {
+        let mut request = authorized(&world, &calls, method).await;
+        if method != Method::Get {
+            request.set_body("{}");
+        }
+        world.inject("vault=reset*2");
+        let error = calls.execute_request(&request).await.unwrap_err();
+        assert_eq!(error.kind(), &kind, "{method:?} {error:?}");
+        world.emulator.clear_faults();
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_vault_is_a_connection_that_was_never_made() {
+    let world = World::new();
+    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    let authorized = authorized(&world, &calls, Method::Post).await;
+    let mut request = Request::new(Url::parse("https://127.0.0.1:1/").unwrap(), Method::Post);
+    let header = authorized.headers().get_str(&AUTHORIZATION).unwrap();
+    request.insert_header(AUTHORIZATION, header.to_owned());
+    let error = calls.execute_request(&request).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Connection);
+}
