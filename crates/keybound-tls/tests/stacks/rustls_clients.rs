@@ -4,9 +4,7 @@ use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
 use crate::support::server::{Asks, Manners, Server, resource};
-use crate::talk::{
-    Cast, SERVER, cast, cast_with, get, resuming_server, thumbprint, trust_in, words,
-};
+use crate::talk::{SERVER, cast, cast_with, get, resuming_server, thumbprint, trust_in, words};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
