@@ -4,7 +4,7 @@ use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
 use crate::support::server::{Asks, Server, Tls};
-use crate::talk::{Cast, SERVER, cast, cast_with, get, resuming_server, thumbprint, trust_in};
+use crate::talk::{Cast, SERVER, cast, cast_with, get, thumbprint, trust_in};
 use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
 use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
 use openssl::ssl::{self, Ssl, SslConnector, SslMethod, SslVersion};
@@ -106,23 +106,6 @@ async fn trust_for_loopback_hosts_only_does_not_count() {
             .unwrap();
         let ssl = client(way, &setup(&cast.identity, &trust), SERVER);
         assert!(connect(ssl, &cast.server).await.is_err(), "{way:?}");
-    }
-}
-
-#[tokio::test]
-async fn no_stale_pairing_by_resumed_sessions() {
-    for version in BOTH {
-        for way in WAYS {
-            let authority = Authority::new("test authority");
-            let server = resuming_server(&authority, version).await;
-            let identity = authority.client("client", shared_key());
-            let setup = setup(&identity, &trust_in(&authority));
-            for _ in 0..3 {
-                let ssl = client(way, &setup, SERVER);
-                let mut stream = connect(ssl, &server).await.unwrap();
-                assert_eq!(get(&mut stream, "/").await.unwrap(), "false");
-            }
-        }
     }
 }
 

@@ -12,7 +12,9 @@ use keybound_tls::server::request_client_certificate;
 use keybound_tls::{
     HttpsClient, OpensslSetup, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy,
 };
-use openssl::ssl::{Ssl, SslConnector, SslContext, SslMethod, SslVersion};
+use openssl::ssl::{
+    Ssl, SslConnector, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion,
+};
 use std::sync::Arc;
 
 #[test]
@@ -33,6 +35,24 @@ fn key_never_exported_from_a_callers_context() {
         assert_eq!(public, identity.key().public_key_der());
     }
     assert!(!format!("{setup:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn no_stale_pairing_by_tickets_or_compression() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    let setup = setup(&identity, &TrustAnchors::system());
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    // What a caller had allowed before.
+    connector.clear_options(SslOptions::NO_TICKET);
+    connector.set_session_cache_mode(SslSessionCacheMode::CLIENT);
+    setup.set_up(&mut connector, TlsVersions::Tls12).unwrap();
+    let forbidden = SslOptions::NO_TICKET
+        | SslOptions::NO_COMPRESSION
+        | SslOptions::NO_SESSION_RESUMPTION_ON_RENEGOTIATION;
+    assert!(connector.options().contains(forbidden));
+    let before = connector.set_session_cache_mode(SslSessionCacheMode::OFF);
+    assert_eq!(before, SslSessionCacheMode::OFF);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use keybound_keys::{BindingKey, SigningCost};
 use keybound_tls::{ClientIdentity, RustlsSetup, TransportErrorKind, TrustAnchors};
 use openssl::ssl::SslVersion;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use std::io;
@@ -122,6 +123,15 @@ async fn no_stale_pairing_by_resumed_sessions() {
             let mut stream = connect(config.clone(), &server).await.unwrap();
             assert_eq!(get(&mut stream, "/").await.unwrap(), "false");
         }
+        // The server would have it otherwise.
+        let mut eager = config;
+        eager.resumption = Resumption::default();
+        let mut resumed = String::new();
+        for _ in 0..2 {
+            let mut stream = connect(eager.clone(), &server).await.unwrap();
+            resumed = get(&mut stream, "/").await.unwrap();
+        }
+        assert_eq!(resumed, "true");
     }
 }
 
