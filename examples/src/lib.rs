@@ -1,5 +1,7 @@
 //! What the examples share: a world to run in. By default that is the embedded emulator, so that every example runs
 //! on any machine; with `--azure` as an argument it is the Azure VM that the example runs on.
+pub mod greeter;
+
 use keybound::{
     Environment, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain, TrustAnchors,
 };
@@ -39,7 +41,7 @@ impl World {
             return Ok(ManagedIdentityClient::builder());
         };
         let ready = emulator.ready();
-        let trust = TrustAnchors::system().with_pem(&std::fs::read(&ready.ca_file)?)?;
+        let trust = self.trust()?;
         Ok(ManagedIdentityClient::builder()
             .environment(Environment::empty())
             .imds_endpoint(ready.imds.as_str())
@@ -64,6 +66,26 @@ impl World {
             Self::Emulator(emulator) => Ok(emulator.ready().vault.clone()),
             Self::Azure => given_url("the URL of a vault: https://NAME.vault.azure.net"),
         }
+    }
+
+    /// Whom to trust in this world: the system's authorities, and the emulator's where that is the world.
+    ///
+    /// # Errors
+    /// Where the emulator's CA cannot be read.
+    pub fn trust(&self) -> Result<TrustAnchors, Box<dyn Error>> {
+        match self {
+            Self::Emulator(emulator) => Ok(TrustAnchors::system().with_pem(emulator.ca_pem())?),
+            Self::Azure => Ok(TrustAnchors::system()),
+        }
+    }
+
+    /// The URL of a Graph call: on Azure of the host that takes bound tokens.
+    pub fn graph_url(&self) -> String {
+        let origin = match self {
+            Self::Emulator(emulator) => emulator.ready().graph.trim_end_matches('/'),
+            Self::Azure => "https://mtlstb.graph.microsoft.com",
+        };
+        format!("{origin}/v1.0/applications?$top=1")
     }
 
     /// The URL of a secret: the emulator's own, or the one given as an argument (`https://…`).

@@ -5,14 +5,18 @@ mod key;
 mod library;
 mod native;
 mod provider;
+#[cfg(feature = "rustls")]
+mod server_trust;
 mod system_trust;
 
 pub(crate) use context::{
-    offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
+    notes_of, offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
 pub(crate) use provider::KeyFailures;
+#[cfg(feature = "rustls")]
+pub(crate) use server_trust::{Refused, ServerTrust};
 
 /// The name of the provider, which OpenSSL's errors carry as their library.
 pub(crate) fn provider_name() -> &'static str {

@@ -30,7 +30,7 @@ impl Route {
         versions: TlsVersions,
         place: Place,
     ) -> Result<Connection, TransportError> {
-        let (ssl, notes) = contexts.session(&self.target, versions)?;
+        let (ssl, notes) = contexts.session(&self.target.host, versions)?;
         let peer = Peer {
             name: self.target.name(),
             notes: Some(Arc::clone(&notes)),

@@ -20,6 +20,8 @@ mod proxy;
 #[allow(unsafe_code, reason = "calls OpenSSL")]
 pub mod server;
 mod session;
+#[cfg(any(feature = "openssl", feature = "rustls"))]
+mod stacks;
 mod target;
 mod tls;
 mod trust;
@@ -35,3 +37,7 @@ pub use plain::PlainClient;
 pub use proxy::ProxyConfig;
 pub use trust::TrustAnchors;
 pub use versions::{TlsVersions, VersionPolicy};
+#[cfg(feature = "openssl")]
+pub use {openssl, stacks::OpensslSetup};
+#[cfg(feature = "rustls")]
+pub use {rustls, stacks::RustlsSetup};

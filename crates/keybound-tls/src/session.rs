@@ -1,10 +1,10 @@
 //! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
-use crate::bridge::Library;
+use crate::bridge::notes_of;
 use openssl::sha::sha256;
 use openssl::ssl::{SslRef, SslVersion};
 use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 
 /// Notes that OpenSSL's callbacks take on one connection.
 #[derive(Debug, Default)]
@@ -92,10 +92,9 @@ impl SessionNotes {
 /// OpenSSL's callback for each request for our certificate (`SSL_CTX_set_cert_cb`): 1 goes on with what the context
 /// holds, 0 fails the handshake.
 pub(crate) fn on_certificate_request(ssl: &SslRef) -> i32 {
-    match notes_of(ssl) {
-        Some(notes) => notes.note_request().into(),
-        None => 0,
-    }
+    notes_of(ssl)
+        .is_some_and(|notes| notes.note_request())
+        .into()
 }
 
 /// OpenSSL's callback for each step of the verification of the server's certificate.
@@ -122,10 +121,6 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
         store.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
     }
     same
-}
-
-fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
-    ssl.ex_data(Library::get().ok()?.notes())
 }
 
 /// A server that asks for the certificate over and over would have the key sign for ever.

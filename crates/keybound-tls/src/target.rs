@@ -30,7 +30,8 @@ impl Host {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// `None` where it is neither a name nor an address; an IPv6 address stands in brackets.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
             let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
             return Some(Self::Ip(ip.into()));

@@ -3,14 +3,14 @@ use crate::bridge::{
     BridgedKey, KeyFailures, Library, offer_post_handshake_authentication, set_certificate_callback,
 };
 use crate::session::{SessionNotes, on_verify};
-use crate::target::{Host, Target};
+use crate::target::Host;
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
     SslVersion,
 };
-use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::verify::{X509CheckFlags, X509VerifyParamRef};
 use std::sync::Arc;
 
 /// The contexts of one client.
@@ -25,7 +25,7 @@ pub(crate) struct TlsContexts {
 
 /// TLS versions that the host's configuration allows.
 #[derive(Clone, Copy, Debug)]
-struct Allowed {
+pub(crate) struct Allowed {
     tls12: bool,
     tls13: bool,
 }
@@ -49,13 +49,7 @@ impl TlsContexts {
             let mut builder = library.tls_context()?;
             let allowed = Allowed::of(&mut builder);
             let bridged = bridged.as_ref().map(|(identity, key)| (*identity, key));
-            configure(&mut builder, library, bridged, anchors).map_err(|error| {
-                TransportError::new(
-                    TransportErrorKind::HostUnsupported,
-                    "the host's OpenSSL does not take the settings of the client",
-                )
-                .with_source(error)
-            })?;
+            configure(&mut builder, library, bridged, anchors).map_err(not_taken)?;
             Ok((builder.build(), allowed))
         };
         let (general, host_allows) = build(&mut trust.for_all())?;
@@ -76,43 +70,36 @@ impl TlsContexts {
         self.key_failures.as_ref()
     }
 
-    /// A TLS client for one connection to the target, and the notes that will be taken on it.
+    /// A TLS client for one connection to the host, and the notes that will be taken on it.
     pub(crate) fn session(
         &self,
-        target: &Target,
+        host: &Host,
         versions: TlsVersions,
     ) -> Result<(Ssl, Arc<SessionNotes>), TransportError> {
-        let tls12 = versions.includes_12() && self.host_allows.tls12;
-        let tls13 = versions.includes_13() && self.host_allows.tls13;
-        if !(tls12 || tls13) {
+        let Some((lowest, highest)) = self.host_allows.limits(versions) else {
             return Err(TransportError::new(
                 TransportErrorKind::HostUnsupported,
                 format!(
-                    "the host's OpenSSL configuration does not allow the tls version for {}",
-                    target.host
+                    "the host's OpenSSL configuration does not allow the tls version for {host}"
                 ),
             ));
-        }
+        };
         let context = match &self.loopback {
-            Some(context) if target.host.is_loopback() => context,
+            Some(context) if host.is_loopback() => context,
             _ => &self.general,
         };
         let notes = Arc::new(SessionNotes::new(self.has_identity));
-        let version = |tls13| match tls13 {
-            true => Some(SslVersion::TLS1_3),
-            false => Some(SslVersion::TLS1_2),
-        };
         let make = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(context)?;
-            ssl.set_min_proto_version(version(!tls12))?;
-            ssl.set_max_proto_version(version(tls13))?;
-            set_name(&mut ssl, &target.host)?;
+            ssl.set_min_proto_version(Some(lowest))?;
+            ssl.set_max_proto_version(Some(highest))?;
+            set_name(&mut ssl, host)?;
             Ok(ssl)
         };
         let mut ssl = make().map_err(|error| {
             TransportError::new(
                 TransportErrorKind::Tls,
-                format!("no tls client can be made for {}", target.host),
+                format!("no tls client can be made for {host}"),
             )
             .with_source(error)
         })?;
@@ -122,7 +109,7 @@ impl TlsContexts {
 }
 
 impl Allowed {
-    fn of(builder: &mut SslContextBuilder) -> Self {
+    pub(crate) fn of(builder: &mut SslContextBuilder) -> Self {
         let (min, max) = (builder.min_proto_version(), builder.max_proto_version());
         let options = builder.options();
         Self {
@@ -133,6 +120,18 @@ impl Allowed {
                 && !options.contains(SslOptions::NO_TLSV1_3),
         }
     }
+
+    /// The lowest and the highest of the versions asked for; `None` where the host allows none of them.
+    pub(crate) fn limits(self, versions: TlsVersions) -> Option<(SslVersion, SslVersion)> {
+        let tls12 = versions.includes_12() && self.tls12;
+        let tls13 = versions.includes_13() && self.tls13;
+        match (tls12, tls13) {
+            (true, true) => Some((SslVersion::TLS1_2, SslVersion::TLS1_3)),
+            (true, false) => Some((SslVersion::TLS1_2, SslVersion::TLS1_2)),
+            (false, true) => Some((SslVersion::TLS1_3, SslVersion::TLS1_3)),
+            (false, false) => None,
+        }
+    }
 }
 
 fn configure(
@@ -141,6 +140,17 @@ fn configure(
     identity: Option<(&ClientIdentity, &BridgedKey)>,
     anchors: &mut dyn Iterator<Item = &[u8]>,
 ) -> Result<(), ErrorStack> {
+    set_rules(builder);
+    builder.set_alpn_protos(b"\x08http/1.1")?;
+    library.trust(builder, anchors)?;
+    match identity {
+        Some((identity, key)) => present(builder, library, identity, key),
+        None => Ok(()),
+    }
+}
+
+/// What holds for every connection that may present a binding certificate.
+pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
     // Hyper hands over another buffer when it tries again, and takes what was written. The certificate goes out alone: a
     // search for its issuers among the trust anchors would send some of them along.
     builder.set_mode(
@@ -157,28 +167,49 @@ fn configure(
             | SslOptions::NO_COMPRESSION
             | SslOptions::NO_SESSION_RESUMPTION_ON_RENEGOTIATION,
     );
-    builder.set_alpn_protos(b"\x08http/1.1")?;
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
-    library.trust(builder, anchors)?;
-    if let Some((identity, key)) = identity {
-        let certificate = library.certificate(identity.certificate().der())?;
-        builder.set_certificate(&certificate)?;
-        builder.set_private_key(key.pkey())?;
-        builder.check_private_key()?;
-        offer_post_handshake_authentication(builder);
-    }
+}
+
+/// Has a context present the certificate whenever a server asks for it.
+pub(crate) fn present(
+    builder: &mut SslContextBuilder,
+    library: &Library,
+    identity: &ClientIdentity,
+    key: &BridgedKey,
+) -> Result<(), ErrorStack> {
+    let certificate = library.certificate(identity.certificate().der())?;
+    builder.set_certificate(&certificate)?;
+    builder.set_private_key(key.pkey())?;
+    builder.check_private_key()?;
+    offer_post_handshake_authentication(builder);
     Ok(())
 }
 
+pub(crate) fn not_taken(error: ErrorStack) -> TransportError {
+    TransportError::new(
+        TransportErrorKind::HostUnsupported,
+        "the host's OpenSSL does not take the settings of the client",
+    )
+    .with_source(error)
+}
+
 fn set_name(ssl: &mut Ssl, host: &Host) -> Result<(), ErrorStack> {
-    let param = ssl.param_mut();
+    set_expected_host(ssl.param_mut(), host)?;
+    match host {
+        Host::Ip(_) => Ok(()),
+        Host::Name(name) => ssl.set_hostname(name),
+    }
+}
+
+/// Has the verification of a server's certificate insist on this host.
+pub(crate) fn set_expected_host(
+    param: &mut X509VerifyParamRef,
+    host: &Host,
+) -> Result<(), ErrorStack> {
     param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
     match host {
         Host::Ip(ip) => param.set_ip(*ip),
-        Host::Name(name) => {
-            param.set_host(name)?;
-            ssl.set_hostname(name)
-        }
+        Host::Name(name) => param.set_host(name),
     }
 }

@@ -41,6 +41,15 @@ impl TrustAnchors {
         !(self.extra.is_empty() && self.loopback.is_empty())
     }
 
+    /// Without those that count for loopback hosts only.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn for_any_host(&self) -> Self {
+        Self {
+            extra: self.extra.clone(),
+            loopback: Vec::new(),
+        }
+    }
+
     /// Those that count for every host.
     pub(crate) fn for_all(&self) -> impl Iterator<Item = &[u8]> {
         self.extra.iter().map(AsRef::as_ref)

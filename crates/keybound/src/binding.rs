@@ -1,7 +1,13 @@
 use crate::BoundClient;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
+#[cfg(feature = "rustls")]
+use keybound_tls::RustlsSetup;
+#[cfg(any(feature = "openssl", feature = "rustls"))]
+use keybound_tls::TrustAnchors;
 use keybound_tls::{ClientIdentity, HttpsClient};
+#[cfg(feature = "openssl")]
+use keybound_tls::{OpensslSetup, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,9 +17,13 @@ use crate::transport::transport_error;
 /// A certificate that IMDS issued, the key that it is for, and the endpoint that gives tokens bound to it.
 pub struct Binding {
     credential: IssuedCredential,
-    key: Arc<dyn BindingKey>,
+    identity: ClientIdentity,
     attestation: Attestation,
     client: HttpsClient,
+    #[cfg(any(feature = "openssl", feature = "rustls"))]
+    trust: TrustAnchors,
+    #[cfg(feature = "openssl")]
+    versions: VersionPolicy,
 }
 
 impl Binding {
@@ -23,10 +33,10 @@ impl Binding {
         attestation: Attestation,
         settings: &Settings,
     ) -> Result<Self> {
-        let identity = ClientIdentity::new(credential.certificate.clone(), Arc::clone(&key))
+        let identity = ClientIdentity::new(credential.certificate.clone(), key)
             .map_err(|error| transport_error(Stage::Credential, error))?;
         let client = HttpsClient::builder()
-            .identity(identity)
+            .identity(identity.clone())
             .trust(settings.trust.clone())
             .versions(settings.versions.clone())
             .proxy(settings.proxy.clone())
@@ -34,9 +44,13 @@ impl Binding {
             .map_err(|error| transport_error(Stage::Token, error))?;
         Ok(Self {
             credential,
-            key,
+            identity,
             attestation,
             client,
+            #[cfg(any(feature = "openssl", feature = "rustls"))]
+            trust: settings.trust.clone(),
+            #[cfg(feature = "openssl")]
+            versions: settings.versions.clone(),
         })
     }
 
@@ -62,17 +76,17 @@ impl Binding {
 
     /// The key: it signs, it is never read.
     pub fn key(&self) -> &Arc<dyn BindingKey> {
-        &self.key
+        self.identity.key()
     }
 
     /// How well the key is protected. See [`is_simulated`](Self::is_simulated) before relying on it.
     pub fn key_strength(&self) -> KeyStrength {
-        self.key.strength()
+        self.key().strength()
     }
 
     /// Whether the key only stands for a stronger one (the emulator's).
     pub fn is_simulated(&self) -> bool {
-        self.key.is_simulated()
+        self.key().is_simulated()
     }
 
     /// The word to show for the key's strength: `simulated`, or that of [`KeyStrength`].
@@ -95,6 +109,26 @@ impl Binding {
             self.client.clone(),
             self.certificate().thumbprints().x5t_s256.clone(),
         )
+    }
+
+    /// Sets up OpenSSL for callers with an OpenSSL stack of their own, with this client's trust and TLS versions. Send
+    /// only tokens of this binding on such connections, and `x-ms-tokenboundauth: true` with them to Key Vault and Managed
+    /// HSM.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not let
+    /// the key be used.
+    #[cfg(feature = "openssl")]
+    pub fn openssl(&self) -> Result<OpensslSetup> {
+        OpensslSetup::new(&self.identity, &self.trust, &self.versions)
+            .map_err(|error| transport_error(Stage::Resource, error))
+    }
+
+    /// Sets up rustls for callers who have it, with this client's trust. Send only tokens of this binding on such
+    /// connections. Key Vault and Managed HSM cannot be called this way: see [`RustlsSetup`].
+    #[cfg(feature = "rustls")]
+    pub fn rustls(&self) -> RustlsSetup {
+        RustlsSetup::new(self.identity.clone(), self.trust.clone())
     }
 
     pub(crate) fn https(&self) -> &HttpsClient {

@@ -82,6 +82,10 @@ pub use keybound_tls::{
     ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TransportError,
     TransportErrorKind, TrustAnchors, VersionPolicy,
 };
+#[cfg(feature = "openssl")]
+pub use keybound_tls::{OpensslSetup, openssl};
+#[cfg(feature = "rustls")]
+pub use keybound_tls::{RustlsSetup, rustls};
 pub use request::{Pop, TokenRequest};
 pub use resource::BoundClient;
 pub use state::SharedState;

@@ -18,6 +18,8 @@ mod invariants;
 mod leaks;
 #[path = "emulated/logs.rs"]
 mod logs;
+#[path = "emulated/own_stacks.rs"]
+mod own_stacks;
 #[path = "emulated/resources.rs"]
 mod resources;
 #[path = "emulated/runtimes.rs"]

@@ -1,11 +1,13 @@
 //! Settings of a TLS context that the `openssl` crate has no safe word for.
+use super::library::Library;
 use super::native;
-use crate::session::on_certificate_request;
+use crate::session::{SessionNotes, on_certificate_request};
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 /// Has OpenSSL tell of each request for the client certificate.
 pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
@@ -18,6 +20,19 @@ pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
     }
     // SAFETY: the context is alive; the callback takes no argument of ours.
     unsafe { native::SSL_CTX_set_cert_cb(builder.as_ptr(), Some(callback), null_mut()) };
+}
+
+/// The notes on a connection that OpenSSL calls back for. They are begun here where a caller's own stack has made the
+/// connection.
+pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
+    let index = Library::get().ok()?.notes();
+    if ssl.ex_data(index).is_none() {
+        // SAFETY: libssl calls back on the one thread that works on the connection, which is alive; nothing refers to
+        // the slot, as it is empty.
+        let ssl = unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) };
+        ssl.set_ex_data(index, Arc::new(SessionNotes::new(true)));
+    }
+    ssl.ex_data(index)
 }
 
 /// Whether the peer has said that it sends nothing more (`close_notify`).

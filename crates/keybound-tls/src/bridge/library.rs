@@ -10,6 +10,8 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslContextBuilder};
 use openssl::x509::X509;
+#[cfg(any(feature = "openssl", feature = "rustls"))]
+use openssl::x509::store::X509Store;
 use openssl_sys::OSSL_LIB_CTX;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::ptr::{null, null_mut};
@@ -141,6 +143,16 @@ impl Library {
     ) -> Result<(), ErrorStack> {
         let more = more.map(<[u8]>::to_vec).collect();
         self.system_trust.apply(self, builder, more)
+    }
+
+    /// The same trust, as a store that nobody else uses: for those who may add to it.
+    #[cfg(any(feature = "openssl", feature = "rustls"))]
+    pub(crate) fn own_trust<'a>(
+        &self,
+        more: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<X509Store, ErrorStack> {
+        let more: Vec<_> = more.map(<[u8]>::to_vec).collect();
+        self.system_trust.copy(self, &more)
     }
 
     /// Reads the system's trust anchors now.

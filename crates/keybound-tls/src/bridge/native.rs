@@ -3,6 +3,8 @@ use super::provider::Dispatch;
 use openssl_sys::{
     CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509, X509_STORE,
 };
+#[cfg(feature = "rustls")]
+use openssl_sys::{X509_STORE_CTX, X509_VERIFY_PARAM};
 use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
 /// `OSSL_provider_init_fn`.
@@ -55,6 +57,15 @@ unsafe extern "C" {
         argument: *mut c_void,
     );
     pub fn SSL_CTX_set1_cert_store(context: *mut SSL_CTX, store: *mut X509_STORE);
+    #[cfg(feature = "rustls")]
+    pub fn X509_STORE_CTX_new_ex(
+        context: *mut OSSL_LIB_CTX,
+        properties: *const c_char,
+    ) -> *mut X509_STORE_CTX;
+    #[cfg(feature = "rustls")]
+    pub fn X509_STORE_CTX_set_default(context: *mut X509_STORE_CTX, name: *const c_char) -> c_int;
+    #[cfg(feature = "rustls")]
+    pub fn X509_STORE_CTX_get0_param(context: *mut X509_STORE_CTX) -> *mut X509_VERIFY_PARAM;
     #[cfg(not(windows))]
     pub fn X509_get_default_cert_file() -> *const c_char;
     #[cfg(not(windows))]

@@ -45,6 +45,17 @@ impl SystemTrust {
         Ok(())
     }
 
+    /// A store of its own with what the system trusts, and more.
+    #[cfg(any(feature = "openssl", feature = "rustls"))]
+    pub(super) fn copy(
+        &self,
+        library: &Library,
+        more: &[Vec<u8>],
+    ) -> Result<X509Store, ErrorStack> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current(&mut kept, library)?.extend(library, more)
+    }
+
     /// Reads them now, so that nobody waits for it later.
     pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,9 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
-use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
+use openssl::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
 use openssl::x509::{X509, X509Builder, X509Name};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -79,6 +81,24 @@ impl Authority {
             .build(&builder.x509v3_context(Some(&self.certificate), None))
             .unwrap();
         builder.append_extension(names).unwrap();
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        Leaf {
+            certificate: builder.build(),
+            key,
+        }
+    }
+
+    /// A certificate with a server's name that may be used by clients only.
+    pub fn for_clients_only(&self, host: &str) -> Leaf {
+        let key = ec_key();
+        let mut builder = builder(host, &self.name(), &key, -1, 1);
+        let names = SubjectAlternativeName::new()
+            .dns(host)
+            .build(&builder.x509v3_context(Some(&self.certificate), None))
+            .unwrap();
+        builder.append_extension(names).unwrap();
+        let usage = ExtendedKeyUsage::new().client_auth().build().unwrap();
+        builder.append_extension(usage).unwrap();
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();
         Leaf {
             certificate: builder.build(),

@@ -1,0 +1,164 @@
+use keybound_keys::{
+    BindingKey, KeyError, KeyErrorKind, KeyStrength, SignatureScheme, SigningCost, verify,
+};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// A key that signs inside the event loop of somebody else: a slow one makes room for other tasks where tokio can do
+/// that, a panic becomes an error, and no signature leaves that does not hold.
+#[derive(Debug)]
+pub(super) struct CarefulKey(Arc<dyn BindingKey>);
+
+impl CarefulKey {
+    pub(super) fn new(key: Arc<dyn BindingKey>) -> Self {
+        Self(key)
+    }
+
+    fn checked_signature(
+        &self,
+        scheme: SignatureScheme,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        let failed = |message| KeyError::new(KeyErrorKind::Failed, message);
+        let sign = || {
+            catch_unwind(AssertUnwindSafe(|| self.0.sign(scheme, digest)))
+                .unwrap_or_else(|_| Err(failed("the key panicked while signing")))
+        };
+        let signature = match self.0.signing_cost() {
+            SigningCost::Quick => sign(),
+            SigningCost::Slow => aside(sign),
+        }?;
+        if verify(self.0.public_key_der(), scheme, digest, &signature) {
+            Ok(signature)
+        } else {
+            Err(failed(
+                "the key's signature does not hold against its own public key",
+            ))
+        }
+    }
+}
+
+impl BindingKey for CarefulKey {
+    fn public_key_der(&self) -> &[u8] {
+        self.0.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.checked_signature(scheme, digest).inspect_err(|error| {
+            // Other stacks pass on little of it.
+            tracing::warn!(%error, "the key did not sign for a tls handshake");
+        })
+    }
+
+    fn strength(&self) -> KeyStrength {
+        self.0.strength()
+    }
+
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    fn persistent_name(&self) -> Option<&str> {
+        self.0.persistent_name()
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        self.0.signing_cost()
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.0.is_simulated()
+    }
+
+    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.0.attestation_evidence()
+    }
+}
+
+/// Does work that blocks. On a worker of a multi-thread runtime its other tasks go on elsewhere meanwhile; on other
+/// threads there is nowhere to go.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let workers = Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if !workers {
+        return work();
+    }
+    // In a `LocalSet` tokio refuses by panicking, and cannot be asked before. The work is then still to be done.
+    let mut work = Some(work);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        tokio::task::block_in_place(|| work.take().map(|work| work()))
+    }));
+    match (done, work) {
+        (Ok(Some(done)), _) => done,
+        (_, Some(work)) => work(),
+        (Err(panic), None) => resume_unwind(panic),
+        (Ok(None), None) => unreachable!("the work was there to be taken"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_keys::memory::MemoryKey;
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::task::LocalSet;
+
+    fn one_worker() -> Runtime {
+        Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_worker_goes_on_while_a_slow_key_signs() {
+        // The work waits for a task that only the one worker can run.
+        let done = one_worker().block_on(async {
+            tokio::spawn(async {
+                let (tell, told) = mpsc::channel();
+                tokio::spawn(async move { tell.send(()) });
+                aside(|| told.recv_timeout(Duration::from_secs(20)))
+            })
+            .await
+        });
+        assert_eq!(done.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn work_is_done_once_wherever_it_is_begun() {
+        let count = |done: &mut u32| aside(|| *done += 1);
+        let mut done = 0;
+        count(&mut done);
+        Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async { count(&mut done) });
+        one_worker().block_on(async { count(&mut done) });
+        one_worker().block_on(LocalSet::new().run_until(async { count(&mut done) }));
+        assert_eq!(done, 4);
+    }
+
+    #[test]
+    fn a_panic_of_the_work_itself_is_passed_on() {
+        let runtime = one_worker();
+        let passed = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async { aside(|| panic!("on purpose, in a test")) })
+        }));
+        assert!(passed.is_err());
+    }
+
+    #[test]
+    fn it_is_the_key_that_it_guards() {
+        let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
+        let careful = CarefulKey::new(Arc::clone(&key));
+        assert_eq!(careful.public_key_der(), key.public_key_der());
+        assert_eq!(careful.id(), key.id());
+        assert_eq!(careful.strength(), key.strength());
+        assert_eq!(careful.signing_cost(), key.signing_cost());
+        assert_eq!(careful.is_simulated(), key.is_simulated());
+    }
+}

@@ -1,0 +1,141 @@
+use super::careful_key::CarefulKey;
+use crate::bridge::{BridgedKey, Library};
+use crate::target::Host;
+use crate::tls::{Allowed, TlsContexts, not_taken, present, set_rules};
+use crate::{
+    ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors, VersionPolicy,
+};
+use openssl::ssl::{Ssl, SslContextBuilder};
+use std::fmt;
+use std::sync::Arc;
+
+/// Sets OpenSSL up for callers with an OpenSSL stack of their own (`tokio-openssl`, `hyper-openssl`, `SslConnector`):
+/// certificate and key, whom to trust, and the rules that hold for such connections.
+///
+/// Take the first of these that your stack allows; each leaves more to the caller than the one before:
+///
+/// | | of Keybound | left to the caller |
+/// |---|---|---|
+/// | [`ssl`](Self::ssl) | everything, the verification of the server's name included | ALPN |
+/// | [`set_up`](Self::set_up) | what a context holds | the server's name (`SslConnector::connect` and `configure` verify it by themselves), versions by host |
+/// | [`context_builder`](Self::context_builder) | the same, in a context of Keybound's | **the server's name, which nothing else verifies**, versions by host |
+///
+/// Set up are: the certificate, which goes out alone whenever a server asks, by renegotiation of TLS 1.2 and after the
+/// handshake of TLS 1.3 too (at most 8 times on a connection); the key behind it, which cannot be exported; trust, which
+/// replaces what was there; no sessions, no tickets, no compression; a server that shows another certificate when it
+/// renegotiates is refused. What was added to the trust for loopback hosts only does not count here, as nobody checks
+/// where the caller's stack connects to. What a caller sets on a builder afterwards is the caller's.
+///
+/// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) makes room for the
+/// other tasks of a multi-thread tokio runtime; elsewhere, in a `LocalSet` too, it holds its thread up. When the token is
+/// renewed with another certificate, connections of the old one must not carry it: make a new set-up, and a new client
+/// around it, from the new token's binding.
+pub struct OpensslSetup {
+    library: &'static Library,
+    identity: ClientIdentity,
+    key: BridgedKey,
+    trust: TrustAnchors,
+    versions: VersionPolicy,
+    contexts: TlsContexts,
+}
+
+impl OpensslSetup {
+    /// From what is presented, whom to trust, and the TLS versions by host.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not let the
+    /// key be used.
+    pub fn new(
+        identity: &ClientIdentity,
+        trust: &TrustAnchors,
+        versions: &VersionPolicy,
+    ) -> Result<Self, TransportError> {
+        let library = Library::get()?;
+        let key = Arc::new(CarefulKey::new(Arc::clone(&identity.key)));
+        let identity = ClientIdentity {
+            certificate: identity.certificate.clone(),
+            key: Arc::clone(&key) as _,
+        };
+        let trust = trust.for_any_host();
+        Ok(Self {
+            library,
+            key: BridgedKey::new(library, key)?,
+            contexts: TlsContexts::new(Some(&identity), &trust)?,
+            identity,
+            trust,
+            versions: versions.clone(),
+        })
+    }
+
+    /// A TLS client for one connection to a host, a name or an address (an IPv6 one in brackets): it verifies that name,
+    /// sends it, and offers the versions that the policy has for the host. ALPN offers `http/1.1`;
+    /// `Ssl::set_alpn_protos` changes that. Give it to `tokio_openssl::SslStream::new`, or to `Ssl::connect`.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the host is malformed,
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration allows none of the
+    /// versions.
+    pub fn ssl(&self, host: &str) -> Result<Ssl, TransportError> {
+        let host = Host::parse(host).ok_or_else(|| {
+            TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                "the host of the connection is malformed",
+            )
+        })?;
+        let versions = self.versions.for_host(&host.to_string());
+        let (ssl, _) = self.contexts.session(&host, versions)?;
+        Ok(ssl)
+    }
+
+    /// Sets up a context of the caller's own, made by `SslConnector::builder` for one. The library context that it was
+    /// made in does not matter. Hosts of Key Vault and Managed HSM want [`Tls12`](TlsVersions::Tls12).
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it. The
+    /// builder is then not to be used.
+    pub fn set_up(
+        &self,
+        builder: &mut SslContextBuilder,
+        versions: TlsVersions,
+    ) -> Result<(), TransportError> {
+        let Some((lowest, highest)) = Allowed::of(builder).limits(versions) else {
+            return Err(TransportError::new(
+                TransportErrorKind::HostUnsupported,
+                "the host's OpenSSL configuration does not allow the tls version",
+            ));
+        };
+        set_rules(builder);
+        // A store of its own: what the caller adds to it must not count for anybody else.
+        let store = self.library.own_trust(self.trust.for_all());
+        builder.set_cert_store(store.map_err(not_taken)?);
+        present(builder, self.library, &self.identity, &self.key)
+            .and_then(|()| builder.set_min_proto_version(Some(lowest)))
+            .and_then(|()| builder.set_max_proto_version(Some(highest)))
+            .map_err(not_taken)
+    }
+
+    /// A context in Keybound's own library context, which lives as long as the process, set up as by
+    /// [`set_up`](Self::set_up). An `Ssl` made from it verifies the server's chain and **not its name**, until
+    /// `ssl.param_mut().set_host(…)` says which; [`ssl`](Self::ssl) does that by itself.
+    ///
+    /// # Errors
+    /// As [`set_up`](Self::set_up).
+    pub fn context_builder(
+        &self,
+        versions: TlsVersions,
+    ) -> Result<SslContextBuilder, TransportError> {
+        let mut builder = self.library.tls_context()?;
+        self.set_up(&mut builder, versions)?;
+        Ok(builder)
+    }
+}
+
+impl fmt::Debug for OpensslSetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpensslSetup")
+            .field("certificate", self.identity.certificate())
+            .field("trust", &self.trust)
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! OpenSSL clients of the caller's: one made by the set-up for a host, one of the caller's `SslConnector`, one from a
+//! context builder.
+use crate::support::keys::{OddKey, shared_key};
+use crate::support::pki::Authority;
+use crate::support::scene::BOTH;
+use crate::support::server::{Asks, Server, Tls};
+use crate::talk::{Cast, SERVER, cast, cast_with, get, thumbprint, trust_in};
+use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
+use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
+use openssl::ssl::{self, Ssl, SslConnector, SslMethod, SslVersion};
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+pub fn setup(identity: &ClientIdentity, trust: &TrustAnchors) -> OpensslSetup {
+    OpensslSetup::new(identity, trust, &VersionPolicy::default()).unwrap()
+}
+
+/// The ways to a client, each with the name of the server set.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    ForHost,
+    Connector,
+    ContextBuilder,
+}
+
+const WAYS: [Way; 3] = [Way::ForHost, Way::Connector, Way::ContextBuilder];
+
+fn client(way: Way, setup: &OpensslSetup, host: &str) -> Ssl {
+    match way {
+        Way::ForHost => setup.ssl(host).unwrap(),
+        Way::Connector => {
+            let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+            setup.set_up(&mut builder, TlsVersions::Tls12Or13).unwrap();
+            let configuration = builder.build().configure().unwrap();
+            configuration.into_ssl(host).unwrap()
+        }
+        Way::ContextBuilder => {
+            let builder = setup.context_builder(TlsVersions::Tls12Or13).unwrap();
+            let mut ssl = Ssl::new(&builder.build()).unwrap();
+            ssl.param_mut().set_host(host).unwrap();
+            ssl
+        }
+    }
+}
+
+pub async fn connect(ssl: Ssl, server: &Server) -> Result<Tls, ssl::Error> {
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    let mut stream = SslStream::new(ssl, tcp).unwrap();
+    Pin::new(&mut stream).connect().await?;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_in_the_first_handshake_and_later() {
+    for version in BOTH {
+        for (asks, path) in [
+            (Asks::Politely, "/"),
+            (Asks::Firmly, "/"),
+            (Asks::Nothing, "/secure"),
+        ] {
+            for way in WAYS {
+                let cast = cast(version, asks).await;
+                let ssl = client(way, &setup(&cast.identity, &cast.trust), SERVER);
+                let mut stream = connect(ssl, &cast.server).await.unwrap();
+                for _ in 0..2 {
+                    let answer = get(&mut stream, path).await.unwrap();
+                    assert_eq!(answer, format!("0 {}", thumbprint(&cast.identity)));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn servers_of_another_name_or_authority_are_refused() {
+    for way in WAYS {
+        let Cast {
+            server, identity, ..
+        } = &cast(SslVersion::TLS1_3, Asks::Nothing).await;
+        let stranger = trust_in(&Authority::new("other authority"));
+        let cast = cast(SslVersion::TLS1_3, Asks::Nothing).await;
+        for (trust, host, server) in [
+            (&cast.trust, "elsewhere.example", &cast.server),
+            (&stranger, SERVER, server),
+        ] {
+            let ssl = client(way, &setup(identity, trust), host);
+            let error = connect(ssl, server).await.unwrap_err();
+            assert!(
+                error.to_string().contains("certificate verify failed"),
+                "{way:?} {error}"
+            );
+            assert_eq!(server.requests(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn trust_for_loopback_hosts_only_does_not_count() {
+    for way in WAYS {
+        let cast = cast(SslVersion::TLS1_3, Asks::Nothing).await;
+        let trust = TrustAnchors::system()
+            .with_loopback_pem(&cast.authority.pem())
+            .unwrap();
+        let ssl = client(way, &setup(&cast.identity, &trust), SERVER);
+        assert!(connect(ssl, &cast.server).await.is_err(), "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_fails_panics_or_lies_fails_the_handshake() {
+    for way in WAYS {
+        for key in [
+            OddKey::new(SigningCost::Quick, |_, _| {
+                Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
+            }),
+            OddKey::new(SigningCost::Quick, |_, _| panic!("on purpose, in a test")),
+            OddKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 256])),
+        ] {
+            for version in BOTH {
+                let cast = cast_with(version, Asks::Firmly, key.clone()).await;
+                let ssl = client(way, &setup(&cast.identity, &cast.trust), SERVER);
+                let error = connect(ssl, &cast.server).await.unwrap_err();
+                let words = error.to_string();
+                assert!(words.contains("the key did not sign"), "{words}");
+                assert_eq!(cast.server.requests(), 0);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_runtime_goes_on_while_a_slow_key_signs() {
+    let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
+        // The signature waits for another task of the only worker.
+        let (tell, told) = mpsc::channel();
+        tokio::spawn(async move { tell.send(()) });
+        told.recv_timeout(Duration::from_secs(20))
+            .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+        shared_key().sign(scheme, digest)
+    });
+    let cast = cast_with(SslVersion::TLS1_2, Asks::Nothing, key).await;
+    let expected = format!("0 {}", thumbprint(&cast.identity));
+    let answer = tokio::spawn(async move {
+        let ssl = client(Way::ForHost, &setup(&cast.identity, &cast.trust), SERVER);
+        let mut stream = connect(ssl, &cast.server).await.unwrap();
+        get(&mut stream, "/secure").await.unwrap()
+    });
+    assert_eq!(answer.await.unwrap(), expected);
+}

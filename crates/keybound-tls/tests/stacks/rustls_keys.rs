@@ -1,0 +1,83 @@
+//! Keys that do not do what keys should, behind rustls.
+use crate::rustls_clients::{config, connect};
+use crate::support::keys::{OddKey, shared_key};
+use crate::support::scene::BOTH;
+use crate::support::server::Asks;
+use crate::talk::{cast_with, get, thumbprint, words};
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Shakes hands with a server that wants the certificate, and returns what rustls says.
+async fn failure(key: Arc<dyn BindingKey>) -> Vec<rustls::Error> {
+    let mut failures = vec![];
+    for version in BOTH {
+        let cast = cast_with(version, Asks::Firmly, Arc::clone(&key)).await;
+        let config = config(&cast.identity, &cast.trust);
+        let error = connect(config, &cast.server).await.unwrap_err();
+        assert_eq!(cast.server.requests(), 0, "{}", words(&error));
+        let inner = error.into_inner().unwrap();
+        failures.push(*inner.downcast::<rustls::Error>().unwrap());
+    }
+    failures
+}
+
+async fn fails_with(key: Arc<dyn BindingKey>, expected: &str) {
+    for error in failure(key).await {
+        let rustls::Error::Other(cause) = &error else {
+            panic!("{error:?}");
+        };
+        let cause = cause.0.downcast_ref::<KeyError>().unwrap();
+        assert_eq!(cause.kind(), KeyErrorKind::Failed);
+        assert_eq!(cause.to_string(), expected);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
+    let key = OddKey::new(SigningCost::Quick, |_, _| {
+        Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
+    });
+    fails_with(key, "the key is gone").await;
+}
+
+#[tokio::test]
+async fn a_key_that_panics_fails_the_handshake() {
+    for cost in [SigningCost::Quick, SigningCost::Slow] {
+        let key = OddKey::new(cost, |_, _| panic!("on purpose, in a test"));
+        fails_with(key, "the key panicked while signing").await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_of_any_length_never_leaves() {
+    for length in [0, 100, 256, 10_000] {
+        let key = OddKey::new(SigningCost::Quick, move |_, _| Ok(vec![7; length]));
+        let expected = "the key's signature does not hold against its own public key";
+        fails_with(key, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_runtime_goes_on_while_a_slow_key_signs() {
+    for version in BOTH {
+        // The signature waits for another task of the only worker.
+        let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
+            let (tell, told) = mpsc::channel();
+            tokio::spawn(async move { tell.send(()) });
+            told.recv_timeout(Duration::from_secs(20))
+                .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+            shared_key().sign(scheme, digest)
+        });
+        let cast = cast_with(version, Asks::Firmly, key).await;
+        let expected = format!("0 {}", thumbprint(&cast.identity));
+        // Not the test's own thread, which is no worker.
+        let answer = tokio::spawn(async move {
+            let config = config(&cast.identity, &cast.trust);
+            let mut stream = connect(config, &cast.server).await.unwrap();
+            get(&mut stream, "/").await.unwrap()
+        });
+        assert_eq!(answer.await.unwrap(), expected);
+    }
+}

@@ -1,0 +1,63 @@
+use openssl::asn1::Asn1Time;
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{
+    AlpnError, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
+    select_next_proto,
+};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509NameBuilder};
+
+/// TLS for HTTP/2 that demands a client certificate, and the certificate (PEM) that clients have to trust.
+///
+/// Who issued the client's certificate is not asked: the handshake proves that the client has its key, and the token,
+/// which Entra signed, says which certificate it has to be.
+pub(super) fn server() -> Result<(SslContext, Vec<u8>), ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let certificate = self_signed(&key)?;
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+    builder.set_certificate(&certificate)?;
+    builder.set_private_key(&key)?;
+    builder.set_verify_callback(
+        SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+        |_, _| true,
+    );
+    // No session is resumed: every connection proves its key anew.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    builder.set_options(SslOptions::NO_TICKET);
+    builder.set_num_tickets(0)?;
+    builder.set_alpn_select_callback(|_, offered| {
+        select_next_proto(b"\x02h2", offered).ok_or(AlpnError::ALERT_FATAL)
+    });
+    Ok((builder.build().into_context(), certificate.to_pem()?))
+}
+
+fn self_signed(key: &PKey<Private>) -> Result<X509, ErrorStack> {
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", "localhost")?;
+    let name = name.build();
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::ONE, false)?;
+    let serial = serial.to_asn1_integer()?;
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    builder.set_serial_number(&serial)?;
+    builder.set_subject_name(&name)?;
+    builder.set_issuer_name(&name)?;
+    builder.set_pubkey(key)?;
+    let (begin, end) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(1)?);
+    builder.set_not_before(&begin)?;
+    builder.set_not_after(&end)?;
+    builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+    let names = SubjectAlternativeName::new()
+        .dns("localhost")
+        .build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(names)?;
+    builder.sign(key, MessageDigest::sha256())?;
+    Ok(builder.build())
+}
