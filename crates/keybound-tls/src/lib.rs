@@ -20,6 +20,7 @@ mod proxy;
 #[allow(unsafe_code, reason = "calls OpenSSL")]
 pub mod server;
 mod session;
+mod spare;
 mod target;
 mod tls;
 mod trust;
