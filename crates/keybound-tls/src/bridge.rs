@@ -8,7 +8,7 @@ mod provider;
 mod system_trust;
 
 pub(crate) use context::{
-    offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
+    forget_sessions, offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
