@@ -22,5 +22,7 @@ mod logs;
 mod resources;
 #[path = "emulated/runtimes.rs"]
 mod runtimes;
+#[path = "emulated/load.rs"]
+mod load;
 #[path = "emulated/world.rs"]
 mod world;

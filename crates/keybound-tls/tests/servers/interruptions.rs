@@ -88,7 +88,7 @@ fn assert_only(tally: &Tally, kinds: &[&str]) {
     for row in tally.failed.keys() {
         assert!(kinds.contains(&row.as_str()), "{tally:?}");
     }
-    eprintln!("{tally:?}");
+    println!("{tally:?}");
 }
 
 const HAPPENINGS: usize = 3;

@@ -140,6 +140,9 @@ impl Outcomes {
                         count <= most,
                         "{method} {id} arrived {count} times: {words}"
                     );
+                    if *method == "POST" && *kind == TransportErrorKind::Connect {
+                        assert_eq!(count, 0, "{id} went out without a connection: {words}");
+                    }
                     let row = format!("{method} {kind:?}");
                     *tally.failed.entry(row).or_default() += 1;
                     tally.failed_and_arrived += usize::from(count > 0);
