@@ -174,12 +174,17 @@ impl HttpsClient {
         let pool = &self.0.pool;
         // A large body does not pass while the server stops to ask for the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
-        // Lets the drivers of kept connections notice which of them their servers have closed.
-        tokio::task::yield_now().await;
+        let forgiving = request.method().is_safe() && request.body().again().is_some();
+        let mut has_looked = false;
         let mut way = Way::New;
         while kept == Kept::MayServe
-            && let Some(mut connection) = pool.take(key, authenticated)
+            && let Some((mut connection, rested)) = pool.take(key, authenticated)
         {
+            if !(has_looked || forgiving && rested < SHORT_REST) {
+                // Lets the drivers of kept connections notice which of them their servers have closed.
+                tokio::task::yield_now().await;
+                has_looked = true;
+            }
             if !connection.is_ready().await {
                 continue;
             }
@@ -334,4 +339,6 @@ pub fn warm_up() {
 
 /// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.
 const SMALL_BODY: u64 = 16 * 1024;
+/// A connection that rested for less is not looked at again before a request that can be sent once more.
+const SHORT_REST: Duration = Duration::from_millis(20);
 const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);

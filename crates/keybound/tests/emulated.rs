@@ -16,13 +16,13 @@ mod identities;
 mod invariants;
 #[path = "support/leaks.rs"]
 mod leaks;
+#[path = "emulated/load.rs"]
+mod load;
 #[path = "emulated/logs.rs"]
 mod logs;
 #[path = "emulated/resources.rs"]
 mod resources;
 #[path = "emulated/runtimes.rs"]
 mod runtimes;
-#[path = "emulated/load.rs"]
-mod load;
 #[path = "emulated/world.rs"]
 mod world;

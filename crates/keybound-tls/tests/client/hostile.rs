@@ -349,7 +349,8 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
         }
     });
     for _ in 0..2 {
-        assert!(!get(&client, &uri).await.unwrap().info().reused);
+        // A request that could not be repeated.
+        assert!(!post(&client, &uri, 0).await.unwrap().info().reused);
         answered.send(()).unwrap();
         was_closed.recv().unwrap();
     }
