@@ -1,6 +1,7 @@
 //! 64 callers at once on an endpoint that answers 404 after 50 ms, with retries off: when the last one is told.
 use crate::peer;
-use crate::world::{self, World};
+use crate::requests;
+use keybound_benches::world::World;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,7 +23,7 @@ pub async fn compare() -> Told {
         ours.push(
             ratio(move || {
                 let client = client.clone();
-                async move { client.acquire_token(world::request(0)).await.is_err() }
+                async move { client.acquire_token(requests::request(0)).await.is_err() }
             })
             .await,
         );
@@ -32,7 +33,7 @@ pub async fn compare() -> Told {
                 let credential = credential.clone();
                 async move {
                     credential
-                        .get_token(&[&world::scope(0)], None)
+                        .get_token(&[&requests::scope(0)], None)
                         .await
                         .is_err()
                 }

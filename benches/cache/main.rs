@@ -8,20 +8,18 @@
 
 mod failure;
 mod memory;
-#[path = "../flow/pairs.rs"]
-mod pairs;
 mod peer;
-mod world;
+mod requests;
 
 use azure_core::credentials::TokenCredential;
 use keybound::azure::BearerCredential;
 use keybound::{ManagedIdentityClient, TokenRequest};
-use pairs::{Figure, compare};
+use keybound_benches::pairs::{Figure, compare};
+use keybound_benches::world::{World, unattested};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
-use world::World;
 
 fn main() -> ExitCode {
     if !peer::has_environment() {
@@ -84,12 +82,12 @@ impl Sides {
         let world = World::new();
         let ours = world.client();
         let token = ours
-            .acquire_token(world::request(0))
+            .acquire_token(requests::request(0))
             .await
             .expect("a token");
         let token = token.secret().expose().to_owned();
         let ours_with_many = world.client();
-        world::fill(&ours_with_many, RESOURCES).await;
+        requests::fill(&ours_with_many, RESOURCES).await;
         let theirs = peer::credential(&token);
         peer::fill(&*theirs, 1).await;
         let theirs_with_many = peer::credential(&token);
@@ -106,13 +104,11 @@ impl Sides {
 }
 
 fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
-    let ours: Arc<dyn TokenCredential> = Arc::new(BearerCredential::new(
-        sides.ours.clone(),
-        world::certificate(),
-    ));
+    let ours: Arc<dyn TokenCredential> =
+        Arc::new(BearerCredential::new(sides.ours.clone(), unattested()));
     let theirs = Arc::clone(&sides.theirs);
     let client = sides.ours.clone();
-    let kept = world::request(0);
+    let kept = requests::request(0);
     vec![
         one_thread.block_on(compare(
             "TokenCredential, 1 caller",
@@ -147,11 +143,11 @@ fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) ->
 
 /// Here a ratio is the cost of a hit among a thousand resources over that of the only one.
 fn many_resources(runtime: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
-    let kept: Vec<_> = (0..RESOURCES).map(world::request).collect();
-    let scopes: Vec<_> = (0..RESOURCES).map(world::scope).collect();
+    let kept: Vec<_> = (0..RESOURCES).map(requests::request).collect();
+    let scopes: Vec<_> = (0..RESOURCES).map(requests::scope).collect();
     // As many different requests on both sides: what is compared is the cache, not the processor's.
-    let only: Vec<_> = (0..RESOURCES).map(|_| world::request(0)).collect();
-    let only_scope: Vec<_> = (0..RESOURCES).map(|_| world::scope(0)).collect();
+    let only: Vec<_> = (0..RESOURCES).map(|_| requests::request(0)).collect();
+    let only_scope: Vec<_> = (0..RESOURCES).map(|_| requests::scope(0)).collect();
     vec![
         runtime.block_on(compare(
             "own API, 1000 resources / 1",
@@ -187,7 +183,7 @@ async fn through_own_owned(client: ManagedIdentityClient, kept: TokenRequest) {
 }
 
 async fn through_trait(credential: &dyn TokenCredential) {
-    let scope = world::scope(0);
+    let scope = requests::scope(0);
     for _ in 0..HITS {
         let token = credential.get_token(&[&scope], None).await;
         std::hint::black_box(token.expect("a token"));

@@ -1,5 +1,5 @@
 //! What tokens and clients hold of the heap, as the Rust allocator counts it: what OpenSSL allocates is not seen.
-use crate::{RESOURCES, Sides, peer, world};
+use crate::{RESOURCES, Sides, peer, requests};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn idle_client(sides: &Sides) -> usize {
 
 async fn freed_with(sides: &Sides, resources: usize) -> usize {
     let client = sides.world.client();
-    world::fill(&client, resources).await;
+    requests::fill(&client, resources).await;
     settle().await;
     let before = live();
     drop(client);

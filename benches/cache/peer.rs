@@ -2,7 +2,7 @@
 //!
 //! In the manner of App Service, because for IMDS itself it repeats six times whatever it is told; cache and requests are
 //! the same.
-use crate::world;
+use crate::requests;
 use azure_core::Bytes;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::headers::Headers;
@@ -65,7 +65,7 @@ fn with_transport(answers: Answers) -> Arc<dyn TokenCredential> {
 /// Has a credential remember the tokens of so many resources.
 pub async fn fill(credential: &dyn TokenCredential, resources: usize) {
     for resource in 0..resources {
-        let scope = world::scope(resource);
+        let scope = requests::scope(resource);
         let token = credential.get_token(&[&scope], None).await;
         token.expect("a token");
     }

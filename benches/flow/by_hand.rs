@@ -1,5 +1,5 @@
 //! The same steps without the library: bare hyper, tokio-openssl, an ordinary key. Whatever can be prepared is.
-use crate::world::World;
+use crate::vault::secret_url;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use keybound_benches::world::World;
 use keybound_core::csr::UnsignedCsr;
 use keybound_core::{CuId, Guid};
 use openssl::hash::MessageDigest;
@@ -36,12 +37,14 @@ pub struct ByHand {
 impl ByHand {
     pub async fn prepare(world: &World) -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
-        let metadata: Value = call_imds(&world.imds(), Method::GET, METADATA, Bytes::new()).await;
+        let ready = world.emulator().ready();
+        let imds = Url::parse(ready.imds.as_str()).expect("a URL");
+        let metadata: Value = call_imds(&imds, Method::GET, METADATA, Bytes::new()).await;
         let (to_be_signed, issue_body) = signing_request(&metadata, &key);
-        let issued: Value = call_imds(&world.imds(), Method::POST, ISSUE, issue_body.clone()).await;
+        let issued: Value = call_imds(&imds, Method::POST, ISSUE, issue_body.clone()).await;
         let text = |name: &str| issued[name].as_str().expect("text").to_owned();
         let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("a connector");
-        connector.set_ca_file(world.ca_file()).expect("the CA");
+        connector.set_ca_file(&ready.ca_file).expect("the CA");
         let certificate = STANDARD.decode(text("certificate")).expect("base64");
         connector
             .set_certificate(&X509::from_der(&certificate).expect("a certificate"))
@@ -57,14 +60,14 @@ impl ByHand {
             text("client_id")
         );
         Self {
-            imds: world.imds(),
+            imds,
             key,
             to_be_signed,
             issue_body,
             connector: connector.build(),
             token_url: Url::parse(&token_url).expect("a URL"),
             form: form.into(),
-            secret_url: world.secret_url(),
+            secret_url: secret_url(world),
         }
     }
 

@@ -6,13 +6,13 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod by_hand;
-mod pairs;
-mod world;
+mod vault;
 
 use by_hand::ByHand;
-use pairs::{Figure, compare};
+use keybound_benches::pairs::{Figure, compare};
+use keybound_benches::world::World;
 use std::process::ExitCode;
-use world::World;
+use vault::{secret_request, token_request};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -47,7 +47,7 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
         async || {
             world
                 .client()
-                .acquire_token(world.request())
+                .acquire_token(token_request())
                 .await
                 .expect("a token");
         },
@@ -60,7 +60,7 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
 async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let client = world.client();
     client
-        .acquire_token(world.request())
+        .acquire_token(token_request())
         .await
         .expect("a token");
     compare(
@@ -69,7 +69,7 @@ async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> F
         pairs,
         async || {
             client
-                .acquire_token(world.request().force_refresh(true))
+                .acquire_token(token_request().force_refresh(true))
                 .await
                 .expect("a token");
         },
@@ -84,7 +84,7 @@ async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> F
 async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let token = world
         .client()
-        .acquire_token(world.request())
+        .acquire_token(token_request())
         .await
         .expect("a token");
     let client = token.bound_client().expect("a bound token");
@@ -96,7 +96,7 @@ async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
         async || {
             for _ in 0..GETS {
                 let answer = client
-                    .send(&token, world.secret_request())
+                    .send(&token, secret_request(world))
                     .await
                     .expect("an answer");
                 assert_eq!(answer.status(), 200);

@@ -105,6 +105,15 @@ impl RequestBody {
         }
     }
 
+    /// The same body once more, where it is at hand in full and nothing of it has been handed over.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.content {
+            Content::Empty => Some(Self::empty()),
+            Content::Full(bytes) => Some(Self::full(bytes.clone())),
+            Content::Stream(_) => None,
+        }
+    }
+
     /// Tells, at any later time, whether all of it has been handed over.
     pub(crate) fn finished(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.finished)

@@ -10,7 +10,8 @@ mod server_trust;
 mod system_trust;
 
 pub(crate) use context::{
-    notes_of, offer_post_handshake_authentication, peer_has_ended, set_certificate_callback,
+    forget_sessions, notes_of, offer_post_handshake_authentication, peer_has_ended,
+    set_certificate_callback,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;

@@ -115,8 +115,11 @@ impl HttpsClient {
     /// returned, not followed. `timeout` covers everything up to the head of the answer and, where the body is read
     /// with it, the body too. Dropping the future gives up and closes the connection.
     ///
-    /// A request goes out once. Only where a kept connection turns out to be closed before any of the request was
-    /// written is it sent on another.
+    /// A request goes out once, with two exceptions. Where a kept connection turns out to be closed before any of the
+    /// request was written, it is sent on another. Where a kept connection ends without a byte of an answer, which is
+    /// what a server's restart or the end of its patience looks like, a request of a safe method (GET, HEAD, OPTIONS,
+    /// TRACE) is sent once more, on a new connection; [`ConnectionInfo::repeated`] tells. Any other request, and every
+    /// [stream](RequestBody::stream), fails instead: it may have been acted on.
     ///
     /// # Errors
     /// See [`TransportErrorKind`].
@@ -171,25 +174,41 @@ impl HttpsClient {
         let pool = &self.0.pool;
         // A large body does not pass while the server stops to ask for the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
-        // Lets the drivers of kept connections notice which of them their servers have closed.
-        tokio::task::yield_now().await;
+        let forgiving = request.method().is_safe() && request.body().again().is_some();
+        let mut has_looked = false;
+        let mut way = Way::New;
         while kept == Kept::MayServe
-            && let Some(mut connection) = pool.take(key, authenticated)
+            && let Some((mut connection, rested)) = pool.take(key, authenticated)
         {
+            if !(has_looked || forgiving && rested < SHORT_REST) {
+                // Lets the drivers of kept connections notice which of them their servers have closed.
+                tokio::task::yield_now().await;
+                has_looked = true;
+            }
             if !connection.is_ready().await {
                 continue;
             }
             match connection.send(request).await {
-                Ok(response) => return Ok(answer(connection, response, deadline, true)),
+                Ok(response) => return Ok(answer(connection, response, deadline, Way::Kept)),
                 Err(Unanswered::Unsent(unsent)) => request = *unsent,
+                Err(Unanswered::Repeatable(unanswered)) => {
+                    tracing::debug!(
+                        peer = %key.target.name(),
+                        "a kept connection ended without an answer: the request is sent once more"
+                    );
+                    request = *unanswered;
+                    way = Way::Again;
+                    // The others at rest have most likely met the same end.
+                    break;
+                }
                 Err(Unanswered::Failed(error)) => return Err(error),
             }
         }
         let mut connection = self.connect(key, place, deadline).await?;
         match connection.send(request).await {
-            Ok(response) => Ok(answer(connection, response, deadline, false)),
+            Ok(response) => Ok(answer(connection, response, deadline, way)),
             Err(Unanswered::Failed(error)) => Err(error),
-            Err(Unanswered::Unsent(_)) => Err(TransportError::new(
+            Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
                 TransportErrorKind::Connect,
                 format!("{} closed the connection at once", key.target.name()),
             )),
@@ -253,6 +272,20 @@ pub struct ConnectionInfo {
     pub certificate_requested: bool,
     /// Whether the connection had carried a request before.
     pub reused: bool,
+    /// Whether the request went out before, on a kept connection that ended without a byte of an answer. The server may
+    /// have received it twice. Of safe methods only; see [`HttpsClient::send`].
+    pub repeated: bool,
+}
+
+/// How a request came to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// On a connection made for it.
+    New,
+    /// On a kept connection.
+    Kept,
+    /// On a connection made for it, after a kept one had ended under it.
+    Again,
 }
 
 /// The point in time at which the caller's patience ends.
@@ -273,14 +306,15 @@ pub(crate) fn answer(
     mut connection: Connection,
     response: Response<Incoming>,
     deadline: Instant,
-    reused: bool,
+    way: Way,
 ) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
     if let Some(notes) = &connection.peer().notes {
         parts.extensions.insert(ConnectionInfo {
             tls_version: notes.version(),
             certificate_requested: notes.certificate_requested(),
-            reused,
+            reused: way == Way::Kept,
+            repeated: way == Way::Again,
         });
         if notes.has_identity() && !notes.certificate_requested() && is_refusal(&parts) {
             connection.retire();
@@ -305,4 +339,6 @@ pub fn warm_up() {
 
 /// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.
 const SMALL_BODY: u64 = 16 * 1024;
+/// A connection that rested for less is not looked at again before a request that can be sent once more.
+const SHORT_REST: Duration = Duration::from_millis(20);
 const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,8 +1,9 @@
 //! One HTTP/1.1 connection: who holds it may send the next request on it.
 use crate::driver::Place;
 use crate::failure::Peer;
-use crate::metered::Metered;
+use crate::metered::{Metered, Traffic};
 use crate::pool::{Pool, PoolKey};
+use crate::spare::{Fate, Spare};
 use crate::{RequestBody, TransportError};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -23,8 +24,8 @@ pub(crate) struct Connection {
     home: Option<(Weak<Pool>, PoolKey)>,
     /// Whether the body of the request under way has been handed over in full.
     request_finished: Arc<AtomicBool>,
-    /// Whether something that was handed over could not be written yet.
-    write_blocked: Arc<AtomicBool>,
+    /// What went over it.
+    traffic: Arc<Traffic>,
     used: bool,
     idle: bool,
 }
@@ -33,7 +34,10 @@ pub(crate) struct Connection {
 pub(crate) enum Unanswered {
     /// The connection was gone before any of the request went out.
     Unsent(Box<http::Request<RequestBody>>),
-    /// Some of it may have arrived.
+    /// A kept connection ended without a byte of an answer. The request may have arrived; it may be sent once more, as
+    /// it changes nothing.
+    Repeatable(Box<http::Request<RequestBody>>),
+    /// It may have arrived, or part of an answer has come.
     Failed(TransportError),
 }
 
@@ -48,7 +52,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let stream = Metered::new(stream);
-        let write_blocked = stream.blocked();
+        let traffic = stream.traffic();
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(stream))
@@ -62,7 +66,7 @@ impl Connection {
             task,
             home: None,
             request_finished: Arc::default(),
-            write_blocked,
+            traffic,
             used: false,
             idle: false,
         })
@@ -107,13 +111,19 @@ impl Connection {
         self.sender.ready().await.is_ok()
     }
 
-    /// Sends a request and waits for the head of the answer. Never sends it twice.
+    /// Sends a request and waits for the head of the answer. Never sends it twice by itself.
     pub(crate) async fn send(
         &mut self,
         request: http::Request<RequestBody>,
     ) -> Result<http::Response<Incoming>, Unanswered> {
         let fresh = !std::mem::replace(&mut self.used, true);
         self.request_finished = request.body().finished();
+        // What happens to the first request says something of the server; later ones may have met the end of its patience.
+        let spare = if fresh {
+            None
+        } else {
+            Spare::of(&request, &self.traffic)
+        };
         let mut error = match self.sender.try_send_request(request).await {
             Ok(response) => {
                 if let Some(notes) = &self.peer.notes {
@@ -133,7 +143,15 @@ impl Connection {
                         cause = error;
                     }
                 }
-                Err(Unanswered::Failed(self.peer.exchange_failed(cause)))
+                let fate = match spare {
+                    Some(spare) if self.peer.merely_ended(&cause) => spare.fate(&self.traffic),
+                    _ => Fate::Spent,
+                };
+                Err(match fate {
+                    Fate::Untouched(request) => Unanswered::Unsent(request),
+                    Fate::Harmless(request) => Unanswered::Repeatable(request),
+                    Fate::Spent => Unanswered::Failed(self.peer.exchange_failed(cause)),
+                })
             }
         }
     }
@@ -141,8 +159,7 @@ impl Connection {
     /// Gives it back to its pool after an answer was read to its end. It is closed where it has no pool, the server has
     /// closed it, or the request is still being sent.
     pub(crate) fn release(mut self) {
-        let sent = self.request_finished.load(Ordering::Acquire)
-            && !self.write_blocked.load(Ordering::Acquire);
+        let sent = self.request_finished.load(Ordering::Acquire) && !self.traffic.is_blocked();
         if !sent || self.is_closed() {
             return;
         }
@@ -189,11 +206,22 @@ mod tests {
     use crate::driver::Driver;
     use crate::session::SessionNotes;
     use crate::target::{Host, Target};
+    use http_body_util::BodyExt as _;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
     async fn connection(room: usize) -> (Connection, DuplexStream, Arc<Pool>, PoolKey) {
         let (ours, theirs) = tokio::io::duplex(room);
+        let (connection, pool, key) = connection_over(ours).await;
+        (connection, theirs, pool, key)
+    }
+
+    async fn connection_over<S>(stream: S) -> (Connection, Arc<Pool>, PoolKey)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let place = Driver::Caller.place().unwrap();
         let key = PoolKey {
             target: Target {
@@ -208,9 +236,9 @@ mod tests {
             key_failures: None,
         };
         let pool = Pool::new(Duration::from_secs(60));
-        let connection = Connection::start(ours, peer, place).await.unwrap();
+        let connection = Connection::start(stream, peer, place).await.unwrap();
         let connection = connection.with_home(&pool, key.clone());
-        (connection, theirs, pool, key)
+        (connection, pool, key)
     }
 
     fn request(length: usize) -> http::Request<RequestBody> {
@@ -237,6 +265,65 @@ mod tests {
             connection.release();
             assert_eq!(pool.take(&key, false).is_some(), goes_back, "{length}");
         }
+    }
+
+    /// A stream whose writes fail from some time on, before its end has shown.
+    struct Breaking(DuplexStream, Arc<AtomicBool>);
+
+    impl AsyncRead for Breaking {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Breaking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            if self.1.load(Ordering::Acquire) {
+                return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
+            }
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_at_all_is_unsent_whatever_it_is() {
+        let (ours, mut theirs) = tokio::io::duplex(1000);
+        let broken = Arc::new(AtomicBool::new(false));
+        let stream = Breaking(ours, Arc::clone(&broken));
+        let (mut connection, ..) = connection_over(stream).await;
+        let server = async {
+            theirs.read_exact(&mut [0; 20]).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            theirs.write_all(answer).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(connection.send(request(5)), server);
+        assert!(answer.is_ok());
+        broken.store(true, Ordering::Release);
+        let Err(Unanswered::Unsent(again)) = connection.send(request(5)).await else {
+            panic!("nothing was sent");
+        };
+        assert_eq!(again.method(), http::Method::POST);
+        let body = again.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], b"xxxxx");
     }
 
     #[tokio::test]

@@ -51,9 +51,7 @@ impl Peer {
 
     /// Sending a request or reading its answer failed.
     pub(crate) fn exchange_failed(&self, error: hyper::Error) -> TransportError {
-        let mut findings = Findings::of(&error);
-        findings.closed |=
-            error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        let findings = Findings::of_exchange(&error);
         let (kind, what) = if error.is_parse_too_large() {
             (
                 TransportErrorKind::TooLarge,
@@ -82,6 +80,18 @@ impl Peer {
             (TransportErrorKind::Protocol, "broke the exchange")
         };
         TransportError::new(kind, format!("{} {what}", self.name)).with_source(error)
+    }
+
+    /// Whether an exchange failed for no other reason than that the connection ended.
+    pub(crate) fn merely_ended(&self, error: &hyper::Error) -> bool {
+        let findings = Findings::of_exchange(error);
+        let blamed = findings.bridge || findings.certificate_alert;
+        let suspicious = self.notes.as_deref().is_some_and(|notes| {
+            notes.server_changed()
+                || notes.refused_server().is_some()
+                || notes.certificate_in_doubt()
+        });
+        findings.closed && !blamed && !suspicious && !error.is_parse() && !error.is_user()
     }
 
     /// The causes that are the same in the handshake and later, as a server may ask for the certificate at any time.
@@ -193,6 +203,13 @@ impl Findings {
             }
             next = error.source();
         }
+        findings
+    }
+
+    fn of_exchange(error: &hyper::Error) -> Self {
+        let mut findings = Self::of(error);
+        findings.closed |=
+            error.is_incomplete_message() || error.is_closed() || error.is_canceled();
         findings
     }
 

@@ -20,6 +20,7 @@ mod proxy;
 #[allow(unsafe_code, reason = "calls OpenSSL")]
 pub mod server;
 mod session;
+mod spare;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 mod stacks;
 mod target;

@@ -1,33 +1,79 @@
-//! A stream that tells whether it still owes its peer something.
+//! A stream that tells what went over it and whether it still owes its peer something.
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Wraps a stream and notes when a write has to wait. Whoever writes in full before resting has written all that it had
-/// where the last write did not wait.
+/// Wraps a stream and notes what is read and written, and when a write has to wait. Whoever writes in full before resting
+/// has written all that it had where the last write did not wait.
 pub(crate) struct Metered<S> {
     stream: S,
-    blocked: Arc<AtomicBool>,
+    traffic: Arc<Traffic>,
+}
+
+/// What went over a stream, to be asked at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    blocked: AtomicBool,
+    // Only ever compared with an earlier value: going round does no harm.
+    read: AtomicUsize,
+    written: AtomicUsize,
+}
+
+/// A point in a stream's traffic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    read: usize,
+    written: usize,
+}
+
+impl Traffic {
+    /// Whether the last write had to wait.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Where it stands now.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            read: self.read.load(Ordering::Acquire),
+            written: self.written.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether anything was read since.
+    pub(crate) fn has_read_since(&self, mark: Mark) -> bool {
+        self.mark().read != mark.read
+    }
+
+    /// Whether the stream took anything to be sent since.
+    pub(crate) fn has_written_since(&self, mark: Mark) -> bool {
+        self.mark().written != mark.written
+    }
 }
 
 impl<S> Metered<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
-            blocked: Arc::default(),
+            traffic: Arc::default(),
         }
     }
 
-    /// Tells, at any later time, whether the last write had to wait.
-    pub(crate) fn blocked(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.blocked)
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.blocked.store(polled.is_pending(), Ordering::Release);
+    fn note(&self, polled: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        let traffic = &self.traffic;
+        traffic
+            .blocked
+            .store(polled.is_pending(), Ordering::Release);
+        if let Poll::Ready(Ok(length)) = &polled {
+            traffic.written.fetch_add(*length, Ordering::Release);
+        }
         polled
     }
 }
@@ -38,7 +84,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let length = buf.filled().len() - before;
+        self.traffic.read.fetch_add(length, Ordering::Release);
+        polled
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::client::{answer, deadline, timed_out};
+use crate::client::{Way, answer, deadline, timed_out};
 use crate::connect::Route;
 use crate::connection::Unanswered;
 use crate::driver::{Driver, Place};
@@ -60,9 +60,9 @@ async fn exchange(
     };
     let mut connection = route.connect_plain(place).await?;
     match connection.send(request).await {
-        Ok(response) => Ok(answer(connection, response, deadline, false)),
+        Ok(response) => Ok(answer(connection, response, deadline, Way::New)),
         Err(Unanswered::Failed(error)) => Err(error),
-        Err(Unanswered::Unsent(_)) => Err(TransportError::new(
+        Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
             TransportErrorKind::Connect,
             "the connection was closed at once",
         )),

@@ -40,35 +40,45 @@ impl Pool {
         })
     }
 
-    /// Takes the connection that was used last; where `authenticated` is wanted, rather one on which the server has
-    /// asked for the certificate.
-    pub(crate) fn take(&self, key: &PoolKey, authenticated: bool) -> Option<Connection> {
+    /// Takes the connection that was used last, and how long it has rested; where `authenticated` is wanted, rather one
+    /// on which the server has asked for the certificate.
+    pub(crate) fn take(
+        &self,
+        key: &PoolKey,
+        authenticated: bool,
+    ) -> Option<(Connection, Duration)> {
+        let now = Instant::now();
         let mut shelves = self.lock();
-        shelves.purge(self.idle_timeout);
+        shelves.purge(now, self.idle_timeout);
         let shelf = shelves.idle.get_mut(key)?;
         let wanted = shelf
             .iter()
             .rposition(|idle| authenticated && idle.connection.certificate_requested());
         let index = wanted.or_else(|| shelf.len().checked_sub(1))?;
-        let mut connection = shelf.remove(index).connection;
+        let Idle {
+            mut connection,
+            since,
+        } = shelf.remove(index);
         connection.set_idle(false);
-        Some(connection)
+        Some((connection, now.saturating_duration_since(since)))
     }
 
     /// Puts a connection to rest; the oldest of a full shelf goes.
     pub(crate) fn put(self: &Arc<Self>, key: PoolKey, connection: Connection) {
-        let handle = connection.place().handle().clone();
+        let now = Instant::now();
         let mut shelves = self.lock();
-        shelves.purge(self.idle_timeout);
+        shelves.purge(now, self.idle_timeout);
+        let needs_reaper = shelves.reaper.as_ref().is_none_or(AbortHandle::is_finished);
         let shelf = shelves.idle.entry(key).or_default();
         if shelf.len() >= MAX_IDLE_PER_HOST {
             shelf.remove(0);
         }
+        let handle = needs_reaper.then(|| connection.place().handle().clone());
         shelf.push(Idle {
             connection,
-            since: Instant::now(),
+            since: now,
         });
-        if shelves.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
+        if let Some(handle) = handle {
             let reaper = handle.spawn(reap(Arc::downgrade(self), self.idle_timeout));
             shelves.reaper = Some(reaper.abort_handle());
         }
@@ -89,8 +99,7 @@ impl Drop for Pool {
 
 impl Shelves {
     /// Drops what has rested too long or has been closed by the server.
-    fn purge(&mut self, idle_timeout: Duration) {
-        let now = Instant::now();
+    fn purge(&mut self, now: Instant, idle_timeout: Duration) {
         self.idle.retain(|_, shelf| {
             shelf.retain(|idle| now - idle.since < idle_timeout && !idle.connection.is_closed());
             !shelf.is_empty()
@@ -108,7 +117,7 @@ async fn reap(pool: Weak<Pool>, idle_timeout: Duration) {
         let oldest = {
             let Some(pool) = pool.upgrade() else { return };
             let mut shelves = pool.lock();
-            shelves.purge(idle_timeout);
+            shelves.purge(Instant::now(), idle_timeout);
             let Some(oldest) = shelves.oldest() else {
                 shelves.reaper = None;
                 return;

@@ -1,14 +1,14 @@
 //! TLS contexts of one client: trust, versions, identity and the rules that hold for all its connections.
 use crate::bridge::{
-    BridgedKey, KeyFailures, Library, offer_post_handshake_authentication, set_certificate_callback,
+    BridgedKey, KeyFailures, Library, forget_sessions, offer_post_handshake_authentication,
+    set_certificate_callback,
 };
 use crate::session::{SessionNotes, on_verify};
 use crate::target::Host;
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
 use openssl::x509::verify::{X509CheckFlags, X509VerifyParamRef};
 use std::sync::Arc;
@@ -161,12 +161,8 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
             | SslMode::NO_AUTO_CHAIN,
     );
     // Every connection authenticates anew; a renegotiation is a full handshake.
-    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-    builder.set_options(
-        SslOptions::NO_TICKET
-            | SslOptions::NO_COMPRESSION
-            | SslOptions::NO_SESSION_RESUMPTION_ON_RENEGOTIATION,
-    );
+    forget_sessions(builder);
+    builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
 }

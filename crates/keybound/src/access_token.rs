@@ -1,3 +1,4 @@
+use crate::presented::Presented;
 use crate::state::CachedToken;
 use crate::{Binding, BoundClient};
 use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
@@ -27,6 +28,13 @@ pub(crate) struct IssuedToken {
     /// How long it is good for, from before it was asked for.
     pub(crate) life: Duration,
     pub(crate) refresh_in: Option<Duration>,
+}
+
+impl IssuedToken {
+    /// The value of the `Authorization` header.
+    pub(crate) fn authorization(&self) -> SecretString {
+        format!("{} {}", self.token_type, self.secret.expose()).into()
+    }
 }
 
 impl AccessToken {
@@ -114,7 +122,11 @@ impl AccessToken {
 
     /// The value of the `Authorization` header: the type, a space, the token.
     pub fn authorization(&self) -> SecretString {
-        format!("{} {}", self.token_type(), self.secret().expose()).into()
+        self.issued().authorization()
+    }
+
+    pub(crate) fn presented(&self) -> &Presented {
+        self.token.presented()
     }
 
     /// The client that calls resources with the key that this token is bound to.

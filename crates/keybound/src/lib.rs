@@ -37,6 +37,7 @@ mod flight;
 mod flow;
 pub mod http;
 mod moment;
+mod presented;
 mod progress;
 mod request;
 mod resource;

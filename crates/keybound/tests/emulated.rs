@@ -16,6 +16,8 @@ mod identities;
 mod invariants;
 #[path = "support/leaks.rs"]
 mod leaks;
+#[path = "emulated/load.rs"]
+mod load;
 #[path = "emulated/logs.rs"]
 mod logs;
 #[path = "emulated/own_stacks.rs"]

@@ -3,7 +3,7 @@ use super::library::Library;
 use super::native;
 use crate::session::{SessionNotes, on_certificate_request};
 use foreign_types::ForeignTypeRef as _;
-use openssl::ssl::{SslContextBuilder, SslRef};
+use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
@@ -33,6 +33,19 @@ pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
         ssl.set_ex_data(index, Arc::new(SessionNotes::new(true)));
     }
     ssl.ex_data(index)
+}
+
+/// Has no session offered to any server again: neither on another connection nor, and that is what OpenSSL would do, when
+/// a server renegotiates. One that keeps sessions takes that up and then does not ask for the certificate.
+pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
+    // Nothing is stored, but each new session is shown, in its handshake.
+    builder.set_session_cache_mode(
+        SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL_STORE,
+    );
+    builder.set_new_session_callback(|ssl, session| {
+        // SAFETY: the session was made by this connection, which has the one context since it was made.
+        unsafe { ssl.ssl_context().remove_session(&session) };
+    });
 }
 
 /// Whether the peer has said that it sends nothing more (`close_notify`).

@@ -195,7 +195,7 @@ async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
             assert_eq!(error.kind(), expected);
             // Once it has answered, it is something else.
             assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
-            let error = get(&client, &server.uri("/")).await.unwrap_err();
+            let error = post(&client, &server.uri("/"), 1).await.unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::Protocol);
         }
     }

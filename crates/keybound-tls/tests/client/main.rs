@@ -12,3 +12,4 @@ mod pool;
 mod proxy;
 mod servers;
 mod slow_keys;
+mod unanswered;

@@ -372,6 +372,35 @@ async fn no_session_is_resumed() {
     }
 }
 
+#[tokio::test]
+async fn no_session_is_resumed_in_a_renegotiation() {
+    use openssl::ssl::{SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion};
+    let authority = Authority::new("test authority");
+    let leaf = authority.server("localhost");
+    let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
+    builder.set_certificate(&leaf.certificate).unwrap();
+    builder.set_private_key(&leaf.key).unwrap();
+    builder
+        .set_max_proto_version(Some(SslVersion::TLS1_2))
+        .unwrap();
+    builder
+        .cert_store_mut()
+        .add_cert(authority.certificate.clone())
+        .unwrap();
+    builder.set_session_id_context(b"test").unwrap();
+    // A server that would take its client's session up again, and then not ask for the certificate.
+    builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
+    builder.clear_options(SslOptions::NO_RENEGOTIATION);
+    let server = resource(builder.build()).await;
+    let client = client_builder(&authority)
+        .identity(authority.client("client", shared_key()))
+        .build()
+        .unwrap();
+    let answer = get(&client, &server.uri("/secure")).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.info().certificate_requested);
+}
+
 /// A body of an announced length.
 struct Sized<B> {
     body: B,

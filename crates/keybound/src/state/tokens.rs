@@ -4,11 +4,12 @@ use super::lock;
 use super::renewal::{HasRenewal, Renewal};
 use crate::access_token::IssuedToken;
 use crate::moment::Moment;
+use crate::presented::Presented;
 use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
 use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// The tokens of one identity. Who looks takes no lock and writes to no memory that others read: a cached answer costs
@@ -64,6 +65,8 @@ pub(crate) struct CachedToken {
     simulated: bool,
     superseded: AtomicBool,
     renewal: Renewal,
+    /// Made when it first goes out.
+    presented: OnceLock<Box<Presented>>,
 }
 
 /// What a cached token is good for.
@@ -80,6 +83,12 @@ pub(crate) enum Service {
 }
 
 impl CachedToken {
+    /// What it goes out with.
+    pub(crate) fn presented(&self) -> &Presented {
+        let make = || Box::new(Presented::of(&self.issued));
+        self.presented.get_or_init(make)
+    }
+
     /// A token as it was issued. `chance` (0 to 1) spreads renewals over a tenth of the time before they are due.
     pub(crate) fn new(
         issued: IssuedToken,
@@ -101,6 +110,7 @@ impl CachedToken {
                 .or_sooner(binding.rests_until()),
             simulated: binding.binding.is_simulated(),
             superseded: AtomicBool::new(false),
+            presented: OnceLock::new(),
             renewal: Renewal::default(),
             issued,
             binding,

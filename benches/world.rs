@@ -1,7 +1,7 @@
-//! Keybound's side: clients of one emulator, and what they ask for.
+//! An emulator, and clients of it that have nothing but a key.
 use keybound::{
     BindingKey, Environment, KeyError, KeyProvider, KeyStrength, ManagedIdentityClient, Pop,
-    ProviderChain, TokenRequest, TrustAnchors,
+    ProviderChain, TrustAnchors,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
@@ -15,7 +15,17 @@ pub struct World {
 }
 
 impl World {
+    /// With a key in memory.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it starts servers, which nobody expects of a default"
+    )]
     pub fn new() -> Self {
+        Self::with_key(Arc::new(MemoryKey::generate().expect("a key")))
+    }
+
+    /// With a key of the caller's. Certificates need no attestation, tokens live for a day.
+    pub fn with_key(key: Arc<dyn BindingKey>) -> Self {
         let mut config = Config::default();
         config.imds.attestation = AttestationRule::Optional;
         config.entra.token_lifetime_seconds = 86_400;
@@ -26,53 +36,44 @@ impl World {
         Self {
             emulator,
             trust,
-            key: Arc::new(MemoryKey::generate().expect("a key")),
+            key,
         }
+    }
+
+    /// Has its clients trust one authority more.
+    #[must_use]
+    pub fn trusting(mut self, pem: &[u8]) -> Self {
+        self.trust = self.trust.with_pem(pem).expect("the CA");
+        self
+    }
+
+    /// The emulator.
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
     }
 
     /// A client that has nothing but the key.
     pub fn client(&self) -> ManagedIdentityClient {
-        let key = AtHand(Arc::clone(&self.key));
-        client(self.emulator.ready().imds.as_str(), self.trust.clone(), key)
+        self.client_of(self.emulator.ready().imds.as_str())
     }
 
     /// A client of another IMDS.
     pub fn client_of(&self, imds: &str) -> ManagedIdentityClient {
-        client(imds, self.trust.clone(), AtHand(Arc::clone(&self.key)))
+        let key = AtHand(Arc::clone(&self.key));
+        ManagedIdentityClient::builder()
+            .environment(Environment::empty())
+            .imds_endpoint(imds)
+            .key_providers(ProviderChain::new(vec![Arc::new(key)]))
+            .trust(self.trust.clone())
+            .retries(false)
+            .build()
+            .expect("a client")
     }
 }
 
-fn client(imds: &str, trust: TrustAnchors, key: AtHand) -> ManagedIdentityClient {
-    ManagedIdentityClient::builder()
-        .environment(Environment::empty())
-        .imds_endpoint(imds)
-        .key_providers(ProviderChain::new(vec![Arc::new(key)]))
-        .trust(trust)
-        .retries(false)
-        .build()
-        .expect("a client")
-}
-
-/// A bearer token, as azure_core knows no other.
-pub fn request(resource: usize) -> TokenRequest {
-    TokenRequest::new(scope(resource)).bearer_over_mtls(certificate())
-}
-
-/// What is wanted of the certificate.
-pub fn certificate() -> Pop {
+/// What all that is measured asks for: a key in memory, which nothing attests.
+pub fn unattested() -> Pop {
     Pop::unattested().min_strength(KeyStrength::Software)
-}
-
-pub fn scope(resource: usize) -> String {
-    format!("https://resource-{resource:04}.example.net/.default")
-}
-
-/// Has a client remember the tokens of so many resources.
-pub async fn fill(client: &ManagedIdentityClient, resources: usize) {
-    for resource in 0..resources {
-        let token = client.acquire_token(request(resource)).await;
-        token.expect("a token");
-    }
 }
 
 /// Hands out a key that was made before.

@@ -1,0 +1,168 @@
+//! Keybound's side: a bound token, and the client that its binding yields.
+use crate::certificates::Authority;
+use crate::server::Server;
+use keybound::http::Request;
+use keybound::{
+    AccessToken, BindingKey, BoundClient, KeyError, KeyStrength, RequestBody, TokenRequest,
+};
+use keybound_benches::world::{World, unattested};
+use keybound_keys::memory::MemoryKey;
+use keybound_keys::{SignatureScheme, SigningCost};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::task::JoinSet;
+
+pub struct Bound {
+    token: AccessToken,
+    client: BoundClient,
+    key: Arc<CountingKey>,
+    /// Signatures before the resource was called.
+    signatures: usize,
+    url: String,
+    callers: usize,
+    /// Held, as it holds the identity provider.
+    _world: World,
+}
+
+impl Bound {
+    pub async fn prepare(server: &Server, servers: &Authority, callers: usize) -> Self {
+        let key = Arc::new(CountingKey {
+            key: MemoryKey::generate().expect("a key"),
+            signatures: AtomicUsize::new(0),
+        });
+        let counted: Arc<dyn BindingKey> = Arc::clone(&key) as _;
+        let world = World::with_key(counted).trusting(&servers.pem());
+        let request = TokenRequest::new("https://vault.azure.net");
+        let request = request.proof_of_possession(unattested());
+        let token = world.client().acquire_token(&request).await;
+        let token = token.expect("a token");
+        Self {
+            client: token.bound_client().expect("a bound token"),
+            token,
+            signatures: key.signatures.load(Ordering::SeqCst),
+            key,
+            url: server.url(),
+            callers,
+            _world: world,
+        }
+    }
+
+    /// The value of `Authorization`, which all sides send.
+    pub fn authorization(&self) -> String {
+        self.token.authorization().expose().to_owned()
+    }
+
+    /// So many GETs by each caller.
+    pub async fn get(&self, each: usize) {
+        if self.callers == 1 {
+            return get(&self.client, &self.token, &self.url, each).await;
+        }
+        let mut callers = JoinSet::new();
+        for _ in 0..self.callers {
+            let (client, token, url) = (self.client.clone(), self.token.clone(), self.url.clone());
+            callers.spawn(async move { get(&client, &token, &url, each).await });
+        }
+        callers.join_all().await;
+    }
+
+    /// What is known of handshakes after all the work.
+    pub async fn handshakes(&self) -> Handshakes {
+        let mut requests = BTreeMap::new();
+        // All at once, as before: each goes out on one of the connections at rest.
+        let mut callers = JoinSet::new();
+        for _ in 0..self.callers {
+            let (client, token, url) = (self.client.clone(), self.token.clone(), self.url.clone());
+            callers.spawn(async move { answer(&client, &token, &url).await });
+        }
+        for body in callers.join_all().await {
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let number = |name: &str| body[name].as_u64().expect("a number");
+            requests.insert(number("connection"), number("request"));
+        }
+        Handshakes {
+            callers: self.callers,
+            signatures: self.key.signatures.load(Ordering::SeqCst) - self.signatures,
+            requests: requests.into_values().collect(),
+        }
+    }
+}
+
+async fn get(client: &BoundClient, token: &AccessToken, url: &str, count: usize) {
+    for _ in 0..count {
+        answer(client, token, url).await;
+    }
+}
+
+async fn answer(client: &BoundClient, token: &AccessToken, url: &str) -> bytes::Bytes {
+    let request = Request::get(url)
+        .body(RequestBody::empty())
+        .expect("a request");
+    let answer = client.send(token, request).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.into_body().collect(64 * 1024).await.expect("a body")
+}
+
+/// How often the key signed for the resource, and how many requests its connections carried.
+pub struct Handshakes {
+    callers: usize,
+    signatures: usize,
+    requests: Vec<u64>,
+}
+
+impl Handshakes {
+    /// Whether there was one for each connection, and no more connections than callers.
+    pub fn holds(&self) -> bool {
+        self.requests.len() <= self.signatures && self.signatures <= self.callers
+    }
+}
+
+impl fmt::Display for Handshakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:34} {}, bound {}: {}; {} requests on the connections seen last",
+            "(handshakes with the resource)",
+            self.signatures,
+            self.callers,
+            if self.holds() { "kept" } else { "BROKEN" },
+            self.requests.iter().sum::<u64>(),
+        )
+    }
+}
+
+/// A key in memory that counts what it signs.
+struct CountingKey {
+    key: MemoryKey,
+    signatures: AtomicUsize,
+}
+
+impl BindingKey for CountingKey {
+    fn public_key_der(&self) -> &[u8] {
+        self.key.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.signatures.fetch_add(1, Ordering::SeqCst);
+        self.key.sign(scheme, digest)
+    }
+
+    fn strength(&self) -> KeyStrength {
+        self.key.strength()
+    }
+
+    fn id(&self) -> &str {
+        self.key.id()
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        self.key.signing_cost()
+    }
+}
+
+impl fmt::Debug for CountingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CountingKey")
+    }
+}

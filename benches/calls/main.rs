@@ -1,0 +1,79 @@
+//! What bound GETs on kept connections cost beside bare hyper with OpenSSL, and beside Python's `requests`, both with an
+//! ordinary key file; in turn, in one run, of one server: nginx, which demands a certificate and answers by itself.
+//!
+//! `cargo bench --package keybound-benches --bench calls [-- ROUNDS]`. Needs the Debian packages nginx-light and
+//! python3-requests. A ratio is Keybound's time over the other's, round by round; its median and quartiles are printed, and
+//! the exit status says whether each median keeps its bound, and whether there was one handshake for each connection.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod bare;
+mod bound;
+mod certificates;
+mod python;
+mod server;
+
+use bare::Bare;
+use bound::Bound;
+use certificates::Authority;
+use keybound_benches::pairs::{Figure, compare_three};
+use python::Python;
+use server::Server;
+use std::process::ExitCode;
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    let rounds = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(ROUNDS);
+    let servers = Authority::new("servers of the benchmark");
+    let clients = Authority::new("clients of the benchmark");
+    let server = Server::start(&servers, &clients);
+    println!(
+        "{rounds} rounds each; ratio = keybound / the other: median (quartiles); times: medians of a batch"
+    );
+    let one_thread = Builder::new_current_thread().enable_all().build();
+    let figures = one_thread
+        .expect("a runtime")
+        .block_on(run(&server, &servers, 1, rounds));
+    let threads = Builder::new_multi_thread().enable_all().build();
+    let more = threads
+        .expect("a runtime")
+        .block_on(run(&server, &servers, 8, rounds));
+    if figures && more {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The comparison with so many callers at once. Whether all bounds are kept.
+async fn run(server: &Server, servers: &Authority, callers: usize, rounds: usize) -> bool {
+    let each = GETS / callers;
+    let bound = Bound::prepare(server, servers, callers).await;
+    let bare = Bare::prepare(server, &bound.authorization(), callers).await;
+    let mut python = Python::start(server, &bound.authorization(), callers);
+    let names = match callers {
+        1 => ["bare hyper, 1 caller", "Python requests, 1 caller"],
+        _ => ["bare hyper, 8 callers", "Python requests, 8 callers"],
+    };
+    let figures = compare_three(
+        names,
+        [1.0 / 0.85, 1.0 / 4.0],
+        rounds,
+        async || bound.get(each).await,
+        async || bare.get(each).await,
+        async || python.get(each),
+    )
+    .await;
+    for figure in &figures {
+        println!("{figure}");
+    }
+    let handshakes = bound.handshakes().await;
+    println!("{handshakes}");
+    handshakes.holds() && figures.iter().all(Figure::holds)
+}
+
+const ROUNDS: usize = 100;
+/// In a batch.
+const GETS: usize = 400;

@@ -1,0 +1,119 @@
+//! The server of all sides: one nginx process that demands a certificate and answers by itself.
+use crate::certificates::Authority;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A running nginx, and the files of an ordinary client. It ends with the value.
+pub struct Server {
+    process: Child,
+    folder: TempDir,
+    pub port: u16,
+}
+
+impl Server {
+    pub fn start(servers: &Authority, clients: &Authority) -> Self {
+        assert!(
+            Path::new(PROGRAM).exists(),
+            "{PROGRAM} is missing: install the Debian package nginx-light"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, content: &[u8]| {
+            fs::write(folder.path().join(name), content).expect("a file");
+        };
+        for (authority, name) in [(servers, "localhost"), (clients, "client")] {
+            let (key, certificate) = authority.issue(name);
+            write(&format!("{name}.key"), &key);
+            write(&format!("{name}.pem"), &certificate);
+        }
+        write("servers.pem", &servers.pem());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let configuration = CONFIGURATION
+            .replace("@FOLDER@", folder.path().to_str().expect("a path"))
+            .replace("@PORT@", &port.to_string());
+        write("nginx.conf", configuration.as_bytes());
+        let process = Command::new(PROGRAM)
+            .args(["-e", "stderr", "-p"])
+            .arg(folder.path())
+            .arg("-c")
+            .arg(folder.path().join("nginx.conf"))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nginx");
+        let mut server = Self {
+            process,
+            folder,
+            port,
+        };
+        server.wait_until_it_listens();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}/", self.port)
+    }
+
+    /// A file: `servers.pem`, `client.key`, `client.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = self.process.try_wait().expect("a process");
+            assert!(ended.is_none(), "nginx did not start: {ended:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const PROGRAM: &str = "/usr/sbin/nginx";
+
+/// It takes certificates of authorities that it does not know, as the emulator's is known to nobody; whoever shows none is
+/// refused. The answer says which connection the request came on, and as which of it.
+const CONFIGURATION: &str = r#"
+daemon off;
+master_process off;
+pid "@FOLDER@/pid";
+error_log stderr error;
+events {
+  worker_connections 256;
+}
+http {
+  access_log off;
+  client_body_temp_path "@FOLDER@/body";
+  proxy_temp_path "@FOLDER@/proxy";
+  fastcgi_temp_path "@FOLDER@/fastcgi";
+  scgi_temp_path "@FOLDER@/scgi";
+  uwsgi_temp_path "@FOLDER@/uwsgi";
+  keepalive_requests 1000000000;
+  keepalive_timeout 1h;
+  keepalive_time 24h;
+  server {
+    listen 127.0.0.1:@PORT@ ssl;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_certificate "@FOLDER@/localhost.pem";
+    ssl_certificate_key "@FOLDER@/localhost.key";
+    ssl_verify_client optional_no_ca;
+    if ($ssl_client_fingerprint = "") {
+      return 403;
+    }
+    location / {
+      default_type application/json;
+      return 200 '{"connection":$connection,"request":$connection_requests,"value":"what a secret may be as long as, more or less, with what stands around it: attributes, an identifier, a content type and when it was made, changed and recovered last"}';
+    }
+  }
+}
+"#;
