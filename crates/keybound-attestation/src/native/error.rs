@@ -92,6 +92,19 @@ impl NativeFailure {
         }
     }
 
+    /// Where it is another one than the kind's.
+    fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::NotWindows => Some(
+                "ask on a Windows VM with Trusted Launch, or for a token without attestation (--no-attestation) where the service allows it",
+            ),
+            Self::NotFound(_) => Some(
+                "put AttestationClientLib.dll beside the program or name it in ATTESTATION_CLIENTLIB_PATH; docs/attestation.md says where it comes from",
+            ),
+            _ => self.code().map(NativeCode::next_step),
+        }
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotWindows | Self::KeyNotAttestable | Self::NotFound(_) => {
@@ -117,11 +130,11 @@ impl From<NativeFailure> for Error {
             ErrorKind::AttestationLibraryUnusable => "the attestation library is not used",
             _ => "the attestation failed",
         };
-        let error = Self::new(failure.kind(), Stage::Attestation, message);
-        let error = match failure.code() {
-            Some(code) => error
-                .with_retryable(code.is_transient())
-                .with_next_step(code.next_step()),
+        let retryable = failure.code().is_some_and(NativeCode::is_transient);
+        let error =
+            Self::new(failure.kind(), Stage::Attestation, message).with_retryable(retryable);
+        let error = match failure.next_step() {
+            Some(next_step) => error.with_next_step(next_step),
             None => error,
         };
         error.with_source(failure)
