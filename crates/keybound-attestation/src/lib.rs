@@ -1,8 +1,10 @@
 //! Attestation of binding keys: a service (MAA) vouches, by a JWT, that a key is kept where it says.
 //!
-//! Only KeyGuard keys can be attested; the native library that does it is a provider of its own. An attestation that
-//! was asked for and not had is an error, never an unattested request.
+//! Only KeyGuard keys can be attested, on Windows, by Microsoft's native library: [`native`] looks for it, checks it and
+//! calls it. An attestation that was asked for and not had is an error, never an unattested request.
 #![deny(unsafe_code)]
+
+pub mod native;
 
 use keybound_core::{AttestationToken, Guid, Result};
 use keybound_keys::BindingKey;

@@ -1,9 +1,11 @@
 //! What can be asked on the command line. Parsing has no side effect; help, completions and man pages come from here.
+mod attestation;
 mod call;
 mod emulator;
 mod token;
 mod values;
 
+pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
 pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     GetToken(Box<GetTokenArgs>),
     Call(Box<CallArgs>),
     Emulator(Box<EmulatorArgs>),
+    Attestation(AttestationArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -48,6 +51,7 @@ impl Command {
             Self::GetToken(_) => "get-token",
             Self::Call(_) => "call",
             Self::Emulator(_) => "emulator",
+            Self::Attestation(_) => "attestation",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -109,6 +113,8 @@ Environment:
   AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
   HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS
+  ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
+  MSAL_MSI_V2_ATTESTATION_CACHE      0: attestations are not remembered
   KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
 
 Standard output holds data only; everything else goes to standard error.";

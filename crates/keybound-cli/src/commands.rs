@@ -1,4 +1,5 @@
 //! One file for each command.
+pub(crate) mod attestation;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod demo;

@@ -35,6 +35,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::GetToken(args) => commands::get_token::run(&args),
         Command::Call(args) => commands::call::run(&args),
         Command::Emulator(args) => commands::emulator::run(&args),
+        Command::Attestation(args) => commands::attestation::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),
     }

@@ -1,15 +1,17 @@
 //! From raw flags to a client and a request: everything is resolved and checked before anything is done.
-use crate::args::TokenArgs;
+use crate::args::{LibraryArgs, TokenArgs};
 use crate::failure::Failure;
 use crate::{emulation, out, text};
 use keybound::http::ResourceClient;
+use keybound::native_attestation::NativeAttestation;
 use keybound::{
-    AccessToken, Error, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, Stage, TokenRequest,
-    TrustAnchors, VersionPolicy,
+    AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, Stage,
+    TokenRequest, TrustAnchors, VersionPolicy,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::{Host, Url};
 
@@ -39,6 +41,9 @@ impl Session {
         }
         if !args.allowed_hosts.is_empty() {
             builder = builder.allowed_hosts(&args.allowed_hosts);
+        }
+        if args.library.attestation_library.is_some() {
+            builder = builder.attestation(Arc::new(native_attestation(&args.library)));
         }
         if args.simulated {
             check_simulated(args, &trust)?;
@@ -80,6 +85,18 @@ impl Session {
     /// How long it has taken so far.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+/// The native attestation library, as the flags and the environment name it.
+pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
+    let mut native = Environment::from_process().native_attestation();
+    if let Some(path) = &args.attestation_library {
+        native = native.library(path);
+    }
+    match &args.attestation_library_sha256 {
+        Some(sha256) => native.pinned_sha256(sha256.0),
+        None => native,
     }
 }
 

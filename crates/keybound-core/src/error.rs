@@ -26,6 +26,7 @@ struct Inner {
     service: Option<ServiceError>,
     retryable: bool,
     deadline_reached: bool,
+    next_step: Option<&'static str>,
     source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
@@ -40,6 +41,7 @@ impl Error {
             service: None,
             retryable: kind.is_transient(),
             deadline_reached: false,
+            next_step: None,
             source: None,
         }))
     }
@@ -79,6 +81,13 @@ impl Error {
     #[must_use]
     pub fn with_deadline_reached(mut self) -> Self {
         self.inner().deadline_reached = true;
+        self
+    }
+
+    /// Says more closely what to do next than the kind does: lower-case, without a full stop.
+    #[must_use]
+    pub fn with_next_step(mut self, next_step: &'static str) -> Self {
+        self.inner().next_step = Some(next_step);
         self
     }
 
@@ -125,7 +134,7 @@ impl Error {
 
     /// What to do next, in one sentence.
     pub fn next_step(&self) -> &'static str {
-        self.0.kind.next_step()
+        self.0.next_step.unwrap_or(self.0.kind.next_step())
     }
 }
 
@@ -270,6 +279,8 @@ kinds! {
     KeyFailed = "key_failed", false, "check the key store of this host; the key may be gone";
     /// Attestation was asked for, and nothing here can attest the key.
     AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or ask for a token without attestation (--no-attestation) where the service allows it";
+    /// The attestation library of this host was found and is not used: not signed as it must be, or not loadable.
+    AttestationLibraryUnusable = "attestation_library_unusable", false, "run `keybound attestation probe`: it says which library was found and why it is not used (docs/attestation.md)";
     /// The attestation failed or yielded no token.
     AttestationFailed = "attestation_failed", false, "read the cause; check that the attestation endpoint is reachable and the key is a KeyGuard key";
     /// A simulated key was used where it must not be.
@@ -335,6 +346,8 @@ mod tests {
             error.to_string(),
             "imds failed (deadline reached before the retries ended)"
         );
+        let closer = Error::new(ErrorKind::KeyFailed, Stage::Key, "x").with_next_step("do that");
+        assert_eq!(closer.next_step(), "do that");
         let late = Error::new(ErrorKind::DeadlineReached, Stage::Token, "x");
         assert!(late.deadline_reached() && late.is_retryable());
         assert_eq!(Error::invalid_request("x").stage(), Stage::Request);

@@ -1,3 +1,4 @@
+use crate::CngHandle;
 use keybound_core::{BoxError, KeyStrength};
 use std::any::Any;
 use std::borrow::Cow;
@@ -40,6 +41,11 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// What the attestation of this kind of key needs (a key handle, the key itself), for the provider that knows the
     /// kind. `None` where such a key cannot be attested.
     fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
+
+    /// The open handle of a key that lives in Windows CNG, for native code that takes one. `None` for any other key.
+    fn cng_handle(&self) -> Option<CngHandle> {
         None
     }
 }

@@ -6,12 +6,14 @@
 #![deny(unsafe_code)]
 
 mod chain;
+mod cng;
 mod key;
 pub mod memory;
 mod verify;
 
 // The public interface.
 pub use chain::{KeyProvider, ProviderChain};
+pub use cng::CngHandle;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
 pub use verify::{self_test, verify};

@@ -134,7 +134,8 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// What attests the key. Default: nothing, so that a request for attestation is an error.
+    /// What attests the key. Default: on Windows the native library of this host
+    /// ([`Environment::native_attestation`]); on other platforms nothing, so that a request for attestation is an error.
     #[must_use]
     pub fn attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
         self.attestation = Some(provider);
@@ -229,7 +230,8 @@ impl ManagedIdentityClientBuilder {
             imds,
             policy,
             providers: self.providers.unwrap_or_else(ProviderChain::platform),
-            attestation: self.attestation,
+            attestation: self.attestation.or_else(|| of_platform(&environment)),
+            attestation_cache: environment.attestation_cache(),
             trust: self.trust,
             versions: self.versions,
             proxy,
@@ -249,4 +251,9 @@ impl ManagedIdentityClientBuilder {
             identity,
         })))
     }
+}
+
+/// What attests keys where the caller says nothing. KeyGuard keys exist on Windows only.
+fn of_platform(environment: &Environment) -> Option<Arc<dyn AttestationProvider>> {
+    cfg!(windows).then(|| Arc::new(environment.native_attestation()) as _)
 }

@@ -1,8 +1,10 @@
+use keybound_attestation::native::NativeAttestation;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The environment variables that the client reads, as a value: the address of IMDS and the proxies. Variables that
-/// would widen trust are not among them.
+/// The environment variables that the client reads, as a value: the address of IMDS, the proxies, and what concerns the
+/// attestation. Variables that would widen trust are not among them: the attestation library that
+/// `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, String>);
 
@@ -22,6 +24,25 @@ impl Environment {
         let value =
             |name: &'static str| Some((name, lookup(name).filter(|value| !value.is_empty())?));
         Self(NAMES.iter().filter_map(|name| value(name)).collect())
+    }
+
+    /// The native attestation library, at the path that `ATTESTATION_CLIENTLIB_PATH` names where it does. It is what
+    /// the client uses on Windows by default; from here it can be given more settings.
+    pub fn native_attestation(&self) -> NativeAttestation {
+        let native = NativeAttestation::new();
+        match self.get(ATTESTATION_LIBRARY) {
+            Some(path) => native.library_from_environment(path),
+            None => native,
+        }
+    }
+
+    /// Whether attestation tokens are remembered: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,
+    /// yes, y or on.
+    pub(crate) fn attestation_cache(&self) -> bool {
+        self.get(ATTESTATION_CACHE).is_none_or(|value| {
+            let value = value.trim().to_ascii_lowercase();
+            ["1", "true", "yes", "y", "on"].contains(&value.as_str())
+        })
     }
 
     pub(crate) fn imds_endpoint(&self) -> Option<&str> {
@@ -53,8 +74,12 @@ impl fmt::Debug for Environment {
 }
 
 const IMDS: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-const NAMES: [&str; 7] = [
+const ATTESTATION_LIBRARY: &str = "ATTESTATION_CLIENTLIB_PATH";
+const ATTESTATION_CACHE: &str = "MSAL_MSI_V2_ATTESTATION_CACHE";
+const NAMES: [&str; 9] = [
     IMDS,
+    ATTESTATION_LIBRARY,
+    ATTESTATION_CACHE,
     "HTTPS_PROXY",
     "https_proxy",
     "ALL_PROXY",
@@ -83,5 +108,33 @@ mod tests {
     fn empty_values_count_as_absent() {
         let environment = Environment::from_lookup(|_| Some(String::new()));
         assert_eq!(environment.imds_endpoint(), None);
+    }
+
+    #[test]
+    fn the_cache_of_attestations_is_on_unless_it_is_switched_off() {
+        let cache = |value: &'static str| {
+            Environment::from_lookup(|name| {
+                (name == "MSAL_MSI_V2_ATTESTATION_CACHE").then(|| value.to_owned())
+            })
+            .attestation_cache()
+        };
+        assert!(Environment::empty().attestation_cache());
+        for value in ["1", "true", " Yes ", "Y", "ON", ""] {
+            assert!(cache(value), "{value:?}");
+        }
+        for value in ["0", "false", "no", "off", "2", " "] {
+            assert!(!cache(value), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_attestation_library_is_the_one_that_the_environment_names() {
+        let environment = Environment::from_lookup(|name| {
+            (name == "ATTESTATION_CLIENTLIB_PATH").then(|| "C:\\x.dll".to_owned())
+        });
+        let named = format!("{:?}", environment.native_attestation());
+        assert!(named.contains("x.dll"), "{named}");
+        let unnamed = format!("{:?}", Environment::empty().native_attestation());
+        assert!(unnamed.contains("None"), "{unnamed}");
     }
 }

@@ -70,7 +70,9 @@ pub use bytes;
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
-pub use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+pub use keybound_attestation::{
+    AttestationFuture, AttestationProvider, AttestationRequest, native as native_attestation,
+};
 pub use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
     IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,

@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) policy: EndpointPolicy,
     pub(crate) providers: ProviderChain,
     pub(crate) attestation: Option<Arc<dyn AttestationProvider>>,
+    pub(crate) attestation_cache: bool,
     pub(crate) trust: TrustAnchors,
     pub(crate) versions: VersionPolicy,
     pub(crate) proxy: ProxyConfig,

@@ -1,3 +1,4 @@
+use super::attestation::LibraryArgs;
 use super::values::{self, TlsChoice};
 use clap::{ArgAction, Args, ValueEnum};
 use keybound::{Claims, KeyStrength, ManagedIdentity, Scope};
@@ -85,6 +86,9 @@ pub(crate) struct TokenArgs {
     /// Do not have the key attested, where IMDS allows that
     #[arg(long, help_heading = "Key")]
     pub(crate) no_attestation: bool,
+
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
 
     /// The floor below which no key is used; the host's best key is always taken
     #[arg(long, value_name = "STRENGTH", value_enum, default_value_t = MinStrength::Keyguard, help_heading = "Key")]

@@ -1,4 +1,5 @@
 //! Values of options, parsed into what they mean.
+use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use keybound::{Claims, ManagedIdentity, Scope, TlsVersions};
@@ -24,6 +25,19 @@ pub(super) fn object_id(text: &str) -> Result<ManagedIdentity, keybound::Error> 
 
 pub(super) fn resource_id(text: &str) -> Result<ManagedIdentity, keybound::Error> {
     ManagedIdentity::resource_id(text)
+}
+
+/// A SHA-256 as hex digits.
+pub(super) fn sha256(text: &str) -> Result<Sha256, &'static str> {
+    const RULE: &str = "expected 64 hex digits";
+    let mut hash = [0; 32];
+    if text.len() != 2 * hash.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(RULE);
+    }
+    for (byte, at) in hash.iter_mut().zip((0..text.len()).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| RULE)?;
+    }
+    Ok(Sha256(hash))
 }
 
 /// Seconds, fractions allowed.

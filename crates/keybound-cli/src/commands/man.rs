@@ -20,16 +20,22 @@ fn write_all(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir).map_err(failed)?;
     let program = Cli::command();
     fs::write(dir.join("keybound.1"), page(program.clone())?).map_err(failed)?;
-    for subcommand in program.get_subcommands() {
-        let name = format!("keybound-{}", subcommand.get_name());
-        let usage_name = format!("keybound {}", subcommand.get_name());
-        let subcommand = subcommand
-            .clone()
-            .display_name(name.clone())
-            .bin_name(usage_name);
+    for (words, subcommand) in below("keybound", &program) {
+        let name = words.replace(' ', "-");
+        let subcommand = subcommand.display_name(name.clone()).bin_name(words);
         fs::write(dir.join(format!("{name}.1")), page(subcommand)?).map_err(failed)?;
     }
     Ok(())
+}
+
+/// All commands below one, with the words that call them.
+fn below(words: &str, command: &clap::Command) -> Vec<(String, clap::Command)> {
+    let subcommands = command.get_subcommands().flat_map(|subcommand| {
+        let words = format!("{words} {}", subcommand.get_name());
+        let deeper = below(&words, subcommand);
+        std::iter::once((words, subcommand.clone())).chain(deeper)
+    });
+    subcommands.collect()
 }
 
 fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {

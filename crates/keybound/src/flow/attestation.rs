@@ -20,7 +20,9 @@ impl Flow {
         self.step(Step::Attestation, async {
             let attestations = &self.shared.state.inner().attestations;
             let cache_key = AttestationCacheKey::new(&metadata.attestation_endpoint, key.id());
-            if let Some(token) = attestations.get(&cache_key, self.shared.now()) {
+            if self.shared.settings.attestation_cache
+                && let Some(token) = attestations.get(&cache_key, self.shared.now())
+            {
                 return Ok(token);
             }
             let endpoint = metadata.attestation_endpoint.clone();
@@ -61,11 +63,10 @@ async fn attest(
     let token = provider
         .attest(AttestationRequest::new(&endpoint, &*key, &client_id))
         .await?;
-    shared
-        .state
-        .inner()
-        .attestations
-        .put(cache_key, &token, shared.now());
+    if shared.settings.attestation_cache {
+        let attestations = &shared.state.inner().attestations;
+        attestations.put(cache_key, &token, shared.now());
+    }
     Ok(token)
 }
 

@@ -1,6 +1,6 @@
 //! What is remembered, for how long, and what is not.
 use crate::world::{GRAPH, World, assert_failed, attested, failure};
-use keybound::{Claims, ErrorKind, Pop, Stage, TokenRequest, TokenSource};
+use keybound::{Claims, Environment, ErrorKind, Pop, Stage, TokenRequest, TokenSource};
 
 #[tokio::test]
 async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
@@ -50,6 +50,25 @@ async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
         second.binding().unwrap().certificate()
     );
     assert_eq!((world.count("issue"), world.count("token")), (1, 2));
+}
+
+#[tokio::test]
+async fn a_new_certificate_needs_no_new_attestation_unless_their_cache_is_switched_off() {
+    for (value, attestations) in [("1", 1), ("0", 2)] {
+        let world = World::new();
+        let environment = Environment::from_lookup(|name| {
+            (name == "MSAL_MSI_V2_ATTESTATION_CACHE").then(|| value.to_owned())
+        });
+        let client = world.builder().environment(environment).build().unwrap();
+        client.acquire_token(attested()).await.unwrap();
+        let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
+        client
+            .acquire_token(attested().claims(claims))
+            .await
+            .unwrap();
+        let counts = (world.count("issue"), world.count("attest"));
+        assert_eq!(counts, (2, attestations), "{value}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! The library on Windows. All `unsafe` code of the crate is below here.
+mod call;
+mod callback;
+mod file;
+mod library;
+mod search;
+mod signature;
+
+use super::exchange::Question;
+use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
+use crate::AttestationRequest;
+use keybound_keys::CngHandle;
+use library::Library;
+use std::sync::OnceLock;
+use tokio::sync::Semaphore;
+
+/// The library, once it was loaded.
+#[derive(Default)]
+pub(super) struct Loaded(OnceLock<&'static Library>);
+
+pub(super) fn not_attestable() -> NativeFailure {
+    NativeFailure::KeyNotAttestable
+}
+
+pub(super) async fn attest(
+    settings: &Settings,
+    loaded: &Loaded,
+    request: &AttestationRequest<'_>,
+    key: CngHandle,
+) -> Attested {
+    let library = match loaded.0.get() {
+        Some(library) => *library,
+        None => {
+            let library = load(settings.selection.clone()).await?;
+            *loaded.0.get_or_init(|| library)
+        }
+    };
+    let question = Question::new(
+        request.endpoint,
+        request.client_id,
+        &settings.auth_token,
+        &settings.client_payload,
+    )?;
+    // The turn goes with the call: where a caller gives up, the next one still waits for the end of it.
+    let turn = library.turn().await?;
+    call::on_own_thread(move || {
+        let _turn = turn;
+        library.attest(&question, &key)
+    })
+    .await?
+}
+
+async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {
+    let turn = LOADING.acquire().await.map_err(|_| CLOSED)?;
+    call::on_own_thread(move || {
+        let _turn = turn;
+        search::find(&selection, &mut NativeProbe::default())
+    })
+    .await?
+}
+
+pub(super) fn probe(settings: &Settings) -> NativeProbe {
+    let mut probe = NativeProbe::default();
+    probe.failure = match search::find(&settings.selection, &mut probe) {
+        Ok(_) => None,
+        Err(failure) => Some(failure.into()),
+    };
+    probe
+}
+
+/// One thread looks and loads at a time, however many wait for it.
+static LOADING: Semaphore = Semaphore::const_new(1);
+const CLOSED: NativeFailure = NativeFailure::NotCalled("the attestation library takes no calls");

@@ -1,0 +1,135 @@
+//! Authenticode: does the signature hold, and whose is it?
+#![allow(unsafe_code, reason = "calls of Windows")]
+use super::file::HeldFile;
+use std::borrow::Cow;
+use std::ffi::c_void;
+use std::os::windows::ffi::OsStrExt as _;
+use windows::Win32::Foundation::{HWND, INVALID_HANDLE_VALUE};
+use windows::Win32::Security::Cryptography::{
+    CERT_NAME_ATTR_TYPE, CertGetNameStringW, szOID_ORGANIZATION_NAME,
+};
+use windows::Win32::Security::WinTrust::{
+    WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_DATA, WINTRUST_DATA_0, WINTRUST_FILE_INFO,
+    WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_FILE, WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE,
+    WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvCertFromChain,
+    WTHelperGetProvSignerFromChain, WTHelperProvDataFromStateData, WinVerifyTrust,
+};
+use windows::core::PCWSTR;
+
+/// Checks the signature within the file: it holds, its chain ends at a root that this Windows trusts, and the signer's
+/// certificate is Microsoft's. Returns the signer's organisation.
+///
+/// Nothing is fetched: no revocation list, no certificate. A host without a way to the internet gives the same answer,
+/// and none waits for one.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static, str>> {
+    let path: Vec<u16> = file.path.as_os_str().encode_wide().chain([0]).collect();
+    let mut subject = WINTRUST_FILE_INFO {
+        cbStruct: size_of::<WINTRUST_FILE_INFO>() as u32,
+        pcwszFilePath: PCWSTR(path.as_ptr()),
+        hFile: file.handle(),
+        ..WINTRUST_FILE_INFO::default()
+    };
+    let mut verification = Verification(WINTRUST_DATA {
+        cbStruct: size_of::<WINTRUST_DATA>() as u32,
+        dwUIChoice: WTD_UI_NONE,
+        fdwRevocationChecks: WTD_REVOKE_NONE,
+        dwUnionChoice: WTD_CHOICE_FILE,
+        Anonymous: WINTRUST_DATA_0 {
+            pFile: &raw mut subject,
+        },
+        dwStateAction: WTD_STATEACTION_VERIFY,
+        dwProvFlags: WTD_CACHE_ONLY_URL_RETRIEVAL,
+        ..WINTRUST_DATA::default()
+    });
+    match verification.run() {
+        0 => {}
+        status => return Err(reason(status)),
+    }
+    match verification.organisation() {
+        Some(organisation) if organisation == MICROSOFT => Ok(organisation),
+        Some(organisation) => {
+            Err(format!("it is signed by {organisation:?}, not by {MICROSOFT}").into())
+        }
+        None => Err("its signer's certificate names no organisation".into()),
+    }
+}
+
+/// What Windows keeps between a verification and its close; closed when dropped. What it points to outlives it: it is
+/// the later local variable.
+struct Verification(WINTRUST_DATA);
+
+impl Verification {
+    fn run(&mut self) -> i32 {
+        let mut action = WINTRUST_ACTION_GENERIC_VERIFY_V2;
+        // SAFETY: no window is given (INVALID_HANDLE_VALUE); action and data are valid for the call, and so is what the
+        // data points to: the file's description, its path ended by NUL, its open handle.
+        unsafe {
+            WinVerifyTrust(
+                HWND(INVALID_HANDLE_VALUE.0),
+                &raw mut action,
+                (&raw mut self.0).cast::<c_void>(),
+            )
+        }
+    }
+
+    /// Of the certificate that signed; to be asked after a successful run.
+    fn organisation(&self) -> Option<String> {
+        let mut name = [0_u16; LONGEST_NAME];
+        // SAFETY: the state is that of a verification which is not closed yet; what the helpers return belongs to it
+        // and is valid until then. Each pointer is checked before it is used, the certificate's is not kept.
+        let length = unsafe {
+            let state = WTHelperProvDataFromStateData(self.0.hWVTStateData);
+            if state.is_null() {
+                return None;
+            }
+            let signer = WTHelperGetProvSignerFromChain(state, 0, false, 0);
+            if signer.is_null() {
+                return None;
+            }
+            let certificate = WTHelperGetProvCertFromChain(signer, 0);
+            if certificate.is_null() || (*certificate).pCert.is_null() {
+                return None;
+            }
+            CertGetNameStringW(
+                (*certificate).pCert,
+                CERT_NAME_ATTR_TYPE,
+                0,
+                Some(szOID_ORGANIZATION_NAME.0.cast()),
+                Some(&mut name),
+            )
+        };
+        let length = usize::try_from(length).ok()?.checked_sub(1)?;
+        let text = String::from_utf16(name.get(..length)?).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl Drop for Verification {
+    fn drop(&mut self) {
+        self.0.dwStateAction = WTD_STATEACTION_CLOSE;
+        self.run();
+    }
+}
+
+/// A status of WinVerifyTrust, in words.
+fn reason(status: i32) -> Cow<'static, str> {
+    let words = match status.cast_unsigned() {
+        0x800b_0100 => "it is not signed",
+        0x8009_6010 => "it was changed after it was signed",
+        0x800b_0109 => "its signature does not lead to a root that this Windows trusts",
+        0x800b_010a => "the chain of its signature is broken",
+        0x800b_0101 => "its signature was not valid at the time of signing",
+        0x800b_010c => "the certificate of its signature is revoked",
+        0x800b_0111 => "the certificate of its signature is distrusted on this host",
+        0x800b_0004 => "its signature is not trusted on this host",
+        _ => "its signature could not be verified",
+    };
+    format!("{words} (0x{status:08x})").into()
+}
+
+const MICROSOFT: &str = "Microsoft Corporation";
+/// In UTF-16 units.
+const LONGEST_NAME: usize = 256;

@@ -1,0 +1,183 @@
+//! Libraries to load, a key to attest, and all that is logged.
+use keybound_attestation::native::{NativeAttestation, NativeFailure};
+use keybound_attestation::{AttestationProvider as _, AttestationRequest};
+use keybound_core::{AttestationToken, Error, Guid, KeyStrength};
+use keybound_keys::{BindingKey, CngHandle, KeyError, KeyErrorKind, SignatureScheme};
+use sha2::{Digest as _, Sha256};
+use std::error::Error as _;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::{Layer, Registry};
+use url::Url;
+
+/// A copy of a library, for one test: it is loaded once, and what it remembers is the test's.
+pub fn copy_of(library: &str, test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let folder = std::path::absolute(folder).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
+    let copy = folder.join("AttestationClientLib.dll");
+    std::fs::copy(original(library), &copy).unwrap();
+    copy
+}
+
+/// A library that scripts/attestation-libraries made or fetched.
+pub fn original(library: &str) -> PathBuf {
+    const HOW: &str = "run scripts/test-windows --package keybound-attestation";
+    let folder = std::env::var("KEYBOUND_ATTESTATION_LIBRARIES")
+        .unwrap_or_else(|_| panic!("KEYBOUND_ATTESTATION_LIBRARIES is not set: {HOW}"));
+    let path = match folder.strip_prefix('/') {
+        // As Wine shows the machine's own files.
+        Some(below) => PathBuf::from(format!("Z:\\{}", below.replace('/', "\\"))).join(library),
+        None => PathBuf::from(folder).join(library),
+    };
+    assert!(
+        path.is_file(),
+        "{} is missing: scripts/attestation-libraries could not make or fetch it; {HOW}",
+        path.display()
+    );
+    path
+}
+
+pub fn sha256(path: &Path) -> [u8; 32] {
+    Sha256::digest(std::fs::read(path).unwrap()).into()
+}
+
+/// A provider that uses this file, whoever signed it.
+pub fn pinned(path: &Path) -> NativeAttestation {
+    NativeAttestation::new()
+        .library(path)
+        .pinned_sha256(sha256(path))
+}
+
+/// What a stand-in is told to do, and what came of it.
+pub async fn asked(path: &Path, does: &str) -> Result<AttestationToken, Error> {
+    attest(
+        &pinned(path).client_payload(does).unwrap(),
+        &Key::keyguard(),
+    )
+    .await
+}
+
+/// The number that a stand-in's token holds.
+pub async fn number(path: &Path, of: &str) -> i32 {
+    let token = asked(path, of).await.unwrap();
+    token.expose().split('.').nth(1).unwrap().parse().unwrap()
+}
+
+pub async fn attest(provider: &NativeAttestation, key: &Key) -> Result<AttestationToken, Error> {
+    let endpoint = Url::parse("https://maa.example.net/").unwrap();
+    let client_id = Guid::parse("11111111-1111-4111-8111-111111111111").unwrap();
+    provider
+        .attest(AttestationRequest::new(&endpoint, key, &client_id))
+        .await
+}
+
+pub fn failure(error: &Error) -> &NativeFailure {
+    error.source().unwrap().downcast_ref().unwrap()
+}
+
+/// A key that the stand-ins do not look at.
+#[derive(Debug)]
+pub struct Key {
+    pub strength: KeyStrength,
+    pub handle: Option<CngHandle>,
+}
+
+impl Key {
+    pub fn keyguard() -> Self {
+        Self {
+            strength: KeyStrength::KeyGuard,
+            handle: Some(handle(0x1234)),
+        }
+    }
+}
+
+fn handle(raw: usize) -> CngHandle {
+    // SAFETY: no key; stand-ins use it as a number only.
+    unsafe { CngHandle::new(raw, Arc::new(())) }
+}
+
+impl BindingKey for Key {
+    fn public_key_der(&self) -> &[u8] {
+        &[]
+    }
+    fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Err(KeyError::new(KeyErrorKind::Failed, "it signs nothing"))
+    }
+    fn strength(&self) -> KeyStrength {
+        self.strength
+    }
+    fn id(&self) -> &str {
+        "test"
+    }
+    fn cng_handle(&self) -> Option<CngHandle> {
+        self.handle.clone()
+    }
+}
+
+/// All that this process logs from now on, on every thread.
+pub fn log() -> &'static Log {
+    &LOG
+}
+
+#[derive(Default)]
+pub struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Log {
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lines.iter().filter(|line| line.contains(text));
+        found.cloned().collect()
+    }
+
+    /// Waits for a line; it comes from elsewhere.
+    pub fn wait_for(&self, text: &str) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
+        let (lines, waited) = self
+            .more
+            .wait_timeout_while(lines, Duration::from_secs(30), absent)
+            .unwrap();
+        assert!(!waited.timed_out(), "no line with {text:?}");
+        lines
+            .iter()
+            .find(|line| line.contains(text))
+            .unwrap()
+            .clone()
+    }
+}
+
+struct Listening(&'static Log);
+
+impl<S: tracing::Subscriber> Layer<S> for Listening {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
+        event.record(&mut line);
+        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(line.0);
+        self.0.more.notify_all();
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
+}
+
+static LOG: LazyLock<&'static Log> = LazyLock::new(|| {
+    let log: &'static Log = Box::leak(Box::default());
+    let subscriber = Registry::default().with(Listening(log));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    log
+});
