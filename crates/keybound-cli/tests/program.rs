@@ -79,6 +79,8 @@ fn man_pages_come_for_every_subcommand() {
         .collect();
     names.sort();
     let expected = [
+        "keybound-attestation-probe.1",
+        "keybound-attestation.1",
         "keybound-call.1",
         "keybound-completions.1",
         "keybound-demo.1",

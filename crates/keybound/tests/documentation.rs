@@ -66,7 +66,7 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
             return None;
         }
         let name = line.split(['.', ' ', '=']).next()?;
-        let is_one = within && !line.starts_with('#') && !name.is_empty();
+        let is_one = within && name.starts_with(|c: char| c.is_ascii_alphabetic());
         (is_one && !name.starts_with("keybound")).then_some(name)
     })
 }
