@@ -1,8 +1,8 @@
 use super::NativeCode;
-use keybound_core::{Error, ErrorKind, Stage};
+use keybound_core::{Error, ErrorKind, Stage, printable};
 use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why the native library attested nothing. It is the [`source`](std::error::Error::source) of the error that
@@ -20,7 +20,7 @@ pub enum NativeFailure {
     #[error("AttestationClientLib.dll is in none of these places: {}", listed(.0))]
     NotFound(Vec<PathBuf>),
     /// The path that was named must not be used.
-    #[error("the path {path:?} is not used: {reason}")]
+    #[error("the path {path} is not used: {reason}", path = shown(path))]
     PathRefused {
         /// The path.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum NativeFailure {
         reason: &'static str,
     },
     /// The file is there and cannot be read.
-    #[error("{path:?} cannot be read")]
+    #[error("{path} cannot be read", path = shown(path))]
     Unreadable {
         /// The path.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum NativeFailure {
         cause: Arc<io::Error>,
     },
     /// The file's signature is not Microsoft's, or does not hold.
-    #[error("{path:?} is not used: {reason}")]
+    #[error("{path} is not used: {reason}", path = shown(path))]
     SignatureRefused {
         /// The path.
         path: PathBuf,
@@ -45,13 +45,13 @@ pub enum NativeFailure {
         reason: Cow<'static, str>,
     },
     /// The file is not the one whose SHA-256 was pinned.
-    #[error("{path:?} is not used: its SHA-256 is not the one that was pinned")]
+    #[error("{path} is not used: its SHA-256 is not the one that was pinned", path = shown(path))]
     NotAsPinned {
         /// The path.
         path: PathBuf,
     },
     /// Windows did not load the file.
-    #[error("{path:?} could not be loaded: {reason}")]
+    #[error("{path} could not be loaded: {reason}", path = shown(path))]
     NotLoadable {
         /// The path.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum NativeFailure {
         cause: Arc<io::Error>,
     },
     /// The file is a library without the functions asked for.
-    #[error("{path:?} is not used: it does not export {name}")]
+    #[error("{path} is not used: it does not export {name}", path = shown(path))]
     ExportMissing {
         /// The path.
         path: PathBuf,
@@ -142,9 +142,19 @@ impl From<NativeFailure> for Error {
 }
 
 fn listed(paths: &[PathBuf]) -> String {
-    let quoted: Vec<_> = paths.iter().map(|path| format!("{path:?}")).collect();
-    quoted.join(", ")
+    let shown: Vec<_> = paths.iter().map(|path| shown(path)).collect();
+    shown.join(", ")
 }
+
+/// Safe for logs, as people write it.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let text = text.strip_prefix(r"\\?\").unwrap_or(&text);
+    format!("'{}'", printable(text, LONGEST_PATH))
+}
+
+/// Of a longer path, no more is shown, in characters.
+const LONGEST_PATH: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -176,6 +186,15 @@ mod tests {
         let refused = Error::from(NativeFailure::NotAsPinned { path });
         assert_eq!(refused.kind(), ErrorKind::AttestationLibraryUnusable);
         assert!(!missing.is_retryable() && !refused.is_retryable());
-        assert!(missing.source().unwrap().to_string().contains("x.dll"));
+        let text = missing.source().unwrap().to_string();
+        assert!(text.ends_with(r"places: 'C:\x.dll'"), "{text}");
+        let hostile = NativeFailure::NotAsPinned {
+            path: PathBuf::from("\\\\?\\C:\\a\u{1b}[2J\n.dll"),
+        };
+        let text = hostile.to_string();
+        assert!(
+            text.starts_with(r"'C:\a") && !text.contains(['\u{1b}', '\n']),
+            "{text:?}"
+        );
     }
 }
