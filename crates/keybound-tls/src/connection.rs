@@ -16,11 +16,14 @@ use tokio::task::JoinHandle;
 
 /// A connection in use. Dropped, it is closed at once; [`release`](Self::release) gives it back to its pool.
 pub(crate) struct Connection {
-    sender: http1::SendRequest<RequestBody>,
+    /// `None` once it is of no use any more.
+    sender: Option<http1::SendRequest<RequestBody>>,
     peer: Peer,
     place: Place,
     /// Drives it. Yields why it ended, where that was an error.
     task: JoinHandle<Option<hyper::Error>>,
+    /// What the task has yielded.
+    ended: Option<Option<hyper::Error>>,
     home: Option<(Weak<Pool>, PoolKey)>,
     /// Whether the body of the request under way has been handed over in full.
     request_finished: Arc<AtomicBool>,
@@ -60,10 +63,11 @@ impl Connection {
             .map_err(|error| peer.exchange_failed(error))?;
         let task = place.handle().spawn(async move { connection.await.err() });
         Ok(Self {
-            sender,
+            sender: Some(sender),
             peer,
             place,
             task,
+            ended: None,
             home: None,
             request_finished: Arc::default(),
             traffic,
@@ -98,7 +102,8 @@ impl Connection {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        let sender = self.sender.as_ref();
+        sender.is_none_or(http1::SendRequest::is_closed)
     }
 
     /// Says whether it lies in a pool. There it is not cut off when dropped: the peer is told that it ends.
@@ -108,7 +113,10 @@ impl Connection {
 
     /// Waits until the last exchange is wholly over. False where the connection has ended with it.
     pub(crate) async fn is_ready(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
+        match &mut self.sender {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        }
     }
 
     /// Sends a request and waits for the head of the answer. Never sends it twice by itself.
@@ -124,7 +132,22 @@ impl Connection {
         } else {
             Spare::of(&request, &self.traffic)
         };
-        let mut error = match self.sender.try_send_request(request).await {
+        let Some(sender) = &mut self.sender else {
+            return Err(Unanswered::Unsent(Box::new(request)));
+        };
+        let mut outcome = pin!(sender.try_send_request(request));
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut outcome => outcome,
+            ended = &mut self.task => {
+                self.ended = Some(ended.ok().flatten());
+                // A request that was handed over at the very moment at which the connection ended may lie between the
+                // two, where nobody looks any more. Giving the way up brings it back.
+                self.sender = None;
+                outcome.await
+            }
+        };
+        let mut error = match outcome {
             Ok(response) => {
                 if let Some(notes) = &self.peer.notes {
                     notes.answered();
@@ -139,7 +162,7 @@ impl Connection {
                 let mut cause = error.into_error();
                 if unsent.is_some() {
                     // The connection ended before the request reached it, and its task knows why.
-                    if let Ok(Some(error)) = (&mut self.task).await {
+                    if let Some(error) = self.why_it_ended().await {
                         cause = error;
                     }
                 }
@@ -153,6 +176,13 @@ impl Connection {
                     Fate::Spent => Unanswered::Failed(self.peer.exchange_failed(cause)),
                 })
             }
+        }
+    }
+
+    async fn why_it_ended(&mut self) -> Option<hyper::Error> {
+        match self.ended.take() {
+            Some(ended) => ended,
+            None => (&mut self.task).await.ok().flatten(),
         }
     }
 
