@@ -103,17 +103,18 @@ impl Flow {
         let token = CachedToken::new(issued, Arc::clone(binding), asked_at, self.shared.chance());
         let token = Arc::new(token);
         let identity = &self.shared.identity;
+        if !plan.challenged {
+            identity
+                .tokens
+                .put(plan.key.clone(), Arc::clone(&token), self.shared.now());
+        }
+        // Looked at when the token is in its place: a certificate that comes later marks it there.
         let current = identity
             .bindings
             .get(plan.key.attestation, self.shared.now());
         // Replaced while it was asked for.
         if !current.is_some_and(|current| current.is(binding)) {
             token.supersede();
-        }
-        if !plan.challenged {
-            identity
-                .tokens
-                .put(plan.key.clone(), Arc::clone(&token), self.shared.now());
         }
         Ok(token)
     }
