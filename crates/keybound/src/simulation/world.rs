@@ -246,7 +246,14 @@ impl World {
             headers.insert(http::header::RETRY_AFTER, wait.into());
         }
         if let Some(wait) = outcome.retry_after_date {
-            let date = httpdate::fmt_http_date(self.now() + Duration::from_secs(wait));
+            let now = if outcome.dated {
+                let date = httpdate::fmt_http_date(self.true_time());
+                headers.insert(http::header::DATE, date.parse().unwrap());
+                self.true_time()
+            } else {
+                self.now()
+            };
+            let date = httpdate::fmt_http_date(now + Duration::from_secs(wait));
             headers.insert(http::header::RETRY_AFTER, date.parse().unwrap());
         }
         let body = outcome.body.as_ref().map(ToString::to_string);
