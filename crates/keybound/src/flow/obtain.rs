@@ -137,8 +137,9 @@ impl Flow {
             // One that cannot be had newer is used to its end.
             let fresh = !current.is_stale(now) || current.renewal().rests(now);
             // Without supply the challenge gets the certificate that there is.
-            let new_enough =
-                !plan.challenged || current.got.steady >= begun || !identity.bypasses.has_left();
+            let new_enough = !plan.challenged
+                || current.got.steady >= begun
+                || !identity.bypasses.has_left_for_challenge();
             if fresh && new_enough {
                 self.check(plan, current)?;
                 if current.is_due(now) {
