@@ -272,7 +272,17 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
     let time = request.timeout.min(LONGEST_TIMEOUT);
     let wait = time.min(patience(&shared, &plan));
     let mut seat = shared.join_obtaining(&plan);
-    let error = match timeout(wait, &mut seat.work).await {
+    let mut told = timeout(wait, &mut seat.work).await;
+    if told.is_err() && wait < time {
+        if let Some(token) = serve_on(&shared, &plan, &seat.progress.out_of_time()) {
+            // This caller does not wait for it any more; the next one may have it.
+            tokio::spawn(within(seat));
+            return Ok(token);
+        }
+        // The one before has ended meanwhile, so that there is nothing but the new one.
+        told = timeout(time.saturating_sub(wait), &mut seat.work).await;
+    }
+    let error = match told {
         Ok(Ok(Obtained {
             token,
             from_cache: true,
@@ -287,14 +297,7 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
             return Ok(token.with_timings(seat.progress.timings()));
         }
         Ok(Err(error)) => error,
-        Err(_) => {
-            let error = seat.progress.out_of_time();
-            if wait < time {
-                // This caller does not wait for it any more; the next one may have it.
-                tokio::spawn(within(seat));
-            }
-            error
-        }
+        Err(_) => seat.progress.out_of_time(),
     };
     serve_on(&shared, &plan, &error).ok_or(error)
 }

@@ -2,6 +2,7 @@
 mod attestations;
 mod bindings;
 mod hash;
+mod identities;
 mod renewal;
 mod supply;
 #[cfg(test)]
@@ -19,9 +20,9 @@ use crate::progress::Progress;
 use crate::settings::InCommon;
 use crate::store::StoreCalls;
 use bindings::Bindings;
+use identities::Identities;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
 use keybound_keys::BindingKey;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokens::Tokens;
@@ -37,7 +38,7 @@ pub struct SharedState(Arc<Inner>);
 #[derive(Default)]
 pub(crate) struct Inner {
     settings: Mutex<Option<InCommon>>,
-    identities: Mutex<HashMap<ManagedIdentity, Arc<IdentityState>>>,
+    identities: Mutex<Identities>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
     pub(crate) attestations: Attestations,
     pub(crate) store_calls: StoreCalls,
@@ -69,11 +70,7 @@ impl SharedState {
 
     /// What is remembered of one identity.
     pub(crate) fn identity(&self, identity: &ManagedIdentity) -> Arc<IdentityState> {
-        let mut identities = lock(&self.0.identities);
-        if identities.len() >= MOST_IDENTITIES && !identities.contains_key(identity) {
-            identities.retain(|_, state| Arc::strong_count(state) > 1);
-        }
-        Arc::clone(identities.entry(identity.clone()).or_default())
+        lock(&self.0.identities).of(identity)
     }
 }
 
@@ -130,5 +127,3 @@ pub(crate) struct Obtained {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-const MOST_IDENTITIES: usize = 256;

@@ -1,10 +1,10 @@
 use super::Flow;
 use super::refusal::refusal;
 use crate::Binding;
-use crate::retry_after::parse_retry_after;
+use crate::retry_after::retry_after;
 use crate::transport::transport_error;
 use crate::wire::Answer;
-use http::{HeaderMap, Request, header};
+use http::Request;
 use keybound_core::retry::{self, Leg, Outcome};
 use keybound_core::{Error, Result, Stage};
 use keybound_tls::{RequestBody, TransportError, TransportErrorKind};
@@ -72,19 +72,12 @@ impl Flow {
         let (outcome, wait_asked) = match result {
             Ok(answer) => (
                 Outcome::Status(answer.status.as_u16()),
-                self.retry_after(&answer.headers),
+                retry_after(&answer.headers, self.shared.now().wall),
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
             Err(_) => return None,
         };
         retry::delay(leg, attempt, outcome, wait_asked).filter(|_| self.shared.settings.retries)
-    }
-
-    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
-        parse_retry_after(
-            headers.get(header::RETRY_AFTER)?.to_str().ok()?,
-            self.shared.now().wall,
-        )
     }
 }
 

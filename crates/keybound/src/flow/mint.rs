@@ -86,7 +86,13 @@ impl Flow {
         };
         let credential = self
             .credential(&metadata, &csr, attested.as_ref(), &key, bypass)
-            .await?;
+            .await
+            .inspect_err(|error| {
+                // It may be the attestation that IMDS finds wrong: the next attempt has one made.
+                if attested.is_some() && error.kind() == ErrorKind::Refused {
+                    self.shared.state.inner().attestations.drop_of(key.id());
+                }
+            })?;
         self.keep(plan, &credential, &key);
         Ok((credential, key))
     }

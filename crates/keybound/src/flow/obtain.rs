@@ -103,17 +103,18 @@ impl Flow {
         let token = CachedToken::new(issued, Arc::clone(binding), asked_at, self.shared.chance());
         let token = Arc::new(token);
         let identity = &self.shared.identity;
+        if !plan.challenged {
+            identity
+                .tokens
+                .put(plan.key.clone(), Arc::clone(&token), self.shared.now());
+        }
+        // Looked at when the token is in its place: a certificate that comes later marks it there.
         let current = identity
             .bindings
             .get(plan.key.attestation, self.shared.now());
         // Replaced while it was asked for.
         if !current.is_some_and(|current| current.is(binding)) {
             token.supersede();
-        }
-        if !plan.challenged {
-            identity
-                .tokens
-                .put(plan.key.clone(), Arc::clone(&token), self.shared.now());
         }
         Ok(token)
     }
@@ -136,8 +137,9 @@ impl Flow {
             // One that cannot be had newer is used to its end.
             let fresh = !current.is_stale(now) || current.renewal().rests(now);
             // Without supply the challenge gets the certificate that there is.
-            let new_enough =
-                !plan.challenged || current.got.steady >= begun || !identity.bypasses.has_left();
+            let new_enough = !plan.challenged
+                || current.got.steady >= begun
+                || !identity.bypasses.has_left_for_challenge();
             if fresh && new_enough {
                 self.check(plan, current)?;
                 if current.is_due(now) {

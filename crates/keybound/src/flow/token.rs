@@ -4,8 +4,9 @@ use crate::Binding;
 use crate::access_token::{IssuedToken, Step};
 use crate::acquire::Plan;
 use crate::moment::Moment;
+use crate::retry_after::service_time;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, DATE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use keybound_core::{
     Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
@@ -70,11 +71,10 @@ impl Flow {
                 self.token_request(binding, body.clone())
             })
             .await?;
-        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
         Ok((
             TokenAnswer::parse(&answer.body, plan.key.token_type)?,
             asked_at,
-            date.and_then(|date| httpdate::parse_http_date(date).ok()),
+            service_time(&answer.headers),
         ))
     }
 

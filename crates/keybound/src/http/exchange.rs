@@ -4,10 +4,9 @@ use super::outgoing::Outgoing;
 use super::refusal::{claims_asked, explained, says_binding_failed};
 use super::{authorize, redirect};
 use crate::AccessToken;
-use crate::retry_after::parse_retry_after;
+use crate::retry_after::retry_after;
 use crate::transport::transport_error;
 use crate::wire::Connections;
-use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Error, ErrorKind, Result, Stage, TokenType};
 use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
@@ -142,11 +141,7 @@ impl Exchange<'_> {
     }
 
     async fn told_to_wait(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
-        let wait = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| parse_retry_after(value, self.client.shared.now().wall))
+        let wait = retry_after(answer.headers(), self.client.shared.now().wall)
             .map(|wait| wait.max(LEAST_WAIT))
             .filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now()));
         let may = self.client.options.waits

@@ -38,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) retry_after: Option<u64>,
     /// Seconds from now, said as a date.
     pub(super) retry_after_date: Option<u64>,
+    /// That date is by the service's clock, and the answer says what that shows. Else it is by the host's.
+    pub(super) dated: bool,
     pub(super) body: Option<serde_json::Value>,
     pub(super) fault: Option<Fault>,
     /// The connection is accepted, and nothing is said.

@@ -246,7 +246,14 @@ impl World {
             headers.insert(http::header::RETRY_AFTER, wait.into());
         }
         if let Some(wait) = outcome.retry_after_date {
-            let date = httpdate::fmt_http_date(self.now() + Duration::from_secs(wait));
+            let now = if outcome.dated {
+                let date = httpdate::fmt_http_date(self.true_time());
+                headers.insert(http::header::DATE, date.parse().unwrap());
+                self.true_time()
+            } else {
+                self.now()
+            };
+            let date = httpdate::fmt_http_date(now + Duration::from_secs(wait));
             headers.insert(http::header::RETRY_AFTER, date.parse().unwrap());
         }
         let body = outcome.body.as_ref().map(ToString::to_string);
@@ -340,6 +347,9 @@ impl Wire for Services {
 }
 
 async fn read(request: Request<RequestBody>) -> (http::request::Parts, Vec<u8>) {
+    // A service is some way off: whoever asks at the same time has asked before the first answer comes, also where all
+    // work on other threads happens to be over at once.
+    tokio::task::yield_now().await;
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head, body.to_vec())

@@ -44,9 +44,12 @@ impl Attestations {
 
 fn fresh_for(token: &AttestationToken, now: Moment) -> Option<Duration> {
     let jwt = UnverifiedJwt::parse(token.expose())?;
-    let ends = Duration::from_secs(jwt.claims.get("exp")?.as_u64()?);
+    let at = |claim| Some(Duration::from_secs(jwt.claims.get(claim)?.as_u64()?));
+    let ends = at("exp")?;
     let now = now.wall.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let left = ends.checked_sub(now)?;
+    // It was just made: a host whose clock is behind does not lengthen its life.
+    let begun = at("iat").map_or(now, |issued| issued.max(now));
+    let left = ends.checked_sub(begun)?;
     Some(
         left.checked_sub(LEAST_REMAINING_LIFE)?
             .min(left.mul_f64(0.9)),
@@ -55,3 +58,38 @@ fn fresh_for(token: &AttestationToken, now: Moment) -> Option<Duration> {
 
 const LEAST_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
 const MOST_KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use std::time::SystemTime;
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_clock_that_is_behind_does_not_lengthen_the_life_of_an_attestation() {
+        const HOUR: u64 = 3600;
+        const ISSUED: u64 = 1_000 * HOUR;
+        let fresh = |claims: &str, host: u64| {
+            let [head, claims] = [r#"{"alg":"none"}"#, claims].map(|p| URL_SAFE_NO_PAD.encode(p));
+            let token = AttestationToken::new(format!("{head}.{claims}.c2ln")).unwrap();
+            let now = Moment {
+                wall: SystemTime::UNIX_EPOCH + Duration::from_secs(host),
+                steady: Instant::now(),
+            };
+            fresh_for(&token, now).map(|fresh| fresh.as_secs())
+        };
+        let dated = format!(r#"{{"iat":{ISSUED},"exp":{}}}"#, ISSUED + HOUR);
+        let undated = format!(r#"{{"exp":{}}}"#, ISSUED + HOUR);
+        for (claims, host, expected) in [
+            (&dated, ISSUED, Some(54 * 60)),
+            (&dated, ISSUED - 24 * HOUR, Some(54 * 60)),
+            (&dated, ISSUED + HOUR / 2, Some(25 * 60)),
+            (&dated, ISSUED + HOUR, None),
+            (&undated, ISSUED, Some(54 * 60)),
+        ] {
+            assert_eq!(fresh(claims, host), expected, "{claims} at {host}");
+        }
+    }
+}

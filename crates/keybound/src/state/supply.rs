@@ -8,13 +8,14 @@ use tokio::time::Instant;
 pub(crate) struct Supply(Mutex<Vec<Instant>>);
 
 impl Supply {
-    /// Whether there is one.
-    pub(crate) fn has_left(&self) -> bool {
+    /// Whether there is one for a challenge. Two are left to remedies: a resource that challenges all the time does not
+    /// hold up the replacement of a refused certificate, for which every other resource would wait.
+    pub(crate) fn has_left_for_challenge(&self) -> bool {
         lock(&self.0)
             .iter()
             .filter(|at| at.elapsed() < COMES_BACK)
             .count()
-            < MOST
+            < MOST - FOR_REMEDIES
     }
 
     /// Takes one, if there is one: five in five minutes.
@@ -31,6 +32,8 @@ impl Supply {
 }
 
 const MOST: usize = 5;
+/// As many as one acquisition uses.
+const FOR_REMEDIES: usize = 2;
 /// Each comes back this much after it was taken.
 const COMES_BACK: Duration = Duration::from_secs(5 * 60);
 

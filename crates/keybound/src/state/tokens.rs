@@ -182,7 +182,7 @@ impl Tokens {
 
     /// Marks the tokens of other certificates than this: they are asked for anew.
     pub(super) fn supersede(&self, attestation: Attestation, current: &Arc<CachedBinding>) {
-        // Whoever puts a token meanwhile has it marked too, or put it after this.
+        // Whoever puts a token has it marked here, or puts it after this and then sees that the certificate is another.
         let _turn = lock(&self.writers);
         for (key, token) in &**self.kept.load() {
             if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
