@@ -211,10 +211,12 @@ impl Exchange<'_> {
     }
 }
 
-/// Reads what is left of an answer that is not wanted, if it is short, so that its connection can be used again.
+/// Reads what is left of an answer that is not wanted, if it is short and comes soon, so that its connection can be used
+/// again.
 async fn done_with(answer: Response<ResponseBody>) {
     // Whatever goes wrong: the connection is closed then.
-    let _ = answer.into_body().collect(LONGEST_LEFTOVER).await;
+    let rest = answer.into_body().collect(LONGEST_LEFTOVER);
+    let _ = tokio::time::timeout(LEFTOVER_PATIENCE, rest).await;
 }
 
 const MOST_WAITS: u32 = 5;
@@ -224,3 +226,36 @@ const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// A longer timeout is none; clocks overflow on much more.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 const LONGEST_LEFTOVER: usize = 64 * 1024;
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_tls::PlainClient;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_does_not_use_up_the_time_of_the_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let half = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\nhalf";
+            stream.write_all(half).await.unwrap();
+            stream
+        };
+        let request = Request::get(format!("http://{address}/")).body(RequestBody::empty());
+        let client = PlainClient::default();
+        let sent = client.send(request.unwrap(), Duration::from_secs(600));
+        let (answer, mut stream) = tokio::join!(sent, server);
+        tokio::time::pause();
+        let begun = Instant::now();
+        done_with(answer.unwrap()).await;
+        assert!(begun.elapsed() < LEFTOVER_PATIENCE * 2);
+        tokio::time::resume();
+        // Its connection is closed.
+        assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
+    }
+}
