@@ -9,7 +9,7 @@ use crate::transport::transport_error;
 use crate::wire::Connections;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
-use keybound_core::{Error, ErrorKind, Result, Stage, TokenType};
+use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
 use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -113,7 +113,11 @@ impl Exchange<'_> {
 
     async fn unauthorized(&mut self, mut answer: Response<ResponseBody>) -> Result<Verdict> {
         if let Some(claims) = claims_asked(answer.headers()) {
-            if self.challenge_answered || !self.outgoing.can_be_sent() {
+            if self.challenge_answered {
+                return Ok(Verdict::Break(answer));
+            }
+            if !self.outgoing.can_be_sent() {
+                self.prepare_for_next(claims).await;
                 return Ok(Verdict::Break(answer));
             }
             tracing::info!("the resource asks for other claims: getting a token that meets them");
@@ -139,6 +143,16 @@ impl Exchange<'_> {
         self.connections = Connections::New;
         self.bound_again = true;
         Ok(Verdict::Continue(()))
+    }
+
+    /// Gets a token that meets the claims for the calls to come: else a caller whose bodies cannot be sent again would be
+    /// challenged for as long as the token lives.
+    async fn prepare_for_next(&mut self, claims: Claims) {
+        let Ok(time) = self.time_left() else { return };
+        let tokens = &self.client.tokens;
+        if let Err(error) = tokens.meeting(claims, &self.token, time).await {
+            tracing::debug!(%error, "no token meets the claims that the resource asks for");
+        }
     }
 
     async fn told_to_wait(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
