@@ -122,7 +122,9 @@ impl Error {
         self.0.service.as_ref()
     }
 
-    /// Whether asking again later, unchanged, can help.
+    /// Whether asking again later, unchanged, can help. It does not say that nothing has been done: a request to a resource
+    /// whose answer did not come (kinds `InvalidAnswer` and `DeadlineReached` at stage resource) may have been acted on, so
+    /// repeat a POST or PATCH only where twice does no harm.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
@@ -296,7 +298,7 @@ kinds! {
     /// Who was asked for, and who was answered, differ.
     IdentityMismatch = "identity_mismatch", false, "check the id asked for, then what answers as IMDS and as the token endpoint";
     /// Our certificate was refused in the handshake, or by Entra.
-    ClientCertificateRejected = "client_certificate_rejected", true, "ask again: the refused certificate is dropped and the next attempt has a fresh one issued; if it stays refused, read the peer's words";
+    ClientCertificateRejected = "client_certificate_rejected", true, "ask again: where Entra refused the certificate, the next attempt has a fresh one issued; if it stays refused, or a resource refused it, read the peer's words and see whom it trusts";
     /// The peer's certificate could not be verified.
     ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
     /// TLS failed for another reason.

@@ -50,7 +50,7 @@ impl RequestBody {
     }
 
     /// A body that is made while it is sent. Where its [`size_hint`](Body::size_hint) is exact it is sent with that
-    /// `Content-Length` and must keep it, else in chunks. It is never sent twice.
+    /// `Content-Length` and must keep it, else in chunks; a piece that runs over it, or an early end, fails the request. It is never sent twice.
     pub fn stream<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -154,6 +154,11 @@ impl Body for RequestBody {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if this.left.is_some_and(|left| left < length) {
+                    // Cut to that length it would pass for the whole.
+                    let message = "the body is longer than its size hint said";
+                    return Poll::Ready(Some(Err(message.into())));
+                }
                 this.left = this.left.map(|left| left.saturating_sub(length));
                 if this.left == Some(0) {
                     this.finished.store(true, Ordering::Release);

@@ -103,13 +103,20 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// A body that another thread hands over piece by piece, one ahead of what is sent.
-pub(super) fn pieces() -> (mpsc::Sender<io::Result<Bytes>>, Pieces) {
+/// A body that another thread hands over piece by piece, one ahead of what is sent. It has ended where that is said, and
+/// not where that thread is gone: part of a body must not pass for the whole.
+pub(super) fn pieces() -> (mpsc::Sender<Piece>, Pieces) {
     let (sender, receiver) = mpsc::channel(1);
     (sender, Pieces(receiver))
 }
 
-pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(super) enum Piece {
+    Data(Bytes),
+    End,
+    Failed(io::Error),
+}
+
+pub(super) struct Pieces(mpsc::Receiver<Piece>);
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -119,7 +126,36 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = ready!(self.0.poll_recv(cx));
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(match ready!(self.0.poll_recv(cx)) {
+            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Piece::End) => None,
+            Some(Piece::Failed(error)) => Some(Err(error)),
+            None => {
+                let message = "the body was given up before its end";
+                Some(Err(io::Error::other(message)))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn a_body_is_whole_only_where_its_reader_said_so() {
+        for says_so in [true, false] {
+            let (sender, body) = pieces();
+            let reader = async move {
+                let half = Piece::Data(Bytes::from_static(b"half"));
+                assert!(sender.send(half).await.is_ok());
+                if says_so {
+                    assert!(sender.send(Piece::End).await.is_ok());
+                }
+            };
+            let (read, ()) = tokio::join!(body.collect(), reader);
+            assert_eq!(read.is_ok(), says_so);
+        }
     }
 }

@@ -1,5 +1,5 @@
 use super::ResponseBody;
-use super::body::pieces;
+use super::body::{Piece, pieces};
 use super::worker::Worker;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
@@ -101,22 +101,21 @@ fn upload(
     let answer = worker.begin(Stage::Resource, call.stream(body).send())?;
     loop {
         let mut piece = vec![0; PIECE];
-        let read = reader.read(&mut piece);
-        let next = match read {
-            Ok(0) => break,
+        let next = match reader.read(&mut piece) {
+            Ok(0) => Piece::End,
             Ok(length) => {
                 piece.truncate(length);
-                Ok(Bytes::from(piece))
+                Piece::Data(Bytes::from(piece))
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
+            Err(error) => Piece::Failed(error),
         };
-        let failed = next.is_err();
+        let more = matches!(next, Piece::Data(_));
         let sender = sender.clone();
         let taken = worker.run(Stage::Resource, async move {
             sender.send(next).await.map_err(|_| not_wanted())
         });
-        if failed || taken.is_err() {
+        if !more || taken.is_err() {
             break;
         }
     }

@@ -111,7 +111,7 @@ impl ResourceClient {
     ///
     /// | answer | what is done |
     /// |---|---|
-    /// | 401 with a claims challenge | once: a token that meets the claims, over a fresh certificate where the supply of those allows; later calls use it too |
+    /// | 401 with a claims challenge | once: a token that meets the claims, over a fresh certificate where the supply of those allows; later calls use it too. Where the request cannot be sent again, only later calls do |
     /// | 401 that says that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
     /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::wait_when_told), idempotent methods, within the time |
     /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |

@@ -8,7 +8,7 @@ use crate::retry_after::retry_after;
 use crate::transport::transport_error;
 use crate::wire::Connections;
 use http::{Request, Response, StatusCode};
-use keybound_core::{Error, ErrorKind, Result, Stage, TokenType};
+use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
 use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -112,7 +112,11 @@ impl Exchange<'_> {
 
     async fn unauthorized(&mut self, mut answer: Response<ResponseBody>) -> Result<Verdict> {
         if let Some(claims) = claims_asked(answer.headers()) {
-            if self.challenge_answered || !self.outgoing.can_be_sent() {
+            if self.challenge_answered {
+                return Ok(Verdict::Break(answer));
+            }
+            if !self.outgoing.can_be_sent() {
+                self.prepare_for_next(claims).await;
                 return Ok(Verdict::Break(answer));
             }
             tracing::info!("the resource asks for other claims: getting a token that meets them");
@@ -138,6 +142,16 @@ impl Exchange<'_> {
         self.connections = Connections::New;
         self.bound_again = true;
         Ok(Verdict::Continue(()))
+    }
+
+    /// Gets a token that meets the claims for the calls to come: else a caller whose bodies cannot be sent again would be
+    /// challenged for as long as the token lives.
+    async fn prepare_for_next(&mut self, claims: Claims) {
+        let Ok(time) = self.time_left() else { return };
+        let tokens = &self.client.tokens;
+        if let Err(error) = tokens.meeting(claims, &self.token, time).await {
+            tracing::debug!(%error, "no token meets the claims that the resource asks for");
+        }
     }
 
     async fn told_to_wait(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
@@ -206,10 +220,12 @@ impl Exchange<'_> {
     }
 }
 
-/// Reads what is left of an answer that is not wanted, if it is short, so that its connection can be used again.
+/// Reads what is left of an answer that is not wanted, if it is short and comes soon, so that its connection can be used
+/// again.
 async fn done_with(answer: Response<ResponseBody>) {
     // Whatever goes wrong: the connection is closed then.
-    let _ = answer.into_body().collect(LONGEST_LEFTOVER).await;
+    let rest = answer.into_body().collect(LONGEST_LEFTOVER);
+    let _ = tokio::time::timeout(LEFTOVER_PATIENCE, rest).await;
 }
 
 const MOST_WAITS: u32 = 5;
@@ -219,3 +235,36 @@ const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// A longer timeout is none; clocks overflow on much more.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 const LONGEST_LEFTOVER: usize = 64 * 1024;
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_tls::PlainClient;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_does_not_use_up_the_time_of_the_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let half = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\nhalf";
+            stream.write_all(half).await.unwrap();
+            stream
+        };
+        let request = Request::get(format!("http://{address}/")).body(RequestBody::empty());
+        let client = PlainClient::default();
+        let sent = client.send(request.unwrap(), Duration::from_secs(600));
+        let (answer, mut stream) = tokio::join!(sent, server);
+        tokio::time::pause();
+        let begun = Instant::now();
+        done_with(answer.unwrap()).await;
+        assert!(begun.elapsed() < LEFTOVER_PATIENCE * 2);
+        tokio::time::resume();
+        // Its connection is closed.
+        assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
+    }
+}

@@ -325,7 +325,12 @@ async fn a_challenge_that_cannot_be_answered_is_the_callers() {
     ))]);
     let answer = resource.post(URL).stream(StreamBody::new(frame)).send();
     assert_eq!(status(answer.await), 401);
-    assert_eq!((scene.seen().len(), scene.mints()), (3, 1));
+    let seen = scene.seen();
+    assert_eq!(seen.len(), 3);
+    // The caller who makes the body anew is not challenged anew.
+    assert_eq!(status(resource.post(URL).body("order").send().await), 200);
+    assert_ne!(scene.seen()[0].authorization, seen[2].authorization);
+    assert_eq!(scene.tokens(), 2);
 }
 
 #[tokio::test(start_paused = true)]
