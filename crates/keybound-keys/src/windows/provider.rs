@@ -89,6 +89,13 @@ impl CngProvider {
     }
 }
 
+impl CngProvider {
+    /// The container that it opens.
+    pub fn key_name(&self) -> &str {
+        &self.container.name
+    }
+}
+
 impl KeyProvider for CngProvider {
     fn strength(&self) -> KeyStrength {
         self.strength
