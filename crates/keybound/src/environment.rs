@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the
-/// KeyGuard key, and what concerns the attestation. Variables that would widen trust are not among them: the attestation library that
-/// `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
+/// KeyGuard key, and what concerns the attestation. Variables that would widen trust are not among them: the attestation
+/// library that `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, String>);
 
