@@ -84,6 +84,11 @@ impl Certificate {
         &self.0.subject
     }
 
+    /// The subject's CN, where it has exactly one.
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+
     /// The issuer as text (RFC 4514), fit to be shown: see [`printable`].
     pub fn issuer(&self) -> &str {
         &self.0.issuer

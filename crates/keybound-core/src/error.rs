@@ -277,6 +277,8 @@ kinds! {
     KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the floor with --min-strength only if a weaker key is acceptable to you";
     /// The best key of the host is below the floor.
     KeyTooWeak = "key_too_weak", false, "run on a host with a stronger key (KeyGuard: Trusted Launch, Secure Boot, vTPM), or lower the floor with --min-strength if that is acceptable to you";
+    /// This host has no virtualization-based security for keys, or its KeyGuard key is not isolated by it.
+    KeyIsolationUnavailable = "key_isolation_unavailable", false, "read the cause: a KeyGuard key needs a Trusted Launch VM with Secure Boot and vTPM on, and virtualization-based security running (msinfo32 shows it); lower the floor with --min-strength only if a weaker key is acceptable to you";
     /// The key could not sign.
     KeyFailed = "key_failed", false, "check the key store of this host; the key may be gone";
     /// Attestation was asked for, and nothing here can attest the key.

@@ -10,19 +10,27 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     /// Opens the host's key, or makes one. It may block; call it off the event loop.
     ///
     /// # Errors
-    /// [`KeyErrorKind::Unavailable`] where this host has no such key (the chain then goes on), any other kind where
-    /// it should have one and fails (the chain then stops: a failure is not a reason for a weaker key).
+    /// One whose kind [is an absence](KeyErrorKind::is_absence) where this host has no such key (the chain then goes
+    /// on), any other kind where it should have one and fails (the chain then stops: a failure is not a reason for a
+    /// weaker key).
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError>;
 }
 
 /// Providers, from which the host's best key is taken.
 ///
 /// Two chains are equal where they hold the same providers, not just alike ones, as are the clones of a chain; and where
-/// both are [`platform`](Self::platform)'s.
+/// both are [`platform`](Self::platform)'s, with the same name for KeyGuard keys.
 #[derive(Clone, Debug)]
 pub struct ProviderChain {
     providers: Vec<Arc<dyn KeyProvider>>,
-    is_platform: bool,
+    /// Where it is the platform's.
+    platform: Option<Platform>,
+}
+
+/// With what [`ProviderChain::platform_named`] was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Platform {
+    keyguard: Option<String>,
 }
 
 impl ProviderChain {
@@ -31,16 +39,23 @@ impl ProviderChain {
         providers.sort_by_key(|provider| std::cmp::Reverse(provider.strength()));
         Self {
             providers,
-            is_platform: false,
+            platform: None,
         }
     }
 
-    /// What this platform offers. On every platform: a key in memory, made anew for each process. KeyGuard and TPM keys
-    /// come with their providers.
+    /// What this platform offers: see [`platform_named`](Self::platform_named).
     pub fn platform() -> Self {
+        Self::platform_named(None)
+    }
+
+    /// What this platform offers. On Windows: KeyGuard keys, in the container of this name (default: `KeyGuardRSAKey`,
+    /// which MSAL uses too), keys in the TPM, and keys kept by Windows in software. Elsewhere: a key in memory, made
+    /// anew for each process; the name means nothing there.
+    pub fn platform_named(keyguard: Option<&str>) -> Self {
+        let named = keyguard.map(str::to_owned);
         Self {
-            is_platform: true,
-            ..Self::new(vec![Arc::new(crate::memory::MemoryKeyProvider::new())])
+            platform: Some(Platform { keyguard: named }),
+            ..Self::new(platform::providers(keyguard))
         }
     }
 
@@ -48,8 +63,9 @@ impl ProviderChain {
     ///
     /// # Errors
     /// [`KeyErrorKind::Unavailable`] where no provider has a key, [`KeyErrorKind::TooWeak`] where the best one is below
-    /// the floor, both with the strongest provider's reason as their cause; or the failure of a provider that should
-    /// have had one.
+    /// the floor, both with the strongest provider's reason as their cause; [`KeyErrorKind::IsolationUnavailable`] or
+    /// [`KeyErrorKind::NotIsolated`] instead where that is why the key asked for is not to be had; or the failure of a
+    /// provider that should have had one.
     pub fn open(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
         let mut reason = None;
         for provider in &self.providers {
@@ -62,7 +78,7 @@ impl ProviderChain {
                     return Ok(key);
                 }
                 Ok(key) => return Err(because(too_weak(key.strength(), floor), reason)),
-                Err(error) if error.kind() == KeyErrorKind::Unavailable => {
+                Err(error) if error.kind().is_absence() => {
                     tracing::debug!(strength = %provider.strength(), %error, "no such key on this host");
                     reason.get_or_insert(error);
                 }
@@ -80,7 +96,7 @@ impl ProviderChain {
 impl PartialEq for ProviderChain {
     fn eq(&self, other: &Self) -> bool {
         let same = |(ours, theirs)| Arc::ptr_eq(ours, theirs);
-        (self.is_platform && other.is_platform)
+        (self.platform.is_some() && self.platform == other.platform)
             || (self.providers.len() == other.providers.len()
                 && self.providers.iter().zip(&other.providers).all(same))
     }
@@ -88,8 +104,34 @@ impl PartialEq for ProviderChain {
 
 impl Eq for ProviderChain {}
 
+#[cfg(windows)]
+mod platform {
+    use super::{Arc, KeyProvider};
+    use crate::windows::CngProvider;
+
+    pub(super) fn providers(keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
+        vec![
+            Arc::new(CngProvider::keyguard(keyguard)),
+            Arc::new(CngProvider::platform()),
+            Arc::new(CngProvider::software()),
+        ]
+    }
+}
+
+#[cfg(not(windows))]
+mod platform {
+    use super::{Arc, KeyProvider};
+    use crate::memory::MemoryKeyProvider;
+
+    pub(super) fn providers(_keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
+        vec![Arc::new(MemoryKeyProvider::new())]
+    }
+}
+
 fn because(error: KeyError, reason: Option<KeyError>) -> KeyError {
     match reason {
+        // It says what to switch on, which is more than that something is missing.
+        Some(reason) if reason.kind() != KeyErrorKind::Unavailable => reason,
         Some(reason) => error.with_source(reason),
         None => error,
     }
@@ -208,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_missing_for_want_of_isolation_is_told_as_that() {
+        use KeyErrorKind::{IsolationUnavailable, NotIsolated};
+        use KeyStrength::{Hardware, KeyGuard, Software};
+        for kind in [IsolationUnavailable, NotIsolated] {
+            let chain = chain(&[(KeyGuard, Some(kind)), (Software, None)]);
+            assert_eq!(chain.open(KeyGuard).unwrap_err().kind(), kind);
+            assert_eq!(chain.open(Hardware).unwrap_err().kind(), kind);
+            assert_eq!(chain.open(Software).unwrap().strength(), Software);
+        }
+    }
+
+    #[test]
     fn a_provider_below_the_floor_is_not_even_opened() {
         use KeyStrength::{Hardware, Software};
         let provider = Arc::new(Boasting(Software, Software, 0.into()));
@@ -244,6 +298,8 @@ mod tests {
         assert_eq!(providers[1].2.load(Ordering::Relaxed), 0);
     }
 
+    /// Wine cannot open keys of CNG by name.
+    #[cfg(not(windows))]
     #[test]
     fn the_platform_offers_a_software_key_that_signs() {
         let key = ProviderChain::platform()

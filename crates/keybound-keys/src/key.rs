@@ -135,8 +135,24 @@ impl KeyError {
 pub enum KeyErrorKind {
     /// The host offers no such key: try the next provider.
     Unavailable,
+    /// Virtualization-based security, which KeyGuard keys need, is not there: switch it on, or go on with a weaker key
+    /// where the floor allows it.
+    IsolationUnavailable,
+    /// A key of the name that KeyGuard keys have is there and is not isolated: remove it or name another, or go on with
+    /// a weaker key where the floor allows it.
+    NotIsolated,
     /// The best key of the host is below the floor.
     TooWeak,
     /// The key is there and cannot sign this.
     Failed,
+}
+
+impl KeyErrorKind {
+    /// Whether it says that the host has no such key, so that the next provider is to be tried. All else is a failure.
+    pub fn is_absence(self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable | Self::IsolationUnavailable | Self::NotIsolated
+        )
+    }
 }

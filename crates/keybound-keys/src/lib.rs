@@ -1,15 +1,24 @@
 //! Binding keys: keys that sign and never yield their bytes.
 //!
 //! A [`BindingKey`] is all that the rest of Keybound knows of a key. Where it lives is a provider's concern:
-//! [`memory`] keeps it in the process; Windows CNG (KeyGuard, platform, software) and TPM 2.0 are places of their own.
+//! [`memory`] keeps it in the process; on Windows, `windows` keeps it in CNG (KeyGuard, the TPM, or software).
 //! A [`ProviderChain`] takes the best key that the host offers and enforces the caller's floor.
 #![deny(unsafe_code)]
 
 mod chain;
 mod cng;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 pub mod memory;
+mod rsa_blob;
 mod verify;
+#[cfg(any(windows, test))]
+#[cfg_attr(
+    not(windows),
+    expect(dead_code, reason = "what is only for Windows itself")
+)]
+pub mod windows;
 
 // The public interface.
 pub use chain::{KeyProvider, ProviderChain};

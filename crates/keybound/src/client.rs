@@ -2,7 +2,7 @@ use crate::acquire::acquire;
 use crate::clock::Clocks;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::state::{IdentityState, SharedState};
-use crate::store::BindingStore;
+use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
 use crate::{AccessToken, Clock, Environment, TokenRequest};
 use keybound_attestation::AttestationProvider;
@@ -85,6 +85,7 @@ pub struct ManagedIdentityClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     state: Option<SharedState>,
     store: Option<Arc<dyn BindingStore>>,
+    no_store: bool,
     wire: Option<Box<dyn Wire>>,
     chance: Option<fastrand::Rng>,
 }
@@ -97,10 +98,18 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Where certificates are kept for later processes. Default: nowhere.
+    /// Where certificates are kept for later processes. Default: on Windows in `CurrentUser\My`, shared with MSAL .NET,
+    /// where the key outlives the process and IMDS is not on loopback; elsewhere nowhere.
     #[must_use]
     pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Keeps certificates nowhere but in memory.
+    #[must_use]
+    pub fn no_binding_store(mut self) -> Self {
+        self.no_store = true;
         self
     }
 
@@ -127,7 +136,8 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Where keys come from. Default: [`ProviderChain::platform`].
+    /// Where keys come from. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
+    /// `MSAL_MSI_V2_KEY_NAME` names, where it is set.
     #[must_use]
     pub fn key_providers(mut self, providers: ProviderChain) -> Self {
         self.providers = Some(providers);
@@ -223,13 +233,21 @@ impl ManagedIdentityClientBuilder {
                         .with_source(error)
                 })?,
         };
+        let store = match self.store {
+            _ if self.no_store => None,
+            // What an emulator issues is not for others to find.
+            None if !imds.is_loopback() => store::of_platform(&environment),
+            store => store,
+        };
         let settings = Settings {
             identity: self
                 .identity
                 .unwrap_or_else(ManagedIdentity::system_assigned),
             imds,
             policy,
-            providers: self.providers.unwrap_or_else(ProviderChain::platform),
+            providers: self
+                .providers
+                .unwrap_or_else(|| ProviderChain::platform_named(environment.key_name())),
             attestation: self.attestation.or_else(|| of_platform(&environment)),
             attestation_cache: environment.attestation_cache(),
             trust: self.trust,
@@ -240,7 +258,7 @@ impl ManagedIdentityClientBuilder {
             clocks: Clocks::new(self.clock),
             wire: self.wire.unwrap_or_else(|| Box::new(Network::default())),
             chance: Chance::new(self.chance.unwrap_or_default()),
-            store: self.store,
+            store,
         };
         let state = self.state.unwrap_or_default();
         state.admit(settings.in_common())?;

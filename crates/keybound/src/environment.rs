@@ -2,9 +2,9 @@ use keybound_attestation::native::NativeAttestation;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The environment variables that the client reads, as a value: the address of IMDS, the proxies, and what concerns the
-/// attestation. Variables that would widen trust are not among them: the attestation library that
-/// `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
+/// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the
+/// KeyGuard key, and what concerns the attestation. Variables that would widen trust are not among them: the attestation
+/// library that `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, String>);
 
@@ -49,6 +49,11 @@ impl Environment {
         self.get(IMDS)
     }
 
+    /// The container of the KeyGuard key, where another one than MSAL's is to be used.
+    pub(crate) fn key_name(&self) -> Option<&str> {
+        self.get(KEY_NAME)
+    }
+
     pub(crate) fn https_proxy(&self) -> Option<&str> {
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
             .iter()
@@ -74,10 +79,12 @@ impl fmt::Debug for Environment {
 }
 
 const IMDS: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+const KEY_NAME: &str = "MSAL_MSI_V2_KEY_NAME";
 const ATTESTATION_LIBRARY: &str = "ATTESTATION_CLIENTLIB_PATH";
 const ATTESTATION_CACHE: &str = "MSAL_MSI_V2_ATTESTATION_CACHE";
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     IMDS,
+    KEY_NAME,
     ATTESTATION_LIBRARY,
     ATTESTATION_CACHE,
     "HTTPS_PROXY",

@@ -78,6 +78,8 @@ pub use keybound_core::{
     IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,
     Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact, vault_domain,
 };
+#[cfg(windows)]
+pub use keybound_keys::windows::{StoreLocation, StorePath};
 pub use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
@@ -92,4 +94,6 @@ pub use keybound_tls::{RustlsSetup, rustls};
 pub use request::{Pop, TokenRequest};
 pub use resource::BoundClient;
 pub use state::SharedState;
-pub use store::{BindingStore, StoredBinding};
+#[cfg(windows)]
+pub use store::WindowsBindingStore;
+pub use store::{BindingStore, StoreTurn, StoredBinding};

@@ -1,6 +1,17 @@
 //! Certificates that outlive a process: kept with the name of their key, never with the key.
+#[cfg(any(windows, test))]
+mod msal;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(windows)]
+pub use windows::WindowsBindingStore;
+#[cfg(windows)]
+pub(crate) use windows::of_platform;
+
 use crate::settings::Settings;
 use keybound_core::{BindingCacheKey, Certificate, Guid, IssuedCredential, MtlsEndpoint};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +30,23 @@ pub trait BindingStore: Send + Sync + fmt::Debug {
 
     /// Removes the entry with this certificate, if it is there.
     fn remove(&self, key: &BindingCacheKey, certificate: &Certificate);
+
+    /// Waits until no other process of this host has a certificate issued for a key, so that processes which start at once
+    /// have one issued, not one each: whoever has waited looks again. The turn ends when the value is dropped, after the
+    /// certificate was saved. `None`, at once, where there are no turns (the default), or where it takes too long; what
+    /// takes longer than ten seconds is not waited for.
+    fn turn(&self, _key: &BindingCacheKey) -> Option<StoreTurn> {
+        None
+    }
+}
+
+/// The turn to have a certificate issued: held until it is dropped.
+pub type StoreTurn = Box<dyn Any + Send>;
+
+/// Where certificates are kept by default.
+#[cfg(not(windows))]
+pub(crate) fn of_platform(_: &crate::Environment) -> Option<Arc<dyn BindingStore>> {
+    None
 }
 
 /// What is kept of a certificate.
@@ -89,8 +117,11 @@ pub(crate) fn select(
 }
 
 /// The calls of stores that are under way. Each holds a thread of the runtime, and one that hangs does so for as long as
-/// it likes: beyond a few of them no more is asked.
-pub(crate) struct StoreCalls(Arc<Semaphore>);
+/// it likes: beyond a few of them no more is asked. Those who wait for their turn keep nobody from looking.
+pub(crate) struct StoreCalls {
+    calls: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
 
 impl StoreCalls {
     /// Has the store look, for two seconds at most.
@@ -99,7 +130,7 @@ impl StoreCalls {
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
     ) -> Vec<StoredBinding> {
-        let look = self.begin(move || store.load(&key));
+        let look = begin(&self.calls, move || store.load(&key));
         let Some(look) = look else {
             return Vec::new();
         };
@@ -112,21 +143,34 @@ impl StoreCalls {
         }
     }
 
-    /// Has the store keep an entry, and drop those that ended; nobody waits for it.
+    /// Waits for this process's turn, for ten seconds at most.
+    pub(crate) async fn turn(
+        &self,
+        store: Arc<dyn BindingStore>,
+        key: BindingCacheKey,
+    ) -> Option<StoreTurn> {
+        let wait = begin(&self.turns, move || store.turn(&key))?;
+        // One that comes later is dropped as soon as it comes.
+        tokio::time::timeout(LONGEST_TURN, wait).await.ok()?.ok()?
+    }
+
+    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The turn ends with that.
     pub(crate) fn save(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
         entry: StoredBinding,
         now: SystemTime,
+        turn: Option<StoreTurn>,
     ) {
-        self.begin(move || {
+        begin(&self.calls, move || {
             store.save(&key, &entry);
             for old in store.load(&key) {
                 if old.certificate.not_after() <= now {
                     store.remove(&key, &old.certificate);
                 }
             }
+            drop(turn);
         });
     }
 
@@ -137,31 +181,34 @@ impl StoreCalls {
         key: BindingCacheKey,
         certificates: Vec<Certificate>,
     ) {
-        self.begin(move || {
+        begin(&self.calls, move || {
             for certificate in certificates {
                 store.remove(&key, &certificate);
             }
         });
     }
+}
 
-    fn begin<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<JoinHandle<T>> {
-        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
-            tracing::warn!("the store of certificates hangs and is not asked");
-            return None;
-        };
-        Some(tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        }))
-    }
+fn begin<T: Send + 'static>(
+    calls: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<JoinHandle<T>> {
+    let Ok(permit) = Arc::clone(calls).try_acquire_owned() else {
+        tracing::warn!("the store of certificates hangs and is not asked");
+        return None;
+    };
+    Some(tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    }))
 }
 
 impl Default for StoreCalls {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_CALLS)))
+        Self {
+            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            turns: Arc::new(Semaphore::new(MOST_CALLS)),
+        }
     }
 }
 
@@ -205,6 +252,7 @@ fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
 }
 
 const MOST_CALLS: usize = 16;
+const LONGEST_TURN: Duration = Duration::from_secs(10);
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// As for certificates in memory.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);

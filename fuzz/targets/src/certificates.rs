@@ -46,6 +46,19 @@ pub fn certificate(data: &[u8]) {
     }
 }
 
+/// A public key as Windows exports it. What is read is a key that a signing request takes.
+pub fn rsa_public_blob(data: &[u8]) {
+    let Some(public_key) = keybound_keys::fuzz::rsa_public_blob(data) else {
+        return;
+    };
+    assert!((24 + 1 + 256..=24 + 8 + 256).contains(&data.len()));
+    assert!((290..=300).contains(&public_key.len()));
+    let modulus = &data[data.len() - 256..];
+    assert!(public_key.windows(256).any(|window| window == modulus));
+    let cu_id = CuId::new(Some("v".into()), None).expect("an id");
+    UnsignedCsr::new(&guid(CLIENT), &guid(TENANT), &cu_id, &public_key).expect("RSA-2048");
+}
+
 /// A public key in DER, in a signing request for it.
 pub fn signing_request(data: &[u8]) {
     let cu_id = CuId::new(Some("v".into()), None).expect("an id");

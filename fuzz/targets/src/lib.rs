@@ -11,7 +11,7 @@ mod texts;
 mod tokens;
 
 pub use answers::{credential, metadata, service_error, token_answer};
-pub use certificates::{certificate, signing_request};
+pub use certificates::{certificate, rsa_public_blob, signing_request};
 pub use check::CANARY;
 pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
@@ -40,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("jwt", jwt),
     ("metadata", metadata),
     ("redact", redact),
+    ("rsa_public_blob", rsa_public_blob),
     ("scope", scope),
     ("service_error", service_error),
     ("signing_request", signing_request),
@@ -93,6 +94,8 @@ mod tests {
         let issued = Certificate::from_der(seed!("certificate/issued")).unwrap();
         assert_eq!(issued, *CERTIFICATE);
         assert_eq!(seed!("signing_request/rsa_2048"), PUBLIC_KEY);
+        let blob = keybound_keys::fuzz::rsa_public_blob(seed!("rsa_public_blob/rsa_2048"));
+        assert_eq!(blob.unwrap(), PUBLIC_KEY);
         let token = SecretString::new(text(seed!("jwt/bound")).to_owned());
         check_binding(&token, &CERTIFICATE).unwrap();
         AttestationToken::new(text(seed!("attestation_token/jwt")).to_owned()).unwrap();

@@ -94,6 +94,9 @@ pub(super) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
 fn key_error(error: KeyError) -> Error {
     let kind = match error.kind() {
         KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
+        KeyErrorKind::IsolationUnavailable | KeyErrorKind::NotIsolated => {
+            ErrorKind::KeyIsolationUnavailable
+        }
         KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
         _ => ErrorKind::KeyFailed,
     };

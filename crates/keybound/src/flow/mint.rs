@@ -6,7 +6,7 @@ use crate::client::Shared;
 use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::CachedBinding;
-use crate::store::{self, StoredBinding};
+use crate::store::{self, StoreTurn, StoredBinding};
 use keybound_core::csr::Csr;
 use keybound_core::{
     Attestation, BindingCacheKey, Error, ErrorKind, IssuedCredential, PlatformMetadata, Result,
@@ -32,7 +32,17 @@ pub(crate) async fn mint(
     let before = identity.bindings.get(attestation, flow.shared.now());
     let (credential, key) = match flow.stored(&plan, bypass).await {
         Some(stored) => stored,
-        None => flow.issued(&plan, bypass).await?,
+        None => {
+            let turn = flow.turn(&plan, bypass).await;
+            let kept_meanwhile = match turn {
+                Some(_) => flow.stored(&plan, bypass).await,
+                None => None,
+            };
+            match kept_meanwhile {
+                Some(stored) => stored,
+                None => flow.issued(&plan, bypass, turn).await?,
+            }
+        }
     };
     // Where it failed, making the client says why.
     let _ = warm.await;
@@ -69,6 +79,7 @@ impl Flow {
         &self,
         plan: &Plan,
         bypass: bool,
+        turn: Option<StoreTurn>,
     ) -> Result<(IssuedCredential, Arc<dyn BindingKey>)> {
         if bypass && !self.shared.identity.bypasses.take() {
             return Err(Error::new(
@@ -93,7 +104,7 @@ impl Flow {
                     self.shared.state.inner().attestations.drop_of(key.id());
                 }
             })?;
-        self.keep(plan, &credential, &key);
+        self.keep(plan, &credential, &key, turn);
         Ok((credential, key))
     }
 
@@ -158,13 +169,31 @@ impl Flow {
         Some((restored.chosen?, key))
     }
 
+    /// The turn to have a certificate issued, where the processes of this host take turns. Whoever replaces a refused one
+    /// does not wait: what others have is refused too.
+    async fn turn(&self, plan: &Plan, bypass: bool) -> Option<StoreTurn> {
+        let store = self.shared.settings.store.clone()?;
+        let key = self.open_key(plan.key.min_strength).await.ok()?;
+        if bypass || key.persistent_name().is_none() {
+            return None;
+        }
+        let calls = &self.shared.state.inner().store_calls;
+        calls.turn(store, self.store_key(plan)).await
+    }
+
     /// Has the store keep a certificate, meanwhile.
-    fn keep(&self, plan: &Plan, credential: &IssuedCredential, key: &Arc<dyn BindingKey>) {
+    fn keep(
+        &self,
+        plan: &Plan,
+        credential: &IssuedCredential,
+        key: &Arc<dyn BindingKey>,
+        turn: Option<StoreTurn>,
+    ) {
         if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
             let entry = StoredBinding::new(credential, name);
             let now = self.shared.now().wall;
             let calls = &self.shared.state.inner().store_calls;
-            calls.save(Arc::clone(store), self.store_key(plan), entry, now);
+            calls.save(Arc::clone(store), self.store_key(plan), entry, now, turn);
         }
     }
 

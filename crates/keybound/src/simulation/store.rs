@@ -2,9 +2,9 @@
 use super::World;
 use super::keys::Keys;
 use super::script::Script;
-use super::world::{Services, Setup};
+use super::world::{Leg, Services, Setup};
 use crate::state::lock;
-use crate::store::{BindingStore, StoreCalls, StoredBinding};
+use crate::store::{BindingStore, StoreCalls, StoreTurn, StoredBinding};
 use crate::{
     Attestation, Environment, ErrorKind, KeyStrength, ManagedIdentity, ManagedIdentityClient, Pop,
     ProviderChain, TokenRequest, TokenSource,
@@ -111,11 +111,99 @@ impl BindingStore for HangingStore {
     }
 }
 
+/// Keeps entries in memory for processes that take turns.
+#[derive(Debug)]
+struct TurnStore {
+    kept: MemoryStore,
+    taken: Arc<(Mutex<bool>, Condvar)>,
+}
+
+struct Turn(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock(&self.0.0) = false;
+        self.0.1.notify_one();
+    }
+}
+
+impl BindingStore for TurnStore {
+    fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding> {
+        self.kept.load(key)
+    }
+
+    fn save(&self, key: &BindingCacheKey, entry: &StoredBinding) {
+        self.kept.save(key, entry);
+    }
+
+    fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
+        self.kept.remove(key, certificate);
+    }
+
+    fn turn(&self, _key: &BindingCacheKey) -> Option<StoreTurn> {
+        let (taken, changed) = &*self.taken;
+        *changed.wait_while(lock(taken), |taken| *taken).ok()? = true;
+        Some(Box::new(Turn(Arc::clone(&self.taken))))
+    }
+}
+
+fn client(
+    world: &Arc<World>,
+    keys: &Arc<Keys>,
+    store: Arc<dyn BindingStore>,
+) -> ManagedIdentityClient {
+    ManagedIdentityClient::builder()
+        .environment(Environment::empty())
+        .key_providers(ProviderChain::new(vec![Arc::clone(keys) as _]))
+        .clock(Arc::clone(world) as _)
+        .binding_store(store)
+        .simulated(Services(Arc::clone(world)), 1)
+        .build()
+        .unwrap()
+}
+
+fn request() -> TokenRequest {
+    let pop = Pop::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::new("https://vault.azure.net").proof_of_possession(pop)
+}
+
+fn keys() -> Arc<Keys> {
+    Keys::new(KeyStrength::Software, true)
+}
+
+fn world() -> Arc<World> {
+    let setup = Setup {
+        persistent_key: true,
+        ..Setup::default()
+    };
+    World::new(setup, Script::default())
+}
+
+#[tokio::test]
+async fn processes_that_take_turns_have_one_certificate_issued() {
+    let store = Arc::new(TurnStore {
+        kept: MemoryStore::new(Manner::Memory),
+        taken: Arc::default(),
+    });
+    let world = world();
+    let keys = keys();
+    // Each with a state of its own, as processes have.
+    let processes = (0..8).map(|_| {
+        let client = client(&world, &keys, Arc::clone(&store) as _);
+        async move { client.acquire_token(request()).await }
+    });
+    for token in futures_util::future::join_all(processes).await {
+        assert!(token.is_ok(), "{token:?}");
+    }
+    assert_eq!(world.calls(Leg::Issue).len(), 1);
+    assert_eq!(store.kept.entries(), 1);
+}
+
 /// On the real clock: the paused one does not go on while a thread is busy.
 #[tokio::test]
 async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
     let store = Arc::new(HangingStore::default());
-    let client = client(&store);
+    let client = client(&world(), &keys(), Arc::clone(&store) as _);
     let begun = Instant::now();
     let token = client.acquire_token(request()).await;
     store.let_go();
@@ -126,7 +214,7 @@ async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
 #[tokio::test]
 async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_once_it_answers() {
     let store = Arc::new(HangingStore::default());
-    let client = client(&store);
+    let client = client(&world(), &keys(), Arc::clone(&store) as _);
     let begun = Instant::now();
     let hurried = request().timeout(Duration::from_millis(200));
     let error = client.acquire_token(hurried).await.unwrap_err();
@@ -156,28 +244,4 @@ async fn a_store_that_hangs_for_good_uses_few_threads_up() {
     // Each call that is under way holds the store.
     assert_eq!(Arc::strong_count(&store) - 1, 16);
     store.let_go();
-}
-
-fn client(store: &Arc<HangingStore>) -> ManagedIdentityClient {
-    let world = World::new(
-        Setup {
-            persistent_key: true,
-            ..Setup::default()
-        },
-        Script::default(),
-    );
-    let keys = Keys::new(KeyStrength::Software, true);
-    ManagedIdentityClient::builder()
-        .environment(Environment::empty())
-        .key_providers(ProviderChain::new(vec![keys as _]))
-        .clock(Arc::clone(&world) as _)
-        .binding_store(Arc::clone(store) as _)
-        .simulated(Services(world), 1)
-        .build()
-        .unwrap()
-}
-
-fn request() -> TokenRequest {
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::new("https://vault.azure.net").proof_of_possession(pop)
 }

@@ -1,0 +1,6 @@
+//! A way for fuzzers to the reader of outside bytes. Not part of the interface.
+
+/// Reads a public key as CNG exports it; what is read is SubjectPublicKeyInfo in DER.
+pub fn rsa_public_blob(bytes: &[u8]) -> Option<Vec<u8>> {
+    crate::rsa_blob::public_key_info(bytes)
+}

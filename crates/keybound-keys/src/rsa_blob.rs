@@ -1,0 +1,153 @@
+//! A public key as CNG exports it, and as everybody else reads it.
+
+/// Turns a `BCRYPT_RSAKEY_BLOB` with a public key (`RSAPUBLICBLOB`) into SubjectPublicKeyInfo in DER. `None` unless it is
+/// exactly a public RSA-2048 key: magic, every length, nothing after it, a modulus of 2048 bits, an odd exponent.
+///
+/// Layout: <https://learn.microsoft.com/windows/win32/api/bcrypt/ns-bcrypt-bcrypt_rsakey_blob>.
+pub(crate) fn public_key_info(blob: &[u8]) -> Option<Vec<u8>> {
+    let (header, rest) = blob.split_at_checked(HEADER)?;
+    let field = |index: usize| {
+        let bytes = header.get(index * 4..index * 4 + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let exponent_length = usize::try_from(field(2)?).ok()?;
+    let fixed = [(0, MAGIC), (1, BITS), (3, MODULUS as u32), (4, 0), (5, 0)];
+    let is_right = fixed
+        .iter()
+        .all(|(index, value)| field(*index) == Some(*value));
+    if !is_right || rest.len() != exponent_length.checked_add(MODULUS)? {
+        return None;
+    }
+    let (exponent, modulus) = rest.split_at_checked(exponent_length)?;
+    let is_whole = (1..=LONGEST_EXPONENT).contains(&exponent.len())
+        && exponent.first().is_some_and(|first| *first != 0)
+        && exponent.last().is_some_and(|last| last % 2 == 1)
+        && exponent != [1]
+        && modulus.first().is_some_and(|first| *first >= 0x80)
+        && modulus.last().is_some_and(|last| last % 2 == 1);
+    is_whole.then(|| encode(modulus, exponent))
+}
+
+fn encode(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let key = der(SEQUENCE, &[integer(modulus), integer(exponent)].concat());
+    let bits = der(BIT_STRING, &[&[0][..], &key].concat());
+    der(SEQUENCE, &[&RSA_ENCRYPTION[..], &bits].concat())
+}
+
+/// A positive number.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    let high = bytes.first().is_some_and(|first| *first >= 0x80);
+    let sign: &[u8] = if high { &[0] } else { &[] };
+    der(INTEGER, &[sign, bytes].concat())
+}
+
+/// Of what is longer than 65535 bytes there is nothing here.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = (content.len() as u16).to_be_bytes();
+    let mut out = match content.len() {
+        0..=0x7f => vec![tag, low],
+        0x80..=0xff => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    out.extend_from_slice(content);
+    out
+}
+
+const HEADER: usize = 24;
+/// `BCRYPT_RSAPUBLIC_MAGIC`, "RSA1".
+const MAGIC: u32 = 0x3141_5352;
+const BITS: u32 = 2048;
+const MODULUS: usize = 256;
+/// As .NET and OpenSSL make them: at most 64 bits.
+const LONGEST_EXPONENT: usize = 8;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+/// AlgorithmIdentifier of rsaEncryption with NULL (RFC 8017).
+const RSA_ENCRYPTION: [u8; 15] = [
+    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+];
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use openssl::pkey::PKey;
+    use openssl::rsa::Rsa;
+
+    /// The blob of a public key, as CNG would export it.
+    pub(crate) fn blob_of(public_key: &[u8]) -> Vec<u8> {
+        let key = PKey::public_key_from_der(public_key).unwrap();
+        let rsa = key.rsa().unwrap();
+        let (modulus, exponent) = (rsa.n().to_vec(), rsa.e().to_vec());
+        let lengths = [
+            MAGIC,
+            modulus.len() as u32 * 8,
+            exponent.len() as u32,
+            modulus.len() as u32,
+            0,
+            0,
+        ];
+        let mut blob: Vec<u8> = lengths
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        blob.extend(exponent);
+        blob.extend(modulus);
+        blob
+    }
+
+    fn public_key(bits: u32) -> Vec<u8> {
+        let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+        key.public_key_to_der().unwrap()
+    }
+
+    #[test]
+    fn a_blob_becomes_what_openssl_writes() {
+        let public = public_key(2048);
+        assert_eq!(public_key_info(&blob_of(&public)), Some(public));
+    }
+
+    #[test]
+    fn only_rsa_2048_is_taken() {
+        for bits in [1024, 3072] {
+            assert_eq!(public_key_info(&blob_of(&public_key(bits))), None);
+        }
+    }
+
+    #[test]
+    fn every_length_is_checked() {
+        let blob = blob_of(&public_key(2048));
+        for length in 0..blob.len() {
+            assert_eq!(public_key_info(&blob[..length]), None, "{length}");
+        }
+        assert_eq!(public_key_info(&[&blob[..], &[0]].concat()), None);
+        for position in 0..HEADER {
+            let mut changed = blob.clone();
+            changed[position] ^= 0x80;
+            assert_eq!(public_key_info(&changed), None, "{position}");
+        }
+        for (from, to) in [(HEADER, 0), (HEADER + 2, 0), (HEADER + 3, 0x7f)] {
+            let mut changed = blob.clone();
+            changed[from] = to;
+            assert_eq!(public_key_info(&changed), None, "{from}");
+        }
+        let mut even = blob;
+        *even.last_mut().unwrap() &= 0xfe;
+        assert_eq!(public_key_info(&even), None);
+    }
+
+    #[test]
+    fn exponents_of_any_usual_length_are_encoded_right() {
+        let modulus = [0x81; MODULUS];
+        for exponent in [&[3][..], &[0x81], &[1, 0, 1], &[0xff, 1, 1, 1, 1, 1, 1, 1]] {
+            let info = encode(&modulus, exponent);
+            let key = PKey::public_key_from_der(&info).unwrap();
+            assert_eq!(key.rsa().unwrap().e().to_vec(), exponent);
+            let blob = blob_of(&info);
+            assert_eq!(public_key_info(&blob), Some(info));
+        }
+        let blob = blob_of(&encode(&modulus, &[1, 1, 1, 1, 1, 1, 1, 1, 1]));
+        assert_eq!(public_key_info(&blob), None);
+        assert_eq!(public_key_info(&blob_of(&encode(&modulus, &[1]))), None);
+    }
+}

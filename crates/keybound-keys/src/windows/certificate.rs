@@ -1,0 +1,293 @@
+use super::border::{Border, Property};
+use super::container::open_existing;
+use super::handle::Key;
+use super::key::CngKey;
+use super::native::store::StorePath;
+use super::native::{self, CertificateContext, Store};
+use super::persistence::KeyPlace;
+use super::status::Status;
+use crate::rsa_blob::public_key_info;
+use crate::{KeyError, KeyErrorKind, KeyStrength};
+use keybound_core::{Certificate, X5tS256};
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::Arc;
+
+/// A certificate in a store of Windows whose key is in CNG: what can be said of it, and a `CERT_CONTEXT` for native code
+/// that wants one. Private bytes are not to be had.
+pub struct WindowsCertificate {
+    certificate: Certificate,
+    path: StorePath,
+    key: Option<KeyPlace>,
+    context: Option<CertificateContext>,
+    border: Arc<dyn Border>,
+}
+
+impl WindowsCertificate {
+    /// The certificate with this thumbprint: SHA-1 or SHA-256 in hexadecimal, in which case, spaces and colons do not
+    /// matter.
+    ///
+    /// # Errors
+    /// [`CertificateError::MalformedThumbprint`], [`CertificateError::NotFound`], [`CertificateError::LegacyKey`],
+    /// [`CertificateError::Store`].
+    pub fn by_thumbprint(path: &StorePath, thumbprint: &str) -> Result<Self, CertificateError> {
+        let wanted: String = thumbprint
+            .chars()
+            .filter(|c| !c.is_whitespace() && *c != ':')
+            .map(|c| c.to_ascii_uppercase())
+            .collect();
+        if ![40, 64].contains(&wanted.len()) || !wanted.bytes().all(|c| c.is_ascii_hexdigit()) {
+            return Err(CertificateError::MalformedThumbprint);
+        }
+        Self::find(native::border(), path, |certificate| {
+            let prints = certificate.thumbprints();
+            prints.sha1 == wanted || prints.sha256 == wanted
+        })
+    }
+
+    /// Of the certificates whose subject (such as `CN=…,DC=…`) holds this text, in which case does not matter, the one that
+    /// ends last.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotFound`], [`CertificateError::LegacyKey`], [`CertificateError::Store`].
+    pub fn by_subject(path: &StorePath, text: &str) -> Result<Self, CertificateError> {
+        let wanted = text.to_lowercase();
+        if wanted.trim().is_empty() {
+            return Err(CertificateError::NotFound);
+        }
+        Self::find(native::border(), path, |certificate| {
+            certificate.subject().to_lowercase().contains(&wanted)
+        })
+    }
+
+    pub(super) fn find(
+        border: Arc<dyn Border>,
+        path: &StorePath,
+        is_wanted: impl Fn(&Certificate) -> bool,
+    ) -> Result<Self, CertificateError> {
+        let store = Store::read(path)
+            .map_err(CertificateError::store)?
+            .ok_or(CertificateError::NotFound)?;
+        let (certificate, context) = store
+            .certificates()
+            .into_iter()
+            .filter_map(|context| Some((Certificate::from_der(context.der()).ok()?, context)))
+            .filter(|(certificate, _)| is_wanted(certificate))
+            .max_by_key(|(certificate, _)| certificate.not_after())
+            .ok_or(CertificateError::NotFound)?;
+        let key = context.key_place();
+        if key.as_ref().is_some_and(|key| key.legacy) {
+            return Err(CertificateError::LegacyKey);
+        }
+        Ok(Self {
+            certificate,
+            path: path.clone(),
+            key,
+            context: Some(context),
+            border,
+        })
+    }
+
+    /// The certificate: its DER, PEM, names and times.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// SHA-1 of the DER, what Windows shows as "Thumbprint": 40 digits, upper case.
+    pub fn thumbprint_sha1(&self) -> &str {
+        &self.certificate.thumbprints().sha1
+    }
+
+    /// SHA-256 of the DER: 64 digits, upper case.
+    pub fn thumbprint_sha256(&self) -> &str {
+        &self.certificate.thumbprints().sha256
+    }
+
+    /// The form used in tokens.
+    pub fn x5t_s256(&self) -> &X5tS256 {
+        &self.certificate.thumbprints().x5t_s256
+    }
+
+    /// The certificate in DER.
+    pub fn public_certificate_der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
+    /// The certificate in PEM.
+    pub fn public_certificate_pem(&self) -> String {
+        self.certificate.to_pem()
+    }
+
+    /// Whether it names a key. Whether that is there, [`binding_key`](Self::binding_key) tells.
+    pub fn has_private_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The store that it is from.
+    pub fn store_path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// The container of its key.
+    pub fn key_name(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.name.as_str())
+    }
+
+    /// Opens its key, and checks that the certificate is for it.
+    ///
+    /// # Errors
+    /// [`CertificateError::Closed`], [`CertificateError::NoPrivateKey`], [`CertificateError::KeyMismatch`], or
+    /// [`CertificateError::Key`] where the key cannot be opened.
+    pub fn binding_key(&self) -> Result<CngKey, CertificateError> {
+        let (key, place) = self.open_key()?;
+        let isolation = key.get(Property::VirtualIsolation);
+        let strength = match isolation.ok().and_then(|value| value.first().copied()) {
+            Some(1..) => KeyStrength::KeyGuard,
+            _ if place.provider == "Microsoft Platform Crypto Provider" => KeyStrength::Hardware,
+            _ => KeyStrength::Software,
+        };
+        let public_key = self.certificate.public_key_der().to_vec();
+        Ok(CngKey::new(key, public_key, strength, &place.name))
+    }
+
+    /// A context of its own for native code: the certificate with an open handle of its key, which the context frees.
+    ///
+    /// # Errors
+    /// As [`binding_key`](Self::binding_key), and [`CertificateError::Store`] where Windows does not make one. Nothing
+    /// is left open then.
+    pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
+        let (key, place) = self.open_key()?;
+        let context =
+            CertificateContext::of_der(self.certificate.der()).map_err(CertificateError::store)?;
+        context
+            .set_key_place(place)
+            .and_then(|()| context.give_key(key))
+            .map_err(CertificateError::store)?;
+        Ok(NativeCertificate(context))
+    }
+
+    /// What can be told of it.
+    pub fn metadata(&self) -> WindowsCertificateMetadata {
+        let shown = &self.certificate;
+        WindowsCertificateMetadata {
+            subject: shown.subject().to_owned(),
+            issuer: shown.issuer().to_owned(),
+            thumbprint_sha1: self.thumbprint_sha1().to_owned(),
+            thumbprint_sha256: self.thumbprint_sha256().to_owned(),
+            x5t_s256: self.x5t_s256().to_string(),
+            store_path: self.path.to_string(),
+            has_private_key: self.has_private_key(),
+            key_name: self.key_name().map(str::to_owned),
+        }
+    }
+
+    /// Lets go of what Windows holds for it; what is known of it stays. Closing again does nothing, and dropping closes.
+    pub fn close(&mut self) {
+        self.context = None;
+    }
+
+    fn open_key(&self) -> Result<(Key, &KeyPlace), CertificateError> {
+        if self.context.is_none() {
+            return Err(CertificateError::Closed);
+        }
+        let place = self.key.as_ref().ok_or(CertificateError::NoPrivateKey)?;
+        let key = open_existing(&self.border, &place.provider, &place.name, place.machine)
+            .map_err(CertificateError::Key)?;
+        let public_key = key
+            .export_public()
+            .map_err(|status| {
+                let error = KeyError::new(KeyErrorKind::Failed, "the public key could not be read");
+                CertificateError::Key(error.with_source(status))
+            })
+            .map(|blob| public_key_info(&blob))?;
+        if public_key.as_deref() != Some(self.certificate.public_key_der()) {
+            return Err(CertificateError::KeyMismatch);
+        }
+        Ok((key, place))
+    }
+}
+
+impl fmt::Debug for WindowsCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowsCertificate")
+            .field("certificate", &self.certificate)
+            .field("store", &format_args!("{}", self.path))
+            .field("key_name", &self.key_name())
+            .field("closed", &self.context.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A `CERT_CONTEXT` with its key, owned.
+#[derive(Debug)]
+pub struct NativeCertificate(CertificateContext);
+
+impl NativeCertificate {
+    /// The `PCCERT_CONTEXT`, for as long as this value lives.
+    pub fn as_ptr(&self) -> *const c_void {
+        self.0.as_ptr().cast()
+    }
+
+    /// The `PCCERT_CONTEXT` for good: whoever takes it frees it by `CertFreeCertificateContext`.
+    pub fn into_ptr(self) -> *const c_void {
+        self.0.into_ptr().cast()
+    }
+}
+
+/// What can be told of a certificate: all of it public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowsCertificateMetadata {
+    /// The subject (RFC 4514).
+    pub subject: String,
+    /// The issuer (RFC 4514).
+    pub issuer: String,
+    /// SHA-1 of the DER, hexadecimal.
+    pub thumbprint_sha1: String,
+    /// SHA-256 of the DER, hexadecimal.
+    pub thumbprint_sha256: String,
+    /// SHA-256 of the DER, base64url.
+    pub x5t_s256: String,
+    /// The store, such as `CurrentUser\My`.
+    pub store_path: String,
+    /// Whether it names a key.
+    pub has_private_key: bool,
+    /// The container of its key.
+    pub key_name: Option<String>,
+}
+
+/// A certificate of Windows is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The thumbprint is neither 40 nor 64 hexadecimal digits: correct it.
+    #[error("a thumbprint is 40 (SHA-1) or 64 (SHA-256) hexadecimal digits")]
+    MalformedThumbprint,
+    /// No such certificate is in the store: look at its name, and whose store it is.
+    #[error("no such certificate is in the store")]
+    NotFound,
+    /// The key is in a CryptoAPI provider: it has to be moved into a CNG provider.
+    #[error("the certificate's key is in a legacy CryptoAPI provider; only keys in CNG are used")]
+    LegacyKey,
+    /// The certificate names no key.
+    #[error("the certificate has no private key")]
+    NoPrivateKey,
+    /// The key of that name is not the one of the certificate: it was made anew.
+    #[error("the certificate is for another key than the one in its container")]
+    KeyMismatch,
+    /// It was closed: take it from the store again.
+    #[error("the certificate has been closed")]
+    Closed,
+    /// The key could not be opened.
+    #[error("the certificate's key is not to be had")]
+    Key(#[source] KeyError),
+    /// The store, or a function of it, failed.
+    #[error("the certificate store failed")]
+    Store(#[source] keybound_core::BoxError),
+}
+
+impl CertificateError {
+    fn store(status: Status) -> Self {
+        Self::Store(status.into())
+    }
+}

@@ -1,0 +1,264 @@
+//! A named key of the host: opened where it is there, made where it is not, made anew where its material is lost.
+use super::border::{Border, MACHINE, OVERWRITE, Property, SIGN_AND_DECRYPT};
+use super::handle::{Key, Provider};
+use super::names::mutex_name;
+use super::status::{Status, Step};
+use crate::rsa_blob::public_key_info;
+use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which key: where it is kept, its name, and how it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    pub(crate) provider: &'static str,
+    pub(crate) name: String,
+    /// With which it is made, beside those that every key is made with.
+    pub(crate) flags: u32,
+    /// Whether it has to be isolated by virtualization-based security.
+    pub(crate) isolated: bool,
+}
+
+/// An open key that has just signed, and its public half.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    /// SubjectPublicKeyInfo in DER.
+    pub(crate) public_key: Vec<u8>,
+}
+
+impl Container {
+    /// Opens the key, or makes it. Two processes that do so at once end with the same key.
+    pub(crate) fn open_or_create(&self, border: &Arc<dyn Border>) -> Result<Opened, KeyError> {
+        let provider = Provider::open(border, self.provider)
+            .map_err(|status| self.error(Step::OpenProvider, status))?;
+        let key = match provider.open_key(&self.name, 0) {
+            Ok(key) => Some(key),
+            Err(status) if status.is_not_found() => match self.create(&provider, 0) {
+                Ok(opened) => return self.check_new(opened),
+                Err(Creation::Exists) => self.open_again(&provider)?,
+                Err(Creation::Failed(error)) => return Err(error),
+            },
+            Err(status) => return Err(self.error(Step::Open, status)),
+        };
+        match key.map(|key| self.living(key)).transpose()?.flatten() {
+            Some(opened) => self.check_old(opened),
+            None => self.recreate(border, &provider),
+        }
+    }
+
+    /// After somebody else made it, or where only its name is left (`None`).
+    fn open_again(&self, provider: &Provider) -> Result<Option<Key>, KeyError> {
+        tracing::debug!("a key of this name is there already: it is opened again");
+        match provider.open_key(&self.name, 0) {
+            Ok(key) => Ok(Some(key)),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(self.error(Step::Open, status)),
+        }
+    }
+
+    /// The key, where it signs. `None` where it does not: its material is lost, as that of a KeyGuard key with every boot.
+    ///
+    /// What only fails for now, is no RSA-2048 key, or signs for another public key than its own, is an error: it must not
+    /// be overwritten.
+    fn living(&self, key: Key) -> Result<Option<Opened>, KeyError> {
+        let signature = match key.sign(LIVENESS, &DIGEST) {
+            Ok(signature) => signature,
+            Err(status) if status.is_passing() => return Err(self.error(Step::Sign, status)),
+            Err(status) => {
+                check_kind(&key)?;
+                tracing::warn!(%status, "the key is there by name and does not sign");
+                return Ok(None);
+            }
+        };
+        let public_key = self.public_key(&key)?;
+        if !verify(&public_key, LIVENESS, &DIGEST, &signature) {
+            return Err(KeyError::new(
+                KeyErrorKind::Failed,
+                "the key's signature does not hold against its own public key",
+            ));
+        }
+        Ok(Some(Opened { key, public_key }))
+    }
+
+    fn public_key(&self, key: &Key) -> Result<Vec<u8>, KeyError> {
+        let blob = key
+            .export_public()
+            .map_err(|status| self.error(Step::Export, status))?;
+        public_key_info(&blob).ok_or_else(not_rsa_2048)
+    }
+
+    fn create(&self, provider: &Provider, flags: u32) -> Result<Opened, Creation> {
+        let failed = |status| match status {
+            Status::EXISTS => Creation::Exists,
+            status => Creation::Failed(self.error(Step::Create, status)),
+        };
+        let key = provider
+            .create_key(&self.name, self.flags | flags)
+            .map_err(failed)?;
+        for (property, value) in [
+            (Property::Length, 2048),
+            (Property::ExportPolicy, 0),
+            (Property::KeyUsage, SIGN_AND_DECRYPT),
+        ] {
+            key.set(property, value).map_err(failed)?;
+        }
+        key.finalize().map_err(failed)?;
+        let public_key = self.public_key(&key).map_err(Creation::Failed)?;
+        Ok(Opened { key, public_key })
+    }
+
+    /// A key that was just made here. One that is not what was asked for is not left behind.
+    fn check_new(&self, opened: Opened) -> Result<Opened, KeyError> {
+        let refused = match self.refusal(&opened.key) {
+            Some(refused) => refused,
+            None => match self.living(opened.key)? {
+                Some(opened) => return Ok(opened),
+                None => {
+                    return Err(KeyError::new(
+                        KeyErrorKind::Failed,
+                        "a key that was just made does not sign",
+                    ));
+                }
+            },
+        };
+        if let Err(status) = opened.key.delete() {
+            tracing::warn!(%status, "a key that is of no use could not be removed");
+        }
+        Err(match refused {
+            Refusal::NotIsolated => self.error(Step::Create, Status::NO_KEYGUARD),
+            Refusal::Exportable => exportable(),
+        })
+    }
+
+    /// A key that was there before.
+    fn check_old(&self, opened: Opened) -> Result<Opened, KeyError> {
+        match self.refusal(&opened.key) {
+            None => Ok(opened),
+            Some(Refusal::Exportable) => Err(exportable()),
+            Some(Refusal::NotIsolated) => Err(KeyError::new(
+                KeyErrorKind::NotIsolated,
+                format!(
+                    "the key {} is not isolated by virtualization-based security: remove it, or name another key by \
+                     MSAL_MSI_V2_KEY_NAME",
+                    self.name
+                ),
+            )),
+        }
+    }
+
+    fn refusal(&self, key: &Key) -> Option<Refusal> {
+        if self.isolated && !is_isolated(key) {
+            return Some(Refusal::NotIsolated);
+        }
+        let policy = key.get(Property::ExportPolicy).ok()?;
+        let may_leave = policy.iter().any(|byte| *byte != 0);
+        may_leave.then_some(Refusal::Exportable)
+    }
+
+    /// Puts a new key in the place of one that does not sign. All processes of the host do this one after the other, and
+    /// whoever comes later finds the new key.
+    fn recreate(&self, border: &Arc<dyn Border>, provider: &Provider) -> Result<Opened, KeyError> {
+        let name = mutex_name("KEYBOUND_KEY_", &self.name);
+        let _held = border.lock(&name, LONGEST_WAIT).ok_or_else(|| {
+            KeyError::new(
+                KeyErrorKind::Failed,
+                "another process is busy with the key and did not end in time",
+            )
+        })?;
+        if let Some(key) = self.open_again(provider)?
+            && let Some(opened) = self.living(key)?
+        {
+            return self.check_old(opened);
+        }
+        tracing::warn!("the key's material is lost: a new key takes its place");
+        let made = match self.create(provider, OVERWRITE) {
+            Ok(opened) => self.check_new(opened)?,
+            Err(Creation::Failed(error)) => return Err(error),
+            Err(Creation::Exists) => return Err(self.error(Step::Create, Status::EXISTS)),
+        };
+        border.purge_certificates();
+        // Others than we may overwrite without a mutex: what is in the container is what everybody uses.
+        let kept = provider
+            .open_key(&self.name, 0)
+            .map_err(|status| self.error(Step::Open, status))?;
+        let kept = self.living(kept)?.ok_or_else(|| {
+            KeyError::new(
+                KeyErrorKind::Failed,
+                "a key that was just made does not sign",
+            )
+        })?;
+        if kept.public_key != made.public_key {
+            tracing::warn!("another process replaced the key at the same time: its key is used");
+        }
+        self.check_old(kept)
+    }
+
+    fn error(&self, step: Step, status: Status) -> KeyError {
+        step.error(status, self.isolated)
+    }
+}
+
+/// A key that is there, in the place that a certificate names for it.
+pub(crate) fn open_existing(
+    border: &Arc<dyn Border>,
+    provider: &str,
+    name: &str,
+    machine: bool,
+) -> Result<Key, KeyError> {
+    let provider = Provider::open(border, provider)
+        .map_err(|status| Step::OpenProvider.error(status, false))?;
+    provider
+        .open_key(name, if machine { MACHINE } else { 0 })
+        .map_err(|status| Step::Open.error(status, false))
+}
+
+/// Why a key could not be made.
+enum Creation {
+    Exists,
+    Failed(KeyError),
+}
+
+/// Why a key that is there is not used.
+enum Refusal {
+    NotIsolated,
+    Exportable,
+}
+
+/// Whether the property says so: present, not empty, its first byte not 0.
+fn is_isolated(key: &Key) -> bool {
+    key.get(Property::VirtualIsolation)
+        .is_ok_and(|value| value.first().is_some_and(|first| *first != 0))
+}
+
+/// Refuses what is told to be another kind of key than RSA-2048, as far as it can still be told.
+fn check_kind(key: &Key) -> Result<(), KeyError> {
+    let group = key.get(Property::AlgorithmGroup);
+    let is_rsa = group.is_ok_and(|group| group.strip_suffix(&[0, 0]).unwrap_or(&group) == RSA);
+    let is_other_length = || {
+        key.export_public()
+            .is_ok_and(|blob| public_key_info(&blob).is_none())
+    };
+    if !is_rsa || is_other_length() {
+        return Err(not_rsa_2048());
+    }
+    Ok(())
+}
+
+fn not_rsa_2048() -> KeyError {
+    KeyError::new(KeyErrorKind::Failed, "the key is not RSA-2048")
+}
+
+fn exportable() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::Failed,
+        "the key may be exported from its provider, so that it binds nothing",
+    )
+}
+
+/// In UTF-16, little-endian.
+const RSA: &[u8] = b"R\0S\0A\0";
+const LIVENESS: SignatureScheme = SignatureScheme::PssSha256;
+const DIGEST: [u8; 32] = [0x5a; 32];
+/// Making a key takes a second or two on slow hosts.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);

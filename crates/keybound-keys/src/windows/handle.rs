@@ -1,0 +1,146 @@
+//! Handles of CNG, each owned by one value and freed once.
+#![allow(unsafe_code, reason = "owning a handle is the promise that it is open")]
+use super::border::{Border, Property, SILENT};
+use super::status::Status;
+use crate::SignatureScheme;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An open key storage provider.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    raw: usize,
+    border: Arc<dyn Border>,
+}
+
+impl Provider {
+    pub(crate) fn open(border: &Arc<dyn Border>, name: &str) -> Result<Self, Status> {
+        Ok(Self {
+            raw: border.open_provider(name)?,
+            border: Arc::clone(border),
+        })
+    }
+
+    pub(crate) fn open_key(&self, name: &str, flags: u32) -> Result<Key, Status> {
+        // SAFETY: `self.raw` is this border's and open until `self` is dropped.
+        let raw = unsafe { self.border.open_key(self.raw, name, flags | SILENT) }?;
+        Ok(self.key(raw))
+    }
+
+    /// A key that is not there before it is [finalized](Key::finalize).
+    pub(crate) fn create_key(&self, name: &str, flags: u32) -> Result<Key, Status> {
+        // SAFETY: as in `open_key`.
+        let raw = unsafe { self.border.create_key(self.raw, name, flags) }?;
+        Ok(self.key(raw))
+    }
+
+    fn key(&self, raw: usize) -> Key {
+        Key {
+            raw,
+            turn: Mutex::new(()),
+            border: Arc::clone(&self.border),
+        }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        // SAFETY: it is this border's, open, and nobody has it any more.
+        unsafe { self.border.free(self.raw) };
+    }
+}
+
+/// An open key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    raw: usize,
+    /// CNG does not promise that two threads may sign with one handle at once.
+    turn: Mutex<()>,
+    border: Arc<dyn Border>,
+}
+
+impl Key {
+    pub(crate) fn set(&self, property: Property, value: u32) -> Result<(), Status> {
+        // SAFETY: `self.raw` is this border's and open until `self` is dropped.
+        unsafe { self.border.set_property(self.raw, property, value) }
+    }
+
+    /// The bytes of a property, 64 at most.
+    pub(crate) fn get(&self, property: Property) -> Result<Vec<u8>, Status> {
+        // SAFETY: as in `set`.
+        bounded(LONGEST_PROPERTY, |into| unsafe {
+            self.border.property(self.raw, property, into)
+        })
+    }
+
+    pub(crate) fn finalize(&self) -> Result<(), Status> {
+        // SAFETY: as in `set`.
+        unsafe { self.border.finalize(self.raw) }
+    }
+
+    /// The public key as a `BCRYPT_RSAKEY_BLOB`.
+    pub(crate) fn export_public(&self) -> Result<Vec<u8>, Status> {
+        // SAFETY: as in `set`.
+        bounded(LONGEST_BLOB, |into| unsafe {
+            self.border.export_public(self.raw, into)
+        })
+    }
+
+    pub(crate) fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, Status> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: as in `set`.
+        bounded(LONGEST_SIGNATURE, |into| unsafe {
+            self.border.sign(self.raw, scheme, digest, into)
+        })
+    }
+
+    /// Deletes the key from its provider.
+    pub(crate) fn delete(self) -> Result<(), Status> {
+        let mut key = std::mem::ManuallyDrop::new(self);
+        // SAFETY: as in `set`; it was taken out of the reach of `drop`.
+        let deleted = unsafe { key.border.delete(key.raw) };
+        if deleted.is_ok() {
+            // SAFETY: nobody uses it hereafter. The handle went with the key, the reference to the border did not.
+            unsafe { std::ptr::drop_in_place(&raw mut key.border) };
+        } else {
+            drop(std::mem::ManuallyDrop::into_inner(key));
+        }
+        deleted
+    }
+
+    /// The number, for those who keep `self` alive.
+    pub(crate) fn raw(&self) -> usize {
+        self.raw
+    }
+
+    /// The number, which the caller frees from here on.
+    #[cfg(windows)]
+    pub(crate) fn into_raw(self) -> usize {
+        let mut key = std::mem::ManuallyDrop::new(self);
+        // SAFETY: nobody uses it hereafter; the number needs no border.
+        unsafe { std::ptr::drop_in_place(&raw mut key.border) };
+        key.raw
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: it is this border's, open, and nobody has it any more.
+        unsafe { self.border.free(self.raw) };
+    }
+}
+
+/// What a function writes into a buffer of a fixed length: never more, whatever it says.
+fn bounded(
+    longest: usize,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
+) -> Result<Vec<u8>, Status> {
+    let mut buffer = vec![0; longest];
+    let written = write(&mut buffer)?;
+    buffer.truncate(written);
+    Ok(buffer)
+}
+
+const LONGEST_PROPERTY: usize = 64;
+/// Enough for RSA-16384, the longest that Windows knows.
+const LONGEST_BLOB: usize = 4096;
+const LONGEST_SIGNATURE: usize = 2048;

@@ -1,0 +1,80 @@
+use super::handle::Key;
+use super::status::Step;
+use crate::{BindingKey, CngHandle, KeyError, KeyErrorKind, KeyStrength, SignatureScheme};
+use keybound_core::X5tS256;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// An RSA-2048 key in Windows CNG. It signs; there is no way to its private half.
+///
+/// Signing is [slow](crate::SigningCost::Slow): every signature is made in another process, the secure kernel or the TPM.
+pub struct CngKey {
+    key: Arc<Key>,
+    public_key: Vec<u8>,
+    strength: KeyStrength,
+    id: String,
+    name: String,
+}
+
+impl CngKey {
+    pub(crate) fn new(key: Key, public_key: Vec<u8>, strength: KeyStrength, name: &str) -> Self {
+        Self {
+            key: Arc::new(key),
+            id: format!("cng:{}", X5tS256::of_der(&public_key)),
+            public_key,
+            strength,
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl BindingKey for CngKey {
+    fn public_key_der(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if digest.len() != scheme.digest_len() {
+            return Err(KeyError::new(
+                KeyErrorKind::Failed,
+                "the digest is of another length than the scheme's hash",
+            ));
+        }
+        self.key
+            .sign(scheme, digest)
+            .map_err(|status| Step::Sign.error(status, false))
+    }
+
+    fn strength(&self) -> KeyStrength {
+        self.strength
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn persistent_name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    #[allow(
+        unsafe_code,
+        reason = "lending the handle is the promise that it stays open"
+    )]
+    fn cng_handle(&self) -> Option<CngHandle> {
+        let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.key) as _;
+        // SAFETY: the handle is open as long as the `Key` that goes along. CNG serves calls from every thread.
+        Some(unsafe { CngHandle::new(self.key.raw(), owner) })
+    }
+}
+
+impl fmt::Debug for CngKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CngKey")
+            .field("id", &self.id)
+            .field("strength", &self.strength)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! A certificate store as a shelf for certificates of managed identities.
+use super::super::border::Held;
+use super::super::persistence::{Entry, Shelf};
+use super::super::status::Status;
+use super::store::StorePath;
+use super::{CertificateContext, Store, mutex};
+use keybound_core::Certificate;
+use std::time::Duration;
+
+/// A system store.
+#[derive(Debug)]
+pub(in super::super) struct SystemShelf(StorePath);
+
+impl SystemShelf {
+    pub(in super::super) fn new(path: StorePath) -> Self {
+        Self(path)
+    }
+}
+
+impl Shelf for SystemShelf {
+    fn entries(&self) -> Result<Vec<Entry>, Status> {
+        let Some(store) = Store::read(&self.0)? else {
+            return Ok(Vec::new());
+        };
+        let entry = |context: CertificateContext| {
+            Some(Entry {
+                friendly_name: context.friendly_name()?,
+                der: context.der().to_vec(),
+                key: context.key_place(),
+            })
+        };
+        Ok(store.certificates().into_iter().filter_map(entry).collect())
+    }
+
+    fn add(&self, entry: &Entry) -> Result<(), Status> {
+        // All of it is there before it goes into the store, in one piece.
+        let context = CertificateContext::of_der(&entry.der)?;
+        context.set_friendly_name(&entry.friendly_name)?;
+        if let Some(key) = &entry.key {
+            context.set_key_place(key)?;
+        }
+        Store::write(&self.0)?.add(&context)
+    }
+
+    fn remove(&self, der: &[u8]) -> Result<(), Status> {
+        Store::write(&self.0)?.remove(der)
+    }
+
+    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>> {
+        mutex::lock(name, longest)
+    }
+}
+
+/// Removes what the issuer of managed identities' certificates issued from `CurrentUser\My`.
+pub(super) fn purge() {
+    purge_from(&StorePath::current_user_my());
+}
+
+pub(in super::super) fn purge_from(path: &StorePath) {
+    let store = match Store::write(path) {
+        Ok(store) => store,
+        Err(status) => {
+            tracing::warn!(%status, "the certificates of a lost key could not be removed");
+            return;
+        }
+    };
+    for context in store.certificates() {
+        let is_theirs = Certificate::from_der(context.der())
+            .is_ok_and(|certificate| certificate.issuer().eq_ignore_ascii_case(ISSUER));
+        if is_theirs {
+            match store.remove(context.der()) {
+                Ok(()) => tracing::debug!("the certificate of a lost key was removed"),
+                Err(status) => {
+                    tracing::warn!(%status, "the certificate of a lost key could not be removed")
+                }
+            }
+        }
+    }
+}
+
+const ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";

@@ -1,0 +1,74 @@
+use super::super::border::{Property, SIGN_AND_DECRYPT};
+use super::super::handle::{Key, Provider};
+use super::super::native;
+use super::super::provider::CngProvider;
+use super::rehearsal::Rehearsal;
+use crate::rsa_blob::public_key_info;
+use crate::{KeyProvider as _, KeyStrength, SignatureScheme, verify};
+use std::sync::Arc;
+
+fn new_key() -> Key {
+    let border = native::border();
+    let provider = Provider::open(&border, "Microsoft Software Key Storage Provider").unwrap();
+    let key = provider.create_key("KeyboundTest", 0).unwrap();
+    for (property, value) in [
+        (Property::Length, 2048),
+        (Property::ExportPolicy, 0),
+        (Property::KeyUsage, SIGN_AND_DECRYPT),
+    ] {
+        key.set(property, value).unwrap();
+    }
+    key.finalize().unwrap();
+    key
+}
+
+/// PKCS#1 comes first: after PSS, a handle of Wine refuses it.
+#[test]
+fn openssl_verifies_signatures_of_cng_in_every_scheme() {
+    let key = new_key();
+    let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
+    for scheme in [
+        SignatureScheme::Pkcs1Sha256,
+        SignatureScheme::Pkcs1Sha384,
+        SignatureScheme::Pkcs1Sha512,
+        SignatureScheme::PssSha256,
+        SignatureScheme::PssSha384,
+        SignatureScheme::PssSha512,
+    ] {
+        let digest = vec![7; scheme.digest_len()];
+        let signature = key.sign(scheme, &digest).unwrap();
+        assert!(
+            verify(&public_key, scheme, &digest, &signature),
+            "{scheme:?}"
+        );
+        let other = vec![8; scheme.digest_len()];
+        assert!(
+            !verify(&public_key, scheme, &other, &signature),
+            "{scheme:?}"
+        );
+    }
+}
+
+#[test]
+fn properties_read_back_as_they_were_set() {
+    let key = new_key();
+    assert_eq!(key.get(Property::Length).unwrap(), 2048u32.to_le_bytes());
+    assert_eq!(key.get(Property::ExportPolicy).unwrap(), [0; 4]);
+    assert_eq!(key.get(Property::KeyUsage).unwrap(), 3u32.to_le_bytes());
+    assert!(key.get(Property::VirtualIsolation).is_err());
+}
+
+#[test]
+fn no_handle_is_left_open_in_a_thousand_acquisitions_of_a_real_key() {
+    let rehearsal = Rehearsal::new();
+    let provider = CngProvider::keyguard_over(Arc::new(Arc::clone(&rehearsal)), None);
+    let first = provider.open().unwrap();
+    assert_eq!(first.strength(), KeyStrength::KeyGuard);
+    for _ in 0..1000 {
+        let key = provider.open().unwrap();
+        assert_eq!(key.public_key_der(), first.public_key_der());
+        assert_eq!(rehearsal.open_now(), 2);
+    }
+    drop(first);
+    assert_eq!(rehearsal.open_now(), 0);
+}

@@ -1,0 +1,164 @@
+//! Real keys of CNG under Wine, where they neither open by name nor tell whether they are isolated: both is played here.
+#![allow(
+    unsafe_code,
+    reason = "handles are passed on under the promise that they came with"
+)]
+use super::super::border::{Border, Held, Property};
+use super::super::native;
+use super::super::status::Status;
+use crate::SignatureScheme;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Passes all on, but for what Wine lacks, and counts handles.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    windows: Arc<dyn Border>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Finalized keys by name: their real handles, kept until the end.
+    kept: HashMap<String, usize>,
+    /// New keys by their handles.
+    names: HashMap<usize, String>,
+    /// How often each real handle is lent.
+    open: HashMap<usize, usize>,
+}
+
+impl Rehearsal {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            windows: native::border(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Handles that are open now.
+    pub(super) fn open_now(&self) -> usize {
+        self.state().open.values().sum()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn lend(&self, raw: usize) -> usize {
+        *self.state().open.entry(raw).or_default() += 1;
+        raw
+    }
+
+    /// Whether it was the last one, of a handle that is not kept.
+    fn give_back(&self, raw: usize) -> bool {
+        let mut state = self.state();
+        let count = state.open.get_mut(&raw).expect("an open handle");
+        *count -= 1;
+        if *count > 0 {
+            return false;
+        }
+        state.open.remove(&raw);
+        state.names.remove(&raw);
+        !state.kept.values().any(|kept| *kept == raw)
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        assert_eq!(self.open_now(), 0);
+        for raw in std::mem::take(&mut self.state().kept).into_values() {
+            // SAFETY: it was kept open for this.
+            unsafe { self.windows.free(raw) };
+        }
+    }
+}
+
+impl Border for Arc<Rehearsal> {
+    fn open_provider(&self, name: &str) -> Result<usize, Status> {
+        self.windows.open_provider(name).map(|raw| self.lend(raw))
+    }
+
+    unsafe fn open_key(&self, _: usize, name: &str, _: u32) -> Result<usize, Status> {
+        let kept = self.state().kept.get(name).copied();
+        kept.map(|raw| self.lend(raw)).ok_or(Status::BAD_KEYSET)
+    }
+
+    unsafe fn create_key(&self, provider: usize, name: &str, flags: u32) -> Result<usize, Status> {
+        // SAFETY: the caller's promise, here and below.
+        let raw = unsafe { self.windows.create_key(provider, name, flags) }?;
+        self.state().names.insert(raw, name.to_owned());
+        Ok(self.lend(raw))
+    }
+
+    unsafe fn set_property(
+        &self,
+        key: usize,
+        property: Property,
+        value: u32,
+    ) -> Result<(), Status> {
+        // SAFETY: as above.
+        unsafe { self.windows.set_property(key, property, value) }
+    }
+
+    unsafe fn property(
+        &self,
+        key: usize,
+        property: Property,
+        into: &mut [u8],
+    ) -> Result<usize, Status> {
+        if property == Property::VirtualIsolation {
+            into[..4].copy_from_slice(&[1, 0, 0, 0]);
+            return Ok(4);
+        }
+        // SAFETY: as above.
+        unsafe { self.windows.property(key, property, into) }
+    }
+
+    unsafe fn finalize(&self, key: usize) -> Result<(), Status> {
+        // SAFETY: as above.
+        unsafe { self.windows.finalize(key) }?;
+        let mut state = self.state();
+        let name = state.names[&key].clone();
+        state.kept.insert(name, key);
+        Ok(())
+    }
+
+    unsafe fn export_public(&self, key: usize, into: &mut [u8]) -> Result<usize, Status> {
+        // SAFETY: as above.
+        unsafe { self.windows.export_public(key, into) }
+    }
+
+    unsafe fn sign(
+        &self,
+        key: usize,
+        scheme: SignatureScheme,
+        digest: &[u8],
+        into: &mut [u8],
+    ) -> Result<usize, Status> {
+        // SAFETY: as above.
+        unsafe { self.windows.sign(key, scheme, digest, into) }
+    }
+
+    unsafe fn delete(&self, key: usize) -> Result<(), Status> {
+        // SAFETY: as above.
+        unsafe { self.windows.delete(key) }?;
+        self.give_back(key);
+        Ok(())
+    }
+
+    unsafe fn free(&self, object: usize) {
+        if self.give_back(object) {
+            // SAFETY: as above.
+            unsafe { self.windows.free(object) };
+        }
+    }
+
+    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>> {
+        self.windows.lock(name, longest)
+    }
+
+    fn purge_certificates(&self) {
+        panic!("the certificates of this user are not for tests");
+    }
+}

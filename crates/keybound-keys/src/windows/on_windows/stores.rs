@@ -1,0 +1,167 @@
+use super::super::native::counted;
+use super::super::native::shelf::{SystemShelf, purge_from};
+use super::super::native::store::{StoreLocation, StorePath};
+use super::super::persistence::{Entry, KeyPlace, PersistedCertificate, Persistence, Shelf as _};
+use super::super::testing::certificate;
+use crate::BindingKey as _;
+use crate::memory::MemoryKey;
+use std::sync::mpsc::channel;
+use std::time::{Duration, SystemTime};
+
+/// A store of this test's own, emptied at its end.
+pub(super) struct OwnStore(pub(super) StorePath);
+
+impl OwnStore {
+    pub(super) fn new(name: &str) -> Self {
+        let own = Self(StorePath::new(
+            StoreLocation::CurrentUser,
+            format!("KeyboundTest-{name}"),
+        ));
+        own.clear();
+        own
+    }
+
+    pub(super) fn shelf(&self) -> SystemShelf {
+        SystemShelf::new(self.0.clone())
+    }
+
+    fn clear(&self) {
+        for entry in self.shelf().entries().unwrap() {
+            self.shelf().remove(&entry.der).unwrap();
+        }
+    }
+}
+
+impl Drop for OwnStore {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn entry(public_key: &[u8], day: i64) -> PersistedCertificate {
+    let certificate = certificate(public_key, "client", "issuer", day);
+    PersistedCertificate::new(certificate, "https://e.example/tenant", "KeyGuardRSAKey")
+}
+
+#[test]
+fn certificates_are_kept_as_msal_keeps_them() {
+    let store = OwnStore::new("msal");
+    let key = MemoryKey::generate().unwrap();
+    let persistence = Persistence::in_store(store.0.clone());
+    let alias = Persistence::alias(Some("7a7a"), true);
+    let kept = [20_000, 30_000].map(|day| entry(key.public_key_der(), day));
+    for entry in &kept {
+        persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
+    }
+    assert_eq!(persistence.load(&alias), [kept[1].clone(), kept[0].clone()]);
+    let entries = store.shelf().entries().unwrap();
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        assert_eq!(
+            entry.friendly_name,
+            "MSAL|alias=7a7a#att=1|ep=https://e.example/tenant"
+        );
+        let place = KeyPlace {
+            provider: "Microsoft Software Key Storage Provider".to_owned(),
+            name: "KeyGuardRSAKey".to_owned(),
+            machine: false,
+            legacy: false,
+        };
+        assert_eq!(entry.key, Some(place));
+    }
+    persistence.remove(&alias, &kept[0].certificate);
+    assert_eq!(persistence.load(&alias), [kept[1].clone()]);
+    assert_eq!(counted::open(), 0);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_empty() {
+    let path = StorePath::new(StoreLocation::CurrentUser, "KeyboundTest-none");
+    assert!(SystemShelf::new(path).entries().unwrap().is_empty());
+    assert_eq!(counted::open(), 0);
+}
+
+#[test]
+fn of_a_lost_key_only_the_certificates_of_that_issuer_go() {
+    let store = OwnStore::new("purge");
+    let key = MemoryKey::generate().unwrap();
+    let issuers = [
+        "managedidentitysnissuer.login.microsoft.com",
+        "managedidentitysnissuer.login.microsoft.com.example",
+        "somebody else",
+    ];
+    for issuer in issuers {
+        let entry = Entry {
+            der: certificate(key.public_key_der(), "x", issuer, 30_000)
+                .der()
+                .to_vec(),
+            friendly_name: issuer.to_owned(),
+            key: None,
+        };
+        store.shelf().add(&entry).unwrap();
+    }
+    purge_from(&store.0);
+    let mut left: Vec<_> = store
+        .shelf()
+        .entries()
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.friendly_name)
+        .collect();
+    left.sort();
+    assert_eq!(left, [issuers[1], issuers[2]]);
+    assert_eq!(counted::open(), 0);
+}
+
+#[test]
+fn no_handle_is_left_open_in_a_thousand_looks() {
+    let store = OwnStore::new("looks");
+    let key = MemoryKey::generate().unwrap();
+    let persistence = Persistence::in_store(store.0.clone());
+    persistence.save(
+        "a",
+        &entry(key.public_key_der(), 30_000),
+        SystemTime::UNIX_EPOCH,
+    );
+    for _ in 0..1000 {
+        assert_eq!(persistence.load("a").len(), 1);
+    }
+    assert_eq!(counted::open(), 0);
+}
+
+#[test]
+fn a_mutex_is_had_by_one_thread_at_a_time_and_by_the_next_one_where_its_holder_is_gone() {
+    let shelf = OwnStore::new("mutex").shelf();
+    let name = "KEYBOUND_TEST_MUTEX";
+    let held = shelf.lock(name, Duration::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| shelf.lock(name, Duration::ZERO).is_none());
+        assert!(other.join().unwrap());
+    });
+    drop(held);
+    // A thread that ends with the mutex in its hands.
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::mem::forget(shelf.lock(name, Duration::ZERO).unwrap()));
+    });
+    assert!(shelf.lock(name, Duration::from_secs(10)).is_some());
+    assert_eq!(counted::open(), 0);
+}
+
+#[test]
+fn a_turn_goes_from_thread_to_thread_and_ends_when_it_is_dropped() {
+    let store = OwnStore::new("turn");
+    let persistence = Persistence::in_store(store.0.clone());
+    let (give, take) = channel();
+    give.send(persistence.take_turn("turn", Duration::ZERO).unwrap())
+        .unwrap();
+    assert!(persistence.take_turn("turn", Duration::ZERO).is_none());
+    assert!(persistence.take_turn("another", Duration::ZERO).is_some());
+    std::thread::spawn(move || drop(take.recv()))
+        .join()
+        .unwrap();
+    assert!(
+        persistence
+            .take_turn("turn", Duration::from_secs(10))
+            .is_some()
+    );
+}

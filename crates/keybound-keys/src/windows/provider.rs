@@ -1,0 +1,140 @@
+use super::border::{Border, PER_BOOT, VIRTUAL_ISOLATION};
+use super::container::Container;
+use super::key::CngKey;
+use super::names::is_key_name;
+use crate::{BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength};
+use std::fmt;
+use std::sync::Arc;
+
+/// Opens the key of one name in one key storage provider of Windows, or makes it: RSA-2048, never to be exported, kept by
+/// Windows for this user, shared by all processes that open it by its name.
+///
+/// A key that is there by name and signs no longer is replaced by a new one, under a mutex named for the key; the
+/// certificates that managed identities were issued for the lost key are then removed from `CurrentUser\My`.
+pub struct CngProvider {
+    border: Arc<dyn Border>,
+    container: Container,
+    strength: KeyStrength,
+}
+
+impl CngProvider {
+    /// KeyGuard keys, isolated by virtualization-based security and lost with each boot, in the container
+    /// `KeyGuardRSAKey` that MSAL uses too, or in one of another name.
+    #[cfg(windows)]
+    pub fn keyguard(name: Option<&str>) -> Self {
+        Self::keyguard_over(super::native::border(), name)
+    }
+
+    /// Keys in the TPM, by the Microsoft Platform Crypto Provider.
+    #[cfg(windows)]
+    pub fn platform() -> Self {
+        Self::platform_over(super::native::border())
+    }
+
+    /// Keys kept by Windows in software.
+    #[cfg(windows)]
+    pub fn software() -> Self {
+        Self::software_over(super::native::border())
+    }
+
+    pub(crate) fn keyguard_over(border: Arc<dyn Border>, name: Option<&str>) -> Self {
+        let container = Container {
+            provider: SOFTWARE_PROVIDER,
+            name: name.unwrap_or(KEYGUARD_NAME).to_owned(),
+            flags: VIRTUAL_ISOLATION | PER_BOOT,
+            isolated: true,
+        };
+        Self {
+            border,
+            container,
+            strength: KeyStrength::KeyGuard,
+        }
+    }
+
+    pub(crate) fn platform_over(border: Arc<dyn Border>) -> Self {
+        Self::plain(
+            border,
+            PLATFORM_PROVIDER,
+            PLATFORM_NAME,
+            KeyStrength::Hardware,
+        )
+    }
+
+    pub(crate) fn software_over(border: Arc<dyn Border>) -> Self {
+        Self::plain(
+            border,
+            SOFTWARE_PROVIDER,
+            SOFTWARE_NAME,
+            KeyStrength::Software,
+        )
+    }
+
+    fn plain(
+        border: Arc<dyn Border>,
+        provider: &'static str,
+        name: &str,
+        strength: KeyStrength,
+    ) -> Self {
+        let container = Container {
+            provider,
+            name: name.to_owned(),
+            flags: 0,
+            isolated: false,
+        };
+        Self {
+            border,
+            container,
+            strength,
+        }
+    }
+}
+
+impl CngProvider {
+    /// The container that it opens.
+    pub fn key_name(&self) -> &str {
+        &self.container.name
+    }
+}
+
+impl KeyProvider for CngProvider {
+    fn strength(&self) -> KeyStrength {
+        self.strength
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        if !is_key_name(&self.container.name) {
+            return Err(KeyError::new(
+                KeyErrorKind::Failed,
+                "the name of a key is one line of at most 260 characters",
+            ));
+        }
+        let opened = self.container.open_or_create(&self.border)?;
+        let name = &self.container.name;
+        let key = CngKey::new(opened.key, opened.public_key, self.strength, name);
+        Ok(Arc::new(key))
+    }
+}
+
+impl fmt::Debug for CngProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CngProvider")
+            .field("strength", &self.strength)
+            .field("name", &self.container.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The provider that keeps the key of this name, for those that [`CngProvider`] opens.
+pub(crate) fn provider_of(name: &str) -> &'static str {
+    match name {
+        PLATFORM_NAME => PLATFORM_PROVIDER,
+        _ => SOFTWARE_PROVIDER,
+    }
+}
+
+const SOFTWARE_PROVIDER: &str = "Microsoft Software Key Storage Provider";
+const PLATFORM_PROVIDER: &str = "Microsoft Platform Crypto Provider";
+/// The container that MSAL .NET and MSAL Go use, so that the key and its certificates are shared with them.
+const KEYGUARD_NAME: &str = "KeyGuardRSAKey";
+const PLATFORM_NAME: &str = "KeyboundPlatformKey";
+const SOFTWARE_NAME: &str = "KeyboundSoftwareKey";

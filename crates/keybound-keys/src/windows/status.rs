@@ -1,0 +1,204 @@
+//! What CNG answers, and what it means.
+use crate::{KeyError, KeyErrorKind};
+use std::fmt;
+
+/// A `SECURITY_STATUS` that is not success.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+impl Status {
+    pub(crate) const NOT_ENOUGH_MEMORY: Self = Self(0x8009_000E);
+    pub(crate) const BAD_FLAGS: Self = Self(0x8009_0009);
+    pub(crate) const NO_KEY: Self = Self(0x8009_000D);
+    pub(crate) const EXISTS: Self = Self(0x8009_000F);
+    pub(crate) const PERMISSION: Self = Self(0x8009_0010);
+    pub(crate) const NOT_FOUND: Self = Self(0x8009_0011);
+    pub(crate) const BAD_KEYSET: Self = Self(0x8009_0016);
+    pub(crate) const KEYSET_NOT_DEFINED: Self = Self(0x8009_0019);
+    pub(crate) const PROVIDER_DLL_FAILED: Self = Self(0x8009_001D);
+    pub(crate) const PROVIDER_DLL_NOT_FOUND: Self = Self(0x8009_001E);
+    pub(crate) const BUFFER_TOO_SMALL: Self = Self(0x8009_0028);
+    pub(crate) const NOT_SUPPORTED: Self = Self(0x8009_0029);
+    pub(crate) const DEVICE_NOT_READY: Self = Self(0x8009_0030);
+    pub(crate) const DEVICE_NOT_FOUND: Self = Self(0x8009_0035);
+    /// `NTE_VBS_UNAVAILABLE`.
+    pub(crate) const VBS_UNAVAILABLE: Self = Self(0x8009_0039);
+    /// `NTE_VBS_CANNOT_DECRYPT_KEY`: the container is there, what protected it is not.
+    pub(crate) const VBS_CANNOT_DECRYPT: Self = Self(0x8009_003A);
+    /// What the creation of a KeyGuard key says on a host without virtualization-based security.
+    pub(crate) const NO_KEYGUARD: Self = Self(0x8089_0014);
+    pub(crate) const TPM_NOT_FOUND: Self = Self(0x8028_400F);
+    pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);
+    pub(crate) const TPM_SERVICE_DISABLED: Self = Self(0x8028_4010);
+    pub(crate) const TPM_PROVIDER_NOT_READY: Self = Self(0x8029_0401);
+
+    /// Whether opening by name said that there is nothing usable of that name.
+    pub(crate) fn is_not_found(self) -> bool {
+        [
+            Self::BAD_KEYSET,
+            Self::NO_KEY,
+            Self::NOT_FOUND,
+            Self::VBS_CANNOT_DECRYPT,
+        ]
+        .contains(&self)
+    }
+
+    /// Whether a key that does not sign for this reason may well sign later, or for somebody else.
+    pub(crate) fn is_passing(self) -> bool {
+        [
+            Self::NOT_ENOUGH_MEMORY,
+            Self::PERMISSION,
+            Self::BUFFER_TOO_SMALL,
+            Self::VBS_UNAVAILABLE,
+        ]
+        .contains(&self)
+            || self.is_without_provider()
+    }
+
+    /// Whether it says that this host has no virtualization-based security for keys.
+    fn is_without_isolation(self, step: Step) -> bool {
+        // Windows before KeyGuard knows neither the flags nor the property.
+        let unknown =
+            step == Step::Create && [Self::BAD_FLAGS, Self::NOT_SUPPORTED].contains(&self);
+        unknown
+            || [
+                Self::NO_KEYGUARD,
+                Self::VBS_UNAVAILABLE,
+                Self::VBS_CANNOT_DECRYPT,
+            ]
+            .contains(&self)
+    }
+
+    /// Whether it says that the provider, or the device below it, is not there.
+    fn is_without_provider(self) -> bool {
+        [
+            Self::KEYSET_NOT_DEFINED,
+            Self::PROVIDER_DLL_FAILED,
+            Self::PROVIDER_DLL_NOT_FOUND,
+            Self::DEVICE_NOT_READY,
+            Self::DEVICE_NOT_FOUND,
+            Self::TPM_NOT_FOUND,
+            Self::TPM_SERVICE_NOT_RUNNING,
+            Self::TPM_SERVICE_DISABLED,
+            Self::TPM_PROVIDER_NOT_READY,
+        ]
+        .contains(&self)
+    }
+}
+
+/// Where the code is all there is to say: names of codes come from several headers.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status 0x{:08X}", self.0)
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Status {}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    OpenProvider,
+    Open,
+    Create,
+    Export,
+    Sign,
+}
+
+impl Step {
+    /// The error that a status means at this step, for a key that is to be isolated or not.
+    pub(crate) fn error(self, status: Status, isolated: bool) -> KeyError {
+        let error = if isolated && status.is_without_isolation(self) {
+            KeyError::new(KeyErrorKind::IsolationUnavailable, WITHOUT_ISOLATION)
+        } else if status.is_without_provider()
+            || (self == Self::OpenProvider && status.is_not_found())
+        {
+            KeyError::new(
+                KeyErrorKind::Unavailable,
+                "the key storage provider, or the device below it, is not there",
+            )
+        } else {
+            KeyError::new(KeyErrorKind::Failed, self.failed(status))
+        };
+        error.with_source(status)
+    }
+
+    fn failed(self, status: Status) -> &'static str {
+        match (self, status) {
+            (_, Status::PERMISSION) => {
+                "the key storage provider denies this account access to the key"
+            }
+            (_, Status::NOT_ENOUGH_MEMORY) => "the key storage provider is out of memory",
+            (Self::OpenProvider, _) => "the key storage provider could not be opened",
+            (Self::Open, _) => "the key could not be opened",
+            (Self::Create, _) => "the key could not be made",
+            (Self::Export, _) => "the public key could not be read",
+            (Self::Sign, _) => "the key did not sign",
+        }
+    }
+}
+
+const WITHOUT_ISOLATION: &str = "this host offers no KeyGuard keys: virtualization-based security is not running; use a \
+     Trusted Launch VM with Secure Boot and vTPM switched on, and see `Virtualization-based security` in msinfo32";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn hosts_without_isolation_are_told_what_to_switch_on() {
+        for (step, status) in [
+            (Step::Create, Status::NO_KEYGUARD),
+            (Step::Open, Status::VBS_UNAVAILABLE),
+            (Step::Create, Status::VBS_CANNOT_DECRYPT),
+            (Step::Create, Status::BAD_FLAGS),
+            (Step::Create, Status::NOT_SUPPORTED),
+        ] {
+            let error = step.error(status, true);
+            assert_eq!(
+                error.kind(),
+                KeyErrorKind::IsolationUnavailable,
+                "{status:?}"
+            );
+            for word in ["Trusted Launch", "Secure Boot", "vTPM", "msinfo32"] {
+                assert!(error.to_string().contains(word), "{error}");
+            }
+            assert_eq!(error.source().unwrap().to_string(), status.to_string());
+        }
+        assert_eq!(Status::NO_KEYGUARD.to_string(), "status 0x80890014");
+    }
+
+    #[test]
+    fn what_is_unknown_is_a_failure_and_no_reason_for_a_weaker_key() {
+        for (step, status, isolated) in [
+            (Step::Open, Status::NOT_SUPPORTED, true),
+            (Step::Open, Status::PERMISSION, true),
+            (Step::Create, Status::NOT_SUPPORTED, false),
+            (Step::Create, Status(0x8000_4005), true),
+            (Step::Sign, Status::BAD_KEYSET, false),
+        ] {
+            let error = step.error(status, isolated);
+            assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn providers_and_devices_that_are_not_there_are_absences() {
+        for (step, status) in [
+            (Step::OpenProvider, Status::NOT_FOUND),
+            (Step::OpenProvider, Status::KEYSET_NOT_DEFINED),
+            (Step::Create, Status::TPM_NOT_FOUND),
+            (Step::Open, Status::DEVICE_NOT_READY),
+        ] {
+            let kind = step.error(status, false).kind();
+            assert_eq!(kind, KeyErrorKind::Unavailable, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What becomes of keys on the good days of a host and on the bad ones.
+use super::border::{Border, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
+use super::provider::CngProvider;
+use super::scripted::{Kept, Scripted};
+use super::status::Status;
+use crate::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain,
+    SignatureScheme, self_test,
+};
+use std::error::Error as _;
+use std::sync::Arc;
+
+fn border(windows: &Arc<Scripted>) -> Arc<dyn Border> {
+    Arc::new(Arc::clone(windows))
+}
+
+fn keyguard(windows: &Arc<Scripted>) -> Result<Arc<dyn BindingKey>, KeyError> {
+    CngProvider::keyguard_over(border(windows), None).open()
+}
+
+fn calls(windows: &Arc<Scripted>) -> Vec<String> {
+    windows.with(|world| std::mem::take(&mut world.calls))
+}
+
+/// A host on which a key has been made, and what its public half is.
+fn host_with_a_key() -> (Arc<Scripted>, Vec<u8>) {
+    let windows = Scripted::new();
+    let public_key = keyguard(&windows).unwrap().public_key_der().to_vec();
+    calls(&windows);
+    (windows, public_key)
+}
+
+#[test]
+fn at_first_boot_a_key_is_made_and_later_opened() {
+    let windows = Scripted::new();
+    let first = keyguard(&windows).unwrap();
+    let flags = format!("create {:x}", VIRTUAL_ISOLATION | PER_BOOT);
+    let made = "finalize {Length: 2048, ExportPolicy: 0, KeyUsage: 3}";
+    assert_eq!(calls(&windows), ["open", &flags, made]);
+    assert_eq!(first.strength(), KeyStrength::KeyGuard);
+    assert_eq!(first.persistent_name(), Some("KeyGuardRSAKey"));
+    self_test(&*first).unwrap();
+
+    let second = keyguard(&windows).unwrap();
+    assert_eq!(calls(&windows), ["open"]);
+    assert_eq!(second.public_key_der(), first.public_key_der());
+    assert_eq!(second.id(), first.id());
+}
+
+#[test]
+fn every_status_for_not_found_has_a_key_made() {
+    for status in [0x8009_0016, 0x8009_000D, 0x8009_0011, 0x8009_003A] {
+        let windows = Scripted::new();
+        windows.with(|world| world.open_fails = Some(Status(status)));
+        self_test(&*keyguard(&windows).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn any_other_status_has_none_made() {
+    let windows = Scripted::new();
+    windows.with(|world| world.open_fails = Some(Status::PERMISSION));
+    assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
+    assert_eq!(calls(&windows), ["open"]);
+}
+
+#[test]
+fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
+    let (windows, old) = host_with_a_key();
+    windows.reboot(Status(0x8009_0005));
+    let key = keyguard(&windows).unwrap();
+    assert_ne!(key.public_key_der(), old);
+    self_test(&*key).unwrap();
+    let calls = calls(&windows);
+    let overwrite = format!("create {:x}", VIRTUAL_ISOLATION | PER_BOOT | OVERWRITE);
+    // Opened, tried; under the mutex tried again, made, the certificates of the old one removed, opened and compared.
+    let order: Vec<_> = calls
+        .iter()
+        .map(|call| call.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "open", "lock", "open", "create", "finalize", "purge", "open"
+        ]
+    );
+    assert!(calls.contains(&overwrite), "{calls:?}");
+    assert!(calls[1].starts_with("lock KEYBOUND_KEY_"), "{calls:?}");
+}
+
+#[test]
+fn a_name_that_no_longer_opens_is_taken_over_too() {
+    let (windows, old) = host_with_a_key();
+    windows.with(|world| {
+        for kept in world.containers.values_mut() {
+            kept.opens = Err(Status::VBS_CANNOT_DECRYPT);
+        }
+    });
+    let key = keyguard(&windows).unwrap();
+    assert_ne!(key.public_key_der(), old);
+    assert!(calls(&windows).contains(&"purge".to_owned()));
+}
+
+#[test]
+fn whoever_waited_for_another_process_takes_the_key_that_it_made() {
+    let (windows, _) = host_with_a_key();
+    windows.reboot(Status(0x8009_0005));
+    let theirs = Kept::of_a_rival();
+    let public_key = theirs.key.public_key_der().to_vec();
+    windows.with(|world| world.while_waiting = Some(theirs));
+    let key = keyguard(&windows).unwrap();
+    assert_eq!(key.public_key_der(), public_key);
+    assert!(
+        !calls(&windows)
+            .iter()
+            .any(|call| call.starts_with("create"))
+    );
+}
+
+#[test]
+fn a_mutex_that_is_not_to_be_had_is_an_error_and_nothing_is_overwritten() {
+    let (windows, _) = host_with_a_key();
+    windows.reboot(Status(0x8009_0005));
+    windows.with(|world| world.lock_is_taken = true);
+    assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
+    assert!(
+        !calls(&windows)
+            .iter()
+            .any(|call| call.starts_with("create"))
+    );
+}
+
+#[test]
+fn of_two_who_create_at_once_both_end_with_the_first_ones_key() {
+    let windows = Scripted::new();
+    let rival = Kept::of_a_rival();
+    let theirs = rival.key.public_key_der().to_vec();
+    windows.with(|world| world.rival = Some(rival));
+    let key = keyguard(&windows).unwrap();
+    assert_eq!(key.public_key_der(), theirs);
+    assert_eq!(calls(&windows).last().unwrap(), "open");
+    assert_eq!(keyguard(&windows).unwrap().public_key_der(), theirs);
+}
+
+#[test]
+fn without_vbs_the_error_says_what_to_switch_on() {
+    let windows = Scripted::new();
+    windows.with(|world| world.create_fails = Some(Status(0x8089_0014)));
+    let error = keyguard(&windows).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
+    for word in ["Trusted Launch", "Secure Boot", "vTPM", "msinfo32"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    assert_eq!(error.source().unwrap().to_string(), "status 0x80890014");
+
+    let (windows, _) = host_with_a_key();
+    windows.with(|world| world.open_fails = Some(Status::VBS_UNAVAILABLE));
+    let kind = keyguard(&windows).unwrap_err().kind();
+    assert_eq!(kind, KeyErrorKind::IsolationUnavailable);
+}
+
+#[test]
+fn without_vbs_a_weaker_key_is_had_only_where_the_floor_allows_it() {
+    let windows = Scripted::new();
+    windows.with(|world| world.isolates = false);
+    let chain = ProviderChain::new(vec![
+        Arc::new(CngProvider::keyguard_over(border(&windows), None)),
+        Arc::new(CngProvider::platform_over(border(&windows))),
+        Arc::new(CngProvider::software_over(border(&windows))),
+    ]);
+    let error = chain.open(KeyStrength::KeyGuard).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
+    let key = chain.open(KeyStrength::Software).unwrap();
+    assert_eq!(key.strength(), KeyStrength::Hardware);
+    windows.with(|world| world.provider_fails = Some(Status::KEYSET_NOT_DEFINED));
+    let kind = chain.open(KeyStrength::Hardware).unwrap_err().kind();
+    assert_eq!(kind, KeyErrorKind::TooWeak);
+}
+
+#[test]
+fn a_key_that_was_made_and_is_not_isolated_is_not_left_behind() {
+    let windows = Scripted::new();
+    windows.with(|world| world.isolates = false);
+    let kind = keyguard(&windows).unwrap_err().kind();
+    assert_eq!(kind, KeyErrorKind::IsolationUnavailable);
+    assert_eq!(calls(&windows).last().unwrap(), "delete");
+    assert!(windows.with(|world| world.containers.is_empty()));
+}
+
+#[test]
+fn a_key_that_is_there_and_not_isolated_is_neither_used_nor_touched() {
+    for isolation in [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]] {
+        let (windows, _) = host_with_a_key();
+        windows.with(|world| {
+            for kept in world.containers.values_mut() {
+                kept.isolation.clone_from(&isolation);
+            }
+        });
+        let error = keyguard(&windows).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::NotIsolated, "{isolation:?}");
+        assert!(error.to_string().contains("KeyGuardRSAKey"), "{error}");
+        assert_eq!(calls(&windows), ["open"]);
+    }
+}
+
+#[test]
+fn key_never_exported_not_even_by_others() {
+    let (windows, _) = host_with_a_key();
+    windows.with(|world| {
+        for kept in world.containers.values_mut() {
+            kept.export_policy = 2;
+        }
+    });
+    let error = keyguard(&windows).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Failed);
+    assert!(error.to_string().contains("exported"), "{error}");
+    assert_eq!(calls(&windows), ["open"]);
+}
+
+#[test]
+fn a_public_key_that_is_not_given_is_an_error_and_nothing_is_overwritten() {
+    let (windows, _) = host_with_a_key();
+    windows.with(|world| world.export_fails = Some(Status::NOT_SUPPORTED));
+    assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
+    assert_eq!(calls(&windows), ["open"]);
+}
+
+#[test]
+fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
+    let change = |change: fn(&mut Kept)| {
+        let (windows, _) = host_with_a_key();
+        windows.with(|world| world.containers.values_mut().for_each(change));
+        let error = keyguard(&windows).unwrap_err();
+        assert_eq!(calls(&windows), ["open"]);
+        error.kind()
+    };
+    let busy = change(|kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY));
+    assert_eq!(busy, KeyErrorKind::Failed);
+    let device = change(|kept| kept.signs = Err(Status::DEVICE_NOT_READY));
+    assert_eq!(device, KeyErrorKind::Unavailable);
+    let elliptic = change(|kept| {
+        kept.signs = Err(Status(0x8009_0027));
+        kept.group = "ECDSA";
+    });
+    assert_eq!(elliptic, KeyErrorKind::Failed);
+}
+
+#[test]
+fn a_key_of_another_name_is_another_key() {
+    let windows = Scripted::new();
+    let named = CngProvider::keyguard_over(border(&windows), Some("Mine")).open();
+    assert_eq!(named.unwrap().persistent_name(), Some("Mine"));
+    assert_eq!(windows.with(|world| world.containers.len()), 1);
+    keyguard(&windows).unwrap();
+    assert_eq!(windows.with(|world| world.containers.len()), 2);
+    let malformed = CngProvider::keyguard_over(border(&windows), Some("a\nb")).open();
+    assert_eq!(malformed.unwrap_err().kind(), KeyErrorKind::Failed);
+}
+
+#[test]
+fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
+    let (windows, _) = host_with_a_key();
+    let troubles: [fn(&mut Kept); 6] = [
+        |_| {},
+        |kept| kept.opens = Err(Status::PERMISSION),
+        |kept| kept.isolation = vec![0],
+        |kept| kept.export_policy = 1,
+        |kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY),
+        |kept| kept.group = "DSA",
+    ];
+    let whole = windows.with(|world| world.containers["KeyGuardRSAKey"].clone());
+    for round in 0..1000 {
+        windows.with(|world| {
+            let mut kept = whole.clone();
+            troubles[round % troubles.len()](&mut kept);
+            world.containers.insert("KeyGuardRSAKey".into(), kept);
+        });
+        drop(keyguard(&windows));
+        assert_eq!(windows.open_now(), 0, "round {round}");
+    }
+    for fails in [Status::NO_KEYGUARD, Status::EXISTS, Status::PERMISSION] {
+        windows.with(|world| {
+            world.containers.clear();
+            world.create_fails = Some(fails);
+        });
+        keyguard(&windows).unwrap_err();
+        assert_eq!(windows.open_now(), 0);
+    }
+    windows.with(|world| {
+        world.create_fails = None;
+        world.containers.insert("KeyGuardRSAKey".into(), whole);
+    });
+    windows.reboot(Status::NO_KEY);
+    keyguard(&windows).unwrap();
+    assert_eq!(windows.open_now(), 0);
+    assert!(windows.with(|world| world.opened) > 1800);
+}
+
+#[test]
+fn a_lent_handle_stays_open_as_long_as_it_is_lent() {
+    let windows = Scripted::new();
+    let key = keyguard(&windows).unwrap();
+    let lent = key.cng_handle().unwrap();
+    drop(key);
+    assert_eq!(windows.open_now(), 1);
+    assert_ne!(lent.raw(), 0);
+    drop(lent);
+    assert_eq!(windows.open_now(), 0);
+}
+
+#[test]
+fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
+    let windows = Scripted::new();
+    let key = keyguard(&windows).unwrap();
+    for scheme in [SignatureScheme::PssSha256, SignatureScheme::Pkcs1Sha512] {
+        let signature = key.sign(scheme, &vec![7; scheme.digest_len()]).unwrap();
+        assert_eq!(signature.len(), 256);
+        assert!(key.sign(scheme, &[7; 20]).is_err());
+    }
+    windows.reboot(Status::NO_KEY);
+    let shown = format!("{key:?} {:?}", key.cng_handle());
+    assert!(shown.len() < 250 && shown.contains("cng:"), "{shown}");
+}

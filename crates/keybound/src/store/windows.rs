@@ -1,0 +1,91 @@
+use super::msal::{endpoint_of, name_of, restore};
+use super::{BindingStore, StoreTurn, StoredBinding};
+use crate::Environment;
+use keybound_core::{BindingCacheKey, Certificate};
+use keybound_keys::windows::{CngProvider, PersistedCertificate, Persistence, StorePath};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Keeps certificates in a certificate store of Windows, in the form of MSAL .NET, for keys that
+/// [`ProviderChain::platform_named`](crate::ProviderChain::platform_named) opens. Those of other keys it leaves alone.
+#[derive(Clone, Debug)]
+pub struct WindowsBindingStore {
+    kept: Persistence,
+    key_names: Vec<String>,
+}
+
+impl WindowsBindingStore {
+    /// A store for the keys of the platform, the KeyGuard key by this name (default: MSAL's). MSAL .NET looks into
+    /// [`StorePath::current_user_my`] only.
+    pub fn new(path: StorePath, keyguard: Option<&str>) -> Self {
+        let providers = [
+            CngProvider::keyguard(keyguard),
+            CngProvider::platform(),
+            CngProvider::software(),
+        ];
+        Self {
+            kept: Persistence::in_store(path),
+            key_names: providers
+                .map(|provider| provider.key_name().to_owned())
+                .to_vec(),
+        }
+    }
+
+    fn is_ours(&self, key_name: &str) -> bool {
+        self.key_names.iter().any(|name| name == key_name)
+    }
+}
+
+impl BindingStore for WindowsBindingStore {
+    fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding> {
+        let Some(alias) = alias(key) else {
+            return Vec::new();
+        };
+        self.kept
+            .load(&alias)
+            .into_iter()
+            .filter(|entry| self.is_ours(&entry.key_name))
+            .filter_map(|entry| restore(key, entry.certificate, &entry.endpoint, entry.key_name))
+            .collect()
+    }
+
+    fn save(&self, key: &BindingCacheKey, entry: &StoredBinding) {
+        let (Some(alias), Some(endpoint)) = (alias(key), endpoint_of(entry)) else {
+            return;
+        };
+        if self.is_ours(&entry.key_name) {
+            let certificate = entry.certificate.clone();
+            let kept = PersistedCertificate::new(certificate, endpoint, &entry.key_name);
+            // Those that ended are removed by the caller, who has the clock.
+            self.kept.save(&alias, &kept, SystemTime::UNIX_EPOCH);
+        }
+    }
+
+    fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
+        if let Some(alias) = alias(key) {
+            self.kept.remove(&alias, certificate);
+        }
+    }
+
+    fn turn(&self, key: &BindingCacheKey) -> Option<StoreTurn> {
+        let turn = self.kept.take_turn(&alias(key)?, LONGEST_TURN)?;
+        Some(Box::new(turn))
+    }
+}
+
+/// Where certificates are kept by default.
+pub(crate) fn of_platform(environment: &Environment) -> Option<Arc<dyn BindingStore>> {
+    let path = StorePath::current_user_my();
+    Some(Arc::new(WindowsBindingStore::new(
+        path,
+        environment.key_name(),
+    )))
+}
+
+fn alias(key: &BindingCacheKey) -> Option<String> {
+    let (id, attested) = name_of(key)?;
+    Some(Persistence::alias(id, attested))
+}
+
+/// An issue takes a second or two.
+const LONGEST_TURN: Duration = Duration::from_secs(8);

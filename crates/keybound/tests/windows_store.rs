@@ -1,0 +1,215 @@
+//! Processes of one host that share a key share its certificate: they find each other's through the certificate store of
+//! Windows, and take turns by a mutex of it. The key is a stand-in, store and mutex are real.
+#![cfg(windows)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use keybound::{
+    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyStrength,
+    ManagedIdentityClient, Pop, ProviderChain, SignatureScheme, SigningCost, StoreLocation,
+    StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
+};
+use keybound_emulator::{AttestationRule, Config, Emulator};
+use openssl::error::ErrorStack;
+use openssl::md::Md;
+use openssl::pkey::{PKey, Private};
+use openssl::pkey_ctx::PkeyCtx;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::RsaPssSaltlen;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+
+const PROCESSES: usize = 8;
+const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
+const STORE: &str = "KeyboundTest-processes";
+
+#[test]
+fn processes_that_start_at_once_have_one_certificate_issued() {
+    let mut config = Config::default();
+    config.imds.attestation = AttestationRule::Optional;
+    let emulator = Emulator::start(config).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    put("ca.pem", emulator.ca_pem());
+    put("imds", emulator.ready().imds.as_bytes());
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    put("key.pem", &key.private_key_to_pem_pkcs8().unwrap());
+
+    let mut processes: Vec<_> = (0..PROCESSES)
+        .map(|_| Process::start(folder.path()))
+        .collect();
+    for process in &mut processes {
+        process.expect("ready");
+    }
+    for process in &mut processes {
+        process.go();
+    }
+    let certificates: BTreeSet<_> = processes
+        .iter_mut()
+        .map(|process| process.expect("certificate "))
+        .collect();
+    assert_eq!(certificates.len(), 1, "{certificates:?}");
+    assert_eq!(emulator.counts().get("issue"), Some(&1));
+
+    // One that comes later finds it too.
+    let mut later = Process::start(folder.path());
+    later.expect("ready");
+    later.go();
+    assert_eq!(later.expect("certificate "), *certificates.first().unwrap());
+    assert_eq!(emulator.counts().get("issue"), Some(&1));
+}
+
+/// What the processes do: not a test of its own.
+#[test]
+fn child() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let key = PKey::private_key_from_pem(&read("key.pem")).unwrap();
+    let public_key = key.public_key_to_der().unwrap();
+    let key = StandIn(Arc::new(Shared { key, public_key }));
+    let path = StorePath::new(StoreLocation::CurrentUser, STORE);
+    let client = ManagedIdentityClient::builder()
+        .environment(Environment::empty())
+        .imds_endpoint(String::from_utf8(read("imds")).unwrap())
+        .trust(TrustAnchors::system().with_pem(&read("ca.pem")).unwrap())
+        .key_providers(ProviderChain::new(vec![Arc::new(key)]))
+        .binding_store(Arc::new(WindowsBindingStore::new(path, None)))
+        .build()
+        .unwrap();
+    println!("ready");
+    std::io::stdin().lines().next().unwrap().unwrap();
+    let pop = Pop::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(pop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let token = runtime.block_on(client.acquire_token(request)).unwrap();
+    let certificate = token.binding().unwrap().certificate();
+    println!("certificate {}", certificate.thumbprints().x5t_s256);
+    // Dropping the runtime waits for what is being kept.
+}
+
+/// A process of [`child`]; it ends with the value.
+struct Process {
+    child: Child,
+    says: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let says = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, says }
+    }
+
+    fn go(&mut self) {
+        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
+    }
+
+    /// The rest of the next line with these words.
+    fn expect(&mut self, words: &str) -> String {
+        self.says
+            .by_ref()
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.split_once(words)?.1.to_owned()))
+            .unwrap_or_else(|| panic!("a process ended without saying {words:?}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A key that stands for one that all processes open by its name.
+#[derive(Clone)]
+struct StandIn(Arc<Shared>);
+
+struct Shared {
+    key: PKey<Private>,
+    public_key: Vec<u8>,
+}
+
+impl StandIn {
+    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        let hash = match scheme.digest_len() {
+            32 => Md::sha256(),
+            48 => Md::sha384(),
+            _ => Md::sha512(),
+        };
+        let mut context = PkeyCtx::new(&self.0.key)?;
+        context.sign_init()?;
+        let padding = if scheme.is_pss() {
+            Padding::PKCS1_PSS
+        } else {
+            Padding::PKCS1
+        };
+        context.set_rsa_padding(padding)?;
+        context.set_signature_md(hash)?;
+        if scheme.is_pss() {
+            context.set_rsa_mgf1_md(hash)?;
+            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+        }
+        let mut signature = Vec::new();
+        context.sign_to_vec(digest, &mut signature)?;
+        Ok(signature)
+    }
+}
+
+impl fmt::Debug for StandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StandIn")
+    }
+}
+
+impl KeyProvider for StandIn {
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl BindingKey for StandIn {
+    fn public_key_der(&self) -> &[u8] {
+        &self.0.public_key
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.signature(scheme, digest)
+            .map_err(|error| KeyError::new(KeyErrorKind::Failed, "no signature").with_source(error))
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::Software
+    }
+
+    fn id(&self) -> &str {
+        "stand-in"
+    }
+
+    fn persistent_name(&self) -> Option<&str> {
+        Some("KeyGuardRSAKey")
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        SigningCost::Quick
+    }
+}
