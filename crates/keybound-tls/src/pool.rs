@@ -32,6 +32,13 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    /// Whether it has rested too long, or the server has closed it.
+    fn is_spent(&self, now: Instant, idle_timeout: Duration) -> bool {
+        now.saturating_duration_since(self.since) >= idle_timeout || self.connection.is_closed()
+    }
+}
+
 impl Pool {
     pub(crate) fn new(idle_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -49,27 +56,31 @@ impl Pool {
     ) -> Option<(Connection, Duration)> {
         let now = Instant::now();
         let mut shelves = self.lock();
-        shelves.purge(now, self.idle_timeout);
         let shelf = shelves.idle.get_mut(key)?;
-        let wanted = shelf
-            .iter()
-            .rposition(|idle| authenticated && idle.connection.certificate_requested());
-        let index = wanted.or_else(|| shelf.len().checked_sub(1))?;
-        let Idle {
-            mut connection,
-            since,
-        } = shelf.remove(index);
-        connection.set_idle(false);
-        Some((connection, now.saturating_duration_since(since)))
+        // Only the one that is taken is looked at: each look at another reads what the processor of its driver writes.
+        loop {
+            let wanted = shelf
+                .iter()
+                .rposition(|idle| authenticated && idle.connection.certificate_requested());
+            let index = wanted.or_else(|| shelf.len().checked_sub(1))?;
+            let mut idle = shelf.remove(index);
+            if idle.is_spent(now, self.idle_timeout) {
+                continue;
+            }
+            idle.connection.set_idle(false);
+            return Some((idle.connection, now.saturating_duration_since(idle.since)));
+        }
     }
 
     /// Puts a connection to rest; the oldest of a full shelf goes.
     pub(crate) fn put(self: &Arc<Self>, key: PoolKey, connection: Connection) {
         let now = Instant::now();
         let mut shelves = self.lock();
-        shelves.purge(now, self.idle_timeout);
         let needs_reaper = shelves.reaper.as_ref().is_none_or(AbortHandle::is_finished);
         let shelf = shelves.idle.entry(key).or_default();
+        if shelf.len() >= MAX_IDLE_PER_HOST {
+            shelf.retain(|idle| !idle.is_spent(now, self.idle_timeout));
+        }
         if shelf.len() >= MAX_IDLE_PER_HOST {
             shelf.remove(0);
         }
@@ -101,7 +112,7 @@ impl Shelves {
     /// Drops what has rested too long or has been closed by the server.
     fn purge(&mut self, now: Instant, idle_timeout: Duration) {
         self.idle.retain(|_, shelf| {
-            shelf.retain(|idle| now - idle.since < idle_timeout && !idle.connection.is_closed());
+            shelf.retain(|idle| !idle.is_spent(now, idle_timeout));
             !shelf.is_empty()
         });
     }
