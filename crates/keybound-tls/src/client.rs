@@ -3,6 +3,7 @@ use crate::connect::Route;
 use crate::connection::{Connection, Unanswered, run_in};
 use crate::driver::Driver;
 use crate::pool::{Pool, PoolKey};
+use crate::spare::changes_nothing;
 use crate::target::{Target, prepare};
 use crate::tls::TlsContexts;
 use crate::{
@@ -118,7 +119,8 @@ impl HttpsClient {
     /// A request goes out once, with two exceptions. Where a kept connection turns out to be closed before any of the
     /// request was written, it is sent on another. Where a kept connection ends without a byte of an answer, which is
     /// what a server's restart or the end of its patience looks like, a request of a safe method (GET, HEAD, OPTIONS,
-    /// TRACE) is sent once more, on a new connection; [`ConnectionInfo::repeated`] tells. Any other request, and every
+    /// TRACE) or one with [`ChangesNothing`](crate::ChangesNothing) among its extensions is sent once more, on a new
+    /// connection; [`ConnectionInfo::repeated`] tells. Any other request, and every
     /// [stream](RequestBody::stream), fails instead: it may have been acted on.
     ///
     /// # Errors
@@ -174,7 +176,7 @@ impl HttpsClient {
         let pool = &self.0.pool;
         // A large body does not pass while the server stops to ask for the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
-        let forgiving = request.method().is_safe() && request.body().again().is_some();
+        let forgiving = changes_nothing(&request) && request.body().again().is_some();
         let mut has_looked = false;
         let mut way = Way::New;
         while kept == Kept::MayServe

@@ -36,6 +36,7 @@ pub use error::{TransportError, TransportErrorKind};
 pub use identity::ClientIdentity;
 pub use plain::PlainClient;
 pub use proxy::ProxyConfig;
+pub use spare::ChangesNothing;
 pub use trust::TrustAnchors;
 pub use versions::{TlsVersions, VersionPolicy};
 #[cfg(feature = "openssl")]

@@ -9,6 +9,17 @@ pub(crate) struct Spare {
     mark: Mark,
 }
 
+/// Put into a request's extensions, says that the request changes nothing at the server, whatever its method: where a kept
+/// connection ends under it, it may be sent once more, as those of safe methods are.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has nothing to hold")]
+pub struct ChangesNothing;
+
+/// Whether doing it twice does no harm.
+pub(crate) fn changes_nothing(request: &Request<RequestBody>) -> bool {
+    request.method().is_safe() || request.extensions().get::<ChangesNothing>().is_some()
+}
+
 /// What may be done with a request after its connection ended without a word.
 pub(crate) enum Fate {
     /// None of it was sent: it is as if it had not been tried.
@@ -42,7 +53,7 @@ impl Spare {
             Fate::Spent
         } else if !traffic.has_written_since(self.mark) {
             Fate::Untouched(self.request)
-        } else if self.request.method().is_safe() {
+        } else if changes_nothing(&self.request) {
             Fate::Harmless(self.request)
         } else {
             Fate::Spent

@@ -6,7 +6,9 @@ use crate::support::{Answer, PATIENCE, call, request};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use keybound_tls::{HttpsClient, RequestBody, TransportError, TransportErrorKind};
+use keybound_tls::{
+    ChangesNothing, ConnectionInfo, HttpsClient, RequestBody, TransportError, TransportErrorKind,
+};
 use std::convert::Infallible;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -129,6 +131,20 @@ async fn a_safe_request_is_sent_once_more_where_a_kept_connection_ends_without_a
             assert_eq!(arrivals(&server, method), 2 + twice, "{ending:?} {method}");
             assert_eq!(server.connections(), 2);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_is_said_to_change_nothing_is_sent_once_more() {
+    for ending in SILENT {
+        let (server, client) = server(ending, 1).await;
+        send(&client, &server, "POST").await.unwrap();
+        let mut harmless = request("POST", &server.uri("/"), RequestBody::full("x"));
+        harmless.extensions_mut().insert(ChangesNothing);
+        let answer = client.send(harmless, PATIENCE).await.unwrap();
+        let info = answer.extensions().get::<ConnectionInfo>().unwrap();
+        assert!(info.repeated && !info.reused, "{ending:?}");
+        assert_eq!(server.connections(), 2);
     }
 }
 

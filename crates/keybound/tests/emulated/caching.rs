@@ -36,6 +36,19 @@ async fn another_resource_costs_a_token_and_no_metadata() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_entra_ends_costs_no_token() {
+    for ending in ["close", "reset"] {
+        let world = World::new();
+        let client = world.client();
+        client.acquire_token(attested()).await.unwrap();
+        world.inject(&format!("token={ending}"));
+        let graph = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
+        client.acquire_token(graph).await.unwrap();
+        assert_eq!(world.count("token"), 3, "{ending}");
+    }
+}
+
+#[tokio::test]
 async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
     let world = World::new();
     let client = world.client();
