@@ -31,7 +31,8 @@ use tokens::Tokens;
 ///
 /// Clients of one state have the same settings but for the identity; the first one settles them. Key providers and the
 /// attestation provider are made once and cloned: two of the same kind count as different, as nobody can say of them that
-/// they answer the same. Clock, store and retries are each client's own.
+/// they answer the same. Clock, store and retries may differ: a flight goes by those of the client that began it, for all who
+/// wait for it.
 #[derive(Clone, Default)]
 pub struct SharedState(Arc<Inner>);
 

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 /// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
 /// The methods may block; they are called on threads made for that, and what takes longer than two seconds is not waited
-/// for.
+/// for. A method that never returns keeps its thread, sixteen at most, and a runtime that is dropped waits for it.
 pub trait BindingStore: Send + Sync + fmt::Debug {
     /// All entries of a key, in any order.
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;

@@ -10,7 +10,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A call that is being put together, as [`http::Call`](crate::http::Call), to be made on a thread of the library.
+/// A call that is being put together, as [`http::Call`](crate::http::Call), to be made on a thread of the library. It stays on
+/// the thread that began it: the reader that it may hold is not asked to be `Send`.
 #[must_use = "a call is made by sending it"]
 pub struct Call {
     call: crate::http::Call,
