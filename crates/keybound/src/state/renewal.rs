@@ -7,10 +7,11 @@ use std::time::Duration;
 
 /// The attempts to renew one thing: one at a time, and after a failure not again at once.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Renewal {
-    attempts: Mutex<Attempts>,
     /// Whether one has failed: looked at by every hit, which so takes no lock.
     has_failed: AtomicBool,
+    attempts: Mutex<Attempts>,
 }
 
 #[derive(Default)]

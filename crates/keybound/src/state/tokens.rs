@@ -52,19 +52,21 @@ impl Equivalent<TokenCacheKey> for AskedToken<'_> {
     }
 }
 
-/// A token with the certificate that it was issued over.
+/// A token with the certificate that it was issued over. What every hit looks at stands together at its beginning: among many
+/// tokens it is mostly the memory that a hit waits for.
+#[repr(C)]
 pub(crate) struct CachedToken {
+    /// Until then neither it nor its certificate has to be looked after.
+    rests_until: Moment,
+    simulated: bool,
+    superseded: AtomicBool,
+    renewal: Renewal,
     pub(crate) issued: IssuedToken,
     pub(crate) binding: Arc<CachedBinding>,
     expires: Moment,
     /// From then on a new one is wanted first.
     late: Moment,
     renew: Option<Moment>,
-    /// Until then neither it nor its certificate has to be looked after.
-    rests_until: Moment,
-    simulated: bool,
-    superseded: AtomicBool,
-    renewal: Renewal,
     /// Made when it first goes out.
     presented: OnceLock<Box<Presented>>,
 }
