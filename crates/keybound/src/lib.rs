@@ -1,8 +1,8 @@
 //! Azure Managed Identity v2 with mTLS proof-of-possession.
 //!
-//! A [`ManagedIdentityClient`] makes (or opens) a key that nobody can read, has IMDS sign a certificate for it, and asks
-//! Entra, over mutual TLS with that key, for an access token that is bound to the certificate. A resource accepts the
-//! token only on a TLS connection authenticated with the same key: stolen, it is worthless.
+//! A [`ManagedIdentityClient`] makes (or opens) a key that is never handed out, has IMDS sign a certificate for it, and
+//! asks Entra, over mutual TLS with that key, for an access token that is bound to the certificate. A resource accepts
+//! the token only on a TLS connection authenticated with the same key: stolen, it is worthless.
 //!
 //! ```no_run
 //! use keybound::http::ResourceClient;
