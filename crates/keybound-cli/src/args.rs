@@ -2,12 +2,16 @@
 mod attestation;
 mod call;
 mod emulator;
+mod host;
+mod selftest;
 mod token;
 mod values;
 
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
+pub(crate) use host::{HostArgs, TargetArgs};
+pub(crate) use selftest::{SelftestArgs, SelftestOutput};
 pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
 pub(crate) use values::{Data, TlsChoice};
 
@@ -39,6 +43,7 @@ pub(crate) enum Command {
     Call(Box<CallArgs>),
     Emulator(Box<EmulatorArgs>),
     Attestation(AttestationArgs),
+    Selftest(Box<SelftestArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -52,6 +57,7 @@ impl Command {
             Self::Call(_) => "call",
             Self::Emulator(_) => "emulator",
             Self::Attestation(_) => "attestation",
+            Self::Selftest(_) => "selftest",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -102,6 +108,7 @@ Examples:
   keybound get-token --resource https://vault.azure.net -v
   keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
+  keybound selftest                                 tell what works on this host
 
 Exit codes:
   0  what was asked for is done

@@ -6,3 +6,4 @@ pub(crate) mod demo;
 pub(crate) mod emulator;
 pub(crate) mod get_token;
 pub(crate) mod man;
+pub(crate) mod selftest;

@@ -33,10 +33,13 @@ pub(crate) fn simulate(
 ) -> keybound::Result<ManagedIdentityClientBuilder> {
     let attestation = SimulatedAttestation::new(trust)?;
     Ok(builder
-        .key_providers(ProviderChain::new(vec![Arc::new(
-            SimulatedKeyProvider::new(),
-        )]))
+        .key_providers(key_providers())
         .attestation(Arc::new(attestation)))
+}
+
+/// Where simulated keys come from.
+pub(crate) fn key_providers() -> ProviderChain {
+    ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())])
 }
 
 /// The origin of the emulator's Graph look-alike, where an emulator runs this program.

@@ -5,7 +5,7 @@ mod token;
 
 pub(crate) use error::{ErrorReport, chain, error_text};
 pub(crate) use response::{Answer, ResponseReport, judge};
-pub(crate) use token::{TokenReport, claims_text};
+pub(crate) use token::{TokenReport, check_binding, claims_text};
 
 use serde::Serialize;
 

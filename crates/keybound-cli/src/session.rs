@@ -1,5 +1,5 @@
 //! From raw flags to a client and a request: everything is resolved and checked before anything is done.
-use crate::args::{LibraryArgs, TokenArgs};
+use crate::args::{HostArgs, LibraryArgs, TokenArgs};
 use crate::failure::Failure;
 use crate::{emulation, out, text};
 use keybound::http::ResourceClient;
@@ -31,28 +31,10 @@ impl Session {
     /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
     /// are asked for outside of a simulated world.
     pub(crate) fn new(args: &TokenArgs, fallback: Option<&str>) -> Result<Self, Failure> {
-        let trust = trust(args)?;
-        let mut builder = ManagedIdentityClient::builder()
-            .identity(args.identity())
-            .trust(trust.clone())
-            .tls_versions(tls_versions(args));
-        if let Some(url) = args.imds() {
-            builder = builder.imds_endpoint(url);
-        }
-        if !args.allowed_hosts.is_empty() {
-            builder = builder.allowed_hosts(&args.allowed_hosts);
-        }
-        if args.library.attestation_library.is_some() {
-            builder = builder.attestation(Arc::new(native_attestation(&args.library)));
-        }
-        if args.simulated {
-            check_simulated(args, &trust)?;
-            builder = emulation::simulate(builder, trust)?;
-        }
         Ok(Self {
-            client: builder.build().map_err(Failure::before_work)?,
+            client: client(&args.host)?,
             request: request(args, fallback),
-            timeout: args.timeout,
+            timeout: args.host.timeout,
             started: Instant::now(),
         })
     }
@@ -86,6 +68,32 @@ impl Session {
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// The client of the host's identity, keys and connections.
+///
+/// # Errors
+/// As [`Session::new`].
+pub(crate) fn client(args: &HostArgs) -> Result<ManagedIdentityClient, Failure> {
+    let trust = trust(args)?;
+    let mut builder = ManagedIdentityClient::builder()
+        .identity(args.identity())
+        .trust(trust.clone())
+        .tls_versions(tls_versions(args));
+    if let Some(url) = args.imds() {
+        builder = builder.imds_endpoint(url);
+    }
+    if !args.allowed_hosts.is_empty() {
+        builder = builder.allowed_hosts(&args.allowed_hosts);
+    }
+    if args.library.attestation_library.is_some() {
+        builder = builder.attestation(Arc::new(native_attestation(&args.library)));
+    }
+    if args.simulated {
+        check_simulated(args, &trust)?;
+        builder = emulation::simulate(builder, trust)?;
+    }
+    builder.build().map_err(Failure::before_work)
 }
 
 /// The native attestation library, as the flags and the environment name it.
@@ -142,13 +150,8 @@ pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Ve
 }
 
 fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
-    let pop = if args.no_attestation {
-        Pop::unattested()
-    } else {
-        Pop::attested()
-    };
-    let pop = pop.min_strength(KeyStrength::from(args.min_strength));
-    let target = args.target().or(fallback).unwrap_or(DEFAULT_SCOPE);
+    let pop = pop(&args.host);
+    let target = args.target.scope().or(fallback).unwrap_or(DEFAULT_SCOPE);
     let request = TokenRequest::new(target).force_refresh(args.force_refresh);
     let request = match args.bearer {
         true => request.bearer_over_mtls(pop),
@@ -160,7 +163,17 @@ fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
     }
 }
 
-fn tls_versions(args: &TokenArgs) -> VersionPolicy {
+/// What is wanted of the key and its certificate.
+pub(crate) fn pop(args: &HostArgs) -> Pop {
+    let pop = if args.no_attestation {
+        Pop::unattested()
+    } else {
+        Pop::attested()
+    };
+    pop.min_strength(KeyStrength::from(args.min_strength))
+}
+
+fn tls_versions(args: &HostArgs) -> VersionPolicy {
     let add = |policy: VersionPolicy, choice: &crate::args::TlsChoice| {
         policy.with_host(&choice.host, choice.versions)
     };
@@ -168,7 +181,7 @@ fn tls_versions(args: &TokenArgs) -> VersionPolicy {
 }
 
 /// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts.
-fn trust(args: &TokenArgs) -> Result<TrustAnchors, Failure> {
+fn trust(args: &HostArgs) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
     if let Some(path) = &args.ca_file {
         let pem = read_file("--ca-file", path, LONGEST_PEM)?;
@@ -192,7 +205,7 @@ fn trust(args: &TokenArgs) -> Result<TrustAnchors, Failure> {
 }
 
 /// The library refuses too, later; here nothing has been asked of anyone yet.
-fn check_simulated(args: &TokenArgs, trust: &TrustAnchors) -> Result<(), Failure> {
+fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
     let imds = args.imds().and_then(|url| Url::parse(url).ok());
     let loopback = imds.is_some_and(|url| match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -210,7 +223,8 @@ fn check_simulated(args: &TokenArgs, trust: &TrustAnchors) -> Result<(), Failure
     )))
 }
 
-const DEFAULT_SCOPE: &str = "https://graph.microsoft.com/.default";
+/// Where nothing says what a token is for.
+pub(crate) const DEFAULT_SCOPE: &str = "https://graph.microsoft.com/.default";
 const CA_FILE_VARIABLE: &str = "KEYBOUND_CA_FILE";
 /// A bundle of CA certificates is a few hundred kilobytes at most.
 const LONGEST_PEM: usize = 4 * 1024 * 1024;

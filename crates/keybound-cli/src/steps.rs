@@ -1,4 +1,8 @@
 //! What `-v` shows: each step as it ends, and what the libraries tell besides, as lines on standard error.
+mod recorder;
+
+pub(crate) use recorder::Recorder;
+
 use crate::out;
 use crate::text::{shown, timestamp};
 use std::fmt::{self, Write as _};
@@ -6,13 +10,35 @@ use std::sync::{Mutex, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{Filtered, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Shows steps from now on, as asked: nothing at 0, steps and notable events at 1, everything at 2. `KEYBOUND_LOG`
 /// (`LEVEL` or `TARGET=LEVEL,…`) overrides the choice; one that cannot be read is left aside with a warning.
 pub(crate) fn show(verbosity: u8, target: &str) {
+    if let Some(lines) = lines(verbosity, target) {
+        // A second call changes nothing.
+        let _ = tracing_subscriber::registry().with(lines).try_init();
+    }
+}
+
+/// As [`show`], and remembers the steps of the flow from now on.
+pub(crate) fn show_and_record(verbosity: u8, target: &str) -> Recorder {
+    let recorder = Recorder::default();
+    let steps = Targets::new().with_target(STEP_TARGET, Level::INFO);
+    let _ = tracing_subscriber::registry()
+        .with(recorder.clone().with_filter(steps))
+        .with(lines(verbosity, target))
+        .try_init();
+    recorder
+}
+
+fn lines<S>(verbosity: u8, target: &str) -> Option<Filtered<Lines, Targets, S>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let asked = std::env::var("KEYBOUND_LOG")
         .ok()
         .filter(|text| !text.is_empty());
@@ -27,12 +53,10 @@ pub(crate) fn show(verbosity: u8, target: &str) {
             out::talk("warning: KEYBOUND_LOG is not LEVEL or TARGET=LEVEL,…; left aside");
             Targets::new().with_target(target, level)
         }
-        None if level.is_none() => return,
+        None if level.is_none() => return None,
         None => Targets::new().with_target(target, level),
     };
-    let lines = Lines(Mutex::new(String::new())).with_filter(targets);
-    // A second call changes nothing.
-    let _ = tracing_subscriber::registry().with(lines).try_init();
+    Some(Lines(Mutex::new(String::new())).with_filter(targets))
 }
 
 /// The number of a step in the story of the flow. What comes before the key is part of no step of its own: 0.

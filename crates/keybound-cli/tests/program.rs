@@ -87,6 +87,7 @@ fn man_pages_come_for_every_subcommand() {
         "keybound-emulator.1",
         "keybound-get-token.1",
         "keybound-man.1",
+        "keybound-selftest.1",
         "keybound.1",
     ];
     assert_eq!(names, expected);

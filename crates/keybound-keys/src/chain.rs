@@ -93,6 +93,36 @@ impl ProviderChain {
     }
 }
 
+/// What a provider said to [`ProviderChain::survey`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SurveyedProvider {
+    /// How well its keys are protected.
+    pub strength: KeyStrength,
+    /// The key, or why there is none.
+    pub key: Result<Arc<dyn BindingKey>, KeyError>,
+}
+
+impl ProviderChain {
+    /// What each provider says, the strongest first, up to the first that has a key or fails: which key this host has, and
+    /// why no better one. Weaker providers than that are not asked, as [`open`](Self::open) does not. It may block.
+    pub fn survey(&self) -> Vec<SurveyedProvider> {
+        let mut said = Vec::new();
+        for provider in &self.providers {
+            let key = provider.open();
+            let goes_on = matches!(&key, Err(error) if error.kind().is_absence());
+            said.push(SurveyedProvider {
+                strength: provider.strength(),
+                key,
+            });
+            if !goes_on {
+                break;
+            }
+        }
+        said
+    }
+}
+
 impl PartialEq for ProviderChain {
     fn eq(&self, other: &Self) -> bool {
         let same = |(ours, theirs)| Arc::ptr_eq(ours, theirs);
@@ -259,6 +289,27 @@ mod tests {
             assert_eq!(chain.open(Hardware).unwrap_err().kind(), kind);
             assert_eq!(chain.open(Software).unwrap().strength(), Software);
         }
+    }
+
+    #[test]
+    fn a_survey_tells_why_no_better_key_and_asks_none_that_is_weaker() {
+        use KeyStrength::{Hardware, KeyGuard, Software};
+        let absent = Some(KeyErrorKind::IsolationUnavailable);
+        let told = |providers: &[_]| -> Vec<_> {
+            let said = chain(providers).survey().into_iter();
+            said.map(|said| (said.strength, said.key.err().map(|error| error.kind())))
+                .collect()
+        };
+        assert_eq!(
+            told(&[(Software, None), (Hardware, None), (KeyGuard, absent)]),
+            [(KeyGuard, absent), (Hardware, None)]
+        );
+        let failing = Some(KeyErrorKind::Failed);
+        assert_eq!(
+            told(&[(KeyGuard, failing), (Software, None)]),
+            [(KeyGuard, failing)]
+        );
+        assert_eq!(told(&[]), []);
     }
 
     #[test]

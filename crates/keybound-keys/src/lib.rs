@@ -21,7 +21,7 @@ mod verify;
 pub mod windows;
 
 // The public interface.
-pub use chain::{KeyProvider, ProviderChain};
+pub use chain::{KeyProvider, ProviderChain, SurveyedProvider};
 pub use cng::CngHandle;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;

@@ -1,5 +1,7 @@
 use crate::acquire::acquire;
 use crate::clock::Clocks;
+use crate::flow::Flow;
+use crate::progress::Progress;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::state::{IdentityState, SharedState};
 use crate::store::{self, BindingStore};
@@ -12,6 +14,8 @@ use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// Gets access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens:
 /// make one and keep it.
@@ -55,6 +59,21 @@ impl ManagedIdentityClient {
 }
 
 impl ManagedIdentityClient {
+    /// Whether this host's IMDS speaks v2, within this time. It is asked by a metadata call without the header that it
+    /// wants, which changes nothing and whose answer tells nothing of the identity. Failures are repeated as for every call of
+    /// IMDS; "no" is an answer.
+    ///
+    /// # Errors
+    /// Those of the metadata call, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
+    pub async fn speaks_v2(&self, timeout: Duration) -> Result<bool> {
+        let progress = Arc::<Progress>::default();
+        let flow = Flow::new(Arc::clone(&self.0), Arc::clone(&progress), Uuid::new_v4());
+        match tokio::time::timeout(timeout, flow.speaks_v2()).await {
+            Ok(result) => result,
+            Err(_) => Err(progress.out_of_time()),
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
@@ -247,7 +266,7 @@ impl ManagedIdentityClientBuilder {
             policy,
             providers: self
                 .providers
-                .unwrap_or_else(|| ProviderChain::platform_named(environment.key_name())),
+                .unwrap_or_else(|| environment.key_providers()),
             attestation: self.attestation.or_else(|| of_platform(&environment)),
             attestation_cache: environment.attestation_cache(),
             trust: self.trust,

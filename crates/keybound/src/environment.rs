@@ -1,4 +1,5 @@
 use keybound_attestation::native::NativeAttestation;
+use keybound_keys::ProviderChain;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -34,6 +35,12 @@ impl Environment {
             Some(path) => native.library_from_environment(path),
             None => native,
         }
+    }
+
+    /// The platform's keys, KeyGuard's in the container that `MSAL_MSI_V2_KEY_NAME` names where it does: what the client
+    /// uses by default.
+    pub fn key_providers(&self) -> ProviderChain {
+        ProviderChain::platform_named(self.key_name())
     }
 
     /// Whether attestation tokens are remembered: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,

@@ -8,6 +8,7 @@ mod key;
 mod metadata;
 mod mint;
 mod obtain;
+mod probe;
 mod refusal;
 mod token;
 

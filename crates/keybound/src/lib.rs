@@ -82,6 +82,7 @@ pub use keybound_core::{
 pub use keybound_keys::windows::{StoreLocation, StorePath};
 pub use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
+    SurveyedProvider,
 };
 pub use keybound_tls::{
     ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TransportError,

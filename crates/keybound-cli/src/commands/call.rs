@@ -31,10 +31,10 @@ pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
 fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> {
     let url = match args.url()? {
         Some(url) => url,
-        None => default_url(args.token.simulated)?,
+        None => default_url(args.token.host.simulated)?,
     };
     let request = request(args, &url)?;
-    let vault = vaults::resource(&url, args.token.simulated);
+    let vault = vaults::resource(&url, args.token.host.simulated);
     Ok((request, Session::new(&args.token, vault.as_deref())?))
 }
 

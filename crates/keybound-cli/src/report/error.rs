@@ -42,6 +42,48 @@ impl ErrorReport {
     }
 }
 
+impl ErrorReport {
+    /// The same with what came from outside put through `plain`, and through `named` the ids that the service's support
+    /// asks for.
+    pub(crate) fn told(
+        mut self,
+        plain: impl Fn(&str) -> String,
+        named: impl Fn(&str) -> String,
+    ) -> Self {
+        self.message = plain(&self.message);
+        if let Some(service) = &mut self.service {
+            for text in [&mut service.error, &mut service.description] {
+                *text = text.as_deref().map(&plain);
+            }
+            for id in [
+                &mut service.trace_id,
+                &mut service.correlation_id,
+                &mut service.timestamp,
+            ] {
+                *id = id.as_deref().map(&named);
+            }
+        }
+        self
+    }
+
+    /// The error for people, in lines: what failed and what to do next, where, and what the service's support asks for.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            shown(&self.message),
+            format!("stage: {}, code: {}", self.stage, self.code),
+        ];
+        let service = self.service.as_ref();
+        lines.extend(service.and_then(|service| {
+            traces(
+                &service.trace_id,
+                &service.correlation_id,
+                &service.timestamp,
+            )
+        }));
+        lines
+    }
+}
+
 impl ServiceReport {
     fn new(service: &ServiceError) -> Self {
         Self {
@@ -69,7 +111,13 @@ pub(crate) fn chain(error: &Error) -> String {
 pub(crate) fn error_text(error: &Error) -> String {
     let mut lines = vec![format!("error: {}", shown(&error.to_string()))];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
-    lines.extend(error.service().and_then(traces));
+    lines.extend(error.service().and_then(|service| {
+        traces(
+            &service.trace_id,
+            &service.correlation_id,
+            &service.timestamp,
+        )
+    }));
     lines.push(format!(
         "stage: {}, code: {}",
         error.stage(),
@@ -93,11 +141,15 @@ fn causes(error: &Error) -> impl Iterator<Item = String> {
 }
 
 /// What the service's support asks for.
-fn traces(service: &ServiceError) -> Option<String> {
+fn traces(
+    trace_id: &Option<String>,
+    correlation_id: &Option<String>,
+    timestamp: &Option<String>,
+) -> Option<String> {
     let named = [
-        ("trace id", &service.trace_id),
-        ("correlation id", &service.correlation_id),
-        ("timestamp", &service.timestamp),
+        ("trace id", trace_id),
+        ("correlation id", correlation_id),
+        ("timestamp", timestamp),
     ];
     let named = named
         .into_iter()

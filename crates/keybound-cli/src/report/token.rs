@@ -166,7 +166,11 @@ pub(crate) fn claims_text(token: &AccessToken) -> String {
     )
 }
 
-fn check_binding(token: &AccessToken, binding: &Binding) -> Result<(), Error> {
+/// Holds a token against its certificate once more.
+///
+/// # Errors
+/// [`ErrorKind::BindingMismatch`] where it is not bound to it.
+pub(crate) fn check_binding(token: &AccessToken, binding: &Binding) -> Result<(), Error> {
     let claims = token.unverified_claims();
     let confirmation = claims.as_ref().and_then(|jwt| jwt.confirmation());
     let thumbprint = &binding.certificate().thumbprints().x5t_s256;

@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub(super) enum To<'a> {
     Imds,
+    /// IMDS, where 404 is an answer.
+    ImdsProbe,
     Entra(&'a Binding),
 }
 
@@ -21,6 +23,7 @@ impl To<'_> {
     fn leg(self) -> Leg {
         match self {
             Self::Imds => Leg::Imds,
+            Self::ImdsProbe => Leg::ImdsProbe,
             Self::Entra(_) => Leg::Entra,
         }
     }
@@ -58,7 +61,7 @@ impl Flow {
         let wire = &self.shared.settings.wire;
         let timeout = longest_attempt(to.leg());
         match to {
-            To::Imds => wire.imds(request, timeout).await,
+            To::Imds | To::ImdsProbe => wire.imds(request, timeout).await,
             To::Entra(binding) => wire.entra(binding, request, timeout).await,
         }
     }

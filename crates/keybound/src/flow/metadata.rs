@@ -5,6 +5,7 @@ use http::header::{ACCEPT, SERVER};
 use http::{Method, Request, request};
 use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage, is_imds_server};
 use keybound_tls::RequestBody;
+use url::Url;
 
 impl Flow {
     /// Asks IMDS who and where this host is, and checks that it speaks of the identity asked for.
@@ -39,17 +40,22 @@ impl Flow {
         name: &str,
         extra: &[(&str, &str)],
     ) -> request::Builder {
-        let mut parameters = vec![("cred-api-version", "2.0")];
-        parameters.extend(self.shared.settings.identity.v2_selector());
-        parameters.extend(extra);
         let request_id = self.request_id.to_string();
         Request::builder()
             .method(method)
-            .uri(self.shared.settings.imds.call(name, &parameters).as_str())
+            .uri(self.imds_url(name, extra).as_str())
             .header("Metadata", "true")
             .header("x-ms-client-request-id", &request_id)
             .header("x-ms-correlation-id", &request_id)
             .header(ACCEPT, "application/json")
+    }
+
+    /// The address of a call of IMDS v2, for the identity asked for.
+    pub(super) fn imds_url(&self, name: &str, extra: &[(&str, &str)]) -> Url {
+        let mut parameters = vec![("cred-api-version", "2.0")];
+        parameters.extend(self.shared.settings.identity.v2_selector());
+        parameters.extend(extra);
+        self.shared.settings.imds.call(name, &parameters)
     }
 
     fn metadata_request(&self) -> Result<Request<RequestBody>> {

@@ -1,0 +1,30 @@
+//! What works on this host, step by step, told without a secret: for a real VM, or the emulator's world.
+mod checks;
+mod conceal;
+mod flow;
+mod host;
+mod report;
+
+use crate::args::{SelftestArgs, SelftestOutput};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::run_to_end;
+use crate::{json, out, steps};
+use checks::Checks;
+use report::Report;
+
+/// Goes through all steps, prints what came of each, and succeeds only where none failed.
+pub(crate) fn run(args: &SelftestArgs) -> Result<Exit, Failure> {
+    let recorder = steps::show_and_record(args.verbose, "keybound");
+    let checks = Checks::new(args, recorder)?;
+    let steps = run_to_end(checks.run())?;
+    let report = Report::new(args, checks.asked(), steps);
+    match args.output {
+        SelftestOutput::Text => out::line(&report.text())?,
+        SelftestOutput::Json => out::line(&json::document(&report)?)?,
+    }
+    Ok(match report.ok() {
+        true => Exit::Success,
+        false => Exit::Failed,
+    })
+}

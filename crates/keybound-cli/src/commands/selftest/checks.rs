@@ -1,0 +1,448 @@
+use super::conceal::Conceal;
+use super::flow;
+use super::report::Step;
+use crate::args::SelftestArgs;
+use crate::failure::Failure;
+use crate::report::{Answer, judge};
+use crate::steps::Recorder;
+use crate::text::shown;
+use crate::{emulation, session, vaults};
+use keybound::http::ResourceClient;
+use keybound::native_attestation::{LibraryTrust, NativeProbe};
+use keybound::{
+    AccessToken, ConnectionInfo, Environment, Error, ErrorKind, KeyError, KeyErrorKind,
+    KeyStrength, ManagedIdentityClient, Scope, Stage, SurveyedProvider, TokenRequest, TokenSource,
+};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use url::Url;
+
+/// All that is looked at on this host.
+pub(super) struct Checks<'a> {
+    args: &'a SelftestArgs,
+    client: ManagedIdentityClient,
+    request: TokenRequest,
+    scope: Scope,
+    call: Option<Url>,
+    recorder: Recorder,
+    conceal: Conceal,
+    started: Instant,
+}
+
+/// What the report says that was asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct Asked {
+    identity: String,
+    resource: String,
+    min_strength: &'static str,
+    attestation: bool,
+    call: Option<String>,
+}
+
+impl Asked {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let attested = match self.attestation {
+            true => "attested",
+            false => "not attested",
+        };
+        let call = match &self.call {
+            Some(origin) => format!(", call of {origin}"),
+            None => String::new(),
+        };
+        format!(
+            "asked for: identity {}, token for {}, key at least {}, {attested}{call}",
+            self.identity, self.resource, self.min_strength
+        )
+    }
+}
+
+impl<'a> Checks<'a> {
+    /// Resolves flags and environment.
+    ///
+    /// # Errors
+    /// Those of [`session::client`], and of the URL to call.
+    pub(super) fn new(args: &'a SelftestArgs, recorder: Recorder) -> Result<Self, Failure> {
+        let call = args.call()?;
+        let vault = call
+            .as_ref()
+            .and_then(|url| vaults::resource(url, args.host.simulated));
+        let target = args.target.scope().or(vault.as_deref());
+        let scope = Scope::for_resource(target.unwrap_or(session::DEFAULT_SCOPE));
+        let scope = scope.map_err(Failure::before_work)?;
+        Ok(Self {
+            args,
+            client: session::client(&args.host)?,
+            request: TokenRequest::new(scope.as_str())
+                .proof_of_possession(session::pop(&args.host)),
+            scope,
+            call,
+            recorder,
+            conceal: Conceal {
+                show_ids: args.show_ids,
+            },
+            started: Instant::now(),
+        })
+    }
+
+    /// What was asked for, as the report says it. Of the URL it holds the origin only: the rest may be a secret.
+    pub(super) fn asked(&self) -> Asked {
+        let identity = self.args.host.identity();
+        let identity = match identity.v2_selector() {
+            None => "system_assigned".to_owned(),
+            // Its names are ids too.
+            Some(("mi_res_id", _)) if !self.args.show_ids => "mi_res_id …".to_owned(),
+            Some((name, id)) => self.conceal.ids(&format!("{name} {id}")),
+        };
+        Asked {
+            identity,
+            resource: self.scope.resource().to_owned(),
+            min_strength: self.floor().as_str(),
+            attestation: !self.args.host.no_attestation,
+            call: self
+                .call
+                .as_ref()
+                .map(|url| url.origin().ascii_serialization()),
+        }
+    }
+
+    /// Does all steps that can be done.
+    pub(super) async fn run(&self) -> Vec<Step> {
+        let (probe, speaks_v2) = self.probe().await;
+        let mut steps = vec![
+            probe,
+            self.key_providers().await,
+            self.attestation_library().await,
+        ];
+        let token = match speaks_v2 {
+            Some(false) => {
+                steps.extend(flow::skipped("IMDS does not speak v2 on this host"));
+                None
+            }
+            _ => {
+                let request = self.request.clone().timeout(self.remaining());
+                let acquired = self.client.acquire_token(request).await;
+                let attested = !self.args.host.no_attestation;
+                steps.extend(flow::told(
+                    &acquired,
+                    &self.recorder,
+                    attested,
+                    self.conceal,
+                ));
+                acquired.ok()
+            }
+        };
+        steps.push(self.cache(token.as_ref()).await);
+        steps.push(self.resource(token.as_ref()).await);
+        steps
+    }
+
+    async fn probe(&self) -> (Step, Option<bool>) {
+        let started = Instant::now();
+        let speaks_v2 = self.client.speaks_v2(self.remaining()).await;
+        let elapsed = Some(started.elapsed());
+        match speaks_v2 {
+            Ok(true) => (
+                Step::ok(
+                    "probe",
+                    "IMDS speaks v2: HTTP 400 to a call without the Metadata header",
+                    elapsed,
+                ),
+                Some(true),
+            ),
+            Ok(false) => {
+                let error = Error::new(
+                    ErrorKind::ImdsV2Unavailable,
+                    Stage::Metadata,
+                    "this host's IMDS does not offer managed identity v2 (only v1)",
+                );
+                let error = error.with_status(404);
+                (
+                    Step::failed("probe", "IMDS does not speak v2", Some(error), elapsed),
+                    Some(false),
+                )
+            }
+            Err(error) => (
+                Step::failed(
+                    "probe",
+                    "whether IMDS speaks v2 is not known",
+                    Some(error),
+                    elapsed,
+                ),
+                None,
+            ),
+        }
+    }
+
+    async fn key_providers(&self) -> Step {
+        let started = Instant::now();
+        let providers = match self.args.host.simulated {
+            true => emulation::key_providers(),
+            false => Environment::from_process().key_providers(),
+        };
+        let survey = self
+            .off_the_runtime(Stage::Key, move || providers.survey())
+            .await;
+        let elapsed = Some(started.elapsed());
+        match survey {
+            Ok(survey) => keys_told(survey, self.floor(), self.conceal, elapsed),
+            Err(error) => Step::failed(
+                "key_providers",
+                "the keys of this host are not known",
+                Some(error),
+                elapsed,
+            ),
+        }
+    }
+
+    async fn attestation_library(&self) -> Step {
+        const NAME: &str = "attestation_library";
+        if self.args.host.no_attestation {
+            return Step::skipped(NAME, "attestation was not asked for");
+        }
+        if self.args.host.simulated {
+            return Step::skipped(NAME, "attestation is simulated");
+        }
+        let started = Instant::now();
+        let native = session::native_attestation(&self.args.host.library);
+        let probe = self
+            .off_the_runtime(Stage::Attestation, move || native.probe())
+            .await;
+        let elapsed = Some(started.elapsed());
+        let probe = match probe {
+            Ok(probe) => probe,
+            Err(error) => return Step::failed(NAME, "the library hangs", Some(error), elapsed),
+        };
+        let detail = library_told(&probe);
+        match probe.failure {
+            None => Step::ok(NAME, detail, elapsed),
+            Some(error) => Step::failed(NAME, detail, Some(error), elapsed),
+        }
+    }
+
+    async fn cache(&self, token: Option<&AccessToken>) -> Step {
+        const NAME: &str = "cache";
+        let Some(first) = token else {
+            return Step::skipped(NAME, NO_TOKEN);
+        };
+        let started = Instant::now();
+        let request = self.request.clone().timeout(self.remaining());
+        let second = self.client.acquire_token(request).await;
+        let elapsed = Some(started.elapsed());
+        match second {
+            Err(error) => Step::failed(NAME, "the second acquisition failed", Some(error), elapsed),
+            Ok(second)
+                if second.source() == TokenSource::Cache
+                    && second.secret().expose() == first.secret().expose() =>
+            {
+                Step::ok(
+                    NAME,
+                    "the second acquisition gave the same token from the cache",
+                    elapsed,
+                )
+            }
+            Ok(second) => Step::failed(
+                NAME,
+                format!(
+                    "the second acquisition gave a token from {}",
+                    second.source().as_str()
+                ),
+                None,
+                elapsed,
+            ),
+        }
+    }
+
+    async fn resource(&self, token: Option<&AccessToken>) -> Step {
+        const NAME: &str = "resource";
+        let Some(url) = &self.call else {
+            return Step::skipped(NAME, "no resource was named (--call)");
+        };
+        if token.is_none() {
+            return Step::skipped(NAME, NO_TOKEN);
+        }
+        let started = Instant::now();
+        let result = self.called(url).await;
+        let elapsed = Some(started.elapsed());
+        match result {
+            Err(error) => Step::failed(NAME, "the call failed", Some(error), elapsed),
+            Ok((answer, connection)) => {
+                let detail = answer_told(&answer, connection.as_ref());
+                match judge(&answer) {
+                    Ok(()) => Step::ok(NAME, detail, elapsed),
+                    Err(error) => Step::failed(NAME, detail, Some(error), elapsed),
+                }
+            }
+        }
+    }
+
+    async fn called(&self, url: &Url) -> Result<(Answer, Option<ConnectionInfo>), Error> {
+        let client = ResourceClient::builder(&self.client, self.request.clone())
+            .timeout(self.remaining())
+            .follow_redirects(false)
+            .build()?;
+        let (head, body) = client.get(url.as_str()).send().await?.into_parts();
+        let body = body.collect(LONGEST_ANSWER).await.map_err(|error| {
+            Error::invalid_answer(
+                Stage::Resource,
+                "the answer of the resource broke off or is longer than 16 MiB",
+            )
+            .with_source(error)
+        })?;
+        let answer = Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        };
+        Ok((answer, head.extensions.get().cloned()))
+    }
+
+    /// Does work that blocks, within the time.
+    async fn off_the_runtime<T: Send + 'static>(
+        &self,
+        stage: Stage,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let work = tokio::task::spawn_blocking(work);
+        match tokio::time::timeout(self.remaining(), work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(panicked)) => {
+                Err(Error::new(ErrorKind::KeyFailed, stage, "the step panicked")
+                    .with_source(panicked))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::DeadlineReached,
+                stage,
+                "the step was not over in time",
+            )),
+        }
+    }
+
+    fn floor(&self) -> KeyStrength {
+        KeyStrength::from(self.args.host.min_strength)
+    }
+
+    fn remaining(&self) -> Duration {
+        let timeout = self.args.host.timeout;
+        timeout.saturating_sub(self.started.elapsed())
+    }
+}
+
+/// Which key this host has, why no better one, and whether it is good enough.
+fn keys_told(
+    survey: Vec<SurveyedProvider>,
+    floor: KeyStrength,
+    conceal: Conceal,
+    elapsed: Option<Duration>,
+) -> Step {
+    const NAME: &str = "key_providers";
+    let mut said = Vec::new();
+    let mut best = None;
+    let mut reason = None;
+    for SurveyedProvider { strength, key, .. } in survey {
+        match key {
+            Ok(key) if key.is_simulated() => {
+                said.push("a simulated key that stands for keyguard".to_owned());
+                best = Some(key.strength());
+            }
+            Ok(key) => {
+                said.push(format!("a key of strength {} is had", key.strength()));
+                best = Some(key.strength());
+            }
+            Err(error) => {
+                said.push(format!("{strength}: {}", conceal.text(&error.to_string())));
+                reason.get_or_insert(error);
+            }
+        }
+    }
+    if !cfg!(windows) && best == Some(KeyStrength::Software) {
+        said.push(
+            "stronger ones: KeyGuard is Windows', and keys in a TPM are not supported here".into(),
+        );
+    }
+    let detail = said.join("; ");
+    match (best, reason) {
+        (Some(best), _) if best >= floor => Step::ok(NAME, detail, elapsed),
+        (Some(best), reason) => {
+            let message =
+                format!("the best key of this host is {best}, the floor asked for is {floor}");
+            let kind = match reason {
+                Some(reason) if reason.kind() != KeyErrorKind::Unavailable => kind_of(&reason),
+                _ => ErrorKind::KeyTooWeak,
+            };
+            Step::failed(
+                NAME,
+                detail,
+                Some(Error::new(kind, Stage::Key, message)),
+                elapsed,
+            )
+        }
+        (None, Some(reason)) => {
+            let error = Error::new(
+                kind_of(&reason),
+                Stage::Key,
+                "no provider offers a binding key on this host",
+            );
+            Step::failed(NAME, detail, Some(error.with_source(reason)), elapsed)
+        }
+        (None, None) => Step::failed(
+            NAME,
+            detail,
+            Some(Error::new(
+                ErrorKind::KeyUnavailable,
+                Stage::Key,
+                "no provider offers a binding key on this host",
+            )),
+            elapsed,
+        ),
+    }
+}
+
+fn kind_of(error: &KeyError) -> ErrorKind {
+    match error.kind() {
+        KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
+        KeyErrorKind::IsolationUnavailable | KeyErrorKind::NotIsolated => {
+            ErrorKind::KeyIsolationUnavailable
+        }
+        KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
+        _ => ErrorKind::KeyFailed,
+    }
+}
+
+fn library_told(probe: &NativeProbe) -> String {
+    let Some(library) = &probe.library else {
+        return "no attestation library that can be used".to_owned();
+    };
+    let trust = match &library.trust {
+        Some(LibraryTrust::SignedBy(signer)) => format!("signed by {}", shown(signer)),
+        Some(_) => "pinned by its hash".to_owned(),
+        None => "not trusted".to_owned(),
+    };
+    let state = match (library.loaded, library.started) {
+        (_, true) => "loaded and started",
+        (true, false) => "loaded, not started",
+        (false, false) => "not loaded",
+    };
+    let hash = library.sha256.iter().map(|byte| format!("{byte:02x}"));
+    format!("{trust}, {state}, SHA-256 {}", hash.collect::<String>())
+}
+
+fn answer_told(answer: &Answer, connection: Option<&ConnectionInfo>) -> String {
+    let head = format!(
+        "HTTP {}, {} bytes",
+        answer.status.as_u16(),
+        answer.body.len()
+    );
+    let Some(connection) = connection else {
+        return head;
+    };
+    let certificate = match connection.certificate_requested {
+        true => "the server asked for the certificate",
+        false => "the server never asked for the certificate",
+    };
+    format!("{head}; {}, {certificate}", connection.tls_version)
+}
+
+const NO_TOKEN: &str = "there is no token";
+/// Of an answer, in bytes.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;

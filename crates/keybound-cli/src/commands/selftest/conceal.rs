@@ -1,0 +1,62 @@
+use keybound::{Guid, redact};
+
+/// What may be told of texts from outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conceal {
+    /// Whether ids are told whole.
+    pub(super) show_ids: bool,
+}
+
+impl Conceal {
+    /// A text from outside: nothing that looks like a secret, ids as asked.
+    pub(super) fn text(self, text: &str) -> String {
+        self.ids(&redact(text))
+    }
+
+    /// A text of our own, with its ids as asked: GUIDs keep their first eight digits.
+    pub(super) fn ids(self, text: &str) -> String {
+        if self.show_ids {
+            return text.to_owned();
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            match rest.get(..GUID_LENGTH).and_then(Guid::parse) {
+                Some(guid) => {
+                    out.push_str(&guid.as_str()[..8]);
+                    out.push('…');
+                    rest = &rest[GUID_LENGTH..];
+                }
+                None => {
+                    out.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        out
+    }
+}
+
+const GUID_LENGTH: usize = 36;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_abbreviated_wherever_they_stand_unless_they_are_asked_for() {
+        let text = "ü CN=5A5a5a5a-1111-2222-3333-444444444444,/11111111-2222-3333-4444-555555555555x 5a5a5a5a-1111";
+        let concealed = Conceal { show_ids: false }.text(text);
+        assert_eq!(concealed, "ü CN=5A5a5a5a…,/11111111…x 5a5a5a5a-1111");
+        assert_eq!(Conceal { show_ids: true }.ids(text), text);
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_never_told() {
+        let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.sig", "a".repeat(50));
+        for show_ids in [false, true] {
+            let told = Conceal { show_ids }.text(&format!("echo: mtls_pop {token}"));
+            assert!(!told.contains("eyJ"), "{told}");
+        }
+    }
+}

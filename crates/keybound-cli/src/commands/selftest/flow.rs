@@ -1,0 +1,182 @@
+//! The steps of one acquisition, from what the library told on the way and what came of it.
+use super::conceal::Conceal;
+use super::report::Step;
+use crate::report::check_binding;
+use crate::steps::{Recorder, title};
+use crate::text::{rfc3339, span};
+use keybound::{AccessToken, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock, TokenType};
+use std::time::Duration;
+
+/// All of them, for an acquisition that was not tried.
+pub(super) fn skipped(why: &str) -> Vec<Step> {
+    let names = STEPS.iter();
+    names.map(|&name| Step::skipped(name, why)).collect()
+}
+
+/// What came of each: those before the one that failed went well, those after it were not taken.
+pub(super) fn told(
+    acquired: &Result<AccessToken, Error>,
+    recorder: &Recorder,
+    attested: bool,
+    conceal: Conceal,
+) -> Vec<Step> {
+    let failed = acquired
+        .as_ref()
+        .err()
+        .map(|error| (position_of(error, recorder), error));
+    let names = STEPS.iter().enumerate();
+    names
+        .map(|(position, &name)| match failed {
+            Some((at, error)) if position == at => Step::failed(
+                name,
+                format!("{} failed", subject(name)),
+                Some(error.clone()),
+                elapsed(name, recorder),
+            ),
+            Some((at, _)) if position > at => Step::skipped(name, "an earlier step failed"),
+            _ => went_well(name, acquired.as_ref().ok(), recorder, attested, conceal),
+        })
+        .collect()
+}
+
+fn went_well(
+    name: &'static str,
+    token: Option<&AccessToken>,
+    recorder: &Recorder,
+    attested: bool,
+    conceal: Conceal,
+) -> Step {
+    let took = elapsed(name, recorder);
+    if name == "attestation" && !attested {
+        return Step::skipped(name, "attestation was not asked for");
+    }
+    match (name, token) {
+        ("token_type", Some(token)) => token_type(token),
+        ("binding", Some(token)) => binding(token, took),
+        ("token_type", None) => Step::ok(name, "as it was asked for", None),
+        _ if took.is_none() => Step::skipped(
+            name,
+            "not needed: a certificate kept by an earlier run served",
+        ),
+        _ => Step::ok(name, detail(name, token, conceal), took),
+    }
+}
+
+fn token_type(token: &AccessToken) -> Step {
+    let found = token.token_type();
+    let detail = format!("the token is of type {}", found.as_str());
+    match found {
+        TokenType::MtlsPop => Step::ok("token_type", detail, None),
+        _ => Step::failed("token_type", detail, None, None),
+    }
+}
+
+/// Looked at once more, by the claims of the token and the certificate.
+fn binding(token: &AccessToken, took: Option<Duration>) -> Step {
+    const NAME: &str = "binding";
+    match token.binding().map(|binding| check_binding(token, binding)) {
+        Some(Ok(())) => Step::ok(NAME, "cnf.x5t#S256 is the SHA-256 of the certificate", took),
+        Some(Err(error)) => Step::failed(NAME, "the token is not bound", Some(error), took),
+        None => Step::failed(NAME, "the token is not bound", None, took),
+    }
+}
+
+fn detail(name: &str, token: Option<&AccessToken>, conceal: Conceal) -> String {
+    let told = token.and_then(|token| match name {
+        "key" => Some(format!(
+            "strength {}",
+            token.binding()?.key_strength_label()
+        )),
+        "attestation" => Some(token.binding()?.attestation().as_str().to_owned()),
+        "credential" => Some(certificate(token.binding()?, conceal)),
+        "token" => Some(life(token)),
+        _ => None,
+    });
+    match told {
+        Some(told) => format!("{}: {told}", title(name)),
+        None => title(name).to_owned(),
+    }
+}
+
+fn certificate(binding: &Binding, conceal: Conceal) -> String {
+    let certificate = binding.certificate();
+    conceal.text(&format!(
+        "client id {}, tenant {}, {}, from {}, valid {} to {}",
+        binding.client_id(),
+        binding.tenant_id(),
+        binding.identity_type(),
+        certificate.issuer(),
+        rfc3339(certificate.not_before()),
+        rfc3339(certificate.not_after()),
+    ))
+}
+
+fn life(token: &AccessToken) -> String {
+    let left = token.expires_on().duration_since(SystemClock.now());
+    format!("good for {}", span(left.unwrap_or_default()))
+}
+
+/// Which step an error is of: the one that was told as failed, else the first of its stage that has not been told of.
+fn position_of(error: &Error, recorder: &Recorder) -> usize {
+    if error.kind() == ErrorKind::TokenTypeMismatch {
+        return position("token_type");
+    }
+    if let Some(step) = recorder.failed() {
+        return position(reported(&step));
+    }
+    let of_stage: &[&str] = match error.stage() {
+        Stage::Key => &["key", "csr"],
+        Stage::Attestation => &["attestation"],
+        Stage::Credential => &["credential"],
+        Stage::Token => &["token", "binding"],
+        _ => &["metadata"],
+    };
+    let open = of_stage
+        .iter()
+        .find(|name| elapsed(name, recorder).is_none());
+    position(open.or(of_stage.last()).unwrap_or(&"metadata"))
+}
+
+fn position(step: &str) -> usize {
+    STEPS.iter().position(|name| *name == step).unwrap_or(0)
+}
+
+fn elapsed(name: &str, recorder: &Recorder) -> Option<Duration> {
+    recorder.elapsed(match name {
+        "binding" => "binding_check",
+        name => name,
+    })
+}
+
+/// The name in the report of a step that the library told of.
+fn reported(step: &str) -> &str {
+    match step {
+        "binding_check" => "binding",
+        step => step,
+    }
+}
+
+fn subject(name: &str) -> &'static str {
+    match name {
+        "metadata" => "the metadata call of IMDS",
+        "key" => "opening the binding key",
+        "csr" => "the certificate signing request",
+        "attestation" => "the attestation of the key",
+        "credential" => "the certificate of IMDS",
+        "token" => "the token request to Entra",
+        "token_type" => "the check of the token's type",
+        _ => "the check of the token's binding",
+    }
+}
+
+/// In their order.
+const STEPS: [&str; 8] = [
+    "metadata",
+    "key",
+    "csr",
+    "attestation",
+    "credential",
+    "token",
+    "token_type",
+    "binding",
+];

@@ -1,0 +1,189 @@
+use super::checks::Asked;
+use super::conceal::Conceal;
+use super::host;
+use crate::args::SelftestArgs;
+use crate::report::ErrorReport;
+use crate::text::{millis, rfc3339, shown};
+use keybound::{Clock as _, Error, SystemClock};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What came of all steps.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    ok: bool,
+    simulated: bool,
+    time: String,
+    program: Program,
+    asked: Asked,
+    steps: Vec<Told>,
+}
+
+/// What ran where.
+#[derive(Debug, Serialize)]
+struct Program {
+    version: &'static str,
+    openssl: &'static str,
+    os: String,
+    architecture: &'static str,
+}
+
+/// A step and what came of it.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    pub(super) elapsed: Option<Duration>,
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Ok,
+    /// The error, where it is one of the flow's.
+    Failed(Option<Error>),
+    Skipped,
+}
+
+impl Step {
+    pub(super) fn ok(
+        name: &'static str,
+        detail: impl Into<String>,
+        elapsed: Option<Duration>,
+    ) -> Self {
+        Self {
+            name,
+            outcome: Outcome::Ok,
+            detail: detail.into(),
+            elapsed,
+        }
+    }
+
+    pub(super) fn failed(
+        name: &'static str,
+        detail: impl Into<String>,
+        error: Option<Error>,
+        elapsed: Option<Duration>,
+    ) -> Self {
+        Self {
+            name,
+            outcome: Outcome::Failed(error),
+            detail: detail.into(),
+            elapsed,
+        }
+    }
+
+    pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            name,
+            outcome: Outcome::Skipped,
+            detail: why.into(),
+            elapsed: None,
+        }
+    }
+}
+
+/// A step as it is told: nothing in it that must not be.
+#[derive(Debug, Serialize)]
+struct Told {
+    step: &'static str,
+    result: &'static str,
+    detail: String,
+    elapsed_ms: Option<f64>,
+    error: Option<ErrorReport>,
+}
+
+impl Told {
+    fn new(step: Step, conceal: Conceal) -> Self {
+        let (result, error) = match step.outcome {
+            Outcome::Ok => ("ok", None),
+            Outcome::Failed(error) => ("failed", error),
+            Outcome::Skipped => ("skipped", None),
+        };
+        let report = |error: Error| {
+            ErrorReport::new(&error).told(|text| conceal.text(text), keybound::redact)
+        };
+        Self {
+            step: step.name,
+            result,
+            detail: conceal.ids(&shown(&step.detail)),
+            elapsed_ms: step.elapsed.map(millis),
+            error: error.map(report),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let elapsed = match self.elapsed_ms {
+            Some(elapsed) => format!("{elapsed:.1}"),
+            None => "-".to_owned(),
+        };
+        let head = format!(
+            "{:<8} {:<20} {elapsed:>9} ms  {}",
+            self.result, self.step, self.detail
+        );
+        let error = self.error.iter().flat_map(ErrorReport::lines);
+        std::iter::once(head)
+            .chain(error.map(|line| format!("         {line}")))
+            .collect()
+    }
+}
+
+impl Report {
+    pub(super) fn new(args: &SelftestArgs, asked: Asked, steps: Vec<Step>) -> Self {
+        let conceal = Conceal {
+            show_ids: args.show_ids,
+        };
+        Self {
+            ok: !steps
+                .iter()
+                .any(|step| matches!(step.outcome, Outcome::Failed(_))),
+            simulated: args.host.simulated,
+            time: rfc3339(SystemClock.now()),
+            program: Program {
+                version: env!("CARGO_PKG_VERSION"),
+                openssl: host::openssl(),
+                os: host::os(),
+                architecture: std::env::consts::ARCH,
+            },
+            asked,
+            steps: steps
+                .into_iter()
+                .map(|step| Told::new(step, conceal))
+                .collect(),
+        }
+    }
+
+    /// Whether no step failed.
+    pub(super) fn ok(&self) -> bool {
+        self.ok
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let program = &self.program;
+        let mut lines = vec![
+            format!(
+                "keybound {}, {}, {} ({}), {}",
+                program.version, program.openssl, program.os, program.architecture, self.time
+            ),
+            self.asked.text(),
+        ];
+        if self.simulated {
+            lines.push("simulated key and attestation: nothing here is proven of Azure".to_owned());
+        }
+        lines.push(String::new());
+        lines.extend(self.steps.iter().flat_map(Told::lines));
+        let count = |result: &str| {
+            let of_it = self.steps.iter().filter(|step| step.result == result);
+            of_it.count()
+        };
+        lines.push(format!(
+            "\nselftest: {} ok, {} failed, {} skipped",
+            count("ok"),
+            count("failed"),
+            count("skipped")
+        ));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,208 @@
+//! `keybound selftest`: what it tells where all is well and where not, and what it never tells.
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use keybound_emulator::{Config, IdentityType};
+use serde_json::Value;
+use std::fs;
+use support::echo::Echo;
+use support::emulated::Emulated;
+use support::{Run, shows_a_jwt};
+
+#[test]
+fn each_failure_is_told_at_its_step_and_those_that_need_it_are_skipped() {
+    let world = Emulated::in_this_program();
+    let url = secret_url(&world);
+    let wrong: Vec<_> = CASES
+        .iter()
+        .filter_map(|case| check(&world, &url, *case).err())
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn check(world: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(), String> {
+    world.fault(fault);
+    let run = report(world, &["--call", url]);
+    let told = run.json();
+    let results: Vec<_> = steps(&told).map(|step| initial(&step["result"])).collect();
+    let results = results.concat();
+    let codes: Vec<_> = steps(&told)
+        .filter_map(|step| step["error"]["code"].as_str())
+        .collect();
+    if results != expected || codes != [code] || run.status != Some(1) || told["ok"] != false {
+        return Err(format!(
+            "{fault}: {results}, {codes:?}, expected {expected}, {code}: {run:#?}"
+        ));
+    }
+    let next = steps(&told).find_map(|step| step["error"]["next_step"].as_str());
+    if next.is_none_or(str::is_empty) || shows_a_jwt(&run.seen()) {
+        return Err(format!("{fault}: no next step, or a secret: {run:#?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn ids_are_told_whole_only_where_that_is_asked_for() {
+    let world = Emulated::shared();
+    let config = Config::default();
+    let user = config
+        .identities
+        .iter()
+        .find(|identity| identity.kind == IdentityType::User)
+        .unwrap();
+    let (client_id, tenant) = (user.client_id.as_str(), config.tenant_id.as_str());
+    for output in ["text", "json"] {
+        let arguments = ["selftest", "--simulated", "--client-id", client_id];
+        let arguments = [&arguments[..], &["--output", output]].concat();
+        let run = world.run(&arguments);
+        assert_eq!(run.status, Some(0), "{run:#?}");
+        let told = run.stdout.to_ascii_lowercase();
+        let short = |id: &str| format!("{}…", &id[..8].to_ascii_lowercase());
+        for id in [client_id, tenant] {
+            assert!(!told.contains(&id.to_ascii_lowercase()), "{run:#?}");
+            assert!(told.contains(&short(id)), "{run:#?}");
+        }
+        let run = world.run(&[&arguments[..], &["--show-ids"]].concat());
+        let told = run.stdout.to_ascii_lowercase();
+        for id in [client_id, tenant] {
+            assert!(told.contains(&id.to_ascii_lowercase()), "{run:#?}");
+        }
+        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+    }
+}
+
+#[test]
+fn names_of_a_resource_id_are_ids_too() {
+    let config = Config::default();
+    let mut identities = config.identities.iter();
+    let id = identities
+        .find_map(|identity| identity.resource_id.as_deref())
+        .unwrap();
+    let run = report(Emulated::shared(), &["--resource-id", id]);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert_eq!(run.json()["asked"]["identity"], "mi_res_id …");
+    assert!(!run.seen().contains(id), "{run:#?}");
+}
+
+#[test]
+fn what_a_resource_answers_is_never_told() {
+    let world = Emulated::shared();
+    let echo = Echo::start();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let emulators = fs::read(world.named("ca_file")).unwrap();
+    fs::write(&ca_file, [emulators, echo.ca_pem].concat()).unwrap();
+    let ca_file = ca_file.to_str().unwrap();
+    let url = format!("{}?sig=swordfish", echo.url);
+    for output in ["text", "json"] {
+        let arguments = ["selftest", "--simulated", "-vv", "--ca-file", ca_file];
+        let arguments = [&arguments[..], &["--output", output, "--call", &url]].concat();
+        let run = world.run(&arguments);
+        assert_eq!(run.status, Some(0), "{run:#?}");
+        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+        assert!(!run.stdout.contains("swordfish"), "{run:#?}");
+        assert!(
+            run.stdout.contains("never asked for the certificate"),
+            "{run:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_service_that_sends_a_secret_back_has_it_left_out() {
+    let world = Emulated::in_this_program();
+    let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln", "eyJh".repeat(20));
+    let body = format!(
+        r#"{{"error":"x","error_description":"you sent {token}\u001b[2J","trace_id":"{token}"}}"#
+    );
+    for output in ["text", "json"] {
+        world.fault(&format!("token=status:400,body={body}"));
+        let run = world.run(&["selftest", "--simulated", "--output", output]);
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        assert!(run.stdout.contains("you sent [redacted]"), "{run:#?}");
+        assert!(!run.seen().contains("eyJ"), "{run:#?}");
+        let harmless = |c: char| c == '\n' || !c.is_control();
+        assert!(run.seen().chars().all(harmless), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_weaker_key_than_asked_for_is_told_beside_the_best_one() {
+    let world = Emulated::shared();
+    let arguments = ["selftest", "--no-attestation", "--output", "json"];
+    let run = world.run(&arguments);
+    let told = run.json();
+    let step = |name: &str| steps(&told).find(|step| step["step"] == name).unwrap();
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    let keys = step("key_providers");
+    assert_eq!(keys["error"]["code"], "key_too_weak");
+    assert!(keys["detail"].as_str().unwrap().contains("software"));
+    assert_eq!(step("metadata")["result"], "ok");
+    assert_eq!(step("key")["error"]["code"], "key_too_weak");
+    assert_eq!(step("csr")["result"], "skipped");
+}
+
+#[test]
+fn the_time_given_ends_it() {
+    let world = Emulated::in_this_program();
+    world.fault("metadata=hang");
+    let run = report(&world, &["--timeout", "1.5"]);
+    let told = run.json();
+    let metadata = steps(&told).find(|step| step["step"] == "metadata");
+    let metadata = metadata.unwrap();
+    assert_eq!(metadata["result"], "failed", "{run:#?}");
+    assert_eq!(metadata["error"]["code"], "deadline_reached", "{run:#?}");
+}
+
+fn report(world: &Emulated, arguments: &[&str]) -> Run {
+    let base = ["selftest", "--simulated", "--output", "json"];
+    world.run(&[&base[..], arguments].concat())
+}
+
+fn secret_url(world: &Emulated) -> String {
+    let vault = world.named("vault").trim_end_matches('/');
+    format!("{vault}/secrets/demo-secret?api-version=7.4")
+}
+
+fn steps(report: &Value) -> impl Iterator<Item = &Value> {
+    report["steps"].as_array().unwrap().iter()
+}
+
+/// `o`, `f` or `s`.
+fn initial(result: &Value) -> &str {
+    &result.as_str().unwrap()[..1]
+}
+
+/// What goes wrong, the first letters of the results of all steps (probe, key_providers, attestation_library; metadata,
+/// key, csr, attestation, credential; token, token_type, binding; cache, resource), and the code of the one that failed.
+type Case = (&'static str, &'static str, &'static str);
+const CASES: &[Case] = &[
+    ("probe=status:404", "fosssssssssss", "imds_v2_unavailable"),
+    ("probe=status:403", "fosoooooooooo", "refused"),
+    ("metadata=no-server-header", "oosfsssssssss", "not_imds"),
+    ("attest=status:400", "oosooofssssss", "attestation_failed"),
+    ("issue=status:400", "oosoooofsssss", "refused"),
+    (
+        "issue=certificate:other-key",
+        "oosoooofsssss",
+        "certificate_key_mismatch",
+    ),
+    (
+        "token=aadsts:392196",
+        "oosooooofssss",
+        "resource_takes_no_bound_tokens",
+    ),
+    (
+        "token=token-type:Bearer",
+        "oosoooooofsss",
+        "token_type_mismatch",
+    ),
+    ("token=no-cnf", "oosooooooofss", "token_not_bound"),
+    ("token=other-cnf", "oosooooooofss", "binding_mismatch"),
+    (
+        "vault=never-ask",
+        "oosooooooooof",
+        "client_certificate_not_requested",
+    ),
+];

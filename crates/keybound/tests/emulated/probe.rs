@@ -1,0 +1,47 @@
+//! The probe: does this host's IMDS speak v2?
+use crate::world::{World, assert_failed};
+use keybound::{ErrorKind, Stage};
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_host_that_misses_the_header_speaks_v2_and_one_that_misses_the_call_does_not() {
+    let world = World::new();
+    // With its repeats, of which 404 is none here.
+    let client = world.builder().retries(true).build().unwrap();
+    assert!(client.speaks_v2(PATIENCE).await.unwrap());
+    world.inject("probe=status:404");
+    assert!(!client.speaks_v2(PATIENCE).await.unwrap());
+    assert_eq!((world.count("probe"), world.count("metadata")), (2, 0));
+}
+
+#[tokio::test]
+async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
+    let world = World::new();
+    let client = world.client();
+    for (fault, kind) in [
+        ("probe=html", ErrorKind::NotImds),
+        ("probe=status:403", ErrorKind::Refused),
+        ("probe=status:503", ErrorKind::ServiceUnavailable),
+        ("probe=redirect", ErrorKind::RedirectRefused),
+        ("probe=not-http", ErrorKind::InvalidAnswer),
+    ] {
+        world.inject(fault);
+        let error = client.speaks_v2(PATIENCE).await.unwrap_err();
+        assert_failed(&error, kind, Stage::Metadata);
+    }
+}
+
+#[tokio::test]
+async fn the_probe_ends_with_its_time_and_tells_what_was_said_last() {
+    let world = World::new();
+    let client = world.builder().retries(true).build().unwrap();
+    world.inject("probe=status:503*always");
+    let error = client
+        .speaks_v2(Duration::from_millis(300))
+        .await
+        .unwrap_err();
+    assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
+    assert!(error.deadline_reached());
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
