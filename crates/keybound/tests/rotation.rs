@@ -2,8 +2,8 @@
 //! not belong together. The emulator checks each request, and the calls are counted on both sides, so that none was
 //! saved by a second attempt.
 //!
-//! The renewals follow each other as fast as they can. For one every second, for a minute:
-//! `cargo test --release --package keybound --test rotation -- --ignored --nocapture`
+//! The renewals follow each other as fast as they can. With `KEYBOUND_LONG_TESTS=1` there is one every second, for a minute:
+//! `KEYBOUND_LONG_TESTS=1 cargo test --release --package keybound --test rotation -- --nocapture`
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![expect(clippy::print_stdout, reason = "tells what was measured")]
 use keybound::http::ResourceClient;
@@ -21,13 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renewals_under_load_fail_no_call_and_mix_no_pair() {
-    rotate(8, Duration::ZERO).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute; see the head of this file"]
-async fn renewals_every_second_for_a_minute() {
-    rotate(60, Duration::from_secs(1)).await;
+    if std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1") {
+        rotate(60, Duration::from_secs(1)).await;
+    } else {
+        rotate(8, Duration::ZERO).await;
+    }
 }
 
 async fn rotate(renewals: usize, pace: Duration) {
