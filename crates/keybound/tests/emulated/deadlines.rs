@@ -105,17 +105,7 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
 #[tokio::test]
 async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
     let world = World::new();
-    let (release, held) = mpsc::channel();
-    let provider = Arc::new(Held {
-        keys: SimulatedKeyProvider::new(),
-        opened: AtomicBool::new(false),
-        words: Mutex::new(held),
-    });
-    let client = world
-        .builder()
-        .key_providers(ProviderChain::new(vec![provider.clone()]))
-        .build()
-        .unwrap();
+    let (client, provider, release) = with_held_key(&world);
     tokio::select! {
         biased;
         _ = client.acquire_token(attested()) => unreachable!("there is no key yet"),
@@ -133,17 +123,7 @@ async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
 #[tokio::test]
 async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes_back() {
     let world = World::new();
-    let (release, held) = mpsc::channel();
-    let provider = Arc::new(Held {
-        keys: SimulatedKeyProvider::new(),
-        opened: AtomicBool::new(false),
-        words: Mutex::new(held),
-    });
-    let client = world
-        .builder()
-        .key_providers(ProviderChain::new(vec![provider]))
-        .build()
-        .unwrap();
+    let (client, _, release) = with_held_key(&world);
     // The second one waits for what the first one began.
     for _ in 0..2 {
         let error = out_of_time_at(&client, Stage::Key).await;
@@ -153,6 +133,22 @@ async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes
     release.send(()).unwrap();
     drop(release);
     client.acquire_token(attested()).await.unwrap();
+}
+
+/// A client whose key is there once the word is given.
+fn with_held_key(world: &World) -> (ManagedIdentityClient, Arc<Held>, mpsc::Sender<()>) {
+    let (release, held) = mpsc::channel();
+    let provider = Arc::new(Held {
+        keys: SimulatedKeyProvider::new(),
+        opened: AtomicBool::new(false),
+        words: Mutex::new(held),
+    });
+    let client = world
+        .builder()
+        .key_providers(ProviderChain::new(vec![provider.clone()]))
+        .build()
+        .unwrap();
+    (client, provider, release)
 }
 
 /// Opens a key for each word it is given, and waits for the word. A second opening would find none and fail.
