@@ -3,7 +3,7 @@ use crate::openssl_clients::{connect, setup};
 use crate::support::http::{receive, reply};
 use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, Tls, resource, scripted};
+use crate::support::server::{Asks, Manners, Server, Tls, resource, scripted};
 use crate::support::{client_builder, get as call};
 use crate::talk::{SERVER, cast, get, trust_in};
 use foreign_types::ForeignTypeRef as _;
@@ -79,13 +79,7 @@ async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
 #[tokio::test]
 async fn versions_are_those_asked_for() {
     let authority = Authority::new("test authority");
-    let manners = Manners {
-        leaf: authority.server(SERVER),
-        version: None,
-        asks: Asks::Firmly,
-        clients: authority.clone(),
-    };
-    let server = resource(manners.context()).await;
+    let server = server_of(&authority, SERVER, Asks::Firmly).await;
     let identity = authority.client("client", shared_key());
     let trust = trust_in(&authority);
     for (versions, expected) in [
@@ -113,13 +107,7 @@ async fn vaults_get_the_version_in_which_they_ask() {
         ("my.vault.azure.net", SslVersion::TLS1_2),
         ("graph.microsoft.com", SslVersion::TLS1_3),
     ] {
-        let manners = Manners {
-            leaf: authority.server(host),
-            version: None,
-            asks: Asks::Nothing,
-            clients: authority.clone(),
-        };
-        let server = resource(manners.context()).await;
+        let server = server_of(&authority, host, Asks::Nothing).await;
         let identity = authority.client("client", shared_key());
         let ssl = setup(&identity, &trust_in(&authority)).ssl(host).unwrap();
         let stream = connect(ssl, &server).await.unwrap();
@@ -207,13 +195,7 @@ fn a_callers_context_frees_the_key() {
 #[tokio::test]
 async fn our_own_client_is_none_the_worse() {
     let authority = Authority::new("test authority");
-    let manners = Manners {
-        leaf: authority.server(SERVER),
-        version: None,
-        asks: Asks::Firmly,
-        clients: authority.clone(),
-    };
-    let server = resource(manners.context()).await;
+    let server = server_of(&authority, SERVER, Asks::Firmly).await;
     let identity = authority.client("client", shared_key());
     let _ = setup(&identity, &trust_in(&authority)).context_builder(TlsVersions::Tls13);
     let client = client_builder(&authority)
@@ -221,4 +203,15 @@ async fn our_own_client_is_none_the_worse() {
         .build()
         .unwrap();
     assert_eq!(call(&client, &server.uri("/")).await.unwrap().status, 200);
+}
+
+/// A server of this authority, for its clients too, with whatever versions it has.
+async fn server_of(authority: &Authority, name: &str, asks: Asks) -> Server {
+    let manners = Manners {
+        leaf: authority.server(name),
+        version: None,
+        asks,
+        clients: authority.clone(),
+    };
+    resource(manners.context()).await
 }
