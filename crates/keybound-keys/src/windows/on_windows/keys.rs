@@ -4,6 +4,7 @@ use super::super::native;
 use super::super::provider::CngProvider;
 use super::rehearsal::Rehearsal;
 use crate::rsa_blob::public_key_info;
+use crate::verify::by_openssl;
 use crate::{KeyProvider as _, KeyStrength, SignatureScheme, verify};
 use std::sync::Arc;
 
@@ -23,30 +24,48 @@ fn new_key() -> Key {
 }
 
 /// PKCS#1 comes first: after PSS, a handle of Wine refuses it.
+const SCHEMES: [SignatureScheme; 6] = [
+    SignatureScheme::Pkcs1Sha256,
+    SignatureScheme::Pkcs1Sha384,
+    SignatureScheme::Pkcs1Sha512,
+    SignatureScheme::PssSha256,
+    SignatureScheme::PssSha384,
+    SignatureScheme::PssSha512,
+];
+
 #[test]
-fn openssl_verifies_signatures_of_cng_in_every_scheme() {
+fn openssl_and_cng_verify_signatures_of_cng_in_every_scheme() {
     let key = new_key();
     let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
-    for scheme in [
-        SignatureScheme::Pkcs1Sha256,
-        SignatureScheme::Pkcs1Sha384,
-        SignatureScheme::Pkcs1Sha512,
-        SignatureScheme::PssSha256,
-        SignatureScheme::PssSha384,
-        SignatureScheme::PssSha512,
-    ] {
+    for scheme in SCHEMES {
         let digest = vec![7; scheme.digest_len()];
         let signature = key.sign(scheme, &digest).unwrap();
-        assert!(
-            verify(&public_key, scheme, &digest, &signature),
-            "{scheme:?}"
-        );
         let other = vec![8; scheme.digest_len()];
-        assert!(
-            !verify(&public_key, scheme, &other, &signature),
-            "{scheme:?}"
-        );
+        for holds in [by_openssl::holds, verify] {
+            assert!(
+                holds(&public_key, scheme, &digest, &signature),
+                "{scheme:?}"
+            );
+            assert!(
+                !holds(&public_key, scheme, &other, &signature),
+                "{scheme:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn no_handle_of_a_public_key_is_left_open() {
+    let key = new_key();
+    let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
+    let signature = key.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
+    for scheme in SCHEMES {
+        let digest = vec![7; scheme.digest_len()];
+        let held = verify(&public_key, scheme, &digest, &signature);
+        assert_eq!(held, scheme == SignatureScheme::PssSha256);
+        assert!(!verify(&public_key[1..], scheme, &digest, &signature));
+    }
+    assert_eq!(native::counted::open(), 0);
 }
 
 #[test]
