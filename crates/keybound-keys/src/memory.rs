@@ -1,5 +1,8 @@
 //! Keys in the memory of the process: strength software. They live as long as the value does and are never exported;
 //! OpenSSL wipes them when they are freed.
+//!
+//! On Windows they are there with the feature `openssl-vendored` only. A software key lives in CNG there, which
+//! `windows::CngProvider::software` opens.
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };
