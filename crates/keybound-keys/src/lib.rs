@@ -1,8 +1,9 @@
 //! Binding keys: keys that sign and never yield their bytes.
 //!
 //! A [`BindingKey`] is all that the rest of Keybound knows of a key. Where it lives is a provider's concern:
-//! [`memory`] keeps it in the process; on Windows, `windows` keeps it in CNG (KeyGuard, the TPM, or software).
-//! A [`ProviderChain`] takes the best key that the host offers and enforces the caller's floor.
+//! `memory` keeps it in the process; on Windows, `windows` keeps it in CNG (KeyGuard, the TPM, or software), and `memory`
+//! is there with the feature `openssl-vendored` only. A [`ProviderChain`] takes the best key that the host offers and
+//! enforces the caller's floor.
 #![deny(unsafe_code)]
 
 mod chain;
@@ -10,6 +11,7 @@ mod cng;
 #[doc(hidden)]
 pub mod fuzz;
 mod key;
+#[cfg(any(not(windows), feature = "openssl-engine", test))]
 pub mod memory;
 mod rsa_blob;
 mod verify;

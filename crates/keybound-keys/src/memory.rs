@@ -1,14 +1,18 @@
 //! Keys in the memory of the process: strength software. They live as long as the value does and are never exported;
 //! OpenSSL wipes them when they are freed.
-use crate::verify::set_scheme;
+//!
+//! On Windows they are there with the feature `openssl-vendored` only. A software key lives in CNG there, which
+//! `windows::CngProvider::software` opens.
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };
 use keybound_core::X5tS256;
 use openssl::error::ErrorStack;
+use openssl::md::Md;
 use openssl::pkey::{PKey, Private};
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::Rsa;
+use openssl::pkey_ctx::{PkeyCtx, PkeyCtxRef};
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::RsaPssSaltlen;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,6 +112,29 @@ impl fmt::Debug for MemoryKey {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
+}
+
+/// Sets padding and hash on a context that has been started for signing or verifying.
+pub(crate) fn set_scheme<T>(
+    context: &mut PkeyCtxRef<T>,
+    scheme: SignatureScheme,
+) -> Result<(), ErrorStack> {
+    let hash = match scheme {
+        SignatureScheme::Pkcs1Sha256 | SignatureScheme::PssSha256 => Md::sha256(),
+        SignatureScheme::Pkcs1Sha384 | SignatureScheme::PssSha384 => Md::sha384(),
+        SignatureScheme::Pkcs1Sha512 | SignatureScheme::PssSha512 => Md::sha512(),
+    };
+    context.set_rsa_padding(if scheme.is_pss() {
+        Padding::PKCS1_PSS
+    } else {
+        Padding::PKCS1
+    })?;
+    context.set_signature_md(hash)?;
+    if scheme.is_pss() {
+        context.set_rsa_mgf1_md(hash)?;
+        context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A public key as CNG exports it, and as everybody else reads it.
+//! A public key as CNG has it, and as everybody else has it.
 
 /// Turns a `BCRYPT_RSAKEY_BLOB` with a public key (`RSAPUBLICBLOB`) into SubjectPublicKeyInfo in DER. `None` unless it is
 /// exactly a public RSA-2048 key: magic, every length, nothing after it, a modulus of 2048 bits, an odd exponent.
@@ -26,6 +26,27 @@ pub(crate) fn public_key_info(blob: &[u8]) -> Option<Vec<u8>> {
         && modulus.first().is_some_and(|first| *first >= 0x80)
         && modulus.last().is_some_and(|last| last % 2 == 1);
     is_whole.then(|| encode(modulus, exponent))
+}
+
+/// The other way: the blob of an RSA-2048 key in SubjectPublicKeyInfo. `None` for all that [`public_key_info`] would not
+/// have written, to the byte.
+pub(crate) fn public_blob(info: &[u8]) -> Option<Vec<u8>> {
+    let (modulus, rest) = info.get(BEFORE_MODULUS..)?.split_at_checked(MODULUS)?;
+    let exponent = rest.get(BEFORE_EXPONENT..)?;
+    let exponent = exponent.strip_prefix(&[0]).unwrap_or(exponent);
+    let header = [
+        MAGIC,
+        BITS,
+        u32::try_from(exponent.len()).ok()?,
+        MODULUS as u32,
+        0,
+        0,
+    ];
+    let mut blob = Vec::with_capacity(HEADER + exponent.len() + MODULUS);
+    blob.extend(header.iter().flat_map(|field| field.to_le_bytes()));
+    blob.extend_from_slice(exponent);
+    blob.extend_from_slice(modulus);
+    (public_key_info(&blob)? == info).then_some(blob)
 }
 
 fn encode(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
@@ -60,6 +81,11 @@ const BITS: u32 = 2048;
 const MODULUS: usize = 256;
 /// As .NET and OpenSSL make them: at most 64 bits.
 const LONGEST_EXPONENT: usize = 8;
+/// Four heads of four bytes (the whole, the bits, the key, the modulus), the algorithm, the count of unused bits, the sign
+/// of the modulus.
+const BEFORE_MODULUS: usize = 4 * 4 + RSA_ENCRYPTION.len() + 2;
+/// Its tag and its length.
+const BEFORE_EXPONENT: usize = 2;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
@@ -108,9 +134,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_openssl_writes_becomes_a_blob() {
+        let public = public_key(2048);
+        assert_eq!(public_blob(&public), Some(blob_of(&public)));
+    }
+
+    #[test]
     fn only_rsa_2048_is_taken() {
         for bits in [1024, 3072] {
-            assert_eq!(public_key_info(&blob_of(&public_key(bits))), None);
+            let public = public_key(bits);
+            assert_eq!(public_key_info(&blob_of(&public)), None);
+            assert_eq!(public_blob(&public), None);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_written_to_the_byte_as_it_should_be_is_none() {
+        let public = public_key(2048);
+        for length in 0..public.len() {
+            assert_eq!(public_blob(&public[..length]), None, "{length}");
+        }
+        assert_eq!(public_blob(&[&public[..], &[0]].concat()), None);
+        let modulus = BEFORE_MODULUS..BEFORE_MODULUS + MODULUS;
+        for position in (0..public.len()).filter(|position| !modulus.contains(position)) {
+            let mut changed = public.clone();
+            changed[position] ^= 0x81;
+            let blob = public_blob(&changed);
+            assert!(
+                blob.is_none_or(|blob| public_key_info(&blob) == Some(changed)),
+                "{position}"
+            );
         }
     }
 
@@ -144,10 +197,13 @@ pub(crate) mod tests {
             let key = PKey::public_key_from_der(&info).unwrap();
             assert_eq!(key.rsa().unwrap().e().to_vec(), exponent);
             let blob = blob_of(&info);
+            assert_eq!(public_blob(&info).as_ref(), Some(&blob));
             assert_eq!(public_key_info(&blob), Some(info));
         }
-        let blob = blob_of(&encode(&modulus, &[1, 1, 1, 1, 1, 1, 1, 1, 1]));
-        assert_eq!(public_key_info(&blob), None);
-        assert_eq!(public_key_info(&blob_of(&encode(&modulus, &[1]))), None);
+        for exponent in [&[1, 1, 1, 1, 1, 1, 1, 1, 1][..], &[1], &[1, 0]] {
+            let info = encode(&modulus, exponent);
+            assert_eq!(public_blob(&info), None);
+            assert_eq!(public_key_info(&blob_of(&info)), None);
+        }
     }
 }

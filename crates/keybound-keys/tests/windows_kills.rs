@@ -5,8 +5,6 @@
 #![cfg(windows)]
 
 use keybound_core::Certificate;
-use keybound_keys::BindingKey as _;
-use keybound_keys::memory::MemoryKey;
 use keybound_keys::windows::{PersistedCertificate, Persistence, StoreLocation, StorePath};
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -117,9 +115,9 @@ fn entry(der: &[u8], key_name: &str) -> PersistedCertificate {
 fn make_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
     let issuer = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     for number in 0..3 {
-        let key = MemoryKey::generate().unwrap();
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         for day in [20_000, 30_000] {
-            let der = certificate(key.public_key_der(), &issuer, day);
+            let der = certificate(&key, &issuer, day);
             fs::write(folder.join(format!("Key{number}-{day}")), der).unwrap();
         }
     }
@@ -136,14 +134,13 @@ fn read_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
     entries.map(|entry| read(entry.unwrap())).collect()
 }
 
-fn certificate(public_key: &[u8], issuer: &PKey<Private>, day: i64) -> Vec<u8> {
+fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8> {
     let mut name = X509NameBuilder::new().unwrap();
     name.append_entry_by_text("CN", "kills").unwrap();
     let time = |day: i64| Asn1Time::from_unix(day * 86_400).unwrap();
     let mut builder = X509Builder::new().unwrap();
     builder.set_subject_name(&name.build()).unwrap();
-    let public_key = PKey::public_key_from_der(public_key).unwrap();
-    builder.set_pubkey(&public_key).unwrap();
+    builder.set_pubkey(key).unwrap();
     builder.set_not_before(&time(0)).unwrap();
     builder.set_not_after(&time(day)).unwrap();
     builder.sign(issuer, MessageDigest::sha256()).unwrap();

@@ -46,7 +46,7 @@ pub fn certificate(data: &[u8]) {
     }
 }
 
-/// A public key as Windows exports it. What is read is a key that a signing request takes.
+/// A public key as Windows exports it. What is read is a key that a signing request takes, and that leads back.
 pub fn rsa_public_blob(data: &[u8]) {
     let Some(public_key) = keybound_keys::fuzz::rsa_public_blob(data) else {
         return;
@@ -57,14 +57,24 @@ pub fn rsa_public_blob(data: &[u8]) {
     assert!(public_key.windows(256).any(|window| window == modulus));
     let cu_id = CuId::new(Some("v".into()), None).expect("an id");
     UnsignedCsr::new(&guid(CLIENT), &guid(TENANT), &cu_id, &public_key).expect("RSA-2048");
+    let back = keybound_keys::fuzz::rsa_public_key(&public_key);
+    assert_eq!(back.as_deref(), Some(data));
 }
 
-/// A public key in DER, in a signing request for it.
+/// A public key in DER, in a signing request for it, and as Windows takes it.
 pub fn signing_request(data: &[u8]) {
+    let blob = keybound_keys::fuzz::rsa_public_key(data);
+    if let Some(blob) = &blob {
+        let back = keybound_keys::fuzz::rsa_public_blob(blob);
+        assert_eq!(back.as_deref(), Some(data));
+    }
     let cu_id = CuId::new(Some("v".into()), None).expect("an id");
     let unsigned = match UnsignedCsr::new(&guid(CLIENT), &guid(TENANT), &cu_id, data) {
         Ok(unsigned) => unsigned,
-        Err(error) => return check::error(&error),
+        Err(error) => {
+            assert!(blob.is_none());
+            return check::error(&error);
+        }
     };
     // Of RSA-2048 keys, only the exponent has no fixed length.
     assert!((290..=560).contains(&data.len()), "{}", data.len());

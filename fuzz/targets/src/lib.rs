@@ -96,6 +96,8 @@ mod tests {
         assert_eq!(seed!("signing_request/rsa_2048"), PUBLIC_KEY);
         let blob = keybound_keys::fuzz::rsa_public_blob(seed!("rsa_public_blob/rsa_2048"));
         assert_eq!(blob.unwrap(), PUBLIC_KEY);
+        let blob = keybound_keys::fuzz::rsa_public_key(PUBLIC_KEY);
+        assert_eq!(blob.unwrap(), seed!("rsa_public_blob/rsa_2048"));
         let token = SecretString::new(text(seed!("jwt/bound")).to_owned());
         check_binding(&token, &CERTIFICATE).unwrap();
         AttestationToken::new(text(seed!("attestation_token/jwt")).to_owned()).unwrap();

@@ -43,11 +43,7 @@ pub(super) async fn attest(
     )?;
     // The turn goes with the call: where a caller gives up, the next one still waits for the end of it.
     let turn = library.turn().await?;
-    call::on_own_thread(move || {
-        let _turn = turn;
-        library.attest(&question, &key)
-    })
-    .await?
+    call::on_own_thread(move || library.attest(turn, &question, &key)).await?
 }
 
 async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {

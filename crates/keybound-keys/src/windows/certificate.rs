@@ -157,7 +157,7 @@ impl WindowsCertificate {
     /// is left open then.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
         let (key, place) = self.open_key()?;
-        let context =
+        let mut context =
             CertificateContext::of_der(self.certificate.der()).map_err(CertificateError::store)?;
         context
             .set_key_place(place)

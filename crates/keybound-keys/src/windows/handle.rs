@@ -44,7 +44,8 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: it is this border's, open, and nobody has it any more.
+        // SAFETY: it is this border's, open, and nobody has it any more: keys of it keep what they need, as those do that
+        // .NET gives to certificates.
         unsafe { self.border.free(self.raw) };
     }
 }
@@ -52,8 +53,10 @@ impl Drop for Provider {
 /// An open key.
 #[derive(Debug)]
 pub(crate) struct Key {
+    /// [`NONE`] once somebody else frees it, or nobody has to.
     raw: usize,
-    /// CNG does not promise that two threads may sign with one handle at once.
+    /// CNG is bound to no thread, and does not promise that two may sign with one handle at once:
+    /// <https://learn.microsoft.com/windows/win32/seccng/cng-features>, "Thread safety".
     turn: Mutex<()>,
     border: Arc<dyn Border>,
 }
@@ -94,17 +97,11 @@ impl Key {
     }
 
     /// Deletes the key from its provider.
-    pub(crate) fn delete(self) -> Result<(), Status> {
-        let mut key = std::mem::ManuallyDrop::new(self);
-        // SAFETY: as in `set`; it was taken out of the reach of `drop`.
-        let deleted = unsafe { key.border.delete(key.raw) };
-        if deleted.is_ok() {
-            // SAFETY: nobody uses it hereafter. The handle went with the key, the reference to the border did not.
-            unsafe { std::ptr::drop_in_place(&raw mut key.border) };
-        } else {
-            drop(std::mem::ManuallyDrop::into_inner(key));
-        }
-        deleted
+    pub(crate) fn delete(mut self) -> Result<(), Status> {
+        // SAFETY: as in `set`. Where it succeeds, the handle went with the key, and is not used again.
+        unsafe { self.border.delete(self.raw) }?;
+        self.raw = NONE;
+        Ok(())
     }
 
     /// The number, for those who keep `self` alive.
@@ -114,18 +111,17 @@ impl Key {
 
     /// The number, which the caller frees from here on.
     #[cfg(windows)]
-    pub(crate) fn into_raw(self) -> usize {
-        let mut key = std::mem::ManuallyDrop::new(self);
-        // SAFETY: nobody uses it hereafter; the number needs no border.
-        unsafe { std::ptr::drop_in_place(&raw mut key.border) };
-        key.raw
+    pub(crate) fn into_raw(mut self) -> usize {
+        std::mem::replace(&mut self.raw, NONE)
     }
 }
 
 impl Drop for Key {
     fn drop(&mut self) {
-        // SAFETY: it is this border's, open, and nobody has it any more.
-        unsafe { self.border.free(self.raw) };
+        if self.raw != NONE {
+            // SAFETY: it is this border's, open, and nobody has it any more.
+            unsafe { self.border.free(self.raw) };
+        }
     }
 }
 
@@ -140,6 +136,8 @@ fn bounded(
     Ok(buffer)
 }
 
+/// No handle has this value.
+const NONE: usize = 0;
 const LONGEST_PROPERTY: usize = 64;
 /// Enough for RSA-16384, the longest that Windows knows.
 const LONGEST_BLOB: usize = 4096;

@@ -64,7 +64,7 @@ impl BindingKey for CngKey {
     )]
     fn cng_handle(&self) -> Option<CngHandle> {
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.key) as _;
-        // SAFETY: the handle is open as long as the `Key` that goes along. CNG serves calls from every thread.
+        // SAFETY: the handle is open as long as the `Key` that goes along. Handles of CNG are bound to no thread.
         Some(unsafe { CngHandle::new(self.key.raw(), owner) })
     }
 }

@@ -1,8 +1,10 @@
 //! Windows itself. All `unsafe` calls of it are here and below.
 #![allow(unsafe_code, reason = "the functions of Windows are unsafe")]
+pub(crate) mod bcrypt;
 mod context;
 mod mutex;
 mod ncrypt;
+mod padding;
 pub(super) mod shelf;
 pub mod store;
 

@@ -8,6 +8,7 @@ use keybound_core::MAX_JWT;
 use keybound_keys::CngHandle;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
+use std::marker::PhantomData;
 use std::os::windows::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -23,7 +24,7 @@ use windows::Win32::System::LibraryLoader::{
 };
 use windows::core::{PCSTR, PCWSTR};
 
-/// A library that is loaded and has its functions. It is let go again unless it is started.
+/// A library that is loaded and has its functions. It stays loaded.
 pub(super) struct Module {
     handle: HMODULE,
     initialise: Initialise,
@@ -46,7 +47,7 @@ impl Module {
         let handle = unsafe { LoadLibraryExW(PCWSTR(wide.as_ptr()), None, flags) };
         drop(quiet);
         let handle = handle.map_err(|error| not_loadable(path, &error))?;
-        // SAFETY: the types are those of the library's C interface (docs/attestation.md).
+        // SAFETY: the types are those of the library's C interface, as its other clients (MSAL .NET's) declare it.
         let functions = unsafe {
             (
                 function::<Initialise>(handle, path, c"InitAttestationLib"),
@@ -73,17 +74,18 @@ impl Module {
     /// `UninitAttestationLib` is never called. Where it does not start, it stays loaded too.
     ///
     /// # Errors
-    /// [`NativeFailure::NotStarted`].
+    /// [`NativeFailure::NotStarted`], or [`NativeFailure::NotCalled`] where Windows does not promise to keep them.
     pub(super) fn start(self) -> Result<&'static Library, NativeFailure> {
-        pin(callback::log as *const c_void);
-        pin(self.handle.0);
+        pin(callback::log as *const c_void)?;
+        pin(self.handle.0)?;
         // Few and small: one for each start, and a start that fails is rare.
         let lines: &'static Allowance = Box::leak(Box::new(Allowance::new()));
         let information = Box::leak(Box::new(LogInformation {
             log: callback::log,
             context: ptr::from_ref(lines).cast_mut().cast(),
         }));
-        // SAFETY: the function is the library's; what it gets lives for ever.
+        // SAFETY: the function is the library's; what it gets lives for ever, the code that it calls back does too, and
+        // its context is of the type which that expects.
         let code = NativeCode::new(unsafe { (self.initialise)(information) });
         tell_left_out(lines);
         if !code.is_success() {
@@ -112,15 +114,20 @@ impl Library {
         self.turn.acquire().await.map_err(|_| super::CLOSED)
     }
 
-    /// Has a key attested. It blocks for as long as the library likes.
-    pub(super) fn attest(&self, question: &Question, key: &CngHandle) -> Attested {
+    /// Has a key attested; the turn ends with it. It blocks for as long as the library likes.
+    pub(super) fn attest(
+        &self,
+        _turn: SemaphorePermit<'static>,
+        question: &Question,
+        key: &CngHandle,
+    ) -> Attested {
         tell_left_out(self.lines);
         let mut token = Token {
             text: ptr::null_mut(),
             free: self.free,
         };
-        // SAFETY: the function is the library's; each text is ended by NUL and lives through the call, as do the key
-        // (the handle keeps it open) and the place for the token.
+        // SAFETY: the function is the library's, and nobody else calls it (the turn); each text is ended by NUL and lives
+        // through the call, as do the key (the handle keeps it open) and the place for the token.
         let code = NativeCode::new(unsafe {
             (self.attest)(
                 question.endpoint.as_ptr(),
@@ -133,7 +140,7 @@ impl Library {
         });
         tell_left_out(self.lines);
         if !code.is_success() {
-            // What the token points to is not looked at: after a failure it means nothing.
+            // What the token points to is not looked at: after a failure it need not be text.
             return Err(NativeFailure::Answered(code));
         }
         token.read()
@@ -160,7 +167,8 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         if !self.text.is_null() {
-            // SAFETY: the library set the pointer, and it is given back once.
+            // SAFETY: it was NULL before the call, so that the library set it; it is given back once. After a failure too:
+            // MSAL .NET does it, and whoever sets the pointer has to reckon with it.
             unsafe { (self.free)(self.text) };
         }
     }
@@ -205,14 +213,15 @@ unsafe fn function<F: Copy>(
 }
 
 /// Keeps the module that holds this address for the life of the process.
-fn pin(address: *const c_void) {
+fn pin(address: *const c_void) -> Result<(), NativeFailure> {
     let mut module = HMODULE::default();
     let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN;
-    // SAFETY: with these flags the name is an address within a module, which this one is.
-    let pinned = unsafe { GetModuleHandleExW(flags, PCWSTR(address.cast()), &raw mut module) };
-    if let Err(error) = pinned {
-        tracing::warn!(%error, "a module could not be kept from being unloaded");
-    }
+    // SAFETY: with these flags the name is an address, which is only looked up among those of modules, never read; the
+    // place for the module's handle is valid.
+    unsafe { GetModuleHandleExW(flags, PCWSTR(address.cast()), &raw mut module) }.map_err(|error| {
+        tracing::debug!(%error, "a module could not be kept from being unloaded");
+        NativeFailure::NotCalled("the attestation library could not be kept from being unloaded")
+    })
 }
 
 fn tell_left_out(lines: &Allowance) {
@@ -244,22 +253,30 @@ fn not_loadable(path: &Path, error: &windows::core::Error) -> NativeFailure {
     }
 }
 
-/// No message box of Windows stops this thread while it lives.
-struct Quiet(THREAD_ERROR_MODE);
+/// No message box of Windows stops this thread while it lives; it does not leave it ([`PhantomData`]).
+struct Quiet {
+    before: Option<THREAD_ERROR_MODE>,
+    _of_this_thread: PhantomData<*const ()>,
+}
 
 impl Quiet {
     fn begin() -> Self {
         let mut before = THREAD_ERROR_MODE::default();
         let mode = SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX;
         // SAFETY: the place for the old mode is valid. Where it fails, a box may appear; nothing else changes.
-        let _ = unsafe { SetThreadErrorMode(mode, Some(&raw mut before)) };
-        Self(before)
+        let changed = unsafe { SetThreadErrorMode(mode, Some(&raw mut before)) };
+        Self {
+            before: changed.ok().map(|()| before),
+            _of_this_thread: PhantomData,
+        }
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // SAFETY: the mode is the one of before.
-        let _ = unsafe { SetThreadErrorMode(self.0, None) };
+        if let Some(before) = self.before {
+            // SAFETY: the mode is the one of before, of this thread; no place for the old one is passed.
+            let _ = unsafe { SetThreadErrorMode(before, None) };
+        }
     }
 }

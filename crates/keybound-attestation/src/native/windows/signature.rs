@@ -3,6 +3,7 @@
 use super::file::HeldFile;
 use std::borrow::Cow;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::os::windows::ffi::OsStrExt as _;
 use windows::Win32::Foundation::{HWND, INVALID_HANDLE_VALUE};
 use windows::Win32::Security::Cryptography::{
@@ -32,18 +33,7 @@ pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static
         hFile: file.handle(),
         ..WINTRUST_FILE_INFO::default()
     };
-    let mut verification = Verification(WINTRUST_DATA {
-        cbStruct: size_of::<WINTRUST_DATA>() as u32,
-        dwUIChoice: WTD_UI_NONE,
-        fdwRevocationChecks: WTD_REVOKE_NONE,
-        dwUnionChoice: WTD_CHOICE_FILE,
-        Anonymous: WINTRUST_DATA_0 {
-            pFile: &raw mut subject,
-        },
-        dwStateAction: WTD_STATEACTION_VERIFY,
-        dwProvFlags: WTD_CACHE_ONLY_URL_RETRIEVAL,
-        ..WINTRUST_DATA::default()
-    });
+    let mut verification = Verification::of(&mut subject);
     match verification.run() {
         0 => {}
         status => return Err(reason(status)),
@@ -57,11 +47,31 @@ pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static
     }
 }
 
-/// What Windows keeps between a verification and its close; closed when dropped. What it points to outlives it: it is
-/// the later local variable.
-struct Verification(WINTRUST_DATA);
+/// What Windows keeps between a verification and its close; closed when dropped.
+struct Verification<'a> {
+    data: WINTRUST_DATA,
+    /// What the data points to, until then.
+    _subject: PhantomData<&'a mut WINTRUST_FILE_INFO>,
+}
 
-impl Verification {
+impl<'a> Verification<'a> {
+    /// Of a file; its path and its handle are [`signed_by_microsoft`]'s, and outlive this too.
+    fn of(subject: &'a mut WINTRUST_FILE_INFO) -> Self {
+        Self {
+            data: WINTRUST_DATA {
+                cbStruct: size_of::<WINTRUST_DATA>() as u32,
+                dwUIChoice: WTD_UI_NONE,
+                fdwRevocationChecks: WTD_REVOKE_NONE,
+                dwUnionChoice: WTD_CHOICE_FILE,
+                Anonymous: WINTRUST_DATA_0 { pFile: subject },
+                dwStateAction: WTD_STATEACTION_VERIFY,
+                dwProvFlags: WTD_CACHE_ONLY_URL_RETRIEVAL,
+                ..WINTRUST_DATA::default()
+            },
+            _subject: PhantomData,
+        }
+    }
+
     fn run(&mut self) -> i32 {
         let mut action = WINTRUST_ACTION_GENERIC_VERIFY_V2;
         // SAFETY: no window is given (INVALID_HANDLE_VALUE); action and data are valid for the call, and so is what the
@@ -70,7 +80,7 @@ impl Verification {
             WinVerifyTrust(
                 HWND(INVALID_HANDLE_VALUE.0),
                 &raw mut action,
-                (&raw mut self.0).cast::<c_void>(),
+                (&raw mut self.data).cast::<c_void>(),
             )
         }
     }
@@ -79,9 +89,10 @@ impl Verification {
     fn organisation(&self) -> Option<String> {
         let mut name = [0_u16; LONGEST_NAME];
         // SAFETY: the state is that of a verification which is not closed yet; what the helpers return belongs to it
-        // and is valid until then. Each pointer is checked before it is used, the certificate's is not kept.
+        // and is valid until then. Each pointer is checked before it is used, none is kept. The attribute's name ends with
+        // a zero; no more of the organisation is written than the place for it holds.
         let length = unsafe {
-            let state = WTHelperProvDataFromStateData(self.0.hWVTStateData);
+            let state = WTHelperProvDataFromStateData(self.data.hWVTStateData);
             if state.is_null() {
                 return None;
             }
@@ -107,9 +118,9 @@ impl Verification {
     }
 }
 
-impl Drop for Verification {
+impl Drop for Verification<'_> {
     fn drop(&mut self) {
-        self.0.dwStateAction = WTD_STATEACTION_CLOSE;
+        self.data.dwStateAction = WTD_STATEACTION_CLOSE;
         self.run();
     }
 }

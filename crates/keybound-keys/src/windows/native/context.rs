@@ -20,9 +20,9 @@ use windows::core::PWSTR;
 #[derive(Debug)]
 pub(in super::super) struct CertificateContext(NonNull<CERT_CONTEXT>);
 
-// SAFETY: contexts are counted and guarded by Windows: "handles to contexts may be used by several threads".
+// SAFETY: contexts are bound to no thread, and Windows counts references to them in one step.
 unsafe impl Send for CertificateContext {}
-// SAFETY: as above; what is behind the pointer changes only within Windows.
+// SAFETY: through `&self` a context is only read. Of those that change one, each has it as `&mut`, before it is shared.
 unsafe impl Sync for CertificateContext {}
 
 impl CertificateContext {
@@ -69,37 +69,33 @@ impl CertificateContext {
     }
 
     pub(in super::super) fn friendly_name(&self) -> Option<String> {
-        let bytes = self.property(CERT_FRIENDLY_NAME_PROP_ID)?;
-        text_at(&bytes, 0)
+        text_at(self.property(CERT_FRIENDLY_NAME_PROP_ID)?.bytes(), 0)
     }
 
-    pub(in super::super) fn set_friendly_name(&self, text: &str) -> Result<(), Status> {
+    pub(in super::super) fn set_friendly_name(&mut self, text: &str) -> Result<(), Status> {
         let mut units = wide(text);
         let blob = CRYPT_INTEGER_BLOB {
             cbData: (units.len() * 2) as u32,
             pbData: units.as_mut_ptr().cast(),
         };
-        // SAFETY: this property takes such a blob, which Windows copies.
+        // SAFETY: this property takes such a blob of text, which Windows copies; the text outlives the call.
         unsafe { self.set(CERT_FRIENDLY_NAME_PROP_ID, 0, (&raw const blob).cast()) }
     }
 
     /// Where it says that its key is kept.
     pub(in super::super) fn key_place(&self) -> Option<KeyPlace> {
-        let bytes = self.property(CERT_KEY_PROV_INFO_PROP_ID)?;
+        let property = self.property(CERT_KEY_PROV_INFO_PROP_ID)?;
+        let bytes = property.bytes();
         if bytes.len() < size_of::<CRYPT_KEY_PROV_INFO>() {
             return None;
         }
-        // SAFETY: there are as many bytes, of which any are such a structure: it is of numbers and pointers. Its
+        const { assert!(align_of::<CRYPT_KEY_PROV_INFO>() <= align_of::<u64>()) };
+        // SAFETY: there are as many bytes, aligned, of which any are such a structure: it is of numbers and pointers. Its
         // pointers are not followed: they are turned into places within the bytes.
-        let info: CRYPT_KEY_PROV_INFO = unsafe {
-            bytes
-                .as_ptr()
-                .cast::<CRYPT_KEY_PROV_INFO>()
-                .read_unaligned()
-        };
+        let info = unsafe { bytes.as_ptr().cast::<CRYPT_KEY_PROV_INFO>().read() };
         let text = |pointer: PWSTR| {
             let place = (pointer.0 as usize).checked_sub(bytes.as_ptr() as usize)?;
-            text_at(&bytes, place)
+            text_at(bytes, place)
         };
         Some(KeyPlace {
             provider: text(info.pwszProvName).unwrap_or_default(),
@@ -109,7 +105,7 @@ impl CertificateContext {
         })
     }
 
-    pub(in super::super) fn set_key_place(&self, place: &KeyPlace) -> Result<(), Status> {
+    pub(in super::super) fn set_key_place(&mut self, place: &KeyPlace) -> Result<(), Status> {
         let (mut name, mut provider) = (wide(&place.name), wide(&place.provider));
         let info = CRYPT_KEY_PROV_INFO {
             pwszContainerName: PWSTR(name.as_mut_ptr()),
@@ -122,13 +118,14 @@ impl CertificateContext {
             }),
             ..CRYPT_KEY_PROV_INFO::default()
         };
-        // SAFETY: this property takes such a structure, which Windows copies with what it points to.
+        // SAFETY: this property takes such a structure, which Windows copies with the texts that it points to; they end
+        // with a zero and outlive the call.
         unsafe { self.set(CERT_KEY_PROV_INFO_PROP_ID, 0, (&raw const info).cast()) }
     }
 
     /// Gives the key to the context, in this process only. From then on the context frees it; where this fails, it is freed
     /// here.
-    pub(in super::super) fn give_key(&self, key: Key) -> Result<(), Status> {
+    pub(in super::super) fn give_key(&mut self, key: Key) -> Result<(), Status> {
         let handle = NCRYPT_KEY_HANDLE(key.raw());
         let flags = CERT_SET_PROPERTY_INHIBIT_PERSIST_FLAG;
         // SAFETY: this property takes a pointer to an open key handle; where it succeeds, the handle is the context's.
@@ -144,26 +141,29 @@ impl CertificateContext {
     }
 
     /// The bytes of a property, where it is there and not longer than 64 KiB.
-    fn property(&self, id: u32) -> Option<Vec<u8>> {
+    fn property(&self, id: u32) -> Option<PropertyValue> {
         let mut length = 0;
-        // SAFETY: the context is not freed before `self` is dropped; only the length is written.
+        // SAFETY: the context is not freed before `self` is dropped; without a buffer only the length is written.
         unsafe { CertGetCertificateContextProperty(self.as_ptr(), id, None, &raw mut length) }
             .ok()?;
         if length == 0 || length > LONGEST_PROPERTY {
             return None;
         }
-        let mut bytes = vec![0u8; length as usize];
-        let into = Some(bytes.as_mut_ptr().cast::<c_void>());
-        // SAFETY: as above; no more is written than the buffer's length, which goes along.
+        let mut value = PropertyValue {
+            words: vec![0; (length as usize).div_ceil(size_of::<u64>())],
+            length: 0,
+        };
+        let into = Some(value.words.as_mut_ptr().cast::<c_void>());
+        // SAFETY: as above; the buffer has the length that goes along, and no more is written.
         unsafe { CertGetCertificateContextProperty(self.as_ptr(), id, into, &raw mut length) }
             .ok()?;
-        bytes.truncate(length as usize);
-        Some(bytes)
+        value.length = length as usize;
+        Some(value)
     }
 
     /// # Safety
     /// `value` points to what the property takes.
-    unsafe fn set(&self, id: u32, flags: u32, value: *const c_void) -> Result<(), Status> {
+    unsafe fn set(&mut self, id: u32, flags: u32, value: *const c_void) -> Result<(), Status> {
         // SAFETY: the context is not freed before `self` is dropped; the rest is the caller's promise.
         unsafe { CertSetCertificateContextProperty(self.as_ptr(), id, flags, Some(value)) }
             .map_err(|error| status(&error))
@@ -175,6 +175,21 @@ impl Drop for CertificateContext {
         counted::add(-1);
         // SAFETY: the reference is this value's, and nobody has it any more. It says TRUE, always.
         let _ = unsafe { CertFreeCertificateContext(Some(self.0.as_ptr())) };
+    }
+}
+
+/// The bytes of a property, aligned for every structure that one may be.
+struct PropertyValue {
+    words: Vec<u64>,
+    /// In bytes.
+    length: usize,
+}
+
+impl PropertyValue {
+    fn bytes(&self) -> &[u8] {
+        let length = self.length.min(size_of_val(self.words.as_slice()));
+        // SAFETY: words are bytes that can be read, and so many there are.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), length) }
     }
 }
 

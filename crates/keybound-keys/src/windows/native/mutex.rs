@@ -39,9 +39,10 @@ impl Mutex {
         let longest = u32::try_from(longest.as_millis()).unwrap_or(MOST_MILLISECONDS);
         // SAFETY: the handle is open until `self` is dropped.
         let event = unsafe { WaitForSingleObject(self.0, longest.min(MOST_MILLISECONDS)) };
+        // Made only where it is held: dropping it releases the mutex.
         [WAIT_OBJECT_0, WAIT_ABANDONED]
             .contains(&event)
-            .then_some(HeldMutex {
+            .then(|| HeldMutex {
                 mutex: self,
                 _of_this_thread: PhantomData,
             })

@@ -1,18 +1,17 @@
 //! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>.
 use super::super::border::{Border, Held, Property, SILENT};
 use super::super::status::Status;
+use super::padding::with_padding;
 use super::{mutex, shelf, status};
 use crate::SignatureScheme;
 use std::time::Duration;
 use windows::Win32::Security::Cryptography::{
-    BCRYPT_PKCS1_PADDING_INFO, BCRYPT_PSS_PADDING_INFO, BCRYPT_RSA_ALGORITHM,
-    BCRYPT_RSAPUBLIC_BLOB, BCRYPT_SHA256_ALGORITHM, BCRYPT_SHA384_ALGORITHM,
-    BCRYPT_SHA512_ALGORITHM, CERT_KEY_SPEC, NCRYPT_ALGORITHM_GROUP_PROPERTY,
+    BCRYPT_RSA_ALGORITHM, BCRYPT_RSAPUBLIC_BLOB, CERT_KEY_SPEC, NCRYPT_ALGORITHM_GROUP_PROPERTY,
     NCRYPT_EXPORT_POLICY_PROPERTY, NCRYPT_FLAGS, NCRYPT_HANDLE, NCRYPT_KEY_HANDLE,
-    NCRYPT_KEY_USAGE_PROPERTY, NCRYPT_LENGTH_PROPERTY, NCRYPT_PAD_PKCS1_FLAG, NCRYPT_PAD_PSS_FLAG,
-    NCRYPT_PROV_HANDLE, NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY, NCryptCreatePersistedKey,
-    NCryptDeleteKey, NCryptExportKey, NCryptFinalizeKey, NCryptFreeObject, NCryptGetProperty,
-    NCryptOpenKey, NCryptOpenStorageProvider, NCryptSetProperty, NCryptSignHash,
+    NCRYPT_KEY_USAGE_PROPERTY, NCRYPT_LENGTH_PROPERTY, NCRYPT_PROV_HANDLE,
+    NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY, NCryptCreatePersistedKey, NCryptDeleteKey,
+    NCryptExportKey, NCryptFinalizeKey, NCryptFreeObject, NCryptGetProperty, NCryptOpenKey,
+    NCryptOpenStorageProvider, NCryptSetProperty, NCryptSignHash,
 };
 use windows::Win32::Security::OBJECT_SECURITY_INFORMATION;
 use windows::core::{HSTRING, PCWSTR};
@@ -131,35 +130,21 @@ impl Border for Ncrypt {
         digest: &[u8],
         into: &mut [u8],
     ) -> Result<usize, Status> {
-        let hash = match scheme {
-            SignatureScheme::Pkcs1Sha256 | SignatureScheme::PssSha256 => BCRYPT_SHA256_ALGORITHM,
-            SignatureScheme::Pkcs1Sha384 | SignatureScheme::PssSha384 => BCRYPT_SHA384_ALGORITHM,
-            SignatureScheme::Pkcs1Sha512 | SignatureScheme::PssSha512 => BCRYPT_SHA512_ALGORITHM,
-        };
-        let pss = BCRYPT_PSS_PADDING_INFO {
-            pszAlgId: hash,
-            cbSalt: digest.len() as u32,
-        };
-        let pkcs1 = BCRYPT_PKCS1_PADDING_INFO { pszAlgId: hash };
-        let (padding, flag) = if scheme.is_pss() {
-            ((&raw const pss).cast(), NCRYPT_PAD_PSS_FLAG)
-        } else {
-            ((&raw const pkcs1).cast(), NCRYPT_PAD_PKCS1_FLAG)
-        };
-        let flags = flag | NCRYPT_FLAGS(SILENT);
         let mut written = 0;
-        // SAFETY: the key is open (the caller's promise); the padding is of the kind that the flag says and outlives the
-        // call; no more is written than the buffer's length, which goes along.
-        unsafe {
-            NCryptSignHash(
-                NCRYPT_KEY_HANDLE(key),
-                Some(padding),
-                digest,
-                Some(into),
-                &raw mut written,
-                flags,
-            )
-        }
+        with_padding(scheme, |padding, kind| {
+            // SAFETY: the key is open (the caller's promise); the padding is of its kind and lives through the call; no
+            // more is written than the buffer's length, which goes along.
+            unsafe {
+                NCryptSignHash(
+                    NCRYPT_KEY_HANDLE(key),
+                    Some(padding),
+                    digest,
+                    Some(into),
+                    &raw mut written,
+                    NCRYPT_FLAGS(kind | SILENT),
+                )
+            }
+        })
         .map_err(|error| status(&error))?;
         Ok(written as usize)
     }

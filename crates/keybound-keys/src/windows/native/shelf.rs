@@ -34,7 +34,7 @@ impl Shelf for SystemShelf {
 
     fn add(&self, entry: &Entry) -> Result<(), Status> {
         // All of it is there before it goes into the store, in one piece.
-        let context = CertificateContext::of_der(&entry.der)?;
+        let mut context = CertificateContext::of_der(&entry.der)?;
         context.set_friendly_name(&entry.friendly_name)?;
         if let Some(key) = &entry.key {
             context.set_key_place(key)?;

@@ -1,10 +1,13 @@
-use super::super::border::{Property, SIGN_AND_DECRYPT};
+use super::super::border::{Border, Property, SIGN_AND_DECRYPT};
 use super::super::handle::{Key, Provider};
 use super::super::native;
 use super::super::provider::CngProvider;
 use super::rehearsal::Rehearsal;
 use crate::rsa_blob::public_key_info;
-use crate::{KeyProvider as _, KeyStrength, SignatureScheme, verify};
+use crate::verify::by_openssl;
+use crate::{
+    KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain, SignatureScheme, self_test, verify,
+};
 use std::sync::Arc;
 
 fn new_key() -> Key {
@@ -23,30 +26,48 @@ fn new_key() -> Key {
 }
 
 /// PKCS#1 comes first: after PSS, a handle of Wine refuses it.
+const SCHEMES: [SignatureScheme; 6] = [
+    SignatureScheme::Pkcs1Sha256,
+    SignatureScheme::Pkcs1Sha384,
+    SignatureScheme::Pkcs1Sha512,
+    SignatureScheme::PssSha256,
+    SignatureScheme::PssSha384,
+    SignatureScheme::PssSha512,
+];
+
 #[test]
-fn openssl_verifies_signatures_of_cng_in_every_scheme() {
+fn openssl_and_cng_verify_signatures_of_cng_in_every_scheme() {
     let key = new_key();
     let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
-    for scheme in [
-        SignatureScheme::Pkcs1Sha256,
-        SignatureScheme::Pkcs1Sha384,
-        SignatureScheme::Pkcs1Sha512,
-        SignatureScheme::PssSha256,
-        SignatureScheme::PssSha384,
-        SignatureScheme::PssSha512,
-    ] {
+    for scheme in SCHEMES {
         let digest = vec![7; scheme.digest_len()];
         let signature = key.sign(scheme, &digest).unwrap();
-        assert!(
-            verify(&public_key, scheme, &digest, &signature),
-            "{scheme:?}"
-        );
         let other = vec![8; scheme.digest_len()];
-        assert!(
-            !verify(&public_key, scheme, &other, &signature),
-            "{scheme:?}"
-        );
+        for holds in [by_openssl::holds, verify] {
+            assert!(
+                holds(&public_key, scheme, &digest, &signature),
+                "{scheme:?}"
+            );
+            assert!(
+                !holds(&public_key, scheme, &other, &signature),
+                "{scheme:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn no_handle_of_a_public_key_is_left_open() {
+    let key = new_key();
+    let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
+    let signature = key.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
+    for scheme in SCHEMES {
+        let digest = vec![7; scheme.digest_len()];
+        let held = verify(&public_key, scheme, &digest, &signature);
+        assert_eq!(held, scheme == SignatureScheme::PssSha256);
+        assert!(!verify(&public_key[1..], scheme, &digest, &signature));
+    }
+    assert_eq!(native::counted::open(), 0);
 }
 
 #[test]
@@ -56,6 +77,28 @@ fn properties_read_back_as_they_were_set() {
     assert_eq!(key.get(Property::ExportPolicy).unwrap(), [0; 4]);
     assert_eq!(key.get(Property::KeyUsage).unwrap(), 3u32.to_le_bytes());
     assert!(key.get(Property::VirtualIsolation).is_err());
+}
+
+/// The providers are those of the platform: none of them needs OpenSSL.
+#[test]
+fn a_host_without_vbs_and_tpm_has_a_software_key_where_the_floor_allows_it() {
+    let rehearsal = Rehearsal::of_a_plain_host();
+    let border: Arc<dyn Border> = Arc::new(Arc::clone(&rehearsal));
+    let chain = ProviderChain::new(vec![
+        Arc::new(CngProvider::keyguard_over(Arc::clone(&border), None)),
+        Arc::new(CngProvider::platform_over(Arc::clone(&border))),
+        Arc::new(CngProvider::software_over(border)),
+    ]);
+    for floor in [KeyStrength::KeyGuard, KeyStrength::Hardware] {
+        let error = chain.open(floor).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable, "{floor}");
+    }
+    let key = chain.open(KeyStrength::Software).unwrap();
+    assert_eq!(key.strength(), KeyStrength::Software);
+    assert_eq!(key.persistent_name(), Some("KeyboundSoftwareKey"));
+    self_test(&*key).unwrap();
+    drop(key);
+    assert_eq!(rehearsal.open_now(), 0);
 }
 
 #[test]

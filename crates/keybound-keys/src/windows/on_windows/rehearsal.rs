@@ -1,4 +1,5 @@
-//! Real keys of CNG under Wine, where they neither open by name nor tell whether they are isolated: both is played here.
+//! Real keys of CNG under Wine, where they neither open by name, nor are deleted, nor tell whether they are isolated: that
+//! is played here.
 #![allow(
     unsafe_code,
     reason = "handles are passed on under the promise that they came with"
@@ -15,6 +16,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Rehearsal {
     windows: Arc<dyn Border>,
+    /// Whether there are a TPM and virtualization-based security, which isolates every key.
+    protects: bool,
     state: Mutex<State>,
 }
 
@@ -30,8 +33,18 @@ struct State {
 
 impl Rehearsal {
     pub(super) fn new() -> Arc<Self> {
+        Self::of_a_host(true)
+    }
+
+    /// Of a host with neither a TPM nor virtualization-based security.
+    pub(super) fn of_a_plain_host() -> Arc<Self> {
+        Self::of_a_host(false)
+    }
+
+    fn of_a_host(protects: bool) -> Arc<Self> {
         Arc::new(Self {
             windows: native::border(),
+            protects,
             state: Mutex::default(),
         })
     }
@@ -76,6 +89,9 @@ impl Drop for Rehearsal {
 
 impl Border for Arc<Rehearsal> {
     fn open_provider(&self, name: &str) -> Result<usize, Status> {
+        if !self.protects && name == "Microsoft Platform Crypto Provider" {
+            return Err(Status::TPM_NOT_FOUND);
+        }
         self.windows.open_provider(name).map(|raw| self.lend(raw))
     }
 
@@ -107,7 +123,7 @@ impl Border for Arc<Rehearsal> {
         property: Property,
         into: &mut [u8],
     ) -> Result<usize, Status> {
-        if property == Property::VirtualIsolation {
+        if self.protects && property == Property::VirtualIsolation {
             into[..4].copy_from_slice(&[1, 0, 0, 0]);
             return Ok(4);
         }
@@ -140,10 +156,11 @@ impl Border for Arc<Rehearsal> {
         unsafe { self.windows.sign(key, scheme, digest, into) }
     }
 
+    /// Wine does not do it; and keeps nothing that would be left.
     unsafe fn delete(&self, key: usize) -> Result<(), Status> {
+        self.state().kept.retain(|_, kept| *kept != key);
         // SAFETY: as above.
-        unsafe { self.windows.delete(key) }?;
-        self.give_back(key);
+        unsafe { self.free(key) };
         Ok(())
     }
 

@@ -148,6 +148,41 @@ fn a_mutex_is_had_by_one_thread_at_a_time_and_by_the_next_one_where_its_holder_i
 }
 
 #[test]
+fn a_mutex_that_was_not_had_is_not_released() {
+    let shelf = OwnStore::new("not-had").shelf();
+    let name = "KEYBOUND_TEST_NOT_HAD";
+    let _held = shelf.lock(name, Duration::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            // A release that Windows refuses is told.
+            tracing::subscriber::with_default(Silence, || {
+                assert!(shelf.lock(name, Duration::ZERO).is_none());
+            });
+        });
+        other.join().unwrap();
+    });
+}
+
+/// Fails the test for every word.
+struct Silence;
+
+impl tracing::Subscriber for Silence {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        panic!("something was told: {event:?}");
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
 fn a_turn_goes_from_thread_to_thread_and_ends_when_it_is_dropped() {
     let store = OwnStore::new("turn");
     let persistence = Persistence::in_store(store.0.clone());

@@ -1,0 +1,36 @@
+//! What OpenSSL says of signatures.
+use crate::SignatureScheme;
+use crate::memory::set_scheme;
+use crate::rsa_blob::public_blob;
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::pkey_ctx::PkeyCtx;
+
+/// Whether a signature holds for a public key, which has to be RSA-2048.
+pub(crate) fn holds(
+    public_key: &[u8],
+    scheme: SignatureScheme,
+    digest: &[u8],
+    signature: &[u8],
+) -> bool {
+    if public_blob(public_key).is_none() {
+        return false;
+    }
+    let held = check(public_key, scheme, digest, signature);
+    // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+    let _ = ErrorStack::get();
+    held.unwrap_or(false)
+}
+
+fn check(
+    public_key: &[u8],
+    scheme: SignatureScheme,
+    digest: &[u8],
+    signature: &[u8],
+) -> Result<bool, ErrorStack> {
+    let key = PKey::public_key_from_der(public_key)?;
+    let mut context = PkeyCtx::new(&key)?;
+    context.verify_init()?;
+    set_scheme(&mut context, scheme)?;
+    context.verify(digest, signature)
+}
