@@ -1,4 +1,8 @@
 use crate::CngHandle;
+#[cfg(windows)]
+use crate::windows::NativeCertificate;
+#[cfg(windows)]
+use keybound_core::Certificate;
 use keybound_core::{BoxError, KeyStrength};
 use std::any::Any;
 use std::borrow::Cow;
@@ -46,6 +50,16 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
 
     /// The open handle of a key that lives in Windows CNG, for native code that takes one. `None` for any other key.
     fn cng_handle(&self) -> Option<CngHandle> {
+        None
+    }
+
+    /// A `CERT_CONTEXT` of a certificate for this key, from which Windows' TLS (SChannel) finds the key. SChannel signs in
+    /// another process of the system, so the context has to name a key that is kept in Windows. `None` for any other key.
+    #[cfg(windows)]
+    fn native_certificate(
+        &self,
+        _certificate: &Certificate,
+    ) -> Option<Result<NativeCertificate, KeyError>> {
         None
     }
 }

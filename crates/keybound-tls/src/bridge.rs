@@ -15,7 +15,6 @@ pub(crate) use context::{
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
-pub(crate) use provider::KeyFailures;
 #[cfg(feature = "rustls")]
 pub(crate) use server_trust::{Refused, ServerTrust};
 

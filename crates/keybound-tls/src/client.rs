@@ -1,14 +1,15 @@
+#[cfg(any(not(windows), feature = "openssl-engine"))]
 use crate::bridge::Library;
 use crate::connect::Route;
 use crate::connection::{Connection, Unanswered, run_in};
 use crate::driver::Driver;
+use crate::engine::Engine;
 use crate::pool::{Pool, PoolKey};
 use crate::spare::changes_nothing;
 use crate::target::{Target, prepare};
-use crate::tls::TlsContexts;
 use crate::{
-    ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TransportError, TransportErrorKind,
-    TrustAnchors, VersionPolicy,
+    ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TransportError,
+    TransportErrorKind, TrustAnchors, VersionPolicy,
 };
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -27,6 +28,7 @@ pub struct HttpsClientBuilder {
     versions: VersionPolicy,
     proxy: ProxyConfig,
     idle_timeout: Duration,
+    engine: TlsEngine,
 }
 
 impl HttpsClientBuilder {
@@ -65,21 +67,29 @@ impl HttpsClientBuilder {
         self
     }
 
+    /// The TLS library. Default: [`TlsEngine::Automatic`].
+    #[must_use]
+    pub fn engine(mut self, engine: TlsEngine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Makes the client. No connection is opened yet and the key is not asked for a signature.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not
-    /// let the key be used.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's TLS configuration does not let the key be
+    /// used, or the [engine](TlsEngine) is not there or cannot do what is asked; [`Key`](TransportErrorKind::Key) where
+    /// Windows does not open the key.
     pub fn build(self) -> Result<HttpsClient, TransportError> {
-        let contexts = TlsContexts::new(self.identity.as_ref(), &self.trust)?;
-        let slow = self
+        let engine = Engine::new(self.engine, self.identity.as_ref(), &self.trust)?;
+        let slow_key = self
             .identity
             .as_ref()
             .is_some_and(|identity| identity.key().signing_cost() == SigningCost::Slow);
         Ok(HttpsClient(Arc::new(Inner {
-            contexts: Arc::new(contexts),
             pool: Pool::new(self.idle_timeout),
-            driver: Driver::new(slow),
+            driver: Driver::new(slow_key || engine.is_slow()),
+            engine: Arc::new(engine),
             settings: self,
         })))
     }
@@ -95,7 +105,7 @@ pub struct HttpsClient(Arc<Inner>);
 struct Inner {
     // The pool goes before the driver, so that its connections end with a word to their peers.
     pool: Arc<Pool>,
-    contexts: Arc<TlsContexts>,
+    engine: Arc<Engine>,
     driver: Driver,
     settings: HttpsClientBuilder,
 }
@@ -109,6 +119,7 @@ impl HttpsClient {
             versions: VersionPolicy::default(),
             proxy: ProxyConfig::default(),
             idle_timeout: Duration::from_secs(30),
+            engine: TlsEngine::default(),
         }
     }
 
@@ -224,7 +235,7 @@ impl HttpsClient {
         deadline: Instant,
     ) -> Result<Connection, TransportError> {
         let Inner {
-            contexts, settings, ..
+            engine, settings, ..
         } = &*self.0;
         let target = key.target.clone();
         let versions = settings.versions.for_host(&target.host.to_string());
@@ -233,7 +244,7 @@ impl HttpsClient {
             target,
             deadline,
         };
-        let work = route.connect_tls(Arc::clone(contexts), versions, place.clone());
+        let work = route.connect_tls(Arc::clone(engine), versions, place.clone());
         let connection = if place.is_apart() {
             run_in(&place, work).await.map_err(|error| {
                 TransportError::new(
@@ -331,9 +342,10 @@ fn is_refusal(parts: &http::response::Parts) -> bool {
 }
 
 /// Makes ready what every client of the process shares: the private OpenSSL context and the system's trust anchors, which
-/// take some tens of milliseconds to read. It blocks; call it off the event loop, before the first client is built or
+/// take some tens of milliseconds to read. SChannel needs none of it. It blocks; call it off the event loop, before the first client is built or
 /// while something else is waited for. Not calling it is no fault.
 pub fn warm_up() {
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     if let Ok(library) = Library::get() {
         library.warm_up();
     }

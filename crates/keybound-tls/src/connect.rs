@@ -1,19 +1,16 @@
 //! From a target to a connection: name, TCP, proxy, TLS, HTTP.
 use crate::connection::Connection;
 use crate::driver::Place;
+use crate::engine::Engine;
 use crate::failure::Peer;
 use crate::proxy::Proxy;
 use crate::target::{Host, Target};
-use crate::tls::TlsContexts;
-use crate::unbroken::Unbroken;
 use crate::{TlsVersions, TransportError, TransportErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
-use tokio_openssl::SslStream;
 
 /// What a connection is made from.
 pub(crate) struct Route {
@@ -26,33 +23,18 @@ impl Route {
     /// Connects and starts HTTP over TLS.
     pub(crate) async fn connect_tls(
         self,
-        contexts: Arc<TlsContexts>,
+        engine: Arc<Engine>,
         versions: TlsVersions,
         place: Place,
     ) -> Result<Connection, TransportError> {
-        let (ssl, notes) = contexts.session(&self.target.host, versions)?;
+        let session = engine.session(&self.target.host, versions)?;
         let peer = Peer {
             name: self.target.name(),
-            notes: Some(Arc::clone(&notes)),
-            key_failures: contexts.key_failures().cloned(),
+            notes: Some(Arc::clone(session.notes())),
+            key_failures: engine.key_failures().cloned(),
         };
         let tcp = self.tcp().await?;
-        let mut stream = SslStream::new(ssl, tcp).map_err(|error| {
-            TransportError::new(TransportErrorKind::Tls, "no tls stream can be made")
-                .with_source(error)
-        })?;
-        Pin::new(&mut stream)
-            .connect()
-            .await
-            .map_err(|error| peer.handshake_failed(error))?;
-        notes.set_version(stream.ssl().version2());
-        tracing::debug!(
-            peer = %peer.name,
-            tls = notes.version(),
-            certificate_requested = notes.certificate_requested(),
-            "connected"
-        );
-        Connection::start(Unbroken::new(stream), peer, place).await
+        session.connect(tcp, peer, place).await
     }
 
     /// Connects and starts plain HTTP.

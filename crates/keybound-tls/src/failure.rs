@@ -1,9 +1,8 @@
 //! From what TLS, HTTP and the system say to a [`TransportError`]: one place decides which kind a failure is.
-use crate::bridge::{KeyFailures, provider_name};
+use crate::engine::{TlsFindings, findings_of};
+use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
-use openssl::error::ErrorStack;
-use openssl::ssl;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -18,19 +17,32 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Tells the log that the first handshake is over.
+    pub(crate) fn tell_connected(&self) {
+        if let Some(notes) = &self.notes {
+            tracing::debug!(
+                peer = %self.name,
+                tls = notes.version(),
+                certificate_requested = notes.certificate_requested(),
+                "connected"
+            );
+        }
+    }
+
     /// The TLS handshake failed.
-    pub(crate) fn handshake_failed(&self, error: ssl::Error) -> TransportError {
+    pub(crate) fn handshake_failed(
+        &self,
+        error: impl Error + Send + Sync + 'static,
+    ) -> TransportError {
         let findings = Findings::of(&error);
         if let Some(known) = self.known_cause(&findings) {
             return known.or_source(error);
         }
         let name = &self.name;
-        if findings.no_protocol {
+        if findings.tls.no_protocol {
             return TransportError::new(
                 TransportErrorKind::HostUnsupported,
-                format!(
-                    "the host's OpenSSL configuration does not allow the tls version for {name}"
-                ),
+                format!("the host's TLS configuration does not allow the tls version for {name}"),
             )
             .with_source(error);
         }
@@ -74,7 +86,7 @@ impl Peer {
                 TransportErrorKind::Protocol,
                 "closed the connection before it had answered in full",
             )
-        } else if findings.tls {
+        } else if findings.is_tls {
             (TransportErrorKind::Tls, "broke the tls connection")
         } else {
             (TransportErrorKind::Protocol, "broke the exchange")
@@ -85,10 +97,11 @@ impl Peer {
     /// Whether an exchange failed for no other reason than that the connection ended.
     pub(crate) fn merely_ended(&self, error: &hyper::Error) -> bool {
         let findings = Findings::of_exchange(error);
-        let blamed = findings.bridge || findings.certificate_alert;
+        let blamed = findings.tls.key || findings.tls.certificate_alert;
         let suspicious = self.notes.as_deref().is_some_and(|notes| {
             notes.server_changed()
                 || notes.refused_server().is_some()
+                || notes.certificate_alert()
                 || notes.certificate_in_doubt()
         });
         findings.closed && !blamed && !suspicious && !error.is_parse() && !error.is_user()
@@ -116,7 +129,7 @@ impl Peer {
                 format!("the certificate of {name} could not be verified: {reason}"),
             );
         }
-        if findings.bridge {
+        if findings.tls.key {
             let error = TransportError::new(
                 TransportErrorKind::Key,
                 format!("the key did not sign for {name}"),
@@ -134,7 +147,8 @@ impl Peer {
                 },
             );
         }
-        if findings.certificate_alert && notes.certificate_requested() {
+        let alert = findings.tls.certificate_alert || notes.certificate_alert();
+        if alert && notes.certificate_requested() {
             let message = if notes.has_identity() {
                 format!("{name} refused the client certificate")
             } else {
@@ -174,14 +188,10 @@ impl Known {
 struct Findings {
     /// The connection is gone.
     closed: bool,
-    /// It came from OpenSSL.
-    tls: bool,
-    /// It came from the key bridge.
-    bridge: bool,
-    /// The peer sent an alert that servers answer a certificate with.
-    certificate_alert: bool,
-    /// The host allows none of the TLS versions asked for.
-    no_protocol: bool,
+    /// It came from the TLS library.
+    is_tls: bool,
+    /// What that says.
+    tls: TlsFindings,
 }
 
 impl Findings {
@@ -191,15 +201,16 @@ impl Findings {
         // Chains are short; a bound keeps a strange one from being walked for ever.
         for _ in 0..16 {
             let Some(error) = next else { break };
+            if let Some(tls) = findings_of(error) {
+                findings.is_tls = true;
+                findings.closed |= tls.closed;
+                findings.tls.merge(&tls);
+            }
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 findings.closed |= is_closed(error);
                 // `source()` of an I/O error leaves out the error that it holds.
                 next = error.get_ref().map(|inner| inner as _);
                 continue;
-            }
-            if let Some(error) = error.downcast_ref::<ssl::Error>() {
-                findings.tls = true;
-                findings.add_tls(error);
             }
             next = error.source();
         }
@@ -211,22 +222,6 @@ impl Findings {
         findings.closed |=
             error.is_incomplete_message() || error.is_closed() || error.is_canceled();
         findings
-    }
-
-    fn add_tls(&mut self, error: &ssl::Error) {
-        self.closed |= error.code() == ssl::ErrorCode::SYSCALL && error.io_error().is_none();
-        self.closed |= error.code() == ssl::ErrorCode::ZERO_RETURN;
-        for error in error.ssl_error().map_or(&[][..], ErrorStack::errors) {
-            self.bridge |= error.library() == Some(provider_name());
-            if error.library_code() == ERR_LIB_SSL {
-                let reason = error.reason_code();
-                self.certificate_alert |= CERTIFICATE_ALERTS
-                    .map(|alert| alert + openssl_sys::SSL_AD_REASON_OFFSET)
-                    .contains(&reason);
-                self.closed |= reason == UNEXPECTED_EOF;
-                self.no_protocol |= reason == NO_PROTOCOLS_AVAILABLE;
-            }
-        }
     }
 }
 
@@ -241,24 +236,3 @@ fn is_closed(error: &io::Error) -> bool {
             | io::ErrorKind::NotConnected
     )
 }
-
-/// OpenSSL's first reason, in its words.
-pub(crate) fn first_reason(errors: &ErrorStack) -> Option<String> {
-    errors.errors().iter().find_map(|error| {
-        let reason = error.reason()?;
-        Some(match error.data() {
-            Some(data) if !data.is_empty() => format!("{reason} ({data})"),
-            _ => reason.to_owned(),
-        })
-    })
-}
-
-/// Alert descriptions (RFC 8446, 6.2): handshake_failure, no_certificate (SSL 3), bad, unsupported, revoked, expired and
-/// unknown certificate, unknown_ca, access_denied, decrypt_error (our signature did not hold), certificate_required.
-const CERTIFICATE_ALERTS: [i32; 11] = [40, 41, 42, 43, 44, 45, 46, 48, 49, 51, 116];
-/// `ERR_LIB_SSL`: the error is libssl's.
-const ERR_LIB_SSL: i32 = 20;
-/// `SSL_R_UNEXPECTED_EOF_WHILE_READING`.
-const UNEXPECTED_EOF: i32 = 294;
-/// `SSL_R_NO_PROTOCOLS_AVAILABLE`.
-const NO_PROTOCOLS_AVAILABLE: i32 = 191;

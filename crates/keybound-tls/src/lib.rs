@@ -1,18 +1,24 @@
-//! TLS and HTTP for keys that cannot be read: a bridge from a [`BindingKey`](keybound_keys::BindingKey) to OpenSSL, and
-//! one HTTPS/1.1 client that survives TLS 1.2 renegotiation and TLS 1.3 post-handshake authentication.
+//! TLS and HTTP for keys that cannot be read: a bridge from a [`BindingKey`](keybound_keys::BindingKey) to OpenSSL,
+//! Windows' SChannel with keys of CNG, and one HTTPS/1.1 client above them that survives TLS 1.2 renegotiation and, with
+//! OpenSSL, TLS 1.3 post-handshake authentication.
 #![deny(unsafe_code)]
 
 mod body;
+#[cfg(any(not(windows), feature = "openssl-engine"))]
 #[allow(unsafe_code, reason = "calls OpenSSL and is called by it")]
 mod bridge;
 mod client;
 mod connect;
 mod connection;
 mod driver;
+mod engine;
 mod error;
 mod failure;
 mod identity;
+mod key_failures;
 mod metered;
+#[doc(hidden)]
+pub mod observer;
 mod plain;
 mod pool;
 mod proxy;
@@ -24,14 +30,13 @@ mod spare;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 mod stacks;
 mod target;
-mod tls;
 mod trust;
-mod unbroken;
 mod versions;
 
 // The public interface.
 pub use body::{RequestBody, ResponseBody};
 pub use client::{ConnectionInfo, HttpsClient, HttpsClientBuilder, warm_up};
+pub use engine::TlsEngine;
 pub use error::{TransportError, TransportErrorKind};
 pub use identity::ClientIdentity;
 pub use plain::PlainClient;

@@ -1,12 +1,11 @@
 //! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
-use crate::bridge::notes_of;
-use openssl::sha::sha256;
-use openssl::ssl::{SslRef, SslVersion};
-use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
+#[cfg(windows)]
+use crate::engine::answers_a_certificate;
+use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Notes that OpenSSL's callbacks take on one connection.
+/// Notes that a TLS engine takes on one connection.
 #[derive(Debug, Default)]
 pub(crate) struct SessionNotes {
     has_identity: bool,
@@ -19,6 +18,8 @@ pub(crate) struct SessionNotes {
     server_changed: AtomicBool,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
+    /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
+    certificate_alert: AtomicBool,
 }
 
 impl SessionNotes {
@@ -63,64 +64,43 @@ impl SessionNotes {
         self.version.get().copied().unwrap_or_default()
     }
 
-    pub(crate) fn set_version(&self, version: Option<SslVersion>) {
-        let name = match version {
-            Some(SslVersion::TLS1_2) => "TLSv1.2",
-            Some(SslVersion::TLS1_3) => "TLSv1.3",
-            _ => "",
-        };
+    /// Sets it to `TLSv1.2` or `TLSv1.3`, once.
+    pub(crate) fn set_version(&self, name: &'static str) {
         let _ = self.version.set(name);
     }
 
+    /// The server's certificate is refused; the first reason counts.
+    pub(crate) fn refuse_server(&self, reason: &'static str) {
+        let _ = self.refused_server.set(reason);
+    }
+
+    pub(crate) fn certificate_alert(&self) -> bool {
+        self.certificate_alert.load(Ordering::Acquire)
+    }
+
+    /// The server sends an alert.
+    #[cfg(windows)]
+    pub(crate) fn note_alert(&self, description: u8) {
+        if answers_a_certificate(description) {
+            self.certificate_alert.store(true, Ordering::Release);
+        }
+    }
+
     /// The server asks for the certificate. False where it has asked too often.
-    fn note_request(&self) -> bool {
+    pub(crate) fn note_request(&self) -> bool {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
     }
 
     /// The server shows a certificate that has been verified. False where it showed another one before.
-    fn note_server(&self, certificate: &[u8]) -> bool {
-        let digest = sha256(certificate);
+    pub(crate) fn note_server(&self, certificate: &[u8]) -> bool {
+        let digest: [u8; 32] = Sha256::digest(certificate).into();
         let same = *self.server.get_or_init(|| digest) == digest;
         if !same {
             self.server_changed.store(true, Ordering::Release);
         }
         same
     }
-}
-
-/// OpenSSL's callback for each request for our certificate (`SSL_CTX_set_cert_cb`): 1 goes on with what the context
-/// holds, 0 fails the handshake.
-pub(crate) fn on_certificate_request(ssl: &SslRef) -> i32 {
-    notes_of(ssl)
-        .is_some_and(|notes| notes.note_request())
-        .into()
-}
-
-/// OpenSSL's callback for each step of the verification of the server's certificate.
-pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool {
-    let Some(notes) = X509StoreContext::ssl_idx()
-        .ok()
-        .and_then(|index| store.ex_data(index))
-        .and_then(notes_of)
-    else {
-        return false;
-    };
-    if !verified {
-        let _ = notes.refused_server.set(store.error().error_string());
-        return false;
-    }
-    if store.error_depth() > 0 {
-        return true;
-    }
-    let same = store
-        .current_cert()
-        .and_then(|certificate| certificate.to_der().ok())
-        .is_some_and(|der| notes.note_server(&der));
-    if !same {
-        store.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
-    }
-    same
 }
 
 /// A server that asks for the certificate over and over would have the key sign for ever.

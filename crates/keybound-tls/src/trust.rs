@@ -1,10 +1,12 @@
 use crate::{TransportError, TransportErrorKind};
+#[cfg(any(not(windows), feature = "openssl-engine"))]
 use openssl::x509::X509;
 use std::fmt;
 use std::sync::Arc;
 
 /// Which certificate authorities are trusted: the system's, plus those that the caller names. The system's are those
-/// of OpenSSL's built-in paths (on Windows the system store); no environment variable is read.
+/// of OpenSSL's built-in paths (on Windows the system's stores); no environment variable is read. More than the system's
+/// takes OpenSSL: SChannel trusts what Windows trusts.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustAnchors {
     /// DER.
@@ -21,7 +23,8 @@ impl TrustAnchors {
     /// Adds the certificates of a PEM text, at least one.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where it holds none or one is malformed.
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where it holds none or one is malformed;
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) on Windows without OpenSSL.
     pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
         self.extra.extend(certificates(pem)?);
         Ok(self)
@@ -70,6 +73,16 @@ impl fmt::Debug for TrustAnchors {
     }
 }
 
+#[cfg(all(windows, not(feature = "openssl-engine")))]
+fn certificates(_: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
+    Err(TransportError::new(
+        TransportErrorKind::HostUnsupported,
+        "windows trusts what its certificate stores hold: add the certificate there (certutil -addstore Root FILE), or \
+         build with the feature openssl-vendored",
+    ))
+}
+
+#[cfg(any(not(windows), feature = "openssl-engine"))]
 fn certificates(pem: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
     let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
     let malformed = || wrong("a certificate of the trust anchors is malformed");
@@ -96,6 +109,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
         .collect()
 }
 
+#[cfg(any(not(windows), feature = "openssl-engine"))]
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 #[cfg(test)]

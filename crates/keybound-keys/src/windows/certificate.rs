@@ -147,7 +147,7 @@ impl WindowsCertificate {
             _ => KeyStrength::Software,
         };
         let public_key = self.certificate.public_key_der().to_vec();
-        Ok(CngKey::new(key, public_key, strength, &place.name))
+        Ok(CngKey::new(key, public_key, strength, place.clone()))
     }
 
     /// A context of its own for native code: the certificate with an open handle of its key, which the context frees.
@@ -156,14 +156,7 @@ impl WindowsCertificate {
     /// As [`binding_key`](Self::binding_key), and [`CertificateError::Store`] where Windows does not make one. Nothing
     /// is left open then.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
-        let (key, place) = self.open_key()?;
-        let mut context =
-            CertificateContext::of_der(self.certificate.der()).map_err(CertificateError::store)?;
-        context
-            .set_key_place(place)
-            .and_then(|()| context.give_key(key))
-            .map_err(CertificateError::store)?;
-        Ok(NativeCertificate(context))
+        NativeCertificate::new(&self.border, &self.certificate, self.place()?)
     }
 
     /// What can be told of it.
@@ -187,24 +180,38 @@ impl WindowsCertificate {
     }
 
     fn open_key(&self) -> Result<(Key, &KeyPlace), CertificateError> {
+        let place = self.place()?;
+        let key = open_for(&self.border, &self.certificate, place)?;
+        Ok((key, place))
+    }
+
+    fn place(&self) -> Result<&KeyPlace, CertificateError> {
         if self.context.is_none() {
             return Err(CertificateError::Closed);
         }
-        let place = self.key.as_ref().ok_or(CertificateError::NoPrivateKey)?;
-        let key = open_existing(&self.border, &place.provider, &place.name, place.machine)
-            .map_err(CertificateError::Key)?;
-        let public_key = key
-            .export_public()
-            .map_err(|status| {
-                let error = KeyError::new(KeyErrorKind::Failed, "the public key could not be read");
-                CertificateError::Key(error.with_source(status))
-            })
-            .map(|blob| public_key_info(&blob))?;
-        if public_key.as_deref() != Some(self.certificate.public_key_der()) {
-            return Err(CertificateError::KeyMismatch);
-        }
-        Ok((key, place))
+        self.key.as_ref().ok_or(CertificateError::NoPrivateKey)
     }
+}
+
+/// Opens the key of a certificate, and checks that it is the certificate's.
+fn open_for(
+    border: &Arc<dyn Border>,
+    certificate: &Certificate,
+    place: &KeyPlace,
+) -> Result<Key, CertificateError> {
+    let key = open_existing(border, &place.provider, &place.name, place.machine)
+        .map_err(CertificateError::Key)?;
+    let public_key = key
+        .export_public()
+        .map_err(|status| {
+            let error = KeyError::new(KeyErrorKind::Failed, "the public key could not be read");
+            CertificateError::Key(error.with_source(status))
+        })
+        .map(|blob| public_key_info(&blob))?;
+    if public_key.as_deref() != Some(certificate.public_key_der()) {
+        return Err(CertificateError::KeyMismatch);
+    }
+    Ok(key)
 }
 
 impl fmt::Debug for WindowsCertificate {
@@ -223,6 +230,39 @@ impl fmt::Debug for WindowsCertificate {
 pub struct NativeCertificate(CertificateContext);
 
 impl NativeCertificate {
+    /// Takes a context over.
+    ///
+    /// # Safety
+    /// `context` is a `PCCERT_CONTEXT` that the caller has and gives away: it is freed with this value. Keys and handles
+    /// among its properties are as Windows' documentation of them asks for.
+    #[allow(unsafe_code, reason = "what makes a pointer a context is a promise")]
+    pub unsafe fn from_ptr(context: *const c_void) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { CertificateContext::take(context.cast()) }.map(Self)
+    }
+
+    /// A certificate with its key, opened anew for the context.
+    pub(super) fn new(
+        border: &Arc<dyn Border>,
+        certificate: &Certificate,
+        place: &KeyPlace,
+    ) -> Result<Self, CertificateError> {
+        let key = open_for(border, certificate, place)?;
+        let mut context =
+            CertificateContext::of_der(certificate.der()).map_err(CertificateError::store)?;
+        context
+            .set_key_place(place)
+            .and_then(|()| context.give_key(key))
+            .map_err(CertificateError::store)?;
+        Ok(Self(context))
+    }
+
+    /// One more reference to the same context.
+    #[must_use]
+    pub fn share(&self) -> Option<Self> {
+        self.0.share_again().map(Self)
+    }
+
     /// The `PCCERT_CONTEXT`, for as long as this value lives.
     pub fn as_ptr(&self) -> *const c_void {
         self.0.as_ptr().cast()

@@ -104,6 +104,12 @@ impl Key {
         Ok(())
     }
 
+    /// The border that it is of.
+    #[cfg(windows)]
+    pub(crate) fn border(&self) -> &Arc<dyn Border> {
+        &self.border
+    }
+
     /// The number, for those who keep `self` alive.
     pub(crate) fn raw(&self) -> usize {
         self.raw

@@ -1,6 +1,11 @@
+#[cfg(windows)]
+use super::certificate::{CertificateError, NativeCertificate};
 use super::handle::Key;
+use super::persistence::KeyPlace;
 use super::status::Step;
 use crate::{BindingKey, CngHandle, KeyError, KeyErrorKind, KeyStrength, SignatureScheme};
+#[cfg(windows)]
+use keybound_core::Certificate;
 use keybound_core::X5tS256;
 use std::any::Any;
 use std::fmt;
@@ -14,17 +19,22 @@ pub struct CngKey {
     public_key: Vec<u8>,
     strength: KeyStrength,
     id: String,
-    name: String,
+    place: KeyPlace,
 }
 
 impl CngKey {
-    pub(crate) fn new(key: Key, public_key: Vec<u8>, strength: KeyStrength, name: &str) -> Self {
+    pub(crate) fn new(
+        key: Key,
+        public_key: Vec<u8>,
+        strength: KeyStrength,
+        place: KeyPlace,
+    ) -> Self {
         Self {
             key: Arc::new(key),
             id: format!("cng:{}", X5tS256::of_der(&public_key)),
             public_key,
             strength,
-            name: name.to_owned(),
+            place,
         }
     }
 }
@@ -55,7 +65,7 @@ impl BindingKey for CngKey {
     }
 
     fn persistent_name(&self) -> Option<&str> {
-        Some(&self.name)
+        Some(&self.place.name)
     }
 
     #[allow(
@@ -67,6 +77,24 @@ impl BindingKey for CngKey {
         // SAFETY: the handle is open as long as the `Key` that goes along. Handles of CNG are bound to no thread.
         Some(unsafe { CngHandle::new(self.key.raw(), owner) })
     }
+
+    #[cfg(windows)]
+    fn native_certificate(
+        &self,
+        certificate: &Certificate,
+    ) -> Option<Result<NativeCertificate, KeyError>> {
+        let context = NativeCertificate::new(self.key.border(), certificate, &self.place);
+        Some(context.map_err(|error| {
+            match error {
+                CertificateError::Key(error) => error,
+                error => KeyError::new(
+                    KeyErrorKind::Failed,
+                    "windows does not bring the certificate and its key together",
+                )
+                .with_source(error),
+            }
+        }))
+    }
 }
 
 impl fmt::Debug for CngKey {
@@ -74,7 +102,7 @@ impl fmt::Debug for CngKey {
         f.debug_struct("CngKey")
             .field("id", &self.id)
             .field("strength", &self.strength)
-            .field("name", &self.name)
+            .field("name", &self.place.name)
             .finish_non_exhaustive()
     }
 }

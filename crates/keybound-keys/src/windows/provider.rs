@@ -2,6 +2,7 @@ use super::border::{Border, PER_BOOT, VIRTUAL_ISOLATION};
 use super::container::Container;
 use super::key::CngKey;
 use super::names::is_key_name;
+use super::persistence::KeyPlace;
 use crate::{BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength};
 use std::fmt;
 use std::sync::Arc;
@@ -109,8 +110,13 @@ impl KeyProvider for CngProvider {
             ));
         }
         let opened = self.container.open_or_create(&self.border)?;
-        let name = &self.container.name;
-        let key = CngKey::new(opened.key, opened.public_key, self.strength, name);
+        let place = KeyPlace {
+            provider: self.container.provider.to_owned(),
+            name: self.container.name.clone(),
+            machine: false,
+            legacy: false,
+        };
+        let key = CngKey::new(opened.key, opened.public_key, self.strength, place);
         Ok(Arc::new(key))
     }
 }

@@ -1,7 +1,8 @@
 //! Settings of a TLS context that the `openssl` crate has no safe word for.
 use super::library::Library;
 use super::native;
-use crate::session::{SessionNotes, on_certificate_request};
+use crate::engine::openssl::on_certificate_request;
+use crate::session::SessionNotes;
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode};
 use std::ffi::{c_int, c_void};

@@ -1,6 +1,7 @@
 //! Keys of OpenSSL that sign through a [`BindingKey`].
 use super::library::{Library, reason, unsupported};
-use super::provider::{KEY_PARAM, Key, KeyFailures, PROPERTIES, Param};
+use super::provider::{KEY_PARAM, Key, PROPERTIES, Param};
+use crate::key_failures::KeyFailures;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
 use keybound_keys::BindingKey;

@@ -186,7 +186,7 @@ pub(super) fn unsupported(message: String) -> TransportError {
 
 /// What failed, with OpenSSL's first reason.
 pub(super) fn reason(what: &str, errors: &ErrorStack) -> String {
-    match crate::failure::first_reason(errors) {
+    match crate::engine::openssl::first_reason(errors) {
         Some(reason) => format!("{what}: {reason}"),
         None => what.to_owned(),
     }

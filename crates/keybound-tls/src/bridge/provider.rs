@@ -9,8 +9,9 @@ pub(super) use abi::{Dispatch, Param};
 pub(super) use keymgmt::KEY_PARAM;
 pub(super) use module::{NAME, PROPERTIES, init};
 
-use keybound_keys::{BindingKey, KeyError, SignatureScheme};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::key_failures::KeyFailures;
+use keybound_keys::{BindingKey, SignatureScheme};
+use std::sync::Arc;
 
 /// A key as the provider knows it: the numbers of its public half, and who signs.
 pub(super) struct Key {
@@ -92,19 +93,5 @@ impl Key {
                 None
             }
         }
-    }
-}
-
-/// The last thing that a key said when it did not sign, as OpenSSL's error queue has no place for it.
-#[derive(Debug, Default)]
-pub(crate) struct KeyFailures(Mutex<Option<KeyError>>);
-
-impl KeyFailures {
-    fn put(&self, error: KeyError) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-
-    pub(crate) fn take(&self) -> Option<KeyError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

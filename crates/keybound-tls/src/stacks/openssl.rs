@@ -1,7 +1,7 @@
 use super::careful_key::CarefulKey;
 use crate::bridge::{BridgedKey, Library};
+use crate::engine::openssl::{Allowed, TlsContexts, not_taken, present, set_rules};
 use crate::target::Host;
-use crate::tls::{Allowed, TlsContexts, not_taken, present, set_rules};
 use crate::{
     ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors, VersionPolicy,
 };
@@ -83,7 +83,7 @@ impl OpensslSetup {
             )
         })?;
         let versions = self.versions.for_host(&host.to_string());
-        let (ssl, _) = self.contexts.session(&host, versions)?;
+        let ssl = self.contexts.session(&host, versions)?.ssl;
         Ok(ssl)
     }
 

@@ -42,6 +42,20 @@ impl CertificateContext {
         Self::own(unsafe { CertDuplicateCertificateContext(Some(context)) })
     }
 
+    /// A reference that was somebody else's.
+    ///
+    /// # Safety
+    /// `context` is a certificate context, or null; the reference is the caller's and goes over to this value.
+    pub(in super::super) unsafe fn take(context: *const CERT_CONTEXT) -> Option<Self> {
+        Self::own(context.cast_mut())
+    }
+
+    /// One more reference to this context.
+    pub(in super::super) fn share_again(&self) -> Option<Self> {
+        // SAFETY: it is not freed before `self` is dropped.
+        unsafe { Self::share(self.as_ptr()) }
+    }
+
     fn own(context: *mut CERT_CONTEXT) -> Option<Self> {
         let context = NonNull::new(context)?;
         counted::add(1);

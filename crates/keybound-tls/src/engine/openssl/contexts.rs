@@ -1,9 +1,11 @@
-//! TLS contexts of one client: trust, versions, identity and the rules that hold for all its connections.
+//! OpenSSL's contexts of one client: trust, versions, identity and the rules that hold for all its connections.
+use super::{Session, on_verify};
 use crate::bridge::{
-    BridgedKey, KeyFailures, Library, forget_sessions, offer_post_handshake_authentication,
+    BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
     set_certificate_callback,
 };
-use crate::session::{SessionNotes, on_verify};
+use crate::key_failures::KeyFailures;
+use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
 use openssl::error::ErrorStack;
@@ -75,13 +77,11 @@ impl TlsContexts {
         &self,
         host: &Host,
         versions: TlsVersions,
-    ) -> Result<(Ssl, Arc<SessionNotes>), TransportError> {
+    ) -> Result<Session, TransportError> {
         let Some((lowest, highest)) = self.host_allows.limits(versions) else {
             return Err(TransportError::new(
                 TransportErrorKind::HostUnsupported,
-                format!(
-                    "the host's OpenSSL configuration does not allow the tls version for {host}"
-                ),
+                format!("the host's OpenSSL configuration does not allow the tls version for {host}"),
             ));
         };
         let context = match &self.loopback {
@@ -104,7 +104,7 @@ impl TlsContexts {
             .with_source(error)
         })?;
         ssl.set_ex_data(Library::get()?.notes(), Arc::clone(&notes));
-        Ok((ssl, notes))
+        Ok(Session { ssl, notes })
     }
 }
 

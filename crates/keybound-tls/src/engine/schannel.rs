@@ -1,0 +1,88 @@
+//! TLS by SChannel, the one of Windows: a client credential for each binding, streams, and what its errors mean.
+//!
+//! The `schannel` crate does the handshakes, the first and every later one, and has Windows judge the server each time.
+mod credentials;
+mod findings;
+mod judgement;
+mod stream;
+
+mod wire;
+
+pub(crate) use credentials::{Credentials, Unfit};
+pub(crate) use findings::findings_of;
+
+use crate::TransportError;
+use crate::failure::Peer;
+use crate::session::SessionNotes;
+use crate::target::Host;
+use ::schannel::schannel_cred::SchannelCred;
+use ::schannel::tls_stream::{Builder, CertValidationResult};
+use std::io;
+use std::sync::Arc;
+use stream::SchannelStream;
+use tokio::net::TcpStream;
+
+/// A TLS client for one connection.
+pub(crate) struct Session {
+    credential: SchannelCred,
+    host: Host,
+    notes: Arc<SessionNotes>,
+}
+
+impl Session {
+    pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
+        &self.notes
+    }
+
+    /// Does the first handshake.
+    pub(crate) async fn connect(
+        self,
+        tcp: TcpStream,
+        peer: &Peer,
+    ) -> Result<SchannelStream<TcpStream>, TransportError> {
+        let builder = self.builder();
+        SchannelStream::connect(builder, self.credential, tcp, self.notes)
+            .await
+            .map_err(|error| peer.handshake_failed(error))
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        match &self.host {
+            Host::Name(name) => builder.domain(name),
+            // The name that a client asks for is never an address (RFC 6066, 3); it is verified all the same.
+            Host::Ip(ip) => builder.domain(&ip.to_string()).use_sni(false),
+        };
+        let (notes, host) = (Arc::clone(&self.notes), self.host.clone());
+        builder
+            .request_application_protocols(&[b"http/1.1"])
+            .verify_callback(move |verdict| judge(&notes, &host, &verdict));
+        builder
+    }
+}
+
+/// Has Windows judge the server's certificate, in the first handshake or a later one, and holds the server to who it was.
+///
+/// The judgement that the crate brings is made first. It counts, unless it says only that nothing is known of revocation:
+/// it says that in place of what else may be wrong.
+fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> io::Result<()> {
+    let refuse = |error: io::Error| {
+        notes.refuse_server(findings::reason(&error));
+        error
+    };
+    if let Err(error) = verdict.result()
+        && !findings::is_unknown_revocation(&error)
+    {
+        return Err(refuse(error));
+    }
+    let shown = verdict
+        .chain()
+        .ok_or_else(|| refuse(io::Error::other("the server showed no certificate")))?;
+    judgement::judge(&shown, host).map_err(refuse)?;
+    let own = shown.get(0);
+    if own.is_some_and(|certificate| notes.note_server(certificate.to_der())) {
+        Ok(())
+    } else {
+        Err(io::Error::other("the server showed another certificate"))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the statuses of SChannel and of Windows' judgement of certificates mean.
+//!
+//! <https://learn.microsoft.com/windows/win32/secauthn/schannel-error-codes-for-tls-and-ssl-alerts>
+use crate::engine::TlsFindings;
+use std::error::Error;
+use std::io;
+
+/// `None` where the error is no status of Windows' security.
+pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
+    let status = status_of(error.downcast_ref()?)?;
+    Some(TlsFindings {
+        closed: status == CONTEXT_EXPIRED,
+        key: is_key_status(status),
+        certificate_alert: CERTIFICATE_ALERTS.contains(&status),
+        no_protocol: NO_PROTOCOL.contains(&status),
+    })
+}
+
+/// Whether it says that the key cannot be used.
+pub(super) fn is_of_key(error: &io::Error) -> bool {
+    status_of(error).is_some_and(is_key_status)
+}
+
+/// Whether it says that Windows could not learn whether a certificate is revoked.
+pub(crate) fn is_unknown_revocation(error: &io::Error) -> bool {
+    // CERT_E_REVOCATION_FAILURE, CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE.
+    matches!(
+        status_of(error),
+        Some(0x800B_010E | 0x8009_2012 | 0x8009_2013)
+    )
+}
+
+/// Why Windows refuses a server's certificate.
+pub(super) fn reason(error: &io::Error) -> &'static str {
+    match status_of(error).unwrap_or_default() {
+        0x800B_010F | 0x8009_0322 => "hostname mismatch",
+        0x800B_0101 | 0x8009_0328 => "certificate has expired or is not yet valid",
+        0x800B_0102 => "certificate is valid for longer than its issuer",
+        0x800B_0109 | 0x8009_0325 => "its authority is not trusted by windows",
+        0x800B_010A => "its issuer cannot be found",
+        0x800B_010C | 0x8009_2010 => "certificate is revoked",
+        0x800B_0110 => "certificate is not one for servers",
+        0x8009_6004 => "a signature in its chain does not hold",
+        0x800B_0111 => "certificate is distrusted on this host",
+        _ => "windows refuses it",
+    }
+}
+
+/// An `HRESULT` of the security facilities (0x8009, 0x800B, the informative 0x0009), as the number that it is.
+fn status_of(error: &io::Error) -> Option<u32> {
+    let status = error.raw_os_error()?.cast_unsigned();
+    matches!(status >> 16, 0x8009 | 0x800B).then_some(status)
+}
+
+fn is_key_status(status: u32) -> bool {
+    // Below 0x300 they are those of keys and providers (NTE_…).
+    matches!(status, 0x8009_0001..0x8009_0300) || status == NO_CREDENTIALS
+}
+
+/// `SEC_E_NO_CREDENTIALS`: the certificate is there, its key is not.
+const NO_CREDENTIALS: u32 = 0x8009_030E;
+/// `SEC_E_CONTEXT_EXPIRED`.
+const CONTEXT_EXPIRED: u32 = 0x8009_0317;
+/// What the alerts come out as that servers answer a certificate with. Our own judgement of the server is told apart by the
+/// notes on the connection.
+const CERTIFICATE_ALERTS: [u32; 9] = [
+    // SEC_E_ILLEGAL_MESSAGE: handshake_failure, access_denied.
+    0x8009_0326,
+    // SEC_E_CERT_UNKNOWN: bad_certificate, unsupported_certificate, certificate_unknown.
+    0x8009_0327,
+    // CRYPT_E_REVOKED, SEC_E_CERT_EXPIRED, SEC_E_UNTRUSTED_ROOT (unknown_ca).
+    0x8009_2010,
+    0x8009_0328,
+    0x8009_0325,
+    // SEC_E_DECRYPT_FAILURE (decrypt_error), SEC_E_LOGON_DENIED (access_denied).
+    0x8009_0330,
+    0x8009_030C,
+    // SEC_E_NO_AUTHENTICATING_AUTHORITY, SEC_E_CERT_WRONG_USAGE.
+    0x8009_0311,
+    0x8009_0349,
+];
+/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings.
+const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u32) -> io::Error {
+        io::Error::from_raw_os_error(status.cast_signed())
+    }
+
+    #[test]
+    fn statuses_are_told_apart() {
+        for (number, key, alert, no_protocol) in [
+            (0x8009_0016, true, false, false),
+            (0x8009_030E, true, false, false),
+            (0x8009_0327, false, true, false),
+            (0x8009_0331, false, false, true),
+            (0x8009_0304, false, false, false),
+        ] {
+            let findings = findings_of(&status(number)).unwrap();
+            let found = (
+                findings.key,
+                findings.certificate_alert,
+                findings.no_protocol,
+            );
+            assert_eq!(found, (key, alert, no_protocol), "{number:x}");
+        }
+        assert_eq!(findings_of(&io::Error::from_raw_os_error(10054)), None);
+        assert_eq!(findings_of(&io::Error::other("x")), None);
+    }
+}

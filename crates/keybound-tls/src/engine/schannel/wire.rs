@@ -1,0 +1,145 @@
+use crate::observer::{Observer, Seen};
+use crate::session::SessionNotes;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// The ciphertext on its way between SChannel and a connection. It takes all that is written, and what is read has to be
+/// brought in before: SChannel is never in the middle of sending when it has to receive.
+pub(crate) struct Wire {
+    inbound: Queue,
+    outbound: Queue,
+    /// The connection has ended.
+    ended: bool,
+    observer: Observer,
+    notes: Arc<SessionNotes>,
+    /// Why nothing more may be read.
+    refusal: Option<&'static str>,
+    is_handshake_over: bool,
+    /// All that was there has been read, and more was wanted.
+    starved: bool,
+}
+
+impl Wire {
+    pub(crate) fn new(notes: Arc<SessionNotes>) -> Self {
+        Self {
+            inbound: Queue::default(),
+            outbound: Queue::default(),
+            ended: false,
+            observer: Observer::default(),
+            notes,
+            refusal: None,
+            is_handshake_over: false,
+            starved: false,
+        }
+    }
+
+    /// From here on, that there is nothing to read is told by a length of 0 and [`is_starved`](Self::is_starved): SChannel
+    /// is then asked whether what is there will do, instead of believed how much it lacks. Wine's says too much.
+    pub(crate) fn end_handshake(&mut self) {
+        self.is_handshake_over = true;
+    }
+
+    pub(crate) fn begin_work(&mut self) {
+        self.starved = false;
+    }
+
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    /// Takes what came from the connection; nothing is its end.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.ended |= bytes.is_empty();
+        let Self {
+            observer,
+            notes,
+            refusal,
+            ..
+        } = self;
+        observer.observe(bytes, |seen| match seen {
+            Seen::Tls12 => notes.set_version("TLSv1.2"),
+            Seen::Tls13 => notes.set_version("TLSv1.3"),
+            // A server renegotiates to ask for the certificate; what exactly it asks for is encrypted.
+            Seen::CertificateRequest | Seen::Renegotiation => {
+                if !notes.note_request() {
+                    *refusal = Some("the server asked for the certificate over and over");
+                }
+            }
+            Seen::Alert(description) => notes.note_alert(description),
+            Seen::NoTls => *refusal = Some("the server does not speak tls"),
+        });
+        self.inbound.bytes.extend_from_slice(bytes);
+    }
+
+    /// What has to go out on the connection.
+    pub(crate) fn to_send(&self) -> &[u8] {
+        self.outbound.rest()
+    }
+
+    /// So much of it has gone out.
+    pub(crate) fn sent(&mut self, length: usize) {
+        self.outbound.consume(length);
+    }
+}
+
+impl Wire {
+    fn nothing_to_read(&mut self) -> io::Result<usize> {
+        if self.ended {
+            // An end is one only where TLS says so (RFC 9112, 9.8); then nobody reads on.
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else if self.is_handshake_over {
+            self.starved = true;
+            Ok(0)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(refusal) = self.refusal {
+            return Err(io::Error::other(refusal));
+        }
+        let waiting = self.inbound.rest();
+        if waiting.is_empty() {
+            return self.nothing_to_read();
+        }
+        let length = waiting.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&waiting[..length]);
+        self.inbound.consume(length);
+        Ok(length)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outbound.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that are taken from the front.
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Queue {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.taken += length;
+        if self.taken >= self.bytes.len() {
+            self.bytes.clear();
+            self.taken = 0;
+        }
+    }
+}

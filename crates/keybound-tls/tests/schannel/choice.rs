@@ -1,0 +1,57 @@
+//! Which engine serves whom.
+use crate::scene::{builder, good_server};
+use crate::support::keys::shared_key;
+use crate::support::pki::Authority;
+use crate::support::server::Asks;
+use crate::support::{client_builder, get};
+use keybound_tls::{
+    HttpsClient, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy,
+};
+
+#[tokio::test]
+async fn what_schannel_cannot_do_is_refused_where_it_is_asked_for() {
+    let authority = Authority::new("authority");
+    let identity = authority.client("client", shared_key());
+    let trust = TrustAnchors::system().with_pem(&authority.pem()).unwrap();
+    for builder in [builder().identity(identity), builder().trust(trust)] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::HostUnsupported);
+        assert!(error.to_string().contains("OpenSSL"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_schannel_cannot_do_openssl_does() {
+    let authority = Authority::new("authority");
+    let server =
+        crate::scene::server(authority.server("localhost"), &authority, Asks::Firmly).await;
+    let identity = authority.client("client", shared_key());
+    let client = client_builder(&authority)
+        .identity(identity)
+        .build()
+        .unwrap();
+    let answer = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!(answer.info().tls_version, "TLSv1.3");
+}
+
+#[tokio::test]
+async fn without_need_of_openssl_tls_is_the_systems() {
+    let server = good_server(Asks::Nothing).await;
+    for engine in [TlsEngine::Automatic, TlsEngine::SChannel] {
+        let client = HttpsClient::builder().engine(engine).build().unwrap();
+        let answer = get(&client, &server.uri("/")).await.unwrap();
+        // Wine's SChannel is told apart by what it cannot do; OpenSSL, which trusts the same store, would take 1.3.
+        assert_eq!(answer.info().tls_version, "TLSv1.2", "{engine:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_this_windows_does_not_have_is_the_hosts_fault() {
+    let server = good_server(Asks::Nothing).await;
+    let versions = VersionPolicy::default().with_host("localhost", TlsVersions::Tls13);
+    let client = builder().versions(versions).build().unwrap();
+    match get(&client, &server.uri("/")).await {
+        Ok(answer) => assert_eq!(answer.info().tls_version, "TLSv1.3"),
+        Err(error) => assert_eq!(error.kind(), TransportErrorKind::HostUnsupported, "{error}"),
+    }
+}
