@@ -79,7 +79,8 @@ pub(crate) fn client(args: &HostArgs) -> Result<ManagedIdentityClient, Failure> 
     let mut builder = ManagedIdentityClient::builder()
         .identity(args.identity())
         .trust(trust.clone())
-        .tls_versions(tls_versions(args));
+        .tls_versions(tls_versions(args))
+        .tls_engine(args.tls_engine.into());
     if let Some(url) = args.imds() {
         builder = builder.imds_endpoint(url);
     }

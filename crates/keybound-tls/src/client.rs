@@ -279,6 +279,8 @@ impl fmt::Debug for HttpsClient {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
+    /// The TLS library, never [`TlsEngine::Automatic`].
+    pub tls_engine: TlsEngine,
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: &'static str,
     /// Whether the server has asked for the client certificate on this connection, up to this answer.
@@ -324,6 +326,7 @@ pub(crate) fn answer(
     let (mut parts, incoming) = response.into_parts();
     if let Some(notes) = &connection.peer().notes {
         parts.extensions.insert(ConnectionInfo {
+            tls_engine: notes.engine(),
             tls_version: notes.version(),
             certificate_requested: notes.certificate_requested(),
             reused: way == Way::Kept,

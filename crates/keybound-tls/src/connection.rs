@@ -232,10 +232,10 @@ const MAX_HEAD: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TransportErrorKind;
     use crate::driver::Driver;
     use crate::session::SessionNotes;
     use crate::target::{Host, Target};
+    use crate::{TlsEngine, TransportErrorKind};
     use http_body_util::BodyExt as _;
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -262,7 +262,7 @@ mod tests {
         };
         let peer = Peer {
             name: "a.b:443".into(),
-            notes: Some(Arc::new(SessionNotes::new(false))),
+            notes: Some(Arc::new(SessionNotes::new(TlsEngine::OpenSsl, false))),
             key_failures: None,
         };
         let pool = Pool::new(Duration::from_secs(60));

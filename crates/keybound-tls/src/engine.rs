@@ -14,6 +14,7 @@ use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{ClientIdentity, TlsVersions, TransportError, TrustAnchors};
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
@@ -30,6 +31,17 @@ pub enum TlsEngine {
     /// Windows' own. It trusts what the certificate stores of Windows trust, and presents certificates whose keys
     /// [are in Windows](keybound_keys::BindingKey::native_certificate).
     SChannel,
+}
+
+impl fmt::Display for TlsEngine {
+    /// `OpenSSL`, `SChannel`, `automatic`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Automatic => "automatic",
+            Self::OpenSsl => "OpenSSL",
+            Self::SChannel => "SChannel",
+        })
+    }
 }
 
 /// The TLS of one client.

@@ -22,6 +22,7 @@ impl Peer {
         if let Some(notes) = &self.notes {
             tracing::debug!(
                 peer = %self.name,
+                engine = %notes.engine(),
                 tls = notes.version(),
                 certificate_requested = notes.certificate_requested(),
                 "connected"

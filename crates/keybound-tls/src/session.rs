@@ -1,4 +1,5 @@
 //! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
+use crate::TlsEngine;
 #[cfg(windows)]
 use crate::engine::answers_a_certificate;
 use sha2::{Digest as _, Sha256};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// Notes that a TLS engine takes on one connection.
 #[derive(Debug, Default)]
 pub(crate) struct SessionNotes {
+    engine: TlsEngine,
     has_identity: bool,
     /// How often the server asked for the certificate.
     requests: AtomicU32,
@@ -23,8 +25,9 @@ pub(crate) struct SessionNotes {
 }
 
 impl SessionNotes {
-    pub(crate) fn new(has_identity: bool) -> Self {
+    pub(crate) fn new(engine: TlsEngine, has_identity: bool) -> Self {
         Self {
+            engine,
             has_identity,
             ..Self::default()
         }
@@ -38,6 +41,10 @@ impl SessionNotes {
     /// Whether our certificate was presented and the server has not answered a request since.
     pub(crate) fn certificate_in_doubt(&self) -> bool {
         self.has_identity && self.requests_unanswered.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn engine(&self) -> TlsEngine {
+        self.engine
     }
 
     pub(crate) fn has_identity(&self) -> bool {
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_server_that_shows_another_certificate_is_refused() {
-        let notes = SessionNotes::new(true);
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
         assert!(notes.note_server(b"one"));
         assert!(notes.note_server(b"one"));
         assert!(!notes.server_changed());
@@ -123,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_answer_clears_the_doubt_and_not_the_request() {
-        let notes = SessionNotes::new(true);
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
         assert!(!notes.certificate_requested() && !notes.certificate_in_doubt());
         assert!(notes.note_request());
         assert!(notes.certificate_requested() && notes.certificate_in_doubt());
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_server_cannot_ask_for_ever() {
-        let notes = SessionNotes::new(true);
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
         assert_eq!((0..100).filter(|_| notes.note_request()).count(), 8);
         notes.answered();
         assert!(notes.note_request());

@@ -35,11 +35,9 @@ impl Binding {
     ) -> Result<Self> {
         let identity = ClientIdentity::new(credential.certificate.clone(), key)
             .map_err(|error| transport_error(Stage::Credential, error))?;
-        let client = HttpsClient::builder()
+        let client = settings
+            .https()
             .identity(identity.clone())
-            .trust(settings.trust.clone())
-            .versions(settings.versions.clone())
-            .proxy(settings.proxy.clone())
             .build()
             .map_err(|error| transport_error(Stage::Token, error))?;
         Ok(Self {

@@ -10,7 +10,7 @@ use crate::{AccessToken, Clock, Environment, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
-use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
+use keybound_tls::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -96,6 +96,7 @@ pub struct ManagedIdentityClientBuilder {
     attestation: Option<Arc<dyn AttestationProvider>>,
     trust: TrustAnchors,
     versions: VersionPolicy,
+    engine: TlsEngine,
     proxy: Option<ProxyConfig>,
     allowed_hosts: Option<Vec<String>>,
     capabilities: Vec<String>,
@@ -185,6 +186,13 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
+    /// The TLS library. Default: [`TlsEngine::Automatic`], the system's.
+    #[must_use]
+    pub fn tls_engine(mut self, engine: TlsEngine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// The way to Entra and resources. Default: `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`. IMDS is
     /// never reached through a proxy.
     #[must_use]
@@ -271,6 +279,7 @@ impl ManagedIdentityClientBuilder {
             attestation_cache: environment.attestation_cache(),
             trust: self.trust,
             versions: self.versions,
+            engine: self.engine,
             proxy,
             capabilities: self.capabilities,
             retries: !self.no_retries,

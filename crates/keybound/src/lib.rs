@@ -85,7 +85,7 @@ pub use keybound_keys::{
     SurveyedProvider,
 };
 pub use keybound_tls::{
-    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsVersions, TransportError,
+    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TlsVersions, TransportError,
     TransportErrorKind, TrustAnchors, VersionPolicy,
 };
 #[cfg(feature = "openssl")]

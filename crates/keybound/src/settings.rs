@@ -5,7 +5,9 @@ use crate::wire::Wire;
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
-use keybound_tls::{ProxyConfig, TrustAnchors, VersionPolicy};
+use keybound_tls::{
+    HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use url::{Host, Url};
 
@@ -20,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) attestation_cache: bool,
     pub(crate) trust: TrustAnchors,
     pub(crate) versions: VersionPolicy,
+    pub(crate) engine: TlsEngine,
     pub(crate) proxy: ProxyConfig,
     pub(crate) capabilities: Vec<String>,
     pub(crate) retries: bool,
@@ -42,6 +45,15 @@ impl Settings {
             .is_some_and(|provider| provider.is_simulated())
     }
 
+    /// What connections to Entra and to resources are made with.
+    pub(crate) fn https(&self) -> HttpsClientBuilder {
+        HttpsClient::builder()
+            .trust(self.trust.clone())
+            .versions(self.versions.clone())
+            .engine(self.engine)
+            .proxy(self.proxy.clone())
+    }
+
     pub(crate) fn in_common(&self) -> InCommon {
         InCommon {
             imds: self.imds.clone(),
@@ -50,6 +62,7 @@ impl Settings {
             attestation: self.attestation.clone().map(Attestor),
             trust: self.trust.clone(),
             versions: self.versions.clone(),
+            engine: self.engine,
             proxy: self.proxy.clone(),
             capabilities: self.capabilities.clone(),
         }
@@ -65,6 +78,7 @@ pub(crate) struct InCommon {
     attestation: Option<Attestor>,
     trust: TrustAnchors,
     versions: VersionPolicy,
+    engine: TlsEngine,
     proxy: ProxyConfig,
     capabilities: Vec<String>,
 }

@@ -1,5 +1,5 @@
 use super::attestation::LibraryArgs;
-use super::values::{self, TlsChoice};
+use super::values::{self, Engine, TlsChoice};
 use clap::{Args, ValueEnum};
 use keybound::{KeyStrength, ManagedIdentity, Scope};
 use std::path::PathBuf;
@@ -90,6 +90,16 @@ pub(crate) struct HostArgs {
     /// TLS versions for a host: HOST=1.2, HOST=1.3 or HOST=1.2-1.3; may be repeated
     #[arg(long = "tls", value_name = "HOST=VERSIONS", value_parser = values::tls_choice, help_heading = "Connections")]
     pub(crate) tls: Vec<TlsChoice>,
+
+    /// The TLS library: automatic is the system's (SChannel on Windows, OpenSSL elsewhere), but OpenSSL for keys and CA
+    /// files that Windows does not know
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        default_value = "automatic",
+        help_heading = "Connections"
+    )]
+    pub(crate) tls_engine: Engine,
 
     /// A host that the endpoints which IMDS names may have (a name, or *.domain); may be repeated; default: any public
     /// one

@@ -2,7 +2,7 @@
 use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
-use keybound::{Claims, ManagedIdentity, Scope, TlsVersions};
+use keybound::{Claims, ManagedIdentity, Scope, TlsEngine, TlsVersions};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -74,6 +74,24 @@ pub(super) fn tls_choice(text: &str) -> Result<TlsChoice, &'static str> {
         host: host.to_owned(),
         versions,
     })
+}
+
+/// The TLS library.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Engine {
+    Automatic,
+    Openssl,
+    Schannel,
+}
+
+impl From<Engine> for TlsEngine {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Automatic => Self::Automatic,
+            Engine::Openssl => Self::OpenSsl,
+            Engine::Schannel => Self::SChannel,
+        }
+    }
 }
 
 /// The URL of a resource: https, without user information; a fragment is dropped.

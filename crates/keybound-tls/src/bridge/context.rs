@@ -1,6 +1,7 @@
 //! Settings of a TLS context that the `openssl` crate has no safe word for.
 use super::library::Library;
 use super::native;
+use crate::TlsEngine;
 use crate::engine::openssl::on_certificate_request;
 use crate::session::SessionNotes;
 use foreign_types::ForeignTypeRef as _;
@@ -31,7 +32,7 @@ pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
         // SAFETY: libssl calls back on the one thread that works on the connection, which is alive; nothing refers to
         // the slot, as it is empty.
         let ssl = unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) };
-        ssl.set_ex_data(index, Arc::new(SessionNotes::new(true)));
+        ssl.set_ex_data(index, Arc::new(SessionNotes::new(TlsEngine::OpenSsl, true)));
     }
     ssl.ex_data(index)
 }

@@ -200,7 +200,7 @@ impl ResourceClientBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the token request names no kind of token or
-    /// a malformed resource; [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's OpenSSL
+    /// a malformed resource; [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS
     /// does not allow the work.
     pub fn build(self) -> Result<ResourceClient> {
         let shared = Arc::clone(self.client.shared());
@@ -220,11 +220,9 @@ impl ResourceClientBuilder {
 
 /// A client whose connections present no certificate.
 pub(crate) fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
-    let settings = &shared.settings;
-    HttpsClient::builder()
-        .trust(settings.trust.clone())
-        .versions(settings.versions.clone())
-        .proxy(settings.proxy.clone())
+    shared
+        .settings
+        .https()
         .build()
         .map_err(|error| transport_error(Stage::Resource, error))
 }

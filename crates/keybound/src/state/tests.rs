@@ -2,7 +2,7 @@
 use crate::{
     AttestationFuture, AttestationProvider, AttestationRequest, Environment, ErrorKind,
     ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain,
-    ProxyConfig, SharedState, TlsVersions, TrustAnchors, VersionPolicy,
+    ProxyConfig, SharedState, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
 };
 use keybound_keys::memory::MemoryKeyProvider;
 use openssl::asn1::Asn1Time;
@@ -28,6 +28,10 @@ fn clients_with_other_settings_share_no_state_however_alike_they_look() {
         (
             "versions",
             [TlsVersions::Tls12, TlsVersions::Tls13].map(versions),
+        ),
+        (
+            "engine",
+            [TlsEngine::OpenSsl, TlsEngine::SChannel].map(engine),
         ),
         (
             "imds",
@@ -97,6 +101,10 @@ fn proxy(password: &'static str) -> Change {
 fn versions(versions: TlsVersions) -> Change {
     let policy = VersionPolicy::default().with_host("api.example.com", versions);
     Box::new(move |builder| builder.tls_versions(policy.clone()))
+}
+
+fn engine(engine: TlsEngine) -> Change {
+    Box::new(move |builder| builder.tls_engine(engine))
 }
 
 fn imds(url: &'static str) -> Change {

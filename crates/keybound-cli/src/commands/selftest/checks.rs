@@ -440,7 +440,10 @@ fn answer_told(answer: &Answer, connection: Option<&ConnectionInfo>) -> String {
         true => "the server asked for the certificate",
         false => "the server never asked for the certificate",
     };
-    format!("{head}; {}, {certificate}", connection.tls_version)
+    format!(
+        "{head}; {} by {}, {certificate}",
+        connection.tls_version, connection.tls_engine
+    )
 }
 
 const NO_TOKEN: &str = "there is no token";

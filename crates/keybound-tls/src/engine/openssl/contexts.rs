@@ -7,7 +7,9 @@ use crate::bridge::{
 use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
 use crate::target::Host;
-use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
+use crate::{
+    ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
+};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslVerifyMode, SslVersion,
@@ -81,14 +83,16 @@ impl TlsContexts {
         let Some((lowest, highest)) = self.host_allows.limits(versions) else {
             return Err(TransportError::new(
                 TransportErrorKind::HostUnsupported,
-                format!("the host's OpenSSL configuration does not allow the tls version for {host}"),
+                format!(
+                    "the host's OpenSSL configuration does not allow the tls version for {host}"
+                ),
             ));
         };
         let context = match &self.loopback {
             Some(context) if host.is_loopback() => context,
             _ => &self.general,
         };
-        let notes = Arc::new(SessionNotes::new(self.has_identity));
+        let notes = Arc::new(SessionNotes::new(TlsEngine::OpenSsl, self.has_identity));
         let make = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(context)?;
             ssl.set_min_proto_version(Some(lowest))?;

@@ -1,7 +1,9 @@
 use super::Session;
 use crate::session::SessionNotes;
 use crate::target::Host;
-use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors};
+use crate::{
+    ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
+};
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::{Direction, Protocol, SchannelCred};
@@ -100,7 +102,10 @@ impl Credentials {
         Ok(Session {
             credential,
             host: host.clone(),
-            notes: Arc::new(SessionNotes::new(self.certificate.is_some())),
+            notes: Arc::new(SessionNotes::new(
+                TlsEngine::SChannel,
+                self.certificate.is_some(),
+            )),
         })
     }
 
