@@ -1,5 +1,7 @@
 use crate::target::{Host, Target, parse_port, split_port};
 use crate::{TransportError, TransportErrorKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keybound_core::SecretString;
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -111,8 +113,9 @@ fn authorization(url: &Url) -> Option<SecretString> {
     let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
     plain.push(b':');
     plain.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let encoded = openssl::base64::encode_block(&plain);
-    Some(SecretString::new(format!("Basic {encoded}")))
+    let mut value = "Basic ".to_owned();
+    STANDARD.encode_string(&plain, &mut value);
+    Some(SecretString::new(value))
 }
 
 /// One entry of `NO_PROXY`.
