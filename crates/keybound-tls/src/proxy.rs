@@ -1,13 +1,12 @@
-use crate::target::{Host, Target, parse_port, split_port};
-use crate::{TransportError, TransportErrorKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use keybound_core::SecretString;
-use percent_encoding::percent_decode_str;
-use std::fmt;
-use std::net::IpAddr;
+mod bypass;
+mod server;
+
+pub(crate) use server::Proxy;
+
+use crate::TransportError;
+use crate::target::Target;
+use bypass::Bypass;
 use std::sync::Arc;
-use url::Url;
 
 /// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl ProxyConfig {
     /// nothing.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
+    /// [`InvalidRequest`](crate::TransportErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
     /// credentials.
     pub fn from_values(
         https_proxy: Option<&str>,
@@ -58,154 +57,11 @@ impl ProxyConfig {
     }
 }
 
-/// An HTTP proxy.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Proxy {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// The value of `Proxy-Authorization`.
-    pub(crate) authorization: Option<SecretString>,
-}
-
-impl Proxy {
-    fn parse(text: &str) -> Result<Self, TransportError> {
-        let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        // The parser's own words could hold parts of the text.
-        let url = Url::parse(&with_scheme).map_err(|_| wrong("the proxy is not a URL"))?;
-        if url.scheme() != "http" {
-            return Err(wrong("only proxies with an http URL are supported"));
-        }
-        let host = match url.host() {
-            None => return Err(wrong("the URL of the proxy names no host")),
-            Some(url::Host::Ipv6(ip)) => ip.to_string(),
-            Some(host) => host.to_string(),
-        };
-        if !matches!(url.path(), "" | "/") || url.query().is_some() {
-            return Err(wrong("the URL of the proxy has a path"));
-        }
-        Ok(Self {
-            host,
-            port: url.port_or_known_default().unwrap_or(80),
-            authorization: authorization(&url),
-        })
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The credentials of the URL as basic authentication (RFC 7617).
-fn authorization(url: &Url) -> Option<SecretString> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
-    plain.push(b':');
-    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let mut value = "Basic ".to_owned();
-    STANDARD.encode_string(&plain, &mut value);
-    Some(SecretString::new(value))
-}
-
-/// One entry of `NO_PROXY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Bypass {
-    hosts: Hosts,
-    port: Option<u16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
-    All,
-    /// A name and all below it.
-    Name(String),
-    Network(IpAddr, u8),
-}
-
-impl Bypass {
-    fn parse(entry: &str) -> Option<Self> {
-        let entry = entry.trim();
-        if entry == "*" {
-            return Some(Self {
-                hosts: Hosts::All,
-                port: None,
-            });
-        }
-        if let Some(network) = network(entry) {
-            return Some(Self {
-                hosts: network,
-                port: None,
-            });
-        }
-        let (host, port) = split_port(entry);
-        let port = match port {
-            Some(port) => Some(parse_port(port)?),
-            None => None,
-        };
-        let hosts = network(host).or_else(|| {
-            let name = host.trim_start_matches("*.").trim_matches('.');
-            (!name.is_empty()).then(|| Hosts::Name(name.to_ascii_lowercase()))
-        })?;
-        Some(Self { hosts, port })
-    }
-
-    fn matches(&self, target: &Target) -> bool {
-        self.port.is_none_or(|port| port == target.port)
-            && match (&self.hosts, &target.host) {
-                (Hosts::All, _) => true,
-                (Hosts::Name(name), Host::Name(host)) => host
-                    .strip_suffix(name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
-                (Hosts::Network(network, bits), Host::Ip(ip)) => contains(*network, *bits, *ip),
-                _ => false,
-            }
-    }
-}
-
-/// An address, perhaps in brackets, or a network in the notation of RFC 4632.
-fn network(text: &str) -> Option<Hosts> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address = address
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(address);
-    let ip: IpAddr = address.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        None => most,
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
-    };
-    Some(Hosts::Network(ip, bits))
-}
-
-fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
-    let number = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
-        IpAddr::V6(ip) => u128::from(ip),
-    };
-    let mask = u128::MAX
-        .checked_shl(128 - u32::from(bits))
-        .unwrap_or_default();
-    network.is_ipv4() == ip.is_ipv4() && (number(network) ^ number(ip)) & mask == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TransportErrorKind;
+    use crate::target::Host;
 
     fn target(host: &str, port: u16) -> Target {
         let host = match host.parse() {
