@@ -1,18 +1,40 @@
 mod bypass;
+#[cfg(not(windows))]
+mod elsewhere;
 mod server;
+mod settings;
+mod system;
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "the functions of Windows are unsafe")]
+mod windows;
+mod winhttp;
 
 pub(crate) use server::Proxy;
 
-use crate::TransportError;
 use crate::target::Target;
+use crate::{TransportError, TransportErrorKind};
 use bypass::Bypass;
+#[cfg(not(windows))]
+use elsewhere as platform;
 use std::sync::Arc;
+use system::System;
+#[cfg(windows)]
+use windows as platform;
 
-/// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides.
+/// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides, or from the
+/// system's settings. Loopback hosts never go through a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    proxy: Option<Arc<Proxy>>,
+    way: Way,
     bypass: Vec<Bypass>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Way {
+    #[default]
+    Direct,
+    Proxy(Arc<Proxy>),
+    System(System),
 }
 
 impl ProxyConfig {
@@ -21,8 +43,38 @@ impl ProxyConfig {
         Self::default()
     }
 
-    /// Reads the values of `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`. Loopback hosts never go
-    /// through a proxy.
+    /// The system's settings: on Windows the user's (Settings, Network & internet, Proxy) and, where these name no
+    /// proxy, the machine's (`netsh winhttp`); elsewhere there are none. They are read once, when a connection to a host
+    /// other than loopback first needs them; what was changed later is seen by configurations made later. Any two such
+    /// configurations are equal.
+    ///
+    /// A proxy is for all protocols or for https, an HTTP proxy without TLS on the way to it. Exceptions may hold `*`,
+    /// ports, `<local>` and networks. A script (PAC), automatic detection, other kinds of proxies, and settings that
+    /// cannot be read are left aside: the machine's settings serve instead, then the direct way. A warning (target
+    /// `keybound_tls`) names what was left aside; detection, which Windows comes with switched on, is told at level debug
+    /// only. The error of a direct connection that then fails names it too.
+    pub fn system() -> Self {
+        // Where there are none, the same as no proxy.
+        if cfg!(windows) {
+            Self::of(System::new(platform::read))
+        } else {
+            Self::none()
+        }
+    }
+
+    /// With these settings of a user of Windows: for fuzzing.
+    pub(crate) fn of_texts(proxies: &[u16], bypass: &[u16]) -> Self {
+        Self::of(System::of_texts(proxies, bypass))
+    }
+
+    fn of(system: System) -> Self {
+        Self {
+            way: Way::System(system),
+            bypass: vec![],
+        }
+    }
+
+    /// Reads the values of `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`.
     ///
     /// The proxy is `[http://][user:password@]host[:port]`, port 80 by default; a blank value is none. `NO_PROXY` is a
     /// list, separated by commas or blanks, of `*`, names (which stand for all names below them too, with or without a
@@ -30,37 +82,74 @@ impl ProxyConfig {
     /// nothing.
     ///
     /// # Errors
-    /// [`InvalidRequest`](crate::TransportErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
     /// credentials.
     pub fn from_values(
         https_proxy: Option<&str>,
         no_proxy: Option<&str>,
     ) -> Result<Self, TransportError> {
-        let proxy = match https_proxy.map(str::trim) {
-            None | Some("") => None,
-            Some(text) => Some(Arc::new(Proxy::parse(text)?)),
+        let way = match https_proxy.map(str::trim) {
+            None | Some("") => Way::Direct,
+            Some(text) => Way::Proxy(Arc::new(Proxy::parse(text)?)),
         };
-        let bypass = no_proxy
-            .unwrap_or_default()
-            .split([',', ' ', '\t'])
-            .filter_map(Bypass::parse)
-            .collect();
-        Ok(Self { proxy, bypass })
+        let config = Self {
+            way,
+            bypass: vec![],
+        };
+        Ok(config.with_no_proxy(no_proxy.unwrap_or_default()))
     }
 
-    /// The proxy for a target, where there is one.
+    /// Adds the hosts in a list as `NO_PROXY` has it (see [`from_values`](Self::from_values)) to those that are reached
+    /// without a proxy; `*` is all.
+    #[must_use]
+    pub fn with_no_proxy(mut self, no_proxy: &str) -> Self {
+        let entries = no_proxy.split([',', ' ', '\t']);
+        self.bypass.extend(entries.filter_map(Bypass::parse));
+        self
+    }
+
+    /// The proxy for a target, where there is one. The first question may read the system's settings.
     pub(crate) fn for_target(&self, target: &Target) -> Option<&Arc<Proxy>> {
-        let proxy = self.proxy.as_ref()?;
-        let direct =
-            target.host.is_loopback() || self.bypass.iter().any(|entry| entry.matches(target));
-        (!direct).then_some(proxy)
+        if self.is_exempt(target) {
+            return None;
+        }
+        match &self.way {
+            Way::Direct => None,
+            Way::Proxy(proxy) => Some(proxy),
+            Way::System(system) => system.for_target(target),
+        }
+    }
+
+    /// Tells of the system's settings that were left aside, where a connection without a proxy failed.
+    pub(crate) fn explain(&self, target: &Target, error: TransportError) -> TransportError {
+        let is_about_the_way = matches!(
+            error.kind(),
+            TransportErrorKind::Connect | TransportErrorKind::Timeout
+        );
+        match &self.way {
+            Way::System(system) if is_about_the_way && !self.is_exempt(target) => {
+                match system.left_aside() {
+                    Some(notes) => TransportError::new(
+                        error.kind(),
+                        format!("{} was tried without a proxy: {notes}", target.name()),
+                    )
+                    .with_source(error),
+                    None => error,
+                }
+            }
+            _ => error,
+        }
+    }
+
+    fn is_exempt(&self, target: &Target) -> bool {
+        target.host.is_loopback() || self.bypass.iter().any(|entry| entry.matches(target))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::settings::Settings;
     use super::*;
-    use crate::TransportErrorKind;
     use crate::target::Host;
 
     fn target(host: &str, port: u16) -> Target {
@@ -112,6 +201,82 @@ mod tests {
         for host in ["localhost", "127.0.0.1", "::1"] {
             assert!(goes_direct("", host), "{host}");
         }
+    }
+
+    /// The system's settings, which must not be read.
+    fn untouched() -> ProxyConfig {
+        ProxyConfig::of(System::new(|place| panic!("{place} are read")))
+    }
+
+    /// A system whose settings name a script only.
+    fn scripted() -> ProxyConfig {
+        ProxyConfig::of(System::new(|_| {
+            Ok(Settings {
+                names_script: true,
+                ..Settings::default()
+            })
+        }))
+    }
+
+    #[test]
+    fn the_systems_settings_are_not_read_for_hosts_that_need_no_proxy() {
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            assert!(untouched().for_target(&target(host, 443)).is_none());
+        }
+        for no_proxy in ["*", "x,a.example:443"] {
+            let config = untouched().with_no_proxy(no_proxy);
+            assert!(config.for_target(&target("a.example", 443)).is_none());
+        }
+    }
+
+    #[test]
+    fn loopback_never_goes_through_the_systems_proxy() {
+        let config = ProxyConfig::of_texts(&text("proxy:1"), &text("<-loopback>"));
+        assert!(config.for_target(&target("a.example", 443)).is_some());
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            assert!(config.for_target(&target(host, 443)).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn configurations_of_the_system_are_equal_whenever_they_were_made() {
+        let (one, other) = (ProxyConfig::of_texts(&[], &[]), scripted());
+        assert!(one.for_target(&target("a.example", 443)).is_none());
+        assert_eq!(one, other);
+        assert_ne!(one, other.clone().with_no_proxy("a.example"));
+        assert_ne!(one, ProxyConfig::none());
+        let elsewhere = cfg!(not(windows));
+        assert_eq!(ProxyConfig::system() == ProxyConfig::none(), elsewhere);
+    }
+
+    #[test]
+    fn failures_of_the_direct_way_name_the_settings_that_were_left_aside() {
+        let explained = |config: &ProxyConfig, host, kind| {
+            let error = TransportError::new(kind, "no connection");
+            config.explain(&target(host, 443), error).to_string()
+        };
+        let far = "a.example";
+        for kind in [TransportErrorKind::Connect, TransportErrorKind::Timeout] {
+            assert_eq!(
+                explained(&scripted(), far, kind),
+                "a.example:443 was tried without a proxy: the user's proxy settings name a script, which is not \
+                 followed; the machine's proxy settings name a script, which is not followed"
+            );
+            for (config, host) in [
+                (scripted(), "localhost"),
+                (scripted().with_no_proxy(far), far),
+                (ProxyConfig::of_texts(&text("p:1"), &text(far)), far),
+                (ProxyConfig::none(), far),
+            ] {
+                assert_eq!(explained(&config, host, kind), "no connection");
+            }
+        }
+        let other = TransportErrorKind::ServerCertificate;
+        assert_eq!(explained(&scripted(), far, other), "no connection");
+    }
+
+    fn text(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
     }
 
     #[test]

@@ -1,35 +1,40 @@
+use super::winhttp::fits;
 use crate::target::{Host, Target, parse_port, split_port};
 use std::net::IpAddr;
 
-/// One entry of `NO_PROXY`.
+/// What goes past the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bypass {
-    hosts: Hosts,
-    port: Option<u16>,
+    pub(super) hosts: Hosts,
+    pub(super) port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
+pub(super) enum Hosts {
     All,
     /// A name and all below it.
     Name(String),
     Network(IpAddr, u8),
+    /// Names without a dot.
+    Local,
+    /// Names and addresses in which `*` stands for any part.
+    Pattern(String),
 }
 
 impl Bypass {
+    /// At any port.
+    pub(super) fn new(hosts: Hosts) -> Self {
+        Self { hosts, port: None }
+    }
+
+    /// Reads an entry of `NO_PROXY`.
     pub(super) fn parse(entry: &str) -> Option<Self> {
         let entry = entry.trim();
         if entry == "*" {
-            return Some(Self {
-                hosts: Hosts::All,
-                port: None,
-            });
+            return Some(Self::new(Hosts::All));
         }
         if let Some(network) = network(entry) {
-            return Some(Self {
-                hosts: network,
-                port: None,
-            });
+            return Some(Self::new(network));
         }
         let (host, port) = split_port(entry);
         let port = match port {
@@ -51,13 +56,16 @@ impl Bypass {
                     .strip_suffix(name.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
                 (Hosts::Network(network, bits), Host::Ip(ip)) => contains(*network, *bits, *ip),
+                (Hosts::Local, Host::Name(host)) => !host.contains('.'),
+                (Hosts::Pattern(pattern), Host::Name(host)) => fits(pattern, host),
+                (Hosts::Pattern(pattern), Host::Ip(ip)) => fits(pattern, &ip.to_string()),
                 _ => false,
             }
     }
 }
 
 /// An address, perhaps in brackets, or a network in the notation of RFC 4632.
-fn network(text: &str) -> Option<Hosts> {
+pub(super) fn network(text: &str) -> Option<Hosts> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),
