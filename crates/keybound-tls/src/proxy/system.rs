@@ -118,7 +118,7 @@ fn choose(place: Place, settings: &Settings, notes: &mut Notes) -> Option<Found>
             let bypass = settings.bypass.as_deref().unwrap_or_default();
             Some(Found::Proxy(Arc::new(proxy), exceptions(bypass)))
         }
-        Ok(ForHttps::NoProxy) => Some(Found::None(None)),
+        Ok(ForHttps::NoProxy) => Some(Found::None(notes.text())),
         Ok(ForHttps::Unsaid) => None,
         Err(error) => {
             notes.add(place, Unfollowed::Proxies(error));
@@ -286,6 +286,19 @@ mod tests {
                 system(unreadable, nothing),
                 Level::WARN,
                 "the user's proxy settings cannot be read (error 12178)",
+            ),
+            (
+                system(
+                    || {
+                        Ok(Settings {
+                            names_script: true,
+                            ..named("http=h:1")?
+                        })
+                    },
+                    || named("machine:2"),
+                ),
+                Level::WARN,
+                "the user's proxy settings name a script, which is not followed",
             ),
             (
                 system(detection, || Err(Unfollowed::TooLong)),
