@@ -316,6 +316,7 @@ mod tests {
             "socks5://user:swordfish@proxy",
             "http://user:swordfish@",
             "http://user:swordfish@proxy/path",
+            "http://user:swordfish@one%3Bother",
         ] {
             let error = ProxyConfig::from_values(Some(broken), None).unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);

@@ -1,3 +1,4 @@
+use crate::target::Host;
 use crate::{TransportError, TransportErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,10 +30,14 @@ impl Proxy {
         if url.scheme() != "http" {
             return Err(wrong("only proxies with an http URL are supported"));
         }
-        let host = match url.host() {
-            None => return Err(wrong("the URL of the proxy names no host")),
-            Some(url::Host::Ipv6(ip)) => ip.to_string(),
-            Some(host) => host.to_string(),
+        let Some(host) = url.host() else {
+            return Err(wrong("the URL of the proxy names no host"));
+        };
+        // The parser of URLs takes more for a name than resolvers do.
+        let host = match Host::parse(&host.to_string()) {
+            None => return Err(wrong("the host of the proxy is malformed")),
+            Some(Host::Ip(ip)) => ip.to_string(),
+            Some(Host::Name(name)) => name.to_string(),
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(wrong("the URL of the proxy has a path"));
