@@ -119,7 +119,8 @@ Exit codes:
 Environment:
   AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS; where none
+                                     is named, on Windows the system's proxy settings
   ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
   MSAL_MSI_V2_ATTESTATION_CACHE      0: attestations are not remembered
   KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)

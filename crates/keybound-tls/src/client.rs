@@ -217,7 +217,9 @@ impl HttpsClient {
                 Err(Unanswered::Failed(error)) => return Err(error),
             }
         }
-        let mut connection = self.connect(key, place, deadline).await?;
+        let connected = self.connect(key, place, deadline).await;
+        let proxy = &self.0.settings.proxy;
+        let mut connection = connected.map_err(|error| proxy.explain(&key.target, error))?;
         match connection.send(request).await {
             Ok(response) => Ok(answer(connection, response, deadline, way)),
             Err(Unanswered::Failed(error)) => Err(error),

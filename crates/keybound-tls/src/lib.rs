@@ -14,6 +14,8 @@ mod driver;
 mod engine;
 mod error;
 mod failure;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod key_failures;
 mod metered;

@@ -1,17 +1,40 @@
-use crate::target::{Host, Target, parse_port, split_port};
-use crate::{TransportError, TransportErrorKind};
-use keybound_core::SecretString;
-use percent_encoding::percent_decode_str;
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
-use url::Url;
+mod bypass;
+#[cfg(not(windows))]
+mod elsewhere;
+mod server;
+mod settings;
+mod system;
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "the functions of Windows are unsafe")]
+mod windows;
+mod winhttp;
 
-/// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides.
+pub(crate) use server::Proxy;
+
+use crate::target::Target;
+use crate::{TransportError, TransportErrorKind};
+use bypass::Bypass;
+#[cfg(not(windows))]
+use elsewhere as platform;
+use std::sync::Arc;
+use system::System;
+#[cfg(windows)]
+use windows as platform;
+
+/// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides, or from the
+/// system's settings. Loopback hosts never go through a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    proxy: Option<Arc<Proxy>>,
+    way: Way,
     bypass: Vec<Bypass>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Way {
+    #[default]
+    Direct,
+    Proxy(Arc<Proxy>),
+    System(System),
 }
 
 impl ProxyConfig {
@@ -20,8 +43,38 @@ impl ProxyConfig {
         Self::default()
     }
 
-    /// Reads the values of `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`. Loopback hosts never go
-    /// through a proxy.
+    /// The system's settings: on Windows the user's (Settings, Network & internet, Proxy) and, where these name no
+    /// proxy, the machine's (`netsh winhttp`); elsewhere there are none. They are read once, when a connection to a host
+    /// other than loopback first needs them; what was changed later is seen by configurations made later. Any two such
+    /// configurations are equal.
+    ///
+    /// A proxy is for all protocols or for https, an HTTP proxy without TLS on the way to it. Exceptions may hold `*`,
+    /// ports, `<local>` and networks. A script (PAC), automatic detection, other kinds of proxies, and settings that
+    /// cannot be read are left aside: the machine's settings serve instead, then the direct way. A warning (target
+    /// `keybound_tls`) names what was left aside; detection, which Windows comes with switched on, is told at level debug
+    /// only. The error of a direct connection that then fails names it too.
+    pub fn system() -> Self {
+        // Where there are none, the same as no proxy.
+        if cfg!(windows) {
+            Self::of(System::new(platform::read))
+        } else {
+            Self::none()
+        }
+    }
+
+    /// With these settings of a user of Windows: for fuzzing.
+    pub(crate) fn of_texts(proxies: &[u16], bypass: &[u16]) -> Self {
+        Self::of(System::of_texts(proxies, bypass))
+    }
+
+    fn of(system: System) -> Self {
+        Self {
+            way: Way::System(system),
+            bypass: vec![],
+        }
+    }
+
+    /// Reads the values of `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`.
     ///
     /// The proxy is `[http://][user:password@]host[:port]`, port 80 by default; a blank value is none. `NO_PROXY` is a
     /// list, separated by commas or blanks, of `*`, names (which stand for all names below them too, with or without a
@@ -35,174 +88,69 @@ impl ProxyConfig {
         https_proxy: Option<&str>,
         no_proxy: Option<&str>,
     ) -> Result<Self, TransportError> {
-        let proxy = match https_proxy.map(str::trim) {
-            None | Some("") => None,
-            Some(text) => Some(Arc::new(Proxy::parse(text)?)),
+        let way = match https_proxy.map(str::trim) {
+            None | Some("") => Way::Direct,
+            Some(text) => Way::Proxy(Arc::new(Proxy::parse(text)?)),
         };
-        let bypass = no_proxy
-            .unwrap_or_default()
-            .split([',', ' ', '\t'])
-            .filter_map(Bypass::parse)
-            .collect();
-        Ok(Self { proxy, bypass })
+        let config = Self {
+            way,
+            bypass: vec![],
+        };
+        Ok(config.with_no_proxy(no_proxy.unwrap_or_default()))
     }
 
-    /// The proxy for a target, where there is one.
+    /// Adds the hosts in a list as `NO_PROXY` has it (see [`from_values`](Self::from_values)) to those that are reached
+    /// without a proxy; `*` is all.
+    #[must_use]
+    pub fn with_no_proxy(mut self, no_proxy: &str) -> Self {
+        let entries = no_proxy.split([',', ' ', '\t']);
+        self.bypass.extend(entries.filter_map(Bypass::parse));
+        self
+    }
+
+    /// The proxy for a target, where there is one. The first question may read the system's settings.
     pub(crate) fn for_target(&self, target: &Target) -> Option<&Arc<Proxy>> {
-        let proxy = self.proxy.as_ref()?;
-        let direct =
-            target.host.is_loopback() || self.bypass.iter().any(|entry| entry.matches(target));
-        (!direct).then_some(proxy)
-    }
-}
-
-/// An HTTP proxy.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Proxy {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// The value of `Proxy-Authorization`.
-    pub(crate) authorization: Option<SecretString>,
-}
-
-impl Proxy {
-    fn parse(text: &str) -> Result<Self, TransportError> {
-        let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        // The parser's own words could hold parts of the text.
-        let url = Url::parse(&with_scheme).map_err(|_| wrong("the proxy is not a URL"))?;
-        if url.scheme() != "http" {
-            return Err(wrong("only proxies with an http URL are supported"));
+        if self.is_exempt(target) {
+            return None;
         }
-        let host = match url.host() {
-            None => return Err(wrong("the URL of the proxy names no host")),
-            Some(url::Host::Ipv6(ip)) => ip.to_string(),
-            Some(host) => host.to_string(),
-        };
-        if !matches!(url.path(), "" | "/") || url.query().is_some() {
-            return Err(wrong("the URL of the proxy has a path"));
+        match &self.way {
+            Way::Direct => None,
+            Way::Proxy(proxy) => Some(proxy),
+            Way::System(system) => system.for_target(target),
         }
-        Ok(Self {
-            host,
-            port: url.port_or_known_default().unwrap_or(80),
-            authorization: authorization(&url),
-        })
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The credentials of the URL as basic authentication (RFC 7617).
-fn authorization(url: &Url) -> Option<SecretString> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
-    plain.push(b':');
-    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let encoded = openssl::base64::encode_block(&plain);
-    Some(SecretString::new(format!("Basic {encoded}")))
-}
-
-/// One entry of `NO_PROXY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Bypass {
-    hosts: Hosts,
-    port: Option<u16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
-    All,
-    /// A name and all below it.
-    Name(String),
-    Network(IpAddr, u8),
-}
-
-impl Bypass {
-    fn parse(entry: &str) -> Option<Self> {
-        let entry = entry.trim();
-        if entry == "*" {
-            return Some(Self {
-                hosts: Hosts::All,
-                port: None,
-            });
-        }
-        if let Some(network) = network(entry) {
-            return Some(Self {
-                hosts: network,
-                port: None,
-            });
-        }
-        let (host, port) = split_port(entry);
-        let port = match port {
-            Some(port) => Some(parse_port(port)?),
-            None => None,
-        };
-        let hosts = network(host).or_else(|| {
-            let name = host.trim_start_matches("*.").trim_matches('.');
-            (!name.is_empty()).then(|| Hosts::Name(name.to_ascii_lowercase()))
-        })?;
-        Some(Self { hosts, port })
     }
 
-    fn matches(&self, target: &Target) -> bool {
-        self.port.is_none_or(|port| port == target.port)
-            && match (&self.hosts, &target.host) {
-                (Hosts::All, _) => true,
-                (Hosts::Name(name), Host::Name(host)) => host
-                    .strip_suffix(name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
-                (Hosts::Network(network, bits), Host::Ip(ip)) => contains(*network, *bits, *ip),
-                _ => false,
+    /// Tells of the system's settings that were left aside, where a connection without a proxy failed.
+    pub(crate) fn explain(&self, target: &Target, error: TransportError) -> TransportError {
+        let is_about_the_way = matches!(
+            error.kind(),
+            TransportErrorKind::Connect | TransportErrorKind::Timeout
+        );
+        match &self.way {
+            Way::System(system) if is_about_the_way && !self.is_exempt(target) => {
+                match system.left_aside() {
+                    Some(notes) => TransportError::new(
+                        error.kind(),
+                        format!("{} was tried without a proxy: {notes}", target.name()),
+                    )
+                    .with_source(error),
+                    None => error,
+                }
             }
+            _ => error,
+        }
     }
-}
 
-/// An address, perhaps in brackets, or a network in the notation of RFC 4632.
-fn network(text: &str) -> Option<Hosts> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address = address
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(address);
-    let ip: IpAddr = address.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        None => most,
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
-    };
-    Some(Hosts::Network(ip, bits))
-}
-
-fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
-    let number = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
-        IpAddr::V6(ip) => u128::from(ip),
-    };
-    let mask = u128::MAX
-        .checked_shl(128 - u32::from(bits))
-        .unwrap_or_default();
-    network.is_ipv4() == ip.is_ipv4() && (number(network) ^ number(ip)) & mask == 0
+    fn is_exempt(&self, target: &Target) -> bool {
+        target.host.is_loopback() || self.bypass.iter().any(|entry| entry.matches(target))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::settings::Settings;
     use super::*;
+    use crate::target::Host;
 
     fn target(host: &str, port: u16) -> Target {
         let host = match host.parse() {
@@ -255,6 +203,82 @@ mod tests {
         }
     }
 
+    /// The system's settings, which must not be read.
+    fn untouched() -> ProxyConfig {
+        ProxyConfig::of(System::new(|place| panic!("{place} are read")))
+    }
+
+    /// A system whose settings name a script only.
+    fn scripted() -> ProxyConfig {
+        ProxyConfig::of(System::new(|_| {
+            Ok(Settings {
+                names_script: true,
+                ..Settings::default()
+            })
+        }))
+    }
+
+    #[test]
+    fn the_systems_settings_are_not_read_for_hosts_that_need_no_proxy() {
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            assert!(untouched().for_target(&target(host, 443)).is_none());
+        }
+        for no_proxy in ["*", "x,a.example:443"] {
+            let config = untouched().with_no_proxy(no_proxy);
+            assert!(config.for_target(&target("a.example", 443)).is_none());
+        }
+    }
+
+    #[test]
+    fn loopback_never_goes_through_the_systems_proxy() {
+        let config = ProxyConfig::of_texts(&text("proxy:1"), &text("<-loopback>"));
+        assert!(config.for_target(&target("a.example", 443)).is_some());
+        for host in ["localhost", "127.0.0.1", "::1"] {
+            assert!(config.for_target(&target(host, 443)).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn configurations_of_the_system_are_equal_whenever_they_were_made() {
+        let (one, other) = (ProxyConfig::of_texts(&[], &[]), scripted());
+        assert!(one.for_target(&target("a.example", 443)).is_none());
+        assert_eq!(one, other);
+        assert_ne!(one, other.clone().with_no_proxy("a.example"));
+        assert_ne!(one, ProxyConfig::none());
+        let elsewhere = cfg!(not(windows));
+        assert_eq!(ProxyConfig::system() == ProxyConfig::none(), elsewhere);
+    }
+
+    #[test]
+    fn failures_of_the_direct_way_name_the_settings_that_were_left_aside() {
+        let explained = |config: &ProxyConfig, host, kind| {
+            let error = TransportError::new(kind, "no connection");
+            config.explain(&target(host, 443), error).to_string()
+        };
+        let far = "a.example";
+        for kind in [TransportErrorKind::Connect, TransportErrorKind::Timeout] {
+            assert_eq!(
+                explained(&scripted(), far, kind),
+                "a.example:443 was tried without a proxy: the user's proxy settings name a script, which is not \
+                 followed; the machine's proxy settings name a script, which is not followed"
+            );
+            for (config, host) in [
+                (scripted(), "localhost"),
+                (scripted().with_no_proxy(far), far),
+                (ProxyConfig::of_texts(&text("p:1"), &text(far)), far),
+                (ProxyConfig::none(), far),
+            ] {
+                assert_eq!(explained(&config, host, kind), "no connection");
+            }
+        }
+        let other = TransportErrorKind::ServerCertificate;
+        assert_eq!(explained(&scripted(), far, other), "no connection");
+    }
+
+    fn text(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
     #[test]
     fn proxy_urls() {
         for (text, host, port) in [
@@ -292,6 +316,7 @@ mod tests {
             "socks5://user:swordfish@proxy",
             "http://user:swordfish@",
             "http://user:swordfish@proxy/path",
+            "http://user:swordfish@one%3Bother",
         ] {
             let error = ProxyConfig::from_values(Some(broken), None).unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);

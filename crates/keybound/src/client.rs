@@ -193,8 +193,9 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The way to Entra and resources. Default: `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) and `NO_PROXY`. IMDS is
-    /// never reached through a proxy.
+    /// The way to Entra and resources. Default: the proxy that `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) names, a blank
+    /// one being none; where these are not set, the system's ([`ProxyConfig::system`]). Either but for the hosts in
+    /// `NO_PROXY`. IMDS is never reached through a proxy.
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
         self.proxy = Some(proxy);
@@ -254,11 +255,7 @@ impl ManagedIdentityClientBuilder {
         }
         let proxy = match self.proxy {
             Some(proxy) => proxy,
-            None => ProxyConfig::from_values(environment.https_proxy(), environment.no_proxy())
-                .map_err(|error| {
-                    Error::invalid_request("the proxy named by the environment is malformed")
-                        .with_source(error)
-                })?,
+            None => proxy_of(&environment)?,
         };
         let store = match self.store {
             _ if self.no_store => None,
@@ -299,7 +296,92 @@ impl ManagedIdentityClientBuilder {
     }
 }
 
+/// The way where the caller says nothing: the environment goes before the system.
+fn proxy_of(environment: &Environment) -> Result<ProxyConfig> {
+    let no_proxy = environment.no_proxy();
+    match environment.https_proxy() {
+        None => Ok(ProxyConfig::system().with_no_proxy(no_proxy.unwrap_or_default())),
+        named => ProxyConfig::from_values(named, no_proxy).map_err(|error| {
+            Error::invalid_request("the proxy named by the environment is malformed")
+                .with_source(error)
+        }),
+    }
+}
+
 /// What attests keys where the caller says nothing. KeyGuard keys exist on Windows only.
 fn of_platform(environment: &Environment) -> Option<Arc<dyn AttestationProvider>> {
     cfg!(windows).then(|| Arc::new(environment.native_attestation()) as _)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &'static [(&str, &str)]) -> Environment {
+        Environment::from_lookup(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_names_the_proxy_before_the_system_does() {
+        let proxy = |variables| proxy_of(&environment(variables)).unwrap();
+        let named = |proxy, exempt| ProxyConfig::from_values(Some(proxy), exempt).unwrap();
+        assert_eq!(proxy(&[]), ProxyConfig::system());
+        assert_eq!(proxy(&[("HTTPS_PROXY", "p:1")]), named("p:1", None));
+        assert_eq!(
+            proxy(&[("all_proxy", "p:1"), ("no_proxy", "a,b")]),
+            named("p:1", Some("a,b"))
+        );
+        assert_eq!(proxy(&[("HTTPS_PROXY", " ")]), ProxyConfig::none());
+        assert_eq!(
+            proxy(&[("NO_PROXY", "a,b")]),
+            ProxyConfig::system().with_no_proxy("a,b")
+        );
+        let error = proxy_of(&environment(&[("HTTPS_PROXY", "https://p")])).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidRequest);
+    }
+
+    /// At an address that no rule for loopback hosts covers, although it leads there.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn imds_is_never_reached_through_a_proxy_whoever_names_it() {
+        let imds = imds_beside_loopback().await;
+        // Nobody answers there: who asks a proxy fails.
+        let nowhere = "127.0.0.1:1";
+        for proxy in [
+            None,
+            Some(ProxyConfig::from_values(Some(nowhere), None).unwrap()),
+            Some(keybound_tls::fuzz::system_proxy(nowhere, "")),
+        ] {
+            let builder = ManagedIdentityClient::builder()
+                .imds_endpoint(&imds)
+                .environment(environment(&[("HTTPS_PROXY", "127.0.0.1:1")]))
+                .retries(false);
+            let client = match proxy {
+                Some(proxy) => builder.proxy(proxy),
+                None => builder,
+            };
+            let client = client.build().unwrap();
+            assert!(client.speaks_v2(Duration::from_secs(60)).await.unwrap());
+        }
+    }
+
+    /// Misses a header in whatever it is asked, as IMDS does.
+    #[cfg(unix)]
+    async fn imds_beside_loopback() -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer =
+                    "HTTP/1.1 400 Bad Request\r\nServer: IMDS/1\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://0.0.0.0:{port}")
+    }
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod certificates;
 mod check;
+mod proxies;
 mod texts;
 mod tokens;
 
@@ -17,6 +18,7 @@ pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
     fault as emulator_fault,
 };
+pub use proxies::{environment_proxy, system_proxy};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
 pub use tokens::{attestation_token, jwt};
 
@@ -35,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("emulator_csr", emulator_csr),
     ("emulator_fault", emulator_fault),
     ("endpoint", endpoint),
+    ("environment_proxy", environment_proxy),
     ("guid", guid),
     ("identity", identity),
     ("jwt", jwt),
@@ -44,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("scope", scope),
     ("service_error", service_error),
     ("signing_request", signing_request),
+    ("system_proxy", system_proxy),
     ("token_answer", token_answer),
 ];
 
@@ -56,6 +60,7 @@ mod tests {
         ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenAnswer, TokenType,
         check_binding,
     };
+    use keybound_tls::ProxyConfig;
 
     macro_rules! seed {
         ($name:literal) => {
@@ -121,5 +126,24 @@ mod tests {
         assert!(Guid::parse(text(seed!("guid/upper"))).is_some());
         assert!(ManagedIdentity::client_id(text(seed!("identity/client_id"))).is_ok());
         assert!(ManagedIdentity::resource_id(text(seed!("identity/resource_id"))).is_ok());
+    }
+
+    #[test]
+    fn proxies() {
+        let way = |seed: &[u8]| {
+            let lines: Vec<_> = text(seed).split('\n').collect();
+            let config = keybound_tls::fuzz::system_proxy(lines[0], lines[1]);
+            keybound_tls::fuzz::proxy_for(&config, lines[2], 443).expect("a host")
+        };
+        let named = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(way(seed!("system_proxy/by_protocol")), named("b", 81));
+        assert_eq!(way(seed!("system_proxy/address")), named("fd00::1", 8080));
+        assert_eq!(way(seed!("system_proxy/exempt")), None);
+        let lines: Vec<_> = text(seed!("environment_proxy/credentials"))
+            .split('\n')
+            .collect();
+        let config = ProxyConfig::from_values(Some(lines[0]), Some(lines[1])).unwrap();
+        let way = keybound_tls::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
+        assert_eq!(way, named("proxy", 3128));
     }
 }

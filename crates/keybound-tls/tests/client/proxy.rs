@@ -44,6 +44,8 @@ async fn origin(authority: &Authority, host: &str) -> Server {
     resource(manners.context()).await
 }
 
+/// Not a loopback address, and nobody answers there.
+const NOWHERE: &str = "https://0.0.0.0:1/";
 const GOOD: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 #[tokio::test]
@@ -80,6 +82,47 @@ async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only(
         !shown.contains("swordfish") && !shown.contains("dXNlcj"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let list = format!("http=other:1;https=127.0.0.1:{}", proxy.address.port());
+    let config = keybound_tls::fuzz::system_proxy(&list, "0.0.*;<-loopback>");
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    let answer = get(&client, "https://vault.example/x").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+    let local = format!("https://127.0.0.1:{}/", origin.address.port());
+    let error = get(&client, &local).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+    assert_eq!(
+        *heads.lock().unwrap(),
+        ["CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\r\n"]
+    );
+}
+
+#[tokio::test]
+async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let config = keybound_tls::fuzz::system_proxy("socks=swordfish:1", "");
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    let uri = format!("https://localhost:{}/", origin.address.port());
+    assert_eq!(get(&client, &uri).await.unwrap().status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.starts_with("0.0.0.0:1 was tried without a proxy: the user's proxy settings"),
+        "{told}"
+    );
+    let words = words(&error);
+    assert_eq!(error.kind(), TransportErrorKind::Connect, "{words}");
+    assert!(words.contains("no connection to 0.0.0.0:1"), "{words}");
+    assert!(!words.contains("swordfish"), "{words}");
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+use crate::target::Host;
+use crate::{TransportError, TransportErrorKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keybound_core::SecretString;
+use percent_encoding::percent_decode_str;
+use std::fmt;
+use url::Url;
+
+/// An HTTP proxy.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The value of `Proxy-Authorization`.
+    pub(crate) authorization: Option<SecretString>,
+}
+
+impl Proxy {
+    /// Reads `[http://][user:password@]host[:port]`.
+    pub(super) fn parse(text: &str) -> Result<Self, TransportError> {
+        let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
+        let with_scheme = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        // The parser's own words could hold parts of the text.
+        let url = Url::parse(&with_scheme).map_err(|_| wrong("the proxy is not a URL"))?;
+        if url.scheme() != "http" {
+            return Err(wrong("only proxies with an http URL are supported"));
+        }
+        let Some(host) = url.host() else {
+            return Err(wrong("the URL of the proxy names no host"));
+        };
+        // The parser of URLs takes more for a name than resolvers do.
+        let host = match Host::parse(&host.to_string()) {
+            None => return Err(wrong("the host of the proxy is malformed")),
+            Some(Host::Ip(ip)) => ip.to_string(),
+            Some(Host::Name(name)) => name.to_string(),
+        };
+        if !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return Err(wrong("the URL of the proxy has a path"));
+        }
+        Ok(Self {
+            host,
+            port: url.port_or_known_default().unwrap_or(80),
+            authorization: authorization(&url),
+        })
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The credentials of the URL as basic authentication (RFC 7617).
+fn authorization(url: &Url) -> Option<SecretString> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
+    plain.push(b':');
+    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let mut value = "Basic ".to_owned();
+    STANDARD.encode_string(&plain, &mut value);
+    Some(SecretString::new(value))
+}
