@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct KeyFailures(Mutex<Option<KeyError>>);
 
 impl KeyFailures {
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn put(&self, error: KeyError) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }

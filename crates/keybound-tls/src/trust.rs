@@ -54,11 +54,13 @@ impl TrustAnchors {
     }
 
     /// Those that count for every host.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn for_all(&self) -> impl Iterator<Item = &[u8]> {
         self.extra.iter().map(AsRef::as_ref)
     }
 
     /// Those that count for loopback hosts besides.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn for_loopback(&self) -> impl Iterator<Item = &[u8]> {
         self.loopback.iter().map(AsRef::as_ref)
     }
