@@ -1,5 +1,6 @@
 //! A way for fuzzers to the readers of outside text. Not part of the interface.
 use crate::ProxyConfig;
+use crate::observer::Observer;
 use crate::target::{Host, Target};
 
 /// As [`ProxyConfig::system`] where the user's settings in Windows are these lists and the machine has none.
@@ -13,4 +14,14 @@ pub fn proxy_for(config: &ProxyConfig, host: &str, port: u16) -> Option<Option<(
     let host = Host::parse(host)?;
     let proxy = config.for_target(&Target { host, port });
     Some(proxy.map(|proxy| (proxy.host.clone(), proxy.port)))
+}
+
+/// What an observer of a handshake sees, each in a word, where a server's bytes come in these pieces.
+pub fn seen_in_handshake<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut observer = Observer::default();
+    let mut seen = vec![];
+    for piece in pieces {
+        observer.observe(piece, |what| seen.push(format!("{what:?}")));
+    }
+    seen
 }

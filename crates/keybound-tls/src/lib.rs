@@ -19,8 +19,7 @@ pub mod fuzz;
 mod identity;
 mod key_failures;
 mod metered;
-#[doc(hidden)]
-pub mod observer;
+mod observer;
 mod plain;
 mod pool;
 mod proxy;

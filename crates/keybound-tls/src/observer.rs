@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 /// Something that a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// It has chosen TLS 1.2.
     Tls12,
     /// It has chosen TLS 1.3.
@@ -24,7 +24,7 @@ pub enum Seen {
 
 /// Follows what a server sends.
 #[derive(Debug, Default)]
-pub struct Observer {
+pub(crate) struct Observer {
     stage: Stage,
     /// The head of the record under way.
     head: Vec<u8>,
@@ -65,7 +65,7 @@ struct Message {
 
 impl Observer {
     /// Takes the next bytes that came from the server.
-    pub fn observe(&mut self, mut bytes: &[u8], mut saw: impl FnMut(Seen)) {
+    pub(crate) fn observe(&mut self, mut bytes: &[u8], mut saw: impl FnMut(Seen)) {
         while self.stage != Stage::Blind && !bytes.is_empty() {
             let Some(record) = self.record else {
                 bytes = self.begin_record(bytes, &mut saw);

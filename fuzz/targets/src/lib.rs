@@ -7,6 +7,7 @@
 mod answers;
 mod certificates;
 mod check;
+mod handshakes;
 mod proxies;
 mod texts;
 mod tokens;
@@ -14,6 +15,7 @@ mod tokens;
 pub use answers::{credential, metadata, service_error, token_answer};
 pub use certificates::{certificate, rsa_public_blob, signing_request};
 pub use check::CANARY;
+pub use handshakes::server_handshake;
 pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
     fault as emulator_fault,
@@ -45,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("redact", redact),
     ("rsa_public_blob", rsa_public_blob),
     ("scope", scope),
+    ("server_handshake", server_handshake),
     ("service_error", service_error),
     ("signing_request", signing_request),
     ("system_proxy", system_proxy),
@@ -145,5 +148,18 @@ mod tests {
         let config = ProxyConfig::from_values(Some(lines[0]), Some(lines[1])).unwrap();
         let way = keybound_tls::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
         assert_eq!(way, named("proxy", 3128));
+    }
+
+    #[test]
+    fn handshakes() {
+        let seen = |seed: &[u8]| keybound_tls::fuzz::seen_in_handshake([seed]);
+        assert_eq!(seen(seed!("server_handshake/tls12")), ["Tls12"]);
+        assert_eq!(
+            seen(seed!("server_handshake/tls12_asks")),
+            ["Tls12", "CertificateRequest"]
+        );
+        assert_eq!(seen(seed!("server_handshake/tls13")), ["Tls13"]);
+        assert_eq!(seen(seed!("server_handshake/alert")), ["Alert(70)"]);
+        assert_eq!(seen(seed!("server_handshake/http")), ["NoTls"]);
     }
 }

@@ -26,7 +26,7 @@ macro_rules! smoke {
 
 smoke! {
     attestation_token certificate challenge claims credential emulator_attestation emulator_config emulator_csr
-    emulator_fault endpoint environment_proxy guid identity jwt metadata redact rsa_public_blob scope service_error
+    emulator_fault endpoint environment_proxy guid identity jwt metadata redact rsa_public_blob scope server_handshake service_error
     signing_request system_proxy token_answer
 }
 
