@@ -51,7 +51,7 @@ impl Session {
     /// The client for the call of a resource, within what is left of the time. It follows no redirects.
     ///
     /// # Errors
-    /// Where the host's OpenSSL does not allow the work.
+    /// Where the host's TLS does not allow the work.
     pub(crate) fn resource_client(&self) -> Result<ResourceClient, Error> {
         ResourceClient::builder(&self.client, self.request.clone())
             .timeout(self.remaining())

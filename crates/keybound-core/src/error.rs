@@ -304,7 +304,7 @@ kinds! {
     /// The peer's certificate could not be verified.
     ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
     /// TLS failed for another reason.
-    TlsFailed = "tls_failed", false, "check the TLS versions on both sides and the host's OpenSSL configuration";
+    TlsFailed = "tls_failed", false, "check the TLS versions on both sides and the host's TLS settings";
     /// The token is of another type than asked for.
     TokenTypeMismatch = "token_type_mismatch", false, "the token was dropped, not used; report it to the service with the request id, or ask for the other type by name where that is acceptable to you";
     /// The token is not bound to a certificate.
@@ -317,7 +317,7 @@ kinds! {
     ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), check that its configuration asks, and that the token is for this resource (--resource)";
     /// The body is larger than the server can hold across its request for the certificate.
     BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
-    /// The environment of the host does not allow the work (OpenSSL configuration, FIPS mode).
+    /// The environment of the host does not allow the work (OpenSSL's configuration, FIPS mode; on Windows what SChannel cannot do).
     HostUnsupported = "host_unsupported", false, "see the cause; docs/troubleshooting.md names the settings";
 }
 

@@ -57,6 +57,7 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The time given passed.
     Timeout,
-    /// The host's OpenSSL configuration does not allow the work.
+    /// The host's TLS does not allow the work: OpenSSL's configuration, what SChannel cannot do, or a library that is not
+    /// built in.
     HostUnsupported,
 }

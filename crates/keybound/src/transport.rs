@@ -26,7 +26,7 @@ pub(crate) fn transport_error(stage: Stage, error: TransportError) -> Error {
         ErrorKind::TlsFailed => "TLS failed",
         ErrorKind::AnswerTooLarge => "the answer is larger than allowed",
         ErrorKind::DeadlineReached => "the service did not answer in time",
-        ErrorKind::HostUnsupported => "the host's OpenSSL does not allow the work",
+        ErrorKind::HostUnsupported => "the host's TLS does not allow the work",
         _ => "the connection broke, or the answer is not HTTP",
     };
     Error::new(kind, stage, message)
