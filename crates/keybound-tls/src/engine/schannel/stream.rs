@@ -37,8 +37,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SchannelStream<S> {
                 }
             }
         };
-        // In TLS 1.3 the request is encrypted, but what was presented can be asked for.
-        if !notes.certificate_requested() && has_presented(&tls) {
+        // There the request is encrypted, but what was presented can be asked for.
+        if notes.version() == "TLSv1.3" && has_presented(&tls) {
             notes.note_request();
         }
         let wire = tls.get_mut();

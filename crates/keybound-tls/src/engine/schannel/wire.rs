@@ -143,3 +143,70 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TlsEngine;
+
+    fn wire() -> Wire {
+        Wire::new(Arc::new(SessionNotes::new(TlsEngine::SChannel, true)))
+    }
+
+    fn read(wire: &mut Wire) -> Result<usize, io::ErrorKind> {
+        wire.read(&mut [0; 10]).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn nothing_to_read_and_the_end_are_told_apart() {
+        let mut wire = wire();
+        assert_eq!(read(&mut wire), Err(io::ErrorKind::WouldBlock));
+        wire.receive(&[22, 3, 3, 0, 7]);
+        wire.receive(&[14, 0, 0, 0, 14, 0, 0]);
+        assert_eq!(read(&mut wire), Ok(10));
+        assert_eq!(read(&mut wire), Ok(2));
+        wire.end_handshake();
+        wire.begin_work();
+        assert_eq!(read(&mut wire), Ok(0));
+        assert!(wire.is_starved());
+        wire.begin_work();
+        assert!(!wire.is_starved());
+        wire.receive(&[]);
+        assert_eq!(read(&mut wire), Err(io::ErrorKind::UnexpectedEof));
+        assert!(!wire.is_starved());
+    }
+
+    #[test]
+    fn what_is_written_waits_to_be_sent() {
+        let mut wire = wire();
+        wire.write_all(b"abc").unwrap();
+        wire.write_all(b"de").unwrap();
+        wire.sent(2);
+        assert_eq!(wire.to_send(), b"cde");
+        wire.sent(3);
+        assert!(wire.to_send().is_empty());
+    }
+
+    #[test]
+    fn a_server_that_asks_for_ever_or_speaks_no_tls_is_not_read() {
+        let hello = [2, 0, 0, 38].into_iter().chain([3, 3]).chain([0; 36]);
+        let handshake: Vec<u8> = hello.collect();
+        let record = |kind: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).unwrap();
+            [&[kind, 3, 3, 0, length], content].concat()
+        };
+        let mut pestering = wire();
+        pestering.receive(&record(22, &handshake));
+        for _ in 0..9 {
+            assert!(pestering.refusal.is_none());
+            // Its end, and the beginning of another.
+            for kind in [20, 22, 22] {
+                pestering.receive(&record(kind, &[1]));
+            }
+        }
+        assert_eq!(read(&mut pestering), Err(io::ErrorKind::Other));
+        let mut mute = wire();
+        mute.receive(b"HTTP/1.1 400 Bad Request\r\n");
+        assert_eq!(read(&mut mute), Err(io::ErrorKind::Other));
+    }
+}
