@@ -41,8 +41,20 @@ pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
         .env_clear()
         .env("PATH", std::env::join_paths(folders).unwrap())
         .stdin(Stdio::null());
+    if let Some(root) = std::env::var_os("SystemRoot").filter(|_| cfg!(windows)) {
+        // Without the first Windows has no sockets, without the second it puts what is temporary into its own folder.
+        command
+            .env("SystemRoot", root)
+            .env("TMP", env!("CARGO_TARGET_TMPDIR"));
+    }
     command
 }
+
+/// The code of the error where a KeyGuard key is asked for: these tests are for hosts without.
+pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
+    true => "key_isolation_unavailable",
+    false => "key_too_weak",
+};
 
 /// Runs it to its end.
 pub fn run(command: &mut Command) -> Run {
