@@ -197,7 +197,10 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
         folder.path().join("ca.pem"),
     );
     drop(Pki::new(Some(folder.path())).unwrap());
-    let (key, ca) = (fs::read(&key_file).unwrap(), fs::read(&ca_file).unwrap());
+    let ca = fs::read(&ca_file).unwrap();
+    // With its mode.
+    let aside = folder.path().join("aside.pem");
+    fs::copy(&key_file, &aside).unwrap();
     let problem = || match Pki::new(Some(folder.path())) {
         Err(error @ StartError::StateDir { problem, .. }) => {
             assert!(!format!("{error} {error:?}").contains("PRIVATE KEY"));
@@ -238,7 +241,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
 
     fs::remove_file(&key_file).unwrap();
     assert_eq!(problem(), "ca.pem is there without ca-key.pem");
-    fs::write(&key_file, &key).unwrap();
+    fs::rename(&aside, &key_file).unwrap();
     assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
     let below_a_file = key_file.join("x");
     assert!(matches!(
