@@ -5,9 +5,9 @@ pub mod echo;
 pub mod emulated;
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{Error, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -58,11 +58,23 @@ pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
 
 /// Runs it to its end.
 pub fn run(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
+    let output = output(command);
     Run {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Where a machine is busy, Wine at times starts a program that is gone before it begins: then another one is started.
+fn output(command: &mut Command) -> Output {
+    let mut attempts = 0..3;
+    let is_of_wine = |error: &Error| cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR);
+    loop {
+        match command.output() {
+            Err(error) if is_of_wine(&error) && attempts.next().is_some() => {}
+            output => return output.unwrap(),
+        }
     }
 }
 
@@ -89,3 +101,6 @@ pub fn shows_a_jwt(text: &str) -> bool {
     text.split(word)
         .any(|word| word.split('.').filter(|text| part(text)).count() >= 1)
 }
+
+/// `ERROR_INTERNAL_ERROR` of Windows.
+const INTERNAL_ERROR: i32 = 1359;
