@@ -143,6 +143,28 @@ fn a_weaker_key_than_asked_for_is_told_beside_the_best_one() {
     assert_eq!(step("csr")["result"], "skipped");
 }
 
+/// In memory, or on Windows in CNG.
+#[test]
+fn a_key_of_the_platform_passes_where_no_more_is_asked_for() {
+    let world = Emulated::start(&["--attestation", "optional"]);
+    let key = ["--no-attestation", "--min-strength", "software"];
+    let run = world.run(&[&["selftest", "--output", "json"][..], &key].concat());
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let told = run.json();
+    for step in [
+        "key_providers",
+        "key",
+        "csr",
+        "credential",
+        "token",
+        "binding",
+        "cache",
+    ] {
+        let told = steps(&told).find(|told| told["step"] == step).unwrap();
+        assert_eq!(told["result"], "ok", "{run:#?}");
+    }
+}
+
 #[test]
 fn the_time_given_ends_it() {
     let world = Emulated::in_this_program();
