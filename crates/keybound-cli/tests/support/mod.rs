@@ -1,11 +1,11 @@
 //! Runs the program as its users do, with an environment of nothing but what the test gives it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+mod captured;
 pub mod echo;
 pub mod emulated;
 
 use std::ffi::OsStr;
-use std::io::{Error, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -18,6 +18,14 @@ pub struct Run {
 }
 
 impl Run {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Standard output as one JSON document.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
@@ -58,40 +66,12 @@ pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
 
 /// Runs it to its end.
 pub fn run(command: &mut Command) -> Run {
-    let output = output(command);
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Where a machine is busy, Wine at times starts a program that is gone before it begins: then another one is started.
-fn output(command: &mut Command) -> Output {
-    let mut attempts = 0..3;
-    let is_of_wine = |error: &Error| cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR);
-    loop {
-        match command.output() {
-            Err(error) if is_of_wine(&error) && attempts.next().is_some() => {}
-            output => return output.unwrap(),
-        }
-    }
+    Run::of(captured::output(command, None))
 }
 
 /// Runs it to its end with this on standard input.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Run::of(captured::output(command, Some(input)))
 }
 
 /// Whether a token or another JWT can be read off a text.
@@ -101,6 +81,3 @@ pub fn shows_a_jwt(text: &str) -> bool {
     text.split(word)
         .any(|word| word.split('.').filter(|text| part(text)).count() >= 1)
 }
-
-/// `ERROR_INTERNAL_ERROR` of Windows.
-const INTERNAL_ERROR: i32 = 1359;
