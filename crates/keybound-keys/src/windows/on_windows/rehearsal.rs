@@ -9,6 +9,7 @@ use super::super::native;
 use super::super::status::Status;
 use crate::SignatureScheme;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,8 +102,8 @@ impl Border for Arc<Rehearsal> {
     }
 
     unsafe fn create_key(&self, provider: usize, name: &str, flags: u32) -> Result<usize, Status> {
-        // Rehearsals are not to meet in a key, where it is kept by its name.
-        let own_name = format!("{name}-{:p}", Arc::as_ptr(self));
+        // No two are to meet in a key, where it is kept by its name: names are for `kept` alone.
+        let own_name = format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed));
         let flags = flags & !KEYGUARD;
         // SAFETY: the caller's promise, here and below.
         let raw = unsafe { self.windows.create_key(provider, &own_name, flags) }?;
@@ -185,3 +186,6 @@ impl Border for Arc<Rehearsal> {
 
 /// What there is not, neither in Wine nor in the stand-in for its ncrypt.dll.
 const KEYGUARD: u32 = VIRTUAL_ISOLATION | PER_BOOT;
+
+/// How many keys were made.
+static MADE: AtomicUsize = AtomicUsize::new(0);
