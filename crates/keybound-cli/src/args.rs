@@ -25,6 +25,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "keybound",
+    // Also where the file has an ending, as on Windows.
+    bin_name = "keybound",
     version,
     max_term_width = 100,
     after_long_help = AFTER_HELP,
@@ -70,7 +72,7 @@ impl Command {
 /// signing request, attestation, credential, token, binding check, and the call of a vault that asks for the
 /// certificate by TLS renegotiation. Then a thief sends the same token without its key, and with a key of another
 /// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused; with
-/// 128 + N where signal N stopped it.
+/// 128 + N where signal N stopped it (Ctrl-C is signal 2).
 ///
 /// The key and its attestation are simulated. No environment variable changes what is done.
 #[derive(Debug, Args)]

@@ -43,6 +43,30 @@ fn the_vaults_secret_is_read_with_the_certificate_it_asks_for_late() {
     assert!(!shows_a_jwt(&run.seen()));
 }
 
+/// In memory, or on Windows in CNG.
+#[test]
+fn a_key_of_the_platform_is_enough_where_no_attestation_is_asked_for() {
+    let world = Emulated::start(&["--attestation", "optional"]);
+    let url = format!(
+        "{}/secrets/demo-secret?api-version=7.4",
+        world.named("vault")
+    );
+    let key = ["--no-attestation", "--min-strength", "software"];
+    let call = [
+        "call",
+        "--output",
+        "json",
+        "--resource",
+        "https://vault.azure.net",
+        &url,
+    ];
+    let run = world.run(&[&call[..], &key].concat());
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let result = run.json();
+    assert_eq!(result["response"]["status"], 200);
+    assert_eq!(result["binding"]["key_strength"], "software");
+}
+
 #[test]
 fn the_body_alone_is_written_as_it_came() {
     let world = Emulated::shared();

@@ -226,6 +226,23 @@ fn a_command_that_is_not_there_is_told() {
     assert!(run.stderr.contains("no-such-command"), "{run:#?}");
 }
 
+#[cfg(windows)]
+#[test]
+fn exec_ends_as_its_command_does_and_leaves_it_standard_output() {
+    // No more than a byte of a status fits.
+    for (script, status) in [("exit 7", 7), ("exit 70000", 255), ("exit 0", 0)] {
+        let run = run(&mut keybound([
+            "emulator", "--exec", "--", "cmd", "/C", script,
+        ]));
+        assert_eq!(run.status, Some(status), "{script}");
+        assert_eq!(run.stdout, "");
+    }
+    let echo = ["emulator", "-v", "--exec", "--", "cmd", "/C", "echo mine"];
+    let run = run(&mut keybound(echo));
+    assert_eq!(run.stdout, "mine\r\n");
+    assert!(run.stderr.contains(r#""event":"ready""#), "{run:#?}");
+}
+
 #[cfg(unix)]
 mod unix {
     use super::*;

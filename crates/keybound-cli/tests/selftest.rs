@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use support::echo::Echo;
 use support::emulated::Emulated;
-use support::{Run, shows_a_jwt};
+use support::{Run, WITHOUT_KEYGUARD, shows_a_jwt};
 
 #[test]
 fn each_failure_is_told_at_its_step_and_those_that_need_it_are_skipped() {
@@ -136,11 +136,33 @@ fn a_weaker_key_than_asked_for_is_told_beside_the_best_one() {
     let step = |name: &str| steps(&told).find(|step| step["step"] == name).unwrap();
     assert_eq!(run.status, Some(1), "{run:#?}");
     let keys = step("key_providers");
-    assert_eq!(keys["error"]["code"], "key_too_weak");
+    assert_eq!(keys["error"]["code"], WITHOUT_KEYGUARD);
     assert!(keys["detail"].as_str().unwrap().contains("software"));
     assert_eq!(step("metadata")["result"], "ok");
-    assert_eq!(step("key")["error"]["code"], "key_too_weak");
+    assert_eq!(step("key")["error"]["code"], WITHOUT_KEYGUARD);
     assert_eq!(step("csr")["result"], "skipped");
+}
+
+/// In memory, or on Windows in CNG.
+#[test]
+fn a_key_of_the_platform_passes_where_no_more_is_asked_for() {
+    let world = Emulated::start(&["--attestation", "optional"]);
+    let key = ["--no-attestation", "--min-strength", "software"];
+    let run = world.run(&[&["selftest", "--output", "json"][..], &key].concat());
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let told = run.json();
+    for step in [
+        "key_providers",
+        "key",
+        "csr",
+        "credential",
+        "token",
+        "binding",
+        "cache",
+    ] {
+        let told = steps(&told).find(|told| told["step"] == step).unwrap();
+        assert_eq!(told["result"], "ok", "{run:#?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod support;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use support::emulated::Emulated;
-use support::{run, shows_a_jwt};
+use support::{WITHOUT_KEYGUARD, run, shows_a_jwt};
 
 #[test]
 fn json_holds_what_is_promised_and_no_more() {
@@ -263,7 +263,7 @@ fn a_key_below_the_floor_is_not_used() {
     let world = Emulated::start(&["--attestation", "optional"]);
     let weak = world.run(&["get-token", "--no-attestation", "--output", "json"]);
     assert_eq!(weak.status, Some(1));
-    assert_eq!(weak.json()["error"]["code"], "key_too_weak", "{weak:#?}");
+    assert_eq!(weak.json()["error"]["code"], WITHOUT_KEYGUARD, "{weak:#?}");
     let allowed = [
         "get-token",
         "--no-attestation",

@@ -3,23 +3,20 @@
 //! A file holds comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, single quotes group),
 //! `status N`, and sections: `--- file NAME` is put into the working folder first, `--- stdout` and `--- stderr` are
 //! what must come out. In these, `[..]` stands for anything in a line and a line `...` for any lines. With
-//! `UPDATE_TRANSCRIPTS=1`, sections that differ are written anew; read the difference before you keep it.
+//! `UPDATE_TRANSCRIPTS=1`, sections that differ are written anew; read the difference before you keep it. Where a case ends
+//! otherwise on Windows, `transcripts/windows/` has a file of the same name, which is taken there instead.
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
 
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::{Run, keybound};
 
 #[test]
 fn transcripts_hold() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
+    let files = cases(&folder);
     assert!(!files.is_empty());
     let wrong: Vec<_> = std::thread::scope(|scope| {
         let running: Vec<_> = files
@@ -32,6 +29,30 @@ fn transcripts_hold() {
             .collect()
     });
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The cases of this platform.
+fn cases(folder: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name())
+        .collect();
+    names.sort();
+    let own = folder.join("windows");
+    for entry in fs::read_dir(&own).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(names.contains(&name), "{name:?} is no case elsewhere");
+    }
+    let place = |name| {
+        let own = own.join(&name);
+        match cfg!(windows) && own.exists() {
+            true => own,
+            false => folder.join(name),
+        }
+    };
+    names.into_iter().map(place).collect()
 }
 
 fn check(path: &Path) -> Result<(), String> {

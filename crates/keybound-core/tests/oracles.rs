@@ -1,4 +1,6 @@
 //! What other programs say of the bytes that core makes and reads: OpenSSL's command line and Python's `cryptography`.
+//! On Unix only: neither is to be had under Wine.
+#![cfg(unix)]
 #![cfg(test)]
 
 #[allow(dead_code, reason = "shared with the other tests")]

@@ -1,4 +1,5 @@
 use crate::acquire::acquire;
+use crate::attestor::Attestor;
 use crate::clock::Clocks;
 use crate::flow::Flow;
 use crate::progress::Progress;
@@ -272,7 +273,10 @@ impl ManagedIdentityClientBuilder {
             providers: self
                 .providers
                 .unwrap_or_else(|| environment.key_providers()),
-            attestation: self.attestation.or_else(|| of_platform(&environment)),
+            attestation: match self.attestation {
+                Some(provider) => Some(Attestor::of_caller(provider)),
+                None => Attestor::of_platform(&environment),
+            },
             attestation_cache: environment.attestation_cache(),
             trust: self.trust,
             versions: self.versions,
@@ -306,11 +310,6 @@ fn proxy_of(environment: &Environment) -> Result<ProxyConfig> {
                 .with_source(error)
         }),
     }
-}
-
-/// What attests keys where the caller says nothing. KeyGuard keys exist on Windows only.
-fn of_platform(environment: &Environment) -> Option<Arc<dyn AttestationProvider>> {
-    cfg!(windows).then(|| Arc::new(environment.native_attestation()) as _)
 }
 
 #[cfg(test)]

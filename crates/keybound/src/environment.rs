@@ -31,7 +31,7 @@ impl Environment {
     /// the client uses on Windows by default; from here it can be given more settings.
     pub fn native_attestation(&self) -> NativeAttestation {
         let native = NativeAttestation::new();
-        match self.get(ATTESTATION_LIBRARY) {
+        match self.attestation_library() {
             Some(path) => native.library_from_environment(path),
             None => native,
         }
@@ -50,6 +50,11 @@ impl Environment {
             let value = value.trim().to_ascii_lowercase();
             ["1", "true", "yes", "y", "on"].contains(&value.as_str())
         })
+    }
+
+    /// The path of the native attestation library, where one is named.
+    pub(crate) fn attestation_library(&self) -> Option<&str> {
+        self.get(ATTESTATION_LIBRARY)
     }
 
     pub(crate) fn imds_endpoint(&self) -> Option<&str> {

@@ -26,6 +26,7 @@
 
 mod access_token;
 mod acquire;
+mod attestor;
 #[cfg(feature = "azure")]
 pub mod azure;
 mod binding;

@@ -1,8 +1,8 @@
 use crate::Environment;
+use crate::attestor::Attestor;
 use crate::clock::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
-use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
 use keybound_tls::{
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) imds: ImdsEndpoint,
     pub(crate) policy: EndpointPolicy,
     pub(crate) providers: ProviderChain,
-    pub(crate) attestation: Option<Arc<dyn AttestationProvider>>,
+    pub(crate) attestation: Option<Attestor>,
     pub(crate) attestation_cache: bool,
     pub(crate) trust: TrustAnchors,
     pub(crate) versions: VersionPolicy,
@@ -42,7 +42,7 @@ impl Settings {
     pub(crate) fn attests_simulated(&self) -> bool {
         self.attestation
             .as_ref()
-            .is_some_and(|provider| provider.is_simulated())
+            .is_some_and(|attestor| attestor.provider().is_simulated())
     }
 
     /// What connections to Entra and to resources are made with.
@@ -59,7 +59,7 @@ impl Settings {
             imds: self.imds.clone(),
             policy: self.policy.clone(),
             providers: self.providers.clone(),
-            attestation: self.attestation.clone().map(Attestor),
+            attestation: self.attestation.clone(),
             trust: self.trust.clone(),
             versions: self.versions.clone(),
             engine: self.engine,
@@ -81,15 +81,6 @@ pub(crate) struct InCommon {
     engine: TlsEngine,
     proxy: ProxyConfig,
     capabilities: Vec<String>,
-}
-
-/// Equal to itself and its clones: nobody can say of another that it attests the same.
-struct Attestor(Arc<dyn AttestationProvider>);
-
-impl PartialEq for Attestor {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 /// Where chance comes from.

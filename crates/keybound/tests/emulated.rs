@@ -22,6 +22,8 @@ mod load;
 mod logs;
 #[path = "emulated/own_stacks.rs"]
 mod own_stacks;
+#[path = "emulated/platform_keys.rs"]
+mod platform_keys;
 #[path = "emulated/probe.rs"]
 mod probe;
 #[path = "emulated/resources.rs"]

@@ -1,7 +1,8 @@
 //! The client against services that share nothing with it but the protocol: `tests/foreign/services.py`.
 //!
 //! The conversations are data, in `tests/foreign/cases`: for each leg what goes wrong there and how that must end, and
-//! the forms of right answers.
+//! the forms of right answers. On Unix only: Python is not to be had under Wine.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[path = "support/captured_log.rs"]

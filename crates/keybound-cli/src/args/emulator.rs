@@ -7,7 +7,7 @@ use std::path::PathBuf;
 ///
 /// The services refuse what Azure's refuse, and misbehave on demand. What they certify proves nothing: it is for tests
 /// and for trying things out. The first line on standard output is a JSON object: {"event":"ready", the URLs, ca_file,
-/// env}. They run until SIGINT, SIGTERM or SIGHUP.
+/// env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the console is closed.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct EmulatorArgs {

@@ -1,13 +1,13 @@
 //! Runs the program as its users do, with an environment of nothing but what the test gives it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+mod captured;
 pub mod echo;
 pub mod emulated;
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -18,6 +18,14 @@ pub struct Run {
 }
 
 impl Run {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Standard output as one JSON document.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
@@ -41,33 +49,29 @@ pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
         .env_clear()
         .env("PATH", std::env::join_paths(folders).unwrap())
         .stdin(Stdio::null());
+    if let Some(root) = std::env::var_os("SystemRoot").filter(|_| cfg!(windows)) {
+        // Without the first Windows has no sockets, without the second it puts what is temporary into its own folder.
+        command
+            .env("SystemRoot", root)
+            .env("TMP", env!("CARGO_TARGET_TMPDIR"));
+    }
     command
 }
 
+/// The code of the error where a KeyGuard key is asked for: these tests are for hosts without.
+pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
+    true => "key_isolation_unavailable",
+    false => "key_too_weak",
+};
+
 /// Runs it to its end.
 pub fn run(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Run::of(captured::output(command, None))
 }
 
 /// Runs it to its end with this on standard input.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Run::of(captured::output(command, Some(input)))
 }
 
 /// Whether a token or another JWT can be read off a text.

@@ -86,7 +86,7 @@ impl ServerCa {
     }
 
     /// A certificate for a name (`DNS:…`, `IP:…`) that the constraints may forbid.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub(super) fn certificate_for(&self, name: &str) -> Result<X509, ErrorStack> {
         let mut names = SubjectAlternativeName::new();
         match name.split_once(':') {

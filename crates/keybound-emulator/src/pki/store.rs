@@ -150,29 +150,42 @@ fn is_constrained(certificate: &X509) -> bool {
     })
 }
 
+/// Writes the certificate, unless it is there. Nothing is replaced: where one of several that do this at once has the file
+/// open, Windows would not let it be.
 fn write_certificate(
     ca_file: &Path,
     ca: &ServerCa,
     problem: Problem<'_>,
 ) -> Result<(), StartError> {
-    match read_bounded(ca_file) {
-        Ok(pem) if pem == ca.pem() => return Ok(()),
-        Ok(_) => {
-            return Err(problem
-                .of("ca.pem is not the certificate in ca-key.pem")
-                .alone());
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(problem.of("ca.pem cannot be read").because(error)),
+    if has_certificate(ca_file, ca, problem)? {
+        return Ok(());
     }
-    let write = || -> io::Result<()> {
-        let mut file = NamedTempFile::new_in(problem.0)?;
-        file.write_all(ca.pem())?;
-        platform::make_readable(file.as_file())?;
-        file.persist(ca_file)?;
-        Ok(())
-    };
-    write().map_err(|error| problem.of("ca.pem cannot be written").because(error))
+    let unwritable = |error: io::Error| problem.of("ca.pem cannot be written").because(error);
+    let mut file = NamedTempFile::new_in(problem.0).map_err(unwritable)?;
+    file.write_all(ca.pem()).map_err(unwritable)?;
+    platform::make_readable(file.as_file()).map_err(unwritable)?;
+    match file.persist_noclobber(ca_file) {
+        Ok(_) => Ok(()),
+        // Another one was quicker.
+        Err(_) if has_certificate(ca_file, ca, problem)? => Ok(()),
+        Err(error) => Err(unwritable(error.error)),
+    }
+}
+
+/// Whether the certificate is in its file. Another one there is an error.
+fn has_certificate(
+    ca_file: &Path,
+    ca: &ServerCa,
+    problem: Problem<'_>,
+) -> Result<bool, StartError> {
+    match read_bounded(ca_file) {
+        Ok(pem) if pem == ca.pem() => Ok(true),
+        Ok(_) => Err(problem
+            .of("ca.pem is not the certificate in ca-key.pem")
+            .alone()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(problem.of("ca.pem cannot be read").because(error)),
+    }
 }
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {

@@ -1,18 +1,20 @@
-//! With file modes, so on Unix only.
-#![cfg(unix)]
+//! What is kept and issued.
+#[cfg(unix)]
+mod modes;
+// The openssl program is an oracle on Unix only.
+#[cfg(unix)]
+mod verified;
+
 use super::server_ca::ServerCa;
 use super::{ClientCertificateProblem, ClientCertificateRequest, Pki};
 use crate::clock::host_now;
 use crate::error::StartError;
-use crate::faults::ServerCertificateFault;
 use openssl::asn1::Asn1Type;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509Name, X509NameRef};
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -49,117 +51,11 @@ fn issue(pki: &Pki, subject: &X509NameRef) -> Vec<u8> {
     pki.issue(&request).unwrap()
 }
 
-/// What `openssl verify` says of a certificate for a use and a name.
-fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("certificate.pem");
-    fs::write(&file, certificate.to_pem().unwrap()).unwrap();
-    let output = Command::new("openssl")
-        .args([
-            "verify",
-            "-no-CAfile",
-            "-no-CApath",
-            "-x509_strict",
-            "-CAfile",
-        ])
-        .arg(ca)
-        .args(arguments)
-        .arg(&file)
-        .output()
-        .unwrap_or_else(|error| panic!("this test needs openssl: {error}"));
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
-}
-
 fn text_of(certificate: &X509) -> String {
     // Versions of OpenSSL differ in their spaces.
     String::from_utf8(certificate.to_text().unwrap())
         .unwrap()
         .replace(" = ", "=")
-}
-
-#[test]
-fn servers_are_trusted_on_loopback_under_each_of_their_names() {
-    let pki = Pki::new(None).unwrap();
-    let certificate = &pki.server().certificate;
-    for name in [
-        ["-verify_hostname", "localhost"],
-        ["-verify_ip", "127.0.0.1"],
-        ["-verify_ip", "::1"],
-    ] {
-        let arguments = [&["-purpose", "sslserver"][..], &name].concat();
-        let (good, said) = openssl_verify(pki.ca_file(), certificate, &arguments);
-        assert!(good, "{name:?}: {said}");
-    }
-    let elsewhere = [
-        "-purpose",
-        "sslserver",
-        "-verify_hostname",
-        "login.microsoftonline.com",
-    ];
-    assert!(!openssl_verify(pki.ca_file(), certificate, &elsewhere).0);
-    let (good, said) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{said}");
-}
-
-#[test]
-fn the_ca_can_make_nobody_trusted_elsewhere() {
-    let ca = ServerCa::make().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("ca.pem");
-    fs::write(&file, ca.pem()).unwrap();
-    for name in [
-        "DNS:login.microsoftonline.com",
-        "IP:10.0.0.1",
-        "IP:169.254.169.254",
-        "IP:::2",
-    ] {
-        let certificate = ca.certificate_for(name).unwrap();
-        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
-        assert!(
-            !good && said.contains("permitted subtree violation"),
-            "{name}: {said}"
-        );
-    }
-    for name in ["DNS:localhost", "IP:127.9.9.9", "IP:::1"] {
-        let certificate = ca.certificate_for(name).unwrap();
-        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
-        assert!(good, "{name}: {said}");
-    }
-    let own = text_of(&X509::from_pem(ca.pem()).unwrap());
-    for part in [
-        "Name Constraints: critical",
-        "CA:TRUE, pathlen:0",
-        "TLS Web Server Authentication",
-    ] {
-        assert!(own.contains(part), "{part} is missing from {own}");
-    }
-}
-
-#[test]
-fn faulty_servers_are_each_refused_for_their_fault() {
-    let pki = Pki::new(None).unwrap();
-    for (fault, words) in [
-        (
-            ServerCertificateFault::Untrusted,
-            "unable to get local issuer certificate",
-        ),
-        (ServerCertificateFault::Expired, "certificate has expired"),
-        (ServerCertificateFault::OtherName, "hostname mismatch"),
-    ] {
-        let server = pki.faulty_server(fault).unwrap();
-        let arguments = ["-purpose", "sslserver", "-verify_hostname", "localhost"];
-        let (good, said) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
-        let forged =
-            fault == ServerCertificateFault::Untrusted && said.contains("signature failure");
-        assert!(
-            !good && (said.contains(words) || forged),
-            "{fault:?}: {said}"
-        );
-    }
 }
 
 #[test]
@@ -243,14 +139,6 @@ fn client_certificates_are_judged_by_issuer_time_and_names() {
 }
 
 #[test]
-fn neither_authority_is_trusted_for_the_work_of_the_other() {
-    let pki = Pki::new(None).unwrap();
-    let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
-    let (good, said) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{said}");
-}
-
-#[test]
 fn the_temporary_ca_file_goes_away_with_its_owner() {
     let pki = Pki::new(None).unwrap();
     let file = pki.ca_file().to_owned();
@@ -270,8 +158,6 @@ fn a_kept_ca_is_taken_up_again() {
     assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
     let second = Pki::new(Some(&kept)).unwrap();
     assert_eq!(second.ca_pem(), pem);
-    let (good, said) = openssl_verify(&kept.join("ca.pem"), &second.server().certificate, &[]);
-    assert!(good, "{said}");
     // The certificate's file follows from the key's.
     fs::remove_file(kept.join("ca.pem")).unwrap();
     assert_eq!(Pki::new(Some(&kept)).unwrap().ca_pem(), pem);
@@ -311,7 +197,10 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
         folder.path().join("ca.pem"),
     );
     drop(Pki::new(Some(folder.path())).unwrap());
-    let (key, ca) = (fs::read(&key_file).unwrap(), fs::read(&ca_file).unwrap());
+    let ca = fs::read(&ca_file).unwrap();
+    // With its mode.
+    let aside = folder.path().join("aside.pem");
+    fs::copy(&key_file, &aside).unwrap();
     let problem = || match Pki::new(Some(folder.path())) {
         Err(error @ StartError::StateDir { problem, .. }) => {
             assert!(!format!("{error} {error:?}").contains("PRIVATE KEY"));
@@ -352,10 +241,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
 
     fs::remove_file(&key_file).unwrap();
     assert_eq!(problem(), "ca.pem is there without ca-key.pem");
-    fs::write(&key_file, &key).unwrap();
-    set_mode(&key_file, 0o640);
-    assert!(problem().contains("mode 0600"));
-    set_mode(&key_file, 0o600);
+    fs::rename(&aside, &key_file).unwrap();
     assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
     let below_a_file = key_file.join("x");
     assert!(matches!(
@@ -365,21 +251,6 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
             ..
         })
     ));
-}
-
-#[test]
-fn the_key_of_a_kept_ca_is_the_owners_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().join("state");
-    drop(Pki::new(Some(&kept)).unwrap());
-    let mode = |name: &str| fs::metadata(kept.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode("."), mode("ca-key.pem"), mode("ca.pem")),
-        (0o700, 0o600, 0o644)
-    );
-    let ca = fs::read_to_string(kept.join("ca.pem")).unwrap();
-    assert!(!ca.contains("PRIVATE"));
 }
 
 /// A CA for everything, such as someone might put in the folder.
@@ -403,9 +274,4 @@ fn unconstrained() -> Vec<u8> {
         builder.build().to_pem().unwrap(),
     ]
     .concat()
-}
-
-fn set_mode(file: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
 }

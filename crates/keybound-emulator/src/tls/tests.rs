@@ -301,7 +301,8 @@ async fn the_server_misbehaves_when_it_is_told_to() {
     assert_eq!(oversized.body.len(), 1_000_000);
     for path in ["/truncated", "/close", "/reset"] {
         let error = connect().await.unwrap().get(path, "").await.unwrap_err();
-        if path == "/reset" {
+        // Wine shuts a connection down before it closes it: the end is orderly there.
+        if path == "/reset" && !cfg!(windows) {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
     }
@@ -400,6 +401,8 @@ async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
     }
 }
 
+// The openssl program is an oracle on Unix only.
+#[cfg(unix)]
 #[tokio::test]
 async fn the_authorities_named_are_not_those_of_binding_certificates() {
     let server = start(&settings(ClientCertificate::First), Echo).await;

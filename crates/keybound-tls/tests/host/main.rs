@@ -4,7 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use keybound_tls::{HttpsClient, TlsVersions, TransportError, VersionPolicy};
+use keybound_tls::{HttpsClient, TlsEngine, TlsVersions, TransportError, VersionPolicy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::keys::shared_key;
@@ -50,7 +50,7 @@ fn case() {
         return;
     };
     let said = match case.as_str() {
-        "build" => match HttpsClient::builder().build() {
+        "build" => match HttpsClient::builder().engine(TlsEngine::OpenSsl).build() {
             Ok(_) => "built".to_owned(),
             Err(error) => told(&error),
         },
@@ -80,7 +80,10 @@ async fn environment() -> String {
         clients: authority.clone(),
     };
     let server = resource(manners.context()).await;
-    let client = HttpsClient::builder().build().unwrap();
+    let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .build()
+        .unwrap();
     match get(&client, &server.uri("/")).await {
         Ok(_) => "trusted".to_owned(),
         Err(error) => told(&error),

@@ -10,7 +10,8 @@ use foreign_types::ForeignTypeRef as _;
 use keybound_keys::{BindingKey, SigningCost};
 use keybound_tls::server::request_client_certificate;
 use keybound_tls::{
-    HttpsClient, OpensslSetup, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy,
+    HttpsClient, OpensslSetup, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors,
+    VersionPolicy,
 };
 use openssl::ssl::{
     Ssl, SslConnector, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion,
@@ -71,7 +72,11 @@ async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
     assert!(connect(ssl, &cast.server).await.is_ok());
     let ssl = setup.ssl(SERVER).unwrap();
     assert!(connect(ssl, &cast.server).await.is_err());
-    let others = HttpsClient::builder().build().unwrap();
+    // Windows' own TLS has nothing to do with it.
+    let others = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .build()
+        .unwrap();
     let error = call(&others, &cast.server.uri("/")).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
 }

@@ -52,9 +52,10 @@ async fn attest(
     key: Arc<dyn BindingKey>,
     client_id: Guid,
 ) -> Result<AttestationToken> {
-    let Some(provider) = &shared.settings.attestation else {
+    let Some(attestor) = &shared.settings.attestation else {
         return Err(unavailable("nothing here can attest the binding key"));
     };
+    let provider = attestor.provider();
     if provider.is_simulated() != key.is_simulated() {
         return Err(unavailable(
             "the attestation provider and the binding key are of different worlds, one simulated",

@@ -88,6 +88,7 @@ impl Scene {
             .environment(Environment::empty())
             .key_providers(ProviderChain::new(vec![run.keys as _]))
             .clock(Arc::clone(&world) as _)
+            .no_binding_store()
             .simulated(Services(Arc::clone(&world)), 1)
             .build()
             .unwrap();

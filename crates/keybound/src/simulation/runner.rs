@@ -187,9 +187,11 @@ impl Run {
         if !setup.no_attestation {
             builder = builder.attestation(Arc::clone(&self.attestor) as _);
         }
-        if let Some(store) = &self.store {
-            builder = builder.binding_store(Arc::clone(store) as _);
-        }
+        builder = match &self.store {
+            Some(store) => builder.binding_store(Arc::clone(store) as _),
+            // The platform's is not of this world.
+            None => builder.no_binding_store(),
+        };
         if let Ok(identity) = ManagedIdentity::client_id(&asked.client) {
             builder = builder.identity(identity);
         }

@@ -111,6 +111,7 @@ fn client(world: &Arc<World>, seed: u64) -> ManagedIdentityClient {
         .environment(Environment::empty())
         .key_providers(ProviderChain::new(vec![run.keys as _]))
         .clock(Arc::clone(world) as _)
+        .no_binding_store()
         .simulated(super::world::Services(Arc::clone(world)), seed)
         .build()
         .unwrap()

@@ -86,7 +86,7 @@ async fn dropping_the_future_gives_up_and_leaves_the_client_whole() {
 async fn a_resource_that_says_nothing_ends_at_the_deadline() {
     let world = World::new();
     let token = world.client().acquire_token(attested()).await.unwrap();
-    world.inject("vault=hang");
+    world.inject("vault=hang*always");
     let request = Request::get(world.secret_url())
         .body(keybound::RequestBody::empty())
         .unwrap();
@@ -96,6 +96,7 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
         .with_timeout(Duration::from_millis(300));
     let error = client.send(&token, request).await.unwrap_err();
     assert_failed(&error, ErrorKind::DeadlineReached, Stage::Resource);
+    world.emulator.clear_faults();
     assert_eq!(
         get(&token, &world.secret_url()).await.unwrap().status(),
         200

@@ -1,8 +1,8 @@
 //! Calls over TLS stacks of the caller's own, set up by a binding.
-use crate::world::{GRAPH, VAULT, World};
+use crate::world::{GRAPH, VAULT, World, software};
 use keybound::rustls::crypto::ring;
 use keybound::rustls::pki_types::ServerName;
-use keybound::{AccessToken, Binding, Pop, TokenRequest};
+use keybound::{AccessToken, Binding, KeyStrength, Pop, TokenRequest};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,6 +78,25 @@ async fn a_rustls_stack_reaches_graph() {
     let world = World::new();
     let url = Url::parse(&world.graph_url()).unwrap();
     let token = token(&world, GRAPH).await;
+    let stream = rustls(token.binding().unwrap(), &url).await;
+    let answer = get(stream, &url, &token).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn stacks_of_ones_own_take_a_key_of_the_platform() {
+    let world = World::lenient();
+    let client = world.builder_for_platform().build().unwrap();
+    let url = Url::parse(&world.secret_url()).unwrap();
+    let token = client.acquire_token(software()).await.unwrap();
+    let stream = openssl(token.binding().unwrap(), &url).await;
+    let answer = get(stream, &url, &token).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    let url = Url::parse(&world.graph_url()).unwrap();
+    let pop = Pop::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::new(GRAPH).proof_of_possession(pop);
+    let token = client.acquire_token(request).await.unwrap();
     let stream = rustls(token.binding().unwrap(), &url).await;
     let answer = get(stream, &url, &token).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

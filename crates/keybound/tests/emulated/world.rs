@@ -8,6 +8,7 @@ use keybound::{
 use keybound_emulator::{
     AttestationRule, Config, Emulator, SimulatedAttestation, SimulatedKeyProvider,
 };
+use keybound_keys::memory::MemoryKeyProvider;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -53,6 +54,12 @@ impl World {
 
     /// A client with a key in memory, which nothing attests.
     pub fn builder_for_memory(&self) -> ManagedIdentityClientBuilder {
+        self.builder_for_platform()
+            .key_providers(ProviderChain::new(vec![Arc::new(MemoryKeyProvider::new())]))
+    }
+
+    /// A client with the keys that this platform offers.
+    pub fn builder_for_platform(&self) -> ManagedIdentityClientBuilder {
         ManagedIdentityClient::builder()
             .environment(Environment::empty())
             .imds_endpoint(self.emulator.ready().imds.as_str())

@@ -10,10 +10,11 @@ use crate::{
 };
 use std::sync::Arc;
 
-fn new_key() -> Key {
+/// Of a name that no other test takes.
+fn new_key(name: &str) -> Key {
     let border = native::border();
     let provider = Provider::open(&border, "Microsoft Software Key Storage Provider").unwrap();
-    let key = provider.create_key("KeyboundTest", 0).unwrap();
+    let key = provider.create_key(name, 0).unwrap();
     for (property, value) in [
         (Property::Length, 2048),
         (Property::ExportPolicy, 0),
@@ -37,7 +38,7 @@ const SCHEMES: [SignatureScheme; 6] = [
 
 #[test]
 fn openssl_and_cng_verify_signatures_of_cng_in_every_scheme() {
-    let key = new_key();
+    let key = new_key("KeyboundTest-schemes");
     let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
     for scheme in SCHEMES {
         let digest = vec![7; scheme.digest_len()];
@@ -58,7 +59,7 @@ fn openssl_and_cng_verify_signatures_of_cng_in_every_scheme() {
 
 #[test]
 fn no_handle_of_a_public_key_is_left_open() {
-    let key = new_key();
+    let key = new_key("KeyboundTest-public-key");
     let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
     let signature = key.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
     for scheme in SCHEMES {
@@ -72,7 +73,7 @@ fn no_handle_of_a_public_key_is_left_open() {
 
 #[test]
 fn properties_read_back_as_they_were_set() {
-    let key = new_key();
+    let key = new_key("KeyboundTest-properties");
     assert_eq!(key.get(Property::Length).unwrap(), 2048u32.to_le_bytes());
     assert_eq!(key.get(Property::ExportPolicy).unwrap(), [0; 4]);
     assert_eq!(key.get(Property::KeyUsage).unwrap(), 3u32.to_le_bytes());

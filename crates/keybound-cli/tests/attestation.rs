@@ -1,0 +1,88 @@
+//! What the program says of attestation libraries on Windows: the real one, and a stand-in that nobody signed. Both come
+//! from scripts/attestation-libraries.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use std::path::PathBuf;
+use support::emulated::Emulated;
+use support::{keybound, run};
+
+#[test]
+fn the_real_library_is_found_through_the_environment_and_ready() {
+    let mut command = keybound(["attestation", "probe"]);
+    let run = run(command.env("ATTESTATION_CLIENTLIB_PATH", library(REAL)));
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    let lines: Vec<_> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("found ") && lines[0].ends_with(REAL));
+    assert_eq!(
+        lines[3..],
+        [
+            "trust:   signed by Microsoft Corporation",
+            "loaded:  yes",
+            "started: yes"
+        ]
+    );
+}
+
+#[test]
+fn a_library_that_nobody_signed_is_used_by_its_hash_only() {
+    let stand_in = library("stand_in.dll");
+    let named = [
+        "attestation",
+        "probe",
+        "--json",
+        "--attestation-library",
+        &stand_in,
+    ];
+    let refused = run(&mut keybound(named));
+    assert_eq!(refused.status, Some(1), "{refused:#?}");
+    let told = refused.json();
+    assert_eq!(told["error"]["code"], "attestation_library_unusable");
+    assert_eq!(told["library"]["trust"], "refused");
+    assert_eq!(told["library"]["loaded"], false);
+
+    let hash = told["library"]["sha256"].as_str().unwrap();
+    let pinned = [&named[..], &["--attestation-library-sha256", hash]].concat();
+    let used = run(&mut keybound(pinned));
+    assert_eq!(used.status, Some(0), "{used:#?}");
+    let told = used.json();
+    assert_eq!(told["ready"], true);
+    assert_eq!(told["library"]["trust"], "pinned");
+    assert_eq!(told["library"]["started"], true);
+}
+
+/// No library makes up for a key that is none of KeyGuard's.
+#[test]
+fn a_software_key_is_not_attested_by_the_real_library() {
+    let world = Emulated::shared();
+    let arguments = [
+        "get-token",
+        "--min-strength",
+        "software",
+        "--output",
+        "json",
+    ];
+    let mut command = world.keybound(&arguments);
+    let run = run(command.env("ATTESTATION_CLIENTLIB_PATH", library(REAL)));
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    let error = &run.json()["error"];
+    assert_eq!(error["code"], "attestation_unavailable", "{run:#?}");
+    assert_eq!(error["stage"], "attestation");
+}
+
+fn library(name: &str) -> String {
+    let folder = std::env::var_os("KEYBOUND_ATTESTATION_LIBRARIES");
+    let folder = folder
+        .expect("KEYBOUND_ATTESTATION_LIBRARIES is to name a folder: run scripts/test-windows");
+    let path = std::path::absolute(PathBuf::from(folder).join(name)).unwrap();
+    assert!(
+        path.exists(),
+        "{} is missing: scripts/attestation-libraries says why",
+        path.display()
+    );
+    path.to_str().unwrap().to_owned()
+}
+
+const REAL: &str = "AttestationClientLib.dll";

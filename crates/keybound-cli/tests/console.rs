@@ -1,0 +1,121 @@
+//! The program in a console of Windows whose user presses Ctrl-C. `console/console.c` is that console; scripts/test-windows
+//! builds it.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use support::keybound;
+use tempfile::TempDir;
+
+#[test]
+fn the_emulator_stops_when_it_is_asked_to() {
+    let mut console = Console::open(&["emulator"]);
+    assert!(console.line().starts_with(r#"{"event":"ready""#));
+    assert!(!console.is_clean());
+    console.press_ctrl_c();
+    assert_eq!(console.status(), Some(0));
+    assert!(console.is_clean(), "the CA is removed at the end");
+}
+
+#[test]
+fn exec_leaves_it_to_its_command_how_it_stops() {
+    let mut console = Console::open(&["emulator", "--exec", "--", "keybound", "emulator"]);
+    // The inner one's: around a command nothing is said.
+    assert!(console.line().starts_with(r#"{"event":"ready""#));
+    console.press_ctrl_c();
+    assert_eq!(console.status(), Some(0));
+    assert!(console.is_clean());
+}
+
+#[test]
+fn a_demonstration_that_is_stopped_leaves_nothing_behind() {
+    // A busy machine may let the story end before it is stopped; hardly so often.
+    let ended = (0..5)
+        .map(|_| stopped_demonstration())
+        .find(|status| *status != Some(0));
+    assert_eq!(ended, Some(Some(130)));
+}
+
+/// Its exit status; stopped as soon as it has a folder.
+fn stopped_demonstration() -> Option<i32> {
+    let mut console = Console::open(&["demo"]);
+    while console.is_clean() && console.host.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    console.press_ctrl_c();
+    let status = console.status();
+    assert!(console.is_clean());
+    status
+}
+
+/// A console with the program in it, and a folder for what is temporary.
+struct Console {
+    host: Child,
+    stdout: BufReader<ChildStdout>,
+    temporary: TempDir,
+}
+
+impl Console {
+    fn open(arguments: &[&str]) -> Self {
+        let console = std::env::var_os("KEYBOUND_CONSOLE");
+        let console =
+            console.expect("KEYBOUND_CONSOLE is to name console.exe: run scripts/test-windows");
+        let temporary = tempfile::tempdir().unwrap();
+        let program = keybound(arguments);
+        let mut host = Command::new(console)
+            .arg(program.get_program())
+            .args(program.get_args())
+            .envs(
+                program
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .env("TMP", temporary.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(host.stdout.take().unwrap());
+        Self {
+            host,
+            stdout,
+            temporary,
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn press_ctrl_c(&mut self) {
+        // Where the program has ended already, so has its console.
+        let _ = writeln!(self.host.stdin.as_mut().unwrap());
+    }
+
+    /// That of the program, at its end.
+    fn status(&mut self) -> Option<i32> {
+        self.stdout.read_to_end(&mut Vec::new()).unwrap();
+        self.host.wait().unwrap().code()
+    }
+
+    /// Whether nothing temporary is there.
+    fn is_clean(&self) -> bool {
+        fs::read_dir(self.temporary.path())
+            .unwrap()
+            .next()
+            .is_none()
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        let _ = self.host.kill();
+        let _ = self.host.wait();
+    }
+}

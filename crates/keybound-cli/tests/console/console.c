@@ -1,0 +1,56 @@
+/* console.exe PROGRAM ARGUMENTS…: runs a program in a console of its own. When a line comes on standard input, that console's
+   user presses Ctrl-C. Ends with the program's status. */
+#include <windows.h>
+#include <stdio.h>
+
+#define NO_START 97
+#define NO_CONSOLE 98
+#define NO_END 99
+#define LONGEST_END_MS 30000
+
+static BOOL WINAPI survive(DWORD event)
+{
+    (void)event;
+    return TRUE;
+}
+
+/* What follows this program's own name on its command line. */
+static WCHAR *command_line(void)
+{
+    WCHAR *line = GetCommandLineW();
+    WCHAR end = *line == L'"' ? L'"' : L' ';
+
+    line++;
+    while (*line && *line != end)
+        line++;
+    while (*line == L'"' || *line == L' ')
+        line++;
+    return line;
+}
+
+int main(void)
+{
+    SECURITY_ATTRIBUTES inherited = {sizeof(inherited), NULL, TRUE};
+    STARTUPINFOW start = {.cb = sizeof(start), .dwFlags = STARTF_USESTDHANDLES};
+    PROCESS_INFORMATION program;
+    char line[16];
+    DWORD status;
+
+    start.hStdInput = CreateFileW(L"NUL", GENERIC_READ, FILE_SHARE_READ, &inherited, OPEN_EXISTING, 0, NULL);
+    start.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
+    start.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    FreeConsole();
+    if (!AllocConsole())
+        return NO_CONSOLE;
+    if (!CreateProcessW(NULL, command_line(), NULL, NULL, TRUE, 0, NULL, NULL, &start, &program))
+        return NO_START;
+    SetConsoleCtrlHandler(survive, TRUE);
+    if (fgets(line, sizeof(line), stdin) && !GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0))
+        return NO_CONSOLE;
+    if (WaitForSingleObject(program.hProcess, LONGEST_END_MS) != WAIT_OBJECT_0) {
+        TerminateProcess(program.hProcess, NO_END);
+        return NO_END;
+    }
+    GetExitCodeProcess(program.hProcess, &status);
+    return (int)status;
+}

@@ -1,0 +1,74 @@
+//! What a program says until it ends.
+#[cfg(windows)]
+pub use files::output;
+#[cfg(unix)]
+pub use pipes::output;
+
+#[cfg(unix)]
+mod pipes {
+    use std::io::Write as _;
+    use std::process::{Command, Output, Stdio};
+
+    /// Runs it to its end, with this on standard input where there is some.
+    pub fn output(command: &mut Command, input: Option<&[u8]>) -> Output {
+        let Some(input) = input else {
+            return command.output().unwrap();
+        };
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+/// Where a machine is busy, Wine at times never tells that the pipe of a program that ended is at its end: here are files.
+#[cfg(windows)]
+mod files {
+    use std::fs::File;
+    use std::io::{Error, Read as _, Seek as _, Write as _};
+    use std::process::{Child, Command, Output};
+
+    /// Runs it to its end, with this on standard input where there is some.
+    pub fn output(command: &mut Command, input: Option<&[u8]>) -> Output {
+        if let Some(input) = input {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(input).unwrap();
+            file.rewind().unwrap();
+            command.stdin(file);
+        }
+        let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+        command.stdout(stdout.try_clone().unwrap());
+        command.stderr(stderr.try_clone().unwrap());
+        let status = spawn(command).wait().unwrap();
+        Output {
+            status,
+            stdout: content(stdout),
+            stderr: content(stderr),
+        }
+    }
+
+    /// On a busy machine a program of Wine may also be gone before it begins: then another one is started.
+    fn spawn(command: &mut Command) -> Child {
+        let mut attempts = 0..3;
+        let is_gone = |error: &Error| error.raw_os_error() == Some(INTERNAL_ERROR);
+        loop {
+            match command.spawn() {
+                Err(error) if is_gone(&error) && attempts.next().is_some() => {}
+                child => return child.unwrap(),
+            }
+        }
+    }
+
+    fn content(mut file: File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// `ERROR_INTERNAL_ERROR` of Windows.
+    const INTERNAL_ERROR: i32 = 1359;
+}

@@ -1,0 +1,133 @@
+//! What `openssl verify` says of the certificates.
+use super::{issue, text_of, usual_subject};
+use crate::faults::ServerCertificateFault;
+use crate::pki::Pki;
+use crate::pki::server_ca::ServerCa;
+use openssl::x509::X509;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn servers_are_trusted_on_loopback_under_each_of_their_names() {
+    let pki = Pki::new(None).unwrap();
+    let certificate = &pki.server().certificate;
+    for name in [
+        ["-verify_hostname", "localhost"],
+        ["-verify_ip", "127.0.0.1"],
+        ["-verify_ip", "::1"],
+    ] {
+        let arguments = [&["-purpose", "sslserver"][..], &name].concat();
+        let (good, said) = openssl_verify(pki.ca_file(), certificate, &arguments);
+        assert!(good, "{name:?}: {said}");
+    }
+    let elsewhere = [
+        "-purpose",
+        "sslserver",
+        "-verify_hostname",
+        "login.microsoftonline.com",
+    ];
+    assert!(!openssl_verify(pki.ca_file(), certificate, &elsewhere).0);
+    let (good, said) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{said}");
+}
+
+#[test]
+fn the_ca_can_make_nobody_trusted_elsewhere() {
+    let ca = ServerCa::make().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, ca.pem()).unwrap();
+    for name in [
+        "DNS:login.microsoftonline.com",
+        "IP:10.0.0.1",
+        "IP:169.254.169.254",
+        "IP:::2",
+    ] {
+        let certificate = ca.certificate_for(name).unwrap();
+        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(
+            !good && said.contains("permitted subtree violation"),
+            "{name}: {said}"
+        );
+    }
+    for name in ["DNS:localhost", "IP:127.9.9.9", "IP:::1"] {
+        let certificate = ca.certificate_for(name).unwrap();
+        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(good, "{name}: {said}");
+    }
+    let own = text_of(&X509::from_pem(ca.pem()).unwrap());
+    for part in [
+        "Name Constraints: critical",
+        "CA:TRUE, pathlen:0",
+        "TLS Web Server Authentication",
+    ] {
+        assert!(own.contains(part), "{part} is missing from {own}");
+    }
+}
+
+#[test]
+fn faulty_servers_are_each_refused_for_their_fault() {
+    let pki = Pki::new(None).unwrap();
+    for (fault, words) in [
+        (
+            ServerCertificateFault::Untrusted,
+            "unable to get local issuer certificate",
+        ),
+        (ServerCertificateFault::Expired, "certificate has expired"),
+        (ServerCertificateFault::OtherName, "hostname mismatch"),
+    ] {
+        let server = pki.faulty_server(fault).unwrap();
+        let arguments = ["-purpose", "sslserver", "-verify_hostname", "localhost"];
+        let (good, said) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
+        let forged =
+            fault == ServerCertificateFault::Untrusted && said.contains("signature failure");
+        assert!(
+            !good && (said.contains(words) || forged),
+            "{fault:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn neither_authority_is_trusted_for_the_work_of_the_other() {
+    let pki = Pki::new(None).unwrap();
+    let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
+    let (good, said) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{said}");
+}
+
+#[test]
+fn servers_are_trusted_under_a_ca_that_was_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Pki::new(Some(folder.path())).unwrap());
+    let again = Pki::new(Some(folder.path())).unwrap();
+    let certificate = &again.server().certificate;
+    let (good, said) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
+    assert!(good, "{said}");
+}
+
+/// What `openssl verify` says of a certificate for a use and a name.
+fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("certificate.pem");
+    fs::write(&file, certificate.to_pem().unwrap()).unwrap();
+    let output = Command::new("openssl")
+        .args([
+            "verify",
+            "-no-CAfile",
+            "-no-CApath",
+            "-x509_strict",
+            "-CAfile",
+        ])
+        .arg(ca)
+        .args(arguments)
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs openssl: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
