@@ -117,7 +117,7 @@ impl LegacyKey {
     /// The same for all tests: making one takes time.
     pub fn shared() -> Arc<dyn BindingKey> {
         static KEY: LazyLock<Arc<LegacyKey>> = LazyLock::new(|| {
-            let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+            let key = PKey::from_rsa(full_length_key()).unwrap();
             let public = key.public_key_to_der().unwrap();
             Arc::new(LegacyKey {
                 key,
@@ -126,6 +126,19 @@ impl LegacyKey {
             })
         });
         Arc::clone(&KEY) as _
+    }
+}
+
+/// A key none of whose numbers begins with a zero byte: with others Wine signs wrongly.
+fn full_length_key() -> Rsa<Private> {
+    loop {
+        let key = Rsa::generate(2048).unwrap();
+        let halves = [key.dmp1(), key.dmq1(), key.iqmp()];
+        let full = key.d().num_bytes() == 256
+            && halves.iter().all(|half| half.unwrap().num_bytes() == 128);
+        if full {
+            return key;
+        }
     }
 }
 
