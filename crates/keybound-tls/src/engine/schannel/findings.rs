@@ -16,6 +16,11 @@ pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> 
     })
 }
 
+/// Whether it says that none of the TLS versions asked for is switched on.
+pub(super) fn is_of_version(error: &io::Error) -> bool {
+    status_of(error).is_some_and(|status| NO_PROTOCOL.contains(&status))
+}
+
 /// Whether it says that the key cannot be used.
 pub(super) fn is_of_key(error: &io::Error) -> bool {
     status_of(error).is_some_and(is_key_status)
@@ -54,11 +59,11 @@ fn status_of(error: &io::Error) -> Option<u32> {
 
 fn is_key_status(status: u32) -> bool {
     // Below 0x300 they are those of keys and providers (NTE_…).
-    matches!(status, 0x8009_0001..0x8009_0300) || status == NO_CREDENTIALS
+    matches!(status, 0x8009_0001..0x8009_0300) || NO_CREDENTIALS.contains(&status)
 }
 
-/// `SEC_E_NO_CREDENTIALS`: the certificate is there, its key is not.
-const NO_CREDENTIALS: u32 = 0x8009_030E;
+/// `SEC_E_UNKNOWN_CREDENTIALS`, `SEC_E_NO_CREDENTIALS`: the certificate is there, its key cannot be opened or is not there.
+const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
 /// `SEC_E_CONTEXT_EXPIRED`.
 const CONTEXT_EXPIRED: u32 = 0x8009_0317;
 /// What the alerts come out as that servers answer a certificate with. Our own judgement of the server is told apart by the
@@ -79,7 +84,8 @@ const CERTIFICATE_ALERTS: [u32; 9] = [
     0x8009_0311,
     0x8009_0349,
 ];
-/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings.
+/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings, or the server's
+/// alerts `insufficient_security` and `protocol_version`.
 const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
 
 #[cfg(test)]
@@ -94,6 +100,7 @@ mod tests {
     fn statuses_are_told_apart() {
         for (number, key, alert, no_protocol) in [
             (0x8009_0016, true, false, false),
+            (0x8009_030D, true, false, false),
             (0x8009_030E, true, false, false),
             (0x8009_0327, false, true, false),
             (0x8009_0331, false, false, true),
