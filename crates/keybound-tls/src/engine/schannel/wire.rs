@@ -56,6 +56,9 @@ impl Wire {
             refusal,
             ..
         } = self;
+        if !bytes.is_empty() {
+            notes.note_server_spoke();
+        }
         observer.observe(bytes, |seen| match seen {
             Seen::Tls12 => notes.set_version("TLSv1.2"),
             Seen::Tls13 => notes.set_version("TLSv1.3"),
