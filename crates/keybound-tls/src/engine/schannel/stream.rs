@@ -89,8 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SchannelStream<S> {
             if !self.wants_more(&done) {
                 return Poll::Ready(done);
             }
-            if let Poll::Ready(Err(error)) = sent {
-                return Poll::Ready(Err(error));
+            match sent {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                // A peer that has TLS answer over and over and does not read it is not read either.
+                Poll::Pending if self.tls.get_ref().to_send().len() > MOST_WAITING => {
+                    return Poll::Pending;
+                }
+                _ => {}
             }
             ready!(self.poll_receive(cx))?;
         }
@@ -202,3 +207,5 @@ fn existing(certificate: io::Result<CertContext>) -> Option<CertContext> {
 
 /// What is taken from a connection at a time, in bytes.
 const PIECE: usize = 8 * 1024;
+/// More than one write and the longest answer in a handshake come to; in bytes.
+const MOST_WAITING: usize = 128 * 1024;
