@@ -32,6 +32,13 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the key of its [name](Self::persistent_name) is still this one. Somebody may have put another in its place:
+    /// then what opens keys by their names, as Windows' TLS does, signs with that, while this one may go on signing. Where it
+    /// cannot be told it is so.
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
     /// Whether signing is quick enough to be done inside an event loop.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Slow

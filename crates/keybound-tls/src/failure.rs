@@ -40,7 +40,11 @@ impl Peer {
             return known.or_source(error);
         }
         let name = &self.name;
-        if findings.tls.no_protocol {
+        let server_spoke = self
+            .notes
+            .as_deref()
+            .is_some_and(SessionNotes::server_spoke);
+        if findings.tls.no_protocol && !server_spoke {
             return TransportError::new(
                 TransportErrorKind::HostUnsupported,
                 format!("the host's TLS configuration does not allow the tls version for {name}"),
@@ -236,4 +240,29 @@ fn is_closed(error: &io::Error) -> bool {
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::NotConnected
     )
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+    use crate::TlsEngine;
+
+    /// `SEC_E_ALGORITHM_MISMATCH` comes before the first byte where Windows has the versions switched off, and after it
+    /// where the server has others.
+    #[test]
+    fn what_the_server_says_no_to_is_not_the_hosts_fault() {
+        let notes = Arc::new(SessionNotes::new(TlsEngine::SChannel, false));
+        let peer = Peer {
+            name: "a.b:443".into(),
+            notes: Some(Arc::clone(&notes)),
+            key_failures: None,
+        };
+        let kind = || {
+            let error = io::Error::from_raw_os_error(0x8009_0331_u32.cast_signed());
+            peer.handshake_failed(error).kind()
+        };
+        assert_eq!(kind(), TransportErrorKind::HostUnsupported);
+        notes.note_server_spoke();
+        assert_eq!(kind(), TransportErrorKind::Tls);
+    }
 }

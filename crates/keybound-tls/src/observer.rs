@@ -16,7 +16,7 @@ pub(crate) enum Seen {
     CertificateRequest,
     /// It begins another handshake.
     Renegotiation,
-    /// It sends an alert of this description, in the clear.
+    /// It breaks the handshake off with an alert of this description, in the clear.
     Alert(u8),
     /// It sends what is no record of TLS.
     NoTls,
@@ -30,6 +30,8 @@ pub(crate) struct Observer {
     head: Vec<u8>,
     record: Option<Record>,
     message: Message,
+    /// The alert under way: its level and its description.
+    alert: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,23 +110,29 @@ impl Observer {
             }
             (stage, _) => stage,
         };
-        if kind == ALERT {
-            self.message = Message::default();
-        }
     }
 
     fn content(&mut self, kind: u8, content: &[u8], saw: &mut impl FnMut(Seen)) {
         match (self.stage, kind) {
             (Stage::Clear, HANDSHAKE) => self.handshake(content, saw),
-            (Stage::Clear, ALERT) => {
-                let alert = &mut self.message.bytes;
-                alert.extend_from_slice(&content[..content.len().min(2)]);
-                if let [_, description] = alert[..] {
-                    saw(Seen::Alert(description));
-                    self.stage = Stage::Blind;
-                }
-            }
+            (Stage::Clear, ALERT) => self.alert(content, saw),
             _ => {}
+        }
+    }
+
+    /// After a warning the handshake goes on: some servers warn of a name that they do not know (RFC 6066, 3).
+    fn alert(&mut self, content: &[u8], saw: &mut impl FnMut(Seen)) {
+        for byte in content {
+            self.alert.push(*byte);
+            let [level, description] = self.alert[..] else {
+                continue;
+            };
+            self.alert.clear();
+            if level != WARNING {
+                saw(Seen::Alert(description));
+                self.stage = Stage::Blind;
+                return;
+            }
         }
     }
 
@@ -198,6 +206,8 @@ const KINDS: RangeInclusive<u8> = 20..=23;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
+/// Of alerts.
+const WARNING: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 const CERTIFICATE_REQUEST: u8 = 13;
 const SUPPORTED_VERSIONS: u16 = 43;
@@ -302,6 +312,17 @@ mod tests {
         }
         let encrypted = [tls_12(), record(ALERT, &[9; 26])].concat();
         assert!(!seen(&encrypted, 9).contains(&Seen::Alert(9)));
+    }
+
+    #[test]
+    fn after_a_warning_the_handshake_is_followed_on() {
+        let unknown_name = record(ALERT, &[WARNING, 112]);
+        for step in [1, 2, usize::MAX] {
+            let bytes = [&unknown_name[..], &unknown_name, &tls_12()].concat();
+            assert_eq!(seen(&bytes, step), seen(&tls_12(), step));
+            let refused = [&unknown_name[..], &record(ALERT, &[2, 40])].concat();
+            assert_eq!(seen(&refused, step), [Seen::Alert(40)]);
+        }
     }
 
     #[test]

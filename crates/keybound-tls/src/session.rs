@@ -22,6 +22,8 @@ pub(crate) struct SessionNotes {
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
     certificate_alert: AtomicBool,
+    /// Whether anything came from the server, where the engine sees that.
+    server_spoke: AtomicBool,
 }
 
 impl SessionNotes {
@@ -83,6 +85,17 @@ impl SessionNotes {
 
     pub(crate) fn certificate_alert(&self) -> bool {
         self.certificate_alert.load(Ordering::Acquire)
+    }
+
+    /// Whether anything came from the server: what fails then is not for want of a TLS version on this host.
+    pub(crate) fn server_spoke(&self) -> bool {
+        self.server_spoke.load(Ordering::Acquire)
+    }
+
+    /// Something comes from the server.
+    #[cfg(windows)]
+    pub(crate) fn note_server_spoke(&self) {
+        self.server_spoke.store(true, Ordering::Release);
     }
 
     /// The server sends an alert.

@@ -6,9 +6,9 @@ use keybound_core::vault_domain;
 pub enum TlsVersions {
     /// TLS 1.2 only.
     Tls12,
-    /// TLS 1.3 only, with post-handshake authentication offered.
+    /// TLS 1.3 only, with post-handshake authentication offered (SChannel does not offer it).
     Tls13,
-    /// TLS 1.2 or 1.3, with post-handshake authentication offered.
+    /// TLS 1.2 or 1.3, with post-handshake authentication offered (SChannel does not offer it).
     Tls12Or13,
 }
 

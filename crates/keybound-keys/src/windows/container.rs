@@ -2,6 +2,7 @@
 use super::border::{Border, MACHINE, OVERWRITE, Property, SIGN_AND_DECRYPT};
 use super::handle::{Key, Provider};
 use super::names::mutex_name;
+use super::persistence::KeyPlace;
 use super::status::{Status, Step};
 use crate::rsa_blob::public_key_info;
 use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
@@ -211,6 +212,20 @@ pub(crate) fn open_existing(
     provider
         .open_key(name, if machine { MACHINE } else { 0 })
         .map_err(|status| Step::Open.error(status, false))
+}
+
+/// Whether another key than this one is in the place, or none. Where it cannot be told, it is not so.
+pub(crate) fn is_replaced(border: &Arc<dyn Border>, place: &KeyPlace, public_key: &[u8]) -> bool {
+    let flags = if place.machine { MACHINE } else { 0 };
+    let opened = Provider::open(border, &place.provider)
+        .map(|provider| provider.open_key(&place.name, flags));
+    match opened {
+        Ok(Ok(key)) => key
+            .export_public()
+            .is_ok_and(|blob| public_key_info(&blob).as_deref() != Some(public_key)),
+        Ok(Err(status)) => status.is_not_found(),
+        Err(_) => false,
+    }
 }
 
 /// Why a key could not be made.

@@ -105,7 +105,6 @@ impl Key {
     }
 
     /// The border that it is of.
-    #[cfg(windows)]
     pub(crate) fn border(&self) -> &Arc<dyn Border> {
         &self.border
     }

@@ -1,5 +1,6 @@
 #[cfg(windows)]
 use super::certificate::{CertificateError, NativeCertificate};
+use super::container::is_replaced;
 use super::handle::Key;
 use super::persistence::KeyPlace;
 use super::status::Step;
@@ -66,6 +67,10 @@ impl BindingKey for CngKey {
 
     fn persistent_name(&self) -> Option<&str> {
         Some(&self.place.name)
+    }
+
+    fn is_in_place(&self) -> bool {
+        !is_replaced(self.key.border(), &self.place, &self.public_key)
     }
 
     #[allow(

@@ -143,6 +143,25 @@ fn of_two_who_create_at_once_both_end_with_the_first_ones_key() {
 }
 
 #[test]
+fn a_key_that_somebody_replaced_knows_and_still_signs() {
+    let (windows, _) = host_with_a_key();
+    let key = keyguard(&windows).unwrap();
+    assert!(key.is_in_place());
+    let opened = windows.open_now();
+    // Nothing that only fails for now says so.
+    windows.with(|world| world.open_fails = Some(Status::PERMISSION));
+    assert!(key.is_in_place());
+    windows.with(|world| world.open_fails = None);
+    let rival = Kept::of_a_rival();
+    windows.with(|world| world.containers.insert("KeyGuardRSAKey".into(), rival));
+    assert!(!key.is_in_place());
+    windows.with(|world| world.containers.clear());
+    assert!(!key.is_in_place());
+    self_test(&*key).unwrap();
+    assert_eq!(windows.open_now(), opened);
+}
+
+#[test]
 fn without_vbs_the_error_says_what_to_switch_on() {
     let windows = Scripted::new();
     windows.with(|world| world.create_fails = Some(Status(0x8089_0014)));

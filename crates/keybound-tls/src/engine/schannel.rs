@@ -1,6 +1,7 @@
 //! TLS by SChannel, the one of Windows: a client credential for each binding, streams, and what its errors mean.
 //!
-//! The `schannel` crate does the handshakes, the first and every later one, and has Windows judge the server each time.
+//! The `schannel` crate does the handshakes, the first and every later one, and has Windows judge the server in the first;
+//! in later ones the stream sees to it that it stays the same.
 mod credentials;
 mod findings;
 mod judgement;
@@ -61,7 +62,8 @@ impl Session {
     }
 }
 
-/// Has Windows judge the server's certificate, in the first handshake or a later one, and holds the server to who it was.
+/// Has Windows judge the server's certificate, and holds the server to who it was. In a later handshake this comes before the
+/// server has shown anything, and sees the certificate of before.
 ///
 /// The judgement that the crate brings is made first. It counts, unless it says only that nothing is known of revocation:
 /// it says that in place of what else may be wrong.

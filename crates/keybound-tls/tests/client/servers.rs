@@ -2,7 +2,7 @@
 use crate::support::http::{receive, reply};
 use crate::support::keys::shared_key;
 use crate::support::pki::{Authority, Leaf, self_signed};
-use crate::support::server::{Asks, Manners, Server, resource, scripted};
+use crate::support::server::{Asks, Manners, Server, resource, scripted, switch};
 use crate::support::{client_builder, get, words};
 use keybound_tls::server::request_client_certificate;
 use keybound_tls::{HttpsClient, TransportErrorKind, TrustAnchors};
@@ -133,17 +133,4 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
             assert_eq!(answer.unwrap().text(), "here");
         }
     }
-}
-
-/// Has a server show the certificate of another context from now on.
-fn switch(stream: &crate::support::server::Tls, context: &openssl::ssl::SslContext) {
-    use foreign_types::ForeignTypeRef as _;
-    unsafe extern "C" {
-        fn SSL_set_SSL_CTX(
-            ssl: *mut openssl_sys::SSL,
-            context: *mut openssl_sys::SSL_CTX,
-        ) -> *mut openssl_sys::SSL_CTX;
-    }
-    // SAFETY: both are alive; the connection takes its own hold on the context.
-    unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
 }

@@ -1,12 +1,14 @@
 //! Which engine serves whom.
-use crate::scene::{builder, good_server};
+use crate::native::trusted;
+use crate::scene::{builder, clients, good_server, manners};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
-use crate::support::server::Asks;
-use crate::support::{client_builder, get};
+use crate::support::server::{Asks, Manners, resource};
+use crate::support::{client_builder, get, words};
 use keybound_tls::{
     HttpsClient, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy,
 };
+use openssl::ssl::SslVersion;
 
 #[tokio::test]
 async fn what_schannel_cannot_do_is_refused_where_it_is_asked_for() {
@@ -54,4 +56,21 @@ async fn a_version_that_this_windows_does_not_have_is_the_hosts_fault() {
         Ok(answer) => assert_eq!(answer.info().tls_version, "TLSv1.3"),
         Err(error) => assert_eq!(error.kind(), TransportErrorKind::HostUnsupported, "{error}"),
     }
+}
+
+#[tokio::test]
+async fn a_version_that_the_server_does_not_have_is_not_the_hosts_fault() {
+    let server = manners(trusted().server("localhost"), clients(), Asks::Nothing);
+    let server = resource(
+        Manners {
+            version: Some(SslVersion::TLS1_3),
+            ..server
+        }
+        .context(),
+    )
+    .await;
+    let versions = VersionPolicy::default().with_host("localhost", TlsVersions::Tls12);
+    let client = builder().versions(versions).build().unwrap();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Tls, "{}", words(&error));
 }

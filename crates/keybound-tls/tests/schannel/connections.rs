@@ -3,8 +3,9 @@ use crate::native::{trusted, under_wine};
 use crate::scene::{builder, client, clients, good_server, manners, server};
 use crate::support::http::{receive, reply};
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, raw, resource, scripted};
+use crate::support::server::{Asks, Manners, raw, resource, scripted, switch};
 use crate::support::{get, post, words};
+use keybound_tls::server::request_client_certificate;
 use keybound_tls::{RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use std::time::Duration;
@@ -179,6 +180,41 @@ async fn the_certificate_goes_out_when_asked_for_after_the_request() {
         assert!(answer.info().certificate_requested);
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+    if under_wine() {
+        return;
+    }
+    let context = || {
+        let leaf = trusted().server("localhost");
+        let manners = Manners {
+            version: Some(SslVersion::TLS1_2),
+            ..manners(leaf, clients(), Asks::Nothing)
+        };
+        manners.context()
+    };
+    let second = context();
+    let server = scripted(context(), move |mut stream, _, _| {
+        let second = second.clone();
+        async move {
+            receive(&mut stream).await;
+            switch(&stream, &second);
+            let _ = request_client_certificate(&mut stream).await;
+            reply(&mut stream, "200 OK", "here").await;
+        }
+    })
+    .await;
+    let (client, _) = client();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    let words = words(&error);
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::ServerCertificate,
+        "{words}"
+    );
+    assert!(words.contains("another certificate"), "{words}");
 }
 
 #[tokio::test]

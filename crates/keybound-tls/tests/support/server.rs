@@ -149,6 +149,19 @@ pub async fn handshake(context: &SslContext, stream: TcpStream) -> Option<Tls> {
     Some(stream)
 }
 
+/// Has a server show the certificate of another context from now on.
+pub fn switch(stream: &Tls, context: &SslContext) {
+    use foreign_types::ForeignTypeRef as _;
+    unsafe extern "C" {
+        fn SSL_set_SSL_CTX(
+            ssl: *mut openssl_sys::SSL,
+            context: *mut openssl_sys::SSL_CTX,
+        ) -> *mut openssl_sys::SSL_CTX;
+    }
+    // SAFETY: both are alive; the connection takes its own hold on the context.
+    unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
+}
+
 /// A server that answers every request, `length certificate`, the latter `none` or a SHA-256. Paths that start with
 /// `/secure` have it ask for the certificate after the request was read; 401 where none comes.
 pub async fn resource(context: SslContext) -> Server {

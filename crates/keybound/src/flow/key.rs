@@ -5,7 +5,8 @@ use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, Signing
 use std::sync::Arc;
 
 impl Flow {
-    /// Opens the host's best key, once for each client, and checks it against the floor.
+    /// Opens the host's best key, once for each client and again where another took its place, and checks it against the
+    /// floor.
     ///
     /// Opening goes on where the caller gives up meanwhile: a key that takes long to make is there for the next request,
     /// and is not begun again by each.
@@ -14,8 +15,15 @@ impl Flow {
             let mut kept = Arc::clone(&self.shared.state.inner().key)
                 .lock_owned()
                 .await;
-            let key = match &*kept {
-                Some(key) => Arc::clone(key),
+            let known = match kept.clone() {
+                // Certificates are asked for seldom enough to look.
+                Some(key) if key.persistent_name().is_some() => {
+                    blocking(move || Ok(key.is_in_place().then_some(key))).await?
+                }
+                known => known,
+            };
+            let key = match known {
+                Some(key) => key,
                 None => {
                     let providers = self.shared.settings.providers.clone();
                     blocking(move || Ok(kept.insert(providers.open(floor)?).clone())).await?
@@ -42,19 +50,31 @@ impl Flow {
         ))
     }
 
-    /// Lets go of a key that no longer signs, so that the next certificate is for one that does. Whether it was so.
+    /// Lets go of a key that no longer signs, or whose name leads to another by now, so that the next certificate is for one
+    /// that can be used. Whether it was so.
     pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
         let tested = Arc::clone(key);
-        let Err(error) = blocking(move || self_test(&*tested)).await else {
+        let Err(error) = blocking(move || check_usable(&*tested)).await else {
             return false;
         };
-        tracing::warn!(%error, "the binding key no longer signs and is opened anew");
+        tracing::warn!(%error, "the binding key is of no use any more and is opened anew");
         let mut kept = self.shared.state.inner().key.lock().await;
         if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
             *kept = None;
         }
         true
     }
+}
+
+fn check_usable(key: &dyn BindingKey) -> std::result::Result<(), KeyError> {
+    self_test(key)?;
+    if key.is_in_place() {
+        return Ok(());
+    }
+    Err(KeyError::new(
+        KeyErrorKind::Failed,
+        "another key has taken its place",
+    ))
 }
 
 /// Signs where it disturbs nobody: a slow key off the runtime's threads.

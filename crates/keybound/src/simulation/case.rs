@@ -43,6 +43,8 @@ pub(super) enum Action {
     Jump(f64),
     /// The key no longer signs.
     KillKey,
+    /// Another key takes the place of the key, which goes on signing.
+    ReplaceKey,
     /// Entra refuses these certificates from now on.
     Revoke(Vec<usize>),
     /// All clients end; keys and store stay.

@@ -45,6 +45,13 @@ impl Keys {
             key.dead.store(true, Ordering::Relaxed);
         }
     }
+
+    /// Another key takes the place of this one, which goes on signing.
+    pub(super) fn replace(&self) {
+        if let Some(key) = lock(&self.current).take() {
+            key.replaced.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -68,6 +75,7 @@ impl KeyProvider for Keys {
                 strength: self.strength,
                 name: self.persistent.then(|| "KeyGuardRSAKey".to_owned()),
                 dead: AtomicBool::new(false),
+                replaced: AtomicBool::new(false),
             })
         });
         Ok(Arc::clone(key) as Arc<dyn BindingKey>)
@@ -80,6 +88,7 @@ struct Key {
     strength: KeyStrength,
     name: Option<String>,
     dead: AtomicBool,
+    replaced: AtomicBool,
 }
 
 impl BindingKey for Key {
@@ -104,6 +113,10 @@ impl BindingKey for Key {
 
     fn persistent_name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn is_in_place(&self) -> bool {
+        !self.replaced.load(Ordering::Relaxed)
     }
 
     fn signing_cost(&self) -> SigningCost {

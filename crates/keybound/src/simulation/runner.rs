@@ -81,6 +81,7 @@ impl Run {
             }
             Action::Jump(seconds) => self.world.jump(*seconds),
             Action::KillKey => self.keys.kill(),
+            Action::ReplaceKey => self.keys.replace(),
             Action::Revoke(certificates) => {
                 lock(&self.world.seen).revoked.extend(certificates);
             }

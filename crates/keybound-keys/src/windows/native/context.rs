@@ -11,8 +11,7 @@ use windows::Win32::Security::Cryptography::{
     CERT_NCRYPT_KEY_HANDLE_PROP_ID, CERT_SET_PROPERTY_INHIBIT_PERSIST_FLAG, CRYPT_INTEGER_BLOB,
     CRYPT_KEY_FLAGS, CRYPT_KEY_PROV_INFO, CertCreateCertificateContext,
     CertDuplicateCertificateContext, CertFreeCertificateContext, CertGetCertificateContextProperty,
-    CertSetCertificateContextProperty, NCRYPT_KEY_HANDLE, NCRYPT_MACHINE_KEY_FLAG,
-    X509_ASN_ENCODING,
+    CertSetCertificateContextProperty, NCRYPT_MACHINE_KEY_FLAG, X509_ASN_ENCODING,
 };
 use windows::core::PWSTR;
 
@@ -140,16 +139,11 @@ impl CertificateContext {
     /// Gives the key to the context, in this process only. From then on the context frees it; where this fails, it is freed
     /// here.
     pub(in super::super) fn give_key(&mut self, key: Key) -> Result<(), Status> {
-        let handle = NCRYPT_KEY_HANDLE(key.raw());
         let flags = CERT_SET_PROPERTY_INHIBIT_PERSIST_FLAG;
-        // SAFETY: this property takes a pointer to an open key handle; where it succeeds, the handle is the context's.
-        unsafe {
-            self.set(
-                CERT_NCRYPT_KEY_HANDLE_PROP_ID,
-                flags,
-                (&raw const handle).cast(),
-            )
-        }?;
+        // Not a pointer to the handle, as with other properties: the handle itself.
+        let handle = key.raw() as *const c_void;
+        // SAFETY: this property takes an open key handle; where it succeeds, the handle is the context's.
+        unsafe { self.set(CERT_NCRYPT_KEY_HANDLE_PROP_ID, flags, handle) }?;
         let _ = key.into_raw();
         Ok(())
     }
@@ -176,7 +170,7 @@ impl CertificateContext {
     }
 
     /// # Safety
-    /// `value` points to what the property takes.
+    /// `value` is what the property takes: a pointer to it, or the value itself.
     unsafe fn set(&mut self, id: u32, flags: u32, value: *const c_void) -> Result<(), Status> {
         // SAFETY: the context is not freed before `self` is dropped; the rest is the caller's promise.
         unsafe { CertSetCertificateContextProperty(self.as_ptr(), id, flags, Some(value)) }

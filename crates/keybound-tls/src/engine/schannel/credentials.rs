@@ -1,4 +1,4 @@
-use super::Session;
+use super::{Session, findings};
 use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{
@@ -80,25 +80,9 @@ impl Credentials {
         host: &Host,
         versions: TlsVersions,
     ) -> Result<Session, TransportError> {
-        let credential = self.handle(versions).map_err(|error| {
-            let unsupported = |what: &str| {
-                TransportError::new(
-                    TransportErrorKind::HostUnsupported,
-                    format!("{what} for {host}"),
-                )
-            };
-            match error {
-                None => unsupported("this windows does not have the tls version"),
-                Some(error) if super::findings::is_of_key(&error) => TransportError::new(
-                    TransportErrorKind::Key,
-                    "SChannel does not take the binding's key",
-                )
-                .with_source(error),
-                Some(error) => {
-                    unsupported("windows does not allow the tls version").with_source(error)
-                }
-            }
-        })?;
+        let credential = self
+            .handle(versions)
+            .map_err(|error| self.failed(host, error))?;
         Ok(Session {
             credential,
             host: host.clone(),
@@ -119,6 +103,34 @@ impl Credentials {
         let handle = self.acquire(versions)?;
         handles.push((versions, handle.clone()));
         Ok(handle)
+    }
+
+    /// Why there is no handle. What Windows does not say more of is the key's fault where there is one: nothing else of a
+    /// credential hangs on more than the TLS versions.
+    fn failed(&self, host: &Host, error: Option<io::Error>) -> TransportError {
+        let (kind, what) = match &error {
+            None => (
+                TransportErrorKind::HostUnsupported,
+                "this windows does not have the tls version",
+            ),
+            Some(error) if findings::is_of_version(error) => (
+                TransportErrorKind::HostUnsupported,
+                "windows does not allow the tls version",
+            ),
+            Some(error) if self.certificate.is_some() || findings::is_of_key(error) => (
+                TransportErrorKind::Key,
+                "SChannel does not take the binding's key",
+            ),
+            Some(_) => (
+                TransportErrorKind::Tls,
+                "SChannel does not begin a connection",
+            ),
+        };
+        let failed = TransportError::new(kind, format!("{what} for {host}"));
+        match error {
+            Some(error) => failed.with_source(error),
+            None => failed,
+        }
     }
 
     fn acquire(&self, versions: TlsVersions) -> Result<SchannelCred, Option<io::Error>> {

@@ -9,11 +9,16 @@ use std::io;
 pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
     let status = status_of(error.downcast_ref()?)?;
     Some(TlsFindings {
-        closed: status == CONTEXT_EXPIRED,
+        closed: CONTEXT_EXPIRED.contains(&status),
         key: is_key_status(status),
         certificate_alert: CERTIFICATE_ALERTS.contains(&status),
         no_protocol: NO_PROTOCOL.contains(&status),
     })
+}
+
+/// Whether it says that none of the TLS versions asked for is switched on.
+pub(super) fn is_of_version(error: &io::Error) -> bool {
+    status_of(error).is_some_and(|status| NO_PROTOCOL.contains(&status))
 }
 
 /// Whether it says that the key cannot be used.
@@ -49,18 +54,18 @@ pub(super) fn reason(error: &io::Error) -> &'static str {
 /// An `HRESULT` of the security facilities (0x8009, 0x800B, the informative 0x0009), as the number that it is.
 fn status_of(error: &io::Error) -> Option<u32> {
     let status = error.raw_os_error()?.cast_unsigned();
-    matches!(status >> 16, 0x8009 | 0x800B).then_some(status)
+    matches!(status >> 16, 0x8009 | 0x800B | 0x0009).then_some(status)
 }
 
 fn is_key_status(status: u32) -> bool {
     // Below 0x300 they are those of keys and providers (NTE_…).
-    matches!(status, 0x8009_0001..0x8009_0300) || status == NO_CREDENTIALS
+    matches!(status, 0x8009_0001..0x8009_0300) || NO_CREDENTIALS.contains(&status)
 }
 
-/// `SEC_E_NO_CREDENTIALS`: the certificate is there, its key is not.
-const NO_CREDENTIALS: u32 = 0x8009_030E;
-/// `SEC_E_CONTEXT_EXPIRED`.
-const CONTEXT_EXPIRED: u32 = 0x8009_0317;
+/// `SEC_E_UNKNOWN_CREDENTIALS`, `SEC_E_NO_CREDENTIALS`: the certificate is there, its key cannot be opened or is not there.
+const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
+/// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate fails with in the middle of a handshake.
+const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
 /// What the alerts come out as that servers answer a certificate with. Our own judgement of the server is told apart by the
 /// notes on the connection.
 const CERTIFICATE_ALERTS: [u32; 9] = [
@@ -79,7 +84,8 @@ const CERTIFICATE_ALERTS: [u32; 9] = [
     0x8009_0311,
     0x8009_0349,
 ];
-/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings.
+/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings, or the server's
+/// alerts `insufficient_security` and `protocol_version`.
 const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
 
 #[cfg(test)]
@@ -94,6 +100,7 @@ mod tests {
     fn statuses_are_told_apart() {
         for (number, key, alert, no_protocol) in [
             (0x8009_0016, true, false, false),
+            (0x8009_030D, true, false, false),
             (0x8009_030E, true, false, false),
             (0x8009_0327, false, true, false),
             (0x8009_0331, false, false, true),
@@ -106,6 +113,13 @@ mod tests {
                 findings.no_protocol,
             );
             assert_eq!(found, (key, alert, no_protocol), "{number:x}");
+        }
+        for (number, closed) in [
+            (0x8009_0317, true),
+            (0x0009_0317, true),
+            (0x0009_0320, false),
+        ] {
+            assert_eq!(findings_of(&status(number)).unwrap().closed, closed);
         }
         assert_eq!(findings_of(&io::Error::from_raw_os_error(10054)), None);
         assert_eq!(findings_of(&io::Error::other("x")), None);

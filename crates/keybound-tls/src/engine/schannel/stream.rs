@@ -1,6 +1,7 @@
 use super::wire::Wire;
 use crate::session::SessionNotes;
 use ::schannel::RawPointer as _;
+use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, HandshakeError, TlsStream};
 use std::io::{self, Read as _, Write as _};
@@ -82,16 +83,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SchannelStream<S> {
         loop {
             self.tls.get_mut().begin_work();
             let done = work(&mut self.tls);
+            self.check_server(&done)?;
             // Answers to a renegotiation go out while more is waited for.
             let sent = self.poll_send(cx);
             if !self.wants_more(&done) {
                 return Poll::Ready(done);
             }
-            if let Poll::Ready(Err(error)) = sent {
-                return Poll::Ready(Err(error));
+            match sent {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                // A peer that has TLS answer over and over and does not read it is not read either.
+                Poll::Pending if self.tls.get_ref().to_send().len() > MOST_WAITING => {
+                    return Poll::Pending;
+                }
+                _ => {}
             }
             ready!(self.poll_receive(cx))?;
         }
+    }
+
+    /// Holds a server that begins another handshake to who it was. The crate has Windows judge what it shows when that
+    /// begins, which is the certificate of before, and not again when that is over.
+    fn check_server(&mut self, done: &io::Result<usize>) -> io::Result<()> {
+        let wire = self.tls.get_ref();
+        if !wire.has_renegotiated() {
+            return Ok(());
+        }
+        let is_same = match existing(self.tls.peer_certificate()) {
+            Some(shown) => wire.notes().note_server(shown.to_der()),
+            // In the middle of a handshake there may be none, and no data goes either way.
+            None => !matches!(done, Ok(1..)),
+        };
+        if is_same {
+            return Ok(());
+        }
+        let reason = "the server showed another certificate";
+        self.tls.get_mut().refuse(reason);
+        Err(io::Error::other(reason))
     }
 
     /// Whether TLS came to no result because it read all there was. It takes that for an end, in its two ways.
@@ -165,12 +192,20 @@ async fn receive<S: AsyncRead + Unpin>(connection: &mut S, wire: &mut Wire) -> i
 }
 
 /// Whether our certificate has gone out: a certificate that was only at hand is not the connection's.
-#[allow(unsafe_code, reason = "asks whether there is a pointer")]
 fn has_presented(tls: &TlsStream<Wire>) -> bool {
-    // SAFETY: the pointer is compared, not followed.
-    tls.certificate()
-        .is_ok_and(|certificate| !unsafe { certificate.as_ptr() }.is_null())
+    existing(tls.certificate()).is_some()
+}
+
+/// The certificate, where there is one: Windows may succeed without.
+#[allow(unsafe_code, reason = "asks whether there is a pointer")]
+fn existing(certificate: io::Result<CertContext>) -> Option<CertContext> {
+    certificate.ok().filter(|certificate| {
+        // SAFETY: the pointer is compared, not followed.
+        !unsafe { certificate.as_ptr() }.is_null()
+    })
 }
 
 /// What is taken from a connection at a time, in bytes.
 const PIECE: usize = 8 * 1024;
+/// More than one write and the longest answer in a handshake come to; in bytes.
+const MOST_WAITING: usize = 128 * 1024;

@@ -12,6 +12,8 @@ pub(crate) struct Wire {
     ended: bool,
     observer: Observer,
     notes: Arc<SessionNotes>,
+    /// The server has begun another handshake than the first.
+    has_renegotiated: bool,
     /// Why nothing more may be read.
     refusal: Option<&'static str>,
     is_handshake_over: bool,
@@ -27,6 +29,7 @@ impl Wire {
             ended: false,
             observer: Observer::default(),
             notes,
+            has_renegotiated: false,
             refusal: None,
             is_handshake_over: false,
             starved: false,
@@ -53,14 +56,19 @@ impl Wire {
         let Self {
             observer,
             notes,
+            has_renegotiated,
             refusal,
             ..
         } = self;
+        if !bytes.is_empty() {
+            notes.note_server_spoke();
+        }
         observer.observe(bytes, |seen| match seen {
             Seen::Tls12 => notes.set_version("TLSv1.2"),
             Seen::Tls13 => notes.set_version("TLSv1.3"),
             // A server renegotiates to ask for the certificate; what exactly it asks for is encrypted.
             Seen::CertificateRequest | Seen::Renegotiation => {
+                *has_renegotiated |= seen == Seen::Renegotiation;
                 if !notes.note_request() {
                     *refusal = Some("the server asked for the certificate over and over");
                 }
@@ -69,6 +77,20 @@ impl Wire {
             Seen::NoTls => *refusal = Some("the server does not speak tls"),
         });
         self.inbound.bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn has_renegotiated(&self) -> bool {
+        self.has_renegotiated
+    }
+
+    pub(crate) fn notes(&self) -> &SessionNotes {
+        &self.notes
+    }
+
+    /// Has nothing more read, and what was written not sent.
+    pub(crate) fn refuse(&mut self, reason: &'static str) {
+        self.refusal = Some(reason);
+        self.outbound = Queue::default();
     }
 
     /// What has to go out on the connection.
@@ -188,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_goes_to_a_peer_that_is_refused() {
+        let mut wire = wire();
+        wire.receive(&[23, 3, 3, 0, 1, 0]);
+        wire.write_all(b"secret").unwrap();
+        wire.refuse("no");
+        assert!(wire.to_send().is_empty());
+        assert_eq!(read(&mut wire), Err(io::ErrorKind::Other));
+    }
+
+    #[test]
     fn a_server_that_asks_for_ever_or_speaks_no_tls_is_not_read() {
         let hello = [2, 0, 0, 38].into_iter().chain([3, 3]).chain([0; 36]);
         let handshake: Vec<u8> = hello.collect();
@@ -197,12 +229,14 @@ mod tests {
         };
         let mut pestering = wire();
         pestering.receive(&record(22, &handshake));
+        assert!(!pestering.has_renegotiated());
         for _ in 0..9 {
             assert!(pestering.refusal.is_none());
             // Its end, and the beginning of another.
             for kind in [20, 22, 22] {
                 pestering.receive(&record(kind, &[1]));
             }
+            assert!(pestering.has_renegotiated());
         }
         assert_eq!(read(&mut pestering), Err(io::ErrorKind::Other));
         let mut mute = wire();
