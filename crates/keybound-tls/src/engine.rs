@@ -223,6 +223,11 @@ pub(crate) struct TlsFindings {
     pub(crate) certificate_alert: bool,
     /// The host allows none of the TLS versions asked for.
     pub(crate) no_protocol: bool,
+    /// The library failed in itself. Where it was about to present the certificate, that is what a key that does not sign
+    /// looks like.
+    pub(crate) internal: bool,
+    /// A record, or our signature, did not hold. Where the certificate was just presented, it is the signature.
+    pub(crate) undeciphered: bool,
 }
 
 impl TlsFindings {
@@ -231,6 +236,8 @@ impl TlsFindings {
         self.key |= other.key;
         self.certificate_alert |= other.certificate_alert;
         self.no_protocol |= other.no_protocol;
+        self.internal |= other.internal;
+        self.undeciphered |= other.undeciphered;
     }
 }
 

@@ -134,7 +134,9 @@ impl Peer {
                 format!("the certificate of {name} could not be verified: {reason}"),
             );
         }
-        if findings.tls.key {
+        let in_doubt = notes.certificate_in_doubt();
+        let alert = findings.tls.certificate_alert || notes.certificate_alert();
+        if findings.tls.key || findings.tls.internal && in_doubt && !alert {
             let error = TransportError::new(
                 TransportErrorKind::Key,
                 format!("the key did not sign for {name}"),
@@ -152,7 +154,7 @@ impl Peer {
                 },
             );
         }
-        let alert = findings.tls.certificate_alert || notes.certificate_alert();
+        let alert = alert || findings.tls.undeciphered && in_doubt;
         if alert && notes.certificate_requested() {
             let message = if notes.has_identity() {
                 format!("{name} refused the client certificate")
@@ -161,7 +163,7 @@ impl Peer {
             };
             return known(TransportErrorKind::ClientCertificateRejected, message);
         }
-        if findings.closed && notes.certificate_in_doubt() {
+        if findings.closed && in_doubt {
             return known(
                 TransportErrorKind::ClientCertificateRejected,
                 format!("{name} closed the connection after the client certificate was presented"),

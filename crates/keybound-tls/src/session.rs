@@ -18,6 +18,8 @@ pub(crate) struct SessionNotes {
     /// SHA-256 of the first certificate that the server showed.
     server: OnceLock<[u8; 32]>,
     server_changed: AtomicBool,
+    /// How often a server's certificate was judged since it last answered a request.
+    judgements: AtomicU32,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
@@ -56,6 +58,7 @@ impl SessionNotes {
     /// The server has answered a request: it did not mind the certificate.
     pub(crate) fn answered(&self) {
         self.requests_unanswered.store(0, Ordering::Release);
+        self.judgements.store(0, Ordering::Release);
     }
 
     /// Whether the server showed another certificate than at first.
@@ -112,6 +115,13 @@ impl SessionNotes {
         self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
     }
 
+    /// The server's certificate is about to be judged. False where that was too often: each message after a handshake of TLS
+    /// 1.3 calls for it.
+    #[cfg(any(windows, test))]
+    pub(crate) fn note_judgement(&self) -> bool {
+        self.judgements.fetch_add(1, Ordering::AcqRel) < MAX_JUDGEMENTS_AN_ANSWER
+    }
+
     /// The server shows a certificate that has been verified. False where it showed another one before.
     pub(crate) fn note_server(&self, certificate: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(certificate).into();
@@ -125,6 +135,9 @@ impl SessionNotes {
 
 /// A server that asks for the certificate over and over would have the key sign for ever.
 const MAX_REQUESTS_AN_ANSWER: u32 = 8;
+
+#[cfg(any(windows, test))]
+const MAX_JUDGEMENTS_AN_ANSWER: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +168,9 @@ mod tests {
     fn a_server_cannot_ask_for_ever() {
         let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
         assert_eq!((0..100).filter(|_| notes.note_request()).count(), 8);
+        assert_eq!((0..100).filter(|_| notes.note_judgement()).count(), 64);
         notes.answered();
         assert!(notes.note_request());
+        assert!(notes.note_judgement());
     }
 }

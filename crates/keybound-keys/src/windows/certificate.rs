@@ -257,10 +257,33 @@ impl NativeCertificate {
         Ok(Self(context))
     }
 
+    /// A certificate that says where its key is kept. Nothing is opened: whoever uses it finds the key there.
+    pub(super) fn naming(
+        certificate: &Certificate,
+        place: &KeyPlace,
+    ) -> Result<Self, CertificateError> {
+        let mut context =
+            CertificateContext::of_der(certificate.der()).map_err(CertificateError::store)?;
+        context
+            .set_key_place(place)
+            .map_err(CertificateError::store)?;
+        Ok(Self(context))
+    }
+
     /// One more reference to the same context.
     #[must_use]
     pub fn share(&self) -> Option<Self> {
         self.0.share_again().map(Self)
+    }
+
+    #[cfg(test)]
+    pub(super) fn der(&self) -> &[u8] {
+        self.0.der()
+    }
+
+    #[cfg(test)]
+    pub(super) fn key_place(&self) -> Option<KeyPlace> {
+        self.0.key_place()
     }
 
     /// The `PCCERT_CONTEXT`, for as long as this value lives.

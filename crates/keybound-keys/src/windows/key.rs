@@ -1,5 +1,5 @@
 #[cfg(windows)]
-use super::certificate::{CertificateError, NativeCertificate};
+use super::certificate::NativeCertificate;
 use super::container::is_replaced;
 use super::handle::Key;
 use super::persistence::KeyPlace;
@@ -88,17 +88,16 @@ impl BindingKey for CngKey {
         &self,
         certificate: &Certificate,
     ) -> Option<Result<NativeCertificate, KeyError>> {
-        let context = NativeCertificate::new(self.key.border(), certificate, &self.place);
-        Some(context.map_err(|error| {
-            match error {
-                CertificateError::Key(error) => error,
-                error => KeyError::new(
+        // Not the handle: SChannel cannot use one of this process, and opens the key by its name.
+        Some(
+            NativeCertificate::naming(certificate, &self.place).map_err(|error| {
+                KeyError::new(
                     KeyErrorKind::Failed,
                     "windows does not bring the certificate and its key together",
                 )
-                .with_source(error),
-            }
-        }))
+                .with_source(error)
+            }),
+        )
     }
 }
 

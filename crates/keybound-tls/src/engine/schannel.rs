@@ -72,6 +72,11 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
         notes.refuse_server(findings::reason(&error));
         error
     };
+    if !notes.note_judgement() {
+        return Err(io::Error::other(
+            "the server began handshakes over and over",
+        ));
+    }
     if let Err(error) = verdict.result()
         && !findings::is_unknown_revocation(&error)
     {

@@ -1,12 +1,16 @@
 use super::super::border::{Border, Property, SIGN_AND_DECRYPT};
 use super::super::handle::{Key, Provider};
+use super::super::key::CngKey;
 use super::super::native;
+use super::super::persistence::KeyPlace;
 use super::super::provider::CngProvider;
+use super::super::testing::certificate;
 use super::rehearsal::Rehearsal;
 use crate::rsa_blob::public_key_info;
 use crate::verify::by_openssl;
 use crate::{
-    KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain, SignatureScheme, self_test, verify,
+    BindingKey as _, KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain, SignatureScheme,
+    self_test, verify,
 };
 use std::sync::Arc;
 
@@ -115,4 +119,21 @@ fn no_handle_is_left_open_in_a_thousand_acquisitions_of_a_real_key() {
     }
     drop(first);
     assert_eq!(rehearsal.open_now(), 0);
+}
+
+#[test]
+fn a_context_for_tls_names_the_place_of_the_key() {
+    let key = new_key("keybound-test-context-for-tls");
+    let public_key = public_key_info(&key.export_public().unwrap()).unwrap();
+    let certificate = certificate(&public_key, "client", "authority", 30_000);
+    let place = KeyPlace {
+        provider: "Microsoft Software Key Storage Provider".to_owned(),
+        name: "keybound-test-context-for-tls".to_owned(),
+        machine: false,
+        legacy: false,
+    };
+    let key = CngKey::new(key, public_key, KeyStrength::Software, place.clone());
+    let context = key.native_certificate(&certificate).unwrap().unwrap();
+    assert_eq!(context.der(), certificate.der());
+    assert_eq!(context.key_place(), Some(place));
 }

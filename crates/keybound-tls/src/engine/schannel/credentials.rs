@@ -9,13 +9,12 @@ use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::{Direction, Protocol, SchannelCred};
 use keybound_keys::windows::NativeCertificate;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// The credential of one client. Windows holds sessions by credential: none of one binding is resumed for another.
+/// What one client presents, and with which versions. Each connection has a handle of its own: Windows keeps sessions by
+/// handle, and none is to be taken up again.
 pub(crate) struct Credentials {
     certificate: Option<NativeCertificate>,
-    /// Windows wants the TLS versions in a credential: one handle for each choice of them that hosts call for.
-    handles: Mutex<Vec<(TlsVersions, SchannelCred)>>,
     has_tls_13: bool,
 }
 
@@ -69,7 +68,6 @@ impl Credentials {
         };
         Ok(Self {
             certificate,
-            handles: Mutex::default(),
             has_tls_13: has_tls_13(),
         })
     }
@@ -81,7 +79,7 @@ impl Credentials {
         versions: TlsVersions,
     ) -> Result<Session, TransportError> {
         let credential = self
-            .handle(versions)
+            .acquire(versions)
             .map_err(|error| self.failed(host, error))?;
         Ok(Session {
             credential,
@@ -91,18 +89,6 @@ impl Credentials {
                 self.certificate.is_some(),
             )),
         })
-    }
-
-    /// The handle for these versions, acquired where it is not there yet. The error is `None` where Windows has none of
-    /// the versions.
-    fn handle(&self, versions: TlsVersions) -> Result<SchannelCred, Option<io::Error>> {
-        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, handle)) = handles.iter().find(|(of, _)| *of == versions) {
-            return Ok(handle.clone());
-        }
-        let handle = self.acquire(versions)?;
-        handles.push((versions, handle.clone()));
-        Ok(handle)
     }
 
     /// Why there is no handle. What Windows does not say more of is the key's fault where there is one: nothing else of a
@@ -133,6 +119,7 @@ impl Credentials {
         }
     }
 
+    /// The error is `None` where Windows has none of the versions.
     fn acquire(&self, versions: TlsVersions) -> Result<SchannelCred, Option<io::Error>> {
         let mut protocols = vec![];
         if versions.includes_12() {

@@ -13,6 +13,8 @@ pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> 
         key: is_key_status(status),
         certificate_alert: CERTIFICATE_ALERTS.contains(&status),
         no_protocol: NO_PROTOCOL.contains(&status),
+        internal: status == INTERNAL_ERROR,
+        undeciphered: status == DECRYPT_FAILURE,
     })
 }
 
@@ -68,7 +70,7 @@ const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
 const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
 /// What the alerts come out as that servers answer a certificate with. Our own judgement of the server is told apart by the
 /// notes on the connection.
-const CERTIFICATE_ALERTS: [u32; 9] = [
+const CERTIFICATE_ALERTS: [u32; 8] = [
     // SEC_E_ILLEGAL_MESSAGE: handshake_failure, access_denied.
     0x8009_0326,
     // SEC_E_CERT_UNKNOWN: bad_certificate, unsupported_certificate, certificate_unknown.
@@ -77,13 +79,16 @@ const CERTIFICATE_ALERTS: [u32; 9] = [
     0x8009_2010,
     0x8009_0328,
     0x8009_0325,
-    // SEC_E_DECRYPT_FAILURE (decrypt_error), SEC_E_LOGON_DENIED (access_denied).
-    0x8009_0330,
+    // SEC_E_LOGON_DENIED (access_denied).
     0x8009_030C,
     // SEC_E_NO_AUTHENTICATING_AUTHORITY, SEC_E_CERT_WRONG_USAGE.
     0x8009_0311,
     0x8009_0349,
 ];
+/// `SEC_E_INTERNAL_ERROR`.
+const INTERNAL_ERROR: u32 = 0x8009_0304;
+/// `SEC_E_DECRYPT_FAILURE`: the alert `decrypt_error`, or a record that is damaged.
+const DECRYPT_FAILURE: u32 = 0x8009_0330;
 /// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings, or the server's
 /// alerts `insufficient_security` and `protocol_version`.
 const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
