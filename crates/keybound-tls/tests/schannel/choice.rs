@@ -1,5 +1,5 @@
 //! Which engine serves whom.
-use crate::native::trusted;
+use crate::native::{sound, trusted};
 use crate::scene::{builder, clients, good_server, manners};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
@@ -60,7 +60,11 @@ async fn a_version_that_this_windows_does_not_have_is_the_hosts_fault() {
 
 #[tokio::test]
 async fn a_version_that_the_server_does_not_have_is_not_the_hosts_fault() {
-    let server = manners(trusted().server("localhost"), clients(), Asks::Nothing);
+    let server = manners(
+        sound(|| trusted().server("localhost")),
+        clients(),
+        Asks::Nothing,
+    );
     let server = resource(
         Manners {
             version: Some(SslVersion::TLS1_3),

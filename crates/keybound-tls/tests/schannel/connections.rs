@@ -1,5 +1,5 @@
 //! What goes over connections, and how they end.
-use crate::native::{trusted, under_wine};
+use crate::native::{sound, trusted, under_wine};
 use crate::scene::{builder, client, clients, good_server, manners, server};
 use crate::support::http::{receive, reply};
 use crate::support::pki::Authority;
@@ -57,7 +57,12 @@ async fn no_certificate_without_an_identity() {
 #[tokio::test]
 async fn a_server_that_refuses_the_certificate_is_told_as_that() {
     let strangers = Authority::new("authority of others");
-    let server = server(trusted().server("localhost"), &strangers, Asks::Firmly).await;
+    let server = server(
+        sound(|| trusted().server("localhost")),
+        &strangers,
+        Asks::Firmly,
+    )
+    .await;
     let (client, _) = client();
     let error = get(&client, &server.uri("/")).await.unwrap_err();
     assert_eq!(
@@ -72,7 +77,12 @@ async fn a_server_that_refuses_the_certificate_is_told_as_that() {
 #[tokio::test]
 async fn bodies_of_every_length_go_both_ways() {
     let (client, _) = client();
-    let context = manners(trusted().server("localhost"), clients(), Asks::Firmly).context();
+    let context = manners(
+        sound(|| trusted().server("localhost")),
+        clients(),
+        Asks::Firmly,
+    )
+    .context();
     let server = scripted(context, |mut stream, _, _| async move {
         while let Some(request) = receive(&mut stream).await {
             let body = "y".repeat(request.body);
@@ -93,7 +103,12 @@ async fn bodies_of_every_length_go_both_ways() {
 
 #[tokio::test]
 async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
-    let context = manners(trusted().server("localhost"), clients(), Asks::Nothing).context();
+    let context = manners(
+        sound(|| trusted().server("localhost")),
+        clients(),
+        Asks::Nothing,
+    )
+    .context();
     let server = scripted(context, |mut stream, number, _| async move {
         receive(&mut stream).await;
         let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf";
@@ -170,7 +185,11 @@ async fn the_certificate_goes_out_when_asked_for_after_the_request() {
     }
     let context = Manners {
         version: Some(SslVersion::TLS1_2),
-        ..manners(trusted().server("localhost"), clients(), Asks::Nothing)
+        ..manners(
+            sound(|| trusted().server("localhost")),
+            clients(),
+            Asks::Nothing,
+        )
     };
     let server = resource(context.context()).await;
     let (client, thumbprint) = client();
@@ -188,7 +207,7 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
         return;
     }
     let context = || {
-        let leaf = trusted().server("localhost");
+        let leaf = sound(|| trusted().server("localhost"));
         let manners = Manners {
             version: Some(SslVersion::TLS1_2),
             ..manners(leaf, clients(), Asks::Nothing)

@@ -1,8 +1,9 @@
 //! What only Windows has: its trusted roots, and a key in CryptoAPI.
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, Leaf};
 use keybound_core::Certificate;
 use keybound_keys::windows::NativeCertificate;
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, KeyStrength, SignatureScheme};
+use openssl::ecdsa::EcdsaSig;
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
@@ -21,7 +22,7 @@ use windows::core::{s, w};
 /// The authority that Windows trusts while these tests run, the same for all: Windows reads its roots once.
 pub fn trusted() -> &'static Authority {
     static TRUSTED: LazyLock<Authority> = LazyLock::new(|| {
-        let authority = Authority::new("keybound test authority");
+        let authority = sound_authority("keybound test authority");
         forget_old_ones();
         let der = authority.certificate.to_der().unwrap();
         with_roots(|roots| {
@@ -93,6 +94,27 @@ fn with_roots(work: impl FnOnce(HCERTSTORE)) {
     work(store);
     // SAFETY: it was opened above and is closed once.
     unsafe { CertCloseStore(Some(store), 0) }.unwrap();
+}
+
+/// An authority whose signature Wine verifies.
+pub fn sound_authority(name: &str) -> Authority {
+    until_sound(|| Authority::new(name), |made| &made.certificate)
+}
+
+/// A server's certificate whose signature Wine verifies.
+pub fn sound(make: impl Fn() -> Leaf) -> Leaf {
+    until_sound(make, |made| &made.certificate)
+}
+
+/// Wine takes a signature of ECDSA for wrong where one of its numbers begins with a zero byte.
+fn until_sound<T>(make: impl Fn() -> T, certificate: impl Fn(&T) -> &X509) -> T {
+    loop {
+        let made = make();
+        let signature = EcdsaSig::from_der(certificate(&made).signature().as_slice()).unwrap();
+        if [signature.r(), signature.s()].map(|number| number.num_bytes()) == [32, 32] {
+            return made;
+        }
+    }
 }
 
 /// Whether this is Wine, whose SChannel does less.

@@ -1,5 +1,5 @@
 //! The usual cast.
-use crate::native::{LegacyKey, trusted};
+use crate::native::{LegacyKey, sound, trusted};
 use crate::support::pki::{Authority, Leaf};
 use crate::support::server::{Asks, Manners, Server, hex, resource};
 use keybound_tls::{ClientIdentity, HttpsClient, HttpsClientBuilder, TlsEngine};
@@ -22,7 +22,7 @@ pub fn manners(leaf: Leaf, clients: &Authority, asks: Asks) -> Manners {
 
 /// A server that Windows trusts, and that trusts our clients.
 pub async fn good_server(asks: Asks) -> Server {
-    server(trusted().server("localhost"), clients(), asks).await
+    server(sound(|| trusted().server("localhost")), clients(), asks).await
 }
 
 pub fn builder() -> HttpsClientBuilder {

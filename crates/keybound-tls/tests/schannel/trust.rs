@@ -1,7 +1,7 @@
 //! Who the server is, in Windows' judgement.
-use crate::native::trusted;
+use crate::native::{sound, sound_authority, trusted};
 use crate::scene::{builder, server};
-use crate::support::pki::{Authority, self_signed};
+use crate::support::pki::self_signed;
 use crate::support::server::Asks;
 use crate::support::{get, words};
 use keybound_tls::TransportErrorKind;
@@ -9,16 +9,25 @@ use keybound_tls::TransportErrorKind;
 #[tokio::test]
 async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
     let authority = trusted();
-    let other = Authority::new("other authority");
+    let other = sound_authority("other authority");
     let client = builder().build().unwrap();
     for (leaf, reason) in [
-        (authority.server("elsewhere.example"), "hostname mismatch"),
-        (authority.server_between("localhost", -9, -1), "expired"),
-        (authority.server_between("localhost", 1, 9), "not yet valid"),
-        (self_signed("localhost"), "not trusted"),
-        (other.server("localhost"), "issuer"),
         (
-            authority.for_clients_only("localhost"),
+            sound(|| authority.server("elsewhere.example")),
+            "hostname mismatch",
+        ),
+        (
+            sound(|| authority.server_between("localhost", -9, -1)),
+            "expired",
+        ),
+        (
+            sound(|| authority.server_between("localhost", 1, 9)),
+            "not yet valid",
+        ),
+        (sound(|| self_signed("localhost")), "not trusted"),
+        (sound(|| other.server("localhost")), "issuer"),
+        (
+            sound(|| authority.for_clients_only("localhost")),
             "not one for servers",
         ),
     ] {
