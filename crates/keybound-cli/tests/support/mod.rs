@@ -37,13 +37,26 @@ impl Run {
     }
 }
 
+/// Has the program heed hang-ups, also where the tests run under `nohup` and would hand on that they are ignored.
+#[cfg(target_os = "linux")]
+fn starter(program: &Path) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=HUP").arg(program);
+    command
+}
+
+#[cfg(not(target_os = "linux"))]
+fn starter(program: &Path) -> Command {
+    Command::new(program)
+}
+
 /// The program, found first on its own search path too: for `emulator --exec -- keybound`.
 pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_keybound"));
     let mut folders = vec![program.parent().unwrap().to_path_buf()];
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
-    let mut command = Command::new(program);
+    let mut command = starter(program);
     command
         .args(arguments)
         .env_clear()
