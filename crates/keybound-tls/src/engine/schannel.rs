@@ -73,7 +73,7 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
         error
     };
     if !notes.note_judgement() {
-        return Err(io::Error::other(
+        return Err(findings::refused(
             "the server began handshakes over and over",
         ));
     }
@@ -84,12 +84,12 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
     }
     let shown = verdict
         .chain()
-        .ok_or_else(|| refuse(io::Error::other("the server showed no certificate")))?;
+        .ok_or_else(|| refuse(findings::refused("the server showed no certificate")))?;
     judgement::judge(&shown, host).map_err(refuse)?;
     let own = shown.get(0);
     if own.is_some_and(|certificate| notes.note_server(certificate.to_der())) {
         Ok(())
     } else {
-        Err(io::Error::other("the server showed another certificate"))
+        Err(findings::refused("the server showed another certificate"))
     }
 }

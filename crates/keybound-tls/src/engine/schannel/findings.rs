@@ -5,8 +5,21 @@ use crate::engine::TlsFindings;
 use std::error::Error;
 use std::io;
 
-/// `None` where the error is no status of Windows' security.
+/// What is refused here, not by Windows.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(&'static str);
+
+/// An error of TLS in these words.
+pub(crate) fn refused(reason: &'static str) -> io::Error {
+    io::Error::other(Refusal(reason))
+}
+
+/// `None` where the error is neither a status of Windows' security nor of our own making.
 pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
+    if error.is::<Refusal>() {
+        return Some(TlsFindings::default());
+    }
     let status = status_of(error.downcast_ref()?)?;
     Some(TlsFindings {
         closed: CONTEXT_EXPIRED.contains(&status),
@@ -128,5 +141,10 @@ mod tests {
         }
         assert_eq!(findings_of(&io::Error::from_raw_os_error(10054)), None);
         assert_eq!(findings_of(&io::Error::other("x")), None);
+        let ours = refused("x");
+        assert_eq!(
+            findings_of(ours.get_ref().unwrap()),
+            Some(TlsFindings::default())
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Windows' judgement of a server's certificates.
 #![allow(unsafe_code, reason = "calls Windows")]
+use super::findings::refused;
 use crate::target::Host;
 use ::schannel::RawPointer as _;
 use ::schannel::cert_chain::CertChain;
@@ -26,9 +27,7 @@ use windows::core::{PSTR, PWSTR};
 /// # Errors
 /// The status that Windows gives (`CERT_E_…`, `CRYPT_E_…`, `TRUST_E_…`).
 pub(crate) fn judge(shown: &CertChain, host: &Host) -> io::Result<()> {
-    let own = shown
-        .get(0)
-        .ok_or_else(|| io::Error::other("no certificate"))?;
+    let own = shown.get(0).ok_or_else(|| refused("no certificate"))?;
     let others = Store::of(shown)?;
     // SAFETY: it is a certificate context, which is not freed before `own` is dropped.
     let own = unsafe { own.as_ptr() }.cast::<CERT_CONTEXT>().cast_const();
@@ -112,7 +111,7 @@ impl Chain {
         }
         .map_err(status)?;
         if chain.is_null() {
-            return Err(io::Error::other("no chain"));
+            return Err(refused("no chain"));
         }
         Ok(Self(chain))
     }

@@ -1,3 +1,4 @@
+use super::findings::refused;
 use super::wire::Wire;
 use crate::session::SessionNotes;
 use ::schannel::RawPointer as _;
@@ -118,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SchannelStream<S> {
         }
         let reason = "the server showed another certificate";
         self.tls.get_mut().refuse(reason);
-        Err(io::Error::other(reason))
+        Err(refused(reason))
     }
 
     /// Whether TLS came to no result because it read all there was. It takes that for an end, in its two ways.

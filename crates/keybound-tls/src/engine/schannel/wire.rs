@@ -1,3 +1,4 @@
+use super::findings::refused;
 use crate::observer::{Observer, Seen};
 use crate::session::SessionNotes;
 use std::io::{self, Read, Write};
@@ -102,9 +103,7 @@ impl Wire {
     pub(crate) fn sent(&mut self, length: usize) {
         self.outbound.consume(length);
     }
-}
 
-impl Wire {
     fn nothing_to_read(&mut self) -> io::Result<usize> {
         if self.ended {
             // An end is one only where TLS says so (RFC 9112, 9.8); then nobody reads on.
@@ -121,7 +120,7 @@ impl Wire {
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(refusal) = self.refusal {
-            return Err(io::Error::other(refusal));
+            return Err(refused(refusal));
         }
         let waiting = self.inbound.rest();
         if waiting.is_empty() {
