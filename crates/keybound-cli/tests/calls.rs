@@ -249,12 +249,9 @@ fn a_token_that_the_resource_echoes_is_shown_whole_only_where_that_was_asked_for
     let world = Emulated::shared();
     let echo = Echo::start();
     let folder = tempfile::tempdir().unwrap();
-    let ca_file = folder.path().join("ca.pem");
-    let emulators = fs::read(world.named("ca_file")).unwrap();
-    fs::write(&ca_file, [emulators, echo.ca_pem].concat()).unwrap();
-    let ca_file = ca_file.to_str().unwrap();
+    let ca_file = echo.ca_file(folder.path(), world.named("ca_file"));
     for (output, shown) in [("text", 3), ("json", 4), ("body", 2)] {
-        let arguments = ["call", "--simulated", "-v", "--ca-file", ca_file];
+        let arguments = ["call", "--simulated", "-v", "--ca-file", &ca_file];
         let arguments = [&arguments[..], &["--output", output, &echo.url]].concat();
         let run = world.run(&arguments);
         assert_eq!(run.status, Some(0), "{run:#?}");

@@ -5,7 +5,6 @@ mod support;
 
 use keybound_emulator::{Config, IdentityType};
 use serde_json::Value;
-use std::fs;
 use support::echo::Echo;
 use support::emulated::Emulated;
 use support::{Run, WITHOUT_KEYGUARD, shows_a_jwt};
@@ -90,13 +89,10 @@ fn what_a_resource_answers_is_never_told() {
     let world = Emulated::shared();
     let echo = Echo::start();
     let folder = tempfile::tempdir().unwrap();
-    let ca_file = folder.path().join("ca.pem");
-    let emulators = fs::read(world.named("ca_file")).unwrap();
-    fs::write(&ca_file, [emulators, echo.ca_pem].concat()).unwrap();
-    let ca_file = ca_file.to_str().unwrap();
+    let ca_file = echo.ca_file(folder.path(), world.named("ca_file"));
     let url = format!("{}?sig=swordfish", echo.url);
     for output in ["text", "json"] {
-        let arguments = ["selftest", "--simulated", "-vv", "--ca-file", ca_file];
+        let arguments = ["selftest", "--simulated", "-vv", "--ca-file", &ca_file];
         let arguments = [&arguments[..], &["--output", output, "--call", &url]].concat();
         let run = world.run(&arguments);
         assert_eq!(run.status, Some(0), "{run:#?}");

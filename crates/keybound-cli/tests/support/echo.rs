@@ -7,17 +7,27 @@ use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Name};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 
 /// Echoes the `Authorization` of each request: in a header, and in a body of JSON that holds it twice.
 pub struct Echo {
     pub url: String,
     /// The certificate that it shows, PEM.
-    pub ca_pem: Vec<u8>,
+    ca_pem: Vec<u8>,
 }
 
 impl Echo {
+    /// A CA file in a folder that holds another's certificates and this one's.
+    pub fn ca_file(&self, folder: &Path, other: &str) -> String {
+        let path = folder.join("ca.pem");
+        let other = fs::read(other).unwrap();
+        fs::write(&path, [&other[..], &self.ca_pem].concat()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     /// One that runs until the test program ends.
     pub fn start() -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
