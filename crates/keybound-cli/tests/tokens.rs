@@ -132,9 +132,7 @@ fn the_whole_token_comes_only_where_it_is_asked_for() {
     let world = Emulated::shared();
     let bare = world.run(&["get-token", "--simulated", "--output", "token"]);
     assert_eq!(bare.stdout.lines().count(), 1);
-    assert!(
-        shows_a_jwt(&bare.stdout) && bare.stdout.starts_with("eyJ") && bare.stdout.ends_with('\n')
-    );
+    assert!(shows_a_jwt(&bare.stdout) && bare.stdout.ends_with('\n'));
     assert!(!shows_a_jwt(&bare.stderr));
     let full = world.run(&[
         "get-token",
@@ -195,7 +193,8 @@ fn verbose_tells_every_step_once_with_the_correlation_id_and_the_claims() {
         run.stderr
     );
     assert!(run.stderr.contains("\"x5t#S256\""), "{}", run.stderr);
-    assert!(!run.stdout.contains("step"), "{}", run.stdout);
+    // With the spaces: a thumbprint may well hold the letters.
+    assert!(!run.stdout.contains(" step "), "{}", run.stdout);
 }
 
 #[test]

@@ -87,10 +87,14 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
     Run::of(captured::output(command, Some(input)))
 }
 
-/// Whether a token or another JWT can be read off a text.
+/// Whether a token or another JWT can be read off a text: the begin of a header or of claims and more than an abbreviation
+/// of it shows. By letters that no thumbprint begins with by chance.
 pub fn shows_a_jwt(text: &str) -> bool {
-    let part = |part: &str| part.len() > 10 && part.starts_with("eyJ");
+    let begin = |part: &str| JSON_BEGINS.iter().any(|begin| part.starts_with(begin));
     let word = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
     text.split(word)
-        .any(|word| word.split('.').filter(|text| part(text)).count() >= 1)
+        .any(|word| word.split('.').any(|part| part.len() > 10 && begin(part)))
 }
+
+/// base64url of `{"alg":`, `{"typ":`, `{"aud":`, `{"iss":`.
+const JSON_BEGINS: [&str; 4] = ["eyJhbGciO", "eyJ0eXAiO", "eyJhdWQiO", "eyJpc3MiO"];
