@@ -1,6 +1,8 @@
 //! Which TLS library a client uses, and what the two have in common.
 #[cfg(any(not(windows), feature = "openssl-engine"))]
 pub(crate) mod openssl;
+#[cfg(any(windows, test))]
+mod queued;
 #[cfg(windows)]
 mod schannel;
 

@@ -1,6 +1,6 @@
 //! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
 use crate::TlsEngine;
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 use crate::engine::answers_a_certificate;
 use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
@@ -96,13 +96,13 @@ impl SessionNotes {
     }
 
     /// Something comes from the server.
-    #[cfg(windows)]
+    #[cfg(any(windows, test))]
     pub(crate) fn note_server_spoke(&self) {
         self.server_spoke.store(true, Ordering::Release);
     }
 
     /// The server sends an alert.
-    #[cfg(windows)]
+    #[cfg(any(windows, test))]
     pub(crate) fn note_alert(&self, description: u8) {
         if answers_a_certificate(description) {
             self.certificate_alert.store(true, Ordering::Release);

@@ -7,20 +7,18 @@ mod findings;
 mod judgement;
 mod stream;
 
-mod wire;
-
 pub(crate) use credentials::{Credentials, Unfit};
 pub(crate) use findings::findings_of;
 
 use crate::TransportError;
+use crate::engine::queued::{QueuedStream, Wire, refused};
 use crate::failure::Peer;
 use crate::session::SessionNotes;
 use crate::target::Host;
 use ::schannel::schannel_cred::SchannelCred;
-use ::schannel::tls_stream::{Builder, CertValidationResult};
+use ::schannel::tls_stream::{Builder, CertValidationResult, TlsStream};
 use std::io;
 use std::sync::Arc;
-use stream::SchannelStream;
 use tokio::net::TcpStream;
 
 /// A TLS client for one connection.
@@ -40,9 +38,9 @@ impl Session {
         self,
         tcp: TcpStream,
         peer: &Peer,
-    ) -> Result<SchannelStream<TcpStream>, TransportError> {
+    ) -> Result<QueuedStream<TlsStream<Wire>, TcpStream>, TransportError> {
         let builder = self.builder();
-        SchannelStream::connect(builder, self.credential, tcp, self.notes)
+        stream::connect(builder, self.credential, tcp, self.notes)
             .await
             .map_err(|error| peer.handshake_failed(error))
     }
@@ -73,9 +71,7 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
         error
     };
     if !notes.note_judgement() {
-        return Err(findings::refused(
-            "the server began handshakes over and over",
-        ));
+        return Err(refused("the server began handshakes over and over"));
     }
     if let Err(error) = verdict.result()
         && !findings::is_unknown_revocation(&error)
@@ -84,12 +80,12 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
     }
     let shown = verdict
         .chain()
-        .ok_or_else(|| refuse(findings::refused("the server showed no certificate")))?;
+        .ok_or_else(|| refuse(refused("the server showed no certificate")))?;
     judgement::judge(&shown, host).map_err(refuse)?;
     let own = shown.get(0);
     if own.is_some_and(|certificate| notes.note_server(certificate.to_der())) {
         Ok(())
     } else {
-        Err(findings::refused("the server showed another certificate"))
+        Err(refused("the server showed another certificate"))
     }
 }

@@ -3,19 +3,16 @@ use crate::openssl_clients::{connect, setup};
 use crate::support::http::{receive, reply};
 use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, Server, Tls, resource, scripted};
+use crate::support::server::{Asks, Manners, Server, Tls, resource, scripted, switch};
 use crate::support::{client_builder, get as call};
 use crate::talk::{SERVER, cast, get, trust_in};
-use foreign_types::ForeignTypeRef as _;
 use keybound_keys::{BindingKey, SigningCost};
 use keybound_tls::server::request_client_certificate;
 use keybound_tls::{
     HttpsClient, OpensslSetup, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors,
     VersionPolicy,
 };
-use openssl::ssl::{
-    Ssl, SslConnector, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion,
-};
+use openssl::ssl::{Ssl, SslConnector, SslMethod, SslOptions, SslSessionCacheMode, SslVersion};
 use std::sync::Arc;
 
 #[test]
@@ -167,18 +164,6 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
         let mut stream = connect(ssl, &server).await.unwrap();
         assert!(get(&mut stream, "/").await.is_err());
     }
-}
-
-/// Has a server show the certificate of another context from now on.
-fn switch(stream: &Tls, context: &SslContext) {
-    unsafe extern "C" {
-        fn SSL_set_SSL_CTX(
-            ssl: *mut openssl_sys::SSL,
-            context: *mut openssl_sys::SSL_CTX,
-        ) -> *mut openssl_sys::SSL_CTX;
-    }
-    // SAFETY: both are alive; the connection takes its own hold on the context.
-    unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
 }
 
 #[test]

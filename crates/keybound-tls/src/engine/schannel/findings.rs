@@ -2,22 +2,13 @@
 //!
 //! <https://learn.microsoft.com/windows/win32/secauthn/schannel-error-codes-for-tls-and-ssl-alerts>
 use crate::engine::TlsFindings;
+use crate::engine::queued::is_refusal;
 use std::error::Error;
 use std::io;
 
-/// What is refused here, not by Windows.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refusal(&'static str);
-
-/// An error of TLS in these words.
-pub(crate) fn refused(reason: &'static str) -> io::Error {
-    io::Error::other(Refusal(reason))
-}
-
 /// `None` where the error is neither a status of Windows' security nor of our own making.
 pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
-    if error.is::<Refusal>() {
+    if is_refusal(error) {
         return Some(TlsFindings::default());
     }
     let status = status_of(error.downcast_ref()?)?;
@@ -109,6 +100,7 @@ const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::queued::refused;
 
     fn status(status: u32) -> io::Error {
         io::Error::from_raw_os_error(status.cast_signed())

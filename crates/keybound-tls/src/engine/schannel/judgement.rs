@@ -1,6 +1,6 @@
 //! Windows' judgement of a server's certificates.
 #![allow(unsafe_code, reason = "calls Windows")]
-use super::findings::refused;
+use crate::engine::queued::refused;
 use crate::target::Host;
 use ::schannel::RawPointer as _;
 use ::schannel::cert_chain::CertChain;

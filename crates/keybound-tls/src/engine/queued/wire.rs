@@ -1,11 +1,11 @@
-use super::findings::refused;
+use super::refused;
 use crate::observer::{Observer, Seen};
 use crate::session::SessionNotes;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-/// The ciphertext on its way between SChannel and a connection. It takes all that is written, and what is read has to be
-/// brought in before: SChannel is never in the middle of sending when it has to receive.
+/// The ciphertext on its way between TLS and a connection. It takes all that is written, and what is read has to be
+/// brought in before: TLS is never in the middle of sending when it has to receive.
 pub(crate) struct Wire {
     inbound: Queue,
     outbound: Queue,
@@ -17,7 +17,7 @@ pub(crate) struct Wire {
     has_renegotiated: bool,
     /// Why nothing more may be read.
     refusal: Option<&'static str>,
-    is_handshake_over: bool,
+    is_empty_an_end: bool,
     /// All that was there has been read, and more was wanted.
     starved: bool,
 }
@@ -32,15 +32,15 @@ impl Wire {
             notes,
             has_renegotiated: false,
             refusal: None,
-            is_handshake_over: false,
+            is_empty_an_end: false,
             starved: false,
         }
     }
 
-    /// From here on, that there is nothing to read is told by a length of 0 and [`is_starved`](Self::is_starved): SChannel
-    /// is then asked whether what is there will do, instead of believed how much it lacks. Wine's says too much.
-    pub(crate) fn end_handshake(&mut self) {
-        self.is_handshake_over = true;
+    /// From here on, that there is nothing to read is told by a length of 0, not by `WouldBlock`: SChannel is then asked
+    /// whether what is there will do, instead of believed how much it lacks. Wine's says too much.
+    pub(crate) fn tell_empty_as_end(&mut self) {
+        self.is_empty_an_end = true;
     }
 
     pub(crate) fn begin_work(&mut self) {
@@ -108,11 +108,13 @@ impl Wire {
         if self.ended {
             // An end is one only where TLS says so (RFC 9112, 9.8); then nobody reads on.
             Err(io::ErrorKind::UnexpectedEof.into())
-        } else if self.is_handshake_over {
-            self.starved = true;
-            Ok(0)
         } else {
-            Err(io::ErrorKind::WouldBlock.into())
+            self.starved = true;
+            if self.is_empty_an_end {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
         }
     }
 }
@@ -186,7 +188,7 @@ mod tests {
         wire.receive(&[14, 0, 0, 0, 14, 0, 0]);
         assert_eq!(read(&mut wire), Ok(10));
         assert_eq!(read(&mut wire), Ok(2));
-        wire.end_handshake();
+        wire.tell_empty_as_end();
         wire.begin_work();
         assert_eq!(read(&mut wire), Ok(0));
         assert!(wire.is_starved());
