@@ -37,6 +37,7 @@ use crate::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::{KeyStrength, Result, SecretString};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use text::Text;
 
 /// Has KeyGuard keys attested by the native library. Nothing is looked for before the first key.
@@ -104,9 +105,15 @@ impl NativeAttestation {
     }
 
     /// Tells whether the library is found, may be used, loads and starts; nothing is attested. It blocks, usually for
-    /// less than a second, and loads the library for the life of the process.
+    /// less than a second and never for more than 30, and loads the library for the life of the process.
     pub fn probe(&self) -> NativeProbe {
-        platform::probe(&self.settings)
+        self.probe_within(LONGEST_PROBE)
+    }
+
+    /// The same with a limit of the caller's. A library that is not through by then has failed, with what was found before;
+    /// a thread goes on waiting for it.
+    pub fn probe_within(&self, limit: Duration) -> NativeProbe {
+        platform::probe(&self.settings, limit)
     }
 
     async fn token(&self, request: AttestationRequest<'_>) -> Attested {
@@ -169,6 +176,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// For the virus scanner, the list of revoked certificates, and the start.
+const LONGEST_PROBE: Duration = Duration::from_secs(30);
 
 type Attested = std::result::Result<keybound_core::AttestationToken, NativeFailure>;
 

@@ -2,6 +2,7 @@
 use super::{Attested, NativeFailure, NativeProbe, Settings};
 use crate::AttestationRequest;
 use keybound_keys::CngHandle;
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub(super) struct Loaded(());
@@ -19,7 +20,7 @@ pub(super) async fn attest(
     Err(NativeFailure::NotWindows)
 }
 
-pub(super) fn probe(_settings: &Settings) -> NativeProbe {
+pub(super) fn probe(_settings: &Settings, _limit: Duration) -> NativeProbe {
     NativeProbe {
         failure: Some(NativeFailure::NotWindows.into()),
         ..NativeProbe::default()

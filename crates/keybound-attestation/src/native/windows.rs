@@ -9,9 +9,11 @@ mod signature;
 use super::exchange::Question;
 use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
 use crate::AttestationRequest;
+use keybound_core::Error;
 use keybound_keys::CngHandle;
 use library::Library;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The library, once it was loaded.
@@ -50,17 +52,17 @@ async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {
     let turn = LOADING.acquire().await.map_err(|_| CLOSED)?;
     call::on_own_thread(move || {
         let _turn = turn;
-        search::find(&selection, &mut NativeProbe::default())
+        search::find(&selection, &Mutex::default())
     })
     .await?
 }
 
-pub(super) fn probe(settings: &Settings) -> NativeProbe {
-    let mut probe = NativeProbe::default();
-    probe.failure = match search::find(&settings.selection, &mut probe) {
-        Ok(_) => None,
-        Err(failure) => Some(failure.into()),
-    };
+pub(super) fn probe(settings: &Settings, limit: Duration) -> NativeProbe {
+    let probe = Arc::new(Mutex::new(NativeProbe::default()));
+    let (selection, found) = (settings.selection.clone(), Arc::clone(&probe));
+    let outcome = call::within(limit, move || search::find(&selection, &found));
+    let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    probe.failure = outcome.and_then(|found| found).err().map(Error::from);
     probe
 }
 

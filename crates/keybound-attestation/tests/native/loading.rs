@@ -6,6 +6,7 @@ use keybound_attestation::native::{
 use keybound_core::{Error, ErrorKind};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 async fn refused(provider: &NativeAttestation) -> Error {
     attest(provider, &Key::keyguard()).await.unwrap_err()
@@ -185,6 +186,18 @@ fn the_probe_tells_what_was_found_and_how_far_it_came() {
     assert!(probe.library.is_none());
     let failure = probe.failure.unwrap();
     assert_eq!(failure.kind(), ErrorKind::AttestationUnavailable);
+}
+
+#[test]
+fn a_library_that_hangs_at_its_start_is_told_with_what_was_found() {
+    let path = copy_of("hanging.dll", "hanging");
+    let probe = pinned(&path).probe_within(Duration::from_millis(500));
+    let error = probe.failure.as_ref().unwrap();
+    assert_eq!(error.kind(), ErrorKind::AttestationFailed);
+    assert!(failure(error).to_string().contains("hangs"), "{error:?}");
+    // Where it is slow to load, it does not come as far as it would.
+    assert!(probe.library.is_none_or(|library| !library.started));
+    assert_eq!(probe.places[0].found, Some(true));
 }
 
 #[test]

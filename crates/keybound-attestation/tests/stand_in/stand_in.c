@@ -33,6 +33,9 @@ __declspec(dllexport) int InitAttestationLib(LogInformation *information) {
     InterlockedIncrement(&starts);
     listener = *information;
     tell(2, "starting");
+#ifdef HANGS
+    Sleep(INFINITE);
+#endif
     return START_CODE;
 }
 

@@ -63,7 +63,8 @@ impl Module {
                 free,
             }),
             (Err(missing), ..) | (_, Err(missing), _) | (.., Err(missing)) => {
-                // SAFETY: the handle is of this load; nothing of the library was called and nothing of it is kept.
+                // SAFETY: the handle is of this load, and nothing of the library is kept. Of its functions only its entry was
+                // called, by Windows, which tells that of the unloading, too.
                 let _ = unsafe { FreeLibrary(handle) };
                 Err(missing)
             }

@@ -4,36 +4,40 @@ use super::library::{Library, Module};
 use super::signature;
 use crate::native::probe::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 use crate::native::{LibraryPlace, NativeFailure, Selection, location};
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Finds, checks, loads and starts the library, and writes down how far it came. A library that is loaded already is
 /// checked again, and then used as it is.
 pub(super) fn find(
     selection: &Selection,
-    probe: &mut NativeProbe,
+    probe: &Mutex<NativeProbe>,
 ) -> Result<&'static Library, NativeFailure> {
     let held = look(selection, probe)?;
-    let found = probe.library.insert(ProbedLibrary {
+    let mut found = ProbedLibrary {
         path: held.path.clone(),
         sha256: held.sha256,
         trust: None,
         loaded: false,
         started: false,
-    });
-    let trust = trust(selection, &held)?;
-    found.trust = Some(trust);
-    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let library = match in_use.iter().find(|one| one.path == held.path) {
+    };
+    // Told as it goes: it may hang at each of these.
+    let tell = |found: &ProbedLibrary| lock(probe).library = Some(found.clone());
+    tell(&found);
+    found.trust = Some(trust(selection, &held)?);
+    tell(&found);
+    let place = place_of(&held.path);
+    let mut in_use = lock(&place);
+    let library = match *in_use {
         Some(one) if one.sha256 == held.sha256 => one.library,
         Some(_) => return Err(replaced(held.path)),
         None => {
             let module = Module::load(&held.path)?;
             found.loaded = true;
+            tell(&found);
             let library = module.start()?;
             tracing::debug!(path = ?held.path, trust = ?found.trust, "attestation library started");
-            in_use.push(InUse {
-                path: held.path,
+            *in_use = Some(InUse {
                 sha256: held.sha256,
                 library,
             });
@@ -41,11 +45,12 @@ pub(super) fn find(
         }
     };
     (found.loaded, found.started) = (true, true);
+    tell(&found);
     Ok(library)
 }
 
 /// The first file that is there.
-fn look(selection: &Selection, probe: &mut NativeProbe) -> Result<HeldFile, NativeFailure> {
+fn look(selection: &Selection, probe: &Mutex<NativeProbe>) -> Result<HeldFile, NativeFailure> {
     let places = location::places(
         selection.named.as_deref(),
         selection.environment.as_deref(),
@@ -56,14 +61,14 @@ fn look(selection: &Selection, probe: &mut NativeProbe) -> Result<HeldFile, Nati
         path: path.clone(),
         found: None,
     };
-    probe.places = places.iter().map(place).collect();
-    for place in &mut probe.places {
+    lock(probe).places = places.iter().map(place).collect();
+    for (at, (_, path)) in places.iter().enumerate() {
         // What cannot be read is there.
-        place.found = Some(true);
-        if let Some(held) = HeldFile::open(&place.path)? {
+        lock(probe).places[at].found = Some(true);
+        if let Some(held) = HeldFile::open(path)? {
             return Ok(held);
         }
-        place.found = Some(false);
+        lock(probe).places[at].found = Some(false);
     }
     let paths = places.into_iter().map(|(_, path)| path);
     Err(NativeFailure::NotFound(paths.collect()))
@@ -94,11 +99,28 @@ fn replaced(path: PathBuf) -> NativeFailure {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was started from a path. It is held while that starts, so that it is done once; other paths do not wait for it.
+fn place_of(path: &Path) -> Place {
+    let mut places = lock(&PLACES);
+    if let Some((_, place)) = places.iter().find(|(known, _)| known == path) {
+        return Arc::clone(place);
+    }
+    let place = Place::default();
+    places.push((path.to_owned(), Arc::clone(&place)));
+    place
+}
+
+type Place = Arc<Mutex<Option<InUse>>>;
+
+#[derive(Clone, Copy)]
 struct InUse {
-    path: PathBuf,
     sha256: [u8; 32],
     library: &'static Library,
 }
 
 /// What a process has loaded belongs to the process: a second client must not start a library again.
-static IN_USE: Mutex<Vec<InUse>> = Mutex::new(Vec::new());
+static PLACES: Mutex<Vec<(PathBuf, Place)>> = Mutex::new(Vec::new());
