@@ -5,8 +5,8 @@ use crate::{emulation, out, text};
 use keybound::http::ResourceClient;
 use keybound::native_attestation::NativeAttestation;
 use keybound::{
-    AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, Stage,
-    TokenRequest, TrustAnchors, VersionPolicy,
+    AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
+    ManagedIdentityClientBuilder, Pop, Stage, TokenRequest, TrustAnchors, VersionPolicy,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -32,7 +32,9 @@ impl Session {
     /// are asked for outside of a simulated world.
     pub(crate) fn new(args: &TokenArgs, fallback: Option<&str>) -> Result<Self, Failure> {
         Ok(Self {
-            client: client(&args.host)?,
+            client: client_builder(&args.host)?
+                .build()
+                .map_err(Failure::before_work)?,
             request: request(args, fallback),
             timeout: args.host.timeout,
             started: Instant::now(),
@@ -70,11 +72,11 @@ impl Session {
     }
 }
 
-/// The client of the host's identity, keys and connections.
+/// The client of the host's identity, keys and connections, not yet made.
 ///
 /// # Errors
 /// As [`Session::new`].
-pub(crate) fn client(args: &HostArgs) -> Result<ManagedIdentityClient, Failure> {
+pub(crate) fn client_builder(args: &HostArgs) -> Result<ManagedIdentityClientBuilder, Failure> {
     let trust = trust(args)?;
     let mut builder = ManagedIdentityClient::builder()
         .identity(args.identity())
@@ -94,7 +96,7 @@ pub(crate) fn client(args: &HostArgs) -> Result<ManagedIdentityClient, Failure> 
         check_simulated(args, &trust)?;
         builder = emulation::simulate(builder, trust)?;
     }
-    builder.build().map_err(Failure::before_work)
+    Ok(builder)
 }
 
 /// The native attestation library, as the flags and the environment name it.

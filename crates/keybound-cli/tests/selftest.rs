@@ -162,6 +162,19 @@ fn a_key_of_the_platform_passes_where_no_more_is_asked_for() {
 }
 
 #[test]
+fn a_report_says_whether_the_certificate_was_to_be_fresh() {
+    let world = Emulated::shared();
+    for (flags, fresh) in [(&[][..], false), (&["--fresh"][..], true)] {
+        let run = report(world, flags);
+        assert_eq!(run.status, Some(0), "{run:#?}");
+        assert_eq!(run.json()["asked"]["fresh"], fresh, "{run:#?}");
+    }
+    let run = world.run(&["selftest", "--simulated", "--fresh"]);
+    let asked = run.stdout.lines().nth(1).unwrap();
+    assert!(asked.ends_with(", attested, certificate fresh"), "{run:#?}");
+}
+
+#[test]
 fn the_time_given_ends_it() {
     let world = Emulated::in_this_program();
     world.fault("metadata=hang");

@@ -20,6 +20,13 @@ pub(crate) struct SelftestArgs {
     #[command(flatten)]
     pub(crate) host: HostArgs,
 
+    /// Have a certificate issued although an earlier run kept one, and keep none, so that every step is taken
+    ///
+    /// On Windows a certificate is kept in CurrentUser\My for later runs. Where that serves, metadata, csr, attestation and
+    /// credential are skipped. The key is the host's either way: opened where there is one, else made.
+    #[arg(long, help_heading = "Key")]
+    pub(crate) fresh: bool,
+
     /// Call this resource too, with a GET; of the answer, only the status and the length are told
     #[arg(long, value_name = "URL", help_heading = "Token")]
     call: Option<String>,
@@ -58,12 +65,13 @@ const AFTER_HELP: &str = "\
 Examples:
   keybound selftest --resource https://vault.azure.net
   keybound selftest --call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
+  keybound selftest --fresh                         every step, also where a certificate is kept
   keybound selftest --min-strength software --no-attestation --output json
   keybound emulator --exec -- keybound selftest --simulated
 
 JSON:
   ok, simulated, time, program {version, openssl, os, architecture},
-  asked {identity, resource, min_strength, attestation, call},
+  asked {identity, resource, min_strength, attestation, fresh, call},
   steps [{step, result, detail, elapsed_ms, error}]: result is ok, failed or skipped; elapsed_ms is
   null where nothing was timed; error is null, or {code, stage, message, status, service, retryable,
   deadline_reached, next_step}

@@ -4,6 +4,8 @@ mod conceal;
 mod flow;
 mod host;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use crate::args::{SelftestArgs, SelftestOutput};
 use crate::exit::Exit;

@@ -11,7 +11,8 @@ use keybound::http::ResourceClient;
 use keybound::native_attestation::{LibraryTrust, NativeProbe};
 use keybound::{
     AccessToken, ConnectionInfo, Environment, Error, ErrorKind, KeyError, KeyErrorKind,
-    KeyStrength, ManagedIdentityClient, Scope, Stage, SurveyedProvider, TokenRequest, TokenSource,
+    KeyStrength, ManagedIdentityClient, ManagedIdentityClientBuilder, Scope, Stage,
+    SurveyedProvider, TokenRequest, TokenSource,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ pub(super) struct Asked {
     resource: String,
     min_strength: &'static str,
     attestation: bool,
+    fresh: bool,
     call: Option<String>,
 }
 
@@ -50,8 +52,12 @@ impl Asked {
             Some(origin) => format!(", call of {origin}"),
             None => String::new(),
         };
+        let fresh = match self.fresh {
+            true => ", certificate fresh",
+            false => "",
+        };
         format!(
-            "asked for: identity {}, token for {}, key at least {}, {attested}{call}",
+            "asked for: identity {}, token for {}, key at least {}, {attested}{fresh}{call}",
             self.identity, self.resource, self.min_strength
         )
     }
@@ -61,8 +67,24 @@ impl<'a> Checks<'a> {
     /// Resolves flags and environment.
     ///
     /// # Errors
-    /// Those of [`session::client`], and of the URL to call.
+    /// Those of [`session::client_builder`], and of the URL to call.
     pub(super) fn new(args: &'a SelftestArgs, recorder: Recorder) -> Result<Self, Failure> {
+        Self::with(args, recorder, session::client_builder(&args.host)?)
+    }
+
+    /// With a client that is made from this.
+    ///
+    /// # Errors
+    /// Those of [`Checks::new`].
+    pub(super) fn with(
+        args: &'a SelftestArgs,
+        recorder: Recorder,
+        client: ManagedIdentityClientBuilder,
+    ) -> Result<Self, Failure> {
+        let client = match args.fresh {
+            true => client.no_binding_store(),
+            false => client,
+        };
         let call = args.call()?;
         let vault = call
             .as_ref()
@@ -72,7 +94,7 @@ impl<'a> Checks<'a> {
         let scope = scope.map_err(Failure::before_work)?;
         Ok(Self {
             args,
-            client: session::client(&args.host)?,
+            client: client.build().map_err(Failure::before_work)?,
             request: TokenRequest::new(scope.as_str())
                 .proof_of_possession(session::pop(&args.host)),
             scope,
@@ -99,6 +121,7 @@ impl<'a> Checks<'a> {
             resource: self.scope.resource().to_owned(),
             min_strength: self.floor().as_str(),
             attestation: !self.args.host.no_attestation,
+            fresh: self.args.fresh,
             call: self
                 .call
                 .as_ref()

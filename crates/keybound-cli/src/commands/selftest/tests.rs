@@ -1,0 +1,176 @@
+//! What a certificate that an earlier run kept does to the steps. With a store and a key that outlive a client, as only
+//! Windows has them; there none is kept of what an emulator issues.
+use super::checks::Checks;
+use super::report::{Outcome, Step};
+use crate::args::{Cli, Command, SelftestArgs};
+use crate::session;
+use crate::steps::Recorder;
+use clap::Parser as _;
+use keybound::{
+    BindingCacheKey, BindingKey, BindingStore, Certificate, KeyError, KeyProvider, KeyStrength,
+    ProviderChain, SignatureScheme, SigningCost, StoredBinding,
+};
+use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[test]
+fn a_kept_certificate_serves_unless_a_fresh_one_is_asked_for() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let host = Host::new();
+
+    let steps = host.selftest(&emulator, &["--fresh"]);
+    assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
+    assert_eq!(host.store.entries(), [], "nothing is kept");
+
+    let steps = host.selftest(&emulator, &[]);
+    assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
+    let kept = host.store.entries();
+    assert_eq!(kept.len(), 1);
+
+    let steps = host.selftest(&emulator, &[]);
+    // The key is opened all the same.
+    let not_needed = ["metadata", "csr", "attestation", "credential"];
+    let expected = [&["attestation_library"], &not_needed[..], &["resource"]].concat();
+    assert_eq!(skipped(&steps), expected);
+    for step in steps.iter().filter(|step| not_needed.contains(&step.name)) {
+        assert!(step.detail.contains("kept by an earlier run"), "{step:?}");
+    }
+
+    let steps = host.selftest(&emulator, &["--fresh"]);
+    assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
+    assert_eq!(host.store.entries(), kept, "what was kept stays");
+}
+
+/// The names of those that were skipped; none may have failed.
+fn skipped(steps: &[Step]) -> Vec<&'static str> {
+    let failed = |step: &Step| matches!(step.outcome, Outcome::Failed(_));
+    assert!(!steps.iter().any(failed), "{steps:#?}");
+    let skipped = |step: &&Step| matches!(step.outcome, Outcome::Skipped);
+    steps.iter().filter(skipped).map(|step| step.name).collect()
+}
+
+/// What outlives a run.
+struct Host {
+    store: Arc<MemoryStore>,
+    key: Arc<NamedKey>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self {
+            store: Arc::default(),
+            key: Arc::new(NamedKey(SimulatedKeyProvider::new().open().unwrap())),
+        }
+    }
+
+    fn selftest(&self, emulator: &Emulator, flags: &[&str]) -> Vec<Step> {
+        let args = arguments(emulator, flags);
+        let recorder = Recorder::default();
+        let builder = session::client_builder(&args.host)
+            .unwrap_or_else(|failure| panic!("{failure:?}"))
+            .binding_store(Arc::clone(&self.store) as _)
+            .key_providers(ProviderChain::new(vec![Arc::clone(&self.key) as _]));
+        let checks = Checks::with(&args, recorder.clone(), builder)
+            .unwrap_or_else(|failure| panic!("{failure:?}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listening = tracing_subscriber::registry().with(recorder);
+        let steps = tracing::subscriber::with_default(listening, || runtime.block_on(checks.run()));
+        // Ends with what is still being kept.
+        drop(runtime);
+        steps
+    }
+}
+
+fn arguments(emulator: &Emulator, flags: &[&str]) -> SelftestArgs {
+    let ready = serde_json::to_value(emulator.ready()).unwrap();
+    let named = |name: &str| ready[name].as_str().unwrap().to_owned();
+    let (imds, ca_file) = (named("imds"), named("ca_file"));
+    let base = ["keybound", "selftest", "--simulated", "--imds", &imds];
+    let arguments = [&base[..], &["--ca-file", &ca_file], flags].concat();
+    match Cli::parse_from(arguments).command {
+        Command::Selftest(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Certificates of one identity.
+#[derive(Debug, Default)]
+struct MemoryStore(Mutex<Vec<StoredBinding>>);
+
+impl MemoryStore {
+    fn entries(&self) -> Vec<StoredBinding> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl BindingStore for MemoryStore {
+    fn load(&self, _: &BindingCacheKey) -> Vec<StoredBinding> {
+        self.entries()
+    }
+
+    fn save(&self, _: &BindingCacheKey, entry: &StoredBinding) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(entry.clone());
+    }
+
+    fn remove(&self, _: &BindingCacheKey, certificate: &Certificate) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|entry| entry.certificate != *certificate);
+    }
+}
+
+/// The emulator's key, which a later client finds by a name.
+#[derive(Debug)]
+struct NamedKey(Arc<dyn BindingKey>);
+
+impl KeyProvider for NamedKey {
+    fn strength(&self) -> KeyStrength {
+        self.0.strength()
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(Arc::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl BindingKey for NamedKey {
+    fn public_key_der(&self) -> &[u8] {
+        self.0.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.0.sign(scheme, digest)
+    }
+
+    fn strength(&self) -> KeyStrength {
+        self.0.strength()
+    }
+
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    fn persistent_name(&self) -> Option<&str> {
+        Some("a key of this test")
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        self.0.signing_cost()
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.0.is_simulated()
+    }
+
+    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.0.attestation_evidence()
+    }
+}
