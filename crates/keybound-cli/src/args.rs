@@ -7,6 +7,9 @@ mod selftest;
 mod token;
 mod values;
 
+#[cfg(test)]
+mod documented;
+
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
@@ -104,6 +107,7 @@ pub(crate) struct ManArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// What follows the options in the help of the program itself.
 const AFTER_HELP: &str = "\
 Examples:
   keybound demo                                     see it work, offline
@@ -124,6 +128,7 @@ Environment:
   HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS; where none
                                      is named, on Windows the system's proxy settings
   ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
+  MSAL_MSI_V2_KEY_NAME               the name of the KeyGuard key (Windows) instead of MSAL .NET's
   MSAL_MSI_V2_ATTESTATION_CACHE      0: attestations are not remembered
   KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
 
