@@ -10,9 +10,10 @@ use std::fmt;
 pub struct Environment(BTreeMap<&'static str, String>);
 
 impl Environment {
-    /// Takes the variables of this process.
+    /// Takes the variables of this process. What is no Unicode in one is replaced: it says something, which is then found to
+    /// be wrong.
     pub fn from_process() -> Self {
-        Self::from_lookup(|name| std::env::var(name).ok())
+        Self::from_lookup(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
     }
 
     /// Takes none.
@@ -20,10 +21,10 @@ impl Environment {
         Self::default()
     }
 
-    /// Takes the variables from a lookup: for tests, and for programs that keep their settings elsewhere.
+    /// Takes the variables from a lookup: for tests, and for programs that keep their settings elsewhere. One that is empty
+    /// counts as absent, but for `MSAL_MSI_V2_ATTESTATION_CACHE`.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let value =
-            |name: &'static str| Some((name, lookup(name).filter(|value| !value.is_empty())?));
+        let value = |name: &'static str| Some((name, lookup(name)?));
         Self(NAMES.iter().filter_map(|name| value(name)).collect())
     }
 
@@ -44,10 +45,11 @@ impl Environment {
     }
 
     /// Whether attestation tokens are remembered: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,
-    /// yes, y or on.
+    /// yes, y or on, in letters of either case and with blanks around it. The rule is the Python system's, for which a
+    /// variable that is set and empty says something else.
     pub(crate) fn attestation_cache(&self) -> bool {
-        self.get(ATTESTATION_CACHE).is_none_or(|value| {
-            let value = value.trim().to_ascii_lowercase();
+        self.0.get(ATTESTATION_CACHE).is_none_or(|value| {
+            let value = value.trim_matches(is_blank).to_ascii_lowercase();
             ["1", "true", "yes", "y", "on"].contains(&value.as_str())
         })
     }
@@ -79,8 +81,14 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
+}
+
+/// What Python's `str.strip` takes away: the separators of ASCII, too.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
 }
 
 /// Names only: a proxy's URL may hold a password.
@@ -127,6 +135,12 @@ mod tests {
     fn empty_values_count_as_absent() {
         let environment = Environment::from_lookup(|_| Some(String::new()));
         assert_eq!(environment.imds_endpoint(), None);
+        assert_eq!(environment.attestation_library(), None);
+        assert_eq!(environment.key_name(), None);
+        assert_eq!(
+            (environment.https_proxy(), environment.no_proxy()),
+            (None, None)
+        );
     }
 
     #[test]
@@ -138,10 +152,21 @@ mod tests {
             .attestation_cache()
         };
         assert!(Environment::empty().attestation_cache());
-        for value in ["1", "true", " Yes ", "Y", "ON", ""] {
+        for value in ["1", "true", " Yes ", "Y", "ON", "\u{a0}\x1cyEs\x1f\n"] {
             assert!(cache(value), "{value:?}");
         }
-        for value in ["0", "false", "no", "off", "2", " "] {
+        for value in [
+            "0",
+            "false",
+            "no",
+            "off",
+            "2",
+            " ",
+            "",
+            "\0on",
+            "o n",
+            "tru\u{fffd}",
+        ] {
             assert!(!cache(value), "{value:?}");
         }
     }
