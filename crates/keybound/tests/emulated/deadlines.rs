@@ -1,5 +1,5 @@
 //! Everything ends by the caller's deadline, and says at which step.
-use crate::world::{World, assert_failed, attested, failure, get};
+use crate::world::{World, assert_failed, attested, failure, get, with_more_time};
 use keybound::http::Request;
 use keybound::{
     BindingKey, Error, ErrorKind, KeyError, KeyErrorKind, KeyProvider, KeyStrength,
@@ -45,10 +45,14 @@ async fn out_of_time_at(client: &ManagedIdentityClient, stage: Stage) -> Error {
 
 #[tokio::test]
 async fn retries_that_the_deadline_cuts_short_return_the_last_answer() {
-    let world = World::new();
-    let client = world.builder().retries(true).build().unwrap();
-    world.inject("metadata=status:503*10");
-    let error = failure(&client, attested().timeout(Duration::from_millis(300))).await;
+    let (world, error) = with_more_time(async |timeout| {
+        let world = World::new();
+        let client = world.builder().retries(true).build().unwrap();
+        world.inject("metadata=status:503,Retry-After=30*10");
+        let error = failure(&client, attested().timeout(timeout)).await;
+        (world, error)
+    })
+    .await;
     assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
     assert_eq!(error.status(), Some(503));
     assert!(error.deadline_reached());

@@ -1,5 +1,5 @@
 //! The probe: does this host's IMDS speak v2?
-use crate::world::{World, assert_failed};
+use crate::world::{World, assert_failed, with_more_time};
 use keybound::{ErrorKind, Stage};
 use std::time::Duration;
 
@@ -33,13 +33,14 @@ async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
 
 #[tokio::test]
 async fn the_probe_ends_with_its_time_and_tells_what_was_said_last() {
-    let world = World::new();
-    let client = world.builder().retries(true).build().unwrap();
-    world.inject("probe=status:503*always");
-    let error = client
-        .speaks_v2(Duration::from_millis(300))
-        .await
-        .unwrap_err();
+    let (_, error) = with_more_time(async |timeout| {
+        let world = World::new();
+        let client = world.builder().retries(true).build().unwrap();
+        world.inject("probe=status:503,Retry-After=30*always");
+        let error = client.speaks_v2(timeout).await.unwrap_err();
+        (world, error)
+    })
+    .await;
     assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
     assert!(error.deadline_reached());
 }

@@ -133,6 +133,18 @@ pub async fn failure(client: &ManagedIdentityClient, request: TokenRequest) -> E
         .expect_err("the acquisition should have failed")
 }
 
+/// Has something fail after little time; with more of it, where a busy machine did not get as far as an answer.
+pub async fn with_more_time<T>(attempt: impl AsyncFn(Duration) -> (T, Error)) -> (T, Error) {
+    let mut timeout = Duration::from_millis(300);
+    loop {
+        let (of_it, error) = attempt(timeout).await;
+        if error.kind() != ErrorKind::DeadlineReached || timeout > Duration::from_secs(10) {
+            return (of_it, error);
+        }
+        timeout *= 4;
+    }
+}
+
 pub fn assert_failed(error: &Error, kind: ErrorKind, stage: Stage) {
     assert_eq!((error.kind(), error.stage()), (kind, stage), "{error:?}");
 }
