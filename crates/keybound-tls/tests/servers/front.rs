@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What the servers differ in.
@@ -112,7 +112,14 @@ impl Front {
     /// Kills it in the middle of whatever it does, and starts another in its place.
     pub fn kill_and_start(&mut self) {
         self.process.kill();
-        self.process = run(self.kind, self.folder.path()).unwrap();
+        let end = Instant::now() + RESTART;
+        // Its children are killed with it and waited for by nobody here: until they are gone they hold its ports.
+        self.process = loop {
+            match run(self.kind, self.folder.path()) {
+                Ok(process) => break process,
+                Err(words) => assert!(Instant::now() < end, "no new start: {words}"),
+            }
+        };
     }
 }
 
@@ -150,3 +157,5 @@ fn free_port() -> u16 {
 /// Apache and nginx, which every test here is run against.
 pub const KINDS: [&Kind; 2] = [&apache::APACHE, &nginx::NGINX];
 const CONFIGURATION: &str = "server.conf";
+/// More than a killed server's children need to be gone.
+const RESTART: Duration = Duration::from_secs(20);
