@@ -28,6 +28,14 @@ pub(crate) fn public_key_info(blob: &[u8]) -> Option<Vec<u8>> {
     is_whole.then(|| encode(modulus, exponent))
 }
 
+/// The length that the blob of a public RSA key tells, in bits. `None` where it is none.
+#[cfg(any(windows, test))]
+pub(crate) fn bits(blob: &[u8]) -> Option<u32> {
+    let (magic, rest) = blob.split_first_chunk()?;
+    let (bits, _) = rest.split_first_chunk()?;
+    (u32::from_le_bytes(*magic) == MAGIC).then(|| u32::from_le_bytes(*bits))
+}
+
 /// The other way: the blob of an RSA-2048 key in SubjectPublicKeyInfo. `None` for all that [`public_key_info`] would not
 /// have written, to the byte.
 pub(crate) fn public_blob(info: &[u8]) -> Option<Vec<u8>> {

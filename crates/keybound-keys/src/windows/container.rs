@@ -4,7 +4,7 @@ use super::handle::{Key, Provider};
 use super::names::mutex_name;
 use super::persistence::KeyPlace;
 use super::status::{Status, Step};
-use crate::rsa_blob::public_key_info;
+use crate::rsa_blob::{bits, public_key_info};
 use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,15 +246,16 @@ fn is_isolated(key: &Key) -> bool {
         .is_ok_and(|value| value.first().is_some_and(|first| *first != 0))
 }
 
-/// Refuses what is told to be another kind of key than RSA-2048, as far as it can still be told.
+/// Refuses what is told to be another kind of key than RSA-2048. What is not told refuses nothing: of a key whose material is
+/// lost, its properties may be gone too.
 fn check_kind(key: &Key) -> Result<(), KeyError> {
-    let group = key.get(Property::AlgorithmGroup);
-    let is_rsa = group.is_ok_and(|group| group.strip_suffix(&[0, 0]).unwrap_or(&group) == RSA);
-    let is_other_length = || {
-        key.export_public()
-            .is_ok_and(|blob| public_key_info(&blob).is_none())
-    };
-    if !is_rsa || is_other_length() {
+    let is_other_group = key
+        .get(Property::AlgorithmGroup)
+        .is_ok_and(|group| group.strip_suffix(&[0, 0]).unwrap_or(&group) != RSA);
+    let is_other_length = key
+        .export_public()
+        .is_ok_and(|blob| bits(&blob).is_some_and(|bits| bits != 2048));
+    if is_other_group || is_other_length {
         return Err(not_rsa_2048());
     }
     Ok(())

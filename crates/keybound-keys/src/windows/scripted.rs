@@ -56,8 +56,10 @@ pub(super) struct Kept {
     pub(super) signs: Result<(), Status>,
     pub(super) opens: Result<(), Status>,
     pub(super) isolation: Vec<u8>,
-    pub(super) export_policy: u32,
-    pub(super) group: &'static str,
+    pub(super) export_policy: Result<u32, Status>,
+    pub(super) group: Result<&'static str, Status>,
+    /// The length that its public key tells, where that is another one than 2048 bits, or why none is told.
+    pub(super) exports: Result<u32, Status>,
 }
 
 impl Kept {
@@ -72,8 +74,9 @@ impl Kept {
             signs: Ok(()),
             opens: Ok(()),
             isolation: vec![1, 0, 0, 0],
-            export_policy: 0,
-            group: "RSA",
+            export_policy: Ok(0),
+            group: Ok("RSA"),
+            exports: Ok(2048),
         }
     }
 }
@@ -199,10 +202,10 @@ impl Border for Arc<Scripted> {
         self.with(|world| {
             let kept = world.key(key);
             let value = match property {
-                Property::ExportPolicy => kept.export_policy.to_le_bytes().to_vec(),
+                Property::ExportPolicy => kept.export_policy?.to_le_bytes().to_vec(),
                 Property::VirtualIsolation => kept.isolation.clone(),
                 Property::AlgorithmGroup => {
-                    let units = kept.group.encode_utf16().chain([0]);
+                    let units = kept.group?.encode_utf16().chain([0]);
                     units.flat_map(u16::to_le_bytes).collect()
                 }
                 Property::Length | Property::KeyUsage => return Err(Status::NOT_SUPPORTED),
@@ -232,7 +235,7 @@ impl Border for Arc<Scripted> {
             if !world.isolates {
                 kept.isolation.clear();
             }
-            kept.export_policy = properties[&Property::ExportPolicy];
+            kept.export_policy = Ok(properties[&Property::ExportPolicy]);
             world.containers.insert(name.clone(), kept.clone());
             world.objects.insert(key, Object::Key(name, kept));
             Ok(())
@@ -244,7 +247,9 @@ impl Border for Arc<Scripted> {
             if let Some(status) = world.export_fails {
                 return Err(status);
             }
-            let blob = blob_of(world.key(key).key.public_key_der());
+            let kept = world.key(key);
+            let mut blob = blob_of(kept.key.public_key_der());
+            blob[4..8].copy_from_slice(&kept.exports?.to_le_bytes());
             into[..blob.len()].copy_from_slice(&blob);
             Ok(blob.len())
         })

@@ -89,6 +89,26 @@ fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
 }
 
 #[test]
+fn a_lost_key_that_tells_nothing_of_itself_is_replaced_too() {
+    let untold: [fn(&mut Kept); 3] = [
+        |kept| kept.group = Err(Status::VBS_CANNOT_DECRYPT),
+        |kept| kept.exports = Err(Status::NO_KEY),
+        |kept| {
+            kept.group = Err(Status(0x8009_0005));
+            kept.exports = Err(Status(0x8009_0005));
+        },
+    ];
+    for forget in untold {
+        let (windows, old) = host_with_a_key();
+        windows.reboot(Status(0x8009_0005));
+        windows.with(|world| world.containers.values_mut().for_each(forget));
+        let key = keyguard(&windows).unwrap();
+        assert_ne!(key.public_key_der(), old);
+        self_test(&*key).unwrap();
+    }
+}
+
+#[test]
 fn a_name_that_no_longer_opens_is_taken_over_too() {
     let (windows, old) = host_with_a_key();
     windows.with(|world| {
@@ -227,7 +247,7 @@ fn key_never_exported_not_even_by_others() {
     let (windows, _) = host_with_a_key();
     windows.with(|world| {
         for kept in world.containers.values_mut() {
-            kept.export_policy = 2;
+            kept.export_policy = Ok(2);
         }
     });
     let error = keyguard(&windows).unwrap_err();
@@ -259,9 +279,14 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
     assert_eq!(device, KeyErrorKind::Unavailable);
     let elliptic = change(|kept| {
         kept.signs = Err(Status(0x8009_0027));
-        kept.group = "ECDSA";
+        kept.group = Ok("ECDSA");
     });
     assert_eq!(elliptic, KeyErrorKind::Failed);
+    let longer = change(|kept| {
+        kept.signs = Err(Status(0x8009_0027));
+        kept.exports = Ok(3072);
+    });
+    assert_eq!(longer, KeyErrorKind::Failed);
 }
 
 #[test]
@@ -283,9 +308,9 @@ fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
         |_| {},
         |kept| kept.opens = Err(Status::PERMISSION),
         |kept| kept.isolation = vec![0],
-        |kept| kept.export_policy = 1,
+        |kept| kept.export_policy = Ok(1),
         |kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY),
-        |kept| kept.group = "DSA",
+        |kept| kept.group = Ok("DSA"),
     ];
     let whole = windows.with(|world| world.containers["KeyGuardRSAKey"].clone());
     for round in 0..1000 {
