@@ -111,7 +111,7 @@ impl Container {
 
     /// A key that was just made here. One that is not what was asked for is not left behind.
     fn check_new(&self, opened: Opened) -> Result<Opened, KeyError> {
-        let refused = match self.refusal(&opened.key) {
+        let refused = match self.refusal(&opened.key)? {
             Some(refused) => refused,
             None => match self.living(opened.key)? {
                 Some(opened) => return Ok(opened),
@@ -134,7 +134,7 @@ impl Container {
 
     /// A key that was there before.
     fn check_old(&self, opened: Opened) -> Result<Opened, KeyError> {
-        match self.refusal(&opened.key) {
+        match self.refusal(&opened.key)? {
             None => Ok(opened),
             Some(Refusal::Exportable) => Err(exportable()),
             Some(Refusal::NotIsolated) => Err(KeyError::new(
@@ -148,13 +148,16 @@ impl Container {
         }
     }
 
-    fn refusal(&self, key: &Key) -> Option<Refusal> {
+    /// Whoever does not tell the export policy is not believed: each provider that keys are made with took one when it made
+    /// them.
+    fn refusal(&self, key: &Key) -> Result<Option<Refusal>, KeyError> {
         if self.isolated && !is_isolated(key) {
-            return Some(Refusal::NotIsolated);
+            return Ok(Some(Refusal::NotIsolated));
         }
-        let policy = key.get(Property::ExportPolicy).ok()?;
-        let may_leave = policy.iter().any(|byte| *byte != 0);
-        may_leave.then_some(Refusal::Exportable)
+        let policy = key
+            .get(Property::ExportPolicy)
+            .map_err(|status| self.error(Step::ReadExportPolicy, status))?;
+        Ok((policy != [0; 4]).then_some(Refusal::Exportable))
     }
 
     /// Puts a new key in the place of one that does not sign. All processes of the host do this one after the other, and

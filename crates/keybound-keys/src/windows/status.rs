@@ -108,6 +108,7 @@ pub(crate) enum Step {
     Open,
     Create,
     Export,
+    ReadExportPolicy,
     Sign,
 }
 
@@ -139,6 +140,9 @@ impl Step {
             (Self::Open, _) => "the key could not be opened",
             (Self::Create, _) => "the key could not be made",
             (Self::Export, _) => "the public key could not be read",
+            (Self::ReadExportPolicy, _) => {
+                "whether the key may be exported from its provider could not be read"
+            }
             (Self::Sign, _) => "the key did not sign",
         }
     }

@@ -257,6 +257,26 @@ fn key_never_exported_not_even_by_others() {
 }
 
 #[test]
+fn a_key_that_does_not_tell_whether_it_may_be_exported_is_not_used() {
+    for status in [
+        Status::NOT_SUPPORTED,
+        Status::NOT_FOUND,
+        Status::NOT_ENOUGH_MEMORY,
+    ] {
+        let (windows, _) = host_with_a_key();
+        windows.with(|world| {
+            for kept in world.containers.values_mut() {
+                kept.export_policy = Err(status);
+            }
+        });
+        let error = keyguard(&windows).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:?}");
+        assert_eq!(error.source().unwrap().to_string(), status.to_string());
+        assert_eq!(calls(&windows), ["open"]);
+    }
+}
+
+#[test]
 fn a_public_key_that_is_not_given_is_an_error_and_nothing_is_overwritten() {
     let (windows, _) = host_with_a_key();
     windows.with(|world| world.export_fails = Some(Status::NOT_SUPPORTED));
