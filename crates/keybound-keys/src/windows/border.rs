@@ -1,5 +1,6 @@
 //! The border to the functions of Windows that the handling of keys needs, so that tests can stand in for Windows.
 #![allow(unsafe_code, reason = "to pass a handle is to promise that it is open")]
+use super::persistence::KeyPlace;
 use super::status::Status;
 use crate::SignatureScheme;
 use std::fmt;
@@ -57,8 +58,9 @@ pub(crate) trait Border: Send + Sync + fmt::Debug {
     /// Takes the mutex of this name, over all processes of the host. `None` where it cannot be had in that time.
     fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>>;
 
-    /// Removes the persisted certificates of managed identities' issuer: they belong to a key that is lost.
-    fn purge_certificates(&self);
+    /// Removes the certificates of managed identities that name this place from `CurrentUser\My`, unless they are for this
+    /// public key: theirs is lost. What fails is logged.
+    fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]);
 }
 
 /// A mutex that is held until this is dropped.

@@ -106,6 +106,8 @@ impl Container {
         }
         key.finalize().map_err(failed)?;
         let public_key = self.public_key(&key).map_err(Creation::Failed)?;
+        // Whether or not a key was there by this name: its certificates may be there still.
+        key.border().purge_certificates(&self.place(), &public_key);
         Ok(Opened { key, public_key })
     }
 
@@ -181,7 +183,6 @@ impl Container {
             Err(Creation::Failed(error)) => return Err(error),
             Err(Creation::Exists) => return Err(self.error(Step::Create, Status::EXISTS)),
         };
-        border.purge_certificates();
         // Others than we may overwrite without a mutex: what is in the container is what everybody uses.
         let kept = provider
             .open_key(&self.name, 0)
@@ -194,8 +195,19 @@ impl Container {
         })?;
         if kept.public_key != made.public_key {
             tracing::warn!("another process replaced the key at the same time: its key is used");
+            border.purge_certificates(&self.place(), &kept.public_key);
         }
         self.check_old(kept)
+    }
+
+    /// Where certificates say that the key is.
+    pub(crate) fn place(&self) -> KeyPlace {
+        KeyPlace {
+            provider: self.provider.to_owned(),
+            name: self.name.clone(),
+            machine: false,
+            legacy: false,
+        }
     }
 
     fn error(&self, step: Step, status: Status) -> KeyError {

@@ -69,6 +69,12 @@ pub(crate) fn is_key_name(name: &str) -> bool {
         && name.encode_utf16().count() <= LONGEST_KEY_NAME
 }
 
+/// Whether two names are one container's: the software provider keeps a container in a file that is named by its lower-case
+/// name.
+pub(crate) fn is_same_key_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 const LONGEST_KEY_NAME: usize = 260;
 
 #[cfg(test)]
@@ -136,6 +142,12 @@ mod tests {
         let expected = alias_mutex("A#ATT=1");
         assert_eq!(expected, "MSAL_MI_P_1568011da880672c80716bc26a0227d6");
         assert_eq!(alias_mutex("  a#att=1 "), expected);
+    }
+
+    #[test]
+    fn key_names_are_the_same_in_either_case() {
+        assert!(is_same_key_name("KeyGuardRSAKey", "keyguardrsaKEY"));
+        assert!(!is_same_key_name("KeyGuardRSAKey", "KeyGuardRSAKey2"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Certificates of managed identities in the user's certificate store, shared with MSAL .NET.
 use super::border::Held;
-use super::names::{FriendlyName, alias_mutex, mutex_name};
+use super::names::{FriendlyName, alias_mutex, is_same_key_name, mutex_name};
 use super::status::Status;
 use keybound_core::Certificate;
 use std::fmt;
@@ -145,6 +145,17 @@ impl Persistence {
         taken.recv().ok()?.then_some(Turn { _done: done })
     }
 
+    /// Removes what managed identities were issued for lost keys of a container: whatever names it and is for another public
+    /// key than the one that is there now. Others that look by the container's name, MSAL .NET among them, take such a
+    /// certificate for a good one, since they do not compare.
+    pub(crate) fn purge(&self, place: &KeyPlace, public_key: &[u8]) {
+        for entry in self.entries() {
+            if is_of_a_lost_key(&entry, place, public_key) {
+                log("removed", self.shelf.remove(&entry.der));
+            }
+        }
+    }
+
     fn lock(&self, alias: &str) -> Option<Box<dyn Held>> {
         let held = self.shelf.lock(&alias_mutex(alias), LONGEST_WAIT);
         if held.is_none() {
@@ -155,17 +166,20 @@ impl Persistence {
 
     /// The entries of an alias, with their endpoints.
     fn entries_of(&self, alias: &str) -> Vec<(Entry, String)> {
-        let entries = self.shelf.entries().unwrap_or_else(|status| {
-            tracing::warn!(%status, "the certificate store could not be read");
-            Vec::new()
-        });
-        entries
+        self.entries()
             .into_iter()
             .filter_map(|entry| {
                 let name = FriendlyName::decode(&entry.friendly_name)?;
                 (name.alias == alias.trim()).then_some((entry, name.endpoint))
             })
             .collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.shelf.entries().unwrap_or_else(|status| {
+            tracing::warn!(%status, "the certificate store could not be read");
+            Vec::new()
+        })
     }
 }
 
@@ -182,7 +196,7 @@ impl fmt::Debug for Turn {
 
 /// A certificate store, or what stands in for it.
 pub(crate) trait Shelf: Send + Sync + fmt::Debug {
-    /// The certificates with a friendly name.
+    /// All certificates.
     fn entries(&self) -> Result<Vec<Entry>, Status>;
 
     /// Adds an entry whole or not at all.
@@ -195,10 +209,11 @@ pub(crate) trait Shelf: Send + Sync + fmt::Debug {
     fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>>;
 }
 
-/// A certificate with a friendly name, in a store.
+/// A certificate in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) der: Vec<u8>,
+    /// Empty where it has none.
     pub(crate) friendly_name: String,
     /// Where its key is kept; `None` where it has none.
     pub(crate) key: Option<KeyPlace>,
@@ -212,6 +227,16 @@ pub(crate) struct KeyPlace {
     pub(crate) machine: bool,
     /// In a CryptoAPI provider, not in CNG.
     pub(crate) legacy: bool,
+}
+
+impl KeyPlace {
+    /// Whether both are one container. Containers of the software provider are files, named by the lower-case name.
+    fn is_same(&self, other: &Self) -> bool {
+        self.provider.eq_ignore_ascii_case(&other.provider)
+            && is_same_key_name(&self.name, &other.name)
+            && self.machine == other.machine
+            && self.legacy == other.legacy
+    }
 }
 
 /// Whether an entry makes another one needless.
@@ -232,6 +257,14 @@ fn is_of_no_use(entry: &Entry, now: SystemTime) -> bool {
         || Certificate::from_der(&entry.der).is_ok_and(|certificate| certificate.not_after() <= now)
 }
 
+fn is_of_a_lost_key(entry: &Entry, place: &KeyPlace, public_key: &[u8]) -> bool {
+    entry.key.as_ref().is_some_and(|key| key.is_same(place))
+        && Certificate::from_der(&entry.der).is_ok_and(|certificate| {
+            certificate.issuer().eq_ignore_ascii_case(ISSUER)
+                && certificate.public_key_der() != public_key
+        })
+}
+
 fn log(done: &str, result: Result<(), Status>) {
     match result {
         Ok(()) => tracing::debug!("a certificate was {done} in the certificate store"),
@@ -239,6 +272,8 @@ fn log(done: &str, result: Result<(), Status>) {
     }
 }
 
+/// Who issues certificates to managed identities.
+const ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
 /// Others hold it for milliseconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -388,6 +423,70 @@ mod tests {
         garbage.der = b"garbage".to_vec();
         memory.kept().extend([legacy, garbage]);
         assert_eq!(store.load("a").len(), 1);
+    }
+
+    #[test]
+    fn of_a_lost_key_what_names_its_container_goes_and_all_else_stays() {
+        let (memory, store) = shelf();
+        let [lost, new] = &*KEYS;
+        let place = |provider: &str, name: &str| KeyPlace {
+            provider: provider.to_owned(),
+            name: name.to_owned(),
+            machine: false,
+            legacy: false,
+        };
+        let (software, other) = ("Microsoft Software Key Storage Provider", "Another");
+        let ours = place(software, "KeyGuardRSAKey");
+        let machine = KeyPlace {
+            machine: true,
+            ..ours.clone()
+        };
+        let issuer = "managedidentitysnissuer.login.microsoft.com";
+        let lookalike = "managedidentitysnissuer.login.microsoft.com.example";
+        let cases = [
+            ("lost", lost, issuer, Some(ours.clone()), false),
+            (
+                "",
+                lost,
+                issuer,
+                Some(place(software, "KEYGUARDRSAKEY")),
+                false,
+            ),
+            ("new", new, issuer, Some(ours.clone()), true),
+            ("container", lost, issuer, Some(place(software, "K")), true),
+            (
+                "provider",
+                lost,
+                issuer,
+                Some(place(other, "KeyGuardRSAKey")),
+                true,
+            ),
+            ("machine", lost, issuer, Some(machine), true),
+            ("none", lost, issuer, None, true),
+            ("lookalike", lost, lookalike, Some(ours.clone()), true),
+            ("somebody", lost, "somebody else", Some(ours.clone()), true),
+        ];
+        for (day, (name, key, issuer, place, _)) in (10..).zip(&cases) {
+            memory.kept().push(Entry {
+                der: testing::certificate(key.public_key_der(), "x", issuer, day)
+                    .der()
+                    .to_vec(),
+                friendly_name: (*name).to_owned(),
+                key: place.clone(),
+            });
+        }
+        store.purge(&ours, new.public_key_der());
+        let left: Vec<_> = memory
+            .kept()
+            .iter()
+            .map(|entry| entry.friendly_name.clone())
+            .collect();
+        let expected: Vec<_> = cases
+            .iter()
+            .filter(|(.., stays)| *stays)
+            .map(|(name, ..)| *name)
+            .collect();
+        assert_eq!(left, expected);
     }
 
     #[test]

@@ -2,7 +2,6 @@ use super::border::{Border, PER_BOOT, VIRTUAL_ISOLATION};
 use super::container::Container;
 use super::key::CngKey;
 use super::names::is_key_name;
-use super::persistence::KeyPlace;
 use crate::{BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength};
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +9,9 @@ use std::sync::Arc;
 /// Opens the key of one name in one key storage provider of Windows, or makes it: RSA-2048, never to be exported, kept by
 /// Windows for this user, shared by all processes that open it by its name.
 ///
-/// A key that is there by name and signs no longer is replaced by a new one, under a mutex named for the key; the
-/// certificates that managed identities were issued for the lost key are then removed from `CurrentUser\My`.
+/// A key that is there by name and signs no longer is replaced by a new one, under a mutex named for the key. Whenever a key
+/// is made, the certificates of managed identities that name its container and are for another key, which is lost, are
+/// removed from `CurrentUser\My`.
 pub struct CngProvider {
     border: Arc<dyn Border>,
     container: Container,
@@ -110,12 +110,7 @@ impl KeyProvider for CngProvider {
             ));
         }
         let opened = self.container.open_or_create(&self.border)?;
-        let place = KeyPlace {
-            provider: self.container.provider.to_owned(),
-            name: self.container.name.clone(),
-            machine: false,
-            legacy: false,
-        };
+        let place = self.container.place();
         let key = CngKey::new(opened.key, opened.public_key, self.strength, place);
         Ok(Arc::new(key))
     }

@@ -5,6 +5,7 @@
     reason = "the border is unsafe; here nothing comes of breaking its promise but a panic"
 )]
 use super::border::{Border, Held, OVERWRITE, Property};
+use super::persistence::KeyPlace;
 use super::status::Status;
 use crate::memory::MemoryKey;
 use crate::rsa_blob::tests::blob_of;
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) isolates: bool,
     /// What has been done, in order.
     pub(super) calls: Vec<String>,
+    /// Of which places certificates were removed, but for which public key.
+    pub(super) purged: Vec<(KeyPlace, Vec<u8>)>,
     objects: BTreeMap<usize, Object>,
     last: usize,
     pub(super) opened: usize,
@@ -306,8 +309,11 @@ impl Border for Arc<Scripted> {
         })
     }
 
-    fn purge_certificates(&self) {
-        self.with(|world| world.calls.push("purge".into()));
+    fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]) {
+        self.with(|world| {
+            world.calls.push("purge".into());
+            world.purged.push((place.clone(), public_key.to_vec()));
+        });
     }
 }
 

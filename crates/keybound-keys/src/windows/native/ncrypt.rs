@@ -1,8 +1,10 @@
 //! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>.
 use super::super::border::{Border, Held, Property, SILENT};
+use super::super::persistence::{KeyPlace, Persistence};
 use super::super::status::Status;
 use super::padding::with_padding;
-use super::{mutex, shelf, status};
+use super::store::StorePath;
+use super::{mutex, status};
 use crate::SignatureScheme;
 use std::time::Duration;
 use windows::Win32::Security::Cryptography::{
@@ -165,8 +167,8 @@ impl Border for Ncrypt {
         mutex::lock(name, longest)
     }
 
-    fn purge_certificates(&self) {
-        shelf::purge();
+    fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]) {
+        Persistence::in_store(StorePath::current_user_my()).purge(place, public_key);
     }
 }
 

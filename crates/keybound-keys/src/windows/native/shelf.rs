@@ -4,7 +4,6 @@ use super::super::persistence::{Entry, Shelf};
 use super::super::status::Status;
 use super::store::StorePath;
 use super::{CertificateContext, Store, mutex};
-use keybound_core::Certificate;
 use std::time::Duration;
 
 /// A system store.
@@ -22,14 +21,12 @@ impl Shelf for SystemShelf {
         let Some(store) = Store::read(&self.0)? else {
             return Ok(Vec::new());
         };
-        let entry = |context: CertificateContext| {
-            Some(Entry {
-                friendly_name: context.friendly_name()?,
-                der: context.der().to_vec(),
-                key: context.key_place(),
-            })
+        let entry = |context: CertificateContext| Entry {
+            friendly_name: context.friendly_name().unwrap_or_default(),
+            der: context.der().to_vec(),
+            key: context.key_place(),
         };
-        Ok(store.certificates().into_iter().filter_map(entry).collect())
+        Ok(store.certificates().into_iter().map(entry).collect())
     }
 
     fn add(&self, entry: &Entry) -> Result<(), Status> {
@@ -50,32 +47,3 @@ impl Shelf for SystemShelf {
         mutex::lock(name, longest)
     }
 }
-
-/// Removes what the issuer of managed identities' certificates issued from `CurrentUser\My`.
-pub(super) fn purge() {
-    purge_from(&StorePath::current_user_my());
-}
-
-pub(in super::super) fn purge_from(path: &StorePath) {
-    let store = match Store::write(path) {
-        Ok(store) => store,
-        Err(status) => {
-            tracing::warn!(%status, "the certificates of a lost key could not be removed");
-            return;
-        }
-    };
-    for context in store.certificates() {
-        let is_theirs = Certificate::from_der(context.der())
-            .is_ok_and(|certificate| certificate.issuer().eq_ignore_ascii_case(ISSUER));
-        if is_theirs {
-            match store.remove(context.der()) {
-                Ok(()) => tracing::debug!("the certificate of a lost key was removed"),
-                Err(status) => {
-                    tracing::warn!(%status, "the certificate of a lost key could not be removed")
-                }
-            }
-        }
-    }
-}
-
-const ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";

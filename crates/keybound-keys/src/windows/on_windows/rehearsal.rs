@@ -6,6 +6,7 @@
 )]
 use super::super::border::{Border, Held, PER_BOOT, Property, VIRTUAL_ISOLATION};
 use super::super::native;
+use super::super::persistence::KeyPlace;
 use super::super::status::Status;
 use crate::SignatureScheme;
 use std::collections::HashMap;
@@ -179,9 +180,8 @@ impl Border for Arc<Rehearsal> {
         self.windows.lock(name, longest)
     }
 
-    fn purge_certificates(&self) {
-        panic!("the certificates of this user are not for tests");
-    }
+    /// The certificates of this user are not for tests.
+    fn purge_certificates(&self, _: &KeyPlace, _: &[u8]) {}
 }
 
 /// What there is not, neither in Wine nor in the stand-in for its ncrypt.dll.

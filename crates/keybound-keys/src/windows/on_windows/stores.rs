@@ -1,5 +1,5 @@
 use super::super::native::counted;
-use super::super::native::shelf::{SystemShelf, purge_from};
+use super::super::native::shelf::SystemShelf;
 use super::super::native::store::{StoreLocation, StorePath};
 use super::super::persistence::{Entry, KeyPlace, PersistedCertificate, Persistence, Shelf as _};
 use super::super::testing::certificate;
@@ -82,25 +82,34 @@ fn a_store_that_is_not_there_is_empty() {
 }
 
 #[test]
-fn of_a_lost_key_only_the_certificates_of_that_issuer_go() {
+fn of_a_lost_key_the_certificates_that_name_its_container_go() {
     let store = OwnStore::new("purge");
-    let key = MemoryKey::generate().unwrap();
-    let issuers = [
-        "managedidentitysnissuer.login.microsoft.com",
-        "managedidentitysnissuer.login.microsoft.com.example",
-        "somebody else",
+    let [lost, new] = [(); 2].map(|()| MemoryKey::generate().unwrap());
+    let place = |name: &str| KeyPlace {
+        provider: "Microsoft Software Key Storage Provider".to_owned(),
+        name: name.to_owned(),
+        machine: false,
+        legacy: false,
+    };
+    let issuer = "managedidentitysnissuer.login.microsoft.com";
+    let entries = [
+        ("lost", &lost, issuer, "KeyGuardRSAKey"),
+        ("new", &new, issuer, "KeyGuardRSAKey"),
+        ("another container's", &lost, issuer, "KeyboundSoftwareKey"),
+        ("another issuer's", &lost, "somebody else", "KeyGuardRSAKey"),
     ];
-    for issuer in issuers {
+    for (name, key, issuer, container) in entries {
         let entry = Entry {
-            der: certificate(key.public_key_der(), "x", issuer, 30_000)
+            der: certificate(key.public_key_der(), name, issuer, 30_000)
                 .der()
                 .to_vec(),
-            friendly_name: issuer.to_owned(),
-            key: None,
+            friendly_name: name.to_owned(),
+            key: Some(place(container)),
         };
         store.shelf().add(&entry).unwrap();
     }
-    purge_from(&store.0);
+    let persistence = Persistence::in_store(store.0.clone());
+    persistence.purge(&place("KeyGuardRSAKey"), new.public_key_der());
     let mut left: Vec<_> = store
         .shelf()
         .entries()
@@ -109,7 +118,7 @@ fn of_a_lost_key_only_the_certificates_of_that_issuer_go() {
         .map(|entry| entry.friendly_name)
         .collect();
     left.sort();
-    assert_eq!(left, [issuers[1], issuers[2]]);
+    assert_eq!(left, ["another container's", "another issuer's", "new"]);
     assert_eq!(counted::open(), 0);
 }
 
