@@ -88,11 +88,12 @@ impl StoredBinding {
 pub(crate) struct Selected {
     /// The whole one that ends last.
     pub(crate) chosen: Option<IssuedCredential>,
-    /// Those that ended or whose key is gone: to be removed.
+    /// Those that ended, and those of this container whose key is gone: to be removed.
     pub(crate) orphans: Vec<Certificate>,
 }
 
-/// Chooses among entries: of this key, valid, with more left than the floor; the one that ends last.
+/// Chooses among entries: of this key, valid, with more left than the floor; the one that ends last. What is another
+/// container's is neither chosen nor, while it is valid, an orphan: its key may well be there.
 pub(crate) fn select(
     entries: Vec<StoredBinding>,
     key_name: &str,
@@ -100,20 +101,28 @@ pub(crate) fn select(
     settings: &Settings,
     now: SystemTime,
 ) -> Selected {
-    let (whole, orphans): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
-        entry.key_name == key_name
-            && entry.certificate.check_key(public_key).is_ok()
-            && entry.certificate.not_after() > now
-    });
-    let chosen = whole
-        .iter()
-        .filter(|entry| has_enough_left(&entry.certificate, now))
-        .filter_map(|entry| restore(entry, public_key, settings, now))
-        .max_by_key(|credential| credential.certificate.not_after());
-    Selected {
-        chosen,
-        orphans: orphans.into_iter().map(|entry| entry.certificate).collect(),
+    let mut orphans = Vec::new();
+    let mut chosen: Option<IssuedCredential> = None;
+    for entry in entries {
+        let is_ours = entry.key_name == key_name;
+        let has_ended = entry.certificate.not_after() <= now;
+        if has_ended || (is_ours && entry.certificate.check_key(public_key).is_err()) {
+            orphans.push(entry.certificate);
+            continue;
+        }
+        if !is_ours || !has_enough_left(&entry.certificate, now) {
+            continue;
+        }
+        let ends_later = |credential: &IssuedCredential| {
+            chosen.as_ref().is_none_or(|before| {
+                before.certificate.not_after() <= credential.certificate.not_after()
+            })
+        };
+        if let Some(credential) = restore(&entry, public_key, settings, now).filter(ends_later) {
+            chosen = Some(credential);
+        }
     }
+    Selected { chosen, orphans }
 }
 
 /// The calls of stores that are under way. Each holds a thread of the runtime, and one that hangs does so for as long as
