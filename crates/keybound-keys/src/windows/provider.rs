@@ -1,7 +1,7 @@
 use super::border::{Border, PER_BOOT, VIRTUAL_ISOLATION};
 use super::container::Container;
 use super::key::CngKey;
-use super::names::is_key_name;
+use super::names::{is_key_name, is_same_key_name};
 use crate::{BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength};
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ pub struct CngProvider {
 
 impl CngProvider {
     /// KeyGuard keys, isolated by virtualization-based security and lost with each boot, in the container
-    /// `KeyGuardRSAKey` that MSAL uses too, or in one of another name.
+    /// `KeyGuardRSAKey` that MSAL uses too, or in one of another name. `KeyboundPlatformKey` and `KeyboundSoftwareKey`, which
+    /// are the names of the other keys, are refused when it is opened.
     #[cfg(windows)]
     pub fn keyguard(name: Option<&str>) -> Self {
         Self::keyguard_over(super::native::border(), name)
@@ -109,6 +110,16 @@ impl KeyProvider for CngProvider {
                 "the name of a key is one line of at most 260 characters",
             ));
         }
+        if self.container.isolated && is_name_of_another(&self.container.name) {
+            return Err(KeyError::new(
+                KeyErrorKind::Failed,
+                format!(
+                    "MSAL_MSI_V2_KEY_NAME, or whatever names the KeyGuard key, says {}: that container is for another kind of \
+                     key, choose another name",
+                    self.container.name
+                ),
+            ));
+        }
         let opened = self.container.open_or_create(&self.border)?;
         let place = self.container.place();
         let key = CngKey::new(opened.key, opened.public_key, self.strength, place);
@@ -125,6 +136,13 @@ impl fmt::Debug for CngProvider {
     }
 }
 
+/// Whether the name is taken by keys that are no KeyGuard keys.
+fn is_name_of_another(name: &str) -> bool {
+    [PLATFORM_NAME, SOFTWARE_NAME]
+        .iter()
+        .any(|taken| is_same_key_name(name, taken))
+}
+
 /// The provider that keeps the key of this name, for those that [`CngProvider`] opens.
 pub(crate) fn provider_of(name: &str) -> &'static str {
     match name {
@@ -135,7 +153,8 @@ pub(crate) fn provider_of(name: &str) -> &'static str {
 
 const SOFTWARE_PROVIDER: &str = "Microsoft Software Key Storage Provider";
 const PLATFORM_PROVIDER: &str = "Microsoft Platform Crypto Provider";
-/// The container that MSAL .NET and MSAL Go use, so that the key and its certificates are shared with them.
+/// The container that MSAL .NET and MSAL Go use, so that the key is shared with them. Certificates are shared with .NET;
+/// Go reads none but those that name their key as it does: see ADR 15.
 const KEYGUARD_NAME: &str = "KeyGuardRSAKey";
 const PLATFORM_NAME: &str = "KeyboundPlatformKey";
 const SOFTWARE_NAME: &str = "KeyboundSoftwareKey";

@@ -327,6 +327,21 @@ fn a_key_of_another_name_is_another_key() {
 }
 
 #[test]
+fn a_keyguard_key_takes_the_name_of_no_other_key() {
+    let windows = Scripted::new();
+    for name in ["KeyboundPlatformKey", "keyboundSOFTWAREkey"] {
+        let refused = CngProvider::keyguard_over(border(&windows), Some(name)).open();
+        let error = refused.unwrap_err();
+        // Not an absence: a weaker key would be in that container.
+        assert_eq!(error.kind(), KeyErrorKind::Failed);
+        let words = error.to_string();
+        assert!(words.contains(name) && words.contains("MSAL_MSI_V2_KEY_NAME"));
+    }
+    assert_eq!(windows.open_now(), 0);
+    assert!(calls(&windows).is_empty());
+}
+
+#[test]
 fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
     let (windows, _) = host_with_a_key();
     let troubles: [fn(&mut Kept); 6] = [
