@@ -49,7 +49,7 @@ impl Container {
     }
 
     /// After somebody else made it, or where only its name is left (`None`).
-    fn open_again(&self, provider: &Provider) -> Result<Option<Key>, KeyError> {
+    fn open_again(&self, provider: &Arc<Provider>) -> Result<Option<Key>, KeyError> {
         tracing::debug!("a key of this name is there already: it is opened again");
         match provider.open_key(&self.name, 0) {
             Ok(key) => Ok(Some(key)),
@@ -89,7 +89,7 @@ impl Container {
         public_key_info(&blob).ok_or_else(not_rsa_2048)
     }
 
-    fn create(&self, provider: &Provider, flags: u32) -> Result<Opened, Creation> {
+    fn create(&self, provider: &Arc<Provider>, flags: u32) -> Result<Opened, Creation> {
         let failed = |status| match status {
             Status::EXISTS => Creation::Exists,
             status => Creation::Failed(self.error(Step::Create, status)),
@@ -164,7 +164,11 @@ impl Container {
 
     /// Puts a new key in the place of one that does not sign. All processes of the host do this one after the other, and
     /// whoever comes later finds the new key.
-    fn recreate(&self, border: &Arc<dyn Border>, provider: &Provider) -> Result<Opened, KeyError> {
+    fn recreate(
+        &self,
+        border: &Arc<dyn Border>,
+        provider: &Arc<Provider>,
+    ) -> Result<Opened, KeyError> {
         let name = mutex_name("KEYBOUND_KEY_", &self.name);
         let _held = border.lock(&name, LONGEST_WAIT).ok_or_else(|| {
             KeyError::new(

@@ -13,39 +13,38 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    pub(crate) fn open(border: &Arc<dyn Border>, name: &str) -> Result<Self, Status> {
-        Ok(Self {
+    pub(crate) fn open(border: &Arc<dyn Border>, name: &str) -> Result<Arc<Self>, Status> {
+        Ok(Arc::new(Self {
             raw: border.open_provider(name)?,
             border: Arc::clone(border),
-        })
+        }))
     }
 
-    pub(crate) fn open_key(&self, name: &str, flags: u32) -> Result<Key, Status> {
+    pub(crate) fn open_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
         // SAFETY: `self.raw` is this border's and open until `self` is dropped.
         let raw = unsafe { self.border.open_key(self.raw, name, flags | SILENT) }?;
         Ok(self.key(raw))
     }
 
     /// A key that is not there before it is [finalized](Key::finalize).
-    pub(crate) fn create_key(&self, name: &str, flags: u32) -> Result<Key, Status> {
+    pub(crate) fn create_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
         // SAFETY: as in `open_key`.
         let raw = unsafe { self.border.create_key(self.raw, name, flags) }?;
         Ok(self.key(raw))
     }
 
-    fn key(&self, raw: usize) -> Key {
+    fn key(self: &Arc<Self>, raw: usize) -> Key {
         Key {
             raw,
             turn: Mutex::new(()),
-            border: Arc::clone(&self.border),
+            provider: Arc::clone(self),
         }
     }
 }
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: it is this border's, open, and nobody has it any more: keys of it keep what they need, as those do that
-        // .NET gives to certificates.
+        // SAFETY: it is this border's, open, and nobody has it any more: a key that is open has a part in it.
         unsafe { self.border.free(self.raw) };
     }
 }
@@ -58,33 +57,34 @@ pub(crate) struct Key {
     /// CNG is bound to no thread, and does not promise that two may sign with one handle at once:
     /// <https://learn.microsoft.com/windows/win32/seccng/cng-features>, "Thread safety".
     turn: Mutex<()>,
-    border: Arc<dyn Border>,
+    /// Not freed before the key is.
+    provider: Arc<Provider>,
 }
 
 impl Key {
     pub(crate) fn set(&self, property: Property, value: u32) -> Result<(), Status> {
         // SAFETY: `self.raw` is this border's and open until `self` is dropped.
-        unsafe { self.border.set_property(self.raw, property, value) }
+        unsafe { self.border().set_property(self.raw, property, value) }
     }
 
     /// The bytes of a property, 64 at most.
     pub(crate) fn get(&self, property: Property) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
         bounded(LONGEST_PROPERTY, |into| unsafe {
-            self.border.property(self.raw, property, into)
+            self.border().property(self.raw, property, into)
         })
     }
 
     pub(crate) fn finalize(&self) -> Result<(), Status> {
         // SAFETY: as in `set`.
-        unsafe { self.border.finalize(self.raw) }
+        unsafe { self.border().finalize(self.raw) }
     }
 
     /// The public key as a `BCRYPT_RSAKEY_BLOB`.
     pub(crate) fn export_public(&self) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
         bounded(LONGEST_BLOB, |into| unsafe {
-            self.border.export_public(self.raw, into)
+            self.border().export_public(self.raw, into)
         })
     }
 
@@ -92,21 +92,21 @@ impl Key {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: as in `set`.
         bounded(LONGEST_SIGNATURE, |into| unsafe {
-            self.border.sign(self.raw, scheme, digest, into)
+            self.border().sign(self.raw, scheme, digest, into)
         })
     }
 
     /// Deletes the key from its provider.
     pub(crate) fn delete(mut self) -> Result<(), Status> {
         // SAFETY: as in `set`. Where it succeeds, the handle went with the key, and is not used again.
-        unsafe { self.border.delete(self.raw) }?;
+        unsafe { self.border().delete(self.raw) }?;
         self.raw = NONE;
         Ok(())
     }
 
     /// The border that it is of.
     pub(crate) fn border(&self) -> &Arc<dyn Border> {
-        &self.border
+        &self.provider.border
     }
 
     /// The number, for those who keep `self` alive.
@@ -114,7 +114,8 @@ impl Key {
         self.raw
     }
 
-    /// The number, which the caller frees from here on.
+    /// The number, which the caller frees from here on: after the provider, of which the caller knows nothing. .NET hands keys
+    /// to certificates in the same way.
     #[cfg(windows)]
     pub(crate) fn into_raw(mut self) -> usize {
         std::mem::replace(&mut self.raw, NONE)
@@ -125,7 +126,7 @@ impl Drop for Key {
     fn drop(&mut self) {
         if self.raw != NONE {
             // SAFETY: it is this border's, open, and nobody has it any more.
-            unsafe { self.border.free(self.raw) };
+            unsafe { self.border().free(self.raw) };
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct World {
     /// Of which places certificates were removed, but for which public key.
     pub(super) purged: Vec<(KeyPlace, Vec<u8>)>,
     objects: BTreeMap<usize, Object>,
+    /// The provider of each key, open or new.
+    providers: BTreeMap<usize, usize>,
     last: usize,
     pub(super) opened: usize,
     made: usize,
@@ -130,6 +132,19 @@ impl World {
         self.last
     }
 
+    fn add_key(&mut self, provider: usize, object: Object) -> usize {
+        let key = self.add(object);
+        self.providers.insert(key, provider);
+        key
+    }
+
+    fn close(&mut self, raw: usize) -> Option<Object> {
+        self.providers.remove(&raw);
+        let has_keys = self.providers.values().any(|provider| *provider == raw);
+        assert!(!has_keys, "{raw} is freed before its keys");
+        self.objects.remove(&raw)
+    }
+
     fn key(&self, raw: usize) -> &Kept {
         match self.objects.get(&raw) {
             Some(Object::Key(_, kept)) => kept,
@@ -163,7 +178,7 @@ impl Border for Arc<Scripted> {
                 .ok_or(Status::BAD_KEYSET)?
                 .clone();
             kept.opens?;
-            Ok(world.add(Object::Key(name.into(), kept)))
+            Ok(world.add_key(provider, Object::Key(name.into(), kept)))
         })
     }
 
@@ -177,7 +192,8 @@ impl Border for Arc<Scripted> {
             if world.containers.contains_key(name) && flags & OVERWRITE == 0 {
                 return Err(Status::EXISTS);
             }
-            Ok(world.add(Object::New(name.into(), flags, BTreeMap::new())))
+            let new = Object::New(name.into(), flags, BTreeMap::new());
+            Ok(world.add_key(provider, new))
         })
     }
 
@@ -278,7 +294,7 @@ impl Border for Arc<Scripted> {
     }
 
     unsafe fn delete(&self, key: usize) -> Result<(), Status> {
-        self.with(|world| match world.objects.remove(&key) {
+        self.with(|world| match world.close(key) {
             Some(Object::Key(name, _)) => {
                 world.calls.push("delete".into());
                 world.containers.remove(&name);
@@ -289,7 +305,7 @@ impl Border for Arc<Scripted> {
     }
 
     unsafe fn free(&self, object: usize) {
-        let freed = self.with(|world| world.objects.remove(&object));
+        let freed = self.with(|world| world.close(object));
         assert!(freed.is_some(), "{object} is not open");
     }
 
