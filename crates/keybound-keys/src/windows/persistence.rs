@@ -56,7 +56,8 @@ impl Persistence {
     }
 
     /// The alias of MSAL .NET for an identity, by the id that it was asked for with (`None`: the system-assigned one):
-    /// `<id>#att=1` where its key was attested, `<id>#att=0` where not.
+    /// `<id>#att=1` where its key was attested, `<id>#att=0` where not. It is compared letter by letter: MSAL finds under it what
+    /// its own callers ask for with the same letters in the same case.
     pub fn alias(identity: Option<&str>, attested: bool) -> String {
         super::names::alias(identity, attested)
     }
