@@ -280,7 +280,7 @@ kinds! {
     /// This host has no virtualization-based security for keys, or its KeyGuard key is not isolated by it.
     KeyIsolationUnavailable = "key_isolation_unavailable", false, "read the cause: a KeyGuard key needs a Trusted Launch VM with Secure Boot and vTPM on, and virtualization-based security running (msinfo32 shows it); lower the floor with --min-strength only if a weaker key is acceptable to you";
     /// The key could not sign.
-    KeyFailed = "key_failed", false, "check the key store of this host; the key may be gone";
+    KeyFailed = "key_failed", false, "read the cause, which says what helps where that is known; else check the key store of this host";
     /// Attestation was asked for, and nothing here can attest the key.
     AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or ask for a token without attestation (--no-attestation) where the service allows it";
     /// The attestation library of this host was found and is not used: not signed as it must be, or not loadable.

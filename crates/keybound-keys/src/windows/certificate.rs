@@ -2,7 +2,7 @@ use super::border::{Border, Property};
 use super::container::open_existing;
 use super::handle::Key;
 use super::key::CngKey;
-use super::native::store::StorePath;
+use super::native::store::{StoreLocation, StorePath};
 use super::native::{self, CertificateContext, Store};
 use super::persistence::KeyPlace;
 use super::status::Status;
@@ -53,7 +53,7 @@ impl WindowsCertificate {
     pub fn by_subject(path: &StorePath, text: &str) -> Result<Self, CertificateError> {
         let wanted = text.to_lowercase();
         if wanted.trim().is_empty() {
-            return Err(CertificateError::NotFound);
+            return Err(CertificateError::NotFound(path.clone()));
         }
         Self::find(native::border(), path, |certificate| {
             certificate.subject().to_lowercase().contains(&wanted)
@@ -66,15 +66,18 @@ impl WindowsCertificate {
         is_wanted: impl Fn(&Certificate) -> bool,
     ) -> Result<Self, CertificateError> {
         let store = Store::read(path)
-            .map_err(CertificateError::store)?
-            .ok_or(CertificateError::NotFound)?;
+            .map_err(|status| CertificateError::Store {
+                store: path.clone(),
+                source: status.into(),
+            })?
+            .ok_or_else(|| CertificateError::NotFound(path.clone()))?;
         let (certificate, context) = store
             .certificates()
             .into_iter()
             .filter_map(|context| Some((Certificate::from_der(context.der()).ok()?, context)))
             .filter(|(certificate, _)| is_wanted(certificate))
             .max_by_key(|(certificate, _)| certificate.not_after())
-            .ok_or(CertificateError::NotFound)?;
+            .ok_or_else(|| CertificateError::NotFound(path.clone()))?;
         let key = context.key_place();
         if key.as_ref().is_some_and(|key| key.legacy) {
             return Err(CertificateError::LegacyKey);
@@ -153,7 +156,7 @@ impl WindowsCertificate {
     /// A context of its own for native code: the certificate with an open handle of its key, which the context frees.
     ///
     /// # Errors
-    /// As [`binding_key`](Self::binding_key), and [`CertificateError::Store`] where Windows does not make one. Nothing
+    /// As [`binding_key`](Self::binding_key), and [`CertificateError::Context`] where Windows does not make one. Nothing
     /// is left open then.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
         NativeCertificate::new(&self.border, &self.certificate, self.place()?)
@@ -249,11 +252,11 @@ impl NativeCertificate {
     ) -> Result<Self, CertificateError> {
         let key = open_for(border, certificate, place)?;
         let mut context =
-            CertificateContext::of_der(certificate.der()).map_err(CertificateError::store)?;
+            CertificateContext::of_der(certificate.der()).map_err(CertificateError::context)?;
         context
             .set_key_place(place)
             .and_then(|()| context.give_key(key))
-            .map_err(CertificateError::store)?;
+            .map_err(CertificateError::context)?;
         Ok(Self(context))
     }
 
@@ -263,10 +266,10 @@ impl NativeCertificate {
         place: &KeyPlace,
     ) -> Result<Self, CertificateError> {
         let mut context =
-            CertificateContext::of_der(certificate.der()).map_err(CertificateError::store)?;
+            CertificateContext::of_der(certificate.der()).map_err(CertificateError::context)?;
         context
             .set_key_place(place)
-            .map_err(CertificateError::store)?;
+            .map_err(CertificateError::context)?;
         Ok(Self(context))
     }
 
@@ -326,11 +329,15 @@ pub enum CertificateError {
     /// The thumbprint is neither 40 nor 64 hexadecimal digits: correct it.
     #[error("a thumbprint is 40 (SHA-1) or 64 (SHA-256) hexadecimal digits")]
     MalformedThumbprint,
-    /// No such certificate is in the store: look at its name, and whose store it is.
-    #[error("no such certificate is in the store")]
-    NotFound,
-    /// The key is in a CryptoAPI provider: it has to be moved into a CNG provider.
-    #[error("the certificate's key is in a legacy CryptoAPI provider; only keys in CNG are used")]
+    /// No such certificate is in this store: look at its name, and whose store it is.
+    #[error("no such certificate is in {} {}", .0, whose(.0))]
+    NotFound(StorePath),
+    /// The key is in a CryptoAPI provider: import the certificate with its key again, into a CNG provider.
+    #[error(
+        "the certificate's key is in a legacy CryptoAPI provider; only keys in CNG are used: import it again by `certutil \
+         -csp \"Microsoft Software Key Storage Provider\" -importpfx FILE` (`certutil -user …` for the stores of this \
+         account)"
+    )]
     LegacyKey,
     /// The certificate names no key.
     #[error("the certificate has no private key")]
@@ -339,18 +346,33 @@ pub enum CertificateError {
     #[error("the certificate is for another key than the one in its container")]
     KeyMismatch,
     /// It was closed: take it from the store again.
-    #[error("the certificate has been closed")]
+    #[error("the certificate has been closed: take it from the store again")]
     Closed,
     /// The key could not be opened.
     #[error("the certificate's key is not to be had")]
     Key(#[source] KeyError),
-    /// The store, or a function of it, failed.
-    #[error("the certificate store failed")]
-    Store(#[source] keybound_core::BoxError),
+    /// The store could not be opened: those of the machine may want an administrator.
+    #[error("the certificate store {store} ({}) could not be opened", whose(.store))]
+    Store {
+        /// Which store.
+        store: StorePath,
+        /// What Windows said.
+        source: keybound_core::BoxError,
+    },
+    /// Windows makes no context of the certificate with its key.
+    #[error("windows does not bring the certificate and its key together")]
+    Context(#[source] keybound_core::BoxError),
 }
 
 impl CertificateError {
-    fn store(status: Status) -> Self {
-        Self::Store(status.into())
+    fn context(status: Status) -> Self {
+        Self::Context(status.into())
+    }
+}
+
+fn whose(path: &StorePath) -> &'static str {
+    match path.location() {
+        StoreLocation::CurrentUser => "of the account that this program runs as",
+        StoreLocation::LocalMachine => "of the machine, whose keys may want an administrator",
     }
 }

@@ -130,7 +130,7 @@ impl Container {
         }
         Err(match refused {
             Refusal::NotIsolated => self.error(Step::Create, Status::NO_KEYGUARD),
-            Refusal::Exportable => exportable(),
+            Refusal::Exportable => self.exportable(),
         })
     }
 
@@ -138,16 +138,36 @@ impl Container {
     fn check_old(&self, opened: Opened) -> Result<Opened, KeyError> {
         match self.refusal(&opened.key)? {
             None => Ok(opened),
-            Some(Refusal::Exportable) => Err(exportable()),
+            Some(Refusal::Exportable) => Err(self.exportable()),
             Some(Refusal::NotIsolated) => Err(KeyError::new(
                 KeyErrorKind::NotIsolated,
                 format!(
-                    "the key {} is not isolated by virtualization-based security: remove it, or name another key by \
+                    "the key {} is not isolated by virtualization-based security: remove it by `{}`, or name another key by \
                      MSAL_MSI_V2_KEY_NAME",
-                    self.name
+                    self.name,
+                    self.removal()
                 ),
             )),
         }
+    }
+
+    fn exportable(&self) -> KeyError {
+        KeyError::new(
+            KeyErrorKind::Failed,
+            format!(
+                "the key {} may be exported from its provider, so that it binds nothing: remove it by `{}`",
+                self.name,
+                self.removal()
+            ),
+        )
+    }
+
+    /// The command that removes the key.
+    fn removal(&self) -> String {
+        format!(
+            r#"certutil -user -csp "{}" -delkey "{}""#,
+            self.provider, self.name
+        )
     }
 
     /// Whoever does not tell the export policy is not believed: each provider that keys are made with took one when it made
@@ -282,13 +302,6 @@ fn check_kind(key: &Key) -> Result<(), KeyError> {
 
 fn not_rsa_2048() -> KeyError {
     KeyError::new(KeyErrorKind::Failed, "the key is not RSA-2048")
-}
-
-fn exportable() -> KeyError {
-    KeyError::new(
-        KeyErrorKind::Failed,
-        "the key may be exported from its provider, so that it binds nothing",
-    )
 }
 
 /// In UTF-16, little-endian.

@@ -17,6 +17,8 @@ impl Status {
     pub(crate) const KEYSET_NOT_DEFINED: Self = Self(0x8009_0019);
     pub(crate) const PROVIDER_DLL_FAILED: Self = Self(0x8009_001D);
     pub(crate) const PROVIDER_DLL_NOT_FOUND: Self = Self(0x8009_001E);
+    /// `NTE_TEMPORARY_PROFILE`: a profile that is thrown away with what is kept in it.
+    pub(crate) const TEMPORARY_PROFILE: Self = Self(0x8009_0024);
     pub(crate) const BUFFER_TOO_SMALL: Self = Self(0x8009_0028);
     pub(crate) const NOT_SUPPORTED: Self = Self(0x8009_0029);
     pub(crate) const DEVICE_NOT_READY: Self = Self(0x8009_0030);
@@ -27,6 +29,8 @@ impl Status {
     pub(crate) const VBS_CANNOT_DECRYPT: Self = Self(0x8009_003A);
     /// What the creation of a KeyGuard key says on a host without virtualization-based security.
     pub(crate) const NO_KEYGUARD: Self = Self(0x8089_0014);
+    /// `ERROR_FILE_NOT_FOUND`: where the keys of an account are kept, without its profile.
+    pub(crate) const FILE_NOT_FOUND: Self = Self(0x8007_0002);
     pub(crate) const TPM_NOT_FOUND: Self = Self(0x8028_400F);
     pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);
     pub(crate) const TPM_SERVICE_DISABLED: Self = Self(0x8028_4010);
@@ -49,6 +53,7 @@ impl Status {
             Self::NOT_ENOUGH_MEMORY,
             Self::PERMISSION,
             Self::BUFFER_TOO_SMALL,
+            Self::TEMPORARY_PROFILE,
             Self::VBS_UNAVAILABLE,
         ]
         .contains(&self)
@@ -132,9 +137,9 @@ impl Step {
 
     fn failed(self, status: Status) -> &'static str {
         match (self, status) {
-            (_, Status::PERMISSION) => {
-                "the key storage provider denies this account access to the key"
-            }
+            (_, Status::PERMISSION) => WITHOUT_PERMISSION,
+            (_, Status::TEMPORARY_PROFILE)
+            | (Self::Open | Self::Create, Status::FILE_NOT_FOUND) => WITHOUT_PROFILE,
             (_, Status::NOT_ENOUGH_MEMORY) => "the key storage provider is out of memory",
             (Self::OpenProvider, _) => "the key storage provider could not be opened",
             (Self::Open, _) => "the key could not be opened",
@@ -150,6 +155,11 @@ impl Step {
 
 const WITHOUT_ISOLATION: &str = "this host offers no KeyGuard keys: virtualization-based security is not running; use a \
      Trusted Launch VM with Secure Boot and vTPM switched on, and see `Virtualization-based security` in msinfo32";
+
+const WITHOUT_PERMISSION: &str = "the key storage provider denies this account access to the key: run as the account that \
+     made it or, for a key of the machine, grant this account the key (certlm.msc, All Tasks, Manage Private Keys)";
+const WITHOUT_PROFILE: &str = "the key storage provider keeps keys in the account's user profile, which is not loaded: have it \
+     loaded (IIS: LoadUserProfile of the application pool)";
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +201,25 @@ mod tests {
             let error = step.error(status, isolated);
             assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_the_account_lacks_is_told_with_what_helps() {
+        for (step, status, words) in [
+            (Step::Open, Status::PERMISSION, "Manage Private Keys"),
+            (Step::Sign, Status::PERMISSION, "run as the account"),
+            (Step::Create, Status::TEMPORARY_PROFILE, "LoadUserProfile"),
+            (Step::Create, Status::FILE_NOT_FOUND, "LoadUserProfile"),
+            (Step::Sign, Status::FILE_NOT_FOUND, "did not sign"),
+        ] {
+            let error = step.error(status, true);
+            assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:?}");
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.source().unwrap().to_string(), status.to_string());
+        }
+        // What may pass must not be overwritten; a file that is gone may be the key's.
+        assert!(Status::TEMPORARY_PROFILE.is_passing());
+        assert!(!Status::FILE_NOT_FOUND.is_passing());
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn a_key_that_is_there_and_not_isolated_is_neither_used_nor_touched() {
         });
         let error = keyguard(&windows).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::NotIsolated, "{isolation:?}");
-        assert!(error.to_string().contains("KeyGuardRSAKey"), "{error}");
+        assert!(error.to_string().contains(REMOVAL), "{error}");
         assert_eq!(calls(&windows), ["open"]);
     }
 }
@@ -258,6 +258,7 @@ fn key_never_exported_not_even_by_others() {
     let error = keyguard(&windows).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::Failed);
     assert!(error.to_string().contains("exported"), "{error}");
+    assert!(error.to_string().contains(REMOVAL), "{error}");
     assert_eq!(calls(&windows), ["open"]);
 }
 
@@ -406,3 +407,6 @@ fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
     let shown = format!("{key:?} {:?}", key.cng_handle());
     assert!(shown.len() < 250 && shown.contains("cng:"), "{shown}");
 }
+
+const REMOVAL: &str =
+    r#"`certutil -user -csp "Microsoft Software Key Storage Provider" -delkey "KeyGuardRSAKey"`"#;

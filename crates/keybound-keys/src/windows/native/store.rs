@@ -40,6 +40,11 @@ impl StorePath {
         }
     }
 
+    /// Whose it is.
+    pub fn location(&self) -> StoreLocation {
+        self.location
+    }
+
     /// `CurrentUser\My`, the one that MSAL keeps certificates in.
     pub fn current_user_my() -> Self {
         Self::new(StoreLocation::CurrentUser, "My")

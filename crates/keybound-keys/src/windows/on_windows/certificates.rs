@@ -89,13 +89,17 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
         let error = by_thumbprint(text).unwrap_err();
         assert!(matches!(error, CertificateError::MalformedThumbprint));
     }
-    assert!(matches!(
-        by_thumbprint(&"0".repeat(40)),
-        Err(CertificateError::NotFound)
-    ));
+    let error = by_thumbprint(&"0".repeat(40)).unwrap_err();
+    assert!(matches!(error, CertificateError::NotFound(_)));
+    let words = error.to_string();
+    assert!(words.contains("CurrentUser\\KeyboundTest-"), "{words}");
+    assert!(words.contains("of the account"), "{words}");
     for text in ["nobody", " ", ""] {
         let found = WindowsCertificate::by_subject(&host.store.0, text);
-        assert!(matches!(found, Err(CertificateError::NotFound)), "{text:?}");
+        assert!(
+            matches!(found, Err(CertificateError::NotFound(_))),
+            "{text:?}"
+        );
     }
     assert_eq!(counted::open(), 0);
 }
@@ -137,7 +141,11 @@ fn a_legacy_key_is_a_clear_error() {
     host.put(&host.certificate, Some(place("KeyGuardRSAKey", true)));
     let error = host.find().unwrap_err();
     assert!(matches!(error, CertificateError::LegacyKey));
-    assert!(error.to_string().contains("CryptoAPI"), "{error}");
+    let words = error.to_string();
+    assert!(
+        words.contains("CryptoAPI") && words.contains("-importpfx"),
+        "{words}"
+    );
     assert_eq!(counted::open(), 0);
 }
 
@@ -173,7 +181,7 @@ fn where_windows_does_not_take_the_key_nothing_is_left_open() {
     for _ in 0..100 {
         assert!(matches!(
             found.create_context(),
-            Err(CertificateError::Store(_))
+            Err(CertificateError::Context(_))
         ));
     }
     assert_eq!(host.windows.open_now(), 0);
