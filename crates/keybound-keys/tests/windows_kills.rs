@@ -1,6 +1,6 @@
 //! A process that keeps certificates is killed at random moments; what another process then finds is whole.
 //!
-//! `KEYBOUND_KILLS` is the number of processes that die so: 25 where it is not set, 200 for a release.
+//! `KEYBOUND_KILLS` is the number of processes that die so: 200 where it is not set.
 #![cfg(test)]
 #![cfg(windows)]
 
@@ -16,20 +16,47 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
-const ALIAS: &str = "kills#att=1";
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
+const STORE: &str = "KEYBOUND_TEST_STORE";
+/// So many die at a time, each with a store and an alias of its own, so that none of them waits for another.
+const AT_ONCE: usize = 4;
 
 #[test]
 fn whoever_is_killed_while_keeping_certificates_leaves_no_wrong_pair() {
-    let store = OwnStore(persistence());
     let folder = tempfile::tempdir().unwrap();
     let certificates = make_certificates(folder.path());
+    let seen: usize = std::thread::scope(|scope| {
+        let (folder, certificates) = (folder.path(), &certificates);
+        let rounds = |first: usize| (first..kills()).step_by(AT_ONCE);
+        let killers: Vec<_> = (0..AT_ONCE)
+            .map(|first| scope.spawn(move || kill_all(rounds(first), first, folder, certificates)))
+            .collect();
+        killers
+            .into_iter()
+            .map(|killer| killer.join().unwrap())
+            .sum()
+    });
+    assert!(seen > 0, "nothing was ever kept");
+}
+
+/// Kills one process in each round. How many entries were found.
+fn kill_all(
+    rounds: impl Iterator<Item = usize>,
+    number: usize,
+    folder: &Path,
+    certificates: &BTreeMap<Vec<u8>, String>,
+) -> usize {
+    // Stores are the whole host's, and outlive a run that is killed.
+    let name = format!("KeyboundTest-{}-kills-{number}", std::process::id());
+    let alias = alias(&name);
+    let store = OwnStore::new(&name);
     let mut seen = 0;
-    for round in 0..kills() {
-        kill_one(folder.path(), moment(round));
-        let found = store.0.load(ALIAS);
+    for round in rounds {
+        kill_one(folder, &name, moment(round));
+        let found = store.0.load(&alias);
         seen += found.len();
         for entry in &found {
             let expected = &certificates[entry.certificate.der()];
@@ -39,21 +66,21 @@ fn whoever_is_killed_while_keeping_certificates_leaves_no_wrong_pair() {
         // Whatever it held when it died, the next one goes on with.
         let (der, name) = certificates.iter().nth(round % certificates.len()).unwrap();
         let entry = entry(der, name);
-        store.0.remove(ALIAS, &entry.certificate);
-        store.0.save(ALIAS, &entry, SystemTime::UNIX_EPOCH);
+        store.0.remove(&alias, &entry.certificate);
+        store.0.save(&alias, &entry, SystemTime::UNIX_EPOCH);
         let is_there = |found: &PersistedCertificate| found.key_name == entry.key_name;
-        assert!(store.0.load(ALIAS).iter().any(is_there), "round {round}");
+        assert!(store.0.load(&alias).iter().any(is_there), "round {round}");
     }
-    assert!(seen > 0, "nothing was ever kept");
+    seen
 }
 
 /// What the processes that die do: not a test of its own.
 #[test]
 fn child() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
+    let (Some(folder), Ok(name)) = (std::env::var_os(FOLDER), std::env::var(STORE)) else {
         return;
     };
-    let persistence = persistence();
+    let (persistence, alias) = (persistence(&name), alias(&name));
     let entries: Vec<_> = read_certificates(Path::new(&folder))
         .iter()
         .map(|(der, name)| entry(der, name))
@@ -61,45 +88,70 @@ fn child() {
     println!("{READY}");
     loop {
         for entry in &entries {
-            persistence.save(ALIAS, entry, SystemTime::UNIX_EPOCH);
+            persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
         }
         for entry in &entries {
-            persistence.remove(ALIAS, &entry.certificate);
+            persistence.remove(&alias, &entry.certificate);
         }
     }
 }
 
-fn kill_one(folder: &Path, after: Duration) {
+fn kill_one(folder: &Path, store: &str, after: Duration) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
+        .env(STORE, store)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let is_ready = lines.any(|line| line.unwrap().contains(READY));
-    assert!(is_ready, "the process ended before it began");
+    let (say, says) = channel();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let _ = say.send(line);
+        }
+    });
+    let mut said = Vec::new();
+    while !said
+        .last()
+        .is_some_and(|line: &String| line.contains(READY))
+    {
+        match says.recv_timeout(LONGEST_START) {
+            Ok(line) => said.push(line),
+            Err(error) => {
+                let _ = child.kill();
+                panic!("the process did not begin ({error}); it said {said:?}");
+            }
+        }
+    }
     std::thread::sleep(after);
     assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
     child.kill().unwrap();
     child.wait().unwrap();
+    reader.join().unwrap();
 }
 
-/// Moments of half a second, spread evenly and in no order.
+/// Moments of a quarter of a second, in which all is kept and removed several times, spread evenly and in no order.
 fn moment(round: usize) -> Duration {
-    Duration::from_micros((round as u64 * 309_017) % 500_000)
+    Duration::from_micros((round as u64 * 154_509) % 250_000)
 }
 
 fn kills() -> usize {
     match std::env::var("KEYBOUND_KILLS") {
         Ok(number) => number.parse().expect("KEYBOUND_KILLS is a number"),
-        Err(_) => 25,
+        Err(_) => 200,
     }
 }
 
-fn persistence() -> Persistence {
-    let path = StorePath::new(StoreLocation::CurrentUser, "KeyboundTest-kills");
-    Persistence::in_store(path)
+/// Mutexes are named by the alias.
+fn alias(store: &str) -> String {
+    Persistence::alias(Some(store), true)
+}
+
+/// It waits longer for the mutex than a machine under load stands still.
+fn persistence(store: &str) -> Persistence {
+    let path = StorePath::new(StoreLocation::CurrentUser, store);
+    Persistence::in_store(path).with_longest_wait(Duration::from_secs(60))
 }
 
 fn endpoint(key_name: &str) -> String {
@@ -147,14 +199,28 @@ fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8>
     builder.build().to_der().unwrap()
 }
 
-struct OwnStore(Persistence);
+/// A store with its alias, emptied at its beginning and its end.
+struct OwnStore(Persistence, String);
 
-impl Drop for OwnStore {
-    fn drop(&mut self) {
-        for entry in self.0.load(ALIAS) {
-            self.0.remove(ALIAS, &entry.certificate);
+impl OwnStore {
+    fn new(name: &str) -> Self {
+        let own = Self(persistence(name), alias(name));
+        own.clear();
+        own
+    }
+
+    fn clear(&self) {
+        for entry in self.0.load(&self.1) {
+            self.0.remove(&self.1, &entry.certificate);
         }
     }
 }
 
+impl Drop for OwnStore {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 const READY: &str = "keeping";
+const LONGEST_START: Duration = Duration::from_secs(120);

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug)]
 pub struct Persistence {
     shelf: Arc<dyn Shelf>,
+    longest_wait: Duration,
 }
 
 /// A certificate as it is kept.
@@ -52,7 +53,17 @@ impl Persistence {
     }
 
     pub(crate) fn over(shelf: Arc<dyn Shelf>) -> Self {
-        Self { shelf }
+        Self {
+            shelf,
+            longest_wait: LONGEST_WAIT,
+        }
+    }
+
+    /// How long is waited for others who are busy with an alias. Default: two seconds.
+    #[must_use]
+    pub fn with_longest_wait(mut self, longest: Duration) -> Self {
+        self.longest_wait = longest;
+        self
     }
 
     /// The alias of MSAL .NET for an identity, by the id that it was asked for with (`None`: the system-assigned one):
@@ -78,7 +89,7 @@ impl Persistence {
     }
 
     /// Adds an entry, unless one of the same key is there that ends as late, and removes those of the alias that have ended
-    /// or have no key. Where another process is busy with the alias for longer than two seconds, nothing is done.
+    /// or have no key. Where another process is busy with the alias for [too long](Self::with_longest_wait), nothing is done.
     pub fn save(&self, alias: &str, entry: &PersistedCertificate, now: SystemTime) {
         let name = FriendlyName {
             alias: alias.to_owned(),
@@ -158,7 +169,7 @@ impl Persistence {
     }
 
     fn lock(&self, alias: &str) -> Option<Box<dyn Held>> {
-        let held = self.shelf.lock(&alias_mutex(alias), LONGEST_WAIT);
+        let held = self.shelf.lock(&alias_mutex(alias), self.longest_wait);
         if held.is_none() {
             tracing::debug!("another process is busy with the kept certificates");
         }

@@ -5,7 +5,7 @@ use super::super::persistence::{Entry, KeyPlace, Shelf as _};
 use super::super::provider::CngProvider;
 use super::super::scripted::Scripted;
 use super::super::testing::certificate;
-use super::stores::OwnStore;
+use super::stores::{OwnStore, own};
 use crate::{BindingKey as _, KeyProvider as _, KeyStrength, self_test};
 use keybound_core::Certificate;
 use std::sync::Arc;
@@ -92,7 +92,10 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
     let error = by_thumbprint(&"0".repeat(40)).unwrap_err();
     assert!(matches!(error, CertificateError::NotFound(_)));
     let words = error.to_string();
-    assert!(words.contains("CurrentUser\\KeyboundTest-"), "{words}");
+    assert!(
+        words.contains(&format!("CurrentUser\\{}", own("find"))),
+        "{words}"
+    );
     assert!(words.contains("of the account"), "{words}");
     for text in ["nobody", " ", ""] {
         let found = WindowsCertificate::by_subject(&host.store.0, text);
@@ -117,7 +120,7 @@ fn what_can_be_told_is_told_and_nothing_private() {
         metadata.x5t_s256,
         host.certificate.thumbprints().x5t_s256.as_str()
     );
-    assert_eq!(metadata.store_path, "CurrentUser\\KeyboundTest-tell");
+    assert_eq!(metadata.store_path, format!("CurrentUser\\{}", own("tell")));
     assert_eq!(metadata.key_name.as_deref(), Some("KeyGuardRSAKey"));
     assert!(metadata.has_private_key);
     assert_eq!(found.public_certificate_der(), host.certificate.der());

@@ -8,15 +8,17 @@ use crate::memory::MemoryKey;
 use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
-/// A store of this test's own, emptied at its end.
+/// A name of this run's own: mutexes and stores are the whole host's, and outlive a run that is killed.
+pub(super) fn own(name: &str) -> String {
+    format!("KeyboundTest-{}-{name}", std::process::id())
+}
+
+/// A store of this test's own, emptied at its beginning and its end.
 pub(super) struct OwnStore(pub(super) StorePath);
 
 impl OwnStore {
     pub(super) fn new(name: &str) -> Self {
-        let own = Self(StorePath::new(
-            StoreLocation::CurrentUser,
-            format!("KeyboundTest-{name}"),
-        ));
+        let own = Self(StorePath::new(StoreLocation::CurrentUser, own(name)));
         own.clear();
         own
     }
@@ -48,7 +50,8 @@ fn certificates_are_kept_as_msal_keeps_them() {
     let store = OwnStore::new("msal");
     let key = MemoryKey::generate().unwrap();
     let persistence = Persistence::in_store(store.0.clone());
-    let alias = Persistence::alias(Some("7a7a"), true);
+    let id = own("id");
+    let alias = Persistence::alias(Some(&id), true);
     let kept = [20_000, 30_000].map(|day| entry(key.public_key_der(), day));
     for entry in &kept {
         persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
@@ -59,7 +62,7 @@ fn certificates_are_kept_as_msal_keeps_them() {
     for entry in entries {
         assert_eq!(
             entry.friendly_name,
-            "MSAL|alias=7a7a#att=1|ep=https://e.example/tenant"
+            format!("MSAL|alias={id}#att=1|ep=https://e.example/tenant")
         );
         let place = KeyPlace {
             provider: "Microsoft Software Key Storage Provider".to_owned(),
@@ -76,7 +79,7 @@ fn certificates_are_kept_as_msal_keeps_them() {
 
 #[test]
 fn a_store_that_is_not_there_is_empty() {
-    let path = StorePath::new(StoreLocation::CurrentUser, "KeyboundTest-none");
+    let path = StorePath::new(StoreLocation::CurrentUser, own("none"));
     assert!(SystemShelf::new(path).entries().unwrap().is_empty());
     assert_eq!(counted::open(), 0);
 }
@@ -127,13 +130,14 @@ fn no_handle_is_left_open_in_a_thousand_looks() {
     let store = OwnStore::new("looks");
     let key = MemoryKey::generate().unwrap();
     let persistence = Persistence::in_store(store.0.clone());
+    let alias = own("looks");
     persistence.save(
-        "a",
+        &alias,
         &entry(key.public_key_der(), 30_000),
         SystemTime::UNIX_EPOCH,
     );
     for _ in 0..1000 {
-        assert_eq!(persistence.load("a").len(), 1);
+        assert_eq!(persistence.load(&alias).len(), 1);
     }
     assert_eq!(counted::open(), 0);
 }
@@ -141,7 +145,7 @@ fn no_handle_is_left_open_in_a_thousand_looks() {
 #[test]
 fn a_mutex_is_had_by_one_thread_at_a_time_and_by_the_next_one_where_its_holder_is_gone() {
     let shelf = OwnStore::new("mutex").shelf();
-    let name = "KEYBOUND_TEST_MUTEX";
+    let name = &own("mutex");
     let held = shelf.lock(name, Duration::ZERO).unwrap();
     std::thread::scope(|scope| {
         let other = scope.spawn(|| shelf.lock(name, Duration::ZERO).is_none());
@@ -159,7 +163,7 @@ fn a_mutex_is_had_by_one_thread_at_a_time_and_by_the_next_one_where_its_holder_i
 #[test]
 fn a_mutex_that_was_not_had_is_not_released() {
     let shelf = OwnStore::new("not-had").shelf();
-    let name = "KEYBOUND_TEST_NOT_HAD";
+    let name = &own("not-had");
     let _held = shelf.lock(name, Duration::ZERO).unwrap();
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
@@ -195,17 +199,18 @@ impl tracing::Subscriber for Silence {
 fn a_turn_goes_from_thread_to_thread_and_ends_when_it_is_dropped() {
     let store = OwnStore::new("turn");
     let persistence = Persistence::in_store(store.0.clone());
+    let [turn, another] = ["turn", "another"].map(own);
     let (give, take) = channel();
-    give.send(persistence.take_turn("turn", Duration::ZERO).unwrap())
+    give.send(persistence.take_turn(&turn, Duration::ZERO).unwrap())
         .unwrap();
-    assert!(persistence.take_turn("turn", Duration::ZERO).is_none());
-    assert!(persistence.take_turn("another", Duration::ZERO).is_some());
+    assert!(persistence.take_turn(&turn, Duration::ZERO).is_none());
+    assert!(persistence.take_turn(&another, Duration::ZERO).is_some());
     std::thread::spawn(move || drop(take.recv()))
         .join()
         .unwrap();
     assert!(
         persistence
-            .take_turn("turn", Duration::from_secs(10))
+            .take_turn(&turn, Duration::from_secs(10))
             .is_some()
     );
 }
