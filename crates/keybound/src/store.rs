@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
-/// The methods may block; they are called on threads made for that, and what takes longer than two seconds is not waited
-/// for. A method that never returns keeps its thread, sixteen at most, and a runtime that is dropped waits for it.
+/// The methods may block; they are called on threads made for that, and what takes longer than
+/// [`longest_look`](Self::longest_look) is not waited for. A method that never returns keeps its thread, sixteen at most, and a runtime that is dropped waits for it.
 pub trait BindingStore: Send + Sync + fmt::Debug {
     /// All entries of a key, in any order.
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;
@@ -34,9 +34,19 @@ pub trait BindingStore: Send + Sync + fmt::Debug {
     /// Waits until no other process of this host has a certificate issued for a key, so that processes which start at once
     /// have one issued, not one each: whoever has waited looks again. The turn ends when the value is dropped, after the
     /// certificate was saved. `None`, at once, where there are no turns (the default), or where it takes too long; what
-    /// takes longer than ten seconds is not waited for.
+    /// takes longer than [`longest_turn`](Self::longest_turn) is not waited for.
     fn turn(&self, _key: &BindingCacheKey) -> Option<StoreTurn> {
         None
+    }
+
+    /// How long an acquisition waits for [`load`](Self::load). Default: two seconds.
+    fn longest_look(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// How long an acquisition waits for its [`turn`](Self::turn). Default: ten seconds.
+    fn longest_turn(&self) -> Duration {
+        Duration::from_secs(10)
     }
 }
 
@@ -133,17 +143,18 @@ pub(crate) struct StoreCalls {
 }
 
 impl StoreCalls {
-    /// Has the store look, for two seconds at most.
+    /// Has the store look, for as long as it says at most.
     pub(crate) async fn load(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
     ) -> Vec<StoredBinding> {
+        let longest = store.longest_look();
         let look = begin(&self.calls, move || store.load(&key));
         let Some(look) = look else {
             return Vec::new();
         };
-        match tokio::time::timeout(LONGEST_LOOK, look).await {
+        match tokio::time::timeout(longest, look).await {
             Ok(Ok(entries)) => entries,
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the store of certificates failed or did not answer in time");
@@ -152,15 +163,16 @@ impl StoreCalls {
         }
     }
 
-    /// Waits for this process's turn, for ten seconds at most.
+    /// Waits for this process's turn, for as long as the store says at most.
     pub(crate) async fn turn(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
     ) -> Option<StoreTurn> {
+        let longest = store.longest_turn();
         let wait = begin(&self.turns, move || store.turn(&key))?;
         // One that comes later is dropped as soon as it comes.
-        tokio::time::timeout(LONGEST_TURN, wait).await.ok()?.ok()?
+        tokio::time::timeout(longest, wait).await.ok()?.ok()?
     }
 
     /// Has the store keep an entry, and drop those that ended; nobody waits for it. The turn ends with that.
@@ -261,7 +273,68 @@ fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
 }
 
 const MOST_CALLS: usize = 16;
-const LONGEST_TURN: Duration = Duration::from_secs(10);
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// As for certificates in memory.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_core::{Attestation, ManagedIdentity};
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Hangs until the other end is dropped, and says how long that may take.
+    #[derive(Debug)]
+    struct Hanging(Mutex<Receiver<()>>);
+
+    impl BindingStore for Hanging {
+        fn load(&self, _: &BindingCacheKey) -> Vec<StoredBinding> {
+            let _ = self.0.lock().unwrap().recv();
+            Vec::new()
+        }
+        fn save(&self, _: &BindingCacheKey, _: &StoredBinding) {}
+        fn remove(&self, _: &BindingCacheKey, _: &Certificate) {}
+        fn turn(&self, key: &BindingCacheKey) -> Option<StoreTurn> {
+            self.load(key);
+            None
+        }
+        fn longest_look(&self) -> Duration {
+            Duration::from_secs(60)
+        }
+        fn longest_turn(&self) -> Duration {
+            Duration::from_secs(60)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_is_waited_for_as_long_as_it_says() {
+        let key = BindingCacheKey {
+            identity: ManagedIdentity::system_assigned(),
+            attestation: Attestation::None,
+        };
+        let (let_go, hangs) = channel();
+        let store = Arc::new(Hanging(Mutex::new(hangs)));
+        let calls = Arc::new(StoreCalls::default());
+        let look = tokio::spawn({
+            let (calls, store, key) = (Arc::clone(&calls), Arc::clone(&store), key.clone());
+            async move { calls.load(store, key).await.len() }
+        });
+        let turn = tokio::spawn(async move { calls.turn(store, key).await.is_some() });
+        pass(Duration::from_secs(59)).await;
+        assert!(!look.is_finished() && !turn.is_finished());
+        pass(Duration::from_secs(2)).await;
+        assert_eq!((look.await.unwrap(), turn.await.unwrap()), (0, false));
+        drop(let_go);
+    }
+
+    /// Lets everybody begin to wait, and then come to an end.
+    async fn pass(time: Duration) {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(time).await;
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

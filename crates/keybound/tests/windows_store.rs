@@ -9,6 +9,7 @@ use keybound::{
     StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound_keys::windows::Persistence;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::pkey::{PKey, Private};
@@ -17,14 +18,17 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::RsaPssSaltlen;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 const PROCESSES: usize = 8;
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
-const STORE: &str = "KeyboundTest-processes";
+/// Longer than a machine under load stands still: whoever gives up waiting has a certificate of its own issued.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn processes_that_start_at_once_have_one_certificate_issued() {
@@ -35,6 +39,8 @@ fn processes_that_start_at_once_have_one_certificate_issued() {
     let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     put("ca.pem", emulator.ca_pem());
     put("imds", emulator.ready().imds.as_bytes());
+    let store = OwnStore::new();
+    put("store", store.name.as_bytes());
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     put("key.pem", &key.private_key_to_pem_pkcs8().unwrap());
 
@@ -73,19 +79,25 @@ fn child() {
     let key = PKey::private_key_from_pem(&read("key.pem")).unwrap();
     let public_key = key.public_key_to_der().unwrap();
     let key = StandIn(Arc::new(Shared { key, public_key }));
-    let path = StorePath::new(StoreLocation::CurrentUser, STORE);
+    let path = StorePath::new(
+        StoreLocation::CurrentUser,
+        String::from_utf8(read("store")).unwrap(),
+    );
+    let store = WindowsBindingStore::new(path, None).with_longest_waits(LONGEST_WAIT, LONGEST_WAIT);
     let client = ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .imds_endpoint(String::from_utf8(read("imds")).unwrap())
         .trust(TrustAnchors::system().with_pem(&read("ca.pem")).unwrap())
         .key_providers(ProviderChain::new(vec![Arc::new(key)]))
-        .binding_store(Arc::new(WindowsBindingStore::new(path, None)))
+        .binding_store(Arc::new(store))
         .build()
         .unwrap();
     println!("ready");
     std::io::stdin().lines().next().unwrap().unwrap();
     let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(pop);
+    let request = TokenRequest::new("https://vault.azure.net")
+        .proof_of_possession(pop)
+        .timeout(LONGEST_WAIT);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -96,10 +108,43 @@ fn child() {
     // Dropping the runtime waits for what is being kept.
 }
 
+/// A store of this run's own, emptied at its beginning and its end: it is the host's, and outlives a run that is killed.
+struct OwnStore {
+    name: String,
+    kept: Persistence,
+}
+
+impl OwnStore {
+    fn new() -> Self {
+        let name = format!("KeyboundTest-{}-processes", std::process::id());
+        let path = StorePath::new(StoreLocation::CurrentUser, &name);
+        let own = Self {
+            name,
+            kept: Persistence::in_store(path),
+        };
+        own.clear();
+        own
+    }
+
+    fn clear(&self) {
+        let alias = Persistence::alias(None, false);
+        for entry in self.kept.load(&alias) {
+            self.kept.remove(&alias, &entry.certificate);
+        }
+    }
+}
+
+impl Drop for OwnStore {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// A process of [`child`]; it ends with the value.
 struct Process {
     child: Child,
-    says: Lines<BufReader<ChildStdout>>,
+    says: Receiver<String>,
+    said: Vec<String>,
 }
 
 impl Process {
@@ -109,10 +154,17 @@ impl Process {
             .env(FOLDER, folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, says }
+        let (say, says) = channel();
+        pass_on(child.stdout.take().unwrap(), say.clone());
+        pass_on(child.stderr.take().unwrap(), say);
+        Self {
+            child,
+            says,
+            said: Vec::new(),
+        }
     }
 
     fn go(&mut self) {
@@ -121,12 +173,33 @@ impl Process {
 
     /// The rest of the next line with these words.
     fn expect(&mut self, words: &str) -> String {
-        self.says
-            .by_ref()
-            .map(Result::unwrap)
-            .find_map(|line| Some(line.split_once(words)?.1.to_owned()))
-            .unwrap_or_else(|| panic!("a process ended without saying {words:?}"))
+        loop {
+            let line = self
+                .says
+                .recv_timeout(LONGEST_WAIT)
+                .unwrap_or_else(|error| {
+                    panic!(
+                        "a process did not say {words:?} ({error}), but:\n{}",
+                        self.said.join("\n")
+                    )
+                });
+            if let Some((_, rest)) = line.split_once(words) {
+                return rest.to_owned();
+            }
+            self.said.push(line);
+        }
     }
+}
+
+/// Until the process ends, and everybody who has the other end.
+fn pass_on(from: impl Read + Send + 'static, say: Sender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if say.send(line).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 impl Drop for Process {

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime};
 pub struct WindowsBindingStore {
     kept: Persistence,
     key_names: Vec<String>,
+    longest_look: Duration,
+    longest_turn: Duration,
 }
 
 impl WindowsBindingStore {
@@ -31,7 +33,19 @@ impl WindowsBindingStore {
             key_names: providers
                 .map(|provider| provider.key_name().to_owned())
                 .to_vec(),
+            longest_look: LONGEST_LOOK,
+            longest_turn: LONGEST_TURN,
         }
+    }
+
+    /// How long is waited for the store and for those who are busy with it, and for the turn to have a certificate issued.
+    /// Defaults: two seconds, eight seconds. More is for hosts that stand still for long.
+    #[must_use]
+    pub fn with_longest_waits(mut self, look: Duration, turn: Duration) -> Self {
+        self.kept = self.kept.with_longest_wait(look);
+        self.longest_look = look;
+        self.longest_turn = turn;
+        self
     }
 
     fn is_ours(&self, key_name: &str) -> bool {
@@ -71,8 +85,17 @@ impl BindingStore for WindowsBindingStore {
     }
 
     fn turn(&self, key: &BindingCacheKey) -> Option<StoreTurn> {
-        let turn = self.kept.take_turn(&alias(key)?, LONGEST_TURN)?;
+        let turn = self.kept.take_turn(&alias(key)?, self.longest_turn)?;
         Some(Box::new(turn))
+    }
+
+    fn longest_look(&self) -> Duration {
+        self.longest_look
+    }
+
+    /// With time for the turn to be told of.
+    fn longest_turn(&self) -> Duration {
+        self.longest_turn + Duration::from_secs(2)
     }
 }
 
@@ -90,5 +113,6 @@ fn alias(key: &BindingCacheKey) -> Option<String> {
     Some(Persistence::alias(id, attested))
 }
 
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// An issue takes a second or two.
 const LONGEST_TURN: Duration = Duration::from_secs(8);
