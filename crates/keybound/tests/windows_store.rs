@@ -4,11 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use keybound::{
-    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyStrength,
+    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyStrength, ManagedIdentity,
     ManagedIdentityClient, Pop, ProviderChain, SignatureScheme, SigningCost, StoreLocation,
     StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
 };
-use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound_core::Guid;
+use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
 use keybound_keys::windows::Persistence;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
@@ -34,13 +35,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 fn processes_that_start_at_once_have_one_certificate_issued() {
     let mut config = Config::default();
     config.imds.attestation = AttestationRule::Optional;
+    let store = OwnStore::new();
+    let object = Guid::parse("22222222-0000-4000-8000-000000000000").unwrap();
+    let client = Guid::parse(&store.client_id).unwrap();
+    let resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i";
+    let identity = Identity::user_assigned(client, object, resource.to_owned());
+    config.identities = vec![identity];
     let emulator = Emulator::start(config).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     put("ca.pem", emulator.ca_pem());
     put("imds", emulator.ready().imds.as_bytes());
-    let store = OwnStore::new();
     put("store", store.name.as_bytes());
+    put("client-id", store.client_id.as_bytes());
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     put("key.pem", &key.private_key_to_pem_pkcs8().unwrap());
 
@@ -76,17 +83,16 @@ fn child() {
     };
     let folder = Path::new(&folder);
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let text = |name: &str| String::from_utf8(read(name)).unwrap();
     let key = PKey::private_key_from_pem(&read("key.pem")).unwrap();
     let public_key = key.public_key_to_der().unwrap();
     let key = StandIn(Arc::new(Shared { key, public_key }));
-    let path = StorePath::new(
-        StoreLocation::CurrentUser,
-        String::from_utf8(read("store")).unwrap(),
-    );
+    let path = StorePath::new(StoreLocation::CurrentUser, text("store"));
     let store = WindowsBindingStore::new(path, None).with_longest_waits(LONGEST_WAIT, LONGEST_WAIT);
     let client = ManagedIdentityClient::builder()
         .environment(Environment::empty())
-        .imds_endpoint(String::from_utf8(read("imds")).unwrap())
+        .identity(ManagedIdentity::client_id(&text("client-id")).unwrap())
+        .imds_endpoint(text("imds"))
         .trust(TrustAnchors::system().with_pem(&read("ca.pem")).unwrap())
         .key_providers(ProviderChain::new(vec![Arc::new(key)]))
         .binding_store(Arc::new(store))
@@ -108,9 +114,11 @@ fn child() {
     // Dropping the runtime waits for what is being kept.
 }
 
-/// A store of this run's own, emptied at its beginning and its end: it is the host's, and outlives a run that is killed.
+/// A store of this run's own, emptied at its beginning and its end: it is the host's, and outlives a run that is killed. So is
+/// the identity: mutexes are named by it.
 struct OwnStore {
     name: String,
+    client_id: String,
     kept: Persistence,
 }
 
@@ -120,6 +128,7 @@ impl OwnStore {
         let path = StorePath::new(StoreLocation::CurrentUser, &name);
         let own = Self {
             name,
+            client_id: format!("11111111-0000-4000-8000-{:012x}", std::process::id()),
             kept: Persistence::in_store(path),
         };
         own.clear();
@@ -127,7 +136,7 @@ impl OwnStore {
     }
 
     fn clear(&self) {
-        let alias = Persistence::alias(None, false);
+        let alias = Persistence::alias(Some(&self.client_id), false);
         for entry in self.kept.load(&alias) {
             self.kept.remove(&alias, &entry.certificate);
         }
