@@ -173,13 +173,23 @@ impl Container {
     /// Whoever does not tell the export policy is not believed: each provider that keys are made with took one when it made
     /// them.
     fn refusal(&self, key: &Key) -> Result<Option<Refusal>, KeyError> {
-        if self.isolated && !is_isolated(key) {
+        if self.isolated && !self.is_isolated(key)? {
             return Ok(Some(Refusal::NotIsolated));
         }
         let policy = key
             .get(Property::ExportPolicy)
             .map_err(|status| self.error(Step::ReadExportPolicy, status))?;
         Ok((policy != [0; 4]).then_some(Refusal::Exportable))
+    }
+
+    /// Whether the property says so: present, not empty, its first byte not 0. What only fails for now says nothing, and is no
+    /// reason to take a weaker key.
+    fn is_isolated(&self, key: &Key) -> Result<bool, KeyError> {
+        match key.get(Property::VirtualIsolation) {
+            Ok(value) => Ok(value.first().is_some_and(|first| *first != 0)),
+            Err(status) if status.is_passing() => Err(self.error(Step::ReadIsolation, status)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Puts a new key in the place of one that does not sign. All processes of the host do this one after the other, and
@@ -277,12 +287,6 @@ enum Creation {
 enum Refusal {
     NotIsolated,
     Exportable,
-}
-
-/// Whether the property says so: present, not empty, its first byte not 0.
-fn is_isolated(key: &Key) -> bool {
-    key.get(Property::VirtualIsolation)
-        .is_ok_and(|value| value.first().is_some_and(|first| *first != 0))
 }
 
 /// Refuses what is told to be another kind of key than RSA-2048. What is not told refuses nothing: of a key whose material is

@@ -60,7 +60,7 @@ pub(super) struct Kept {
     pub(super) key: Arc<MemoryKey>,
     pub(super) signs: Result<(), Status>,
     pub(super) opens: Result<(), Status>,
-    pub(super) isolation: Vec<u8>,
+    pub(super) isolation: Result<Vec<u8>, Status>,
     pub(super) export_policy: Result<u32, Status>,
     pub(super) group: Result<&'static str, Status>,
     /// The length that its public key tells, where that is another one than 2048 bits, or why none is told.
@@ -78,7 +78,7 @@ impl Kept {
             key: Arc::clone(&KEYS[index % KEYS.len()]),
             signs: Ok(()),
             opens: Ok(()),
-            isolation: vec![1, 0, 0, 0],
+            isolation: Ok(vec![1, 0, 0, 0]),
             export_policy: Ok(0),
             group: Ok("RSA"),
             exports: Ok(2048),
@@ -222,7 +222,7 @@ impl Border for Arc<Scripted> {
             let kept = world.key(key);
             let value = match property {
                 Property::ExportPolicy => kept.export_policy?.to_le_bytes().to_vec(),
-                Property::VirtualIsolation => kept.isolation.clone(),
+                Property::VirtualIsolation => kept.isolation.clone()?,
                 Property::AlgorithmGroup => {
                     let units = kept.group?.encode_utf16().chain([0]);
                     units.flat_map(u16::to_le_bytes).collect()
@@ -252,7 +252,7 @@ impl Border for Arc<Scripted> {
             world.made += 1;
             let mut kept = Kept::with_key(world.made);
             if !world.isolates {
-                kept.isolation.clear();
+                kept.isolation = Ok(vec![]);
             }
             kept.export_policy = Ok(properties[&Property::ExportPolicy]);
             world.containers.insert(name.clone(), kept.clone());

@@ -114,6 +114,7 @@ pub(crate) enum Step {
     Create,
     Export,
     ReadExportPolicy,
+    ReadIsolation,
     Sign,
 }
 
@@ -147,6 +148,9 @@ impl Step {
             (Self::Export, _) => "the public key could not be read",
             (Self::ReadExportPolicy, _) => {
                 "whether the key may be exported from its provider could not be read"
+            }
+            (Self::ReadIsolation, _) => {
+                "whether virtualization-based security isolates the key could not be read"
             }
             (Self::Sign, _) => "the key did not sign",
         }

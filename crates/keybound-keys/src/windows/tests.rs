@@ -233,7 +233,8 @@ fn a_key_that_was_made_and_is_not_isolated_is_not_left_behind() {
 
 #[test]
 fn a_key_that_is_there_and_not_isolated_is_neither_used_nor_touched() {
-    for isolation in [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]] {
+    let told = [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]].map(Ok);
+    for isolation in [&told[..], &[Err(Status::NOT_SUPPORTED)]].concat() {
         let (windows, _) = host_with_a_key();
         windows.with(|world| {
             for kept in world.containers.values_mut() {
@@ -259,6 +260,19 @@ fn key_never_exported_not_even_by_others() {
     assert_eq!(error.kind(), KeyErrorKind::Failed);
     assert!(error.to_string().contains("exported"), "{error}");
     assert!(error.to_string().contains(REMOVAL), "{error}");
+    assert_eq!(calls(&windows), ["open"]);
+}
+
+#[test]
+fn that_isolation_cannot_be_read_for_now_is_no_absence() {
+    let (windows, _) = host_with_a_key();
+    windows.with(|world| {
+        for kept in world.containers.values_mut() {
+            kept.isolation = Err(Status::NOT_ENOUGH_MEMORY);
+        }
+    });
+    let error = keyguard(&windows).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows), ["open"]);
 }
 
@@ -348,7 +362,7 @@ fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
     let troubles: [fn(&mut Kept); 6] = [
         |_| {},
         |kept| kept.opens = Err(Status::PERMISSION),
-        |kept| kept.isolation = vec![0],
+        |kept| kept.isolation = Ok(vec![0]),
         |kept| kept.export_policy = Ok(1),
         |kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY),
         |kept| kept.group = Ok("DSA"),
