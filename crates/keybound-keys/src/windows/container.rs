@@ -36,7 +36,12 @@ impl Container {
         let key = match provider.open_key(&self.name, 0) {
             Ok(key) => Some(key),
             Err(status) if status.is_not_found() => match self.create(&provider, 0) {
-                Ok(opened) => return self.check_new(opened),
+                Ok(opened) => {
+                    let opened = self.check_new(opened)?;
+                    // Certificates of a key that was there by this name once may still be there.
+                    border.purge_certificates(&self.place(), &opened.public_key);
+                    return Ok(opened);
+                }
                 Err(Creation::Exists) => self.open_again(&provider)?,
                 Err(Creation::Failed(error)) => return Err(error),
             },
@@ -106,32 +111,28 @@ impl Container {
         }
         key.finalize().map_err(failed)?;
         let public_key = self.public_key(&key).map_err(Creation::Failed)?;
-        // Whether or not a key was there by this name: its certificates may be there still.
-        key.border().purge_certificates(&self.place(), &public_key);
         Ok(Opened { key, public_key })
     }
 
     /// A key that was just made here. One that is not what was asked for is not left behind.
     fn check_new(&self, opened: Opened) -> Result<Opened, KeyError> {
-        let refused = match self.refusal(&opened.key)? {
-            Some(refused) => refused,
-            None => match self.living(opened.key)? {
-                Some(opened) => return Ok(opened),
-                None => {
-                    return Err(KeyError::new(
+        let refused = match self.refusal(&opened.key) {
+            Ok(None) => {
+                return self.living(opened.key)?.ok_or_else(|| {
+                    KeyError::new(
                         KeyErrorKind::Failed,
                         "a key that was just made does not sign",
-                    ));
-                }
-            },
+                    )
+                });
+            }
+            Ok(Some(Refusal::NotIsolated)) => self.error(Step::Create, Status::NO_KEYGUARD),
+            Ok(Some(Refusal::Exportable)) => self.exportable(),
+            Err(error) => error,
         };
         if let Err(status) = opened.key.delete() {
             tracing::warn!(%status, "a key that is of no use could not be removed");
         }
-        Err(match refused {
-            Refusal::NotIsolated => self.error(Step::Create, Status::NO_KEYGUARD),
-            Refusal::Exportable => self.exportable(),
-        })
+        Err(refused)
     }
 
     /// A key that was there before.
@@ -229,8 +230,8 @@ impl Container {
         })?;
         if kept.public_key != made.public_key {
             tracing::warn!("another process replaced the key at the same time: its key is used");
-            border.purge_certificates(&self.place(), &kept.public_key);
         }
+        border.purge_certificates(&self.place(), &kept.public_key);
         self.check_old(kept)
     }
 

@@ -44,7 +44,8 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: it is this border's, open, and nobody has it any more: a key that is open has a part in it.
+        // SAFETY: it is this border's, open, and nobody has it any more: a key has a part in it, but for one that was given away
+        // (`Key::into_raw`), as .NET gives keys to certificates whose providers it frees.
         unsafe { self.border.free(self.raw) };
     }
 }

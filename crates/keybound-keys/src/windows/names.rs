@@ -62,10 +62,13 @@ pub(crate) fn mutex_name(prefix: &str, text: &str) -> String {
     name
 }
 
-/// Whether a key can have this name: not blank, one line, at most 260 units of UTF-16.
+/// Whether a key can have this name: not blank, one line, at most 260 units of UTF-16. What stands for a character that was
+/// none was not what somebody wrote.
 pub(crate) fn is_key_name(name: &str) -> bool {
     !name.trim().is_empty()
-        && !name.chars().any(char::is_control)
+        && !name
+            .chars()
+            .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
         && name.encode_utf16().count() <= LONGEST_KEY_NAME
 }
 
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn key_names_are_one_line() {
         assert!(is_key_name("KeyGuardRSAKey") && is_key_name(&"x".repeat(260)));
-        for name in ["", " ", "a\nb", "a\0", &"x".repeat(261)] {
+        for name in ["", " ", "a\nb", "a\0", "a\u{fffd}", &"x".repeat(261)] {
             assert!(!is_key_name(name), "{name:?}");
         }
     }

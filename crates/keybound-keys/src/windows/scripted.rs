@@ -28,6 +28,7 @@ pub(super) struct World {
     /// What opening a key by name answers, where it fails.
     pub(super) open_fails: Option<Status>,
     pub(super) export_fails: Option<Status>,
+    pub(super) policy_fails: Option<Status>,
     pub(super) provider_fails: Option<Status>,
     /// What becomes of the next key between its making and its finalizing.
     pub(super) rival: Option<Kept>,
@@ -221,7 +222,10 @@ impl Border for Arc<Scripted> {
         self.with(|world| {
             let kept = world.key(key);
             let value = match property {
-                Property::ExportPolicy => kept.export_policy?.to_le_bytes().to_vec(),
+                Property::ExportPolicy => match world.policy_fails {
+                    Some(status) => return Err(status),
+                    None => kept.export_policy?.to_le_bytes().to_vec(),
+                },
                 Property::VirtualIsolation => kept.isolation.clone()?,
                 Property::AlgorithmGroup => {
                     let units = kept.group?.encode_utf16().chain([0]);

@@ -19,6 +19,8 @@ impl Status {
     pub(crate) const PROVIDER_DLL_NOT_FOUND: Self = Self(0x8009_001E);
     /// `NTE_TEMPORARY_PROFILE`: a profile that is thrown away with what is kept in it.
     pub(crate) const TEMPORARY_PROFILE: Self = Self(0x8009_0024);
+    /// `NTE_SILENT_CONTEXT`: a key that asks its user before it signs.
+    pub(crate) const SILENT_CONTEXT: Self = Self(0x8009_0022);
     pub(crate) const BUFFER_TOO_SMALL: Self = Self(0x8009_0028);
     pub(crate) const NOT_SUPPORTED: Self = Self(0x8009_0029);
     pub(crate) const DEVICE_NOT_READY: Self = Self(0x8009_0030);
@@ -35,6 +37,16 @@ impl Status {
     pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);
     pub(crate) const TPM_SERVICE_DISABLED: Self = Self(0x8028_4010);
     pub(crate) const TPM_PROVIDER_NOT_READY: Self = Self(0x8029_0401);
+    /// `TPM_20_E_LOCKOUT`, `TPM_20_E_RETRY`.
+    const TPM_BUSY: [Self; 2] = [Self(0x8028_0921), Self(0x8028_0922)];
+    /// `RPC_S_SERVER_UNAVAILABLE`, `RPC_S_SERVER_TOO_BUSY`, `RPC_S_CALL_FAILED`, `RPC_S_CALL_FAILED_DNE`: the process in which
+    /// Windows keeps keys does not answer.
+    const NO_ANSWER: [Self; 4] = [
+        Self(0x8007_06BA),
+        Self(0x8007_06BB),
+        Self(0x8007_06BE),
+        Self(0x8007_06BF),
+    ];
 
     /// Whether opening by name said that there is nothing usable of that name.
     pub(crate) fn is_not_found(self) -> bool {
@@ -54,9 +66,12 @@ impl Status {
             Self::PERMISSION,
             Self::BUFFER_TOO_SMALL,
             Self::TEMPORARY_PROFILE,
+            Self::SILENT_CONTEXT,
             Self::VBS_UNAVAILABLE,
         ]
         .contains(&self)
+            || Self::TPM_BUSY.contains(&self)
+            || Self::NO_ANSWER.contains(&self)
             || self.is_without_provider()
     }
 
@@ -142,6 +157,9 @@ impl Step {
             (_, Status::TEMPORARY_PROFILE)
             | (Self::Open | Self::Create, Status::FILE_NOT_FOUND) => WITHOUT_PROFILE,
             (_, Status::NOT_ENOUGH_MEMORY) => "the key storage provider is out of memory",
+            (_, Status::SILENT_CONTEXT) => {
+                "the key asks its user before it signs, which a service has not: name another key by MSAL_MSI_V2_KEY_NAME"
+            }
             (Self::OpenProvider, _) => "the key storage provider could not be opened",
             (Self::Open, _) => "the key could not be opened",
             (Self::Create, _) => "the key could not be made",

@@ -82,7 +82,7 @@ fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
     assert_eq!(
         order,
         [
-            "open", "lock", "open", "create", "finalize", "purge", "open"
+            "open", "lock", "open", "create", "finalize", "open", "purge"
         ]
     );
     assert!(calls.contains(&overwrite), "{calls:?}");
@@ -297,6 +297,15 @@ fn a_key_that_does_not_tell_whether_it_may_be_exported_is_not_used() {
 }
 
 #[test]
+fn a_new_key_that_does_not_tell_it_is_not_left_behind() {
+    let windows = Scripted::new();
+    windows.with(|world| world.policy_fails = Some(Status::NOT_SUPPORTED));
+    assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
+    assert_eq!(calls(&windows).last().unwrap(), "delete");
+    assert!(windows.with(|world| world.containers.is_empty()));
+}
+
+#[test]
 fn a_public_key_that_is_not_given_is_an_error_and_nothing_is_overwritten() {
     let (windows, _) = host_with_a_key();
     windows.with(|world| world.export_fails = Some(Status::NOT_SUPPORTED));
@@ -315,6 +324,23 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
     };
     let busy = change(|kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY));
     assert_eq!(busy, KeyErrorKind::Failed);
+    for status in [
+        0x8009_0010,
+        0x8009_0022,
+        0x8009_0024,
+        0x8007_06BA,
+        0x8007_06BB,
+        0x8007_06BE,
+        0x8007_06BF,
+        0x8028_0921,
+        0x8028_0922,
+    ] {
+        let (windows, _) = host_with_a_key();
+        windows.reboot(Status(status));
+        let error = keyguard(&windows).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:x}");
+        assert_eq!(calls(&windows), ["open"], "{status:x}");
+    }
     let device = change(|kept| kept.signs = Err(Status::DEVICE_NOT_READY));
     assert_eq!(device, KeyErrorKind::Unavailable);
     let elliptic = change(|kept| {
