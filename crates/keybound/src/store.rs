@@ -20,7 +20,9 @@ use tokio::task::JoinHandle;
 
 /// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
 /// The methods may block; they are called on threads made for that, and what takes longer than
-/// [`longest_look`](Self::longest_look) is not waited for. A method that never returns keeps its thread, sixteen at most, and a runtime that is dropped waits for it.
+/// [`longest_look`](Self::longest_look) is not waited for. A method that never returns keeps its thread, sixteen at most, and a
+/// runtime that is dropped waits for it. Only the two that tell how long is waited are called wherever that is asked, and have
+/// to answer at once.
 pub trait BindingStore: Send + Sync + fmt::Debug {
     /// All entries of a key, in any order.
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;

@@ -88,7 +88,9 @@ fn child() {
     let public_key = key.public_key_to_der().unwrap();
     let key = StandIn(Arc::new(Shared { key, public_key }));
     let path = StorePath::new(StoreLocation::CurrentUser, text("store"));
-    let store = WindowsBindingStore::new(path, None).with_longest_waits(LONGEST_WAIT, LONGEST_WAIT);
+    let store = WindowsBindingStore::new(path, None)
+        .with_longest_look(LONGEST_WAIT)
+        .with_longest_turn(Duration::MAX);
     let client = ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .identity(ManagedIdentity::client_id(&text("client-id")).unwrap())
@@ -185,7 +187,7 @@ impl Process {
         loop {
             let line = self
                 .says
-                .recv_timeout(LONGEST_WAIT)
+                .recv_timeout(2 * LONGEST_WAIT)
                 .unwrap_or_else(|error| {
                     panic!(
                         "a process did not say {words:?} ({error}), but:\n{}",

@@ -38,13 +38,19 @@ impl WindowsBindingStore {
         }
     }
 
-    /// How long is waited for the store and for those who are busy with it, and for the turn to have a certificate issued.
-    /// Defaults: two seconds, eight seconds. More is for hosts that stand still for long.
+    /// How long is waited for the store, and for others who are busy with it. Default: two seconds. More is for hosts that
+    /// stand still for long.
     #[must_use]
-    pub fn with_longest_waits(mut self, look: Duration, turn: Duration) -> Self {
-        self.kept = self.kept.with_longest_wait(look);
-        self.longest_look = look;
-        self.longest_turn = turn;
+    pub fn with_longest_look(mut self, longest: Duration) -> Self {
+        self.kept = self.kept.with_longest_wait(longest);
+        self.longest_look = longest;
+        self
+    }
+
+    /// How long is waited for the turn to have a certificate issued. Default: eight seconds.
+    #[must_use]
+    pub fn with_longest_turn(mut self, longest: Duration) -> Self {
+        self.longest_turn = longest;
         self
     }
 
@@ -95,7 +101,7 @@ impl BindingStore for WindowsBindingStore {
 
     /// With time for the turn to be told of.
     fn longest_turn(&self) -> Duration {
-        self.longest_turn + Duration::from_secs(2)
+        self.longest_turn.saturating_add(Duration::from_secs(2))
     }
 }
 
