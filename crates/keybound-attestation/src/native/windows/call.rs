@@ -30,9 +30,9 @@ pub(super) fn within<T: Send + 'static>(
     let (answer, answered) = mpsc::channel();
     begin(move || drop(answer.send(work())))?;
     answered.recv_timeout(limit).map_err(|error| match error {
-        RecvTimeoutError::Timeout => {
-            NativeFailure::NotCalled("the attestation library hangs: it is not ready in time")
-        }
+        RecvTimeoutError::Timeout => NativeFailure::NotCalled(
+            "the attestation library was not ready in time: it, or what checks it, hangs",
+        ),
         RecvTimeoutError::Disconnected => PANICKED,
     })
 }
