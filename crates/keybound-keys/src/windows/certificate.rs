@@ -373,6 +373,6 @@ impl CertificateError {
 fn whose(path: &StorePath) -> &'static str {
     match path.location() {
         StoreLocation::CurrentUser => "of the account that this program runs as",
-        StoreLocation::LocalMachine => "of the machine, whose keys may want an administrator",
+        StoreLocation::LocalMachine => "of the machine, which may want an administrator",
     }
 }
