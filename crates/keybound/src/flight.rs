@@ -108,6 +108,7 @@ where
                 End::Panicked => resume_unwind(Box::new(PANICKED)),
                 End::Stranded => {
                     self.0.strike(&key, place.number);
+                    Home::lives().await;
                     place = self.place(&key, &start);
                     progress.follow(&place.progress);
                 }

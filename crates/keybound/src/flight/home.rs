@@ -1,11 +1,12 @@
 //! The runtime on which a flight was begun: its timers and sockets are that one's, whoever drives it.
 use super::End;
 use futures_util::FutureExt as _;
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle, Id};
 use tokio::time::{sleep, timeout};
 
 /// A runtime; none where there is none.
@@ -16,6 +17,19 @@ impl Home {
     /// The caller's.
     pub(super) fn here() -> Self {
         Self(Handle::try_current().ok())
+    }
+
+    /// Ends at once, unless the caller's runtime has ended and is only played: nothing is to be begun on it then. Whoever plays
+    /// it sees that when it polls again, and polls this no more.
+    pub(super) async fn lives() {
+        poll_fn(|context| {
+            if Self::here().has_ended() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await
     }
 
     /// Whether it is the caller's.
@@ -38,7 +52,7 @@ impl Home {
                 return Poll::Ready(End::Stranded);
             }
             let ended = {
-                let _within = home.enter();
+                let _within = Within::enter(home);
                 work.poll_unpin(context)
             };
             match ended {
@@ -70,7 +84,7 @@ impl Home {
         let Some(home) = &self.0 else {
             return false;
         };
-        if self.is_here() {
+        if self.is_here() && !Within::is_played(home) {
             return false;
         }
         // A runtime that is being shut down takes no task any more, and says so before it drops the first one.
@@ -79,6 +93,39 @@ impl Home {
         probe.abort();
         ended
     }
+}
+
+/// A runtime is entered by somebody who is not run by it. While that lasts, it is the current one and may end all the same.
+struct Within<'a> {
+    before: Option<Id>,
+    _entered: EnterGuard<'a>,
+}
+
+impl<'a> Within<'a> {
+    fn enter(home: &'a Handle) -> Self {
+        let is_run_by_it = Handle::try_current().is_ok_and(|here| here.id() == home.id())
+            && !Self::is_played(home);
+        let played = (!is_run_by_it).then(|| home.id());
+        Self {
+            before: PLAYED.replace(played),
+            _entered: home.enter(),
+        }
+    }
+
+    fn is_played(home: &Handle) -> bool {
+        PLAYED.get() == Some(home.id())
+    }
+}
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        PLAYED.set(self.before);
+    }
+}
+
+thread_local! {
+    /// The runtime that was entered last, where it does not run this thread.
+    static PLAYED: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
 /// Between two looks at another runtime.

@@ -188,7 +188,8 @@ fn work_that_joins_another_board_neither_deadlocks_nor_repeats() {
                 } else {
                     chance(6)
                 };
-                spawn(move || {
+                // Joined on a runtime, as by all callers: what a flight waits by is of the one that it began on.
+                let call = async move {
                     let seat = outer.join(&key, move || {
                         let inner = inner.clone();
                         let work = async move {
@@ -197,7 +198,10 @@ fn work_that_joins_another_board_neither_deadlocks_nor_repeats() {
                         };
                         (Arc::new(()), work.boxed())
                     });
-                    let told = block_on(impatient(patience, seat.work));
+                    impatient(patience, seat.work).await
+                };
+                spawn(move || {
+                    let told = block_on(call);
                     assert!(told.is_some() || patience < usize::MAX);
                 })
             })

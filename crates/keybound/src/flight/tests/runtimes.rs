@@ -2,10 +2,11 @@
 use super::super::{Flights, Seat};
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, poll};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Id, Runtime};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]
@@ -68,6 +69,49 @@ async fn a_flight_whose_runtime_nobody_drives_is_begun_anew_elsewhere() {
     there.shutdown_background();
     assert!(left.await.unwrap_err().is_cancelled());
     assert_eq!(board.flights.len(), 0);
+}
+
+#[tokio::test]
+async fn a_flight_within_a_flight_is_not_believed_either_once_their_runtime_has_ended() {
+    let there = Arc::new(Mutex::new(Some(one_thread())));
+    let outer = Flights::<&'static str, usize, ()>::default();
+    let inner = Arc::new(Flights::<&'static str, usize, ()>::default());
+    let begun = Arc::new(AtomicUsize::new(0));
+    let join_inner = {
+        let there = Arc::clone(&there);
+        move || {
+            let (there, begun) = (Arc::clone(&there), Arc::clone(&begun));
+            inner.join(&"certificate", move || {
+                let (there, number) = (Arc::clone(&there), begun.fetch_add(1, SeqCst) + 1);
+                let work = async move {
+                    yield_now().await;
+                    if let Some(ending) = there.lock().unwrap().take() {
+                        ending.shutdown_background();
+                    }
+                    // Timers of a runtime that has ended panic.
+                    sleep(Duration::ZERO).await;
+                    number
+                };
+                (Arc::new(()), work.boxed())
+            })
+        }
+    };
+    let seat = {
+        let home = there.lock().unwrap().as_ref().unwrap().handle().clone();
+        let _within = home.enter();
+        let join_inner = join_inner.clone();
+        outer.join(&"token", move || {
+            let join_inner = join_inner.clone();
+            let work = async move { join_inner().work.await };
+            (Arc::new(()), work.boxed())
+        })
+    };
+    let mut through = seat.work;
+    assert!(poll!(&mut through).is_pending());
+    // One who waits for the inner flight itself, and is not the one to drive it to its end.
+    let direct = join_inner().work;
+    assert_eq!(through.await, 2);
+    assert!(direct.await >= 2);
 }
 
 /// A board whose works yield their number and the runtime that they ran on.
