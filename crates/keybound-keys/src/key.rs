@@ -1,6 +1,6 @@
-use crate::CngHandle;
 #[cfg(windows)]
 use crate::windows::NativeCertificate;
+use crate::{CngHandle, KeyGate};
 #[cfg(windows)]
 use keybound_core::Certificate;
 use keybound_core::{BoxError, KeyStrength};
@@ -42,6 +42,12 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// Whether signing is quick enough to be done inside an event loop.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Slow
+    }
+
+    /// The gate through which all callers of the key run what blocks. `None` where the key has none in common for them
+    /// ([`GatedKey`](crate::GatedKey) adds one): each caller then makes its own.
+    fn gate(&self) -> Option<&KeyGate> {
+        None
     }
 
     /// Whether the key only stands for a stronger one (the emulator's). Results then say `simulated`.

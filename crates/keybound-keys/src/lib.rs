@@ -10,6 +10,8 @@ mod chain;
 mod cng;
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
+mod gated;
 mod key;
 #[cfg(any(not(windows), feature = "openssl-engine", test))]
 pub mod memory;
@@ -25,6 +27,8 @@ pub mod windows;
 // The public interface.
 pub use chain::{KeyProvider, ProviderChain, SurveyedProvider};
 pub use cng::CngHandle;
+pub use gate::KeyGate;
+pub use gated::GatedKey;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
 pub use verify::{self_test, verify};

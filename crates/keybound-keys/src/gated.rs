@@ -1,0 +1,140 @@
+#[cfg(windows)]
+use crate::windows::NativeCertificate;
+use crate::{BindingKey, CngHandle, KeyError, KeyGate, KeyStrength, SignatureScheme, SigningCost};
+#[cfg(windows)]
+use keybound_core::Certificate;
+use std::any::Any;
+use std::sync::Arc;
+
+/// A key together with the [`KeyGate`] that all its callers share, which [`BindingKey::gate`] returns. Its own methods
+/// still block: callers that cannot wait run them through the gate.
+#[derive(Debug)]
+pub struct GatedKey {
+    key: Arc<dyn BindingKey>,
+    gate: KeyGate,
+}
+
+impl GatedKey {
+    /// Adds a gate, unless the key has one.
+    pub fn wrap(key: Arc<dyn BindingKey>) -> Arc<dyn BindingKey> {
+        if key.gate().is_some() {
+            return key;
+        }
+        let gate = KeyGate::default();
+        Arc::new(Self { key, gate })
+    }
+}
+
+impl BindingKey for GatedKey {
+    fn public_key_der(&self) -> &[u8] {
+        self.key.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.key.sign(scheme, digest)
+    }
+
+    fn strength(&self) -> KeyStrength {
+        self.key.strength()
+    }
+
+    fn id(&self) -> &str {
+        self.key.id()
+    }
+
+    fn persistent_name(&self) -> Option<&str> {
+        self.key.persistent_name()
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.key.is_in_place()
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        self.key.signing_cost()
+    }
+
+    fn gate(&self) -> Option<&KeyGate> {
+        Some(&self.gate)
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.key.is_simulated()
+    }
+
+    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.key.attestation_evidence()
+    }
+
+    fn cng_handle(&self) -> Option<CngHandle> {
+        self.key.cng_handle()
+    }
+
+    #[cfg(windows)]
+    fn native_certificate(
+        &self,
+        certificate: &Certificate,
+    ) -> Option<Result<NativeCertificate, KeyError>> {
+        self.key.native_certificate(certificate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify;
+
+    /// Answers everything otherwise than the trait's defaults do.
+    #[derive(Debug)]
+    struct Odd(crate::memory::MemoryKey);
+
+    impl BindingKey for Odd {
+        fn public_key_der(&self) -> &[u8] {
+            self.0.public_key_der()
+        }
+        fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.0.sign(scheme, digest)
+        }
+        fn strength(&self) -> KeyStrength {
+            KeyStrength::KeyGuard
+        }
+        fn id(&self) -> &'static str {
+            "odd"
+        }
+        fn persistent_name(&self) -> Option<&str> {
+            Some("a name")
+        }
+        fn is_in_place(&self) -> bool {
+            false
+        }
+        fn signing_cost(&self) -> SigningCost {
+            SigningCost::Quick
+        }
+        fn is_simulated(&self) -> bool {
+            true
+        }
+        fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn a_gated_key_is_the_key_with_one_gate() {
+        let odd: Arc<dyn BindingKey> = Arc::new(Odd(crate::memory::MemoryKey::generate().unwrap()));
+        assert!(odd.gate().is_none());
+        let gated = GatedKey::wrap(Arc::clone(&odd));
+        assert!(gated.gate().is_some());
+        assert!(Arc::ptr_eq(&gated, &GatedKey::wrap(Arc::clone(&gated))));
+        assert_eq!(gated.public_key_der(), odd.public_key_der());
+        assert_eq!(gated.strength(), KeyStrength::KeyGuard);
+        assert_eq!(gated.id(), "odd");
+        assert_eq!(gated.persistent_name(), Some("a name"));
+        assert!(!gated.is_in_place() && gated.is_simulated());
+        assert_eq!(gated.signing_cost(), SigningCost::Quick);
+        let evidence = gated.attestation_evidence().unwrap();
+        assert!(evidence.is::<Odd>());
+        let scheme = SignatureScheme::PssSha256;
+        let signature = gated.sign(scheme, &[7; 32]).unwrap();
+        assert!(verify(odd.public_key_der(), scheme, &[7; 32], &signature));
+    }
+}
