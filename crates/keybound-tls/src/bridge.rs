@@ -5,16 +5,18 @@ mod key;
 mod library;
 mod native;
 mod provider;
+mod security;
 #[cfg(feature = "rustls")]
 mod server_trust;
 mod system_trust;
 
 pub(crate) use context::{
-    forget_sessions, notes_of, offer_post_handshake_authentication, peer_has_ended,
-    set_certificate_callback,
+    check_expected_host, forget_sessions, notes_of, offer_post_handshake_authentication,
+    peer_has_ended, set_certificate_callback,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;
+pub(crate) use security::set_floor;
 #[cfg(feature = "rustls")]
 pub(crate) use server_trust::{Refused, ServerTrust};
 

@@ -201,13 +201,13 @@ impl Session {
             #[cfg(any(not(windows), feature = "openssl-engine"))]
             Self::OpenSsl(session) => {
                 let stream = session.connect(tcp, &peer).await?;
-                peer.tell_connected();
+                peer.connected()?;
                 Connection::start(stream, peer, place).await
             }
             #[cfg(windows)]
             Self::SChannel(session) => {
                 let stream = session.connect(tcp, &peer).await?;
-                peer.tell_connected();
+                peer.connected()?;
                 Connection::start(stream, peer, place).await
             }
         }

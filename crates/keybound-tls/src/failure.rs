@@ -17,9 +17,19 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Tells the log that the first handshake is over.
-    pub(crate) fn tell_connected(&self) {
+    /// The first handshake is over. Tells the log.
+    ///
+    /// # Errors
+    /// [`ServerCertificate`](TransportErrorKind::ServerCertificate) where no certificate of the server was verified in it:
+    /// whatever else let it pass, nothing is sent to a server that has shown none.
+    pub(crate) fn connected(&self) -> Result<(), TransportError> {
         if let Some(notes) = &self.notes {
+            if !notes.has_verified_server() {
+                return Err(TransportError::new(
+                    TransportErrorKind::ServerCertificate,
+                    format!("{} showed no certificate that could be verified", self.name),
+                ));
+            }
             tracing::debug!(
                 peer = %self.name,
                 engine = %notes.engine(),
@@ -28,6 +38,7 @@ impl Peer {
                 "connected"
             );
         }
+        Ok(())
     }
 
     /// The TLS handshake failed.
@@ -244,13 +255,47 @@ fn is_closed(error: &io::Error) -> bool {
     )
 }
 
-#[cfg(all(test, windows))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::TlsEngine;
 
+    #[test]
+    fn no_connection_without_a_server_that_was_verified() {
+        let connected = |note: fn(&SessionNotes)| {
+            let notes = Arc::new(SessionNotes::new(TlsEngine::OpenSsl, true));
+            note(&notes);
+            let peer = Peer {
+                name: "a.b:443".into(),
+                notes: Some(notes),
+                key_failures: None,
+            };
+            peer.connected().map_err(|error| error.kind())
+        };
+        let refused = Err(TransportErrorKind::ServerCertificate);
+        assert_eq!(connected(|_| {}), refused);
+        assert_eq!(
+            connected(|notes| assert!(notes.note_server(b"one"))),
+            Ok(())
+        );
+        let refusals: [fn(&SessionNotes); 2] = [
+            |notes| {
+                notes.note_server(b"one");
+                notes.refuse_server("expired");
+            },
+            |notes| {
+                notes.note_server(b"one");
+                notes.note_server(b"two");
+            },
+        ];
+        for note in refusals {
+            assert_eq!(connected(note), refused);
+        }
+    }
+
     /// `SEC_E_ALGORITHM_MISMATCH` comes before the first byte where Windows has the versions switched off, and after it
     /// where the server has others.
+    #[cfg(windows)]
     #[test]
     fn what_the_server_says_no_to_is_not_the_hosts_fault() {
         let notes = Arc::new(SessionNotes::new(TlsEngine::SChannel, false));

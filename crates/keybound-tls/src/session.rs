@@ -66,6 +66,11 @@ impl SessionNotes {
         self.server_changed.load(Ordering::Acquire)
     }
 
+    /// Whether the server has shown a certificate that was verified.
+    pub(crate) fn has_verified_server(&self) -> bool {
+        self.server.get().is_some() && self.refused_server().is_none() && !self.server_changed()
+    }
+
     /// Why the server's certificate was refused, where it was.
     pub(crate) fn refused_server(&self) -> Option<&'static str> {
         self.refused_server.get().copied()

@@ -2,10 +2,11 @@
 use super::library::Library;
 use super::native;
 use crate::TlsEngine;
-use crate::engine::openssl::on_certificate_request;
+use crate::engine::openssl::{NAME_RULES, on_certificate_request};
 use crate::session::SessionNotes;
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode};
+use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
@@ -48,6 +49,34 @@ pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
         // SAFETY: the session was made by this connection, which has the one context since it was made.
         unsafe { ssl.ssl_context().remove_session(&session) };
     });
+}
+
+/// Checks that a certificate is for a name that its verification expects, by [`NAME_RULES`], where it expects one: a
+/// caller's stack may have set laxer rules with the name, as `SslConnector` does. Addresses are never looked for in the
+/// common name.
+pub(crate) fn check_expected_host(
+    store: &X509StoreContextRef,
+    certificate: &X509Ref,
+) -> Result<(), X509VerifyResult> {
+    // SAFETY: store and certificate are alive through the calls. The names belong to the parameters of the store, which
+    // nobody changes meanwhile; they end with a NUL, so that their length need not be said. The code is OpenSSL's.
+    unsafe {
+        let param = native::X509_STORE_CTX_get0_param(store.as_ptr());
+        let mut names = (0..)
+            .map(|index| native::X509_VERIFY_PARAM_get0_host(param, index))
+            .take_while(|name| !name.is_null())
+            .peekable();
+        let matches = |name| {
+            let (certificate, rules) = (certificate.as_ptr(), NAME_RULES.bits());
+            openssl_sys::X509_check_host(certificate, name, 0, rules, null_mut()) == 1
+        };
+        if names.peek().is_none() || names.any(matches) {
+            return Ok(());
+        }
+        Err(X509VerifyResult::from_raw(
+            openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH,
+        ))
+    }
 }
 
 /// Whether the peer has said that it sends nothing more (`close_notify`).

@@ -1,7 +1,12 @@
 //! The private library context. It is made once for the process, holds nothing of any user, and leaves the process's
 //! own context alone: to load a provider there would switch off what others rely on.
+//!
+//! It reads the system's openssl.cnf at its built-in path. The file that `OPENSSL_CONF` names is the process's: libcrypto
+//! loads its providers there, and libssl applies its `ssl_conf` to every TLS context, this crate's too, where
+//! [`set_floor`] bounds what it can allow.
 use super::native;
 use super::provider;
+use super::security::set_floor;
 use super::system_trust::SystemTrust;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
@@ -13,7 +18,8 @@ use openssl::x509::X509;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 use openssl::x509::store::X509Store;
 use openssl_sys::OSSL_LIB_CTX;
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_int, c_long, c_void};
+use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::{Arc, OnceLock};
 
@@ -37,13 +43,23 @@ impl Library {
     pub(crate) fn get() -> Result<&'static Self, TransportError> {
         static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
         LIBRARY
-            .get_or_init(Self::open)
+            .get_or_init(|| {
+                openssl::init();
+                Self::open(system_configuration().as_deref())
+            })
             .as_ref()
             .map_err(|reason| unsupported(reason.clone()))
     }
 
-    fn open() -> Result<Self, String> {
-        openssl::init();
+    fn open(configuration: Option<&CStr>) -> Result<Self, String> {
+        // SAFETY: null is the process's own context.
+        if unsafe { native::EVP_default_properties_is_fips_enabled(null_mut()) } == 1 {
+            // Said by the system's file, or by `OPENSSL_CONF` alone: either way the key bridge is no validated module.
+            return Err(
+                "the host's OpenSSL configuration allows validated (FIPS) modules only, and the key bridge is none"
+                    .to_owned(),
+            );
+        }
         let notes = Ssl::new_ex_index().map_err(|error| reason("no connection data", &error))?;
         // SAFETY: no arguments.
         let context = unsafe { openssl_sys::OSSL_LIB_CTX_new() };
@@ -56,7 +72,7 @@ impl Library {
             system_trust: SystemTrust::default(),
         };
         let opened = library
-            .load_configuration()
+            .load_configuration(configuration)
             .and_then(|()| library.add_bridge());
         // Whatever was tried on the way is no concern of the next call.
         let left = ErrorStack::get();
@@ -66,8 +82,8 @@ impl Library {
     /// Applies what openssl.cnf says of providers, algorithms and randomness to this context. The other sections are
     /// about the whole process; the library has applied them at its own start and they must not be replaced while
     /// others use them.
-    fn load_configuration(&self) -> Result<(), &'static str> {
-        let Some(file) = default_configuration_file() else {
+    fn load_configuration(&self, file: Option<&CStr>) -> Result<(), &'static str> {
+        let Some(file) = file else {
             return Ok(());
         };
         // SAFETY: the configuration is freed on every way out; strings and stacks taken from it are used before that.
@@ -77,7 +93,7 @@ impl Library {
                 return Err("no place for the host's OpenSSL configuration");
             }
             let mut line: c_long = 0;
-            let loaded = native::NCONF_load(conf, file.0, &raw mut line) == 1 && {
+            let loaded = native::NCONF_load(conf, file.as_ptr(), &raw mut line) == 1 && {
                 keep_own_sections(conf);
                 native::CONF_modules_load(conf, null(), 0) > 0
             };
@@ -131,7 +147,9 @@ impl Library {
                     &ErrorStack::get(),
                 )));
             }
-            Ok(SslContextBuilder::from_ptr(context))
+            let mut builder = SslContextBuilder::from_ptr(context);
+            set_floor(&mut builder);
+            Ok(builder)
         }
     }
 
@@ -222,26 +240,83 @@ unsafe fn keep_own_sections(conf: *const openssl_sys::CONF) {
     }
 }
 
-/// The path of openssl.cnf, where there is such a file.
-fn default_configuration_file() -> Option<ConfigurationFile> {
-    // SAFETY: the call yields a string that is ours, or null.
-    let file = ConfigurationFile(unsafe { native::CONF_get1_default_config_file() });
-    if file.0.is_null() {
-        return None;
-    }
-    // SAFETY: checked above.
-    let path = unsafe { CStr::from_ptr(file.0) };
-    let path = path.to_str().ok()?;
-    std::path::Path::new(path).exists().then_some(file)
-}
-
-struct ConfigurationFile(*mut c_char);
-
-impl Drop for ConfigurationFile {
-    fn drop(&mut self) {
-        // SAFETY: allocated by libcrypto, freed once.
-        unsafe { openssl_sys::CRYPTO_free(self.0.cast(), c"".as_ptr(), 0) };
-    }
+/// The path of the system's openssl.cnf, where there is such a file. No environment variable moves it.
+fn system_configuration() -> Option<CString> {
+    // SAFETY: the call yields a constant string.
+    let folder = unsafe { CStr::from_ptr(native::X509_get_default_cert_area()) };
+    let path = format!("{}/openssl.cnf", folder.to_str().ok()?);
+    Path::new(&path).exists().then(|| CString::new(path).ok())?
 }
 
 const OWN_SECTIONS: [&str; 3] = ["providers", "alg_section", "random"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::BridgedKey;
+    use keybound_keys::memory::MemoryKey;
+
+    /// What comes of a system whose openssl.cnf says this: whether a key can be bridged there, or why not.
+    fn with_system(text: &str) -> Result<(), String> {
+        openssl::init();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("openssl.cnf");
+        std::fs::write(&path, text).unwrap();
+        let path = CString::new(path.to_str().unwrap()).unwrap();
+        let library = Library::open(Some(&path))?;
+        let key = Arc::new(MemoryKey::generate().unwrap());
+        BridgedKey::new(&library, key).map_err(|error| error.to_string())?;
+        library
+            .tls_context()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    fn providers(sections: &str) -> String {
+        format!("openssl_conf = init\n[init]\nproviders = providers\n{sections}")
+    }
+
+    #[test]
+    fn the_systems_providers_are_used() {
+        let missing =
+            "[providers]\nnone = none\n[none]\nmodule = /nonexistent/module.so\nactivate = 1\n";
+        for text in [
+            String::new(),
+            providers("[providers]\ndefault = active\n[active]\nactivate = 1"),
+            // Another module is missing.
+            providers(&missing.replace("none = none", "none = none\ndefault = active"))
+                + "[active]\nactivate = 1",
+        ] {
+            assert_eq!(with_system(&text), Ok(()), "{text}");
+        }
+        for text in [
+            providers(missing),
+            providers("[providers]\nbase = active\n[active]\nactivate = 1"),
+        ] {
+            let refused = with_system(&text).unwrap_err();
+            assert!(refused.contains("OpenSSL"), "{text} {refused}");
+        }
+    }
+
+    #[test]
+    fn a_system_that_allows_validated_modules_only_is_refused_plainly() {
+        let text = providers(
+            "alg_section = algorithms\n[providers]\ndefault = active\n[active]\nactivate = 1\n\
+             [algorithms]\ndefault_properties = fips=yes",
+        );
+        let refused = with_system(&text).unwrap_err();
+        assert!(
+            refused.starts_with("the host's OpenSSL configuration"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_system_configuration_that_cannot_be_loaded_is_refused_plainly() {
+        for text in ["[broken", "openssl_conf = nowhere"] {
+            let refused = with_system(text).unwrap_err();
+            let expected = "the host's OpenSSL configuration cannot be loaded";
+            assert!(refused.starts_with(expected), "{text} {refused}");
+        }
+    }
+}

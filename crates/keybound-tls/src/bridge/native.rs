@@ -1,10 +1,9 @@
 //! Functions of libcrypto and libssl 3 that `openssl-sys` does not declare.
 use super::provider::Dispatch;
 use openssl_sys::{
-    CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CTX, SSL_METHOD, X509, X509_STORE,
+    CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CIPHER, SSL_CTX, SSL_METHOD, X509,
+    X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM,
 };
-#[cfg(feature = "rustls")]
-use openssl_sys::{X509_STORE_CTX, X509_VERIFY_PARAM};
 use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
 /// `OSSL_provider_init_fn`.
@@ -22,6 +21,17 @@ pub struct ConfValue {
     pub name: *const c_char,
     pub value: *const c_char,
 }
+
+/// What `SSL_CTX_set_security_callback` takes.
+pub type SecurityCallback = unsafe extern "C" fn(
+    *const SSL,
+    *const SSL_CTX,
+    c_int,
+    c_int,
+    c_int,
+    *mut c_void,
+    *mut c_void,
+) -> c_int;
 
 unsafe extern "C" {
     pub fn OSSL_PROVIDER_add_builtin(
@@ -43,7 +53,8 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub fn NCONF_get_section(conf: *const CONF, section: *const c_char) -> *mut OPENSSL_STACK;
     pub fn CONF_modules_load(conf: *const CONF, program: *const c_char, flags: c_ulong) -> c_int;
-    pub fn CONF_get1_default_config_file() -> *mut c_char;
+    pub fn X509_get_default_cert_area() -> *const c_char;
+    pub fn EVP_default_properties_is_fips_enabled(context: *mut OSSL_LIB_CTX) -> c_int;
     pub fn OPENSSL_sk_delete(stack: *mut OPENSSL_STACK, index: c_int) -> *mut c_void;
     pub fn X509_new_ex(context: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut X509;
     pub fn SSL_CTX_new_ex(
@@ -56,6 +67,14 @@ unsafe extern "C" {
         callback: Option<unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int>,
         argument: *mut c_void,
     );
+    pub fn SSL_CTX_get_security_callback(context: *const SSL_CTX) -> Option<SecurityCallback>;
+    pub fn SSL_CTX_set_security_callback(context: *mut SSL_CTX, callback: Option<SecurityCallback>);
+    pub fn SSL_CIPHER_get_kx_nid(cipher: *const SSL_CIPHER) -> c_int;
+    pub fn SSL_CIPHER_get_auth_nid(cipher: *const SSL_CIPHER) -> c_int;
+    pub fn X509_VERIFY_PARAM_get0_host(
+        param: *mut X509_VERIFY_PARAM,
+        index: c_int,
+    ) -> *const c_char;
     pub fn SSL_CTX_set1_cert_store(context: *mut SSL_CTX, store: *mut X509_STORE);
     #[cfg(feature = "rustls")]
     pub fn X509_STORE_CTX_new_ex(
@@ -64,7 +83,6 @@ unsafe extern "C" {
     ) -> *mut X509_STORE_CTX;
     #[cfg(feature = "rustls")]
     pub fn X509_STORE_CTX_set_default(context: *mut X509_STORE_CTX, name: *const c_char) -> c_int;
-    #[cfg(feature = "rustls")]
     pub fn X509_STORE_CTX_get0_param(context: *mut X509_STORE_CTX) -> *mut X509_VERIFY_PARAM;
     #[cfg(not(windows))]
     pub fn X509_get_default_cert_file() -> *const c_char;

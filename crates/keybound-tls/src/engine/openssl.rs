@@ -5,19 +5,20 @@ mod findings;
 mod unbroken;
 
 pub(crate) use callbacks::{on_certificate_request, on_verify};
-pub(crate) use contexts::TlsContexts;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 pub(crate) use contexts::not_taken;
 #[cfg(feature = "rustls")]
 pub(crate) use contexts::set_expected_host;
 #[cfg(feature = "openssl")]
 pub(crate) use contexts::{Allowed, present, set_rules};
+pub(crate) use contexts::{NAME_RULES, TlsContexts};
 pub(crate) use findings::{findings_of, first_reason};
 
 use crate::failure::Peer;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
 use openssl::ssl::{Ssl, SslVersion};
+use openssl::x509::X509VerifyResult;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -45,6 +46,10 @@ impl Session {
             .connect()
             .await
             .map_err(|error| peer.handshake_failed(error))?;
+        let verified = stream.ssl().verify_result();
+        if verified != X509VerifyResult::OK {
+            self.notes.refuse_server(verified.error_string());
+        }
         self.notes.set_version(match stream.ssl().version2() {
             Some(SslVersion::TLS1_2) => "TLSv1.2",
             Some(SslVersion::TLS1_3) => "TLSv1.3",

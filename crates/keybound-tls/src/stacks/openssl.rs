@@ -23,8 +23,11 @@ use std::sync::Arc;
 /// Set up are: the certificate, which goes out alone whenever a server asks, by renegotiation of TLS 1.2 and after the
 /// handshake of TLS 1.3 too (at most 8 times on a connection); the key behind it, which cannot be exported; trust, which
 /// replaces what was there; no sessions, no tickets, no compression; a server that shows another certificate when it
-/// renegotiates is refused. What was added to the trust for loopback hosts only does not count here, as nobody checks
-/// where the caller's stack connects to. What a caller sets on a builder afterwards is the caller's.
+/// renegotiates is refused, and so is one that only its common name names. Cipher suites without a certificate of the
+/// server or without encryption, and finite-field Diffie-Hellman, are never negotiated, whatever the host or the caller
+/// sets: the context's security callback is replaced. The security level is 2 at least. What was added to the trust for
+/// loopback hosts only does not count here, as nobody checks where the caller's stack connects to. What else a caller
+/// sets on a builder afterwards is the caller's.
 ///
 /// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) makes room for the
 /// other tasks of a multi-thread tokio runtime; elsewhere, in a `LocalSet` too, it holds its thread up. When the token is

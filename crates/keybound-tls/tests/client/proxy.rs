@@ -155,6 +155,48 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
 }
 
+/// Names of more labels, which no resolver here knows, are reached through a tunnel.
+#[tokio::test]
+async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
+    let authority = Authority::new("test authority");
+    let host = "my.vault.example";
+    for (leaf, is_good) in [
+        (authority.named(host, &[host], &[]), true),
+        (authority.named("any", &["*.vault.example"], &[]), true),
+        (authority.named("any", &["m*.vault.example"], &[]), false),
+        (authority.named("any", &["*y.vault.example"], &[]), false),
+        (authority.named("any", &["my.*.example"], &[]), false),
+        (authority.named("any", &["*.example"], &[]), false),
+        (authority.named(host, &[], &[]), false),
+        (authority.named("*.vault.example", &[], &[]), false),
+        (authority.named(host, &[], &["127.0.0.1"]), false),
+    ] {
+        let manners = Manners {
+            leaf: leaf.clone(),
+            version: None,
+            asks: Asks::Nothing,
+            clients: authority.clone(),
+        };
+        let origin = resource(manners.context()).await;
+        let (proxy, _) = proxy(origin.address, GOOD).await;
+        let url = format!("http://127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let outcome = get(&client, &format!("https://{host}/")).await;
+        let kind = outcome
+            .map(|answer| answer.status)
+            .map_err(|error| error.kind());
+        let expected = if is_good {
+            Ok(200)
+        } else {
+            Err(TransportErrorKind::ServerCertificate)
+        };
+        assert_eq!(kind, expected, "{:?}", leaf.certificate);
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_refuses_or_misbehaves_is_told() {
     let authority = Authority::new("test authority");

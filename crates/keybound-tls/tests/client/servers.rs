@@ -74,6 +74,59 @@ async fn addresses_are_verified_as_addresses() {
     }
 }
 
+/// Leaves that name the host in no way that counts (RFC 9525, section 6.3).
+#[tokio::test]
+async fn names_come_from_the_subject_alternative_name_only() {
+    let authority = Authority::new("test authority");
+    let client = client_builder(&authority).build().unwrap();
+    for (host, leaf) in [
+        ("localhost", authority.named("localhost", &[], &[])),
+        (
+            "localhost",
+            authority.named("localhost", &["elsewhere.example"], &[]),
+        ),
+        (
+            "localhost",
+            authority.named("localhost", &[], &["127.0.0.1"]),
+        ),
+        ("127.0.0.1", authority.named("127.0.0.1", &[], &[])),
+        (
+            "127.0.0.1",
+            authority.named("127.0.0.1", &["127.0.0.1"], &[]),
+        ),
+        (
+            "127.0.0.1",
+            authority.named("127.0.0.1", &[], &["127.0.0.2"]),
+        ),
+    ] {
+        let mut server = server(&authority, leaf).await;
+        server.host = host.into();
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(
+            error.kind(),
+            TransportErrorKind::ServerCertificate,
+            "{words}"
+        );
+        assert!(words.to_lowercase().contains("mismatch"), "{words}");
+        assert_eq!(server.requests(), 0);
+    }
+    let named = authority.named(
+        "nobody",
+        &["elsewhere.example", "localhost"],
+        &["127.0.0.1"],
+    );
+    for host in ["localhost", "127.0.0.1"] {
+        let mut server = server(&authority, named.clone()).await;
+        server.host = host.into();
+        assert_eq!(
+            get(&client, &server.uri("/")).await.unwrap().status,
+            200,
+            "{host}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn anchors_for_loopback_count_there() {
     let authority = Authority::new("test authority");

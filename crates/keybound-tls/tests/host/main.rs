@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::keys::shared_key;
 use support::pki::Authority;
-use support::server::{Asks, Manners, resource};
+use support::server::{Asks, Manners, anonymous, resource};
 use support::{client_builder, get};
 
 const CASE: &str = "KEYBOUND_TEST_CASE";
@@ -56,6 +56,7 @@ fn case() {
         },
         "environment" => runtime().block_on(environment()),
         "call" => runtime().block_on(call()),
+        "anonymous" => runtime().block_on(unauthenticated()),
         other => panic!("no case {other}"),
     };
     println!("\nresult: {said}");
@@ -88,6 +89,28 @@ async fn environment() -> String {
         Ok(_) => "trusted".to_owned(),
         Err(error) => told(&error),
     }
+}
+
+/// Calls servers that show no certificate, each with other suites.
+async fn unauthenticated() -> String {
+    let authority = Authority::new("test authority");
+    let mut said = vec![];
+    for suites in ["AECDH", "ADH"] {
+        let server = resource(anonymous(suites)).await;
+        for identity in [None, Some(authority.client("client", shared_key()))] {
+            let mut builder = client_builder(&authority);
+            if let Some(identity) = identity {
+                builder = builder.identity(identity);
+            }
+            let client = builder.build().unwrap();
+            said.push(match get(&client, &server.uri("/")).await {
+                Ok(answer) => answer.status.to_string(),
+                Err(error) => format!("{:?}", error.kind()),
+            });
+        }
+        assert_eq!(server.requests(), 0);
+    }
+    said.join(", ")
 }
 
 /// Calls a server that asks for a certificate with each choice of versions.
@@ -165,26 +188,56 @@ fn settings_of_the_whole_process_are_not_applied_twice() {
 
 #[test]
 fn the_tls_versions_of_the_host_are_honoured() {
-    let configuration = |limit: &str| {
-        format!(
-            "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{limit}"
-        )
-    };
     let refused = "HostUnsupported the host's OpenSSL configuration does not allow the tls version for localhost";
     assert_eq!(
-        under(&configuration("MinProtocol = TLSv1.3"), "call"),
+        under(&tls("MinProtocol = TLSv1.3"), "call"),
         format!("TLSv1.3, {refused}, TLSv1.3")
     );
     for limit in ["MaxProtocol = TLSv1.2", "Protocol = -TLSv1.3"] {
         assert_eq!(
-            under(&configuration(limit), "call"),
+            under(&tls(limit), "call"),
             format!("TLSv1.2, TLSv1.2, {refused}")
         );
     }
 }
 
+/// What a configuration of the TLS of the whole process says.
+fn tls(settings: &str) -> String {
+    format!(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{settings}"
+    )
+}
+
 #[test]
-fn a_host_that_allows_validated_modules_only_is_refused_plainly() {
+fn a_configuration_that_allows_anonymous_servers_does_not_count() {
+    let refused = "Tls, Tls, Tls, Tls";
+    for settings in [
+        "",
+        "CipherString = ALL:aNULL:@SECLEVEL=0\nMaxProtocol = TLSv1.2",
+        "CipherString = aNULL:ALL:COMPLEMENTOFALL:@SECLEVEL=0\nMaxProtocol = TLSv1.2\nVerifyMode = None",
+    ] {
+        assert_eq!(under(&tls(settings), "anonymous"), refused, "{settings}");
+    }
+}
+
+/// Its providers are the process's. This crate's context has the system's.
+#[test]
+fn the_providers_of_a_configuration_that_the_environment_names_are_not_used() {
+    let base = "
+        openssl_conf = init
+        [init]
+        providers = providers
+        [providers]
+        base = active
+        [active]
+        activate = 1";
+    for configuration in [base, "[broken", "openssl_conf = nowhere"] {
+        assert_eq!(under(configuration, "build"), "built", "{configuration}");
+    }
+}
+
+#[test]
+fn a_process_that_allows_validated_modules_only_is_refused_plainly() {
     let configuration = "
         openssl_conf = init
         [init]
@@ -201,43 +254,4 @@ fn a_host_that_allows_validated_modules_only_is_refused_plainly() {
         said.starts_with("HostUnsupported the host's OpenSSL configuration"),
         "{said}"
     );
-}
-
-#[test]
-fn a_configuration_that_cannot_be_loaded_is_refused_plainly() {
-    for configuration in ["[broken", "openssl_conf = nowhere"] {
-        let said = under(configuration, "build");
-        assert!(
-            said.starts_with("HostUnsupported the host's OpenSSL configuration cannot be loaded"),
-            "{said}"
-        );
-    }
-}
-
-#[test]
-fn a_module_that_is_missing_is_no_more_to_us_than_to_openssl() {
-    let configuration = |others: &str| {
-        format!(
-            "openssl_conf = init\n[init]\nproviders = providers\n[providers]\nnone = none\n{others}
-            [none]\nmodule = /nonexistent/module.so\nactivate = 1\n[active]\nactivate = 1"
-        )
-    };
-    let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
-    assert_eq!(under(&configuration("default = active"), "call"), expected);
-    let said = under(&configuration(""), "build");
-    assert!(said.starts_with("HostUnsupported"), "{said}");
-}
-
-#[test]
-fn a_host_without_the_default_provider_is_refused_plainly() {
-    let configuration = "
-        openssl_conf = init
-        [init]
-        providers = providers
-        [providers]
-        base = active
-        [active]
-        activate = 1";
-    let said = under(configuration, "build");
-    assert!(said.starts_with("HostUnsupported"), "{said}");
 }

@@ -3,11 +3,11 @@
 use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
-use crate::support::server::{Asks, Server, Tls};
+use crate::support::server::{Asks, Manners, Server, Tls, anonymous, resource};
 use crate::talk::{Cast, SERVER, cast, cast_with, get, thumbprint, trust_in};
 use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
 use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
-use openssl::ssl::{self, Ssl, SslConnector, SslMethod, SslVersion};
+use openssl::ssl::{self, Ssl, SslConnector, SslContextBuilder, SslMethod, SslVersion};
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -92,6 +92,84 @@ async fn servers_of_another_name_or_authority_are_refused() {
                 error.to_string().contains("certificate verify failed"),
                 "{way:?} {error}"
             );
+            assert_eq!(server.requests(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_come_from_the_subject_alternative_name_only() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    let host = "my.api.example";
+    for way in WAYS {
+        for (leaf, is_good) in [
+            (authority.named("any", &[host], &[]), true),
+            (authority.named("any", &["*.api.example"], &[]), true),
+            (authority.named(host, &[], &[]), false),
+            (authority.named(host, &[], &["127.0.0.1"]), false),
+            (authority.named(host, &["other.example"], &[]), false),
+            (authority.named("any", &["m*.api.example"], &[]), false),
+        ] {
+            let manners = Manners {
+                leaf: leaf.clone(),
+                version: None,
+                asks: Asks::Nothing,
+                clients: authority.clone(),
+            };
+            let server = resource(manners.context()).await;
+            let ssl = client(way, &setup(&identity, &trust_in(&authority)), host);
+            let outcome = connect(ssl, &server).await;
+            assert_eq!(outcome.is_ok(), is_good, "{way:?} {:?}", leaf.certificate);
+        }
+    }
+}
+
+/// The callers of these two allow everything that OpenSSL can do, as a careless configuration of the host does.
+#[tokio::test]
+async fn a_server_that_shows_no_certificate_is_refused() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    let setup = setup(&identity, &trust_in(&authority));
+    let lax = |builder: &mut SslContextBuilder| {
+        builder.set_security_level(0);
+        builder
+            .set_cipher_list("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+            .unwrap();
+    };
+    let connector = |after: bool| {
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        lax(&mut builder);
+        setup.set_up(&mut builder, TlsVersions::Tls12).unwrap();
+        if after {
+            lax(&mut builder);
+        }
+        builder
+            .build()
+            .configure()
+            .unwrap()
+            .into_ssl(SERVER)
+            .unwrap()
+    };
+    let own = || {
+        let mut builder = setup.context_builder(TlsVersions::Tls12).unwrap();
+        lax(&mut builder);
+        let mut ssl = Ssl::new(&builder.build()).unwrap();
+        ssl.param_mut().set_host(SERVER).unwrap();
+        ssl
+    };
+    let for_host = || {
+        let mut ssl = setup.ssl(SERVER).unwrap();
+        ssl.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+        ssl.set_security_level(0);
+        ssl.set_cipher_list("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+            .unwrap();
+        ssl
+    };
+    for suites in ["AECDH", "ADH", "aNULL"] {
+        let server = resource(anonymous(suites)).await;
+        for ssl in [connector(false), connector(true), own(), for_host()] {
+            assert!(connect(ssl, &server).await.is_err(), "{suites}");
             assert_eq!(server.requests(), 0);
         }
     }

@@ -85,6 +85,29 @@ async fn addresses_are_verified_as_addresses() {
 }
 
 #[tokio::test]
+async fn names_come_from_the_subject_alternative_name_only() {
+    let authority = Authority::new("test authority");
+    let trust = trust_in(&authority);
+    let host = "my.api.example";
+    for (host, leaf, refused) in [
+        (host, authority.named("any", &["*.api.example"], &[]), false),
+        (host, authority.named("any", &["m*.api.example"], &[]), true),
+        (host, authority.named(host, &[], &[]), true),
+        (host, authority.named(host, &[], &["127.0.0.1"]), true),
+        ("localhost", authority.named("localhost", &[], &[]), true),
+        (
+            "127.0.0.1",
+            authority.named("127.0.0.1", &["127.0.0.1"], &[]),
+            true,
+        ),
+    ] {
+        let expected = refused.then_some(CertificateError::NotValidForName);
+        let shown = format!("{host} {:?}", leaf.certificate);
+        assert_eq!(refusal(&trust, host, leaf).await, expected, "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_in_capitals_or_with_a_dot_is_the_same_name() {
     let authority = Authority::new("test authority");
     let trust = trust_in(&authority);

@@ -32,21 +32,27 @@ pub struct Leaf {
 impl Authority {
     pub fn new(name: &str) -> Self {
         let key = ec_key();
-        let mut builder = builder(name, name, &key, -30, 3650);
-        builder
-            .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
-            .unwrap();
-        builder
-            .append_extension(
-                KeyUsage::new()
-                    .critical()
-                    .key_cert_sign()
-                    .crl_sign()
-                    .build()
-                    .unwrap(),
-            )
-            .unwrap();
-        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        let builder = builder(name, name, &key, -30, 3650);
+        Self::signed(builder, key.clone(), &key)
+    }
+
+    /// An authority below this one.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let key = ec_key();
+        let builder = builder(name, &self.name(), &key, -30, 3650);
+        Self::signed(builder, key, &self.key)
+    }
+
+    fn signed(mut builder: X509Builder, key: PKey<Private>, by: &PKeyRef<Private>) -> Self {
+        let constraints = BasicConstraints::new().critical().ca().build().unwrap();
+        let usage = KeyUsage::new()
+            .critical()
+            .key_cert_sign()
+            .crl_sign()
+            .build();
+        builder.append_extension(constraints).unwrap();
+        builder.append_extension(usage.unwrap()).unwrap();
+        builder.sign(by, MessageDigest::sha256()).unwrap();
         Self {
             certificate: builder.build(),
             key,
@@ -69,18 +75,33 @@ impl Authority {
 
     /// The same, valid from and to so many days from now.
     pub fn server_between(&self, host: &str, from: i64, to: i64) -> Leaf {
-        let key = ec_key();
-        let mut builder = builder(host, &self.name(), &key, from, to);
-        let mut names = SubjectAlternativeName::new();
-        if host.parse::<std::net::IpAddr>().is_ok() {
-            names.ip(host);
-        } else {
-            names.dns(host);
+        match host.parse::<std::net::IpAddr>() {
+            Ok(_) => self.leaf(host, &[], &[host], from, to),
+            Err(_) => self.leaf(host, &[host], &[], from, to),
         }
-        let names = names
-            .build(&builder.x509v3_context(Some(&self.certificate), None))
-            .unwrap();
-        builder.append_extension(names).unwrap();
+    }
+
+    /// A server certificate with a common name, and these alternative names; without any there is no such extension.
+    pub fn named(&self, common_name: &str, names: &[&str], addresses: &[&str]) -> Leaf {
+        self.leaf(common_name, names, addresses, -1, 1)
+    }
+
+    fn leaf(&self, subject: &str, names: &[&str], addresses: &[&str], from: i64, to: i64) -> Leaf {
+        let key = ec_key();
+        let mut builder = builder(subject, &self.name(), &key, from, to);
+        let mut alternative = SubjectAlternativeName::new();
+        names.iter().for_each(|name| {
+            alternative.dns(name);
+        });
+        addresses.iter().for_each(|address| {
+            alternative.ip(address);
+        });
+        if !(names.is_empty() && addresses.is_empty()) {
+            let alternative = alternative
+                .build(&builder.x509v3_context(Some(&self.certificate), None))
+                .unwrap();
+            builder.append_extension(alternative).unwrap();
+        }
         builder.sign(&self.key, MessageDigest::sha256()).unwrap();
         Leaf {
             certificate: builder.build(),

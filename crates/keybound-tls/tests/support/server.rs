@@ -2,6 +2,7 @@
 use super::http::{Received, receive, reply};
 use super::pki::{Authority, Leaf};
 use keybound_tls::server::request_client_certificate;
+use openssl::dh::Dh;
 use openssl::sha::sha256;
 use openssl::ssl::{
     Ssl, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
@@ -66,6 +67,20 @@ impl Manners {
         }
         builder.build().into_context()
     }
+}
+
+/// The context of a server that shows no certificate: it has TLS 1.2 with these suites, which are anonymous.
+pub fn anonymous(suites: &str) -> SslContext {
+    let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
+    builder
+        .set_max_proto_version(Some(SslVersion::TLS1_2))
+        .unwrap();
+    builder.set_security_level(0);
+    builder
+        .set_cipher_list(&format!("{suites}:@SECLEVEL=0"))
+        .unwrap();
+    builder.set_tmp_dh(&Dh::get_2048_256().unwrap()).unwrap();
+    builder.build()
 }
 
 /// A server and what it saw. It ends with the value.

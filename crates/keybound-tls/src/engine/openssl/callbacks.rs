@@ -1,5 +1,6 @@
 //! What OpenSSL's callbacks do with the notes on a connection.
-use crate::bridge::notes_of;
+use crate::bridge::{check_expected_host, notes_of};
+use crate::session::SessionNotes;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
 
@@ -27,12 +28,22 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
     if store.error_depth() > 0 {
         return true;
     }
-    let same = store
-        .current_cert()
-        .and_then(|certificate| certificate.to_der().ok())
-        .is_some_and(|der| notes.note_server(&der));
-    if !same {
-        store.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    match judge_leaf(notes, store) {
+        Ok(()) => true,
+        Err(error) => {
+            store.set_error(error);
+            false
+        }
     }
-    same
+}
+
+fn judge_leaf(notes: &SessionNotes, store: &X509StoreContextRef) -> Result<(), X509VerifyResult> {
+    let leaf = store
+        .current_cert()
+        .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)?;
+    check_expected_host(store, leaf)
+        .inspect_err(|mismatch| notes.refuse_server(mismatch.error_string()))?;
+    let same = leaf.to_der().is_ok_and(|der| notes.note_server(&der));
+    same.then_some(())
+        .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)
 }

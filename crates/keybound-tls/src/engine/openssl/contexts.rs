@@ -2,7 +2,7 @@
 use super::{Session, on_verify};
 use crate::bridge::{
     BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
-    set_certificate_callback,
+    set_certificate_callback, set_floor,
 };
 use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
@@ -169,6 +169,7 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
+    set_floor(builder);
 }
 
 /// Has a context present the certificate whenever a server asks for it.
@@ -202,14 +203,19 @@ fn set_name(ssl: &mut Ssl, host: &Host) -> Result<(), ErrorStack> {
     }
 }
 
-/// Has the verification of a server's certificate insist on this host.
+/// Has the verification of a server's certificate insist on this host, as one of its subject alternative names.
 pub(crate) fn set_expected_host(
     param: &mut X509VerifyParamRef,
     host: &Host,
 ) -> Result<(), ErrorStack> {
-    param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+    param.set_hostflags(NAME_RULES);
     match host {
         Host::Ip(ip) => param.set_ip(*ip),
         Host::Name(name) => param.set_host(name),
     }
 }
+
+/// Names are those of the subject alternative name, never the common name (RFC 9525, section 6.3): name constraints do
+/// not cover every common name. A wildcard is a whole label.
+pub(crate) const NAME_RULES: X509CheckFlags =
+    X509CheckFlags::NO_PARTIAL_WILDCARDS.union(X509CheckFlags::NEVER_CHECK_SUBJECT);
