@@ -1,4 +1,4 @@
-use crate::signals::Asked;
+use crate::signals::Received;
 use std::process::ExitCode;
 
 /// How the program ends. The numbers are part of its interface.
@@ -10,10 +10,11 @@ pub(crate) enum Exit {
     Failed,
     /// 2: wrong usage; nothing was done.
     Usage,
-    /// The status of the command that `emulator --exec` ran; 128 + N where signal N ended it.
+    /// The status of the command that `emulator --exec` ran: 128 + N where signal N ended it, 127 where it was not found, 126
+    /// where it could not be run.
     Child(u8),
-    /// 128 + N: `demo` was ended by signal N.
-    Stopped(Asked),
+    /// 128 + N: signal N ended `demo` or `emulator`.
+    Stopped(Received),
 }
 
 impl From<Exit> for ExitCode {
@@ -23,7 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Child(status) => status,
-            Exit::Stopped(asked) => asked.status(),
+            Exit::Stopped(received) => received.status(),
         })
     }
 }

@@ -22,6 +22,10 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(status) = commands::emulator::command::launch::become_command() {
+        return status;
+    }
     let cli = Cli::parse();
     let subcommand = cli.command.name();
     run(cli.command)

@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Signals that the program handles; on Windows the console events that are like them.
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -11,53 +11,85 @@ use windows as platform;
 
 use crate::failure::Failure;
 use std::process::ExitStatus;
-use tokio::process::Child;
 
-/// The request to stop.
-pub(crate) struct Stop(platform::Requests);
+#[cfg(unix)]
+pub(crate) use unix::Relay;
 
-impl Stop {
-    /// Listens from now on.
+/// The signals that this process receives from now on, in the order in which they arrive.
+pub(crate) struct Signals(platform::Signals);
+
+impl Signals {
+    /// Handles those that end a process by default and that may be sent to ask for its end, except those that were ignored
+    /// when the process started (`nohup`), which stay ignored.
     ///
     /// # Errors
-    /// [`Failure::Host`] where the host lets nobody listen.
-    pub(crate) fn listen() -> Result<Self, Failure> {
-        platform::Requests::listen()
-            .map(Self)
-            .map_err(|error| Failure::Host(format!("signals cannot be awaited: {error}")))
+    /// [`Failure::Host`] where no handler can be installed.
+    pub(crate) fn ending() -> Result<Self, Failure> {
+        Self::of(platform::Signals::ending())
     }
 
-    /// Waits for the next request.
-    pub(crate) async fn asked(&mut self) -> Asked {
+    /// As [`Signals::ending`], and those of job control and of the terminal's window: all that are passed on to a command.
+    ///
+    /// # Errors
+    /// As [`Signals::ending`].
+    pub(crate) fn for_command() -> Result<Self, Failure> {
+        Self::of(platform::Signals::for_command())
+    }
+
+    fn of(signals: std::io::Result<platform::Signals>) -> Result<Self, Failure> {
+        signals
+            .map(Self)
+            .map_err(|error| Failure::Host(format!("signals cannot be handled: {error}")))
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) -> Received {
         self.0.next().await
     }
-}
 
-/// How it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// SIGINT, Ctrl-C.
-    Interrupt,
-    /// SIGTERM; on Windows Ctrl-Break, or the system that shuts down.
-    Terminate,
-    /// SIGHUP; on Windows the console that was closed.
-    Hangup,
-}
-
-impl Asked {
-    /// The exit status of a program that this ended: 128 + N for signal N, on Windows the one that it is like.
-    pub(crate) fn status(self) -> u8 {
-        128 + match self {
-            Self::Interrupt => 2,
-            Self::Terminate => 15,
-            Self::Hangup => 1,
-        }
+    /// The next one that has arrived already.
+    pub(crate) fn pending(&mut self) -> Option<Received> {
+        self.0.pending()
     }
 }
 
-/// Passes the request on to a child that is still running and has not been told.
-pub(crate) fn pass_on(asked: Asked, child: &Child) {
-    platform::pass_on(asked, child);
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Its number.
+    pub(crate) number: u8,
+    /// Who sent it.
+    pub(crate) sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The kernel: for a terminal, a timer, a console of Windows.
+    Kernel,
+    /// The process with this id; 0 for one that this process cannot see (of an outer PID namespace).
+    #[cfg_attr(
+        windows,
+        expect(dead_code, reason = "there are no signals between processes")
+    )]
+    Process(i32),
+}
+
+impl Received {
+    /// The exit status of a program that this ended: 128 + N for signal N.
+    pub(crate) fn status(self) -> u8 {
+        128 + self.number
+    }
+
+    /// Whether it ends a process that does not handle it.
+    pub(crate) fn ends(self) -> bool {
+        platform::ends(self.number)
+    }
+
+    /// Whether it is the usual way to stop a service: SIGINT, SIGTERM, or SIGHUP.
+    pub(crate) fn asks_to_stop(self) -> bool {
+        matches!(self.number, HANGUP | INTERRUPT | TERMINATE)
+    }
 }
 
 /// The exit status of a child; 128 + N where signal N ended it.
@@ -68,3 +100,10 @@ pub(crate) fn status_of(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok())
         .unwrap_or(u8::MAX)
 }
+
+/// SIGHUP; on Windows a console that is closed.
+const HANGUP: u8 = 1;
+/// SIGINT, Ctrl-C.
+const INTERRUPT: u8 = 2;
+/// SIGTERM; on Windows Ctrl-Break, or the system that shuts down.
+const TERMINATE: u8 = 15;

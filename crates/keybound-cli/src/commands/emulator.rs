@@ -1,94 +1,113 @@
 //! The emulator as a program: by itself until it is stopped, or around a command.
+pub(crate) mod command;
+mod ready_file;
+
 use crate::args::{AttestationChoice, EmulatorArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{read_file, run_to_end};
-use crate::signals::{Stop, pass_on, status_of};
+use crate::signals::Signals;
+use crate::text::shown;
 use crate::{emulation, out, steps};
+use command::Running;
 use keybound_emulator::{AttestationRule, Config, Emulator};
-use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::path::Path;
-use std::process::ExitStatus;
-use tokio::process::{Child, Command};
+use ready_file::ReadyFile;
+use std::path::{Path, PathBuf};
 
 /// Runs the emulator.
 pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
+    // First of all: whoever waits for the file must not see one of an earlier emulator, whatever comes of this one.
+    let ready_file = args.ready_file.as_deref();
+    let mut ready_file = ready_file.map(ReadyFile::prepare).transpose()?;
     let config = config(args)?;
+    let state_dir = state_dir(args)?;
     steps::show(args.verbose, "keybound_emulator");
     run_to_end(async {
-        let mut stop = Stop::listen()?;
-        let emulator = emulation::start(config, args.state_dir.as_deref())?;
-        match args.command.split_first() {
-            None => alone(args, &emulator, &mut stop).await,
-            Some((program, arguments)) => {
-                around(args, &emulator, &mut stop, program, arguments).await
-            }
+        let mut signals = match args.command.is_empty() {
+            true => Signals::ending()?,
+            false => Signals::for_command()?,
+        };
+        let emulator = emulation::start(config, state_dir.as_deref())?;
+        let ready = tells_ready(args)
+            .then(|| ready_line(&emulator))
+            .transpose()?;
+        if let (Some(file), Some(ready)) = (&mut ready_file, &ready) {
+            file.write(ready)?;
+        }
+        match args.command.is_empty() {
+            true => alone(ready, &mut signals).await,
+            false => around(args, &emulator, ready, &mut signals).await,
         }
     })?
 }
 
-async fn alone(args: &EmulatorArgs, emulator: &Emulator, stop: &mut Stop) -> Result<Exit, Failure> {
-    let ready = announce(args, emulator)?;
-    out::line(&ready)?;
-    stop.asked().await;
-    Ok(Exit::Success)
+async fn alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit, Failure> {
+    if let Some(ready) = ready {
+        out::line(&ready)?;
+    }
+    let received = signals.next().await;
+    Ok(match received.asks_to_stop() {
+        true => Exit::Success,
+        false => Exit::Stopped(received),
+    })
 }
 
 async fn around(
     args: &EmulatorArgs,
     emulator: &Emulator,
-    stop: &mut Stop,
-    program: &OsString,
-    arguments: &[OsString],
+    ready: Option<String>,
+    signals: &mut Signals,
 ) -> Result<Exit, Failure> {
-    let ready = announce(args, emulator)?;
-    if args.verbose > 0 {
+    if let Some(ready) = ready.filter(|_| args.verbose > 0) {
         out::talk(&ready);
     }
-    let mut child = Command::new(program)
-        .args(arguments)
-        .envs(&emulator.ready().env)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Failure::Host(format!("{}: {error}", program.to_string_lossy())))?;
-    let status = wait(&mut child, stop)
+    // What came before there was a command is for this program.
+    while let Some(received) = signals.pending() {
+        if received.ends() {
+            return Ok(Exit::Stopped(received));
+        }
+    }
+    let mut running = match Running::start(&args.command, emulator.ready()) {
+        Ok(running) => running,
+        Err(status) => return Ok(Exit::Child(status)),
+    };
+    let status = running
+        .wait(signals)
         .await
         .map_err(|error| Failure::Host(format!("the command cannot be awaited: {error}")))?;
-    Ok(Exit::Child(status_of(status)))
+    Ok(Exit::Child(status))
 }
 
-/// Waits for the command to end; requests to stop are the command's to obey.
-async fn wait(child: &mut Child, stop: &mut Stop) -> io::Result<ExitStatus> {
-    loop {
-        let asked = tokio::select! {
-            status = child.wait() => return status,
-            asked = stop.asked() => asked,
-        };
-        pass_on(asked, child);
+/// Whether anybody gets the ready line.
+fn tells_ready(args: &EmulatorArgs) -> bool {
+    args.command.is_empty() || args.ready_file.is_some() || args.verbose > 0
+}
+
+fn ready_line(emulator: &Emulator) -> Result<String, Failure> {
+    serde_json::to_string(emulator.ready())
+        .map_err(|error| Failure::Host(format!("the ready line cannot be written: {error}")))
+}
+
+/// The folder of the CA as an absolute path, since others, who may be in another folder, are given it.
+fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
+    let wrong = |named_by: &str, path: &Path, what: &dyn std::fmt::Display| {
+        let path = path.to_string_lossy();
+        Failure::Usage(format!("{named_by} {}: {what}", shown(&path)))
+    };
+    let state_dir = args.state_dir.as_deref();
+    let state_dir = state_dir
+        .map(|path| std::path::absolute(path).map_err(|error| wrong("--state-dir", path, &error)))
+        .transpose()?;
+    let (named_by, folder) = match &state_dir {
+        Some(folder) => ("--state-dir", folder.clone()),
+        None => ("the temporary folder", std::env::temp_dir()),
+    };
+    let is_text = std::path::absolute(&folder).is_ok_and(|folder| folder.to_str().is_some());
+    if tells_ready(args) && !is_text {
+        let what = "the ready line is JSON and cannot name this folder: its path is not UTF-8";
+        return Err(wrong(named_by, &folder, &what));
     }
-}
-
-/// The ready line, written to the file that was named.
-fn announce(args: &EmulatorArgs, emulator: &Emulator) -> Result<String, Failure> {
-    let ready = serde_json::to_string(emulator.ready())
-        .map_err(|error| Failure::Host(format!("the ready line cannot be written: {error}")))?;
-    if let Some(path) = &args.ready_file {
-        write_whole(path, &format!("{ready}\n"))
-            .map_err(|error| Failure::Host(format!("{}: {error}", path.display())))?;
-    }
-    Ok(ready)
-}
-
-/// Whoever waits for the file finds it whole; nobody else reads it, for it holds the control endpoint's secret.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
+    Ok(state_dir)
 }
 
 /// The file, then the flags over it.
@@ -96,8 +115,8 @@ fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
     let mut config = match &args.config {
         None => Config::default(),
         Some(path) => {
-            let wrong =
-                |what: String| Failure::Usage(format!("--config {}: {what}", path.display()));
+            let name = shown(&path.to_string_lossy());
+            let wrong = |what: String| Failure::Usage(format!("--config {name}: {what}"));
             let text = String::from_utf8(read_file("--config", path, LONGEST_CONFIG)?)
                 .map_err(|_| wrong("is not UTF-8".to_owned()))?;
             Config::from_toml(&text).map_err(|error| wrong(error.to_string()))?

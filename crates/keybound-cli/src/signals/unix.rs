@@ -1,78 +1,113 @@
-use super::Asked;
-use rustix::process::{Pid, kill_process};
+mod relay;
+
+pub(crate) use relay::Relay;
+
+use super::{Received, Sender};
+use rustix::process::Signal;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Origin;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// Ctrl-C, SIGTERM, or a terminal that went away (SIGHUP).
-pub(super) struct Requests {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Nothing where it is ignored from the start, as `nohup` has it.
-    hangup: Option<Signal>,
-}
+/// A thread of its own takes the signals with what the kernel says of their senders, which tokio does not pass on.
+pub(super) struct Signals(UnboundedReceiver<Received>);
 
-impl Requests {
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: match hangup_is_ignored() {
-                true => None,
-                false => Some(signal(SignalKind::hangup())?),
-            },
-        })
+impl Signals {
+    pub(super) fn ending() -> io::Result<Self> {
+        Self::listen(ENDING)
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Interrupt,
-            _ = self.terminate.recv() => Asked::Terminate,
-            () = next(self.hangup.as_mut()) => Asked::Hangup,
+    pub(super) fn for_command() -> io::Result<Self> {
+        Self::listen(&[ENDING, OTHERS].concat())
+    }
+
+    fn listen(signals: &[Signal]) -> io::Result<Self> {
+        let heeded = signals.iter().filter(|signal| !ignored_at_start(**signal));
+        let mut signals = SignalsInfo::<WithOrigin>::new(heeded.map(|signal| signal.as_raw()))?;
+        let (sender, receiver) = unbounded_channel();
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let received = signals.forever().filter_map(|origin| received(&origin));
+                // Until nobody wants them any more.
+                received
+                    .map(|received| sender.send(received))
+                    .take_while(Result::is_ok)
+                    .for_each(drop);
+            })?;
+        Ok(Self(receiver))
+    }
+
+    pub(super) async fn next(&mut self) -> Received {
+        match self.0.recv().await {
+            Some(received) => received,
+            // The thread runs as long as the receiver.
+            None => std::future::pending().await,
         }
     }
-}
 
-async fn next(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
+    pub(super) fn pending(&mut self) -> Option<Received> {
+        self.0.try_recv().ok()
     }
 }
 
-/// Whether the process was started with SIGHUP ignored, where the kernel tells it (Linux). To listen would undo that.
-fn hangup_is_ignored() -> bool {
+fn received(origin: &Origin) -> Option<Received> {
+    let sender = match &origin.process {
+        Some(process) => Sender::Process(process.pid),
+        None => Sender::Kernel,
+    };
+    Some(Received {
+        number: u8::try_from(origin.signal).ok()?,
+        sender,
+    })
+}
+
+/// Whether a signal was ignored when the process started, where the kernel says so (Linux): as `nohup` has it. A handler
+/// would undo that, also for the programs that this one starts. To be asked before the first handler is installed.
+fn ignored_at_start(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
+    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
-pub(super) fn pass_on(asked: Asked, child: &Child) {
-    use rustix::process::Signal;
-    let signal = match asked {
-        Asked::Interrupt => Signal::INT,
-        Asked::Terminate => Signal::TERM,
-        Asked::Hangup => Signal::HUP,
-    };
-    // The child has no id once it is waited for, so no other process can be meant.
-    let id = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    if let Some(id) = id {
-        // It may have ended by itself just now.
-        let _ = kill_process(id, signal);
-    }
+/// Whether a process that does not handle it ends.
+pub(super) fn ends(number: u8) -> bool {
+    ENDING
+        .iter()
+        .any(|signal| signal.as_raw() == i32::from(number))
 }
 
 /// The signal that ended it.
 pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
+
+/// Without a handler they end the process, and they say nothing of a fault in it.
+const ENDING: &[Signal] = &[
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::TERM,
+    Signal::VTALARM,
+    Signal::PROF,
+    #[cfg(target_os = "linux")]
+    Signal::IO,
+    #[cfg(target_os = "linux")]
+    Signal::POWER,
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
+    Signal::STKFLT,
+];
+/// Without a handler they stop the process, continue it, or do nothing to it.
+const OTHERS: &[Signal] = &[Signal::TSTP, Signal::CONT, Signal::WINCH, Signal::URG];

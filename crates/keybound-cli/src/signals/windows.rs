@@ -1,22 +1,21 @@
-use super::Asked;
+use super::{HANGUP, INTERRUPT, Received, Sender, TERMINATE};
 use std::io;
 use std::process::ExitStatus;
-use tokio::process::Child;
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
 
 /// Ctrl-C, Ctrl-Break, a console that is closed, or a system that shuts down. For the last two Windows waits some seconds
-/// before it ends the process.
-pub(super) struct Requests {
+/// before it ends the process. The console sends each to the command of `emulator --exec`, too.
+pub(super) struct Signals {
     interrupted: CtrlC,
     broken_off: CtrlBreak,
     closed: CtrlClose,
     shut_down: CtrlShutdown,
 }
 
-impl Requests {
-    pub(super) fn listen() -> io::Result<Self> {
+impl Signals {
+    pub(super) fn ending() -> io::Result<Self> {
         Ok(Self {
             interrupted: ctrl_c()?,
             broken_off: ctrl_break()?,
@@ -25,18 +24,33 @@ impl Requests {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupted.recv() => Asked::Interrupt,
-            _ = self.broken_off.recv() => Asked::Terminate,
-            _ = self.shut_down.recv() => Asked::Terminate,
-            _ = self.closed.recv() => Asked::Hangup,
+    pub(super) fn for_command() -> io::Result<Self> {
+        Self::ending()
+    }
+
+    pub(super) async fn next(&mut self) -> Received {
+        let number = tokio::select! {
+            _ = self.interrupted.recv() => INTERRUPT,
+            _ = self.broken_off.recv() => TERMINATE,
+            _ = self.shut_down.recv() => TERMINATE,
+            _ = self.closed.recv() => HANGUP,
+        };
+        Received {
+            number,
+            sender: Sender::Kernel,
         }
+    }
+
+    /// The console starts no process that it has sent its event already.
+    pub(super) fn pending(&mut self) -> Option<Received> {
+        None
     }
 }
 
-/// The console has told the child already.
-pub(super) fn pass_on(_: Asked, _: &Child) {}
+/// All do.
+pub(super) fn ends(_: u8) -> bool {
+    true
+}
 
 /// There are none.
 pub(super) fn signal_of(_: ExitStatus) -> Option<i32> {

@@ -1,0 +1,98 @@
+//! The command of `emulator --exec`: run as `env` runs one, and waited for.
+#[cfg(target_os = "linux")]
+pub(crate) mod launch;
+
+use crate::out;
+use crate::signals::{Signals, status_of};
+use crate::text::shown;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use tokio::process::{Child, Command};
+
+/// A running command. It is killed where the value is dropped before it ended; on Linux also where this process is killed.
+pub(super) struct Running(Child);
+
+impl Running {
+    /// Starts the command with the emulator's environment.
+    ///
+    /// # Errors
+    /// The exit status that says so, as `env` has it: 127 where the command is not found, 126 where it cannot be run.
+    pub(super) fn start(
+        command: &[OsString],
+        ready: &keybound_emulator::Ready,
+    ) -> Result<Self, u8> {
+        let mut prepared = prepared(command);
+        prepared
+            .envs(&ready.env)
+            // The path as it is: text cannot carry every one.
+            .env("KEYBOUND_CA_FILE", &ready.ca_file)
+            .kill_on_drop(true)
+            .spawn()
+            .map(Self)
+            .map_err(|error| not_started(&command[0], &error))
+    }
+
+    /// Waits for its end, passing signals on to it. Gives its exit status: 128 + N where signal N ended it.
+    ///
+    /// # Errors
+    /// Where the host cannot wait for it.
+    pub(super) async fn wait(&mut self, signals: &mut Signals) -> io::Result<u8> {
+        Ok(status_of(self.ended(signals).await?))
+    }
+
+    #[cfg(unix)]
+    async fn ended(&mut self, signals: &mut Signals) -> io::Result<std::process::ExitStatus> {
+        use crate::signals::Relay;
+        use rustix::process::Pid;
+        use tokio::signal::unix::{SignalKind, signal};
+        let id = self
+            .0
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let Some(mut relay) = id.map(Relay::to) else {
+            return self.0.wait().await;
+        };
+        // Only now: where SIGCHLD was ignored from the start, the command has inherited that.
+        let mut changes = signal(SignalKind::child())?;
+        loop {
+            tokio::select! {
+                status = self.0.wait() => return status,
+                received = signals.next() => relay.handle(received),
+                _ = changes.recv() => relay.follow_stop(),
+            }
+        }
+    }
+
+    /// The console has sent its events to the command, too.
+    #[cfg(not(unix))]
+    async fn ended(&mut self, _: &mut Signals) -> io::Result<std::process::ExitStatus> {
+        self.0.wait().await
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn prepared(command: &[OsString]) -> Command {
+    launch::command(command).unwrap_or_else(|| direct(command))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prepared(command: &[OsString]) -> Command {
+    direct(command)
+}
+
+fn direct(command: &[OsString]) -> Command {
+    let mut direct = Command::new(&command[0]);
+    direct.args(&command[1..]);
+    direct
+}
+
+/// Says why a command does not run, and gives the exit status for that.
+fn not_started(program: impl AsRef<Path>, error: &io::Error) -> u8 {
+    let program = program.as_ref().to_string_lossy();
+    out::talk(&format!("error: {}: {error}", shown(&program)));
+    match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        _ => 126,
+    }
+}

@@ -1,0 +1,48 @@
+//! A command that does not outlive the emulator, even where that is killed: this program starts itself once more, asks the
+//! kernel for SIGKILL at the end of its parent, and becomes the command.
+//!
+//! The kernel sends that signal when the thread that started the process ends: here the main thread.
+use super::not_started;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use std::env::ArgsOs;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+/// The command, to be started; `None` where this program cannot start itself (no `/proc`).
+pub(super) fn command(command: &[OsString]) -> Option<tokio::process::Command> {
+    std::fs::metadata(THIS_PROGRAM).ok()?;
+    let mut launch = tokio::process::Command::new(THIS_PROGRAM);
+    launch
+        .arg0(NAME)
+        .arg(getpid().as_raw_pid().to_string())
+        .args(command);
+    Some(launch)
+}
+
+/// Becomes the command, where [`command`] started this process. Returns only where it was not, or where it cannot.
+pub(crate) fn become_command() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    if arguments.next()? != NAME {
+        return None;
+    }
+    Some(ExitCode::from(replaced(arguments).unwrap_or(USAGE)))
+}
+
+/// The exit status where nothing was replaced; `None` where the arguments are not those of [`command`].
+fn replaced(mut arguments: ArgsOs) -> Option<u8> {
+    let parent = Pid::from_raw(arguments.next()?.to_str()?.parse().ok()?)?;
+    let program = arguments.next()?;
+    // Where the kernel refuses, the command runs all the same: without a guard against SIGKILL.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if getppid() != Some(parent) {
+        return Some(128 + 9);
+    }
+    let error = Command::new(&program).args(arguments).exec();
+    Some(not_started(program, &error))
+}
+
+const THIS_PROGRAM: &str = "/proc/self/exe";
+/// What this program is called then.
+const NAME: &str = "keybound emulator --exec";
+const USAGE: u8 = 2;

@@ -1,0 +1,257 @@
+//! The file of `--ready-file`.
+use crate::failure::Failure;
+#[cfg(unix)]
+use crate::out;
+use crate::text::shown;
+use serde_json::Value;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Where the ready line goes. A regular file is there, whole, from when the services listen until this value is dropped, so
+/// that nobody takes one of an earlier emulator for it. It holds the control endpoint's secret: only its owner reads it.
+pub(super) struct ReadyFile {
+    /// As it was named.
+    named: PathBuf,
+    place: Place,
+    /// What was written.
+    written: Option<String>,
+}
+
+/// What the path leads to.
+enum Place {
+    /// A regular file, or nothing yet. Symbolic links to it are resolved, so that they stay.
+    File(PathBuf),
+    /// A FIFO: opening it waits for a reader.
+    #[cfg(unix)]
+    Fifo,
+    /// This process's own standard output or standard error.
+    Own(Own),
+    /// A device, or a descriptor of a process: what is there is opened and written to.
+    Stream,
+}
+
+enum Own {
+    Stdout,
+    Stderr,
+}
+
+impl ReadyFile {
+    /// Removes what an earlier emulator left there.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where nothing can be written there.
+    pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
+        let wrong = |error| Failure::Usage(failed(path, &error));
+        let place = Place::of(path).map_err(wrong)?;
+        if let Place::File(file) = &place
+            && read(file).is_some_and(|text| is_ready_line(&text))
+        {
+            fs::remove_file(file).map_err(wrong)?;
+        }
+        Ok(Self {
+            named: path.to_owned(),
+            place,
+            written: None,
+        })
+    }
+
+    /// Writes the line. Where a FIFO has no reader yet, that is waited for in the background.
+    ///
+    /// # Errors
+    /// [`Failure::Host`], naming the file.
+    pub(super) fn write(&mut self, line: &str) -> Result<(), Failure> {
+        let text = format!("{line}\n");
+        let written = match &self.place {
+            Place::File(file) => {
+                self.written = Some(text.clone());
+                replace(file, &text)
+            }
+            Place::Own(Own::Stdout) => write_to(io::stdout().lock(), &text),
+            Place::Own(Own::Stderr) => write_to(io::stderr().lock(), &text),
+            #[cfg(unix)]
+            Place::Fifo => write_to_reader(&self.named, text),
+            Place::Stream => append(&self.named, &text),
+        };
+        written.map_err(|error| Failure::Host(failed(&self.named, &error)))
+    }
+}
+
+impl Drop for ReadyFile {
+    /// Removes the file, unless another emulator has written its own since.
+    fn drop(&mut self) {
+        if let (Place::File(file), Some(written)) = (&self.place, &self.written)
+            && read(file).as_ref() == Some(written)
+        {
+            // Nothing more can be done about it.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            if let Some(own) = own_stream(&path) {
+                return Ok(Self::Own(own));
+            }
+            let kind = match fs::symlink_metadata(&path) {
+                Ok(metadata) => metadata.file_type(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Self::File(path));
+                }
+                // Such as a device of Windows.
+                Err(_) => return Ok(Self::Stream),
+            };
+            if !kind.is_symlink() {
+                return Self::of_kind(path, kind);
+            }
+            if is_descriptor(&path) {
+                return Ok(Self::Stream);
+            }
+            let target = fs::read_link(&path)?;
+            path = match path.parent() {
+                Some(folder) => folder.join(target),
+                None => target,
+            };
+        }
+        Err(io::Error::other("too many levels of symbolic links"))
+    }
+
+    fn of_kind(path: PathBuf, kind: fs::FileType) -> io::Result<Self> {
+        if kind.is_file() {
+            return Ok(Self::File(path));
+        }
+        if kind.is_dir() {
+            return Err(io::Error::other("it is a folder"));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt as _;
+            if kind.is_socket() {
+                return Err(io::Error::other(
+                    "it is a socket, which cannot be opened and written to",
+                ));
+            }
+            if kind.is_fifo() {
+                return Ok(Self::Fifo);
+            }
+        }
+        Ok(Self::Stream)
+    }
+}
+
+/// `/dev/stdout` and `/dev/stderr` are links to these. Opening the link would fail for a socket, and would truncate or write
+/// over what else is in a file.
+fn own_stream(path: &Path) -> Option<Own> {
+    let own = format!("/proc/{}/fd", std::process::id());
+    let folder = path.parent()?;
+    let folder = fs::canonicalize(folder).ok()?;
+    if !is_descriptor(path) || folder != Path::new(&own) {
+        return None;
+    }
+    match path.file_name()?.to_str()? {
+        "1" => Some(Own::Stdout),
+        "2" => Some(Own::Stderr),
+        _ => None,
+    }
+}
+
+/// Whether a path names an open descriptor of a process.
+fn is_descriptor(path: &Path) -> bool {
+    let folder = path
+        .parent()
+        .and_then(|folder| fs::canonicalize(folder).ok());
+    folder.is_some_and(|folder| folder.starts_with("/proc") && folder.ends_with("fd"))
+}
+
+/// Whoever waits for the file finds it whole. A file that cannot be replaced, such as one that is mounted by itself into a
+/// container, is written to.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let replaced = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    });
+    replaced.or_else(|error| match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => write_over(path, text),
+        _ => Err(error),
+    })
+}
+
+fn write_over(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    file.set_len(0)?;
+    write_to(file, text)
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let stream = OpenOptions::new().append(true).open(path)?;
+    write_to(stream, text)
+}
+
+/// At once where the FIFO has a reader. Else a thread waits for one: it may be the command that is yet to be started.
+#[cfg(unix)]
+fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let at_once = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(fifo)
+        .and_then(|reader| write_to(reader, &text));
+    match at_once {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {}
+        written => return written,
+    }
+    let fifo = fifo.to_owned();
+    std::thread::spawn(move || {
+        if let Err(error) = append(&fifo, &text) {
+            out::talk(&format!("error: {}", failed(&fifo, &error)));
+        }
+    });
+    Ok(())
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("--ready-file {}: {error}", shown(&path.to_string_lossy()))
+}
+
+fn write_to(mut stream: impl io::Write, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+/// The text of a file, where it can be that of a ready line.
+fn read(path: &Path) -> Option<String> {
+    // A FIFO that has come to be there since would be waited for.
+    fs::symlink_metadata(path)
+        .ok()
+        .filter(fs::Metadata::is_file)?;
+    let mut text = String::new();
+    File::open(path)
+        .ok()?
+        .take(LONGEST_LINE)
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(text)
+}
+
+/// Whether an emulator wrote it.
+fn is_ready_line(text: &str) -> bool {
+    serde_json::from_str::<Value>(text)
+        .is_ok_and(|line| line["event"] == "ready" && line["control"]["secret"].is_string())
+}
+
+const MOST_LINKS: usize = 40;
+const LONGEST_LINE: u64 = 64 * 1024;

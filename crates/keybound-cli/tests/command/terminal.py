@@ -1,0 +1,213 @@
+"""Runs `emulator --exec` in a terminal of its own, as a shell with job control does, and checks what its command receives.
+
+    terminal.py CASE KEYBOUND
+"""
+import fcntl
+import os
+import pathlib
+import pty
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+
+CASE, KEYBOUND = sys.argv[1:]
+REPORT = pathlib.Path(__file__).with_name("report_signals.py")
+INTERRUPT, QUIT, SUSPEND = b"\x03", b"\x1c", b"\x1a"
+LONGEST_WAIT = 60
+
+
+def main():
+    globals()[CASE]()
+
+
+def keys_reach_the_command_once():
+    job = Job(REPORT, "INT,QUIT,WINCH,USR1")
+    for _ in range(5):
+        # SIGUSR1 comes after all that the emulator has to pass on of what came before.
+        job.press(INTERRUPT)
+        job.says("SIGINT kernel")
+        job.signal(signal.SIGUSR1)
+        job.says("SIGUSR1 parent")
+        job.press(QUIT)
+        job.says("SIGQUIT kernel")
+        job.signal(signal.SIGUSR1)
+        job.says("SIGUSR1 parent")
+    job.resize()
+    job.says("SIGWINCH kernel")
+    job.signal(signal.SIGTERM)
+    job.says("SIGTERM parent")
+    assert job.status() == 9
+
+
+def a_command_in_a_group_of_its_own_receives_keys_too():
+    job = Job("-c", f"import os; os.setpgid(0, 0); exec(open({str(REPORT)!r}).read())", "INT,QUIT")
+    job.press(INTERRUPT)
+    job.says("SIGINT parent")
+    job.press(QUIT)
+    job.says("SIGQUIT parent")
+    job.signal(signal.SIGTERM)
+    job.says("SIGTERM parent")
+    assert job.status() == 9
+
+
+def a_hangup_reaches_the_command_of_the_leader():
+    """Without a shell, as `ssh -t` starts it: the kernel sends SIGHUP to the leader of the session alone."""
+    outcome = os.pipe()
+    script = f"import os, sys; os.dup2({outcome[1]}, 1); exec(open({str(REPORT)!r}).read())"
+    process, terminal = pty.fork()
+    if process == 0:
+        os.set_inheritable(outcome[1], True)
+        os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, "-c", script, "HUP"])
+    os.close(outcome[1])
+    lines = Lines(outcome[0])
+    lines.next("up")
+    os.close(terminal)
+    lines.next("SIGHUP parent")
+    os.kill(process, signal.SIGTERM)
+    lines.next("SIGTERM parent")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+
+
+def a_job_stops_and_continues_with_its_command():
+    job = Job(REPORT, "CONT,USR1")
+    job.press(SUSPEND)
+    job.is_stopped()
+    assert job.state_of_command() == "T"
+    # As `fg` does it: to all of the group.
+    job.signal_group(signal.SIGCONT)
+    job.says("SIGCONT other")
+    job.signal(signal.SIGUSR1)
+    job.says("SIGUSR1 parent")
+    # Asked by name, both stop; asked by name, both continue.
+    job.signal(signal.SIGTSTP)
+    job.is_stopped()
+    job.wait_for(lambda: job.state_of_command() == "T")
+    job.signal(signal.SIGCONT)
+    job.says("SIGCONT parent")
+    job.signal(signal.SIGTERM)
+    job.says("SIGTERM parent")
+    assert job.status() == 9
+
+
+def a_command_that_stops_itself_gives_the_terminal_back():
+    stops = "import os, signal; os.kill(os.getpid(), signal.SIGTSTP); print('on', flush=True)"
+    job = Job("-c", stops, "", says_up=False)
+    job.is_stopped()
+    job.signal(signal.SIGCONT)
+    job.says("on")
+    assert job.status() == 0
+
+
+def a_suspend_without_a_shell_stops_nobody():
+    """As in a container: nobody would continue it."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, REPORT, "USR1"])
+    lines = Lines(terminal)
+    lines.next("up")
+    silence(terminal)
+    os.write(terminal, SUSPEND)
+    os.kill(process, signal.SIGUSR1)
+    lines.next("SIGUSR1 parent")
+    os.kill(process, signal.SIGTERM)
+    lines.next("SIGTERM parent")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+
+
+def a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on():
+    """It is for the emulator alone, as SIGALRM is after `alarm` and `exec`."""
+    job = Job(REPORT, "IO")
+    ours, peer = socket.socketpair()
+    fcntl.fcntl(ours, fcntl.F_SETOWN, job.process)
+    fcntl.fcntl(ours, fcntl.F_SETFL, fcntl.fcntl(ours, fcntl.F_GETFL) | fcntl.FASYNC)
+    peer.send(b"x")
+    # The other name of SIGIO.
+    job.says("SIGPOLL parent" if signal.SIGIO.name == "SIGPOLL" else "SIGIO parent")
+    job.signal(signal.SIGTERM)
+    job.says("SIGTERM parent")
+    assert job.status() == 9
+
+
+def silence(terminal):
+    """Has it echo nothing, so that only the command writes."""
+    settings = termios.tcgetattr(terminal)
+    settings[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, settings)
+
+
+class Job:
+    """The emulator around a Python program, in the foreground of a terminal whose shell is this process."""
+
+    def __init__(self, *arguments, says_up=True):
+        self.terminal, tty = pty.openpty()
+        silence(tty)
+        if os.getsid(0) != os.getpid():
+            os.setsid()
+        fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        self.process = os.fork()
+        if self.process == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(tty, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            for standard in range(3):
+                os.dup2(tty, standard)
+            os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, *map(str, arguments)])
+        self.lines = Lines(self.terminal)
+        if says_up:
+            _, self.command, _ = self.lines.next("up").split()
+
+    def press(self, key):
+        os.write(self.terminal, key)
+
+    def resize(self):
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("4H", 50, 100, 0, 0))
+
+    def says(self, line):
+        self.lines.next(line)
+
+    def signal(self, number):
+        os.kill(self.process, number)
+
+    def signal_group(self, number):
+        os.killpg(self.process, number)
+
+    def is_stopped(self):
+        _, status = os.waitpid(self.process, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), status
+
+    def state_of_command(self):
+        return pathlib.Path(f"/proc/{self.command}/stat").read_text().rpartition(")")[2].split()[0]
+
+    def wait_for(self, condition):
+        until = time.monotonic() + LONGEST_WAIT
+        while not condition():
+            assert time.monotonic() < until
+            os.sched_yield()
+
+    def status(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+
+class Lines:
+    """The lines that a descriptor gives."""
+
+    def __init__(self, descriptor):
+        self.descriptor, self.rest = descriptor, b""
+
+    def next(self, begin):
+        while b"\n" not in self.rest:
+            ready, _, _ = select.select([self.descriptor], [], [], LONGEST_WAIT)
+            assert ready, f"nothing came, expected {begin!r}"
+            self.rest += os.read(self.descriptor, 4096)
+        line, _, self.rest = self.rest.partition(b"\n")
+        line = line.decode().strip()
+        assert line.startswith(begin), f"{line!r}, expected {begin!r}"
+        return line
+
+
+main()

@@ -1,0 +1,357 @@
+//! The file of `emulator --ready-file`: whole, private, there only while the services listen, and never in place of what is no
+//! file.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use support::{keybound, run};
+
+#[test]
+fn the_file_is_private_and_gone_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signal, status) in [(Signal::TERM, 0), (Signal::QUIT, 131)] {
+        let file = folder.path().join("ready.json");
+        let mut emulator = Started::with(&file);
+        assert_eq!(read(&file), emulator.ready);
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(emulator.end(signal), Some(status));
+        assert!(!file.exists());
+    }
+}
+
+#[test]
+fn a_command_finds_the_file_and_leaves_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let script = r#"cat "$0" && test "$(stat -c %a "$0")" = 600"#;
+    let mut command = emulator(&file);
+    let run = run(command
+        .args(["--exec", "--", "sh", "-c", script])
+        .arg(&file));
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert_eq!(run.json()["event"], "ready");
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let link = folder.path().join("link");
+    symlink("ready.json", &link).unwrap();
+    let left = {
+        let mut emulator = Started::with(&file);
+        let left = fs::read(&file).unwrap();
+        emulator.end(Signal::KILL);
+        assert!(file.exists(), "nobody removes it then");
+        left
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let failing: [(&[&str], i32); 4] = [
+        (&["--imds-port", &port], 1),
+        (&["--config", "/no/such/file"], 2),
+        (&["--state-dir", "/dev/null/x"], 1),
+        (&["--exec", "--", "/no/such/command"], 127),
+    ];
+    for (flags, status) in failing {
+        for named in [&file, &link] {
+            fs::write(&file, &left).unwrap();
+            let run = run(emulator(named).args(flags));
+            assert_eq!(run.status, Some(status), "{flags:?}: {run:#?}");
+            assert!(!file.exists(), "{flags:?}");
+            assert!(link.is_symlink());
+        }
+    }
+}
+
+#[test]
+fn another_file_stays_where_the_start_fails_and_is_replaced_where_it_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes");
+    for content in [
+        "",
+        "mine\n",
+        "{}",
+        r#"{"event":"ready"}"#,
+        "\u{feff}",
+        "[1]",
+    ] {
+        fs::write(&file, content).unwrap();
+        let run = run(emulator(&file).args(["--config", "/no/such/file"]));
+        assert_eq!(run.status, Some(2), "{run:#?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let mut emulator = Started::with(&file);
+    assert_eq!(read(&file), emulator.ready);
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(emulator.end(Signal::TERM), Some(0));
+    assert!(!file.exists());
+}
+
+#[test]
+fn the_file_of_another_emulator_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready.json");
+    let mut first = Started::with(&file);
+    let mut second = Started::with(&file);
+    assert_eq!(first.end(Signal::TERM), Some(0));
+    assert_eq!(read(&file), second.ready);
+    assert_eq!(second.end(Signal::TERM), Some(0));
+    assert!(!file.exists());
+}
+
+#[test]
+fn links_stay_and_what_they_lead_to_is_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("below")).unwrap();
+    fs::write(path("below/there"), "").unwrap();
+    symlink("below/there", path("relative")).unwrap();
+    symlink(path("relative"), path("twice")).unwrap();
+    symlink("below/new", path("dangling")).unwrap();
+    for (link, target) in [
+        ("relative", "below/there"),
+        ("twice", "below/there"),
+        ("dangling", "below/new"),
+    ] {
+        let mut emulator = Started::with(&path(link));
+        assert!(path(link).is_symlink(), "{link}");
+        assert_eq!(read(&path(target)), emulator.ready, "{link}");
+        assert_eq!(mode(&path(target)), 0o600, "{link}");
+        assert_eq!(emulator.end(Signal::TERM), Some(0));
+        assert!(path(link).is_symlink() && !path(target).exists(), "{link}");
+    }
+    symlink("circle", path("circle")).unwrap();
+    let run = run(&mut emulator(&path("circle")));
+    assert_eq!(run.status, Some(2), "{run:#?}");
+    assert!(run.stderr.contains("symbolic links"), "{run:#?}");
+}
+
+/// No path here may be replaced by mistake: neither `/dev/pts` nor `/proc` takes new files, and the links are the test's own.
+#[test]
+fn a_device_is_written_to_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("terminal");
+    let (mut terminal, device) = terminal();
+    symlink(&device, &link).unwrap();
+    for file in [&device, &link] {
+        let mut emulator = Started::with(file);
+        assert_eq!(terminal.line(), emulator.ready);
+        assert_eq!(emulator.end(Signal::TERM), Some(0));
+    }
+    assert!(link.is_symlink());
+    assert!(fs::metadata(device).unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn standard_output_and_standard_error_by_their_paths_are_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for (descriptor, of_stderr) in [("1", false), ("2", true)] {
+        let path = Path::new("/proc/self/fd").join(descriptor);
+        // As /dev/stderr is one.
+        let link = folder.path().join(descriptor);
+        symlink(&path, &link).unwrap();
+        for file in [&path, &link] {
+            let run = run(emulator(file).args(["--exec", "--", "true"]));
+            assert_eq!(run.status, Some(0), "{run:#?}");
+            let (told, other) = match of_stderr {
+                true => (&run.stderr, &run.stdout),
+                false => (&run.stdout, &run.stderr),
+            };
+            let ready: Value = serde_json::from_str(told).unwrap();
+            assert_eq!(ready["event"], "ready", "{file:?}");
+            assert_eq!(other, "", "{file:?}");
+        }
+        assert!(link.is_symlink());
+    }
+}
+
+#[test]
+fn a_log_and_a_socket_that_standard_error_goes_to_are_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("stderr");
+    symlink("/proc/self/fd/2", &named).unwrap();
+    let log = folder.path().join("log");
+    fs::write(&log, "earlier\n").unwrap();
+    let inode = fs::metadata(&log).unwrap().ino();
+    let say = ["--exec", "--", "sh", "-c", "echo later >&2"];
+    let status = emulator(&named)
+        .args(say)
+        .stderr(File::options().append(true).open(&log).unwrap())
+        .status();
+    assert!(status.unwrap().success());
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        (lines[0], lines[2], lines.len()),
+        ("earlier", "later", 3),
+        "{text}"
+    );
+    assert!(lines[1].starts_with(r#"{"event":"ready""#), "{text}");
+    assert_eq!(fs::metadata(&log).unwrap().ino(), inode);
+
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = emulator(&named);
+    command.args(say).stderr(OwnedFd::from(theirs));
+    assert!(command.status().unwrap().success());
+    drop(command);
+    let mut text = String::new();
+    ours.read_to_string(&mut text).unwrap();
+    assert!(
+        text.starts_with(r#"{"event":"ready""#) && text.ends_with("}\nlater\n"),
+        "{text}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_takes_nothing_fails_the_start() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = emulator(Path::new("/proc/self/fd/1"));
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        output
+            .stderr
+            .starts_with(b"error: --ready-file /proc/self/fd/1: "),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_reader_at_a_fifo_gets_the_line_whoever_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    // The command is the reader.
+    let mut command = emulator(&fifo);
+    let run = run(command.args(["--exec", "--", "cat"]).arg(&fifo));
+    assert_eq!(run.json()["event"], "ready", "{run:#?}");
+    // A reader that waits already.
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::read_to_string(fifo).unwrap()
+    });
+    let mut started = Started::with(&fifo);
+    let line: Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
+    assert_eq!(line, started.ready);
+    assert_eq!(started.end(Signal::TERM), Some(0));
+    // None at all: the emulator stops all the same.
+    let mut started = Started::with(&fifo);
+    assert_eq!(started.end(Signal::TERM), Some(0));
+    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn what_cannot_be_written_to_is_refused_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for (path, what) in [(&*socket, "socket"), (folder.path(), "folder")] {
+        let run = run(&mut emulator(path));
+        assert_eq!(run.status, Some(2), "{run:#?}");
+        assert!(run.stderr.contains(what), "{run:#?}");
+        assert_eq!(run.stdout, "");
+    }
+    assert!(
+        fs::symlink_metadata(&socket)
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+}
+
+fn emulator(ready_file: &Path) -> Command {
+    let mut command = keybound(["emulator", "--ready-file"]);
+    command.arg(ready_file);
+    command
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn mode(file: &Path) -> u32 {
+    fs::symlink_metadata(file).unwrap().permissions().mode() & 0o7777
+}
+
+/// A terminal by both its ends: what is written to the device comes to the reader.
+fn terminal() -> (Terminal, PathBuf) {
+    let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&end).unwrap();
+    unlockpt(&end).unwrap();
+    let device = ptsname(&end, Vec::new()).unwrap().into_string().unwrap();
+    // Held open, so that the reader is never at its end.
+    let held = File::options()
+        .read(true)
+        .write(true)
+        .open(&device)
+        .unwrap();
+    (
+        Terminal(BufReader::new(File::from(end)), held),
+        device.into(),
+    )
+}
+
+struct Terminal(
+    BufReader<File>,
+    #[expect(dead_code, reason = "held open")] File,
+);
+
+impl Terminal {
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+/// An emulator that has said that it is ready.
+struct Started {
+    child: Child,
+    ready: Value,
+    /// Held open.
+    _stdout: Box<dyn BufRead>,
+}
+
+impl Started {
+    fn with(ready_file: &Path) -> Self {
+        let mut child = emulator(ready_file).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        Self {
+            child,
+            ready: serde_json::from_str(&line).unwrap(),
+            _stdout: Box::new(stdout),
+        }
+    }
+
+    /// Its exit status.
+    fn end(&mut self, signal: Signal) -> Option<i32> {
+        let id = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
