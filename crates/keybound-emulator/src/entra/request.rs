@@ -51,7 +51,8 @@ impl TokenRequest {
             }
         }
         let bound = match form.0.get("token_type").map(String::as_str) {
-            None => false,
+            // Managed identities name the type, confidential clients leave it out.
+            None | Some("bearer") => false,
             Some("mtls_pop") => true,
             Some(_) => {
                 return Err(malformed(

@@ -53,20 +53,25 @@ async fn a_bound_token_names_the_certificate_of_the_connection() {
 }
 
 #[tokio::test]
-async fn without_a_token_type_the_token_is_bearer() {
+async fn the_token_is_bearer_where_the_request_says_so_or_names_no_type() {
     let mut config = Config::default();
     config.entra.refresh_in_seconds = Some(43_000);
     let lab = Lab::with(config).await;
-    let mut form = lab.form("https://management.azure.com");
-    form.pop();
-    let answer = lab.post_form(Some(&lab.binding()), &form).await;
-    let body = answer.json();
-    assert_eq!(
-        (&body["token_type"], &body["refresh_in"]),
-        (&json!("Bearer"), &json!(43_000))
-    );
-    let jwt = UnverifiedJwt::parse(body["access_token"].as_str().unwrap()).unwrap();
-    assert!(!jwt.claims.contains_key("cnf"));
+    for token_type in [None, Some("bearer")] {
+        let mut form = lab.form("https://management.azure.com");
+        form.pop();
+        form.extend(token_type.map(|word| ("token_type", word.to_owned())));
+        let answer = lab.post_form(Some(&lab.binding()), &form).await;
+        assert_eq!(answer.status, 200, "{token_type:?}: {}", answer.text());
+        let body = answer.json();
+        assert_eq!(
+            (&body["token_type"], &body["refresh_in"]),
+            (&json!("Bearer"), &json!(43_000)),
+            "{token_type:?}"
+        );
+        let jwt = UnverifiedJwt::parse(body["access_token"].as_str().unwrap()).unwrap();
+        assert!(!jwt.claims.contains_key("cnf"), "{token_type:?}");
+    }
 }
 
 #[tokio::test]
@@ -90,7 +95,7 @@ async fn malformed_requests_are_refused_by_number() {
     let lab = Lab::start().await;
     let binding = lab.binding();
     let long = format!("https://{}/.default", "a".repeat(4000));
-    let changed: [(&str, Option<&str>, u64, &str); 22] = [
+    let changed: [(&str, Option<&str>, u64, &str); 25] = [
         ("grant_type", None, 900_144, "invalid_request"),
         ("grant_type", Some(""), 900_144, "invalid_request"),
         (
@@ -137,6 +142,9 @@ async fn malformed_requests_are_refused_by_number() {
         ),
         ("token_type", Some("pop"), 9_002_313, "invalid_request"),
         ("token_type", Some("Bearer"), 9_002_313, "invalid_request"),
+        ("token_type", Some("MTLS_POP"), 9_002_313, "invalid_request"),
+        ("token_type", Some(" bearer"), 9_002_313, "invalid_request"),
+        ("token_type", Some(""), 9_002_313, "invalid_request"),
         ("client_assertion", Some("x"), 9_002_313, "invalid_request"),
         ("req_cnf", Some("x"), 9_002_313, "invalid_request"),
         ("claims", Some("{"), 9_002_313, "invalid_request"),

@@ -77,7 +77,9 @@ impl Query {
         identities
             .iter()
             .find(is_meant)
-            .ok_or_else(|| Refusal::invalid("Identity not found"))
+            .ok_or_else(|| {
+                Refusal::new(400, "identity_not_found", "Managed Identity not found")
+            })
     }
 }
 

@@ -161,7 +161,7 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
                 metadata_request(),
             ),
             400,
-            "Identity not found",
+            "Managed Identity not found",
         ),
         (
             at(
@@ -169,7 +169,7 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
                 metadata_request(),
             ),
             400,
-            "Identity not found",
+            "Managed Identity not found",
         ),
         (
             at(
@@ -270,8 +270,12 @@ async fn a_host_without_a_system_identity_has_none_to_tell() {
     config.identities.remove(0);
     let answered = imds(&state(config), metadata_request()).await;
     assert_eq!(
-        (answered.status, answered.text("error_description")),
-        (400, "Identity not found")
+        (
+            answered.status,
+            answered.text("error"),
+            answered.text("error_description")
+        ),
+        (400, "identity_not_found", "Managed Identity not found")
     );
 }
 
