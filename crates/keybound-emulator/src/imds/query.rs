@@ -77,9 +77,7 @@ impl Query {
         identities
             .iter()
             .find(is_meant)
-            .ok_or_else(|| {
-                Refusal::new(400, "identity_not_found", "Managed Identity not found")
-            })
+            .ok_or_else(|| Refusal::new(400, "identity_not_found", "Managed Identity not found"))
     }
 }
 

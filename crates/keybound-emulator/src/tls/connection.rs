@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
@@ -36,7 +36,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
     match greeting.instead {
         None => (),
         Some(Silence::Hang) => return wait_for_the_end(stream).await,
-        Some(Silence::Close) => return,
+        Some(Silence::Close) => return finish(stream).await,
         Some(Silence::Reset) => {
             let _ = stream.set_zero_linger();
             return;
@@ -45,14 +45,18 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
     let link = match &shared.acceptor {
         None => Link::Plain(stream),
         Some(acceptor) => {
-            let accepting = accept(stream, acceptor, greeting);
-            match within(shared.timeouts.handshake, accepting).await {
-                Ok(stream) => Link::Tls(stream),
-                Err(error) => {
-                    tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
-                    return;
-                }
+            let Ok(mut stream) = unconnected(stream, acceptor, greeting) else {
+                return;
+            };
+            let accepting = async {
+                let accepted = Pin::new(&mut stream).accept().await;
+                accepted.map_err(io::Error::other)
+            };
+            if let Err(error) = within(shared.timeouts.handshake, accepting).await {
+                tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
+                return finish(stream.get_mut()).await;
             }
+            Link::Tls(stream)
         }
     };
     let mut connection = Connection {
@@ -64,24 +68,24 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
         match connection.exchange().await {
             After::Next => (),
             After::Close => return connection.close().await,
-            After::Drop => return,
+            After::Cut => return finish(connection.wire.stream.tcp_mut()).await,
+            After::Reset => {
+                let _ = connection.wire.stream.tcp().set_zero_linger();
+                return;
+            }
         }
     }
 }
 
-async fn accept(
+/// The server's half of a TLS connection, before the handshake.
+fn unconnected(
     stream: TcpStream,
     acceptor: &SslAcceptor,
     greeting: Greeting,
 ) -> io::Result<SslStream<TcpStream>> {
     let mut ssl = Ssl::new(acceptor.context())?;
     greeting.apply(&mut ssl)?;
-    let mut stream = SslStream::new(ssl, stream)?;
-    Pin::new(&mut stream)
-        .accept()
-        .await
-        .map_err(io::Error::other)?;
-    Ok(stream)
+    Ok(SslStream::new(ssl, stream)?)
 }
 
 struct Connection<'a, H> {
@@ -96,8 +100,10 @@ enum After {
     Next,
     /// Closed in good order.
     Close,
-    /// Gone, or to be let go without a word.
-    Drop,
+    /// Closed without TLS's goodbye: after an alert, in the middle of an answer, or because nobody listens.
+    Cut,
+    /// Reset.
+    Reset,
 }
 
 impl<H: Handler> Connection<'_, H> {
@@ -106,7 +112,7 @@ impl<H: Handler> Connection<'_, H> {
         match self.read_request().await {
             Ok(Some(request)) => self.answer(request).await,
             Ok(None) => After::Close,
-            Err(ReadError::Gone) => After::Drop,
+            Err(ReadError::Gone) => After::Cut,
             Err(ReadError::Refused(status, why)) => self.refuse(status, why).await,
         }
     }
@@ -143,7 +149,7 @@ impl<H: Handler> Connection<'_, H> {
 
     async fn answer(&mut self, incoming: Incoming) -> After {
         if incoming.ask && !self.ask_certificate().await {
-            return After::Drop;
+            return After::Cut;
         }
         let head_only = incoming.request.method() == Method::HEAD;
         let peer = Peer {
@@ -182,7 +188,7 @@ impl<H: Handler> Connection<'_, H> {
                 match within(self.shared.timeouts.answer, writing).await {
                     Ok(()) if !last => After::Next,
                     Ok(()) => After::Close,
-                    Err(_) => After::Drop,
+                    Err(_) => After::Cut,
                 }
             }
             Reply::Oversized(answer, length) => {
@@ -193,18 +199,15 @@ impl<H: Handler> Connection<'_, H> {
                 let mut bytes = head_of(&answer, answer.body().len() as u64);
                 bytes.extend_from_slice(&answer.body()[..answer.body().len() / 2]);
                 let _ = self.write(&bytes).await;
-                After::Drop
+                After::Cut
             }
             Reply::NotHttp(bytes) => closing(self.write(&bytes).await),
             Reply::Hang => {
                 wait_for_the_end(&mut self.wire.stream).await;
-                After::Drop
+                After::Cut
             }
-            Reply::Close => After::Drop,
-            Reply::Reset => {
-                let _ = self.wire.stream.tcp().set_zero_linger();
-                After::Drop
-            }
+            Reply::Close => After::Cut,
+            Reply::Reset => After::Reset,
         }
     }
 
@@ -222,20 +225,10 @@ impl<H: Handler> Connection<'_, H> {
         .await
     }
 
-    /// Says goodbye and takes what is still under way: a socket closed with unread data is reset, and the reset may
-    /// overtake the answer.
+    /// Says goodbye, then ends the connection.
     async fn close(mut self) {
-        let farewell = async {
-            let _ = self.wire.stream.shutdown().await;
-            let tcp = self.wire.stream.tcp_mut();
-            let mut scrap = [0; 4096];
-            for _ in 0..MOST_LEFTOVERS {
-                if matches!(tcp.read(&mut scrap).await, Ok(0) | Err(_)) {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(FAREWELL, farewell).await;
+        let _ = timeout(FAREWELL, self.wire.stream.shutdown()).await;
+        finish(self.wire.stream.tcp_mut()).await;
     }
 
     /// The certificate that the client presented and proved to have the key of, in DER.
@@ -269,6 +262,22 @@ fn head_of(answer: &Answer, length: u64) -> Vec<u8> {
     head
 }
 
+/// Ends a connection: no more is sent, and what the client still sends is read until it closes its half or a limit is
+/// reached. A socket that is closed with unread data is reset, and the reset discards what the client has not read yet,
+/// such as the alert or the answer that says why.
+async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let farewell = async {
+        let _ = stream.shutdown().await;
+        let mut scrap = [0; 4096];
+        for _ in 0..MOST_LEFTOVERS {
+            if matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {
+                return;
+            }
+        }
+    };
+    let _ = timeout(FAREWELL, farewell).await;
+}
+
 /// Says nothing until the client goes away.
 async fn wait_for_the_end(mut stream: impl AsyncRead + Unpin) {
     let mut scrap = [0; 4096];
@@ -280,7 +289,7 @@ fn closing(written: io::Result<()>) -> After {
     if written.is_ok() {
         After::Close
     } else {
-        After::Drop
+        After::Cut
     }
 }
 

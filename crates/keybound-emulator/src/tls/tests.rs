@@ -492,3 +492,65 @@ async fn first_answer(
     let mut client = Client::connect(address, version, options).await?;
     Ok(client.get("/", "").await?.status)
 }
+
+/// A refused handshake leaves bytes of the client unread (CertificateVerify, Finished), and the client may send its request
+/// before or after the alert reaches it.
+#[tokio::test]
+async fn a_refused_certificate_never_ends_in_a_reset() {
+    let greet = || Greeting {
+        refusal: HandshakeRefusal::from_alert("certificate_revoked"),
+        ..Greeting::default()
+    };
+    let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+    let options = ClientOptions::with(&self_signed("me", 1));
+    for run in 0..100 {
+        for (version, waits) in [(BOTH[0], false), (BOTH[1], false), (BOTH[1], true)] {
+            let refused = async {
+                let mut client = Client::connect(server.address, version, &options).await?;
+                if waits {
+                    client.stream.get_ref().peek(&mut [0]).await?;
+                }
+                client.get("/", "").await
+            };
+            let error = refused.await.unwrap_err();
+            assert!(
+                format!("{error:?}").contains("certificate revoked"),
+                "run {run}, {version:?}, {waits}: {error:?}"
+            );
+        }
+    }
+}
+
+/// Bytes that the server does not read are on their way when it closes: what it said before is not lost, and the end is no
+/// reset.
+#[tokio::test]
+async fn a_close_with_unread_bytes_is_an_orderly_end() {
+    let close = || Greeting {
+        instead: Some(Silence::Close),
+        ..Greeting::default()
+    };
+    let closing = start(&settings(ClientCertificate::First), Greeter(close)).await;
+    let echo = start(&settings(ClientCertificate::OnDemand), Echo).await;
+    let unread = [b'x'; 50_000];
+    for run in 0..20 {
+        let mut silent = TcpStream::connect(closing.address).await.unwrap();
+        silent.write_all(&unread).await.unwrap();
+        let read = silent.read_to_end(&mut vec![]).await;
+        assert_eq!(read.map_err(|error| error.kind()), Ok(0), "run {run}");
+        for (path, answered) in [("/close", false), ("/truncated", true), ("/garbage", true)] {
+            let mut client = connect(&echo, &ClientOptions::default()).await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let bytes = [request.as_bytes(), &unread].concat();
+            client.stream.write_all(&bytes).await.unwrap();
+            // Below TLS, where an end without close_notify is no error.
+            let mut received = vec![];
+            let read = client.stream.get_mut().read_to_end(&mut received).await;
+            assert!(read.is_ok(), "run {run}, {path}: {read:?}");
+            assert_eq!(!received.is_empty(), answered, "run {run}, {path}");
+        }
+        let mut client = connect(&echo, &ClientOptions::default()).await;
+        let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n";
+        let bytes = [request.as_bytes(), &unread].concat();
+        assert_eq!(client.send(&bytes).await.unwrap().status, 413, "run {run}");
+    }
+}
