@@ -1,6 +1,7 @@
 //! HTTP/1.1 servers, plain or with TLS. The latter ask for client certificates in the first handshake, or after the
 //! request as Key Vault does.
 mod connection;
+mod host;
 mod http1;
 mod link;
 mod service;
@@ -29,6 +30,11 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// What becomes of a new connection. Called once for each.
     fn greet(&self) -> Greeting {
         Greeting::default()
+    }
+
+    /// Whether requests may name Azure's IMDS as their host.
+    fn is_link_local(&self) -> bool {
+        false
     }
 
     /// Whether a client that is not known yet is asked for its certificate when its request has been read: TLS 1.2
@@ -81,8 +87,13 @@ impl<H: Handler> Server<H> {
                 "the listener is not on a loopback address",
             ));
         }
+        let hosts = host::Hosts {
+            scheme: if acceptor.is_some() { "https" } else { "http" },
+            link_local: handler.is_link_local(),
+        };
         let shared = connection::Shared {
             acceptor,
+            hosts,
             timeouts,
             handler,
         };

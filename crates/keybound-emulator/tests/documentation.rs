@@ -174,7 +174,7 @@ fn the_members_of_records_are_explained() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let imds = emulator.ready().imds.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(imds).unwrap();
-    let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     std::io::Write::write_all(&mut stream, request).unwrap();
     std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap();
     let record = serde_json::to_value(&emulator.records()[0]).unwrap();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use keybound_emulator::{Config, Emulator, StartError};
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,8 +20,9 @@ fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     let length = body.len();
-    let request =
-        format!("{head}\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -31,6 +33,85 @@ fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
 
 const METADATA: &str = "GET /metadata/identity/getplatformmetadata?cred-api-version=2.0 HTTP/1.1\r\nMetadata: true\r\n\
                         x-ms-client-request-id: 5a5a5a5a-0000-4000-8000-00000000dddd";
+
+/// The status that a service answers to a request for a target and a host.
+fn status_of(origin: &str, target: &str, host: &str) -> u16 {
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nMetadata: true\r\n\
+         x-ms-client-request-id: 5a5a5a5a-0000-4000-8000-00000000dddd\r\nConnection: close\r\n\r\n"
+    );
+    let mut answer = Vec::new();
+    let mut tcp = TcpStream::connect(address(origin)).unwrap();
+    if origin.starts_with("https") {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let mut stream = connector.build().connect("localhost", tcp).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut answer).unwrap();
+    } else {
+        tcp.write_all(request.as_bytes()).unwrap();
+        tcp.read_to_end(&mut answer).unwrap();
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A web page can make a browser ask loopback under a name of the page's own (DNS rebinding).
+#[test]
+fn requests_for_foreign_hosts_are_refused_by_every_service() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let ready = emulator.ready();
+    for origin in [
+        &ready.imds,
+        &ready.sts,
+        &ready.maa,
+        &ready.vault,
+        &ready.graph,
+        &ready.control.url,
+    ] {
+        let (scheme, own) = origin.split_once("://").unwrap();
+        for host in [
+            "evil.example",
+            "evil.example:80",
+            "10.0.0.1",
+            "localhost.evil.example",
+        ] {
+            assert_eq!(status_of(origin, "/", host), 421, "{origin} {host}");
+            let url = format!("{scheme}://{host}/");
+            assert_eq!(status_of(origin, &url, own), 421, "{origin} {url}");
+        }
+        for (target, host) in [
+            ("/", own),
+            ("/", "LOCALHOST."),
+            (&*format!("{origin}/"), own),
+        ] {
+            let status = status_of(origin, target, host);
+            assert!(
+                matches!(status, 401 | 404),
+                "{origin} {target} {host}: {status}"
+            );
+        }
+        let is_imds = *origin == ready.imds;
+        let status = status_of(origin, "/", "169.254.169.254");
+        assert_eq!(status, if is_imds { 404 } else { 421 }, "{origin}");
+    }
+}
+
+/// Clients with a fixed address of IMDS reach the emulator where it is named as their HTTP proxy.
+#[test]
+fn imds_answers_as_the_proxy_of_its_clients() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let path = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
+    for host in ["169.254.169.254", "imds.invalid"] {
+        let url = format!("http://{host}{path}");
+        assert_eq!(status_of(&emulator.ready().imds, &url, host), 200, "{host}");
+    }
+    let record = emulator.records().pop().unwrap();
+    assert_eq!(
+        (record.leg, record.path.as_str()),
+        ("metadata", path.split_once('?').unwrap().0)
+    );
+}
 
 /// Where another program takes one of the ports that are free again, it is looked at once more.
 #[test]
@@ -97,7 +178,7 @@ fn dropping_does_not_wait_for_clients_or_keys() {
     let emulator = Emulator::start(config).unwrap();
     let mut stream = TcpStream::connect(address(&emulator.ready().imds)).unwrap();
     stream
-        .write_all(format!("{METADATA}\r\nHost: h\r\n\r\n").as_bytes())
+        .write_all(format!("{METADATA}\r\nHost: localhost\r\n\r\n").as_bytes())
         .unwrap();
     while emulator.counts().is_empty() {
         std::thread::yield_now();

@@ -1,5 +1,6 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
+use super::host::Hosts;
 use super::http1::{Framing, ReadError, Wire, response_head};
 use super::link::Link;
 use super::{Greeting, Handler, Silence, Timeouts};
@@ -23,6 +24,7 @@ use tokio_openssl::SslStream;
 pub(super) struct Shared<H> {
     /// `None`: plain HTTP.
     pub(super) acceptor: Option<SslAcceptor>,
+    pub(super) hosts: Hosts,
     pub(super) timeouts: Timeouts,
     pub(super) handler: H,
 }
@@ -119,7 +121,7 @@ impl<H: Handler> Connection<'_, H> {
 
     async fn read_request(&mut self) -> Result<Option<Incoming>, ReadError> {
         let timeouts = self.shared.timeouts;
-        let head = match timeout(timeouts.head, self.wire.read_head()).await {
+        let head = match timeout(timeouts.head, self.wire.read_head(self.shared.hosts)).await {
             Ok(head) => head?,
             Err(_) if self.wire.buffer.is_empty() => None,
             Err(_) => return Err(LATE),

@@ -78,6 +78,10 @@ impl Handler for ServiceHandler {
         greeting
     }
 
+    fn is_link_local(&self) -> bool {
+        self.service == Service::Imds
+    }
+
     /// Key Vault asks those who say that their token is bound, and no others.
     fn wants_certificate(&self, head: &request::Parts) -> bool {
         let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");

@@ -214,7 +214,7 @@ impl Client {
     }
 
     pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<Received> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         self.send(request.as_bytes()).await
     }
 
@@ -225,8 +225,9 @@ impl Client {
         body: &[u8],
     ) -> io::Result<Received> {
         let length = body.len();
-        let head =
-            format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
         self.send(&[head.as_bytes(), body].concat()).await
     }
 }

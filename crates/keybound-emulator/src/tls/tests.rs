@@ -145,8 +145,9 @@ async fn a_request_sent_before_the_client_was_known_never_counts_as_known() {
         let mut client = Client::connect(server.address, version, &options)
             .await
             .unwrap();
-        let two =
-            format!("GET / HTTP/1.1\r\nHost: h\r\n{WANT}\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+        let two = format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\n{WANT}\r\nGET /2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        );
         assert!(client.send(two.as_bytes()).await.is_err());
     }
 }
@@ -159,12 +160,11 @@ async fn a_waiting_client_is_told_to_continue_before_it_is_asked() {
         .await
         .unwrap();
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: h\r\n{WANT}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: localhost\r\n{WANT}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     );
     assert_eq!(client.send(head.as_bytes()).await.unwrap().status, 100);
     assert_eq!(client.send(b"abc").await.unwrap().text(), "me 3 TLSv1.2");
-    let head =
-        "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n";
     assert_eq!(client.send(head.as_bytes()).await.unwrap().status, 413);
 }
 
@@ -311,7 +311,7 @@ async fn the_server_misbehaves_when_it_is_told_to() {
     let mut client = connect().await.unwrap();
     client
         .stream
-        .write_all(b"GET /garbage HTTP/1.1\r\nHost: h\r\n\r\n")
+        .write_all(b"GET /garbage HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut garbage = vec![];
@@ -329,7 +329,8 @@ async fn answers_to_head_have_no_body() {
     let mut client = Client::connect(server.address, SslVersion::TLS1_3, &options)
         .await
         .unwrap();
-    let requests = "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /close HTTP/1.1\r\nHost: h\r\n\r\n";
+    let requests =
+        "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /close HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.stream.write_all(requests.as_bytes()).await.unwrap();
     let mut bytes = vec![];
     let _ = client.stream.read_to_end(&mut bytes).await;
@@ -347,7 +348,7 @@ async fn hostile_clients_do_not_take_the_server_down() {
     let server = start(&impatient, Echo).await;
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain
-        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let _ = plain.read_to_end(&mut vec![]).await;
@@ -358,7 +359,7 @@ async fn hostile_clients_do_not_take_the_server_down() {
     let options = ClientOptions::default();
     for bytes in [
         &b"\0\0\0\r\n\r\n"[..],
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let mut client = connect(&server, &options).await;
         assert_eq!(client.send(bytes).await.unwrap().status, 400);
@@ -373,7 +374,7 @@ async fn a_request_that_stops_in_the_middle_is_answered_when_its_time_is_over() 
         (true, &b"GET / HTTP/1.1\r\nHo"[..]),
         (
             false,
-            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab",
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab",
         ),
     ] {
         let mut answers = Vec::new();
@@ -399,7 +400,7 @@ async fn a_request_that_stops_in_the_middle_is_answered_when_its_time_is_over() 
 async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
     for version in BOTH {
         let (_server, mut client) = met_by_impatience(version).await;
-        let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{WANT}\r\n");
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{WANT}\r\n");
         client.stream.write_all(request.as_bytes()).await.unwrap();
         // Below TLS, so that the client's half never sees that it is asked.
         let closed = client.stream.get_mut().read_to_end(&mut vec![]).await;
@@ -439,7 +440,7 @@ async fn many_clients_are_served_side_by_side() {
     let mut hanging = connect(&server, &options).await;
     hanging
         .stream
-        .write_all(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n")
+        .write_all(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let calls = (0..40).map(|number| {

@@ -245,7 +245,7 @@ async fn secrets_are_set_listed_and_found_by_version() {
     let mut client = lab.connect(lab.vault, BOTH[0], Some(&binding)).await;
     let put = |name: &str, body: &str| {
         format!(
-            "PUT /secrets/{name}?api-version=7.4 HTTP/1.1\r\nHost: h\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            "PUT /secrets/{name}?api-version=7.4 HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
     };
