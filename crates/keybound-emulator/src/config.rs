@@ -7,8 +7,8 @@ mod tests;
 
 pub use identity::{Identity, IdentityType};
 pub use parts::{
-    AttestationRule, EntraConfig, GraphConfig, HostName, ImdsConfig, NetworkConfig, TlsConfig,
-    TlsVersionRange, TokenUrlMember, VaultConfig,
+    AttestationRule, BypassCache, EntraConfig, GraphConfig, HostName, ImdsConfig, NetworkConfig,
+    TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
 };
 
 use crate::faults::Fault;

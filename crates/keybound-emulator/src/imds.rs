@@ -51,7 +51,8 @@ async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
         });
     }
     check_headers(call)?;
-    let query = Query::read(call.request.uri().query().unwrap_or_default())?;
+    let text = call.request.uri().query().unwrap_or_default();
+    let query = Query::read(text, state.config.imds.bypass_cache)?;
     let identity = query.identity(&state.config.identities)?;
     call.note("client_id", identity.client_id.as_str());
     if method == Method::GET {

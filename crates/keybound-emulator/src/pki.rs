@@ -7,10 +7,14 @@ mod server_ca;
 mod store;
 #[cfg(test)]
 mod tests;
+mod token_not_after;
 
 pub(crate) use client::{ClientCertificate, ClientCertificateProblem};
 pub(crate) use issuer::ClientCertificateRequest;
 pub(crate) use server_ca::ServerIdentity;
+pub(crate) use token_not_after::{
+    TokenNotAfter, read as read_token_not_after, time_of as read_token_not_after_value,
+};
 
 use crate::error::StartError;
 use crate::faults::ServerCertificateFault;

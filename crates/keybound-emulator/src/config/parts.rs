@@ -19,6 +19,14 @@ pub struct ImdsConfig {
     pub lenient_csr: bool,
     /// Life of the certificates, in seconds: 1 minute to 1 year. Default: 7 days.
     pub certificate_lifetime_seconds: u32,
+    /// From the issue of a certificate to its `token_not_after`, in seconds: at least 1 minute, shorter than
+    /// `certificate_lifetime_seconds`. After it Entra answers AADSTS1000901. Absent, the default: certificates have no such
+    /// extension and buy tokens until they expire.
+    pub token_not_after_seconds: Option<u32>,
+    /// How `token_not_after` is encoded. Default: a GeneralizedTime in a SEQUENCE.
+    pub token_not_after_encoding: TokenNotAfterEncoding,
+    /// What becomes of `bypass_cache=true`.
+    pub bypass_cache: BypassCache,
     /// The member of the answer, if any, that names the token endpoint outright.
     pub token_url: TokenUrlMember,
 }
@@ -36,11 +44,12 @@ impl ImdsConfig {
                 ));
             }
         }
-        lifetime(
-            "imds.certificate_lifetime_seconds",
-            self.certificate_lifetime_seconds,
-            YEAR,
-        )
+        let life = self.certificate_lifetime_seconds;
+        lifetime("imds.certificate_lifetime_seconds", life, YEAR)?;
+        match self.token_not_after_seconds {
+            Some(seconds) => lifetime("imds.token_not_after_seconds", seconds, life - 1),
+            None => Ok(()),
+        }
     }
 }
 
@@ -52,6 +61,9 @@ impl Default for ImdsConfig {
             attestation: AttestationRule::Required,
             lenient_csr: false,
             certificate_lifetime_seconds: 7 * DAY,
+            token_not_after_seconds: None,
+            token_not_after_encoding: TokenNotAfterEncoding::GeneralizedTimeInSequence,
+            bypass_cache: BypassCache::Supported,
             token_url: TokenUrlMember::None,
         }
     }
@@ -66,6 +78,34 @@ pub enum AttestationRule {
     Required,
     /// Without one it is granted; a bad one is refused all the same.
     Optional,
+}
+
+/// How the extension `token_not_after` is encoded (DER).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TokenNotAfterEncoding {
+    /// A GeneralizedTime.
+    GeneralizedTime,
+    /// A GeneralizedTime in a SEQUENCE.
+    GeneralizedTimeInSequence,
+    /// A UTCTime; from 2050 on a GeneralizedTime.
+    UtcTime,
+    /// A UTCTime in a SEQUENCE; from 2050 on a GeneralizedTime.
+    UtcTimeInSequence,
+}
+
+/// What becomes of `bypass_cache=true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum BypassCache {
+    /// A new certificate is issued.
+    Supported,
+    /// 400, as for every parameter that IMDS does not know.
+    Refused,
+    /// The answer is the one without it.
+    Ignored,
 }
 
 /// The member of IMDS's answer that names the token endpoint outright.
@@ -92,6 +132,8 @@ pub struct EntraConfig {
     pub refresh_in_seconds: Option<u32>,
     /// Resources that take no bound tokens: AADSTS392196. Default: `https://management.azure.com`.
     pub unbound_resources: Vec<String>,
+    /// Whether the tenant may ask for bound tokens; where not, Entra answers AADSTS3921996. Default: true.
+    pub bound_tokens_allowed: bool,
 }
 
 impl EntraConfig {
@@ -112,6 +154,7 @@ impl Default for EntraConfig {
             token_lifetime_seconds: DAY - 1,
             refresh_in_seconds: None,
             unbound_resources: vec!["https://management.azure.com".into()],
+            bound_tokens_allowed: true,
         }
     }
 }

@@ -44,6 +44,9 @@ fn everything_can_be_set() {
         attestation = "optional"
         lenient_csr = true
         certificate_lifetime_seconds = 28800
+        token_not_after_seconds = 28799
+        token_not_after_encoding = "utc-time"
+        bypass_cache = "refused"
         token_url = "token_endpoint"
 
         [entra]
@@ -85,6 +88,12 @@ fn everything_can_be_set() {
     assert_eq!(config.imds.token_url, TokenUrlMember::TokenEndpoint);
     assert!(config.imds.lenient_csr && config.graph.forbidden);
     assert_eq!(config.imds.certificate_lifetime_seconds, 28800);
+    assert_eq!(config.imds.token_not_after_seconds, Some(28799));
+    assert_eq!(
+        config.imds.token_not_after_encoding,
+        TokenNotAfterEncoding::UtcTime
+    );
+    assert_eq!(config.imds.bypass_cache, BypassCache::Refused);
     assert_eq!(config.entra.token_lifetime_seconds, 3600);
     assert_eq!(config.network.host, HostName::Localhost);
     assert_eq!(config.network.control_port, 6);
@@ -165,6 +174,19 @@ fn what_contradicts_itself_is_refused_by_its_key() {
             "[imds]\ncertificate_lifetime_seconds = 59".into(),
             "imds.certificate_lifetime_seconds: 59",
         ),
+        (
+            "[imds]\ncertificate_lifetime_seconds = 600\ntoken_not_after_seconds = 600".into(),
+            "imds.token_not_after_seconds: 600 is not between 60 and 599",
+        ),
+        (
+            "[imds]\ntoken_not_after_seconds = 59".into(),
+            "imds.token_not_after_seconds: 59",
+        ),
+        (
+            "[imds]\ntoken_not_after_encoding = \"der\"".into(),
+            "unknown variant `der`",
+        ),
+        ("[imds]\nbypass_cache = true".into(), "bypass_cache"),
         (
             "[imds]\ncertificate_lifetime_seconds = -1".into(),
             "invalid value",

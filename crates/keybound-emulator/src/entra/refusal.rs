@@ -40,6 +40,9 @@ impl Refusal {
             }
             392_196 => NOT_BOUND,
             392_200 => NO_CERTIFICATE,
+            1_000_901 => TOKEN_NOT_AFTER,
+            1_000_502 => NOT_VALID_NOW,
+            3_921_996 => TENANT_NOT_ALLOWED,
             500_181 => "The TLS certificate provided does not match the certificate in the token.",
             51_000 => "Client authentication by mutual TLS is disabled.",
             _ => "A fault was asked for.",
@@ -94,9 +97,15 @@ impl Refusal {
     fn error(&self) -> &'static str {
         match self.code {
             None
-            | Some(392_200 | 700_027 | 500_181 | 51_000 | 7_000_215 | 1_000_610..=1_000_614) => {
-                "invalid_client"
-            }
+            | Some(
+                392_200
+                | 700_027
+                | 500_181
+                | 51_000
+                | 7_000_215
+                | 1_000_502
+                | 1_000_610..=1_000_614,
+            ) => "invalid_client",
             Some(700_016) => "unauthorized_client",
             Some(70_003) => "unsupported_grant_type",
             Some(70_011 | 1_002_012) => "invalid_scope",
@@ -115,6 +124,12 @@ fn timestamp(unix: u64) -> String {
 }
 
 pub(super) const NO_CERTIFICATE: &str = "Client certificate is missing from the request.";
+pub(super) const NOT_VALID_NOW: &str =
+    "The provided certificate is not within its specified validity window.";
+pub(super) const TOKEN_NOT_AFTER: &str = "The provided certificate cannot be used for requesting tokens. \
+     The value of token_not_after extension on the certificate is in the past.";
+pub(super) const TENANT_NOT_ALLOWED: &str = "The tenant is not allowed to request certificate-bound tokens for managed \
+     identities. The error code is MtlsMsiTenantNotAllowedForBoundToken.";
 pub(super) const NOT_BOUND: &str = "The resource application does not support certificate-bound tokens. Ask for a token of type 'bearer'. \
      The error code is MtlsClientPopTokenNotSupportedByResource.";
 

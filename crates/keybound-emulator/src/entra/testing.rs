@@ -1,10 +1,10 @@
 //! Entra, the vault and Graph on listeners of their own, and clients with certificates of all kinds.
 use crate::clock::host_now;
-use crate::config::{Config, TlsVersionRange};
+use crate::config::{Config, TlsVersionRange, TokenNotAfterEncoding};
 use crate::control::ControlSecret;
 use crate::exchange::Service;
 use crate::faults::FaultPlan;
-use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity};
+use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity, TokenNotAfter};
 use crate::state::{Endpoints, Keys, State};
 use crate::tls::Server;
 use crate::tls::testing::{Client, ClientOptions, Received};
@@ -110,6 +110,22 @@ impl Lab {
         tenant_id: &str,
         validity: (i64, i64),
     ) -> ServerIdentity {
+        self.certificate(client_id, tenant_id, validity, None)
+    }
+
+    /// A certificate of the system-assigned identity that buys tokens until so many seconds from now.
+    pub(crate) fn binding_with_token_not_after(&self, seconds: i64) -> ServerIdentity {
+        let validity = (-7200, 7200);
+        self.certificate(self.client_id(0), self.tenant(), validity, Some(seconds))
+    }
+
+    fn certificate(
+        &self,
+        client_id: &str,
+        tenant_id: &str,
+        validity: (i64, i64),
+        token_not_after: Option<i64>,
+    ) -> ServerIdentity {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
         let mut subject = X509NameBuilder::new().unwrap();
@@ -131,6 +147,12 @@ impl Lab {
             subject: &subject.build(),
             public_key: &key.public_key_to_der().unwrap(),
             validity: at(validity.0)..at(validity.1),
+            token_not_after: token_not_after.map(|seconds| {
+                TokenNotAfter::At(
+                    at(seconds),
+                    TokenNotAfterEncoding::GeneralizedTimeInSequence,
+                )
+            }),
         };
         let der = self.state.pki.issue(&request).unwrap();
         ServerIdentity {

@@ -228,8 +228,6 @@ async fn only_the_clients_own_valid_certificate_is_accepted() {
             self_signed("managedidentitysnissuer.login.microsoft.com", 1),
             "was not found",
         ),
-        (lab.binding_for(me, tenant, (-7200, -3600)), "is expired"),
-        (lab.binding_for(me, tenant, (3600, 7200)), "not yet valid"),
         (
             lab.binding_for(lab.client_id(1), tenant, (-60, 3600)),
             "another client",
@@ -248,10 +246,58 @@ async fn only_the_clients_own_valid_certificate_is_accepted() {
 async fn certificates_expire_by_the_emulated_clock() {
     let lab = Lab::start().await;
     let (form, binding) = (lab.form(VAULT), lab.binding());
-    lab.state.clock.advance(3700);
-    assert_eq!(code(&lab.post_form(Some(&binding), &form).await), 700_027);
-    lab.state.clock.reset();
+    for seconds in [3700, -3700] {
+        lab.state.clock.advance(seconds);
+        let refused = lab.post_form(Some(&binding), &form).await;
+        assert_eq!((refused.status, code(&refused)), (401, 1_000_502));
+        assert_eq!(refused.json()["error"], "invalid_client");
+        lab.state.clock.reset();
+    }
     assert_eq!(lab.post_form(Some(&binding), &form).await.status, 200);
+}
+
+/// The end for new tokens: until it bound and bearer tokens are issued, then neither is.
+#[tokio::test]
+async fn a_certificate_buys_tokens_until_its_token_not_after() {
+    let lab = Lab::start().await;
+    let bound = lab.form(VAULT);
+    let mut bearer = lab.form(VAULT);
+    bearer.pop();
+    let certificate = lab.binding_with_token_not_after(3600);
+    let token = lab.bound_token(&certificate, VAULT).await;
+    lab.state.clock.advance(3601);
+    for form in [&bound, &bearer] {
+        let refused = lab.post_form(Some(&certificate), form).await;
+        assert_eq!((refused.status, code(&refused)), (400, 1_000_901));
+        assert_eq!(refused.json()["error"], "invalid_request");
+        assert!(refused.text().contains("token_not_after"));
+    }
+    // What was issued before serves to its own end.
+    let mut client = lab.connect(lab.vault, BOTH[0], Some(&certificate)).await;
+    let headers = format!("Authorization: mtls_pop {token}\r\nx-ms-tokenboundauth: true\r\n");
+    let path = "/secrets/demo-secret?api-version=7.4";
+    assert_eq!(client.get(path, &headers).await.unwrap().status, 200);
+    lab.state.clock.advance(-60);
+    lab.bound_token(&certificate, VAULT).await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_may_not_ask_for_bound_tokens_is_refused_them_and_gets_bearer_ones() {
+    let mut config = Config::default();
+    config.entra.bound_tokens_allowed = false;
+    let lab = Lab::with(config).await;
+    let certificate = lab.binding();
+    for resource in [VAULT, "https://management.azure.com"] {
+        let refused = lab.post_form(Some(&certificate), &lab.form(resource)).await;
+        assert_eq!((refused.status, code(&refused)), (400, 3_921_996));
+        assert_eq!(refused.json()["error"], "invalid_request");
+        assert!(
+            refused
+                .text()
+                .contains("MtlsMsiTenantNotAllowedForBoundToken")
+        );
+    }
+    lab.bearer_token(&certificate, VAULT).await;
 }
 
 #[tokio::test]
@@ -290,6 +336,9 @@ async fn refusals_come_on_demand() {
     for (number, status, error) in [
         (1_000_610, 401, "invalid_client"),
         (1_000_614, 401, "invalid_client"),
+        (1_000_502, 401, "invalid_client"),
+        (1_000_901, 400, "invalid_request"),
+        (3_921_996, 400, "invalid_request"),
         (392_196, 400, "invalid_request"),
         (392_200, 401, "invalid_client"),
     ] {

@@ -1,4 +1,6 @@
-use super::refusal::{NO_CERTIFICATE, NOT_BOUND, Refusal};
+use super::refusal::{
+    NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, Refusal, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
+};
 use super::request::{TokenRequest, unknown_client};
 use super::{check_tenant, issuer};
 use crate::config::{Identity, IdentityType};
@@ -28,6 +30,9 @@ pub(super) async fn answer(
     call.note("resource", &request.resource);
     call.note("token_type", token_type(&request));
     let (identity, certificate) = authenticate(state, call, &request)?;
+    if request.bound && !state.config.entra.bound_tokens_allowed {
+        return Err(Refusal::new(3_921_996, TENANT_NOT_ALLOWED));
+    }
     if request.bound && takes_no_bound_tokens(state, &request.resource) {
         return Err(Refusal::new(392_196, NOT_BOUND));
     }
@@ -80,19 +85,24 @@ fn authenticate<'a>(
     let certificate = state
         .pki
         .check_client_certificate(der, state.clock.now())
-        .map_err(|problem| {
-            not_accepted(match problem {
-                ClientCertificateProblem::Malformed => "the certificate cannot be read",
-                ClientCertificateProblem::Foreign => "the key was not found",
-                ClientCertificateProblem::Expired => "the key used is expired",
-                ClientCertificateProblem::NotYetValid => "the key used is not yet valid",
-            })
+        .map_err(|problem| match problem {
+            ClientCertificateProblem::Malformed => not_accepted("the certificate cannot be read"),
+            ClientCertificateProblem::Foreign => not_accepted("the key was not found"),
+            ClientCertificateProblem::Expired | ClientCertificateProblem::NotYetValid => {
+                Refusal::new(1_000_502, NOT_VALID_NOW)
+            }
         })?;
     if !identity.client_id.matches(&certificate.client_id) {
         return Err(not_accepted("it was issued to another client"));
     }
     if !state.config.tenant_id.matches(&certificate.tenant_id) {
         return Err(not_accepted("it was issued for another tenant"));
+    }
+    if certificate
+        .token_not_after
+        .is_some_and(|end| end <= state.clock.now())
+    {
+        return Err(Refusal::new(1_000_901, TOKEN_NOT_AFTER));
     }
     Ok((identity, certificate))
 }

@@ -98,6 +98,9 @@ pub(crate) enum CertificateFault {
     NotYetValid,
     OtherClient,
     OtherTenant,
+    /// Valid, and too old to buy tokens.
+    PastTokenNotAfter,
+    UnreadableTokenNotAfter,
 }
 
 /// What is wrong with a server's certificate.
@@ -158,7 +161,7 @@ pub(super) const KNOWN: &[(&str, &str, Place)] = {
         ("foreign-endpoint", "[:URL]", Only(&[Metadata, Issue])),
         (
             "certificate",
-            ":garbage|other-key|expired|not-yet-valid|other-client|other-tenant",
+            ":garbage|other-key|expired|not-yet-valid|other-client|other-tenant|past-token-not-after|unreadable-token-not-after",
             Only(&[Issue]),
         ),
         ("aadsts", ":NUMBER", Only(&[Token])),

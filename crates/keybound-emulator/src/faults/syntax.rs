@@ -334,6 +334,11 @@ const CERTIFICATES: &[(&str, CertificateFault)] = &[
     ("not-yet-valid", CertificateFault::NotYetValid),
     ("other-client", CertificateFault::OtherClient),
     ("other-tenant", CertificateFault::OtherTenant),
+    ("past-token-not-after", CertificateFault::PastTokenNotAfter),
+    (
+        "unreadable-token-not-after",
+        CertificateFault::UnreadableTokenNotAfter,
+    ),
 ];
 
 const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[
@@ -415,6 +420,8 @@ mod tests {
             "issue=certificate:not-yet-valid",
             "issue=certificate:other-client",
             "issue=certificate:other-tenant",
+            "issue=certificate:past-token-not-after",
+            "issue=certificate:unreadable-token-not-after",
             "token=aadsts:1000610*1",
             "token=invalid-client",
             "token=token-type:Bearer",

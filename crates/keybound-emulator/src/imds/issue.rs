@@ -4,7 +4,7 @@ use super::{Refusal, attestation};
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
 use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::{Action, CertificateFault};
-use crate::pki::ClientCertificateRequest;
+use crate::pki::{ClientCertificateRequest, TokenNotAfter};
 use crate::state::{State, origin};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -46,17 +46,15 @@ pub(super) async fn answer(
     let attested = check_attestation(state, &request, &csr).await?;
     call.note("attested", attested.to_string());
     call.note("bypass_cache", bypass_cache.to_string());
+    let wanted = Wanted {
+        identity,
+        csr: &csr,
+        attested,
+        bypass_cache,
+    };
     let certificate = match &call.fault {
-        Some(Action::Certificate(fault)) => {
-            wrong_certificate(state, identity, &csr, *fault).await?
-        }
+        Some(Action::Certificate(fault)) => wrong_certificate(state, &wanted, *fault).await?,
         _ => {
-            let wanted = Wanted {
-                identity,
-                csr: &csr,
-                attested,
-                bypass_cache,
-            };
             let (certificate, kept) = certificate(state, &wanted)?;
             call.note("from_cache", kept.to_string());
             certificate
@@ -124,15 +122,21 @@ struct Wanted<'a> {
     bypass_cache: bool,
 }
 
+impl Wanted<'_> {
+    fn key(&self) -> CacheKey {
+        CacheKey {
+            client_id: self.identity.client_id.as_str().to_owned(),
+            public_key: sha256(self.csr.public_key),
+            attested: self.attested,
+        }
+    }
+}
+
 /// The certificate issued before for the same identity, key and attestation, in the first half of its life, else a new
 /// one; and whether it was there.
 fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Refusal> {
     let now = state.clock.now();
-    let key = CacheKey {
-        client_id: wanted.identity.client_id.as_str().to_owned(),
-        public_key: sha256(wanted.csr.public_key),
-        attested: wanted.attested,
-    };
+    let key = wanted.key();
     let before = state
         .issued
         .find(&key, now)
@@ -147,6 +151,7 @@ fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Re
             subject: &subject,
             public_key: wanted.csr.public_key,
             validity: validity.clone(),
+            token_not_after: token_not_after(state, now),
         })
     };
     let certificate = issue().map_err(|_| CANNOT_SIGN)?;
@@ -154,18 +159,29 @@ fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Re
     Ok((certificate, false))
 }
 
-/// What a fault asked for. It is not kept.
+fn token_not_after(state: &State, now: SystemTime) -> Option<TokenNotAfter> {
+    let imds = &state.config.imds;
+    let seconds = imds.token_not_after_seconds?;
+    let end = now + Duration::from_secs(seconds.into());
+    Some(TokenNotAfter::At(end, imds.token_not_after_encoding))
+}
+
+/// What a fault asked for. It is not kept, but for one that IMDS would keep: past its `token_not_after`, and with more
+/// than half of its life to go.
 async fn wrong_certificate(
     state: &State,
-    identity: &Identity,
-    csr: &CheckedCsr<'_>,
+    wanted: &Wanted<'_>,
     fault: CertificateFault,
 ) -> Result<Vec<u8>, Refusal> {
     let now = state.clock.now();
     let mut validity = now - BACKDATED..now + lifetime(state);
-    let mut names = [identity.client_id.as_str(), state.config.tenant_id.as_str()];
+    let mut token_not_after = token_not_after(state, now);
+    let mut names = [
+        wanted.identity.client_id.as_str(),
+        state.config.tenant_id.as_str(),
+    ];
     let foreign = state.keys.foreign.get().await.map_err(|_| CANNOT_SIGN)?;
-    let mut public_key = csr.public_key;
+    let mut public_key = wanted.csr.public_key;
     match fault {
         CertificateFault::Garbage => return Ok(b"this is not a certificate".to_vec()),
         CertificateFault::OtherKey => public_key = foreign.public_key(),
@@ -173,6 +189,14 @@ async fn wrong_certificate(
         CertificateFault::NotYetValid => validity = now + DAY..now + 2 * DAY,
         CertificateFault::OtherClient => names[0] = NOBODY,
         CertificateFault::OtherTenant => names[1] = NOBODY,
+        CertificateFault::PastTokenNotAfter => {
+            validity = now - 6 * DAY..now + 8 * DAY;
+            let encoding = state.config.imds.token_not_after_encoding;
+            token_not_after = Some(TokenNotAfter::At(now - DAY, encoding));
+        }
+        CertificateFault::UnreadableTokenNotAfter => {
+            token_not_after = Some(TokenNotAfter::Unreadable);
+        }
     }
     let issue = || -> Result<Vec<u8>, ErrorStack> {
         let mut subject = X509Name::builder()?;
@@ -183,10 +207,16 @@ async fn wrong_certificate(
         state.pki.issue(&ClientCertificateRequest {
             subject: &subject,
             public_key,
-            validity,
+            validity: validity.clone(),
+            token_not_after,
         })
     };
-    issue().map_err(|_| CANNOT_SIGN)
+    let certificate = issue().map_err(|_| CANNOT_SIGN)?;
+    if fault == CertificateFault::PastTokenNotAfter {
+        let kept = certificate.clone();
+        state.issued.keep(wanted.key(), kept, validity);
+    }
+    Ok(certificate)
 }
 
 fn credential(

@@ -1,5 +1,5 @@
 use super::Refusal;
-use crate::config::{Identity, IdentityType};
+use crate::config::{BypassCache, Identity, IdentityType};
 use form_urlencoded::parse;
 
 /// What the query of a request says.
@@ -17,8 +17,8 @@ enum Selector {
 }
 
 impl Query {
-    /// Reads the query. Parameters that are not known are passed over, as IMDS does.
-    pub fn read(query: &str) -> Result<Self, Refusal> {
+    /// Reads the query. A live IMDS refuses parameters that it does not know, `msi_res_id` of v1 among them.
+    pub fn read(query: &str, bypass: BypassCache) -> Result<Self, Refusal> {
         let mut version = None;
         let mut selector = None;
         let mut bypass_cache = None;
@@ -29,13 +29,10 @@ impl Query {
                 "client_id" => selector.replace(Selector::ClientId(value)).is_some(),
                 "object_id" => selector.replace(Selector::ObjectId(value)).is_some(),
                 "mi_res_id" => selector.replace(Selector::ResourceId(value)).is_some(),
-                "msi_res_id" => {
-                    return Err(Refusal::invalid(
-                        "msi_res_id is a parameter of v1: v2 takes mi_res_id",
-                    ));
+                "bypass_cache" if bypass != BypassCache::Refused => {
+                    bypass_cache.replace(value).is_some()
                 }
-                "bypass_cache" => bypass_cache.replace(value).is_some(),
-                _ => false,
+                _ => return Err(Refusal::invalid("Unsupported query variables")),
             };
             if repeated {
                 return Err(Refusal::invalid(
@@ -56,7 +53,9 @@ impl Query {
             selector: selector.unwrap_or(Selector::SystemAssigned),
             bypass_cache: match bypass_cache.as_deref() {
                 None => false,
-                Some(value) if value.eq_ignore_ascii_case("true") => true,
+                Some(value) if value.eq_ignore_ascii_case("true") => {
+                    bypass == BypassCache::Supported
+                }
                 Some(value) if value.eq_ignore_ascii_case("false") => false,
                 Some(_) => return Err(Refusal::invalid("bypass_cache is true or false")),
             },

@@ -177,7 +177,12 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
                 metadata_request(),
             ),
             400,
-            "mi_res_id",
+            "Unsupported query variables",
+        ),
+        (
+            at(&format!("{v2}&clientid=a"), metadata_request()),
+            400,
+            "Unsupported query variables",
         ),
         (
             at(&format!("{v2}&client_id=a&object_id=b"), metadata_request()),

@@ -1,4 +1,5 @@
 use super::make::asn1_time;
+use super::token_not_after;
 use keybound_core::X5tS256;
 use openssl::nid::Nid;
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
@@ -12,6 +13,8 @@ pub(crate) struct ClientCertificate {
     /// Its DC.
     pub tenant_id: String,
     pub thumbprint: X5tS256,
+    /// Until when Entra takes it for new tokens, where that is earlier than its end.
+    pub token_not_after: Option<SystemTime>,
 }
 
 /// Why a client certificate is not accepted.
@@ -50,6 +53,7 @@ pub(super) fn check(
         client_id: single(&certificate, Nid::COMMONNAME).ok_or(Malformed)?,
         tenant_id: single(&certificate, Nid::DOMAINCOMPONENT).ok_or(Malformed)?,
         thumbprint: X5tS256::of_der(der),
+        token_not_after: token_not_after::read(der),
     })
 }
 

@@ -1,4 +1,5 @@
 use super::make::{Authority, Template};
+use super::token_not_after::TokenNotAfter;
 use crate::clock::host_now;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
@@ -17,6 +18,7 @@ pub(crate) struct ClientCertificateRequest<'a> {
     /// SubjectPublicKeyInfo, DER.
     pub public_key: &'a [u8],
     pub validity: Range<SystemTime>,
+    pub token_not_after: Option<TokenNotAfter>,
 }
 
 impl Issuer {
@@ -41,19 +43,23 @@ impl Issuer {
 
     pub fn issue(&self, request: &ClientCertificateRequest<'_>) -> Result<Vec<u8>, ErrorStack> {
         let public_key = PKey::public_key_from_der(request.public_key)?;
+        let mut extensions = vec![
+            BasicConstraints::new().critical().build()?,
+            KeyUsage::new()
+                .critical()
+                .digital_signature()
+                .key_encipherment()
+                .build()?,
+            ExtendedKeyUsage::new().client_auth().build()?,
+        ];
+        if let Some(token_not_after) = request.token_not_after {
+            extensions.push(token_not_after.extension()?);
+        }
         let template = Template {
             subject: request.subject,
             public_key: &public_key,
             validity: request.validity.clone(),
-            extensions: vec![
-                BasicConstraints::new().critical().build()?,
-                KeyUsage::new()
-                    .critical()
-                    .digital_signature()
-                    .key_encipherment()
-                    .build()?,
-                ExtendedKeyUsage::new().client_auth().build()?,
-            ],
+            extensions,
         };
         self.0.sign(&template)?.to_der()
     }

@@ -47,6 +47,7 @@ fn issue(pki: &Pki, subject: &X509NameRef) -> Vec<u8> {
         subject,
         public_key: &KEY,
         validity: now - DAY..now + DAY,
+        token_not_after: None,
     };
     pki.issue(&request).unwrap()
 }

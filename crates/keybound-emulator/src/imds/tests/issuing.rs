@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::BypassCache;
+use crate::pki::read_token_not_after;
 
 #[tokio::test]
 async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
@@ -77,6 +79,81 @@ async fn a_certificate_is_given_out_again_until_it_is_bypassed_or_half_of_its_li
     state.clock.advance(-30 * 24 * 3600);
     let early = issue(key, None, "").await;
     assert!(early.not_after() < fresh.not_before());
+}
+
+fn at_bypass(request: Request<Bytes>) -> Request<Bytes> {
+    at(
+        &format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache=true"),
+        request,
+    )
+}
+
+#[tokio::test]
+async fn bypass_cache_is_refused_or_ignored_where_configured() {
+    let mut config = optional();
+    config.imds.bypass_cache = BypassCache::Refused;
+    let refusing = state(config.clone());
+    let request = |state: &State| issue_request(&csr(state, &KEY), None);
+    for value in ["true", "false", "perhaps"] {
+        let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache={value}");
+        let answered = imds(&refusing, at(&uri, request(&refusing))).await;
+        let said = (
+            answered.status,
+            answered.text("error"),
+            answered.text("error_description"),
+        );
+        assert_eq!(
+            said,
+            (400, "invalid_request", "Unsupported query variables")
+        );
+    }
+    assert_eq!(imds(&refusing, request(&refusing)).await.status, 200);
+    config.imds.bypass_cache = BypassCache::Ignored;
+    let ignoring = state(config);
+    let first = certificate(&imds(&ignoring, request(&ignoring)).await);
+    let again = imds(&ignoring, at_bypass(request(&ignoring))).await;
+    assert_eq!(certificate(&again), first);
+}
+
+#[tokio::test]
+async fn token_not_after_is_in_the_certificate_where_configured() {
+    let plain = state(optional());
+    let issued = imds(&plain, issue_request(&csr(&plain, &KEY), None)).await;
+    assert_eq!(read_token_not_after(certificate(&issued).der()), None);
+    let mut config = optional();
+    config.imds.certificate_lifetime_seconds = 14 * 24 * 3600;
+    config.imds.token_not_after_seconds = Some(7 * 24 * 3600);
+    let state = state(config);
+    let request = || issue_request(&csr(&state, &KEY), None);
+    let issued = certificate(&imds(&state, request()).await);
+    let end = read_token_not_after(issued.der()).unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(issued.not_after().duration_since(end).unwrap(), week);
+    // The cache goes by the end of the certificate, as the real one does.
+    let fault = "issue=certificate:past-token-not-after*1".parse().unwrap();
+    state.faults.add(vec![fault]).unwrap();
+    let old = certificate(&imds(&state, request()).await);
+    assert!(read_token_not_after(old.der()).unwrap() < state.clock.now());
+    assert!(old.not_after() > state.clock.now() + week);
+    assert_eq!(certificate(&imds(&state, request()).await), old);
+    let fresh = certificate(&imds(&state, at_bypass(request())).await);
+    assert!(read_token_not_after(fresh.der()).unwrap() > state.clock.now());
+    assert_eq!(certificate(&imds(&state, request()).await), fresh);
+    let fault = "issue=certificate:unreadable-token-not-after*1"
+        .parse()
+        .unwrap();
+    state.faults.add(vec![fault]).unwrap();
+    let unreadable = certificate(&imds(&state, request()).await);
+    assert_eq!(read_token_not_after(unreadable.der()), None);
+    let text = openssl::x509::X509::from_der(unreadable.der())
+        .unwrap()
+        .to_text()
+        .unwrap();
+    assert!(
+        String::from_utf8(text)
+            .unwrap()
+            .contains("1.3.6.1.4.1.311.90.2.1")
+    );
 }
 
 #[tokio::test]
