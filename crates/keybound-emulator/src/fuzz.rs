@@ -5,6 +5,8 @@ use crate::config::Config;
 use crate::evidence;
 use crate::faults::Fault;
 use crate::imds::{csr, read_attestation};
+use crate::pki::{read_token_not_after, read_token_not_after_value};
+use crate::tls;
 
 /// Judges a certificate signing request, as strict and as lenient.
 pub fn csr(bytes: &[u8]) {
@@ -46,6 +48,22 @@ pub fn fault(bytes: &[u8]) {
     }
 }
 
+/// Reads the requests of a connection. Whatever the form of the target, services see a path.
+pub fn request(bytes: &[u8]) {
+    for link_local in [false, true] {
+        for request in tls::read_requests(bytes, link_local) {
+            let uri = request.uri();
+            assert!(uri.authority().is_none() && uri.path().starts_with('/'));
+        }
+    }
+}
+
+/// Reads the end for new tokens from a certificate, and from the value of its extension.
+pub fn token_not_after(bytes: &[u8]) {
+    let _ = read_token_not_after(bytes);
+    let _ = read_token_not_after_value(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,10 +71,13 @@ mod tests {
     /// A small, steady stand-in for a fuzzer: parts of good inputs, cut, doubled and with bytes changed.
     #[test]
     fn mangled_inputs_break_no_reader() {
-        let seeds: [&[u8]; 4] = [
+        let seeds: [&[u8]; 7] = [
             b"token=status:429,Retry-After=1,body={\"a\":1*3}*always",
             b"tenant_id = \"x\"\n[imds]\nvm_id = \"\"\nfaults = [\"a\"]",
             b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4IiwieC1tcy1ydW50aW1lIjp7ImtleXMiOlt7fV19fQ.c2ln",
+            b"POST http://imds.invalid/a?b HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+            b"GET /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nxGET / HTTP/1.0\r\n\r\n",
+            b"\x30\x11\x18\x0f20260131120405Z",
             &[
                 0x30, 0x0c, 0x30, 0x06, 0x02, 0x01, 0x00, 0x30, 0x01, 0x05, 0x30, 0x00, 0x03, 0x00,
             ],
@@ -86,6 +107,8 @@ mod tests {
             attestation(&input);
             config(&input);
             fault(&input);
+            request(&input);
+            token_not_after(&input);
         }
     }
 }

@@ -20,7 +20,9 @@ use http::{Request, request};
 use openssl::ssl::SslAcceptor;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -123,6 +125,30 @@ impl<H: Handler> Server<H> {
                 drop(slot);
             });
         }
+    }
+}
+
+/// Reads the requests of a plain connection from memory, for fuzzers; up to the first that is refused.
+pub(crate) fn read_requests(bytes: &[u8], link_local: bool) -> Vec<Request<Bytes>> {
+    let hosts = host::Hosts {
+        scheme: "http",
+        link_local,
+    };
+    let mut wire = http1::Wire::new(tokio::io::join(bytes, tokio::io::sink()));
+    let reading = async {
+        let mut requests = vec![];
+        while let Ok(Some(head)) = wire.read_head(hosts).await {
+            let Ok(body) = wire.read_body(head.framing, 64 * 1024).await else {
+                break;
+            };
+            requests.push(head.request.map(|()| body));
+        }
+        requests
+    };
+    // Memory is always ready.
+    match pin!(reading).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(requests) => requests,
+        Poll::Pending => vec![],
     }
 }
 

@@ -18,7 +18,8 @@ pub use check::CANARY;
 pub use handshakes::server_handshake;
 pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
-    fault as emulator_fault,
+    fault as emulator_fault, request as emulator_request,
+    token_not_after as emulator_token_not_after,
 };
 pub use proxies::{environment_proxy, system_proxy};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
@@ -38,6 +39,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("emulator_config", emulator_config),
     ("emulator_csr", emulator_csr),
     ("emulator_fault", emulator_fault),
+    ("emulator_request", emulator_request),
+    ("emulator_token_not_after", emulator_token_not_after),
     ("endpoint", endpoint),
     ("environment_proxy", environment_proxy),
     ("guid", guid),
