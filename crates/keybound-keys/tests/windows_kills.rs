@@ -188,13 +188,17 @@ fn read_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
 }
 
 fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8> {
-    let mut name = X509NameBuilder::new().unwrap();
-    name.append_entry_by_text("CN", "kills").unwrap();
+    let name = |common_name: &str| {
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", common_name).unwrap();
+        name.build()
+    };
     let time = |day: i64| Asn1Time::from_unix(day * 86_400).unwrap();
     let mut builder = X509Builder::new().unwrap();
-    builder.set_subject_name(&name.build()).unwrap();
+    builder.set_subject_name(&name("kills")).unwrap();
+    builder.set_issuer_name(&name(ISSUER)).unwrap();
     builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&time(0)).unwrap();
+    builder.set_not_before(&time(day - 14)).unwrap();
     builder.set_not_after(&time(day)).unwrap();
     builder.sign(issuer, MessageDigest::sha256()).unwrap();
     builder.build().to_der().unwrap()
@@ -223,5 +227,7 @@ impl Drop for OwnStore {
     }
 }
 
+/// What names another issuer is passed over.
+const ISSUER: &str = "managedidentitysnissuer.login.microsoft.com";
 const READY: &str = "keeping";
 const LONGEST_START: Duration = Duration::from_secs(120);

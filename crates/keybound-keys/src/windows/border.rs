@@ -1,5 +1,6 @@
 //! The border to the functions of Windows that the handling of keys needs, so that tests can stand in for Windows.
 #![allow(unsafe_code, reason = "to pass a handle is to promise that it is open")]
+use super::names::MutexName;
 use super::persistence::KeyPlace;
 use super::status::Status;
 use crate::SignatureScheme;
@@ -55,12 +56,22 @@ pub(crate) trait Border: Send + Sync + fmt::Debug {
     /// `NCryptFreeObject`, of a provider or a key.
     unsafe fn free(&self, object: usize);
 
-    /// Takes the mutex of this name, over all processes of the host. `None` where it cannot be had in that time.
-    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>>;
+    /// Acquires the mutex of this name, over all processes of this account, and waits no longer than that.
+    fn lock(&self, name: &MutexName, longest: Duration) -> Lock;
 
     /// Removes the certificates of managed identities that name this place from `CurrentUser\My`, unless they are for this
     /// public key: theirs is lost. What fails is logged.
     fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]);
+}
+
+/// The outcome of acquiring a mutex.
+pub(crate) enum Lock {
+    /// It is acquired, until this is dropped.
+    Held(#[expect(dead_code, reason = "it is only dropped")] Box<dyn Held>),
+    /// Another process of this account held it for all of that time.
+    Busy,
+    /// No object of this name is a mutex of this account: nothing was waited for.
+    Unusable,
 }
 
 /// A mutex that is held until this is dropped.

@@ -47,13 +47,34 @@ impl FriendlyName {
     }
 }
 
-/// The name of the mutex for an alias, without `Global\` or `Local\`.
-pub(crate) fn alias_mutex(alias: &str) -> String {
-    mutex_name("MSAL_MI_P_", alias)
+/// The name of a mutex, without `Global\` or `Local\`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MutexName {
+    /// One of Keybound's: the SID of the account is appended, since keys and certificates are the account's.
+    OfAccount(String),
+    /// One that other programs of this account use under exactly this name.
+    Shared(String),
+}
+
+impl MutexName {
+    /// For the making of a key anew.
+    pub(crate) fn of_key(name: &str) -> Self {
+        Self::OfAccount(hashed("KEYBOUND_KEY_", name))
+    }
+
+    /// For the issue of a certificate for an alias.
+    pub(crate) fn of_mint(alias: &str) -> Self {
+        Self::OfAccount(hashed("KEYBOUND_MINT_", alias))
+    }
+
+    /// For writes to the entries of an alias. The name is MSAL .NET's.
+    pub(crate) fn of_entries(alias: &str) -> Self {
+        Self::Shared(hashed("MSAL_MI_P_", alias))
+    }
 }
 
 /// Kernel names are short and have no backslash: the first 32 hexadecimal digits of a hash of the upper-case text.
-pub(crate) fn mutex_name(prefix: &str, text: &str) -> String {
+fn hashed(prefix: &str, text: &str) -> String {
     let hash = Sha256::digest(text.trim().to_uppercase());
     let mut name = prefix.to_owned();
     for byte in hash.iter().take(16) {
@@ -142,9 +163,10 @@ mod tests {
     /// `printf A#ATT=1 | sha256sum`.
     #[test]
     fn mutexes_are_named_by_the_upper_case_alias() {
-        let expected = alias_mutex("A#ATT=1");
-        assert_eq!(expected, "MSAL_MI_P_1568011da880672c80716bc26a0227d6");
-        assert_eq!(alias_mutex("  a#att=1 "), expected);
+        let expected = MutexName::of_entries("A#ATT=1");
+        let name = "MSAL_MI_P_1568011da880672c80716bc26a0227d6";
+        assert_eq!(expected, MutexName::Shared(name.to_owned()));
+        assert_eq!(MutexName::of_entries("  a#att=1 "), expected);
     }
 
     #[test]

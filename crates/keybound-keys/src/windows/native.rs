@@ -1,5 +1,6 @@
 //! Windows itself. All `unsafe` calls of it are here and below.
 #![allow(unsafe_code, reason = "the functions of Windows are unsafe")]
+mod account;
 pub(crate) mod bcrypt;
 mod context;
 mod mutex;

@@ -1,6 +1,6 @@
 //! Certificates of managed identities in the user's certificate store, shared with MSAL .NET.
-use super::border::Held;
-use super::names::{FriendlyName, alias_mutex, is_same_key_name, mutex_name};
+use super::border::Lock;
+use super::names::{FriendlyName, MutexName, is_same_key_name};
 use super::status::Status;
 use keybound_core::Certificate;
 use std::fmt;
@@ -59,7 +59,8 @@ impl Persistence {
         }
     }
 
-    /// How long is waited for others who are busy with an alias. Default: two seconds.
+    /// How long a write waits for other processes of this account that write entries of the alias. Default: 300 ms, as MSAL
+    /// .NET waits.
     #[must_use]
     pub fn with_longest_wait(mut self, longest: Duration) -> Self {
         self.longest_wait = longest;
@@ -74,22 +75,31 @@ impl Persistence {
     }
 
     /// The entries of an alias that have a key in CNG, the one that ends last first.
+    ///
+    /// Every program of this account can put certificates into the store under these names, so that an entry proves nothing.
+    /// One that does not name the issuer of managed identities' certificates, or is valid for longer than 30 days, is passed
+    /// over. The signature is not verified: the issuer's key is not known here, and Entra refuses what it did not issue. The
+    /// caller then [removes](Self::remove) the entry.
     pub fn load(&self, alias: &str) -> Vec<PersistedCertificate> {
         let mut found: Vec<_> = self
             .entries_of(alias)
             .into_iter()
             .filter_map(|(entry, endpoint)| {
-                let key = entry.key.filter(|key| !key.legacy)?;
+                let key = entry.key.filter(KeyPlace::is_of_a_provider)?;
                 let certificate = Certificate::from_der(&entry.der).ok()?;
-                Some(PersistedCertificate::new(certificate, endpoint, key.name))
+                let loaded = PersistedCertificate::new(certificate, endpoint, key.name);
+                is_plausible(&loaded.certificate).then_some(loaded)
             })
             .collect();
         found.sort_by_key(|entry| std::cmp::Reverse(entry.certificate.not_after()));
         found
     }
 
-    /// Adds an entry, unless one of the same key is there that ends as late, and removes those of the alias that have ended
-    /// or have no key. Where another process is busy with the alias for [too long](Self::with_longest_wait), nothing is done.
+    /// Adds an entry that was just issued, and removes entries of the alias: those of the same key that end as late or later
+    /// than the new one, those that have ended, and those without a key. So no entry that was there before is preferred to
+    /// the new one.
+    ///
+    /// Where another process writes entries of the alias for [too long](Self::with_longest_wait), nothing is done.
     pub fn save(&self, alias: &str, entry: &PersistedCertificate, now: SystemTime) {
         let name = FriendlyName {
             alias: alias.to_owned(),
@@ -99,47 +109,50 @@ impl Persistence {
             tracing::warn!("a certificate cannot be kept under the name of its identity");
             return;
         };
-        let Some(_held) = self.lock(alias) else {
-            return;
-        };
-        let present = self.entries_of(alias);
-        if present.iter().any(|(there, _)| is_as_good(there, entry)) {
-            tracing::debug!("a certificate that lasts as long is kept already");
-        } else {
-            let added = self.shelf.add(&Entry {
+        self.write(alias, || {
+            let new = Entry {
                 der: entry.certificate.der().to_vec(),
                 friendly_name,
-                key: Some(KeyPlace {
-                    provider: super::provider::provider_of(&entry.key_name).to_owned(),
-                    name: entry.key_name.clone(),
-                    machine: false,
-                    legacy: false,
-                }),
-            });
-            log("kept", added);
-        }
-        for (there, _) in present {
-            if is_of_no_use(&there, now) {
-                log("removed", self.shelf.remove(&there.der));
+                key: Some(KeyPlace::of(&entry.key_name)),
+            };
+            let present = self.entries_of(alias);
+            let is_new = |(there, endpoint): &(Entry, String)| {
+                there.der == new.der && there.key == new.key && *endpoint == name.endpoint
+            };
+            let is_kept = present.iter().any(is_new) || self.add(&new);
+            for (there, _) in present {
+                if there.der != new.der
+                    && (is_of_no_use(&there, now) || (is_kept && is_superseded(&there, entry)))
+                {
+                    log("removed", self.shelf.remove(&there.der));
+                }
             }
-        }
+        });
     }
 
-    /// Removes the entry of an alias with this certificate, if it is there.
+    /// Whether it was added.
+    fn add(&self, entry: &Entry) -> bool {
+        let added = self.shelf.add(entry);
+        log("kept", added);
+        added.is_ok()
+    }
+
+    /// Removes the entry of an alias with this certificate, if it is there: one that Entra refused, or whose key is lost.
+    ///
+    /// Where another process writes entries of the alias for [too long](Self::with_longest_wait), nothing is done.
     pub fn remove(&self, alias: &str, certificate: &Certificate) {
-        let Some(_held) = self.lock(alias) else {
-            return;
-        };
-        let is_it = |entry: &Entry| entry.der == certificate.der();
-        if self.entries_of(alias).iter().any(|(entry, _)| is_it(entry)) {
-            log("removed", self.shelf.remove(certificate.der()));
-        }
+        self.write(alias, || {
+            let is_it = |entry: &Entry| entry.der == certificate.der();
+            if self.entries_of(alias).iter().any(|(entry, _)| is_it(entry)) {
+                log("removed", self.shelf.remove(certificate.der()));
+            }
+        });
     }
 
     /// Waits until no other process of this host has a certificate issued for the alias, so that those who start at once
     /// have one issued, not one each. `None` where that takes longer.
     pub fn take_turn(&self, alias: &str, longest: Duration) -> Option<Turn> {
-        let name = mutex_name("KEYBOUND_MINT_", alias);
+        let name = MutexName::of_mint(alias);
         let shelf = Arc::clone(&self.shelf);
         let (done, wait_until_done) = channel();
         let (say, taken) = sync_channel(1);
@@ -147,9 +160,10 @@ impl Persistence {
         std::thread::Builder::new()
             .name("keybound-turn".to_owned())
             .spawn(move || {
-                let held = shelf.lock(&name, longest);
-                let _ = say.send(held.is_some());
-                if held.is_some() {
+                let lock = shelf.lock(&name, longest);
+                let is_held = matches!(lock, Lock::Held(_));
+                let _ = say.send(is_held);
+                if is_held {
                     let _: Result<(), _> = wait_until_done.recv();
                 }
             })
@@ -168,12 +182,19 @@ impl Persistence {
         }
     }
 
-    fn lock(&self, alias: &str) -> Option<Box<dyn Held>> {
-        let held = self.shelf.lock(&alias_mutex(alias), self.longest_wait);
-        if held.is_none() {
-            tracing::debug!("another process is busy with the kept certificates");
+    /// Changes entries of an alias under its mutex. A mutex that another account keeps from this one stops nobody: each change
+    /// is whole without it, and programs of this account that cannot acquire it write nothing.
+    fn write(&self, alias: &str, change: impl FnOnce()) {
+        let name = MutexName::of_entries(alias);
+        match self.shelf.lock(&name, self.longest_wait) {
+            Lock::Busy => {
+                tracing::debug!("another process writes certificates of this identity: skipped");
+            }
+            lock @ (Lock::Held(_) | Lock::Unusable) => {
+                change();
+                drop(lock);
+            }
         }
-        held
     }
 
     /// The entries of an alias, with their endpoints.
@@ -218,7 +239,7 @@ pub(crate) trait Shelf: Send + Sync + fmt::Debug {
     fn remove(&self, der: &[u8]) -> Result<(), Status>;
 
     /// As [`Border::lock`](super::border::Border::lock).
-    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>>;
+    fn lock(&self, name: &MutexName, longest: Duration) -> Lock;
 }
 
 /// A certificate in a store.
@@ -242,6 +263,21 @@ pub(crate) struct KeyPlace {
 }
 
 impl KeyPlace {
+    /// Where the key of this name is kept that [`CngProvider`](super::provider::CngProvider) opens.
+    fn of(key_name: &str) -> Self {
+        Self {
+            provider: super::provider::provider_of(key_name).to_owned(),
+            name: key_name.to_owned(),
+            machine: false,
+            legacy: false,
+        }
+    }
+
+    /// Whether a [`CngProvider`](super::provider::CngProvider) can open it: its name says which other members it has.
+    fn is_of_a_provider(&self) -> bool {
+        self.is_same(&Self::of(&self.name))
+    }
+
     /// Whether both are one container. Containers of the software provider are files, named by the lower-case name.
     fn is_same(&self, other: &Self) -> bool {
         self.provider.eq_ignore_ascii_case(&other.provider)
@@ -251,13 +287,22 @@ impl KeyPlace {
     }
 }
 
-/// Whether an entry makes another one needless.
-fn is_as_good(there: &Entry, new: &PersistedCertificate) -> bool {
-    let same_place = there
-        .key
-        .as_ref()
-        .is_some_and(|key| !key.legacy && key.name == new.key_name);
-    same_place
+/// Whether a certificate has the issuer and the length of life of those that managed identities are issued.
+fn is_plausible(certificate: &Certificate) -> bool {
+    let life = certificate
+        .not_after()
+        .duration_since(certificate.not_before());
+    is_of_issuer(certificate) && life.is_ok_and(|life| life <= LONGEST_LIFE)
+}
+
+fn is_of_issuer(certificate: &Certificate) -> bool {
+    certificate.issuer().eq_ignore_ascii_case(ISSUER)
+}
+
+/// Whether an entry would be preferred to a new one of the same key.
+fn is_superseded(there: &Entry, new: &PersistedCertificate) -> bool {
+    let place = KeyPlace::of(&new.key_name);
+    there.key.as_ref().is_some_and(|key| key.is_same(&place))
         && Certificate::from_der(&there.der).is_ok_and(|there| {
             there.public_key_der() == new.certificate.public_key_der()
                 && there.not_after() >= new.certificate.not_after()
@@ -272,8 +317,7 @@ fn is_of_no_use(entry: &Entry, now: SystemTime) -> bool {
 fn is_of_a_lost_key(entry: &Entry, place: &KeyPlace, public_key: &[u8]) -> bool {
     entry.key.as_ref().is_some_and(|key| key.is_same(place))
         && Certificate::from_der(&entry.der).is_ok_and(|certificate| {
-            certificate.issuer().eq_ignore_ascii_case(ISSUER)
-                && certificate.public_key_der() != public_key
+            is_of_issuer(&certificate) && certificate.public_key_der() != public_key
         })
 }
 
@@ -286,11 +330,14 @@ fn log(done: &str, result: Result<(), Status>) {
 
 /// Who issues certificates to managed identities.
 const ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
-/// Others hold it for milliseconds.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Certificates were seen to live 8 hours, 7 days and 14 days.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// As MSAL .NET. Others hold it for milliseconds, and nobody needs what is written.
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
+    use super::super::border::Held;
     use super::super::testing;
     use super::*;
     use crate::BindingKey as _;
@@ -304,8 +351,9 @@ mod tests {
     #[derive(Debug, Default)]
     struct Memory {
         kept: Mutex<Vec<Entry>>,
-        locks: Mutex<Vec<String>>,
-        is_busy: bool,
+        locks: Mutex<Vec<(MutexName, Duration)>>,
+        lock_fails: Option<fn() -> Lock>,
+        add_fails: bool,
     }
 
     struct Nothing;
@@ -321,7 +369,12 @@ mod tests {
         fn entries(&self) -> Result<Vec<Entry>, Status> {
             Ok(self.kept().clone())
         }
+        /// In the place of the same certificate, as the store of Windows.
         fn add(&self, entry: &Entry) -> Result<(), Status> {
+            if self.add_fails {
+                return Err(Status::PERMISSION);
+            }
+            self.kept().retain(|there| there.der != entry.der);
             self.kept().push(entry.clone());
             Ok(())
         }
@@ -329,14 +382,15 @@ mod tests {
             self.kept().retain(|entry| entry.der != der);
             Ok(())
         }
-        fn lock(&self, name: &str, _: Duration) -> Option<Box<dyn Held>> {
-            self.locks.lock().unwrap().push(name.to_owned());
-            (!self.is_busy).then(|| Box::new(Nothing) as Box<dyn Held>)
+        fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
+            self.locks.lock().unwrap().push((name.clone(), longest));
+            self.lock_fails
+                .map_or_else(|| Lock::Held(Box::new(Nothing)), |fails| fails())
         }
     }
 
     fn certificate(key: &MemoryKey, day: i64) -> Certificate {
-        testing::certificate(key.public_key_der(), "x", "y", day)
+        testing::certificate(key.public_key_der(), "x", testing::ISSUER, day)
     }
 
     fn day(day: u64) -> SystemTime {
@@ -348,19 +402,31 @@ mod tests {
     }
 
     fn shelf() -> (Arc<Memory>, Persistence) {
-        let memory = Arc::new(Memory::default());
+        shelf_with(Memory::default())
+    }
+
+    fn shelf_with(memory: Memory) -> (Arc<Memory>, Persistence) {
+        let memory = Arc::new(memory);
         (Arc::clone(&memory), Persistence::over(memory))
+    }
+
+    /// As it is in the store.
+    fn stored(alias: &str, entry: &PersistedCertificate) -> Entry {
+        Entry {
+            der: entry.certificate.der().to_vec(),
+            friendly_name: format!("MSAL|alias={alias}|ep={}", entry.endpoint),
+            key: Some(KeyPlace::of(&entry.key_name)),
+        }
     }
 
     #[test]
     fn what_was_saved_is_loaded_the_one_that_ends_last_first() {
         let (memory, store) = shelf();
         let key = &KEYS[0];
-        let entries = [10, 30, 20].map(|day| entry(key, day, "KeyGuardRSAKey"));
+        let entries = [20, 30].map(|day| entry(key, day, "KeyGuardRSAKey"));
         for entry in &entries {
             store.save("a#att=1", entry, day(1));
         }
-        // The third ends before one that is there.
         assert_eq!(
             store.load("a#att=1"),
             [entries[1].clone(), entries[0].clone()]
@@ -375,15 +441,10 @@ mod tests {
             kept.key.unwrap().provider,
             "Microsoft Software Key Storage Provider"
         );
-        let expected = alias_mutex("a#att=1");
-        assert!(
-            memory
-                .locks
-                .lock()
-                .unwrap()
-                .iter()
-                .all(|name| *name == expected)
-        );
+        // As MSAL .NET, which waits 300 ms.
+        let expected = (MutexName::of_entries("a#att=1"), Duration::from_millis(300));
+        let locks = memory.locks.lock().unwrap().clone();
+        assert_eq!(locks, [expected.clone(), expected]);
     }
 
     #[test]
@@ -453,7 +514,7 @@ mod tests {
             machine: true,
             ..ours.clone()
         };
-        let issuer = "managedidentitysnissuer.login.microsoft.com";
+        let issuer = testing::ISSUER;
         let lookalike = "managedidentitysnissuer.login.microsoft.com.example";
         let cases = [
             ("lost", lost, issuer, Some(ours.clone()), false),
@@ -514,18 +575,163 @@ mod tests {
     }
 
     #[test]
-    fn while_others_are_busy_nothing_is_changed() {
-        let memory = Arc::new(Memory {
-            is_busy: true,
+    fn while_others_write_nothing_is_changed() {
+        let (memory, store) = shelf_with(Memory {
+            lock_fails: Some(|| Lock::Busy),
             ..Memory::default()
         });
-        let store = Persistence::over(Arc::clone(&memory) as _);
-        let key = &KEYS[0];
-        store.save("a", &entry(key, 30, "K"), day(1));
+        let kept = entry(&KEYS[0], 30, "K");
+        store.save("a", &kept, day(1));
         assert!(memory.kept().is_empty());
-        assert!(store.take_turn("a", Duration::ZERO).is_none());
+        memory.kept().push(stored("a", &kept));
+        store.remove("a", &kept.certificate);
+        assert_eq!(memory.kept().len(), 1);
+    }
+
+    #[test]
+    fn a_mutex_that_another_account_keeps_stops_no_write() {
+        let (memory, store) = shelf_with(Memory {
+            lock_fails: Some(|| Lock::Unusable),
+            ..Memory::default()
+        });
+        let kept = entry(&KEYS[0], 30, "K");
+        store.save("a", &kept, day(1));
+        assert_eq!(store.load("a"), [kept.clone()]);
+        store.remove("a", &kept.certificate);
+        assert!(memory.kept().is_empty());
+    }
+
+    #[test]
+    fn a_turn_is_taken_by_a_mutex_of_the_account_and_ends_without_one() {
         let (memory, store) = shelf();
         assert!(store.take_turn("a", Duration::ZERO).is_some());
-        assert!(memory.locks.lock().unwrap()[0].starts_with("KEYBOUND_MINT_"));
+        let name = MutexName::of_mint("a");
+        assert!(matches!(&name, MutexName::OfAccount(name) if name.starts_with("KEYBOUND_MINT_")));
+        assert_eq!(*memory.locks.lock().unwrap(), [(name, Duration::ZERO)]);
+        for fails in [|| Lock::Busy, || Lock::Unusable] as [fn() -> Lock; 2] {
+            let (_, store) = shelf_with(Memory {
+                lock_fails: Some(fails),
+                ..Memory::default()
+            });
+            assert!(store.take_turn("a", Duration::MAX).is_none());
+        }
+    }
+
+    #[test]
+    fn what_no_managed_identity_is_issued_is_passed_over() {
+        let key = KEYS[0].public_key_der();
+        let lookalike = format!("{}.example", testing::ISSUER);
+        for (issuer, begins, ends, is_loaded) in [
+            (testing::ISSUER, 0, 14, true),
+            (testing::ISSUER, 100, 130, true),
+            (testing::ISSUER, 100, 131, false),
+            (testing::ISSUER, 0, 47_000, false),
+            (testing::ISSUER, 20, 10, false),
+            ("somebody else", 0, 14, false),
+            (&*lookalike, 0, 14, false),
+        ] {
+            let (memory, store) = shelf();
+            let certificate = testing::certificate_from(key, "x", issuer, begins..ends);
+            let planted = PersistedCertificate::new(certificate, "https://e.example/t", "K");
+            memory.kept().push(stored("a", &planted));
+            let case = format!("{issuer:?} {begins}..{ends}");
+            assert_eq!(store.load("a").len(), usize::from(is_loaded), "{case}");
+        }
+    }
+
+    #[test]
+    fn keys_that_our_providers_do_not_open_are_passed_over() {
+        let entry = stored("a", &entry(&KEYS[0], 30, "KeyGuardRSAKey"));
+        let software = "microsoft software key storage provider";
+        let platform = "Microsoft Platform Crypto Provider";
+        for (provider, name, machine, is_loaded) in [
+            (software, "KeyGuardRSAKey", false, true),
+            (software, "KeyGuardRSAKey", true, false),
+            ("Another Provider", "KeyGuardRSAKey", false, false),
+            ("", "KeyGuardRSAKey", false, false),
+            (platform, "KeyGuardRSAKey", false, false),
+            (platform, "KeyboundPlatformKey", false, true),
+            (software, "KeyboundPlatformKey", false, false),
+        ] {
+            let (memory, store) = shelf();
+            let mut entry = entry.clone();
+            entry.key = Some(KeyPlace {
+                provider: provider.to_owned(),
+                name: name.to_owned(),
+                machine,
+                legacy: false,
+            });
+            memory.kept().push(entry);
+            let case = format!("{provider} {name} {machine}");
+            assert_eq!(store.load("a").len(), usize::from(is_loaded), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_just_issued_certificate_is_preferred_to_whatever_was_there() {
+        let [key, other] = &*KEYS;
+        let minted = entry(key, 30, "K");
+        for (there, stays) in [
+            // Planted, or issued to another process meanwhile.
+            (entry(key, 40, "K"), false),
+            (entry(key, 47_000, "K"), false),
+            (entry(key, 29, "K"), true),
+            (entry(key, 40, "L"), true),
+            // Another process of this account may have put a new key in place.
+            (entry(other, 40, "K"), true),
+        ] {
+            let (memory, store) = shelf();
+            memory.kept().push(stored("a", &there));
+            store.save("a", &minted, day(1));
+            let loaded = store.load("a");
+            assert!(loaded.contains(&minted), "{there:?}");
+            let is_there = memory
+                .kept()
+                .iter()
+                .any(|entry| entry.der == there.certificate.der());
+            assert_eq!(is_there, stays, "{there:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_certificate_with_another_endpoint_or_key_is_replaced() {
+        let minted = entry(&KEYS[0], 30, "K");
+        let elsewhere = PersistedCertificate {
+            endpoint: "https://evil.example/t".to_owned(),
+            ..minted.clone()
+        };
+        let of_another_name = PersistedCertificate {
+            key_name: "L".to_owned(),
+            ..minted.clone()
+        };
+        for planted in [elsewhere, of_another_name] {
+            let (memory, store) = shelf();
+            memory.kept().push(stored("a", &planted));
+            store.save("a", &minted, day(1));
+            assert_eq!(store.load("a"), [minted.clone()]);
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_beside_the_same_entry_stays() {
+        let (memory, store) = shelf();
+        let minted = entry(&KEYS[0], 30, "K");
+        let mut theirs = stored("a", &minted);
+        theirs.friendly_name.push_str("|new=1");
+        memory.kept().push(theirs.clone());
+        store.save("a", &minted, day(1));
+        assert_eq!(*memory.kept(), [theirs]);
+    }
+
+    #[test]
+    fn where_the_new_one_is_not_kept_those_that_end_later_stay() {
+        let (memory, store) = shelf_with(Memory {
+            add_fails: true,
+            ..Memory::default()
+        });
+        let there = entry(&KEYS[0], 40, "K");
+        memory.kept().push(stored("a", &there));
+        store.save("a", &entry(&KEYS[0], 30, "K"), day(1));
+        assert_eq!(store.load("a"), [there]);
     }
 }

@@ -4,7 +4,8 @@
     unsafe_code,
     reason = "the border is unsafe; here nothing comes of breaking its promise but a panic"
 )]
-use super::border::{Border, Held, OVERWRITE, Property};
+use super::border::{Border, Held, Lock, OVERWRITE, Property};
+use super::names::MutexName;
 use super::persistence::KeyPlace;
 use super::status::Status;
 use crate::memory::MemoryKey;
@@ -32,9 +33,12 @@ pub(super) struct World {
     pub(super) provider_fails: Option<Status>,
     /// What becomes of the next key between its making and its finalizing.
     pub(super) rival: Option<Kept>,
+    /// What another process puts in the place of the next key that is finalized.
+    pub(super) overwrites_ours: Option<Kept>,
     /// What is done while somebody waits for the mutex.
     pub(super) while_waiting: Option<Kept>,
-    pub(super) lock_is_taken: bool,
+    /// What acquiring a mutex comes to, where it fails.
+    pub(super) lock_fails: Option<fn() -> Lock>,
     /// Whether keys that are asked for with isolation get it.
     pub(super) isolates: bool,
     /// What has been done, in order.
@@ -259,7 +263,8 @@ impl Border for Arc<Scripted> {
                 kept.isolation = Ok(vec![]);
             }
             kept.export_policy = Ok(properties[&Property::ExportPolicy]);
-            world.containers.insert(name.clone(), kept.clone());
+            let in_place = world.overwrites_ours.take().unwrap_or_else(|| kept.clone());
+            world.containers.insert(name.clone(), in_place);
             world.objects.insert(key, Object::Key(name, kept));
             Ok(())
         })
@@ -313,19 +318,19 @@ impl Border for Arc<Scripted> {
         assert!(freed.is_some(), "{object} is not open");
     }
 
-    fn lock(&self, name: &str, _: Duration) -> Option<Box<dyn Held>> {
+    fn lock(&self, name: &MutexName, _: Duration) -> Lock {
         self.with(|world| {
-            world.calls.push(format!("lock {name}"));
-            if world.lock_is_taken {
-                return None;
-            }
+            world.calls.push(format!("lock {name:?}"));
             if let Some(kept) = world.while_waiting.take() {
                 for container in world.containers.values_mut() {
                     *container = kept.clone();
                 }
             }
+            if let Some(fails) = world.lock_fails {
+                return fails();
+            }
             world.held += 1;
-            Some(Box::new(Lock(Arc::clone(self))) as Box<dyn Held>)
+            Lock::Held(Box::new(HeldHere(Arc::clone(self))))
         })
     }
 
@@ -337,11 +342,11 @@ impl Border for Arc<Scripted> {
     }
 }
 
-struct Lock(Arc<Scripted>);
+struct HeldHere(Arc<Scripted>);
 
-impl Held for Lock {}
+impl Held for HeldHere {}
 
-impl Drop for Lock {
+impl Drop for HeldHere {
     fn drop(&mut self) {
         self.0.with(|world| world.held -= 1);
     }

@@ -1,5 +1,5 @@
 //! What becomes of keys on the good days of a host and on the bad ones.
-use super::border::{Border, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
+use super::border::{Border, Lock, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
 use super::provider::CngProvider;
 use super::scripted::{Kept, Scripted};
 use super::status::Status;
@@ -86,7 +86,10 @@ fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
         ]
     );
     assert!(calls.contains(&overwrite), "{calls:?}");
-    assert!(calls[1].starts_with("lock KEYBOUND_KEY_"), "{calls:?}");
+    assert!(
+        calls[1].starts_with("lock OfAccount(\"KEYBOUND_KEY_"),
+        "{calls:?}"
+    );
     let (place, public_key) = windows.with(|world| world.purged.pop().unwrap());
     assert_eq!(place.name, "KeyGuardRSAKey");
     assert_eq!(place.provider, "Microsoft Software Key Storage Provider");
@@ -143,16 +146,49 @@ fn whoever_waited_for_another_process_takes_the_key_that_it_made() {
 }
 
 #[test]
-fn a_mutex_that_is_not_to_be_had_is_an_error_and_nothing_is_overwritten() {
-    let (windows, _) = host_with_a_key();
-    windows.reboot(Status(0x8009_0005));
-    windows.with(|world| world.lock_is_taken = true);
-    assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
-    assert!(
-        !calls(&windows)
-            .iter()
-            .any(|call| call.starts_with("create"))
-    );
+fn without_its_mutex_a_lost_key_is_replaced_all_the_same() {
+    for fails in LOCK_FAILURES {
+        let (windows, old) = host_with_a_key();
+        windows.reboot(Status(0x8009_0005));
+        windows.with(|world| world.lock_fails = Some(fails));
+        let key = keyguard(&windows).unwrap();
+        assert_ne!(key.public_key_der(), old);
+        self_test(&*key).unwrap();
+        assert_eq!(calls(&windows).last().unwrap(), "purge");
+    }
+}
+
+#[test]
+fn without_its_mutex_a_key_that_another_process_made_meanwhile_is_not_overwritten() {
+    for fails in LOCK_FAILURES {
+        let (windows, _) = host_with_a_key();
+        windows.reboot(Status(0x8009_0005));
+        let theirs = Kept::of_a_rival();
+        let public_key = theirs.key.public_key_der().to_vec();
+        windows.with(|world| {
+            world.lock_fails = Some(fails);
+            world.while_waiting = Some(theirs);
+        });
+        assert_eq!(keyguard(&windows).unwrap().public_key_der(), public_key);
+        let calls = calls(&windows);
+        assert!(!calls.iter().any(|call| call.starts_with("create")));
+    }
+}
+
+#[test]
+fn without_its_mutex_a_key_that_another_process_put_in_place_of_ours_is_used() {
+    for fails in LOCK_FAILURES {
+        let (windows, _) = host_with_a_key();
+        windows.reboot(Status(0x8009_0005));
+        let theirs = Kept::of_a_rival();
+        let public_key = theirs.key.public_key_der().to_vec();
+        windows.with(|world| {
+            world.lock_fails = Some(fails);
+            world.overwrites_ours = Some(theirs);
+        });
+        assert_eq!(keyguard(&windows).unwrap().public_key_der(), public_key);
+        windows.with(|world| assert_eq!(world.purged.last().unwrap().1, public_key));
+    }
 }
 
 #[test]
@@ -448,5 +484,7 @@ fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
     assert!(shown.len() < 250 && shown.contains("cng:"), "{shown}");
 }
 
+/// Another process of this account holds it, or another account has an object of its name.
+const LOCK_FAILURES: [fn() -> Lock; 2] = [|| Lock::Busy, || Lock::Unusable];
 const REMOVAL: &str =
     r#"`certutil -user -csp "Microsoft Software Key Storage Provider" -delkey "KeyGuardRSAKey"`"#;

@@ -1,38 +1,91 @@
 //! Named mutexes: <https://learn.microsoft.com/windows/win32/sync/mutex-objects>.
-use super::super::border::Held;
-use super::counted;
+//!
+//! Every account of the host may create objects in `Global\`, of any name. So an object is waited for only where it belongs
+//! to this account.
+use super::super::border::{Held, Lock};
+use super::super::names::MutexName;
+use super::super::status::Status;
+use super::account::{Account, Protection, owner_of};
+use super::{counted, status};
 use std::marker::PhantomData;
 use std::time::Duration;
-use windows::Win32::Foundation::{
-    CloseHandle, E_ACCESSDENIED, HANDLE, WAIT_ABANDONED, WAIT_OBJECT_0,
+use windows::Win32::Foundation::{CloseHandle, HANDLE, WAIT_ABANDONED, WAIT_OBJECT_0};
+use windows::Win32::System::Threading::{
+    CreateMutexExW, MUTEX_MODIFY_STATE, ReleaseMutex, SYNCHRONIZATION_READ_CONTROL,
+    SYNCHRONIZATION_SYNCHRONIZE, WaitForSingleObject,
 };
-use windows::Win32::System::Threading::{CreateMutexW, ReleaseMutex, WaitForSingleObject};
 use windows::core::HSTRING;
 
-/// Takes the mutex `Global\<name>`, or `Local\<name>` where this account may not open that one. One that its holder left
-/// without releasing it counts as taken: what it guards is whole at every moment.
-pub(super) fn lock(name: &str, longest: Duration) -> Option<Box<dyn Held>> {
-    let mutex = ["Global", "Local"].iter().find_map(|space| {
-        match Mutex::open(&format!(r"{space}\{name}")) {
-            Err(error) if error.code() == E_ACCESSDENIED => None,
-            other => Some(other),
+/// Acquires the mutex in `Global\`, or in `Local\` where the object of that name in `Global\` is not this account's: it denies
+/// access, is no mutex, or has another owner. An abandoned mutex is acquired: what it guards is whole at every moment.
+pub(super) fn lock(name: &MutexName, longest: Duration) -> Lock {
+    let account = Account::current().and_then(|account| {
+        let protection = Protection::of(&account)?;
+        Ok((account, protection))
+    });
+    let (account, protection) = match account {
+        Ok(account) => account,
+        Err(status) => {
+            tracing::warn!(%status, "the account that owns mutexes could not be read");
+            return Lock::Unusable;
         }
-    })?;
-    let mutex = mutex
-        .inspect_err(|error| tracing::warn!(%error, "a mutex could not be opened"))
-        .ok()?;
-    let held = mutex.wait(longest)?;
-    Some(Box::new(held))
+    };
+    for space in ["Global", "Local"] {
+        match Mutex::open(&path(space, name, &account), &protection) {
+            Ok(mutex) if mutex.belongs_to(name, &account) => {
+                return mutex
+                    .wait(longest)
+                    .map_or(Lock::Busy, |held| Lock::Held(Box::new(held)));
+            }
+            Ok(_) => tracing::warn!(space, "a mutex belongs to another account and is not used"),
+            Err(status) => tracing::warn!(space, %status, "a mutex could not be opened"),
+        }
+    }
+    Lock::Unusable
+}
+
+fn path(space: &str, name: &MutexName, account: &Account) -> String {
+    match name {
+        MutexName::OfAccount(name) => format!(r"{space}\{name}_{}", account.user),
+        MutexName::Shared(name) => format!(r"{space}\{name}"),
+    }
 }
 
 struct Mutex(HANDLE);
 
 impl Mutex {
-    fn open(name: &str) -> windows::core::Result<Self> {
-        // SAFETY: the name ends with a zero; no attributes are passed.
-        let mutex = unsafe { CreateMutexW(None, false, &HSTRING::from(name)) }?;
+    fn open(path: &str, protection: &Protection) -> Result<Self, Status> {
+        let attributes = protection.attributes();
+        let rights =
+            SYNCHRONIZATION_SYNCHRONIZE | MUTEX_MODIFY_STATE | SYNCHRONIZATION_READ_CONTROL;
+        // SAFETY: the name ends with a zero; the attributes and what they point to live through the call.
+        let mutex = unsafe {
+            CreateMutexExW(
+                Some(&raw const attributes),
+                &HSTRING::from(path),
+                0,
+                rights.0,
+            )
+        }
+        .map_err(|error| status(&error))?;
         counted::add(1);
         Ok(Self(mutex))
+    }
+
+    /// Windows lets no unprivileged account name another one as the owner of its object. Other programs of this account
+    /// create the shared ones without naming an owner.
+    fn belongs_to(&self, name: &MutexName, account: &Account) -> bool {
+        // SAFETY: the handle is open until `self` is dropped, and has the right to be asked for its owner.
+        let owner = match unsafe { owner_of(self.0) } {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return false,
+            Err(status) => {
+                tracing::warn!(%status, "the owner of a mutex could not be read");
+                return false;
+            }
+        };
+        let is_default = matches!(name, MutexName::Shared(_)) && owner == account.default_owner;
+        owner == account.user || is_default
     }
 
     fn wait(self, longest: Duration) -> Option<HeldMutex> {
@@ -78,3 +131,6 @@ impl Drop for HeldMutex {
 
 /// `INFINITE` is one more.
 const MOST_MILLISECONDS: u32 = u32::MAX - 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>.
-use super::super::border::{Border, Held, Property, SILENT};
+use super::super::border::{Border, Lock, Property, SILENT};
+use super::super::names::MutexName;
 use super::super::persistence::{KeyPlace, Persistence};
 use super::super::status::Status;
 use super::padding::with_padding;
@@ -163,7 +164,7 @@ impl Border for Ncrypt {
         }
     }
 
-    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>> {
+    fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
         mutex::lock(name, longest)
     }
 

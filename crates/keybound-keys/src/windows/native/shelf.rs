@@ -1,5 +1,6 @@
 //! A certificate store as a shelf for certificates of managed identities.
-use super::super::border::Held;
+use super::super::border::Lock;
+use super::super::names::MutexName;
 use super::super::persistence::{Entry, Shelf};
 use super::super::status::Status;
 use super::store::StorePath;
@@ -43,7 +44,7 @@ impl Shelf for SystemShelf {
         Store::write(&self.0)?.remove(der)
     }
 
-    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>> {
+    fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
         mutex::lock(name, longest)
     }
 }

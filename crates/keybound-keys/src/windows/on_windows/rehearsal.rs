@@ -4,7 +4,8 @@
     unsafe_code,
     reason = "handles are passed on under the promise that they came with"
 )]
-use super::super::border::{Border, Held, PER_BOOT, Property, VIRTUAL_ISOLATION};
+use super::super::border::{Border, Lock, PER_BOOT, Property, VIRTUAL_ISOLATION};
+use super::super::names::MutexName;
 use super::super::native;
 use super::super::persistence::KeyPlace;
 use super::super::status::Status;
@@ -176,7 +177,7 @@ impl Border for Arc<Rehearsal> {
         }
     }
 
-    fn lock(&self, name: &str, longest: Duration) -> Option<Box<dyn Held>> {
+    fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
         self.windows.lock(name, longest)
     }
 

@@ -2,7 +2,7 @@ use super::super::native::counted;
 use super::super::native::shelf::SystemShelf;
 use super::super::native::store::{StoreLocation, StorePath};
 use super::super::persistence::{Entry, KeyPlace, PersistedCertificate, Persistence, Shelf as _};
-use super::super::testing::certificate;
+use super::super::testing::{ISSUER, certificate};
 use crate::BindingKey as _;
 use crate::memory::MemoryKey;
 use std::sync::mpsc::channel;
@@ -41,7 +41,7 @@ impl Drop for OwnStore {
 }
 
 fn entry(public_key: &[u8], day: i64) -> PersistedCertificate {
-    let certificate = certificate(public_key, "client", "issuer", day);
+    let certificate = certificate(public_key, "client", ISSUER, day);
     PersistedCertificate::new(certificate, "https://e.example/tenant", "KeyGuardRSAKey")
 }
 
@@ -94,11 +94,10 @@ fn of_a_lost_key_the_certificates_that_name_its_container_go() {
         machine: false,
         legacy: false,
     };
-    let issuer = "managedidentitysnissuer.login.microsoft.com";
     let entries = [
-        ("lost", &lost, issuer, "KeyGuardRSAKey"),
-        ("new", &new, issuer, "KeyGuardRSAKey"),
-        ("another container's", &lost, issuer, "KeyboundSoftwareKey"),
+        ("lost", &lost, ISSUER, "KeyGuardRSAKey"),
+        ("new", &new, ISSUER, "KeyGuardRSAKey"),
+        ("another container's", &lost, ISSUER, "KeyboundSoftwareKey"),
         ("another issuer's", &lost, "somebody else", "KeyGuardRSAKey"),
     ];
     for (name, key, issuer, container) in entries {
@@ -140,59 +139,6 @@ fn no_handle_is_left_open_in_a_thousand_looks() {
         assert_eq!(persistence.load(&alias).len(), 1);
     }
     assert_eq!(counted::open(), 0);
-}
-
-#[test]
-fn a_mutex_is_had_by_one_thread_at_a_time_and_by_the_next_one_where_its_holder_is_gone() {
-    let shelf = OwnStore::new("mutex").shelf();
-    let name = &own("mutex");
-    let held = shelf.lock(name, Duration::ZERO).unwrap();
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| shelf.lock(name, Duration::ZERO).is_none());
-        assert!(other.join().unwrap());
-    });
-    drop(held);
-    // A thread that ends with the mutex in its hands.
-    std::thread::scope(|scope| {
-        scope.spawn(|| std::mem::forget(shelf.lock(name, Duration::ZERO).unwrap()));
-    });
-    assert!(shelf.lock(name, Duration::from_secs(10)).is_some());
-    assert_eq!(counted::open(), 0);
-}
-
-#[test]
-fn a_mutex_that_was_not_had_is_not_released() {
-    let shelf = OwnStore::new("not-had").shelf();
-    let name = &own("not-had");
-    let _held = shelf.lock(name, Duration::ZERO).unwrap();
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            // A release that Windows refuses is told.
-            tracing::subscriber::with_default(Silence, || {
-                assert!(shelf.lock(name, Duration::ZERO).is_none());
-            });
-        });
-        other.join().unwrap();
-    });
-}
-
-/// Fails the test for every word.
-struct Silence;
-
-impl tracing::Subscriber for Silence {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        panic!("something was told: {event:?}");
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! The account that the current thread acts as, and objects that only this account may use:
+//! <https://learn.microsoft.com/windows/win32/secauthz/access-control-model>.
+use super::super::status::Status;
+use super::status;
+use std::ffi::c_void;
+use std::mem::size_of;
+use windows::Win32::Foundation::{HANDLE, HLOCAL, LocalFree};
+use windows::Win32::Security::Authorization::{
+    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo,
+    SDDL_REVISION_1, SE_KERNEL_OBJECT,
+};
+use windows::Win32::Security::{
+    GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TokenOwner, TokenUser,
+};
+use windows::core::{HSTRING, PWSTR};
+
+/// An account, by its security identifiers as text (`S-1-5-…`).
+#[derive(Debug)]
+pub(super) struct Account {
+    /// The account itself.
+    pub(super) user: String,
+    /// The owner of objects that this account creates without naming one: the account, or the group of administrators.
+    pub(super) default_owner: String,
+}
+
+impl Account {
+    /// The account of the current thread: the impersonated one, where the thread impersonates.
+    pub(super) fn current() -> Result<Self, Status> {
+        Ok(Self {
+            user: sid_of_token(TokenUser)?,
+            default_owner: sid_of_token(TokenOwner)?,
+        })
+    }
+}
+
+/// The rights to a new object, for its creation.
+pub(super) struct Protection {
+    descriptor: Local,
+}
+
+impl Protection {
+    /// An object that belongs to an account, and that no other account may open.
+    pub(super) fn of(account: &Account) -> Result<Self, Status> {
+        Self::from_sddl(&format!("O:{user}D:P(A;;GA;;;{user})", user = account.user))
+    }
+
+    /// <https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format>.
+    pub(super) fn from_sddl(text: &str) -> Result<Self, Status> {
+        let mut descriptor = PSECURITY_DESCRIPTOR::default();
+        // SAFETY: the text ends with a zero; the pointer is written to.
+        unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                &HSTRING::from(text),
+                SDDL_REVISION_1,
+                &raw mut descriptor,
+                None,
+            )
+        }
+        .map_err(|error| status(&error))?;
+        Ok(Self {
+            descriptor: Local(descriptor.0),
+        })
+    }
+
+    /// As text: owner and access control list.
+    #[cfg(test)]
+    pub(super) fn to_sddl(&self) -> String {
+        use windows::Win32::Security::Authorization::ConvertSecurityDescriptorToStringSecurityDescriptorW;
+        let mut text = PWSTR::null();
+        // SAFETY: the descriptor is this value's; the pointer to the text is written to.
+        unsafe {
+            ConvertSecurityDescriptorToStringSecurityDescriptorW(
+                PSECURITY_DESCRIPTOR(self.descriptor.0),
+                SDDL_REVISION_1,
+                OWNER_SECURITY_INFORMATION | windows::Win32::Security::DACL_SECURITY_INFORMATION,
+                &raw mut text,
+                None,
+            )
+        }
+        .unwrap();
+        let _freed = Local(text.0.cast());
+        // SAFETY: it is a text that ends with a zero.
+        unsafe { text.to_string() }.unwrap()
+    }
+
+    /// What the functions that create objects take, valid while this value lives.
+    pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.descriptor.0,
+            bInheritHandle: false.into(),
+        }
+    }
+}
+
+/// The owner of a kernel object. `None` where it has none.
+///
+/// # Safety
+/// The handle is open, with the right `READ_CONTROL`.
+pub(super) unsafe fn owner_of(object: HANDLE) -> Result<Option<String>, Status> {
+    let mut owner = PSID::default();
+    let mut descriptor = PSECURITY_DESCRIPTOR::default();
+    // SAFETY: the handle is open (the caller's promise); the pointers are written to.
+    let error = unsafe {
+        GetSecurityInfo(
+            object,
+            SE_KERNEL_OBJECT,
+            OWNER_SECURITY_INFORMATION,
+            Some(&raw mut owner),
+            None,
+            None,
+            None,
+            Some(&raw mut descriptor),
+        )
+    };
+    let _freed = Local(descriptor.0);
+    if error.is_err() {
+        return Err(Status(error.to_hresult().0.cast_unsigned()));
+    }
+    // SAFETY: the owner is null or points into the descriptor, which is freed after this.
+    unsafe { text_of(owner) }
+}
+
+/// The SID of one of the kinds of information that begin with a pointer to one.
+fn sid_of_token(kind: TOKEN_INFORMATION_CLASS) -> Result<String, Status> {
+    let mut buffer = [0_u64; LONGEST_INFORMATION / size_of::<u64>()];
+    let mut length = 0;
+    // SAFETY: the token needs no closing: it is a constant that means the token of this thread. No more is written than
+    // the buffer's length, which goes along.
+    unsafe {
+        GetTokenInformation(
+            EFFECTIVE_TOKEN,
+            kind,
+            Some(buffer.as_mut_ptr().cast::<c_void>()),
+            LONGEST_INFORMATION as u32,
+            &raw mut length,
+        )
+    }
+    .map_err(|error| status(&error))?;
+    // SAFETY: TOKEN_USER and TOKEN_OWNER begin with a pointer to a SID, which is in the same buffer.
+    let text = unsafe { text_of(buffer.as_ptr().cast::<PSID>().read()) }?;
+    text.ok_or(Status::NOT_FOUND)
+}
+
+/// # Safety
+/// The pointer is null or points to a SID.
+unsafe fn text_of(sid: PSID) -> Result<Option<String>, Status> {
+    if sid.0.is_null() {
+        return Ok(None);
+    }
+    let mut text = PWSTR::null();
+    // SAFETY: it points to a SID (the caller's promise); the pointer to the text is written to.
+    unsafe { ConvertSidToStringSidW(sid, &raw mut text) }.map_err(|error| status(&error))?;
+    let _freed = Local(text.0.cast());
+    // SAFETY: on success it is a text that ends with a zero.
+    let text = unsafe { text.to_string() };
+    text.map(Some).map_err(|_| Status::NOT_SUPPORTED)
+}
+
+/// Memory that Windows allocated, or null.
+struct Local(*mut c_void);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // SAFETY: the memory is this value's, and nobody uses it any more; null is allowed.
+        unsafe { LocalFree(Some(HLOCAL(self.0))) };
+    }
+}
+
+/// `GetCurrentThreadEffectiveToken()`, which Windows' headers define as this constant.
+const EFFECTIVE_TOKEN: HANDLE = HANDLE(std::ptr::without_provenance_mut(-6_isize as usize));
+/// In bytes: a pointer, attributes, and the longest SID (68).
+const LONGEST_INFORMATION: usize = 96;
