@@ -18,10 +18,6 @@ pub mod memory;
 mod rsa_blob;
 mod verify;
 #[cfg(any(windows, test))]
-#[cfg_attr(
-    not(windows),
-    expect(dead_code, reason = "what is only for Windows itself")
-)]
 pub mod windows;
 
 // The public interface.

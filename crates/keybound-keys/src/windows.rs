@@ -5,7 +5,9 @@
 mod border;
 #[cfg(windows)]
 mod certificate;
+mod checks;
 mod container;
+mod existing;
 mod handle;
 mod key;
 mod names;

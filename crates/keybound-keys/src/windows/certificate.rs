@@ -1,13 +1,11 @@
-use super::border::{Border, Property};
-use super::container::open_existing;
-use super::handle::Key;
+use super::border::Border;
+use super::existing::{self, Refused};
 use super::key::CngKey;
 use super::native::store::{StoreLocation, StorePath};
 use super::native::{self, CertificateContext, Store};
 use super::persistence::KeyPlace;
 use super::status::Status;
-use crate::rsa_blob::public_key_info;
-use crate::{KeyError, KeyErrorKind, KeyStrength};
+use crate::KeyError;
 use keybound_core::{Certificate, X5tS256};
 use std::ffi::c_void;
 use std::fmt;
@@ -136,28 +134,25 @@ impl WindowsCertificate {
         self.key.as_ref().map(|key| key.name.as_str())
     }
 
-    /// Opens its key, and checks that the certificate is for it.
+    /// Opens its key for binding tokens, and checks that the certificate is for it. As keys that Keybound makes, it has to
+    /// sign, and its provider must not export it. It counts as a KeyGuard key only where Microsoft's software provider says
+    /// that it is isolated.
     ///
     /// # Errors
     /// [`CertificateError::Closed`], [`CertificateError::NoPrivateKey`], [`CertificateError::KeyMismatch`], or
-    /// [`CertificateError::Key`] where the key cannot be opened.
+    /// [`CertificateError::Key`] where the key cannot be opened or must not be used.
     pub fn binding_key(&self) -> Result<CngKey, CertificateError> {
-        let (key, place) = self.open_key()?;
-        let isolation = key.get(Property::VirtualIsolation);
-        let strength = match isolation.ok().and_then(|value| value.first().copied()) {
-            Some(1..) => KeyStrength::KeyGuard,
-            _ if place.provider == "Microsoft Platform Crypto Provider" => KeyStrength::Hardware,
-            _ => KeyStrength::Software,
-        };
+        let place = self.place()?;
         let public_key = self.certificate.public_key_der().to_vec();
+        let (key, strength) = existing::open_binding_key(&self.border, place, &public_key)?;
         Ok(CngKey::new(key, public_key, strength, place.clone()))
     }
 
     /// A context of its own for native code: the certificate with an open handle of its key, which the context frees.
     ///
     /// # Errors
-    /// As [`binding_key`](Self::binding_key), and [`CertificateError::Context`] where Windows does not make one. Nothing
-    /// is left open then.
+    /// Those of opening the key in [`binding_key`](Self::binding_key), and [`CertificateError::Context`] where Windows does
+    /// not make one. Nothing is left open then. Strength and export policy do not matter here: native code uses the key.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
         NativeCertificate::new(&self.border, &self.certificate, self.place()?)
     }
@@ -182,39 +177,12 @@ impl WindowsCertificate {
         self.context = None;
     }
 
-    fn open_key(&self) -> Result<(Key, &KeyPlace), CertificateError> {
-        let place = self.place()?;
-        let key = open_for(&self.border, &self.certificate, place)?;
-        Ok((key, place))
-    }
-
     fn place(&self) -> Result<&KeyPlace, CertificateError> {
         if self.context.is_none() {
             return Err(CertificateError::Closed);
         }
         self.key.as_ref().ok_or(CertificateError::NoPrivateKey)
     }
-}
-
-/// Opens the key of a certificate, and checks that it is the certificate's.
-fn open_for(
-    border: &Arc<dyn Border>,
-    certificate: &Certificate,
-    place: &KeyPlace,
-) -> Result<Key, CertificateError> {
-    let key = open_existing(border, &place.provider, &place.name, place.machine)
-        .map_err(CertificateError::Key)?;
-    let public_key = key
-        .export_public()
-        .map_err(|status| {
-            let error = KeyError::new(KeyErrorKind::Failed, "the public key could not be read");
-            CertificateError::Key(error.with_source(status))
-        })
-        .map(|blob| public_key_info(&blob))?;
-    if public_key.as_deref() != Some(certificate.public_key_der()) {
-        return Err(CertificateError::KeyMismatch);
-    }
-    Ok(key)
 }
 
 impl fmt::Debug for WindowsCertificate {
@@ -250,7 +218,7 @@ impl NativeCertificate {
         certificate: &Certificate,
         place: &KeyPlace,
     ) -> Result<Self, CertificateError> {
-        let key = open_for(border, certificate, place)?;
+        let key = existing::open(border, place, certificate.public_key_der())?;
         let mut context =
             CertificateContext::of_der(certificate.der()).map_err(CertificateError::context)?;
         context
@@ -348,8 +316,8 @@ pub enum CertificateError {
     /// It was closed: take it from the store again.
     #[error("the certificate has been closed: take it from the store again")]
     Closed,
-    /// The key could not be opened.
-    #[error("the certificate's key is not to be had")]
+    /// The key could not be opened, or must not be used.
+    #[error("the certificate's key cannot be used")]
     Key(#[source] KeyError),
     /// The store could not be opened: those of the machine may want an administrator.
     #[error("the certificate store {store} ({}) could not be opened", whose(.store))]
@@ -362,6 +330,15 @@ pub enum CertificateError {
     /// Windows makes no context of the certificate with its key.
     #[error("windows does not bring the certificate and its key together")]
     Context(#[source] keybound_core::BoxError),
+}
+
+impl From<Refused> for CertificateError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Key(error) => Self::Key(error),
+            Refused::Mismatch => Self::KeyMismatch,
+        }
+    }
 }
 
 impl CertificateError {

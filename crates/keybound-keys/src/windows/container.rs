@@ -1,11 +1,12 @@
 //! A named key of the host: opened where it is there, made where it is not, made anew where its material is lost.
 use super::border::{Border, Lock, MACHINE, OVERWRITE, Property, SIGN_AND_DECRYPT};
+use super::checks;
 use super::handle::{Key, Provider};
 use super::names::MutexName;
 use super::persistence::KeyPlace;
 use super::status::{Status, Step};
 use crate::rsa_blob::{bits, public_key_info};
-use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
+use crate::{KeyError, KeyErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ impl Container {
     /// What only fails for now, is no RSA-2048 key, or signs for another public key than its own, is an error: it must not
     /// be overwritten.
     fn living(&self, key: Key) -> Result<Option<Opened>, KeyError> {
-        let signature = match key.sign(LIVENESS, &DIGEST) {
+        let signature = match checks::sign(&key) {
             Ok(signature) => signature,
             Err(status) if status.is_passing() => return Err(self.error(Step::Sign, status)),
             Err(status) => {
@@ -78,12 +79,7 @@ impl Container {
             }
         };
         let public_key = self.public_key(&key)?;
-        if !verify(&public_key, LIVENESS, &DIGEST, &signature) {
-            return Err(KeyError::new(
-                KeyErrorKind::Failed,
-                "the key's signature does not hold against its own public key",
-            ));
-        }
+        checks::check_signature(&public_key, &signature)?;
         Ok(Some(Opened { key, public_key }))
     }
 
@@ -171,26 +167,11 @@ impl Container {
         )
     }
 
-    /// Whoever does not tell the export policy is not believed: each provider that keys are made with took one when it made
-    /// them.
     fn refusal(&self, key: &Key) -> Result<Option<Refusal>, KeyError> {
-        if self.isolated && !self.is_isolated(key)? {
+        if self.isolated && !checks::is_isolated(key)? {
             return Ok(Some(Refusal::NotIsolated));
         }
-        let policy = key
-            .get(Property::ExportPolicy)
-            .map_err(|status| self.error(Step::ReadExportPolicy, status))?;
-        Ok((policy != [0; 4]).then_some(Refusal::Exportable))
-    }
-
-    /// Whether the property says so: present, not empty, its first byte not 0. What only fails for now says nothing, and is no
-    /// reason to take a weaker key.
-    fn is_isolated(&self, key: &Key) -> Result<bool, KeyError> {
-        match key.get(Property::VirtualIsolation) {
-            Ok(value) => Ok(value.first().is_some_and(|first| *first != 0)),
-            Err(status) if status.is_passing() => Err(self.error(Step::ReadIsolation, status)),
-            Err(_) => Ok(false),
-        }
+        Ok(checks::is_exportable(key)?.then_some(Refusal::Exportable))
     }
 
     /// Puts a new key in the place of one that does not sign. The processes of this account do this one after the other, and
@@ -249,20 +230,6 @@ impl Container {
     }
 }
 
-/// A key that is there, in the place that a certificate names for it.
-pub(crate) fn open_existing(
-    border: &Arc<dyn Border>,
-    provider: &str,
-    name: &str,
-    machine: bool,
-) -> Result<Key, KeyError> {
-    let provider = Provider::open(border, provider)
-        .map_err(|status| Step::OpenProvider.error(status, false))?;
-    provider
-        .open_key(name, if machine { MACHINE } else { 0 })
-        .map_err(|status| Step::Open.error(status, false))
-}
-
 /// Whether another key than this one is in the place, or none. Where it cannot be told, it is not so.
 pub(crate) fn is_replaced(border: &Arc<dyn Border>, place: &KeyPlace, public_key: &[u8]) -> bool {
     let flags = if place.machine { MACHINE } else { 0 };
@@ -310,7 +277,5 @@ fn not_rsa_2048() -> KeyError {
 
 /// In UTF-16, little-endian.
 const RSA: &[u8] = b"R\0S\0A\0";
-const LIVENESS: SignatureScheme = SignatureScheme::PssSha256;
-const DIGEST: [u8; 32] = [0x5a; 32];
 /// Making a key takes a second or two on slow hosts.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);

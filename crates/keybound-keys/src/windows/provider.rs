@@ -151,8 +151,8 @@ pub(crate) fn provider_of(name: &str) -> &'static str {
     }
 }
 
-const SOFTWARE_PROVIDER: &str = "Microsoft Software Key Storage Provider";
-const PLATFORM_PROVIDER: &str = "Microsoft Platform Crypto Provider";
+pub(crate) const SOFTWARE_PROVIDER: &str = "Microsoft Software Key Storage Provider";
+pub(crate) const PLATFORM_PROVIDER: &str = "Microsoft Platform Crypto Provider";
 /// The container that MSAL .NET and MSAL Go use, so that the key is shared with them. Certificates are shared with .NET;
 /// Go reads none but those that name their key as it does: see ADR 15.
 const KEYGUARD_NAME: &str = "KeyGuardRSAKey";
