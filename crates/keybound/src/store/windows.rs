@@ -38,11 +38,10 @@ impl WindowsBindingStore {
         }
     }
 
-    /// How long is waited for the store, and for others who are busy with it. Default: two seconds. More is for hosts that
-    /// stand still for long.
+    /// How long is waited for the store. Default: two seconds. More is for hosts that stand still for long. Writes wait 300 ms
+    /// for other programs that write entries of the same identity, and are then skipped; nobody waits for writes.
     #[must_use]
     pub fn with_longest_look(mut self, longest: Duration) -> Self {
-        self.kept = self.kept.with_longest_wait(longest);
         self.longest_look = longest;
         self
     }
