@@ -52,7 +52,9 @@ impl EmulatorBuilder {
         self.config.check().map_err(StartError::Config)?;
         let listeners = Listeners::bind(&self.config.network)?;
         let endpoints = listeners.endpoints(&self.config.network)?;
-        let pki = Pki::new(self.state_dir.as_deref())?;
+        // Programs in other folders are given the path of the CA.
+        let state_dir = self.state_dir.map(std::path::absolute).transpose();
+        let pki = Pki::new(state_dir.map_err(StartError::Host)?.as_deref())?;
         let state = State::new(self.config, pki, endpoints)
             .map_err(|error| StartError::Certificates(error.into()))?;
         let state = Arc::new(state);

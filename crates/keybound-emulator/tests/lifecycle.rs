@@ -338,6 +338,18 @@ fn a_kept_ca_serves_the_next_start_too() {
     assert_eq!(second.ready().ca_file, folder.path().join("ca.pem"));
 }
 
+#[cfg(unix)]
+#[test]
+fn the_path_of_the_ca_is_absolute_whatever_the_folder_was_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let to_root = "../".repeat(std::env::current_dir().unwrap().components().count());
+    let relative = format!("{to_root}{}", folder.path().display());
+    let emulator = Emulator::builder().state_dir(relative).start().unwrap();
+    let told = &emulator.ready().env["KEYBOUND_CA_FILE"];
+    assert!(emulator.ready().ca_file.is_absolute());
+    assert!(std::path::Path::new(told).is_absolute(), "{told}");
+}
+
 #[test]
 fn several_emulators_run_side_by_side() {
     let emulators: Vec<_> = (0..3)
