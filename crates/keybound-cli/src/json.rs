@@ -13,9 +13,14 @@ pub(crate) fn document(value: &impl Serialize) -> io::Result<String> {
     Ok(escaped(&json))
 }
 
+/// The text without the byte order mark that it may begin with, which is no part of it (RFC 8259 section 8.1).
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// JSON text from outside, if it is that: whitespace dropped, everything else kept as it was written.
 pub(crate) fn compacted(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
+    let text = without_mark(std::str::from_utf8(bytes).ok()?);
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut compact = String::with_capacity(text.len());
     each_token(text, |token| compact.push_str(token));
@@ -108,7 +113,7 @@ fn new_line(out: &mut String, depth: usize) {
 pub(crate) fn text_or_base64(bytes: &[u8]) -> (Cow<'_, str>, &'static str) {
     use base64::Engine as _;
     match std::str::from_utf8(bytes) {
-        Ok(text) => (text.into(), "text"),
+        Ok(text) => (without_mark(text).into(), "text"),
         Err(_) => (
             base64::engine::general_purpose::STANDARD
                 .encode(bytes)
@@ -149,6 +154,24 @@ mod tests {
         let expected = "{\n  \"z\": [\n    1.50,\n    123456789012345678901234567890\n  ],\n  \"a\": {},\n  \"s\": \"x \\\" {,\"\n}";
         assert_eq!(indented(&compact), expected);
         assert_eq!(compacted(indented(&compact).as_bytes()).unwrap(), compact);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        for (bytes, json) in [
+            ("\u{feff}{\"a\": 1}", Some("{\"a\":1}")),
+            ("\u{feff} [1]", Some("[1]")),
+            // Only one, only at the begin; inside of a text it is a character.
+            ("\u{feff}\u{feff}[1]", None),
+            (" \u{feff}[1]", None),
+            ("[1]\u{feff}", None),
+            ("\u{feff}", None),
+            ("[\"\u{feff}\"]", Some("[\"\u{feff}\"]")),
+        ] {
+            assert_eq!(compacted(bytes.as_bytes()).as_deref(), json, "{bytes:?}");
+        }
+        let text = text_or_base64("\u{feff}one \u{feff}two".as_bytes());
+        assert_eq!(text, ("one \u{feff}two".into(), "text"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Answer {
             return shown_lines(&json::indented(&json));
         }
         match std::str::from_utf8(&self.body) {
-            Ok(text) => shown_lines(text),
+            Ok(text) => shown_lines(json::without_mark(text)),
             Err(_) => format!(
                 "{} bytes that are no text; --output body writes them",
                 self.body.len()
@@ -226,10 +226,30 @@ mod tests {
             (Some("application/json"), b"<html>", "text", r#""<html>""#),
             (Some("image/png"), b"\x89PNG\xff", "base64", r#""iVBOR/8=""#),
             (None, b"", "none", "null"),
+            (None, b"\xef\xbb\xbf[1]", "json", "[1]"),
+            (
+                Some("application/json"),
+                b"\xef\xbb\xbf{\"a\":1}",
+                "json",
+                r#"{"a":1}"#,
+            ),
+            (Some("text/plain"), b"\xef\xbb\xbfx", "text", r#""x""#),
+            (None, b"\xef\xbb\xbf", "text", r#""""#),
+            (None, b"\xff\xfe[\0", "base64", r#""//5bAA==""#),
         ] {
             let report = report(&answer(200, content_type, body));
             assert_eq!(report["body_encoding"], encoding);
             assert_eq!(report["body"].to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn people_see_no_byte_order_mark() {
+        for (content_type, body, shown) in [
+            ("application/json", &b"\xef\xbb\xbf[1]"[..], "[\n  1\n]"),
+            ("text/plain", b"\xef\xbb\xbfone\ntwo", "one\ntwo"),
+        ] {
+            assert_eq!(answer(200, Some(content_type), body).body_text(), shown);
         }
     }
 
