@@ -53,7 +53,9 @@ pub(crate) fn vault_origin() -> Option<String> {
 }
 
 fn origin(variable: &str) -> Option<String> {
-    std::env::var(variable).ok().filter(|url| !url.is_empty())
+    let url = std::env::var_os(variable).filter(|url| !url.is_empty())?;
+    // What is no Unicode is replaced, and then found to be no URL: another host must not be called instead.
+    Some(url.to_string_lossy().into_owned())
 }
 
 /// Set by `emulator --exec`.

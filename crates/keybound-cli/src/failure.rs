@@ -1,5 +1,6 @@
 use crate::args::Cli;
-use crate::{exit::Exit, out, report};
+use crate::text::shown_lines;
+use crate::{exit::Exit, out, report, usage};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind as Wrong;
 use std::io;
@@ -22,13 +23,12 @@ impl Failure {
             Self::Usage(message) => {
                 let mut program = Cli::command();
                 program.build();
-                let wrong = match program.find_subcommand_mut(subcommand) {
-                    Some(subcommand) => subcommand.error(Wrong::ValueValidation, message),
-                    None => program.error(Wrong::ValueValidation, message),
+                let command = match program.find_subcommand_mut(subcommand) {
+                    Some(subcommand) => subcommand,
+                    None => &mut program,
                 };
-                // Nobody hears it where standard error is closed; the exit code still says it.
-                let _ = wrong.print();
-                Exit::Usage
+                let message = shown_lines(&message);
+                usage::show(command.error(Wrong::ValueValidation, message))
             }
             Self::Flow(error) => {
                 out::talk(&report::error_text(&error));

@@ -13,6 +13,7 @@ mod session;
 mod signals;
 mod steps;
 mod text;
+mod usage;
 mod vaults;
 
 use args::{Cli, Command};
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     if let Some(status) = commands::emulator::command::launch::become_command() {
         return status;
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::show(error).into(),
+    };
     let subcommand = cli.command.name();
     run(cli.command)
         .unwrap_or_else(|failure| failure.show(subcommand))

@@ -6,7 +6,8 @@ use keybound::http::ResourceClient;
 use keybound::native_attestation::NativeAttestation;
 use keybound::{
     AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, Pop, Stage, TokenRequest, TrustAnchors, VersionPolicy,
+    ManagedIdentityClientBuilder, Pop, ProxyConfig, Stage, TokenRequest, TrustAnchors,
+    VersionPolicy,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -25,14 +26,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// Resolves the flags and the environment. The token is for `fallback` where no flag says what it is for, and for
-    /// Microsoft Graph where that is none.
+    /// Microsoft Graph where that is none. `called` is the resource that is called with it, if any.
     ///
     /// # Errors
     /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
     /// are asked for outside of a simulated world.
-    pub(crate) fn new(args: &TokenArgs, fallback: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        args: &TokenArgs,
+        fallback: Option<&str>,
+        called: Option<&Url>,
+    ) -> Result<Self, Failure> {
         Ok(Self {
-            client: client_builder(&args.host)?
+            client: client_builder(&args.host, called)?
                 .build()
                 .map_err(Failure::before_work)?,
             request: request(args, fallback),
@@ -72,12 +77,15 @@ impl Session {
     }
 }
 
-/// The client of the host's identity, keys and connections, not yet made.
+/// The client of the host's identity, keys and connections, not yet made; for calls of `called`, if of any resource.
 ///
 /// # Errors
 /// As [`Session::new`].
-pub(crate) fn client_builder(args: &HostArgs) -> Result<ManagedIdentityClientBuilder, Failure> {
-    let trust = trust(args)?;
+pub(crate) fn client_builder(
+    args: &HostArgs,
+    called: Option<&Url>,
+) -> Result<ManagedIdentityClientBuilder, Failure> {
+    let trust = trust(args, called)?;
     let mut builder = ManagedIdentityClient::builder()
         .identity(args.identity())
         .trust(trust.clone())
@@ -95,6 +103,10 @@ pub(crate) fn client_builder(args: &HostArgs) -> Result<ManagedIdentityClientBui
     if args.simulated {
         check_simulated(args, &trust)?;
         builder = emulation::simulate(builder, trust)?;
+        if called.is_none_or(is_loopback) {
+            // All hosts are loopback hosts then: whatever the variables for proxies hold, it is not for this.
+            builder = builder.proxy(ProxyConfig::none());
+        }
     }
     Ok(builder)
 }
@@ -183,14 +195,18 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
     args.tls.iter().fold(VersionPolicy::default(), add)
 }
 
-/// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts.
-fn trust(args: &HostArgs) -> Result<TrustAnchors, Failure> {
+/// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts, where one is
+/// connected to: the variable does not concern any other work.
+fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
     if let Some(path) = &args.ca_file {
         let pem = read_file("--ca-file", path, LONGEST_PEM)?;
         return system
             .with_pem(&pem)
             .map_err(|error| misnamed("--ca-file", path, &error));
+    }
+    if !has_loopback_imds(args) && !called.is_some_and(is_loopback) {
+        return Ok(system);
     }
     let Some(path) = std::env::var_os(CA_FILE_VARIABLE).filter(|path| !path.is_empty()) else {
         return Ok(system);
@@ -209,14 +225,7 @@ fn trust(args: &HostArgs) -> Result<TrustAnchors, Failure> {
 
 /// The library refuses too, later; here nothing has been asked of anyone yet.
 fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
-    let imds = args.imds().and_then(|url| Url::parse(url).ok());
-    let loopback = imds.is_some_and(|url| match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    });
-    if loopback && trust.is_extended() {
+    if has_loopback_imds(args) && trust.is_extended() {
         return Ok(());
     }
     Err(Failure::Flow(Error::new(
@@ -224,6 +233,21 @@ fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure>
         Stage::Request,
         "a simulated key needs an IMDS on loopback (--imds) and a CA file (--ca-file)",
     )))
+}
+
+/// Without one the endpoints that IMDS names are no loopback hosts either.
+fn has_loopback_imds(args: &HostArgs) -> bool {
+    let imds = args.imds().and_then(|url| Url::parse(url).ok());
+    imds.as_ref().is_some_and(is_loopback)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
 }
 
 /// Where nothing says what a token is for.

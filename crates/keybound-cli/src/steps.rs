@@ -39,9 +39,10 @@ fn lines<S>(verbosity: u8, target: &str) -> Option<Filtered<Lines, Targets, S>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let asked = std::env::var("KEYBOUND_LOG")
-        .ok()
-        .filter(|text| !text.is_empty());
+    // What is no Unicode is replaced, and then found to be no list of targets.
+    let asked = std::env::var_os("KEYBOUND_LOG")
+        .filter(|text| !text.is_empty())
+        .map(|text| text.to_string_lossy().into_owned());
     let level = match verbosity {
         0 => None,
         1 => Some(Level::INFO),

@@ -1,6 +1,7 @@
 use super::TokenArgs;
 use super::values::{self, Data};
 use crate::failure::Failure;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
@@ -28,7 +29,7 @@ pub(crate) struct CallArgs {
 
     /// The body: the text, @FILE, or @- for standard input; at most 16 MiB. Sent as application/json unless a
     /// Content-Type header says otherwise
-    #[arg(short = 'd', long, value_name = "DATA", value_parser = values::data, help_heading = "Request")]
+    #[arg(short = 'd', long, value_name = "DATA", value_parser = OsStringValueParser::new().try_map(values::data), help_heading = "Request")]
     pub(crate) data: Option<Data>,
 
     /// A header of the request; may be repeated. Authorization is set by the program

@@ -87,7 +87,7 @@ pub(crate) struct HostArgs {
     #[arg(long, value_name = "PEM", help_heading = "Connections")]
     pub(crate) ca_file: Option<PathBuf>,
 
-    /// TLS versions for a host: HOST=1.2, HOST=1.3 or HOST=1.2-1.3; may be repeated
+    /// TLS versions for a host, on all its ports: HOST=1.2, HOST=1.3 or HOST=1.2-1.3; may be repeated
     #[arg(long = "tls", value_name = "HOST=VERSIONS", value_parser = values::tls_choice, help_heading = "Connections")]
     pub(crate) tls: Vec<TlsChoice>,
 
@@ -106,6 +106,7 @@ pub(crate) struct HostArgs {
     #[arg(
         long = "allowed-host",
         value_name = "HOST",
+        value_parser = values::allowed_host,
         help_heading = "Connections"
     )]
     pub(crate) allowed_hosts: Vec<String>,

@@ -3,9 +3,10 @@ use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use keybound::{Claims, ManagedIdentity, Scope, TlsEngine, TlsVersions};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
-use url::Url;
+use url::{Host, Url};
 
 pub(super) fn scope(text: &str) -> Result<Scope, keybound::Error> {
     Scope::for_resource(text)
@@ -67,14 +68,59 @@ pub(super) fn tls_choice(text: &str) -> Result<TlsChoice, &'static str> {
         "1.2-1.3" => TlsVersions::Tls12Or13,
         _ => return Err(RULE),
     };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
-        return Err(RULE);
+    if host.contains('*') {
+        return Err("TLS versions are those of one host: name each, not a pattern");
     }
     Ok(TlsChoice {
-        host: host.to_owned(),
+        host: host_of(host)?.to_string(),
         versions,
     })
 }
+
+/// A host that endpoints may have: a name, or all names below a domain (`*.domain`).
+pub(super) fn allowed_host(text: &str) -> Result<String, &'static str> {
+    let Some(domain) = text.strip_prefix("*.") else {
+        return match text {
+            "*" => Err("any public host is allowed by default: leave the option out"),
+            text if text.contains('*') => Err(PATTERN),
+            text if text.starts_with('.') => Err("for all names below a domain write *.domain"),
+            text => Ok(host_of(text)?.to_string()),
+        };
+    };
+    match host_of(domain)? {
+        Host::Domain(domain) if !domain.contains('*') => Ok(format!("*.{domain}")),
+        _ => Err(PATTERN),
+    }
+}
+
+/// A host as URLs have it: lower case, in ASCII, addresses in their usual form.
+fn host_of(text: &str) -> Result<Host, &'static str> {
+    if text.contains(['/', '\\', '@', '?', '#']) {
+        return Err("expected a host, not a URL");
+    }
+    let address = text
+        .strip_prefix('[')
+        .map_or(Some(text), |text| text.strip_suffix(']'));
+    if let Some(address) = address.and_then(|text| text.parse().ok()) {
+        return Ok(Host::Ipv6(address));
+    }
+    if text.contains(':') {
+        return Err("expected a host without a port");
+    }
+    let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
+    match Host::parse(text.strip_suffix('.').unwrap_or(text)) {
+        Ok(Host::Domain(name))
+            if !name.chars().all(of_name) || name.split('.').any(str::is_empty) =>
+        {
+            Err(HOST)
+        }
+        Ok(host) => Ok(host),
+        Err(_) => Err(HOST),
+    }
+}
+
+const HOST: &str = "expected the name of a host, such as login.example.com, or an address";
+const PATTERN: &str = "expected the name of a host, or *. and a domain, such as *.example.com";
 
 /// The TLS library.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -143,13 +189,32 @@ pub(crate) enum Data {
     Stdin,
 }
 
-pub(super) fn data(text: &str) -> Result<Data, &'static str> {
-    match text.strip_prefix('@') {
-        None => Ok(Data::Text(text.to_owned())),
-        Some("") => Err("expected the name of a file after @"),
-        Some("-") => Ok(Data::Stdin),
+pub(super) fn data(argument: OsString) -> Result<Data, &'static str> {
+    match file_named(&argument) {
+        None => match argument.into_string() {
+            Ok(text) => Ok(Data::Text(text)),
+            Err(_) => Err("the body is not UTF-8: write it to a file and name that, @FILE"),
+        },
+        Some(file) if file.is_empty() => Err("expected the name of a file after @"),
+        Some(file) if file == "-" => Ok(Data::Stdin),
         Some(file) => Ok(Data::File(file.into())),
     }
+}
+
+/// What follows the `@`: paths need not be text.
+#[cfg(unix)]
+fn file_named(argument: &OsStr) -> Option<OsString> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let file = argument.as_bytes().strip_prefix(b"@")?;
+    Some(OsStr::from_bytes(file).to_owned())
+}
+
+#[cfg(windows)]
+fn file_named(argument: &OsStr) -> Option<OsString> {
+    use std::os::windows::ffi::{OsStrExt as _, OsStringExt as _};
+    let units: Vec<u16> = argument.encode_wide().collect();
+    let file = units.strip_prefix(&[u16::from(b'@')])?;
+    Some(OsString::from_wide(file))
 }
 
 const LONGEST_URL: usize = 8192;
@@ -230,19 +295,115 @@ mod tests {
 
     #[test]
     fn tls_choices_name_a_host_and_its_versions() {
-        let choice = tls_choice("my.host=1.2-1.3").unwrap();
-        assert_eq!(choice.host, "my.host");
-        assert_eq!(choice.versions, TlsVersions::Tls12Or13);
-        for text in ["", "a", "a=1.1", "=1.2", "https://a/=1.2", "a b=1.2"] {
-            assert!(tls_choice(text).is_err(), "{text}");
+        for (text, host, versions) in [
+            ("my.host=1.2-1.3", "my.host", TlsVersions::Tls12Or13),
+            ("My.Host.=1.2", "my.host", TlsVersions::Tls12),
+            ("localhost=1.3", "localhost", TlsVersions::Tls13),
+            ("127.0.0.1=1.2", "127.0.0.1", TlsVersions::Tls12),
+            ("::1=1.2", "[::1]", TlsVersions::Tls12),
+            ("[0:0::1]=1.2", "[::1]", TlsVersions::Tls12),
+            (
+                "bücher.example=1.2",
+                "xn--bcher-kva.example",
+                TlsVersions::Tls12,
+            ),
+        ] {
+            let choice = tls_choice(text).unwrap();
+            assert_eq!((&*choice.host, choice.versions), (host, versions), "{text}");
+        }
+        for (text, why) in [
+            ("", "HOST=1.2"),
+            ("a", "HOST=1.2"),
+            ("a=1.1", "HOST=1.2"),
+            ("a=1.2,b=1.2", "HOST=1.2"),
+            ("a=TLSv1.2", "HOST=1.2"),
+            ("a= 1.2", "HOST=1.2"),
+            ("localhost:8443=1.2", "without a port"),
+            ("[::1]:8443=1.2", "without a port"),
+            ("127.0.0.1:8443=1.2", "without a port"),
+            ("a:=1.2", "without a port"),
+            ("fe80::1%eth0=1.2", "without a port"),
+            ("*.example=1.2", "not a pattern"),
+            ("*=1.2", "not a pattern"),
+            ("https://a=1.2", "not a URL"),
+            ("https://a/=1.2", "not a URL"),
+            ("a/=1.2", "not a URL"),
+            ("user@a=1.2", "not a URL"),
+            (".example=1.2", "name of a host"),
+            ("a..b=1.2", "name of a host"),
+            ("a,b=1.2", "name of a host"),
+            ("=1.2", "name of a host"),
+            (".=1.2", "name of a host"),
+            ("a b=1.2", "name of a host"),
+            (" a=1.2", "name of a host"),
+            ("a\u{1b}=1.2", "name of a host"),
+            ("[::1=1.2", "without a port"),
+            ("1.2.3.4.5=1.2", "name of a host"),
+        ] {
+            let refused = tls_choice(text).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn allowed_hosts_are_names_and_patterns_that_can_match() {
+        for (text, host) in [
+            ("login.example.com", "login.example.com"),
+            ("Login.Example.COM.", "login.example.com"),
+            ("*.Example.com", "*.example.com"),
+            ("*.example.com.", "*.example.com"),
+            ("*.bücher.example", "*.xn--bcher-kva.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("::1", "[::1]"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(allowed_host(text).as_deref(), Ok(host), "{text}");
+        }
+        for (text, why) in [
+            ("https://x", "not a URL"),
+            ("https://*.x", "*. and a domain"),
+            ("x/", "not a URL"),
+            ("*.x/y", "not a URL"),
+            ("u:p@x", "not a URL"),
+            ("x:443", "without a port"),
+            ("*.x:443", "without a port"),
+            (".example", "write *.domain"),
+            ("*", "leave the option out"),
+            ("**.x", "*. and a domain"),
+            ("*x.example", "*. and a domain"),
+            ("a.*.example", "*. and a domain"),
+            ("*.*.example", "*. and a domain"),
+            ("*.127.0.0.1", "*. and a domain"),
+            ("*.", "name of a host"),
+            ("*..example", "name of a host"),
+            ("", "name of a host"),
+            (".", "write *.domain"),
+            ("a,b", "name of a host"),
+            ("a b", "name of a host"),
+            ("a\r", "name of a host"),
+        ] {
+            let refused = allowed_host(text).unwrap_err();
+            assert!(refused.contains(why), "{text:?}: {refused}");
         }
     }
 
     #[test]
     fn bodies_come_as_text_from_files_and_from_standard_input() {
-        assert!(matches!(data("{}"), Ok(Data::Text(text)) if text == "{}"));
-        assert!(matches!(data("@a/b"), Ok(Data::File(file)) if file.as_os_str() == "a/b"));
-        assert!(matches!(data("@-"), Ok(Data::Stdin)));
-        assert!(data("@").is_err());
+        assert!(matches!(data("{}".into()), Ok(Data::Text(text)) if text == "{}"));
+        assert!(matches!(data("@a/b".into()), Ok(Data::File(file)) if file.as_os_str() == "a/b"));
+        assert!(matches!(data("@@a".into()), Ok(Data::File(file)) if file.as_os_str() == "@a"));
+        assert!(matches!(data("@-".into()), Ok(Data::Stdin)));
+        assert!(data("@".into()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_path_of_a_body_need_not_be_text_but_the_body_itself_must() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let of = |bytes| OsStr::from_bytes(bytes).to_owned();
+        let file = data(of(b"@a\xff/b"));
+        assert!(matches!(file, Ok(Data::File(file)) if file.as_os_str() == of(b"a\xff/b")));
+        assert!(data(of(b"a\xff")).is_err_and(|why| why.contains("@FILE")));
     }
 }

@@ -35,7 +35,8 @@ fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> 
     };
     let request = request(args, &url)?;
     let vault = vaults::resource(&url, args.token.host.simulated);
-    Ok((request, Session::new(&args.token, vault.as_deref())?))
+    let session = Session::new(&args.token, vault.as_deref(), Some(&url))?;
+    Ok((request, session))
 }
 
 fn request(args: &CallArgs, url: &Url) -> Result<Request<RequestBody>, Failure> {

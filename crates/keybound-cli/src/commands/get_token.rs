@@ -9,7 +9,7 @@ use keybound::{AccessToken, Error};
 /// Gets a token and prints it as asked.
 pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
     steps::show(args.token.verbose, "keybound");
-    let result = Session::new(&args.token, None).and_then(|session| {
+    let result = Session::new(&args.token, None, None).and_then(|session| {
         let token = run_to_end(session.acquire())??;
         print(args, &session, &token)
     });

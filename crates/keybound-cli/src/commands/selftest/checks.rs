@@ -69,7 +69,9 @@ impl<'a> Checks<'a> {
     /// # Errors
     /// Those of [`session::client_builder`], and of the URL to call.
     pub(super) fn new(args: &'a SelftestArgs, recorder: Recorder) -> Result<Self, Failure> {
-        Self::with(args, recorder, session::client_builder(&args.host)?)
+        let call = args.call()?;
+        let builder = session::client_builder(&args.host, call.as_ref())?;
+        Self::with(args, recorder, builder)
     }
 
     /// With a client that is made from this.

@@ -68,7 +68,7 @@ impl Host {
     fn selftest(&self, emulator: &Emulator, flags: &[&str]) -> Vec<Step> {
         let args = arguments(emulator, flags);
         let recorder = Recorder::default();
-        let builder = session::client_builder(&args.host)
+        let builder = session::client_builder(&args.host, None)
             .unwrap_or_else(|failure| panic!("{failure:?}"))
             .binding_store(Arc::clone(&self.store) as _)
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.key) as _]));
