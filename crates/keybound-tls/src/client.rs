@@ -226,7 +226,8 @@ impl HttpsClient {
             Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
                 TransportErrorKind::Connect,
                 format!("{} closed the connection at once", key.target.name()),
-            )),
+            )
+            .with_connection_lost()),
         }
     }
 

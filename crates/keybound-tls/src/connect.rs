@@ -96,7 +96,9 @@ async fn lookup(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
 }
 
 fn unresolved(kind: TransportErrorKind, name: &str, error: std::io::Error) -> TransportError {
-    TransportError::new(kind, format!("{name} has no known address")).with_source(error)
+    TransportError::new(kind, format!("{name} has no known address"))
+        .with_connection_lost()
+        .with_source(error)
 }
 
 /// Tries the addresses in turn. Each gets its share of the time that is left, so that a dead one does not use it up.
@@ -106,7 +108,8 @@ async fn dial(
     name: &str,
     kind: TransportErrorKind,
 ) -> Result<TcpStream, TransportError> {
-    let fail = || TransportError::new(kind, format!("no connection to {name}"));
+    let fail =
+        || TransportError::new(kind, format!("no connection to {name}")).with_connection_lost();
     let mut last = fail();
     for (index, address) in addresses.iter().enumerate() {
         let now = Instant::now();

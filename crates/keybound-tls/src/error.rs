@@ -7,6 +7,7 @@ use std::borrow::Cow;
 pub struct TransportError {
     kind: TransportErrorKind,
     message: Cow<'static, str>,
+    connection_lost: bool,
     source: Option<BoxError>,
 }
 
@@ -16,8 +17,16 @@ impl TransportError {
         Self {
             kind,
             message: message.into(),
+            connection_lost: false,
             source: None,
         }
+    }
+
+    /// Marks that there was no connection, or that it ended before the answer was complete.
+    #[must_use]
+    pub fn with_connection_lost(mut self) -> Self {
+        self.connection_lost = true;
+        self
     }
 
     /// Adds the cause.
@@ -30,6 +39,12 @@ impl TransportError {
     /// What kind of failure it is.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
+    }
+
+    /// Whether there was no connection (a name without an address, no route, refused), or it ended before the answer was
+    /// complete, for no reason that is known: a new attempt may succeed. The request may have been received.
+    pub fn is_connection_lost(&self) -> bool {
+        self.connection_lost
     }
 }
 

@@ -68,6 +68,7 @@ impl Peer {
                 TransportErrorKind::Connect,
                 format!("{name} closed the connection before the tls handshake was over"),
             )
+            .with_connection_lost()
             .with_source(error);
         }
         TransportError::new(
@@ -107,7 +108,14 @@ impl Peer {
         } else {
             (TransportErrorKind::Protocol, "broke the exchange")
         };
-        TransportError::new(kind, format!("{} {what}", self.name)).with_source(error)
+        let failed = TransportError::new(kind, format!("{} {what}", self.name));
+        let lost = kind == TransportErrorKind::Protocol && findings.closed && !error.is_parse();
+        if lost {
+            failed.with_connection_lost()
+        } else {
+            failed
+        }
+        .with_source(error)
     }
 
     /// Whether an exchange failed for no other reason than that the connection ended.

@@ -65,6 +65,7 @@ async fn exchange(
         Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
             TransportErrorKind::Connect,
             "the connection was closed at once",
-        )),
+        )
+        .with_connection_lost()),
     }
 }
