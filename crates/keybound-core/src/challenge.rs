@@ -14,16 +14,20 @@ pub struct Challenge<'a> {
 }
 
 impl<'a> Challenge<'a> {
-    /// Reads the challenges of one header value: at most 64 KiB, 16 challenges and 64 parameters of each. What cannot be
-    /// read ends the list; what was read before it stays.
-    pub fn parse_all(value: &'a str) -> Vec<Self> {
+    /// Reads the challenges of one header value: at most 64 KiB, 16 challenges and 64 parameters of each. A value may hold
+    /// bytes that are not ASCII (RFC 9110 sections 5.5 and 5.6.4); those that are not UTF-8 become U+FFFD. What cannot be
+    /// read is skipped up to the next comma; a quoted string that does not end hides all that follows.
+    pub fn parse_all(value: &'a (impl AsRef<[u8]> + ?Sized)) -> Vec<Self> {
+        let value = value.as_ref();
         let mut challenges: Vec<Self> = Vec::new();
         if value.len() > LONGEST {
             return challenges;
         }
         let mut rest = Reader(value);
-        while let Some(name) = rest.next_name() {
-            match rest.value(!challenges.is_empty()) {
+        while rest.skip_to_name() {
+            let name = rest.next_name();
+            match rest.value() {
+                Value::None if name.is_empty() => rest.skip_to_comma(),
                 Value::None if challenges.len() < MOST_CHALLENGES => {
                     rest.skip_token68();
                     challenges.push(Self {
@@ -35,9 +39,11 @@ impl<'a> Challenge<'a> {
                     Some(last) if last.parameters.len() < MOST_PARAMETERS => {
                         last.parameters.push((name, text));
                     }
-                    _ => break,
+                    Some(_) => break,
+                    None => {}
                 },
-                Value::None | Value::Malformed => break,
+                Value::Empty => {}
+                Value::None | Value::Unterminated => break,
             }
         }
         challenges
@@ -94,92 +100,114 @@ impl fmt::Debug for Challenge<'_> {
 }
 
 /// What is left of a header value.
-struct Reader<'a>(&'a str);
+struct Reader<'a>(&'a [u8]);
 
 /// What follows a name.
 enum Value<'a> {
     /// No `=`: the name is that of a scheme.
     None,
     Text(Cow<'a, str>),
-    Malformed,
+    /// A `=` with nothing behind it.
+    Empty,
+    /// A quoted string without its end.
+    Unterminated,
 }
 
 impl<'a> Reader<'a> {
-    /// The next name, past commas and spaces.
-    fn next_name(&mut self) -> Option<&'a str> {
-        self.0 = self.0.trim_start_matches([' ', '\t', ',']);
-        let name = self.take_while(is_token_byte);
-        (!name.is_empty()).then_some(name)
+    /// Goes past commas and spaces, and says whether anything is left.
+    fn skip_to_name(&mut self) -> bool {
+        self.take_while(|byte| is_space(byte) || byte == b',');
+        !self.0.is_empty()
     }
 
-    fn value(&mut self, in_challenge: bool) -> Value<'a> {
-        let Some(after) = self.0.trim_start_matches(SPACES).strip_prefix('=') else {
+    /// The next name; empty where something else stands there.
+    fn next_name(&mut self) -> &'a str {
+        // All of these bytes are ASCII.
+        std::str::from_utf8(self.take_while(is_token_byte)).unwrap_or_default()
+    }
+
+    fn value(&mut self) -> Value<'a> {
+        let mut ahead = Reader(self.0);
+        ahead.skip_spaces();
+        let Some(after) = ahead.0.strip_prefix(b"=") else {
             return Value::None;
         };
-        if !in_challenge {
-            return Value::Malformed;
-        }
-        self.0 = after.trim_start_matches(SPACES);
-        match self.0.strip_prefix('"') {
+        self.0 = after;
+        self.skip_spaces();
+        match self.0.strip_prefix(b"\"") {
             Some(quoted) => self.quoted(quoted),
             // Values with an equals sign in them are seen without quotes.
-            None => match self.take_while(|byte| byte.is_ascii_graphic() && byte != b',') {
-                "" => Value::Malformed,
-                text => Value::Text(Cow::Borrowed(text)),
+            None => match self.take_while(|byte| !is_space(byte) && byte != b',') {
+                b"" => Value::Empty,
+                text => Value::Text(String::from_utf8_lossy(text)),
             },
         }
     }
 
-    fn quoted(&mut self, text: &'a str) -> Value<'a> {
-        let mut unescaped: Option<String> = None;
+    fn quoted(&mut self, text: &'a [u8]) -> Value<'a> {
+        let mut unescaped: Option<Vec<u8>> = None;
         let mut escaped = false;
-        for (index, found) in text.char_indices() {
+        for (index, &found) in text.iter().enumerate() {
             if escaped {
                 escaped = false;
-            } else if found == '\\' {
+            } else if found == b'\\' {
                 escaped = true;
                 unescaped.get_or_insert_with(|| text[..index].to_owned());
                 continue;
-            } else if found == '"' {
+            } else if found == b'"' {
                 self.0 = &text[index + 1..];
                 return Value::Text(match unescaped {
-                    Some(unescaped) => Cow::Owned(unescaped),
-                    None => Cow::Borrowed(&text[..index]),
+                    Some(unescaped) => String::from_utf8_lossy(&unescaped).into_owned().into(),
+                    None => String::from_utf8_lossy(&text[..index]),
                 });
             }
             if let Some(unescaped) = &mut unescaped {
                 unescaped.push(found);
             }
         }
-        Value::Malformed
+        Value::Unterminated
     }
 
     /// What a scheme may have in the place of parameters: base64 text by itself.
     fn skip_token68(&mut self) {
-        let start = self.0.trim_start_matches(SPACES);
-        let mut ahead = Reader(start);
+        let mut ahead = Reader(self.0);
+        ahead.skip_spaces();
+        let spaces = self.0.len() - ahead.0.len();
         let text = ahead.take_while(|byte| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
         });
-        let end = ahead.0.trim_start_matches('=').trim_start_matches(SPACES);
-        if start.len() < self.0.len()
-            && !text.is_empty()
-            && (end.is_empty() || end.starts_with(','))
-        {
-            self.0 = end;
+        ahead.take_while(|byte| byte == b'=');
+        ahead.skip_spaces();
+        if spaces > 0 && !text.is_empty() && matches!(ahead.0.first(), None | Some(b',')) {
+            self.0 = ahead.0;
         }
     }
 
-    fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a str {
-        let end = self
-            .0
-            .bytes()
-            .position(|byte| !wanted(byte))
-            .unwrap_or(self.0.len());
-        let (taken, rest) = self.0.split_at(end);
+    fn skip_spaces(&mut self) {
+        self.take_while(is_space);
+    }
+
+    /// Commas in quoted strings do not count.
+    fn skip_to_comma(&mut self) {
+        self.take_while(|byte| byte != b',' && byte != b'"');
+        while let Some(quoted) = self.0.strip_prefix(b"\"") {
+            if matches!(self.quoted(quoted), Value::Unterminated) {
+                self.0 = b"";
+            }
+            self.take_while(|byte| byte != b',' && byte != b'"');
+        }
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
+        let end = self.0.iter().position(|byte| !wanted(*byte));
+        let (taken, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
         self.0 = rest;
         taken
     }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 fn is_token_byte(byte: u8) -> bool {
@@ -190,7 +218,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-const SPACES: [char; 2] = [' ', '\t'];
 /// Claims have at most 64 KiB, and a head of an answer no more than that either.
 const LONGEST: usize = 64 * 1024;
 const MOST_CHALLENGES: usize = 16;
@@ -239,14 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_ends_the_list() {
+    fn what_cannot_be_read_is_skipped() {
         for (value, schemes) in [
             ("", 0),
             ("=", 0),
             ("a=b", 0),
+            ("a=b, Bearer", 1),
+            ("=b, Bearer", 1),
+            ("\"a, Bearer", 0),
+            ("\"a, Bearer\"", 0),
+            ("B \"a, b\" \", c\", d", 2),
+            ("B ü=\"a\\\", b\", d", 2),
             (r#"Bearer a="b"#, 1),
-            (r#"Bearer a="b" ü, Basic"#, 1),
-            ("Bearer a=b, c=, Basic", 1),
+            (r#"Bearer a="b, Basic"#, 1),
+            (r#"Bearer a="b" ü, Basic"#, 2),
+            ("Bearer a=b, c=, Basic", 2),
             ("Bearer a=, Basic", 2),
             (",, ,Bearer", 1),
             ("Bearer\u{7f}", 1),
@@ -254,6 +288,41 @@ mod tests {
             assert_eq!(Challenge::parse_all(value).len(), schemes, "{value:?}");
         }
         assert!(read(r#"Bearer a="b"#)[0].1.is_empty());
+    }
+
+    #[test]
+    fn text_that_is_not_ascii_hides_no_parameter() {
+        let encoded = URL_SAFE_NO_PAD.encode("{}");
+        for description in [
+            &b"\"Credenciales no v\xc3\xa1lidas.\""[..],
+            b"\"Credenciales no v\xe1lidas.\"",
+            b"\"\\\xc3\xa9\xff \\\" , claims=x\"",
+            b"Credenciales no v\xc3\xa1lidas",
+            b"v\xe1lidas",
+            b"\xe1",
+            b"\"\"",
+            b"",
+        ] {
+            let value = [
+                b"Negotiate, Bearer error=\"insufficient_claims\", error_description=",
+                description,
+                b", claims=\"",
+                encoded.as_bytes(),
+                b"\"",
+            ]
+            .concat();
+            let challenges = Challenge::parse_all(&value);
+            let found = challenges.iter().find_map(Challenge::claims);
+            assert_eq!(found, Claims::parse("{}").ok(), "{}", value.escape_ascii());
+        }
+        let read = |value| {
+            Challenge::parse_all(value)[0]
+                .parameter("a")
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(read(&b"B a=\"\xc3\xa1\""[..]), "\u{e1}");
+        assert_eq!(read(b"B a=\"\\\xe1\""), "\u{fffd}");
     }
 
     #[test]

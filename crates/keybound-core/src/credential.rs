@@ -174,13 +174,19 @@ fn check_identity_type(text: String) -> Result<String> {
     Ok(text)
 }
 
+/// White space is no part of base64: a final newline and wrapped lines are seen. PEM armour is not the form that the
+/// protocol has.
 fn decode(certificate: &str) -> Result<Vec<u8>> {
     let wrong = |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
-    if certificate.len() > MAX_CERTIFICATE.div_ceil(3) * 4 {
+    if certificate.trim_start().starts_with("-----") {
+        return Err(wrong("the issued certificate is PEM, not base64 of DER"));
+    }
+    let base64: String = certificate.split_ascii_whitespace().collect();
+    if base64.len() > MAX_CERTIFICATE.div_ceil(3) * 4 {
         return Err(wrong("the issued certificate is longer than 16 KiB"));
     }
     STANDARD
-        .decode(certificate)
+        .decode(base64)
         .map_err(|error| wrong("the issued certificate is not base64").with_source(error))
 }
 

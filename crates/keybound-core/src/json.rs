@@ -1,11 +1,13 @@
 //! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
-use crate::{Error, ErrorKind, MAX_BODY, Result, Stage};
+use crate::charset::{text_of, without_bom};
+use crate::{Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Reads an answer's body of at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token answer".
+/// Reads an answer's body of at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token answer". Where
+/// the body is an error object instead, the error carries the service's words.
 pub(crate) fn read_answer<T: DeserializeOwned>(
     body: &[u8],
     stage: Stage,
@@ -18,10 +20,25 @@ pub(crate) fn read_answer<T: DeserializeOwned>(
             format!("{what} is longer than 1 MiB"),
         ));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        Error::invalid_answer(stage, format!("{what} is not the JSON expected"))
-            .with_source(JsonProblem::from(&error))
+    serde_json::from_slice(without_bom(body)).map_err(|error| {
+        let problem = JsonProblem::from(&error);
+        match ServiceError::parse(body) {
+            Some(service) => Error::invalid_answer(stage, format!("{what} holds an error"))
+                .with_service(Some(service))
+                .with_next_step(ErrorKind::Refused.next_step()),
+            None => Error::invalid_answer(stage, format!("{what} is not the JSON expected"))
+                .with_service(words_instead(body, stage)),
+        }
+        .with_source(problem)
     })
+}
+
+/// What a text in the place of the answer says. One that may be the secret asked for, or a damaged answer, is not shown.
+fn words_instead(body: &[u8], stage: Stage) -> Option<ServiceError> {
+    let text = text_of(body);
+    let is_shown = matches!(stage, Stage::Metadata | Stage::Credential)
+        && !text.trim_start().starts_with(['{', '[', '"']);
+    ServiceError::of_answer(body).filter(|_| is_shown)
 }
 
 /// Reads an object in which no name stands twice, at any depth: of two readers of such text, one may take the first
@@ -172,6 +189,50 @@ mod tests {
         let error = read_answer::<u8>(&body, Stage::Token, "the answer").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
         assert_eq!(error.to_string(), "the answer is longer than 1 MiB");
+    }
+
+    #[test]
+    fn an_error_in_the_place_of_an_answer_keeps_its_words() {
+        let object = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"t","correlationId":"c"}"#;
+        let marked = format!("\u{feff}{object}");
+        for (body, stage, words) in [
+            (object, Stage::Metadata, Some("invalid_client")),
+            (object, Stage::Credential, Some("invalid_client")),
+            (object, Stage::Token, Some("invalid_client")),
+            (&marked, Stage::Token, Some("invalid_client")),
+            (
+                "pod list is empty",
+                Stage::Metadata,
+                Some("pod list is empty"),
+            ),
+            ("pod list is empty", Stage::Token, None),
+            (r#"{"access_token":"x"}"#, Stage::Token, None),
+            (r#"{"certificate":"x","#, Stage::Credential, None),
+            (r#"["x"]"#, Stage::Metadata, None),
+        ] {
+            let error = read_answer::<u8>(body.as_bytes(), stage, "the answer").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidAnswer);
+            let service = error.service();
+            assert_eq!(service.is_some(), words.is_some(), "{body} {stage}");
+            assert!(error.to_string().contains(words.unwrap_or("JSON expected")));
+            if body.contains("700027") {
+                let service = service.unwrap();
+                assert!(service.has_code(700_027) && error.next_step().contains("words"));
+                let ids = (
+                    service.trace_id.as_deref(),
+                    service.correlation_id.as_deref(),
+                );
+                assert_eq!(ids, (Some("t"), Some("c")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        let read = |body: &[u8]| read_answer::<u8>(body, Stage::Metadata, "the answer").ok();
+        assert_eq!(read(b"\xef\xbb\xbf7"), Some(7));
+        assert_eq!(read(b"\xef\xbb\xbf\xef\xbb\xbf7"), None);
+        assert_eq!(read(b"\xff\xfe7\0"), None);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-use crate::MAX_JWT;
-use crate::json::read_unique_object;
+use crate::charset::without_bom;
+use crate::lenient::{self, Duplicates};
+use crate::{Error, MAX_JWT, Result, Stage};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The readable parts of a JWT whose signature nobody has checked. Good for comparing claims with what is known
@@ -19,7 +21,8 @@ pub struct UnverifiedJwt {
 impl UnverifiedJwt {
     /// Reads the compact form (RFC 7519 section 3): three parts of base64url without padding, the first two JSON
     /// objects that name no member twice, the signature not empty. `None` for anything else and for more than
-    /// [`MAX_JWT`] bytes.
+    /// [`MAX_JWT`] bytes. A byte order mark before an object is ignored. A value without a representation (a lone
+    /// surrogate, 1e400) becomes U+FFFD or the largest number, so that it hides no other claim.
     pub fn parse(token: &str) -> Option<Self> {
         if token.len() > MAX_JWT {
             return None;
@@ -40,6 +43,30 @@ impl UnverifiedJwt {
         self.claims.get(name)?.as_str()
     }
 
+    /// The end that the claim `exp` names, since the beginning of 1970; `None` where there is no such claim. A
+    /// NumericDate is any JSON number (RFC 7519 section 2): fractions of a second are cut off, one before 1970 counts
+    /// as its beginning, one that is too large as the largest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where the claim is anything but a number: it
+    /// limits the token's life in a way that cannot be read.
+    pub fn expires(&self) -> Result<Option<Duration>> {
+        if !self.claims.contains_key("exp") {
+            return Ok(None);
+        }
+        self.time("exp").map(Some).ok_or_else(|| {
+            Error::invalid_answer(Stage::Token, "the claim exp of the token is not a number")
+        })
+    }
+
+    /// A claim that is a NumericDate, such as `iat`, read as [`expires`](Self::expires) reads `exp`.
+    pub fn time(&self, name: &str) -> Option<Duration> {
+        let claim = self.claims.get(name)?;
+        // The cast cuts off fractions and saturates.
+        let seconds = claim.as_u64().or_else(|| Some(claim.as_f64()? as u64))?;
+        Some(Duration::from_secs(seconds))
+    }
+
     /// The claim `cnf.x5t#S256` (RFC 8705 section 3.1), where it is text.
     pub fn confirmation(&self) -> Option<&str> {
         self.claims
@@ -57,7 +84,12 @@ impl fmt::Debug for UnverifiedJwt {
 }
 
 fn object(part: &str) -> Option<Map<String, Value>> {
-    read_unique_object(&decode(part)?).ok()
+    let bytes = decode(part)?;
+    let text = String::from_utf8_lossy(without_bom(&bytes));
+    match lenient::read(&text, Duplicates::Refused)? {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
 }
 
 fn decode(part: &str) -> Option<Zeroizing<Vec<u8>>> {
@@ -118,6 +150,68 @@ mod tests {
                 &text[..text.len().min(60)]
             );
         }
+    }
+
+    #[test]
+    fn numeric_dates_are_any_number_and_nothing_else() {
+        let parse = |claims: &str| UnverifiedJwt::parse(&jwt("{}", claims)).unwrap();
+        for (exp, seconds) in [
+            ("1698742245", 1_698_742_245),
+            ("1698742245.336", 1_698_742_245),
+            ("1698742245.999999", 1_698_742_245),
+            ("1.698742245e9", 1_698_742_245),
+            ("1698742245000e-3", 1_698_742_245),
+            ("0", 0),
+            ("-0", 0),
+            ("0.5", 0),
+            ("-1", 0),
+            ("-1.5e300", 0),
+            ("1e400", u64::MAX),
+            ("-1e400", 0),
+            ("1e-400", 0),
+            ("18446744073709551615", u64::MAX),
+            ("18446744073709551616", u64::MAX),
+        ] {
+            let expires = parse(&format!(r#"{{"exp":{exp}}}"#)).expires();
+            assert_eq!(
+                expires.unwrap(),
+                Some(Duration::from_secs(seconds)),
+                "{exp}"
+            );
+        }
+        for exp in [r#""1698742245""#, r#""""#, "null", "true", "{}", "[1]"] {
+            let error = parse(&format!(r#"{{"exp":{exp}}}"#)).expires().unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidAnswer, "{exp}");
+        }
+        assert_eq!(parse("{}").expires().unwrap(), None);
+        let others = parse(r#"{"iat":1.5,"nbf":"1"}"#);
+        assert_eq!(others.time("iat"), Some(Duration::from_secs(1)));
+        assert_eq!((others.time("nbf"), others.time("exp")), (None, None));
+    }
+
+    #[test]
+    fn claims_that_nobody_needs_make_no_token_unreadable() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for other in [
+            r#""\ud800""#,
+            r#"{"a\udfff":"\udfff\ud800"}"#,
+            "1e400",
+            "[-1e400,{}]",
+            &deep,
+        ] {
+            let claims = format!(r#"{{"x":{other},"tid":"t","exp":7}}"#);
+            let jwt = UnverifiedJwt::parse(&jwt("{}", &claims)).expect(other);
+            assert_eq!(jwt.text("tid"), Some("t"), "{other}");
+            assert_eq!(jwt.expires().unwrap(), Some(Duration::from_secs(7)));
+        }
+        let marked = jwt("\u{feff}{}", "\u{feff}{\"tid\":\"t\"}");
+        assert_eq!(
+            UnverifiedJwt::parse(&marked).unwrap().text("tid"),
+            Some("t")
+        );
+        let latin_1 = URL_SAFE_NO_PAD.encode(b"{\"name\":\"Ren\xe9\",\"tid\":\"t\"}");
+        let jwt = UnverifiedJwt::parse(&format!("e30.{latin_1}.c2ln")).unwrap();
+        assert_eq!(jwt.text("tid"), Some("t"));
     }
 
     #[test]

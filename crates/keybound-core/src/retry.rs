@@ -23,6 +23,8 @@ pub enum Outcome {
     Status(u16),
     /// No answer within the attempt's time.
     Timeout,
+    /// No connection (a name without an address, no route, refused), or one that ended before the answer was complete.
+    NoConnection,
 }
 
 /// How long to wait before the next attempt, or `None` where the outcome stands.
@@ -51,7 +53,7 @@ fn imds(
         return (attempt <= GONE_ATTEMPTS).then_some(GONE_WAIT);
     }
     let transient = match outcome {
-        Outcome::Timeout | Outcome::Status(408 | 429 | 500..=599) => true,
+        Outcome::Timeout | Outcome::NoConnection | Outcome::Status(408 | 429 | 500..=599) => true,
         Outcome::Status(404) => leg == Leg::Imds,
         Outcome::Status(_) => false,
     };
@@ -68,7 +70,7 @@ fn imds(
 
 fn entra(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -> Option<Duration> {
     let transient = match outcome {
-        Outcome::Timeout => true,
+        Outcome::Timeout | Outcome::NoConnection => true,
         Outcome::Status(500..=599) => retry_after.is_none(),
         Outcome::Status(_) => false,
     };
@@ -78,7 +80,9 @@ fn entra(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -> Optio
 fn other_source(attempt: u32, outcome: Outcome) -> Option<Duration> {
     let transient = matches!(
         outcome,
-        Outcome::Timeout | Outcome::Status(404 | 408 | 429 | 500 | 503 | 504)
+        Outcome::Timeout
+            | Outcome::NoConnection
+            | Outcome::Status(404 | 408 | 429 | 500 | 503 | 504)
     );
     (transient && attempt <= 3).then_some(Duration::from_secs(1))
 }
@@ -107,7 +111,7 @@ mod tests {
         for outcome in [404, 408, 429, 500, 503]
             .map(Outcome::Status)
             .into_iter()
-            .chain([Outcome::Timeout])
+            .chain([Outcome::Timeout, Outcome::NoConnection])
         {
             assert_eq!(schedule(Leg::Imds, outcome, None), [1, 2, 4], "{outcome:?}");
         }
@@ -128,16 +132,17 @@ mod tests {
     #[test]
     fn probe_row_takes_404_as_an_answer() {
         assert!(schedule(Leg::ImdsProbe, Outcome::Status(404), None).is_empty());
-        assert_eq!(
-            schedule(Leg::ImdsProbe, Outcome::Status(500), None),
-            [1, 2, 4]
-        );
+        for outcome in [Outcome::Status(500), Outcome::NoConnection] {
+            assert_eq!(schedule(Leg::ImdsProbe, outcome, None), [1, 2, 4]);
+        }
     }
 
     #[test]
     fn entra_row() {
         assert_eq!(schedule(Leg::Entra, Outcome::Status(503), None), [1]);
-        assert_eq!(schedule(Leg::Entra, Outcome::Timeout, None), [1]);
+        for outcome in [Outcome::Timeout, Outcome::NoConnection] {
+            assert_eq!(schedule(Leg::Entra, outcome, None), [1], "{outcome:?}");
+        }
         assert!(schedule(Leg::Entra, Outcome::Status(503), Some(1)).is_empty());
         for status in [400, 401, 403, 404, 429] {
             assert!(
@@ -165,10 +170,9 @@ mod tests {
 
     #[test]
     fn other_sources_row() {
-        assert_eq!(
-            schedule(Leg::OtherSource, Outcome::Status(504), None),
-            [1, 1, 1]
-        );
+        for outcome in [Outcome::Status(504), Outcome::NoConnection] {
+            assert_eq!(schedule(Leg::OtherSource, outcome, None), [1, 1, 1]);
+        }
         assert!(schedule(Leg::OtherSource, Outcome::Status(502), None).is_empty());
     }
 }

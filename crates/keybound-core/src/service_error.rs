@@ -1,49 +1,107 @@
+use crate::charset::text_of;
+use crate::first_line::first_line;
+use crate::lenient::{self, Duplicates};
 use crate::redact;
 use serde_json::{Map, Value};
 
-/// What a service said of its refusal: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions) or the
-/// error object of IMDS, MAA or a resource. All text is bounded, free of control characters and of anything that looks
-/// like a token.
+/// What a service said of its refusal: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions), the
+/// error object of IMDS, MAA or a resource, or the first line of a plain text. All text is bounded, free of control
+/// characters and of anything that looks like a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServiceError {
-    /// `error`, or `error.code`.
+    /// `error`, `error.code` or `code`.
     pub error: Option<String>,
-    /// `error_description`, or `error.message`.
+    /// `error_description`, `error.message`, `message` or `detail`; else the first line of the text.
     pub description: Option<String>,
     /// `error_codes`: the numbers of AADSTS. Empty where the service gave none.
     pub codes: Vec<u64>,
     /// `trace_id`.
     pub trace_id: Option<String>,
-    /// `correlation_id`.
+    /// `correlation_id`; IMDS spells it `correlationId`.
     pub correlation_id: Option<String>,
     /// `timestamp`, as the service wrote it.
     pub timestamp: Option<String>,
 }
 
 impl ServiceError {
-    /// Reads an error body of at most 64 KiB; `None` where it is not one of the known shapes (HTML, empty, garbage). A
-    /// member of another type than expected counts as absent: half an explanation is better than none.
+    /// Reads an error object of at most 64 KiB, in whatever charset its byte order mark names; of an array the first one
+    /// counts. `None` where it is not one of the known shapes (HTML, empty, garbage). A member of another type than
+    /// expected counts as absent: half an explanation is better than none.
     pub fn parse(body: &[u8]) -> Option<Self> {
         if body.len() > LONGEST_BODY {
             return None;
         }
-        let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
-        let object = body.get("error").and_then(Value::as_object);
-        let error = text(&body, "error").or_else(|| text(object?, "code"));
-        let description = text(&body, "error_description")
-            .or_else(|| text(object?, "message"))
-            .or_else(|| text(&body, "message"));
+        Self::of_value(&lenient::read(&text_of(body), Duplicates::LastCounts)?)
+    }
+
+    /// Reads a refusal of at most 64 KiB: an error object as [`parse`](Self::parse) does; where there is none, the first
+    /// line of the text or the title of the page is the description. `None` where there is nothing that can be shown.
+    ///
+    /// Not for answers that may hold a secret in the place of a refusal.
+    pub fn of_answer(body: &[u8]) -> Option<Self> {
+        if body.len() > LONGEST_BODY {
+            return None;
+        }
+        let text = text_of(body);
+        let value = lenient::read(&text, Duplicates::LastCounts);
+        if let Some(error) = value.as_ref().and_then(Self::of_value) {
+            return Some(error);
+        }
+        let description = match value {
+            Some(Value::String(text)) => first_line(&text),
+            Some(Value::Null) => None,
+            Some(Value::Array(items)) if items.is_empty() => None,
+            Some(Value::Object(members)) if members.is_empty() => None,
+            Some(other) => first_line(&other.to_string()),
+            None => first_line(&text),
+        };
+        Some(Self {
+            description: Some(description?),
+            ..Self::default()
+        })
+    }
+
+    fn of_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Object(object) => Self::of_object(object),
+            // The first that says something.
+            Value::Array(items) => {
+                let mut objects = items.iter().filter_map(Value::as_object);
+                objects.find_map(Self::of_object)
+            }
+            _ => None,
+        }
+    }
+
+    fn of_object(object: &Map<String, Value>) -> Option<Self> {
+        let nested = ["error", "errors"].iter().find_map(|name| {
+            let value = member(object, name)?;
+            Self::of_value(value).filter(|_| !value.is_string())
+        });
+        let nested = nested.unwrap_or_default();
+        let text = |names: &[&str]| names.iter().find_map(|name| text(object, name));
+        let error = text(&["error"])
+            .or(nested.error)
+            .or_else(|| text(&["code"]));
+        let description = text(&["error_description"])
+            .or(nested.description)
+            .or_else(|| text(&["message", "detail"]));
         if error.is_none() && description.is_none() {
             return None;
         }
+        let codes = codes(object);
         Some(Self {
             error,
             description,
-            codes: codes(&body),
-            trace_id: text(&body, "trace_id"),
-            correlation_id: text(&body, "correlation_id"),
-            timestamp: text(&body, "timestamp"),
+            codes: if codes.is_empty() {
+                nested.codes
+            } else {
+                codes
+            },
+            trace_id: text(&["trace_id", "traceId"]).or(nested.trace_id),
+            correlation_id: text(&["correlation_id", "correlationId"]).or(nested.correlation_id),
+            timestamp: text(&["timestamp"]).or(nested.timestamp),
         })
     }
 
@@ -53,14 +111,29 @@ impl ServiceError {
     }
 }
 
-fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
-    object.get(name)?.as_str().map(redact)
+/// A member by its name; by its name in other letters (`Message`) where there is none.
+fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).or_else(|| {
+        let mut members = object.iter();
+        let found = members.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    })
 }
 
-fn codes(body: &Map<String, Value>) -> Vec<u64> {
-    let codes = body.get("error_codes").and_then(Value::as_array);
-    let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
-    codes.take(MOST_CODES).collect()
+fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
+    let text = member(object, name)?.as_str()?;
+    (!text.trim().is_empty()).then(|| redact(text))
+}
+
+/// Numbers, which some services quote.
+fn codes(object: &Map<String, Value>) -> Vec<u64> {
+    let codes = match member(object, "error_codes") {
+        Some(Value::Array(codes)) => codes.as_slice(),
+        Some(code) => std::slice::from_ref(code),
+        None => &[],
+    };
+    let number = |code: &Value| code.as_u64().or_else(|| code.as_str()?.parse().ok());
+    codes.iter().filter_map(number).take(MOST_CODES).collect()
 }
 
 /// Error bodies are small.
@@ -119,6 +192,103 @@ mod tests {
     }
 
     #[test]
+    fn error_objects_of_other_shapes_are_read() {
+        for (body, error, description) in [
+            (
+                r#"[{"error":{"code":"a","message":"b"}},{"error":"c"}]"#,
+                "a",
+                "b",
+            ),
+            (r#"[7,{"error":"a","error_description":"b"}]"#, "a", "b"),
+            (r#"{"errors":[{"code":"a","message":"b"}]}"#, "a", "b"),
+            (r#"{"error":[{"code":"a","message":"b"}]}"#, "a", "b"),
+            (
+                r#"{"error":{"error":{"code":"a","message":"b"}}}"#,
+                "a",
+                "b",
+            ),
+            (r#"{"code":"a","message":"b"}"#, "a", "b"),
+            (r#"{"Code":"a","Message":"b"}"#, "a", "b"),
+            (r#"{"title":"x","detail":"b","code":"a"}"#, "a", "b"),
+            (
+                r#"{"error":"a","error_description":"b","message":"c"}"#,
+                "a",
+                "b",
+            ),
+            (r#"{"error":"a","error":"a","message":"b"}"#, "a", "b"),
+            (
+                r#"{"error":"a","message":"b","x":["\ud800",1e400]}"#,
+                "a",
+                "b",
+            ),
+            ("\u{feff}{\"error\":\"a\",\"message\":\"b\"}", "a", "b"),
+        ] {
+            for read in [ServiceError::parse, ServiceError::of_answer] {
+                let read = read(body.as_bytes()).expect(body);
+                let words = (read.error.as_deref(), read.description.as_deref());
+                assert_eq!(words, (Some(error), Some(description)), "{body}");
+            }
+        }
+        let utf16: Vec<u8> = "\u{feff}{\"error\":\"a\"}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(
+            ServiceError::parse(&utf16).unwrap().error.as_deref(),
+            Some("a")
+        );
+        let latin_1 = ServiceError::parse(b"{\"error\":\"a\",\"message\":\"v\xe1lido\"}").unwrap();
+        assert_eq!(latin_1.description.as_deref(), Some("v\u{fffd}lido"));
+    }
+
+    #[test]
+    fn codes_and_ids_are_found_where_services_put_them() {
+        for body in [
+            r#"{"error":"e","error_codes":[700027],"trace_id":"t","correlation_id":"c"}"#,
+            r#"{"error":"e","error_codes":["700027"],"traceId":"t","correlationId":"c"}"#,
+            r#"{"error":"e","error_codes":700027,"trace_id":"t","correlation_id":"c"}"#,
+            r#"{"error":{"code":"e","error_codes":[700027],"trace_id":"t","correlationId":"c"}}"#,
+            r#"{"error":{"code":"e"},"error_codes":[700027],"trace_id":"t","correlationId":"c"}"#,
+        ] {
+            let read = ServiceError::parse(body.as_bytes()).unwrap();
+            assert_eq!(read.codes, [700_027], "{body}");
+            assert_eq!(read.trace_id.as_deref(), Some("t"), "{body}");
+            assert_eq!(read.correlation_id.as_deref(), Some("c"), "{body}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_no_error_object_are_shown() {
+        for (body, description) in [
+            (&b"pod list is empty"[..], Some("pod list is empty")),
+            (
+                b"\xef\xbb\xbfpod list is empty\r\n",
+                Some("pod list is empty"),
+            ),
+            (b"\xff\xfen\0o\0", Some("no")),
+            (b"<html><title>403 Forbidden</title>", Some("403 Forbidden")),
+            (b"\"pod list is empty\"", Some("pod list is empty")),
+            (br#"{"reason":"no"}"#, Some(r#"{"reason":"no"}"#)),
+            (
+                br#"{"error":"","message":" "}"#,
+                Some(r#"{"error":"","message":" "}"#),
+            ),
+            (b"{}", None),
+            (b"[]", None),
+            (b"null", None),
+            (b"", None),
+            (b"\x1f\x8b\x08\x00\x00", None),
+        ] {
+            let read = ServiceError::of_answer(body);
+            let read = read.and_then(|read| read.description);
+            assert_eq!(read.as_deref(), description, "{body:?}");
+            assert_eq!(ServiceError::parse(body), None, "{body:?}");
+        }
+        let secret = ServiceError::of_answer(br#"{"access_token":"swordfish"}"#);
+        assert!(!format!("{secret:?}").contains("swordfish"));
+    }
+
+    #[test]
     fn bounded_input() {
         let body =
             |codes: usize| format!(r#"{{"error":"e","error_codes":[{}0]}}"#, "1,".repeat(codes));
@@ -132,6 +302,7 @@ mod tests {
         let sized = |length: usize| format!(r#"{{"error":"e"}}{}"#, " ".repeat(length - 13));
         assert!(ServiceError::parse(sized(65_536).as_bytes()).is_some());
         assert_eq!(ServiceError::parse(sized(65_537).as_bytes()), None);
+        assert_eq!(ServiceError::of_answer(sized(65_537).as_bytes()), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use crate::json::read_answer;
 use crate::{Error, ErrorKind, Guid, MAX_JWT, Result, Scope, SecretString, Stage, secret};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::fmt;
 use std::time::Duration;
 
@@ -110,10 +111,10 @@ impl TokenAnswer {
                 "access_token of the token answer is empty, too long or not printable",
             ));
         }
-        let expires_in = wire.expires_in.within(LONGEST_LIFE).ok_or_else(|| {
+        let expires_in = seconds(&wire.expires_in, LONGEST_LIFE).ok_or_else(|| {
             wrong("expires_in of the token answer is not a sensible number of seconds")
         })?;
-        let refresh_in = wire.refresh_in.and_then(|number| number.within(expires_in));
+        let refresh_in = wire.refresh_in.and_then(|raw| seconds(&raw, expires_in));
         Ok(Self {
             access_token: wire.access_token,
             token_type: asked,
@@ -128,26 +129,21 @@ struct Wire {
     token_type: String,
     #[serde(deserialize_with = "secret::deserialize")]
     access_token: SecretString,
-    expires_in: Number,
-    refresh_in: Option<Number>,
+    // Raw, since a number out of range is no reason to refuse an answer in which it is mere advice.
+    expires_in: Box<RawValue>,
+    refresh_in: Option<Box<RawValue>>,
 }
 
-/// A number of seconds; some services quote it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Quoted(String),
-}
-
-impl Number {
-    fn within(&self, longest: u64) -> Option<u64> {
-        let seconds = match self {
-            Self::Plain(seconds) => *seconds,
-            Self::Quoted(text) => text.parse().ok()?,
-        };
-        (1..=longest).contains(&seconds).then_some(seconds)
+/// A number of seconds from 1 to `longest`, fractions cut off; some services quote it.
+fn seconds(raw: &RawValue, longest: u64) -> Option<u64> {
+    let quoted: Option<String> = serde_json::from_str(raw.get()).ok();
+    let text = quoted.as_deref().unwrap_or(raw.get());
+    if !text.bytes().all(|byte| b"0123456789.eE+-".contains(&byte)) {
+        return None;
     }
+    // The cast cuts off fractions and saturates: no life is long enough to lose a second in it.
+    let seconds = text.parse::<f64>().ok()? as u64;
+    (1..=longest).contains(&seconds).then_some(seconds)
 }
 
 /// Ten years, in seconds: longer than any token lives, short enough for every clock.
@@ -237,17 +233,46 @@ mod tests {
         assert_eq!(parse("60", "60"), Some((60, Some(60))));
         assert_eq!(parse("316224000", "null"), Some((316_224_000, None)));
         assert_eq!(parse("316224001", "null"), None);
-        // A renewal at once, or after the end, is no advice to follow.
-        for refresh_in in ["null", "0", "61", r#""soon""#, "18446744073709551615"] {
+        assert_eq!(parse("86399.9", "43199.5"), Some((86399, Some(43199))));
+        assert_eq!(parse(r#""60.5""#, r#""5e1""#), Some((60, Some(50))));
+        assert_eq!(parse("8.6399e4", "60.0"), Some((86399, Some(60))));
+        // A renewal at once, or after the end, is no advice to follow; neither is what is no number.
+        for refresh_in in [
+            "null",
+            "0",
+            "0.9",
+            "-0",
+            "-1",
+            "-0.5",
+            "61",
+            "1e400",
+            "-1e400",
+            "true",
+            "{}",
+            "[30]",
+            r#""""#,
+            r#""soon""#,
+            r#""inf""#,
+            r#""-1""#,
+            r#""\ud800""#,
+            r#"{"a":1,"a":2}"#,
+            "18446744073709551615",
+            "18446744073709551616",
+        ] {
             assert_eq!(parse("60", refresh_in), Some((60, None)), "{refresh_in}");
         }
         for expires_in in [
             "0",
+            "0.5",
             "-1",
-            "1.5",
+            "-1.5",
             "null",
             "true",
             "[60]",
+            "{}",
+            "1e400",
+            r#""1e400""#,
+            r#""NaN""#,
             r#""""#,
             r#""60 ""#,
             r#""-60""#,

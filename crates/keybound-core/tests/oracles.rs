@@ -249,8 +249,9 @@ def decode(part):
 def read(token):
     try:
         header, claims, signature = [decode(part) for part in token.split(".")]
-        parts = [json.loads(part.decode(), object_pairs_hook=unique) for part in (header, claims)]
-        json.dumps(parts, ensure_ascii=False).encode()
+        parts = [json.loads(part.decode("utf-8-sig", "replace"), object_pairs_hook=unique) for part in (header, claims)]
+        # A lone surrogate is replaced byte by byte.
+        parts = json.loads(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
         return parts if signature and all(isinstance(part, dict) for part in parts) else None
     except (ValueError, UnicodeError):
         return None

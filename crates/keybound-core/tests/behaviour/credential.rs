@@ -3,8 +3,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use keybound_core::csr::UnsignedCsr;
 use keybound_core::{
-    AttestationToken, CuId, EndpointPolicy, Error, ErrorKind, IssueRequest, IssuedCredential,
-    MAX_BODY, MAX_CERTIFICATE, ManagedIdentity, PlatformMetadata, Stage,
+    AttestationToken, Certificate, CuId, EndpointPolicy, Error, ErrorKind, IssueRequest,
+    IssuedCredential, MAX_BODY, MAX_CERTIFICATE, ManagedIdentity, PlatformMetadata, Stage,
 };
 use keybound_keys::BindingKey as _;
 use keybound_keys::memory::MemoryKey;
@@ -140,7 +140,9 @@ fn a_certificate_that_cannot_be_read_is_refused() {
         STANDARD.encode(b"garbage"),
         STANDARD.encode(&der[1..]),
         STANDARD.encode([&der[..], b"x"].concat()),
-        format!("{}\n", STANDARD.encode(&der)),
+        format!("{}\u{a0}", STANDARD.encode(&der)),
+        Certificate::from_der(&der).unwrap().to_pem(),
+        format!("\n{}", Certificate::from_der(&der).unwrap().to_pem()),
         STANDARD.encode(&der).trim_end_matches('=').to_owned() + "===",
     ] {
         assert_eq!(
@@ -148,6 +150,37 @@ fn a_certificate_that_cannot_be_read_is_refused() {
             ErrorKind::CertificateMalformed
         );
     }
+}
+
+#[test]
+fn white_space_is_no_part_of_a_certificate() {
+    let base64 = STANDARD.encode(Issue::default().der());
+    let wrapped = |width: usize, end: &str| {
+        let lines = base64.as_bytes().chunks(width);
+        lines.fold(String::new(), |text, line| {
+            text + std::str::from_utf8(line).unwrap() + end
+        })
+    };
+    for certificate in [
+        format!("{base64}\n"),
+        format!("\r\n\t{base64} "),
+        wrapped(64, "\n"),
+        wrapped(76, "\r\n"),
+        wrapped(1, "\t\r\n "),
+    ] {
+        let read = parse(&with("certificate", certificate)).unwrap();
+        assert_eq!(read.certificate, parse(&answer()).unwrap().certificate);
+    }
+    let mut marked = b"\xef\xbb\xbf".to_vec();
+    marked.extend(answer().to_string().into_bytes());
+    let read = IssuedCredential::parse(
+        &marked,
+        KEY.public_key_der(),
+        &ManagedIdentity::system_assigned(),
+        &EndpointPolicy::default(),
+        at(NOW),
+    );
+    assert!(read.is_ok());
 }
 
 #[test]

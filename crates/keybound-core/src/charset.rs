@@ -1,0 +1,63 @@
+//! Bytes that a service sent, as text. A byte order mark is no part of it: RFC 8259 section 8.1 lets a reader of JSON
+//! ignore one, and some Azure services send it.
+use std::borrow::Cow;
+
+/// The bytes behind a UTF-8 byte order mark, or all of them where there is none.
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// The text of a message that is for a person: UTF-8, or UTF-16 where a byte order mark says so. What is malformed
+/// becomes U+FFFD: half an explanation is better than none.
+pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).into(),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).into(),
+        _ => String::from_utf8_lossy(without_bom(bytes)),
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+    String::from_utf16_lossy(&units)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_leading_utf_8_byte_order_mark_is_removed() {
+        assert_eq!(without_bom(b"\xef\xbb\xbf{}"), b"{}");
+        assert_eq!(
+            without_bom(b"\xef\xbb\xbf\xef\xbb\xbf{}"),
+            b"\xef\xbb\xbf{}"
+        );
+        for bytes in [
+            &b"{}"[..],
+            b"",
+            b"\xef\xbb",
+            b" \xef\xbb\xbf",
+            b"\xff\xfe{\0",
+        ] {
+            assert_eq!(without_bom(bytes), bytes);
+        }
+    }
+
+    #[test]
+    fn text_is_decoded_by_its_byte_order_mark() {
+        for (bytes, text) in [
+            (&b"no"[..], "no"),
+            (b"\xef\xbb\xbfno", "no"),
+            (b"\xff\xfen\0o\0", "no"),
+            (b"\xfe\xff\0n\0o", "no"),
+            (b"\xff\xfen\0o", "n"),
+            (b"\xff\xfe\0\xd8", "\u{fffd}"),
+            (b"\xc3\xa9t\xc3\xa9", "\u{e9}t\u{e9}"),
+            (b"v\xe1lidas", "v\u{fffd}lidas"),
+        ] {
+            assert_eq!(text_of(bytes), text, "{bytes:?}");
+        }
+    }
+}
