@@ -111,10 +111,10 @@ impl CuId {
     }
 }
 
-/// Whether a `Server` header names IMDS (real: `IMDS/150.870.65.1854`). On plain HTTP it is the only sign of who
-/// answers.
-pub fn is_imds_server(header: Option<&str>) -> bool {
-    header.is_some_and(|server| server.contains("IMDS"))
+/// Whether the value of a `Server` header names IMDS (real: `IMDS/150.870.65.1854`). On plain HTTP it is the only sign
+/// of who answers.
+pub fn is_imds_server(header: &[u8]) -> bool {
+    header.windows(4).any(|name| name == b"IMDS")
 }
 
 /// What the probe (the metadata call without the `Metadata` header) tells.
@@ -292,8 +292,9 @@ mod tests {
 
     #[test]
     fn only_imds_signs_as_imds() {
-        assert!(is_imds_server(Some("IMDS/150.870.65.1854")));
-        assert!(!is_imds_server(Some("nginx")));
-        assert!(!is_imds_server(None));
+        assert!(is_imds_server(b"IMDS/150.870.65.1854"));
+        assert!(is_imds_server(b"IMDS/1 (M\xfcnchen)"));
+        assert!(!is_imds_server(b"nginx"));
+        assert!(!is_imds_server(b""));
     }
 }

@@ -10,6 +10,7 @@ mod mint;
 mod obtain;
 mod probe;
 mod refusal;
+mod sender;
 mod token;
 
 pub(crate) use mint::mint;

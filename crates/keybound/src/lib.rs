@@ -77,7 +77,7 @@ pub use keybound_attestation::{
 pub use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
     IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,
-    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact, vault_domain,
+    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact, vault_domain, without_bom,
 };
 #[cfg(windows)]
 pub use keybound_keys::windows::{StoreLocation, StorePath};

@@ -5,16 +5,18 @@ use std::time::{Duration, SystemTime};
 /// where the answer says what that shows, else against the host's.
 pub(crate) fn retry_after(headers: &HeaderMap, host: SystemTime) -> Option<Duration> {
     let now = service_time(headers).unwrap_or(host);
-    parse(text(headers, &header::RETRY_AFTER)?.trim(), now)
+    texts(headers, &header::RETRY_AFTER).find_map(|value| parse(value.trim(), now))
 }
 
 /// The time by the service's clock (`Date`).
 pub(crate) fn service_time(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(text(headers, &header::DATE)?).ok()
+    texts(headers, &header::DATE).find_map(|value| httpdate::parse_http_date(value.trim()).ok())
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// The values of a header that are text. One that is not, or cannot be read, does not hide the next.
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
 }
 
 fn parse(value: &str, now: SystemTime) -> Option<Duration> {
@@ -62,5 +64,20 @@ mod tests {
         assert_eq!(retry_after(&headers, host), Some(Duration::from_secs(20)));
         headers.insert(header::DATE, date("today"));
         assert_eq!(retry_after(&headers, host), Some(by_host));
+        headers.append(header::DATE, date("Sun, 06 Nov 1994 09:49:37 GMT"));
+        assert_eq!(retry_after(&headers, host), Some(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn values_that_cannot_be_read_do_not_hide_the_next() {
+        let host = SystemTime::UNIX_EPOCH;
+        for odd in [&b"bald \xfc"[..], b"\xc3\xbc", b"soon", b"7.5", b""] {
+            let mut headers = HeaderMap::new();
+            let odd = http::HeaderValue::from_bytes(odd).unwrap();
+            headers.append(header::RETRY_AFTER, odd);
+            assert_eq!(retry_after(&headers, host), None);
+            headers.append(header::RETRY_AFTER, http::HeaderValue::from_static(" 7 "));
+            assert_eq!(retry_after(&headers, host), Some(Duration::from_secs(7)));
+        }
     }
 }

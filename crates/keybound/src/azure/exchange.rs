@@ -82,17 +82,19 @@ fn status(status: StatusCode) -> azure_core::http::StatusCode {
     status.as_u16().into()
 }
 
-/// The SDK's headers are text; others are left out.
+/// The SDK's headers are text, one for each name: bytes that are not UTF-8 are replaced, and the lines of a list become
+/// one (RFC 9110 section 5.3).
 fn headers(received: &http::HeaderMap) -> Headers {
     let mut headers = Headers::new();
-    for (name, value) in received {
-        match value.to_str() {
-            Ok(value) => headers.insert(
-                HeaderName::from(name.as_str().to_owned()),
-                HeaderValue::from(value.to_owned()),
-            ),
-            Err(_) => tracing::debug!(%name, "a header of the answer is not text and is left out"),
-        }
+    for name in received.keys() {
+        let lines = received.get_all(name).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        headers.insert(
+            HeaderName::from(name.as_str().to_owned()),
+            HeaderValue::from(lines.join(", ")),
+        );
     }
     headers
 }
@@ -114,4 +116,29 @@ pub(super) fn unexchanged(request: &Request, error: crate::Error) -> Error {
 /// RFC 9110, section 9.2.2.
 fn may_be_repeated(method: Method) -> bool {
     !matches!(method, Method::Post | Method::Patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_header_of_an_answer_is_lost() {
+        let mut received = http::HeaderMap::new();
+        for (name, value) in [
+            ("www-authenticate", &b"Basic"[..]),
+            (
+                "www-authenticate",
+                b"Bearer error_description=\"no v\xc3\xa1lidas\"",
+            ),
+            ("x-ms-request-id", b"r\xe9"),
+        ] {
+            received.append(name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let headers = headers(&received);
+        let read = |name| headers.get_optional_str(&HeaderName::from_static(name));
+        let challenges = "Basic, Bearer error_description=\"no v\u{e1}lidas\"";
+        assert_eq!(read("www-authenticate"), Some(challenges));
+        assert_eq!(read("x-ms-request-id"), Some("r\u{fffd}"));
+    }
 }

@@ -1,5 +1,6 @@
 use super::Flow;
 use super::refusal::refusal;
+use super::sender::check_sender;
 use crate::Binding;
 use crate::retry_after::retry_after;
 use crate::transport::transport_error;
@@ -78,6 +79,7 @@ impl Flow {
                 retry_after(&answer.headers, self.shared.now().wall),
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
+            Err(error) if error.is_connection_lost() => (Outcome::NoConnection, None),
             Err(_) => return None,
         };
         retry::delay(leg, attempt, outcome, wait_asked).filter(|_| self.shared.settings.retries)
@@ -86,6 +88,9 @@ impl Flow {
 
 /// The answer, or the error that it is.
 fn settle(stage: Stage, result: Result<Answer, TransportError>) -> Result<Answer, Error> {
+    if let Ok(answer) = &result {
+        check_sender(stage, answer)?;
+    }
     match result {
         Ok(answer) if answer.status == 200 => Ok(answer),
         Ok(answer) => Err(refusal(stage, &answer)),

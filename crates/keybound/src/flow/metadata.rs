@@ -1,9 +1,9 @@
 use super::Flow;
 use super::call::To;
 use crate::access_token::Step;
-use http::header::{ACCEPT, SERVER};
+use http::header::ACCEPT;
 use http::{Method, Request, request};
-use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage, is_imds_server};
+use keybound_core::{Error, PlatformMetadata, Result, Stage};
 use keybound_tls::RequestBody;
 use url::Url;
 
@@ -14,17 +14,6 @@ impl Flow {
             let answer = self
                 .call(To::Imds, Stage::Metadata, || self.metadata_request())
                 .await?;
-            let server = answer
-                .headers
-                .get(SERVER)
-                .and_then(|value| value.to_str().ok());
-            if !is_imds_server(server) {
-                return Err(Error::new(
-                    ErrorKind::NotImds,
-                    Stage::Metadata,
-                    "what answered at the address of IMDS does not sign as IMDS (Server header)",
-                ));
-            }
             let settings = &self.shared.settings;
             let metadata = PlatformMetadata::parse(&answer.body, &settings.policy)?;
             metadata.check_asked(&settings.identity)?;

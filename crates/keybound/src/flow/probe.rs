@@ -13,7 +13,9 @@ impl Flow {
             .call(To::ImdsProbe, Stage::Metadata, || self.probe_request())
             .await;
         match answer {
-            Err(error) if error.status() == Some(400) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Refused && error.status() == Some(400) => {
+                Ok(true)
+            }
             Err(error) if error.kind() == ErrorKind::ImdsV2Unavailable => Ok(false),
             Err(error) => Err(error),
             Ok(_) => Err(Error::new(

@@ -3,7 +3,7 @@ use keybound_core::{Error, ErrorKind, ServiceError, Stage};
 
 /// The error that an answer other than 200 means.
 pub(super) fn refusal(stage: Stage, answer: &Answer) -> Error {
-    let service = ServiceError::parse(&answer.body);
+    let service = words(answer);
     let status = answer.status.as_u16();
     let kind = kind_of(stage, status, service.as_ref());
     Error::new(kind, stage, message(kind))
@@ -11,7 +11,16 @@ pub(super) fn refusal(stage: Stage, answer: &Answer) -> Error {
         .with_service(service)
 }
 
-fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>) -> ErrorKind {
+/// What the service said. A body that comes with success may be the secret asked for: only an error object is taken.
+pub(super) fn words(answer: &Answer) -> Option<ServiceError> {
+    if answer.status.is_success() {
+        ServiceError::parse(&answer.body)
+    } else {
+        ServiceError::of_answer(&answer.body)
+    }
+}
+
+pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>) -> ErrorKind {
     match (stage, status) {
         (Stage::Metadata, 404) => ErrorKind::ImdsV2Unavailable,
         (_, 300..=399) => ErrorKind::RedirectRefused,

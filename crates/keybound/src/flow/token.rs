@@ -116,12 +116,12 @@ fn check(
         return Ok(answer.expires_in);
     };
     check_token_identity(&jwt, binding.client_id(), binding.tenant_id())?;
-    let Some(ends) = jwt.claims.get("exp").and_then(|ends| ends.as_u64()) else {
+    let Some(ends) = jwt.expires()? else {
         return Ok(answer.expires_in);
     };
     let now = service_time.unwrap_or(asked_at.wall);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    match Duration::from_secs(ends).checked_sub(now) {
+    match ends.checked_sub(now) {
         Some(left) if !left.is_zero() => Ok(left.min(answer.expires_in)),
         _ => Err(Error::invalid_answer(
             Stage::Token,

@@ -1,5 +1,5 @@
 use crate::transport::transport_error;
-use keybound_core::{Error, Result, Stage};
+use keybound_core::{Error, Result, Stage, without_bom};
 use keybound_tls::ResponseBody;
 use serde::de::DeserializeOwned;
 
@@ -24,7 +24,7 @@ impl ReadJson for ResponseBody {
 
 /// Reads JSON. The error says where it is wrong and not what stands there, which may be a secret.
 pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| {
+    serde_json::from_slice(without_bom(body)).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let message =
             format!("the answer is not the JSON that is wanted (line {line}, column {column})");
@@ -50,6 +50,13 @@ mod tests {
         assert_eq!(read["a"], 1);
         let error = body().json::<serde_json::Value>(6).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_before_json_is_ignored() {
+        let read = ResponseBody::full("\u{feff}{\"a\":1}").json(100).await;
+        let read: serde_json::Value = read.unwrap();
+        assert_eq!(read["a"], 1);
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ pub(super) fn target(status: StatusCode, headers: &HeaderMap, from: &Uri) -> Opt
     let (Some(location), None) = (locations.next(), locations.next()) else {
         return None;
     };
-    let location = location.to_str().ok()?;
+    // UTF-8 is sent in it too, and is percent-encoded below as browsers do.
+    let location = std::str::from_utf8(location.as_bytes()).ok()?;
     if !leads_on || location.len() > LONGEST {
         return None;
     }
@@ -48,6 +49,7 @@ mod tests {
             ("x?y#z", "https://a.example:8443/b/x?y"),
             ("https://A.example:8443/x", "https://a.example:8443/x"),
             ("//a.example:8443/x", "https://a.example:8443/x"),
+            ("/\u{e4}?\u{e4}", "https://a.example:8443/%C3%A4?%C3%A4"),
         ] {
             assert_eq!(followed(307, &[location]).as_deref(), Some(expected));
         }
@@ -69,6 +71,7 @@ mod tests {
         ] {
             assert_eq!(followed(302, &[location]), None, "{location}");
         }
+        assert_eq!(followed(302, &["https://\u{e4}.example:8443/x"]), None);
         assert_eq!(followed(302, &[]), None);
         assert_eq!(followed(302, &["/x", "/y"]), None);
         assert_eq!(followed(300, &["/x"]), None);

@@ -25,19 +25,15 @@ pub(crate) async fn explained(
     let body = response.body_mut().peek(LONGEST_REFUSAL).await;
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::parse(&body)))
+        .with_service(ServiceError::of_answer(&body)))
 }
 
 /// The claims that a challenge asks for, where there is one.
 pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .find_map(|value| {
-            let challenges = Challenge::parse_all(value);
-            challenges.iter().find_map(Challenge::claims)
-        })
+    headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {
+        let challenges = Challenge::parse_all(value);
+        challenges.iter().find_map(Challenge::claims)
+    })
 }
 
 /// Whether this refusal (401) says that the connection's certificate is not the one that the token is bound to.
@@ -48,7 +44,7 @@ pub(super) async fn says_binding_failed(response: &mut Response<ResponseBody>) -
         .get_all(WWW_AUTHENTICATE)
         .iter()
         .any(|value| {
-            let challenges = Challenge::parse_all(value.to_str().unwrap_or_default());
+            let challenges = Challenge::parse_all(value);
             challenges
                 .iter()
                 .filter_map(|challenge| challenge.parameter("error_description"))
@@ -108,14 +104,56 @@ mod tests {
             ),
             ("Bearer", "MtlsCnfClaimRequestDataValidationFailed", false),
             (r#"Bearer error="invalid_token""#, "[]", false),
+            (
+                "Bearer",
+                "\u{feff}{\"error\":{\"message\":\"MtlsCnfClaimRequestDataValidationFailed\"}}",
+                true,
+            ),
+            (
+                "PoP realm=\"Zugriff für alle\", error_description=\"AADSTS500181: ungültig\"",
+                "",
+                true,
+            ),
         ] {
             let mut response = Response::new(ResponseBody::full(body));
-            let header = HeaderValue::from_static(header);
+            let header = HeaderValue::from_bytes(header.as_bytes()).unwrap();
             response.headers_mut().insert(WWW_AUTHENTICATE, header);
             assert_eq!(says_binding_failed(&mut response).await, expected, "{body}");
             // Whoever gets the answer reads all of it.
             let read = response.into_body().collect(1000).await.unwrap();
             assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn claims_are_found_in_any_header_line_and_beside_any_text() {
+        let challenge = "Bearer error=\"insufficient_claims\", claims=\"e30\"";
+        let described = challenge.replace(", claims", ", error_description=\"no vá\", claims");
+        let latin_1 = described.replace('á', "?").into_bytes();
+        let latin_1: Vec<u8> = latin_1
+            .into_iter()
+            .map(|b| if b == b'?' { 0xe1 } else { b })
+            .collect();
+        for lines in [
+            vec![challenge.as_bytes()],
+            vec![described.as_bytes()],
+            vec![&latin_1],
+            vec![b"Basic realm=\"\xff\"", challenge.as_bytes()],
+            vec![
+                b"\xff",
+                b"Negotiate YWJj",
+                described.to_uppercase().replace("E30", "e30").as_bytes(),
+            ],
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(line).unwrap());
+            }
+            assert_eq!(
+                claims_asked(&headers),
+                Claims::parse("{}").ok(),
+                "{headers:?}"
+            );
         }
     }
 }

@@ -81,13 +81,17 @@ impl World {
         } else {
             &thumbprint
         };
-        let token = jwt(&json!({
+        let mut claims = json!({
             "jti": number.to_string(),
             "appid": binding.client_id().as_str(),
             "tid": TENANT,
             "exp": seconds(expires),
             "cnf": { "x5t#S256": confirmation },
-        }));
+        });
+        for (name, value) in &outcome.claims {
+            claims[name] = value.clone();
+        }
+        let token = jwt(&claims);
         lock(&self.seen).secrets.push(token.clone());
         let mut body = json!({
             "token_type": if bound { "mtls_pop" } else { "Bearer" },
@@ -97,12 +101,13 @@ impl World {
         if let Some(refresh_in) = refresh_in {
             body["refresh_in"] = json!(refresh_in);
         }
+        outcome.change(&mut body);
         let mut headers = HeaderMap::new();
         if !self.setup.no_date {
             let date = httpdate::fmt_http_date(self.true_time());
             headers.insert(http::header::DATE, date.parse().unwrap());
         }
-        Ok(reply(200, headers, body.to_string()))
+        Ok(reply(200, headers, outcome.printed(&body)))
     }
 
     fn check_token_request(&self, head: &Parts, binding: &Binding, certificate: usize) {

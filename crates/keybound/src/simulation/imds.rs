@@ -4,6 +4,7 @@ use super::script::{Answering, Outcome};
 use super::world::{Reply, Signed, parameters, reply, request_id};
 use super::{Call, Leg, World};
 use crate::state::lock;
+use crate::wire::Answer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
@@ -23,18 +24,24 @@ impl World {
             ISSUE => self.noted(Leg::Issue, head, &query, Some(body)),
             _ => panic!("IMDS has no {path}"),
         };
+        let server = outcome.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
+        let signed = |mut reply: Answer| {
+            if !server.is_empty() {
+                let headers = &mut reply.headers;
+                headers.insert(http::header::SERVER, server.parse().unwrap());
+            }
+            reply
+        };
         if let Some(reply) = self.play(&outcome, timeout).await {
-            return reply;
+            return reply.map(signed);
         }
         let client = query.get("client_id").map_or(SYSTEM, String::as_str);
-        let body = match path {
+        let mut body = match path {
             METADATA => metadata(client),
             _ => self.issue(client, &query, body, &outcome),
         };
-        let mut headers = HeaderMap::new();
-        let server = outcome.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
-        headers.insert(http::header::SERVER, server.parse().unwrap());
-        Ok(reply(200, headers, body.to_string()))
+        outcome.change(&mut body);
+        Ok(signed(reply(200, HeaderMap::new(), outcome.printed(&body))))
     }
 
     fn check_head(&self, head: &Parts, query: &HashMap<String, String>) {

@@ -40,7 +40,14 @@ pub(super) struct Outcome {
     pub(super) retry_after_date: Option<u64>,
     /// That date is by the service's clock, and the answer says what that shows. Else it is by the host's.
     pub(super) dated: bool,
+    /// The whole body; with a status other than 200 without one, it is empty.
     pub(super) body: Option<serde_json::Value>,
+    /// The whole body, where it is not JSON.
+    pub(super) text: Option<String>,
+    /// A byte order mark stands before the body.
+    pub(super) marked: bool,
+    /// Members that are other than in the right answer.
+    pub(super) members: serde_json::Map<String, serde_json::Value>,
     pub(super) fault: Option<Fault>,
     /// The connection is accepted, and nothing is said.
     pub(super) hang: bool,
@@ -48,10 +55,13 @@ pub(super) struct Outcome {
     pub(super) after: Option<f64>,
     pub(super) expires_in: Option<u64>,
     pub(super) refresh_in: Option<u64>,
+    /// Claims of the token that are other than right.
+    pub(super) claims: serde_json::Map<String, serde_json::Value>,
     /// The token was issued so many seconds ago.
     pub(super) stale: Option<u64>,
     /// The token is bound to another certificate.
     pub(super) wrong_binding: bool,
+    /// The `Server` header of IMDS; empty for none.
     pub(super) server: Option<String>,
 }
 
@@ -61,6 +71,8 @@ pub(super) struct Outcome {
 pub(super) enum Fault {
     ClientCertificateRejected,
     Connect,
+    /// The connection ends before the answer is complete.
+    Closed,
     Key,
     Protocol,
     Tls,
@@ -74,6 +86,24 @@ pub(super) struct Answering<'a> {
 }
 
 impl Outcome {
+    /// The body in the place of the right one.
+    pub(super) fn own_body(&self) -> Option<String> {
+        let text = self.text.clone();
+        text.or_else(|| self.body.as_ref().map(|body| self.printed(body)))
+    }
+
+    /// Puts the members that are other than right into an answer.
+    pub(super) fn change(&self, answer: &mut serde_json::Value) {
+        for (name, value) in &self.members {
+            answer[name] = value.clone();
+        }
+    }
+
+    pub(super) fn printed(&self, answer: &serde_json::Value) -> String {
+        let mark = if self.marked { "\u{feff}" } else { "" };
+        format!("{mark}{answer}")
+    }
+
     /// An answer with this status.
     pub(super) fn status(status: u16) -> Self {
         Self {
@@ -146,6 +176,7 @@ impl From<Fault> for TransportErrorKind {
         match fault {
             Fault::ClientCertificateRejected => Self::ClientCertificateRejected,
             Fault::Connect => Self::Connect,
+            Fault::Closed => Self::Protocol,
             Fault::Key => Self::Key,
             Fault::Protocol => Self::Protocol,
             Fault::Tls => Self::Tls,

@@ -1,6 +1,6 @@
 //! What the services know and have seen, and the two clocks: theirs, and the host's, which can be put wrong.
 use super::resource::Resource;
-use super::script::{Answering, Outcome, Script};
+use super::script::{Answering, Fault, Outcome, Script};
 use crate::state::lock;
 use crate::wire::{Answer, Connections, Wire};
 use crate::{Binding, Clock};
@@ -238,9 +238,17 @@ impl World {
             tokio::time::sleep(Duration::from_secs_f64(after)).await;
         }
         if let Some(fault) = outcome.fault {
-            return Some(Err(failure(fault.into())));
+            let failure = failure(fault.into());
+            return Some(Err(match fault {
+                Fault::Connect | Fault::Closed => failure.with_connection_lost(),
+                _ => failure,
+            }));
         }
-        let status = outcome.status.filter(|status| *status != 200)?;
+        let own_body = outcome.own_body();
+        let status = outcome.status.unwrap_or(200);
+        if status == 200 && own_body.is_none() {
+            return None;
+        }
         let mut headers = HeaderMap::new();
         if let Some(wait) = outcome.retry_after {
             headers.insert(http::header::RETRY_AFTER, wait.into());
@@ -256,8 +264,7 @@ impl World {
             let date = httpdate::fmt_http_date(now + Duration::from_secs(wait));
             headers.insert(http::header::RETRY_AFTER, date.parse().unwrap());
         }
-        let body = outcome.body.as_ref().map(ToString::to_string);
-        Some(Ok(reply(status, headers, body.unwrap_or_default())))
+        Some(Ok(reply(status, headers, own_body.unwrap_or_default())))
     }
 }
 

@@ -44,11 +44,10 @@ impl Attestations {
 
 fn fresh_for(token: &AttestationToken, now: Moment) -> Option<Duration> {
     let jwt = UnverifiedJwt::parse(token.expose())?;
-    let at = |claim| Some(Duration::from_secs(jwt.claims.get(claim)?.as_u64()?));
-    let ends = at("exp")?;
+    let ends = jwt.time("exp")?;
     let now = now.wall.duration_since(std::time::UNIX_EPOCH).ok()?;
     // It was just made: a host whose clock is behind does not lengthen its life.
-    let begun = at("iat").map_or(now, |issued| issued.max(now));
+    let begun = jwt.time("iat").map_or(now, |issued| issued.max(now));
     let left = ends.checked_sub(begun)?;
     Some(
         left.checked_sub(LEAST_REMAINING_LIFE)?
@@ -81,6 +80,8 @@ mod tests {
             fresh_for(&token, now).map(|fresh| fresh.as_secs())
         };
         let dated = format!(r#"{{"iat":{ISSUED},"exp":{}}}"#, ISSUED + HOUR);
+        let fractions = format!(r#"{{"iat":{ISSUED}.5,"exp":{}.75}}"#, ISSUED + HOUR);
+        let text = format!(r#"{{"exp":"{}"}}"#, ISSUED + HOUR);
         let undated = format!(r#"{{"exp":{}}}"#, ISSUED + HOUR);
         for (claims, host, expected) in [
             (&dated, ISSUED, Some(54 * 60)),
@@ -88,6 +89,9 @@ mod tests {
             (&dated, ISSUED + HOUR / 2, Some(25 * 60)),
             (&dated, ISSUED + HOUR, None),
             (&undated, ISSUED, Some(54 * 60)),
+            (&fractions, ISSUED, Some(54 * 60)),
+            // It is used once, and not cached.
+            (&text, ISSUED, None),
         ] {
             assert_eq!(fresh(claims, host), expected, "{claims} at {host}");
         }
