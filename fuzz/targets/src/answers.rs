@@ -131,9 +131,16 @@ fn assert_token(answer: &TokenAnswer, asked: TokenType) {
 
 /// The body of a refusal.
 pub fn service_error(data: &[u8]) {
-    let Some(error) = ServiceError::parse(data) else {
+    let object = ServiceError::parse(data);
+    let words = ServiceError::of_answer(data);
+    assert!(object.is_none() || object == words);
+    let Some(error) = words else {
         return;
     };
+    if object.is_none() {
+        let description = error.description.as_deref().expect("a line");
+        assert!((1..=257).contains(&description.chars().count()));
+    }
     assert!(error.error.is_some() || error.description.is_some());
     assert!(error.codes.len() <= 16);
     let texts = [

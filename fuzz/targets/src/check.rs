@@ -29,8 +29,13 @@ pub fn identities() -> [ManagedIdentity; 2] {
     [ManagedIdentity::system_assigned(), by_client_id]
 }
 
-/// An error is short, safe to be shown, and quotes no secret: neither itself nor its causes.
+/// An error is short, safe to be shown, and quotes no secret: neither itself nor its causes. A service's words in the
+/// place of an answer are quoted.
 pub fn error(error: &Error) {
+    let shown = error.to_string();
+    assert!(shown.chars().count() <= 2500, "too long: {shown:?}");
+    assert_printable(&shown);
+    let error = &error.clone().with_service(None);
     assert_safe(&error.to_string());
     let mut cause = error.source();
     while let Some(inner) = cause {

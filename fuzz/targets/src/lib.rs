@@ -90,12 +90,21 @@ mod tests {
             for body in [
                 &seed!("credential/issued")[..],
                 seed!("credential/token_endpoint"),
+                seed!("credential/wrapped"),
             ] {
                 IssuedCredential::parse(body, PUBLIC_KEY, &asked, &policy, now()).unwrap();
             }
         }
         assert!(TokenAnswer::parse(seed!("token_answer/bound"), TokenType::MtlsPop).is_ok());
         assert!(TokenAnswer::parse(seed!("token_answer/bearer"), TokenType::Bearer).is_ok());
+        assert!(PlatformMetadata::parse(seed!("metadata/byte_order_mark"), &policy).is_ok());
+        for body in [
+            &seed!("token_answer/odd_advice")[..],
+            seed!("token_answer/odd_life"),
+        ] {
+            let answer = TokenAnswer::parse(body, TokenType::MtlsPop).unwrap();
+            assert_eq!((answer.expires_in.as_secs(), answer.refresh_in), (86399, None));
+        }
         let error = ServiceError::parse(seed!("service_error/entra")).unwrap();
         assert_eq!(error.codes, [1_000_610]);
     }
@@ -118,8 +127,10 @@ mod tests {
     fn texts() {
         assert!(Claims::parse(text(seed!("claims/challenge"))).is_ok());
         for seed in [
-            text(seed!("challenge/graph")),
-            text(seed!("challenge/bare")),
+            &seed!("challenge/graph")[..],
+            seed!("challenge/bare"),
+            seed!("challenge/utf_8"),
+            seed!("challenge/latin_1"),
         ] {
             let challenges = Challenge::parse_all(seed);
             assert!(

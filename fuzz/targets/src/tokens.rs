@@ -25,12 +25,30 @@ pub fn jwt(data: &[u8]) {
         check::error(&error);
     }
     assert_identity(&jwt);
+    assert_end(&jwt);
     let encode = |object: &serde_json::Map<String, Value>| {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(object).expect("JSON"))
     };
     let printed = format!("{}.{}.c2ln", encode(&jwt.header), encode(&jwt.claims));
     if printed.len() <= MAX_JWT {
         assert!(UnverifiedJwt::parse(&printed).expect("what is printed is read") == jwt);
+    }
+}
+
+/// Any number is an end, nothing else is one, and none counts as absent.
+fn assert_end(jwt: &UnverifiedJwt) {
+    let claim = jwt.claims.get("exp");
+    match jwt.expires() {
+        Err(error) => {
+            check::error(&error);
+            assert!(!claim.expect("a claim").is_number());
+        }
+        Ok(None) => assert_eq!(claim, None),
+        Ok(Some(end)) => {
+            let claim = claim.and_then(Value::as_f64).expect("a number");
+            assert!(end.as_secs_f64() <= claim.max(0.0), "never later");
+            assert!(claim - end.as_secs_f64() < 1.0 || claim > 9e15);
+        }
     }
 }
 
