@@ -92,7 +92,8 @@ impl KeyGate {
         Ok(permit)
     }
 
-    fn is_hanging(&self) -> bool {
+    /// Whether an operation has been in progress for longer than the gate's patience.
+    pub fn is_hanging(&self) -> bool {
         let started = *self
             .0
             .started

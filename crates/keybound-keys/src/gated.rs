@@ -10,48 +10,74 @@ use std::sync::Arc;
 /// still block: callers that cannot wait run them through the gate.
 #[derive(Debug)]
 pub struct GatedKey {
-    key: Arc<dyn BindingKey>,
+    /// There until the drop.
+    key: Option<Arc<dyn BindingKey>>,
     gate: KeyGate,
 }
 
 impl GatedKey {
     /// Adds a gate, unless the key has one.
     pub fn wrap(key: Arc<dyn BindingKey>) -> Arc<dyn BindingKey> {
+        Self::with_gate(key, KeyGate::default())
+    }
+
+    /// Adds this gate, unless the key has one: keys that are opened one after the other share it, so that another handle
+    /// of a key store that hangs costs no other thread.
+    pub fn with_gate(key: Arc<dyn BindingKey>, gate: KeyGate) -> Arc<dyn BindingKey> {
         if key.gate().is_some() {
             return key;
         }
-        let gate = KeyGate::default();
+        let key = Some(key);
         Arc::new(Self { key, gate })
+    }
+
+    fn key(&self) -> &dyn BindingKey {
+        self.key.as_deref().expect("it is there until the drop")
+    }
+}
+
+/// To close a key may block too, and the last owner may be a task of the caller's runtime.
+impl Drop for GatedKey {
+    fn drop(&mut self) {
+        let key = self.key.take();
+        if key
+            .as_ref()
+            .is_some_and(|key| key.signing_cost() == SigningCost::Slow)
+        {
+            let closing = std::thread::Builder::new().name("keybound-key".into());
+            // Without a thread the closure is dropped here, and the key with it.
+            let _ = closing.spawn(move || drop(key));
+        }
     }
 }
 
 impl BindingKey for GatedKey {
     fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
+        self.key().public_key_der()
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.key.sign(scheme, digest)
+        self.key().sign(scheme, digest)
     }
 
     fn strength(&self) -> KeyStrength {
-        self.key.strength()
+        self.key().strength()
     }
 
     fn id(&self) -> &str {
-        self.key.id()
+        self.key().id()
     }
 
     fn persistent_name(&self) -> Option<&str> {
-        self.key.persistent_name()
+        self.key().persistent_name()
     }
 
     fn is_in_place(&self) -> bool {
-        self.key.is_in_place()
+        self.key().is_in_place()
     }
 
     fn signing_cost(&self) -> SigningCost {
-        self.key.signing_cost()
+        self.key().signing_cost()
     }
 
     fn gate(&self) -> Option<&KeyGate> {
@@ -59,15 +85,15 @@ impl BindingKey for GatedKey {
     }
 
     fn is_simulated(&self) -> bool {
-        self.key.is_simulated()
+        self.key().is_simulated()
     }
 
     fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.key.attestation_evidence()
+        self.key().attestation_evidence()
     }
 
     fn cng_handle(&self) -> Option<CngHandle> {
-        self.key.cng_handle()
+        self.key().cng_handle()
     }
 
     #[cfg(windows)]
@@ -75,7 +101,7 @@ impl BindingKey for GatedKey {
         &self,
         certificate: &Certificate,
     ) -> Option<Result<NativeCertificate, KeyError>> {
-        self.key.native_certificate(certificate)
+        self.key().native_certificate(certificate)
     }
 }
 

@@ -4,6 +4,7 @@ mod case;
 mod conversation;
 mod entra;
 mod expect;
+mod hanging_key;
 mod imds;
 mod keys;
 #[path = "../tests/support/leaks.rs"]
@@ -17,5 +18,6 @@ mod soak;
 mod store;
 mod telemetry;
 mod world;
+mod worlds;
 
 use world::{Call, Leg, World};

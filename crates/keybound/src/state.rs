@@ -6,7 +6,7 @@ mod identities;
 mod renewal;
 mod supply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 
 pub(crate) use attestations::Attestations;
@@ -22,7 +22,7 @@ use crate::store::StoreCalls;
 use bindings::Bindings;
 use identities::Identities;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
-use keybound_keys::BindingKey;
+use keybound_keys::{BindingKey, KeyGate};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokens::Tokens;
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     settings: Mutex<Option<InCommon>>,
     identities: Mutex<Identities>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
+    /// Of all keys that are opened one after the other.
+    pub(crate) key_gate: KeyGate,
     pub(crate) attestations: Attestations,
     pub(crate) store_calls: StoreCalls,
 }

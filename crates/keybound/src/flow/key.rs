@@ -1,7 +1,9 @@
 use super::Flow;
 use crate::access_token::Step;
 use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
-use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost, self_test};
+use keybound_keys::{
+    BindingKey, GatedKey, KeyError, KeyErrorKind, KeyGate, SignatureScheme, SigningCost, self_test,
+};
 use std::sync::Arc;
 
 impl Flow {
@@ -18,7 +20,8 @@ impl Flow {
             let known = match kept.clone() {
                 // Certificates are asked for seldom enough to look.
                 Some(key) if key.persistent_name().is_some() => {
-                    blocking(move || Ok(key.is_in_place().then_some(key))).await?
+                    let in_place = operate(&key, |key| Ok(key.is_in_place())).await?;
+                    in_place.then_some(key)
                 }
                 known => known,
             };
@@ -26,7 +29,12 @@ impl Flow {
                 Some(key) => key,
                 None => {
                     let providers = self.shared.settings.providers.clone();
-                    blocking(move || Ok(kept.insert(providers.open(floor)?).clone())).await?
+                    let gate = self.shared.state.inner().key_gate.clone();
+                    blocking(move || {
+                        let key = GatedKey::with_gate(providers.open(floor)?, gate);
+                        Ok(kept.insert(key).clone())
+                    })
+                    .await?
                 }
             };
             if key.strength() < floor {
@@ -51,12 +59,14 @@ impl Flow {
     }
 
     /// Lets go of a key that no longer signs, or whose name leads to another by now, so that the next certificate is for one
-    /// that can be used. Whether it was so.
+    /// that can be used. Whether it was so. A key that hangs is not known to be dead, and would cost another thread.
     pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
-        let tested = Arc::clone(key);
-        let Err(error) = blocking(move || check_usable(&*tested)).await else {
+        let Err(error) = operate(key, check_usable).await else {
             return false;
         };
+        if key.gate().is_some_and(KeyGate::is_hanging) {
+            return false;
+        }
         tracing::warn!(%error, "the binding key is of no use any more and is opened anew");
         let mut kept = self.shared.state.inner().key.lock().await;
         if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
@@ -77,19 +87,29 @@ fn check_usable(key: &dyn BindingKey) -> std::result::Result<(), KeyError> {
     ))
 }
 
-/// Signs where it disturbs nobody: a slow key off the runtime's threads.
 pub(super) async fn sign(
     key: &Arc<dyn BindingKey>,
     scheme: SignatureScheme,
     digest: [u8; 32],
 ) -> Result<Vec<u8>> {
-    match key.signing_cost() {
-        SigningCost::Quick => key.sign(scheme, &digest).map_err(key_error),
+    operate(key, move |key| key.sign(scheme, &digest)).await
+}
+
+/// Runs an operation of a key: of a slow one behind its gate, off the runtime's threads, so that one that hangs costs
+/// one thread and no more however many callers give up.
+async fn operate<T: Send + 'static>(
+    key: &Arc<dyn BindingKey>,
+    operation: impl FnOnce(&dyn BindingKey) -> Result<T, KeyError> + Send + 'static,
+) -> Result<T> {
+    let result = match key.signing_cost() {
+        SigningCost::Quick => operation(&**key),
         SigningCost::Slow => {
+            let gate = key.gate().cloned().unwrap_or_default();
             let key = Arc::clone(key);
-            blocking(move || key.sign(scheme, &digest)).await
+            gate.run(move || operation(&*key)).await
         }
-    }
+    };
+    result.map_err(key_error)
 }
 
 async fn blocking<T: Send + 'static>(

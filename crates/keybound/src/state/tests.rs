@@ -129,7 +129,7 @@ impl AttestationProvider for Nobody {
 }
 
 /// A certificate that nothing but its key tells from others.
-fn authority() -> Vec<u8> {
+pub(crate) fn authority() -> Vec<u8> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut builder = X509::builder().unwrap();
