@@ -1,15 +1,21 @@
-use crate::{TransportError, TransportErrorKind};
 #[cfg(any(not(windows), feature = "openssl-engine"))]
-use openssl::x509::X509;
+mod pem;
+
+#[cfg(any(not(windows), feature = "openssl-engine"))]
+use crate::bridge::Library;
+use crate::{TransportError, TransportErrorKind};
 use std::fmt;
 use std::sync::Arc;
 
 /// Which certificate authorities are trusted: the system's, plus those that the caller names. The system's are those
 /// of OpenSSL's built-in paths (on Windows the system's stores); no environment variable is read. More than the system's
 /// takes OpenSSL: SChannel trusts what Windows trusts.
+///
+/// Any certificate can be an anchor (RFC 5280, section 6.1.1): a root, an intermediate authority whose root is not
+/// named, or the server's own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustAnchors {
-    /// DER.
+    /// DER, perhaps followed by what OpenSSL's `TRUSTED CERTIFICATE` says of its use.
     extra: Vec<Arc<[u8]>>,
     loopback: Vec<Arc<[u8]>>,
 }
@@ -20,10 +26,13 @@ impl TrustAnchors {
         Self::default()
     }
 
-    /// Adds the certificates of a PEM text, at least one.
+    /// Adds the certificates of a PEM text, at least one. It is read as OpenSSL and curl read CA files: comments and any
+    /// other text outside of the certificates are left alone, and so are blocks of other kinds. For a `TRUSTED
+    /// CERTIFICATE` counts what it is trusted for.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where it holds none or one is malformed;
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where it holds none, and what it looks like instead, or where
+    /// one is malformed;
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) on Windows without OpenSSL.
     pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
         self.extra.extend(certificates(pem)?);
@@ -85,51 +94,157 @@ fn certificates(_: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
 }
 
 #[cfg(any(not(windows), feature = "openssl-engine"))]
-fn certificates(pem: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
-    let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
-    let malformed = || wrong("a certificate of the trust anchors is malformed");
-    let found = X509::stack_from_pem(pem).map_err(|error| malformed().with_source(error))?;
-    // OpenSSL stops in silence where text after the last good certificate only looks like another one.
-    let announced = pem
-        .windows(BEGIN.len())
-        .filter(|window| *window == BEGIN)
-        .count();
+fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
+    let wrong = |what: String| TransportError::new(TransportErrorKind::InvalidRequest, what);
+    let library = Library::get()?;
+    let read = |block: pem::Block<'_>| {
+        let malformed = || wrong("a certificate of the trust anchors is malformed".to_owned());
+        let content = block.content.ok_or_else(malformed)?;
+        match library.anchor(&content) {
+            Ok(_) => Ok(Arc::from(content)),
+            Err(errors) => Err(malformed().with_source(errors)),
+        }
+    };
+    let found: Vec<_> = pem::blocks(text)
+        .into_iter()
+        .filter(|block| LABELS.contains(&block.label))
+        .map(read)
+        .collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(wrong("the trust anchors hold no certificate"));
+        return Err(wrong(match text.trim_ascii() {
+            [] => "the trust anchors hold no certificate: the text is empty".to_owned(),
+            _ => format!(
+                "the trust anchors hold no certificate: the text {}",
+                pem::kind_of(text)
+            ),
+        }));
     }
-    if found.len() < announced {
-        return Err(malformed());
-    }
-    found
-        .iter()
-        .map(|certificate| {
-            certificate
-                .to_der()
-                .map(Arc::from)
-                .map_err(|error| malformed().with_source(error))
-        })
-        .collect()
+    Ok(found)
 }
 
 #[cfg(any(not(windows), feature = "openssl-engine"))]
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const LABELS: [&str; 3] = ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn refusal(text: &[u8]) -> String {
+        let error = TrustAnchors::system().with_pem(text).unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+        let other = TrustAnchors::system().with_loopback_pem(text).unwrap_err();
+        assert_eq!(other.to_string(), error.to_string());
+        error.to_string()
+    }
+
     #[test]
-    fn anchors_without_a_certificate_or_with_a_broken_one_are_refused() {
-        for pem in [
-            &b""[..],
-            b"garbage",
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            b"-----BEGIN CERTIFICATE-----\nAAAA",
+    fn anchors_with_a_broken_certificate_are_refused() {
+        let good = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
+        for text in [
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nAAAA".to_owned(),
+            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned(),
+            format!("{good}-----BEGIN CERTIFICATE-----\n"),
+            good.replace("-----END", "AAAA\n-----END"),
+            good.replace("BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE"),
         ] {
-            let error = TrustAnchors::system().with_pem(pem).unwrap_err();
-            assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
-            assert!(TrustAnchors::system().with_loopback_pem(pem).is_err());
+            let expected = "a certificate of the trust anchors is malformed";
+            assert_eq!(refusal(text.as_bytes()), expected, "{text}");
         }
         assert!(!TrustAnchors::system().is_extended());
+    }
+
+    #[test]
+    fn text_around_certificates_is_left_alone() {
+        let good = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
+        let commented = good
+            .lines()
+            .map(|line| format!("# {line}\n"))
+            .collect::<String>();
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for text in [
+            good.clone(),
+            format!("{commented}{good}"),
+            format!("{good}{commented}"),
+            format!("{good}# -----BEGIN CERTIFICATE-----"),
+            format!("\u{feff}{good}"),
+            format!("\n\n{good}"),
+            format!("Bag Attributes\n    friendlyName: ü\n{good}"),
+            format!("{key}{good}"),
+            good.replace('\n', "\r\n"),
+            good.replace("CERTIFICATE", "X509 CERTIFICATE"),
+        ] {
+            let anchors = TrustAnchors::system().with_pem(text.as_bytes()).unwrap();
+            assert_eq!(anchors.extra.len(), 1, "{text}");
+            assert_eq!(*anchors.extra[0], certificate().to_der().unwrap(), "{text}");
+        }
+        let two = TrustAnchors::system().with_pem(format!("{good}{good}").as_bytes());
+        assert_eq!(two.unwrap().extra.len(), 2);
+    }
+
+    #[test]
+    fn what_holds_no_certificate_is_named_for_what_it_is() {
+        let pem = certificate().to_pem().unwrap();
+        let pem = std::str::from_utf8(&pem).unwrap();
+        let utf16 = |mark: &[u8], bytes: fn(u16) -> [u8; 2]| {
+            [mark.to_vec(), pem.encode_utf16().flat_map(bytes).collect()].concat()
+        };
+        let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        let pkcs7 = b"\x30\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0";
+        for (text, words) in [
+            (vec![], "empty"),
+            (b" \r\n ".to_vec(), "empty"),
+            (b"garbage".to_vec(), "is not PEM"),
+            (certificate().to_der().unwrap(), "DER"),
+            (pkcs7.to_vec(), "PKCS#7"),
+            (block("PKCS7").into_bytes(), "PKCS#7"),
+            (utf16(b"\xff\xfe", u16::to_le_bytes), "UTF-16"),
+            (utf16(b"\xfe\xff", u16::to_be_bytes), "UTF-16"),
+            (utf16(b"", u16::to_le_bytes), "UTF-16"),
+            (utf16(b"", u16::to_be_bytes), "UTF-16"),
+            (block("PRIVATE KEY").into_bytes(), "private key"),
+            (block("RSA PRIVATE KEY").into_bytes(), "private key"),
+            (
+                block("CERTIFICATE REQUEST").into_bytes(),
+                "certificate request",
+            ),
+            (block("X509 CRL").into_bytes(), "revocation list"),
+            (block("PUBLIC KEY").into_bytes(), "public key"),
+            (block("SECRET 4711").into_bytes(), "PEM of another kind"),
+            (pem.replace('\n', "\\n").into_bytes(), r"written as \n"),
+            (pem.replace('\n', "\\r\\n").into_bytes(), r"written as \n"),
+            (
+                pem.replace('\n', "\n  ")
+                    .replacen('-', "  -", 1)
+                    .into_bytes(),
+                "indented",
+            ),
+        ] {
+            let refused = refusal(&text);
+            let expected = "the trust anchors hold no certificate: the text ";
+            assert!(refused.starts_with(expected), "{refused}");
+            assert!(refused.contains(words), "{words} {refused}");
+            assert!(!refused.contains("4711"), "{refused}");
+        }
+    }
+
+    fn certificate() -> openssl::x509::X509 {
+        use openssl::x509::X509;
+        static MADE: std::sync::OnceLock<X509> = std::sync::OnceLock::new();
+        let make = || {
+            let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
+            let key = openssl::ec::EcKey::generate(&group.unwrap()).unwrap();
+            let key = openssl::pkey::PKey::from_ec_key(key).unwrap();
+            let mut builder = X509::builder().unwrap();
+            let time = openssl::asn1::Asn1Time::from_unix(0).unwrap();
+            builder.set_not_before(&time).unwrap();
+            builder.set_not_after(&time).unwrap();
+            builder.set_pubkey(&key).unwrap();
+            builder
+                .sign(&key, openssl::hash::MessageDigest::sha256())
+                .unwrap();
+            builder.build()
+        };
+        MADE.get_or_init(make).clone()
     }
 }

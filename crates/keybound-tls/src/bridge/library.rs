@@ -182,20 +182,41 @@ impl Library {
 
     /// Reads a certificate for use in this context.
     pub(crate) fn certificate(&self, der: &[u8]) -> Result<X509, ErrorStack> {
-        // SAFETY: `d2i_X509` fills the certificate given, or frees it and clears the slot where it fails.
+        self.read_certificate(der, openssl_sys::d2i_X509)
+    }
+
+    /// The same, with what may follow it in a trust anchor: what OpenSSL's `TRUSTED CERTIFICATE` says of its use.
+    pub(crate) fn anchor(&self, der: &[u8]) -> Result<X509, ErrorStack> {
+        self.read_certificate(der, native::d2i_X509_AUX)
+    }
+
+    fn read_certificate(&self, der: &[u8], read: ReadCertificate) -> Result<X509, ErrorStack> {
+        // SAFETY: either reader fills the certificate given; where it fails, it leaves it, or frees it and clears the slot.
         unsafe {
             let mut certificate = native::X509_new_ex(self.context, null());
             let mut input = der.as_ptr();
             let length = c_long::try_from(der.len()).unwrap_or(0);
-            if certificate.is_null()
-                || openssl_sys::d2i_X509(&raw mut certificate, &raw mut input, length).is_null()
+            if certificate.is_null() || read(&raw mut certificate, &raw mut input, length).is_null()
             {
+                // Null does no harm.
+                openssl_sys::X509_free(certificate);
                 return Err(ErrorStack::get());
             }
-            Ok(X509::from_ptr(certificate))
+            let certificate = X509::from_ptr(certificate);
+            // What follows is no part of it.
+            if input.offset_from_unsigned(der.as_ptr()) != der.len() {
+                return Err(ErrorStack::get());
+            }
+            Ok(certificate)
         }
     }
 }
+
+type ReadCertificate = unsafe extern "C" fn(
+    *mut *mut openssl_sys::X509,
+    *mut *const u8,
+    c_long,
+) -> *mut openssl_sys::X509;
 
 /// The host's settings stand in the way.
 pub(super) fn unsupported(message: String) -> TransportError {

@@ -56,6 +56,11 @@ unsafe extern "C" {
     pub fn X509_get_default_cert_area() -> *const c_char;
     pub fn EVP_default_properties_is_fips_enabled(context: *mut OSSL_LIB_CTX) -> c_int;
     pub fn OPENSSL_sk_delete(stack: *mut OPENSSL_STACK, index: c_int) -> *mut c_void;
+    pub fn d2i_X509_AUX(
+        certificate: *mut *mut X509,
+        input: *mut *const u8,
+        length: c_long,
+    ) -> *mut X509;
     pub fn X509_new_ex(context: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut X509;
     pub fn SSL_CTX_new_ex(
         context: *mut OSSL_LIB_CTX,

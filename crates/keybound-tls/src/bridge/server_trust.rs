@@ -1,7 +1,7 @@
 //! Verification of servers' certificates for TLS stacks other than OpenSSL, as libssl does it for its clients.
 use super::library::Library;
 use super::native;
-use crate::engine::openssl::{not_taken, set_expected_host};
+use crate::engine::openssl::{ANCHOR_RULES, not_taken, set_expected_host};
 use crate::target::Host;
 use crate::{TransportError, TrustAnchors};
 use foreign_types::{ForeignType as _, ForeignTypeRef as _};
@@ -113,6 +113,7 @@ impl ServerTrust {
             }
             X509VerifyParamRef::from_ptr_mut(native::X509_STORE_CTX_get0_param(context.as_ptr()))
         };
+        param.set_flags(ANCHOR_RULES)?;
         param.set_auth_level(self.security_level);
         // After the end of `time_t` everything has expired.
         param.set_time(now.try_into().unwrap_or(libc::time_t::MAX));

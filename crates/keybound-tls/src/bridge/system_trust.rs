@@ -103,7 +103,7 @@ impl Kept {
             add(&mut store, &certificate.to_owned())?;
         }
         for der in more {
-            add(&mut store, &library.certificate(der)?)?;
+            add(&mut store, &library.anchor(der)?)?;
         }
         Ok(store)
     }

@@ -8,7 +8,7 @@ pub(crate) use callbacks::{on_certificate_request, on_verify};
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 pub(crate) use contexts::not_taken;
 #[cfg(feature = "rustls")]
-pub(crate) use contexts::set_expected_host;
+pub(crate) use contexts::{ANCHOR_RULES, set_expected_host};
 #[cfg(feature = "openssl")]
 pub(crate) use contexts::{Allowed, present, set_rules};
 pub(crate) use contexts::{NAME_RULES, TlsContexts};

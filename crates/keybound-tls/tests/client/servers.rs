@@ -127,6 +127,64 @@ async fn names_come_from_the_subject_alternative_name_only() {
     }
 }
 
+/// A CA file that names an intermediate authority, or the server's certificate, and nothing above (curl/curl#4655).
+#[tokio::test]
+async fn any_certificate_can_be_an_anchor() {
+    let root = Authority::new("test root");
+    let middle = root.intermediate("test authority");
+    let other = root.intermediate("other authority");
+    let leaf = middle.server("localhost");
+    let full = leaf.clone().with_chain(&[&middle]);
+    for (anchor, leaf, is_good) in [
+        (middle.pem(), &leaf, true),
+        (middle.pem(), &full, true),
+        (leaf.pem(), &leaf, true),
+        (leaf.pem(), &full, true),
+        (root.pem(), &full, true),
+        (root.pem(), &leaf, false),
+        (other.pem(), &full, false),
+        (middle.server("localhost").pem(), &full, false),
+        (trusted(&middle, TRUST_SERVERS), &full, true),
+        (trusted(&middle, REJECT_SERVERS), &full, false),
+        (trusted(&middle, TRUST_CLIENTS), &full, false),
+    ] {
+        let server = server(&root, leaf.clone()).await;
+        for loopback in [false, true] {
+            let system = TrustAnchors::system();
+            let trust = match loopback {
+                true => system.with_loopback_pem(&anchor),
+                false => system.with_pem(&anchor),
+            };
+            let client = HttpsClient::builder()
+                .trust(trust.unwrap())
+                .build()
+                .unwrap();
+            let outcome = get(&client, &server.uri("/")).await;
+            let kind = outcome
+                .map(|answer| answer.status)
+                .map_err(|error| error.kind());
+            let expected = match is_good {
+                true => Ok(200),
+                false => Err(TransportErrorKind::ServerCertificate),
+            };
+            assert_eq!(kind, expected, "{}", String::from_utf8_lossy(&anchor));
+        }
+    }
+}
+
+/// A `TRUSTED CERTIFICATE` of OpenSSL, with these settings.
+fn trusted(authority: &Authority, settings: &[u8]) -> Vec<u8> {
+    let certificate = authority.certificate.to_der().unwrap();
+    let content = openssl::base64::encode_block(&[&certificate, settings].concat());
+    format!("-----BEGIN TRUSTED CERTIFICATE-----\n{content}\n-----END TRUSTED CERTIFICATE-----\n")
+        .into()
+}
+
+/// `serverAuth`, `clientAuth` in the list of what it is trusted for, or in that of what it is not (`X509_CERT_AUX`).
+const TRUST_SERVERS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+const TRUST_CLIENTS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
+const REJECT_SERVERS: &[u8] = b"\x30\x0c\xa0\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+
 #[tokio::test]
 async fn anchors_for_loopback_count_there() {
     let authority = Authority::new("test authority");

@@ -125,7 +125,34 @@ async fn names_come_from_the_subject_alternative_name_only() {
     }
 }
 
-/// The callers of these two allow everything that OpenSSL can do, as a careless configuration of the host does.
+#[tokio::test]
+async fn any_certificate_can_be_an_anchor() {
+    let root = Authority::new("test root");
+    let middle = root.intermediate("test authority");
+    let identity = root.client("client", shared_key());
+    let manners = Manners {
+        leaf: middle.server(SERVER),
+        version: None,
+        asks: Asks::Nothing,
+        clients: root.clone(),
+    };
+    let own = TrustAnchors::system()
+        .with_pem(&manners.leaf.pem())
+        .unwrap();
+    let server = resource(manners.context()).await;
+    for way in WAYS {
+        for (trust, is_good) in [
+            (&trust_in(&middle), true),
+            (&own, true),
+            (&trust_in(&root), false),
+        ] {
+            let ssl = client(way, &setup(&identity, trust), SERVER);
+            assert_eq!(connect(ssl, &server).await.is_ok(), is_good, "{way:?}");
+        }
+    }
+}
+
+/// The callers allow everything that OpenSSL can do, as a careless configuration of the host does.
 #[tokio::test]
 async fn a_server_that_shows_no_certificate_is_refused() {
     let authority = Authority::new("test authority");

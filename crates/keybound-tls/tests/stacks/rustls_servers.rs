@@ -108,6 +108,24 @@ async fn names_come_from_the_subject_alternative_name_only() {
 }
 
 #[tokio::test]
+async fn any_certificate_can_be_an_anchor() {
+    let root = Authority::new("test root");
+    let middle = root.intermediate("test authority");
+    let leaf = middle.server("localhost");
+    let full = leaf.clone().with_chain(&[&middle]);
+    let own = TrustAnchors::system().with_pem(&leaf.pem()).unwrap();
+    for (trust, leaf) in [
+        (trust_in(&middle), &leaf),
+        (trust_in(&middle), &full),
+        (own, &leaf),
+    ] {
+        assert_eq!(refusal(&trust, "localhost", leaf.clone()).await, None);
+    }
+    let refused = refusal(&trust_in(&root), "localhost", leaf).await;
+    assert_eq!(refused, Some(CertificateError::UnknownIssuer));
+}
+
+#[tokio::test]
 async fn a_name_in_capitals_or_with_a_dot_is_the_same_name() {
     let authority = Authority::new("test authority");
     let trust = trust_in(&authority);

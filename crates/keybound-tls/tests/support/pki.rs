@@ -27,6 +27,23 @@ pub struct Authority {
 pub struct Leaf {
     pub certificate: X509,
     pub key: PKey<Private>,
+    /// What the server sends besides.
+    pub chain: Vec<X509>,
+}
+
+impl Leaf {
+    /// The same, sent with these authorities.
+    pub fn with_chain(mut self, authorities: &[&Authority]) -> Self {
+        self.chain = authorities
+            .iter()
+            .map(|authority| authority.certificate.clone())
+            .collect();
+        self
+    }
+
+    pub fn pem(&self) -> Vec<u8> {
+        self.certificate.to_pem().unwrap()
+    }
 }
 
 impl Authority {
@@ -106,6 +123,7 @@ impl Authority {
         Leaf {
             certificate: builder.build(),
             key,
+            chain: vec![],
         }
     }
 
@@ -124,6 +142,7 @@ impl Authority {
         Leaf {
             certificate: builder.build(),
             key,
+            chain: vec![],
         }
     }
 

@@ -44,6 +44,9 @@ impl Manners {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         builder.set_certificate(&self.leaf.certificate).unwrap();
         builder.set_private_key(&self.leaf.key).unwrap();
+        for authority in &self.leaf.chain {
+            builder.add_extra_chain_cert(authority.clone()).unwrap();
+        }
         if let Some(version) = self.version {
             builder.set_min_proto_version(Some(version)).unwrap();
             builder.set_max_proto_version(Some(version)).unwrap();

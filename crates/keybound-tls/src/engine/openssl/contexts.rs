@@ -14,7 +14,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
-use openssl::x509::verify::{X509CheckFlags, X509VerifyParamRef};
+use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParamRef};
 use std::sync::Arc;
 
 /// The contexts of one client.
@@ -170,6 +170,8 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
     set_floor(builder);
+    // Fails for no flag but unknown ones.
+    let _ = builder.verify_param_mut().set_flags(ANCHOR_RULES);
 }
 
 /// Has a context present the certificate whenever a server asks for it.
@@ -219,3 +221,7 @@ pub(crate) fn set_expected_host(
 /// not cover every common name. A wildcard is a whole label.
 pub(crate) const NAME_RULES: X509CheckFlags =
     X509CheckFlags::NO_PARTIAL_WILDCARDS.union(X509CheckFlags::NEVER_CHECK_SUBJECT);
+
+/// Every trusted certificate ends a chain, not only one that signs itself (RFC 5280, section 6.1.1): whoever trusts an
+/// intermediate authority, or the server's own certificate, need not trust what is above it.
+pub(crate) const ANCHOR_RULES: X509VerifyFlags = X509VerifyFlags::PARTIAL_CHAIN;

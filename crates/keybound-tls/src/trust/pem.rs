@@ -1,0 +1,151 @@
+//! Certificates in text, as OpenSSL finds them in CA files (RFC 7468): a boundary counts at the start of a line only, and
+//! all text outside of boundaries is left alone.
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// What lies between two boundaries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Block<'a> {
+    /// `CERTIFICATE`, for one.
+    pub(super) label: &'a str,
+    /// `None` where it is not base64 or has no end.
+    pub(super) content: Option<Vec<u8>>,
+}
+
+/// The blocks of a text, which may start with a UTF-8 byte order mark and have any line endings.
+pub(super) fn blocks(text: &[u8]) -> Vec<Block<'_>> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut lines = text
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .map(<[u8]>::trim_ascii_end);
+    let mut blocks = vec![];
+    while let Some(line) = lines.next() {
+        if let Some(label) = boundary(line, b"-----BEGIN ") {
+            let content = content(&mut lines, label);
+            blocks.push(Block { label, content });
+        }
+    }
+    blocks
+}
+
+/// The label of a line that is a boundary of this kind.
+fn boundary<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a str> {
+    let label = line.strip_prefix(start)?.strip_suffix(b"-----")?;
+    std::str::from_utf8(label).ok()
+}
+
+/// Reads up to the boundary that ends the block.
+fn content<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, label: &str) -> Option<Vec<u8>> {
+    let mut base64 = vec![];
+    for line in lines {
+        if let Some(ended) = boundary(line, b"-----END ") {
+            return (ended == label)
+                .then(|| STANDARD.decode(&base64).ok())
+                .flatten();
+        }
+        base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+    }
+    None
+}
+
+/// What a text without a certificate looks like, in words that complete "it …".
+pub(super) fn kind_of(text: &[u8]) -> String {
+    let contains = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    if let Some(block) = blocks(text).first() {
+        return match block.label {
+            label if label.ends_with("PRIVATE KEY") => "holds a private key".to_owned(),
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+                "holds a certificate request".to_owned()
+            }
+            "PKCS7" | "CMS" => format!("is PKCS#7 ({PKCS7_HINT})"),
+            "X509 CRL" => "holds a revocation list".to_owned(),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => "holds a public key".to_owned(),
+            _ => "holds PEM of another kind".to_owned(),
+        };
+    }
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'-', 0, ..] | [0, b'-', ..] => {
+            "is not PEM: it looks like UTF-16 (save it as UTF-8)".to_owned()
+        }
+        [0x30, ..] if contains(PKCS7_SIGNED_DATA) => {
+            format!("is not PEM: it looks like PKCS#7 ({PKCS7_HINT} -inform der)")
+        }
+        [0x30, length, ..] if *length >= 0x80 => {
+            "is not PEM: it looks like DER (convert it with `openssl x509 -inform der`)".to_owned()
+        }
+        _ if contains(br"-----BEGIN CERTIFICATE-----\n")
+            || contains(br"-----BEGIN CERTIFICATE-----\r") =>
+        {
+            r"is not PEM: its line breaks are written as \n".to_owned()
+        }
+        _ if is_indented(text) => "is not PEM: its lines are indented".to_owned(),
+        _ => "is not PEM".to_owned(),
+    }
+}
+
+fn is_indented(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n')
+        .any(|line| boundary(line.trim_ascii(), b"-----BEGIN ").is_some())
+}
+
+/// The object identifier of `signedData` (1.2.840.113549.1.7.2), in DER.
+const PKCS7_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+const PKCS7_HINT: &str = "take the certificates out with `openssl pkcs7 -print_certs`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(&str, Option<&[u8]>)> {
+        // Leaked, so that cases can be compared as they are.
+        let blocks: &'static [Block<'_>] = blocks(text.to_owned().leak().as_bytes()).leak();
+        blocks
+            .iter()
+            .map(|block| (block.label, block.content.as_deref()))
+            .collect()
+    }
+
+    #[test]
+    fn boundaries_count_at_the_start_of_a_line() {
+        let one = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
+        let read = [("A", Some(&[0, 1, 2][..]))];
+        for text in [
+            one.to_owned(),
+            one.replace('\n', "\r\n"),
+            one.replace('\n', "\r"),
+            one.replace('\n', " \t\n"),
+            format!("\u{feff}{one}"),
+            format!("\n\n{one}"),
+            format!("# -----BEGIN A-----\n# AAEC\n# -----END A-----\n{one}"),
+            format!("Bag Attributes: ü\nsubject=CN = x\n{one}trailing -----BEGIN A-----"),
+            one.replace("AAEC", "AA\nEC"),
+            one.replace("AAEC", "  AA EC"),
+            one.trim_end().to_owned(),
+        ] {
+            assert_eq!(found(&text), read, "{text:?}");
+        }
+        assert_eq!(found(&format!("{one}{one}")).len(), 2);
+        for text in [
+            "",
+            " -----BEGIN A-----\nAAEC\n-----END A-----\n",
+            "x",
+            "-----BEGIN A----\n",
+        ] {
+            assert_eq!(found(text), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_has_no_content() {
+        for text in [
+            "-----BEGIN A-----",
+            "-----BEGIN A-----\nAAEC",
+            "-----BEGIN A-----\nAAEC\n-----END B-----",
+            "-----BEGIN A-----\nA*EC\n-----END A-----",
+            "-----BEGIN A-----\nAAE\n-----END A-----",
+            "-----BEGIN A-----\nAAEC\n-----BEGIN A-----\nAAEC\n-----END A-----",
+        ] {
+            assert_eq!(found(text), [("A", None)], "{text:?}");
+        }
+    }
+}
