@@ -12,7 +12,7 @@ mod system_trust;
 
 pub(crate) use context::{
     check_expected_host, forget_sessions, notes_of, offer_post_handshake_authentication,
-    peer_has_ended, set_certificate_callback,
+    peer_has_ended, set_certificate_callback, set_message_callback,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;

@@ -109,6 +109,9 @@ impl Connection {
     /// Says whether it lies in a pool. There it is not cut off when dropped: the peer is told that it ends.
     pub(crate) fn set_idle(&mut self, idle: bool) {
         self.idle = idle;
+        if let Some(notes) = &self.peer.notes {
+            notes.set_idle(idle);
+        }
     }
 
     /// Waits until the last exchange is wholly over. False where the connection has ended with it.

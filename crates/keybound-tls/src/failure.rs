@@ -125,6 +125,7 @@ impl Peer {
         let suspicious = self.notes.as_deref().is_some_and(|notes| {
             notes.server_changed()
                 || notes.refused_server().is_some()
+                || notes.misbehaviour().is_some()
                 || notes.certificate_alert()
                 || notes.certificate_in_doubt()
         });
@@ -152,6 +153,9 @@ impl Peer {
                 TransportErrorKind::ServerCertificate,
                 format!("the certificate of {name} could not be verified: {reason}"),
             );
+        }
+        if let Some(what) = notes.misbehaviour() {
+            return known(TransportErrorKind::Tls, format!("{name} {what}"));
         }
         let in_doubt = notes.certificate_in_doubt();
         let alert = findings.tls.certificate_alert || notes.certificate_alert();

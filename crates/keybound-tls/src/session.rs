@@ -18,8 +18,15 @@ pub(crate) struct SessionNotes {
     /// SHA-256 of the first certificate that the server showed.
     server: OnceLock<[u8; 32]>,
     server_changed: AtomicBool,
-    /// How often a server's certificate was judged since it last answered a request.
-    judgements: AtomicU32,
+    /// How many messages of later handshakes came since it last answered a request.
+    messages: AtomicU32,
+    first_handshake_over: AtomicBool,
+    /// Whether the connection waits for its next request.
+    idle: AtomicBool,
+    /// What the server may not do, where it did.
+    misbehaviour: OnceLock<&'static str>,
+    /// Whether a caller's stack drives the connection, which does not say when the server has answered.
+    of_caller: bool,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
@@ -34,6 +41,14 @@ impl SessionNotes {
             engine,
             has_identity,
             ..Self::default()
+        }
+    }
+
+    /// For a connection of a caller's own stack.
+    pub(crate) fn of_caller(engine: TlsEngine) -> Self {
+        Self {
+            of_caller: true,
+            ..Self::new(engine, true)
         }
     }
 
@@ -58,7 +73,7 @@ impl SessionNotes {
     /// The server has answered a request: it did not mind the certificate.
     pub(crate) fn answered(&self) {
         self.requests_unanswered.store(0, Ordering::Release);
-        self.judgements.store(0, Ordering::Release);
+        self.messages.store(0, Ordering::Release);
     }
 
     /// Whether the server showed another certificate than at first.
@@ -120,11 +135,47 @@ impl SessionNotes {
         self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
     }
 
-    /// The server's certificate is about to be judged. False where that was too often: each message after a handshake of TLS
-    /// 1.3 calls for it.
-    #[cfg(any(windows, test))]
-    pub(crate) fn note_judgement(&self) -> bool {
-        self.judgements.fetch_add(1, Ordering::AcqRel) < MAX_JUDGEMENTS_AN_ANSWER
+    /// The first handshake is over.
+    pub(crate) fn note_first_handshake(&self) {
+        self.first_handshake_over.store(true, Ordering::Release);
+    }
+
+    /// The server sends a message of a handshake, perhaps one that begins a handshake. After the first handshake it may send
+    /// some until it answers, and begin none while the connection is idle.
+    ///
+    /// # Errors
+    /// What it may not do, in words that follow its name.
+    pub(crate) fn note_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
+        if !self.first_handshake_over.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if begins_handshake && self.idle.load(Ordering::Acquire) {
+            return Err(self.misbehaves("began a handshake on an idle connection"));
+        }
+        if self.messages.fetch_add(1, Ordering::AcqRel) >= MAX_MESSAGES_AN_ANSWER {
+            return Err(self.misbehaves("sent handshake messages over and over"));
+        }
+        Ok(())
+    }
+
+    fn misbehaves(&self, what: &'static str) -> &'static str {
+        self.misbehaviour.get_or_init(|| what)
+    }
+
+    /// What the server did that it may not do. Nothing more is read from it or written to it.
+    pub(crate) fn misbehaviour(&self) -> Option<&'static str> {
+        self.misbehaviour.get().copied()
+    }
+
+    /// Data comes from the server. To a caller's stack, which asks for it, that is an answer.
+    pub(crate) fn note_data(&self) {
+        if self.of_caller {
+            self.messages.store(0, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Release);
     }
 
     /// The server shows a certificate that has been verified. False where it showed another one before.
@@ -141,8 +192,9 @@ impl SessionNotes {
 /// A server that asks for the certificate over and over would have the key sign for ever.
 const MAX_REQUESTS_AN_ANSWER: u32 = 8;
 
-#[cfg(any(windows, test))]
-const MAX_JUDGEMENTS_AN_ANSWER: u32 = 64;
+/// A renegotiation takes seven or eight messages; some servers of TLS 1.3 send a handful of tickets. Each costs the client
+/// more than the server.
+const MAX_MESSAGES_AN_ANSWER: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -173,9 +225,55 @@ mod tests {
     fn a_server_cannot_ask_for_ever() {
         let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
         assert_eq!((0..100).filter(|_| notes.note_request()).count(), 8);
-        assert_eq!((0..100).filter(|_| notes.note_judgement()).count(), 64);
         notes.answered();
         assert!(notes.note_request());
-        assert!(notes.note_judgement());
+    }
+
+    #[test]
+    fn a_server_cannot_go_on_with_handshakes_for_ever() {
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+        let taken = |begins| {
+            (0..100)
+                .filter(|_| notes.note_message(begins).is_ok())
+                .count()
+        };
+        assert_eq!(taken(true), 100, "the first handshake");
+        notes.note_first_handshake();
+        assert_eq!(taken(true), 64);
+        assert_eq!(
+            notes.misbehaviour(),
+            Some("sent handshake messages over and over")
+        );
+        notes.note_data();
+        assert_eq!(taken(false), 0, "data is no answer");
+        notes.answered();
+        assert_eq!(taken(false), 64);
+        let notes = SessionNotes::of_caller(TlsEngine::OpenSsl);
+        notes.note_first_handshake();
+        for _ in 0..3 {
+            let taken = (0..100)
+                .filter(|_| notes.note_message(true).is_ok())
+                .count();
+            assert_eq!(taken, 64);
+            notes.note_data();
+        }
+    }
+
+    #[test]
+    fn no_handshake_begins_on_an_idle_connection() {
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+        notes.note_first_handshake();
+        notes.set_idle(true);
+        // A late ticket, or another key.
+        assert_eq!(notes.note_message(false), Ok(()));
+        assert_eq!(notes.misbehaviour(), None);
+        let words = "began a handshake on an idle connection";
+        assert_eq!(notes.note_message(true), Err(words));
+        assert_eq!(notes.misbehaviour(), Some(words));
+        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+        notes.note_first_handshake();
+        notes.set_idle(true);
+        notes.set_idle(false);
+        assert_eq!(notes.note_message(true), Ok(()));
     }
 }

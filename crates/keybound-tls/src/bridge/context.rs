@@ -2,10 +2,10 @@
 use super::library::Library;
 use super::native;
 use crate::TlsEngine;
-use crate::engine::openssl::{NAME_RULES, on_certificate_request};
+use crate::engine::openssl::{NAME_RULES, on_certificate_request, on_data, on_message};
 use crate::session::SessionNotes;
 use foreign_types::ForeignTypeRef as _;
-use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode};
+use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode, SslVersion};
 use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
@@ -25,6 +25,44 @@ pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
     unsafe { native::SSL_CTX_set_cert_cb(builder.as_ptr(), Some(callback), null_mut()) };
 }
 
+/// Has OpenSSL tell of each message of a handshake, and each record of data, that comes from the server. Where a message
+/// is refused, the connection ends: nothing more is read from it or written to it.
+pub(crate) fn set_message_callback(builder: &mut SslContextBuilder) {
+    unsafe extern "C" fn callback(
+        outgoing: c_int,
+        _: c_int,
+        kind: c_int,
+        bytes: *const c_void,
+        length: usize,
+        ssl: *mut openssl_sys::SSL,
+        _: *mut c_void,
+    ) {
+        if outgoing != 0 || length == 0 || ssl.is_null() {
+            return;
+        }
+        let _ = catch_unwind(|| {
+            // SAFETY: libssl passes the connection that it works on, and so many bytes, of which there is one.
+            let (connection, first) = unsafe { (SslRef::from_ptr(ssl), *bytes.cast::<u8>()) };
+            match (kind, first) {
+                (HANDSHAKE, message) if !on_message(connection, message) => {
+                    let ended = openssl_sys::SSL_SENT_SHUTDOWN | openssl_sys::SSL_RECEIVED_SHUTDOWN;
+                    // SAFETY: the connection is alive. To mark it as ended, even in the middle of its work, is for
+                    // everybody who has it.
+                    unsafe { openssl_sys::SSL_set_shutdown(ssl, ended) };
+                }
+                (INNER_TYPE, DATA) => on_data(connection),
+                // In TLS 1.3 all that is encrypted goes by this name.
+                (RECORD_HEAD, DATA) if connection.version2() == Some(SslVersion::TLS1_2) => {
+                    on_data(connection);
+                }
+                _ => {}
+            }
+        });
+    }
+    // SAFETY: the context is alive; the callback takes no argument of ours.
+    unsafe { native::SSL_CTX_set_msg_callback(builder.as_ptr(), Some(callback)) };
+}
+
 /// The notes on a connection that OpenSSL calls back for. They are begun here where a caller's own stack has made the
 /// connection.
 pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
@@ -33,7 +71,7 @@ pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
         // SAFETY: libssl calls back on the one thread that works on the connection, which is alive; nothing refers to
         // the slot, as it is empty.
         let ssl = unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) };
-        ssl.set_ex_data(index, Arc::new(SessionNotes::new(TlsEngine::OpenSsl, true)));
+        ssl.set_ex_data(index, Arc::new(SessionNotes::of_caller(TlsEngine::OpenSsl)));
     }
     ssl.ex_data(index)
 }
@@ -91,3 +129,11 @@ pub(crate) fn offer_post_handshake_authentication(builder: &mut SslContextBuilde
     // SAFETY: the context is alive.
     unsafe { openssl_sys::SSL_CTX_set_post_handshake_auth(builder.as_ptr(), 1) };
 }
+
+/// What the message callback shows: a message of a handshake (RFC 8446, section 5.1); the head of a record, and in TLS 1.3
+/// the type that is encrypted in it (`SSL3_RT_HEADER`, `SSL3_RT_INNER_CONTENT_TYPE`).
+const HANDSHAKE: c_int = 22;
+const RECORD_HEAD: c_int = 256;
+const INNER_TYPE: c_int = 257;
+/// The type of a record of data.
+const DATA: u8 = 23;

@@ -33,6 +33,10 @@ pub type SecurityCallback = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 
+/// What `SSL_CTX_set_msg_callback` takes.
+pub type MessageCallback =
+    unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
+
 unsafe extern "C" {
     pub fn OSSL_PROVIDER_add_builtin(
         context: *mut OSSL_LIB_CTX,
@@ -72,6 +76,7 @@ unsafe extern "C" {
         callback: Option<unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int>,
         argument: *mut c_void,
     );
+    pub fn SSL_CTX_set_msg_callback(context: *mut SSL_CTX, callback: Option<MessageCallback>);
     pub fn SSL_CTX_get_security_callback(context: *const SSL_CTX) -> Option<SecurityCallback>;
     pub fn SSL_CTX_set_security_callback(context: *mut SSL_CTX, callback: Option<SecurityCallback>);
     pub fn SSL_CIPHER_get_kx_nid(cipher: *const SSL_CIPHER) -> c_int;

@@ -70,9 +70,8 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
         notes.refuse_server(findings::reason(&error));
         error
     };
-    if !notes.note_judgement() {
-        return Err(refused("the server began handshakes over and over"));
-    }
+    // Each message after a handshake of TLS 1.3 calls for a judgement.
+    notes.note_message(false).map_err(refused)?;
     if let Err(error) = verdict.result()
         && !findings::is_unknown_revocation(&error)
     {

@@ -1,9 +1,11 @@
 use super::careful_key::CarefulKey;
 use crate::bridge::{BridgedKey, Library};
 use crate::engine::openssl::{Allowed, TlsContexts, not_taken, present, set_rules};
+use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{
-    ClientIdentity, TlsVersions, TransportError, TransportErrorKind, TrustAnchors, VersionPolicy,
+    ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
+    VersionPolicy,
 };
 use openssl::ssl::{Ssl, SslContextBuilder};
 use std::fmt;
@@ -22,12 +24,12 @@ use std::sync::Arc;
 ///
 /// Set up are: the certificate, which goes out alone whenever a server asks, by renegotiation of TLS 1.2 and after the
 /// handshake of TLS 1.3 too (at most 8 times on a connection); the key behind it, which cannot be exported; trust, which
-/// replaces what was there; no sessions, no tickets, no compression; a server that shows another certificate when it
-/// renegotiates is refused, and so is one that only its common name names. Cipher suites without a certificate of the
-/// server or without encryption, and finite-field Diffie-Hellman, are never negotiated, whatever the host or the caller
-/// sets: the context's security callback is replaced. The security level is 2 at least. What was added to the trust for
-/// loopback hosts only does not count here, as nobody checks where the caller's stack connects to. What else a caller
-/// sets on a builder afterwards is the caller's.
+/// replaces what was there; no sessions, no tickets, no compression. Refused are a server that shows another certificate
+/// when it renegotiates, one that only its common name names, and one that begins handshakes over and over without sending
+/// data. Cipher suites without a certificate of the server or without encryption, and finite-field Diffie-Hellman, are
+/// never negotiated, whatever the host or the caller sets. The security level is 2 at least. The context's callbacks for
+/// security and for messages are replaced. What was added to the trust for loopback hosts only does not count here, as
+/// nobody checks where the caller's stack connects to. What else a caller sets on a builder afterwards is the caller's.
 ///
 /// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) makes room for the
 /// other tasks of a multi-thread tokio runtime; elsewhere, in a `LocalSet` too, it holds its thread up. When the token is
@@ -86,7 +88,9 @@ impl OpensslSetup {
             )
         })?;
         let versions = self.versions.for_host(&host.to_string());
-        let ssl = self.contexts.session(&host, versions)?.ssl;
+        let mut ssl = self.contexts.session(&host, versions)?.ssl;
+        let notes = SessionNotes::of_caller(TlsEngine::OpenSsl);
+        ssl.set_ex_data(self.library.notes(), Arc::new(notes));
         Ok(ssl)
     }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod authentication;
+mod handshakes;
 mod hostile;
 mod invariants;
 mod keys;

@@ -3,7 +3,9 @@
 use crate::support::keys::{OddKey, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
-use crate::support::server::{Asks, Manners, Server, Tls, anonymous, resource};
+use crate::support::server::{
+    Asks, Manners, Server, Tls, anonymous, renegotiate, resource, scripted,
+};
 use crate::talk::{Cast, SERVER, cast, cast_with, get, thumbprint, trust_in};
 use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
 use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
@@ -11,6 +13,7 @@ use openssl::ssl::{self, Ssl, SslConnector, SslContextBuilder, SslMethod, SslVer
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
@@ -148,6 +151,40 @@ async fn any_certificate_can_be_an_anchor() {
         ] {
             let ssl = client(way, &setup(&identity, trust), SERVER);
             assert_eq!(connect(ssl, &server).await.is_ok(), is_good, "{way:?}");
+        }
+    }
+}
+
+/// A caller's stack does not say when the server has answered: what counts is data.
+#[tokio::test]
+async fn a_server_that_goes_on_with_handshakes_is_given_up() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    for (times, data_between, is_good) in [(5, false, true), (30, true, true), (30, false, false)] {
+        let manners = Manners {
+            leaf: authority.server(SERVER),
+            version: Some(SslVersion::TLS1_2),
+            asks: Asks::Nothing,
+            clients: authority.clone(),
+        };
+        let server = scripted(manners.context(), move |mut stream: Tls, _, _| async move {
+            for _ in 0..times {
+                if !renegotiate(&mut stream).await {
+                    return;
+                }
+                if data_between {
+                    stream.write_all(b"x").await.unwrap();
+                }
+            }
+            stream.write_all(b".").await.unwrap();
+        })
+        .await;
+        for way in WAYS {
+            let ssl = client(way, &setup(&identity, &trust_in(&authority)), SERVER);
+            let mut stream = connect(ssl, &server).await.unwrap();
+            let mut heard = vec![];
+            let _ = stream.read_to_end(&mut heard).await;
+            assert_eq!(heard.ends_with(b"."), is_good, "{way:?} {times}");
         }
     }
 }

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -178,6 +179,49 @@ pub fn switch(stream: &Tls, context: &SslContext) {
     }
     // SAFETY: both are alive; the connection takes its own hold on the context.
     unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
+}
+
+/// Renegotiates (TLS 1.2) without asking for a certificate. False where the client does not take part.
+pub async fn renegotiate(stream: &mut Tls) -> bool {
+    use foreign_types::ForeignTypeRef as _;
+    unsafe extern "C" {
+        fn SSL_renegotiate(ssl: *mut openssl_sys::SSL) -> std::ffi::c_int;
+        fn SSL_in_init(ssl: *const openssl_sys::SSL) -> std::ffi::c_int;
+    }
+    let finished = |stream: &Tls| {
+        let mut bytes = [0; 64];
+        let length = stream.ssl().peer_finished(&mut bytes);
+        bytes[..length].to_vec()
+    };
+    let before = finished(stream);
+    // SAFETY: the connection is alive; nobody else has it.
+    assert_eq!(unsafe { SSL_renegotiate(stream.ssl().as_ptr()) }, 1);
+    // Sends the request to renegotiate, and only that. Reading does the rest.
+    if Pin::new(&mut *stream).do_handshake().await.is_err() {
+        return false;
+    }
+    std::future::poll_fn(|cx| {
+        let peeked = Pin::new(&mut *stream).poll_peek(cx, &mut [0]);
+        // SAFETY: the connection is alive and is only read.
+        let is_over = unsafe { SSL_in_init(stream.ssl().as_ptr()) } == 0;
+        match peeked {
+            Poll::Ready(Err(_) | Ok(0)) => Poll::Ready(false),
+            _ if is_over && finished(stream) != before => Poll::Ready(true),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Changes the server's keys (TLS 1.3). False where the client is gone.
+pub async fn update_keys(stream: &mut Tls) -> bool {
+    use foreign_types::ForeignTypeRef as _;
+    unsafe extern "C" {
+        fn SSL_key_update(ssl: *mut openssl_sys::SSL, kind: std::ffi::c_int) -> std::ffi::c_int;
+    }
+    // SAFETY: the connection is alive; nobody else has it.
+    assert_eq!(unsafe { SSL_key_update(stream.ssl().as_ptr(), 0) }, 1);
+    Pin::new(stream).do_handshake().await.is_ok()
 }
 
 /// A server that answers every request, `length certificate`, the latter `none` or a SHA-256. Paths that start with

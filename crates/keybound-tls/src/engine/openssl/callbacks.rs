@@ -12,6 +12,27 @@ pub(crate) fn on_certificate_request(ssl: &SslRef) -> i32 {
         .into()
 }
 
+/// OpenSSL's callback for each message of a handshake that comes from the server: false ends the connection.
+pub(crate) fn on_message(ssl: &SslRef, message: u8) -> bool {
+    let Some(notes) = notes_of(ssl) else {
+        return false;
+    };
+    if message == FINISHED {
+        // The last, or in TLS 1.3 the last from the server.
+        notes.note_first_handshake();
+        return true;
+    }
+    let begins_handshake = matches!(message, HELLO_REQUEST | SERVER_HELLO | CERTIFICATE_REQUEST);
+    notes.note_message(begins_handshake).is_ok()
+}
+
+/// OpenSSL's callback for data from the server.
+pub(crate) fn on_data(ssl: &SslRef) {
+    if let Some(notes) = notes_of(ssl) {
+        notes.note_data();
+    }
+}
+
 /// OpenSSL's callback for each step of the verification of the server's certificate.
 pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool {
     let Some(notes) = X509StoreContext::ssl_idx()
@@ -47,3 +68,9 @@ fn judge_leaf(notes: &SessionNotes, store: &X509StoreContextRef) -> Result<(), X
     same.then_some(())
         .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)
 }
+
+/// Types of messages (RFC 8446, appendix B.3).
+const HELLO_REQUEST: u8 = 0;
+const SERVER_HELLO: u8 = 2;
+const CERTIFICATE_REQUEST: u8 = 13;
+const FINISHED: u8 = 20;

@@ -2,7 +2,7 @@
 use super::{Session, on_verify};
 use crate::bridge::{
     BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
-    set_certificate_callback, set_floor,
+    set_certificate_callback, set_floor, set_message_callback,
 };
 use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
@@ -169,6 +169,7 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
+    set_message_callback(builder);
     set_floor(builder);
     // Fails for no flag but unknown ones.
     let _ = builder.verify_param_mut().set_flags(ANCHOR_RULES);

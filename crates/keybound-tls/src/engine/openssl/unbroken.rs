@@ -1,18 +1,29 @@
-//! A TLS stream on which an end is one only where the peer said so.
+//! A TLS stream on which an end is one only where the peer said so, and which ends where the peer misbehaves.
 use crate::bridge::peer_has_ended;
+use crate::session::SessionNotes;
 use std::io::{self, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
 /// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: anyone on the way can
 /// end a connection, and an answer that lasts until it ends would be taken for whole (RFC 9112 section 9.8).
-pub(crate) struct Unbroken<S>(SslStream<S>);
+///
+/// Where the notes say that the peer may not do what it did, reading and writing fail, too.
+pub(crate) struct Unbroken<S>(SslStream<S>, Arc<SessionNotes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Unbroken<S> {
-    pub(crate) fn new(stream: SslStream<S>) -> Self {
-        Self(stream)
+    pub(crate) fn new(stream: SslStream<S>, notes: Arc<SessionNotes>) -> Self {
+        Self(stream, notes)
+    }
+
+    fn check_peer(&self) -> Result<()> {
+        match self.1.misbehaviour() {
+            Some(what) => Err(io::Error::other(format!("the server {what}"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -24,6 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Unbroken<S> {
     ) -> Poll<Result<()>> {
         let (room, before) = (buf.remaining(), buf.filled().len());
         let polled = Pin::new(&mut self.0).poll_read(cx, buf);
+        self.check_peer()?;
         let ended = matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before;
         if ended && room > 0 && !peer_has_ended(self.0.ssl()) {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
@@ -38,7 +50,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Unbroken<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.0).poll_write(cx, buf);
+        self.check_peer()?;
+        polled
     }
 
     fn poll_write_vectored(
@@ -46,7 +60,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Unbroken<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.0).poll_write_vectored(cx, bufs);
+        self.check_peer()?;
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

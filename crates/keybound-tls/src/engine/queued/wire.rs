@@ -69,7 +69,14 @@ impl Wire {
             Seen::Tls13 => notes.set_version("TLSv1.3"),
             // A server renegotiates to ask for the certificate; what exactly it asks for is encrypted.
             Seen::CertificateRequest | Seen::Renegotiation => {
-                *has_renegotiated |= seen == Seen::Renegotiation;
+                if seen == Seen::Renegotiation {
+                    *has_renegotiated = true;
+                    // The first handshake shows no more by then, whoever drives it.
+                    notes.note_first_handshake();
+                    if let Err(what) = notes.note_message(true) {
+                        *refusal = Some(what);
+                    }
+                }
                 if !notes.note_request() {
                     *refusal = Some("the server asked for the certificate over and over");
                 }
@@ -218,6 +225,19 @@ mod tests {
         wire.refuse("no");
         assert!(wire.to_send().is_empty());
         assert_eq!(read(&mut wire), Err(io::ErrorKind::Other));
+    }
+
+    #[test]
+    fn a_server_that_begins_a_handshake_on_an_idle_connection_is_not_read() {
+        for is_idle in [false, true] {
+            let mut wire = wire();
+            for kind in [20, 22] {
+                wire.receive(&[kind, 3, 3, 0, 1, 1]);
+            }
+            wire.notes.set_idle(is_idle);
+            wire.receive(&[22, 3, 3, 0, 1, 1]);
+            assert_eq!(read(&mut wire).is_err(), is_idle);
+        }
     }
 
     #[test]

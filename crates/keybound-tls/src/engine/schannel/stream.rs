@@ -29,6 +29,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     };
+    notes.note_first_handshake();
     // There the request is encrypted, but what was presented can be asked for.
     if notes.version() == "TLSv1.3" && has_presented(&tls) {
         notes.note_request();
