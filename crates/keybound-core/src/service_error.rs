@@ -158,6 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn the_correlation_id_is_read_in_both_spellings() {
+        for (members, expected) in [
+            (r#""correlation_id":"entra""#, Some("entra")),
+            (r#""correlationId":"imds""#, Some("imds")),
+            (
+                r#""correlationId":"imds","correlation_id":"entra""#,
+                Some("entra"),
+            ),
+            (r#""correlationId":"imds","correlation_id":7"#, Some("imds")),
+            (r#""correlationId":{}"#, None),
+        ] {
+            let body = format!(r#"{{"error":"invalid_request",{members}}}"#);
+            let error = ServiceError::parse(body.as_bytes()).unwrap();
+            assert_eq!(error.correlation_id.as_deref(), expected, "{members}");
+        }
+    }
+
+    #[test]
     fn vault_error_object_is_read() {
         let error =
             ServiceError::parse(br#"{"error":{"code":"Unauthorized","message":"no"}}"#).unwrap();
