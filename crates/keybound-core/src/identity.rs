@@ -1,12 +1,15 @@
 use crate::text::is_unsafe;
 use crate::{Error, Guid, MAX_TEXT, Result};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-/// Which managed identity of the host is meant.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Which managed identity of the host is meant. Ids that are GUIDs are the same in any case.
+#[derive(Clone)]
 pub struct ManagedIdentity {
     kind: IdentityKind,
     id: Option<String>,
+    /// As the caller wrote it.
+    configured: Option<String>,
 }
 
 /// How an identity is named. The set is closed: IMDS knows these four.
@@ -29,6 +32,7 @@ impl ManagedIdentity {
         Self {
             kind: IdentityKind::SystemAssigned,
             id: None,
+            configured: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl ManagedIdentity {
         Ok(Self {
             kind: IdentityKind::ResourceId,
             id: Some(id.to_owned()),
+            configured: Some(id.to_owned()),
         })
     }
 
@@ -80,9 +85,15 @@ impl ManagedIdentity {
         self.kind
     }
 
-    /// The id it is named by; `None` for the system-assigned one.
+    /// The id it is named by, a GUID in lower case; `None` for the system-assigned one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// The id exactly as it was given, in the letters of the caller: certificate stores shared with MSAL name the identity so.
+    /// `None` for the system-assigned one.
+    pub fn configured_id(&self) -> Option<&str> {
+        self.configured.as_deref()
     }
 
     /// The client id asked for, where it was named by one.
@@ -111,14 +122,30 @@ impl ManagedIdentity {
         Some((name, self.id()?))
     }
 
-    fn guid(kind: IdentityKind, id: &str, rule: &'static str) -> Result<Self> {
-        match Guid::parse(id) {
+    fn guid(kind: IdentityKind, text: &str, rule: &'static str) -> Result<Self> {
+        match Guid::parse(text) {
             Some(id) => Ok(Self {
                 kind,
                 id: Some(id.as_str().to_ascii_lowercase()),
+                configured: Some(text.to_owned()),
             }),
             None => Err(Error::invalid_request(rule)),
         }
+    }
+}
+
+impl PartialEq for ManagedIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.id == other.id
+    }
+}
+
+impl Eq for ManagedIdentity {}
+
+impl Hash for ManagedIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
+        self.id.hash(state);
     }
 }
 
@@ -134,6 +161,7 @@ impl fmt::Debug for ManagedIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn selectors_of_imds_v2() {
@@ -154,6 +182,21 @@ mod tests {
                 .v2_selector(),
             Some(("mi_res_id", "/subscriptions/s"))
         );
+    }
+
+    #[test]
+    fn the_id_is_kept_as_it_was_given_and_does_not_tell_identities_apart() {
+        let given = "AAAAAAAA-2222-3333-4444-55555555555a";
+        for make in [ManagedIdentity::client_id, ManagedIdentity::object_id] {
+            let identity = make(given).unwrap();
+            assert_eq!(identity.configured_id(), Some(given));
+            let lower = make(&given.to_lowercase()).unwrap();
+            assert_eq!(identity.id(), lower.configured_id());
+            assert_eq!(HashSet::from([identity, lower]).len(), 1);
+        }
+        let resource = ManagedIdentity::resource_id("/Subscriptions/S").unwrap();
+        assert_eq!(resource.configured_id(), Some("/Subscriptions/S"));
+        assert_eq!(ManagedIdentity::system_assigned().configured_id(), None);
     }
 
     #[test]
