@@ -23,6 +23,14 @@ impl TokenType {
             Self::Bearer => "Bearer",
         }
     }
+
+    /// The value of the request's parameter `token_type`, which Entra compares by letters.
+    fn in_request(self) -> &'static str {
+        match self {
+            Self::MtlsPop => "mtls_pop",
+            Self::Bearer => "bearer",
+        }
+    }
 }
 
 impl fmt::Display for TokenType {
@@ -39,7 +47,7 @@ pub struct TokenForm<'a> {
     pub client_id: &'a Guid,
     /// What the token is for.
     pub scope: &'a Scope,
-    /// The type wanted; `token_type` is sent for bound tokens only.
+    /// The type wanted: `token_type=mtls_pop`, or `token_type=bearer` in lower case.
     pub token_type: TokenType,
     /// The claims parameter, capabilities merged in.
     pub claims: Option<&'a str>,
@@ -51,10 +59,8 @@ impl TokenForm<'_> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("client_id", self.client_id.as_str())
             .append_pair("grant_type", "client_credentials")
-            .append_pair("scope", self.scope.as_str());
-        if self.token_type == TokenType::MtlsPop {
-            form.append_pair("token_type", self.token_type.as_str());
-        }
+            .append_pair("scope", self.scope.as_str())
+            .append_pair("token_type", self.token_type.in_request());
         if let Some(claims) = self.claims {
             form.append_pair("claims", claims);
         }
@@ -174,7 +180,11 @@ mod tests {
             claims: None,
             ..form
         };
-        assert!(!bearer.encode().contains("token_type"));
+        assert_eq!(
+            bearer.encode(),
+            "client_id=11111111-1111-1111-1111-111111111111&grant_type=client_credentials\
+             &scope=https%3A%2F%2Fvault.azure.net%2F.default&token_type=bearer"
+        );
     }
 
     #[test]
