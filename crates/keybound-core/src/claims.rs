@@ -1,6 +1,6 @@
 use crate::json::read_unique_object;
 use crate::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// A claims request: the JSON object that a resource's challenge carries (OpenID Connect Core section 5.5).
@@ -31,65 +31,70 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// The `claims` parameter of a token request: the challenge's claims with the client's capabilities (`cp1`) merged in
-/// as `access_token.xms_cc.values`, after the values that the claims have there. `None` where there is nothing to say.
+/// The `claims` parameter of a token request: the challenge's claims with the client's capabilities (`cp1`) as
+/// `access_token.xms_cc.values`. `None` where there is nothing to say.
+///
+/// The capabilities are the client's to declare: whatever the claims say of `xms_cc`, at any depth, is dropped, so that no
+/// resource makes Entra believe that the client handles what it does not.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the claims have a member `access_token`,
-/// `xms_cc` or `values` of another shape (null counts as absent).
+/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the claims have a member `access_token` of another
+/// shape (null counts as absent).
 pub fn merge_capabilities(
     claims: Option<&Claims>,
     capabilities: &[String],
 ) -> Result<Option<String>> {
-    if capabilities.is_empty() {
-        return Ok(claims.map(|claims| Value::Object(claims.0.clone()).to_string()));
-    }
     let mut merged = claims.map(|claims| claims.0.clone()).unwrap_or_default();
-    let access_token = object_in(&mut merged, "access_token")?;
-    let values = values_in(object_in(access_token, "xms_cc")?)?;
-    for capability in capabilities {
-        if !values.iter().any(|value| value == capability) {
-            values.push(capability.as_str().into());
-        }
+    let was_empty = merged.is_empty();
+    drop_capabilities(&mut merged);
+    if !capabilities.is_empty() {
+        let access_token = object_in(&mut merged, "access_token")?;
+        access_token.insert(CAPABILITIES.to_owned(), json!({ "values": capabilities }));
     }
-    Ok(Some(Value::Object(merged).to_string()))
+    let nothing_to_say = merged.is_empty() && (claims.is_none() || !was_empty);
+    Ok((!nothing_to_say).then(|| Value::Object(merged).to_string()))
+}
+
+/// Drops all members `xms_cc`, and the objects that are empty without them.
+fn drop_capabilities(object: &mut Map<String, Value>) {
+    object.retain(|name, value| {
+        let was_empty = value.as_object().is_some_and(Map::is_empty);
+        drop_capabilities_in(value);
+        let is_empty = value.as_object().is_some_and(Map::is_empty);
+        !name.eq_ignore_ascii_case(CAPABILITIES) && (was_empty || !is_empty)
+    });
+}
+
+/// Nested no deeper than the reader of JSON allows.
+fn drop_capabilities_in(value: &mut Value) {
+    match value {
+        Value::Object(object) => drop_capabilities(object),
+        Value::Array(values) => values.iter_mut().for_each(drop_capabilities_in),
+        _ => {}
+    }
 }
 
 fn object_in<'a>(
     object: &'a mut Map<String, Value>,
     name: &str,
 ) -> Result<&'a mut Map<String, Value>> {
-    let object = present(object, name, || Value::Object(Map::new())).as_object_mut();
-    object.ok_or_else(another_shape)
-}
-
-fn values_in(object: &mut Map<String, Value>) -> Result<&mut Vec<Value>> {
-    let values = present(object, "values", || Value::Array(Vec::new())).as_array_mut();
-    values.ok_or_else(another_shape)
-}
-
-fn present<'a>(
-    object: &'a mut Map<String, Value>,
-    name: &str,
-    default: fn() -> Value,
-) -> &'a mut Value {
     let value = object.entry(name).or_insert(Value::Null);
     if value.is_null() {
-        *value = default();
+        *value = Value::Object(Map::new());
     }
-    value
+    value.as_object_mut().ok_or_else(another_shape)
 }
 
 fn another_shape() -> Error {
     Error::invalid_request("claims have a member of another shape than the capabilities need")
 }
 
+const CAPABILITIES: &str = "xms_cc";
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::error::Error as _;
 
     #[test]
@@ -120,28 +125,58 @@ mod tests {
         for text in ["", "[]", "1", "{", "null", r#"{"a":1,"a":2}"#] {
             assert!(Claims::parse(text).is_err(), "{text:?}");
         }
-        for text in [
-            r#"{"access_token":[]}"#,
-            r#"{"access_token":{"xms_cc":"cp1"}}"#,
-            r#"{"access_token":{"xms_cc":{"values":"cp1"}}}"#,
-        ] {
-            let odd = Claims::parse(text).unwrap();
-            assert!(merge_capabilities(Some(&odd), &["cp1".into()]).is_err());
-            assert!(merge_capabilities(Some(&odd), &[]).is_ok());
-        }
+        let odd = Claims::parse(r#"{"access_token":[]}"#).unwrap();
+        assert!(merge_capabilities(Some(&odd), &["cp1".into()]).is_err());
+        assert!(merge_capabilities(Some(&odd), &[]).is_ok());
     }
 
     #[test]
-    fn capabilities_that_are_asked_for_already_stay_once() {
-        let claims = Claims::parse(
-            r#"{"access_token":{"xms_cc":{"essential":true,"values":["other","cp1"]}}}"#,
-        )
-        .unwrap();
-        assert_eq!(
-            merge_capabilities(Some(&claims), &["cp1".into(), "cp2".into()])
+    fn a_challenge_adds_no_capability() {
+        for (challenge, kept) in [
+            (
+                r#"{"access_token":{"xms_cc":{"values":["cp1","protapp"]}}}"#,
+                "{}",
+            ),
+            (
+                r#"{"access_token":{"xms_cc":{"essential":true,"values":["protapp"]}}}"#,
+                "{}",
+            ),
+            (
+                r#"{"access_token":{"xms_cc":"protapp","nbf":null}}"#,
+                r#"{"access_token":{"nbf":null}}"#,
+            ),
+            (
+                r#"{"access_token":{"XMS_CC":{"value":"protapp"},"a":{}}}"#,
+                r#"{"access_token":{"a":{}}}"#,
+            ),
+            (
+                r#"{"xms_cc":{"values":["protapp"]},"id_token":{"xms_cc":null,"a":1}}"#,
+                r#"{"id_token":{"a":1}}"#,
+            ),
+            (
+                r#"{"userinfo":[{"xms_cc":["protapp"]}],"a":{"b":{"xms_cc":0}}}"#,
+                r#"{"userinfo":[{}]}"#,
+            ),
+        ] {
+            let claims = Claims::parse(challenge).unwrap();
+            let undeclared = merge_capabilities(Some(&claims), &[]).unwrap();
+            let expected = (kept != "{}").then(|| kept.to_owned());
+            assert_eq!(undeclared, expected, "{challenge}");
+            let declared = merge_capabilities(Some(&claims), &["cp1".into()])
                 .unwrap()
-                .unwrap(),
-            r#"{"access_token":{"xms_cc":{"essential":true,"values":["other","cp1","cp2"]}}}"#
+                .unwrap();
+            let mut expected: Value = serde_json::from_str(kept).unwrap();
+            expected["access_token"]["xms_cc"] = json!({"values": ["cp1"]});
+            assert_eq!(
+                serde_json::from_str::<Value>(&declared).unwrap(),
+                expected,
+                "{challenge}"
+            );
+        }
+        let nothing = Claims::parse("{}").unwrap();
+        assert_eq!(
+            merge_capabilities(Some(&nothing), &[]).unwrap().as_deref(),
+            Some("{}")
         );
     }
 
