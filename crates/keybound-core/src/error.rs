@@ -257,6 +257,8 @@ kinds! {
     InvalidRequest = "invalid_request", false, "correct the request; nothing was sent";
     /// The host's IMDS does not speak v2.
     ImdsV2Unavailable = "imds_v2_unavailable", false, "this host has IMDS v1 only: use a Trusted Launch VM with Secure Boot and vTPM in a region where managed identity v2 is on; there is no fallback to an unbound token";
+    /// Managed identity v2 is switched off for this process by `MSAL_MI_DISABLE_IMDS_V2`.
+    ImdsV2Disabled = "imds_v2_disabled", false, "unset MSAL_MI_DISABLE_IMDS_V2 and start the program anew; while it is true or 1, no request of managed identity v2 is sent, and there is no fallback to an unbound token";
     /// Whatever answered at the address of IMDS is not IMDS.
     NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the value of AZURE_POD_IDENTITY_AUTHORITY_HOST or --imds";
     /// No connection to the service.
@@ -297,6 +299,10 @@ kinds! {
     CertificateKeyMismatch = "certificate_key_mismatch", false, "check what answers as IMDS: it must certify the key that asked";
     /// The issued certificate is not valid now.
     CertificateNotValid = "certificate_not_valid", false, "check the clock of this host; then report it to the service with the request id";
+    /// The issued certificate's key usages do not allow it to authenticate a TLS client.
+    CertificateUnusable = "certificate_unusable", false, "check what answers as IMDS: a binding certificate allows digitalSignature and clientAuth; else report it to the service with the request id";
+    /// IMDS knows no such identity on this host (v2: `identity_not_found`).
+    IdentityNotFound = "identity_not_found", false, "assign the identity to this host (az vm identity assign), or correct --client-id, --object-id or --resource-id; without an id, the system-assigned identity must be on";
     /// Who was asked for, and who was answered, differ.
     IdentityMismatch = "identity_mismatch", false, "check the id asked for, then what answers as IMDS and as the token endpoint";
     /// Our certificate was refused in the handshake, or by Entra.
@@ -313,6 +319,8 @@ kinds! {
     BindingMismatch = "binding_mismatch", false, "use a token only with the client of its own binding; one that Entra answered so was dropped: report it to the service with the request id";
     /// The resource takes no bound tokens (AADSTS392196).
     ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
+    /// The tenant is not eligible for attested bound tokens (AADSTS3921996).
+    TenantNotEligible = "tenant_not_eligible", false, "this tenant is not (yet) on the service's list for attested bound tokens: ask Microsoft to have it added, or ask for a bearer token explicitly (--bearer) if that is acceptable to you";
     /// The resource refused, and never asked for the certificate on this connection.
     ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), check that its configuration asks, and that the token is for this resource (--resource)";
     /// The body is larger than the server can hold across its request for the certificate.
