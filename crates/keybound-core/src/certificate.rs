@@ -1,13 +1,15 @@
-use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT};
+use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT, TOKEN_NOT_AFTER};
 use crate::text::printable;
-use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints};
+use crate::usage::client_auth_problem;
+use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints, token_not_after};
 use der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
 use der::{Decode as _, Encode as _};
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq as _;
 use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::ext::Extension;
 use x509_cert::name::Name;
 
 /// An X.509 certificate, read once and kept with its DER. Cloning is cheap.
@@ -23,6 +25,8 @@ struct Parts {
     domain_component: Option<String>,
     not_before: SystemTime,
     not_after: SystemTime,
+    token_not_after: Option<SystemTime>,
+    client_auth_problem: Option<&'static str>,
     thumbprints: Thumbprints,
 }
 
@@ -41,6 +45,7 @@ impl Certificate {
         let parsed = x509_cert::Certificate::from_der(der)
             .map_err(|error| wrong("the certificate is not X.509 in DER").with_source(error))?;
         let tbs = parsed.tbs_certificate();
+        let extensions = tbs.extensions().map_or(&[][..], Vec::as_slice);
         let public_key = tbs.subject_public_key_info().to_der().map_err(|error| {
             wrong("the certificate's public key is malformed").with_source(error)
         })?;
@@ -53,6 +58,8 @@ impl Certificate {
             domain_component: single(tbs.subject(), DOMAIN_COMPONENT),
             not_before: tbs.validity().not_before.to_system_time(),
             not_after: tbs.validity().not_after.to_system_time(),
+            token_not_after: token_end(extensions),
+            client_auth_problem: client_auth_problem(extensions),
             thumbprints: Thumbprints::of_der(der),
         })))
     }
@@ -94,14 +101,44 @@ impl Certificate {
         &self.0.issuer
     }
 
+    /// Whether it says that the issuer of managed identities issued it,
+    /// `CN=managedidentitysnissuer.login.microsoft.com` (the emulator's has that name, too). Its signature is not checked.
+    pub fn names_managed_identity_issuer(&self) -> bool {
+        self.0.issuer.eq_ignore_ascii_case(MANAGED_IDENTITY_ISSUER)
+    }
+
     /// The first moment at which it is valid.
     pub fn not_before(&self) -> SystemTime {
         self.0.not_before
     }
 
-    /// The last moment at which it is valid.
+    /// The last moment at which it is valid. TLS goes by this end alone; caches and renewal go by
+    /// [`effective_not_after`](Self::effective_not_after).
     pub fn not_after(&self) -> SystemTime {
         self.0.not_after
+    }
+
+    /// Until when Entra issues tokens for it: the extension `token_not_after` (1.3.6.1.4.1.311.90.2.1), usually earlier than
+    /// [`not_after`](Self::not_after). From then on TLS still succeeds and Entra answers AADSTS1000901; tokens that were
+    /// issued before stay valid. `None` where the extension is absent or cannot be read. Of several, the earliest counts.
+    pub fn token_not_after(&self) -> Option<SystemTime> {
+        self.0.token_not_after
+    }
+
+    /// The end of the certificate for every cache and renewal rule: the earlier of [`not_after`](Self::not_after) and
+    /// [`token_not_after`](Self::token_not_after).
+    pub fn effective_not_after(&self) -> SystemTime {
+        let not_after = self.0.not_after;
+        self.0
+            .token_not_after
+            .map_or(not_after, |end| end.min(not_after))
+    }
+
+    /// How long it is good for new tokens, from its beginning to [`effective_not_after`](Self::effective_not_after). Zero
+    /// where it ends before it begins.
+    pub fn effective_life(&self) -> Duration {
+        let end = self.effective_not_after();
+        end.duration_since(self.0.not_before).unwrap_or_default()
     }
 
     /// SHA-1, SHA-256 and `x5t#S256` of the DER.
@@ -146,6 +183,37 @@ impl Certificate {
         Ok(())
     }
 
+    /// Checks that Entra still issues tokens for it at `now`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CertificateNotValid`] from [`token_not_after`](Self::token_not_after) on.
+    pub fn check_token_not_after(&self, now: SystemTime) -> Result<()> {
+        if self.0.token_not_after.is_none_or(|end| now < end) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::CertificateNotValid,
+            Stage::Credential,
+            "by this host's clock the issued certificate is past its token_not_after: entra issues no tokens for it",
+        ))
+    }
+
+    /// Checks that its key usages, where it has any, allow it to authenticate a TLS client: clientAuth in the extended key
+    /// usage, digitalSignature in the key usage.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CertificateUnusable`], also where one of them cannot be read.
+    pub fn check_usages(&self) -> Result<()> {
+        match self.0.client_auth_problem {
+            None => Ok(()),
+            Some(problem) => Err(Error::new(
+                ErrorKind::CertificateUnusable,
+                Stage::Credential,
+                format!("the issued certificate cannot authenticate a TLS client: {problem}"),
+            )),
+        }
+    }
+
     /// Checks that its CN is the client id and its DC the tenant id, ignoring case, each present exactly once.
     ///
     /// # Errors
@@ -182,6 +250,16 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// The end that the extension names: the earliest where it stands several times, which RFC 5280 forbids.
+fn token_end(extensions: &[Extension]) -> Option<SystemTime> {
+    let values = extensions
+        .iter()
+        .filter(|extension| extension.extn_id == TOKEN_NOT_AFTER);
+    values
+        .filter_map(|extension| token_not_after::read(extension.extn_value.as_bytes()))
+        .min()
+}
+
 /// The value of an attribute that stands in the name exactly once.
 fn single(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let mut found = name.iter().filter(|attribute| attribute.oid == oid);
@@ -210,5 +288,6 @@ fn text(attribute: &AttributeTypeAndValue) -> Option<String> {
         .ok()
 }
 
+const MANAGED_IDENTITY_ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
 /// Of a subject or issuer as it is shown, in characters.
 const LONGEST_NAME: usize = 1024;

@@ -92,6 +92,7 @@ impl IssuedCredential {
         certificate.check_key(public_key)?;
         certificate.check_names(&client_id, &tenant_id)?;
         certificate.check_validity(now)?;
+        certificate.check_usages()?;
         Ok(Self {
             client_id,
             tenant_id,
@@ -106,7 +107,7 @@ impl IssuedCredential {
     /// # Errors
     /// By what is wrong: [`ErrorKind::AnswerTooLarge`], [`ErrorKind::InvalidAnswer`],
     /// [`ErrorKind::CertificateMalformed`], [`ErrorKind::CertificateKeyMismatch`], [`ErrorKind::CertificateNotValid`],
-    /// [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
+    /// [`ErrorKind::CertificateUnusable`], [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
     pub fn parse(
         body: &[u8],
         public_key: &[u8],

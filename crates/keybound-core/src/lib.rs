@@ -34,6 +34,8 @@ mod strength;
 mod text;
 mod thumbprint;
 mod token;
+mod token_not_after;
+mod usage;
 mod vaults;
 
 // The public interface.

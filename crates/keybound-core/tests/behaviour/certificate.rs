@@ -1,4 +1,6 @@
-use crate::support::{CLIENT, Issue, KEY, NOW, OTHER, TENANT, at, client, tenant};
+use crate::support::{
+    CLIENT, Issue, KEY, NOW, OTHER, TENANT, at, client, generalized_time, tenant,
+};
 use keybound_core::{Certificate, ErrorKind, Guid, MAX_CERTIFICATE, Stage};
 use keybound_keys::BindingKey as _;
 use keybound_keys::memory::MemoryKey;
@@ -239,5 +241,118 @@ fn what_is_not_one_certificate_is_refused() {
         if let Ok(certificate) = Certificate::from_der(&bad) {
             assert_ne!(certificate.thumbprints(), &thumbprints);
         }
+    }
+}
+
+const TOKEN_NOT_AFTER: &str = "1.3.6.1.4.1.311.90.2.1";
+const KEY_USAGE: &str = "2.5.29.15";
+const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
+
+fn extended(extensions: Vec<(&'static str, Vec<u8>)>) -> Certificate {
+    Issue {
+        extensions,
+        ..Issue::default()
+    }
+    .certificate()
+}
+
+#[test]
+fn a_certificate_ends_at_the_earlier_of_its_two_ends_for_everything_but_tls() {
+    let issue = Issue::default();
+    let day = 24 * 3600;
+    for (extensions, token_not_after, effective) in [
+        (vec![], None, issue.not_after),
+        (vec![NOW + day], Some(NOW + day), NOW + day),
+        (
+            vec![issue.not_after + day],
+            Some(issue.not_after + day),
+            issue.not_after,
+        ),
+        (vec![NOW + 2 * day, NOW + day], Some(NOW + day), NOW + day),
+        (vec![NOW - 2 * day], Some(NOW - 2 * day), NOW - 2 * day),
+    ] {
+        let values = extensions
+            .iter()
+            .map(|&end| (TOKEN_NOT_AFTER, generalized_time(end)));
+        let certificate = extended(values.collect());
+        assert_eq!(certificate.token_not_after(), token_not_after.map(at));
+        assert_eq!(certificate.effective_not_after(), at(effective));
+        let life = effective.saturating_sub(issue.not_before);
+        assert_eq!(certificate.effective_life(), Duration::from_secs(life));
+        // TLS goes by NotAfter alone.
+        assert_eq!(certificate.not_after(), at(issue.not_after));
+        certificate.check_validity(at(issue.not_after)).unwrap();
+    }
+    let unreadable = extended(vec![(TOKEN_NOT_AFTER, b"\x18\x03now".to_vec())]);
+    assert_eq!(unreadable.token_not_after(), None);
+    assert_eq!(unreadable.effective_not_after(), at(issue.not_after));
+    // The attribute of the signing request has the neighbouring number.
+    let neighbour = extended(vec![("1.3.6.1.4.1.311.90.2.10", generalized_time(NOW))]);
+    assert_eq!(neighbour.token_not_after(), None);
+}
+
+#[test]
+fn from_token_not_after_on_a_certificate_gets_no_tokens() {
+    let certificate = extended(vec![(TOKEN_NOT_AFTER, generalized_time(NOW))]);
+    certificate.check_token_not_after(at(NOW - 1)).unwrap();
+    for now in [NOW, NOW + 1] {
+        let error = certificate.check_token_not_after(at(now)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CertificateNotValid);
+        assert!(error.to_string().contains("token_not_after"), "{error}");
+    }
+    extended(vec![])
+        .check_token_not_after(at(u64::from(u32::MAX)))
+        .unwrap();
+}
+
+#[test]
+fn key_usages_that_exclude_tls_client_authentication_are_refused() {
+    // Extended key usages in DER: clientAuth, serverAuth, anyExtendedKeyUsage.
+    let client = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2];
+    let server = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
+    let any = [0x06, 4, 0x55, 0x1d, 0x25, 0];
+    let purposes = |purposes: &[&[u8]]| {
+        let contents = purposes.concat();
+        let value = [
+            &[0x30, u8::try_from(contents.len()).unwrap()],
+            &contents[..],
+        ]
+        .concat();
+        (EXTENDED_KEY_USAGE, value)
+    };
+    let usage = |bits: &[u8]| {
+        let value = [&[0x03, u8::try_from(bits.len()).unwrap()], bits].concat();
+        (KEY_USAGE, value)
+    };
+    let digital_signature = usage(&[7, 0x80]);
+    for allowed in [
+        vec![],
+        vec![purposes(&[&client])],
+        vec![purposes(&[&server, &client])],
+        vec![digital_signature.clone()],
+        vec![usage(&[5, 0xa0]), purposes(&[&client])],
+    ] {
+        extended(allowed).check_usages().unwrap();
+    }
+    for (refused, words) in [
+        (vec![purposes(&[&server])], "clientAuth"),
+        (vec![purposes(&[&any])], "clientAuth"),
+        (vec![digital_signature, purposes(&[&server])], "clientAuth"),
+        (vec![(EXTENDED_KEY_USAGE, vec![0x30, 9])], "clientAuth"),
+        (vec![usage(&[5, 0x20])], "digitalSignature"),
+        (
+            vec![usage(&[1, 0x06]), purposes(&[&client])],
+            "digitalSignature",
+        ),
+        (vec![usage(&[0])], "digitalSignature"),
+        (vec![(KEY_USAGE, vec![0x04, 1, 0x80])], "digitalSignature"),
+        (
+            vec![purposes(&[&client]), purposes(&[&server])],
+            "clientAuth",
+        ),
+    ] {
+        let error = extended(refused).check_usages().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CertificateUnusable);
+        assert!(error.to_string().contains(words), "{error}");
     }
 }

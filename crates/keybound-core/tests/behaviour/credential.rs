@@ -212,6 +212,19 @@ fn a_certificate_that_is_not_valid_now_is_refused() {
 }
 
 #[test]
+fn a_certificate_that_cannot_authenticate_a_tls_client_is_refused() {
+    let server_auth = vec![0x30, 10, 0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
+    let issue = Issue {
+        extensions: vec![("2.5.29.37", server_auth)],
+        ..Issue::default()
+    };
+    assert_eq!(
+        refusal(&answer_with(&issue.der())),
+        ErrorKind::CertificateUnusable
+    );
+}
+
+#[test]
 fn identity_as_asked() {
     assert!(parse_for(&answer(), &ManagedIdentity::client_id(CLIENT).unwrap()).is_ok());
     assert!(parse_for(&answer(), &ManagedIdentity::object_id(OTHER).unwrap()).is_ok());

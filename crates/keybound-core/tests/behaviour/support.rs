@@ -4,13 +4,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_core::{Certificate, Guid};
 use keybound_keys::BindingKey as _;
 use keybound_keys::memory::MemoryKey;
-use openssl::asn1::{Asn1Integer, Asn1Time, Asn1Type};
+use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time, Asn1Type};
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509Builder, X509Name, X509NameRef};
+use openssl::x509::{X509Builder, X509Extension, X509Name, X509NameRef};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +46,8 @@ pub struct Issue {
     pub not_before: u64,
     pub not_after: u64,
     pub comment_length: usize,
+    /// Object identifiers and values, none critical.
+    pub extensions: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Default for Issue {
@@ -59,6 +61,7 @@ impl Default for Issue {
             not_before: NOW - 3600,
             not_after: NOW + 7 * 24 * 3600,
             comment_length: 0,
+            extensions: vec![],
         }
     }
 }
@@ -91,6 +94,11 @@ impl Issue {
                 .append_extension2(&comment_extension(&comment))
                 .unwrap();
         }
+        for (oid, value) in &self.extensions {
+            certificate
+                .append_extension2(&extension(oid, value))
+                .unwrap();
+        }
         certificate
             .sign(&AUTHORITY, MessageDigest::sha256())
             .unwrap();
@@ -114,12 +122,22 @@ fn name(parts: &[(Nid, Asn1Type, String)]) -> X509Name {
 }
 
 /// The Netscape comment: text of any length that means nothing.
-fn comment_extension(text: &str) -> openssl::x509::X509Extension {
-    let oid = openssl::asn1::Asn1Object::from_str("2.16.840.1.113730.1.13").unwrap();
+fn comment_extension(text: &str) -> X509Extension {
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
     let contents = [&[0x16, 0x82], &length[..], text.as_bytes()].concat();
-    let contents = openssl::asn1::Asn1OctetString::new_from_bytes(&contents).unwrap();
-    openssl::x509::X509Extension::new_from_der(&oid, false, &contents).unwrap()
+    extension("2.16.840.1.113730.1.13", &contents)
+}
+
+fn extension(oid: &str, value: &[u8]) -> X509Extension {
+    let oid = Asn1Object::from_str(oid).unwrap();
+    let value = Asn1OctetString::new_from_bytes(value).unwrap();
+    X509Extension::new_from_der(&oid, false, &value).unwrap()
+}
+
+/// A moment as a GeneralizedTime in DER.
+pub fn generalized_time(seconds: u64) -> Vec<u8> {
+    let text = generalized(seconds);
+    [&[0x18, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
 /// A JWT with these claims and a signature of no worth.
