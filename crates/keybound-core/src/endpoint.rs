@@ -1,3 +1,4 @@
+use crate::allowed_hosts::{AllowedHosts, is_below, is_host_name};
 use crate::{Error, ErrorKind, Guid, MAX_TEXT, Result, Stage};
 use url::{Host, Url};
 
@@ -5,7 +6,8 @@ use url::{Host, Url};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPolicy {
     loopback_imds: bool,
-    allowed_hosts: Option<Vec<String>>,
+    /// A host has to be on each of them.
+    allowed_hosts: Vec<AllowedHosts>,
 }
 
 impl EndpointPolicy {
@@ -14,20 +16,25 @@ impl EndpointPolicy {
     pub fn new(loopback_imds: bool) -> Self {
         Self {
             loopback_imds,
-            allowed_hosts: None,
+            allowed_hosts: vec![],
         }
     }
 
     /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. Case does not
-    /// count. An empty list allows none, and so does an entry that is neither.
+    /// count. An empty list allows none, and so does an entry that is neither. Of several lists, a host has to be on each.
     #[must_use]
     pub fn with_allowed_hosts(mut self, hosts: Vec<String>) -> Self {
-        self.allowed_hosts = Some(
-            hosts
-                .into_iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
-        );
+        self.allowed_hosts.push(AllowedHosts::of_program(hosts));
+        self
+    }
+
+    /// Allows only the hosts of the operator's list, as `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds it: names separated by commas or
+    /// semicolons; `*.example.com` allows any name below and `example.com` itself, as in MSAL Go. A blank text restricts
+    /// nothing; a list with a malformed entry, or without any, allows no host. Hosts have to be on the lists of
+    /// [`with_allowed_hosts`](Self::with_allowed_hosts), too.
+    #[must_use]
+    pub fn with_operator_hosts(mut self, list: &str) -> Self {
+        self.allowed_hosts.extend(AllowedHosts::of_operator(list));
         self
     }
 
@@ -50,28 +57,18 @@ impl EndpointPolicy {
         if !self.loopback_imds && (is_special(&host) || url.port_or_known_default() != Some(443)) {
             return refuse("is an address, a loopback name or on a port other than 443");
         }
-        if !self.allows(&host) {
-            return refuse("is not on the allow-list of hosts");
+        if let Some(why) = self
+            .allowed_hosts
+            .iter()
+            .find_map(|list| list.refusal(&host))
+        {
+            return refuse(why);
         }
         let mut origin = url.clone();
         origin.set_path("/");
         origin.set_query(None);
         origin.set_fragment(None);
         Ok(origin)
-    }
-
-    fn allows(&self, host: &Host<&str>) -> bool {
-        let Some(allowed) = &self.allowed_hosts else {
-            return true;
-        };
-        let text = host.to_string();
-        allowed
-            .iter()
-            .any(|entry| match (entry.strip_prefix("*."), host) {
-                (Some(domain), Host::Domain(name)) => is_below(name, domain),
-                (Some(_), _) => false,
-                (None, _) => text == *entry,
-            })
     }
 }
 
@@ -174,20 +171,6 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// Whether it is a host name (RFC 1123 section 2.1), as the URL reader has left it: in lower case, names of other
-/// scripts as `xn--…`. URLs allow more; no service and no certificate has more.
-fn is_host_name(name: &str) -> bool {
-    let well_formed = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(well_formed)
-}
-
 /// Whether it is an address or a name of this host or its own network, never one of Azure's.
 fn is_special(host: &Host<&str>) -> bool {
     match host {
@@ -196,12 +179,6 @@ fn is_special(host: &Host<&str>) -> bool {
             !name.contains('.') || LOCAL_DOMAINS.iter().any(|domain| is_below(name, domain))
         }
     }
-}
-
-fn is_below(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain)
-        .and_then(|rest| rest.strip_suffix('.'))
-        .is_some_and(|rest| !rest.is_empty())
 }
 
 /// RFC 6761 section 6.3, and what systems call themselves besides.
@@ -390,6 +367,50 @@ mod tests {
             );
         }
         assert!(attestation_endpoint("https://a.b", &policy(&["c.d"])).is_err());
+    }
+
+    #[test]
+    fn a_host_has_to_be_on_every_list() {
+        let policy = |program: &[&str], operator: &str| {
+            EndpointPolicy::default()
+                .with_operator_hosts(operator)
+                .with_allowed_hosts(program.iter().map(ToString::to_string).collect())
+        };
+        for (program, operator, allowed) in [
+            (
+                &["a.example", "b.example"][..],
+                "b.example;c.example",
+                "b.example",
+            ),
+            (&["*.example"], "a.example", "a.example"),
+            (&["a.example"], "*.a.example", "a.example"),
+            (&["a.example"], " ", "a.example"),
+        ] {
+            for host in ["a.example", "b.example", "c.example", "x.a.example"] {
+                let url = format!("https://{host}");
+                let policy = policy(program, operator);
+                assert_eq!(
+                    mtls(&url, None, &policy).is_ok(),
+                    host == allowed,
+                    "{operator} {host}"
+                );
+                assert_eq!(
+                    attestation_endpoint(&url, &policy).is_ok(),
+                    host == allowed,
+                    "{operator} {host}"
+                );
+            }
+        }
+        let error = mtls(
+            "https://a.example",
+            None,
+            &policy(&["a.example"], "b.example"),
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("MSAL_MI_IMDSV2_ALLOWED_HOSTS"),
+            "{error}"
+        );
     }
 
     #[test]

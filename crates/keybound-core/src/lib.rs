@@ -5,6 +5,7 @@
 //! comes in as values. Every reader of outside bytes is bounded and either yields a complete value or an error.
 #![forbid(unsafe_code)]
 
+mod allowed_hosts;
 mod attestation;
 mod binding;
 mod cache_key;

@@ -1,0 +1,170 @@
+use url::Host;
+
+/// A list of hosts, the only ones that an endpoint may have. Letters count without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AllowedHosts {
+    entries: Vec<String>,
+    /// What a refusal says.
+    refusal: &'static str,
+}
+
+impl AllowedHosts {
+    /// A list of the program: `login.example.com` exactly, or `*.example.com` for any name below. An entry that is neither
+    /// allows nothing.
+    pub(crate) fn of_program(entries: Vec<String>) -> Self {
+        Self {
+            entries: entries
+                .iter()
+                .map(|entry| entry.to_ascii_lowercase())
+                .collect(),
+            refusal: "is not on the allow-list of hosts",
+        }
+    }
+
+    /// The list of the operator, entries separated by commas or semicolons; `*.example.com` also allows `example.com`. `None`
+    /// for a blank text, which is no list. A list with an entry that is no host allows nothing.
+    pub(crate) fn of_operator(text: &str) -> Option<Self> {
+        if text.trim().is_empty() {
+            return None;
+        }
+        let text = text.to_ascii_lowercase();
+        let entries = text.split([',', ';']).map(str::trim);
+        let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
+        if !entries.iter().all(|entry| is_entry(entry)) {
+            return Some(Self {
+                entries: vec![],
+                refusal: "is refused: MSAL_MI_IMDSV2_ALLOWED_HOSTS has an entry that is no host name, and so allows no host",
+            });
+        }
+        let expanded = entries
+            .iter()
+            .flat_map(|entry| [Some(*entry), entry.strip_prefix("*.")]);
+        Some(Self {
+            entries: expanded.flatten().map(str::to_owned).collect(),
+            refusal: "is not on the allow-list of hosts in MSAL_MI_IMDSV2_ALLOWED_HOSTS",
+        })
+    }
+
+    /// Why a host is refused; `None` where it is allowed.
+    pub(crate) fn refusal(&self, host: &Host<&str>) -> Option<&'static str> {
+        let text = host.to_string();
+        let allows = |entry: &String| match (entry.strip_prefix("*."), host) {
+            (Some(domain), Host::Domain(name)) => is_below(name, domain),
+            (Some(_), _) => false,
+            (None, _) => text == *entry,
+        };
+        (!self.entries.iter().any(allows)).then_some(self.refusal)
+    }
+}
+
+fn is_entry(entry: &str) -> bool {
+    match entry.strip_prefix("*.") {
+        Some(domain) => is_host_name(domain),
+        None => is_host_name(entry) || (entry.starts_with('[') && Host::parse(entry).is_ok()),
+    }
+}
+
+/// Whether it is a host name (RFC 1123 section 2.1), in lower case, names of other scripts as `xn--…`. URLs allow more; no
+/// service and no certificate has more.
+pub(crate) fn is_host_name(name: &str) -> bool {
+    let well_formed = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(well_formed)
+}
+
+/// Whether a name is below a domain, and not the domain itself.
+pub(crate) fn is_below(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain)
+        .and_then(|rest| rest.strip_suffix('.'))
+        .is_some_and(|rest| !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(list: &str, host: &str) -> bool {
+        let list = AllowedHosts::of_operator(list).expect("a list");
+        let host = Host::parse(host).unwrap();
+        let host = match &host {
+            Host::Domain(name) => Host::Domain(name.as_str()),
+            Host::Ipv4(address) => Host::Ipv4(*address),
+            Host::Ipv6(address) => Host::Ipv6(*address),
+        };
+        list.refusal(&host).is_none()
+    }
+
+    #[test]
+    fn the_operators_list_is_separated_by_commas_and_semicolons() {
+        let list = " a.example ;*.B.example, 127.0.0.1,[::1],,";
+        for host in [
+            "a.example",
+            "A.EXAMPLE",
+            "b.example",
+            "x.b.example",
+            "x.y.b.example",
+            "127.0.0.1",
+            "[::1]",
+        ] {
+            assert!(allows(list, host), "{host}");
+        }
+        for host in [
+            "x.a.example",
+            "xb.example",
+            "example",
+            "127.0.0.2",
+            "[::2]",
+            "c",
+        ] {
+            assert!(!allows(list, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_blank_list_is_none_and_a_list_without_entries_allows_nothing() {
+        for blank in ["", " ", "\t\r\n"] {
+            assert_eq!(AllowedHosts::of_operator(blank), None, "{blank:?}");
+        }
+        for empty in [",", ";", " , ; "] {
+            assert!(!allows(empty, "a.example"), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn one_malformed_entry_closes_the_operators_list() {
+        for entry in [
+            "*",
+            "*.",
+            ".a.example",
+            "*a.example",
+            "a.*.example",
+            "*.*.example",
+            "https://a.example",
+            "a.example:443",
+            "a.example/",
+            "a example",
+            "a..example",
+            "a.example.",
+            "-a.example",
+            "a_b.example",
+            "u@a.example",
+            "[::1",
+            "[]",
+            "::1",
+            "a%2eexample",
+            "b\u{fc}cher.example",
+            "\u{fffd}",
+        ] {
+            let list = format!("good.example,{entry}");
+            assert!(!allows(&list, "good.example"), "{entry:?}");
+            let refusal = AllowedHosts::of_operator(&list).unwrap().refusal;
+            assert!(refusal.contains("is no host name"), "{entry:?}");
+        }
+    }
+}
