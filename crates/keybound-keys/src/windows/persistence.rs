@@ -74,7 +74,8 @@ impl Persistence {
         super::names::alias(identity, attested)
     }
 
-    /// The entries of an alias that have a key in CNG, the one that ends last first.
+    /// The entries of an alias that have a key in CNG, the one that ends last
+    /// ([`effective_not_after`](Certificate::effective_not_after)) first.
     ///
     /// Every program of this account can put certificates into the store under these names, so that an entry proves nothing.
     /// One that does not name the issuer of managed identities' certificates, or is valid for longer than 30 days, is passed
@@ -91,7 +92,7 @@ impl Persistence {
                 is_plausible(&loaded.certificate).then_some(loaded)
             })
             .collect();
-        found.sort_by_key(|entry| std::cmp::Reverse(entry.certificate.not_after()));
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.certificate.effective_not_after()));
         found
     }
 
@@ -305,13 +306,14 @@ fn is_superseded(there: &Entry, new: &PersistedCertificate) -> bool {
     there.key.as_ref().is_some_and(|key| key.is_same(&place))
         && Certificate::from_der(&there.der).is_ok_and(|there| {
             there.public_key_der() == new.certificate.public_key_der()
-                && there.not_after() >= new.certificate.not_after()
+                && there.effective_not_after() >= new.certificate.effective_not_after()
         })
 }
 
 fn is_of_no_use(entry: &Entry, now: SystemTime) -> bool {
     entry.key.is_none()
-        || Certificate::from_der(&entry.der).is_ok_and(|certificate| certificate.not_after() <= now)
+        || Certificate::from_der(&entry.der)
+            .is_ok_and(|certificate| certificate.effective_not_after() <= now)
 }
 
 fn is_of_a_lost_key(entry: &Entry, place: &KeyPlace, public_key: &[u8]) -> bool {
@@ -445,6 +447,32 @@ mod tests {
         let expected = (MutexName::of_entries("a#att=1"), Duration::from_millis(300));
         let locks = memory.locks.lock().unwrap().clone();
         assert_eq!(locks, [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn a_certificate_ends_at_the_earlier_of_its_two_ends() {
+        let (_, store) = shelf();
+        let of = |key: &MemoryKey, not_after, token_not_after| {
+            let public_key = key.public_key_der();
+            let days = 0..not_after;
+            let certificate =
+                testing::certificate_with_token_end(public_key, days, token_not_after);
+            PersistedCertificate::new(certificate, "https://e.example/t", "K")
+        };
+        // None of one key is superseded by the next.
+        let first = of(&KEYS[0], 30, 5);
+        let second = of(&KEYS[0], 20, 15);
+        let third = of(&KEYS[1], 25, 10);
+        for entry in [&first, &second, &third] {
+            store.save("a", entry, day(1));
+        }
+        assert_eq!(store.load("a"), [second.clone(), third.clone(), first]);
+        store.save("a", &third, day(5));
+        assert_eq!(store.load("a"), [second.clone(), third.clone()]);
+        // One that gets tokens for longer is superseded, although the new one ends later.
+        let fourth = of(&KEYS[0], 28, 12);
+        store.save("a", &fourth, day(6));
+        assert_eq!(store.load("a"), [fourth, third]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Certificates for tests.
 use keybound_core::Certificate;
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509Builder, X509Name, X509NameBuilder};
+use openssl::x509::{X509Builder, X509Extension, X509Name, X509NameBuilder};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -23,6 +23,27 @@ pub(super) fn certificate_from(
     issuer: &str,
     days: Range<i64>,
 ) -> Certificate {
+    signed(builder(public_key, subject, issuer, days))
+}
+
+/// One of the issuer with the extension `token_not_after`: the beginning of a day, counted from 1 January 1970 to the end of
+/// that month.
+pub(super) fn certificate_with_token_end(
+    public_key: &[u8],
+    days: Range<i64>,
+    token_not_after: u64,
+) -> Certificate {
+    let mut builder = builder(public_key, "x", ISSUER, days);
+    builder.set_version(2).unwrap();
+    let end = format!("\x18\x0f197001{:02}000000Z", token_not_after + 1);
+    let oid = Asn1Object::from_str("1.3.6.1.4.1.311.90.2.1").unwrap();
+    let value = Asn1OctetString::new_from_bytes(end.as_bytes()).unwrap();
+    let extension = X509Extension::new_from_der(&oid, false, &value).unwrap();
+    builder.append_extension(extension).unwrap();
+    signed(builder)
+}
+
+fn builder(public_key: &[u8], subject: &str, issuer: &str, days: Range<i64>) -> X509Builder {
     let time = |day: i64| Asn1Time::from_unix(day * 86_400).unwrap();
     let mut builder = X509Builder::new().unwrap();
     builder.set_subject_name(&name(subject)).unwrap();
@@ -32,6 +53,10 @@ pub(super) fn certificate_from(
         .unwrap();
     builder.set_not_before(&time(days.start)).unwrap();
     builder.set_not_after(&time(days.end)).unwrap();
+    builder
+}
+
+fn signed(mut builder: X509Builder) -> Certificate {
     builder.sign(&ISSUER_KEY, MessageDigest::sha256()).unwrap();
     Certificate::from_der(&builder.build().to_der().unwrap()).unwrap()
 }
