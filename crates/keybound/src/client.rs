@@ -62,7 +62,7 @@ impl ManagedIdentityClient {
 impl ManagedIdentityClient {
     /// Whether this host's IMDS speaks v2, within this time. It is asked by a metadata call without the header that it
     /// wants, which changes nothing and whose answer tells nothing of the identity. Failures are repeated as for every call of
-    /// IMDS; "no" is an answer.
+    /// IMDS; "no" is an answer. It is "no", and nothing is asked, where `MSAL_MI_DISABLE_IMDS_V2` switches v2 off.
     ///
     /// # Errors
     /// Those of the metadata call, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
@@ -120,7 +120,8 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// Where certificates are kept for later processes. Default: on Windows in `CurrentUser\My`, shared with MSAL .NET,
-    /// where the key outlives the process and IMDS is not on loopback; elsewhere nowhere.
+    /// where the key outlives the process and IMDS is not on loopback; elsewhere nowhere. Where
+    /// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` is `1` or `true`, nothing is kept, whatever is set here.
     #[must_use]
     pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
         self.store = Some(store);
@@ -204,7 +205,7 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// The only hosts to which the endpoints that IMDS supplies may point: names, or `*.domain`. Default: any public
-    /// https host.
+    /// https host. Where the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host has to be on both.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_hosts = Some(hosts.into_iter().map(Into::into).collect());
@@ -254,12 +255,15 @@ impl ManagedIdentityClientBuilder {
         if let Some(hosts) = self.allowed_hosts {
             policy = policy.with_allowed_hosts(hosts);
         }
+        if let Some(list) = environment.allowed_hosts() {
+            policy = policy.with_operator_hosts(list);
+        }
         let proxy = match self.proxy {
             Some(proxy) => proxy,
             None => proxy_of(&environment)?,
         };
         let store = match self.store {
-            _ if self.no_store => None,
+            _ if self.no_store || environment.no_binding_store() => None,
             // What an emulator issues is not for others to find.
             None if !imds.is_loopback() => store::of_platform(&environment),
             store => store,
@@ -288,6 +292,7 @@ impl ManagedIdentityClientBuilder {
             wire: self.wire.unwrap_or_else(|| Box::new(Network::default())),
             chance: Chance::new(self.chance.unwrap_or_default()),
             store,
+            imds_v2_disabled: environment.imds_v2_disabled(),
         };
         let state = self.state.unwrap_or_default();
         state.admit(settings.in_common())?;

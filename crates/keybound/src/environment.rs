@@ -2,18 +2,32 @@ use keybound_attestation::native::NativeAttestation;
 use keybound_keys::ProviderChain;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the
-/// KeyGuard key, and what concerns the attestation. Variables that would widen trust are not among them: the attestation
+/// KeyGuard key, the operator's switches and list of hosts (`MSAL_MI_DISABLE_IMDS_V2`,
+/// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`, `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), and what concerns the attestation. Variables that would widen trust are not among them: the attestation
 /// library that `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, String>);
 
 impl Environment {
     /// Takes the variables of this process. What is no Unicode in one is replaced: it says something, which is then found to
-    /// be wrong.
+    /// be wrong. `MSAL_MI_DISABLE_IMDS_V2` is read once for the process, as in MSAL: the first call settles it.
     pub fn from_process() -> Self {
-        Self::from_lookup(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
+        static DISABLE_V2_AT_FIRST: OnceLock<Option<String>> = OnceLock::new();
+        let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        Self::with_switch(&DISABLE_V2_AT_FIRST, variable)
+    }
+
+    fn with_switch(
+        switch: &OnceLock<Option<String>>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        Self::from_lookup(|name| match name {
+            DISABLE_V2 => switch.get_or_init(|| lookup(DISABLE_V2)).clone(),
+            name => lookup(name),
+        })
     }
 
     /// Takes none.
@@ -54,6 +68,22 @@ impl Environment {
         })
     }
 
+    /// Whether `MSAL_MI_DISABLE_IMDS_V2` switches managed identity v2 off: `true` in any case, or `1`. Anything else does not.
+    pub fn imds_v2_disabled(&self) -> bool {
+        self.is_on(DISABLE_V2)
+    }
+
+    /// Whether `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` says that no certificate is kept for later processes: `true` in any
+    /// case, or `1`.
+    pub(crate) fn no_binding_store(&self) -> bool {
+        self.is_on(NO_STORE)
+    }
+
+    /// The operator's list of hosts, where there is one.
+    pub(crate) fn allowed_hosts(&self) -> Option<&str> {
+        self.get(ALLOWED_HOSTS)
+    }
+
     /// The path of the native attestation library, where one is named.
     pub(crate) fn attestation_library(&self) -> Option<&str> {
         self.get(ATTESTATION_LIBRARY)
@@ -80,6 +110,11 @@ impl Environment {
             .find_map(|name| self.get(name))
     }
 
+    fn is_on(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
@@ -102,8 +137,14 @@ const IMDS: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 const KEY_NAME: &str = "MSAL_MSI_V2_KEY_NAME";
 const ATTESTATION_LIBRARY: &str = "ATTESTATION_CLIENTLIB_PATH";
 const ATTESTATION_CACHE: &str = "MSAL_MSI_V2_ATTESTATION_CACHE";
-const NAMES: [&str; 10] = [
+const DISABLE_V2: &str = "MSAL_MI_DISABLE_IMDS_V2";
+const NO_STORE: &str = "MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE";
+const ALLOWED_HOSTS: &str = "MSAL_MI_IMDSV2_ALLOWED_HOSTS";
+const NAMES: [&str; 13] = [
     IMDS,
+    DISABLE_V2,
+    NO_STORE,
+    ALLOWED_HOSTS,
     KEY_NAME,
     ATTESTATION_LIBRARY,
     ATTESTATION_CACHE,
@@ -129,6 +170,62 @@ mod tests {
             Some("http://user:swordfish@proxy")
         );
         assert_eq!(format!("{environment:?}"), r#"{"HTTPS_PROXY"}"#);
+    }
+
+    fn with(variable: &'static str, value: &'static str) -> Environment {
+        Environment::from_lookup(|name| (name == variable).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn switches_are_on_for_true_and_one_only() {
+        for value in ["1", "true", "TRUE", "True"] {
+            assert!(
+                with("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
+                "{value:?}"
+            );
+            assert!(
+                with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
+                "{value:?}"
+            );
+        }
+        for value in [
+            "",
+            "0",
+            "false",
+            "yes",
+            "on",
+            "2",
+            "11",
+            " 1",
+            "true ",
+            "t\u{fffd}ue",
+            "\u{ff11}",
+        ] {
+            assert!(
+                !with("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
+                "{value:?}"
+            );
+            assert!(
+                !with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
+                "{value:?}"
+            );
+        }
+        assert!(!Environment::empty().imds_v2_disabled());
+        assert!(!with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", "1").imds_v2_disabled());
+        assert!(!with("MSAL_MI_DISABLE_IMDS_V2", "1").no_binding_store());
+    }
+
+    #[test]
+    fn the_switch_of_v2_is_read_once_for_the_process() {
+        let variables = |value: &'static str| move |_: &str| Some(value.to_owned());
+        let switch = OnceLock::new();
+        assert!(Environment::with_switch(&switch, variables("1")).imds_v2_disabled());
+        let later = Environment::with_switch(&switch, variables("0"));
+        assert!(later.imds_v2_disabled() && !later.no_binding_store());
+        assert_eq!(later.imds_endpoint(), Some("0"), "the others are read anew");
+        let unset = OnceLock::new();
+        assert!(!Environment::with_switch(&unset, |_| None).imds_v2_disabled());
+        assert!(!Environment::with_switch(&unset, variables("1")).imds_v2_disabled());
     }
 
     #[test]

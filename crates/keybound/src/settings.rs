@@ -3,7 +3,7 @@ use crate::attestor::Attestor;
 use crate::clock::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
-use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
+use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage};
 use keybound_keys::ProviderChain;
 use keybound_tls::{
     HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) wire: Box<dyn Wire>,
     pub(crate) chance: Chance,
     pub(crate) store: Option<Arc<dyn BindingStore>>,
+    /// The operator's switch: no request of managed identity v2 is sent.
+    pub(crate) imds_v2_disabled: bool,
 }
 
 impl Settings {
@@ -43,6 +45,18 @@ impl Settings {
         self.attestation
             .as_ref()
             .is_some_and(|attestor| attestor.provider().is_simulated())
+    }
+
+    /// Checks that the operator has not switched v2 off.
+    pub(crate) fn check_v2_enabled(&self) -> Result<()> {
+        if !self.imds_v2_disabled {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ImdsV2Disabled,
+            Stage::Request,
+            "managed identity v2 is switched off by MSAL_MI_DISABLE_IMDS_V2",
+        ))
     }
 
     /// What connections to Entra and to resources are made with.

@@ -8,6 +8,9 @@ use keybound_tls::RequestBody;
 impl Flow {
     /// Whether IMDS speaks v2: it misses the header of a metadata call where it does, and the whole call where not.
     pub(crate) async fn speaks_v2(&self) -> Result<bool> {
+        if self.shared.settings.check_v2_enabled().is_err() {
+            return Ok(false);
+        }
         self.progress.enter(Stage::Metadata);
         let answer = self
             .call(To::ImdsProbe, Stage::Metadata, || self.probe_request())
