@@ -104,7 +104,7 @@ pub(crate) struct Selected {
     pub(crate) orphans: Vec<Certificate>,
 }
 
-/// Chooses among entries: of this key, valid, with more left than the floor; the one that ends last. What is another
+/// Chooses among entries: of this key, credible, valid, with more left than the floor; the one that ends last. What is another
 /// container's is neither chosen nor, while it is valid, an orphan: its key may well be there.
 pub(crate) fn select(
     entries: Vec<StoredBinding>,
@@ -117,17 +117,19 @@ pub(crate) fn select(
     let mut chosen: Option<IssuedCredential> = None;
     for entry in entries {
         let is_ours = entry.key_name == key_name;
-        let has_ended = entry.certificate.not_after() <= now;
+        let has_ended = entry.certificate.effective_not_after() <= now;
         if has_ended || (is_ours && entry.certificate.check_key(public_key).is_err()) {
             orphans.push(entry.certificate);
             continue;
         }
-        if !is_ours || !has_enough_left(&entry.certificate, now) {
+        if !is_ours || !is_credible(&entry.certificate) || !has_enough_left(&entry.certificate, now)
+        {
             continue;
         }
         let ends_later = |credential: &IssuedCredential| {
             chosen.as_ref().is_none_or(|before| {
-                before.certificate.not_after() <= credential.certificate.not_after()
+                before.certificate.effective_not_after()
+                    <= credential.certificate.effective_not_after()
             })
         };
         if let Some(credential) = restore(&entry, public_key, settings, now).filter(ends_later) {
@@ -189,7 +191,7 @@ impl StoreCalls {
         begin(&self.calls, move || {
             store.save(&key, &entry);
             for old in store.load(&key) {
-                if old.certificate.not_after() <= now {
+                if old.certificate.effective_not_after() <= now {
                     store.remove(&key, &old.certificate);
                 }
             }
@@ -262,19 +264,34 @@ fn restore(
     .ok()
 }
 
-fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
+/// Whether IMDS may have issued it. Other programs of the account write to the store, and a certificate that one of them made
+/// for the key would be preferred for as long as it says.
+fn is_credible(certificate: &Certificate) -> bool {
     let life = certificate
         .not_after()
-        .duration_since(certificate.not_before())
-        .unwrap_or_default();
-    let floor = MOST_REMAINING_LIFE.min(life / 7);
+        .duration_since(certificate.not_before());
+    let credible =
+        certificate.names_managed_identity_issuer() && life.is_ok_and(|life| life <= LONGEST_LIFE);
+    if !credible {
+        tracing::warn!(
+            issuer = certificate.issuer(),
+            "a kept certificate is of another issuer than managed identities have, or lives for longer, and is not used"
+        );
+    }
+    credible
+}
+
+fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
+    let floor = MOST_REMAINING_LIFE.min(certificate.effective_life() / 7);
     certificate
-        .not_after()
+        .effective_not_after()
         .duration_since(now)
         .is_ok_and(|left| left > floor)
 }
 
 const MOST_CALLS: usize = 16;
+/// IMDS issues certificates for 8 hours to 14 days.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// As for certificates in memory.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
 

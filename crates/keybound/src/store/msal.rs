@@ -3,14 +3,14 @@
 use super::StoredBinding;
 use keybound_core::{Attestation, BindingCacheKey, Certificate, Guid, IdentityKind};
 
-/// The id that an identity goes by, and whether attested. `None` for what is not kept: what an emulator vouched for.
+/// The id that an identity goes by, in the letters in which it was configured, and whether attested. `None` for what is not kept: what an emulator vouched for.
 pub(super) fn name_of(key: &BindingCacheKey) -> Option<(Option<&str>, bool)> {
     let attested = match key.attestation {
         Attestation::Attested => true,
         Attestation::None => false,
         _ => return None,
     };
-    Some((key.identity.id(), attested))
+    Some((key.identity.configured_id(), attested))
 }
 
 /// `<mTLS endpoint>/<tenant>`. `None` where the token is asked for anywhere but at the usual place below it, which would

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 /// Keeps certificates in a certificate store of Windows, in the form of MSAL .NET, for keys that
 /// [`ProviderChain::platform_named`](crate::ProviderChain::platform_named) opens. Those of other keys it leaves alone.
 ///
-/// MSAL .NET finds these entries, and this its, where both name the identity by the same letters: client and object ids are
-/// lower-case here, and MSAL .NET compares them as its caller wrote them. MSAL Go finds none that it did not write.
+/// MSAL .NET finds these entries, and this its, where both are given the identity's id in the same letters: it is kept and
+/// compared as it was configured. MSAL Go finds none that it did not write.
 #[derive(Clone, Debug)]
 pub struct WindowsBindingStore {
     kept: Persistence,
