@@ -24,6 +24,7 @@ use identities::Identities;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
 use keybound_keys::{BindingKey, KeyGate};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokens::Tokens;
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) key_gate: KeyGate,
     pub(crate) attestations: Attestations,
     pub(crate) store_calls: StoreCalls,
+    /// Whether IMDS answered 400 to `bypass_cache` and took the request without it.
+    pub(crate) imds_refuses_bypass: AtomicBool,
 }
 
 impl SharedState {

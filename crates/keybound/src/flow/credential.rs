@@ -1,6 +1,7 @@
 use super::Flow;
 use super::call::To;
 use crate::access_token::Step;
+use crate::wire::Answer;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
@@ -11,6 +12,7 @@ use keybound_core::{
 use keybound_keys::BindingKey;
 use keybound_tls::RequestBody;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Flow {
     /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock, the identity
@@ -25,11 +27,11 @@ impl Flow {
     ) -> Result<IssuedCredential> {
         self.step(Step::Credential, async {
             let body = Bytes::from_owner(IssueRequest::new(csr, attestation).to_json());
-            let answer = self
-                .call(To::Imds, Stage::Credential, || {
-                    self.issue_request(body.clone(), bypass_cache)
-                })
-                .await?;
+            let answer = if bypass_cache {
+                self.issue_past_cache(&body).await?
+            } else {
+                self.issue(&body, false).await?
+            };
             let settings = &self.shared.settings;
             let issued = IssuedCredential::parse(
                 &answer.body,
@@ -40,6 +42,31 @@ impl Flow {
             )?;
             issued.check_metadata(metadata)?;
             Ok(issued)
+        })
+        .await
+    }
+
+    /// Asks with `bypass_cache`, and once more without it where IMDS answers 400: no version of IMDS is documented to know the
+    /// parameter. Where IMDS takes the request without it, the parameter is not sent again.
+    async fn issue_past_cache(&self, body: &Bytes) -> Result<Answer> {
+        let refuses_bypass = &self.shared.state.inner().imds_refuses_bypass;
+        if refuses_bypass.load(Ordering::Relaxed) {
+            return self.issue(body, false).await;
+        }
+        match self.issue(body, true).await {
+            Err(error) if error.status() == Some(400) => {
+                tracing::info!(stage = %Stage::Credential, attempt = 1, reason = "400 to bypass_cache", wait_ms = 0, request_id = %self.request_id, "trying again");
+                let answer = self.issue(body, false).await?;
+                refuses_bypass.store(true, Ordering::Relaxed);
+                Ok(answer)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn issue(&self, body: &Bytes, bypass_cache: bool) -> Result<Answer> {
+        self.call(To::Imds, Stage::Credential, || {
+            self.issue_request(body.clone(), bypass_cache)
         })
         .await
     }
