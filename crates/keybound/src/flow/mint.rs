@@ -9,8 +9,8 @@ use crate::state::CachedBinding;
 use crate::store::{self, StoreTurn, StoredBinding};
 use keybound_core::csr::Csr;
 use keybound_core::{
-    Attestation, BindingCacheKey, Error, ErrorKind, IssuedCredential, PlatformMetadata, Result,
-    Stage,
+    Attestation, AttestationToken, BindingCacheKey, Error, ErrorKind, IssuedCredential,
+    PlatformMetadata, Result, Stage,
 };
 use keybound_keys::BindingKey;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(crate) async fn mint(
     bypass: bool,
     request_id: Uuid,
 ) -> Result<Arc<CachedBinding>> {
+    shared.settings.check_v2_enabled()?;
     let flow = Flow::new(shared, progress, request_id);
     // What TLS needs is read while IMDS is asked.
     let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
@@ -96,7 +97,7 @@ impl Flow {
             _ => Some(self.attest(&metadata, &key).await?),
         };
         let credential = self
-            .credential(&metadata, &csr, attested.as_ref(), &key, bypass)
+            .current_credential(&metadata, &csr, attested.as_ref(), &key, bypass)
             .await
             .inspect_err(|error| {
                 // It may be the attestation that IMDS finds wrong: the next attempt has one made.
@@ -104,8 +105,54 @@ impl Flow {
                     self.shared.state.inner().attestations.drop_of(key.id());
                 }
             })?;
+        self.check_not_refused(plan, &credential)?;
         self.keep(plan, &credential, &key, turn);
         Ok((credential, key))
+    }
+
+    /// A credential that gets tokens. IMDS caches certificates for longer than that: one that is past its `token_not_after` is
+    /// replaced past the cache, once.
+    async fn current_credential(
+        &self,
+        metadata: &PlatformMetadata,
+        csr: &Csr,
+        attestation: Option<&AttestationToken>,
+        key: &Arc<dyn BindingKey>,
+        bypass: bool,
+    ) -> Result<IssuedCredential> {
+        let check = |credential: IssuedCredential| {
+            let now = self.shared.now().wall;
+            let checked = credential.certificate.check_token_not_after(now);
+            checked.map(|()| credential)
+        };
+        let issued = self
+            .credential(metadata, csr, attestation, key, bypass)
+            .await?;
+        match check(issued) {
+            Err(error) if !bypass && self.shared.identity.bypasses.take() => {
+                tracing::info!(code = error.kind().code(), request_id = %self.request_id,
+                    "IMDS answered a certificate past its token_not_after: asking past its cache");
+                check(
+                    self.credential(metadata, csr, attestation, key, true)
+                        .await?,
+                )
+            }
+            checked => checked,
+        }
+    }
+
+    /// Asking Entra again with the certificate that it refused would change nothing.
+    fn check_not_refused(&self, plan: &Plan, credential: &IssuedCredential) -> Result<()> {
+        let bindings = &self.shared.identity.bindings;
+        let (attestation, now) = (plan.key.attestation, self.shared.now());
+        if !bindings.was_refused(attestation, &credential.certificate, now) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ClientCertificateRejected,
+            Stage::Credential,
+            "IMDS issued the certificate again that was refused, and no other",
+        ))
     }
 
     /// The key and its signing request. A key that no longer signs is opened anew, once.
@@ -194,6 +241,17 @@ impl Flow {
             let now = self.shared.now().wall;
             let calls = &self.shared.state.inner().store_calls;
             calls.save(Arc::clone(store), self.store_key(plan), entry, now, turn);
+        }
+    }
+
+    /// Has the store drop a refused certificate, meanwhile: later processes, and other programs, would be refused with it.
+    pub(super) fn drop_stored(&self, plan: &Plan, binding: &Binding) {
+        if let (Some(store), Some(_)) =
+            (&self.shared.settings.store, binding.key().persistent_name())
+        {
+            let calls = &self.shared.state.inner().store_calls;
+            let refused = vec![binding.certificate().clone()];
+            calls.remove(Arc::clone(store), self.store_key(plan), refused);
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) async fn obtain(
             from_cache: true,
         });
     }
+    flow.shared.settings.check_v2_enabled()?;
     let begun = Instant::now();
     let mut refused: Option<Arc<CachedBinding>> = None;
     let mut last_refusal = None;
@@ -224,7 +225,9 @@ impl Flow {
             identity.tokens.drop_bound_to(binding);
         }
         if refused || dead {
-            identity.bindings.reject(plan.key.attestation, binding);
+            let now = self.shared.now();
+            identity.bindings.reject(plan.key.attestation, binding, now);
+            self.drop_stored(plan, &binding.binding);
             self.shared.state.inner().attestations.drop_of(key.id());
         }
         refused || dead

@@ -1,10 +1,10 @@
 use super::renewal::{HasRenewal, Renewal};
 use crate::Binding;
 use crate::moment::Moment;
-use keybound_core::Attestation;
-use std::collections::{HashMap, HashSet};
+use keybound_core::{Attestation, Certificate};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The certificates of one identity: at most one for each kind of attestation.
 #[derive(Default)]
@@ -13,14 +13,23 @@ pub(crate) struct Bindings(RwLock<Kept>);
 #[derive(Default)]
 struct Kept {
     current: HashMap<Attestation, Arc<CachedBinding>>,
-    rejected: HashSet<Attestation>,
+    rejected: HashMap<Attestation, Rejected>,
+}
+
+/// A certificate that was refused.
+struct Rejected {
+    certificate: Certificate,
+    at: Moment,
 }
 
 /// A certificate, and when it is to be renewed.
 pub(crate) struct CachedBinding {
     pub(crate) binding: Arc<Binding>,
     pub(crate) got: Moment,
+    /// NotAfter: tokens that are bound to it end with it.
     expires: Moment,
+    /// From then on it gets no new tokens.
+    tokens_end: Moment,
     renew: Moment,
     stale: Moment,
     renewal: Renewal,
@@ -32,18 +41,14 @@ impl CachedBinding {
     /// quarter of what is left, so that renewals never follow one on another.
     pub(crate) fn new(binding: Arc<Binding>, got: Moment, chance: f64) -> Self {
         let certificate = binding.certificate();
-        let life = certificate
-            .not_after()
-            .duration_since(certificate.not_before())
-            .unwrap_or_default();
-        let left = certificate
-            .not_after()
-            .duration_since(got.wall)
-            .unwrap_or_default();
+        let left_until = |end: SystemTime| end.duration_since(got.wall).unwrap_or_default();
+        let life = certificate.effective_life();
+        let left = left_until(certificate.effective_not_after());
         let used = life.saturating_sub(left);
         let half = (life / 2).mul_f64(1.0 + 0.1 * chance);
         Self {
-            expires: got.after(left),
+            expires: got.after(left_until(certificate.not_after())),
+            tokens_end: got.after(left),
             renew: got.after(half.saturating_sub(used).max(left / 4)),
             stale: got.after(left.saturating_sub(MOST_REMAINING_LIFE.min(life / 7))),
             renewal: Renewal::default(),
@@ -54,9 +59,15 @@ impl CachedBinding {
 
     /// Until then there is nothing to do about it.
     pub(super) fn rests_until(&self) -> Moment {
-        self.renew.or_sooner(self.expires)
+        self.renew.or_sooner(self.tokens_end)
     }
 
+    /// Whether tokens are no longer asked for with it.
+    fn gets_no_tokens(&self, now: Moment) -> bool {
+        self.tokens_end.has_come(now)
+    }
+
+    /// Whether TLS with it fails, so that its tokens are worth nothing.
     pub(crate) fn has_ended(&self, now: Moment) -> bool {
         // Its beginning was checked when it came: a clock that was put back since does not undo it.
         self.expires.has_come(now)
@@ -85,12 +96,12 @@ impl HasRenewal for CachedBinding {
 }
 
 impl Bindings {
-    /// The current certificate, unless it has ended.
+    /// The current certificate, unless it gets no new tokens any more.
     pub(crate) fn get(&self, attestation: Attestation, now: Moment) -> Option<Arc<CachedBinding>> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
         kept.current
             .get(&attestation)
-            .filter(|binding| !binding.has_ended(now))
+            .filter(|binding| !binding.gets_no_tokens(now))
             .cloned()
     }
 
@@ -101,7 +112,12 @@ impl Bindings {
     }
 
     /// Forgets a refused certificate, if it is still the current one. The next is minted past IMDS's cache.
-    pub(crate) fn reject(&self, attestation: Attestation, refused: &Arc<CachedBinding>) {
+    pub(crate) fn reject(
+        &self,
+        attestation: Attestation,
+        refused: &Arc<CachedBinding>,
+        now: Moment,
+    ) {
         let mut kept = self.write();
         if kept
             .current
@@ -109,7 +125,11 @@ impl Bindings {
             .is_some_and(|current| current.is(refused))
         {
             kept.current.remove(&attestation);
-            kept.rejected.insert(attestation);
+            let rejected = Rejected {
+                certificate: refused.binding.certificate().clone(),
+                at: now,
+            };
+            kept.rejected.insert(attestation, rejected);
         }
     }
 
@@ -119,7 +139,21 @@ impl Bindings {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .rejected
-            .contains(&attestation)
+            .contains_key(&attestation)
+    }
+
+    /// Whether this certificate was refused a short while ago, so that asking with it again is useless. After that it is tried
+    /// again where IMDS issues no other: it may have been a proxy that refused it.
+    pub(crate) fn was_refused(
+        &self,
+        attestation: Attestation,
+        certificate: &Certificate,
+        now: Moment,
+    ) -> bool {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        kept.rejected.get(&attestation).is_some_and(|rejected| {
+            rejected.certificate == *certificate && !rejected.at.after(REFUSAL_COUNTS).has_come(now)
+        })
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Kept> {
@@ -127,5 +161,7 @@ impl Bindings {
     }
 }
 
+/// As long as a mint past IMDS's cache counts against the limit of them.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(5 * 60);
 /// A fixed floor of 24 hours would never keep the certificates of 8 hours that have been seen.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
