@@ -3,7 +3,7 @@ use super::Leg;
 use super::script::Script;
 use super::world::{KeyStrength2, Setup};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// One conversation.
 #[derive(Debug, Deserialize)]
@@ -49,12 +49,24 @@ pub(super) enum Action {
     Revoke(Vec<usize>),
     /// All clients end; keys and store stay.
     NewProcess,
+    /// Another program of the account puts a certificate into the store, beside each that is there.
+    Plant(Plant),
     /// The entries of the store name another key.
     RenameStoredKeys,
     /// What the store has by now.
     Stored(usize),
     /// What was asked of the services by now.
     Counts(Counts),
+}
+
+/// A certificate that IMDS did not issue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plant {
+    /// The issuer's CN. Default: the real one's.
+    pub(super) issuer: Option<String>,
+    /// In days, from now on.
+    pub(super) life: f64,
 }
 
 /// Callers who ask for the same.
@@ -73,6 +85,10 @@ pub(super) struct Acquire {
     pub(super) callers: usize,
     pub(super) claims: Option<String>,
     pub(super) capabilities: Option<Vec<String>>,
+    /// The variables of the client.
+    pub(super) environment: BTreeMap<String, String>,
+    /// The client's own list of hosts.
+    pub(super) allowed_hosts: Option<Vec<String>>,
     pub(super) force: bool,
     pub(super) timeout: Option<f64>,
     pub(super) attested: bool,
@@ -92,6 +108,8 @@ impl Default for Acquire {
             callers: 1,
             claims: None,
             capabilities: None,
+            environment: BTreeMap::new(),
+            allowed_hosts: None,
             force: false,
             timeout: None,
             attested: false,

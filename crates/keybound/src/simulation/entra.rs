@@ -35,6 +35,10 @@ impl World {
             "client_id".into()
         });
         let names = ["client_id", "grant_type", "scope", "token_type", "claims"];
+        let token_type = text("token_type");
+        self.check(["mtls_pop", "bearer"].contains(&token_type), || {
+            format!("token_type {token_type}")
+        });
         self.check(
             form.keys().all(|name| names.contains(&name.as_str())),
             || format!("{:?}", form.keys()),
@@ -57,6 +61,9 @@ impl World {
         }
         if lock(&self.seen).revoked.contains(&certificate) {
             return Ok(reply(401, HeaderMap::new(), revoked().to_string()));
+        }
+        if self.is_past_token_end(certificate) {
+            return Ok(reply(400, HeaderMap::new(), past_token_end().to_string()));
         }
         let life = outcome
             .expires_in
@@ -110,6 +117,13 @@ impl World {
         Ok(reply(200, headers, outcome.printed(&body)))
     }
 
+    fn is_past_token_end(&self, certificate: usize) -> bool {
+        let seen = lock(&self.seen);
+        let signed = seen.certificates.get(certificate.wrapping_sub(1));
+        let end = signed.and_then(|signed| signed.token_not_after);
+        end.is_some_and(|end| end <= self.true_time())
+    }
+
     fn check_token_request(&self, head: &Parts, binding: &Binding, certificate: usize) {
         let expected = format!("{ENTRA}/{TENANT}/oauth2/v2.0/token");
         self.check(head.uri == *expected, || head.uri.to_string());
@@ -141,6 +155,14 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
+}
+
+fn past_token_end() -> Value {
+    json!({
+        "error": "invalid_request",
+        "error_description": "AADSTS1000901: the certificate is past its token_not_after",
+        "error_codes": [1_000_901],
+    })
 }
 
 fn revoked() -> Value {

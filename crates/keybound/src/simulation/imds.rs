@@ -35,6 +35,9 @@ impl World {
         if let Some(reply) = self.play(&outcome, timeout).await {
             return reply.map(signed);
         }
+        if self.setup.imds_refuses_bypass && query.contains_key("bypass_cache") {
+            return Ok(reply(400, HeaderMap::new(), UNSUPPORTED.to_owned()));
+        }
         let client = query.get("client_id").map_or(SYSTEM, String::as_str);
         let mut body = match path {
             METADATA => metadata(client),
@@ -116,9 +119,15 @@ impl World {
         let cached = self.cached(&holder, bypass);
         let signed = cached.unwrap_or_else(|| {
             let number = lock(&self.seen).certificates.len() + 1;
-            let life = Duration::from_secs_f64(self.setup.certificate_life);
+            let lives = pki::Lives {
+                certificate: Duration::from_secs_f64(self.setup.certificate_life),
+                tokens: self
+                    .setup
+                    .certificate_token_life
+                    .map(Duration::from_secs_f64),
+            };
             let number_wire = u32::try_from(number).unwrap();
-            let signed = pki::sign(&request, holder, self.true_time(), life, number_wire);
+            let signed = pki::sign(&request, holder, self.true_time(), lives, number_wire);
             lock(&self.seen).certificates.push(signed.clone());
             signed
         });
@@ -139,8 +148,10 @@ impl World {
             .iter()
             .rev()
             .find(|signed| signed.holder == *holder)?;
-        let half = last.not_before + last.not_after.duration_since(last.not_before).ok()? / 2;
-        let fresh = self.setup.imds_cache && !bypass && now < half;
+        let half = last.not_after.duration_since(last.not_before).ok()? / 2;
+        let cached_for = self.setup.imds_cache_life.map(Duration::from_secs_f64);
+        let until = last.not_before + cached_for.unwrap_or(half);
+        let fresh = self.setup.imds_cache && !bypass && now < until;
         (fresh || self.setup.imds_stuck).then(|| last.clone())
     }
 }
@@ -158,5 +169,8 @@ pub(super) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 pub(super) const ENTRA: &str = "https://eastus.mtlsauth.microsoft.com";
 /// The client id of the system-assigned identity.
 pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
+/// As live IMDS says it.
+const UNSUPPORTED: &str =
+    r#"{"error":"invalid_request","error_description":"Unsupported query variables"}"#;
 const METADATA: &str = "/metadata/identity/getplatformmetadata";
 const ISSUE: &str = "/metadata/identity/issuecredential";

@@ -1,14 +1,17 @@
 //! The issuer of the certificates: one key for all tests, cheap to sign with.
 use super::world::Signed;
-use keybound_core::X5tS256;
-use openssl::asn1::Asn1Time;
+use der::Encode as _;
+use der::asn1::GeneralizedTime;
+use keybound_core::{Certificate, X5tS256};
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::x509::{X509, X509NameBuilder, X509Req};
+use openssl::x509::{X509, X509Extension, X509NameBuilder, X509NameRef, X509Req};
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -39,41 +42,92 @@ pub(super) fn sign(
     asked: &Asked,
     holder: (String, Vec<u8>, bool),
     now: SystemTime,
-    life: Duration,
+    lives: Lives,
     number: u32,
 ) -> Signed {
-    let (not_before, not_after) = (now - BACKDATED, now - BACKDATED + life);
-    let der = certificate(asked, not_before, not_after, number).unwrap();
+    let not_before = now - BACKDATED;
+    let not_after = not_before + lives.certificate;
+    let token_not_after = lives.tokens.map(|life| not_before + life);
+    let says = Says {
+        subject: asked.request.subject_name(),
+        issuer: ISSUER_NAME,
+        public_key: &asked.public_key,
+        validity: not_before..not_after,
+        token_not_after,
+        number,
+    };
+    let der = says.certificate().unwrap();
     Signed {
         thumbprint: X5tS256::of_der(&der).to_string(),
         der,
         holder,
         not_before,
         not_after,
+        token_not_after,
     }
 }
 
-fn certificate(
-    asked: &Asked,
-    not_before: SystemTime,
-    not_after: SystemTime,
+/// Makes a certificate that IMDS did not issue, for the key and the subject of one that it did.
+pub(super) fn plant(like: &Certificate, issuer: &str, validity: Range<SystemTime>) -> Certificate {
+    let like = X509::from_der(like.der()).unwrap();
+    let public_key = like.public_key().unwrap().public_key_to_der().unwrap();
+    let says = Says {
+        subject: like.subject_name(),
+        issuer,
+        public_key: &public_key,
+        validity,
+        token_not_after: None,
+        number: 666,
+    };
+    Certificate::from_der(&says.certificate().unwrap()).unwrap()
+}
+
+/// How long a certificate lives, and for how long it gets tokens.
+pub(super) struct Lives {
+    pub(super) certificate: Duration,
+    pub(super) tokens: Option<Duration>,
+}
+
+/// What a certificate says.
+struct Says<'a> {
+    subject: &'a X509NameRef,
+    issuer: &'a str,
+    public_key: &'a [u8],
+    validity: Range<SystemTime>,
+    token_not_after: Option<SystemTime>,
     number: u32,
-) -> Result<Vec<u8>, ErrorStack> {
-    let mut issuer = X509NameBuilder::new()?;
-    issuer.append_entry_by_text("CN", "managedidentitysnissuer.login.microsoft.com")?;
-    let issuer = issuer.build();
-    let mut builder = X509::builder()?;
-    builder.set_version(2)?;
-    let serial = BigNum::from_u32(number)?.to_asn1_integer()?;
-    builder.set_serial_number(&serial)?;
-    builder.set_subject_name(asked.request.subject_name())?;
-    builder.set_issuer_name(&issuer)?;
-    let (not_before, not_after) = (time(not_before)?, time(not_after)?);
-    builder.set_not_before(&not_before)?;
-    builder.set_not_after(&not_after)?;
-    builder.set_pubkey(&*asked.request.public_key()?)?;
-    builder.sign(&ISSUER, MessageDigest::sha256())?;
-    builder.build().to_der()
+}
+
+impl Says<'_> {
+    fn certificate(&self) -> Result<Vec<u8>, ErrorStack> {
+        let mut issuer = X509NameBuilder::new()?;
+        issuer.append_entry_by_text("CN", self.issuer)?;
+        let issuer = issuer.build();
+        let mut builder = X509::builder()?;
+        builder.set_version(2)?;
+        let serial = BigNum::from_u32(self.number)?.to_asn1_integer()?;
+        builder.set_serial_number(&serial)?;
+        builder.set_subject_name(self.subject)?;
+        builder.set_issuer_name(&issuer)?;
+        let not_before = time(self.validity.start)?;
+        let not_after = time(self.validity.end)?;
+        builder.set_not_before(&not_before)?;
+        builder.set_not_after(&not_after)?;
+        builder.set_pubkey(&*PKey::public_key_from_der(self.public_key)?)?;
+        if let Some(end) = self.token_not_after {
+            let oid = Asn1Object::from_str("1.3.6.1.4.1.311.90.2.1")?;
+            let value = Asn1OctetString::new_from_bytes(&generalized_time(end))?;
+            builder.append_extension(X509Extension::new_from_der(&oid, false, &value)?)?;
+        }
+        builder.sign(&ISSUER, MessageDigest::sha256())?;
+        builder.build().to_der()
+    }
+}
+
+/// A GeneralizedTime in a SEQUENCE, as IMDS writes it.
+fn generalized_time(time: SystemTime) -> Vec<u8> {
+    let time = GeneralizedTime::from_system_time(time).unwrap();
+    [time].to_vec().to_der().unwrap()
 }
 
 fn time(time: SystemTime) -> Result<Asn1Time, ErrorStack> {
@@ -84,5 +138,7 @@ fn time(time: SystemTime) -> Result<Asn1Time, ErrorStack> {
     Asn1Time::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
+/// Who issues certificates to managed identities.
+pub(super) const ISSUER_NAME: &str = "managedidentitysnissuer.login.microsoft.com";
 /// So that a client whose clock is a little behind takes it.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);

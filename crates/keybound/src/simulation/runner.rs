@@ -89,6 +89,12 @@ impl Run {
                 self.clients.clear();
                 self.states.clear();
             }
+            Action::Plant(plant) => {
+                // Nobody waits for the store.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let now = self.world.true_time();
+                self.store.as_ref().expect("a store").plant(plant, now);
+            }
             Action::RenameStoredKeys => self.store.as_ref().expect("a store").rename_keys(),
             Action::Stored(entries) => {
                 // Nobody waits for the store.
@@ -179,7 +185,9 @@ impl Run {
         let setup = &self.world.setup;
         let capabilities = asked.capabilities.as_ref().unwrap_or(&setup.capabilities);
         let mut builder = ManagedIdentityClient::builder()
-            .environment(Environment::empty())
+            .environment(Environment::from_lookup(|name| {
+                asked.environment.get(name).cloned()
+            }))
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.keys) as _]))
             .clock(Arc::clone(&self.world) as _)
             .retries(setup.retries)
@@ -193,6 +201,9 @@ impl Run {
             // The platform's is not of this world.
             None => builder.no_binding_store(),
         };
+        if let Some(hosts) = &asked.allowed_hosts {
+            builder = builder.allowed_hosts(hosts);
+        }
         if let Ok(identity) = ManagedIdentity::client_id(&asked.client) {
             builder = builder.identity(identity);
         }

@@ -1,6 +1,8 @@
 //! A store that outlives the clients of a case, and that may hang or panic.
 use super::World;
+use super::case::Plant;
 use super::keys::Keys;
+use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
 use super::world::{Leg, Services, Setup};
 use crate::state::lock;
@@ -15,7 +17,7 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How a store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -43,6 +45,22 @@ impl MemoryStore {
     /// All entries.
     pub(super) fn entries(&self) -> usize {
         lock(&self.kept).values().map(Vec::len).sum()
+    }
+
+    /// Adds a certificate that IMDS did not issue beside every entry.
+    pub(super) fn plant(&self, plant: &Plant, now: SystemTime) {
+        let issuer = plant.issuer.as_deref().unwrap_or(ISSUER_NAME);
+        let life = Duration::from_secs_f64(plant.life * 86_400.0);
+        for entries in lock(&self.kept).values_mut() {
+            let planted: Vec<_> = entries
+                .iter()
+                .map(|entry| StoredBinding {
+                    certificate: pki::plant(&entry.certificate, issuer, now..now + life),
+                    ..entry.clone()
+                })
+                .collect();
+            entries.extend(planted);
+        }
     }
 
     /// Says of every entry that its key has another name.

@@ -46,6 +46,7 @@ pub(super) struct Signed {
     pub(super) holder: (String, Vec<u8>, bool),
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
+    pub(super) token_not_after: Option<SystemTime>,
 }
 
 /// A token that Entra issued. They are numbered from 1.
@@ -61,11 +62,17 @@ pub(super) struct Issued {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Setup {
     pub(super) certificate_life: f64,
+    /// From its beginning to its `token_not_after`; without it, certificates have none.
+    pub(super) certificate_token_life: Option<f64>,
     pub(super) token_life: f64,
     pub(super) refresh_in: Option<f64>,
     pub(super) attestation_life: f64,
     /// Whether IMDS answers the same certificate in the first half of its life, as the real one does.
     pub(super) imds_cache: bool,
+    /// Or for so many seconds of its life.
+    pub(super) imds_cache_life: Option<f64>,
+    /// Whether it answers 400 to `bypass_cache`.
+    pub(super) imds_refuses_bypass: bool,
     /// Whether it answers the same certificate whatever is asked of it.
     pub(super) imds_stuck: bool,
     pub(super) retries: bool,
@@ -101,10 +108,13 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             certificate_life: 7.0 * 86_400.0,
+            certificate_token_life: None,
             token_life: 3600.0,
             refresh_in: None,
             attestation_life: 8.0 * 3600.0,
             imds_cache: true,
+            imds_cache_life: None,
+            imds_refuses_bypass: false,
             imds_stuck: false,
             retries: true,
             capabilities: Vec::new(),
