@@ -52,22 +52,25 @@ fn token_kind(service: Option<&ServiceError>) -> ErrorKind {
     let Some(service) = service else {
         return ErrorKind::Refused;
     };
-    let invalid_client = service.error.as_deref() == Some("invalid_client");
     if service.has_code(RESOURCE_TAKES_NO_BOUND_TOKENS) {
         ErrorKind::ResourceTakesNoBoundTokens
     } else if service.has_code(TENANT_NOT_ELIGIBLE) {
         ErrorKind::TenantNotEligible
     } else if service.has_code(CERTIFICATE_MISSING) {
         ErrorKind::ClientCertificateNotRequested
-    } else if ENDED.iter().any(|&code| service.has_code(code)) {
-        ErrorKind::ClientCertificateRejected
-    } else if invalid_client
-        && (service.codes.is_empty() || service.codes.iter().any(|code| REVOKED.contains(code)))
-    {
+    } else if refuses_certificate(service) {
         ErrorKind::ClientCertificateRejected
     } else {
         ErrorKind::Refused
     }
+}
+
+/// Whether a new certificate may help.
+fn refuses_certificate(service: &ServiceError) -> bool {
+    let invalid_client = service.error.as_deref() == Some("invalid_client");
+    let codes = &service.codes;
+    codes.iter().any(|code| ENDED.contains(code))
+        || (invalid_client && (codes.is_empty() || codes.iter().any(|code| REVOKED.contains(code))))
 }
 
 fn message(kind: ErrorKind) -> &'static str {

@@ -38,6 +38,10 @@ fn clients_with_other_settings_share_no_state_however_alike_they_look() {
             ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
         ),
         ("hosts", ["a.example.com", "b.example.com"].map(hosts)),
+        (
+            "the operator's hosts",
+            ["a.example.com", "b.example.com"].map(operator_hosts),
+        ),
         ("capabilities", ["cp1", "cp2"].map(capabilities)),
     ];
     for (what, [one, other]) in pairs {
@@ -60,6 +64,9 @@ fn clients_that_differ_in_nothing_that_changes_an_answer_share_a_state() {
         bare(&state).identity(identity),
         bare(&state).retries(false),
         bare(&state).key_providers(ProviderChain::platform()),
+        bare(&state).environment(environment("MSAL_MI_DISABLE_IMDS_V2", "1")),
+        bare(&state).environment(environment("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", "1")),
+        bare(&state).environment(environment("MSAL_MI_IMDSV2_ALLOWED_HOSTS", " ")),
     ] {
         let built: Result<ManagedIdentityClient, _> = client.build();
         assert!(built.is_ok(), "{built:?}");
@@ -113,6 +120,14 @@ fn imds(url: &'static str) -> Change {
 
 fn hosts(host: &'static str) -> Change {
     Box::new(move |builder| builder.allowed_hosts([host]))
+}
+
+fn operator_hosts(list: &'static str) -> Change {
+    Box::new(move |builder| builder.environment(environment("MSAL_MI_IMDSV2_ALLOWED_HOSTS", list)))
+}
+
+fn environment(variable: &'static str, value: &'static str) -> Environment {
+    Environment::from_lookup(|name| (name == variable).then(|| value.to_owned()))
 }
 
 fn capabilities(capability: &'static str) -> Change {

@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn identities_go_by_their_ids_in_the_letters_of_the_configuration() {
+        let upper = CLIENT.to_uppercase();
+        let resource = "/subscriptions/S/resourceGroups/G";
+        for (identity, id) in [
+            (ManagedIdentity::client_id(&upper), &*upper),
+            (ManagedIdentity::object_id(&upper), &*upper),
+            (ManagedIdentity::client_id(CLIENT), CLIENT),
+            (ManagedIdentity::resource_id(resource), resource),
+        ] {
+            let key = key(identity.unwrap(), Attestation::Attested);
+            assert_eq!(name_of(&key), Some((Some(id), true)));
+        }
+    }
+
+    #[test]
     fn what_would_be_forgotten_is_not_kept() {
         let mut entry = entry("UserAssigned");
         entry.token_endpoint.push_str("?x=y");
