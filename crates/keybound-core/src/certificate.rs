@@ -107,6 +107,13 @@ impl Certificate {
         self.0.issuer.eq_ignore_ascii_case(MANAGED_IDENTITY_ISSUER)
     }
 
+    /// Whether IMDS may have issued it, for one that was found in a certificate store: it names the issuer of managed identities
+    /// and is valid for 30 days at most (IMDS issues certificates for 8 hours to 14 days).
+    pub fn is_plausible(&self) -> bool {
+        let life = self.0.not_after.duration_since(self.0.not_before);
+        self.names_managed_identity_issuer() && life.is_ok_and(|life| life <= LONGEST_LIFE)
+    }
+
     /// The first moment at which it is valid.
     pub fn not_before(&self) -> SystemTime {
         self.0.not_before
@@ -289,5 +296,6 @@ fn text(attribute: &AttributeTypeAndValue) -> Option<String> {
 }
 
 const MANAGED_IDENTITY_ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Of a subject or issuer as it is shown, in characters.
 const LONGEST_NAME: usize = 1024;

@@ -267,18 +267,14 @@ fn restore(
 /// Whether IMDS may have issued it. Other programs of the account write to the store, and a certificate that one of them made
 /// for the key would be preferred for as long as it says.
 fn is_credible(certificate: &Certificate) -> bool {
-    let life = certificate
-        .not_after()
-        .duration_since(certificate.not_before());
-    let credible =
-        certificate.names_managed_identity_issuer() && life.is_ok_and(|life| life <= LONGEST_LIFE);
-    if !credible {
+    let is_credible = certificate.is_plausible();
+    if !is_credible {
         tracing::warn!(
             issuer = certificate.issuer(),
             "a kept certificate is of another issuer than managed identities have, or lives for longer, and is not used"
         );
     }
-    credible
+    is_credible
 }
 
 fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
@@ -290,8 +286,6 @@ fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
 }
 
 const MOST_CALLS: usize = 16;
-/// IMDS issues certificates for 8 hours to 14 days.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// As for certificates in memory.
 const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
 

@@ -1,5 +1,6 @@
 use crate::support::{
-    CLIENT, Issue, KEY, NOW, OTHER, TENANT, at, client, generalized_time, tenant,
+    CLIENT, Issue, KEY, MANAGED_IDENTITY_ISSUER, NOW, OTHER, TENANT, at, client, generalized_time,
+    tenant,
 };
 use keybound_core::{Certificate, ErrorKind, Guid, MAX_CERTIFICATE, Stage};
 use keybound_keys::BindingKey as _;
@@ -303,6 +304,50 @@ fn from_token_not_after_on_a_certificate_gets_no_tokens() {
     extended(vec![])
         .check_token_not_after(at(u64::from(u32::MAX)))
         .unwrap();
+}
+
+#[test]
+fn only_what_imds_may_have_issued_is_plausible() {
+    let day = 24 * 3600;
+    for (issuer, life, plausible) in [
+        (MANAGED_IDENTITY_ISSUER, 8 * 3600, true),
+        (MANAGED_IDENTITY_ISSUER, 30 * day, true),
+        (MANAGED_IDENTITY_ISSUER, 30 * day + 1, false),
+        (
+            "ManagedIdentitySNIssuer.login.microsoft.com",
+            14 * day,
+            true,
+        ),
+        (
+            "managedidentitysnissuer.login.microsoft.com.example",
+            day,
+            false,
+        ),
+        (
+            "x,CN=managedidentitysnissuer.login.microsoft.com",
+            day,
+            false,
+        ),
+        ("", day, false),
+    ] {
+        let issue = Issue {
+            issuer: issuer.to_owned(),
+            not_before: NOW,
+            not_after: NOW + life,
+            ..Issue::default()
+        };
+        assert_eq!(
+            issue.certificate().is_plausible(),
+            plausible,
+            "{issuer} {life}"
+        );
+    }
+    let backwards = Issue {
+        not_before: NOW + 1,
+        not_after: NOW,
+        ..Issue::default()
+    };
+    assert!(!backwards.certificate().is_plausible());
 }
 
 #[test]

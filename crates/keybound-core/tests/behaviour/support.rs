@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 pub const CLIENT: &str = "1A1a1111-1111-1111-1111-11111111111B";
 pub const TENANT: &str = "2A2a2222-2222-2222-2222-22222222222B";
 pub const OTHER: &str = "3A3a3333-3333-3333-3333-33333333333B";
+pub const MANAGED_IDENTITY_ISSUER: &str = "managedidentitysnissuer.login.microsoft.com";
 /// The present of every test, in seconds since 1970.
 pub const NOW: u64 = 1_780_000_000;
 
@@ -43,6 +44,8 @@ pub fn at(seconds: u64) -> SystemTime {
 pub struct Issue {
     pub names: Vec<(Nid, Asn1Type, String)>,
     pub public_key: Vec<u8>,
+    /// The issuer's CN; none where empty.
+    pub issuer: String,
     pub not_before: u64,
     pub not_after: u64,
     pub comment_length: usize,
@@ -58,6 +61,7 @@ impl Default for Issue {
                 (Nid::COMMONNAME, Asn1Type::PRINTABLESTRING, CLIENT.into()),
             ],
             public_key: KEY.public_key_der().to_vec(),
+            issuer: MANAGED_IDENTITY_ISSUER.to_owned(),
             not_before: NOW - 3600,
             not_after: NOW + 7 * 24 * 3600,
             comment_length: 0,
@@ -69,11 +73,12 @@ impl Default for Issue {
 impl Issue {
     /// The DER of the certificate.
     pub fn der(&self) -> Vec<u8> {
-        let issuer = [(
-            Nid::COMMONNAME,
-            Asn1Type::UTF8STRING,
-            "managedidentitysnissuer.login.microsoft.com".to_owned(),
-        )];
+        let issuer = [(Nid::COMMONNAME, Asn1Type::UTF8STRING, self.issuer.clone())];
+        let issuer = if self.issuer.is_empty() {
+            &[][..]
+        } else {
+            &issuer
+        };
         let time = |seconds| Asn1Time::from_str_x509(&generalized(seconds)).unwrap();
         let serial = BigNum::from_u32(0x7001).unwrap();
         let mut certificate = X509Builder::new().unwrap();
@@ -81,7 +86,7 @@ impl Issue {
         certificate
             .set_serial_number(&Asn1Integer::from_bn(&serial).unwrap())
             .unwrap();
-        certificate.set_issuer_name(&name(&issuer)).unwrap();
+        certificate.set_issuer_name(&name(issuer)).unwrap();
         certificate.set_subject_name(&name(&self.names)).unwrap();
         certificate.set_not_before(&time(self.not_before)).unwrap();
         certificate.set_not_after(&time(self.not_after)).unwrap();

@@ -89,7 +89,7 @@ impl Persistence {
                 let key = entry.key.filter(KeyPlace::is_of_a_provider)?;
                 let certificate = Certificate::from_der(&entry.der).ok()?;
                 let loaded = PersistedCertificate::new(certificate, endpoint, key.name);
-                is_plausible(&loaded.certificate).then_some(loaded)
+                loaded.certificate.is_plausible().then_some(loaded)
             })
             .collect();
         found.sort_by_key(|entry| std::cmp::Reverse(entry.certificate.effective_not_after()));
@@ -288,18 +288,6 @@ impl KeyPlace {
     }
 }
 
-/// Whether a certificate has the issuer and the length of life of those that managed identities are issued.
-fn is_plausible(certificate: &Certificate) -> bool {
-    let life = certificate
-        .not_after()
-        .duration_since(certificate.not_before());
-    is_of_issuer(certificate) && life.is_ok_and(|life| life <= LONGEST_LIFE)
-}
-
-fn is_of_issuer(certificate: &Certificate) -> bool {
-    certificate.issuer().eq_ignore_ascii_case(ISSUER)
-}
-
 /// Whether an entry would be preferred to a new one of the same key.
 fn is_superseded(there: &Entry, new: &PersistedCertificate) -> bool {
     let place = KeyPlace::of(&new.key_name);
@@ -319,7 +307,8 @@ fn is_of_no_use(entry: &Entry, now: SystemTime) -> bool {
 fn is_of_a_lost_key(entry: &Entry, place: &KeyPlace, public_key: &[u8]) -> bool {
     entry.key.as_ref().is_some_and(|key| key.is_same(place))
         && Certificate::from_der(&entry.der).is_ok_and(|certificate| {
-            is_of_issuer(&certificate) && certificate.public_key_der() != public_key
+            certificate.names_managed_identity_issuer()
+                && certificate.public_key_der() != public_key
         })
 }
 
@@ -330,10 +319,6 @@ fn log(done: &str, result: Result<(), Status>) {
     }
 }
 
-/// Who issues certificates to managed identities.
-const ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
-/// Certificates were seen to live 8 hours, 7 days and 14 days.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// As MSAL .NET. Others hold it for milliseconds, and nobody needs what is written.
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
 
