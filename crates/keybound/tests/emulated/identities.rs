@@ -50,7 +50,7 @@ async fn an_identity_that_the_host_does_not_have_is_refused_by_imds() {
     let unknown = ManagedIdentity::client_id("99999999-9999-4999-8999-999999999999").unwrap();
     let client = world.builder().identity(unknown).build().unwrap();
     let error = failure(&client, attested()).await;
-    assert_failed(&error, ErrorKind::Refused, Stage::Metadata);
+    assert_failed(&error, ErrorKind::IdentityNotFound, Stage::Metadata);
     assert_eq!(error.status(), Some(400));
 }
 

@@ -82,7 +82,7 @@ def checked_form(request):
     form = strict_pairs(request.body.decode("ascii"))
     if not FORM <= form.keys() or form.keys() - FORM - {"token_type", "claims"}:
         raise Refused(400, "invalid_request", "AADSTS90014: the members of the form")
-    if form["grant_type"] != "client_credentials" or form.get("token_type", "mtls_pop") != "mtls_pop":
+    if form["grant_type"] != "client_credentials" or form.get("token_type", "bearer") not in ("mtls_pop", "bearer"):
         raise Refused(400, "unsupported_grant_type", "AADSTS70003")
     resource = form["scope"].removesuffix("/.default")
     if resource == form["scope"] or resource.endswith("/") or resource.endswith(".default"):

@@ -222,7 +222,8 @@ class ServicesTest(unittest.TestCase):
             {"grant_type": None},
         ):
             self.assertGreaterEqual(client.token(**changes)[0], 400, changes)
-        self.assertEqual(client.token(token_type=None)[1]["token_type"], "Bearer")
+        for token_type in (None, "bearer"):
+            self.assertEqual(client.token(token_type=token_type)[1]["token_type"], "Bearer")
 
     def test_certificates_of_other_worlds_authorities_end_the_handshake(self):
         client = self.client()
