@@ -6,6 +6,7 @@ use crate::state::State;
 use crate::{control, entra, graph, imds, maa, vault};
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use keybound_core::X5tS256;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,7 +114,9 @@ pub(crate) async fn answer(
         return Reply::Full(control::answer(state, &request));
     }
     let leg = Leg::of(service, &request);
-    let fault = state.faults.next(leg);
+    let certificate = peer.client_certificate.as_deref();
+    let revoked = certificate.and_then(|der| state.faults.revoked(leg, &X5tS256::of_der(der)));
+    let fault = revoked.or_else(|| state.faults.next(leg));
     let unix_ms = unix_ms(state.clock.now());
     let sequence = state
         .records

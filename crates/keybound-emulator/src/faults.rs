@@ -9,21 +9,113 @@ pub(crate) use apply::{alter, replace};
 pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};
 pub use syntax::{Fault, FaultError};
 
+use keybound_core::X5tS256;
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// The faults that wait for their requests, in the order in which they came.
+/// The faults that wait for their requests, in the order in which they came, and the certificates that some of them revoked.
 #[derive(Debug, Default)]
-pub(crate) struct FaultPlan(Mutex<Vec<Fault>>);
+pub(crate) struct FaultPlan(Mutex<Plan>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    waiting: Vec<Fault>,
+    revoked: VecDeque<Revoked>,
+}
+
+/// A certificate that is refused whenever it comes.
+#[derive(Debug)]
+struct Revoked {
+    leg: Leg,
+    certificate: X5tS256,
+    action: Action,
+}
 
 impl FaultPlan {
     pub fn new(faults: Vec<Fault>) -> Self {
-        Self(Mutex::new(faults))
+        Self(Mutex::new(Plan {
+            waiting: faults,
+            revoked: VecDeque::new(),
+        }))
     }
 
-    /// What the next request on a leg meets. Called once for each request; a counted fault is used up by it.
+    /// What the next request on a leg meets. Called once for each request; a counted fault is used up by it. Faults that
+    /// revoke a certificate are [`revoked`](Self::revoked)'s matter.
     pub fn next(&self, leg: Leg) -> Option<Action> {
-        let mut faults = self.lock();
-        let position = faults.iter().position(|fault| fault.leg == leg)?;
+        self.lock().take(leg, |action| !action.revokes())
+    }
+
+    /// What refuses a certificate on a leg, where it is revoked there. A waiting fault revokes the first certificate that it
+    /// meets; a counted one as many different ones.
+    pub fn revoked(&self, leg: Leg, certificate: &X5tS256) -> Option<Action> {
+        let mut plan = self.lock();
+        let known = |revoked: &&Revoked| revoked.leg == leg && revoked.certificate == *certificate;
+        if let Some(revoked) = plan.revoked.iter().find(known) {
+            return Some(revoked.action.clone());
+        }
+        let Some(Action::RevokeCertificate(action)) = plan.take(leg, Action::revokes) else {
+            return None;
+        };
+        if plan.revoked.len() == MOST_REVOKED {
+            plan.revoked.pop_front();
+        }
+        plan.revoked.push_back(Revoked {
+            leg,
+            certificate: certificate.clone(),
+            action: (*action).clone(),
+        });
+        Some(*action)
+    }
+
+    /// Whether a certificate may be refused on a leg because it is revoked.
+    pub fn revokes_on(&self, leg: Leg) -> bool {
+        let plan = self.lock();
+        let waits = |fault: &Fault| fault.leg == leg && fault.action.revokes();
+        plan.waiting.iter().any(waits) || plan.revoked.iter().any(|revoked| revoked.leg == leg)
+    }
+
+    /// Whether the next request on a leg would meet this action. Uses nothing up.
+    pub fn peek_is(&self, leg: Leg, action: &Action) -> bool {
+        let plan = self.lock();
+        let next = plan.waiting.iter().find(|fault| fault.leg == leg);
+        next.is_some_and(|fault| fault.action == *action)
+    }
+
+    /// Adds faults behind those that wait.
+    ///
+    /// # Errors
+    /// Where more than 1000 would wait. None is added then.
+    pub fn add(&self, added: Vec<Fault>) -> Result<(), FaultError> {
+        let mut plan = self.lock();
+        if plan.waiting.len() + added.len() > MOST_WAITING {
+            return Err(FaultError::new("more than 1000 faults would wait"));
+        }
+        plan.waiting.extend(added);
+        Ok(())
+    }
+
+    /// The faults that wait, with the counts left.
+    pub fn waiting(&self) -> Vec<Fault> {
+        self.lock().waiting.clone()
+    }
+
+    /// Forgets faults and revoked certificates.
+    pub fn clear(&self) {
+        *self.lock() = Plan::default();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Plan> {
+        // The plan is whole after every step, so a panic elsewhere leaves it usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plan {
+    /// The first action of a kind that waits on a leg, once.
+    fn take(&mut self, leg: Leg, kind: impl Fn(&Action) -> bool) -> Option<Action> {
+        let faults = &mut self.waiting;
+        let meant = |fault: &Fault| fault.leg == leg && kind(&fault.action);
+        let position = faults.iter().position(meant)?;
         let fault = &mut faults[position];
         let action = fault.action.clone();
         if let Some(times) = &mut fault.times {
@@ -34,43 +126,11 @@ impl FaultPlan {
         }
         Some(action)
     }
-
-    /// Whether the next request on a leg would meet this action. Uses nothing up.
-    pub fn peek_is(&self, leg: Leg, action: &Action) -> bool {
-        let faults = self.lock();
-        let next = faults.iter().find(|fault| fault.leg == leg);
-        next.is_some_and(|fault| fault.action == *action)
-    }
-
-    /// Adds faults behind those that wait.
-    ///
-    /// # Errors
-    /// Where more than 1000 would wait. None is added then.
-    pub fn add(&self, added: Vec<Fault>) -> Result<(), FaultError> {
-        let mut faults = self.lock();
-        if faults.len() + added.len() > MOST_WAITING {
-            return Err(FaultError::new("more than 1000 faults would wait"));
-        }
-        faults.extend(added);
-        Ok(())
-    }
-
-    /// The faults that wait, with the counts left.
-    pub fn waiting(&self) -> Vec<Fault> {
-        self.lock().clone()
-    }
-
-    pub fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
-        // The list is whole after every step, so a panic elsewhere leaves it usable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 const MOST_WAITING: usize = 1000;
+/// The oldest is forgotten where more would be remembered.
+const MOST_REVOKED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +157,41 @@ mod tests {
         assert_eq!(plan.waiting().len(), 1);
         plan.clear();
         assert_eq!(plan.next(Leg::Token), None);
+    }
+
+    fn certificate(name: &str) -> X5tS256 {
+        X5tS256::of_der(name.as_bytes())
+    }
+
+    #[test]
+    fn a_revoked_certificate_is_refused_whenever_it_comes_and_others_are_not() {
+        let plan = plan(&["token=status:503*1", "token=revoke-certificate*2"]);
+        let [first, second, third] = ["1", "2", "3"].map(certificate);
+        let refused = Some(Action::Aadsts(1_000_610));
+        assert!(plan.revokes_on(Leg::Token) && !plan.revokes_on(Leg::TokenTls));
+        assert_eq!(plan.revoked(Leg::TokenTls, &first), None);
+        for certificate in [&first, &first, &second, &first, &second] {
+            assert_eq!(plan.revoked(Leg::Token, certificate), refused);
+        }
+        assert_eq!(plan.revoked(Leg::Token, &third), None);
+        assert_eq!(plan.revoked(Leg::Token, &first), refused);
+        assert_eq!(plan.waiting().len(), 1, "other faults are left alone");
+        assert!(matches!(plan.next(Leg::Token), Some(Action::Status(_))));
+        assert_eq!(plan.next(Leg::Token), None);
+        plan.clear();
+        assert_eq!(plan.revoked(Leg::Token, &first), None);
+        assert!(!plan.revokes_on(Leg::Token));
+    }
+
+    #[test]
+    fn the_number_of_revoked_certificates_is_bounded() {
+        let plan = plan(&["token-tls=revoke-certificate:access_denied"]);
+        for number in 0..=MOST_REVOKED {
+            let certificate = certificate(&number.to_string());
+            let refused = plan.revoked(Leg::TokenTls, &certificate);
+            assert_eq!(refused, Some(Action::RejectCertificate("access_denied")));
+        }
+        assert_eq!(plan.lock().revoked.len(), MOST_REVOKED);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! HTTP/1.1 servers, plain or with TLS. The latter ask for client certificates in the first handshake, or after the
 //! request as Key Vault does.
+mod alert;
 mod connection;
 mod host;
 mod http1;
 mod link;
+mod outgoing;
 mod service;
 mod settings;
 #[cfg(test)]
@@ -11,6 +13,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alert::CertificateAlert;
 pub(crate) use service::ServiceHandler;
 pub(crate) use settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
 

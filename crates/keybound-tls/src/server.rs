@@ -80,6 +80,8 @@ pub enum HandshakeRefusal {
     Unsupported,
     /// `certificate_unknown`.
     Unspecified,
+    /// `handshake_failure`.
+    Failure,
 }
 
 impl HandshakeRefusal {
@@ -93,6 +95,7 @@ impl HandshakeRefusal {
             "bad_certificate" => Self::Rejected,
             "unsupported_certificate" => Self::Unsupported,
             "certificate_unknown" => Self::Unspecified,
+            "handshake_failure" => Self::Failure,
             _ => return None,
         })
     }
@@ -105,6 +108,7 @@ impl HandshakeRefusal {
             Self::UnknownIssuer => openssl_sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
             Self::Rejected => openssl_sys::X509_V_ERR_CERT_REJECTED,
             Self::Unsupported => openssl_sys::X509_V_ERR_INVALID_PURPOSE,
+            Self::Failure => openssl_sys::X509_V_ERR_APPLICATION_VERIFICATION,
             // OpenSSL has no alert of its own for this one, and says that it does not know.
             Self::Unspecified => openssl_sys::X509_V_ERR_PERMITTED_VIOLATION,
         };

@@ -1,6 +1,6 @@
 use super::testing::{BOTH, FORM, Lab};
 use crate::config::Config;
-use crate::tls::testing::{Received, self_signed};
+use crate::tls::testing::{Client, ClientOptions, Received, self_signed};
 use keybound_core::{UnverifiedJwt, X5tS256};
 use serde_json::json;
 
@@ -427,12 +427,11 @@ async fn discovery_leads_to_the_keys_that_verify_tokens() {
 async fn handshakes_fail_on_demand_and_then_succeed() {
     let lab = Lab::start().await;
     let binding = lab.binding();
-    let options = crate::tls::testing::ClientOptions::with(&binding);
+    let options = ClientOptions::with(&binding);
     for version in BOTH {
         lab.fault("token-tls=reject-certificate:certificate_revoked*1");
         let refused = async {
-            let mut client =
-                crate::tls::testing::Client::connect(lab.sts, version, &options).await?;
+            let mut client = Client::connect(lab.sts, version, &options).await?;
             client.get("/", "").await
         };
         let error = refused.await.unwrap_err();
@@ -449,6 +448,43 @@ async fn handshakes_fail_on_demand_and_then_succeed() {
         );
     }
     lab.bound_token(&binding, VAULT).await;
+}
+
+/// Whoever gets the refused certificate from a cache stays refused, and another one of the same key passes.
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_until_another_one_comes() {
+    let lab = Lab::start().await;
+    let (old, new) = (lab.binding(), lab.binding());
+    let form = lab.form(VAULT);
+    lab.fault("token=revoke-certificate:1000613*1");
+    for _ in 0..3 {
+        let refused = lab.post_form(Some(&old), &form).await;
+        assert_eq!((refused.status, code(&refused)), (401, 1_000_613));
+    }
+    lab.bound_token(&new, VAULT).await;
+    assert_eq!(code(&lab.post_form(Some(&old), &form).await), 1_000_613);
+    assert_eq!(code(&lab.post_form(None, &form).await), 392_200);
+    lab.state.reset();
+    lab.bound_token(&old, VAULT).await;
+    for (fault, words) in [
+        ("revoke-certificate", "certificate revoked"),
+        ("revoke-certificate:access_denied", "access denied"),
+    ] {
+        lab.fault(&format!("token-tls={fault}*1"));
+        for version in BOTH {
+            for certificate in [&old, &new, &old] {
+                let options = ClientOptions::with(certificate);
+                let answered = async {
+                    let mut client = Client::connect(lab.sts, version, &options).await?;
+                    client.get("/", "").await
+                };
+                let shown = format!("{:?}", answered.await);
+                let is_refused = shown.contains(words);
+                assert_eq!(is_refused, std::ptr::eq(certificate, &old), "{shown}");
+            }
+        }
+        lab.state.reset();
+    }
 }
 
 #[tokio::test]

@@ -77,6 +77,24 @@ pub(crate) enum Action {
     RejectCertificate(&'static str),
     /// The server shows a wrong certificate.
     ServerCertificate(ServerCertificateFault),
+
+    /// The certificate that comes next is refused by this action, then and whenever it comes again.
+    RevokeCertificate(Box<Action>),
+}
+
+impl Action {
+    pub(super) fn revokes(&self) -> bool {
+        matches!(self, Self::RevokeCertificate(_))
+    }
+
+    /// The alert that refuses a certificate in the handshake.
+    pub(super) fn alert(&self) -> Option<&'static str> {
+        match self {
+            Self::RejectCertificate(alert) => Some(alert),
+            Self::RevokeCertificate(refusing) => refusing.alert(),
+            _ => None,
+        }
+    }
 }
 
 /// A status instead of the answer.
@@ -177,6 +195,8 @@ pub(super) const KNOWN: &[(&str, &str, Place)] = {
         ("never-ask", "", Only(&[Vault, Graph])),
         ("claims-challenge", "[:JSON]", Only(&[Vault, Graph])),
         ("reject-certificate", "[:ALERT]", Handshakes),
+        ("revoke-certificate", "[:NUMBER]", Only(&[Token])),
+        ("revoke-certificate", "[:ALERT]", Handshakes),
         (
             "server-certificate",
             ":untrusted|expired|other-name",
@@ -185,7 +205,7 @@ pub(super) const KNOWN: &[(&str, &str, Place)] = {
     ]
 };
 
-/// The TLS alerts that `reject-certificate` can send; the first is the default.
+/// The TLS alerts that refuse a certificate; the first is the default of `reject-certificate`.
 pub(super) const ALERTS: &[&str] = &[
     "bad_certificate",
     "certificate_revoked",
@@ -193,4 +213,10 @@ pub(super) const ALERTS: &[&str] = &[
     "certificate_unknown",
     "unknown_ca",
     "unsupported_certificate",
+    "handshake_failure",
+    "access_denied",
+    "certificate_required",
 ];
+
+/// Those that are sent in the first handshake of a connection only, where Entra and Graph ask for the certificate.
+pub(super) const FIRST_HANDSHAKE_ALERTS: &[&str] = &["access_denied", "certificate_required"];

@@ -1,4 +1,4 @@
-use super::action::{ALERTS, KNOWN};
+use super::action::{ALERTS, FIRST_HANDSHAKE_ALERTS, KNOWN};
 use super::{Action, CertificateFault, Leg, ServerCertificateFault, StatusFault};
 use http::{HeaderName, HeaderValue};
 use std::fmt;
@@ -120,21 +120,30 @@ fn looks_counted(text: &str) -> bool {
 }
 
 fn parse_action(leg: Leg, name: &str, argument: Option<&str>) -> Result<Action, FaultError> {
-    let Some((_, form, place)) = KNOWN.iter().find(|(known, ..)| *known == name) else {
+    let mut named = KNOWN.iter().filter(|(known, ..)| *known == name).peekable();
+    if named.peek().is_none() {
         return Err(FaultError::new(format!(
             "no such action: {}; known on {leg}: {}",
             name.escape_default(),
             known_on(leg)
         )));
-    };
-    if !place.has(leg) {
+    }
+    let Some((_, form, _)) = named.find(|(.., place)| place.has(leg)) else {
         return Err(FaultError::new(format!(
             "{name} has no meaning on {leg}; known there: {}",
             known_on(leg)
         )));
+    };
+    let action = read_action(leg, name, argument)
+        .ok_or_else(|| FaultError::new(format!("{name}: expected {name}{form}")))?;
+    match action.alert() {
+        Some(alert) if leg == Leg::VaultTls && FIRST_HANDSHAKE_ALERTS.contains(&alert) => {
+            Err(FaultError::new(format!(
+                "{name}: {alert} is sent in the first handshake only, in which the vault asks for no certificate"
+            )))
+        }
+        _ => Ok(action),
     }
-    read_action(name, argument)
-        .ok_or_else(|| FaultError::new(format!("{name}: expected {name}{form}")))
 }
 
 fn known_on(leg: Leg) -> String {
@@ -147,7 +156,7 @@ fn known_on(leg: Leg) -> String {
 }
 
 /// The action of a known name; `None` where its argument is missing, malformed, or one too many.
-fn read_action(name: &str, argument: Option<&str>) -> Option<Action> {
+fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
     let plain = |action: Action| argument.is_none().then_some(action);
     let text = argument.filter(|text| !text.is_empty());
     let optional = |make: fn(Option<String>) -> Action| {
@@ -181,9 +190,7 @@ fn read_action(name: &str, argument: Option<&str>) -> Option<Action> {
         "http-endpoint" => plain(Action::HttpEndpoint),
         "foreign-endpoint" => optional(Action::ForeignEndpoint),
         "certificate" => named(text?, CERTIFICATES).map(Action::Certificate),
-        "aadsts" => {
-            number(text?, 9_999_999).and_then(|code| Some(Action::Aadsts(code.try_into().ok()?)))
-        }
+        "aadsts" => read_aadsts(text?),
         "invalid-client" => plain(Action::InvalidClient),
         "token-type" => Some(Action::TokenType(text?.to_owned())),
         "no-cnf" => plain(Action::NoCnf),
@@ -197,13 +204,15 @@ fn read_action(name: &str, argument: Option<&str>) -> Option<Action> {
         "claims-challenge" => {
             optional(Action::ClaimsChallenge).filter(|_| text.is_none_or(is_json_object))
         }
-        "reject-certificate" => match argument {
-            None => Some(Action::RejectCertificate(ALERTS[0])),
-            Some(text) => {
-                let alert = ALERTS.iter().find(|alert| **alert == text)?;
-                Some(Action::RejectCertificate(alert))
-            }
-        },
+        "reject-certificate" => read_alert(argument.unwrap_or(ALERTS[0])),
+        "revoke-certificate" => {
+            let refusing = match argument {
+                Some(number) if leg == Leg::Token => read_aadsts(number),
+                None if leg == Leg::Token => Some(Action::Aadsts(REVOKED)),
+                alert => read_alert(alert.unwrap_or("certificate_revoked")),
+            };
+            Some(Action::RevokeCertificate(Box::new(refusing?)))
+        }
         "server-certificate" => named(text?, SERVER_CERTIFICATES).map(Action::ServerCertificate),
         _ => None,
     }
@@ -247,6 +256,11 @@ impl fmt::Display for Action {
             Self::NeverAsk => f.write_str("never-ask"),
             Self::ClaimsChallenge(json) => optional(f, "claims-challenge", json),
             Self::RejectCertificate(alert) => write!(f, "reject-certificate:{alert}"),
+            Self::RevokeCertificate(refusing) => match **refusing {
+                Self::Aadsts(code) => write!(f, "revoke-certificate:{code}"),
+                Self::RejectCertificate(alert) => write!(f, "revoke-certificate:{alert}"),
+                ref other => write!(f, "revoke-certificate:{other}"),
+            },
             Self::ServerCertificate(fault) => {
                 write!(
                     f,
@@ -269,6 +283,16 @@ impl fmt::Display for StatusFault {
             None => Ok(()),
         }
     }
+}
+
+fn read_aadsts(text: &str) -> Option<Action> {
+    let code = number(text, 9_999_999)?;
+    Some(Action::Aadsts(code.try_into().ok()?))
+}
+
+fn read_alert(text: &str) -> Option<Action> {
+    let alert = ALERTS.iter().find(|alert| **alert == text)?;
+    Some(Action::RejectCertificate(alert))
 }
 
 /// `CODE[,HEADER=VALUE]…[,body=TEXT]`. A part without `=` belongs to the value before it, so that dates can be written.
@@ -349,6 +373,8 @@ const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[
 
 /// Headers that the listener writes itself.
 const FRAMING: &[&str] = &["content-length", "transfer-encoding", "connection"];
+/// The certificate's attestation is not accepted any more.
+const REVOKED: u32 = 1_000_610;
 const ALWAYS: &str = "always";
 const LONGEST: usize = 8192;
 /// So many characters tell a fault from its neighbours.
@@ -436,6 +462,12 @@ mod tests {
             "vault=claims-challenge",
             "graph=claims-challenge:{\"access_token\":{}}",
             "token-tls=reject-certificate:certificate_revoked*1",
+            "token-tls=reject-certificate:access_denied",
+            "graph-tls=reject-certificate:certificate_required*2",
+            "vault-tls=reject-certificate:handshake_failure",
+            "token=revoke-certificate:1000612*1",
+            "token-tls=revoke-certificate:certificate_revoked*1",
+            "graph-tls=revoke-certificate:access_denied",
             "attest-tls=server-certificate:untrusted",
             "vault-tls=server-certificate:expired",
             "graph-tls=server-certificate:other-name",
@@ -516,6 +548,13 @@ mod tests {
             "issue=certificate:nice",
             "token-tls=html",
             "token-tls=reject-certificate:nice",
+            "token-tls=reject-certificate:",
+            "vault-tls=reject-certificate:access_denied",
+            "vault-tls=revoke-certificate:certificate_required",
+            "token-tls=revoke-certificate:1000610",
+            "token=revoke-certificate:certificate_revoked",
+            "token=revoke-certificate:",
+            "vault=revoke-certificate",
             "vault=claims-challenge:[]",
             "token=status:500,body=a\nb",
             &format!("token=token-type:{}", "x".repeat(9000)),

@@ -1,8 +1,10 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
+use super::alert::Rewriting;
 use super::host::Hosts;
 use super::http1::{Framing, ReadError, Wire, response_head};
 use super::link::Link;
+use super::outgoing::Outgoing;
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::exchange::{Answer, Peer, Reply};
 use bytes::Bytes;
@@ -56,7 +58,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
             };
             if let Err(error) = within(shared.timeouts.handshake, accepting).await {
                 tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
-                return finish(stream.get_mut()).await;
+                return finish(&mut stream.get_mut().tcp).await;
             }
             Link::Tls(stream)
         }
@@ -84,10 +86,14 @@ fn unconnected(
     stream: TcpStream,
     acceptor: &SslAcceptor,
     greeting: Greeting,
-) -> io::Result<SslStream<TcpStream>> {
+) -> io::Result<SslStream<Outgoing>> {
     let mut ssl = Ssl::new(acceptor.context())?;
-    greeting.apply(&mut ssl)?;
-    Ok(SslStream::new(ssl, stream)?)
+    let outgoing = Outgoing {
+        tcp: stream,
+        rewriting: Rewriting::default(),
+    };
+    greeting.apply(&mut ssl, &outgoing.rewriting)?;
+    Ok(SslStream::new(ssl, outgoing)?)
 }
 
 struct Connection<'a, H> {

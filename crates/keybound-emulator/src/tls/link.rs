@@ -1,3 +1,4 @@
+use super::outgoing::Outgoing;
 use openssl::ssl::SslRef;
 use std::io;
 use std::pin::Pin;
@@ -9,21 +10,21 @@ use tokio_openssl::SslStream;
 /// What a connection runs over.
 pub(super) enum Link {
     Plain(TcpStream),
-    Tls(SslStream<TcpStream>),
+    Tls(SslStream<Outgoing>),
 }
 
 impl Link {
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref(),
+            Self::Tls(stream) => &stream.get_ref().tcp,
         }
     }
 
     pub(super) fn tcp_mut(&mut self) -> &mut TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_mut(),
+            Self::Tls(stream) => &mut stream.get_mut().tcp,
         }
     }
 
@@ -31,14 +32,14 @@ impl Link {
         self.tls().map(SslStream::ssl)
     }
 
-    pub(super) fn tls_mut(&mut self) -> Option<&mut SslStream<TcpStream>> {
+    pub(super) fn tls_mut(&mut self) -> Option<&mut SslStream<Outgoing>> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream),
         }
     }
 
-    fn tls(&self) -> Option<&SslStream<TcpStream>> {
+    fn tls(&self) -> Option<&SslStream<Outgoing>> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream),

@@ -1,10 +1,11 @@
+use super::alert::{CertificateAlert, CertificateJudge};
 use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{Action, Leg};
 use crate::state::State;
 use bytes::Bytes;
 use http::{Request, request};
-use keybound_tls::server::HandshakeRefusal;
+use keybound_core::X5tS256;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +66,7 @@ impl Handler for ServiceHandler {
             Some(Action::Close) => greeting.instead = Some(Silence::Close),
             Some(Action::Reset) => greeting.instead = Some(Silence::Reset),
             Some(Action::RejectCertificate(alert)) => {
-                let refusal = HandshakeRefusal::from_alert(alert);
-                greeting.refusal = refusal.or(Some(HandshakeRefusal::Rejected));
+                greeting.judge = Some(Arc::new(move |_| CertificateAlert::named(alert)));
             }
             Some(Action::ServerCertificate(fault)) => match self.state.pki.faulty_server(fault) {
                 Ok(identity) => greeting.identity = Some(identity),
@@ -74,6 +74,9 @@ impl Handler for ServiceHandler {
                 Err(_) => greeting.instead = Some(Silence::Close),
             },
             _ => (),
+        }
+        if greeting.judge.is_none() && self.state.faults.revokes_on(leg) {
+            greeting.judge = Some(self.revocation(leg));
         }
         greeting
     }
@@ -96,6 +99,17 @@ impl Handler for ServiceHandler {
 }
 
 impl ServiceHandler {
+    /// Refuses the certificates that are revoked on a leg.
+    fn revocation(&self, leg: Leg) -> CertificateJudge {
+        let state = self.state.clone();
+        Arc::new(move |certificate| {
+            match state.faults.revoked(leg, &X5tS256::of_der(certificate)) {
+                Some(Action::RejectCertificate(alert)) => CertificateAlert::named(alert),
+                _ => None,
+            }
+        })
+    }
+
     /// Whether the fault that the next request on the leg will meet is that nobody is asked. It stays in the plan: the
     /// request itself uses it up.
     fn never_asks(&self, leg: Leg) -> bool {

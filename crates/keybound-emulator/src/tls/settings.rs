@@ -1,6 +1,6 @@
+use super::alert::{CertificateJudge, Rewriting, judge_certificates, keep_secrets};
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
-use keybound_tls::server::HandshakeRefusal;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::ssl::{
@@ -76,6 +76,7 @@ impl TlsSettings {
         // Whatever certificate comes is taken here, and the service says in its own words what is wrong with it.
         builder.set_verify_callback(mode, |_chain_is_good, _context| true);
         builder.set_client_ca_list(authorities()?);
+        keep_secrets(&mut builder);
         Ok(builder.build())
     }
 }
@@ -96,8 +97,8 @@ pub(crate) struct Greeting {
     pub(crate) delay: Duration,
     /// Instead of a handshake.
     pub(crate) instead: Option<Silence>,
-    /// Whatever certificate the client presents, now or later, ends the handshake with this alert.
-    pub(crate) refusal: Option<HandshakeRefusal>,
+    /// Judges the certificates that the client presents, now or later.
+    pub(crate) judge: Option<CertificateJudge>,
     /// Shown instead of the listener's own.
     pub(crate) identity: Option<ServerIdentity>,
     /// The client is not asked for its certificate in the first handshake.
@@ -113,7 +114,7 @@ pub(crate) enum Silence {
 }
 
 impl Greeting {
-    pub(super) fn apply(self, ssl: &mut Ssl) -> Result<(), ErrorStack> {
+    pub(super) fn apply(self, ssl: &mut Ssl, rewriting: &Rewriting) -> Result<(), ErrorStack> {
         if self.never_ask {
             ssl.set_verify(SslVerifyMode::NONE);
         }
@@ -121,12 +122,8 @@ impl Greeting {
             ssl.set_certificate(&identity.certificate)?;
             ssl.set_private_key(&identity.key)?;
         }
-        if let Some(refusal) = self.refusal {
-            let mode = ssl.verify_mode();
-            ssl.set_verify_callback(mode, move |_, context| {
-                context.set_error(refusal.verify_result());
-                false
-            });
+        if let Some(judge) = self.judge {
+            judge_certificates(ssl, rewriting, judge);
         }
         Ok(())
     }

@@ -145,6 +145,8 @@ pub(crate) struct ClientOptions {
     pub(crate) pair: Option<ServerIdentity>,
     pub(crate) no_post_handshake_auth: bool,
     pub(crate) no_renegotiation: bool,
+    /// The one cipher of TLS 1.3 that is offered.
+    pub(crate) cipher: Option<&'static str>,
 }
 
 impl ClientOptions {
@@ -165,6 +167,9 @@ impl ClientOptions {
         }
         if self.no_renegotiation {
             context.set_options(SslOptions::NO_RENEGOTIATION);
+        }
+        if let Some(cipher) = self.cipher {
+            context.set_ciphersuites(cipher).unwrap();
         }
         if let Some(pair) = &self.pair {
             context.set_certificate(&pair.certificate).unwrap();

@@ -1,9 +1,10 @@
+use super::CertificateAlert;
 use super::testing::{Client, ClientOptions, Echo, Greeter, self_signed, settings, start};
 use super::{ClientCertificate, Greeting, Silence};
 use crate::config::TlsVersionRange;
-use keybound_tls::server::HandshakeRefusal;
 use openssl::ssl::SslVersion;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -177,12 +178,9 @@ async fn a_certificate_is_refused_with_the_alert_that_says_why() {
         ("certificate_unknown", "certificate unknown"),
         ("unknown_ca", "unknown ca"),
         ("unsupported_certificate", "unsupported certificate"),
+        ("handshake_failure", "handshake failure"),
     ] {
-        let refusal = HandshakeRefusal::from_alert(name);
-        let greet = move || Greeting {
-            refusal,
-            ..Greeting::default()
-        };
+        let greet = move || refusing(name);
         let first = start(&settings(ClientCertificate::First), Greeter(greet)).await;
         let later = start(&settings(ClientCertificate::OnDemand), Greeter(greet)).await;
         let options = ClientOptions::with(&self_signed("me", 1));
@@ -205,7 +203,49 @@ async fn a_certificate_is_refused_with_the_alert_that_says_why() {
             );
         }
     }
-    assert_eq!(HandshakeRefusal::from_alert("close_notify"), None);
+    assert_eq!(CertificateAlert::named("close_notify"), None);
+}
+
+/// Alerts that OpenSSL does not send of its own accord, whatever the cipher.
+#[tokio::test]
+async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
+    for (name, words) in [
+        ("access_denied", "access denied"),
+        ("certificate_required", "certificate required"),
+    ] {
+        let greet = move || refusing(name);
+        let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+        for (version, cipher) in [
+            (BOTH[0], None),
+            (BOTH[1], None),
+            (BOTH[1], Some("TLS_AES_128_GCM_SHA256")),
+            (BOTH[1], Some("TLS_AES_256_GCM_SHA384")),
+            (BOTH[1], Some("TLS_CHACHA20_POLY1305_SHA256")),
+        ] {
+            let options = ClientOptions {
+                cipher,
+                ..ClientOptions::with(&self_signed("me", 1))
+            };
+            let error = first_answer(server.address, version, &options)
+                .await
+                .unwrap_err();
+            assert!(
+                format!("{error:?}").contains(words),
+                "{version:?} {cipher:?} {error:?}"
+            );
+            let anonymous = ClientOptions::default();
+            let answered = first_answer(server.address, version, &anonymous).await;
+            assert_eq!(answered.unwrap(), 200, "nothing was presented");
+        }
+    }
+}
+
+fn refusing(alert: &str) -> Greeting {
+    let alert = CertificateAlert::named(alert);
+    Greeting {
+        judge: Some(Arc::new(move |_| alert)),
+        ..Greeting::default()
+    }
 }
 
 #[tokio::test]
@@ -498,10 +538,7 @@ async fn first_answer(
 /// before or after the alert reaches it.
 #[tokio::test]
 async fn a_refused_certificate_never_ends_in_a_reset() {
-    let greet = || Greeting {
-        refusal: HandshakeRefusal::from_alert("certificate_revoked"),
-        ..Greeting::default()
-    };
+    let greet = || refusing("certificate_revoked");
     let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for run in 0..100 {

@@ -1,0 +1,151 @@
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The folder that keeps the CA. It is opened once, and what is judged by a handle is what is read by it: nobody can put
+/// another file in its place in between.
+pub(super) struct StateDir {
+    path: PathBuf,
+    #[cfg(unix)]
+    handle: std::fs::File,
+}
+
+/// Why a folder, or a file in it, is not taken.
+pub(super) struct Unusable(pub &'static str, pub Option<io::Error>);
+
+/// The files that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The certificate, for everybody.
+    Certificate,
+    /// Key and certificate, for the owner.
+    Key,
+}
+
+impl Kept {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "ca.pem",
+            Self::Key => "ca-key.pem",
+        }
+    }
+
+    fn unreadable(self) -> &'static str {
+        match self {
+            Self::Certificate => "ca.pem cannot be read",
+            Self::Key => "ca-key.pem cannot be read",
+        }
+    }
+}
+
+impl StateDir {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self, kept: Kept) -> PathBuf {
+        self.path.join(kept.name())
+    }
+
+    /// Reads a file of at most 64 KiB. `None` where there is none.
+    pub fn read(&self, kept: Kept) -> Result<Option<Vec<u8>>, Unusable> {
+        let unreadable = |error| Unusable(kept.unreadable(), Some(error));
+        let file = match self.open_file(kept) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(unreadable(io::Error::other("it is not a regular file")));
+        }
+        if kept == Kept::Key {
+            platform::check_key(&metadata)?;
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FILE + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 > LONGEST_FILE {
+            return Err(unreadable(io::Error::other("it is longer than 64 KiB")));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+#[cfg(unix)]
+mod platform {
+    use super::{Kept, StateDir, Unusable};
+    use rustix::fs::{Mode, OFlags, openat};
+    use std::fs::{DirBuilder, File, Metadata};
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    use std::path::PathBuf;
+
+    impl StateDir {
+        /// Opens the folder, which is made where it is absent. It must belong to this user (or to root), and nobody else
+        /// may write to it.
+        pub fn open(path: PathBuf) -> Result<Self, Unusable> {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|error| Unusable("it cannot be made", Some(error)))?;
+            let unreadable = |error| Unusable("it cannot be read", Some(error));
+            let handle = File::open(&path).map_err(unreadable)?;
+            let metadata = handle.metadata().map_err(unreadable)?;
+            if !is_own(&metadata) {
+                return Err(Unusable("the folder belongs to another user", None));
+            }
+            if metadata.mode() & 0o022 != 0 {
+                return Err(Unusable("others can write to the folder: give it mode 0700", None));
+            }
+            Ok(Self { path, handle })
+        }
+
+        /// Without waiting, which opening a FIFO would do.
+        pub(super) fn open_file(&self, kept: Kept) -> io::Result<File> {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let opened = openat(&self.handle, kept.name(), flags, Mode::empty())?;
+            Ok(File::from(opened))
+        }
+    }
+
+    pub(super) fn check_key(metadata: &Metadata) -> Result<(), Unusable> {
+        if !is_own(metadata) {
+            return Err(Unusable("ca-key.pem belongs to another user", None));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(Unusable("ca-key.pem can be read by others: give it mode 0600", None));
+        }
+        Ok(())
+    }
+
+    /// Root may do as it likes anyway.
+    fn is_own(metadata: &Metadata) -> bool {
+        metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0
+    }
+}
+
+/// The permissions of the folder hold, whatever they are: see the guide.
+#[cfg(not(unix))]
+mod platform {
+    use super::{Kept, StateDir, Unusable};
+    use std::fs::{self, File, Metadata};
+    use std::io;
+    use std::path::PathBuf;
+
+    impl StateDir {
+        pub fn open(path: PathBuf) -> Result<Self, Unusable> {
+            fs::create_dir_all(&path)
+                .map_err(|error| Unusable("it cannot be made", Some(error)))?;
+            Ok(Self { path })
+        }
+
+        pub(super) fn open_file(&self, kept: Kept) -> io::Result<File> {
+            File::open(self.file(kept))
+        }
+    }
+
+    pub(super) fn check_key(_: &Metadata) -> Result<(), Unusable> {
+        Ok(())
+    }
+}
+
+const LONGEST_FILE: u64 = 64 * 1024;
