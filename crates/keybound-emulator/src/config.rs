@@ -7,8 +7,9 @@ mod tests;
 
 pub use identity::{Identity, IdentityType};
 pub use parts::{
-    AttestationRule, BypassCache, EntraConfig, GraphConfig, HostName, ImdsConfig, NetworkConfig,
-    TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
+    AttestationRule, BypassCache, ComputeConfig, EntraConfig, GraphConfig, HostName, ImdsConfig,
+    NetworkConfig, OsType, TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember,
+    VaultConfig,
 };
 
 use crate::faults::Fault;
@@ -31,6 +32,8 @@ pub struct Config {
     pub identities: Vec<Identity>,
     /// IMDS: the host's ids and how it judges requests.
     pub imds: ImdsConfig,
+    /// What instance metadata says of the virtual machine.
+    pub compute: ComputeConfig,
     /// Entra's token endpoint.
     pub entra: EntraConfig,
     /// The Key Vault look-alike.
@@ -79,6 +82,7 @@ impl Config {
         }
         identity::check(&self.identities)?;
         self.imds.check()?;
+        self.compute.check()?;
         self.entra.check()?;
         self.vault.check()?;
         self.network.check()
@@ -92,6 +96,7 @@ impl Default for Config {
             region: "westus2".into(),
             identities: default_identities(),
             imds: ImdsConfig::default(),
+            compute: ComputeConfig::default(),
             entra: EntraConfig::default(),
             vault: VaultConfig::default(),
             graph: GraphConfig::default(),

@@ -1,6 +1,7 @@
 //! IMDS v2: who this host is, and certificates for its keys.
 mod attestation;
 pub(crate) mod csr;
+mod instance;
 mod issue;
 mod metadata;
 mod query;
@@ -14,6 +15,7 @@ use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::state::State;
 use http::{HeaderValue, Method, header};
+use instance::Document;
 use query::Query;
 use serde_json::json;
 
@@ -29,6 +31,9 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
 }
 
 async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
+    if let Some(document) = Document::at(call.request.uri().path()) {
+        return document.answer(state, call);
+    }
     let method = match call.request.uri().path() {
         METADATA_PATH => Method::GET,
         ISSUE_PATH => Method::POST,
@@ -41,14 +46,7 @@ async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
         }
     };
     if call.request.method() != method {
-        return Err(Refusal {
-            allow: Some(method),
-            ..Refusal::new(
-                405,
-                "method_not_allowed",
-                "The method is not allowed for this resource",
-            )
-        });
+        return Err(Refusal::method_not_allowed(method));
     }
     check_headers(call)?;
     let text = call.request.uri().query().unwrap_or_default();
@@ -63,11 +61,10 @@ async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
 
 /// What makes a request a local one: the header that browsers do not send, and no sign of a proxy.
 fn check_headers(call: &Call) -> Result<(), Refusal> {
-    let metadata = call.header("metadata");
-    if metadata.is_none_or(|value| !value.eq_ignore_ascii_case("true")) {
+    if !has_metadata_header(call) {
         return Err(Refusal::invalid("Required metadata header not specified"));
     }
-    if call.request.headers().contains_key("x-forwarded-for") {
+    if came_through_a_proxy(call) {
         return Err(Refusal::invalid(
             "X-Forwarded-For header is not allowed: the request came through a proxy",
         ));
@@ -79,6 +76,15 @@ fn check_headers(call: &Call) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+fn has_metadata_header(call: &Call) -> bool {
+    let metadata = call.header("metadata");
+    metadata.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn came_through_a_proxy(call: &Call) -> bool {
+    call.request.headers().contains_key("x-forwarded-for")
 }
 
 /// A request that is not granted.
@@ -103,6 +109,17 @@ impl Refusal {
 
     fn invalid(description: &'static str) -> Self {
         Self::new(400, "invalid_request", description)
+    }
+
+    fn method_not_allowed(allowed: Method) -> Self {
+        Self {
+            allow: Some(allowed),
+            ..Self::new(
+                405,
+                "method_not_allowed",
+                "The method is not allowed for this resource",
+            )
+        }
     }
 
     /// The emulator's own failure, which is nobody's fault but OpenSSL's.

@@ -49,9 +49,9 @@ mod vault;
 // The public interface.
 pub use clock::Clock;
 pub use config::{
-    AttestationRule, BypassCache, Config, ConfigError, EntraConfig, GraphConfig, HostName,
-    Identity, IdentityType, ImdsConfig, NetworkConfig, TlsConfig, TlsVersionRange,
-    TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
+    AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig, GraphConfig,
+    HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, TlsConfig,
+    TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
 };
 pub use error::StartError;
 pub use faults::{Fault, FaultError};

@@ -14,7 +14,7 @@ pub struct Record {
     pub sequence: u64,
     /// When the request came, in milliseconds since 1970 by the emulated clock.
     pub unix_ms: u64,
-    /// The step of the flow: probe, metadata, issue, attest, token, discovery, vault, graph, or unknown.
+    /// The step of the flow: probe, metadata, issue, instance, attest, token, discovery, vault, graph, or unknown.
     pub leg: &'static str,
     /// The HTTP method.
     pub method: String,
@@ -228,6 +228,7 @@ const KEPT_QUERY: &[&str] = &[
     "bypass_cache",
     "client_id",
     "cred-api-version",
+    "format",
     "mi_res_id",
     "msi_res_id",
     "object_id",

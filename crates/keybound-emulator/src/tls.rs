@@ -13,7 +13,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use alert::CertificateAlert;
 pub(crate) use service::ServiceHandler;
 pub(crate) use settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
 

@@ -84,7 +84,9 @@ fn the_configuration_shown_has_every_key() {
     for key in known_keys("") {
         assert!(shown.contains_key(&key), "{key} is missing");
     }
-    for table in ["imds", "entra", "vault", "graph", "network", "tls"] {
+    for table in [
+        "imds", "compute", "entra", "vault", "graph", "network", "tls",
+    ] {
         for key in known_keys(&format!("[{table}]")) {
             let found = shown[table].get(&key);
             assert!(found.is_some(), "{table}.{key} is missing");

@@ -107,6 +107,7 @@ fn unknown_keys_are_refused_by_their_names_everywhere() {
     for (table, key) in [
         ("", "tenantid"),
         ("[imds]\n", "atestation"),
+        ("[compute]\n", "securitytype"),
         ("[entra]\n", "life"),
         ("[vault]\n", "secret"),
         ("[graph]\n", "forbid"),
@@ -185,6 +186,14 @@ fn what_contradicts_itself_is_refused_by_its_key() {
         (
             "[imds]\ntoken_not_after_encoding = \"der\"".into(),
             "unknown variant `der`",
+        ),
+        (
+            "[compute]\nos_type = \"windows\"".into(),
+            "unknown variant `windows`",
+        ),
+        (
+            "[compute]\nsecurity_type = \"Trusted Launch\"".into(),
+            "compute.security_type",
         ),
         ("[imds]\nbypass_cache = true".into(), "bypass_cache"),
         (

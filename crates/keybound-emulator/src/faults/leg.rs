@@ -12,6 +12,8 @@ pub(crate) enum Leg {
     Metadata,
     /// `issuecredential`.
     Issue,
+    /// Instance metadata.
+    Instance,
     /// The attestation of a key.
     Attest,
     /// Entra's token endpoint.
@@ -36,10 +38,11 @@ pub(crate) enum Leg {
 
 impl Leg {
     /// The legs that faults can be set on.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Probe,
         Self::Metadata,
         Self::Issue,
+        Self::Instance,
         Self::Attest,
         Self::Token,
         Self::Discovery,
@@ -59,6 +62,7 @@ impl Leg {
                 METADATA_PATH if request.headers().contains_key("metadata") => Self::Metadata,
                 METADATA_PATH => Self::Probe,
                 ISSUE_PATH => Self::Issue,
+                _ if path.starts_with(INSTANCE_PATH) => Self::Instance,
                 _ => Self::Unknown,
             },
             Service::Maa => match path {
@@ -100,6 +104,7 @@ impl Leg {
             Self::Probe => "probe",
             Self::Metadata => "metadata",
             Self::Issue => "issue",
+            Self::Instance => "instance",
             Self::Attest => "attest",
             Self::Token => "token",
             Self::Discovery => "discovery",
@@ -122,4 +127,5 @@ impl fmt::Display for Leg {
 
 pub(crate) const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata";
 pub(crate) const ISSUE_PATH: &str = "/metadata/identity/issuecredential";
+const INSTANCE_PATH: &str = "/metadata/instance";
 pub(crate) const ATTEST_PATH: &str = "/attest/keyguard";

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// A fault that waits for a request: `LEG=ACTION[:ARG][*COUNT]`, for example `token=status:503,Retry-After=1*2`.
 ///
 /// Without a count it stays. One text form serves the configuration file, the `--fault` flag and the control endpoint;
-/// `Display` writes it back. Legs: probe, metadata, issue, attest, token, discovery, vault, graph, and the handshakes
+/// `Display` writes it back. Legs: probe, metadata, issue, instance, attest, token, discovery, vault, graph, and the handshakes
 /// attest-tls, token-tls, vault-tls, graph-tls. A text that names no known leg or action is answered with all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {

@@ -34,7 +34,8 @@ impl Document {
             Ok(()) => self.body(state),
             Err(why) => {
                 call.note("refused", why);
-                let body = json!({"error": format!("Bad request. {why}"), "newest-versions": VERSIONS});
+                let body =
+                    json!({"error": format!("Bad request. {why}"), "newest-versions": VERSIONS});
                 return Ok(json_answer(400, &body));
             }
         };
@@ -86,8 +87,14 @@ fn compute(state: &State) -> Value {
         virtual_tpm_enabled,
     } = &state.config.compute;
     let mut security = Map::new();
-    security.insert("secureBootEnabled".into(), secure_boot_enabled.to_string().into());
-    security.insert("virtualTpmEnabled".into(), virtual_tpm_enabled.to_string().into());
+    security.insert(
+        "secureBootEnabled".into(),
+        secure_boot_enabled.to_string().into(),
+    );
+    security.insert(
+        "virtualTpmEnabled".into(),
+        virtual_tpm_enabled.to_string().into(),
+    );
     if !security_type.is_empty() {
         security.insert("securityType".into(), security_type.as_str().into());
     }

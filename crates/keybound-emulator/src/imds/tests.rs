@@ -1,3 +1,4 @@
+mod instance;
 mod issuing;
 
 use crate::config::{AttestationRule, Config, TokenUrlMember};

@@ -1,0 +1,125 @@
+use super::*;
+use crate::config::OsType;
+
+fn request(target: &str) -> Request<Bytes> {
+    let builder = Request::get(target).header("metadata", "true");
+    builder.body(Bytes::new()).unwrap()
+}
+
+const COMPUTE: &str = "/metadata/instance/compute";
+
+#[tokio::test]
+async fn the_security_of_the_host_is_told_in_the_known_versions() {
+    let mut config = Config::default();
+    config.compute.virtual_tpm_enabled = false;
+    let state = state(config);
+    for version in ["2021-12-13", "2021-02-01"] {
+        for target in [
+            format!("{COMPUTE}?api-version={version}"),
+            format!("{COMPUTE}/?format=json&api-version={version}"),
+        ] {
+            let answered = imds(&state, request(&target)).await;
+            assert_eq!((answered.status, answered.text("osType")), (200, "Windows"));
+            assert_eq!(answered.headers["server"], super::super::SERVER);
+            let expected = json!({
+                "secureBootEnabled": "true",
+                "virtualTpmEnabled": "false",
+                "securityType": "TrustedLaunch",
+            });
+            assert_eq!(answered.body["securityProfile"], expected, "{target}");
+            assert_eq!(answered.text("vmId"), state.config.imds.vm_id);
+        }
+        let whole = format!("/metadata/instance?api-version={version}");
+        let whole = imds(&state, request(&whole)).await;
+        assert_eq!(whole.body["compute"]["osType"], "Windows");
+        assert!(whole.body["network"]["interface"].is_array());
+    }
+    assert_eq!(state.records.counts()["instance"], 6);
+}
+
+#[tokio::test]
+async fn a_host_without_security_tells_none() {
+    let mut config = Config::default();
+    config.compute.os_type = OsType::Linux;
+    config.compute.security_type = String::new();
+    config.compute.secure_boot_enabled = false;
+    let state = state(config);
+    let answered = imds(
+        &state,
+        request(&format!("{COMPUTE}?api-version=2021-12-13")),
+    )
+    .await;
+    assert_eq!(answered.text("osType"), "Linux");
+    let expected = json!({"secureBootEnabled": "false", "virtualTpmEnabled": "true"});
+    assert_eq!(answered.body["securityProfile"], expected);
+}
+
+#[tokio::test]
+async fn instance_metadata_is_refused_as_imds_refuses_it() {
+    let state = state(Config::default());
+    let good = format!("{COMPUTE}?api-version=2021-12-13");
+    for (request, status, words) in [
+        (
+            without("metadata", request(&good)),
+            400,
+            "Required metadata header not specified",
+        ),
+        (
+            with("metadata", "yes", request(&good)),
+            400,
+            "Required metadata header not specified",
+        ),
+        (
+            with("x-forwarded-for", "10.0.0.1", request(&good)),
+            400,
+            "X-Forwarded-For",
+        ),
+        (request(COMPUTE), 400, "api-version was not specified"),
+        (
+            request(&format!("{COMPUTE}?api-version=2020-06-01")),
+            400,
+            "api-version is invalid",
+        ),
+        (
+            request(&format!("{COMPUTE}?api-version=")),
+            400,
+            "api-version is invalid",
+        ),
+        (
+            request(&format!("{good}&api-version=2021-12-13")),
+            400,
+            "twice",
+        ),
+        (request(&format!("{good}&format=text")), 400, "format"),
+        (
+            request("/metadata/instance/compute/osType?api-version=2021-12-13"),
+            404,
+            "not_found",
+        ),
+        (
+            request("/metadata/instances?api-version=2021-12-13"),
+            404,
+            "not_found",
+        ),
+    ] {
+        let shown = format!("{request:?}");
+        let answered = imds(&state, request).await;
+        assert_eq!(answered.status, status, "{shown}");
+        assert!(answered.text("error").contains(words), "{answered:?}");
+        assert_eq!(answered.headers["server"], super::super::SERVER);
+    }
+    let mut post = request(&good);
+    *post.method_mut() = http::Method::POST;
+    let answered = imds(&state, post).await;
+    assert_eq!(
+        (answered.status, &answered.headers["allow"]),
+        (405, &"GET".parse().unwrap())
+    );
+    // A host that knows the older version only.
+    state
+        .faults
+        .add(vec!["instance=status:400*1".parse().unwrap()])
+        .unwrap();
+    assert_eq!(imds(&state, request(&good)).await.status, 400);
+    assert_eq!(imds(&state, request(&good)).await.status, 200);
+}
