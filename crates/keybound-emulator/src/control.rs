@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::exchange::{Answer, json_answer, not_found};
-use crate::faults::Fault;
+use crate::faults::{Fault, Leg};
 use crate::state::State;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
@@ -57,8 +57,12 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
         return not_found();
     }
     let body = request.body();
+    let query = request.uri().query().unwrap_or_default();
     let answered = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/records") => Ok(records(state, request.uri().query().unwrap_or_default())),
+        (&Method::GET, "/records") => records(state, query),
+        (_, "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
+            Err("there is no parameter here".to_owned())
+        }
         (&Method::GET, "/counts") => Ok(json!({"counts": state.records.counts()})),
         (&Method::GET, "/faults") => Ok(faults(state)),
         (&Method::POST, "/faults") => add_faults(state, body),
@@ -68,10 +72,7 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
         }
         (&Method::GET, "/clock") => Ok(clock(state)),
         (&Method::POST, "/clock") => advance(state, body),
-        (&Method::POST, "/reset") => {
-            state.reset();
-            Ok(json!({}))
-        }
+        (&Method::POST, "/reset") => reset(state, body),
         _ => return not_found(),
     };
     match answered {
@@ -83,14 +84,47 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
     }
 }
 
-/// The records, oldest first; of one leg where `leg=` names it.
-fn records(state: &State, query: &str) -> Value {
-    let leg = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "leg");
+/// The records, oldest first; of one leg where `leg=` names it. A leg that is mistyped must not pass for one on which
+/// nothing was asked.
+fn records(state: &State, query: &str) -> Result<Value, String> {
+    let leg = leg_of(query)?;
     let mut records = state.records.all();
-    if let Some((_, leg)) = leg {
-        records.retain(|record| record.leg == leg);
+    records.retain(|record| leg.is_none_or(|leg| record.leg == leg));
+    Ok(json!({"records": records}))
+}
+
+/// The leg of a query, if any.
+pub(crate) fn leg_of(query: &str) -> Result<Option<&'static str>, String> {
+    let mut leg = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != "leg" || leg.is_some() {
+            return Err("expected at most one parameter, leg".to_owned());
+        }
+        let known = recorded_legs().find(|leg| *leg == value);
+        leg = Some(known.ok_or_else(|| {
+            let known: Vec<_> = recorded_legs().collect();
+            format!("no such leg in the records; known: {}", known.join(", "))
+        })?);
     }
-    json!({"records": records})
+    Ok(leg)
+}
+
+/// Handshakes are counted, not recorded.
+fn recorded_legs() -> impl Iterator<Item = &'static str> {
+    let requests = Leg::ALL.into_iter().filter(|leg| !leg.is_handshake());
+    requests.chain([Leg::Unknown]).map(Leg::as_str)
+}
+
+fn reset(state: &State, body: &[u8]) -> Result<Value, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    if !body.is_empty() {
+        read::<Nothing>(body, "no body, or {}")?;
+    }
+    state.reset();
+    Ok(json!({}))
 }
 
 fn faults(state: &State) -> Value {

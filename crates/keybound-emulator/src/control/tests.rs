@@ -74,6 +74,15 @@ async fn records_and_counts_are_read_and_forgotten() {
     assert_eq!(one["records"][0]["leg"], "probe");
     assert_eq!(one["records"][0]["status"], 400);
     assert_eq!(one["records"].as_array().unwrap().len(), 1);
+    for leg in ["metadata", "instance", "unknown"] {
+        let found = control(&state, "GET", &format!("/records?leg={leg}"), "").await;
+        let expected = usize::from(leg == "metadata");
+        assert_eq!(
+            found.body["records"].as_array().unwrap().len(),
+            expected,
+            "{leg}"
+        );
+    }
     let counts = control(&state, "GET", "/counts", "").await.body;
     assert_eq!(counts, json!({"counts": {"metadata": 1, "probe": 1}}));
     assert_eq!(control(&state, "POST", "/reset", "").await.status, 200);
@@ -102,6 +111,49 @@ async fn faults_are_added_shown_and_cleared() {
     let cleared = control(&state, "DELETE", "/faults", "").await.body;
     assert_eq!(cleared, json!({"faults": []}));
     assert!(state.faults.next(Leg::Token).is_none());
+}
+
+/// A test that asserts that nothing was asked must not pass for ever because of a typing error.
+#[tokio::test]
+async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
+    let state = state(Config::default());
+    ask(&state, Service::Imds, metadata_request()).await;
+    for (query, words) in [
+        ("leg=tokens", "known: probe, metadata, issue, instance"),
+        ("leg=Metadata", "vault, graph, unknown"),
+        ("leg=", "known: probe"),
+        ("leg", "known: probe"),
+        ("leg=metadata%20", "known: probe"),
+        ("leg=token-tls", "known: probe"),
+        ("legs=metadata", "at most one parameter, leg"),
+        ("Leg=metadata", "at most one parameter, leg"),
+        ("leg=metadata&leg=token", "at most one parameter, leg"),
+        ("leg=metadata&since=1", "at most one parameter, leg"),
+    ] {
+        let answered = control(&state, "GET", &format!("/records?{query}"), "").await;
+        assert_eq!(answered.status, 400, "{query}: {answered:?}");
+        let said = answered.text("error_description");
+        assert!(said.contains(words), "{query}: {said}");
+    }
+    for (method, path) in [
+        ("GET", "/counts?leg=token"),
+        ("GET", "/faults?leg=token"),
+        ("DELETE", "/faults?leg=token"),
+        ("POST", "/faults?leg=token"),
+        ("GET", "/clock?unix"),
+        ("POST", "/clock?advance_seconds=5"),
+        ("POST", "/reset?faults=true"),
+    ] {
+        let answered = control(&state, method, path, "").await;
+        assert_eq!(answered.status, 400, "{path}");
+        let said = answered.text("error_description");
+        assert_eq!(said, "there is no parameter here", "{path}");
+    }
+    let answered = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
+    assert_eq!(answered.status, 400);
+    assert_eq!(state.records.all().len(), 1, "nothing was reset");
+    assert_eq!(control(&state, "POST", "/reset", "{}").await.status, 200);
+    assert!(state.records.all().is_empty());
 }
 
 #[tokio::test]
