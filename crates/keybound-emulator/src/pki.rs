@@ -4,6 +4,7 @@ mod client;
 mod issuer;
 mod make;
 mod server_ca;
+mod state_dir;
 mod store;
 #[cfg(test)]
 mod tests;

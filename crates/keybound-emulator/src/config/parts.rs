@@ -1,7 +1,7 @@
 use super::ConfigError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IMDS: the host's ids and how it judges requests.
 #[derive(Clone, Debug, Deserialize)]
@@ -308,6 +308,17 @@ impl NetworkConfig {
         if !self.bind.is_loopback() {
             return Err(ConfigError::new(format!(
                 "network.bind: {} is not a loopback address, and the emulator listens at no other",
+                self.bind
+            )));
+        }
+        // As names go everywhere: RFC 6761 section 6.3.
+        let of_localhost = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        if self.host == HostName::Localhost && !of_localhost.contains(&self.bind) {
+            return Err(ConfigError::new(format!(
+                "network.host: localhost is 127.0.0.1 or ::1, and nothing would listen there with network.bind {}",
                 self.bind
             )));
         }

@@ -56,6 +56,12 @@ impl ServerCa {
         &self.pem
     }
 
+    /// Whether a certificate is this CA's.
+    pub fn is(&self, certificate: &X509) -> bool {
+        let own = self.authority.certificate.to_der();
+        own.is_ok_and(|own| certificate.to_der().is_ok_and(|other| own == other))
+    }
+
     pub fn key_pem(&self) -> Result<Vec<u8>, ErrorStack> {
         self.authority.key.private_key_to_pem_pkcs8()
     }

@@ -94,7 +94,10 @@ mod platform {
                 return Err(Unusable("the folder belongs to another user", None));
             }
             if metadata.mode() & 0o022 != 0 {
-                return Err(Unusable("others can write to the folder: give it mode 0700", None));
+                return Err(Unusable(
+                    "others can write to the folder: give it mode 0700",
+                    None,
+                ));
             }
             Ok(Self { path, handle })
         }
@@ -112,14 +115,28 @@ mod platform {
             return Err(Unusable("ca-key.pem belongs to another user", None));
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(Unusable("ca-key.pem can be read by others: give it mode 0600", None));
+            return Err(Unusable(
+                "ca-key.pem can be read by others: give it mode 0600",
+                None,
+            ));
         }
         Ok(())
     }
 
-    /// Root may do as it likes anyway.
     fn is_own(metadata: &Metadata) -> bool {
-        metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0
+        is_trusted(metadata.uid(), rustix::process::geteuid().as_raw())
+    }
+
+    /// Root may do as it likes anyway.
+    fn is_trusted(owner: u32, user: u32) -> bool {
+        owner == user || owner == 0
+    }
+
+    #[test]
+    fn the_user_and_root_are_trusted() {
+        for (owner, user, trusted) in [(7, 7, true), (0, 7, true), (7, 0, false), (8, 7, false)] {
+            assert_eq!(is_trusted(owner, user), trusted, "{owner} {user}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use super::make::Authority;
 use super::server_ca::{NAME_CONSTRAINTS, NAME_CONSTRAINTS_OID, ServerCa};
+use super::state_dir::{Kept, StateDir, Unusable};
 use crate::clock::host_now;
 use crate::error::StartError;
 use keybound_core::BoxError;
@@ -28,7 +29,7 @@ impl CaStore {
             .tempdir()
             .map_err(StartError::Host)?;
         let ca = make()?;
-        let ca_file = folder.path().join(CA_FILE);
+        let ca_file = folder.path().join(Kept::Certificate.name());
         fs::write(&ca_file, ca.pem()).map_err(StartError::Host)?;
         Ok(Self {
             ca,
@@ -41,27 +42,21 @@ impl CaStore {
     /// being in one step, so that two emulators started at once agree on one CA; the certificate's file follows from it.
     pub fn kept(folder: &Path) -> Result<Self, StartError> {
         let problem = Problem(folder);
-        platform::make_private_folder(folder)
-            .map_err(|error| problem.of("it cannot be made").because(error))?;
-        let key_file = folder.join(KEY_FILE);
-        let ca_file = folder.join(CA_FILE);
-        let ca = match read_bounded(&key_file) {
-            Ok(pem) => {
-                platform::check_private(&key_file).map_err(|why| problem.of(why).alone())?;
-                read_ca(&pem, problem)?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if ca_file.exists() {
-                    return Err(problem.of("ca.pem is there without ca-key.pem").alone());
-                }
-                keep_new(&key_file, problem)?
-            }
-            Err(error) => return Err(problem.of("ca-key.pem cannot be read").because(error)),
+        let dir = StateDir::open(folder.to_owned()).map_err(|why| problem.unusable(why))?;
+        let read = |kept| dir.read(kept).map_err(|why| problem.unusable(why));
+        let ca = match (read(Kept::Key)?, read(Kept::Certificate)?) {
+            (Some(pem), _) => read_ca(&pem, problem)?,
+            (None, None) => keep_new(&dir, problem)?,
+            // Both may have come in between, from another emulator.
+            (None, Some(_)) => match read(Kept::Key)? {
+                Some(pem) => read_ca(&pem, problem)?,
+                None => return Err(problem.of("ca.pem is there without ca-key.pem").alone()),
+            },
         };
-        write_certificate(&ca_file, &ca, problem)?;
+        write_certificate(&dir, &ca, problem)?;
         Ok(Self {
             ca,
-            ca_file,
+            ca_file: dir.file(Kept::Certificate),
             _temporary: None,
         })
     }
@@ -79,8 +74,8 @@ fn make() -> Result<ServerCa, StartError> {
     ServerCa::make().map_err(|error| StartError::Certificates(error.into()))
 }
 
-/// Makes a CA and keeps it, unless another emulator was quicker; then takes that one.
-fn keep_new(key_file: &Path, problem: Problem<'_>) -> Result<ServerCa, StartError> {
+/// Makes a CA and keeps it, unless another emulator was quicker. Takes what is kept then, from the folder as it was opened.
+fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError> {
     let ca = make()?;
     let mut pem = ca
         .key_pem()
@@ -88,17 +83,17 @@ fn keep_new(key_file: &Path, problem: Problem<'_>) -> Result<ServerCa, StartErro
     pem.extend_from_slice(ca.pem());
     let unwritable = |error: io::Error| problem.of("ca-key.pem cannot be written").because(error);
     // The temporary file is readable by its owner only, and stays so under its new name.
-    let mut file = NamedTempFile::new_in(problem.0).map_err(unwritable)?;
+    let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
     file.write_all(&pem).map_err(unwritable)?;
     file.as_file().sync_all().map_err(unwritable)?;
-    match file.persist_noclobber(key_file) {
-        Ok(_) => Ok(ca),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            let pem = read_bounded(key_file)
-                .map_err(|error| problem.of("ca-key.pem cannot be read").because(error))?;
-            read_ca(&pem, problem)
-        }
-        Err(error) => Err(unwritable(error.error)),
+    match file.persist_noclobber(dir.file(Kept::Key)) {
+        Ok(_) => (),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => (),
+        Err(error) => return Err(unwritable(error.error)),
+    }
+    match dir.read(Kept::Key).map_err(|why| problem.unusable(why))? {
+        Some(pem) => read_ca(&pem, problem),
+        None => Err(problem.of("it was replaced meanwhile").alone()),
     }
 }
 
@@ -110,6 +105,7 @@ fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
             .of("ca-key.pem does not hold a key and a certificate")
             .because(error)
     };
+    let pem = without_mark(pem);
     let key = PKey::private_key_from_pem(pem).map_err(malformed)?;
     let certificate = X509::from_pem(pem).map_err(malformed)?;
     let certified = certificate.public_key().map_err(malformed)?;
@@ -153,51 +149,62 @@ fn is_constrained(certificate: &X509) -> bool {
 /// Writes the certificate, unless it is there. Nothing is replaced: where one of several that do this at once has the file
 /// open, Windows would not let it be.
 fn write_certificate(
-    ca_file: &Path,
+    dir: &StateDir,
     ca: &ServerCa,
     problem: Problem<'_>,
 ) -> Result<(), StartError> {
-    if has_certificate(ca_file, ca, problem)? {
+    if has_certificate(dir, ca, problem)? {
         return Ok(());
     }
     let unwritable = |error: io::Error| problem.of("ca.pem cannot be written").because(error);
-    let mut file = NamedTempFile::new_in(problem.0).map_err(unwritable)?;
+    let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
     file.write_all(ca.pem()).map_err(unwritable)?;
-    platform::make_readable(file.as_file()).map_err(unwritable)?;
-    match file.persist_noclobber(ca_file) {
+    make_readable(file.as_file()).map_err(unwritable)?;
+    match file.persist_noclobber(dir.file(Kept::Certificate)) {
         Ok(_) => Ok(()),
-        // Another one was quicker.
-        Err(_) if has_certificate(ca_file, ca, problem)? => Ok(()),
+        Err(_) if has_certificate(dir, ca, problem)? => Ok(()),
         Err(error) => Err(unwritable(error.error)),
     }
 }
 
-/// Whether the certificate is in its file. Another one there is an error.
+/// Whether the certificate is in its file, and no other one: however editors and version control wrote the lines, clients
+/// read the same. Another one there is an error.
 fn has_certificate(
-    ca_file: &Path,
+    dir: &StateDir,
     ca: &ServerCa,
     problem: Problem<'_>,
 ) -> Result<bool, StartError> {
-    match read_bounded(ca_file) {
-        Ok(pem) if pem == ca.pem() => Ok(true),
-        Ok(_) => Err(problem
-            .of("ca.pem is not the certificate in ca-key.pem")
-            .alone()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(problem.of("ca.pem cannot be read").because(error)),
+    let read = dir.read(Kept::Certificate);
+    let Some(pem) = read.map_err(|why| problem.unusable(why))? else {
+        return Ok(false);
+    };
+    if certificates(&pem).is_some_and(|found| matches!(&found[..], [only] if ca.is(only))) {
+        return Ok(true);
     }
+    Err(problem
+        .of("ca.pem is not the certificate in ca-key.pem")
+        .alone())
 }
 
-fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(file)?
-        .take(LONGEST_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST_FILE {
-        return Err(io::Error::other("it is longer than 64 KiB"));
-    }
-    Ok(bytes)
+/// The certificates of a PEM text.
+fn certificates(pem: &[u8]) -> Option<Vec<X509>> {
+    X509::stack_from_pem(without_mark(pem)).ok()
+}
+
+/// A text without the byte order mark that some editors put before it.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+#[cfg(unix)]
+fn make_readable(file: &fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &fs::File) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes the errors of one folder.
@@ -209,6 +216,10 @@ struct Named<'a>(&'a Path, &'static str);
 impl<'a> Problem<'a> {
     fn of(self, what: &'static str) -> Named<'a> {
         Named(self.0, what)
+    }
+
+    fn unusable(self, Unusable(what, source): Unusable) -> StartError {
+        self.of(what).with(source.map(Into::into))
     }
 }
 
@@ -230,51 +241,5 @@ impl Named<'_> {
     }
 }
 
-#[cfg(unix)]
-mod platform {
-    use std::fs::{self, DirBuilder, File, Permissions};
-    use std::io;
-    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-    use std::path::Path;
-
-    pub fn make_private_folder(folder: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)
-    }
-
-    pub fn check_private(file: &Path) -> Result<(), &'static str> {
-        match fs::metadata(file) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => Ok(()),
-            Ok(_) => Err("ca-key.pem can be read by others: give it mode 0600"),
-            Err(_) => Err("ca-key.pem cannot be read"),
-        }
-    }
-
-    pub fn make_readable(file: &File) -> io::Result<()> {
-        file.set_permissions(Permissions::from_mode(0o644))
-    }
-}
-
-#[cfg(not(unix))]
-mod platform {
-    use std::fs::{self, File};
-    use std::io;
-    use std::path::Path;
-
-    pub fn make_private_folder(folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)
-    }
-
-    pub fn check_private(_: &Path) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    pub fn make_readable(_: &File) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-const CA_FILE: &str = "ca.pem";
-const KEY_FILE: &str = "ca-key.pem";
-const LONGEST_FILE: u64 = 64 * 1024;
 /// A kept CA that ends sooner is refused at the start, rather than in the middle of the work.
 const LEAST_LEFT: Duration = Duration::from_secs(24 * 3600);

@@ -175,6 +175,70 @@ fn a_kept_ca_is_taken_up_again() {
     );
 }
 
+/// As editors, version control and those who write notes leave it: clients read the same certificate.
+#[test]
+fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = Pki::new(Some(folder.path())).unwrap().ca_pem().to_vec();
+    let other = ServerCa::make().unwrap();
+    let (ca_file, key_file) = (
+        folder.path().join("ca.pem"),
+        folder.path().join("ca-key.pem"),
+    );
+    let key_pem = fs::read_to_string(&key_file).unwrap();
+    let text = String::from_utf8(pem.clone()).unwrap();
+    let other_text = String::from_utf8(other.pem().to_vec()).unwrap();
+    let commented = other_text.replace("-----BEGIN", "# -----BEGIN");
+    let variants = |text: &str| {
+        [
+            text.replace('\n', "\r\n"),
+            format!("\u{feff}{text}"),
+            format!("\u{feff}{}", text.replace('\n', "\r\n")),
+            format!("# the CA of the emulator\n\n{text}"),
+            format!("{text}\n\n# its end"),
+            format!("{commented}{text}"),
+            text.trim_end().to_owned(),
+        ]
+    };
+    for variant in variants(&text) {
+        fs::write(&ca_file, &variant).unwrap();
+        assert_eq!(
+            Pki::new(Some(folder.path())).unwrap().ca_pem(),
+            pem,
+            "{variant:?}"
+        );
+        assert_eq!(
+            fs::read_to_string(&ca_file).unwrap(),
+            variant,
+            "it is left as it is"
+        );
+    }
+    fs::write(&ca_file, &text).unwrap();
+    for variant in variants(&key_pem) {
+        fs::write(&key_file, &variant).unwrap();
+        assert_eq!(
+            Pki::new(Some(folder.path())).unwrap().ca_pem(),
+            pem,
+            "{variant:?}"
+        );
+    }
+    fs::write(&key_file, &key_pem).unwrap();
+    for wrong in [
+        String::new(),
+        "# nothing\n".to_owned(),
+        other_text.clone(),
+        format!("{text}{other_text}"),
+        format!("{text}{text}"),
+        text.replace("-----BEGIN", "# -----BEGIN"),
+    ] {
+        fs::write(&ca_file, &wrong).unwrap();
+        let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path())) else {
+            panic!("{wrong:?} was taken");
+        };
+        assert_eq!(problem, "ca.pem is not the certificate in ca-key.pem");
+    }
+}
+
 #[test]
 fn emulators_started_at_once_agree_on_one_ca() {
     let folder = tempfile::tempdir().unwrap();

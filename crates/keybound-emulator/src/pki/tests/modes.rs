@@ -2,7 +2,7 @@
 use crate::error::StartError;
 use crate::pki::Pki;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 #[test]
@@ -31,6 +31,81 @@ fn a_key_that_others_can_read_is_refused() {
     assert!(problem.contains("mode 0600"), "{problem}");
     set_mode(&key_file, 0o600);
     assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
+}
+
+/// The problem that a state folder is refused for.
+fn problem(folder: &Path) -> &'static str {
+    match Pki::new(Some(folder)) {
+        Err(StartError::StateDir { problem, .. }) => problem,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was taken"),
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    for mode in [0o777, 0o1777, 0o770, 0o702, 0o720] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Pki::new(Some(folder.path())).unwrap());
+        set_mode(folder.path(), mode);
+        let expected = "others can write to the folder: give it mode 0700";
+        assert_eq!(problem(folder.path()), expected, "{mode:o}");
+        // A key is not made there either.
+        fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
+        fs::remove_file(folder.path().join("ca.pem")).unwrap();
+        assert_eq!(problem(folder.path()), expected, "{mode:o}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        for mode in [0o700, 0o755] {
+            set_mode(folder.path(), mode);
+            drop(Pki::new(Some(folder.path())).unwrap());
+        }
+    }
+}
+
+/// Only root can give files away, so that others see the rule alone (`the_user_and_root_are_trusted`).
+#[test]
+fn what_belongs_to_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let nobody = Some(65534);
+    let folder = tempfile::tempdir().unwrap();
+    drop(Pki::new(Some(folder.path())).unwrap());
+    let key_file = folder.path().join("ca-key.pem");
+    chown(&key_file, nobody, None).unwrap();
+    assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
+    // A link to it is judged by where it leads.
+    let real = folder.path().join("real.pem");
+    fs::rename(&key_file, &real).unwrap();
+    symlink(&real, &key_file).unwrap();
+    assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
+    chown(&real, Some(0), None).unwrap();
+    drop(Pki::new(Some(folder.path())).unwrap());
+    chown(folder.path(), nobody, None).unwrap();
+    assert_eq!(problem(folder.path()), "the folder belongs to another user");
+    let link = folder.path().with_extension("link");
+    symlink(folder.path(), &link).unwrap();
+    let said = problem(&link);
+    fs::remove_file(&link).unwrap();
+    assert_eq!(said, "the folder belongs to another user");
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, expected) in [
+        ("ca-key.pem", "ca-key.pem cannot be read"),
+        ("ca.pem", "ca.pem cannot be read"),
+    ] {
+        let file = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.unwrap().success());
+        assert_eq!(problem(folder.path()), expected);
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(problem(folder.path()), expected);
+        fs::remove_dir(&file).unwrap();
+    }
 }
 
 fn set_mode(file: &Path, mode: u32) {
