@@ -20,6 +20,7 @@ pub(crate) use token_not_after::{
 use crate::error::StartError;
 use crate::faults::ServerCertificateFault;
 use openssl::error::ErrorStack;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -28,14 +29,17 @@ pub(crate) struct Pki {
     store: store::CaStore,
     issuer: issuer::Issuer,
     server: ServerIdentity,
+    /// Where the servers listen.
+    address: IpAddr,
 }
 
 impl Pki {
-    /// Makes them, or takes the server CA from the folder where it was kept.
+    /// Makes them, or takes the server CA from the folder where it was kept. The servers' certificate is for loopback's usual
+    /// names and for the address where they listen.
     ///
     /// # Errors
     /// Where the folder or what is in it cannot be used, or OpenSSL refuses.
-    pub fn new(state_dir: Option<&Path>) -> Result<Self, StartError> {
+    pub fn new(state_dir: Option<&Path>, address: IpAddr) -> Result<Self, StartError> {
         let refused = |error: ErrorStack| StartError::Certificates(error.into());
         let store = match state_dir {
             Some(folder) => store::CaStore::kept(folder)?,
@@ -43,8 +47,9 @@ impl Pki {
         };
         Ok(Self {
             issuer: issuer::Issuer::new().map_err(refused)?,
-            server: store.ca().server_identity(None).map_err(refused)?,
+            server: store.ca().server_identity(None, address).map_err(refused)?,
             store,
+            address,
         })
     }
 
@@ -58,7 +63,7 @@ impl Pki {
         self.store.ca().pem()
     }
 
-    /// Key and certificate of all servers: localhost, 127.0.0.1 and ::1.
+    /// Key and certificate of all servers.
     pub fn server(&self) -> &ServerIdentity {
         &self.server
     }
@@ -71,7 +76,7 @@ impl Pki {
         &self,
         fault: ServerCertificateFault,
     ) -> Result<ServerIdentity, ErrorStack> {
-        self.store.ca().server_identity(Some(fault))
+        self.store.ca().server_identity(Some(fault), self.address)
     }
 
     /// Signs a binding certificate; DER.

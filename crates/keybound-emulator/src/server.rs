@@ -54,7 +54,8 @@ impl EmulatorBuilder {
         let endpoints = listeners.endpoints(&self.config.network)?;
         // Programs in other folders are given the path of the CA.
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
-        let pki = Pki::new(state_dir.map_err(StartError::Host)?.as_deref())?;
+        let state_dir = state_dir.map_err(StartError::Host)?;
+        let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;
         let state = State::new(self.config, pki, endpoints)
             .map_err(|error| StartError::Certificates(error.into()))?;
         let state = Arc::new(state);

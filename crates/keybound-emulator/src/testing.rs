@@ -20,7 +20,12 @@ pub(crate) fn state(config: Config) -> Arc<State> {
         graph: at(1005, "https"),
         control: at(1006, "http"),
     };
-    let state = State::new(config, Pki::new(None).unwrap(), endpoints).unwrap();
+    let state = State::new(
+        config,
+        Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
+        endpoints,
+    )
+    .unwrap();
     let keys = KEYS.clone();
     Arc::new(State { keys, ..state })
 }

@@ -323,6 +323,32 @@ fn services_can_be_named_by_localhost() {
     assert!(body.contains("https://localhost:"), "{body}");
 }
 
+/// Of the addresses of loopback that systems other than Linux have only by configuration, the emulator is given one.
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_can_connect_where_it_listens_whatever_the_address() {
+    for bind in ["127.0.0.2", "127.255.255.254", "::1", "127.0.0.1"] {
+        let mut config = Config::default();
+        config.network.bind = bind.parse().unwrap();
+        let emulator = match Emulator::start(config) {
+            Ok(emulator) => emulator,
+            // A host without IPv6.
+            Err(StartError::Listen { .. }) if bind == "::1" => continue,
+            Err(other) => panic!("{other:?}"),
+        };
+        let ready = emulator.ready();
+        let ca = openssl::x509::X509::from_pem(emulator.ca_pem()).unwrap();
+        for origin in [&ready.sts, &ready.maa, &ready.vault, &ready.graph] {
+            let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+            connector.cert_store_mut().add_cert(ca.clone()).unwrap();
+            let tcp = TcpStream::connect(address(origin)).unwrap();
+            // Checks the name that clients know: the host of the URL.
+            connector.build().connect(bind, tcp).unwrap();
+            assert!(origin.contains(bind), "{origin}");
+        }
+    }
+}
+
 #[test]
 fn a_kept_ca_serves_the_next_start_too() {
     let folder = tempfile::tempdir().unwrap();

@@ -195,6 +195,14 @@ fn what_contradicts_itself_is_refused_by_its_key() {
             "[compute]\nsecurity_type = \"Trusted Launch\"".into(),
             "compute.security_type",
         ),
+        (
+            "[network]\nbind = \"127.0.0.2\"\nhost = \"localhost\"".into(),
+            "network.host: localhost is 127.0.0.1 or ::1",
+        ),
+        (
+            "[network]\nbind = \"::ffff:127.0.0.1\"".into(),
+            "network.bind",
+        ),
         ("[imds]\nbypass_cache = true".into(), "bypass_cache"),
         (
             "[imds]\ncertificate_lifetime_seconds = -1".into(),

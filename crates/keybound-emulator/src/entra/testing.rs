@@ -53,7 +53,7 @@ impl Lab {
             config,
             clock: crate::Clock::default(),
             records: crate::records::Records::default(),
-            pki: Pki::new(None).unwrap(),
+            pki: Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
             endpoints: Endpoints {
                 imds: url("http", nowhere),
                 control: url("http", nowhere),

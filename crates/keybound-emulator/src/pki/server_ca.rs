@@ -8,6 +8,7 @@ use openssl::x509::extension::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
 };
 use openssl::x509::{X509, X509Extension};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
@@ -70,6 +71,7 @@ impl ServerCa {
     pub fn server_identity(
         &self,
         fault: Option<ServerCertificateFault>,
+        address: IpAddr,
     ) -> Result<ServerIdentity, ErrorStack> {
         let stranger;
         let authority = match fault {
@@ -85,7 +87,7 @@ impl ServerCa {
             subject: &subject,
             public_key: &key,
             validity: server_validity(fault),
-            extensions: server_extensions(fault)?,
+            extensions: server_extensions(fault, address)?,
         };
         let certificate = authority.sign(&template)?;
         Ok(ServerIdentity { certificate, key })
@@ -119,12 +121,25 @@ fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {
 
 fn server_extensions(
     fault: Option<ServerCertificateFault>,
+    address: IpAddr,
 ) -> Result<Vec<X509Extension>, ErrorStack> {
     let mut names = SubjectAlternativeName::new();
     match fault {
         // A name that the constraints allow, so that it is the name that is wrong and nothing else.
         Some(ServerCertificateFault::OtherName) => names.dns("other.localhost"),
-        _ => names.dns("localhost").ip("127.0.0.1").ip("::1"),
+        _ => {
+            let mut addresses = vec![
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ];
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+            let names = names.dns("localhost");
+            addresses
+                .iter()
+                .fold(names, |names, address| names.ip(&address.to_string()))
+        }
     };
     extensions_with(&names)
 }

@@ -15,11 +15,13 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509Name, X509NameRef};
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 const CLIENT: &str = "11111111-1111-4111-8111-11111111111a";
 const TENANT: &str = "22222222-2222-4222-8222-22222222222b";
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 static KEY: LazyLock<Vec<u8>> =
@@ -61,7 +63,7 @@ fn text_of(certificate: &X509) -> String {
 
 #[test]
 fn a_binding_certificate_says_what_was_asked_for() {
-    let pki = Pki::new(None).unwrap();
+    let pki = Pki::new(None, LOCALHOST).unwrap();
     let der = issue(&pki, &usual_subject());
     let certificate = X509::from_der(&der).unwrap();
     let text = text_of(&certificate);
@@ -92,7 +94,10 @@ fn a_binding_certificate_says_what_was_asked_for() {
 #[test]
 fn client_certificates_are_judged_by_issuer_time_and_names() {
     use ClientCertificateProblem::{Expired, Foreign, Malformed, NotYetValid};
-    let (pki, other) = (Pki::new(None).unwrap(), Pki::new(None).unwrap());
+    let (pki, other) = (
+        Pki::new(None, LOCALHOST).unwrap(),
+        Pki::new(None, LOCALHOST).unwrap(),
+    );
     let now = host_now();
     let good = issue(&pki, &usual_subject());
     let read = pki.check_client_certificate(&good, now).unwrap();
@@ -141,7 +146,7 @@ fn client_certificates_are_judged_by_issuer_time_and_names() {
 
 #[test]
 fn the_temporary_ca_file_goes_away_with_its_owner() {
-    let pki = Pki::new(None).unwrap();
+    let pki = Pki::new(None, LOCALHOST).unwrap();
     let file = pki.ca_file().to_owned();
     assert_eq!(fs::read(&file).unwrap(), pki.ca_pem());
     drop(pki);
@@ -152,16 +157,16 @@ fn the_temporary_ca_file_goes_away_with_its_owner() {
 fn a_kept_ca_is_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("deep").join("state");
-    let first = Pki::new(Some(&kept)).unwrap();
+    let first = Pki::new(Some(&kept), LOCALHOST).unwrap();
     let pem = first.ca_pem().to_vec();
     assert_eq!(first.ca_file(), kept.join("ca.pem"));
     drop(first);
     assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
-    let second = Pki::new(Some(&kept)).unwrap();
+    let second = Pki::new(Some(&kept), LOCALHOST).unwrap();
     assert_eq!(second.ca_pem(), pem);
     // The certificate's file follows from the key's.
     fs::remove_file(kept.join("ca.pem")).unwrap();
-    assert_eq!(Pki::new(Some(&kept)).unwrap().ca_pem(), pem);
+    assert_eq!(Pki::new(Some(&kept), LOCALHOST).unwrap().ca_pem(), pem);
     assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
     let mut names: Vec<_> = fs::read_dir(&kept)
         .unwrap()
@@ -179,7 +184,10 @@ fn a_kept_ca_is_taken_up_again() {
 #[test]
 fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
-    let pem = Pki::new(Some(folder.path())).unwrap().ca_pem().to_vec();
+    let pem = Pki::new(Some(folder.path()), LOCALHOST)
+        .unwrap()
+        .ca_pem()
+        .to_vec();
     let other = ServerCa::make().unwrap();
     let (ca_file, key_file) = (
         folder.path().join("ca.pem"),
@@ -203,7 +211,7 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
     for variant in variants(&text) {
         fs::write(&ca_file, &variant).unwrap();
         assert_eq!(
-            Pki::new(Some(folder.path())).unwrap().ca_pem(),
+            Pki::new(Some(folder.path()), LOCALHOST).unwrap().ca_pem(),
             pem,
             "{variant:?}"
         );
@@ -217,7 +225,7 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
     for variant in variants(&key_pem) {
         fs::write(&key_file, &variant).unwrap();
         assert_eq!(
-            Pki::new(Some(folder.path())).unwrap().ca_pem(),
+            Pki::new(Some(folder.path()), LOCALHOST).unwrap().ca_pem(),
             pem,
             "{variant:?}"
         );
@@ -232,7 +240,8 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
         text.replace("-----BEGIN", "# -----BEGIN"),
     ] {
         fs::write(&ca_file, &wrong).unwrap();
-        let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path())) else {
+        let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path()), LOCALHOST)
+        else {
             panic!("{wrong:?} was taken");
         };
         assert_eq!(problem, "ca.pem is not the certificate in ca-key.pem");
@@ -244,7 +253,14 @@ fn emulators_started_at_once_agree_on_one_ca() {
     let folder = tempfile::tempdir().unwrap();
     let pems: Vec<Vec<u8>> = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| Pki::new(Some(folder.path())).unwrap().ca_pem().to_vec()))
+            .map(|_| {
+                scope.spawn(|| {
+                    Pki::new(Some(folder.path()), LOCALHOST)
+                        .unwrap()
+                        .ca_pem()
+                        .to_vec()
+                })
+            })
             .collect();
         starts
             .into_iter()
@@ -261,12 +277,12 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
         folder.path().join("ca-key.pem"),
         folder.path().join("ca.pem"),
     );
-    drop(Pki::new(Some(folder.path())).unwrap());
+    drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let ca = fs::read(&ca_file).unwrap();
     // With its mode.
     let aside = folder.path().join("aside.pem");
     fs::copy(&key_file, &aside).unwrap();
-    let problem = || match Pki::new(Some(folder.path())) {
+    let problem = || match Pki::new(Some(folder.path()), LOCALHOST) {
         Err(error @ StartError::StateDir { problem, .. }) => {
             assert!(!format!("{error} {error:?}").contains("PRIVATE KEY"));
             problem
@@ -307,10 +323,13 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     fs::remove_file(&key_file).unwrap();
     assert_eq!(problem(), "ca.pem is there without ca-key.pem");
     fs::rename(&aside, &key_file).unwrap();
-    assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
+    assert_eq!(
+        Pki::new(Some(folder.path()), LOCALHOST).unwrap().ca_pem(),
+        ca
+    );
     let below_a_file = key_file.join("x");
     assert!(matches!(
-        Pki::new(Some(&below_a_file)),
+        Pki::new(Some(&below_a_file), LOCALHOST),
         Err(StartError::StateDir {
             problem: "it cannot be made",
             ..

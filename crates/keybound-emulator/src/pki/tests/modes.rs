@@ -1,4 +1,5 @@
 //! Who may read what is kept.
+use super::LOCALHOST;
 use crate::error::StartError;
 use crate::pki::Pki;
 use std::fs;
@@ -9,7 +10,7 @@ use std::path::Path;
 fn the_key_of_a_kept_ca_is_the_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("state");
-    drop(Pki::new(Some(&kept)).unwrap());
+    drop(Pki::new(Some(&kept), LOCALHOST).unwrap());
     let mode = |name: &str| fs::metadata(kept.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(
         (mode("."), mode("ca-key.pem"), mode("ca.pem")),
@@ -22,20 +23,26 @@ fn the_key_of_a_kept_ca_is_the_owners_alone() {
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let ca = Pki::new(Some(folder.path())).unwrap().ca_pem().to_vec();
+    let ca = Pki::new(Some(folder.path()), LOCALHOST)
+        .unwrap()
+        .ca_pem()
+        .to_vec();
     let key_file = folder.path().join("ca-key.pem");
     set_mode(&key_file, 0o640);
-    let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path())) else {
+    let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path()), LOCALHOST) else {
         panic!("it was taken");
     };
     assert!(problem.contains("mode 0600"), "{problem}");
     set_mode(&key_file, 0o600);
-    assert_eq!(Pki::new(Some(folder.path())).unwrap().ca_pem(), ca);
+    assert_eq!(
+        Pki::new(Some(folder.path()), LOCALHOST).unwrap().ca_pem(),
+        ca
+    );
 }
 
 /// The problem that a state folder is refused for.
 fn problem(folder: &Path) -> &'static str {
-    match Pki::new(Some(folder)) {
+    match Pki::new(Some(folder), LOCALHOST) {
         Err(StartError::StateDir { problem, .. }) => problem,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was taken"),
@@ -46,7 +53,7 @@ fn problem(folder: &Path) -> &'static str {
 fn a_folder_that_others_can_write_to_is_refused() {
     for mode in [0o777, 0o1777, 0o770, 0o702, 0o720] {
         let folder = tempfile::tempdir().unwrap();
-        drop(Pki::new(Some(folder.path())).unwrap());
+        drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         set_mode(folder.path(), mode);
         let expected = "others can write to the folder: give it mode 0700";
         assert_eq!(problem(folder.path()), expected, "{mode:o}");
@@ -57,7 +64,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         for mode in [0o700, 0o755] {
             set_mode(folder.path(), mode);
-            drop(Pki::new(Some(folder.path())).unwrap());
+            drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         }
     }
 }
@@ -70,7 +77,7 @@ fn what_belongs_to_another_user_is_refused() {
     }
     let nobody = Some(65534);
     let folder = tempfile::tempdir().unwrap();
-    drop(Pki::new(Some(folder.path())).unwrap());
+    drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let key_file = folder.path().join("ca-key.pem");
     chown(&key_file, nobody, None).unwrap();
     assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
@@ -80,7 +87,7 @@ fn what_belongs_to_another_user_is_refused() {
     symlink(&real, &key_file).unwrap();
     assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
     chown(&real, Some(0), None).unwrap();
-    drop(Pki::new(Some(folder.path())).unwrap());
+    drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     chown(folder.path(), nobody, None).unwrap();
     assert_eq!(problem(folder.path()), "the folder belongs to another user");
     let link = folder.path().with_extension("link");

@@ -1,5 +1,5 @@
 //! What `openssl verify` says of the certificates.
-use super::{issue, text_of, usual_subject};
+use super::{LOCALHOST, issue, text_of, usual_subject};
 use crate::faults::ServerCertificateFault;
 use crate::pki::Pki;
 use crate::pki::server_ca::ServerCa;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 #[test]
 fn servers_are_trusted_on_loopback_under_each_of_their_names() {
-    let pki = Pki::new(None).unwrap();
+    let pki = Pki::new(None, LOCALHOST).unwrap();
     let certificate = &pki.server().certificate;
     for name in [
         ["-verify_hostname", "localhost"],
@@ -68,7 +68,7 @@ fn the_ca_can_make_nobody_trusted_elsewhere() {
 
 #[test]
 fn faulty_servers_are_each_refused_for_their_fault() {
-    let pki = Pki::new(None).unwrap();
+    let pki = Pki::new(None, LOCALHOST).unwrap();
     for (fault, words) in [
         (
             ServerCertificateFault::Untrusted,
@@ -91,7 +91,7 @@ fn faulty_servers_are_each_refused_for_their_fault() {
 
 #[test]
 fn neither_authority_is_trusted_for_the_work_of_the_other() {
-    let pki = Pki::new(None).unwrap();
+    let pki = Pki::new(None, LOCALHOST).unwrap();
     let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
     let (good, said) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
     assert!(!good, "{said}");
@@ -100,8 +100,8 @@ fn neither_authority_is_trusted_for_the_work_of_the_other() {
 #[test]
 fn servers_are_trusted_under_a_ca_that_was_taken_up_again() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Pki::new(Some(folder.path())).unwrap());
-    let again = Pki::new(Some(folder.path())).unwrap();
+    drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
+    let again = Pki::new(Some(folder.path()), LOCALHOST).unwrap();
     let certificate = &again.server().certificate;
     let (good, said) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
     assert!(good, "{said}");
