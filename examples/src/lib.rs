@@ -74,7 +74,9 @@ impl World {
     /// Where the emulator's CA cannot be read.
     pub fn trust(&self) -> Result<TrustAnchors, Box<dyn Error>> {
         match self {
-            Self::Emulator(emulator) => Ok(TrustAnchors::system().with_pem(emulator.ca_pem())?),
+            Self::Emulator(emulator) => {
+                Ok(TrustAnchors::system().with_loopback_pem(emulator.ca_pem())?)
+            }
             Self::Azure => Ok(TrustAnchors::system()),
         }
     }

@@ -93,20 +93,24 @@ impl ServerCa {
         Ok(ServerIdentity { certificate, key })
     }
 
-    /// A certificate for a name (`DNS:…`, `IP:…`) that the constraints may forbid.
+    /// A certificate for a name (`DNS:…`, `IP:…`, or `CN:…` in the subject alone) that the constraints may forbid.
     #[cfg(all(test, unix))]
     pub(super) fn certificate_for(&self, name: &str) -> Result<X509, ErrorStack> {
         let mut names = SubjectAlternativeName::new();
-        match name.split_once(':') {
-            Some(("IP", address)) => names.ip(address),
-            _ => names.dns(name.trim_start_matches("DNS:")),
+        let (common_name, extensions) = match name.split_once(':') {
+            Some(("CN", name)) => (name, vec![BasicConstraints::new().critical().build()?]),
+            Some(("IP", address)) => ("someone", extensions_with(names.ip(address))?),
+            _ => {
+                let name = name.trim_start_matches("DNS:");
+                ("someone", extensions_with(names.dns(name))?)
+            }
         };
         let key = p256_key()?;
         self.authority.sign(&Template {
-            subject: &*common_name_only("someone")?,
+            subject: &*common_name_only(common_name)?,
             public_key: &key,
             validity: server_validity(None),
-            extensions: extensions_with(&names)?,
+            extensions,
         })
     }
 }

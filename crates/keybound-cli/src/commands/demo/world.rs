@@ -28,7 +28,7 @@ impl World {
         };
         let emulator = emulation::start(config, None)?;
         let trust = TrustAnchors::system()
-            .with_pem(emulator.ca_pem())
+            .with_loopback_pem(emulator.ca_pem())
             .map_err(|error| Failure::Host(format!("the emulator's CA cannot be used: {error}")))?;
         Ok(Self {
             emulator,

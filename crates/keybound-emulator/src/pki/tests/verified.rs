@@ -43,6 +43,8 @@ fn the_ca_can_make_nobody_trusted_elsewhere() {
         "IP:10.0.0.1",
         "IP:169.254.169.254",
         "IP:::2",
+        "CN:login.microsoftonline.com",
+        "CN:10.0.0.1",
     ] {
         let certificate = ca.certificate_for(name).unwrap();
         let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
