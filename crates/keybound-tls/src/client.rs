@@ -172,7 +172,11 @@ impl HttpsClient {
         let exchange = self.exchange(&key, request, place, deadline, kept);
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
-            Err(elapsed) => Err(timed_out(&key.target).with_source(elapsed)),
+            Err(elapsed) => {
+                let proxy = self.0.settings.proxy.for_target(&key.target);
+                let proxy = proxy.ok().flatten().map(|proxy| proxy.name());
+                Err(timed_out(&key.target, proxy).with_source(elapsed))
+            }
         }
     }
 
@@ -243,7 +247,7 @@ impl HttpsClient {
         let target = key.target.clone();
         let versions = settings.versions.for_host(&target.host.to_string());
         let route = Route {
-            proxy: settings.proxy.for_target(&target).cloned(),
+            proxy: settings.proxy.for_target(&target)?.cloned(),
             target,
             deadline,
         };
@@ -312,11 +316,14 @@ pub(crate) fn deadline(timeout: Duration) -> Instant {
     now.checked_add(timeout).unwrap_or(now + A_LONG_TIME)
 }
 
-pub(crate) fn timed_out(target: &Target) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::Timeout,
-        format!("{} did not answer within the time given", target.name()),
-    )
+/// A proxy on the way is named: it may be what did not answer.
+pub(crate) fn timed_out(target: &Target, proxy: Option<String>) -> TransportError {
+    let mut message = format!("{} did not answer within the time given", target.name());
+    if let Some(proxy) = proxy {
+        message.push_str(", through ");
+        message.push_str(&proxy);
+    }
+    TransportError::new(TransportErrorKind::Timeout, message)
 }
 
 /// The answer as the caller gets it.

@@ -5,10 +5,10 @@ use crate::engine::Engine;
 use crate::failure::Peer;
 use crate::proxy::Proxy;
 use crate::target::{Host, Target};
+use crate::tunnel;
 use crate::{TlsVersions, TransportError, TransportErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
@@ -59,13 +59,23 @@ impl Route {
             )
             .await;
         };
-        let name = format!("the proxy {}:{}", proxy.host, proxy.port);
+        let name = proxy.name();
         let addresses = lookup(&proxy.host, proxy.port)
             .await
             .map_err(|error| unresolved(TransportErrorKind::Proxy, &name, error))?;
         let mut stream = dial(&addresses, self.deadline, &name, TransportErrorKind::Proxy).await?;
-        tunnel(&mut stream, proxy, &self.target).await?;
-        Ok(stream)
+        let opened = tunnel::open(&mut stream, proxy, &self.target);
+        match timeout_at(self.deadline, opened).await {
+            Ok(opened) => opened.map(|()| stream),
+            Err(elapsed) => Err(TransportError::new(
+                TransportErrorKind::Timeout,
+                format!(
+                    "{name} did not answer within the time given when asked for a tunnel to {}",
+                    self.target.name()
+                ),
+            )
+            .with_source(elapsed)),
+        }
     }
 }
 
@@ -76,13 +86,17 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
     match &target.host {
         Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
         Host::Name(name) => {
-            let mut addresses = lookup(name, target.port).await.map_err(fail)?;
-            if target.host.is_loopback() {
-                addresses.retain(|address| address.ip().is_loopback());
-            }
-            Ok(addresses)
+            let addresses = lookup(name, target.port).await.map_err(fail)?;
+            Ok(trusted_addresses(&target.host, addresses))
         }
     }
+}
+
+fn trusted_addresses(host: &Host, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if host.is_loopback() {
+        addresses.retain(|address| address.ip().is_loopback());
+    }
+    addresses
 }
 
 async fn lookup(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
@@ -135,88 +149,19 @@ async fn dial(
     Err(last)
 }
 
-/// Asks the proxy for a tunnel to the target (RFC 9110, 9.3.6).
-async fn tunnel(
-    stream: &mut TcpStream,
-    proxy: &Proxy,
-    target: &Target,
-) -> Result<(), TransportError> {
-    let name = format!("the proxy {}:{}", proxy.host, proxy.port);
-    let fail =
-        |what: &str| TransportError::new(TransportErrorKind::Proxy, format!("{name} {what}"));
-    let Target { host, port } = target;
-    let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
-    if let Some(authorization) = &proxy.authorization {
-        request.push_str("Proxy-Authorization: ");
-        request.push_str(authorization.expose());
-        request.push_str("\r\n");
-    }
-    request.push_str("\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .map_err(|error| fail("closed the connection").with_source(error))?;
-    let mut head = Vec::with_capacity(1024);
-    loop {
-        let read = stream
-            .read_buf(&mut head)
-            .await
-            .map_err(|error| fail("closed the connection").with_source(error))?;
-        if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            // The server's side of the tunnel does not speak first.
-            if head.len() > end + 4 {
-                return Err(fail("sent more than its answer"));
-            }
-            break;
-        }
-        if read == 0 {
-            return Err(fail("closed the connection"));
-        }
-        if head.len() > MAX_PROXY_HEAD {
-            return Err(fail("answered with a longer head than allowed"));
-        }
-    }
-    match status(&head) {
-        Some(200..300) => Ok(()),
-        Some(407) => Err(fail("wants other credentials than it was given")),
-        Some(status) => Err(fail(&format!("refused the tunnel with status {status}"))),
-        None => Err(fail("did not answer in the way of http/1.1")),
-    }
-}
-
-/// The status of a head, `HTTP/1.x nnn …`.
-fn status(head: &[u8]) -> Option<u16> {
-    let rest = head.strip_prefix(b"HTTP/1.")?;
-    let (minor, rest) = rest.split_first()?;
-    let digits = rest.strip_prefix(b" ")?.get(..3)?;
-    let ended = matches!(rest.get(4), Some(b' ' | b'\r'));
-    let fits = minor.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit) && ended;
-    fits.then(|| {
-        digits
-            .iter()
-            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
-    })
-}
-
 const MAX_ADDRESSES: usize = 8;
-const MAX_PROXY_HEAD: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn status_lines() {
-        for (line, expected) in [
-            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
-            ("HTTP/1.0 407\r\n\r\n", Some(407)),
-            ("HTTP/1.1 2000 OK\r\n\r\n", None),
-            ("HTTP/1.1 20\r\n\r\n", None),
-            ("HTTP/2 200\r\n\r\n", None),
-            ("SSH-2.0-x\r\n\r\n", None),
-            ("", None),
-        ] {
-            assert_eq!(status(line.as_bytes()), expected, "{line}");
+    fn a_loopback_name_leads_to_loopback_addresses_only() {
+        let all = ["192.0.2.1:1", "127.0.0.2:1", "[::1]:1", "[2001:db8::1]:1"]
+            .map(|address| address.parse::<SocketAddr>().unwrap());
+        for (host, expected) in [("localhost", &all[1..3]), ("a.example", &all[..])] {
+            let host = Host::parse(host).unwrap();
+            assert_eq!(trusted_addresses(&host, all.to_vec()), expected);
         }
     }
 }

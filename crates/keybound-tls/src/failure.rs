@@ -51,6 +51,11 @@ impl Peer {
             return known.or_source(error);
         }
         let name = &self.name;
+        let notes = self.notes.as_deref();
+        if let Some(what) = notes.and_then(SessionNotes::other_protocol) {
+            return TransportError::new(TransportErrorKind::Tls, format!("{name} {what}"))
+                .with_source(error);
+        }
         let server_spoke = self
             .notes
             .as_deref()
@@ -321,7 +326,7 @@ mod tests {
             peer.handshake_failed(error).kind()
         };
         assert_eq!(kind(), TransportErrorKind::HostUnsupported);
-        notes.note_server_spoke();
+        notes.note_record(&[22, 3, 3, 0, 1]);
         assert_eq!(kind(), TransportErrorKind::Tls);
     }
 }

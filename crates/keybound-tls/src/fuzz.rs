@@ -12,7 +12,7 @@ pub fn system_proxy(proxies: &str, bypass: &str) -> ProxyConfig {
 /// Host and port of the proxy for a target; `None` where it is no host, the inner one for the direct way.
 pub fn proxy_for(config: &ProxyConfig, host: &str, port: u16) -> Option<Option<(String, u16)>> {
     let host = Host::parse(host)?;
-    let proxy = config.for_target(&Target { host, port });
+    let proxy = config.for_target(&Target { host, port }).ok()?;
     Some(proxy.map(|proxy| (proxy.host.clone(), proxy.port)))
 }
 

@@ -32,6 +32,7 @@ mod spare;
 mod stacks;
 mod target;
 mod trust;
+mod tunnel;
 mod versions;
 
 // The public interface.

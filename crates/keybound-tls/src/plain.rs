@@ -36,7 +36,7 @@ impl PlainClient {
         let exchange = exchange(target.clone(), request, place, deadline);
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
-            Err(elapsed) => Err(timed_out(&target).with_source(elapsed)),
+            Err(elapsed) => Err(timed_out(&target, None).with_source(elapsed)),
         }
     }
 }

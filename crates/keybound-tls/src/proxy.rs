@@ -34,6 +34,8 @@ enum Way {
     #[default]
     Direct,
     Proxy(Arc<Proxy>),
+    /// The environment names one that cannot be read: why.
+    Malformed(Arc<str>),
     System(System),
 }
 
@@ -99,6 +101,18 @@ impl ProxyConfig {
         Ok(config.with_no_proxy(no_proxy.unwrap_or_default()))
     }
 
+    /// As [`from_values`](Self::from_values), for values that somebody else has set for many programs: a proxy URL that is
+    /// malformed fails what would go through that proxy, and nothing else.
+    pub fn from_environment(https_proxy: Option<&str>, no_proxy: Option<&str>) -> Self {
+        Self::from_values(https_proxy, no_proxy).unwrap_or_else(|error| {
+            let config = Self {
+                way: Way::Malformed(error.to_string().into()),
+                bypass: vec![],
+            };
+            config.with_no_proxy(no_proxy.unwrap_or_default())
+        })
+    }
+
     /// Adds the hosts in a list as `NO_PROXY` has it (see [`from_values`](Self::from_values)) to those that are reached
     /// without a proxy; `*` is all.
     #[must_use]
@@ -109,14 +123,27 @@ impl ProxyConfig {
     }
 
     /// The proxy for a target, where there is one. The first question may read the system's settings.
-    pub(crate) fn for_target(&self, target: &Target) -> Option<&Arc<Proxy>> {
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the environment names one that is malformed.
+    pub(crate) fn for_target(
+        &self,
+        target: &Target,
+    ) -> Result<Option<&Arc<Proxy>>, TransportError> {
         if self.is_exempt(target) {
-            return None;
+            return Ok(None);
         }
         match &self.way {
-            Way::Direct => None,
-            Way::Proxy(proxy) => Some(proxy),
-            Way::System(system) => system.for_target(target),
+            Way::Direct => Ok(None),
+            Way::Proxy(proxy) => Ok(Some(proxy)),
+            Way::Malformed(why) => Err(TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                format!(
+                    "the proxy that the environment names for {} is malformed: {why}",
+                    target.name()
+                ),
+            )),
+            Way::System(system) => Ok(system.for_target(target)),
         }
     }
 
@@ -164,6 +191,7 @@ mod tests {
         ProxyConfig::from_values(Some("proxy:3128"), Some(no_proxy))
             .unwrap()
             .for_target(&target(host, 443))
+            .unwrap()
             .is_none()
     }
 
@@ -221,27 +249,45 @@ mod tests {
     #[test]
     fn the_systems_settings_are_not_read_for_hosts_that_need_no_proxy() {
         for host in ["localhost", "127.0.0.1", "::1"] {
-            assert!(untouched().for_target(&target(host, 443)).is_none());
+            assert!(
+                untouched()
+                    .for_target(&target(host, 443))
+                    .unwrap()
+                    .is_none()
+            );
         }
         for no_proxy in ["*", "x,a.example:443"] {
             let config = untouched().with_no_proxy(no_proxy);
-            assert!(config.for_target(&target("a.example", 443)).is_none());
+            assert!(
+                config
+                    .for_target(&target("a.example", 443))
+                    .unwrap()
+                    .is_none()
+            );
         }
     }
 
     #[test]
     fn loopback_never_goes_through_the_systems_proxy() {
         let config = ProxyConfig::of_texts(&text("proxy:1"), &text("<-loopback>"));
-        assert!(config.for_target(&target("a.example", 443)).is_some());
+        assert!(
+            config
+                .for_target(&target("a.example", 443))
+                .unwrap()
+                .is_some()
+        );
         for host in ["localhost", "127.0.0.1", "::1"] {
-            assert!(config.for_target(&target(host, 443)).is_none(), "{host}");
+            assert!(
+                config.for_target(&target(host, 443)).unwrap().is_none(),
+                "{host}"
+            );
         }
     }
 
     #[test]
     fn configurations_of_the_system_are_equal_whenever_they_were_made() {
         let (one, other) = (ProxyConfig::of_texts(&[], &[]), scripted());
-        assert!(one.for_target(&target("a.example", 443)).is_none());
+        assert!(one.for_target(&target("a.example", 443)).unwrap().is_none());
         assert_eq!(one, other);
         assert_ne!(one, other.clone().with_no_proxy("a.example"));
         assert_ne!(one, ProxyConfig::none());
@@ -288,13 +334,13 @@ mod tests {
             ("http://[::1]:8080", "::1", 8080),
         ] {
             let config = ProxyConfig::from_values(Some(text), None).unwrap();
-            let proxy = config.for_target(&target("a.b", 443)).unwrap();
+            let proxy = config.for_target(&target("a.b", 443)).unwrap().unwrap();
             assert_eq!((proxy.host.as_str(), proxy.port), (host, port), "{text}");
             assert!(proxy.authorization.is_none());
         }
         for none in [None, Some(""), Some("  ")] {
             let config = ProxyConfig::from_values(none, None).unwrap();
-            assert!(config.for_target(&target("a.b", 443)).is_none());
+            assert!(config.for_target(&target("a.b", 443)).unwrap().is_none());
         }
     }
 
@@ -302,7 +348,7 @@ mod tests {
     fn secrets_stay_secret_in_proxies() {
         let config =
             ProxyConfig::from_values(Some("http://user:sword%40fish@proxy:1"), None).unwrap();
-        let proxy = config.for_target(&target("a.b", 443)).unwrap();
+        let proxy = config.for_target(&target("a.b", 443)).unwrap().unwrap();
         let value = proxy.authorization.as_ref().unwrap().expose();
         assert_eq!(value, "Basic dXNlcjpzd29yZEBmaXNo");
         let shown = format!("{config:?}");
@@ -317,10 +363,105 @@ mod tests {
             "http://user:swordfish@",
             "http://user:swordfish@proxy/path",
             "http://user:swordfish@one%3Bother",
+            // What ends the credentials where it is not escaped (psf/requests#2846).
+            "http://user:4711#swordfish@proxy:1",
+            "http://swordfish#1:4711@proxy:1",
+            "swordfish:4711#@proxy:1",
+            "http://swordfish:4711?x@proxy:1",
+            "http://swordfish:4711/x@proxy:1",
+            "http://swordfish:4711\\x@proxy:1",
+            "swordfish:4711/@proxy:1",
+            "http:/user:swordfish@proxy:1",
+            "http://user:swordfish@proxy:1/#",
+            "http://user:swordfish@proxy:1#",
+            "http://user:swordfish@proxy:1?",
+            "http://user:swordfish@proxy:1/?",
+            "http://user:swordfish @proxy one",
+            "http://user:sword\tfish@proxy:1",
+            "http://user:sword\nfish@proxy:1",
+            "http://user:sword\u{7f}fish@proxy:1",
+            "http://user:swordfish%0d%0a@proxy:1",
+            "http://us%3aer:swordfish@proxy:1",
+            "http://user:swordfish",
+            "user:swordfish@@",
+            "user:a://swordfish@proxy:1",
         ] {
-            let error = ProxyConfig::from_values(Some(broken), None).unwrap_err();
-            assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
-            assert!(!format!("{error:?} {error}").contains("swordfish"));
+            for no_proxy in [None, Some("x")] {
+                let error = ProxyConfig::from_values(Some(broken), no_proxy).unwrap_err();
+                assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+                assert_silent(&format!("{error:?} {error}"), broken);
+                let config = ProxyConfig::from_environment(Some(broken), no_proxy);
+                let error = config.for_target(&target("a.b", 443)).unwrap_err();
+                assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+                assert_silent(&format!("{config:?} {error:?} {error}"), broken);
+            }
         }
+    }
+
+    fn assert_silent(shown: &str, text: &str) {
+        for secret in ["fish", "4711"] {
+            assert!(!shown.contains(secret), "{text:?} {shown}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_those_that_were_written() {
+        for (text, plain) in [
+            ("http://user:a%23b%2Fc%3Fd%5Ce@proxy:1", "user:a#b/c?d\\e"),
+            ("http://user:a@b@proxy:1", "user:a@b"),
+            ("http://user:a%40b@proxy:1", "user:a@b"),
+            ("http://user:a:b@proxy:1", "user:a:b"),
+            ("http://user:a b@proxy:1", "user:a b"),
+            ("http://user:100%@proxy:1", "user:100%"),
+            ("user:%C3%BC@proxy:1/", "user:\u{fc}"),
+            ("user@proxy:1", "user:"),
+            (":key@proxy:1", ":key"),
+        ] {
+            let config = ProxyConfig::from_values(Some(text), None).unwrap();
+            let proxy = config.for_target(&target("a.b", 443)).unwrap().unwrap();
+            assert_eq!((proxy.host.as_str(), proxy.port), ("proxy", 1), "{text}");
+            let value = proxy.authorization.as_ref().unwrap().expose();
+            assert_eq!(
+                value,
+                format!("Basic {}", openssl::base64::encode_block(plain.as_bytes()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_malformed_proxy_of_the_environment_concerns_only_what_goes_through_it() {
+        for malformed in ["socks5://p:1", "http://p:1/#", "::", "http://"] {
+            let config =
+                ProxyConfig::from_environment(Some(malformed), Some("a.example,10.0.0.0/8"));
+            for host in [
+                "a.example",
+                "x.a.example",
+                "10.1.2.3",
+                "localhost",
+                "127.0.0.1",
+                "::1",
+            ] {
+                assert!(
+                    config.for_target(&target(host, 443)).unwrap().is_none(),
+                    "{host}"
+                );
+            }
+            let error = config.for_target(&target("b.example", 443)).unwrap_err();
+            let words = error.to_string();
+            let expected = "the proxy that the environment names for b.example:443 is malformed: ";
+            assert!(words.starts_with(expected), "{words}");
+        }
+        let config = ProxyConfig::from_environment(Some("::"), Some("*"));
+        assert!(
+            config
+                .for_target(&target("b.example", 443))
+                .unwrap()
+                .is_none()
+        );
+        let good = ProxyConfig::from_environment(Some("p:1"), Some("x"));
+        assert_eq!(
+            good,
+            ProxyConfig::from_values(Some("p:1"), Some("x")).unwrap()
+        );
     }
 }

@@ -31,8 +31,10 @@ pub(crate) struct SessionNotes {
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
     certificate_alert: AtomicBool,
-    /// Whether anything came from the server, where the engine sees that.
+    /// Whether anything came from the server.
     server_spoke: AtomicBool,
+    /// What the server answered in place of TLS, where it did.
+    other_protocol: OnceLock<&'static str>,
 }
 
 impl SessionNotes {
@@ -115,10 +117,20 @@ impl SessionNotes {
         self.server_spoke.load(Ordering::Acquire)
     }
 
-    /// Something comes from the server.
-    #[cfg(any(windows, test))]
-    pub(crate) fn note_server_spoke(&self) {
-        self.server_spoke.store(true, Ordering::Release);
+    /// The head of a record comes from the server, in as many bytes as there are. The first tells whether it is TLS.
+    pub(crate) fn note_record(&self, head: &[u8]) {
+        if !self.server_spoke.swap(true, Ordering::AcqRel) && !is_tls(head) {
+            let _ = self.other_protocol.set(if head.starts_with(b"HTTP") {
+                "answers plain http, not tls"
+            } else {
+                "answers something else than tls"
+            });
+        }
+    }
+
+    /// What the server does in place of TLS, in words that follow its name.
+    pub(crate) fn other_protocol(&self) -> Option<&'static str> {
+        self.other_protocol.get().copied()
     }
 
     /// The server sends an alert.
@@ -189,6 +201,12 @@ impl SessionNotes {
     }
 }
 
+/// Whether the head of a record may be one of TLS: a handshake or an alert, by the version of all since SSL 3 (RFC 8446,
+/// section 5.1).
+fn is_tls(head: &[u8]) -> bool {
+    matches!(head, [] | [21 | 22] | [21 | 22, 3, ..])
+}
+
 /// A server that asks for the certificate over and over would have the key sign for ever.
 const MAX_REQUESTS_AN_ANSWER: u32 = 8;
 
@@ -256,6 +274,31 @@ mod tests {
                 .count();
             assert_eq!(taken, 64);
             notes.note_data();
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_tell_what_is_no_tls() {
+        for (head, expected) in [
+            (&b"HTTP/"[..], Some("answers plain http, not tls")),
+            (b"SSH-2", Some("answers something else than tls")),
+            (b"220 m", Some("answers something else than tls")),
+            (
+                b"\x16\x02\x03\x00\x01",
+                Some("answers something else than tls"),
+            ),
+            (b"\x16\x03\x03\x00\x01", None),
+            (b"\x15\x03\x01\x00\x02", None),
+            (b"\x16", None),
+        ] {
+            let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+            notes.note_record(head);
+            assert_eq!(notes.other_protocol(), expected, "{head:?}");
+            assert!(notes.server_spoke());
+            let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+            notes.note_record(b"\x16\x03\x03\x00\x01");
+            notes.note_record(head);
+            assert_eq!(notes.other_protocol(), None, "later records are encrypted");
         }
     }
 

@@ -197,7 +197,8 @@ impl ManagedIdentityClientBuilder {
 
     /// The way to Entra and resources. Default: the proxy that `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) names, a blank
     /// one being none; where these are not set, the system's ([`ProxyConfig::system`]). Either but for the hosts in
-    /// `NO_PROXY`. IMDS is never reached through a proxy.
+    /// `NO_PROXY`. IMDS is never reached through a proxy. A variable that is malformed fails what would go through that
+    /// proxy, with [`InvalidRequest`](crate::ErrorKind::InvalidRequest), and nothing else.
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
         self.proxy = Some(proxy);
@@ -260,7 +261,7 @@ impl ManagedIdentityClientBuilder {
         }
         let proxy = match self.proxy {
             Some(proxy) => proxy,
-            None => proxy_of(&environment)?,
+            None => proxy_of(&environment),
         };
         let store = match self.store {
             _ if self.no_store || environment.no_binding_store() => None,
@@ -306,14 +307,11 @@ impl ManagedIdentityClientBuilder {
 }
 
 /// The way where the caller says nothing: the environment goes before the system.
-fn proxy_of(environment: &Environment) -> Result<ProxyConfig> {
+fn proxy_of(environment: &Environment) -> ProxyConfig {
     let no_proxy = environment.no_proxy();
     match environment.https_proxy() {
-        None => Ok(ProxyConfig::system().with_no_proxy(no_proxy.unwrap_or_default())),
-        named => ProxyConfig::from_values(named, no_proxy).map_err(|error| {
-            Error::invalid_request("the proxy named by the environment is malformed")
-                .with_source(error)
-        }),
+        None => ProxyConfig::system().with_no_proxy(no_proxy.unwrap_or_default()),
+        named => ProxyConfig::from_environment(named, no_proxy),
     }
 }
 
@@ -330,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_environment_names_the_proxy_before_the_system_does() {
-        let proxy = |variables| proxy_of(&environment(variables)).unwrap();
+        let proxy = |variables| proxy_of(&environment(variables));
         let named = |proxy, exempt| ProxyConfig::from_values(Some(proxy), exempt).unwrap();
         assert_eq!(proxy(&[]), ProxyConfig::system());
         assert_eq!(proxy(&[("HTTPS_PROXY", "p:1")]), named("p:1", None));
@@ -343,8 +341,11 @@ mod tests {
             proxy(&[("NO_PROXY", "a,b")]),
             ProxyConfig::system().with_no_proxy("a,b")
         );
-        let error = proxy_of(&environment(&[("HTTPS_PROXY", "https://p")])).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::InvalidRequest);
+        // What is malformed fails what would go through it, not the client.
+        assert_eq!(
+            proxy(&[("HTTPS_PROXY", "https://p")]),
+            ProxyConfig::from_environment(Some("https://p"), None)
+        );
     }
 
     /// At an address that no rule for loopback hosts covers, although it leads there.

@@ -2,7 +2,7 @@
 use super::library::Library;
 use super::native;
 use crate::TlsEngine;
-use crate::engine::openssl::{NAME_RULES, on_certificate_request, on_data, on_message};
+use crate::engine::openssl::{NAME_RULES, on_certificate_request, on_message, on_record};
 use crate::session::SessionNotes;
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode, SslVersion};
@@ -10,6 +10,7 @@ use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
+use std::slice;
 use std::sync::Arc;
 
 /// Has OpenSSL tell of each request for the client certificate.
@@ -41,20 +42,24 @@ pub(crate) fn set_message_callback(builder: &mut SslContextBuilder) {
             return;
         }
         let _ = catch_unwind(|| {
-            // SAFETY: libssl passes the connection that it works on, and so many bytes, of which there is one.
-            let (connection, first) = unsafe { (SslRef::from_ptr(ssl), *bytes.cast::<u8>()) };
-            match (kind, first) {
-                (HANDSHAKE, message) if !on_message(connection, message) => {
+            // SAFETY: libssl passes the connection that it works on, and so many bytes.
+            let (connection, bytes) = unsafe {
+                let bytes = slice::from_raw_parts(bytes.cast::<u8>(), length);
+                (SslRef::from_ptr(ssl), bytes)
+            };
+            match kind {
+                HANDSHAKE if !on_message(connection, bytes[0]) => {
                     let ended = openssl_sys::SSL_SENT_SHUTDOWN | openssl_sys::SSL_RECEIVED_SHUTDOWN;
                     // SAFETY: the connection is alive. To mark it as ended, even in the middle of its work, is for
                     // everybody who has it.
                     unsafe { openssl_sys::SSL_set_shutdown(ssl, ended) };
                 }
-                (INNER_TYPE, DATA) => on_data(connection),
-                // In TLS 1.3 all that is encrypted goes by this name.
-                (RECORD_HEAD, DATA) if connection.version2() == Some(SslVersion::TLS1_2) => {
-                    on_data(connection);
+                RECORD_HEAD => {
+                    // In TLS 1.3 all that is encrypted goes by the same type.
+                    let tells_type = connection.version2() == Some(SslVersion::TLS1_2);
+                    on_record(connection, bytes, tells_type && bytes[0] == DATA);
                 }
+                INNER_TYPE => on_record(connection, &[], bytes[0] == DATA),
                 _ => {}
             }
         });

@@ -4,7 +4,7 @@ mod contexts;
 mod findings;
 mod unbroken;
 
-pub(crate) use callbacks::{on_certificate_request, on_data, on_message, on_verify};
+pub(crate) use callbacks::{on_certificate_request, on_message, on_record, on_verify};
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 pub(crate) use contexts::not_taken;
 #[cfg(feature = "rustls")]

@@ -18,8 +18,15 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Reads `[http://][user:password@]host[:port]`.
+    ///
+    /// Credentials end at the first `/`, `?`, `#` or `\\`. Where these are not escaped, what is before is taken for host and
+    /// port: so nothing of the text is repeated, or used, where anything follows host and port.
     pub(super) fn parse(text: &str) -> Result<Self, TransportError> {
         let wrong = |what| TransportError::new(TransportErrorKind::InvalidRequest, what);
+        // The parser would leave some out.
+        if text.chars().any(char::is_control) {
+            return Err(wrong("the URL of the proxy holds a control character"));
+        }
         let with_scheme = if text.contains("://") {
             text.to_owned()
         } else {
@@ -39,14 +46,27 @@ impl Proxy {
             Some(Host::Ip(ip)) => ip.to_string(),
             Some(Host::Name(name)) => name.to_string(),
         };
-        if !matches!(url.path(), "" | "/") || url.query().is_some() {
-            return Err(wrong("the URL of the proxy has a path"));
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong(
+                "the URL of the proxy has a path, a query or a fragment (in a password write / as %2F, ? as %3F, # as \
+                 %23 and \\ as %5C)",
+            ));
         }
+        let authorization = authorization(&url).ok_or_else(|| {
+            wrong("the credentials of the proxy hold a control character, or its user name a colon")
+        })?;
         Ok(Self {
             host,
             port: url.port_or_known_default().unwrap_or(80),
-            authorization: authorization(&url),
+            authorization,
         })
+    }
+}
+
+impl Proxy {
+    /// How messages name it, without its credentials.
+    pub(crate) fn name(&self) -> String {
+        format!("the proxy {}:{}", self.host, self.port)
     }
 }
 
@@ -59,15 +79,21 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The credentials of the URL as basic authentication (RFC 7617).
-fn authorization(url: &Url) -> Option<SecretString> {
+/// The credentials of the URL as basic authentication (RFC 7617); `None` where it has no form for them.
+fn authorization(url: &Url) -> Option<Option<SecretString>> {
     if url.username().is_empty() && url.password().is_none() {
-        return None;
+        return Some(None);
     }
     let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
+    if plain.contains(&b':') {
+        return None;
+    }
     plain.push(b':');
     plain.extend(percent_decode_str(url.password().unwrap_or_default()));
+    if plain.iter().any(u8::is_ascii_control) {
+        return None;
+    }
     let mut value = "Basic ".to_owned();
     STANDARD.encode_string(&plain, &mut value);
-    Some(SecretString::new(value))
+    Some(Some(SecretString::new(value)))
 }

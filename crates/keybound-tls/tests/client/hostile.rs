@@ -77,14 +77,38 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_no_tls_is_told_as_such() {
+async fn a_peer_that_speaks_no_tls_is_named_for_it() {
     let (_, client) = bare();
-    let server = raw(|mut stream, _, _| async move {
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    })
-    .await;
-    let error = get(&client, &server.uri("/")).await.unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::Tls);
+    for (answer, words) in [
+        (
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            "answers plain http, not tls",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "answers plain http, not tls",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "answers something else than tls",
+        ),
+        (
+            b"220 mail.example ESMTP\r\n",
+            "answers something else than tls",
+        ),
+        (b"<html></html>", "answers something else than tls"),
+        (&[0; 64], "answers something else than tls"),
+    ] {
+        let server = raw(move |mut stream, _, _| async move {
+            let _ = stream.write_all(answer).await;
+            // Until the client is gone, so that nothing is reset.
+            let _ = stream.read_to_end(&mut vec![]).await;
+        })
+        .await;
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Tls);
+        assert!(error.to_string().ends_with(words), "{error}");
+    }
     let error = get(&client, "https://localhost:1/").await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
 }

@@ -201,27 +201,55 @@ async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
 async fn a_proxy_that_refuses_or_misbehaves_is_told() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
+    let page = "Content-Length: 6\r\nContent-Type: text/html\r\n\r\n<html>";
+    let with_page = |status: &str| format!("HTTP/1.1 {status}\r\n{page}");
     for (head, word) in [
         (
-            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_owned(),
             "credentials",
         ),
         (
-            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            with_page("407 Proxy Authentication Required"),
+            "credentials",
+        ),
+        (with_page("403 Forbidden"), "status 403"),
+        (with_page("503 Service Unavailable"), "status 503"),
+        (with_page("502 Bad Gateway"), "status 502"),
+        (with_page("302 Found"), "status 302"),
+        (with_page("400 Bad Request"), "status 400"),
+        (
+            with_page("403 Forbidden").replace("\r\n", "\n"),
             "status 403",
         ),
-        ("HTTP/1.1 200 OK\r\n\r\ntoo much", "more than its answer"),
-        ("SSH-2.0\r\n\r\n", "http/1.1"),
-        ("HTTP/1.1 200", "closed the connection"),
-        ("", "closed the connection"),
+        (
+            format!("HTTP/1.1 103 Hints\r\n\r\n{}", with_page("407 x")),
+            "credentials",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "status 403",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\ntoo much".to_owned(),
+            "more than its answer",
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
+            "closed the connection",
+        ),
+        ("SSH-2.0\r\n\r\n".to_owned(), "http/1.1"),
+        ("HTTP/1.1 200".to_owned(), "closed the connection"),
+        (String::new(), "closed the connection"),
     ] {
-        let head_of_proxy = head;
-        let proxy = raw(move |mut stream, _, _| async move {
-            let mut byte = vec![];
-            while !byte.ends_with(b"\r\n\r\n") {
-                byte.push(stream.read_u8().await.unwrap());
+        let proxy = raw(move |mut stream, _, _| {
+            let head_of_proxy = head.clone();
+            async move {
+                let mut byte = vec![];
+                while !byte.ends_with(b"\r\n\r\n") {
+                    byte.push(stream.read_u8().await.unwrap());
+                }
+                stream.write_all(head_of_proxy.as_bytes()).await.unwrap();
             }
-            stream.write_all(head_of_proxy.as_bytes()).await.unwrap();
         })
         .await;
         let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
@@ -254,7 +282,7 @@ async fn bounded_input_from_proxies() {
     })
     .await;
     let client = |proxy: &Server| {
-        let url = format!("127.0.0.1:{}", proxy.address.port());
+        let url = format!("user:swordfish@127.0.0.1:{}", proxy.address.port());
         client_builder(&authority)
             .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
             .build()
@@ -264,8 +292,62 @@ async fn bounded_input_from_proxies() {
     let error = client(&proxy).send(request(), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Proxy);
     let short = Duration::from_millis(200);
-    let error = client(&silent).send(request(), short).await.unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+    let half = raw(|mut stream, _, _| async move {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for server in [&silent, &half] {
+        let error = client(server).send(request(), short).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Timeout, "{words}");
+        let name = format!("the proxy 127.0.0.1:{}", server.address.port());
+        assert!(
+            words.contains(&name) && words.contains("vault.example:443"),
+            "{words}"
+        );
+        assert!(!words.contains("swordfish"), "{words}");
+    }
+}
+
+/// Interim answers come before the final one, and lines may end with LF alone.
+#[tokio::test]
+async fn a_tunnel_opens_however_the_proxy_says_so() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    for head in [
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\n\n",
+        "HTTP/1.1 200 \r\nVia: \u{fc}\r\n\r\n",
+    ] {
+        let (proxy, _) = proxy(origin.address, head).await;
+        let url = format!("127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let answer = get(&client, "https://vault.example/").await.unwrap();
+        assert_eq!(answer.status, 200, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_it() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let config = ProxyConfig::from_environment(Some("socks5://u:swordfish@p:1"), Some("0.0.0.0"));
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    assert_eq!(get(&client, &origin.uri("/")).await.unwrap().status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    let words = words(&error);
+    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{words}");
+    assert!(
+        words.contains("vault.example:443") && !words.contains("swordfish"),
+        "{words}"
+    );
 }
 
 #[tokio::test]

@@ -26,9 +26,15 @@ pub(crate) fn on_message(ssl: &SslRef, message: u8) -> bool {
     notes.note_message(begins_handshake).is_ok()
 }
 
-/// OpenSSL's callback for data from the server.
-pub(crate) fn on_data(ssl: &SslRef) {
-    if let Some(notes) = notes_of(ssl) {
+/// OpenSSL's callback for each record from the server, with its head where that is new.
+pub(crate) fn on_record(ssl: &SslRef, head: &[u8], is_data: bool) {
+    let Some(notes) = notes_of(ssl) else {
+        return;
+    };
+    if !head.is_empty() {
+        notes.note_record(head);
+    }
+    if is_data {
         notes.note_data();
     }
 }

@@ -62,7 +62,7 @@ impl Wire {
             ..
         } = self;
         if !bytes.is_empty() {
-            notes.note_server_spoke();
+            notes.note_record(bytes);
         }
         observer.observe(bytes, |seen| match seen {
             Seen::Tls12 => notes.set_version("TLSv1.2"),
