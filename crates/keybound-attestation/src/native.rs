@@ -85,22 +85,32 @@ impl NativeAttestation {
         self
     }
 
-    /// The token with which the library goes to the attestation service. Default: empty.
+    /// Passes NULL to the library for the authentication token and the client payload where they are not set, as MSAL .NET
+    /// and MSAL Go do. Default: an empty text and `{}`, as earlier PowerShell and Python clients. Both were seen to work; for a
+    /// library that answers [-8 or -9](NativeCode), the other one is worth a try.
+    #[must_use]
+    pub fn null_arguments(mut self) -> Self {
+        self.settings.null_arguments = true;
+        self
+    }
+
+    /// The token with which the library goes to the attestation service. Default: empty, or
+    /// [NULL](Self::null_arguments).
     ///
     /// # Errors
     /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where it holds NUL or is longer than
     /// [`MAX_JWT`](keybound_core::MAX_JWT).
     pub fn auth_token(mut self, token: &SecretString) -> Result<Self> {
-        self.settings.auth_token = Text::new(token.expose())?;
+        self.settings.auth_token = Some(Text::new(token.expose())?);
         Ok(self)
     }
 
-    /// JSON that the attestation service puts into its token. Default: `{}`.
+    /// JSON that the attestation service puts into its token. Default: `{}`, or [NULL](Self::null_arguments).
     ///
     /// # Errors
     /// As [`auth_token`](Self::auth_token).
     pub fn client_payload(mut self, json: &str) -> Result<Self> {
-        self.settings.client_payload = Text::new(json)?;
+        self.settings.client_payload = Some(Text::new(json)?);
         Ok(self)
     }
 
@@ -147,10 +157,29 @@ impl fmt::Debug for NativeAttestation {
 }
 
 /// What was set.
+#[derive(Default)]
 struct Settings {
     selection: Selection,
-    auth_token: Text,
-    client_payload: Text,
+    auth_token: Option<Text>,
+    client_payload: Option<Text>,
+    null_arguments: bool,
+}
+
+#[cfg(any(windows, test))]
+impl Settings {
+    /// `None` is NULL.
+    fn auth_token(&self) -> Option<Text> {
+        self.argument(self.auth_token.as_ref(), "")
+    }
+
+    fn client_payload(&self) -> Option<Text> {
+        self.argument(self.client_payload.as_ref(), "{}")
+    }
+
+    fn argument(&self, set: Option<&Text>, default: &'static str) -> Option<Text> {
+        let default = || (!self.null_arguments).then(|| Text::constant(default));
+        set.cloned().or_else(default)
+    }
 }
 
 /// Which file is the library.
@@ -164,16 +193,6 @@ struct Selection {
 impl Selection {
     fn path(&self) -> Option<&Path> {
         self.named.as_deref().or(self.environment.as_deref())
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            selection: Selection::default(),
-            auth_token: Text::constant(""),
-            client_payload: Text::constant("{}"),
-        }
     }
 }
 

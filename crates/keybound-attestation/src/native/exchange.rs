@@ -1,6 +1,6 @@
 //! What goes to the library, as C strings, and what comes back.
-use super::NativeFailure;
 use super::text::Text;
+use super::{NativeFailure, Settings};
 use keybound_core::{AttestationToken, Guid, MAX_JWT};
 use std::ffi::CString;
 use url::Url;
@@ -9,16 +9,16 @@ use url::Url;
 pub(super) struct Question {
     pub(super) endpoint: CString,
     pub(super) client_id: CString,
-    pub(super) auth_token: Text,
-    pub(super) client_payload: Text,
+    /// `None` is NULL.
+    pub(super) auth_token: Option<Text>,
+    pub(super) client_payload: Option<Text>,
 }
 
 impl Question {
     pub(super) fn new(
         endpoint: &Url,
         client_id: &Guid,
-        auth_token: &Text,
-        client_payload: &Text,
+        settings: &Settings,
     ) -> Result<Self, NativeFailure> {
         let no_c_string = |_| NativeFailure::NotCalled("the attestation endpoint holds NUL");
         // The library appends its path to the endpoint.
@@ -26,8 +26,8 @@ impl Question {
         Ok(Self {
             endpoint: CString::new(endpoint).map_err(no_c_string)?,
             client_id: CString::new(client_id.to_string()).map_err(no_c_string)?,
-            auth_token: auth_token.clone(),
-            client_payload: client_payload.clone(),
+            auth_token: settings.auth_token(),
+            client_payload: settings.client_payload(),
         })
     }
 }
@@ -50,19 +50,43 @@ pub(super) fn token(bytes: &[u8]) -> Result<AttestationToken, NativeFailure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_endpoint_goes_without_its_last_slash() {
+    fn question(settings: &Settings) -> Question {
         let endpoint = Url::parse("https://maa.example.net/").unwrap();
         let client_id = Guid::parse("11111111-1111-4111-8111-111111111111").unwrap();
-        let (empty, payload) = (Text::constant(""), Text::constant("{}"));
-        let question = Question::new(&endpoint, &client_id, &empty, &payload).unwrap();
+        Question::new(&endpoint, &client_id, settings).unwrap()
+    }
+
+    #[test]
+    fn the_endpoint_goes_without_its_last_slash() {
+        let question = question(&Settings::default());
         assert_eq!(question.endpoint.to_bytes(), b"https://maa.example.net");
         assert_eq!(
             question.client_id.to_bytes(),
             b"11111111-1111-4111-8111-111111111111"
         );
-        assert_eq!(question.auth_token.as_bytes_with_nul(), b"\0");
-        assert_eq!(question.client_payload.as_bytes_with_nul(), b"{}\0");
+    }
+
+    #[test]
+    fn arguments_that_are_not_set_are_empty_or_null_as_chosen() {
+        let set = |text: &'static str| Some(Text::constant(text));
+        for (auth_token, client_payload, null_arguments, expected) in [
+            (None, None, false, [Some(&b"\0"[..]), Some(b"{}\0")]),
+            (None, None, true, [None, None]),
+            (set("t"), None, true, [Some(b"t\0"), None]),
+            (None, set("p"), true, [None, Some(b"p\0")]),
+            (set(""), set(""), true, [Some(b"\0"), Some(b"\0")]),
+            (set("t"), set("p"), false, [Some(b"t\0"), Some(b"p\0")]),
+        ] {
+            let question = question(&Settings {
+                auth_token,
+                client_payload,
+                null_arguments,
+                ..Settings::default()
+            });
+            let passed = [&question.auth_token, &question.client_payload];
+            let passed = passed.map(|text| text.as_ref().map(Text::as_bytes_with_nul));
+            assert_eq!(passed, expected);
+        }
     }
 
     #[test]

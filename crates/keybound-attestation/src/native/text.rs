@@ -23,6 +23,7 @@ impl Text {
         Ok(Self::terminated(text))
     }
 
+    #[cfg(any(windows, test))]
     pub(super) fn constant(text: &'static str) -> Self {
         Self::terminated(text)
     }

@@ -37,12 +37,7 @@ pub(super) async fn attest(
             *loaded.0.get_or_init(|| library)
         }
     };
-    let question = Question::new(
-        request.endpoint,
-        request.client_id,
-        &settings.auth_token,
-        &settings.client_payload,
-    )?;
+    let question = Question::new(request.endpoint, request.client_id, settings)?;
     // The turn goes with the call: where a caller gives up, the next one still waits for the end of it.
     let turn = library.turn().await?;
     call::on_own_thread(move || library.attest(turn, &question, &key)).await?

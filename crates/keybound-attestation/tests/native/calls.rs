@@ -23,9 +23,9 @@ async fn the_library_gets_what_it_is_to_get() {
         .auth_token(&SecretString::new("let me in".into()))
         .unwrap();
     attest(&provider, &Key::keyguard()).await.unwrap();
-    let line = log.wait_for("endpoint https");
+    let line = log.wait_for("auth <let");
     assert!(
-        line.contains("endpoint https://maa.example.net auth <let me in> key 1234 client 11111111-1111-4111-8111-111111111111"),
+        line.contains("endpoint https://maa.example.net auth <let me in> payload <arguments> key 1234 client 11111111-1111-4111-8111-111111111111"),
         "{line}"
     );
     assert!(
@@ -37,6 +37,20 @@ async fn the_library_gets_what_it_is_to_get() {
         "{line}"
     );
     assert!(!format!("{provider:?}").contains("let me in"));
+}
+
+#[tokio::test]
+async fn what_is_not_set_is_empty_or_null() {
+    let log = log();
+    let path = copy_of(STAND_IN, "not-set");
+    attest(&pinned(&path), &Key::keyguard()).await.unwrap();
+    log.wait_for("auth <> payload <{}> key 1234");
+    let provider = pinned(&path).null_arguments();
+    attest(&provider, &Key::keyguard()).await.unwrap();
+    log.wait_for("auth NULL<> payload NULL<> key 1234");
+    let provider = provider.client_payload("arguments").unwrap();
+    attest(&provider, &Key::keyguard()).await.unwrap();
+    log.wait_for("auth NULL<> payload <arguments> key 1234");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@
  *   poison:N           fails with N; the token points  secret        logs a JWT
  *                      to what cannot be read          storm:N       logs N lines
  *   hang               never returns                   late          logs from a thread of its own, after it returned
+ *
+ * Where the payload is NULL or {}, it does as for `arguments`.
  */
 #include <windows.h>
 #include <stdio.h>
@@ -69,8 +71,14 @@ static DWORD WINAPI tell_late(void *unused) {
     return 0;
 }
 
-static int answer(const char *endpoint, const char *auth, const char *does, size_t key, char **token, const char *client) {
+static void tell_arguments(const char *endpoint, const char *auth, const char *payload, size_t key, const char *client) {
     char text[2048];
+    snprintf(text, sizeof text, "endpoint %s auth %s<%s> payload %s<%s> key %llx client %s", endpoint, auth ? "" : "NULL",
+             auth ? auth : "", payload ? "" : "NULL", payload ? payload : "", (unsigned long long)key, client);
+    tell(0, text);
+}
+
+static int answer(const char *does, char **token) {
     LONG number;
     if (sscanf(does, "code:%ld", &number) == 1) return (int)number;
     if (sscanf(does, "poison:%ld", &number) == 1) {
@@ -101,10 +109,6 @@ static int answer(const char *endpoint, const char *auth, const char *does, size
     if (!strcmp(does, "late")) CloseHandle(CreateThread(NULL, 0, tell_late, NULL, 0, NULL));
     if (!strcmp(does, "secret"))
         tell(0, "MAA said eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJtYWEifQ.c2lnbmF0dXJl and \x1b[2J");
-    if (!strcmp(does, "arguments")) {
-        snprintf(text, sizeof text, "endpoint %s auth <%s> key %llx client %s", endpoint, auth, (unsigned long long)key, client);
-        tell(0, text);
-    }
     give(token, "eyJhbGciOiJub25lIn0.e30.c2ln", 28);
     return 0;
 }
@@ -113,7 +117,9 @@ __declspec(dllexport) int AttestKeyGuardImportKey(const char *endpoint, const ch
                                                   char **token, const char *client) {
     int code;
     if (InterlockedIncrement(&under_way) > 1) overlapped = 1;
-    code = answer(endpoint, auth, payload, key, token, client);
+    if (!payload || !strcmp(payload, "{}") || !strcmp(payload, "arguments"))
+        tell_arguments(endpoint, auth, payload, key, client);
+    code = answer(payload ? payload : "", token);
     InterlockedDecrement(&under_way);
     return code;
 }

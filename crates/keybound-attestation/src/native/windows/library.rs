@@ -3,6 +3,7 @@
 use super::callback::{self, LogFunction, bounded};
 use crate::native::exchange::{self, Question};
 use crate::native::lines::{Allowance, TARGET};
+use crate::native::text::Text;
 use crate::native::{Attested, NativeCode, NativeFailure};
 use keybound_core::MAX_JWT;
 use keybound_keys::CngHandle;
@@ -127,13 +128,13 @@ impl Library {
             text: ptr::null_mut(),
             free: self.free,
         };
-        // SAFETY: the function is the library's, and nobody else calls it (the turn); each text is ended by NUL and lives
-        // through the call, as do the key (the handle keeps it open) and the place for the token.
+        // SAFETY: the function is the library's, and nobody else calls it (the turn); each text is NULL where the library's
+        // other clients pass NULL too, or ended by NUL, and lives through the call, as do the key (the handle keeps it open) and the place for the token.
         let code = NativeCode::new(unsafe {
             (self.attest)(
                 question.endpoint.as_ptr(),
-                question.auth_token.as_bytes_with_nul().as_ptr().cast(),
-                question.client_payload.as_bytes_with_nul().as_ptr().cast(),
+                pointer_to(question.auth_token.as_ref()),
+                pointer_to(question.client_payload.as_ref()),
                 key.raw(),
                 &raw mut token.text,
                 question.client_id.as_ptr(),
@@ -146,6 +147,11 @@ impl Library {
         }
         token.read()
     }
+}
+
+/// NULL where there is none.
+fn pointer_to(text: Option<&Text>) -> *const c_char {
+    text.map_or(ptr::null(), |text| text.as_bytes_with_nul().as_ptr().cast())
 }
 
 /// What the library gave, or NULL; given back to it when dropped.

@@ -7,21 +7,26 @@ use std::marker::PhantomData;
 use std::os::windows::ffi::OsStrExt as _;
 use windows::Win32::Foundation::{HWND, INVALID_HANDLE_VALUE};
 use windows::Win32::Security::Cryptography::{
-    CERT_NAME_ATTR_TYPE, CertGetNameStringW, szOID_ORGANIZATION_NAME,
+    CERT_CHAIN_CONTEXT, CERT_CHAIN_POLICY_FLAGS, CERT_CHAIN_POLICY_MICROSOFT_ROOT,
+    CERT_CHAIN_POLICY_PARA, CERT_CHAIN_POLICY_STATUS, CERT_NAME_ATTR_TYPE, CertGetNameStringW,
+    CertVerifyCertificateChainPolicy, MICROSOFT_ROOT_CERT_CHAIN_POLICY_CHECK_APPLICATION_ROOT_FLAG,
+    szOID_ORGANIZATION_NAME,
 };
 use windows::Win32::Security::WinTrust::{
-    WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_DATA, WINTRUST_DATA_0, WINTRUST_FILE_INFO,
-    WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_FILE, WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE,
-    WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvCertFromChain,
+    CRYPT_PROVIDER_SGNR, WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_DATA, WINTRUST_DATA_0,
+    WINTRUST_FILE_INFO, WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_FILE, WTD_REVOKE_NONE,
+    WTD_STATEACTION_CLOSE, WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvCertFromChain,
     WTHelperGetProvSignerFromChain, WTHelperProvDataFromStateData, WinVerifyTrust,
 };
 use windows::core::PCWSTR;
 
-/// Checks the signature within the file: it holds, its chain ends at a root that this Windows trusts, and the signer's
-/// certificate is Microsoft's. Returns the signer's organisation.
+/// Checks the signature within the file: it holds, its chain ends at a root of Microsoft's, and the signer's certificate
+/// names Microsoft. Returns the signer's organisation.
+///
+/// A root that this Windows trusts is not enough: a company or a user can add one, and certify any name below it.
 ///
 /// Nothing is fetched: no revocation list, no certificate. A host without a way to the internet gives the same answer,
-/// and none waits for one.
+/// and none waits for one. Windows' own list of distrusted certificates counts.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -37,6 +42,9 @@ pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static
     match verification.run() {
         0 => {}
         status => return Err(reason(status)),
+    }
+    if !verification.is_below_root_of_microsoft() {
+        return Err("its signature leads to a root that is not Microsoft's".into());
     }
     match verification.organisation() {
         Some(organisation) if organisation == MICROSOFT => Ok(organisation),
@@ -85,22 +93,42 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Of the certificate that signed; to be asked after a successful run.
-    fn organisation(&self) -> Option<String> {
-        let mut name = [0_u16; LONGEST_NAME];
+    /// What the verification found of the one who signed, valid until it is closed; to be asked after a successful run.
+    fn signer(&self) -> Option<&CRYPT_PROVIDER_SGNR> {
         // SAFETY: the state is that of a verification which is not closed yet; what the helpers return belongs to it
-        // and is valid until then. Each pointer is checked before it is used, none is kept. The attribute's name ends with
-        // a zero; no more of the organisation is written than the place for it holds.
-        let length = unsafe {
+        // and is valid until then. Each pointer is checked before it is used.
+        unsafe {
             let state = WTHelperProvDataFromStateData(self.data.hWVTStateData);
             if state.is_null() {
                 return None;
             }
-            let signer = WTHelperGetProvSignerFromChain(state, 0, false, 0);
-            if signer.is_null() {
-                return None;
-            }
-            let certificate = WTHelperGetProvCertFromChain(signer, 0);
+            let signer = WTHelperGetProvSignerFromChain(state, 0, false, 0).as_ref()?;
+            // A shorter structure has no chain at its end.
+            (signer.cbStruct as usize >= size_of::<CRYPT_PROVIDER_SGNR>()).then_some(signer)
+        }
+    }
+
+    fn is_below_root_of_microsoft(&self) -> bool {
+        let is_of = |flags| {
+            let chain = self.signer()?.pChainContext;
+            // SAFETY: the chain belongs to the verification, which is not closed yet.
+            (!chain.is_null()).then(|| unsafe { is_below_root(chain, flags) })
+        };
+        ROOTS_OF_MICROSOFT
+            .into_iter()
+            .any(|flags| is_of(flags) == Some(true))
+    }
+
+    /// Of the certificate that signed.
+    fn organisation(&self) -> Option<String> {
+        let signer = self.signer()?;
+        let mut name = [0_u16; LONGEST_NAME];
+        // SAFETY: the signer belongs to a verification which is not closed yet, and so does its certificate. Each pointer is
+        // checked before it is used, none is kept. The attribute's name ends with a zero; no more of the organisation is
+        // written than the place for it holds.
+        let length = unsafe {
+            let certificate =
+                WTHelperGetProvCertFromChain(std::ptr::from_ref(signer).cast_mut(), 0);
             if certificate.is_null() || (*certificate).pCert.is_null() {
                 return None;
             }
@@ -125,6 +153,33 @@ impl Drop for Verification<'_> {
     }
 }
 
+/// Whether a chain ends at a root of Microsoft's, of those that the flags name.
+///
+/// # Safety
+/// The chain is a certificate chain context that is not freed.
+unsafe fn is_below_root(chain: *const CERT_CHAIN_CONTEXT, flags: CERT_CHAIN_POLICY_FLAGS) -> bool {
+    let parameters = CERT_CHAIN_POLICY_PARA {
+        cbSize: size_of::<CERT_CHAIN_POLICY_PARA>() as u32,
+        dwFlags: flags,
+        ..CERT_CHAIN_POLICY_PARA::default()
+    };
+    let mut status = CERT_CHAIN_POLICY_STATUS {
+        cbSize: size_of::<CERT_CHAIN_POLICY_STATUS>() as u32,
+        ..CERT_CHAIN_POLICY_STATUS::default()
+    };
+    // SAFETY: the chain is not freed (the caller's promise); this policy takes no further parameters, and its status is
+    // written to.
+    let checked = unsafe {
+        CertVerifyCertificateChainPolicy(
+            CERT_CHAIN_POLICY_MICROSOFT_ROOT,
+            chain,
+            &raw const parameters,
+            &raw mut status,
+        )
+    };
+    checked.as_bool() && status.dwError == 0
+}
+
 /// A status of WinVerifyTrust, in words.
 fn reason(status: i32) -> Cow<'static, str> {
     let words = match status.cast_unsigned() {
@@ -142,5 +197,10 @@ fn reason(status: i32) -> Cow<'static, str> {
 }
 
 const MICROSOFT: &str = "Microsoft Corporation";
+/// Those of Windows itself, and the one of applications ("Microsoft Root Certificate Authority 2011"). Never those for tests.
+const ROOTS_OF_MICROSOFT: [CERT_CHAIN_POLICY_FLAGS; 2] = [
+    CERT_CHAIN_POLICY_FLAGS(0),
+    MICROSOFT_ROOT_CERT_CHAIN_POLICY_CHECK_APPLICATION_ROOT_FLAG,
+];
 /// In UTF-16 units.
 const LONGEST_NAME: usize = 256;

@@ -1,0 +1,66 @@
+//! A library that somebody else signed in Microsoft's name, below a root that this Windows trusts. Alone in its process:
+//! Windows reads its roots once.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+#[path = "native/support.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod support;
+
+use keybound_attestation::native::{NativeAttestation, NativeFailure};
+use keybound_core::ErrorKind;
+use support::{copy_of, failure, original};
+use windows::Win32::Security::Cryptography::{
+    CERT_CONTEXT, CERT_STORE_ADD_REPLACE_EXISTING, CertAddEncodedCertificateToStore,
+    CertCloseStore, CertDeleteCertificateFromStore, CertOpenSystemStoreW, X509_ASN_ENCODING,
+};
+use windows::core::w;
+
+#[test]
+fn a_root_that_is_trusted_and_not_microsofts_signs_no_library() {
+    let _root = TrustedRoot::new(&std::fs::read(original("lookalike-root.der")).unwrap());
+    let path = copy_of("lookalike.dll", "lookalike");
+    let probe = NativeAttestation::new().library(&path).probe();
+    let library = probe.library.unwrap();
+    assert!(library.trust.is_none() && !library.loaded, "{library:?}");
+    let error = probe.failure.unwrap();
+    assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
+    let NativeFailure::SignatureRefused { reason, .. } = failure(&error) else {
+        panic!("{error:?}");
+    };
+    // Not that the root is not trusted.
+    assert_eq!(
+        reason,
+        "its signature leads to a root that is not Microsoft's"
+    );
+}
+
+/// In the roots of this account, while this lives.
+struct TrustedRoot(*const CERT_CONTEXT);
+
+impl TrustedRoot {
+    fn new(der: &[u8]) -> Self {
+        let mut added = std::ptr::null_mut();
+        // SAFETY: the name ends with a zero, the bytes are whole, the place for the context is valid; the store is closed once.
+        unsafe {
+            let store = CertOpenSystemStoreW(None, w!("Root")).unwrap();
+            CertAddEncodedCertificateToStore(
+                Some(store),
+                X509_ASN_ENCODING,
+                der,
+                CERT_STORE_ADD_REPLACE_EXISTING,
+                Some(&raw mut added),
+            )
+            .unwrap();
+            CertCloseStore(Some(store), 0).unwrap();
+        }
+        Self(added)
+    }
+}
+
+impl Drop for TrustedRoot {
+    fn drop(&mut self) {
+        // SAFETY: the context was made by `new`, and is given away.
+        let _ = unsafe { CertDeleteCertificateFromStore(self.0) };
+    }
+}
