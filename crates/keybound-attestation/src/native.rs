@@ -152,6 +152,7 @@ impl fmt::Debug for NativeAttestation {
         f.debug_struct("NativeAttestation")
             .field("library", &self.settings.selection.path())
             .field("pinned", &self.settings.selection.pinned.is_some())
+            .field("null_arguments", &self.settings.null_arguments)
             .finish_non_exhaustive()
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn client_builder(
     if !args.allowed_hosts.is_empty() {
         builder = builder.allowed_hosts(&args.allowed_hosts);
     }
-    if args.library.attestation_library.is_some() {
+    if args.library.is_set() {
         builder = builder.attestation(Arc::new(native_attestation(&args.library)));
     }
     if args.simulated {
@@ -116,6 +116,9 @@ pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
     let mut native = Environment::from_process().native_attestation();
     if let Some(path) = &args.attestation_library {
         native = native.library(path);
+    }
+    if args.attestation_null_arguments {
+        native = native.null_arguments();
     }
     match &args.attestation_library_sha256 {
         Some(sha256) => native.pinned_sha256(sha256.0),
@@ -259,6 +262,34 @@ const LONGEST_PEM: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{AttestationArgs, AttestationCommand};
+    use clap::FromArgMatches as _;
+
+    /// What `attestation probe` with these flags says of the library.
+    fn library(flags: &[&str]) -> LibraryArgs {
+        let command =
+            <AttestationArgs as clap::Args>::augment_args(clap::Command::new("attestation"));
+        let words = [&["attestation", "probe"], flags].concat();
+        let parsed = AttestationArgs::from_arg_matches(&command.get_matches_from(words)).unwrap();
+        let AttestationCommand::Probe(probe) = parsed.command;
+        probe.library
+    }
+
+    #[test]
+    fn flags_of_the_attestation_library_reach_it() {
+        let default = library(&[]);
+        assert!(!default.is_set());
+        let shown = format!("{:?}", native_attestation(&default));
+        assert!(shown.contains("null_arguments: false"), "{shown}");
+        let null = library(&["--attestation-null-arguments"]);
+        assert!(null.is_set());
+        let shown = format!("{:?}", native_attestation(&null));
+        assert!(shown.contains("null_arguments: true"), "{shown}");
+        let named = library(&["--attestation-library", "x.dll"]);
+        assert!(named.is_set());
+        let shown = format!("{:?}", native_attestation(&named));
+        assert!(shown.contains("x.dll"), "{shown}");
+    }
 
     #[test]
     fn bounded_input() {

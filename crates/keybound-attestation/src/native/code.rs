@@ -138,12 +138,12 @@ static FAILURES: &[Failure] = &[
     lasting(
         "ERRORINVALIDINPUTPARAMETER",
         "the library took an argument for invalid: endpoint, key, client id, token or payload",
-        "check the authentication token and client payload if you set them; else report it with the log lines (-v)",
+        "check the authentication token and client payload if you set them, else have NULL passed for them (--attestation-null-arguments); if it stays, report it with the log lines (-v)",
     ),
     lasting(
         "ERRORATTESTATIONPARAMETERSVALIDATIONFAILED",
         "the library's own check of the attestation's parameters failed",
-        "check the client payload if you set it (it is JSON); else report it with the log lines (-v)",
+        "check the client payload if you set it (it is JSON), else have NULL passed for it (--attestation-null-arguments); if it stays, report it with the log lines (-v)",
     ),
     passing(
         "ERRORFAILEDMEMORYALLOCATION",

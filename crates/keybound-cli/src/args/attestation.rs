@@ -49,6 +49,18 @@ pub(crate) struct LibraryArgs {
         help_heading = "Key"
     )]
     pub(crate) attestation_library_sha256: Option<Sha256>,
+
+    /// Pass NULL to that library for the authentication token and the client payload, as MSAL .NET and MSAL Go do
+    /// [default: an empty text and {}]
+    #[arg(long, help_heading = "Key")]
+    pub(crate) attestation_null_arguments: bool,
+}
+
+impl LibraryArgs {
+    /// Whether the library of this host is used in another way than by default.
+    pub(crate) fn is_set(&self) -> bool {
+        self.attestation_library.is_some() || self.attestation_null_arguments
+    }
 }
 
 /// A hash, as 64 hex digits.
