@@ -31,6 +31,21 @@ pub fn certificate(data: &[u8]) {
     );
     let in_time = certificate.not_before() <= now() && now() <= certificate.not_after();
     assert_eq!(certificate.check_validity(now()).is_ok(), in_time);
+    let effective = certificate.effective_not_after();
+    let token_end = certificate.token_not_after();
+    assert_eq!(
+        effective,
+        token_end.map_or(certificate.not_after(), |end| end
+            .min(certificate.not_after()))
+    );
+    let gets_tokens = token_end.is_none_or(|end| now() < end);
+    assert_eq!(
+        certificate.check_token_not_after(now()).is_ok(),
+        gets_tokens
+    );
+    if let Err(error) = certificate.check_usages() {
+        check::error(&error);
+    }
     let same_key = certificate.public_key_der() == PUBLIC_KEY;
     assert_eq!(certificate.check_key(PUBLIC_KEY).is_ok(), same_key);
     if certificate
