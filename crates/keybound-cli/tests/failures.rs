@@ -4,7 +4,7 @@
 mod support;
 
 use support::emulated::Emulated;
-use support::shows_a_jwt;
+use support::{run, shows_a_jwt};
 
 #[test]
 fn every_failure_names_stage_code_and_next_step() {
@@ -42,6 +42,43 @@ fn check(world: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), St
         return wrong("a secret is seen");
     }
     Ok(())
+}
+
+#[test]
+fn the_operators_switch_is_told_and_nothing_is_asked() {
+    let world = Emulated::in_this_program();
+    // A service that is asked would fail otherwise.
+    world.fault("metadata=status:400");
+    for (value, code) in [
+        ("1", "imds_v2_disabled"),
+        ("True", "imds_v2_disabled"),
+        ("yes", "refused"),
+    ] {
+        for command in ["get-token", "call"] {
+            let arguments = [command, "--simulated", "--output", "json"];
+            let run = run(world
+                .keybound(&arguments)
+                .env("MSAL_MI_DISABLE_IMDS_V2", value));
+            assert_eq!(run.status, Some(1), "{run:#?}");
+            let error = &run.json()["error"];
+            assert_eq!(error["code"], code, "{value}: {run:#?}");
+            if code == "imds_v2_disabled" {
+                assert_eq!(error["stage"], "request", "{run:#?}");
+                assert!(
+                    error["message"]
+                        .as_str()
+                        .unwrap()
+                        .contains("MSAL_MI_DISABLE_IMDS_V2")
+                );
+            }
+        }
+    }
+    let selftest = ["selftest", "--simulated", "--output", "json"];
+    let run = run(world
+        .keybound(&selftest)
+        .env("MSAL_MI_DISABLE_IMDS_V2", "1"));
+    let probe = &run.json()["steps"][0];
+    assert_eq!(probe["error"]["code"], "imds_v2_disabled", "{run:#?}");
 }
 
 #[test]

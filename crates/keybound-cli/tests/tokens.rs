@@ -48,6 +48,7 @@ fn json_holds_what_is_promised_and_no_more() {
         "issuer",
         "not_before",
         "not_after",
+        "token_not_after",
         "key_strength",
         "attested",
         "attestation",

@@ -71,7 +71,7 @@ Examples:
 JSON:
   access_token, token_type, expires_in, expires_on (seconds), resource, source, from_cache,
   binding {x5t#S256, thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after,
-  key_strength, attested, attestation, certificate_pem} (null for a bearer token),
+  token_not_after, key_strength, attested, attestation, certificate_pem} (null for a bearer token),
   timings_ms {step: milliseconds, total}
   On failure: error {code, stage, message, status, service, retryable, deadline_reached, next_step}
 

@@ -35,6 +35,7 @@ struct BindingReport {
     issuer: String,
     not_before: String,
     not_after: String,
+    token_not_after: Option<String>,
     key_strength: &'static str,
     attested: bool,
     attestation: &'static str,
@@ -119,6 +120,7 @@ impl BindingReport {
             issuer: certificate.issuer().to_owned(),
             not_before: rfc3339(certificate.not_before()),
             not_after: rfc3339(certificate.not_after()),
+            token_not_after: certificate.token_not_after().map(rfc3339),
             key_strength: binding.key_strength_label(),
             attested: binding.attestation() == Attestation::Attested,
             attestation: binding.attestation().as_str(),
@@ -132,6 +134,11 @@ impl BindingReport {
             false if self.attestation == "none" => "no".to_owned(),
             false => format!("no ({})", self.attestation),
         };
+        let valid = format!("{} to {}", self.not_before, self.not_after);
+        let valid = match &self.token_not_after {
+            Some(end) => format!("{valid}, for new tokens to {end}"),
+            None => valid,
+        };
         vec![
             "bound to".to_owned(),
             field("  x5t#S256", &self.x5t_s256),
@@ -139,10 +146,7 @@ impl BindingReport {
             field("  SHA-256", &self.thumbprint_sha256),
             field("  subject", &shown(&self.subject)),
             field("  issuer", &shown(&self.issuer)),
-            field(
-                "  valid",
-                &format!("{} to {}", self.not_before, self.not_after),
-            ),
+            field("  valid", &valid),
             field("  key strength", self.key_strength),
             field("  attested", &attested),
             "binding check: cnf.x5t#S256 == SHA-256(certificate): MATCH".to_owned(),

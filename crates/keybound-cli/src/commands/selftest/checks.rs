@@ -175,6 +175,15 @@ impl<'a> Checks<'a> {
                 ),
                 Some(true),
             ),
+            Ok(false) if Environment::from_process().imds_v2_disabled() => {
+                let error = Error::new(
+                    ErrorKind::ImdsV2Disabled,
+                    Stage::Request,
+                    "managed identity v2 is switched off by MSAL_MI_DISABLE_IMDS_V2",
+                );
+                let detail = "IMDS was not asked: managed identity v2 is switched off";
+                (Step::failed("probe", detail, Some(error), elapsed), None)
+            }
             Ok(false) => {
                 let error = Error::new(
                     ErrorKind::ImdsV2Unavailable,

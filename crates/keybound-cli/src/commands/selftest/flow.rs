@@ -100,14 +100,18 @@ fn detail(name: &str, token: Option<&AccessToken>, conceal: Conceal) -> String {
 
 fn certificate(binding: &Binding, conceal: Conceal) -> String {
     let certificate = binding.certificate();
+    let for_tokens = certificate
+        .token_not_after()
+        .map(|end| format!(", for new tokens to {}", rfc3339(end)));
     conceal.text(&format!(
-        "client id {}, tenant {}, {}, from {}, valid {} to {}",
+        "client id {}, tenant {}, {}, from {}, valid {} to {}{}",
         binding.client_id(),
         binding.tenant_id(),
         binding.identity_type(),
         certificate.issuer(),
         rfc3339(certificate.not_before()),
         rfc3339(certificate.not_after()),
+        for_tokens.unwrap_or_default(),
     ))
 }
 
