@@ -2,6 +2,7 @@
 //!
 //! Here it is a stand-in that keeps its key to itself and counts its signatures. It is a software key, so the floor is
 //! lowered by name, and it cannot be attested.
+//! The emulator certifies it; a real IMDS certifies attested KeyGuard keys only, as of 2026.
 //!
 //! `cargo run --package keybound-examples --bin own_key`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]

@@ -1,6 +1,7 @@
 //! gRPC with a bound token: tonic over rustls, HTTP/2, to a service that demands the certificate and checks that the
 //! token is bound to it. The service runs in this process (`greeter` in this package's library); the token is refused on
-//! a connection without its key.
+//! a connection without its key. Its software key is for the emulator: a real IMDS certifies attested KeyGuard keys only, as of
+//! 2026.
 //!
 //! `cargo run --package keybound-examples --bin tonic_greeter`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
