@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Runs the blocking operations of one key (to sign, to look it up by name), one at a time, each on a thread of its own.
@@ -39,7 +40,8 @@ impl KeyGate {
         }))
     }
 
-    /// Runs an operation and waits for it without blocking; it needs no runtime. Where the future is dropped, an operation
+    /// Runs an operation and waits for it without blocking. It needs no tokio runtime; where the caller is in one, so is
+    /// the operation. Where the future is dropped, an operation
     /// that has started runs to its end, and one that waits for its turn never starts.
     ///
     /// # Errors
@@ -51,9 +53,11 @@ impl KeyGate {
     ) -> Result<T, KeyError> {
         let permit = self.permit().await?;
         let (sender, receiver) = oneshot::channel();
+        let runtime = Handle::try_current().ok();
         thread::Builder::new()
             .name("keybound-key".into())
             .spawn(move || {
+                let _runtime = runtime.as_ref().map(Handle::enter);
                 let result = operation();
                 // First, so that whoever has the result can run the next operation.
                 drop(permit);

@@ -9,7 +9,7 @@ use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
 use crate::{AccessToken, Clock, Environment, TokenRequest};
 use keybound_attestation::AttestationProvider;
-use keybound_core::{EndpointPolicy, Error, ManagedIdentity, Result};
+use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
 use keybound_tls::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
 use std::borrow::Borrow;

@@ -1,6 +1,6 @@
 //! Keys of OpenSSL that sign through a [`BindingKey`].
 use super::library::{Library, reason, unsupported};
-use super::provider::{KEY_PARAM, Key, PROPERTIES, Param};
+use super::provider::{KEY_PARAM, Key, Offer, PROPERTIES, Param};
 use crate::key_failures::KeyFailures;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
@@ -39,7 +39,7 @@ impl BridgedKey {
             signer,
             Arc::clone(&failures),
         ));
-        let pkey = generate(library, &key).map_err(|errors| {
+        let pkey = generate(library, key).map_err(|errors| {
             unsupported(reason(
                 "the host's OpenSSL configuration does not let the key bridge be used",
                 &errors,
@@ -59,11 +59,17 @@ impl BridgedKey {
     }
 }
 
-/// "Generates" an OpenSSL key around ours: the only way in that takes a pointer and is open to nobody else.
-fn generate(library: &Library, key: &Arc<Key>) -> Result<PKey<Private>, ErrorStack> {
-    let params = [Param::reference(KEY_PARAM, key), Param::END];
-    // SAFETY: the parameters live through the calls, and `keymgmt` reads the reference as the type it has here. The
-    // context is freed on every way out, the key is taken over.
+/// "Generates" an OpenSSL key around ours: the only way in that is open to nobody else, as it takes the handle of an offer.
+fn generate(library: &Library, key: Arc<Key>) -> Result<PKey<Private>, ErrorStack> {
+    let mut handle = [0; 16];
+    openssl::rand::rand_bytes(&mut handle)?;
+    let offer = Offer::new(handle, key);
+    generate_with(library, offer.handle())
+}
+
+fn generate_with(library: &Library, handle: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    let params = [Param::bytes(KEY_PARAM, handle), Param::END];
+    // SAFETY: the parameters live through the calls. The context is freed on every way out, the key is taken over.
     unsafe {
         let context = openssl_sys::EVP_PKEY_CTX_new_from_name(
             library.context(),
@@ -109,7 +115,9 @@ mod tests {
     use super::*;
     use crate::bridge::provider_name;
     use keybound_keys::memory::MemoryKey;
-    use keybound_keys::{KeyError, KeyErrorKind, KeyStrength, SignatureScheme, verify};
+    use keybound_keys::{
+        KeyError, KeyErrorKind, KeyStrength, SignatureScheme, SigningCost, verify,
+    };
     use openssl::md::Md;
     use openssl::md_ctx::MdCtx;
     use openssl::pkey_ctx::PkeyCtx;
@@ -142,6 +150,9 @@ mod tests {
         }
         fn id(&self) -> &'static str {
             "odd"
+        }
+        fn signing_cost(&self) -> SigningCost {
+            SigningCost::Quick
         }
     }
 
@@ -310,6 +321,30 @@ mod tests {
         assert!(!one.pkey().public_eq(&other_public));
         assert!(!one.pkey().public_eq(other.pkey()));
         let _ = ErrorStack::get();
+    }
+
+    /// As `openssl genpkey -pkeyopt hexkeybound-key:…` sets the parameter, in a process that has keys.
+    #[test]
+    fn a_key_is_made_of_an_offer_only() {
+        let library = Library::get().unwrap();
+        let key = Arc::new(Key::new(
+            vec![0x80; 256],
+            vec![1, 0, 1],
+            Arc::new(MemoryKey::generate().unwrap()),
+            Arc::default(),
+        ));
+        let address = std::ptr::from_ref(&key).addr().to_ne_bytes();
+        for handle in [&address[..], &[0x41; 8], &[0x41; 16], &[], &[0; 100]] {
+            assert!(generate_with(library, handle).is_err(), "{handle:?}");
+        }
+        let offer = Offer::new([7; 16], Arc::clone(&key));
+        for handle in [&[7; 15][..], &[7; 17], &[8; 16]] {
+            assert!(generate_with(library, handle).is_err(), "{handle:?}");
+        }
+        assert!(generate_with(library, offer.handle()).is_ok());
+        drop(offer);
+        assert!(generate_with(library, &[7; 16]).is_err());
+        assert_eq!(Arc::strong_count(&key), 1);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! An OpenSSL 3 provider whose RSA keys are [`BindingKey`]s. It links no libcrypto: libcrypto calls it, and what it needs
-//! from there comes as function pointers at its start. It keeps no list of keys.
+//! from there comes as function pointers at its start. It lists keys only while they are on their way into an `EVP_PKEY`.
 mod abi;
 mod keymgmt;
 mod module;
 mod signature;
 
 pub(super) use abi::{Dispatch, Param};
-pub(super) use keymgmt::KEY_PARAM;
+pub(super) use keymgmt::{KEY_PARAM, Offer};
 pub(super) use module::{NAME, PROPERTIES, init};
 
 use crate::key_failures::KeyFailures;
-use keybound_keys::{BindingKey, SignatureScheme};
+use keybound_keys::{BindingKey, KeyGate, SignatureScheme, SigningCost};
 use std::sync::Arc;
 
 /// A key as the provider knows it: the numbers of its public half, and who signs.
@@ -19,6 +19,8 @@ pub(super) struct Key {
     modulus: Vec<u8>,
     exponent: Vec<u8>,
     signer: Option<Arc<dyn BindingKey>>,
+    /// Through which a slow signer signs.
+    gate: KeyGate,
     failures: Arc<KeyFailures>,
 }
 
@@ -32,6 +34,7 @@ impl Key {
         Self {
             modulus,
             exponent,
+            gate: signer.gate().cloned().unwrap_or_default(),
             signer: Some(signer),
             failures,
         }
@@ -42,6 +45,7 @@ impl Key {
             modulus: vec![],
             exponent: vec![],
             signer: None,
+            gate: KeyGate::default(),
             failures: Arc::default(),
         }
     }
@@ -84,9 +88,17 @@ impl Key {
         self.modulus.len()
     }
 
-    /// Signs, or keeps the reason for whoever reports the failure.
+    /// Signs, or keeps the reason for whoever reports the failure. A slow key that hangs does not keep this thread.
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Option<Vec<u8>> {
-        match self.signer.as_ref()?.sign(scheme, digest) {
+        let signer = self.signer.as_ref()?;
+        let signed = match signer.signing_cost() {
+            SigningCost::Quick => signer.sign(scheme, digest),
+            SigningCost::Slow => {
+                let (signer, digest) = (Arc::clone(signer), digest.to_vec());
+                self.gate.run_blocking(move || signer.sign(scheme, &digest))
+            }
+        };
+        match signed {
             Ok(signature) => Some(signature),
             Err(error) => {
                 self.failures.put(error);

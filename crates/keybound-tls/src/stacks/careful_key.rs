@@ -1,19 +1,24 @@
 use keybound_keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyStrength, SignatureScheme, SigningCost, verify,
+    BindingKey, KeyError, KeyErrorKind, KeyGate, KeyStrength, SignatureScheme, SigningCost, verify,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A key that signs inside the event loop of somebody else: a slow one makes room for other tasks where tokio can do
-/// that, a panic becomes an error, and no signature leaves that does not hold.
+/// A key that signs inside the event loop of somebody else: a slow one signs through the gate that its users share, so that
+/// one that hangs costs one thread and becomes an error, and makes room for other tasks where tokio can do that; a panic
+/// becomes an error, and no signature leaves that does not hold.
 #[derive(Debug)]
-pub(super) struct CarefulKey(Arc<dyn BindingKey>);
+pub(super) struct CarefulKey {
+    key: Arc<dyn BindingKey>,
+    gate: KeyGate,
+}
 
 impl CarefulKey {
     pub(super) fn new(key: Arc<dyn BindingKey>) -> Self {
-        Self(key)
+        let gate = key.gate().cloned().unwrap_or_default();
+        Self { key, gate }
     }
 
     fn checked_signature(
@@ -21,16 +26,19 @@ impl CarefulKey {
         scheme: SignatureScheme,
         digest: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let failed = |message| KeyError::new(KeyErrorKind::Failed, message);
-        let sign = || {
-            catch_unwind(AssertUnwindSafe(|| self.0.sign(scheme, digest)))
-                .unwrap_or_else(|_| Err(failed("the key panicked while signing")))
+        let failed = |message: &'static str| KeyError::new(KeyErrorKind::Failed, message);
+        let sign = {
+            let (key, digest) = (Arc::clone(&self.key), digest.to_vec());
+            move || {
+                catch_unwind(AssertUnwindSafe(|| key.sign(scheme, &digest)))
+                    .unwrap_or_else(|_| Err(failed("the key panicked while signing")))
+            }
         };
-        let signature = match self.0.signing_cost() {
+        let signature = match self.key.signing_cost() {
             SigningCost::Quick => sign(),
-            SigningCost::Slow => aside(sign),
+            SigningCost::Slow => aside(|| self.gate.run_blocking(sign)),
         }?;
-        if verify(self.0.public_key_der(), scheme, digest, &signature) {
+        if verify(self.key.public_key_der(), scheme, digest, &signature) {
             Ok(signature)
         } else {
             Err(failed(
@@ -42,7 +50,7 @@ impl CarefulKey {
 
 impl BindingKey for CarefulKey {
     fn public_key_der(&self) -> &[u8] {
-        self.0.public_key_der()
+        self.key.public_key_der()
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
@@ -53,27 +61,28 @@ impl BindingKey for CarefulKey {
     }
 
     fn strength(&self) -> KeyStrength {
-        self.0.strength()
+        self.key.strength()
     }
 
     fn id(&self) -> &str {
-        self.0.id()
+        self.key.id()
     }
 
     fn persistent_name(&self) -> Option<&str> {
-        self.0.persistent_name()
+        self.key.persistent_name()
     }
 
+    /// It takes care of that by itself.
     fn signing_cost(&self) -> SigningCost {
-        self.0.signing_cost()
+        SigningCost::Quick
     }
 
     fn is_simulated(&self) -> bool {
-        self.0.is_simulated()
+        self.key.is_simulated()
     }
 
     fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.0.attestation_evidence()
+        self.key.attestation_evidence()
     }
 }
 
@@ -158,7 +167,7 @@ mod tests {
         assert_eq!(careful.public_key_der(), key.public_key_der());
         assert_eq!(careful.id(), key.id());
         assert_eq!(careful.strength(), key.strength());
-        assert_eq!(careful.signing_cost(), key.signing_cost());
+        assert_eq!(careful.signing_cost(), SigningCost::Quick);
         assert_eq!(careful.is_simulated(), key.is_simulated());
     }
 }

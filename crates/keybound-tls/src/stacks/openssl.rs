@@ -31,8 +31,9 @@ use std::sync::Arc;
 /// security and for messages are replaced. What was added to the trust for loopback hosts only does not count here, as
 /// nobody checks where the caller's stack connects to. What else a caller sets on a builder afterwards is the caller's.
 ///
-/// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) makes room for the
-/// other tasks of a multi-thread tokio runtime; elsewhere, in a `LocalSet` too, it holds its thread up. When the token is
+/// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) signs on another thread,
+/// and makes room for the other tasks of a multi-thread tokio runtime meanwhile; elsewhere, in a `LocalSet` too, the
+/// handshake's thread waits, for 30 seconds at most: a key that hangs fails the handshake. When the token is
 /// renewed with another certificate, connections of the old one must not carry it: make a new set-up, and a new client
 /// around it, from the new token's binding.
 pub struct OpensslSetup {

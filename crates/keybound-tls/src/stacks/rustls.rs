@@ -19,9 +19,9 @@ use verifier::SystemVerifier;
 /// Managed HSM ask only after they have read the request and cannot be called this way; nor can a server that asks for
 /// some paths only (Apache's `SSLVerifyClient` in a location). Keybound's own client and the OpenSSL set-up call those.
 ///
-/// rustls signs within the handshake and cannot wait. A key that is [slow](keybound_keys::SigningCost::Slow) makes room
-/// for the other tasks of a multi-thread tokio runtime; elsewhere, in a `LocalSet` too, it holds its thread up. Where the
-/// key does not sign, the handshake fails with [`Error::Other`](rustls::Error::Other), which holds a
+/// rustls signs within the handshake and cannot wait. A key that is [slow](keybound_keys::SigningCost::Slow) signs on another
+/// thread, and makes room for the other tasks of a multi-thread tokio runtime meanwhile; elsewhere, in a `LocalSet` too, the
+/// handshake's thread waits, for 30 seconds at most: a key that hangs fails the handshake. Where the key does not sign, the handshake fails with [`Error::Other`](rustls::Error::Other), which holds a
 /// [`KeyError`](keybound_keys::KeyError). When the token is renewed with another certificate, connections of the old one
 /// must not carry it: make a new set-up, and a new client around it, from the new token's binding.
 #[derive(Clone, Debug)]

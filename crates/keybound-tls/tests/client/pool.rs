@@ -31,6 +31,43 @@ async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
     assert_eq!(server.connections(), 2);
 }
 
+/// On a new one the server may ask for the certificate.
+#[tokio::test]
+async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
+    let authority = Authority::new("test authority");
+    for (status, asks, has_identity, connections) in [
+        ("401 Unauthorized", Asks::Nothing, true, 2),
+        ("403 Forbidden", Asks::Nothing, true, 2),
+        ("413 Content Too Large", Asks::Nothing, true, 2),
+        ("404 Not Found", Asks::Nothing, true, 1),
+        ("200 OK", Asks::Nothing, true, 1),
+        ("401 Unauthorized", Asks::Politely, true, 1),
+        ("401 Unauthorized", Asks::Nothing, false, 1),
+    ] {
+        let manners = Manners {
+            leaf: authority.server("localhost"),
+            version: None,
+            asks,
+            clients: authority.clone(),
+        };
+        let server = scripted(manners.context(), move |mut stream: Tls, _, _| async move {
+            while receive(&mut stream).await.is_some() {
+                reply(&mut stream, status, "").await;
+            }
+        })
+        .await;
+        let mut builder = client_builder(&authority);
+        if has_identity {
+            builder = builder.identity(authority.client("client", shared_key()));
+        }
+        let client = builder.build().unwrap();
+        for _ in 0..2 {
+            get(&client, &server.uri("/")).await.unwrap();
+        }
+        assert_eq!(server.connections(), connections, "{status} {has_identity}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_whose_answer_was_not_read_is_closed() {
     let (context, client) = bare();

@@ -1,14 +1,21 @@
 //! Where connections are driven.
-use crate::support::keys::{OddKey, shared_key};
+use crate::support::keys::{OddKey, hanging_key, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
 use crate::support::server::{Asks, Manners, Server, resource};
-use crate::support::{client_builder, get};
+use crate::support::{client_builder, get, words};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
-use keybound_tls::HttpsClient;
+use keybound_tls::{HttpsClient, RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::Poll;
 use std::thread::ThreadId;
 use std::time::Duration;
 use tokio::sync::mpsc as async_mpsc;
@@ -88,13 +95,16 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
         static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
     }
     let (exit, mut has_exited) = async_mpsc::unbounded_channel();
-    let key = OddKey::new(SigningCost::Slow, move |scheme, digest| {
-        AT_EXIT.with_borrow_mut(|slot| *slot = Some(AtExit(exit.clone())));
+    let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
         shared_key().sign(scheme, digest)
     });
     let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
-    let request =
-        crate::support::request("GET", &server.uri("/"), keybound_tls::RequestBody::empty());
+    // The body is asked for on the thread that drives the connection.
+    let body = RequestBody::stream(StreamBody::new(stream::poll_fn(move |_| {
+        AT_EXIT.with_borrow_mut(|slot| *slot = Some(AtExit(exit.clone())));
+        Poll::Ready(None::<Result<Frame<Bytes>, Infallible>>)
+    })));
+    let request = crate::support::request("POST", &server.uri("/"), body);
     let answer = client
         .send(request, crate::support::PATIENCE)
         .await
@@ -104,4 +114,18 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
     assert!(has_exited.try_recv().is_err());
     assert!(!answer.into_body().collect(1000).await.unwrap().is_empty());
     assert_eq!(has_exited.recv().await, Some(()));
+}
+
+/// Whoever it signs for: clients that come and go, one after the other.
+#[tokio::test]
+async fn a_key_that_hangs_costs_one_thread_and_is_an_error() {
+    let (key, _release, asked) = hanging_key();
+    for _ in 0..5 {
+        let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, Arc::clone(&key)).await;
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Key, "{words}");
+        assert!(words.contains("the key hangs"), "{words}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }

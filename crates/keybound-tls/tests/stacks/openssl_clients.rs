@@ -1,6 +1,6 @@
 //! OpenSSL clients of the caller's: one made by the set-up for a host, one of the caller's `SslConnector`, one from a
 //! context builder.
-use crate::support::keys::{OddKey, shared_key};
+use crate::support::keys::{OddKey, hanging_key, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
 use crate::support::server::{
@@ -11,6 +11,7 @@ use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
 use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
 use openssl::ssl::{self, Ssl, SslConnector, SslContextBuilder, SslMethod, SslVersion};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -271,6 +272,23 @@ async fn a_key_that_fails_panics_or_lies_fails_the_handshake() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
+    let (key, _release, asked) = hanging_key();
+    for way in WAYS {
+        let cast = cast_with(SslVersion::TLS1_3, Asks::Firmly, key.clone()).await;
+        for _ in 0..3 {
+            let ssl = client(way, &setup(&cast.identity, &cast.trust), SERVER);
+            let error = connect(ssl, &cast.server).await.unwrap_err();
+            assert!(
+                error.to_string().contains("the key did not sign"),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

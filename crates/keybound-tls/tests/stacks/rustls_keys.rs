@@ -1,10 +1,12 @@
 //! Keys that do not do what keys should, behind rustls.
 use crate::rustls_clients::{config, connect};
-use crate::support::keys::{OddKey, shared_key};
+use crate::support::keys::{OddKey, hanging_key, shared_key};
 use crate::support::scene::BOTH;
 use crate::support::server::Asks;
 use crate::talk::{cast_with, get, thumbprint, words};
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
+use openssl::ssl::SslVersion;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -80,4 +82,17 @@ async fn the_runtime_goes_on_while_a_slow_key_signs() {
         });
         assert_eq!(answer.await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
+    let (key, _release, asked) = hanging_key();
+    for _ in 0..3 {
+        let cast = cast_with(SslVersion::TLS1_3, Asks::Firmly, key.clone()).await;
+        let error = connect(config(&cast.identity, &cast.trust), &cast.server)
+            .await
+            .unwrap_err();
+        assert!(words(&error).contains("the key hangs"), "{error}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

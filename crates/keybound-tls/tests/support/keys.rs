@@ -1,14 +1,34 @@
 //! Binding keys, good and bad.
 use keybound_keys::memory::MemoryKey;
-use keybound_keys::{BindingKey, KeyError, KeyStrength, SignatureScheme, SigningCost};
+use keybound_keys::{
+    BindingKey, GatedKey, KeyError, KeyErrorKind, KeyGate, KeyStrength, SignatureScheme,
+    SigningCost,
+};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 /// A good key, the same for all tests of a binary: making one takes time.
 pub fn shared_key() -> Arc<dyn BindingKey> {
     static KEY: OnceLock<Arc<MemoryKey>> = OnceLock::new();
     let key = KEY.get_or_init(|| Arc::new(MemoryKey::generate().unwrap()));
     Arc::clone(key) as Arc<dyn BindingKey>
+}
+
+/// A slow key that hangs until the sender is dropped, behind a gate without patience; and how often it was asked.
+pub fn hanging_key() -> (Arc<dyn BindingKey>, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let key = OddKey::new(SigningCost::Slow, move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let _ = released.lock().unwrap().recv();
+        Err(KeyError::new(KeyErrorKind::Failed, "released"))
+    });
+    let key = GatedKey::with_gate(key, KeyGate::new(Duration::ZERO));
+    (key, release, asked)
 }
 
 type Sign = dyn Fn(SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError> + Send + Sync;

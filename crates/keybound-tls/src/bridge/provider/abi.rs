@@ -93,14 +93,11 @@ impl Param {
         }
     }
 
-    /// The address of a value of the caller's, for a callee that knows its type.
-    pub fn reference<T>(key: &'static CStr, value: &T) -> Self {
+    /// Bytes.
+    pub fn bytes(key: &'static CStr, value: &[u8]) -> Self {
         Self {
-            key: key.as_ptr(),
             kind: OCTETS,
-            data: std::ptr::from_ref(value).cast_mut().cast(),
-            size: size_of::<T>(),
-            returned: usize::MAX,
+            ..Self::unsigned(key, value)
         }
     }
 
@@ -155,16 +152,16 @@ impl Param {
         std::str::from_utf8(bytes).ok().map(str::to_owned)
     }
 
-    /// The value passed by [`reference`](Self::reference).
+    /// Its bytes, where it holds some.
     ///
     /// # Safety
-    /// Whoever made the entry passed a `T` that outlives the result.
-    pub unsafe fn referent<T>(&self) -> Option<&T> {
-        if self.kind != OCTETS || self.size != size_of::<T>() || self.data.is_null() {
+    /// The entry describes its buffer truthfully, and the buffer outlives the result.
+    pub unsafe fn octets(&self) -> Option<&[u8]> {
+        if self.kind != OCTETS || self.data.is_null() {
             return None;
         }
         // SAFETY: by contract.
-        unsafe { Some(&*self.data.cast::<T>()) }
+        Some(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), self.size) })
     }
 
     /// Answers a question for an integer. False where the asker left no room.

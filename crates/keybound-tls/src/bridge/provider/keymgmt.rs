@@ -1,15 +1,52 @@
 //! RSA key management. Key data is an `Arc<Key>` whose one reference for each `EVP_PKEY` goes when that is freed.
 //!
-//! A key gets here by "generation" with a reference to it as the parameter [`KEY_PARAM`]. There is no import, so
+//! A key gets here by "generation" with the handle of an [`Offer`] as the parameter [`KEY_PARAM`]. The handle is a random
+//! number and nothing else: whoever sets that parameter to anything (`openssl genpkey -pkeyopt` does, from text) gets no
+//! key, and no address is followed. There is no import, so
 //! libcrypto cannot move foreign keys here: certificates and ordinary keys stay with the other providers.
 use super::Key;
 use super::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{null, null_mut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Names the parameter that refers to an `Arc<Key>`.
+/// Names the parameter that holds the handle of an [`Offer`].
 pub const KEY_PARAM: &CStr = c"keybound-key";
+
+/// A key that a generation may take, while the value lives.
+pub struct Offer(Handle);
+
+type Handle = [u8; 16];
+
+static OFFERED: Mutex<Vec<(Handle, Arc<Key>)>> = Mutex::new(Vec::new());
+
+impl Offer {
+    /// Offers a key under a handle that nobody can guess.
+    pub fn new(handle: Handle, key: Arc<Key>) -> Self {
+        offered().push((handle, key));
+        Self(handle)
+    }
+
+    pub fn handle(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        offered().retain(|(handle, _)| *handle != self.0);
+    }
+}
+
+fn offered() -> MutexGuard<'static, Vec<(Handle, Arc<Key>)>> {
+    OFFERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn key_of(handle: &[u8]) -> Option<Arc<Key>> {
+    let offered = offered();
+    let found = offered.iter().find(|(known, _)| known[..] == *handle);
+    found.map(|(_, key)| Arc::clone(key))
+}
 
 /// A generation under way.
 struct Generation(Option<Arc<Key>>);
@@ -32,14 +69,14 @@ unsafe extern "C" fn generation_set_params(
     params: *mut Param,
 ) -> c_int {
     guarded(0, || {
-        // SAFETY: the generation is ours. Only `bridge::key` sets this parameter, to an `Arc<Key>` on its stack.
-        unsafe {
-            if let Some(param) = Param::locate(params, KEY_PARAM) {
-                let Some(key) = param.referent::<Arc<Key>>() else {
-                    return 0;
-                };
-                (*generation).0 = Some(Arc::clone(key));
-            }
+        // SAFETY: the list is one of libcrypto's; what it holds is read, whoever made it.
+        if let Some(param) = unsafe { Param::locate(params, KEY_PARAM) } {
+            // SAFETY: an entry describes its buffer truthfully.
+            let Some(key) = unsafe { param.octets() }.and_then(key_of) else {
+                return 0;
+            };
+            // SAFETY: the generation is ours, and nobody else uses it meanwhile.
+            unsafe { (*generation).0 = Some(key) };
         }
         1
     })
