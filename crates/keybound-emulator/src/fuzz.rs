@@ -2,9 +2,10 @@
 #![doc(hidden)]
 
 use crate::config::Config;
+use crate::control;
 use crate::evidence;
 use crate::faults::Fault;
-use crate::imds::{csr, read_attestation};
+use crate::imds::{self, csr, read_attestation};
 use crate::pki::{read_token_not_after, read_token_not_after_value};
 use crate::tls;
 
@@ -54,6 +55,9 @@ pub fn request(bytes: &[u8]) {
         for request in tls::read_requests(bytes, link_local) {
             let uri = request.uri();
             assert!(uri.authority().is_none() && uri.path().starts_with('/'));
+            let query = uri.query().unwrap_or_default();
+            let _ = imds::read_query(query);
+            let _ = control::leg_of(query);
         }
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 pub(crate) use attestation::read as read_attestation;
 pub(crate) use issue::IssuedCertificates;
 
+use crate::config::BypassCache;
 use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::state::State;
@@ -18,6 +19,11 @@ use http::{HeaderValue, Method, header};
 use instance::Document;
 use query::Query;
 use serde_json::json;
+
+/// Reads a query, for fuzzers: whether it is one.
+pub(crate) fn read_query(query: &str) -> bool {
+    Query::read(query, BypassCache::Supported).is_ok()
+}
 
 /// Answers a request to IMDS.
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
