@@ -140,18 +140,23 @@ mod platform {
     }
 }
 
-/// The permissions of the folder hold, whatever they are: see the guide.
-#[cfg(not(unix))]
+#[cfg(windows)]
 mod platform {
     use super::{Kept, StateDir, Unusable};
-    use std::fs::{self, File, Metadata};
+    use keybound_keys::windows::make_private_folder;
+    use std::fs::{File, Metadata};
     use std::io;
     use std::path::PathBuf;
 
     impl StateDir {
+        /// A new folder, and the files in it, admit this account, SYSTEM and administrators only. One that is there must
+        /// belong to one of these; its permissions are not looked at, see the guide.
         pub fn open(path: PathBuf) -> Result<Self, Unusable> {
-            fs::create_dir_all(&path)
-                .map_err(|error| Unusable("it cannot be made", Some(error)))?;
+            let is_own = make_private_folder(&path)
+                .map_err(|error| Unusable("it cannot be made or read", Some(error)))?;
+            if !is_own {
+                return Err(Unusable("the folder belongs to another account", None));
+            }
             Ok(Self { path })
         }
 

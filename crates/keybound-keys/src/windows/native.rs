@@ -3,6 +3,7 @@
 mod account;
 pub(crate) mod bcrypt;
 mod context;
+mod folder;
 mod mutex;
 mod ncrypt;
 mod padding;
@@ -10,6 +11,7 @@ pub(super) mod shelf;
 pub mod store;
 
 pub(super) use context::CertificateContext;
+pub use folder::make_private_folder;
 pub(super) use store::Store;
 
 use super::border::Border;

@@ -7,7 +7,7 @@ use std::mem::size_of;
 use windows::Win32::Foundation::{HANDLE, HLOCAL, LocalFree};
 use windows::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo,
-    SDDL_REVISION_1, SE_KERNEL_OBJECT,
+    SDDL_REVISION_1, SE_OBJECT_TYPE,
 };
 use windows::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
@@ -63,6 +63,35 @@ impl Protection {
         })
     }
 
+    /// Owner and access control list of an object.
+    ///
+    /// # Safety
+    /// As [`owner_of`].
+    #[cfg(test)]
+    pub(super) unsafe fn of_object(object: HANDLE, kind: SE_OBJECT_TYPE) -> Self {
+        let mut descriptor = PSECURITY_DESCRIPTOR::default();
+        let parts =
+            OWNER_SECURITY_INFORMATION | windows::Win32::Security::DACL_SECURITY_INFORMATION;
+        // SAFETY: the caller's promise; the pointer is written to.
+        unsafe {
+            GetSecurityInfo(
+                object,
+                kind,
+                parts,
+                None,
+                None,
+                None,
+                None,
+                Some(&raw mut descriptor),
+            )
+        }
+        .ok()
+        .unwrap();
+        Self {
+            descriptor: Local(descriptor.0),
+        }
+    }
+
     /// As text: owner and access control list.
     #[cfg(test)]
     pub(super) fn to_sddl(&self) -> String {
@@ -94,18 +123,21 @@ impl Protection {
     }
 }
 
-/// The owner of a kernel object. `None` where it has none.
+/// The owner of an object. `None` where it has none.
 ///
 /// # Safety
-/// The handle is open, with the right `READ_CONTROL`.
-pub(super) unsafe fn owner_of(object: HANDLE) -> Result<Option<String>, Status> {
+/// The handle is open, of this kind, with the right `READ_CONTROL`.
+pub(super) unsafe fn owner_of(
+    object: HANDLE,
+    kind: SE_OBJECT_TYPE,
+) -> Result<Option<String>, Status> {
     let mut owner = PSID::default();
     let mut descriptor = PSECURITY_DESCRIPTOR::default();
     // SAFETY: the handle is open (the caller's promise); the pointers are written to.
     let error = unsafe {
         GetSecurityInfo(
             object,
-            SE_KERNEL_OBJECT,
+            kind,
             OWNER_SECURITY_INFORMATION,
             Some(&raw mut owner),
             None,

@@ -10,6 +10,7 @@ use super::{counted, status};
 use std::marker::PhantomData;
 use std::time::Duration;
 use windows::Win32::Foundation::{CloseHandle, HANDLE, WAIT_ABANDONED, WAIT_OBJECT_0};
+use windows::Win32::Security::Authorization::SE_KERNEL_OBJECT;
 use windows::Win32::System::Threading::{
     CreateMutexExW, MUTEX_MODIFY_STATE, ReleaseMutex, SYNCHRONIZATION_READ_CONTROL,
     SYNCHRONIZATION_SYNCHRONIZE, WaitForSingleObject,
@@ -76,7 +77,7 @@ impl Mutex {
     /// create the shared ones without naming an owner.
     fn belongs_to(&self, name: &MutexName, account: &Account) -> bool {
         // SAFETY: the handle is open until `self` is dropped, and has the right to be asked for its owner.
-        let owner = match unsafe { owner_of(self.0) } {
+        let owner = match unsafe { owner_of(self.0, SE_KERNEL_OBJECT) } {
             Ok(Some(owner)) => owner,
             Ok(None) => return false,
             Err(status) => {

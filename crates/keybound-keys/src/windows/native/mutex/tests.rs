@@ -92,7 +92,7 @@ fn ours_belong_to_the_account_and_admit_no_other() {
         let path = path("Global", &name, &account);
         let made = Mutex::open(&path, &Protection::of(&account).unwrap()).unwrap();
         // SAFETY: the handle is open.
-        let owner = unsafe { owner_of(made.0) }.unwrap();
+        let owner = unsafe { owner_of(made.0, SE_KERNEL_OBJECT) }.unwrap();
         assert_eq!(owner.as_ref(), Some(user));
     }
 }
