@@ -128,12 +128,18 @@ const CASES: &[Case] = &[
     ("metadata=redirect", 60.0, "metadata", "redirect_refused"),
     ("metadata=html", 60.0, "metadata", "not_imds"),
     (
+        "metadata=status:403,Server=docker",
+        60.0,
+        "metadata",
+        "not_imds",
+    ),
+    (
         "metadata=missing-field:tenantId",
         60.0,
         "metadata",
         "invalid_answer",
     ),
-    ("metadata=close", 60.0, "metadata", "invalid_answer"),
+    ("metadata=close", 0.9, "metadata", "invalid_answer"),
     ("metadata=hang", 1.0, "metadata", "deadline_reached"),
     (
         "attest=status:400",

@@ -1,5 +1,5 @@
 //! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
-use crate::charset::{text_of, without_bom};
+use crate::charset::without_bom;
 use crate::{Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -33,12 +33,10 @@ pub(crate) fn read_answer<T: DeserializeOwned>(
     })
 }
 
-/// What a text in the place of the answer says. One that may be the secret asked for, or a damaged answer, is not shown.
+/// What a text in the place of the answer says, unless it may be the secret asked for.
 fn words_instead(body: &[u8], stage: Stage) -> Option<ServiceError> {
-    let text = text_of(body);
-    let is_shown = matches!(stage, Stage::Metadata | Stage::Credential)
-        && !text.trim_start().starts_with(['{', '[', '"']);
-    ServiceError::of_answer(body).filter(|_| is_shown)
+    let holds_no_secret = matches!(stage, Stage::Metadata | Stage::Credential);
+    ServiceError::instead_of_answer(body).filter(|_| holds_no_secret)
 }
 
 /// Reads an object in which no name stands twice, at any depth: of two readers of such text, one may take the first

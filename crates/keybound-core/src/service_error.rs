@@ -62,6 +62,19 @@ impl ServiceError {
         })
     }
 
+    /// Reads what came with success and is not the answer: as [`of_answer`](Self::of_answer), but JSON that is no error
+    /// object may be a damaged answer and is not shown.
+    ///
+    /// Not for answers that may hold a secret.
+    pub fn instead_of_answer(body: &[u8]) -> Option<Self> {
+        let is_json = text_of(body).trim_start().starts_with(['{', '[', '"']);
+        if is_json {
+            Self::parse(body)
+        } else {
+            Self::of_answer(body)
+        }
+    }
+
     fn of_value(value: &Value) -> Option<Self> {
         match value {
             Value::Object(object) => Self::of_object(object),

@@ -16,6 +16,9 @@ pub(super) fn check_sender(stage: Stage, answer: &Answer) -> Result<()> {
         stage,
         "what answered at the address of IMDS is not IMDS: its Server header does not name it",
     );
+    if answer.status.is_success() {
+        return Err(error.with_service(ServiceError::instead_of_answer(&answer.body)));
+    }
     let passes = kind_of(stage, status, None).is_transient();
     Err(error
         .with_status(status)
@@ -65,7 +68,7 @@ mod tests {
             for servers in others {
                 let error = check_sender(Stage::Metadata, &answer(status, servers)).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotImds, "{status}");
-                assert_eq!(error.status(), Some(status));
+                assert_eq!(error.status(), Some(status).filter(|status| *status >= 300));
                 assert!(error.to_string().ends_with(": Sign in"), "{error}");
                 let transient = matches!(status, 410 | 429 | 500..=503 | 511);
                 assert_eq!(error.is_retryable(), transient, "{status}");

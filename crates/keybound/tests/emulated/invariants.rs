@@ -76,6 +76,24 @@ async fn bound_or_error() {
 }
 
 #[tokio::test]
+async fn token_expired_is_expired() {
+    let world = World::new();
+    let client = world.client();
+    for request in [
+        attested(),
+        TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested()),
+    ] {
+        world.inject("token=expired-token");
+        let error = failure(&client, request.clone()).await;
+        assert_failed(&error, ErrorKind::InvalidAnswer, Stage::Token);
+        assert!(error.to_string().contains("had ended"), "{error}");
+        // It was not kept.
+        let token = client.acquire_token(request).await.unwrap();
+        assert_eq!(token.source(), TokenSource::IdentityProvider);
+    }
+}
+
+#[tokio::test]
 async fn no_weaker_key() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();

@@ -20,6 +20,9 @@ async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
     let client = world.client();
     for (fault, kind) in [
         ("probe=html", ErrorKind::NotImds),
+        ("probe=status:400,Server=nginx", ErrorKind::NotImds),
+        ("probe=status:403,Server=nginx", ErrorKind::NotImds),
+        ("probe=status:404,Server=nginx", ErrorKind::NotImds),
         ("probe=status:403", ErrorKind::Refused),
         ("probe=status:503", ErrorKind::ServiceUnavailable),
         ("probe=redirect", ErrorKind::RedirectRefused),
