@@ -164,4 +164,12 @@ mod tests {
             assert_eq!(trusted_addresses(&host, all.to_vec()), expected);
         }
     }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_a_lost_connection() {
+        // A label of more than 63 characters: no server is asked for it.
+        let unknown = lookup(&"x".repeat(64), 1).await.unwrap_err();
+        let error = unresolved(TransportErrorKind::Connect, "x", unknown);
+        assert!(error.is_connection_lost());
+    }
 }

@@ -85,18 +85,23 @@ async fn limits_hold() {
         let _ = stream.write_all(b"<html>\r\n\r\n").await;
     })
     .await;
-    assert_eq!(
-        get(&garbage).await.unwrap_err().kind(),
-        TransportErrorKind::Protocol
-    );
+    let error = get(&garbage).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Protocol);
+    assert!(!error.is_connection_lost());
     let closing = raw(|mut stream, _, _| async move {
         receive(&mut stream).await;
     })
     .await;
-    assert_eq!(
-        get(&closing).await.unwrap_err().kind(),
-        TransportErrorKind::Protocol
-    );
+    let error = get(&closing).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Protocol);
+    assert!(error.is_connection_lost());
+    let half = raw(|mut stream, _, _| async move {
+        receive(&mut stream).await;
+        let half = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
+        let _ = stream.write_all(half).await;
+    })
+    .await;
+    assert!(get(&half).await.unwrap_err().is_connection_lost());
     let silent = raw(|stream, _, _| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -106,6 +111,7 @@ async fn limits_hold() {
     let short = Duration::from_millis(200);
     let error = PlainClient::new().send(request, short).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
+    assert!(!error.is_connection_lost());
 }
 
 #[tokio::test]
@@ -116,4 +122,5 @@ async fn nobody_there_is_no_connection() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
+    assert!(error.is_connection_lost());
 }

@@ -161,6 +161,7 @@ async fn a_request_that_changes_something_is_never_sent_again() {
             }
             let error = send(&client, &server, method).await.unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::Protocol, "{ending:?}");
+            assert!(error.is_connection_lost(), "{ending:?} {method}");
             let once = usize::from(!matches!(ending, Ending::MidRequest));
             assert_eq!(arrivals(&server, method), once, "{ending:?} {method}");
             assert_eq!(server.connections(), 1);
