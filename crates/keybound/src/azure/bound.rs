@@ -94,8 +94,11 @@ impl BoundCalls {
 
     /// The scope of the note in the header that the SDK wrote.
     fn noted_scope<'a>(&self, authorization: &'a str) -> Option<&'a str> {
-        authorization
-            .strip_prefix("Bearer keybound-")?
+        let (scheme, note) = authorization.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("Bearer")
+            .then_some(note)?
+            .strip_prefix("keybound-")?
             .strip_prefix(self.0.id.as_str())?
             .strip_prefix(':')
     }

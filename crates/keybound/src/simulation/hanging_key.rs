@@ -126,7 +126,7 @@ fn request() -> TokenRequest {
     let pop = Pop::unattested().min_strength(KeyStrength::Software);
     TokenRequest::new("https://vault.azure.net")
         .proof_of_possession(pop)
-        .timeout(Duration::from_secs(600))
+        .timeout(Duration::from_secs(30))
 }
 
 #[test]
