@@ -1,0 +1,238 @@
+//! The scripts that hold what the product is built from: they fail where they cannot check it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+#[test]
+fn advisories_that_cannot_be_checked_fail_where_they_are_required() {
+    let world = World::new();
+    // Not fetched, and nothing required: said plainly.
+    let local = world.audit(&[]);
+    assert!(local.status.success(), "{local:?}");
+    assert!(text(&local).contains("ADVISORIES NOT CHECKED"), "{local:?}");
+    let pipeline = world.audit(&[("KEYBOUND_ADVISORIES", "required")]);
+    assert_eq!(pipeline.status.code(), Some(1), "{pipeline:?}");
+    assert!(
+        text(&pipeline).contains("cannot be fetched"),
+        "{pipeline:?}"
+    );
+    // Fetched.
+    let fetched = [("KEYBOUND_ADVISORIES", "required"), ("FETCHES", "yes")];
+    let fetched = world.audit(&fetched);
+    assert!(fetched.status.success(), "{fetched:?}");
+    assert_eq!(
+        text(&fetched)
+            .matches("--hide-inclusion-graph advisories")
+            .count(),
+        2
+    );
+    // What is not understood requires no less.
+    for value in ["yes", "1", "Required"] {
+        let unknown = world.audit(&[("KEYBOUND_ADVISORIES", value)]);
+        assert_eq!(unknown.status.code(), Some(1), "{value}: {unknown:?}");
+    }
+}
+
+#[test]
+fn a_clone_of_the_advisories_is_whole_and_of_this_week() {
+    let world = World::new();
+    for (days, advisories, changed, why) in [
+        (1, 600, false, None),
+        (6, 500, false, None),
+        (8, 600, false, Some("fetch those of this week")),
+        (400, 600, false, Some("fetch those of this week")),
+        (1, 3, false, Some("not all of rustsec/advisory-db")),
+        (1, 600, true, Some("has been changed")),
+    ] {
+        let clone = clone_of_advisories(days, advisories);
+        if changed {
+            fs::remove_file(clone.path().join("crates/a/RUSTSEC-2020-0001.md")).unwrap();
+        }
+        for required in ["", "required"] {
+            let output = world.audit(&[
+                ("KEYBOUND_ADVISORIES", required),
+                ("KEYBOUND_ADVISORY_DB", clone.path().to_str().unwrap()),
+            ]);
+            assert_eq!(output.status.success(), why.is_none(), "{days}: {output:?}");
+            assert!(
+                text(&output).contains(why.unwrap_or("audit: advisories as of ")),
+                "{output:?}"
+            );
+        }
+    }
+    let nothing = world.audit(&[("KEYBOUND_ADVISORY_DB", "/none")]);
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+}
+
+#[test]
+fn tools_of_another_version_are_not_taken_where_advisories_are_required() {
+    let world = World::new();
+    for (required, installs) in [("", false), ("required", true)] {
+        let output = world.audit(&[
+            ("KEYBOUND_ADVISORIES", required),
+            ("FETCHES", "yes"),
+            ("VERSION", "0.1.0"),
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        let installed =
+            text(&output).contains("cargo install cargo-deny --version =0.20.2 --locked");
+        assert_eq!(installed, installs, "{output:?}");
+    }
+}
+
+#[test]
+fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let digest = "@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1";
+    for (file, from, to, why) in [
+        ("pipelines/release.yml", "", "", None),
+        (
+            "scripts/in-container",
+            digest,
+            "",
+            Some("an image without a digest"),
+        ),
+        (
+            "scripts/in-container",
+            digest,
+            "@sha256:6258",
+            Some("an image without a digest"),
+        ),
+        ("scripts/in-container", "1.95.0-bookworm@", "latest@", None),
+        (
+            "pipelines/release.yml",
+            "vmImage: ubuntu-24.04",
+            "vmImage: ubuntu-latest",
+            Some("an agent without a version"),
+        ),
+        (
+            "pipelines/release.yml",
+            "- job: crates\n",
+            "- job: crates\n        container: rust:1.95.0\n",
+            Some("container without a digest"),
+        ),
+        (
+            "pipelines/release.yml",
+            "GitHubRelease@1",
+            "GitHubRelease",
+            Some("a task without a version"),
+        ),
+        (
+            "pipelines/release.yml",
+            "KEYBOUND_ADVISORIES: required",
+            "KEYBOUND_ADVISORIES: ''",
+            Some("could not be checked"),
+        ),
+        (
+            "pipelines/azure-e2e.yml",
+            "KEYBOUND_ADVISORIES: required",
+            "A: b",
+            Some("could not be checked"),
+        ),
+        (
+            "pipelines/azure-e2e.yml",
+            "scripts/in-container scripts/audit",
+            "scripts/audit",
+            Some("outside of the container"),
+        ),
+        (
+            "scripts/audit",
+            "--version \"=$version\"",
+            "",
+            Some("a tool without a version"),
+        ),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        let told = "crates/keybound-cli/src/args/selftest.rs";
+        fs::create_dir_all(copy.path().join(told).parent().unwrap()).unwrap();
+        fs::copy(project.join(told), copy.path().join(told)).unwrap();
+        for folder in ["scripts", "pipelines"] {
+            let status = Command::new("cp")
+                .arg("-r")
+                .arg(project.join(folder))
+                .arg(copy.path())
+                .status();
+            assert!(status.unwrap().success());
+        }
+        let path = copy.path().join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(before.contains(from), "{file}: {from}");
+        fs::write(&path, before.replace(from, to)).unwrap();
+        let output = Command::new(copy.path().join("scripts/check-pipelines"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.success(), why.is_none(), "{from}: {output:?}");
+        assert!(
+            text(&output).contains(why.unwrap_or_default()),
+            "{from}: {output:?}"
+        );
+    }
+}
+
+/// A folder with tools that say how they were called, and whose database is had only where FETCHES is set.
+struct World(tempfile::TempDir);
+
+impl World {
+    fn new() -> Self {
+        let world = Self(tempfile::tempdir().unwrap());
+        world.tool("cargo-deny", "echo cargo-deny \"${VERSION:-0.20.2}\"");
+        world.tool("cargo-audit", "echo cargo-audit \"${VERSION:-0.22.2}\"");
+        world.tool(
+            "cargo",
+            "echo cargo \"$@\"; [ \"$*\" != 'deny fetch db' ] || [ -n \"${FETCHES:-}\" ]",
+        );
+        world
+    }
+
+    fn tool(&self, name: &str, script: &str) {
+        let path = self.0.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn audit(&self, variables: &[(&str, &str)]) -> Output {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/audit");
+        Command::new(script)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.0.path().display()))
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    }
+}
+
+fn clone_of_advisories(days: u64, advisories: u32) -> tempfile::TempDir {
+    let clone = tempfile::tempdir().unwrap();
+    let folder = clone.path().join("crates/a");
+    fs::create_dir_all(&folder).unwrap();
+    for number in 1..=advisories {
+        fs::write(folder.join(format!("RUSTSEC-2020-{number:04}.md")), "").unwrap();
+    }
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let date = format!("{} +0000", since - days * 86400);
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "."],
+        &["commit", "--quiet", "--message", "advisories"],
+    ] {
+        let status = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+            .args(arguments)
+            .current_dir(clone.path())
+            .env("GIT_COMMITTER_DATE", &date)
+            .env("GIT_AUTHOR_DATE", &date)
+            .status();
+        assert!(status.unwrap().success());
+    }
+    clone
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(both).unwrap()
+}
