@@ -80,6 +80,7 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
         "a_job_stops_and_continues_with_its_command",
         "a_command_that_stops_itself_gives_the_terminal_back",
         "a_suspend_without_a_shell_stops_nobody",
+        "a_command_that_stops_itself_without_a_shell_stops_nobody_else",
         "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on",
     ] {
         // The session of each is its own.

@@ -2,10 +2,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
 
+use keybound::{Clock as _, SystemClock};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::UNIX_EPOCH;
 
 #[test]
 fn advisories_that_cannot_be_checked_fail_where_they_are_required() {
@@ -212,8 +214,11 @@ fn clone_of_advisories(days: u64, advisories: u32) -> tempfile::TempDir {
     for number in 1..=advisories {
         fs::write(folder.join(format!("RUSTSEC-2020-{number:04}.md")), "").unwrap();
     }
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let since = SystemClock
+        .now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let date = format!("{} +0000", since - days * 86400);
     for arguments in [
         &["init", "--quiet"][..],
