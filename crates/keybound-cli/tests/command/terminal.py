@@ -18,10 +18,18 @@ CASE, KEYBOUND = sys.argv[1:]
 REPORT = pathlib.Path(__file__).with_name("report_signals.py")
 INTERRUPT, QUIT, SUSPEND = b"\x03", b"\x1c", b"\x1a"
 LONGEST_WAIT = 60
+# Process ids that nobody has waited for before the end of the case.
+STARTED = []
 
 
 def main():
-    globals()[CASE]()
+    try:
+        globals()[CASE]()
+    except BaseException:
+        # A stopped one too; its command ends with it.
+        for process in STARTED:
+            os.kill(process, signal.SIGKILL)
+        raise
 
 
 def keys_reach_the_command_once():
@@ -62,6 +70,7 @@ def a_hangup_reaches_the_command_of_the_leader():
     if process == 0:
         os.set_inheritable(outcome[1], True)
         os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, "-c", script, "HUP"])
+    STARTED.append(process)
     os.close(outcome[1])
     lines = Lines(outcome[0])
     lines.next("up")
@@ -123,9 +132,10 @@ def a_command_that_stops_itself_without_a_shell_stops_nobody_else():
     process, lines = without_shell("-u", "-c", stops)
     command = lines.next("").strip()
     wait_until(lambda: state(command) == "T")
-    # When it is passed on, the stop has been handled, too, or is about to be.
-    os.kill(process, signal.SIGUSR1)
-    wait_until(lambda: pending(command) & 1 << signal.SIGUSR1 - 1)
+    # When the second is passed on, the stop has been handled, too.
+    for number in signal.SIGUSR1, signal.SIGUSR2:
+        os.kill(process, number)
+        wait_until(lambda: pending(command) & 1 << number - 1)
     assert os.waitpid(process, os.WNOHANG | os.WUNTRACED) == (0, 0)
     os.kill(process, signal.SIGCONT)
     os.waitpid(process, 0)
@@ -137,6 +147,7 @@ def without_shell(*arguments):
     if process == 0:
         silence(0)
         os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, *map(str, arguments)])
+    STARTED.append(process)
     return process, Lines(terminal)
 
 
@@ -197,6 +208,7 @@ class Job:
             for standard in range(3):
                 os.dup2(tty, standard)
             os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, *map(str, arguments)])
+        STARTED.append(self.process)
         self.lines = Lines(self.terminal)
         if says_up:
             _, self.command, _ = self.lines.next("up").split()
