@@ -1,4 +1,6 @@
 //! Which TLS library a client uses, and what the two have in common.
+#[cfg(any(windows, test))]
+mod names;
 #[cfg(any(not(windows), feature = "openssl-engine"))]
 pub(crate) mod openssl;
 #[cfg(any(windows, test))]

@@ -26,6 +26,7 @@ pub(crate) struct SessionNotes {
     /// What the server may not do, where it did.
     misbehaviour: OnceLock<&'static str>,
     /// Whether a caller's stack drives the connection, which does not say when the server has answered.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     of_caller: bool,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
@@ -47,6 +48,7 @@ impl SessionNotes {
     }
 
     /// For a connection of a caller's own stack.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn of_caller(engine: TlsEngine) -> Self {
         Self {
             of_caller: true,
@@ -180,6 +182,7 @@ impl SessionNotes {
     }
 
     /// Data comes from the server. To a caller's stack, which asks for it, that is an answer.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn note_data(&self) {
         if self.of_caller {
             self.messages.store(0, Ordering::Release);

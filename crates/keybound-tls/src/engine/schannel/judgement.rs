@@ -1,5 +1,6 @@
 //! Windows' judgement of a server's certificates.
 #![allow(unsafe_code, reason = "calls Windows")]
+use crate::engine::names::names;
 use crate::engine::queued::refused;
 use crate::target::Host;
 use ::schannel::RawPointer as _;
@@ -21,13 +22,17 @@ use windows::Win32::Security::Cryptography::{
 };
 use windows::core::{PSTR, PWSTR};
 
-/// Whether Windows takes these certificates, the first of them the server's own, for this host's. One that is known to be
+/// Whether Windows takes these certificates, the first of them the server's own, for this host's, and the host is among its
+/// subject alternative names: Windows takes the common name where there are none. One that is known to be
 /// revoked is refused; that nothing is known of it is no fault, and nothing is fetched to learn of it.
 ///
 /// # Errors
 /// The status that Windows gives (`CERT_E_…`, `CRYPT_E_…`, `TRUST_E_…`).
 pub(crate) fn judge(shown: &CertChain, host: &Host) -> io::Result<()> {
     let own = shown.get(0).ok_or_else(|| refused("no certificate"))?;
+    if !names(own.to_der(), host) {
+        return Err(io::Error::from_raw_os_error(NO_SUCH_NAME.cast_signed()));
+    }
     let others = Store::of(shown)?;
     // SAFETY: it is a certificate context, which is not freed before `own` is dropped.
     let own = unsafe { own.as_ptr() }.cast::<CERT_CONTEXT>().cast_const();
@@ -196,6 +201,8 @@ const FLAWS: [(u32, u32); 6] = [
     (CERT_TRUST_IS_PARTIAL_CHAIN, 0x800B_010A),
     (CERT_TRUST_IS_NOT_VALID_FOR_USAGE, 0x800B_0110),
 ];
+/// `CERT_E_CN_NO_MATCH`.
+const NO_SUCH_NAME: u32 = 0x800B_010F;
 /// `TRUST_E_FAIL`.
 const OTHER_FLAW: u32 = 0x800B_010B;
 /// `SECURITY_FLAG_IGNORE_REVOCATION` of WinINet: what is known of it was looked at before.
