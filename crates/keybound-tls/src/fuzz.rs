@@ -2,6 +2,7 @@
 use crate::ProxyConfig;
 use crate::observer::Observer;
 use crate::target::{Host, Target};
+use crate::tunnel;
 
 /// As [`ProxyConfig::system`] where the user's settings in Windows are these lists and the machine has none.
 pub fn system_proxy(proxies: &str, bypass: &str) -> ProxyConfig {
@@ -24,4 +25,9 @@ pub fn seen_in_handshake<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<
         observer.observe(piece, |what| seen.push(format!("{what:?}")));
     }
     seen
+}
+
+/// What has come of a proxy's answer to CONNECT, in words.
+pub fn proxy_answer(bytes: &[u8]) -> String {
+    format!("{:?}", tunnel::read(bytes))
 }

@@ -1,8 +1,11 @@
-use crate::check::{self, CLIENT, PUBLIC_KEY, TENANT, assert_printable, now};
+use crate::check::{
+    self, CLIENT, PUBLIC_KEY, TENANT, assert_no_canary, assert_printable, assert_safe, now,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::csr::{PSS_ALGORITHM, UnsignedCsr};
 use keybound_core::{Certificate, CuId, Guid, MAX_CERTIFICATE};
+use keybound_tls::TrustAnchors;
 
 /// A certificate in DER.
 pub fn certificate(data: &[u8]) {
@@ -109,4 +112,21 @@ pub fn signing_request(data: &[u8]) {
 
 fn guid(text: &str) -> Guid {
     Guid::parse(text).expect("a GUID")
+}
+
+/// A CA file: it is read in the same way however its lines end, and nothing of it is repeated.
+pub fn trust_anchors(data: &[u8]) {
+    let read = |text: &[u8]| TrustAnchors::system().with_pem(text);
+    match read(data) {
+        Ok(anchors) => {
+            assert!(anchors.is_extended());
+            // After the text there may be a line that it does not end.
+            let more = [data, b"\n# -----BEGIN CERTIFICATE-----\n"].concat();
+            assert_eq!(read(&more).expect("only a comment more"), anchors);
+        }
+        Err(error) => {
+            assert_safe(&error.to_string());
+            assert_no_canary(&format!("{error:?}"));
+        }
+    }
 }

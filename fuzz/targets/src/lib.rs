@@ -13,7 +13,7 @@ mod texts;
 mod tokens;
 
 pub use answers::{credential, metadata, service_error, token_answer};
-pub use certificates::{certificate, rsa_public_blob, signing_request};
+pub use certificates::{certificate, rsa_public_blob, signing_request, trust_anchors};
 pub use check::CANARY;
 pub use handshakes::server_handshake;
 pub use keybound_emulator::fuzz::{
@@ -21,7 +21,7 @@ pub use keybound_emulator::fuzz::{
     fault as emulator_fault, request as emulator_request,
     token_not_after as emulator_token_not_after,
 };
-pub use proxies::{environment_proxy, system_proxy};
+pub use proxies::{environment_proxy, proxy_answer, system_proxy};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
 pub use tokens::{attestation_token, jwt};
 
@@ -47,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("identity", identity),
     ("jwt", jwt),
     ("metadata", metadata),
+    ("proxy_answer", proxy_answer),
     ("redact", redact),
     ("rsa_public_blob", rsa_public_blob),
     ("scope", scope),
@@ -55,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("signing_request", signing_request),
     ("system_proxy", system_proxy),
     ("token_answer", token_answer),
+    ("trust_anchors", trust_anchors),
 ];
 
 #[cfg(test)]
@@ -103,7 +105,10 @@ mod tests {
             seed!("token_answer/odd_life"),
         ] {
             let answer = TokenAnswer::parse(body, TokenType::MtlsPop).unwrap();
-            assert_eq!((answer.expires_in.as_secs(), answer.refresh_in), (86399, None));
+            assert_eq!(
+                (answer.expires_in.as_secs(), answer.refresh_in),
+                (86399, None)
+            );
         }
         let error = ServiceError::parse(seed!("service_error/entra")).unwrap();
         assert_eq!(error.codes, [1_000_610]);

@@ -1,6 +1,6 @@
 use crate::check::{CANARY, assert_no_canary, assert_safe};
 use keybound_tls::ProxyConfig;
-use keybound_tls::fuzz::{proxy_for, system_proxy as settings};
+use keybound_tls::fuzz::{self, proxy_for, system_proxy as settings};
 
 /// Three lines: `HTTPS_PROXY`, `NO_PROXY`, and a host to go to.
 pub fn environment_proxy(data: &[u8]) {
@@ -85,4 +85,20 @@ fn printed((host, port): &(String, u16)) -> String {
 fn lines(data: &[u8]) -> Option<[&str; 3]> {
     let mut lines = std::str::from_utf8(data).ok()?.splitn(3, '\n');
     Some([lines.next()?, lines.next()?, lines.next()?])
+}
+
+/// A proxy's answer to CONNECT: what it says does not change with what comes later, but for how much that is.
+pub fn proxy_answer(data: &[u8]) {
+    let whole = fuzz::proxy_answer(data);
+    let without_rest = |told: &str| told.split(',').next().map(str::to_owned);
+    for length in [1, 7, 12, 40, data.len() / 2] {
+        let part = fuzz::proxy_answer(&data[..length.min(data.len())]);
+        if part != "More" {
+            assert_eq!(
+                without_rest(&part),
+                without_rest(&whole),
+                "after {length} bytes"
+            );
+        }
+    }
 }

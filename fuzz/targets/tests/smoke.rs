@@ -26,8 +26,8 @@ macro_rules! smoke {
 
 smoke! {
     attestation_token certificate challenge claims credential emulator_attestation emulator_config emulator_csr
-    emulator_fault emulator_request emulator_token_not_after endpoint environment_proxy guid identity jwt metadata redact
-    rsa_public_blob scope server_handshake service_error signing_request system_proxy token_answer
+    emulator_fault emulator_request emulator_token_not_after endpoint environment_proxy guid identity jwt metadata proxy_answer redact
+    rsa_public_blob scope server_handshake service_error signing_request system_proxy token_answer trust_anchors
 }
 
 fn run(name: &str, target: Target) {
