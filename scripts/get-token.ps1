@@ -23,6 +23,9 @@
 .PARAMETER ShowFullToken
     Prints the token whole. Off by default: the token is then abbreviated.
 
+.PARAMETER Simulated
+    Uses the emulator's key and attestation. Only under `keybound emulator --exec`.
+
 .EXAMPLE
     .\get-token.ps1
 
@@ -44,7 +47,9 @@ param(
 
     [switch] $VerboseLogging = $true,
 
-    [switch] $ShowFullToken
+    [switch] $ShowFullToken,
+
+    [switch] $Simulated
 )
 
 Set-StrictMode -Version Latest
@@ -73,6 +78,9 @@ try {
     }
     if ($ShowFullToken) {
         $arguments += '--show-full-token'
+    }
+    if ($Simulated) {
+        $arguments += '--simulated'
     }
     # What follows -- is no option, whatever it begins with.
     $arguments += @('--', $ResourceUrl)

@@ -110,7 +110,7 @@ fn the_powershell_script_uses_options_that_are_there() {
         .split('\'')
         .filter(|word| word.starts_with("--") && word.len() > 2)
         .collect();
-    assert_eq!(options.len(), 3, "{options:?}");
+    assert_eq!(options.len(), 4, "{options:?}");
     for option in options {
         assert!(help.contains(option), "{option}");
     }
