@@ -152,7 +152,7 @@ fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
         let told = "crates/keybound-cli/src/args/selftest.rs";
         fs::create_dir_all(copy.path().join(told).parent().unwrap()).unwrap();
         fs::copy(project.join(told), copy.path().join(told)).unwrap();
-        for folder in ["scripts", "pipelines"] {
+        for folder in ["scripts", "pipelines", ".github"] {
             let status = Command::new("cp")
                 .arg("-r")
                 .arg(project.join(folder))
