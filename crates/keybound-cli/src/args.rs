@@ -130,6 +130,10 @@ Environment:
   ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
   MSAL_MSI_V2_KEY_NAME               the name of the KeyGuard key (Windows) instead of MSAL .NET's
   MSAL_MSI_V2_ATTESTATION_CACHE      0: attestations are not remembered
+  MSAL_MI_DISABLE_IMDS_V2            true or 1: nothing of managed identity v2 is sent
+  MSAL_MI_IMDSV2_ALLOWED_HOSTS       the operator's list of hosts for the endpoints that IMDS names
+  MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE
+                                     true or 1: no certificate is kept (Windows)
   KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
 
 Standard output holds data only; everything else goes to standard error.";
