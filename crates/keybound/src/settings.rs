@@ -188,6 +188,13 @@ mod tests {
             url(Some("http://[::1]:82"), &environment),
             "http://[::1]:82/metadata/identity/x?a=b+c"
         );
+        // A malformed variable does not concern a client that was given an address.
+        let malformed = Environment::from_lookup(|_| Some("https://?\u{fffd}".to_owned()));
+        assert_eq!(
+            url(Some("http://[::1]:82"), &malformed),
+            "http://[::1]:82/metadata/identity/x?a=b+c"
+        );
+        assert!(ImdsEndpoint::new(None, &malformed).is_err());
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(super) struct Plant {
     pub(super) issuer: Option<String>,
     /// In days, from now on.
     pub(super) life: f64,
+    /// To its `token_not_after`. Default: it has none.
+    pub(super) token_life: Option<f64>,
 }
 
 /// Callers who ask for the same.

@@ -68,7 +68,12 @@ pub(super) fn sign(
 }
 
 /// Makes a certificate that IMDS did not issue, for the key and the subject of one that it did.
-pub(super) fn plant(like: &Certificate, issuer: &str, validity: Range<SystemTime>) -> Certificate {
+pub(super) fn plant(
+    like: &Certificate,
+    issuer: &str,
+    validity: Range<SystemTime>,
+    token_not_after: Option<SystemTime>,
+) -> Certificate {
     let like = X509::from_der(like.der()).unwrap();
     let public_key = like.public_key().unwrap().public_key_to_der().unwrap();
     let says = Says {
@@ -76,7 +81,7 @@ pub(super) fn plant(like: &Certificate, issuer: &str, validity: Range<SystemTime
         issuer,
         public_key: &public_key,
         validity,
-        token_not_after: None,
+        token_not_after,
         number: 666,
     };
     Certificate::from_der(&says.certificate().unwrap()).unwrap()

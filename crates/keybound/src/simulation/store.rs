@@ -50,12 +50,19 @@ impl MemoryStore {
     /// Adds a certificate that IMDS did not issue beside every entry.
     pub(super) fn plant(&self, plant: &Plant, now: SystemTime) {
         let issuer = plant.issuer.as_deref().unwrap_or(ISSUER_NAME);
-        let life = Duration::from_secs_f64(plant.life * 86_400.0);
+        let after = |days: f64| now + Duration::from_secs_f64(days * 86_400.0);
+        let validity = now..after(plant.life);
+        let token_end = plant.token_life.map(after);
         for entries in lock(&self.kept).values_mut() {
             let planted: Vec<_> = entries
                 .iter()
                 .map(|entry| StoredBinding {
-                    certificate: pki::plant(&entry.certificate, issuer, now..now + life),
+                    certificate: pki::plant(
+                        &entry.certificate,
+                        issuer,
+                        validity.clone(),
+                        token_end,
+                    ),
                     ..entry.clone()
                 })
                 .collect();
