@@ -16,7 +16,8 @@ impl Flow {
             .call(To::ImdsProbe, Stage::Metadata, || self.probe_request())
             .await;
         match answer {
-            Err(error) if error.kind() == ErrorKind::Refused && error.status() == Some(400) => {
+            // Whatever it says: an IMDS that looks for the identity before the header speaks v2, too.
+            Err(error) if error.kind() != ErrorKind::NotImds && error.status() == Some(400) => {
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::ImdsV2Unavailable => Ok(false),

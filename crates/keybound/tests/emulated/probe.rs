@@ -15,6 +15,22 @@ async fn a_host_that_misses_the_header_speaks_v2_and_one_that_misses_the_call_do
 }
 
 #[tokio::test]
+async fn a_400_of_imds_is_a_yes_whatever_it_says() {
+    let world = World::new();
+    let client = world.client();
+    for body in [
+        r#"{"error":"identity_not_found","error_description":"Managed Identity not found"}"#,
+        r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
+        r#"{"error":"invalid_request","error_description":"Unsupported query variables"}"#,
+        "no",
+    ] {
+        world.inject(&format!("probe=status:400,body={body}"));
+        assert!(client.speaks_v2(PATIENCE).await.unwrap(), "{body}");
+    }
+    assert_eq!(world.count("probe"), 4);
+}
+
+#[tokio::test]
 async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
     let world = World::new();
     let client = world.client();
