@@ -422,6 +422,31 @@ async fn endpoints_checked() {
 }
 
 #[tokio::test]
+async fn server_judged() {
+    let world = World::new();
+    let client = world.client();
+    let token = client.acquire_token(attested()).await.unwrap();
+    for wrong in ["untrusted", "expired", "other-name"] {
+        // Each acquisition is on connections of its own.
+        let client = world.client();
+        world.inject(&format!("attest-tls=server-certificate:{wrong}"));
+        let not_verified = |error, stage| {
+            assert_failed(&error, ErrorKind::ServerCertificateInvalid, stage);
+        };
+        not_verified(failure(&client, attested()).await, Stage::Attestation);
+        world.inject(&format!("token-tls=server-certificate:{wrong}"));
+        not_verified(failure(&client, attested()).await, Stage::Token);
+        for (leg, url) in [("vault", world.secret_url()), ("graph", world.graph_url())] {
+            world.inject(&format!("{leg}-tls=server-certificate:{wrong}"));
+            not_verified(get(&token, &url).await.unwrap_err(), Stage::Resource);
+            assert_eq!(world.count(leg), 0, "{leg} {wrong}: no request was sent");
+        }
+    }
+    // Of those of the first acquisition only, and of the one attestation in each round that went well.
+    assert_eq!((world.count("token"), world.count("attest")), (1, 4));
+}
+
+#[tokio::test]
 async fn key_never_exported() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
