@@ -42,7 +42,8 @@ impl TransportError {
     }
 
     /// Whether there was no connection (a name without an address, no route, refused), or it ended before the answer was
-    /// complete, for no reason that is known: a new attempt may succeed. The request may have been received.
+    /// complete, for no reason that is known: a new attempt may succeed. The request may have been received. With the kind
+    /// [`ClientCertificateRejected`](TransportErrorKind::ClientCertificateRejected), no alert said that the peer refused it.
     pub fn is_connection_lost(&self) -> bool {
         self.connection_lost
     }

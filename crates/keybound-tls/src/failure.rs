@@ -192,10 +192,14 @@ impl Peer {
             return known(TransportErrorKind::ClientCertificateRejected, message);
         }
         if findings.closed && in_doubt {
-            return known(
-                TransportErrorKind::ClientCertificateRejected,
-                format!("{name} closed the connection after the client certificate was presented"),
-            );
+            let message =
+                format!("{name} closed the connection after the client certificate was presented");
+            let error = TransportError::new(TransportErrorKind::ClientCertificateRejected, message)
+                .with_connection_lost();
+            return Some(Known {
+                error,
+                complete: false,
+            });
         }
         None
     }

@@ -193,6 +193,7 @@ async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
                 _ => TransportErrorKind::ClientCertificateRejected,
             };
             assert_eq!(error.kind(), expected);
+            assert!(error.is_connection_lost(), "no alert said why");
             // Once it has answered, it is something else.
             assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
             let error = post(&client, &server.uri("/"), 1).await.unwrap_err();
