@@ -79,6 +79,10 @@ impl Flow {
                 retry_after(&answer.headers, self.shared.now().wall),
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
+            // A new certificate is the remedy, not another attempt with this one.
+            Err(error) if error.kind() == TransportErrorKind::ClientCertificateRejected => {
+                return None;
+            }
             Err(error) if error.is_connection_lost() => (Outcome::NoConnection, None),
             Err(_) => return None,
         };

@@ -8,6 +8,8 @@ use crate::progress::Progress;
 use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
 use crate::telemetry::{self, Outcome};
 use keybound_core::{Error, ErrorKind, Result, Stage};
+use keybound_tls::TransportError;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -225,13 +227,23 @@ impl Flow {
             identity.tokens.drop_bound_to(binding);
         }
         if refused || dead {
+            let bindings = &identity.bindings;
             let now = self.shared.now();
-            identity.bindings.reject(plan.key.attestation, binding, now);
+            bindings.reject(plan.key.attestation, binding, is_explicit(error), now);
             self.drop_stored(plan, &binding.binding);
             self.shared.state.inner().attestations.drop_of(key.id());
         }
         refused || dead
     }
+}
+
+/// Whether the peer said that it refuses the certificate, by an answer or an alert. Where the connection only ended after the
+/// certificate was presented, a proxy may have ended it.
+fn is_explicit(error: &Error) -> bool {
+    let transport = error
+        .source()
+        .and_then(|source| source.downcast_ref::<TransportError>());
+    !transport.is_some_and(TransportError::is_connection_lost)
 }
 
 /// How often a refused certificate is replaced within one acquisition.

@@ -70,6 +70,8 @@ pub(super) struct Outcome {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Fault {
     ClientCertificateRejected,
+    /// The connection ends after the client certificate was presented, without an alert.
+    ClosedAfterCertificate,
     Connect,
     /// The connection ends before the answer is complete.
     Closed,
@@ -174,7 +176,9 @@ impl Rule {
 impl From<Fault> for TransportErrorKind {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::ClientCertificateRejected => Self::ClientCertificateRejected,
+            Fault::ClientCertificateRejected | Fault::ClosedAfterCertificate => {
+                Self::ClientCertificateRejected
+            }
             Fault::Connect => Self::Connect,
             Fault::Closed => Self::Protocol,
             Fault::Key => Self::Key,

@@ -250,7 +250,9 @@ impl World {
         if let Some(fault) = outcome.fault {
             let failure = failure(fault.into());
             return Some(Err(match fault {
-                Fault::Connect | Fault::Closed => failure.with_connection_lost(),
+                Fault::Connect | Fault::Closed | Fault::ClosedAfterCertificate => {
+                    failure.with_connection_lost()
+                }
                 _ => failure,
             }));
         }

@@ -19,6 +19,8 @@ struct Kept {
 /// A certificate that was refused.
 struct Rejected {
     certificate: Certificate,
+    /// Whether the peer said so.
+    explicit: bool,
     at: Moment,
 }
 
@@ -111,11 +113,13 @@ impl Bindings {
         kept.current.insert(attestation, binding);
     }
 
-    /// Forgets a refused certificate, if it is still the current one. The next is minted past IMDS's cache.
+    /// Forgets a refused certificate, if it is still the current one. The next is minted past IMDS's cache. `explicit`: the
+    /// peer said that it refuses it.
     pub(crate) fn reject(
         &self,
         attestation: Attestation,
         refused: &Arc<CachedBinding>,
+        explicit: bool,
         now: Moment,
     ) {
         let mut kept = self.write();
@@ -127,6 +131,7 @@ impl Bindings {
             kept.current.remove(&attestation);
             let rejected = Rejected {
                 certificate: refused.binding.certificate().clone(),
+                explicit,
                 at: now,
             };
             kept.rejected.insert(attestation, rejected);
@@ -142,8 +147,8 @@ impl Bindings {
             .contains_key(&attestation)
     }
 
-    /// Whether this certificate was refused a short while ago, so that asking with it again is useless. After that it is tried
-    /// again where IMDS issues no other: it may have been a proxy that refused it.
+    /// Whether a peer said a short while ago that it refuses this certificate, so that asking with it again is useless. After
+    /// that it is tried again where IMDS issues no other: it may have been a proxy that refused it.
     pub(crate) fn was_refused(
         &self,
         attestation: Attestation,
@@ -152,7 +157,9 @@ impl Bindings {
     ) -> bool {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
         kept.rejected.get(&attestation).is_some_and(|rejected| {
-            rejected.certificate == *certificate && !rejected.at.after(REFUSAL_COUNTS).has_come(now)
+            rejected.explicit
+                && rejected.certificate == *certificate
+                && !rejected.at.after(REFUSAL_COUNTS).has_come(now)
         })
     }
 

@@ -1,6 +1,7 @@
 //! What is remembered, for how long, and what is not.
 use crate::world::{GRAPH, World, assert_failed, attested, failure};
 use keybound::{Claims, Environment, ErrorKind, Pop, Stage, TokenRequest, TokenSource};
+use keybound_emulator::{BypassCache, Config};
 
 #[tokio::test]
 async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
@@ -226,4 +227,34 @@ async fn a_certificate_past_its_token_not_after_is_replaced_before_entra_is_aske
     // Only that of the fault has the extension.
     assert_eq!(certificate.token_not_after(), None);
     assert_eq!((world.count("issue"), world.count("token")), (2, 1));
+}
+
+/// IMDS as it is today: it does not know `bypass_cache`, and answers the certificate that it has.
+fn without_bypass() -> World {
+    let mut config = Config::default();
+    config.imds.bypass_cache = BypassCache::Refused;
+    World::with(config)
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_an_alert_costs_no_certificate_where_imds_has_no_other() {
+    for ending in ["close", "reset"] {
+        let world = without_bypass();
+        world.inject(&format!("token={ending}*1"));
+        let token = world.client().acquire_token(attested()).await;
+        assert!(token.is_ok(), "{ending}: {token:?}");
+        assert_eq!((world.count("issue"), world.count("token")), (3, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_an_alert_refuses_is_not_used_again() {
+    let world = without_bypass();
+    world.inject("token-tls=reject-certificate:certificate_revoked*1");
+    let client = world.client();
+    for stage in [Stage::Token, Stage::Credential] {
+        let error = failure(&client, attested()).await;
+        assert_failed(&error, ErrorKind::ClientCertificateRejected, stage);
+    }
+    assert_eq!((world.count("token-tls"), world.count("token")), (1, 0));
 }
