@@ -211,7 +211,7 @@ async fn read_answer(answer: http::Response<ResponseBody>) -> Result<Attestation
         let unavailable = status.is_server_error() || status.as_u16() == 429;
         return Err(refused
             .with_status(status.as_u16())
-            .with_service(ServiceError::parse(&body))
+            .with_service(ServiceError::of_answer(&body))
             .with_retryable(unavailable));
     }
     // The cause is left out: it may quote the token.

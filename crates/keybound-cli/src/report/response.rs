@@ -144,7 +144,7 @@ pub(crate) fn judge(answer: &Answer) -> Result<(), Error> {
     };
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::parse(&answer.body)))
+        .with_service(ServiceError::of_answer(&answer.body)))
 }
 
 fn refusal(answer: &Answer) -> &'static str {
