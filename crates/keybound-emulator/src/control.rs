@@ -36,9 +36,15 @@ impl ControlSecret {
 
     /// Whether an `Authorization` header holds it, found out in constant time.
     fn opens(&self, header: Option<&HeaderValue>) -> bool {
-        let given = header.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = header.and_then(|value| value.as_bytes().split_at_checked(BEARER.len()));
         let own = self.0.as_bytes();
-        given.is_some_and(|given| given.len() == own.len() && memcmp::eq(given, own))
+        given.is_some_and(|(scheme, given)| {
+            // RFC 9110 section 11.1: without regard to case, and any number of spaces follows.
+            let given = given.trim_ascii_start();
+            scheme.eq_ignore_ascii_case(BEARER)
+                && given.len() == own.len()
+                && memcmp::eq(given, own)
+        })
     }
 }
 
@@ -47,6 +53,8 @@ impl fmt::Debug for ControlSecret {
         f.write_str("ControlSecret(…)")
     }
 }
+
+const BEARER: &[u8] = b"Bearer ";
 
 /// Answers a request to the control endpoint.
 pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {

@@ -35,6 +35,8 @@ async fn nothing_is_told_without_the_secret() {
         )),
         Some(format!("Bearer {}", &secret[1..])),
         Some(format!("Bearer {secret}0")),
+        Some(format!("Bearer{secret}")),
+        Some(format!("Bearer {secret} ")),
     ] {
         for path in ["/records", "/counts", "/faults", "/clock", "/nonsense"] {
             let mut request = Request::get(path);
@@ -54,7 +56,12 @@ async fn nothing_is_told_without_the_secret() {
             );
         }
     }
-    assert_eq!(control(&state, "GET", "/records", "").await.status, 200);
+    for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer   "] {
+        let request = Request::get("/records").header("authorization", format!("{scheme}{secret}"));
+        let request = request.body(Bytes::new()).unwrap();
+        let answered = ask(&state, Service::Control, request).await;
+        assert_eq!(answered.status, 200, "{scheme}");
+    }
 }
 
 #[tokio::test]
