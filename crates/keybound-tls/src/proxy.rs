@@ -345,6 +345,43 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_credentials_too_early_is_named() {
+        for text in [
+            "http://svc:4711#x@proxy:1",
+            "http://svc:pass?x@proxy:1",
+            "http://svc:pass/x@proxy:1",
+            "http://svc:pass\\x@proxy:1",
+            "svc:pass#@proxy:1",
+            "http://user#1:pass@proxy:1",
+            "http://proxy:1/#frag",
+        ] {
+            let error = ProxyConfig::from_values(Some(text), None).unwrap_err();
+            assert!(error.to_string().contains("# as %23"), "{text} {error}");
+        }
+        for text in [
+            "http://proxy:99999",
+            "http://svc:pass@proxy:99999",
+            "http://",
+        ] {
+            let error = ProxyConfig::from_values(Some(text), None).unwrap_err();
+            assert_eq!(error.to_string(), "the proxy is not a URL", "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_name_a_proxy_as_urls_do() {
+        for (text, name) in [
+            ("http://[::1]:8080", "the proxy [::1]:8080"),
+            ("http://127.0.0.1", "the proxy 127.0.0.1:80"),
+            ("http://user:swordfish@proxy:1", "the proxy proxy:1"),
+        ] {
+            let config = ProxyConfig::from_values(Some(text), None).unwrap();
+            let proxy = config.for_target(&target("a.b", 443)).unwrap().unwrap();
+            assert_eq!(proxy.name(), name);
+        }
+    }
+
+    #[test]
     fn secrets_stay_secret_in_proxies() {
         let config =
             ProxyConfig::from_values(Some("http://user:sword%40fish@proxy:1"), None).unwrap();

@@ -33,7 +33,16 @@ impl Proxy {
             format!("http://{text}")
         };
         // The parser's own words could hold parts of the text.
-        let url = Url::parse(&with_scheme).map_err(|_| wrong("the proxy is not a URL"))?;
+        let url = Url::parse(&with_scheme).map_err(|_| {
+            // What stands before it is then read as host and port.
+            wrong(
+                if text.contains('@') && after_scheme(&with_scheme).contains(ENDS_HOST) {
+                    UNESCAPED
+                } else {
+                    "the proxy is not a URL"
+                },
+            )
+        })?;
         if url.scheme() != "http" {
             return Err(wrong("only proxies with an http URL are supported"));
         }
@@ -47,10 +56,7 @@ impl Proxy {
             Some(Host::Name(name)) => name.to_string(),
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong(
-                "the URL of the proxy has a path, a query or a fragment (in a password write / as %2F, ? as %3F, # as \
-                 %23 and \\ as %5C)",
-            ));
+            return Err(wrong(UNESCAPED));
         }
         let authorization = authorization(&url).ok_or_else(|| {
             wrong("the credentials of the proxy hold a control character, or its user name a colon")
@@ -66,7 +72,11 @@ impl Proxy {
 impl Proxy {
     /// How messages name it, without its credentials.
     pub(crate) fn name(&self) -> String {
-        format!("the proxy {}:{}", self.host, self.port)
+        if self.host.contains(':') {
+            format!("the proxy [{}]:{}", self.host, self.port)
+        } else {
+            format!("the proxy {}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -78,6 +88,15 @@ impl fmt::Debug for Proxy {
             .finish_non_exhaustive()
     }
 }
+
+fn after_scheme(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// What ends user, password, host and port in a URL.
+const ENDS_HOST: [char; 4] = ['/', '?', '#', '\\'];
+const UNESCAPED: &str = "the URL of the proxy has a path, a query or a fragment (in a password write / as %2F, ? as %3F, \
+                         # as %23 and \\ as %5C)";
 
 /// The credentials of the URL as basic authentication (RFC 7617); `None` where it has no form for them.
 fn authorization(url: &Url) -> Option<Option<SecretString>> {
