@@ -211,6 +211,18 @@ mod tests {
             (block("X509 CRL").into_bytes(), "revocation list"),
             (block("PUBLIC KEY").into_bytes(), "public key"),
             (block("SECRET 4711").into_bytes(), "PEM of another kind"),
+            (
+                b"\x30\x82\x01\x00\x02\x01\x03\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0".to_vec(),
+                "PKCS#12",
+            ),
+            (b"\x1f\x8b\x08".to_vec(), "gzip"),
+            (pem.replace('\n', "").into_bytes(), "in one line"),
+            (pem.replace('\n', " ").into_bytes(), "in one line"),
+            (without_boundaries(pem).into_bytes(), "without boundaries"),
+            (
+                without_boundaries(pem).replace('\n', "").into_bytes(),
+                "without boundaries",
+            ),
             (pem.replace('\n', "\\n").into_bytes(), r"written as \n"),
             (pem.replace('\n', "\\r\\n").into_bytes(), r"written as \n"),
             (
@@ -226,6 +238,11 @@ mod tests {
             assert!(refused.contains(words), "{words} {refused}");
             assert!(!refused.contains("4711"), "{refused}");
         }
+    }
+
+    fn without_boundaries(pem: &str) -> String {
+        let lines = pem.lines().filter(|line| !line.starts_with('-'));
+        lines.map(|line| format!("{line}\n")).collect()
     }
 
     fn certificate() -> openssl::x509::X509 {

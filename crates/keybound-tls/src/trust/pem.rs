@@ -51,13 +51,15 @@ fn content<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, label: &str) -> Optio
 /// What a text without a certificate looks like, in words that complete "it …".
 pub(super) fn kind_of(text: &[u8]) -> String {
     let contains = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
-    if let Some(block) = blocks(text).first() {
+    let first = blocks(text).into_iter().next();
+    // A label holds no dashes (RFC 7468 section 3): the rest of the text stands in the same line.
+    if let Some(block) = first.filter(|block| !block.label.contains("-----")) {
         return match block.label {
             label if label.ends_with("PRIVATE KEY") => "holds a private key".to_owned(),
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
                 "holds a certificate request".to_owned()
             }
-            "PKCS7" | "CMS" => format!("is PKCS#7 ({PKCS7_HINT})"),
+            "PKCS7" | "CMS" => format!("is PKCS#7 ({PKCS7_HINT}`)"),
             "X509 CRL" => "holds a revocation list".to_owned(),
             "PUBLIC KEY" | "RSA PUBLIC KEY" => "holds a public key".to_owned(),
             _ => "holds PEM of another kind".to_owned(),
@@ -68,7 +70,10 @@ pub(super) fn kind_of(text: &[u8]) -> String {
             "is not PEM: it looks like UTF-16 (save it as UTF-8)".to_owned()
         }
         [0x30, ..] if contains(PKCS7_SIGNED_DATA) => {
-            format!("is not PEM: it looks like PKCS#7 ({PKCS7_HINT} -inform der)")
+            format!("is not PEM: it looks like PKCS#7 ({PKCS7_HINT} -inform der`)")
+        }
+        [0x30, ..] if contains(PKCS7_DATA) => {
+            "is not PEM: it looks like PKCS#12 (take the certificates out with `openssl pkcs12 -nokeys`)".to_owned()
         }
         [0x30, length, ..] if *length >= 0x80 => {
             "is not PEM: it looks like DER (convert it with `openssl x509 -inform der`)".to_owned()
@@ -78,6 +83,11 @@ pub(super) fn kind_of(text: &[u8]) -> String {
         {
             r"is not PEM: its line breaks are written as \n".to_owned()
         }
+        [0x1f, 0x8b, ..] => "is not PEM: it looks like gzip".to_owned(),
+        _ if is_one_line(text) => {
+            "is not PEM: its boundaries and its base64 stand in one line".to_owned()
+        }
+        _ if is_base64_of_der(text) => "is not PEM: it is base64 without boundaries".to_owned(),
         _ if is_indented(text) => "is not PEM: its lines are indented".to_owned(),
         _ => "is not PEM".to_owned(),
     }
@@ -88,9 +98,24 @@ fn is_indented(text: &[u8]) -> bool {
         .any(|line| boundary(line.trim_ascii(), b"-----BEGIN ").is_some())
 }
 
+fn is_one_line(text: &[u8]) -> bool {
+    let line = text.trim_ascii();
+    line.starts_with(b"-----BEGIN ") && !line.contains(&b'\n')
+}
+
+fn is_base64_of_der(text: &[u8]) -> bool {
+    let mut base64 = text.to_vec();
+    base64.retain(|byte| !byte.is_ascii_whitespace());
+    STANDARD
+        .decode(base64)
+        .is_ok_and(|der| matches!(der[..], [0x30, length, ..] if length >= 0x80))
+}
+
+/// The object identifier of `data` (1.2.840.113549.1.7.1), in DER: the content of PKCS#12 (RFC 7292 section 4).
+const PKCS7_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 /// The object identifier of `signedData` (1.2.840.113549.1.7.2), in DER.
 const PKCS7_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
-const PKCS7_HINT: &str = "take the certificates out with `openssl pkcs7 -print_certs`";
+const PKCS7_HINT: &str = "take the certificates out with `openssl pkcs7 -print_certs";
 
 #[cfg(test)]
 mod tests {
