@@ -136,7 +136,13 @@ impl Error {
 
     /// What to do next, in one sentence.
     pub fn next_step(&self) -> &'static str {
-        self.0.next_step.unwrap_or(self.0.kind.next_step())
+        let has_no_words = self.0.kind == ErrorKind::Refused && self.0.service.is_none();
+        self.0.next_step.unwrap_or(if has_no_words {
+            "the service gave no reason in a form that can be read: check the request, the permissions of the identity, and \
+             what answers at this address"
+        } else {
+            self.0.kind.next_step()
+        })
     }
 }
 
@@ -310,7 +316,7 @@ kinds! {
     /// The peer's certificate could not be verified.
     ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
     /// TLS failed for another reason.
-    TlsFailed = "tls_failed", false, "check the TLS versions on both sides and the host's TLS settings";
+    TlsFailed = "tls_failed", false, "check that TLS is spoken at this port, the TLS versions on both sides, and the host's TLS settings";
     /// The token is of another type than asked for.
     TokenTypeMismatch = "token_type_mismatch", false, "the token was dropped, not used; report it to the service with the request id, or ask for the other type by name where that is acceptable to you";
     /// The token is not bound to a certificate.
@@ -369,6 +375,16 @@ mod tests {
                 .next_step()
                 .contains("Trusted Launch")
         );
+    }
+
+    #[test]
+    fn only_words_that_came_are_to_be_read() {
+        let refused = Error::new(ErrorKind::Refused, Stage::Metadata, "x").with_status(400);
+        assert!(refused.next_step().contains("gave no reason"));
+        let words = ServiceError::parse(br#"{"error":"invalid_scope"}"#);
+        let said = refused.clone().with_service(words);
+        assert_eq!(said.next_step(), ErrorKind::Refused.next_step());
+        assert_eq!(refused.with_next_step("do that").next_step(), "do that");
     }
 
     #[test]

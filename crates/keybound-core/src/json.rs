@@ -1,6 +1,6 @@
 //! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
 use crate::charset::without_bom;
-use crate::{Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
+use crate::{BoxError, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
@@ -21,7 +21,10 @@ pub(crate) fn read_answer<T: DeserializeOwned>(
         ));
     }
     serde_json::from_slice(without_bom(body)).map_err(|error| {
-        let problem = JsonProblem::from(&error);
+        let problem: BoxError = match encoding_instead(body) {
+            Some(encoding) => encoding.into(),
+            None => JsonProblem::from(&error).into(),
+        };
         match ServiceError::parse(body) {
             Some(service) => Error::invalid_answer(stage, format!("{what} holds an error"))
                 .with_service(Some(service))
@@ -31,6 +34,18 @@ pub(crate) fn read_answer<T: DeserializeOwned>(
         }
         .with_source(problem)
     })
+}
+
+/// What the bytes are where they are not UTF-8 (RFC 8259 section 8.1), in the words of an error.
+fn encoding_instead(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [0x1f, 0x8b, ..] => Some("it is compressed (gzip), which was not asked for"),
+        // No JSON has a NUL; text of this encoding has one beside its first character, which is ASCII.
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+            Some("it is UTF-16 or UTF-32, and JSON is UTF-8")
+        }
+        _ => None,
+    }
 }
 
 /// What a text in the place of the answer says, unless it may be the secret asked for.
@@ -231,6 +246,25 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbf7"), Some(7));
         assert_eq!(read(b"\xef\xbb\xbf\xef\xbb\xbf7"), None);
         assert_eq!(read(b"\xff\xfe7\0"), None);
+    }
+
+    #[test]
+    fn an_answer_in_another_encoding_is_named_for_what_it_is() {
+        for (body, words) in [
+            (&b"\x1f\x8b\x08\x00"[..], "gzip"),
+            (b"\xff\xfe{\0}\0", "UTF-16"),
+            (b"\xfe\xff\0{\0}", "UTF-16"),
+            (b"{\0}\0", "UTF-16"),
+            (b"\0{\0}", "UTF-16"),
+            (b"{\0\0\0}\0\0\0", "UTF-32"),
+            (b"<html>", "not JSON"),
+            (b"", "ends within"),
+            (b"\0", "not JSON"),
+        ] {
+            let error = read_answer::<u8>(body, Stage::Token, "the answer").unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(words), "{body:?} {cause}");
+        }
     }
 
     #[test]
