@@ -228,7 +228,9 @@ fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure>
 
 /// The library refuses too, later; here nothing has been asked of anyone yet.
 fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
-    if has_loopback_imds(args) && trust.is_extended() {
+    // The library refuses a malformed address for what it is.
+    let is_malformed = |imds| Url::parse(imds).map_or(true, |url| url.scheme() != "http");
+    if args.imds().is_some_and(is_malformed) || (has_loopback_imds(args) && trust.is_extended()) {
         return Ok(());
     }
     Err(Failure::Flow(Error::new(

@@ -103,6 +103,17 @@ fn what_may_be_a_secret_is_not_repeated() {
 }
 
 #[test]
+fn a_malformed_address_of_imds_is_named_for_what_it_is() {
+    for imds in ["127.0.0.1:1", "localhost:1", "://", "https://127.0.0.1:1"] {
+        for key in ["--simulated", "--no-attestation"] {
+            let run = run(&mut keybound(["get-token", key, "--imds", imds]));
+            assert_eq!(run.status, Some(2), "{imds}: {run:#?}");
+            assert!(run.stderr.contains("a plain http URL"), "{imds}: {run:#?}");
+        }
+    }
+}
+
+#[test]
 fn variables_that_concern_nothing_that_is_done_fail_nothing() {
     let world = Emulated::shared();
     let graph = format!("{}/v1.0/applications", world.named("graph"));
