@@ -2,6 +2,7 @@ use crate::{KeyError, KeyErrorKind};
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -71,15 +72,25 @@ impl KeyGate {
             .unwrap_or_else(|_| Err(failed("the key panicked")))
     }
 
-    /// Runs an operation and blocks until it ends, at most as long as the gate's patience.
+    /// Runs an operation and blocks until it ends, at most as long as the gate's patience, to wait for its turn included.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and [`Failed`](KeyErrorKind::Failed) where the time is over.
+    /// As [`run`](Self::run), and [`Failed`](KeyErrorKind::Failed) where the time is over: because an operation hangs, or
+    /// because others, none of which does, left it no turn.
     pub fn run_blocking<T: Send + 'static>(
         &self,
         operation: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, KeyError> {
-        block_on(self.run(operation), self.0.patience).unwrap_or_else(|| Err(self.hangs()))
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_begun);
+        let marked = move || {
+            begins.store(true, Ordering::Release);
+            operation()
+        };
+        block_on(self.run(marked), self.0.patience).unwrap_or_else(|| {
+            let hangs = has_begun.load(Ordering::Acquire) || self.is_hanging();
+            Err(if hangs { self.hangs() } else { self.is_busy() })
+        })
     }
 
     async fn permit(&self) -> Result<Permit, KeyError> {
@@ -117,6 +128,13 @@ impl KeyGate {
     fn hangs(&self) -> KeyError {
         failed(format!(
             "the key hangs: an operation has not returned within {} s",
+            self.0.patience.as_secs()
+        ))
+    }
+
+    fn is_busy(&self) -> KeyError {
+        failed(format!(
+            "the key is busy: its other operations have taken {} s",
             self.0.patience.as_secs()
         ))
     }
@@ -215,6 +233,20 @@ mod tests {
         }
         let patient = KeyGate(Arc::clone(&gate.0));
         assert!(block_on(patient.run(|| Ok(2)), PATIENCE).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_only_busy_is_not_said_to_hang() {
+        let gate = KeyGate::new(Duration::ZERO);
+        // Others have the turn, and none of them is in progress for too long.
+        let turn = gate.0.turn.try_acquire().unwrap();
+        let refused = gate.run_blocking(|| -> Result<(), KeyError> { panic!("runs") });
+        assert_eq!(
+            message(refused),
+            "the key is busy: its other operations have taken 0 s"
+        );
+        drop(turn);
+        assert!(!gate.is_hanging());
     }
 
     #[test]
