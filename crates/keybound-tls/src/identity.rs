@@ -1,6 +1,6 @@
 use crate::TransportError;
 use keybound_core::Certificate;
-use keybound_keys::BindingKey;
+use keybound_keys::{BindingKey, GatedKey};
 use std::sync::Arc;
 
 /// A certificate and the key that it certifies: what a TLS client presents.
@@ -11,7 +11,8 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Pairs them.
+    /// Pairs them. A key without a [gate](BindingKey::gate) gets one, which all clones of the identity share: one that
+    /// hangs costs one thread, however many clients and set-ups are made with it.
     ///
     /// # Errors
     /// [`InvalidRequest`](crate::TransportErrorKind::InvalidRequest) where the certificate is for another key.
@@ -22,6 +23,7 @@ impl ClientIdentity {
                 "the certificate is for another key",
             ));
         }
+        let key = GatedKey::wrap(key);
         Ok(Self { certificate, key })
     }
 

@@ -81,6 +81,38 @@ fn a_certificate_for_another_key_is_refused() {
     assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
 }
 
+#[test]
+fn a_key_without_a_gate_gets_one_that_clones_of_the_identity_share() {
+    let authority = Authority::new("test authority");
+    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let key = OddKey::new(SigningCost::Slow, |_, _| unreachable!());
+    assert!(key.gate().is_none());
+    let identity = authority.client("client", key);
+    let gates = [&identity, &identity.clone()].map(|identity| identity.key().gate().cloned());
+    let [Some(one), Some(other)] = gates else {
+        panic!("{gates:?}");
+    };
+    // While one runs an operation, the other has to wait.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut first = Box::pin(one.run(move || {
+            let _ = hold.recv();
+            Ok(())
+        }));
+        let mut second = Box::pin(other.run(|| Ok(())));
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!("it is held"),
+            _ = &mut second => panic!("both run"),
+            () = std::future::ready(()) => drop(release),
+        }
+        first.await.unwrap();
+        second.await.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn a_client_frees_its_key() {
     let authority = Authority::new("test authority");
