@@ -20,6 +20,9 @@ pub(crate) struct SessionNotes {
     server_changed: AtomicBool,
     /// How many messages of later handshakes came since it last answered a request.
     messages: AtomicU32,
+    /// How many of them began a handshake, over the whole life of a connection of a caller's stack.
+    #[cfg(any(not(windows), feature = "openssl-engine"))]
+    begun: AtomicU32,
     first_handshake_over: AtomicBool,
     /// Whether the connection waits for its next request.
     idle: AtomicBool,
@@ -166,6 +169,13 @@ impl SessionNotes {
         if begins_handshake && self.idle.load(Ordering::Acquire) {
             return Err(self.misbehaves("began a handshake on an idle connection"));
         }
+        #[cfg(any(not(windows), feature = "openssl-engine"))]
+        if self.of_caller
+            && begins_handshake
+            && self.begun.fetch_add(1, Ordering::AcqRel) >= MAX_BEGINNINGS
+        {
+            return Err(self.misbehaves("began handshakes over and over"));
+        }
         if self.messages.fetch_add(1, Ordering::AcqRel) >= MAX_MESSAGES_AN_ANSWER {
             return Err(self.misbehaves("sent handshake messages over and over"));
         }
@@ -216,6 +226,11 @@ const MAX_REQUESTS_AN_ANSWER: u32 = 8;
 /// A renegotiation takes seven or eight messages; some servers of TLS 1.3 send a handful of tickets. Each costs the client
 /// more than the server.
 const MAX_MESSAGES_AN_ANSWER: u32 = 64;
+
+/// On a connection of a caller's stack, where data of no length counts as an answer too: a server could begin handshakes
+/// for ever and nobody above would notice. A renegotiation begins twice: with the request for it, and with its own hello.
+#[cfg(any(not(windows), feature = "openssl-engine"))]
+const MAX_BEGINNINGS: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -273,11 +288,16 @@ mod tests {
         notes.note_first_handshake();
         for _ in 0..3 {
             let taken = (0..100)
-                .filter(|_| notes.note_message(true).is_ok())
+                .filter(|_| notes.note_message(false).is_ok())
                 .count();
             assert_eq!(taken, 64);
             notes.note_data();
         }
+        let taken = (0..100).filter(|_| {
+            notes.note_data();
+            notes.note_message(true).is_ok()
+        });
+        assert_eq!(taken.count(), 64, "data does not count for beginnings");
     }
 
     #[test]
