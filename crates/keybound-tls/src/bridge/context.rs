@@ -94,6 +94,21 @@ pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
     });
 }
 
+/// Takes away what a caller's context may hold that servers would be taken by in place of trust and rules that are set here:
+/// a store for verification, which has precedence over the context's, a verification of its own, and shared secrets,
+/// by which TLS 1.3 authenticates a server without a certificate.
+#[cfg(feature = "openssl")]
+pub(crate) fn forget_other_trust(builder: &mut SslContextBuilder) {
+    let context = builder.as_ptr();
+    // SAFETY: the context is alive. Null is what each of these is at first; a store that was there is freed.
+    unsafe {
+        openssl_sys::SSL_CTX_ctrl(context, SET_VERIFY_CERT_STORE, 0, null_mut());
+        native::SSL_CTX_set_cert_verify_callback(context, None, null_mut());
+        openssl_sys::SSL_CTX_set_psk_client_callback(context, None);
+        native::SSL_CTX_set_psk_use_session_callback(context, None);
+    }
+}
+
 /// Checks that a certificate is for a name that its verification expects, by [`NAME_RULES`], where it expects one: a
 /// caller's stack may have set laxer rules with the name, as `SslConnector` does. Addresses are never looked for in the
 /// common name.
@@ -140,5 +155,8 @@ pub(crate) fn offer_post_handshake_authentication(builder: &mut SslContextBuilde
 const HANDSHAKE: c_int = 22;
 const RECORD_HEAD: c_int = 256;
 const INNER_TYPE: c_int = 257;
+/// From openssl/ssl.h.
+#[cfg(feature = "openssl")]
+const SET_VERIFY_CERT_STORE: c_int = 106;
 /// The type of a record of data.
 const DATA: u8 = 23;

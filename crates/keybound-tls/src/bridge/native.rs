@@ -77,6 +77,17 @@ unsafe extern "C" {
         argument: *mut c_void,
     );
     pub fn SSL_CTX_set_msg_callback(context: *mut SSL_CTX, callback: Option<MessageCallback>);
+    #[cfg(feature = "openssl")]
+    pub fn SSL_CTX_set_psk_use_session_callback(
+        context: *mut SSL_CTX,
+        callback: Option<unsafe extern "C" fn()>,
+    );
+    #[cfg(feature = "openssl")]
+    pub fn SSL_CTX_set_cert_verify_callback(
+        context: *mut SSL_CTX,
+        callback: Option<unsafe extern "C" fn()>,
+        argument: *mut c_void,
+    );
     pub fn SSL_CTX_get_security_callback(context: *const SSL_CTX) -> Option<SecurityCallback>;
     pub fn SSL_CTX_set_security_callback(context: *mut SSL_CTX, callback: Option<SecurityCallback>);
     pub fn SSL_CIPHER_get_kx_nid(cipher: *const SSL_CIPHER) -> c_int;

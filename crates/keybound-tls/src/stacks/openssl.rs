@@ -1,5 +1,5 @@
 use super::careful_key::CarefulKey;
-use crate::bridge::{BridgedKey, Library};
+use crate::bridge::{BridgedKey, Library, forget_other_trust};
 use crate::engine::openssl::{Allowed, TlsContexts, not_taken, present, set_rules};
 use crate::session::SessionNotes;
 use crate::target::Host;
@@ -24,9 +24,9 @@ use std::sync::Arc;
 ///
 /// Set up are: the certificate, which goes out alone whenever a server asks, by renegotiation of TLS 1.2 and after the
 /// handshake of TLS 1.3 too (at most 8 times on a connection); the key behind it, which cannot be exported; trust, which
-/// replaces what was there; no sessions, no tickets, no compression. Refused are a server that shows another certificate
-/// when it renegotiates, one that only its common name names, and one that begins handshakes over and over without sending
-/// data. Cipher suites without a certificate of the server or without encryption, and finite-field Diffie-Hellman, are
+/// replaces what was there, stores for verification, verification callbacks of certificates and shared secrets (PSK) too; no sessions, no tickets, no compression. Refused are a server that shows another certificate
+/// when it renegotiates, one that only its common name names, and one that begins handshakes over and over (about 30 on a
+/// connection, 8 without data between them). Cipher suites without a certificate of the server or without encryption, and finite-field Diffie-Hellman, are
 /// never negotiated, whatever the host or the caller sets. The security level is 2 at least. The context's callbacks for
 /// security and for messages are replaced. What was added to the trust for loopback hosts only does not count here, as
 /// nobody checks where the caller's stack connects to. What else a caller sets on a builder afterwards is the caller's.
@@ -113,6 +113,7 @@ impl OpensslSetup {
             ));
         };
         set_rules(builder);
+        forget_other_trust(builder);
         // A store of its own: what the caller adds to it must not count for anybody else.
         let store = self.library.own_trust(self.trust.for_all());
         builder.set_cert_store(store.map_err(not_taken)?);

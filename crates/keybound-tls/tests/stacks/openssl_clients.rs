@@ -4,12 +4,14 @@ use crate::support::keys::{OddKey, hanging_key, shared_key};
 use crate::support::pki::Authority;
 use crate::support::scene::BOTH;
 use crate::support::server::{
-    Asks, Manners, Server, Tls, anonymous, renegotiate, resource, scripted,
+    Asks, Manners, Server, Tls, anonymous, renegotiate, resource, scripted, with_shared_secret,
 };
 use crate::talk::{Cast, SERVER, cast, cast_with, get, thumbprint, trust_in};
 use keybound_keys::{KeyError, KeyErrorKind, SigningCost};
 use keybound_tls::{ClientIdentity, OpensslSetup, TlsVersions, TrustAnchors, VersionPolicy};
 use openssl::ssl::{self, Ssl, SslConnector, SslContextBuilder, SslMethod, SslVersion};
+use openssl::x509::store::X509StoreBuilder;
+use std::ffi::{c_int, c_void};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -161,7 +163,13 @@ async fn any_certificate_can_be_an_anchor() {
 async fn a_server_that_goes_on_with_handshakes_is_given_up() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
-    for (times, data_between, is_good) in [(5, false, true), (30, true, true), (30, false, false)] {
+    for (times, data_between, is_good) in [
+        (5, false, true),
+        (30, true, true),
+        (30, false, false),
+        // Data that nobody waits for, or of no length, would let it go on for ever.
+        (40, true, false),
+    ] {
         let manners = Manners {
             leaf: authority.server(SERVER),
             version: Some(SslVersion::TLS1_2),
@@ -173,8 +181,8 @@ async fn a_server_that_goes_on_with_handshakes_is_given_up() {
                 if !renegotiate(&mut stream).await {
                     return;
                 }
-                if data_between {
-                    stream.write_all(b"x").await.unwrap();
+                if data_between && stream.write_all(b"x").await.is_err() {
+                    return;
                 }
             }
             stream.write_all(b".").await.unwrap();
@@ -237,6 +245,73 @@ async fn a_server_that_shows_no_certificate_is_refused() {
             assert!(connect(ssl, &server).await.is_err(), "{suites}");
             assert_eq!(server.requests(), 0);
         }
+    }
+}
+
+/// What a caller does to a context.
+type Change<'a> = dyn Fn(&mut SslContextBuilder) + 'a;
+
+/// What a caller's context held before by which OpenSSL would take a server without asking the trust that is set up.
+#[tokio::test]
+async fn trust_that_a_context_held_before_does_not_count() {
+    unsafe extern "C" {
+        fn SSL_CTX_set_cert_verify_callback(
+            context: *mut openssl_sys::SSL_CTX,
+            callback: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            argument: *mut c_void,
+        );
+    }
+    extern "C" fn verified(_: *mut c_void, _: *mut c_void) -> c_int {
+        1
+    }
+    let authority = Authority::new("test authority");
+    let other = Authority::new("other authority");
+    let identity = authority.client("client", shared_key());
+    let setup = setup(&identity, &trust_in(&authority));
+    let with_store = |builder: &mut SslContextBuilder| {
+        let mut store = X509StoreBuilder::new().unwrap();
+        store.add_cert(other.certificate.clone()).unwrap();
+        builder.set_verify_cert_store(store.build()).unwrap();
+    };
+    let with_callback = |builder: &mut SslContextBuilder| {
+        // SAFETY: the context is alive, the callback has OpenSSL's type and looks at nothing.
+        unsafe {
+            SSL_CTX_set_cert_verify_callback(builder.as_ptr(), verified, std::ptr::null_mut());
+        }
+    };
+    let with_secret = |builder: &mut SslContextBuilder| {
+        builder.set_psk_client_callback(|_, _, identity, secret| {
+            identity[..2].copy_from_slice(b"x\0");
+            secret[..32].copy_from_slice(&[7; 32]);
+            Ok(32)
+        });
+    };
+    let manners = Manners {
+        leaf: other.server(SERVER),
+        version: Some(SslVersion::TLS1_3),
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let lax: [(&Change<'_>, _); 3] = [
+        (&with_store, manners.context()),
+        (&with_callback, manners.context()),
+        (&with_secret, with_shared_secret(&[7; 32])),
+    ];
+    for (index, (lax, context)) in lax.into_iter().enumerate() {
+        let server = resource(context).await;
+        let connector = |is_set_up: bool| {
+            let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+            lax(&mut builder);
+            if is_set_up {
+                setup.set_up(&mut builder, TlsVersions::Tls12Or13).unwrap();
+            }
+            let configuration = builder.build().configure().unwrap();
+            configuration.into_ssl(SERVER).unwrap()
+        };
+        let before = connect(connector(false), &server).await;
+        assert!(before.is_ok(), "{index} {before:?}");
+        let after = connect(connector(true), &server).await;
+        assert!(after.is_err(), "{index}");
     }
 }
 
