@@ -157,8 +157,24 @@ fn an_ordinary_host_allows_everything() {
 
 #[test]
 fn no_environment_variable_widens_trust() {
-    let said = under("", "environment");
-    assert!(said.starts_with("ServerCertificate "), "{said}");
+    let lax = [
+        "VerifyCAFile",
+        "RequestCAFile",
+        "ChainCAFile",
+        "VerifyCAStore",
+    ]
+    .map(|name| tls(&format!("{name} = $ENV::SSL_CERT_FILE")));
+    for configuration in lax
+        .iter()
+        .map(String::as_str)
+        .chain(["", &tls("VerifyMode = ")])
+    {
+        let said = under(configuration, "environment");
+        assert!(
+            said.starts_with("ServerCertificate "),
+            "{configuration} {said}"
+        );
+    }
 }
 
 #[test]
