@@ -172,13 +172,12 @@ impl<'a> Reader<'a> {
     fn skip_token68(&mut self) {
         let mut ahead = Reader(self.0);
         ahead.skip_spaces();
-        let spaces = self.0.len() - ahead.0.len();
-        let text = ahead.take_while(|byte| {
+        ahead.take_while(|byte| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
         });
         ahead.take_while(|byte| byte == b'=');
         ahead.skip_spaces();
-        if spaces > 0 && !text.is_empty() && matches!(ahead.0.first(), None | Some(b',')) {
+        if matches!(ahead.0.first(), None | Some(b',')) {
             self.0 = ahead.0;
         }
     }
@@ -245,12 +244,12 @@ mod tests {
 
     #[test]
     fn challenges_and_their_parameters_are_told_apart() {
-        let value =
-            r#"Negotiate, Basic YWJj=, Bearer realm="", x = "a\"b,c" ,y=z==, PoP nonce="n""#;
+        let value = r#"Negotiate, NTLM TlRM, Basic YWJj==, Bearer realm="", x = "a\"b,c" ,y=z==, PoP nonce="n""#;
         assert_eq!(
             read(value),
             [
                 ("Negotiate", vec![]),
+                ("NTLM", vec![]),
                 ("Basic", vec![]),
                 (
                     "Bearer",
@@ -277,6 +276,8 @@ mod tests {
             ("\"a, Bearer\"", 0),
             ("B \"a, b\" \", c\", d", 2),
             ("B ü=\"a\\\", b\", d", 2),
+            ("B \"a\" c, d", 2),
+            ("B/, d", 2),
             (r#"Bearer a="b"#, 1),
             (r#"Bearer a="b, Basic"#, 1),
             (r#"Bearer a="b" ü, Basic"#, 2),
