@@ -138,18 +138,19 @@ mod tests {
         assert_eq!((&value["exp"], &value["tid"]), (&json!(1), &json!("t")));
         let numbers = json!([f64::MAX, f64::MIN, {"x": "\u{fffd}\u{fffd}\u{fffd}"}]);
         assert_eq!(value["n"], numbers);
-        let deep = |levels: usize| {
-            let nested = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = |levels: usize, begin: &str, end: &str| {
+            let nested = format!("{}1{}", begin.repeat(levels), end.repeat(levels));
             read(&format!(r#"{{"deep":{nested},"exp":7}}"#)).unwrap()
         };
         for levels in [1, 99, 100, 101, 5000] {
-            let value = deep(levels);
-            assert_eq!(value["exp"], 7, "{levels}");
-            // What is printed is read.
-            assert_eq!(
-                serde_json::from_str::<Value>(&value.to_string()).unwrap(),
-                value
-            );
+            for value in [deep(levels, "[", "]"), deep(levels, r#"{"a":"#, "}")] {
+                assert_eq!(value["exp"], 7, "{levels}");
+                // What is printed is read.
+                assert_eq!(
+                    serde_json::from_str::<Value>(&value.to_string()).unwrap(),
+                    value
+                );
+            }
         }
     }
 
