@@ -96,7 +96,9 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_command_ends_with_an_emulator_that_is_killed() {
-    let mut wrapped = Wrapped::start(&["sh", "-c", "echo up; exec sleep 600"]);
+    // One process, which says something more only where it is not killed.
+    let script = "import time; print('up', flush=True); time.sleep(60); print('alive')";
+    let mut wrapped = Wrapped::start(&["python3", "-c", script]);
     assert_eq!(wrapped.line(), "up\n");
     wrapped.signal(Signal::KILL);
     assert_eq!(wrapped.child.wait().unwrap().code(), None);
