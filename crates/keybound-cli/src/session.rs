@@ -6,8 +6,7 @@ use keybound::http::ResourceClient;
 use keybound::native_attestation::NativeAttestation;
 use keybound::{
     AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, Pop, ProxyConfig, Stage, TokenRequest, TrustAnchors,
-    VersionPolicy,
+    ManagedIdentityClientBuilder, Pop, Stage, TokenRequest, TrustAnchors, VersionPolicy,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -103,10 +102,6 @@ pub(crate) fn client_builder(
     if args.simulated {
         check_simulated(args, &trust)?;
         builder = emulation::simulate(builder, trust)?;
-        if called.is_none_or(is_loopback) {
-            // All hosts are loopback hosts then: whatever the variables for proxies hold, it is not for this.
-            builder = builder.proxy(ProxyConfig::none());
-        }
     }
     Ok(builder)
 }

@@ -290,7 +290,7 @@ const MALFORMED: [(&str, &str); 10] = [
     ("ATTESTATION_CLIENTLIB_PATH", "not/absolute"),
     ("MSAL_MSI_V2_KEY_NAME", "a\\b/c\u{1}"),
     ("MSAL_MSI_V2_ATTESTATION_CACHE", "\u{1}"),
-    ("HTTPS_PROXY", "::"),
+    ("HTTPS_PROXY", "https://proxy"),
     ("ALL_PROXY", "ftp://x"),
     ("NO_PROXY", "*.*,::/999"),
     ("SSL_CERT_FILE", "/none"),
