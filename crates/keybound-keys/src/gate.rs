@@ -220,17 +220,19 @@ mod tests {
         let hangs = "the key hangs: an operation has not returned within 0 s";
         assert_eq!(message(gate.run_blocking(operation)), hangs);
         started.recv().unwrap();
+        assert!(gate.is_hanging());
         for _ in 0..100 {
-            // Not even begun, or the channel in it would be used.
-            let refused = gate
-                .clone()
-                .run_blocking(|| -> Result<(), KeyError> { panic!("runs") });
-            assert_eq!(message(refused), hangs);
+            let refused = pin!(gate.run(|| -> Result<(), KeyError> { panic!("runs") }));
+            match refused.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(refused) => assert_eq!(message(refused), hangs),
+                Poll::Pending => panic!("waits"),
+            }
         }
         drop(release);
         while gate.0.turn.available_permits() == 0 {
             thread::yield_now();
         }
+        assert!(!gate.is_hanging());
         let patient = KeyGate(Arc::clone(&gate.0));
         assert!(block_on(patient.run(|| Ok(2)), PATIENCE).unwrap().is_ok());
     }

@@ -109,6 +109,8 @@ impl BindingKey for GatedKey {
 mod tests {
     use super::*;
     use crate::verify;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{self, ThreadId};
 
     /// Answers everything otherwise than the trait's defaults do.
     #[derive(Debug)]
@@ -162,5 +164,45 @@ mod tests {
         let scheme = SignatureScheme::PssSha256;
         let signature = gated.sign(scheme, &[7; 32]).unwrap();
         assert!(verify(odd.public_key_der(), scheme, &[7; 32], &signature));
+        let ordinary = GatedKey::wrap(Arc::new(crate::memory::MemoryKey::generate().unwrap()));
+        assert!(ordinary.is_in_place() && !ordinary.is_simulated());
+    }
+
+    /// Sends the thread that closes it.
+    #[derive(Debug)]
+    struct Closing(SigningCost, Sender<ThreadId>);
+
+    impl BindingKey for Closing {
+        fn public_key_der(&self) -> &[u8] {
+            &[]
+        }
+        fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+            unreachable!("the test does not sign")
+        }
+        fn strength(&self) -> KeyStrength {
+            KeyStrength::KeyGuard
+        }
+        fn id(&self) -> &'static str {
+            "closing"
+        }
+        fn signing_cost(&self) -> SigningCost {
+            self.0
+        }
+    }
+
+    impl Drop for Closing {
+        fn drop(&mut self) {
+            self.1.send(thread::current().id()).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_slow_key_is_closed_on_another_thread() {
+        for (cost, elsewhere) in [(SigningCost::Slow, true), (SigningCost::Quick, false)] {
+            let (closing, closed) = channel();
+            drop(GatedKey::wrap(Arc::new(Closing(cost, closing))));
+            let closer = closed.recv().unwrap();
+            assert_eq!(closer != thread::current().id(), elsewhere, "{cost:?}");
+        }
     }
 }

@@ -235,6 +235,7 @@ mod tests {
             let refused = refusal(&text);
             let expected = "the trust anchors hold no certificate: the text ";
             assert!(refused.starts_with(expected), "{refused}");
+            assert_eq!(refused.contains("indented"), words == "indented");
             assert!(refused.contains(words), "{words} {refused}");
             assert!(!refused.contains("4711"), "{refused}");
         }

@@ -206,12 +206,13 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
     for (head, word) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_owned(),
-            "credentials",
+            "other credentials than it was given",
         ),
         (
             with_page("407 Proxy Authentication Required"),
-            "credentials",
+            "other credentials than it was given",
         ),
+        (with_page("407 x"), "its URL holds none"),
         (with_page("403 Forbidden"), "status 403"),
         (with_page("503 Service Unavailable"), "status 503"),
         (with_page("502 Bad Gateway"), "status 502"),
@@ -223,7 +224,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
         ),
         (
             format!("HTTP/1.1 103 Hints\r\n\r\n{}", with_page("407 x")),
-            "credentials",
+            "other credentials than it was given",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned(),
@@ -252,7 +253,11 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
             }
         })
         .await;
-        let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
+        let credentials = match word {
+            "its URL holds none" => "",
+            _ => "user:swordfish@",
+        };
+        let url = format!("http://{credentials}127.0.0.1:{}", proxy.address.port());
         let client = client_builder(&authority)
             .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
             .build()
@@ -273,7 +278,9 @@ async fn a_proxy_that_refuses_or_misbehaves_is_told() {
 async fn bounded_input_from_proxies() {
     let authority = Authority::new("test authority");
     let proxy = raw(|mut stream, _, _| async move {
-        while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        let field = format!("A: {}\r\n", "b".repeat(1000));
+        while stream.write_all(field.as_bytes()).await.is_ok() {}
     })
     .await;
     let silent = raw(|stream, _, _| async move {
@@ -291,6 +298,7 @@ async fn bounded_input_from_proxies() {
     let request = || request("GET", "https://vault.example/", RequestBody::empty());
     let error = client(&proxy).send(request(), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Proxy);
+    assert!(words(&error).contains("answered with a longer head than allowed"));
     let short = Duration::from_millis(200);
     let half = raw(|mut stream, _, _| async move {
         stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
