@@ -153,7 +153,7 @@ mod platform {
         /// belong to one of these; its permissions are not looked at, see the guide.
         pub fn open(path: PathBuf) -> Result<Self, Unusable> {
             let is_own = make_private_folder(&path)
-                .map_err(|error| Unusable("it cannot be made or read", Some(error)))?;
+                .map_err(|error| Unusable("it cannot be made", Some(error)))?;
             if !is_own {
                 return Err(Unusable("the folder belongs to another account", None));
             }
