@@ -186,7 +186,7 @@ mod tests {
     fn the_message_for_machines_names_causes_and_next_step() {
         let report = ErrorReport::new(&hostile());
         assert!(report.message.contains(": because"), "{}", report.message);
-        assert!(report.message.ends_with(ErrorKind::Refused.next_step()));
+        assert!(report.message.ends_with(hostile().next_step()));
         assert_eq!((report.code, report.stage), ("refused", "token"));
     }
 
