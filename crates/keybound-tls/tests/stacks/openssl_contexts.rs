@@ -6,14 +6,15 @@ use crate::support::pki::Authority;
 use crate::support::server::{Asks, Manners, Server, Tls, resource, scripted, switch};
 use crate::support::{client_builder, get as call};
 use crate::talk::{SERVER, cast, get, trust_in};
-use keybound_keys::{BindingKey, SigningCost};
+use keybound_keys::SigningCost;
 use keybound_tls::server::request_client_certificate;
 use keybound_tls::{
     HttpsClient, OpensslSetup, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors,
     VersionPolicy,
 };
 use openssl::ssl::{Ssl, SslConnector, SslMethod, SslOptions, SslSessionCacheMode, SslVersion};
-use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
 #[test]
 fn key_never_exported_from_a_callers_context() {
@@ -169,17 +170,24 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
 #[test]
 fn a_callers_context_frees_the_key() {
     let authority = Authority::new("test authority");
-    let key: Arc<dyn BindingKey> = OddKey::new(SigningCost::Slow, |scheme, digest| {
+    // Disconnects when the key is dropped, which happens on a thread of its own as slow keys may block there.
+    let (held, freed) = mpsc::channel::<()>();
+    let key = OddKey::new(SigningCost::Slow, move |scheme, digest| {
+        let _held = &held;
         shared_key().sign(scheme, digest)
     });
-    let identity = authority.client("client", Arc::clone(&key));
+    let identity = authority.client("client", key);
     let setup = setup(&identity, &trust_in(&authority));
     let context = setup.context_builder(TlsVersions::Tls12).unwrap().build();
     let ssl = setup.ssl(SERVER).unwrap();
     drop((setup, identity));
-    assert!(Arc::strong_count(&key) > 1);
+    assert_eq!(freed.try_recv(), Err(TryRecvError::Empty));
     drop((ssl, context));
-    assert_eq!(Arc::strong_count(&key), 1);
+    let limit = Duration::from_secs(60);
+    assert_eq!(
+        freed.recv_timeout(limit),
+        Err(RecvTimeoutError::Disconnected)
+    );
 }
 
 #[tokio::test]
