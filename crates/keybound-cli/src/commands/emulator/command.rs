@@ -11,7 +11,11 @@ use std::path::Path;
 use tokio::process::{Child, Command};
 
 /// A running command. It is killed where the value is dropped before it ended; on Linux also where this process is killed.
-pub(super) struct Running(Child);
+pub(super) struct Running {
+    child: Child,
+    #[cfg(unix)]
+    changes: tokio::signal::unix::Signal,
+}
 
 impl Running {
     /// Starts the command with the emulator's environment.
@@ -27,10 +31,18 @@ impl Running {
             .envs(&ready.env)
             // The path as it is: text cannot carry every one.
             .env("KEYBOUND_CA_FILE", &ready.ca_file)
-            .kill_on_drop(true)
-            .spawn()
-            .map(Self)
-            .map_err(|error| not_started(&command[0], &error))
+            .kill_on_drop(true);
+        Self::spawn(prepared).map_err(|error| not_started(&command[0], &error))
+    }
+
+    fn spawn(mut prepared: Command) -> io::Result<Self> {
+        Ok(Self {
+            // Before the start: while SIGCHLD is ignored, the kernel keeps no exit status of a child. The command gets the
+            // default action, as from `timeout`.
+            #[cfg(unix)]
+            changes: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?,
+            child: prepared.spawn()?,
+        })
     }
 
     /// Waits for its end, passing signals on to it. Gives its exit status: 128 + N where signal N ended it.
@@ -45,21 +57,18 @@ impl Running {
     async fn ended(&mut self, signals: &mut Signals) -> io::Result<std::process::ExitStatus> {
         use crate::signals::Relay;
         use rustix::process::Pid;
-        use tokio::signal::unix::{SignalKind, signal};
         let id = self
-            .0
+            .child
             .id()
             .and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let Some(mut relay) = id.map(Relay::to) else {
-            return self.0.wait().await;
+            return self.child.wait().await;
         };
-        // Only now: where SIGCHLD was ignored from the start, the command has inherited that.
-        let mut changes = signal(SignalKind::child())?;
         loop {
             tokio::select! {
-                status = self.0.wait() => return status,
+                status = self.child.wait() => return status,
                 received = signals.next() => relay.handle(received),
-                _ = changes.recv() => relay.follow_stop(),
+                _ = self.changes.recv() => relay.follow_stop(),
             }
         }
     }
@@ -67,7 +76,7 @@ impl Running {
     /// The console has sent its events to the command, too.
     #[cfg(not(unix))]
     async fn ended(&mut self, _: &mut Signals) -> io::Result<std::process::ExitStatus> {
-        self.0.wait().await
+        self.child.wait().await
     }
 }
 
