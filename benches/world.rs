@@ -1,7 +1,7 @@
 //! An emulator, and clients of it that have nothing but a key.
 use keybound::{
-    BindingKey, Environment, KeyError, KeyProvider, KeyStrength, ManagedIdentityClient, Pop,
-    ProviderChain, TrustAnchors,
+    BindingKey, Environment, KeyError, KeyProvider, KeyRequirements, KeyStrength,
+    ManagedIdentityClient, ProviderChain, TrustAnchors,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
@@ -72,8 +72,8 @@ impl World {
 }
 
 /// What all that is measured asks for: a key in memory, which nothing attests.
-pub fn unattested() -> Pop {
-    Pop::unattested().min_strength(KeyStrength::Software)
+pub fn unattested() -> KeyRequirements {
+    KeyRequirements::unattested().min_strength(KeyStrength::Software)
 }
 
 /// Hands out a key that was made before.

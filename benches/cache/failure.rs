@@ -23,7 +23,7 @@ pub async fn compare() -> Told {
         ours.push(
             ratio(move || {
                 let client = client.clone();
-                async move { client.acquire_token(requests::request(0)).await.is_err() }
+                async move { client.acquire_token(&requests::request(0)).await.is_err() }
             })
             .await,
         );

@@ -82,7 +82,7 @@ impl Sides {
         let world = World::new();
         let ours = world.client();
         let token = ours
-            .acquire_token(requests::request(0))
+            .acquire_token(&requests::request(0))
             .await
             .expect("a token");
         let token = token.secret().expose().to_owned();

@@ -4,7 +4,7 @@ use keybound_benches::world::unattested;
 
 /// A bearer token, as azure_core knows no other.
 pub fn request(resource: usize) -> TokenRequest {
-    TokenRequest::new(scope(resource)).bearer_over_mtls(unattested())
+    TokenRequest::bearer_over_mtls(scope(resource), unattested())
 }
 
 pub fn scope(resource: usize) -> String {
@@ -14,7 +14,7 @@ pub fn scope(resource: usize) -> String {
 /// Has a client remember the tokens of so many resources.
 pub async fn fill(client: &ManagedIdentityClient, resources: usize) {
     for resource in 0..resources {
-        let token = client.acquire_token(request(resource)).await;
+        let token = client.acquire_token(&request(resource)).await;
         token.expect("a token");
     }
 }

@@ -34,8 +34,7 @@ impl Bound {
         });
         let counted: Arc<dyn BindingKey> = Arc::clone(&key) as _;
         let world = World::with_key(counted).trusting(&servers.pem());
-        let request = TokenRequest::new("https://vault.azure.net");
-        let request = request.proof_of_possession(unattested());
+        let request = TokenRequest::pop("https://vault.azure.net", unattested());
         let token = world.client().acquire_token(&request).await;
         let token = token.expect("a token");
         Self {

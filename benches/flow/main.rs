@@ -47,7 +47,7 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
         async || {
             world
                 .client()
-                .acquire_token(token_request())
+                .acquire_token(&token_request())
                 .await
                 .expect("a token");
         },
@@ -60,7 +60,7 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
 async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let client = world.client();
     client
-        .acquire_token(token_request())
+        .acquire_token(&token_request())
         .await
         .expect("a token");
     compare(
@@ -69,7 +69,7 @@ async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> F
         pairs,
         async || {
             client
-                .acquire_token(token_request().force_refresh(true))
+                .acquire_token(&token_request().force_refresh(true))
                 .await
                 .expect("a token");
         },
@@ -84,7 +84,7 @@ async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> F
 async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let token = world
         .client()
-        .acquire_token(token_request())
+        .acquire_token(&token_request())
         .await
         .expect("a token");
     let client = token.bound_client().expect("a bound token");

@@ -6,7 +6,7 @@ use keybound_benches::world::{World, unattested};
 use url::Url;
 
 pub fn token_request() -> TokenRequest {
-    TokenRequest::new("https://vault.azure.net").proof_of_possession(unattested())
+    TokenRequest::pop("https://vault.azure.net", unattested())
 }
 
 pub fn secret_request(world: &World) -> Request<RequestBody> {

@@ -5,8 +5,9 @@ use crate::{emulation, out, text};
 use keybound::http::ResourceClient;
 use keybound::native_attestation::NativeAttestation;
 use keybound::{
-    AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, Pop, Stage, TokenRequest, TrustAnchors, VersionPolicy,
+    AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
+    ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest, TrustAnchors,
+    VersionPolicy,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -51,7 +52,7 @@ impl Session {
     /// Those of the flow.
     pub(crate) async fn acquire(&self) -> Result<AccessToken, Error> {
         let request = self.request.clone().timeout(self.remaining());
-        self.client.acquire_token(request).await
+        self.client.acquire_token(&request).await
     }
 
     /// The client for the call of a resource, within what is left of the time. It follows no redirects.
@@ -163,27 +164,27 @@ pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Ve
 }
 
 fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
-    let pop = pop(&args.host);
+    let requirements = key_requirements(&args.host);
     let target = args.target.scope().or(fallback).unwrap_or(DEFAULT_SCOPE);
-    let request = TokenRequest::new(target).force_refresh(args.force_refresh);
     let request = match args.bearer {
-        true => request.bearer_over_mtls(pop),
-        false => request.proof_of_possession(pop),
+        true => TokenRequest::bearer_over_mtls(target, requirements),
+        false => TokenRequest::pop(target, requirements),
     };
+    let request = request.force_refresh(args.force_refresh);
     match &args.claims {
         Some(claims) => request.claims(claims.clone()),
         None => request,
     }
 }
 
-/// What is wanted of the key and its certificate.
-pub(crate) fn pop(args: &HostArgs) -> Pop {
-    let pop = if args.no_attestation {
-        Pop::unattested()
+/// The requirements that the options state.
+pub(crate) fn key_requirements(args: &HostArgs) -> KeyRequirements {
+    let requirements = if args.no_attestation {
+        KeyRequirements::unattested()
     } else {
-        Pop::attested()
+        KeyRequirements::attested()
     };
-    pop.min_strength(KeyStrength::from(args.min_strength))
+    requirements.min_strength(KeyStrength::from(args.min_strength))
 }
 
 fn tls_versions(args: &HostArgs) -> VersionPolicy {

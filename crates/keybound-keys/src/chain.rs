@@ -93,10 +93,10 @@ impl ProviderChain {
     }
 }
 
-/// What a provider said to [`ProviderChain::survey`].
+/// The result of one provider in [`ProviderChain::probe_all`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct SurveyedProvider {
+pub struct ProviderStatus {
     /// How well its keys are protected.
     pub strength: KeyStrength,
     /// The key, or why there is none.
@@ -104,14 +104,14 @@ pub struct SurveyedProvider {
 }
 
 impl ProviderChain {
-    /// What each provider says, the strongest first, up to the first that has a key or fails: which key this host has, and
-    /// why no better one. Weaker providers than that are not asked, as [`open`](Self::open) does not. It may block.
-    pub fn survey(&self) -> Vec<SurveyedProvider> {
-        let mut said = Vec::new();
+    /// Opens the key of each provider, the strongest first, up to the first that has a key or fails: which key this host has,
+    /// and why no stronger one. Weaker providers are skipped, as in [`open`](Self::open). It may block.
+    pub fn probe_all(&self) -> Vec<ProviderStatus> {
+        let mut statuses = Vec::new();
         for provider in &self.providers {
             let key = provider.open();
             let goes_on = matches!(&key, Err(error) if error.kind().is_absence());
-            said.push(SurveyedProvider {
+            statuses.push(ProviderStatus {
                 strength: provider.strength(),
                 key,
             });
@@ -119,7 +119,7 @@ impl ProviderChain {
                 break;
             }
         }
-        said
+        statuses
     }
 }
 
@@ -292,24 +292,25 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_tells_why_no_better_key_and_asks_none_that_is_weaker() {
+    fn probe_all_returns_why_there_is_no_stronger_key_and_skips_weaker_providers() {
         use KeyStrength::{Hardware, KeyGuard, Software};
         let absent = Some(KeyErrorKind::IsolationUnavailable);
-        let told = |providers: &[_]| -> Vec<_> {
-            let said = chain(providers).survey().into_iter();
-            said.map(|said| (said.strength, said.key.err().map(|error| error.kind())))
+        let probed = |providers: &[_]| -> Vec<_> {
+            let statuses = chain(providers).probe_all().into_iter();
+            statuses
+                .map(|status| (status.strength, status.key.err().map(|error| error.kind())))
                 .collect()
         };
         assert_eq!(
-            told(&[(Software, None), (Hardware, None), (KeyGuard, absent)]),
+            probed(&[(Software, None), (Hardware, None), (KeyGuard, absent)]),
             [(KeyGuard, absent), (Hardware, None)]
         );
         let failing = Some(KeyErrorKind::Failed);
         assert_eq!(
-            told(&[(KeyGuard, failing), (Software, None)]),
+            probed(&[(KeyGuard, failing), (Software, None)]),
             [(KeyGuard, failing)]
         );
-        assert_eq!(told(&[]), []);
+        assert_eq!(probed(&[]), []);
     }
 
     #[test]

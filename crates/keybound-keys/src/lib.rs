@@ -21,7 +21,7 @@ mod verify;
 pub mod windows;
 
 // The public interface.
-pub use chain::{KeyProvider, ProviderChain, SurveyedProvider};
+pub use chain::{KeyProvider, ProviderChain, ProviderStatus};
 pub use cng::CngHandle;
 pub use gate::KeyGate;
 pub use gated::GatedKey;

@@ -8,7 +8,7 @@ use crate::flight::Seat;
 use crate::flow;
 use crate::moment::Moment;
 use crate::progress::Progress;
-use crate::request::{Pop, TokenRequest};
+use crate::request::{KeyRequirements, TokenRequest};
 use crate::state::{
     AskedToken, BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal,
     Service, TokenFlight,
@@ -71,32 +71,26 @@ impl Shared {
     /// What a request asks for, checked.
     pub(crate) fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
         let scope = request.scope.clone()?;
-        let asked = self.asked_token(request, scope.as_str()).ok_or_else(|| {
-            Error::invalid_request(
-                "say which kind of token is wanted: proof_of_possession or bearer_over_mtls",
-            )
-        })?;
         Ok(TokenCacheKey {
-            token_type: asked.token_type,
-            attestation: asked.attestation,
-            min_strength: asked.min_strength,
+            token_type: request.token_type,
+            attestation: self.attestation(request.requirements),
+            min_strength: request.requirements.min_strength,
             scope,
         })
     }
 
-    fn asked_token<'a>(&self, request: &TokenRequest, scope: &'a str) -> Option<AskedToken<'a>> {
-        let (token_type, pop) = request.kind?;
-        Some(AskedToken {
+    fn asked_token<'a>(&self, request: &TokenRequest, scope: &'a str) -> AskedToken<'a> {
+        AskedToken {
             scope,
-            token_type,
-            attestation: self.attestation(pop),
-            min_strength: pop.min_strength,
-        })
+            token_type: request.token_type,
+            attestation: self.attestation(request.requirements),
+            min_strength: request.requirements.min_strength,
+        }
     }
 
     /// What attests the key, where that is asked for.
-    pub(crate) fn attestation(&self, pop: Pop) -> Attestation {
-        match (pop.attested, self.settings.attests_simulated()) {
+    pub(crate) fn attestation(&self, requirements: KeyRequirements) -> Attestation {
+        match (requirements.attested, self.settings.attests_simulated()) {
             (false, _) => Attestation::None,
             (true, false) => Attestation::Attested,
             (true, true) => Attestation::Simulated,
@@ -134,7 +128,7 @@ impl Shared {
         if request.force_refresh || request.claims.is_some() {
             return None;
         }
-        let asked = self.asked_token(request, scope.as_str())?;
+        let asked = self.asked_token(request, scope.as_str());
         let now = self.settings.clocks.glance();
         match self
             .identity

@@ -3,12 +3,12 @@
 //! Each client owns one thread, started at the first call, on which its work is done; it ends with the last clone. The
 //! calls block the calling thread: do not make them inside async code.
 mod body;
-mod call;
+mod request_builder;
 mod resource;
 mod worker;
 
 pub use body::ResponseBody;
-pub use call::Call;
+pub use request_builder::RequestBuilder;
 pub use resource::ResourceClient;
 
 use crate::{AccessToken, BoundClient, Result, Stage, TokenRequest, transport};
@@ -38,10 +38,10 @@ impl ManagedIdentityClient {
     ///
     /// # Errors
     /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where no thread can be started.
-    pub fn acquire_token(&self, request: TokenRequest) -> Result<AccessToken> {
-        let client = self.client.clone();
+    pub fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
+        let (client, request) = (self.client.clone(), request.clone());
         self.worker.run(Stage::Request, async move {
-            client.acquire_token(request).await
+            client.acquire_token(&request).await
         })
     }
 

@@ -2,17 +2,17 @@ use crate::acquire::acquire;
 use crate::attestor::Attestor;
 use crate::clock::Clocks;
 use crate::flow::Flow;
+use crate::http::{ResourceClient, ResourceClientBuilder};
 use crate::progress::Progress;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::state::{IdentityState, SharedState};
 use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
-use crate::{AccessToken, Clock, Environment, TokenRequest};
+use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
 use keybound_tls::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,15 @@ pub(crate) struct Shared {
 }
 
 impl ManagedIdentityClient {
-    /// Starts with the defaults: the system-assigned identity, the platform's keys, the process's environment.
+    /// A client with the defaults: the system-assigned identity, the platform's keys, the process's environment.
+    ///
+    /// # Errors
+    /// Those of [`ManagedIdentityClientBuilder::build`].
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A builder with the same defaults.
     pub fn builder() -> ManagedIdentityClientBuilder {
         ManagedIdentityClientBuilder::default()
     }
@@ -42,20 +50,40 @@ impl ManagedIdentityClient {
     /// that fails, a token that is still valid serves on and says so
     /// ([`renewal_failure`](AccessToken::renewal_failure)).
     ///
-    /// Takes the request or a reference to it: for a remembered token nothing is copied. It needs a tokio runtime with time
-    /// and I/O; [`blocking`](crate::blocking) brings its own.
+    /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
     ///
     /// # Errors
     /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). There is never a weaker token than the one
     /// asked for.
-    pub async fn acquire_token(&self, request: impl Borrow<TokenRequest>) -> Result<AccessToken> {
-        match self.0.remembered(request.borrow()) {
+    pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
+        match self.0.remembered(request) {
             Some(token) => Ok(token),
-            None => {
-                let request = request.borrow().clone();
-                Box::pin(acquire(Arc::clone(&self.0), request)).await
-            }
+            None => Box::pin(acquire(Arc::clone(&self.0), request.clone())).await,
         }
+    }
+
+    /// Acquires a token that is bound to the certificate: [`acquire_token`](Self::acquire_token) with
+    /// [`TokenRequest::pop`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn pop_token(
+        &self,
+        resource: impl AsRef<str>,
+        requirements: KeyRequirements,
+    ) -> Result<AccessToken> {
+        self.acquire_token(&TokenRequest::pop(resource, requirements))
+            .await
+    }
+
+    /// A builder of a client that calls one resource with bound tokens: [`ResourceClient::builder`] with
+    /// [`TokenRequest::pop`].
+    pub fn resource(
+        &self,
+        resource: impl AsRef<str>,
+        requirements: KeyRequirements,
+    ) -> ResourceClientBuilder {
+        ResourceClient::builder(self, TokenRequest::pop(resource, requirements))
     }
 }
 
@@ -106,7 +134,7 @@ pub struct ManagedIdentityClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     state: Option<SharedState>,
     store: Option<Arc<dyn BindingStore>>,
-    no_store: bool,
+    no_persistence: bool,
     wire: Option<Box<dyn Wire>>,
     chance: Option<fastrand::Rng>,
 }
@@ -128,10 +156,11 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Keeps certificates nowhere but in memory.
+    /// Whether certificates are stored for later processes. Default: true. With false, no store is used, not even one that
+    /// [`binding_store`](Self::binding_store) sets.
     #[must_use]
-    pub fn no_binding_store(mut self) -> Self {
-        self.no_store = true;
+    pub fn persistence(mut self, persistence: bool) -> Self {
+        self.no_persistence = !persistence;
         self
     }
 
@@ -264,7 +293,7 @@ impl ManagedIdentityClientBuilder {
             None => proxy_of(&environment),
         };
         let store = match self.store {
-            _ if self.no_store || environment.no_binding_store() => None,
+            _ if self.no_persistence || environment.no_binding_store() => None,
             // What an emulator issues is not for others to find.
             None if !imds.is_loopback() => store::of_platform(&environment),
             store => store,

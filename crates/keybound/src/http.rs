@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use keybound::http::{ReadJson, ResourceClient};
-//! use keybound::{ManagedIdentityClient, Pop, TokenRequest};
+//! use keybound::{ManagedIdentityClient, KeyRequirements, TokenRequest};
 //!
 //! # async fn example() -> keybound::Result<()> {
 //! #[derive(serde::Deserialize)]
@@ -17,7 +17,7 @@
 //! let client = ManagedIdentityClient::builder().build()?;
 //! let vault = ResourceClient::new(
 //!     &client,
-//!     TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
+//!     TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested()),
 //! )?;
 //! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
 //! if answer.status().is_success() {
@@ -30,20 +30,20 @@
 //!
 //! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
 mod authorize;
-mod call;
 mod client;
 mod exchange;
 mod outgoing;
 mod read;
 mod redirect;
 mod refusal;
+mod request_builder;
 mod service;
 mod tokens;
 
 pub use ::http::*;
-pub use call::{Call, CallTimeout};
 pub use client::{ResourceClient, ResourceClientBuilder};
 pub use read::ReadJson;
+pub use request_builder::{RequestBuilder, RequestTimeout};
 
 pub(crate) use authorize::{AnnouncedHosts, authorize};
 #[cfg(feature = "azure")]

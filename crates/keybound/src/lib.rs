@@ -6,13 +6,13 @@
 //!
 //! ```no_run
 //! use keybound::http::ResourceClient;
-//! use keybound::{ManagedIdentityClient, Pop, TokenRequest};
+//! use keybound::{ManagedIdentityClient, KeyRequirements, TokenRequest};
 //!
 //! # async fn example() -> keybound::Result<()> {
 //! let client = ManagedIdentityClient::builder().build()?;
 //! let vault = ResourceClient::new(
 //!     &client,
-//!     TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
+//!     TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested()),
 //! )?;
 //! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
 //! println!("{}", answer.status());
@@ -82,8 +82,8 @@ pub use keybound_core::{
 #[cfg(windows)]
 pub use keybound_keys::windows::{StoreLocation, StorePath};
 pub use keybound_keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
-    SurveyedProvider,
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, ProviderStatus,
+    SignatureScheme, SigningCost,
 };
 pub use keybound_tls::{
     ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TlsVersions, TransportError,
@@ -93,9 +93,9 @@ pub use keybound_tls::{
 pub use keybound_tls::{OpensslSetup, openssl};
 #[cfg(feature = "rustls")]
 pub use keybound_tls::{RustlsSetup, rustls};
-pub use request::{Pop, TokenRequest};
+pub use request::{KeyRequirements, TokenRequest};
 pub use resource::BoundClient;
 pub use state::SharedState;
 #[cfg(windows)]
 pub use store::WindowsBindingStore;
-pub use store::{BindingStore, StoreTurn, StoredBinding};
+pub use store::{BindingStore, IssuanceLock, StoredBinding};

@@ -1,17 +1,18 @@
 use keybound_core::{Claims, KeyStrength, Result, Scope, TokenType};
 use std::time::Duration;
 
-/// What the caller wants of the binding key and its certificate.
+/// What a caller requires of the binding key and its certificate.
 ///
-/// The default floor is [`KeyStrength::KeyGuard`]. A floor never lowers what the host offers: the best key is taken.
+/// The default minimum strength is [`KeyStrength::KeyGuard`]. A lower minimum does not select a weaker key: the best key of
+/// the host is always used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pop {
+pub struct KeyRequirements {
     pub(crate) attested: bool,
     pub(crate) min_strength: KeyStrength,
 }
 
-impl Pop {
-    /// The attestation service vouches for the key before IMDS certifies it.
+impl KeyRequirements {
+    /// The attestation service attests the key before IMDS issues the certificate.
     pub fn attested() -> Self {
         Self {
             attested: true,
@@ -27,67 +28,65 @@ impl Pop {
         }
     }
 
-    /// Sets the floor below which no key is used.
+    /// Sets the minimum key strength. A weaker key is an error
+    /// ([`KeyTooWeak`](crate::ErrorKind::KeyTooWeak)).
     #[must_use]
-    pub fn min_strength(mut self, floor: KeyStrength) -> Self {
-        self.min_strength = floor;
+    pub fn min_strength(mut self, strength: KeyStrength) -> Self {
+        self.min_strength = strength;
         self
     }
 }
 
-/// A request for an access token. Cloning is cheap; make one for each resource and keep it.
+/// A request for an access token. Cloning is cheap; create one for each resource and reuse it.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     pub(crate) scope: Result<Scope>,
-    pub(crate) kind: Option<(TokenType, Pop)>,
+    pub(crate) token_type: TokenType,
+    pub(crate) requirements: KeyRequirements,
     pub(crate) claims: Option<Claims>,
     pub(crate) force_refresh: bool,
     pub(crate) timeout: Duration,
 }
 
 impl TokenRequest {
-    /// A request for a token to a resource (`https://vault.azure.net`) or its `/.default` scope. Say next which kind of
-    /// token: [`proof_of_possession`](Self::proof_of_possession) or [`bearer_over_mtls`](Self::bearer_over_mtls).
-    pub fn new(resource: impl AsRef<str>) -> Self {
+    /// A token that is bound to the certificate (`mtls_pop`), for a resource (`https://vault.azure.net`) or its `/.default`
+    /// scope. A malformed resource is an error of the call that sends the request.
+    pub fn pop(resource: impl AsRef<str>, requirements: KeyRequirements) -> Self {
+        Self::new(TokenType::MtlsPop, resource.as_ref(), requirements)
+    }
+
+    /// A bearer token, which is requested over the same mutual TLS, for a resource that accepts no bound tokens. Anyone who
+    /// holds it can use it.
+    pub fn bearer_over_mtls(resource: impl AsRef<str>, requirements: KeyRequirements) -> Self {
+        Self::new(TokenType::Bearer, resource.as_ref(), requirements)
+    }
+
+    fn new(token_type: TokenType, resource: &str, requirements: KeyRequirements) -> Self {
         Self {
-            scope: Scope::for_resource(resource.as_ref()),
-            kind: None,
+            scope: Scope::for_resource(resource),
+            token_type,
+            requirements,
             claims: None,
             force_refresh: false,
             timeout: DEFAULT_TIMEOUT,
         }
     }
 
-    /// A token bound to the certificate (`mtls_pop`).
-    #[must_use]
-    pub fn proof_of_possession(mut self, pop: Pop) -> Self {
-        self.kind = Some((TokenType::MtlsPop, pop));
-        self
-    }
-
-    /// An ordinary bearer token, got over the same mutual TLS: for resources that take no bound tokens. Whoever holds
-    /// it can use it.
-    #[must_use]
-    pub fn bearer_over_mtls(mut self, certificate: Pop) -> Self {
-        self.kind = Some((TokenType::Bearer, certificate));
-        self
-    }
-
-    /// The claims of a resource's challenge. A fresh certificate is minted first, and the token is not cached.
+    /// The claims of a resource's challenge. A new certificate is minted first, and the token is not cached.
     #[must_use]
     pub fn claims(mut self, claims: Claims) -> Self {
         self.claims = Some(claims);
         self
     }
 
-    /// Asks for a new token although one is cached. The certificate stays. Default: false.
+    /// Whether a new token is fetched although one is cached. The certificate is reused. Default: false.
     #[must_use]
     pub fn force_refresh(mut self, force: bool) -> Self {
         self.force_refresh = force;
         self
     }
 
-    /// How long the whole acquisition may take. Default: 60 s.
+    /// The timeout of the whole acquisition. Default: 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Keeps certificates for later processes of this host. Best effort: nothing here can fail or hold up an acquisition.
-/// The methods may block; they are called on threads made for that, and what takes longer than
-/// [`longest_look`](Self::longest_look) is not waited for. A method that never returns keeps its thread, sixteen at most, and a
-/// runtime that is dropped waits for it. Only the two that tell how long is waited are called wherever that is asked, and have
-/// to answer at once.
+/// Stores certificates for later processes of this host, with the name of their key. Best effort: a store cannot fail an
+/// acquisition, and delays one for its timeouts at most.
+///
+/// The methods may block: they are called on blocking threads, sixteen at most. A method that never returns occupies its
+/// thread, and a runtime that is dropped waits for it. Only [`load_timeout`](Self::load_timeout) and
+/// [`lock_timeout`](Self::lock_timeout) are called on any thread and return immediately.
 pub trait BindingStore: Send + Sync + fmt::Debug {
     /// All entries of a key, in any order.
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;
@@ -30,30 +31,32 @@ pub trait BindingStore: Send + Sync + fmt::Debug {
     /// Adds an entry.
     fn save(&self, key: &BindingCacheKey, entry: &StoredBinding);
 
-    /// Removes the entry with this certificate, if it is there.
+    /// Removes the entry with this certificate, if there is one.
     fn remove(&self, key: &BindingCacheKey, certificate: &Certificate);
 
-    /// Waits until no other process of this host has a certificate issued for a key, so that processes which start at once
-    /// have one issued, not one each: whoever has waited looks again. The turn ends when the value is dropped, after the
-    /// certificate was saved. `None`, at once, where there are no turns (the default), or where it takes too long; what
-    /// takes longer than [`longest_turn`](Self::longest_turn) is not waited for.
-    fn turn(&self, _key: &BindingCacheKey) -> Option<StoreTurn> {
+    /// Locks the issuance of certificates for a key against other processes of this host, so that processes that start at the
+    /// same time share one certificate: after the lock is acquired, the store is loaded again. The lock is released when the
+    /// value is dropped, after the certificate is saved. `None` where the store has no locks (the default), or where another
+    /// process holds the lock for too long.
+    fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
         None
     }
 
-    /// How long an acquisition waits for [`load`](Self::load). Default: two seconds.
-    fn longest_look(&self) -> Duration {
+    /// The timeout of [`load`](Self::load), after which an acquisition continues without stored certificates. Default: two
+    /// seconds.
+    fn load_timeout(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// How long an acquisition waits for its [`turn`](Self::turn). Default: ten seconds.
-    fn longest_turn(&self) -> Duration {
+    /// The timeout of [`lock_issuance`](Self::lock_issuance), after which an acquisition continues without the lock. Default:
+    /// ten seconds.
+    fn lock_timeout(&self) -> Duration {
         Duration::from_secs(10)
     }
 }
 
-/// The turn to have a certificate issued: held until it is dropped.
-pub type StoreTurn = Box<dyn Any + Send>;
+/// The lock of [`BindingStore::lock_issuance`]: dropping it releases the lock.
+pub type IssuanceLock = Box<dyn Any + Send>;
 
 /// Where certificates are kept by default.
 #[cfg(not(windows))]
@@ -140,10 +143,10 @@ pub(crate) fn select(
 }
 
 /// The calls of stores that are under way. Each holds a thread of the runtime, and one that hangs does so for as long as
-/// it likes: beyond a few of them no more is asked. Those who wait for their turn keep nobody from looking.
+/// it likes: beyond a few of them no more is asked. Waiting for a lock does not count among them.
 pub(crate) struct StoreCalls {
     calls: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
+    locks: Arc<Semaphore>,
 }
 
 impl StoreCalls {
@@ -153,12 +156,12 @@ impl StoreCalls {
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
     ) -> Vec<StoredBinding> {
-        let longest = store.longest_look();
+        let timeout = store.load_timeout();
         let look = begin(&self.calls, move || store.load(&key));
         let Some(look) = look else {
             return Vec::new();
         };
-        match tokio::time::timeout(longest, look).await {
+        match tokio::time::timeout(timeout, look).await {
             Ok(Ok(entries)) => entries,
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the store of certificates failed or did not answer in time");
@@ -167,26 +170,26 @@ impl StoreCalls {
         }
     }
 
-    /// Waits for this process's turn, for as long as the store says at most.
-    pub(crate) async fn turn(
+    /// Locks the issuance, within the store's timeout.
+    pub(crate) async fn lock_issuance(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
-    ) -> Option<StoreTurn> {
-        let longest = store.longest_turn();
-        let wait = begin(&self.turns, move || store.turn(&key))?;
-        // One that comes later is dropped as soon as it comes.
-        tokio::time::timeout(longest, wait).await.ok()?.ok()?
+    ) -> Option<IssuanceLock> {
+        let timeout = store.lock_timeout();
+        let wait = begin(&self.locks, move || store.lock_issuance(&key))?;
+        // A lock that is acquired after the timeout is dropped, and so released.
+        tokio::time::timeout(timeout, wait).await.ok()?.ok()?
     }
 
-    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The turn ends with that.
+    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The lock is released after that.
     pub(crate) fn save(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
         entry: StoredBinding,
         now: SystemTime,
-        turn: Option<StoreTurn>,
+        lock: Option<IssuanceLock>,
     ) {
         begin(&self.calls, move || {
             store.save(&key, &entry);
@@ -195,7 +198,7 @@ impl StoreCalls {
                     store.remove(&key, &old.certificate);
                 }
             }
-            drop(turn);
+            drop(lock);
         });
     }
 
@@ -232,7 +235,7 @@ impl Default for StoreCalls {
     fn default() -> Self {
         Self {
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
-            turns: Arc::new(Semaphore::new(MOST_CALLS)),
+            locks: Arc::new(Semaphore::new(MOST_CALLS)),
         }
     }
 }
@@ -307,14 +310,14 @@ mod tests {
         }
         fn save(&self, _: &BindingCacheKey, _: &StoredBinding) {}
         fn remove(&self, _: &BindingCacheKey, _: &Certificate) {}
-        fn turn(&self, key: &BindingCacheKey) -> Option<StoreTurn> {
+        fn lock_issuance(&self, key: &BindingCacheKey) -> Option<IssuanceLock> {
             self.load(key);
             None
         }
-        fn longest_look(&self) -> Duration {
+        fn load_timeout(&self) -> Duration {
             Duration::from_secs(60)
         }
-        fn longest_turn(&self) -> Duration {
+        fn lock_timeout(&self) -> Duration {
             Duration::from_secs(60)
         }
     }
@@ -332,11 +335,11 @@ mod tests {
             let (calls, store, key) = (Arc::clone(&calls), Arc::clone(&store), key.clone());
             async move { calls.load(store, key).await.len() }
         });
-        let turn = tokio::spawn(async move { calls.turn(store, key).await.is_some() });
+        let lock = tokio::spawn(async move { calls.lock_issuance(store, key).await.is_some() });
         pass(Duration::from_secs(59)).await;
-        assert!(!look.is_finished() && !turn.is_finished());
+        assert!(!look.is_finished() && !lock.is_finished());
         pass(Duration::from_secs(2)).await;
-        assert_eq!((look.await.unwrap(), turn.await.unwrap()), (0, false));
+        assert_eq!((look.await.unwrap(), lock.await.unwrap()), (0, false));
         drop(let_go);
     }
 

@@ -20,8 +20,8 @@ use case::{Ask, Case, cases, forms, run_all};
 use foreign::World;
 use keybound::http::{Request, Response};
 use keybound::{
-    AccessToken, Claims, Error, ErrorKind, KeyStrength, Pop, ProviderChain, RequestBody,
-    ResponseBody, TokenRequest, TokenSource, TokenType,
+    AccessToken, Claims, Error, ErrorKind, KeyRequirements, KeyStrength, ProviderChain,
+    RequestBody, ResponseBody, TokenRequest, TokenSource, TokenType,
 };
 use own_keys::{shared_key, slow_key};
 use serde_json::Value;
@@ -99,13 +99,13 @@ fn a_claims_challenge_has_a_certificate_minted_first_and_connections_follow_it()
         let case = Case::plain("1.3", &[]);
         let world = case.open_world();
         let client = case.client(&world, shared_key());
-        let first = client.acquire_token(case.request(&world)).await.unwrap();
+        let first = client.acquire_token(&case.request(&world)).await.unwrap();
         call(&first, &world, None, Vec::new()).await.unwrap();
         let before = world.log().requests.len();
 
         let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#);
         let request = case.request(&world).claims(claims.unwrap());
-        let second = client.acquire_token(request).await.unwrap();
+        let second = client.acquire_token(&request).await.unwrap();
 
         let log = world.log();
         let new = &log.requests[before..];
@@ -131,10 +131,10 @@ fn a_bearer_token_is_had_only_where_it_is_asked_for() {
             let case = Case::plain(tls, &[]);
             let world = case.open_world();
             let client = case.client(&world, shared_key());
-            let pop = Pop::unattested().min_strength(KeyStrength::Software);
-            let request = || TokenRequest::new(&world.audience).bearer_over_mtls(pop);
+            let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+            let request = || TokenRequest::bearer_over_mtls(&world.audience, requirements);
 
-            let token = client.acquire_token(request()).await.unwrap();
+            let token = client.acquire_token(&request()).await.unwrap();
 
             assert_eq!(token.token_type(), TokenType::Bearer);
             assert!(token.binding().is_none() && token.bound_client().is_err());
@@ -142,7 +142,7 @@ fn a_bearer_token_is_had_only_where_it_is_asked_for() {
                 "token",
                 &serde_json::json!({"set": {"token_type": "mtls_pop"}}),
             );
-            let error = client.acquire_token(request().force_refresh(true)).await;
+            let error = client.acquire_token(&request().force_refresh(true)).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::TokenTypeMismatch);
         });
     }
@@ -184,7 +184,7 @@ async fn fault_ends_as_it_must(leg: &str, case: &Case) {
     if let Some(timeout) = case.timeout() {
         request = request.timeout(timeout);
     }
-    let error = client.acquire_token(request).await.unwrap_err();
+    let error = client.acquire_token(&request).await.unwrap_err();
 
     check_error(&error, leg, case);
     let log = world.log();
@@ -200,7 +200,7 @@ async fn fault_ends_as_it_must(leg: &str, case: &Case) {
     assert!(log.sent < MOST_SENT, "{} bytes were taken", log.sent);
 
     world.set_fault(leg, &Value::Null);
-    let token = client.acquire_token(case.request(&world)).await.unwrap();
+    let token = client.acquire_token(&case.request(&world)).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     let healed = world.log();
     let new = &healed.requests[log.requests.len()..];
@@ -214,7 +214,7 @@ async fn fault_ends_as_it_must(leg: &str, case: &Case) {
             "{new:?}"
         );
     }
-    let again = client.acquire_token(case.request(&world)).await.unwrap();
+    let again = client.acquire_token(&case.request(&world)).await.unwrap();
     assert_eq!(again.source(), TokenSource::Cache);
 
     let mut shown = shown(&error);
@@ -227,7 +227,7 @@ async fn resource_fault_ends_as_it_must(case: &Case) {
     let world = case.open_world();
     let client = case.client(&world, shared_key());
     let logged = captured_log::mark();
-    let token = client.acquire_token(case.request(&world)).await.unwrap();
+    let token = client.acquire_token(&case.request(&world)).await.unwrap();
     world.set_fault("resource", &case.fault);
 
     let result = call(&token, &world, case.timeout(), Vec::new()).await;
@@ -262,7 +262,7 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
     let client = case.client(&world, keys);
     let logged = captured_log::mark();
 
-    let token = client.acquire_token(case.request(&world)).await.unwrap();
+    let token = client.acquire_token(&case.request(&world)).await.unwrap();
 
     let client_id = match case.ask {
         Some(Ask::UserAssigned) => &world.user_assigned_id,
@@ -283,7 +283,7 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
         "none"
     };
     assert_eq!(binding.attestation().as_str(), attested);
-    let again = client.acquire_token(case.request(&world)).await.unwrap();
+    let again = client.acquire_token(&case.request(&world)).await.unwrap();
     assert_eq!(again.source(), TokenSource::Cache);
 
     for body in [Vec::new(), vec![b'x'; 70_000], Vec::new()] {

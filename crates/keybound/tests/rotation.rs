@@ -8,8 +8,8 @@
 #![expect(clippy::print_stdout, reason = "tells what was measured")]
 use keybound::http::ResourceClient;
 use keybound::{
-    AccessToken, Clock, Environment, KeyStrength, ManagedIdentityClient, Pop, TokenRequest,
-    TrustAnchors,
+    AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
+    TokenRequest, TrustAnchors,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::collections::HashSet;
@@ -101,8 +101,8 @@ impl Scene {
             .build()
             .unwrap();
         let resource = |name| {
-            let pop = Pop::unattested().min_strength(KeyStrength::Software);
-            let request = TokenRequest::new(name).proof_of_possession(pop);
+            let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+            let request = TokenRequest::pop(name, requirements);
             ResourceClient::new(&client, request).unwrap()
         };
         let ready = emulator.ready();

@@ -70,7 +70,7 @@ async fn flights_that_everybody_left_leave_nothing_behind() {
     let asked_in_vain = crowd.count("metadata");
     crowd.clear_faults();
     for resource in 0..RESOURCES {
-        let token = crowd.client().acquire_token(crowd.request(resource)).await;
+        let token = crowd.client().acquire_token(&crowd.request(resource)).await;
         let token = token.unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
         crowd.assert_for(resource, &token);
@@ -135,7 +135,7 @@ impl Crowd {
         request: TokenRequest,
     ) -> impl Future<Output = keybound::Result<keybound::AccessToken>> + Send + use<> {
         let client = self.client().clone();
-        async move { client.acquire_token(request).await }
+        async move { client.acquire_token(&request).await }
     }
 }
 

@@ -4,9 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use keybound::{
-    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyStrength, ManagedIdentity,
-    ManagedIdentityClient, Pop, ProviderChain, SignatureScheme, SigningCost, StoreLocation,
-    StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
+    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyRequirements, KeyStrength,
+    ManagedIdentity, ManagedIdentityClient, ProviderChain, SignatureScheme, SigningCost,
+    StoreLocation, StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
@@ -89,8 +89,8 @@ fn child() {
     let key = StandIn(Arc::new(Shared { key, public_key }));
     let path = StorePath::new(StoreLocation::CurrentUser, text("store"));
     let store = WindowsBindingStore::new(path, None)
-        .with_longest_look(LONGEST_WAIT)
-        .with_longest_turn(Duration::MAX);
+        .with_load_timeout(LONGEST_WAIT)
+        .with_lock_timeout(Duration::MAX);
     let client = ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .identity(ManagedIdentity::client_id(&text("client-id")).unwrap())
@@ -102,15 +102,13 @@ fn child() {
         .unwrap();
     println!("ready");
     std::io::stdin().lines().next().unwrap().unwrap();
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::new("https://vault.azure.net")
-        .proof_of_possession(pop)
-        .timeout(LONGEST_WAIT);
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::pop("https://vault.azure.net", requirements).timeout(LONGEST_WAIT);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let token = runtime.block_on(client.acquire_token(request)).unwrap();
+    let token = runtime.block_on(client.acquire_token(&request)).unwrap();
     let certificate = token.binding().unwrap().certificate();
     println!("certificate {}", certificate.thumbprints().x5t_s256);
     // Dropping the runtime waits for what is being kept.

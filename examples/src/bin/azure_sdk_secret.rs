@@ -5,7 +5,7 @@
 use azure_core::http::ClientOptions;
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
-use keybound::Pop;
+use keybound::KeyRequirements;
 use keybound::azure::BoundCalls;
 use keybound_examples::World;
 use std::error::Error;
@@ -14,7 +14,7 @@ use std::error::Error;
 async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = world.client()?.build()?;
-    let calls = BoundCalls::new(&client, Pop::attested())?;
+    let calls = BoundCalls::new(&client, KeyRequirements::attested())?;
     let options = SecretClientOptions {
         client_options: ClientOptions {
             transport: Some(calls.transport()),

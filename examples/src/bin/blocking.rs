@@ -2,14 +2,14 @@
 //!
 //! `cargo run --package keybound-examples --bin blocking [-- --azure https://…]`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
-use keybound::{AccessToken, Pop, TokenRequest, blocking};
+use keybound::{AccessToken, KeyRequirements, TokenRequest, blocking};
 use keybound_examples::World;
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = blocking::ManagedIdentityClient::new(world.client()?.build()?);
-    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
+    let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
     let vault = client.resource_client(request)?;
     let answer = vault.get(world.secret_url()?).send()?;
     let token = answer.extensions().get::<AccessToken>();

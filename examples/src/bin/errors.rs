@@ -2,7 +2,7 @@
 //!
 //! `cargo run --package keybound-examples --bin errors`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
-use keybound::{ErrorKind, Pop, TokenRequest};
+use keybound::{ErrorKind, KeyRequirements, TokenRequest};
 use keybound_emulator::{Config, Emulator};
 use keybound_examples::World;
 use std::error::Error;
@@ -24,8 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let world = World::Emulator(Emulator::start(config)?);
         // A program that repeats by itself switches the client's own retries off.
         let client = world.client()?.retries(false).build()?;
-        let request = TokenRequest::new(resource).proof_of_possession(Pop::attested());
-        let Err(error) = client.acquire_token(request).await else {
+        let request = TokenRequest::pop(resource, KeyRequirements::attested());
+        let Err(error) = client.acquire_token(&request).await else {
             return Err(format!("{fault} should have failed").into());
         };
         println!(

@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use keybound::openssl::ssl::Ssl;
-use keybound::{Pop, TokenRequest};
+use keybound::{KeyRequirements, TokenRequest};
 use keybound_examples::World;
 use std::error::Error;
 use std::pin::Pin;
@@ -22,9 +22,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = world.client()?.build()?;
     let token = client
-        .acquire_token(
-            TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested()),
-        )
+        .acquire_token(&TokenRequest::pop(
+            "https://vault.azure.net",
+            KeyRequirements::attested(),
+        ))
         .await?;
     let uri: Uri = world.secret_url()?.parse()?;
     let host = uri.host().ok_or("the URL has a host")?;

@@ -7,7 +7,7 @@
 //! `cargo run --package keybound-examples --bin own_key`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 use keybound::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, Pop, ProviderChain,
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyRequirements, KeyStrength, ProviderChain,
     SignatureScheme, TokenRequest,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
@@ -35,10 +35,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .key_providers(ProviderChain::new(vec![Arc::new(reader)]))
         .build()?;
     let token = client
-        .acquire_token(
-            TokenRequest::new("https://vault.azure.net")
-                .proof_of_possession(Pop::unattested().min_strength(KeyStrength::Software)),
-        )
+        .acquire_token(&TokenRequest::pop(
+            "https://vault.azure.net",
+            KeyRequirements::unattested().min_strength(KeyStrength::Software),
+        ))
         .await?;
     println!("token of type {}", token.token_type());
     println!(

@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 use hyper_rustls::HttpsConnectorBuilder;
 use keybound::rustls::ClientConfig;
-use keybound::{AccessToken, KeyStrength, ManagedIdentityClient, Pop, TokenRequest};
+use keybound::{AccessToken, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_examples::World;
 use keybound_examples::greeter::{GREET, Greeter, Text};
@@ -28,14 +28,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let trust = world.trust()?.with_pem(&greeter.ca_pem)?;
 
     let client = world.client()?.trust(trust.clone()).build()?;
-    let token = token(&client, Pop::attested()).await?;
+    let token = token(&client, KeyRequirements::attested()).await?;
     let mut channel = connect(&greeter.url, tls_of(&token)?).await?;
     let answer = greet(&mut channel, &token).await?;
     println!("the greeter answered: {}", answer.0);
 
     // Another certificate of the same identity: the token is worth nothing there.
     let other = world.client()?.trust(trust).build()?;
-    let software = Pop::unattested().min_strength(KeyStrength::Software);
+    let software = KeyRequirements::unattested().min_strength(KeyStrength::Software);
     let other = self::token(&other, software).await?;
     let mut channel = connect(&greeter.url, tls_of(&other)?).await?;
     match greet(&mut channel, &token).await {
@@ -47,9 +47,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn token(client: &ManagedIdentityClient, pop: Pop) -> keybound::Result<AccessToken> {
-    let request = TokenRequest::new(keybound_examples::greeter::RESOURCE).proof_of_possession(pop);
-    client.acquire_token(request).await
+async fn token(
+    client: &ManagedIdentityClient,
+    requirements: KeyRequirements,
+) -> keybound::Result<AccessToken> {
+    let request = TokenRequest::pop(keybound_examples::greeter::RESOURCE, requirements);
+    client.acquire_token(&request).await
 }
 
 /// TLS that presents the certificate of this token.

@@ -3,7 +3,7 @@
 //! `cargo run --package keybound-examples --bin vault_secret [-- --azure https://NAME.vault.azure.net/secrets/NAME?api-version=7.4]`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 use keybound::http::ResourceClient;
-use keybound::{AccessToken, ConnectionInfo, Pop, TokenRequest};
+use keybound::{AccessToken, ConnectionInfo, KeyRequirements, TokenRequest};
 use keybound_examples::World;
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use std::error::Error;
 async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = world.client()?.build()?;
-    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
+    let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
     let vault = ResourceClient::new(&client, request)?;
     for _ in 0..2 {
         let answer = vault.get(world.secret_url()?).send().await?;

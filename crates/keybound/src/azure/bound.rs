@@ -3,7 +3,7 @@ use super::exchange::{answer, outgoing, unexchanged};
 use crate::http::{ResourceClient, without_certificate};
 use crate::state::lock;
 use crate::transport::transport_error;
-use crate::{ManagedIdentityClient, Pop, TokenRequest};
+use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::AUTHORIZATION;
@@ -22,11 +22,11 @@ use uuid::Uuid;
 /// ```no_run
 /// use azure_core::http::ClientOptions;
 /// use keybound::azure::BoundCalls;
-/// use keybound::{ManagedIdentityClient, Pop};
+/// use keybound::{ManagedIdentityClient, KeyRequirements};
 ///
 /// # fn example() -> keybound::Result<()> {
 /// let client = ManagedIdentityClient::builder().build()?;
-/// let calls = BoundCalls::new(&client, Pop::attested())?;
+/// let calls = BoundCalls::new(&client, KeyRequirements::attested())?;
 /// let options = ClientOptions {
 ///     transport: Some(calls.transport()),
 ///     ..ClientOptions::default()
@@ -49,7 +49,7 @@ pub struct BoundCalls(Arc<Inner>);
 
 struct Inner {
     client: ManagedIdentityClient,
-    pop: Pop,
+    requirements: KeyRequirements,
     /// Tells the notes of this value from those of others.
     id: String,
     unauthenticated: HttpsClient,
@@ -57,15 +57,18 @@ struct Inner {
 }
 
 impl BoundCalls {
-    /// Calls with tokens of a client; `pop` says what is wanted of the key and its certificate.
+    /// Calls with tokens of a client, whose key and certificate meet these requirements.
     ///
     /// # Errors
     /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS library does not do the work.
-    pub fn new(client: &ManagedIdentityClient, pop: Pop) -> crate::Result<Self> {
+    pub fn new(
+        client: &ManagedIdentityClient,
+        requirements: KeyRequirements,
+    ) -> crate::Result<Self> {
         Ok(Self(Arc::new(Inner {
             unauthenticated: without_certificate(client.shared())?,
             client: client.clone(),
-            pop,
+            requirements,
             id: Uuid::new_v4().simple().to_string(),
             resources: Mutex::default(),
         })))
@@ -84,7 +87,7 @@ impl BoundCalls {
     }
 
     fn request(&self, scope: &str) -> TokenRequest {
-        TokenRequest::new(scope).proof_of_possession(self.0.pop)
+        TokenRequest::pop(scope, self.0.requirements)
     }
 
     /// What stands for a token of this scope.
@@ -135,7 +138,7 @@ impl TokenCredential for BoundCalls {
     ) -> azure_core::Result<AccessToken> {
         let scope = super::credential::only(scopes)?;
         // Got here, so that what fails is told as the credential's failure.
-        let token = Box::pin(self.0.client.acquire_token(self.request(scope)))
+        let token = Box::pin(self.0.client.acquire_token(&self.request(scope)))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
         let mut noted = access_token(token.issued());
@@ -174,7 +177,7 @@ impl fmt::Debug for BoundCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundCalls")
             .field("client", &self.0.client)
-            .field("pop", &self.0.pop)
+            .field("requirements", &self.0.requirements)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 use crate::access_token::IssuedToken;
 use crate::state::AskedToken;
-use crate::{ManagedIdentityClient, Pop, TokenRequest};
+use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::time::OffsetDateTime;
@@ -15,15 +15,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub struct BearerCredential {
     client: ManagedIdentityClient,
-    certificate: Pop,
+    requirements: KeyRequirements,
 }
 
 impl BearerCredential {
-    /// Tokens of a client; `certificate` says what is wanted of the key and certificate that authenticate to Entra.
-    pub fn new(client: ManagedIdentityClient, certificate: Pop) -> Self {
+    /// Tokens of a client, whose key and certificate for Entra meet these requirements.
+    pub fn new(client: ManagedIdentityClient, requirements: KeyRequirements) -> Self {
         Self {
             client,
-            certificate,
+            requirements,
         }
     }
 
@@ -33,15 +33,15 @@ impl BearerCredential {
         let asked = AskedToken {
             scope,
             token_type: TokenType::Bearer,
-            attestation: shared.attestation(self.certificate),
-            min_strength: self.certificate.min_strength,
+            attestation: shared.attestation(self.requirements),
+            min_strength: self.requirements.min_strength,
         };
         shared.at_rest(&asked, access_token)
     }
 
     async fn acquire(&self, scope: &str) -> azure_core::Result<AccessToken> {
-        let request = TokenRequest::new(scope).bearer_over_mtls(self.certificate);
-        match self.client.acquire_token(request).await {
+        let request = TokenRequest::bearer_over_mtls(scope, self.requirements);
+        match self.client.acquire_token(&request).await {
             Ok(token) => Ok(access_token(token.issued())),
             Err(error) => Err(Error::new(ErrorKind::Credential, error)),
         }

@@ -1,4 +1,4 @@
-use super::Call;
+use super::RequestBuilder;
 use super::worker::Worker;
 use http::Method;
 use std::sync::Arc;
@@ -22,38 +22,38 @@ impl ResourceClient {
     }
 
     /// A GET of an absolute https URL.
-    pub fn get(&self, url: impl AsRef<str>) -> Call {
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
     /// A HEAD.
-    pub fn head(&self, url: impl AsRef<str>) -> Call {
+    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
     /// A POST.
-    pub fn post(&self, url: impl AsRef<str>) -> Call {
+    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
     /// A PUT.
-    pub fn put(&self, url: impl AsRef<str>) -> Call {
+    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
     /// A PATCH.
-    pub fn patch(&self, url: impl AsRef<str>) -> Call {
+    pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
     /// A DELETE.
-    pub fn delete(&self, url: impl AsRef<str>) -> Call {
+    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
     /// Any method but CONNECT.
-    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Call {
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
         let call = self.client.request(method, url);
-        Call::new(call, Arc::clone(&self.worker))
+        RequestBuilder::new(call, Arc::clone(&self.worker))
     }
 }

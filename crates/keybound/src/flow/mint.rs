@@ -6,7 +6,7 @@ use crate::client::Shared;
 use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::CachedBinding;
-use crate::store::{self, StoreTurn, StoredBinding};
+use crate::store::{self, IssuanceLock, StoredBinding};
 use keybound_core::csr::Csr;
 use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Error, ErrorKind, IssuedCredential,
@@ -34,14 +34,14 @@ pub(crate) async fn mint(
     let (credential, key) = match flow.stored(&plan, bypass).await {
         Some(stored) => stored,
         None => {
-            let turn = flow.turn(&plan, bypass).await;
-            let kept_meanwhile = match turn {
+            let lock = flow.lock_issuance(&plan, bypass).await;
+            let kept_meanwhile = match lock {
                 Some(_) => flow.stored(&plan, bypass).await,
                 None => None,
             };
             match kept_meanwhile {
                 Some(stored) => stored,
-                None => flow.issued(&plan, bypass, turn).await?,
+                None => flow.issued(&plan, bypass, lock).await?,
             }
         }
     };
@@ -80,7 +80,7 @@ impl Flow {
         &self,
         plan: &Plan,
         bypass: bool,
-        turn: Option<StoreTurn>,
+        lock: Option<IssuanceLock>,
     ) -> Result<(IssuedCredential, Arc<dyn BindingKey>)> {
         if bypass && !self.shared.identity.bypasses.take() {
             return Err(Error::new(
@@ -106,7 +106,7 @@ impl Flow {
                 }
             })?;
         self.check_not_refused(plan, &credential)?;
-        self.keep(plan, &credential, &key, turn);
+        self.keep(plan, &credential, &key, lock);
         Ok((credential, key))
     }
 
@@ -216,16 +216,16 @@ impl Flow {
         Some((restored.chosen?, key))
     }
 
-    /// The turn to have a certificate issued, where the processes of this host take turns. Whoever replaces a refused one
-    /// does not wait: what others have is refused too.
-    async fn turn(&self, plan: &Plan, bypass: bool) -> Option<StoreTurn> {
+    /// The lock of the issuance, where the store has locks. A certificate that replaces a rejected one needs none: a
+    /// certificate of another process would be rejected too.
+    async fn lock_issuance(&self, plan: &Plan, bypass: bool) -> Option<IssuanceLock> {
         let store = self.shared.settings.store.clone()?;
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         if bypass || key.persistent_name().is_none() {
             return None;
         }
         let calls = &self.shared.state.inner().store_calls;
-        calls.turn(store, self.store_key(plan)).await
+        calls.lock_issuance(store, self.store_key(plan)).await
     }
 
     /// Has the store keep a certificate, meanwhile.
@@ -234,13 +234,13 @@ impl Flow {
         plan: &Plan,
         credential: &IssuedCredential,
         key: &Arc<dyn BindingKey>,
-        turn: Option<StoreTurn>,
+        lock: Option<IssuanceLock>,
     ) {
         if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
             let entry = StoredBinding::new(credential, name);
             let now = self.shared.now().wall;
             let calls = &self.shared.state.inner().store_calls;
-            calls.save(Arc::clone(store), self.store_key(plan), entry, now, turn);
+            calls.save(Arc::clone(store), self.store_key(plan), entry, now, lock);
         }
     }
 

@@ -1,6 +1,6 @@
 use super::exchange;
 use super::tokens::Tokens;
-use super::{AnnouncedHosts, Call, CallTimeout};
+use super::{AnnouncedHosts, RequestBuilder, RequestTimeout};
 use crate::client::Shared;
 use crate::transport::transport_error;
 use crate::{ManagedIdentityClient, TokenRequest};
@@ -63,38 +63,38 @@ impl ResourceClient {
     }
 
     /// A GET of an absolute https URL.
-    pub fn get(&self, url: impl AsRef<str>) -> Call {
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
     /// A HEAD.
-    pub fn head(&self, url: impl AsRef<str>) -> Call {
+    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
     /// A POST.
-    pub fn post(&self, url: impl AsRef<str>) -> Call {
+    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
     /// A PUT.
-    pub fn put(&self, url: impl AsRef<str>) -> Call {
+    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
     /// A PATCH.
-    pub fn patch(&self, url: impl AsRef<str>) -> Call {
+    pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
     /// A DELETE.
-    pub fn delete(&self, url: impl AsRef<str>) -> Call {
+    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
     /// Any method but CONNECT.
-    pub fn request(&self, method: Method, url: impl AsRef<str>) -> Call {
-        Call::new(self.clone(), method, url.as_ref())
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), method, url.as_ref())
     }
 
     /// Sends a request (absolute https URI) and returns the answer as soon as its head is there. The answer's extensions
@@ -103,7 +103,7 @@ impl ResourceClient {
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
     /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
-    /// A [`CallTimeout`] in the request's extensions says how long the call may take: getting a token, all attempts, and
+    /// A [`RequestTimeout`] in the request's extensions says how long the call may take: getting a token, all attempts, and
     /// reading the body.
     ///
     /// The request is sent again only after an answer, only where its body is empty or at hand
@@ -113,7 +113,7 @@ impl ResourceClient {
     /// |---|---|
     /// | 401 with a claims challenge | once: a token that meets the claims, over a fresh certificate where the supply of those allows; later calls use it too. Where the request cannot be sent again, only later calls do |
     /// | 401 that says that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
-    /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::wait_when_told), idempotent methods, within the time |
+    /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::honor_retry_after), idempotent methods, within the time |
     /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |
     ///
     /// Entra's resources challenge only clients that say that they can answer:
@@ -151,7 +151,7 @@ impl fmt::Debug for ResourceClient {
 impl Inner {
     /// How long a call may take.
     pub(super) fn timeout(&self, request: &Request<RequestBody>) -> Duration {
-        let own = request.extensions().get::<CallTimeout>();
+        let own = request.extensions().get::<RequestTimeout>();
         own.map_or(self.options.timeout, |own| own.0)
     }
 }
@@ -174,7 +174,7 @@ impl ResourceClientBuilder {
 
     /// Whether 429 and 503 with `Retry-After` are waited out and the request sent again: idempotent methods only, five
     /// times at most, and only where the wait ends within the time of the call. Default: false.
-    pub fn wait_when_told(mut self, wait: bool) -> Self {
+    pub fn honor_retry_after(mut self, wait: bool) -> Self {
         self.options.waits = wait;
         self
     }

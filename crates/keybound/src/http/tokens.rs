@@ -94,7 +94,7 @@ impl Tokens {
         }
         let time = time.min(request.timeout);
         let request = request.clone().timeout(time);
-        self.client.acquire_token(request).await
+        self.client.acquire_token(&request).await
     }
 
     fn held(&self) -> Option<Held> {

@@ -2,8 +2,8 @@
 use super::script::Script;
 use super::world::{Services, Setup, World};
 use crate::{
-    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyStrength, ManagedIdentityClient,
-    Pop, ProviderChain, SignatureScheme, Stage, TokenRequest,
+    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyRequirements, KeyStrength,
+    ManagedIdentityClient, ProviderChain, SignatureScheme, Stage, TokenRequest,
 };
 use keybound_keys::KeyGate;
 use keybound_keys::memory::MemoryKey;
@@ -105,7 +105,7 @@ impl Scene {
             .environment(Environment::empty())
             .key_providers(ProviderChain::new(vec![Arc::clone(&provider) as _]))
             .clock(Arc::clone(&world) as _)
-            .no_binding_store()
+            .persistence(false)
             .simulated(Services(world), 1)
             .build()
             .unwrap();
@@ -123,10 +123,8 @@ impl Scene {
 }
 
 fn request() -> TokenRequest {
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::new("https://vault.azure.net")
-        .proof_of_possession(pop)
-        .timeout(Duration::from_secs(30))
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::pop("https://vault.azure.net", requirements).timeout(Duration::from_secs(30))
 }
 
 #[test]
@@ -137,17 +135,18 @@ fn a_key_that_hangs_costs_one_thread_however_many_callers_give_up() {
         .build()
         .unwrap();
     runtime.block_on(async {
+        let request = request();
         let mut scene = Scene::new(None);
         let mut begins = std::mem::replace(&mut scene.begins, unbounded_channel().1);
         tokio::select! {
-            got = scene.client.acquire_token(request()) => panic!("{got:?}"),
+            got = scene.client.acquire_token(&request) => panic!("{got:?}"),
             begun = begins.recv() => begun.unwrap(),
         }
         for _ in 0..300 {
             // Each asks IMDS, comes to the key, and gives up.
             tokio::select! {
                 biased;
-                got = scene.client.acquire_token(request()) => panic!("{got:?}"),
+                got = scene.client.acquire_token(&request) => panic!("{got:?}"),
                 () = some_turns() => {}
             }
         }
@@ -167,14 +166,15 @@ async fn some_turns() {
 
 #[tokio::test]
 async fn a_key_that_hangs_is_an_error_that_says_so_and_is_not_opened_again() {
+    let request = request();
     let mut scene = Scene::new(Some(KeyGate::new(Duration::ZERO)));
     let mut begins = std::mem::replace(&mut scene.begins, unbounded_channel().1);
     tokio::select! {
-        got = scene.client.acquire_token(request()) => panic!("{got:?}"),
+        got = scene.client.acquire_token(&request) => panic!("{got:?}"),
         begun = begins.recv() => begun.unwrap(),
     }
     for _ in 0..3 {
-        let error = scene.client.acquire_token(request()).await.unwrap_err();
+        let error = scene.client.acquire_token(&request).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.stage()),
             (ErrorKind::KeyFailed, Stage::Key)

@@ -2,12 +2,12 @@
 use super::runner::Run;
 use super::script::Script;
 use super::world::{Services, Setup, World, epoch};
-use crate::http::{CallTimeout, ResourceClient, ResourceClientBuilder};
+use crate::http::{RequestTimeout, ResourceClient, ResourceClientBuilder};
 use crate::state::lock;
 use crate::wire::Connections;
 use crate::{
-    AccessToken, Environment, ErrorKind, KeyStrength, ManagedIdentityClient, Pop, ProviderChain,
-    Result, Stage, TokenRequest,
+    AccessToken, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient,
+    ProviderChain, Result, Stage, TokenRequest,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,7 +90,7 @@ impl Scene {
             .environment(Environment::empty())
             .key_providers(ProviderChain::new(vec![run.keys as _]))
             .clock(Arc::clone(&world) as _)
-            .no_binding_store()
+            .persistence(false)
             .simulated(Services(Arc::clone(&world)), 1)
             .build()
             .unwrap();
@@ -124,8 +124,8 @@ impl Scene {
 }
 
 fn bound() -> TokenRequest {
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::new("api://orders").proof_of_possession(pop)
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::pop("api://orders", requirements)
 }
 
 fn told(status: u16) -> Response<Bytes> {
@@ -168,7 +168,7 @@ async fn a_told_wait_is_kept_by_seconds_and_by_date() {
         told_with(503, RETRY_AFTER, &date),
         told_with(503, RETRY_AFTER, "0"),
     ]);
-    let resource = scene.builder().wait_when_told(true).build().unwrap();
+    let resource = scene.builder().honor_retry_after(true).build().unwrap();
     let answer = resource.get(URL).send().await;
     assert_eq!(status(answer), 200);
     let seen = scene.seen();
@@ -187,7 +187,7 @@ async fn a_told_wait_is_kept_by_seconds_and_by_date() {
 #[tokio::test(start_paused = true)]
 async fn waits_are_kept_only_where_asked_for_idempotent_and_in_time() {
     let scene = Scene::new();
-    let waiting = scene.builder().wait_when_told(true).build().unwrap();
+    let waiting = scene.builder().honor_retry_after(true).build().unwrap();
     let once = |answer: u16, wait: &str| scene.tell([told_with(answer, RETRY_AFTER, wait)]);
     once(503, "1");
     assert_eq!(status(scene.resource().get(URL).send().await), 503);
@@ -292,7 +292,7 @@ async fn the_answer_to_a_challenge_gives_way_to_a_new_certificate() {
     assert_eq!(status(resource.get(URL).send().await), 200);
     let held = scene.seen().pop().unwrap().authorization;
     let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
-    let renewed = scene.client.acquire_token(bound().claims(claims)).await;
+    let renewed = scene.client.acquire_token(&bound().claims(claims)).await;
     let answer = resource.get(URL).send().await.unwrap();
     assert_ne!(scene.seen()[0].authorization, held);
     let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
@@ -372,13 +372,13 @@ async fn after_a_failed_binding_the_renewed_pair_is_taken() {
     let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
     let (answer, renewed) = tokio::join!(resource.get(URL).send(), async {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        scene.client.acquire_token(bound().claims(claims)).await
+        scene.client.acquire_token(&bound().claims(claims)).await
     });
     assert_eq!(status(answer), 200);
     let seen = scene.seen();
     assert_eq!(seen[0].authorization, old);
     assert_ne!(seen[1].authorization, old);
-    let current = scene.client.acquire_token(bound()).await.unwrap();
+    let current = scene.client.acquire_token(&bound()).await.unwrap();
     assert_eq!(seen[1].authorization, current.authorization().expose());
     let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
     assert_eq!(certificate(&current), certificate(&renewed.unwrap()));
@@ -387,7 +387,7 @@ async fn after_a_failed_binding_the_renewed_pair_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn what_went_out_is_not_sent_again_when_the_connection_breaks() {
     let scene = Scene::new();
-    let resource = scene.builder().wait_when_told(true).build().unwrap();
+    let resource = scene.builder().honor_retry_after(true).build().unwrap();
     for kind in [
         TransportErrorKind::Protocol,
         TransportErrorKind::Timeout,
@@ -412,7 +412,7 @@ async fn the_time_of_a_call_covers_the_token_and_every_attempt() {
     let mut request = Request::get(URL).body(Full::new(Bytes::new())).unwrap();
     request
         .extensions_mut()
-        .insert(CallTimeout(Duration::from_secs(3)));
+        .insert(RequestTimeout(Duration::from_secs(3)));
     assert_eq!(status(resource.send(request).await), 200);
     let seen = scene.seen();
     assert!(
@@ -465,8 +465,10 @@ async fn redirects_within_the_origin_are_followed_and_others_returned() {
 #[tokio::test(start_paused = true)]
 async fn only_bound_tokens_are_announced_and_only_to_those_who_ask() {
     let scene = Scene::new();
-    let bearer = TokenRequest::new("api://orders")
-        .bearer_over_mtls(Pop::unattested().min_strength(KeyStrength::Software));
+    let bearer = TokenRequest::bearer_over_mtls(
+        "api://orders",
+        KeyRequirements::unattested().min_strength(KeyStrength::Software),
+    );
     let vault = "https://my.managedhsm.usgovcloudapi.net/keys";
     for (builder, url, expected) in [
         (scene.builder(), vault, true),
@@ -551,9 +553,13 @@ async fn bodies_that_are_at_hand_are_known_as_such() {
 }
 
 #[test]
-fn a_token_request_without_a_kind_makes_no_client() {
+fn a_malformed_resource_makes_no_client() {
     let client = ManagedIdentityClient::builder().build().unwrap();
-    let error = ResourceClient::new(&client, TokenRequest::new("api://a")).unwrap_err();
+    let requirements = KeyRequirements::attested();
+    let error = client
+        .resource("not a resource", requirements)
+        .build()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 

@@ -7,8 +7,8 @@ use super::store::MemoryStore;
 use super::world::Services;
 use crate::state::lock;
 use crate::{
-    AccessToken, Claims, Environment, ManagedIdentity, ManagedIdentityClient, Pop, ProviderChain,
-    Result, SharedState, TokenRequest,
+    AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
+    ProviderChain, Result, SharedState, TokenRequest,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Run {
     ) {
         let begun = Instant::now();
         let (client, request) = (client.clone(), request(asked, &resource));
-        let work = async move { client.acquire_token(request).await };
+        let work = async move { client.acquire_token(&request).await };
         if let Some(name) = &asked.name {
             let caller = tokio::spawn(work);
             self.callers.entry(name.clone()).or_default().push(caller);
@@ -199,7 +199,7 @@ impl Run {
         builder = match &self.store {
             Some(store) => builder.binding_store(Arc::clone(store) as _),
             // The platform's is not of this world.
-            None => builder.no_binding_store(),
+            None => builder.persistence(false),
         };
         if let Some(hosts) = &asked.allowed_hosts {
             builder = builder.allowed_hosts(hosts);
@@ -215,18 +215,18 @@ impl Run {
 }
 
 fn request(asked: &Acquire, resource: &str) -> TokenRequest {
-    let pop = if asked.attested {
-        Pop::attested()
+    let requirements = if asked.attested {
+        KeyRequirements::attested()
     } else {
-        Pop::unattested()
+        KeyRequirements::unattested()
     };
-    let pop = pop.min_strength(asked.floor.into());
-    let request = TokenRequest::new(resource).force_refresh(asked.force);
-    let mut request = if asked.bearer {
-        request.bearer_over_mtls(pop)
+    let requirements = requirements.min_strength(asked.floor.into());
+    let request = if asked.bearer {
+        TokenRequest::bearer_over_mtls(resource, requirements)
     } else {
-        request.proof_of_possession(pop)
+        TokenRequest::pop(resource, requirements)
     };
+    let mut request = request.force_refresh(asked.force);
     if let Some(claims) = &asked.claims {
         request = request.claims(Claims::parse(claims).expect("claims in the case"));
     }

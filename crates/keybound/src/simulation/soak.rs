@@ -5,7 +5,9 @@ use super::script::Script;
 use super::world::{Failing, Setup};
 use super::{Leg, World};
 use crate::state::lock;
-use crate::{Environment, KeyStrength, ManagedIdentityClient, Pop, ProviderChain, TokenRequest};
+use crate::{
+    Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, ProviderChain, TokenRequest,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,8 +46,8 @@ async fn live(certificate_life: u64, seed: u64) {
     });
     let client = client(&world, seed);
     let requests = RESOURCES.map(|resource| {
-        let pop = Pop::unattested().min_strength(KeyStrength::Software);
-        TokenRequest::new(resource).proof_of_possession(pop)
+        let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+        TokenRequest::pop(resource, requirements)
     });
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut tally = Tally::default();
@@ -65,7 +67,7 @@ async fn live(certificate_life: u64, seed: u64) {
             .get(&which)
             .is_some_and(|ends: &SystemTime| *ends > world.true_time());
         let before = world.elapsed();
-        let answer = client.acquire_token(requests[which].clone()).await;
+        let answer = client.acquire_token(&requests[which].clone()).await;
         tally.calls += 1;
         match answer {
             Ok(token) => {
@@ -111,7 +113,7 @@ fn client(world: &Arc<World>, seed: u64) -> ManagedIdentityClient {
         .environment(Environment::empty())
         .key_providers(ProviderChain::new(vec![run.keys as _]))
         .clock(Arc::clone(world) as _)
-        .no_binding_store()
+        .persistence(false)
         .simulated(super::world::Services(Arc::clone(world)), seed)
         .build()
         .unwrap()

@@ -6,10 +6,10 @@ use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
 use super::world::{Leg, Services, Setup};
 use crate::state::lock;
-use crate::store::{BindingStore, StoreCalls, StoreTurn, StoredBinding};
+use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
-    Attestation, Environment, ErrorKind, KeyStrength, ManagedIdentity, ManagedIdentityClient, Pop,
-    ProviderChain, TokenRequest, TokenSource,
+    Attestation, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity,
+    ManagedIdentityClient, ProviderChain, TokenRequest, TokenSource,
 };
 use futures_util::FutureExt as _;
 use keybound_core::{BindingCacheKey, Certificate};
@@ -165,7 +165,7 @@ impl BindingStore for TurnStore {
         self.kept.remove(key, certificate);
     }
 
-    fn turn(&self, _key: &BindingCacheKey) -> Option<StoreTurn> {
+    fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
         let (taken, changed) = &*self.taken;
         *changed.wait_while(lock(taken), |taken| *taken).ok()? = true;
         Some(Box::new(Turn(Arc::clone(&self.taken))))
@@ -188,8 +188,8 @@ fn client(
 }
 
 fn request() -> TokenRequest {
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::new("https://vault.azure.net").proof_of_possession(pop)
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::pop("https://vault.azure.net", requirements)
 }
 
 fn keys() -> Arc<Keys> {
@@ -215,7 +215,7 @@ async fn processes_that_take_turns_have_one_certificate_issued() {
     // Each with a state of its own, as processes have.
     let processes = (0..8).map(|_| {
         let client = client(&world, &keys, Arc::clone(&store) as _);
-        async move { client.acquire_token(request()).await }
+        async move { client.acquire_token(&request()).await }
     });
     for token in futures_util::future::join_all(processes).await {
         assert!(token.is_ok(), "{token:?}");
@@ -230,7 +230,7 @@ async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
     let store = Arc::new(HangingStore::default());
     let client = client(&world(), &keys(), Arc::clone(&store) as _);
     let begun = Instant::now();
-    let token = client.acquire_token(request()).await;
+    let token = client.acquire_token(&request()).await;
     store.let_go();
     assert!(token.is_ok(), "{token:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -244,7 +244,7 @@ async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_onc
         let client = client(&world(), &keys(), Arc::clone(&store) as _);
         let begun = Instant::now();
         let hurried = request().timeout(Duration::from_millis(200));
-        let error = client.acquire_token(hurried).await.unwrap_err();
+        let error = client.acquire_token(&hurried).await.unwrap_err();
         took.push(begun.elapsed());
         assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
         if took.last() < Some(&Duration::from_millis(1900)) {
@@ -255,7 +255,7 @@ async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_onc
         assert!(took.len() < 5, "{took:?}");
     };
     store.let_go();
-    let token = client.acquire_token(request()).await.unwrap();
+    let token = client.acquire_token(&request()).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     while store.saved.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;

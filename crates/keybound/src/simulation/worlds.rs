@@ -4,8 +4,8 @@ use super::script::Script;
 use super::world::{Services, Setup, World};
 use crate::state::tests::authority;
 use crate::{
-    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyStrength, ManagedIdentityClient,
-    Pop, ProviderChain, SignatureScheme, Stage, TokenRequest,
+    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyRequirements, KeyStrength,
+    ManagedIdentityClient, ProviderChain, SignatureScheme, Stage, TokenRequest,
 };
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::AttestationToken;
@@ -103,10 +103,8 @@ async fn attested_or_error_where_one_of_key_and_attestor_is_simulated() {
             .simulated(Services(Arc::clone(&world)), 1)
             .build()
             .unwrap();
-        let request = TokenRequest::new("https://vault.azure.net");
-        let got = client
-            .acquire_token(request.proof_of_possession(Pop::attested()))
-            .await;
+        let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
+        let got = client.acquire_token(&request).await;
         let asked = provider.asked.load(Ordering::Relaxed);
         if key == attestor {
             let token = got.unwrap();

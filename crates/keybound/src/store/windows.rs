@@ -1,5 +1,5 @@
 use super::msal::{endpoint_of, name_of, restore};
-use super::{BindingStore, StoreTurn, StoredBinding};
+use super::{BindingStore, IssuanceLock, StoredBinding};
 use crate::Environment;
 use keybound_core::{BindingCacheKey, Certificate};
 use keybound_keys::windows::{CngProvider, PersistedCertificate, Persistence, StorePath};
@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 pub struct WindowsBindingStore {
     kept: Persistence,
     key_names: Vec<String>,
-    longest_look: Duration,
-    longest_turn: Duration,
+    load_timeout: Duration,
+    lock_timeout: Duration,
 }
 
 impl WindowsBindingStore {
@@ -33,23 +33,24 @@ impl WindowsBindingStore {
             key_names: providers
                 .map(|provider| provider.key_name().to_owned())
                 .to_vec(),
-            longest_look: LONGEST_LOOK,
-            longest_turn: LONGEST_TURN,
+            load_timeout: LOAD_TIMEOUT,
+            lock_timeout: LOCK_TIMEOUT,
         }
     }
 
-    /// How long is waited for the store. Default: two seconds. More is for hosts that stand still for long. Writes wait 300 ms
-    /// for other programs that write entries of the same identity, and are then skipped; nobody waits for writes.
+    /// The timeout of [`load`](BindingStore::load). Default: two seconds; longer for hosts that are often suspended. A write
+    /// waits 300 ms for other programs that write entries of the same identity, and is then skipped; no acquisition waits for
+    /// a write.
     #[must_use]
-    pub fn with_longest_look(mut self, longest: Duration) -> Self {
-        self.longest_look = longest;
+    pub fn with_load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = timeout;
         self
     }
 
-    /// How long is waited for the turn to have a certificate issued. Default: eight seconds.
+    /// The timeout of [`lock_issuance`](BindingStore::lock_issuance). Default: eight seconds.
     #[must_use]
-    pub fn with_longest_turn(mut self, longest: Duration) -> Self {
-        self.longest_turn = longest;
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 
@@ -89,18 +90,18 @@ impl BindingStore for WindowsBindingStore {
         }
     }
 
-    fn turn(&self, key: &BindingCacheKey) -> Option<StoreTurn> {
-        let turn = self.kept.take_turn(&alias(key)?, self.longest_turn)?;
-        Some(Box::new(turn))
+    fn lock_issuance(&self, key: &BindingCacheKey) -> Option<IssuanceLock> {
+        let lock = self.kept.take_turn(&alias(key)?, self.lock_timeout)?;
+        Some(Box::new(lock))
     }
 
-    fn longest_look(&self) -> Duration {
-        self.longest_look
+    fn load_timeout(&self) -> Duration {
+        self.load_timeout
     }
 
-    /// With time for the turn to be told of.
-    fn longest_turn(&self) -> Duration {
-        self.longest_turn.saturating_add(Duration::from_secs(2))
+    /// With time for the thread to return the lock.
+    fn lock_timeout(&self) -> Duration {
+        self.lock_timeout.saturating_add(Duration::from_secs(2))
     }
 }
 
@@ -118,6 +119,6 @@ fn alias(key: &BindingCacheKey) -> Option<String> {
     Some(Persistence::alias(id, attested))
 }
 
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// An issue takes a second or two.
-const LONGEST_TURN: Duration = Duration::from_secs(8);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(8);

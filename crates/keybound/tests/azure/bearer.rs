@@ -2,10 +2,10 @@
 use crate::world::{VAULT, World};
 use azure_core::credentials::TokenCredential as _;
 use keybound::azure::BearerCredential;
-use keybound::{KeyStrength, Pop, TokenRequest, TokenSource};
+use keybound::{KeyRequirements, KeyStrength, TokenRequest, TokenSource};
 
-fn any_key() -> Pop {
-    Pop::unattested().min_strength(KeyStrength::Software)
+fn any_key() -> KeyRequirements {
+    KeyRequirements::unattested().min_strength(KeyStrength::Software)
 }
 
 #[tokio::test]
@@ -24,8 +24,8 @@ async fn a_scope_in_any_spelling_is_one_remembered_token() {
         assert_eq!(again.expires_on, first.expires_on);
     }
     assert_eq!(world.count("token"), 1);
-    let own = TokenRequest::new(VAULT).bearer_over_mtls(any_key());
-    let own = client.acquire_token(own).await.unwrap();
+    let own = TokenRequest::bearer_over_mtls(VAULT, any_key());
+    let own = client.acquire_token(&own).await.unwrap();
     assert_eq!(own.source(), TokenSource::Cache);
     assert_eq!(own.secret().expose(), first.token.secret());
     let seconds = own.expires_on().duration_since(std::time::UNIX_EPOCH);
@@ -70,7 +70,7 @@ async fn attested_or_error() {
     let client = world.builder_for_memory().build().unwrap();
     let unattested = BearerCredential::new(client.clone(), any_key());
     unattested.get_token(&[VAULT], None).await.unwrap();
-    let attested = Pop::attested().min_strength(KeyStrength::Software);
+    let attested = KeyRequirements::attested().min_strength(KeyStrength::Software);
     let attested = BearerCredential::new(client, attested);
     attested.get_token(&[VAULT], None).await.unwrap_err();
 }

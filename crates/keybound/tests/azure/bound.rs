@@ -4,7 +4,7 @@ use azure_core::http::{ClientOptions, RetryOptions};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures_util::TryStreamExt as _;
-use keybound::Pop;
+use keybound::KeyRequirements;
 use keybound::azure::BoundCalls;
 
 fn secrets(world: &World, calls: &BoundCalls) -> SecretClient {
@@ -23,7 +23,7 @@ fn secrets(world: &World, calls: &BoundCalls) -> SecretClient {
 }
 
 fn calls(world: &World) -> BoundCalls {
-    BoundCalls::new(&world.client(), Pop::attested()).unwrap()
+    BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap()
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn what_the_vault_refuses_is_the_sdks_error() {
 async fn a_token_that_cannot_be_had_is_the_credentials_failure() {
     let world = World::new();
     let client = world.builder_for_memory().build().unwrap();
-    let calls = BoundCalls::new(&client, Pop::attested()).unwrap();
+    let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let error = secrets(&world, &calls)
         .get_secret("demo-secret", None)
         .await

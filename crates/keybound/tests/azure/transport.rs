@@ -6,7 +6,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{HttpClient as _, Method, Request, Url};
 use azure_core::stream::BytesStream;
-use keybound::Pop;
+use keybound::KeyRequirements;
 use keybound::azure::{BearerCredential, BoundCalls};
 
 fn request(world: &World, method: Method) -> Request {
@@ -26,7 +26,7 @@ async fn authorized(world: &World, calls: &BoundCalls, method: Method) -> Reques
 async fn secrets_stay_secret_from_the_sdk() {
     let world = World::new();
     let client = world.client();
-    let calls = BoundCalls::new(&client, Pop::attested()).unwrap();
+    let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let note = calls.credential().get_token(&[VAULT], None).await.unwrap();
     let request = crate::world::attested();
     let token = client.acquire_token(&request).await.unwrap();
@@ -40,9 +40,9 @@ async fn secrets_stay_secret_from_the_sdk() {
 async fn no_other_credentials_token_is_sent() {
     let world = World::new();
     let client = world.client();
-    let calls = BoundCalls::new(&client, Pop::attested()).unwrap();
-    let others = BoundCalls::new(&client, Pop::attested()).unwrap();
-    let bearer = BearerCredential::new(client, Pop::attested());
+    let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
+    let others = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
+    let bearer = BearerCredential::new(client, KeyRequirements::attested());
     let bearer = bearer.get_token(&[VAULT], None).await.unwrap();
     let mut foreign = request(&world, Method::Get);
     foreign.insert_header(AUTHORIZATION, format!("Bearer {}", bearer.token.secret()));
@@ -57,7 +57,7 @@ async fn no_other_credentials_token_is_sent() {
 #[tokio::test]
 async fn a_streamed_body_goes_out_and_the_answer_is_streamed() {
     let world = World::new();
-    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     let mut request = authorized(&world, &calls, Method::Put).await;
     request.insert_header("content-type", "application/json");
     request.set_body(Box::new(BytesStream::new(Bytes::from_static(
@@ -72,7 +72,7 @@ async fn a_streamed_body_goes_out_and_the_answer_is_streamed() {
 #[tokio::test]
 async fn a_post_whose_answer_was_cut_off_is_not_said_to_be_repeatable() {
     let world = World::new();
-    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     for (method, kind) in [
         (Method::Get, ErrorKind::Io),
         (Method::Put, ErrorKind::Io),
@@ -93,7 +93,7 @@ async fn a_post_whose_answer_was_cut_off_is_not_said_to_be_repeatable() {
 #[tokio::test]
 async fn an_unreachable_vault_is_a_connection_that_was_never_made() {
     let world = World::new();
-    let calls = BoundCalls::new(&world.client(), Pop::attested()).unwrap();
+    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     let authorized = authorized(&world, &calls, Method::Post).await;
     let mut request = Request::new(Url::parse("https://127.0.0.1:1/").unwrap(), Method::Post);
     let header = authorized.headers().get_str(&AUTHORIZATION).unwrap();

@@ -9,9 +9,9 @@ use std::time::Duration;
 fn tokens_and_calls_without_a_runtime() {
     let world = World::new();
     let client = blocking::ManagedIdentityClient::new(world.client());
-    let token = client.acquire_token(attested()).unwrap();
+    let token = client.acquire_token(&attested()).unwrap();
     assert_eq!(
-        client.clone().acquire_token(attested()).unwrap().source(),
+        client.clone().acquire_token(&attested()).unwrap().source(),
         TokenSource::Cache
     );
     let request = Request::get(world.secret_url())
@@ -37,12 +37,12 @@ fn errors_come_through_and_several_threads_share_one_client() {
     let client = blocking::ManagedIdentityClient::new(world.client());
     world.inject("metadata=hang");
     let error = client
-        .acquire_token(attested().timeout(Duration::from_millis(100)))
+        .acquire_token(&attested().timeout(Duration::from_millis(100)))
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineReached);
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| client.acquire_token(attested()).unwrap());
+            scope.spawn(|| client.acquire_token(&attested()).unwrap());
         }
     });
     assert_eq!(world.count("issue"), 1);

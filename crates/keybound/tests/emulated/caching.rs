@@ -1,15 +1,15 @@
 //! What is remembered, for how long, and what is not.
 use crate::world::{GRAPH, World, assert_failed, attested, failure};
-use keybound::{Claims, Environment, ErrorKind, Pop, Stage, TokenRequest, TokenSource};
+use keybound::{Claims, Environment, ErrorKind, KeyRequirements, Stage, TokenRequest, TokenSource};
 use keybound_emulator::{BypassCache, Config};
 
 #[tokio::test]
 async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
     let world = World::new();
     let client = world.client();
-    let first = client.acquire_token(attested()).await.unwrap();
+    let first = client.acquire_token(&attested()).await.unwrap();
     let before = world.emulator.counts();
-    let second = client.clone().acquire_token(attested()).await.unwrap();
+    let second = client.clone().acquire_token(&attested()).await.unwrap();
     assert_eq!(world.emulator.counts(), before);
     assert_eq!(
         (first.source(), second.source()),
@@ -23,9 +23,9 @@ async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
 async fn another_resource_costs_a_token_and_no_metadata() {
     let world = World::new();
     let client = world.client();
-    client.acquire_token(attested()).await.unwrap();
-    let graph = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
-    client.acquire_token(graph).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
+    let graph = TokenRequest::pop(GRAPH, KeyRequirements::attested());
+    client.acquire_token(&graph).await.unwrap();
     assert_eq!(
         (
             world.count("metadata"),
@@ -41,10 +41,10 @@ async fn a_kept_connection_that_entra_ends_costs_no_token() {
     for ending in ["close", "reset"] {
         let world = World::new();
         let client = world.client();
-        client.acquire_token(attested()).await.unwrap();
+        client.acquire_token(&attested()).await.unwrap();
         world.inject(&format!("token={ending}"));
-        let graph = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
-        client.acquire_token(graph).await.unwrap();
+        let graph = TokenRequest::pop(GRAPH, KeyRequirements::attested());
+        client.acquire_token(&graph).await.unwrap();
         assert_eq!(world.count("token"), 3, "{ending}");
     }
 }
@@ -53,9 +53,9 @@ async fn a_kept_connection_that_entra_ends_costs_no_token() {
 async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
     let world = World::new();
     let client = world.client();
-    let first = client.acquire_token(attested()).await.unwrap();
+    let first = client.acquire_token(&attested()).await.unwrap();
     let second = client
-        .acquire_token(attested().force_refresh(true))
+        .acquire_token(&attested().force_refresh(true))
         .await
         .unwrap();
     assert_eq!(second.source(), TokenSource::IdentityProvider);
@@ -74,10 +74,10 @@ async fn a_new_certificate_needs_no_new_attestation_unless_their_cache_is_switch
             (name == "MSAL_MSI_V2_ATTESTATION_CACHE").then(|| value.to_owned())
         });
         let client = world.builder().environment(environment).build().unwrap();
-        client.acquire_token(attested()).await.unwrap();
+        client.acquire_token(&attested()).await.unwrap();
         let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
         client
-            .acquire_token(attested().claims(claims))
+            .acquire_token(&attested().claims(claims))
             .await
             .unwrap();
         let counts = (world.count("issue"), world.count("attest"));
@@ -89,7 +89,7 @@ async fn a_new_certificate_needs_no_new_attestation_unless_their_cache_is_switch
 async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
     let world = World::new();
     let client = world.client();
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     let life = token
         .expires_on()
         .duration_since(world.emulator.clock().now())
@@ -100,12 +100,12 @@ async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
         .clock()
         .advance(i64::try_from(life).unwrap() - 310);
     assert_eq!(
-        client.acquire_token(attested()).await.unwrap().source(),
+        client.acquire_token(&attested()).await.unwrap().source(),
         TokenSource::Cache
     );
     world.emulator.clock().advance(20);
     assert_eq!(
-        client.acquire_token(attested()).await.unwrap().source(),
+        client.acquire_token(&attested()).await.unwrap().source(),
         TokenSource::IdentityProvider
     );
     assert_eq!(world.count("issue"), 1);
@@ -115,7 +115,7 @@ async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
 async fn a_certificate_near_its_end_is_issued_anew() {
     let world = World::new();
     let client = world.client();
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     let certificate = token.binding().unwrap().certificate().clone();
     let left = certificate
         .not_after()
@@ -125,7 +125,7 @@ async fn a_certificate_near_its_end_is_issued_anew() {
         .emulator
         .clock()
         .advance(i64::try_from(left.as_secs()).unwrap() - 3600);
-    let renewed = client.acquire_token(attested()).await.unwrap();
+    let renewed = client.acquire_token(&attested()).await.unwrap();
     assert_ne!(renewed.binding().unwrap().certificate(), &certificate);
     assert_eq!(world.count("issue"), 2);
 }
@@ -134,12 +134,12 @@ async fn a_certificate_near_its_end_is_issued_anew() {
 async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
     let world = World::new();
     let client = world.client();
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
     let claims =
         Claims::parse(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#).unwrap();
     for _ in 0..2 {
         let token = client
-            .acquire_token(attested().claims(claims.clone()))
+            .acquire_token(&attested().claims(claims.clone()))
             .await
             .unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
@@ -169,7 +169,7 @@ async fn a_refused_certificate_is_replaced_within_the_call_past_the_cache_of_imd
         let world = World::new();
         let client = world.client();
         world.inject(fault);
-        client.acquire_token(attested()).await.unwrap();
+        client.acquire_token(&attested()).await.unwrap();
         let issues: Vec<_> = world
             .emulator
             .records()
@@ -193,7 +193,7 @@ async fn a_certificate_that_is_refused_again_and_again_is_the_services_own_error
     assert!(error.service().unwrap().has_code(1_000_612));
     assert_eq!((world.count("issue"), world.count("token")), (3, 3));
     world.emulator.clear_faults();
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn failures_are_not_remembered() {
         world.inject(fault);
         failure(&client, attested()).await;
     }
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
 }
 
@@ -222,7 +222,7 @@ async fn failures_are_not_remembered() {
 async fn a_certificate_past_its_token_not_after_is_replaced_before_entra_is_asked() {
     let world = World::new();
     world.inject("issue=certificate:past-token-not-after*1");
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     let certificate = token.binding().unwrap().certificate().clone();
     // Only that of the fault has the extension.
     assert_eq!(certificate.token_not_after(), None);
@@ -241,7 +241,7 @@ async fn a_connection_that_ends_without_an_alert_costs_no_certificate_where_imds
     for ending in ["close", "reset"] {
         let world = without_bypass();
         world.inject(&format!("token={ending}*1"));
-        let token = world.client().acquire_token(attested()).await;
+        let token = world.client().acquire_token(&attested()).await;
         assert!(token.is_ok(), "{ending}: {token:?}");
         assert_eq!((world.count("issue"), world.count("token")), (3, 2));
     }

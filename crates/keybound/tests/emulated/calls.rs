@@ -1,14 +1,15 @@
 //! Calls of resources with bound tokens.
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested, failure, get};
 use keybound::{
-    ConnectionInfo, ErrorKind, Pop, Stage, TlsVersions, TokenRequest, TrustAnchors, VersionPolicy,
+    ConnectionInfo, ErrorKind, KeyRequirements, Stage, TlsVersions, TokenRequest, TrustAnchors,
+    VersionPolicy,
 };
 use keybound_emulator::{Config, TlsVersionRange};
 
 #[tokio::test]
 async fn the_vault_asks_by_renegotiation_and_the_connection_is_kept() {
     let world = World::new();
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     for reused in [false, true, true] {
         let answer = get(&token, &world.secret_url()).await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -28,7 +29,7 @@ async fn the_vault_over_tls_1_3_asks_after_the_handshake() {
     let mut config = Config::default();
     config.tls.vault = TlsVersionRange::Tls13;
     let world = World::with(config);
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     let answer = get(&token, &world.secret_url()).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(
@@ -46,7 +47,7 @@ async fn graph_asks_in_the_first_handshake_and_403_is_an_answer() {
     let world = World::new();
     let client = world.client();
     let token = client
-        .acquire_token(TokenRequest::new(GRAPH).proof_of_possession(Pop::attested()))
+        .acquire_token(&TokenRequest::pop(GRAPH, KeyRequirements::attested()))
         .await
         .unwrap();
     assert_eq!(get(&token, &world.graph_url()).await.unwrap().status(), 200);
@@ -57,7 +58,7 @@ async fn graph_asks_in_the_first_handshake_and_403_is_an_answer() {
 #[tokio::test]
 async fn a_server_that_never_asks_is_named() {
     let world = World::new();
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     world.inject("vault=never-ask");
     let error = get(&token, &world.secret_url()).await.unwrap_err();
     assert_failed(
@@ -84,7 +85,7 @@ async fn a_token_for_another_resource_is_refused_by_the_vault() {
     let world = World::new();
     let client = world.client();
     let token = client
-        .acquire_token(TokenRequest::new(GRAPH).proof_of_possession(Pop::attested()))
+        .acquire_token(&TokenRequest::pop(GRAPH, KeyRequirements::attested()))
         .await
         .unwrap();
     let error = get(&token, &world.secret_url()).await;
@@ -133,7 +134,10 @@ async fn a_bearer_token_is_asked_for_by_name_and_bound_to_nothing() {
     let world = World::new();
     let client = world.client();
     let token = client
-        .acquire_token(TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested()))
+        .acquire_token(&TokenRequest::bearer_over_mtls(
+            VAULT,
+            KeyRequirements::attested(),
+        ))
         .await
         .unwrap();
     assert_eq!(token.token_type().as_str(), "Bearer");
@@ -143,7 +147,7 @@ async fn a_bearer_token_is_asked_for_by_name_and_bound_to_nothing() {
         ErrorKind::InvalidRequest
     );
     // It shares the certificate with bound tokens and the cache entry with none.
-    let bound = client.acquire_token(attested()).await.unwrap();
+    let bound = client.acquire_token(&attested()).await.unwrap();
     assert_ne!(token.secret(), bound.secret());
     assert_eq!((world.count("issue"), world.count("token")), (1, 2));
 }
@@ -161,8 +165,8 @@ async fn tls_versions_are_held_by_host() {
             .with_host("127.0.0.1", versions)
             .with_host("localhost", versions);
         let client = world.builder().tls_versions(policy).build().unwrap();
-        let request = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
-        let token = client.acquire_token(request).await.unwrap();
+        let request = TokenRequest::pop(GRAPH, KeyRequirements::attested());
+        let token = client.acquire_token(&request).await.unwrap();
         let answer = get(&token, &world.graph_url()).await.unwrap();
         assert_eq!(
             answer

@@ -65,7 +65,7 @@ async fn a_short_retry_after_is_honoured() {
     let client = world.builder().retries(true).build().unwrap();
     world.inject("metadata=status:429,Retry-After=0*2");
     world.inject("issue=status:503,Retry-After=0");
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
     assert_eq!((world.count("metadata"), world.count("issue")), (3, 2));
 }
 
@@ -74,22 +74,23 @@ async fn dropping_the_future_gives_up_and_leaves_the_client_whole() {
     let world = World::new();
     let client = world.client();
     world.inject("metadata=hang");
+    let request = attested();
     tokio::select! {
         biased;
-        _ = client.acquire_token(attested()) => unreachable!("IMDS says nothing"),
+        _ = client.acquire_token(&request) => unreachable!("IMDS says nothing"),
         () = async {
             while world.count("metadata") == 0 {
                 tokio::task::yield_now().await;
             }
         } => {}
     }
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_resource_that_says_nothing_ends_at_the_deadline() {
     let world = World::new();
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     world.inject("vault=hang*always");
     let request = Request::get(world.secret_url())
         .body(keybound::RequestBody::empty())
@@ -111,9 +112,10 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
 async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
     let world = World::new();
     let (client, provider, release) = with_held_key(&world);
+    let request = attested();
     tokio::select! {
         biased;
-        _ = client.acquire_token(attested()) => unreachable!("there is no key yet"),
+        _ = client.acquire_token(&request) => unreachable!("there is no key yet"),
         () = async {
             while !provider.opened.load(Ordering::Acquire) {
                 tokio::task::yield_now().await;
@@ -122,7 +124,7 @@ async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
     }
     release.send(()).unwrap();
     drop(release);
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
@@ -137,7 +139,7 @@ async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes
     }
     release.send(()).unwrap();
     drop(release);
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 /// A client whose key is there once the word is given.

@@ -32,7 +32,7 @@ async fn each_way_of_naming_an_identity_gets_a_token_of_that_identity() {
         ),
     ] {
         let client = world.builder().identity(identity).build().unwrap();
-        let token = client.acquire_token(attested()).await.unwrap();
+        let token = client.acquire_token(&attested()).await.unwrap();
         assert_eq!(token.binding().unwrap().client_id(), &user.client_id);
         let last = world
             .emulator
@@ -62,14 +62,14 @@ async fn identities_share_nothing() {
         .into_iter()
         .find(|identity| identity.kind == IdentityType::User)
         .unwrap();
-    let system = world.client().acquire_token(attested()).await.unwrap();
+    let system = world.client().acquire_token(&attested()).await.unwrap();
     let identity = ManagedIdentity::client_id(user.client_id.as_str()).unwrap();
     let other = world
         .builder()
         .identity(identity)
         .build()
         .unwrap()
-        .acquire_token(attested())
+        .acquire_token(&attested())
         .await
         .unwrap();
     assert_ne!(

@@ -2,8 +2,8 @@
 use crate::world::{VAULT, World, assert_failed, attested, failure, get, software};
 use keybound::http::Request;
 use keybound::{
-    Claims, Environment, ErrorKind, KeyStrength, ManagedIdentity, Pop, Stage, TokenRequest,
-    TokenSource, TokenType,
+    Claims, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity, Stage,
+    TokenRequest, TokenSource, TokenType,
 };
 use std::error::Error as _;
 
@@ -17,7 +17,7 @@ async fn no_v1_fallback() {
         ErrorKind::ImdsV2Unavailable,
         Stage::Metadata,
     );
-    let bearer = TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested());
+    let bearer = TokenRequest::bearer_over_mtls(VAULT, KeyRequirements::attested());
     assert_failed(
         &failure(&client, bearer).await,
         ErrorKind::ImdsV2Unavailable,
@@ -43,14 +43,14 @@ async fn strict_token_type() {
         );
     }
     world.inject("token=token-type:mtls_pop");
-    let bearer = TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested());
+    let bearer = TokenRequest::bearer_over_mtls(VAULT, KeyRequirements::attested());
     assert_failed(
         &failure(&client, bearer).await,
         ErrorKind::TokenTypeMismatch,
         Stage::Token,
     );
     // Nothing of that was kept.
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     assert_eq!(token.token_type(), TokenType::MtlsPop);
 }
@@ -68,7 +68,7 @@ async fn bound_or_error() {
         world.inject(fault);
         assert_failed(&failure(&client, attested()).await, kind, Stage::Token);
     }
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     let claims = token.unverified_claims().unwrap();
     let thumbprints = token.binding().unwrap().certificate().thumbprints();
@@ -81,14 +81,14 @@ async fn token_expired_is_expired() {
     let client = world.client();
     for request in [
         attested(),
-        TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested()),
+        TokenRequest::bearer_over_mtls(VAULT, KeyRequirements::attested()),
     ] {
         world.inject("token=expired-token");
         let error = failure(&client, request.clone()).await;
         assert_failed(&error, ErrorKind::InvalidAnswer, Stage::Token);
         assert!(error.to_string().contains("had ended"), "{error}");
         // It was not kept.
-        let token = client.acquire_token(request).await.unwrap();
+        let token = client.acquire_token(&request).await.unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
     }
 }
@@ -97,7 +97,7 @@ async fn token_expired_is_expired() {
 async fn no_weaker_key() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
-    let keyguard = TokenRequest::new(VAULT).proof_of_possession(Pop::unattested());
+    let keyguard = TokenRequest::pop(VAULT, KeyRequirements::unattested());
     assert_failed(
         &failure(&client, keyguard.clone()).await,
         ErrorKind::KeyTooWeak,
@@ -105,7 +105,7 @@ async fn no_weaker_key() {
     );
     assert_eq!((world.count("issue"), world.count("token")), (0, 0));
     // Nor once a weaker key's certificate and token are cached.
-    let token = client.acquire_token(software()).await.unwrap();
+    let token = client.acquire_token(&software()).await.unwrap();
     assert_eq!(
         token.binding().unwrap().key_strength(),
         KeyStrength::Software
@@ -121,8 +121,10 @@ async fn no_weaker_key() {
 async fn attested_or_error() {
     let world = World::lenient();
     let unable = world.builder_for_memory().build().unwrap();
-    let request = TokenRequest::new(VAULT)
-        .proof_of_possession(Pop::attested().min_strength(KeyStrength::Software));
+    let request = TokenRequest::pop(
+        VAULT,
+        KeyRequirements::attested().min_strength(KeyStrength::Software),
+    );
     let error = failure(&unable, request).await;
     assert_failed(
         &error,
@@ -151,9 +153,9 @@ async fn attested_or_error() {
     );
 
     // Attested and unattested share no certificate and no token.
-    client.acquire_token(attested()).await.unwrap();
-    let unattested = TokenRequest::new(VAULT).proof_of_possession(Pop::unattested());
-    let token = client.acquire_token(unattested).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
+    let unattested = TokenRequest::pop(VAULT, KeyRequirements::unattested());
+    let token = client.acquire_token(&unattested).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     assert_eq!(world.count("issue"), 2);
 }
@@ -178,15 +180,15 @@ async fn certificate_matches_key() {
         assert_failed(&failure(&client, attested()).await, kind, Stage::Credential);
     }
     assert_eq!(world.count("token"), 0, "no refused certificate was used");
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
 async fn no_stale_pairing() {
     let world = World::new();
     let (one, other) = (world.client(), world.client());
-    let token = one.acquire_token(attested()).await.unwrap();
-    let foreign = other.acquire_token(attested()).await.unwrap();
+    let token = one.acquire_token(&attested()).await.unwrap();
+    let foreign = other.acquire_token(&attested()).await.unwrap();
     let request = Request::get(world.secret_url())
         .body(keybound::RequestBody::empty())
         .unwrap();
@@ -201,8 +203,8 @@ async fn no_stale_pairing() {
 
     // A new certificate ends the tokens of the old one.
     let challenged = attested().claims(Claims::parse(r#"{"access_token":{}}"#).unwrap());
-    let renewed = one.acquire_token(challenged).await.unwrap();
-    let after = one.acquire_token(attested()).await.unwrap();
+    let renewed = one.acquire_token(&challenged).await.unwrap();
+    let after = one.acquire_token(&attested()).await.unwrap();
     let print = |token: &keybound::AccessToken| {
         token
             .binding()
@@ -254,7 +256,7 @@ async fn https_only_no_redirects() {
         world.inject(fault);
         assert_failed(&failure(&client, attested()).await, kind, stage);
     }
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     world.inject("vault=redirect");
     let answer = get(&token, &world.secret_url()).await.unwrap();
     assert!(
@@ -273,7 +275,7 @@ async fn https_only_no_redirects() {
 async fn secrets_stay_secret() {
     let world = World::new();
     let client = world.client();
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     let bound = token.bound_client().unwrap();
     let vault = keybound::http::ResourceClient::new(&client, attested()).unwrap();
     let call = vault.get(world.secret_url()).header("x", "swordfish");
@@ -318,7 +320,7 @@ async fn bounded_input() {
             stage,
         );
     }
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
@@ -330,7 +332,7 @@ async fn no_header_injection() {
         "https://vault.azure.net\0",
         "a\nb",
     ] {
-        let request = TokenRequest::new(resource).proof_of_possession(Pop::attested());
+        let request = TokenRequest::pop(resource, KeyRequirements::attested());
         assert_failed(
             &failure(&client, request).await,
             ErrorKind::InvalidRequest,
@@ -369,7 +371,7 @@ async fn identity_as_asked() {
         let error = failure(&client, attested()).await;
         assert_failed(&error, ErrorKind::IdentityMismatch, stage);
     }
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
@@ -407,7 +409,7 @@ async fn endpoints_checked() {
         );
     }
     assert_eq!(world.count("token-tls"), 0, "no byte went there");
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
     // An empty list allows none.
     let closed = world
         .builder()
@@ -425,7 +427,7 @@ async fn endpoints_checked() {
 async fn server_judged() {
     let world = World::new();
     let client = world.client();
-    let token = client.acquire_token(attested()).await.unwrap();
+    let token = client.acquire_token(&attested()).await.unwrap();
     for wrong in ["untrusted", "expired", "other-name"] {
         // Each acquisition is on connections of its own.
         let client = world.client();
@@ -450,7 +452,7 @@ async fn server_judged() {
 async fn key_never_exported() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
-    let token = client.acquire_token(software()).await.unwrap();
+    let token = client.acquire_token(&software()).await.unwrap();
     let key = token.binding().unwrap().key();
     // What the API has of a key: its public half, a name, a strength. Debug shows no more.
     assert!(format!("{key:?}").len() < 200, "{key:?}");
@@ -470,7 +472,7 @@ async fn a_simulated_key_works_in_a_simulated_world_only() {
         ErrorKind::SimulatedRefused,
         Stage::Key,
     );
-    let token = world.client().acquire_token(attested()).await.unwrap();
+    let token = world.client().acquire_token(&attested()).await.unwrap();
     let binding = token.binding().unwrap();
     assert_eq!(binding.key_strength_label(), "simulated");
     assert_eq!(binding.attestation(), keybound::Attestation::Simulated);
@@ -479,8 +481,7 @@ async fn a_simulated_key_works_in_a_simulated_world_only() {
 #[tokio::test]
 async fn resources_that_take_no_bound_tokens_say_so() {
     let world = World::new();
-    let request =
-        TokenRequest::new("https://management.azure.com").proof_of_possession(Pop::attested());
+    let request = TokenRequest::pop("https://management.azure.com", KeyRequirements::attested());
     let error = failure(&world.client(), request).await;
     assert_failed(&error, ErrorKind::ResourceTakesNoBoundTokens, Stage::Token);
     assert!(error.service().unwrap().has_code(392_196));

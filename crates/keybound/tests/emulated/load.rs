@@ -2,8 +2,8 @@
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested};
 use keybound::http::{Method, Request, Response};
 use keybound::{
-    AccessToken, BoundClient, ConnectionInfo, ErrorKind, Pop, RequestBody, ResponseBody, Result,
-    Stage, TokenRequest,
+    AccessToken, BoundClient, ConnectionInfo, ErrorKind, KeyRequirements, RequestBody,
+    ResponseBody, Result, Stage, TokenRequest,
 };
 use keybound_emulator::{Config, TlsVersionRange};
 use std::collections::BTreeMap;
@@ -19,8 +19,8 @@ async fn bound_calls_at_once_arrive_once_each_with_their_certificate() {
         let mut config = Config::default();
         config.tls.vault = vault;
         let world = World::with(config);
-        let request = TokenRequest::new(resource).proof_of_possession(Pop::attested());
-        let token = world.client().acquire_token(request).await.unwrap();
+        let request = TokenRequest::pop(resource, KeyRequirements::attested());
+        let token = world.client().acquire_token(&request).await.unwrap();
         let (leg, url) = match resource {
             VAULT => ("vault", world.secret_url()),
             _ => ("graph", world.graph_url()),
@@ -102,7 +102,7 @@ async fn a_megabyte_goes_out_on_an_authenticated_connection_and_else_is_told() {
         let mut config = Config::default();
         config.tls.vault = vault;
         let world = World::with(config);
-        let token = world.client().acquire_token(attested()).await.unwrap();
+        let token = world.client().acquire_token(&attested()).await.unwrap();
         let client = token.bound_client().unwrap();
         let error = send(&client, &token, &world, Method::POST, 1 << 20).await;
         let error = error.unwrap_err();
@@ -128,7 +128,7 @@ async fn a_kept_connection_that_ends_costs_a_safe_call_nothing_and_repeats_no_ot
     for fault in ["vault=close", "vault=reset"] {
         for (method, expected) in [(Method::GET, Some(true)), (Method::PUT, None)] {
             let world = World::new();
-            let token = world.client().acquire_token(attested()).await.unwrap();
+            let token = world.client().acquire_token(&attested()).await.unwrap();
             let client = token.bound_client().unwrap();
             let first = send(&client, &token, &world, Method::GET, 0).await;
             drop(first.unwrap().into_body().collect(1 << 16).await.unwrap());

@@ -24,12 +24,12 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
         let builder = builder.attestation(Arc::clone(&attestation) as _);
         builder.retries(true).build().unwrap()
     };
-    let first = client().acquire_token(attested()).await.unwrap();
+    let first = client().acquire_token(&attested()).await.unwrap();
     let mut secrets = vec![first.secret().expose().to_owned()];
     let mut shown = format!("{first:?} {:?}", client());
     for fault in faults(first.secret().expose()) {
         world.inject(&fault);
-        match client().acquire_token(attested()).await {
+        match client().acquire_token(&attested()).await {
             Ok(token) => {
                 secrets.push(token.secret().expose().to_owned());
                 shown += &format!("{token:#?}");
@@ -45,7 +45,7 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
             Err(error) => shown += &whole(&error),
         }
     }
-    let vault = ResourceClient::builder(&client(), attested()).wait_when_told(true);
+    let vault = ResourceClient::builder(&client(), attested()).honor_retry_after(true);
     let vault = vault.build().unwrap();
     for fault in RESOURCE_FAULTS {
         world.inject(fault);

@@ -2,7 +2,7 @@
 use crate::world::{GRAPH, VAULT, World, software};
 use keybound::rustls::crypto::ring;
 use keybound::rustls::pki_types::ServerName;
-use keybound::{AccessToken, Binding, KeyStrength, Pop, TokenRequest};
+use keybound::{AccessToken, Binding, KeyRequirements, KeyStrength, TokenRequest};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use tokio_rustls::client::TlsStream;
 use url::Url;
 
 async fn token(world: &World, resource: &str) -> AccessToken {
-    let request = TokenRequest::new(resource).proof_of_possession(Pop::attested());
+    let request = TokenRequest::pop(resource, KeyRequirements::attested());
     // A client of its own has a certificate of its own.
-    world.client().acquire_token(request).await.unwrap()
+    world.client().acquire_token(&request).await.unwrap()
 }
 
 async fn tcp(url: &Url) -> TcpStream {
@@ -88,15 +88,15 @@ async fn stacks_of_ones_own_take_a_key_of_the_platform() {
     let world = World::lenient();
     let client = world.builder_for_platform().build().unwrap();
     let url = Url::parse(&world.secret_url()).unwrap();
-    let token = client.acquire_token(software()).await.unwrap();
+    let token = client.acquire_token(&software()).await.unwrap();
     let stream = openssl(token.binding().unwrap(), &url).await;
     let answer = get(stream, &url, &token).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 
     let url = Url::parse(&world.graph_url()).unwrap();
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::new(GRAPH).proof_of_possession(pop);
-    let token = client.acquire_token(request).await.unwrap();
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::pop(GRAPH, requirements);
+    let token = client.acquire_token(&request).await.unwrap();
     let stream = rustls(token.binding().unwrap(), &url).await;
     let answer = get(stream, &url, &token).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -2,8 +2,8 @@
 //! the handshakes. These tests are for hosts with neither KeyGuard nor a TPM.
 use crate::world::{GRAPH, World, get, software};
 use keybound::{
-    AccessToken, Attestation, ConnectionInfo, KeyStrength, Pop, TlsVersions, TokenRequest,
-    VersionPolicy,
+    AccessToken, Attestation, ConnectionInfo, KeyRequirements, KeyStrength, TlsVersions,
+    TokenRequest, VersionPolicy,
 };
 use keybound_emulator::{AttestationRule, Config, TlsVersionRange};
 
@@ -23,7 +23,7 @@ async fn a_key_of_the_platform_reaches_the_vault_and_graph_by_either_version() {
             (software(), world.secret_url()),
             (for_graph(), world.graph_url()),
         ] {
-            let token = client.acquire_token(request).await.unwrap();
+            let token = client.acquire_token(&request).await.unwrap();
             check_key(&token);
             let answer = get(&token, &url).await.unwrap();
             let info = answer.extensions().get::<ConnectionInfo>().unwrap();
@@ -40,7 +40,7 @@ async fn a_key_of_the_platform_serves_many_at_once() {
     let client = world.builder_for_platform().build().unwrap();
     let url = world.secret_url();
     let calls = (0..32).map(|_| async {
-        let token = client.acquire_token(software()).await?;
+        let token = client.acquire_token(&software()).await?;
         get(&token, &url).await
     });
     for answer in futures_util::future::join_all(calls).await {
@@ -56,7 +56,7 @@ async fn clients_share_a_key_that_has_a_name() {
     let mut tokens = Vec::new();
     for _ in 0..2 {
         let client = world.builder_for_platform().build().unwrap();
-        tokens.push(client.acquire_token(software()).await.unwrap());
+        tokens.push(client.acquire_token(&software()).await.unwrap());
     }
     let [one, other] = [0, 1].map(|number| tokens[number].binding().unwrap());
     let has_one_key = one.key().public_key_der() == other.key().public_key_der();
@@ -81,8 +81,8 @@ fn speaking(range: TlsVersionRange) -> Config {
 }
 
 fn for_graph() -> TokenRequest {
-    let pop = Pop::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::new(GRAPH).proof_of_possession(pop)
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::pop(GRAPH, requirements)
 }
 
 fn check_key(token: &AccessToken) {

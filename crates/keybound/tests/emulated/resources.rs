@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use keybound::http::{Method, ReadJson, Request, ResourceClient, Response};
 use keybound::{
-    AccessToken, Claims, ConnectionInfo, ErrorKind, ManagedIdentityClient, Pop, ResponseBody,
-    Stage, TokenRequest, TransportError,
+    AccessToken, Claims, ConnectionInfo, ErrorKind, KeyRequirements, ManagedIdentityClient,
+    ResponseBody, Stage, TokenRequest, TransportError,
 };
 use keybound_emulator::{Config, Record};
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn vault(client: &ManagedIdentityClient) -> ResourceClient {
 }
 
 fn graph(client: &ManagedIdentityClient) -> ResourceClient {
-    let request = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
+    let request = TokenRequest::pop(GRAPH, KeyRequirements::attested());
     ResourceClient::new(client, request).unwrap()
 }
 
@@ -69,8 +69,8 @@ async fn the_next_call_takes_the_new_pair_and_those_under_way_end_on_the_old_one
         tokio::task::yield_now().await;
     }
     let claims = Claims::parse(r#"{"access_token":{}}"#).unwrap();
-    let request = TokenRequest::new(GRAPH).proof_of_possession(Pop::attested());
-    client.acquire_token(request.claims(claims)).await.unwrap();
+    let request = TokenRequest::pop(GRAPH, KeyRequirements::attested());
+    client.acquire_token(&request.claims(claims)).await.unwrap();
     let next = graph.get(world.graph_url()).send().await.unwrap();
     let new = thumbprint(token(&next));
     assert_ne!(old, new);
@@ -161,7 +161,7 @@ async fn the_token_stays_on_its_origin() {
 #[tokio::test]
 async fn a_bearer_token_goes_without_a_certificate() {
     let world = World::new();
-    let request = TokenRequest::new(VAULT).bearer_over_mtls(Pop::attested());
+    let request = TokenRequest::bearer_over_mtls(VAULT, KeyRequirements::attested());
     let vault = ResourceClient::new(&world.client(), request).unwrap();
     let answer = vault.get(world.secret_url()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -284,7 +284,7 @@ async fn it_is_a_service_of_tower() {
 async fn claims_and_force_of_the_request_count_for_its_first_token() {
     let world = World::new();
     let client = world.client();
-    client.acquire_token(attested()).await.unwrap();
+    client.acquire_token(&attested()).await.unwrap();
     let vault = ResourceClient::new(&client, attested().force_refresh(true)).unwrap();
     for _ in 0..3 {
         assert_eq!(

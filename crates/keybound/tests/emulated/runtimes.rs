@@ -35,10 +35,11 @@ async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
     let client = clients.make();
     let theirs = elsewhere
         .handle
-        .spawn(async move { client.acquire_token(attested()).await });
+        .spawn(async move { client.acquire_token(&attested()).await });
     reached(&world, "metadata").await;
     let client = clients.make();
-    let mut ours = pin!(client.acquire_token(attested()));
+    let request = attested();
+    let mut ours = pin!(client.acquire_token(&request));
     let joined = poll_fn(|context| Poll::Ready(ours.as_mut().poll(context))).await;
     assert!(joined.is_pending(), "{fault}");
     tokio::select! {
@@ -52,7 +53,7 @@ async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
     assert_eq!(token.source(), TokenSource::IdentityProvider, "{fault}");
     assert_eq!(world.count(leg), 2, "{fault}: one flight, then one more");
     assert!(theirs.await.unwrap_err().is_cancelled(), "{fault}");
-    let again = clients.make().acquire_token(attested()).await.unwrap();
+    let again = clients.make().acquire_token(&attested()).await.unwrap();
     assert_eq!(again.source(), TokenSource::Cache, "{fault}");
 }
 

@@ -1,9 +1,9 @@
 //! An emulator of one's own for each test, and clients for it.
 use keybound::http::{Request, Response};
 use keybound::{
-    AccessToken, Clock, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, Pop, ProviderChain, RequestBody, ResponseBody, Result, Stage,
-    TokenRequest, TrustAnchors,
+    AccessToken, Clock, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
+    ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain, RequestBody, ResponseBody,
+    Result, Stage, TokenRequest, TrustAnchors,
 };
 use keybound_emulator::{
     AttestationRule, Config, Emulator, SimulatedAttestation, SimulatedKeyProvider,
@@ -116,19 +116,21 @@ impl Clock for Shared {
 
 /// An attested, bound token for the vault.
 pub fn attested() -> TokenRequest {
-    TokenRequest::new(VAULT).proof_of_possession(Pop::attested())
+    TokenRequest::pop(VAULT, KeyRequirements::attested())
 }
 
 /// A bound token for the vault with whatever key there is.
 pub fn software() -> TokenRequest {
-    TokenRequest::new(VAULT)
-        .proof_of_possession(Pop::unattested().min_strength(KeyStrength::Software))
+    TokenRequest::pop(
+        VAULT,
+        KeyRequirements::unattested().min_strength(KeyStrength::Software),
+    )
 }
 
 /// The error of an acquisition that must fail.
 pub async fn failure(client: &ManagedIdentityClient, request: TokenRequest) -> Error {
     client
-        .acquire_token(request)
+        .acquire_token(&request)
         .await
         .expect_err("the acquisition should have failed")
 }

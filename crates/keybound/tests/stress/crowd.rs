@@ -1,7 +1,7 @@
 //! An emulator, one client, and what must be true of both in the end.
 use keybound::{
-    AccessToken, Clock, Environment, KeyStrength, ManagedIdentityClient, Pop, SystemClock,
-    TokenRequest, TrustAnchors,
+    AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
+    SystemClock, TokenRequest, TrustAnchors,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::sync::{Arc, Weak};
@@ -43,8 +43,10 @@ impl Crowd {
     }
 
     pub fn request(&self, resource: usize) -> TokenRequest {
-        TokenRequest::new(name(resource))
-            .proof_of_possession(Pop::unattested().min_strength(KeyStrength::Software))
+        TokenRequest::pop(
+            name(resource),
+            KeyRequirements::unattested().min_strength(KeyStrength::Software),
+        )
     }
 
     pub fn inject(&self, fault: &str) {

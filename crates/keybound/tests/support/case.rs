@@ -2,8 +2,8 @@
 use crate::foreign::{self, Manner, World};
 use crate::own_keys::Voucher;
 use keybound::{
-    Environment, KeyStrength, ManagedIdentity, ManagedIdentityClient, Pop, ProviderChain,
-    TokenRequest, TrustAnchors,
+    Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient,
+    ProviderChain, TokenRequest, TrustAnchors,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -99,12 +99,14 @@ impl Case {
     }
 
     pub fn request(&self, world: &World) -> TokenRequest {
-        let pop = match self.ask {
-            Some(Ask::Attested) => Pop::attested(),
-            _ => Pop::unattested(),
+        let requirements = match self.ask {
+            Some(Ask::Attested) => KeyRequirements::attested(),
+            _ => KeyRequirements::unattested(),
         };
-        TokenRequest::new(&world.audience)
-            .proof_of_possession(pop.min_strength(KeyStrength::Software))
+        TokenRequest::pop(
+            &world.audience,
+            requirements.min_strength(KeyStrength::Software),
+        )
     }
 
     pub fn timeout(&self) -> Option<Duration> {

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::report::{TokenReport, claims_text};
 use crate::steps;
 use crate::text::{millis, shown};
-use keybound::{AccessToken, ConnectionInfo, Error, Pop, Stage, TokenRequest};
+use keybound::{AccessToken, ConnectionInfo, Error, KeyRequirements, Stage, TokenRequest};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -47,9 +47,8 @@ impl Story {
     /// Lives it: token, call, thefts.
     pub(super) async fn live(world: &World) -> Result<Self, Failure> {
         let started = Instant::now();
-        let request =
-            TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
-        let token = world.client()?.acquire_token(request).await?;
+        let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
+        let token = world.client()?.acquire_token(&request).await?;
         let report = TokenReport::new(&token, started.elapsed(), false)?;
         let called = Instant::now();
         let call = Call::make(world, &token).await?;

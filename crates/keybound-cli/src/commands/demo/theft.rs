@@ -1,7 +1,7 @@
 use super::world::World;
 use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
-use keybound::{AccessToken, Error, ErrorKind, Pop, ServiceError, Stage, TokenRequest};
+use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
 use keybound_tls::{ClientIdentity, HttpsClient, TransportError};
 use serde::Serialize;
 use std::time::Duration;
@@ -36,8 +36,8 @@ pub(super) async fn attempts(world: &World, token: &AccessToken) -> Result<[Thef
 }
 
 async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
-    let request = TokenRequest::new("https://vault.azure.net").proof_of_possession(Pop::attested());
-    let token = world.other_client()?.acquire_token(request).await?;
+    let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
+    let token = world.other_client()?.acquire_token(&request).await?;
     let binding = token
         .binding()
         .ok_or_else(|| Error::invalid_request("the other token is not bound"))?;

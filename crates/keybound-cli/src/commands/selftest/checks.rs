@@ -11,8 +11,8 @@ use keybound::http::ResourceClient;
 use keybound::native_attestation::{LibraryTrust, NativeProbe};
 use keybound::{
     AccessToken, ConnectionInfo, Environment, Error, ErrorKind, KeyError, KeyErrorKind,
-    KeyStrength, ManagedIdentityClient, ManagedIdentityClientBuilder, Scope, Stage,
-    SurveyedProvider, TokenRequest, TokenSource,
+    KeyStrength, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderStatus, Scope, Stage,
+    TokenRequest, TokenSource,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ impl<'a> Checks<'a> {
         client: ManagedIdentityClientBuilder,
     ) -> Result<Self, Failure> {
         let client = match args.fresh {
-            true => client.no_binding_store(),
+            true => client.persistence(false),
             false => client,
         };
         let call = args.call()?;
@@ -97,8 +97,7 @@ impl<'a> Checks<'a> {
         Ok(Self {
             args,
             client: client.build().map_err(Failure::before_work)?,
-            request: TokenRequest::new(scope.as_str())
-                .proof_of_possession(session::pop(&args.host)),
+            request: TokenRequest::pop(scope.as_str(), session::key_requirements(&args.host)),
             scope,
             call,
             recorder,
@@ -146,7 +145,7 @@ impl<'a> Checks<'a> {
             }
             _ => {
                 let request = self.request.clone().timeout(self.remaining());
-                let acquired = self.client.acquire_token(request).await;
+                let acquired = self.client.acquire_token(&request).await;
                 let attested = !self.args.host.no_attestation;
                 steps.extend(flow::told(
                     &acquired,
@@ -215,7 +214,7 @@ impl<'a> Checks<'a> {
             false => Environment::from_process().key_providers(),
         };
         let survey = self
-            .off_the_runtime(Stage::Key, move || providers.survey())
+            .off_the_runtime(Stage::Key, move || providers.probe_all())
             .await;
         let elapsed = Some(started.elapsed());
         match survey {
@@ -261,7 +260,7 @@ impl<'a> Checks<'a> {
         };
         let started = Instant::now();
         let request = self.request.clone().timeout(self.remaining());
-        let second = self.client.acquire_token(request).await;
+        let second = self.client.acquire_token(&request).await;
         let elapsed = Some(started.elapsed());
         match second {
             Err(error) => Step::failed(NAME, "the second acquisition failed", Some(error), elapsed),
@@ -364,7 +363,7 @@ impl<'a> Checks<'a> {
 
 /// Which key this host has, why no better one, and whether it is good enough.
 fn keys_told(
-    survey: Vec<SurveyedProvider>,
+    survey: Vec<ProviderStatus>,
     floor: KeyStrength,
     conceal: Conceal,
     elapsed: Option<Duration>,
@@ -373,7 +372,7 @@ fn keys_told(
     let mut said = Vec::new();
     let mut best = None;
     let mut reason = None;
-    for SurveyedProvider { strength, key, .. } in survey {
+    for ProviderStatus { strength, key, .. } in survey {
         match key {
             Ok(key) if key.is_simulated() => {
                 said.push("a simulated key that stands for keyguard".to_owned());

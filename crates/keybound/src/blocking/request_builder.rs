@@ -10,17 +10,17 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A call that is being put together, as [`http::Call`](crate::http::Call), to be made on a thread of the library. It stays on
+/// A call that is being put together, as [`http::RequestBuilder`](crate::http::RequestBuilder), to be made on a thread of the library. It stays on
 /// the thread that began it: the reader that it may hold is not asked to be `Send`.
 #[must_use = "a call is made by sending it"]
-pub struct Call {
-    call: crate::http::Call,
+pub struct RequestBuilder {
+    call: crate::http::RequestBuilder,
     reader: Option<Box<dyn Read>>,
     worker: Arc<Worker>,
 }
 
-impl Call {
-    pub(super) fn new(call: crate::http::Call, worker: Arc<Worker>) -> Self {
+impl RequestBuilder {
+    pub(super) fn new(call: crate::http::RequestBuilder, worker: Arc<Worker>) -> Self {
         Self {
             call,
             reader: None,
@@ -80,13 +80,16 @@ impl Call {
         Ok(answer?.map(|body| ResponseBody::new(body, worker)))
     }
 
-    fn map(mut self, change: impl FnOnce(crate::http::Call) -> crate::http::Call) -> Self {
+    fn map(
+        mut self,
+        change: impl FnOnce(crate::http::RequestBuilder) -> crate::http::RequestBuilder,
+    ) -> Self {
         self.call = change(self.call);
         self
     }
 }
 
-impl fmt::Debug for Call {
+impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.call.fmt(f)
     }
@@ -95,7 +98,7 @@ impl fmt::Debug for Call {
 /// Reads here what is sent there, piece by piece, until all of it is sent or nobody wants more.
 fn upload(
     worker: &Worker,
-    call: crate::http::Call,
+    call: crate::http::RequestBuilder,
     mut reader: Box<dyn Read>,
 ) -> Result<Response<keybound_tls::ResponseBody>> {
     let (sender, body) = pieces();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A call that is being put together. What is wrong with it is told when it is sent, before a byte goes out.
 #[must_use = "a call is made by sending it"]
-pub struct Call {
+pub struct RequestBuilder {
     client: ResourceClient,
     request: Result<Request<RequestBody>>,
 }
@@ -19,9 +19,9 @@ pub struct Call {
 /// In the extensions of a request: how long the call may take, instead of what its client is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "one value that needs a type")]
-pub struct CallTimeout(pub Duration);
+pub struct RequestTimeout(pub Duration);
 
-impl Call {
+impl RequestBuilder {
     pub(super) fn new(client: ResourceClient, method: Method, url: &str) -> Self {
         let request = url.parse().map_err(malformed).map(|uri: Uri| {
             let mut request = Request::new(RequestBody::empty());
@@ -85,7 +85,7 @@ impl Call {
     /// How long the call may take, until the answer's body is read. Default: what the client is set to.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.change(|request| {
-            request.extensions_mut().insert(CallTimeout(timeout));
+            request.extensions_mut().insert(RequestTimeout(timeout));
             Ok(())
         });
         self
@@ -108,10 +108,10 @@ impl Call {
     }
 }
 
-impl fmt::Debug for Call {
+impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = self.request.as_ref().ok();
-        f.debug_struct("Call")
+        f.debug_struct("RequestBuilder")
             .field("method", &request.map(Request::method))
             .field("host", &request.and_then(|request| request.uri().host()))
             .finish_non_exhaustive()
