@@ -1,8 +1,7 @@
 //! An emulator, and clients of it that have nothing but a key.
-use keybound::{
-    BindingKey, Environment, KeyError, KeyProvider, KeyRequirements, KeyStrength,
-    ManagedIdentityClient, ProviderChain, TrustAnchors,
-};
+use keybound::keys::{BindingKey, KeyError, KeyProvider, ProviderChain};
+use keybound::tls::TrustAnchors;
+use keybound::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
 use std::sync::Arc;

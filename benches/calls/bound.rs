@@ -2,9 +2,9 @@
 use crate::certificates::Authority;
 use crate::server::Server;
 use keybound::http::Request;
-use keybound::{
-    AccessToken, BindingKey, BoundClient, KeyError, KeyStrength, RequestBody, TokenRequest,
-};
+use keybound::http::{BoundClient, RequestBody};
+use keybound::keys::{BindingKey, KeyError};
+use keybound::{AccessToken, KeyStrength, TokenRequest};
 use keybound_benches::world::{World, unattested};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{SignatureScheme, SigningCost};

@@ -1,7 +1,7 @@
 //! What both sides ask the emulated vault for.
-use keybound::RequestBody;
 use keybound::TokenRequest;
 use keybound::http::Request;
+use keybound::http::RequestBody;
 use keybound_benches::world::{World, unattested};
 use url::Url;
 

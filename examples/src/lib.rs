@@ -2,9 +2,9 @@
 //! on any machine; with `--azure` as an argument it is the Azure VM that the example runs on.
 pub mod greeter;
 
-use keybound::{
-    Environment, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain, TrustAnchors,
-};
+use keybound::keys::ProviderChain;
+use keybound::tls::TrustAnchors;
+use keybound::{Environment, ManagedIdentityClient, ManagedIdentityClientBuilder};
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider};
 use std::error::Error;
 use std::sync::Arc;

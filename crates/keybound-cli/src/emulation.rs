@@ -1,7 +1,9 @@
 //! The simulated world as the program uses it: the emulator, keys and attestation that stand for real ones, and the
 //! environment in which the emulator runs commands.
 use crate::failure::Failure;
-use keybound::{ManagedIdentityClientBuilder, ProviderChain, TrustAnchors};
+use keybound::ManagedIdentityClientBuilder;
+use keybound::keys::ProviderChain;
+use keybound::tls::TrustAnchors;
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider, StartError};
 use std::error::Error;
 use std::path::Path;

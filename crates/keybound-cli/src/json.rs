@@ -69,7 +69,7 @@ fn escaped(json: &str) -> String {
 }
 
 fn is_unsafe(character: char) -> bool {
-    let replaced = || keybound::printable(character.encode_utf8(&mut [0; 4]), 1) == "\u{fffd}";
+    let replaced = || keybound_core::printable(character.encode_utf8(&mut [0; 4]), 1) == "\u{fffd}";
     character == '\u{7f}' || (!character.is_ascii() && character != '\u{fffd}' && replaced())
 }
 

@@ -2,12 +2,12 @@
 use crate::args::{HostArgs, LibraryArgs, TokenArgs};
 use crate::failure::Failure;
 use crate::{emulation, out, text};
+use keybound::attestation::native::NativeAttestation;
 use keybound::http::ResourceClient;
-use keybound::native_attestation::NativeAttestation;
+use keybound::tls::{TrustAnchors, VersionPolicy};
 use keybound::{
     AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
-    ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest, TrustAnchors,
-    VersionPolicy,
+    ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -1,6 +1,7 @@
 //! Text for people: safe for terminals whatever a server sent, times and spans in words.
 use der::DateTime;
-use keybound::{Clock as _, SystemClock, printable};
+use keybound::{Clock as _, SystemClock};
+use keybound_core::printable;
 use std::time::{Duration, SystemTime};
 
 /// One line from outside, safe to show.

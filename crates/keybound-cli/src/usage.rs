@@ -3,7 +3,7 @@ use crate::text::{shown, shown_lines};
 use crate::{exit::Exit, out};
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use keybound::redact;
+use keybound_core::redact;
 
 /// Prints what clap found instead of a command: the help or the version, or a usage error.
 pub(crate) fn show(error: Error) -> Exit {

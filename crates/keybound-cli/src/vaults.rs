@@ -1,6 +1,6 @@
 //! Which vault a URL leads to: a token for it is for the vault's resource, and for no other.
 use crate::emulation;
-use keybound::vault_domain;
+use keybound_core::vault_domain;
 use url::Url;
 
 /// The resource that tokens for the vault at this URL are for; `None` where it is no vault. In a simulated world the

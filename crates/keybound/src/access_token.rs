@@ -1,6 +1,7 @@
+use crate::Binding;
+use crate::http::BoundClient;
 use crate::presented::Presented;
 use crate::state::CachedToken;
-use crate::{Binding, BoundClient};
 use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-use crate::BoundClient;
+use crate::http::BoundClient;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
 #[cfg(feature = "rustls")]

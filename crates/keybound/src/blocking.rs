@@ -4,14 +4,15 @@
 //! calls block the calling thread: do not make them inside async code.
 mod body;
 mod request_builder;
-mod resource;
+mod resource_client;
 mod worker;
 
 pub use body::ResponseBody;
 pub use request_builder::RequestBuilder;
-pub use resource::ResourceClient;
+pub use resource_client::ResourceClient;
 
-use crate::{AccessToken, BoundClient, Result, Stage, TokenRequest, transport};
+use crate::http::BoundClient;
+use crate::{AccessToken, Result, Stage, TokenRequest, transport};
 use bytes::Bytes;
 use http::{Request, Response};
 use keybound_tls::{RequestBody, TransportError};

@@ -30,23 +30,29 @@
 //!
 //! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
 mod authorize;
-mod client;
+mod bound_client;
 mod exchange;
 mod outgoing;
 mod read;
 mod redirect;
 mod refusal;
 mod request_builder;
+mod resource_client;
 mod service;
 mod tokens;
 
-pub use ::http::*;
-pub use client::{ResourceClient, ResourceClientBuilder};
+pub use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
+pub use bound_client::BoundClient;
+pub use bytes::Bytes;
+pub use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
 pub use read::ReadJson;
 pub use request_builder::{RequestBuilder, RequestTimeout};
+pub use resource_client::{ResourceClient, ResourceClientBuilder};
 
 pub(crate) use authorize::{AnnouncedHosts, authorize};
-#[cfg(feature = "azure")]
-pub(crate) use client::without_certificate;
 pub(crate) use read::from_json;
 pub(crate) use refusal::explained;
+#[cfg(feature = "azure")]
+pub(crate) use resource_client::without_certificate;

@@ -41,13 +41,12 @@ mod moment;
 mod presented;
 mod progress;
 mod request;
-mod resource;
 mod retry_after;
 mod settings;
 #[cfg(test)]
 mod simulation;
 mod state;
-mod store;
+pub mod store;
 mod sync;
 mod telemetry;
 mod transport;
@@ -67,35 +66,43 @@ mod azure_sdk_guide {}
 // The public interface.
 pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
 pub use binding::Binding;
-pub use bytes;
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
-pub use keybound_attestation::{
-    AttestationFuture, AttestationProvider, AttestationRequest, native as native_attestation,
-};
 pub use keybound_core::{
-    Attestation, AttestationToken, BindingCacheKey, Certificate, Claims, Error, ErrorKind, Guid,
-    IdentityKind, KeyStrength, ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage,
-    Thumbprints, TokenType, UnverifiedJwt, X5tS256, printable, redact, vault_domain, without_bom,
+    Attestation, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,
+    ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints, TokenType,
+    UnverifiedJwt, X5tS256,
 };
-#[cfg(windows)]
-pub use keybound_keys::windows::{StoreLocation, StorePath};
-pub use keybound_keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, ProviderStatus,
-    SignatureScheme, SigningCost,
-};
-pub use keybound_tls::{
-    ConnectionInfo, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TlsVersions, TransportError,
-    TransportErrorKind, TrustAnchors, VersionPolicy,
-};
-#[cfg(feature = "openssl")]
-pub use keybound_tls::{OpensslSetup, openssl};
-#[cfg(feature = "rustls")]
-pub use keybound_tls::{RustlsSetup, rustls};
 pub use request::{KeyRequirements, TokenRequest};
-pub use resource::BoundClient;
 pub use state::SharedState;
-#[cfg(windows)]
-pub use store::WindowsBindingStore;
-pub use store::{BindingStore, IssuanceLock, StoredBinding};
+
+/// Attestation of binding keys.
+pub mod attestation {
+    pub use keybound_attestation::{
+        AttestationFuture, AttestationProvider, AttestationRequest, native,
+    };
+    pub use keybound_core::AttestationToken;
+}
+
+/// Binding keys and their providers.
+pub mod keys {
+    #[cfg(windows)]
+    pub use keybound_keys::windows::WindowsCertificate;
+    pub use keybound_keys::{
+        BindingKey, CngHandle, GatedKey, KeyError, KeyErrorKind, KeyGate, KeyProvider,
+        ProviderChain, ProviderStatus, SignatureScheme, SigningCost,
+    };
+}
+
+/// Settings of TLS and of the route to the services.
+pub mod tls {
+    #[cfg(feature = "openssl")]
+    pub use keybound_tls::{OpensslSetup, openssl};
+    pub use keybound_tls::{
+        ProxyConfig, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
+        VersionPolicy,
+    };
+    #[cfg(feature = "rustls")]
+    pub use keybound_tls::{RustlsSetup, rustls};
+}

@@ -5,12 +5,15 @@ mod msal;
 mod windows;
 
 #[cfg(windows)]
+pub use keybound_keys::windows::{StoreLocation, StorePath};
+#[cfg(windows)]
 pub use windows::WindowsBindingStore;
 #[cfg(windows)]
 pub(crate) use windows::of_platform;
 
 use crate::settings::Settings;
-use keybound_core::{BindingCacheKey, Certificate, Guid, IssuedCredential, MtlsEndpoint};
+pub use keybound_core::BindingCacheKey;
+use keybound_core::{Certificate, Guid, IssuedCredential, MtlsEndpoint};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;

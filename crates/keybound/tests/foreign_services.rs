@@ -19,9 +19,11 @@ mod own_keys;
 use case::{Ask, Case, cases, forms, run_all};
 use foreign::World;
 use keybound::http::{Request, Response};
+use keybound::http::{RequestBody, ResponseBody};
+use keybound::keys::ProviderChain;
 use keybound::{
-    AccessToken, Claims, Error, ErrorKind, KeyRequirements, KeyStrength, ProviderChain,
-    RequestBody, ResponseBody, TokenRequest, TokenSource, TokenType,
+    AccessToken, Claims, Error, ErrorKind, KeyRequirements, KeyStrength, TokenRequest, TokenSource,
+    TokenType,
 };
 use own_keys::{shared_key, slow_key};
 use serde_json::Value;

@@ -7,9 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![expect(clippy::print_stdout, reason = "tells what was measured")]
 use keybound::http::ResourceClient;
+use keybound::tls::TrustAnchors;
 use keybound::{
     AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
-    TokenRequest, TrustAnchors,
+    TokenRequest,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::collections::HashSet;

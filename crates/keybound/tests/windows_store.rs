@@ -3,10 +3,13 @@
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use keybound::keys::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
+};
+use keybound::store::{StoreLocation, StorePath, WindowsBindingStore};
+use keybound::tls::TrustAnchors;
 use keybound::{
-    BindingKey, Environment, KeyError, KeyErrorKind, KeyProvider, KeyRequirements, KeyStrength,
-    ManagedIdentity, ManagedIdentityClient, ProviderChain, SignatureScheme, SigningCost,
-    StoreLocation, StorePath, TokenRequest, TrustAnchors, WindowsBindingStore,
+    Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};

@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
-use keybound::openssl::ssl::Ssl;
+use keybound::tls::openssl::ssl::Ssl;
 use keybound::{KeyRequirements, TokenRequest};
 use keybound_examples::World;
 use std::error::Error;

@@ -6,10 +6,10 @@
 //!
 //! `cargo run --package keybound-examples --bin own_key`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
-use keybound::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyRequirements, KeyStrength, ProviderChain,
-    SignatureScheme, TokenRequest,
+use keybound::keys::{
+    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme,
 };
+use keybound::{KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_examples::World;
 use openssl::error::ErrorStack;

@@ -6,7 +6,7 @@
 //! `cargo run --package keybound-examples --bin tonic_greeter`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 use hyper_rustls::HttpsConnectorBuilder;
-use keybound::rustls::ClientConfig;
+use keybound::tls::rustls::ClientConfig;
 use keybound::{AccessToken, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_examples::World;

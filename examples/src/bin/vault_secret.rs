@@ -2,8 +2,9 @@
 //!
 //! `cargo run --package keybound-examples --bin vault_secret [-- --azure https://NAME.vault.azure.net/secrets/NAME?api-version=7.4]`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
+use keybound::http::ConnectionInfo;
 use keybound::http::ResourceClient;
-use keybound::{AccessToken, ConnectionInfo, KeyRequirements, TokenRequest};
+use keybound::{AccessToken, KeyRequirements, TokenRequest};
 use keybound_examples::World;
 use std::error::Error;
 

@@ -2,7 +2,8 @@
 use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
-use keybound::{Claims, ManagedIdentity, Scope, TlsEngine, TlsVersions};
+use keybound::tls::{TlsEngine, TlsVersions};
+use keybound::{Claims, ManagedIdentity, Scope};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::report::{ErrorReport, error_text};
 use crate::text::shown;
 use crate::{json, out, session};
-use keybound::native_attestation::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
+use keybound::attestation::native::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 use serde::Serialize;
 
 /// Does what is asked about attestation.

@@ -9,8 +9,9 @@ use crate::session::{Session, read_bounded, read_file, run_to_end};
 use crate::{emulation, json, out, steps, vaults};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
-use keybound::bytes::Bytes;
-use keybound::{AccessToken, Error, ErrorKind, RequestBody, Stage};
+use keybound::http::Bytes;
+use keybound::http::RequestBody;
+use keybound::{AccessToken, Error, ErrorKind, Stage};
 use std::io::IsTerminal as _;
 use std::time::Instant;
 use url::Url;
@@ -128,13 +129,13 @@ async fn call(
     Ok((token, answer))
 }
 
-fn cut_short(error: keybound::TransportError) -> Error {
+fn cut_short(error: keybound::tls::TransportError) -> Error {
     let (kind, message) = match error.kind() {
-        keybound::TransportErrorKind::TooLarge => (
+        keybound::tls::TransportErrorKind::TooLarge => (
             ErrorKind::AnswerTooLarge,
             "the answer of the resource is longer than 16 MiB",
         ),
-        keybound::TransportErrorKind::Timeout => (
+        keybound::tls::TransportErrorKind::Timeout => (
             ErrorKind::DeadlineReached,
             "the resource did not answer in time",
         ),

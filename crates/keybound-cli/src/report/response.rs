@@ -1,8 +1,9 @@
 use crate::json;
 use crate::text::{abbreviated, shown, shown_lines};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use keybound::bytes::Bytes;
-use keybound::{Error, ErrorKind, ServiceError, Stage, redact};
+use keybound::http::Bytes;
+use keybound::{Error, ErrorKind, ServiceError, Stage};
+use keybound_core::redact;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! One call: attempts, and what their answers ask for.
-use super::client::Inner;
 use super::outgoing::Outgoing;
 use super::refusal::{claims_asked, explained, says_binding_failed};
+use super::resource_client::Inner;
 use super::{authorize, redirect};
 use crate::AccessToken;
 use crate::retry_after::retry_after;

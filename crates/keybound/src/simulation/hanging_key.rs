@@ -1,9 +1,10 @@
 //! A key whose operations do not return: it costs one thread and an error, never the program's runtime.
 use super::script::Script;
 use super::world::{Services, Setup, World};
+use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
 use crate::{
-    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyRequirements, KeyStrength,
-    ManagedIdentityClient, ProviderChain, SignatureScheme, Stage, TokenRequest,
+    Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
+    TokenRequest,
 };
 use keybound_keys::KeyGate;
 use keybound_keys::memory::MemoryKey;

@@ -3,11 +3,12 @@ use super::runner::Run;
 use super::script::Script;
 use super::world::{Services, Setup, World, epoch};
 use crate::http::{RequestTimeout, ResourceClient, ResourceClientBuilder};
+use crate::keys::ProviderChain;
 use crate::state::lock;
 use crate::wire::Connections;
 use crate::{
     AccessToken, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient,
-    ProviderChain, Result, Stage, TokenRequest,
+    Result, Stage, TokenRequest,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

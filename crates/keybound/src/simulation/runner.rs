@@ -5,10 +5,11 @@ use super::expect::{check_counts, check_end, check_outcome};
 use super::keys::{Attestor, Keys};
 use super::store::MemoryStore;
 use super::world::Services;
+use crate::keys::ProviderChain;
 use crate::state::lock;
 use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
-    ProviderChain, Result, SharedState, TokenRequest,
+    Result, SharedState, TokenRequest,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

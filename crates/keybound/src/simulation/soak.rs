@@ -4,10 +4,9 @@ use super::runner::Run;
 use super::script::Script;
 use super::world::{Failing, Setup};
 use super::{Leg, World};
+use crate::keys::ProviderChain;
 use crate::state::lock;
-use crate::{
-    Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, ProviderChain, TokenRequest,
-};
+use crate::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -5,11 +5,12 @@ use super::keys::Keys;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
 use super::world::{Leg, Services, Setup};
+use crate::keys::ProviderChain;
 use crate::state::lock;
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
     Attestation, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity,
-    ManagedIdentityClient, ProviderChain, TokenRequest, TokenSource,
+    ManagedIdentityClient, TokenRequest, TokenSource,
 };
 use futures_util::FutureExt as _;
 use keybound_core::{BindingCacheKey, Certificate};

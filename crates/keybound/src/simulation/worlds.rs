@@ -2,10 +2,11 @@
 use super::Leg;
 use super::script::Script;
 use super::world::{Services, Setup, World};
+use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
 use crate::state::tests::authority;
 use crate::{
-    BindingKey, Environment, ErrorKind, KeyError, KeyProvider, KeyRequirements, KeyStrength,
-    ManagedIdentityClient, ProviderChain, SignatureScheme, Stage, TokenRequest,
+    Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
+    TokenRequest,
 };
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::AttestationToken;

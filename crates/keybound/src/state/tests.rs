@@ -1,8 +1,10 @@
 //! Which clients may share a state.
+use crate::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+use crate::keys::ProviderChain;
+use crate::tls::{ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
 use crate::{
-    AttestationFuture, AttestationProvider, AttestationRequest, Environment, ErrorKind,
-    ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain,
-    ProxyConfig, SharedState, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
+    Environment, ErrorKind, ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+    SharedState,
 };
 use keybound_keys::memory::MemoryKeyProvider;
 use openssl::asn1::Asn1Time;

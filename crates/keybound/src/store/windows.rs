@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Keeps certificates in a certificate store of Windows, in the form of MSAL .NET, for keys that
-/// [`ProviderChain::platform_named`](crate::ProviderChain::platform_named) opens. Those of other keys it leaves alone.
+/// [`ProviderChain::platform_named`](crate::keys::ProviderChain::platform_named) opens. Those of other keys it leaves alone.
 ///
 /// MSAL .NET finds these entries, and this its, where both are given the identity's id in the same letters: it is kept and
 /// compared as it was configured. MSAL Go finds none that it did not write.

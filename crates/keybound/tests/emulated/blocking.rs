@@ -1,7 +1,8 @@
 //! The facade for programs without a runtime.
 use crate::world::{World, attested};
 use keybound::http::Request;
-use keybound::{ErrorKind, RequestBody, TokenSource, blocking};
+use keybound::http::RequestBody;
+use keybound::{ErrorKind, TokenSource, blocking};
 use std::io::Read;
 use std::time::Duration;
 

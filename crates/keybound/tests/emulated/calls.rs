@@ -1,9 +1,8 @@
 //! Calls of resources with bound tokens.
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested, failure, get};
-use keybound::{
-    ConnectionInfo, ErrorKind, KeyRequirements, Stage, TlsVersions, TokenRequest, TrustAnchors,
-    VersionPolicy,
-};
+use keybound::http::ConnectionInfo;
+use keybound::tls::{TlsVersions, TrustAnchors, VersionPolicy};
+use keybound::{ErrorKind, KeyRequirements, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
 
 #[tokio::test]

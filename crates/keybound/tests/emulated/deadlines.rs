@@ -1,10 +1,8 @@
 //! Everything ends by the caller's deadline, and says at which step.
 use crate::world::{World, assert_failed, attested, failure, get, with_more_time};
 use keybound::http::Request;
-use keybound::{
-    BindingKey, Error, ErrorKind, KeyError, KeyErrorKind, KeyProvider, KeyStrength,
-    ManagedIdentityClient, ProviderChain, Stage,
-};
+use keybound::keys::{BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain};
+use keybound::{Error, ErrorKind, KeyStrength, ManagedIdentityClient, Stage};
 use keybound_emulator::SimulatedKeyProvider;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -93,7 +91,7 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
     let token = world.client().acquire_token(&attested()).await.unwrap();
     world.inject("vault=hang*always");
     let request = Request::get(world.secret_url())
-        .body(keybound::RequestBody::empty())
+        .body(keybound::http::RequestBody::empty())
         .unwrap();
     let client = token
         .bound_client()

@@ -190,7 +190,7 @@ async fn no_stale_pairing() {
     let token = one.acquire_token(&attested()).await.unwrap();
     let foreign = other.acquire_token(&attested()).await.unwrap();
     let request = Request::get(world.secret_url())
-        .body(keybound::RequestBody::empty())
+        .body(keybound::http::RequestBody::empty())
         .unwrap();
     let error = foreign
         .bound_client()
@@ -464,7 +464,7 @@ async fn a_simulated_key_works_in_a_simulated_world_only() {
     let world = World::new();
     let untrusting = world
         .builder()
-        .trust(keybound::TrustAnchors::system())
+        .trust(keybound::tls::TrustAnchors::system())
         .build()
         .unwrap();
     assert_failed(

@@ -1,10 +1,8 @@
 //! Many bound calls at once, large bodies, and connections that end in between.
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested};
+use keybound::http::{BoundClient, ConnectionInfo, RequestBody, ResponseBody};
 use keybound::http::{Method, Request, Response};
-use keybound::{
-    AccessToken, BoundClient, ConnectionInfo, ErrorKind, KeyRequirements, RequestBody,
-    ResponseBody, Result, Stage, TokenRequest,
-};
+use keybound::{AccessToken, ErrorKind, KeyRequirements, Result, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;

@@ -1,10 +1,10 @@
 //! What is logged, at every level, on good ways and bad: no secret.
 use crate::world::{World, attested, get};
 use crate::{captured_log, leaks};
+use keybound::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound::http::ResourceClient;
-use keybound::{
-    AccessToken, AttestationFuture, AttestationProvider, AttestationRequest, Error, ProviderChain,
-};
+use keybound::keys::ProviderChain;
+use keybound::{AccessToken, Error};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! Calls over TLS stacks of the caller's own, set up by a binding.
 use crate::world::{GRAPH, VAULT, World, software};
-use keybound::rustls::crypto::ring;
-use keybound::rustls::pki_types::ServerName;
+use keybound::tls::rustls::crypto::ring;
+use keybound::tls::rustls::pki_types::ServerName;
 use keybound::{AccessToken, Binding, KeyRequirements, KeyStrength, TokenRequest};
 use std::io;
 use std::pin::Pin;

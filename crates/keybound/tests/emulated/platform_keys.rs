@@ -1,10 +1,9 @@
 //! The whole flow with the keys that this platform offers: in memory, or on Windows in CNG, which then signs the request and
 //! the handshakes. These tests are for hosts with neither KeyGuard nor a TPM.
 use crate::world::{GRAPH, World, get, software};
-use keybound::{
-    AccessToken, Attestation, ConnectionInfo, KeyRequirements, KeyStrength, TlsVersions,
-    TokenRequest, VersionPolicy,
-};
+use keybound::http::ConnectionInfo;
+use keybound::tls::{TlsVersions, VersionPolicy};
+use keybound::{AccessToken, Attestation, KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, TlsVersionRange};
 
 #[tokio::test]

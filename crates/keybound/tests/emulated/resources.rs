@@ -2,10 +2,11 @@
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested, failure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
+use keybound::http::{ConnectionInfo, ResponseBody};
 use keybound::http::{Method, ReadJson, Request, ResourceClient, Response};
+use keybound::tls::TransportError;
 use keybound::{
-    AccessToken, Claims, ConnectionInfo, ErrorKind, KeyRequirements, ManagedIdentityClient,
-    ResponseBody, Stage, TokenRequest, TransportError,
+    AccessToken, Claims, ErrorKind, KeyRequirements, ManagedIdentityClient, Stage, TokenRequest,
 };
 use keybound_emulator::{Config, Record};
 use std::time::Duration;

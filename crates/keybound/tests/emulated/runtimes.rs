@@ -1,6 +1,7 @@
 //! One state shared by clients on several runtimes, of which one ends in the middle of an acquisition.
 use crate::world::{World, attested};
-use keybound::{ManagedIdentityClient, ProviderChain, SharedState, TokenSource};
+use keybound::keys::ProviderChain;
+use keybound::{ManagedIdentityClient, SharedState, TokenSource};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

@@ -1,9 +1,11 @@
 //! An emulator of one's own for each test, and clients for it.
 use keybound::http::{Request, Response};
+use keybound::http::{RequestBody, ResponseBody};
+use keybound::keys::ProviderChain;
+use keybound::tls::TrustAnchors;
 use keybound::{
     AccessToken, Clock, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
-    ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderChain, RequestBody, ResponseBody,
-    Result, Stage, TokenRequest, TrustAnchors,
+    ManagedIdentityClient, ManagedIdentityClientBuilder, Result, Stage, TokenRequest,
 };
 use keybound_emulator::{
     AttestationRule, Config, Emulator, SimulatedAttestation, SimulatedKeyProvider,

@@ -1,7 +1,8 @@
 //! An emulator, one client, and what must be true of both in the end.
+use keybound::tls::TrustAnchors;
 use keybound::{
     AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
-    SystemClock, TokenRequest, TrustAnchors,
+    SystemClock, TokenRequest,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::sync::{Arc, Weak};

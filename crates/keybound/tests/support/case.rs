@@ -1,9 +1,10 @@
 //! Conversations as data: the files in `tests/foreign/cases`.
 use crate::foreign::{self, Manner, World};
 use crate::own_keys::Voucher;
+use keybound::keys::ProviderChain;
+use keybound::tls::TrustAnchors;
 use keybound::{
-    Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient,
-    ProviderChain, TokenRequest, TrustAnchors,
+    Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,7 +1,10 @@
 //! Binding keys and an attestation of the tests' own making.
-use keybound::{
-    AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken, BindingKey,
-    KeyError, KeyProvider, KeyStrength, ProviderChain, SignatureScheme, SigningCost,
+use keybound::KeyStrength;
+use keybound::attestation::{
+    AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken,
+};
+use keybound::keys::{
+    BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
 use keybound_keys::memory::MemoryKey;
 use std::sync::{Arc, LazyLock};

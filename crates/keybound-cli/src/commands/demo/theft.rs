@@ -92,7 +92,7 @@ fn broken_off(attempt: &'static str, error: &TransportError) -> Theft {
         status: None,
         error: None,
         description: Some(error.to_string()),
-        refused: error.kind() == keybound::TransportErrorKind::ClientCertificateRejected,
+        refused: error.kind() == keybound::tls::TransportErrorKind::ClientCertificateRejected,
     }
 }
 

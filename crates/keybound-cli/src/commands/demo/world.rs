@@ -1,10 +1,9 @@
 use crate::emulation;
 use crate::failure::Failure;
 use keybound::http::Request;
-use keybound::{
-    Environment, Error, ManagedIdentity, ManagedIdentityClient, ProxyConfig, RequestBody,
-    TrustAnchors,
-};
+use keybound::http::RequestBody;
+use keybound::tls::{ProxyConfig, TrustAnchors};
+use keybound::{Environment, Error, ManagedIdentity, ManagedIdentityClient};
 use keybound_emulator::{Config, Emulator, IdentityType};
 
 /// An emulator in this process, and what a client needs to live in it. Nothing comes from the environment.

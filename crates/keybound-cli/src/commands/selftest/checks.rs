@@ -7,12 +7,13 @@ use crate::report::{Answer, judge};
 use crate::steps::Recorder;
 use crate::text::shown;
 use crate::{emulation, session, vaults};
+use keybound::attestation::native::{LibraryTrust, NativeProbe};
+use keybound::http::ConnectionInfo;
 use keybound::http::ResourceClient;
-use keybound::native_attestation::{LibraryTrust, NativeProbe};
+use keybound::keys::{KeyError, KeyErrorKind, ProviderStatus};
 use keybound::{
-    AccessToken, ConnectionInfo, Environment, Error, ErrorKind, KeyError, KeyErrorKind,
-    KeyStrength, ManagedIdentityClient, ManagedIdentityClientBuilder, ProviderStatus, Scope, Stage,
-    TokenRequest, TokenSource,
+    AccessToken, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
+    ManagedIdentityClientBuilder, Scope, Stage, TokenRequest, TokenSource,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};

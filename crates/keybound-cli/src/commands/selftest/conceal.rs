@@ -1,4 +1,5 @@
-use keybound::{Guid, redact};
+use keybound::Guid;
+use keybound_core::redact;
 
 /// What may be told of texts from outside.
 #[derive(Clone, Copy, Debug)]

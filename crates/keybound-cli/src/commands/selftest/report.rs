@@ -102,7 +102,7 @@ impl Told {
             Outcome::Skipped => ("skipped", None),
         };
         let report = |error: Error| {
-            ErrorReport::new(&error).told(|text| conceal.text(text), keybound::redact)
+            ErrorReport::new(&error).told(|text| conceal.text(text), keybound_core::redact)
         };
         Self {
             step: step.name,

@@ -6,10 +6,11 @@ use crate::args::{Cli, Command, SelftestArgs};
 use crate::session;
 use crate::steps::Recorder;
 use clap::Parser as _;
-use keybound::{
-    BindingCacheKey, BindingKey, BindingStore, Certificate, KeyError, KeyProvider, KeyStrength,
-    ProviderChain, SignatureScheme, SigningCost, StoredBinding,
+use keybound::keys::{
+    BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
+use keybound::store::{BindingCacheKey, BindingStore, StoredBinding};
+use keybound::{Certificate, KeyStrength};
 use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -99,7 +99,7 @@ impl ResourceClient {
 
     /// Sends a request (absolute https URI) and returns the answer as soon as its head is there. The answer's extensions
     /// hold the [`AccessToken`](crate::AccessToken) that it was got with and, of its connection, the
-    /// [`ConnectionInfo`](crate::ConnectionInfo).
+    /// [`ConnectionInfo`](crate::http::ConnectionInfo).
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
     /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
