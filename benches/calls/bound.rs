@@ -100,7 +100,7 @@ async fn answer(client: &BoundClient, token: &AccessToken, url: &str) -> bytes::
         .expect("a request");
     let answer = client.send(token, request).await.expect("an answer");
     assert_eq!(answer.status(), 200);
-    answer.into_body().collect(64 * 1024).await.expect("a body")
+    answer.bytes_limited(64 * 1024).await.expect("a body")
 }
 
 /// How often the key signed for the resource, and how many requests its connections carried.

@@ -5,17 +5,17 @@
 mod body;
 mod request_builder;
 mod resource_client;
+mod response;
 mod worker;
 
 pub use body::ResponseBody;
 pub use request_builder::RequestBuilder;
 pub use resource_client::ResourceClient;
+pub use response::Response;
 
-use crate::http::BoundClient;
-use crate::{AccessToken, Result, Stage, TokenRequest, transport};
-use bytes::Bytes;
-use http::{Request, Response};
-use keybound_tls::{RequestBody, TransportError};
+use crate::{AccessToken, KeyRequirements, Result, Stage, TokenRequest};
+use http::Request;
+use keybound_tls::RequestBody;
 use std::sync::Arc;
 use worker::Worker;
 
@@ -46,6 +46,18 @@ impl ManagedIdentityClient {
         })
     }
 
+    /// Acquires a token that is bound to the certificate. See [`pop_token`](crate::ManagedIdentityClient::pop_token).
+    ///
+    /// # Errors
+    /// Those of [`acquire_token`](Self::acquire_token).
+    pub fn pop_token(
+        &self,
+        resource: impl AsRef<str>,
+        requirements: KeyRequirements,
+    ) -> Result<AccessToken> {
+        self.acquire_token(&TokenRequest::pop(resource, requirements))
+    }
+
     /// A client for calls of resources with tokens as this request asks for them; it shares the thread of this one. See
     /// [`http::ResourceClient`](crate::http::ResourceClient).
     ///
@@ -56,26 +68,15 @@ impl ManagedIdentityClient {
         Ok(ResourceClient::on(client, Arc::clone(&self.worker)))
     }
 
-    /// Calls a resource with this one token and reads the answer to its end, at most `limit` bytes of body. See
-    /// [`BoundClient::send`].
+    /// Sends a request to a resource with this one token. See [`BoundClient::send`](crate::http::BoundClient::send).
     ///
     /// # Errors
-    /// The same, and [`ErrorKind::AnswerTooLarge`](crate::ErrorKind::AnswerTooLarge).
-    pub fn call(
-        &self,
-        token: &AccessToken,
-        request: Request<RequestBody>,
-        limit: usize,
-    ) -> Result<Response<Bytes>> {
-        let client: BoundClient = token.bound_client()?;
-        let token = token.clone();
-        self.worker.run(Stage::Resource, async move {
-            let (head, body) = client.send(&token, request).await?.into_parts();
-            let broken = |error: TransportError| transport::transport_error(Stage::Resource, error);
-            Ok(Response::from_parts(
-                head,
-                body.collect(limit).await.map_err(broken)?,
-            ))
-        })
+    /// The same.
+    pub fn send(&self, token: &AccessToken, request: Request<RequestBody>) -> Result<Response> {
+        let (client, token) = (token.bound_client()?, token.clone());
+        let response = self.worker.run(Stage::Resource, async move {
+            client.send(&token, request).await
+        })?;
+        Ok(Response::new(response, Arc::clone(&self.worker)))
     }
 }

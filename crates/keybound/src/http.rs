@@ -1,12 +1,11 @@
-//! Calls of resources, and the types that they are made of: those of the crate `http`, re-exported.
+//! Requests to resources. Methods, headers and URIs are those of the crate `http`.
 //!
-//! A [`ResourceClient`] is made once, from a client and a token request, and kept. For each call it has the token got or
-//! renewed, presents the certificate that exactly this token is bound to, and sees to the answers that need no decision:
+//! A [`ResourceClient`] is created once, from a client and a token request, and reused. For each request it fetches or
+//! refreshes the token, presents the certificate that this token is bound to, and handles the responses that need no decision:
 //! a claims challenge, a binding that the resource could not validate, a redirect within the origin.
 //!
 //! ```no_run
-//! use keybound::http::{ReadJson, ResourceClient};
-//! use keybound::{ManagedIdentityClient, KeyRequirements, TokenRequest};
+//! use keybound::{KeyRequirements, ManagedIdentityClient};
 //!
 //! # async fn example() -> keybound::Result<()> {
 //! #[derive(serde::Deserialize)]
@@ -14,16 +13,12 @@
 //!     value: String,
 //! }
 //!
-//! let client = ManagedIdentityClient::builder().build()?;
-//! let vault = ResourceClient::new(
-//!     &client,
-//!     TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested()),
-//! )?;
-//! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
-//! if answer.status().is_success() {
-//!     let secret: Secret = answer.into_body().json(64 * 1024).await?;
-//!     println!("{} characters", secret.value.len());
-//! }
+//! let client = ManagedIdentityClient::new()?;
+//! let vault = client.resource("https://vault.azure.net", KeyRequirements::attested()).build()?;
+//! let response = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
+//! println!("token from: {}", response.token().source());
+//! let secret: Secret = response.error_for_status().await?.json().await?;
+//! println!("{} characters", secret.value.len());
 //! # Ok(())
 //! # }
 //! ```
@@ -33,26 +28,26 @@ mod authorize;
 mod bound_client;
 mod exchange;
 mod outgoing;
-mod read;
 mod redirect;
 mod refusal;
 mod request_builder;
 mod resource_client;
+mod response;
+mod response_body;
 mod service;
 mod tokens;
 
-pub use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-};
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 pub use bound_client::BoundClient;
 pub use bytes::Bytes;
-pub use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
-pub use read::ReadJson;
+pub use keybound_tls::{ConnectionInfo, RequestBody};
 pub use request_builder::{RequestBuilder, RequestTimeout};
 pub use resource_client::{ResourceClient, ResourceClientBuilder};
+pub use response::Response;
+pub use response_body::ResponseBody;
 
 pub(crate) use authorize::{AnnouncedHosts, authorize};
-pub(crate) use read::from_json;
 pub(crate) use refusal::explained;
 #[cfg(feature = "azure")]
 pub(crate) use resource_client::without_certificate;
+pub(crate) use response_body::{DEFAULT_LIMIT, from_json};

@@ -5,17 +5,13 @@
 //! the token only on a TLS connection authenticated with the same key: stolen, it is worthless.
 //!
 //! ```no_run
-//! use keybound::http::ResourceClient;
-//! use keybound::{ManagedIdentityClient, KeyRequirements, TokenRequest};
+//! use keybound::{KeyRequirements, ManagedIdentityClient};
 //!
 //! # async fn example() -> keybound::Result<()> {
-//! let client = ManagedIdentityClient::builder().build()?;
-//! let vault = ResourceClient::new(
-//!     &client,
-//!     TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested()),
-//! )?;
-//! let answer = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
-//! println!("{}", answer.status());
+//! let client = ManagedIdentityClient::new()?;
+//! let vault = client.resource("https://vault.azure.net", KeyRequirements::attested()).build()?;
+//! let response = vault.get("https://my-vault.vault.azure.net/secrets/db?api-version=7.4").send().await?;
+//! println!("{}", response.error_for_status().await?.text().await?);
 //! # Ok(())
 //! # }
 //! ```
@@ -99,10 +95,7 @@ pub mod keys {
 pub mod tls {
     #[cfg(feature = "openssl")]
     pub use keybound_tls::{OpensslSetup, openssl};
-    pub use keybound_tls::{
-        ProxyConfig, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
-        VersionPolicy,
-    };
+    pub use keybound_tls::{ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
     #[cfg(feature = "rustls")]
     pub use keybound_tls::{RustlsSetup, rustls};
 }

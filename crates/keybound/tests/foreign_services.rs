@@ -18,8 +18,8 @@ mod own_keys;
 
 use case::{Ask, Case, cases, forms, run_all};
 use foreign::World;
+use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
-use keybound::http::{RequestBody, ResponseBody};
 use keybound::keys::ProviderChain;
 use keybound::{
     AccessToken, Claims, Error, ErrorKind, KeyRequirements, KeyStrength, TokenRequest, TokenSource,
@@ -292,7 +292,7 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
         let length = body.len();
         let answer = call(&token, &world, None, body).await.unwrap();
         assert_eq!(answer.status(), 200);
-        let said = answer.into_body().collect(1 << 16).await.unwrap();
+        let said = answer.bytes_limited(1 << 16).await.unwrap();
         let said: Value = serde_json::from_slice(&said).unwrap();
         assert_eq!(said["client"], client_id.as_str());
         assert_eq!(said["length"], length);
@@ -314,7 +314,7 @@ async fn call(
     world: &World,
     timeout: Option<Duration>,
     body: Vec<u8>,
-) -> keybound::Result<Response<ResponseBody>> {
+) -> keybound::Result<Response> {
     let uri = format!("{}/things", world.resource);
     let request = match body.is_empty() {
         true => Request::get(uri).body(RequestBody::empty()),

@@ -9,8 +9,7 @@
 use keybound::http::ResourceClient;
 use keybound::tls::TrustAnchors;
 use keybound::{
-    AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
-    TokenRequest,
+    Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest,
 };
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use std::collections::HashSet;
@@ -188,10 +187,10 @@ async fn call(resource: &ResourceClient, url: &str) -> Result<String, String> {
         .await
         .map_err(|error| format!("{error:?}"))?;
     let status = answer.status();
-    let token: &AccessToken = answer.extensions().get().unwrap();
+    let token = answer.token();
     let binding = token.binding().unwrap();
     let certificate = binding.certificate().thumbprints().x5t_s256.to_string();
-    let body = answer.into_body().collect(64 * 1024).await;
+    let body = answer.bytes_limited(64 * 1024).await;
     match body {
         Ok(body) if status == 200 && !body.is_empty() => Ok(certificate),
         body => Err(format!("{status} {body:?}")),

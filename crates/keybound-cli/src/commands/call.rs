@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use keybound::http::Bytes;
 use keybound::http::RequestBody;
-use keybound::{AccessToken, Error, ErrorKind, Stage};
+use keybound::{AccessToken, Error, Stage};
 use std::io::IsTerminal as _;
 use std::time::Instant;
 use url::Url;
@@ -111,40 +111,9 @@ async fn call(
     session: &Session,
     request: Request<RequestBody>,
 ) -> Result<(AccessToken, Answer), Error> {
-    let answer = session.resource_client()?.send(request).await?;
-    let (head, body) = answer.into_parts();
-    let token = head.extensions.get::<AccessToken>().cloned();
-    let token = token.ok_or_else(|| {
-        Error::invalid_answer(
-            Stage::Resource,
-            "nobody knows which token the call went with",
-        )
-    })?;
-    let body = body.collect(LONGEST_BODY).await.map_err(cut_short)?;
-    let answer = Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    };
-    Ok((token, answer))
-}
-
-fn cut_short(error: keybound::tls::TransportError) -> Error {
-    let (kind, message) = match error.kind() {
-        keybound::tls::TransportErrorKind::TooLarge => (
-            ErrorKind::AnswerTooLarge,
-            "the answer of the resource is longer than 16 MiB",
-        ),
-        keybound::tls::TransportErrorKind::Timeout => (
-            ErrorKind::DeadlineReached,
-            "the resource did not answer in time",
-        ),
-        _ => (
-            ErrorKind::InvalidAnswer,
-            "the answer of the resource broke off",
-        ),
-    };
-    Error::new(kind, Stage::Resource, message).with_source(error)
+    let response = session.resource_client()?.send(request).await?;
+    let token = response.token().clone();
+    Ok((token, Answer::read(response, LONGEST_BODY).await?))
 }
 
 fn print(

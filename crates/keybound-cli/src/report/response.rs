@@ -1,7 +1,7 @@
 use crate::json;
 use crate::text::{abbreviated, shown, shown_lines};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use keybound::http::Bytes;
+use keybound::http::{Bytes, Response};
 use keybound::{Error, ErrorKind, ServiceError, Stage};
 use keybound_core::redact;
 use serde::Serialize;
@@ -17,6 +17,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Reads a response to its end, at most `limit` bytes of body.
+    pub(crate) async fn read(response: Response, limit: usize) -> Result<Self, Error> {
+        Ok(Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.bytes_limited(limit).await?,
+        })
+    }
+
     /// The answer with each exact occurrence of a secret, in the values of headers and in the body, abbreviated: a
     /// resource may echo what it was sent.
     pub(crate) fn without(&self, secret: &str) -> Self {

@@ -1,6 +1,6 @@
 use super::credential::access_token;
 use super::exchange::{answer, outgoing, unexchanged};
-use crate::http::{ResourceClient, without_certificate};
+use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
 use crate::state::lock;
 use crate::transport::transport_error;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
@@ -9,7 +9,7 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
 use keybound_core::Stage;
-use keybound_tls::{HttpsClient, RequestBody, ResponseBody};
+use keybound_tls::{HttpsClient, RequestBody};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -111,7 +111,8 @@ impl BoundCalls {
         request: http::Request<RequestBody>,
     ) -> crate::Result<http::Response<ResponseBody>> {
         let sent = self.0.unauthenticated.send(request, TIMEOUT).await;
-        sent.map_err(|error| transport_error(Stage::Resource, error))
+        sent.map(|response| response.map(ResponseBody::new))
+            .map_err(|error| transport_error(Stage::Resource, error))
     }
 
     fn resource(&self, scope: &str) -> crate::Result<ResourceClient> {
@@ -158,7 +159,8 @@ impl HttpClient for BoundCalls {
                 let resource = self
                     .resource(scope)
                     .map_err(|error| unexchanged(request, error))?;
-                resource.send(outgoing(request)?).await
+                let sent = resource.send(outgoing(request)?).await;
+                sent.map(Response::into_http)
             }
         };
         sent.map(answer)

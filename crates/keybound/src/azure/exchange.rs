@@ -1,4 +1,5 @@
 //! Requests and answers, from the SDK's types and into them.
+use crate::http::ResponseBody;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
 use azure_core::http::request::Body;
@@ -6,11 +7,11 @@ use azure_core::http::{AsyncRawResponse, Method, Request};
 use azure_core::stream::SeekableStream;
 use bytes::Bytes;
 use futures_util::{Stream as _, TryStreamExt as _};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyDataStream;
 use keybound_core::{ErrorKind as Kind, Stage};
-use keybound_tls::{RequestBody, ResponseBody};
+use keybound_tls::RequestBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -71,7 +72,7 @@ impl http_body::Body for Streamed {
 }
 
 /// The answer, its body still to come.
-pub(super) fn answer(response: Response<ResponseBody>) -> AsyncRawResponse {
+pub(super) fn answer(response: http::Response<ResponseBody>) -> AsyncRawResponse {
     let (head, body) = response.into_parts();
     let body = BodyDataStream::new(body)
         .map_err(|error| Error::with_error(ErrorKind::Io, error, "the answer broke off"));

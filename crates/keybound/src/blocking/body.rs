@@ -1,6 +1,5 @@
 use super::worker::Worker;
-use crate::http::from_json;
-use crate::transport::transport_error;
+use crate::http::{self, DEFAULT_LIMIT, from_json};
 use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame};
 use keybound_core::{Result, Stage};
@@ -13,16 +12,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
-/// The body of an answer, to be read as it comes. The deadline of the call goes on over it.
+/// The body of a response, read on demand. The deadline of the request applies to it.
 pub struct ResponseBody {
-    /// Gone once it is read to its end, or failed.
-    body: Option<keybound_tls::ResponseBody>,
+    /// `None` after the end or an error.
+    body: Option<http::ResponseBody>,
     piece: Bytes,
     worker: Arc<Worker>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: keybound_tls::ResponseBody, worker: Arc<Worker>) -> Self {
+    pub(super) fn new(body: http::ResponseBody, worker: Arc<Worker>) -> Self {
         Self {
             body: Some(body),
             piece: Bytes::new(),
@@ -30,12 +29,19 @@ impl ResponseBody {
         }
     }
 
-    /// Reads what is left of it.
+    /// Reads the rest of the body, at most 1 MiB.
     ///
     /// # Errors
-    /// [`ErrorKind::AnswerTooLarge`](crate::ErrorKind::AnswerTooLarge) where that is more than `limit` bytes,
-    /// [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), or whatever ended it early.
-    pub fn collect(self, limit: usize) -> Result<Bytes> {
+    /// Those of [`bytes_limited`](Self::bytes_limited).
+    pub fn bytes(self) -> Result<Bytes> {
+        self.bytes_limited(DEFAULT_LIMIT)
+    }
+
+    /// Reads the rest of the body, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Those of [`http::ResponseBody::bytes_limited`].
+    pub fn bytes_limited(self, limit: usize) -> Result<Bytes> {
         let Self {
             body,
             piece,
@@ -45,23 +51,27 @@ impl ResponseBody {
             return Ok(piece);
         };
         let rest = limit.saturating_sub(piece.len());
-        let rest = worker.run(Stage::Resource, async move {
-            let read = body.collect(rest).await;
-            read.map_err(|error| transport_error(Stage::Resource, error))
-        })?;
+        let rest = worker.run(Stage::Resource, body.bytes_limited(rest))?;
         if piece.is_empty() {
             return Ok(rest);
         }
         Ok([piece, rest].concat().into())
     }
 
-    /// Reads what is left of it as JSON, at most `limit` bytes.
+    /// Reads the rest of the body, at most 1 MiB, as JSON.
     ///
     /// # Errors
-    /// Those of [`collect`](Self::collect), and [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where it is
-    /// not the JSON that `T` wants.
-    pub fn json<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
-        from_json(&self.collect(limit)?)
+    /// Those of [`json_limited`](Self::json_limited).
+    pub fn json<T: DeserializeOwned>(self) -> Result<T> {
+        self.json_limited(DEFAULT_LIMIT)
+    }
+
+    /// Reads the rest of the body, at most `limit` bytes, as JSON.
+    ///
+    /// # Errors
+    /// Those of [`http::ResponseBody::json_limited`].
+    pub fn json_limited<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
+        from_json(&self.bytes_limited(limit)?)
     }
 
     /// Gets the next piece that is not empty. False at the end.
@@ -74,9 +84,8 @@ impl ResponseBody {
             let Some(frame) = frame else {
                 return Ok(false);
             };
-            let frame = frame.map_err(|error| transport_error(Stage::Resource, error))?;
+            self.piece = frame?.into_data().unwrap_or_default();
             self.body = Some(body);
-            self.piece = frame.into_data().unwrap_or_default();
             if !self.piece.is_empty() {
                 return Ok(true);
             }

@@ -1,8 +1,8 @@
-use super::ResponseBody;
+use super::Response;
 use super::body::{Piece, pieces};
 use super::worker::Worker;
+use crate::http::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response};
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage};
 use serde::Serialize;
 use std::fmt;
@@ -10,41 +10,41 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A call that is being put together, as [`http::RequestBuilder`](crate::http::RequestBuilder), to be made on a thread of the library. It stays on
-/// the thread that began it: the reader that it may hold is not asked to be `Send`.
-#[must_use = "a call is made by sending it"]
+/// A request that is being built, as [`http::RequestBuilder`], and is sent by a thread of the library. It stays on the thread
+/// that created it: the reader that it may hold need not be `Send`.
+#[must_use = "a request has no effect until it is sent"]
 pub struct RequestBuilder {
-    call: crate::http::RequestBuilder,
+    request: http::RequestBuilder,
     reader: Option<Box<dyn Read>>,
     worker: Arc<Worker>,
 }
 
 impl RequestBuilder {
-    pub(super) fn new(call: crate::http::RequestBuilder, worker: Arc<Worker>) -> Self {
+    pub(super) fn new(request: http::RequestBuilder, worker: Arc<Worker>) -> Self {
         Self {
-            call,
+            request,
             reader: None,
             worker,
         }
     }
 
-    /// Adds a header. `Authorization` is set by the client, whatever it says here.
+    /// Adds a header. The client replaces `Authorization`.
     pub fn header<K, V>(self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName, Error: Into<BoxError>>,
         V: TryInto<HeaderValue, Error: Into<BoxError>>,
     {
-        self.map(|call| call.header(name, value))
+        self.map(|request| request.header(name, value))
     }
 
-    /// Sets a body that is at hand. It can be sent again where an answer asks for that.
+    /// Sets a body that is in memory. It can be sent again where a response requires that.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.reader = None;
-        self.map(|call| call.body(body))
+        self.map(|request| request.body(body))
     }
 
-    /// Sets a body that is read, by the thread that makes the call, while it is sent; in chunks, and never sent twice. A
-    /// reader that does not return holds up the call past its time.
+    /// Sets a body that the calling thread reads while it is sent; in chunks, and never sent twice. A reader that does not
+    /// return delays the call past its timeout.
     pub fn read_from(mut self, reader: impl Read + 'static) -> Self {
         self.reader = Some(Box::new(reader));
         self
@@ -53,56 +53,52 @@ impl RequestBuilder {
     /// Sets a body of JSON, with `Content-Type: application/json` unless one is set.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         self.reader = None;
-        self.map(|call| call.json(value))
+        self.map(|request| request.json(value))
     }
 
-    /// How long the call may take, until the answer's body is read. Default: what the client is set to.
+    /// The timeout, until the body of the response is read. Default: the client's.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.map(|call| call.timeout(timeout))
+        self.map(|request| request.timeout(timeout))
     }
 
-    /// Makes the call and waits for the head of the answer. See
-    /// [`http::ResourceClient::send`](crate::http::ResourceClient::send).
+    /// Sends the request and waits for the head of the response. See [`http::ResourceClient::send`].
     ///
     /// # Errors
     /// The same, [`ErrorKind::InvalidRequest`] where the body could not be read, and [`ErrorKind::HostUnsupported`] where
     /// no thread can be started.
-    pub fn send(self) -> Result<Response<ResponseBody>> {
+    pub fn send(self) -> Result<Response> {
         let Self {
-            call,
+            request,
             reader,
             worker,
         } = self;
-        let answer = match reader {
-            None => worker.run(Stage::Resource, call.send()),
-            Some(reader) => upload(&worker, call, reader),
-        };
-        Ok(answer?.map(|body| ResponseBody::new(body, worker)))
+        let response = match reader {
+            None => worker.run(Stage::Resource, request.send()),
+            Some(reader) => upload(&worker, request, reader),
+        }?;
+        Ok(Response::new(response, worker))
     }
 
-    fn map(
-        mut self,
-        change: impl FnOnce(crate::http::RequestBuilder) -> crate::http::RequestBuilder,
-    ) -> Self {
-        self.call = change(self.call);
+    fn map(mut self, change: impl FnOnce(http::RequestBuilder) -> http::RequestBuilder) -> Self {
+        self.request = change(self.request);
         self
     }
 }
 
 impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.call.fmt(f)
+        self.request.fmt(f)
     }
 }
 
 /// Reads here what is sent there, piece by piece, until all of it is sent or nobody wants more.
 fn upload(
     worker: &Worker,
-    call: crate::http::RequestBuilder,
+    request: http::RequestBuilder,
     mut reader: Box<dyn Read>,
-) -> Result<Response<keybound_tls::ResponseBody>> {
+) -> Result<http::Response> {
     let (sender, body) = pieces();
-    let answer = worker.begin(Stage::Resource, call.stream(body).send())?;
+    let answer = worker.begin(Stage::Resource, request.stream(body).send())?;
     loop {
         let mut piece = vec![0; PIECE];
         let next = match reader.read(&mut piece) {

@@ -53,7 +53,7 @@ impl ResourceClient {
 
     /// Any method but CONNECT.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
-        let call = self.client.request(method, url);
-        RequestBuilder::new(call, Arc::clone(&self.worker))
+        let request = self.client.request(method, url);
+        RequestBuilder::new(request, Arc::clone(&self.worker))
     }
 }

@@ -1,9 +1,11 @@
 use crate::AccessToken;
-use crate::http::{AnnouncedHosts, authorize, explained};
+use crate::http::{AnnouncedHosts, Response, authorize, explained};
 use crate::transport::transport_error;
-use http::{Request, Response};
-use keybound_core::{Error, ErrorKind, Result, Stage, X5tS256};
-use keybound_tls::{HttpsClient, RequestBody, ResponseBody};
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+use keybound_core::{BoxError, Error, ErrorKind, Result, Stage, X5tS256};
+use keybound_tls::{HttpsClient, RequestBody};
 use std::fmt;
 use std::time::Duration;
 
@@ -41,13 +43,15 @@ impl BoundClient {
     /// All of stage resource. [`ErrorKind::BindingMismatch`] where the token is bound to another certificate than this
     /// client presents: nothing was sent. [`ErrorKind::ClientCertificateNotRequested`] where the server answered 401 or
     /// 403 without ever having asked for the certificate. [`ErrorKind::BodyTooLargeForRenegotiation`] where it answered
-    /// 413 on such a connection. Any other status is an answer, not an error.
-    pub async fn send(
-        &self,
-        token: &AccessToken,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>> {
+    /// 413 on such a connection. Any other status is a response; see
+    /// [`Response::error_for_status`].
+    pub async fn send<B>(&self, token: &AccessToken, request: Request<B>) -> Result<Response>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         self.check_pairing(token)?;
+        let mut request = request.map(RequestBody::from_body);
         let host = request.uri().host().unwrap_or_default().to_owned();
         let announced = AnnouncedHosts::default();
         authorize(request.headers_mut(), &host, token, &announced)?;
@@ -56,7 +60,7 @@ impl BoundClient {
             .send(request, self.timeout)
             .await
             .map_err(|error| transport_error(Stage::Resource, error))?;
-        explained(response).await
+        Ok(Response::new(explained(response).await?, token.clone()))
     }
 
     /// A token must not meet a certificate that it is not bound to.

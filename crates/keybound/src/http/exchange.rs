@@ -15,10 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Makes a call.
-pub(super) async fn run(
-    client: &Inner,
-    request: Request<RequestBody>,
-) -> Result<Response<ResponseBody>> {
+pub(super) async fn run(client: &Inner, request: Request<RequestBody>) -> Result<super::Response> {
     let now = Instant::now();
     let timeout = client.timeout(&request).min(LONGEST_TIMEOUT);
     let outgoing = Outgoing::new(request)?;
@@ -214,9 +211,8 @@ impl Exchange<'_> {
         Ok(left)
     }
 
-    fn finish(self, mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
-        answer.extensions_mut().insert(self.token);
-        answer
+    fn finish(self, answer: Response<ResponseBody>) -> super::Response {
+        super::Response::new(answer, self.token)
     }
 }
 

@@ -28,6 +28,27 @@ pub(crate) async fn explained(
         .with_service(ServiceError::of_answer(&body)))
 }
 
+/// The error that a status of 400 or above means, with the service's code and message.
+pub(super) async fn error_of_status(status: StatusCode, body: &mut ResponseBody) -> Option<Error> {
+    let (kind, message) = match status.as_u16() {
+        ..400 => return None,
+        408 | 429 | 500..=599 => (
+            ErrorKind::ServiceUnavailable,
+            "the resource failed or throttled the request",
+        ),
+        403 => (
+            ErrorKind::Refused,
+            "the resource accepted the token and denied the permission",
+        ),
+        _ => (ErrorKind::Refused, "the resource rejected the request"),
+    };
+    let body = body.peek(LONGEST_REFUSAL).await;
+    let error = Error::new(kind, Stage::Resource, message)
+        .with_status(status.as_u16())
+        .with_service(ServiceError::of_answer(&body));
+    Some(error)
+}
+
 /// The claims that a challenge asks for, where there is one.
 pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
     headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {

@@ -1,22 +1,22 @@
-use super::ResourceClient;
+use super::{ResourceClient, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Uri};
 use http_body::Body;
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage};
-use keybound_tls::{RequestBody, ResponseBody};
+use keybound_tls::RequestBody;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// A call that is being put together. What is wrong with it is told when it is sent, before a byte goes out.
-#[must_use = "a call is made by sending it"]
+/// A request that is being built. What is malformed is an error of [`send`](Self::send), before a byte is sent.
+#[must_use = "a request has no effect until it is sent"]
 pub struct RequestBuilder {
     client: ResourceClient,
     request: Result<Request<RequestBody>>,
 }
 
-/// In the extensions of a request: how long the call may take, instead of what its client is set to.
+/// In the extensions of a request: its timeout, instead of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "one value that needs a type")]
 pub struct RequestTimeout(pub Duration);
@@ -32,7 +32,7 @@ impl RequestBuilder {
         Self { client, request }
     }
 
-    /// Adds a header. `Authorization` is set by the client, whatever it says here.
+    /// Adds a header. The client replaces `Authorization`.
     pub fn header<K, V>(mut self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName, Error: Into<BoxError>>,
@@ -47,7 +47,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets a body that is at hand. It can be sent again where an answer asks for that.
+    /// Sets a body that is in memory. It can be sent again where a response requires that.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.change(|request| {
             *request.body_mut() = RequestBody::full(body);
@@ -56,7 +56,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets a body of any kind, made while it is sent; it is never sent twice. See [`RequestBody::stream`].
+    /// Sets a body that is produced while it is sent; it is never sent twice. See [`RequestBody::stream`].
     pub fn stream<B>(mut self, body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -82,7 +82,7 @@ impl RequestBuilder {
         self
     }
 
-    /// How long the call may take, until the answer's body is read. Default: what the client is set to.
+    /// The timeout, until the body of the response is read. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.change(|request| {
             request.extensions_mut().insert(RequestTimeout(timeout));
@@ -91,11 +91,11 @@ impl RequestBuilder {
         self
     }
 
-    /// Makes the call. See [`ResourceClient::send`].
+    /// Sends the request. See [`ResourceClient::send`].
     ///
     /// # Errors
     /// The same; [`ErrorKind::InvalidRequest`] where the URL, a header or the JSON cannot be sent.
-    pub async fn send(self) -> Result<Response<ResponseBody>> {
+    pub async fn send(self) -> Result<Response> {
         self.client.send(self.request?).await
     }
 

@@ -1,14 +1,14 @@
 use super::exchange;
 use super::tokens::Tokens;
-use super::{AnnouncedHosts, RequestBuilder, RequestTimeout};
+use super::{AnnouncedHosts, RequestBuilder, RequestTimeout, Response};
 use crate::client::Shared;
 use crate::transport::transport_error;
 use crate::{ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request};
 use http_body::Body;
 use keybound_core::{BoxError, Result, Stage, TokenType};
-use keybound_tls::{HttpsClient, RequestBody, ResponseBody};
+use keybound_tls::{HttpsClient, RequestBody};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,9 +97,7 @@ impl ResourceClient {
         RequestBuilder::new(self.clone(), method, url.as_ref())
     }
 
-    /// Sends a request (absolute https URI) and returns the answer as soon as its head is there. The answer's extensions
-    /// hold the [`AccessToken`](crate::AccessToken) that it was got with and, of its connection, the
-    /// [`ConnectionInfo`](crate::http::ConnectionInfo).
+    /// Sends a request (absolute https URI) and returns the response as soon as its head is received.
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
     /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
@@ -126,11 +124,11 @@ impl ResourceClient {
     /// Those of getting a token, by their stage. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where
     /// the server answered 401 or 403 to a bound token without ever having asked for the certificate,
     /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it answered 413 on such a connection, and those of the
-    /// connection. Any other status is an answer, not an error.
+    /// connection. Any other status is a response; see [`Response::error_for_status`].
     ///
     /// [`ErrorKind::ClientCertificateNotRequested`]: crate::ErrorKind::ClientCertificateNotRequested
     /// [`ErrorKind::BodyTooLargeForRenegotiation`]: crate::ErrorKind::BodyTooLargeForRenegotiation
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>>
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Response>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,

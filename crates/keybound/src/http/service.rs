@@ -1,14 +1,14 @@
-use super::ResourceClient;
+use super::{ResourceClient, ResponseBody};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
 use keybound_core::{BoxError, Error};
-use keybound_tls::ResponseBody;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// As [`send`](ResourceClient::send), behind layers of tower. It is always ready.
+/// As [`send`](ResourceClient::send), behind layers of tower. It is always ready. The response is that of
+/// [`Response::into_http`](super::Response::into_http).
 impl<B> Service<Request<B>> for ResourceClient
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -24,6 +24,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let client = self.clone();
-        Box::pin(async move { client.send(request).await })
+        Box::pin(async move { Ok(client.send(request).await?.into_http()) })
     }
 }

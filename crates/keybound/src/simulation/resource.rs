@@ -156,7 +156,7 @@ fn binding_failed() -> Response<Bytes> {
     answer
 }
 
-fn status(answer: Result<Response<ResponseBody>>) -> u16 {
+fn status(answer: Result<crate::http::Response>) -> u16 {
     answer.unwrap().status().as_u16()
 }
 
@@ -234,7 +234,7 @@ async fn a_challenge_is_answered_once_and_later_calls_use_the_answer() {
     );
     assert_ne!(seen[0].authorization, seen[1].authorization);
     // The answer says which token it was got with.
-    let token = answer.extensions().get::<AccessToken>().unwrap();
+    let token = answer.token();
     assert_eq!(token.authorization().expose(), seen[1].authorization);
     assert_eq!((scene.mints(), scene.tokens()), (2, 2));
     // The client does not remember it, but this resource's next calls go with it, from clones too.
@@ -253,7 +253,7 @@ async fn a_challenge_is_answered_once_and_later_calls_use_the_answer() {
     let answer = resource.get(URL).send().await.unwrap();
     assert_eq!(answer.status(), 401);
     assert!(answer.headers().contains_key(WWW_AUTHENTICATE));
-    assert_eq!(answer.into_body().collect(10).await.unwrap(), "told");
+    assert_eq!(answer.bytes_limited(10).await.unwrap(), "told");
     assert_eq!(scene.seen().len(), 2);
 }
 
@@ -297,7 +297,7 @@ async fn the_answer_to_a_challenge_gives_way_to_a_new_certificate() {
     let answer = resource.get(URL).send().await.unwrap();
     assert_ne!(scene.seen()[0].authorization, held);
     let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
-    let token = answer.extensions().get::<AccessToken>().unwrap();
+    let token = answer.token();
     assert_eq!(certificate(token), certificate(&renewed.unwrap()));
 }
 
@@ -352,7 +352,7 @@ async fn a_failed_binding_is_tried_once_more_on_a_new_connection() {
     scene.tell([binding_failed(), binding_failed()]);
     let answer = resource.get(URL).send().await.unwrap();
     assert_eq!(answer.status(), 401);
-    let body = answer.into_body().collect(1000).await.unwrap();
+    let body = answer.bytes_limited(1000).await.unwrap();
     assert!(String::from_utf8_lossy(&body).contains("MtlsCnf"));
     assert_eq!(scene.seen().len(), 2);
     // A body that is gone: the answer is the caller's.
@@ -383,6 +383,42 @@ async fn after_a_failed_binding_the_renewed_pair_is_taken() {
     assert_eq!(seen[1].authorization, current.authorization().expose());
     let certificate = |token: &AccessToken| token.binding().unwrap().certificate().clone();
     assert_eq!(certificate(&current), certificate(&renewed.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_of_400_or_above_becomes_an_error_with_the_words_of_the_service() {
+    use ErrorKind::{Refused, ServiceUnavailable};
+    let scene = Scene::new();
+    let resource = scene.resource();
+    let body = r#"{"error":{"code":"Denied","message":"no role for eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln"}}"#;
+    for (status, kind, retryable) in [
+        (400, Refused, false),
+        (403, Refused, false),
+        (404, Refused, false),
+        (408, ServiceUnavailable, true),
+        (429, ServiceUnavailable, true),
+        (500, ServiceUnavailable, true),
+    ] {
+        let mut response = told(status);
+        *response.body_mut() = Bytes::from(body);
+        scene.tell([response]);
+        let response = resource.get(URL).send().await.unwrap();
+        let error = response.error_for_status().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.stage(), error.status()),
+            (kind, Stage::Resource, Some(status))
+        );
+        assert_eq!(error.is_retryable(), retryable, "{status}");
+        let service = error.service().unwrap();
+        assert_eq!(service.error.as_deref(), Some("Denied"));
+        assert!(!error.to_string().contains("eyJ"), "{error}");
+    }
+    for status in [200, 204, 304] {
+        scene.tell([told(status)]);
+        let response = resource.get(URL).send().await.unwrap();
+        let response = response.error_for_status().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "told");
+    }
 }
 
 #[tokio::test(start_paused = true)]

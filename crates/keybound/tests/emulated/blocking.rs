@@ -18,18 +18,15 @@ fn tokens_and_calls_without_a_runtime() {
     let request = Request::get(world.secret_url())
         .body(RequestBody::empty())
         .unwrap();
-    let answer = client.call(&token, request, 4096).unwrap();
-    assert_eq!(answer.status(), 200);
-    assert!(
-        String::from_utf8_lossy(answer.body()).contains("only the holder of the key reads this")
-    );
+    let response = client.send(&token, request).unwrap();
+    assert_eq!(response.status(), 200);
+    let text = response.text().unwrap();
+    assert!(text.contains("only the holder of the key reads this"));
     let request = Request::get(world.secret_url())
         .body(RequestBody::empty())
         .unwrap();
-    assert_eq!(
-        client.call(&token, request, 10).unwrap_err().kind(),
-        ErrorKind::AnswerTooLarge
-    );
+    let read = client.send(&token, request).unwrap().bytes_limited(10);
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::AnswerTooLarge);
 }
 
 #[test]
@@ -56,7 +53,7 @@ fn a_resource_is_called_without_a_runtime() {
     let vault = client.resource_client(attested()).unwrap();
     let answer = vault.get(world.secret_url()).send().unwrap();
     assert_eq!(answer.status(), 200);
-    let secret: serde_json::Value = answer.into_body().json(4096).unwrap();
+    let secret: serde_json::Value = answer.json().unwrap();
     assert_eq!(secret["value"], "only the holder of the key reads this");
     // A challenge is answered here as there.
     world.inject(r#"vault=claims-challenge:{"a":1}"#);

@@ -1,6 +1,5 @@
 //! Calls of resources with bound tokens.
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested, failure, get};
-use keybound::http::ConnectionInfo;
 use keybound::tls::{TlsVersions, TrustAnchors, VersionPolicy};
 use keybound::{ErrorKind, KeyRequirements, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
@@ -12,12 +11,12 @@ async fn the_vault_asks_by_renegotiation_and_the_connection_is_kept() {
     for reused in [false, true, true] {
         let answer = get(&token, &world.secret_url()).await.unwrap();
         assert_eq!(answer.status(), 200);
-        let info = answer.extensions().get::<ConnectionInfo>().unwrap();
+        let info = answer.connection().unwrap();
         assert_eq!(
             (info.tls_version, info.certificate_requested, info.reused),
             ("TLSv1.2", true, reused)
         );
-        let body = answer.into_body().collect(4096).await.unwrap();
+        let body = answer.bytes_limited(4096).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains("only the holder of the key reads this"));
     }
     assert_eq!(world.count("vault-tls"), 1);
@@ -31,14 +30,7 @@ async fn the_vault_over_tls_1_3_asks_after_the_handshake() {
     let token = world.client().acquire_token(&attested()).await.unwrap();
     let answer = get(&token, &world.secret_url()).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(
-        answer
-            .extensions()
-            .get::<ConnectionInfo>()
-            .unwrap()
-            .tls_version,
-        "TLSv1.3"
-    );
+    assert_eq!(answer.connection().unwrap().tls_version, "TLSv1.3");
 }
 
 #[tokio::test]
@@ -167,13 +159,6 @@ async fn tls_versions_are_held_by_host() {
         let request = TokenRequest::pop(GRAPH, KeyRequirements::attested());
         let token = client.acquire_token(&request).await.unwrap();
         let answer = get(&token, &world.graph_url()).await.unwrap();
-        assert_eq!(
-            answer
-                .extensions()
-                .get::<ConnectionInfo>()
-                .unwrap()
-                .tls_version,
-            expected
-        );
+        assert_eq!(answer.connection().unwrap().tls_version, expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Many bound calls at once, large bodies, and connections that end in between.
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested};
-use keybound::http::{BoundClient, ConnectionInfo, RequestBody, ResponseBody};
+use keybound::http::{BoundClient, ConnectionInfo, RequestBody};
 use keybound::http::{Method, Request, Response};
 use keybound::{AccessToken, ErrorKind, KeyRequirements, Result, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
@@ -57,7 +57,7 @@ impl Calls {
                     let answer = client.send(&token, request).await.unwrap();
                     assert_eq!(answer.status(), 200);
                     assert!(!info(&answer).repeated);
-                    answer.into_body().collect(1 << 16).await.unwrap();
+                    answer.bytes_limited(1 << 16).await.unwrap();
                 }
             });
         }
@@ -110,7 +110,7 @@ async fn a_megabyte_goes_out_on_an_authenticated_connection_and_else_is_told() {
             Stage::Resource,
         );
         let first = send(&client, &token, &world, Method::GET, 0).await;
-        drop(first.unwrap().into_body().collect(1 << 16).await.unwrap());
+        drop(first.unwrap().bytes_limited(1 << 16).await.unwrap());
         // The vault knows no POST, and says so once it has read it.
         let answer = send(&client, &token, &world, Method::POST, 1 << 20).await;
         let answer = answer.unwrap();
@@ -129,7 +129,7 @@ async fn a_kept_connection_that_ends_costs_a_safe_call_nothing_and_repeats_no_ot
             let token = world.client().acquire_token(&attested()).await.unwrap();
             let client = token.bound_client().unwrap();
             let first = send(&client, &token, &world, Method::GET, 0).await;
-            drop(first.unwrap().into_body().collect(1 << 16).await.unwrap());
+            drop(first.unwrap().bytes_limited(1 << 16).await.unwrap());
             world.inject(fault);
             let second = send(&client, &token, &world, method, 0).await;
             match &second {
@@ -151,7 +151,7 @@ async fn send(
     world: &World,
     method: Method,
     length: usize,
-) -> Result<Response<ResponseBody>> {
+) -> Result<Response> {
     let request = Request::builder()
         .method(method)
         .uri(world.secret_url())
@@ -160,8 +160,8 @@ async fn send(
     client.send(token, request).await
 }
 
-fn info(answer: &Response<ResponseBody>) -> &ConnectionInfo {
-    answer.extensions().get().unwrap()
+fn info(answer: &Response) -> &ConnectionInfo {
+    answer.connection().unwrap()
 }
 
 fn id(round: usize, caller: usize, number: usize) -> String {

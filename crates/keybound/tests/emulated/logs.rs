@@ -1,10 +1,10 @@
 //! What is logged, at every level, on good ways and bad: no secret.
 use crate::world::{World, attested, get};
 use crate::{captured_log, leaks};
+use keybound::Error;
 use keybound::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound::http::ResourceClient;
 use keybound::keys::ProviderChain;
-use keybound::{AccessToken, Error};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};
@@ -50,7 +50,7 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
     for fault in RESOURCE_FAULTS {
         world.inject(fault);
         let answer = vault.get(world.secret_url()).send().await.unwrap();
-        let token = answer.extensions().get::<AccessToken>().unwrap();
+        let token = answer.token();
         secrets.push(token.secret().expose().to_owned());
         shown += &format!("{vault:#?} {answer:#?}");
     }

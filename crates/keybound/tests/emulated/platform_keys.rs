@@ -1,7 +1,6 @@
 //! The whole flow with the keys that this platform offers: in memory, or on Windows in CNG, which then signs the request and
 //! the handshakes. These tests are for hosts with neither KeyGuard nor a TPM.
 use crate::world::{GRAPH, World, get, software};
-use keybound::http::ConnectionInfo;
 use keybound::tls::{TlsVersions, VersionPolicy};
 use keybound::{AccessToken, Attestation, KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, TlsVersionRange};
@@ -25,7 +24,7 @@ async fn a_key_of_the_platform_reaches_the_vault_and_graph_by_either_version() {
             let token = client.acquire_token(&request).await.unwrap();
             check_key(&token);
             let answer = get(&token, &url).await.unwrap();
-            let info = answer.extensions().get::<ConnectionInfo>().unwrap();
+            let info = answer.connection().unwrap();
             assert_eq!((answer.status().as_u16(), info.tls_version), (200, spoken));
             assert!(info.certificate_requested);
         }

@@ -2,9 +2,8 @@
 use crate::world::{GRAPH, VAULT, World, assert_failed, attested, failure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
-use keybound::http::{ConnectionInfo, ResponseBody};
-use keybound::http::{Method, ReadJson, Request, ResourceClient, Response};
-use keybound::tls::TransportError;
+use keybound::http::ResponseBody;
+use keybound::http::{Method, Request, ResourceClient, Response};
 use keybound::{
     AccessToken, Claims, ErrorKind, KeyRequirements, ManagedIdentityClient, Stage, TokenRequest,
 };
@@ -25,8 +24,8 @@ fn records(world: &World, leg: &str) -> Vec<Record> {
     records.filter(|record| record.leg == leg).collect()
 }
 
-fn token(answer: &Response<ResponseBody>) -> &AccessToken {
-    answer.extensions().get().unwrap()
+fn token(response: &Response) -> &AccessToken {
+    response.token()
 }
 
 fn thumbprint(token: &AccessToken) -> String {
@@ -41,9 +40,9 @@ async fn a_secret_is_read_with_one_token_and_one_handshake() {
     for reused in [false, true, true] {
         let answer = vault.get(world.secret_url()).send().await.unwrap();
         assert_eq!(answer.status(), 200);
-        let connection = answer.extensions().get::<ConnectionInfo>().unwrap();
+        let connection = answer.connection().unwrap();
         assert_eq!(connection.reused, reused);
-        let secret: serde_json::Value = answer.into_body().json(4096).await.unwrap();
+        let secret: serde_json::Value = answer.json().await.unwrap();
         assert_eq!(secret["value"], "only the holder of the key reads this");
     }
     assert_eq!(
@@ -82,7 +81,7 @@ async fn the_next_call_takes_the_new_pair_and_those_under_way_end_on_the_old_one
     );
     assert_eq!(thumbprint(token(&under_way)), old);
     for answer in [first, next, under_way] {
-        assert!(!answer.into_body().collect(4096).await.unwrap().is_empty());
+        assert!(!answer.bytes_limited(4096).await.unwrap().is_empty());
     }
     let seen: Vec<_> = records(&world, "graph")
         .into_iter()
@@ -119,11 +118,11 @@ async fn a_binding_that_could_not_be_validated_is_tried_on_a_new_connection() {
     let refusal = r#"{"error":{"code":"Unauthorized","message":"[MtlsCnfClaimRequestDataValidationFailed]"}}"#;
     // There is a kept connection, on which the certificate was asked for.
     let first = vault.get(world.secret_url()).send().await.unwrap();
-    first.into_body().collect(4096).await.unwrap();
+    first.bytes_limited(4096).await.unwrap();
     world.inject(&format!("vault=status:401,body={refusal}"));
     let answer = vault.get(world.secret_url()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    let connection = answer.extensions().get::<ConnectionInfo>().unwrap();
+    let connection = answer.connection().unwrap();
     assert!(!connection.reused);
     assert_eq!((world.count("vault"), world.count("vault-tls")), (3, 2));
     assert_eq!(world.count("token"), 1, "the token still fits");
@@ -206,12 +205,12 @@ async fn bodies_are_streamed_both_ways() {
     let world = World::new();
     let vault = vault(&world.client());
     let pieces = [&br#"{"val"#[..], br#"ue":"streamed"}"#]
-        .map(|piece| Ok::<_, TransportError>(http_body::Frame::data(Bytes::from_static(piece))));
+        .map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(piece))));
     let url = world.secret_url().replace("demo-secret", "mine");
     let body = StreamBody::new(futures_util::stream::iter(pieces));
     let answer = vault.put(&url).stream(body).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    let secret: serde_json::Value = answer.into_body().json(4096).await.unwrap();
+    let secret: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(secret["value"], "streamed");
     let length = 8 * 1024 * 1024;
     world.inject(&format!("vault=oversized:{length}"));
@@ -259,14 +258,16 @@ async fn every_method_goes_through() {
 async fn it_is_a_service_of_tower() {
     async fn call<S>(mut service: S, request: Request<String>) -> u16
     where
-        S: tower_service::Service<Request<String>, Response = Response<ResponseBody>>,
+        S: tower_service::Service<Request<String>, Response = http::Response<ResponseBody>>,
         S::Error: std::fmt::Debug,
         S::Future: Send,
     {
         std::future::poll_fn(|cx| service.poll_ready(cx))
             .await
             .unwrap();
-        service.call(request).await.unwrap().status().as_u16()
+        let response = service.call(request).await.unwrap();
+        assert!(response.extensions().get::<AccessToken>().is_some());
+        response.status().as_u16()
     }
     let world = World::new();
     let vault = vault(&world.client());
@@ -277,7 +278,7 @@ async fn it_is_a_service_of_tower() {
         .body(String::new())
         .unwrap();
     let answer = vault.send(request).await.unwrap();
-    let secret: serde_json::Value = answer.into_body().json(4096).await.unwrap();
+    let secret: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(secret["value"], "by tower");
 }
 

@@ -1,6 +1,6 @@
 //! An emulator of one's own for each test, and clients for it.
+use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
-use keybound::http::{RequestBody, ResponseBody};
 use keybound::keys::ProviderChain;
 use keybound::tls::TrustAnchors;
 use keybound::{
@@ -153,7 +153,7 @@ pub fn assert_failed(error: &Error, kind: ErrorKind, stage: Stage) {
     assert_eq!((error.kind(), error.stage()), (kind, stage), "{error:?}");
 }
 
-pub async fn get(token: &AccessToken, url: &str) -> Result<Response<ResponseBody>> {
+pub async fn get(token: &AccessToken, url: &str) -> Result<Response> {
     let request = Request::get(url).body(RequestBody::empty()).unwrap();
     token
         .bound_client()?

@@ -4,8 +4,7 @@ use crate::failure::Failure;
 use crate::report::{TokenReport, claims_text};
 use crate::steps;
 use crate::text::{millis, shown};
-use keybound::http::ConnectionInfo;
-use keybound::{AccessToken, Error, KeyRequirements, Stage, TokenRequest};
+use keybound::{AccessToken, KeyRequirements, TokenRequest};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -110,16 +109,9 @@ impl Call {
             .bound_client()?
             .send(token, world.secret_request()?)
             .await?;
-        let connection = answer.extensions().get::<ConnectionInfo>().cloned();
+        let connection = answer.connection().cloned();
         let status = answer.status().as_u16();
-        let body = answer
-            .into_body()
-            .collect(LONGEST_ANSWER)
-            .await
-            .map_err(|error| {
-                Error::invalid_answer(Stage::Resource, "the vault's answer broke off")
-                    .with_source(error)
-            })?;
+        let body = answer.bytes_limited(LONGEST_ANSWER).await?;
         let secret: Option<Value> = serde_json::from_slice(&body).ok();
         Ok(Self {
             status,

@@ -2,7 +2,7 @@ use super::world::World;
 use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
 use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
-use keybound_tls::{ClientIdentity, HttpsClient, TransportError};
+use keybound_tls::{ClientIdentity, HttpsClient, TransportError, TransportErrorKind};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ fn broken_off(attempt: &'static str, error: &TransportError) -> Theft {
         status: None,
         error: None,
         description: Some(error.to_string()),
-        refused: error.kind() == keybound::tls::TransportErrorKind::ClientCertificateRejected,
+        refused: error.kind() == TransportErrorKind::ClientCertificateRejected,
     }
 }
 

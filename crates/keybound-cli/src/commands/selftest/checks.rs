@@ -315,20 +315,10 @@ impl<'a> Checks<'a> {
             .timeout(self.remaining())
             .follow_redirects(false)
             .build()?;
-        let (head, body) = client.get(url.as_str()).send().await?.into_parts();
-        let body = body.collect(LONGEST_ANSWER).await.map_err(|error| {
-            Error::invalid_answer(
-                Stage::Resource,
-                "the answer of the resource broke off or is longer than 16 MiB",
-            )
-            .with_source(error)
-        })?;
-        let answer = Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        };
-        Ok((answer, head.extensions.get().cloned()))
+        let response = client.get(url.as_str()).send().await?;
+        let connection = response.connection().cloned();
+        let answer = Answer::read(response, LONGEST_ANSWER).await?;
+        Ok((answer, connection))
     }
 
     /// Does work that blocks, within the time.

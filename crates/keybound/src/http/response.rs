@@ -1,0 +1,130 @@
+use super::refusal::error_of_status;
+use super::{ConnectionInfo, ResponseBody};
+use crate::AccessToken;
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, StatusCode};
+use keybound_core::Result;
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// A response of a resource. Status and headers are complete; the body is read on demand, within the timeout of the
+/// request.
+pub struct Response {
+    head: Parts,
+    body: ResponseBody,
+    token: AccessToken,
+}
+
+impl Response {
+    pub(crate) fn new(
+        response: http::Response<keybound_tls::ResponseBody>,
+        token: AccessToken,
+    ) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            head,
+            body: ResponseBody::new(body),
+            token,
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The token that the request was sent with.
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// The connection that the response came on. `None` only for a response that no connection returned.
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.head.extensions.get()
+    }
+
+    /// Returns the response, or an error where its status is 400 or above.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ServiceUnavailable`](crate::ErrorKind::ServiceUnavailable) for 408, 429 and 5xx,
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for the rest. Each has the status and, from the first 64 KiB of the
+    /// body, the error code and message of the service, without what looks like a secret.
+    pub async fn error_for_status(mut self) -> Result<Self> {
+        match error_of_status(self.head.status, &mut self.body.0).await {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    /// Reads the body to its end, at most 1 MiB. See [`ResponseBody::bytes`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.body.bytes().await
+    }
+
+    /// Reads the body to its end, at most `limit` bytes. See [`ResponseBody::bytes_limited`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn bytes_limited(self, limit: usize) -> Result<Bytes> {
+        self.body.bytes_limited(limit).await
+    }
+
+    /// Reads the body to its end, at most 1 MiB, as text. See [`ResponseBody::text`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn text(self) -> Result<String> {
+        self.body.text().await
+    }
+
+    /// Reads the body to its end, at most 1 MiB, as JSON. See [`ResponseBody::json`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
+        self.body.json().await
+    }
+
+    /// Reads the body to its end, at most `limit` bytes, as JSON. See [`ResponseBody::json_limited`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn json_limited<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
+        self.body.json_limited(limit).await
+    }
+
+    /// The body alone.
+    pub fn into_body(self) -> ResponseBody {
+        self.body
+    }
+
+    /// The response as a type of the crate `http`. Its extensions hold the [`AccessToken`] and the [`ConnectionInfo`].
+    pub fn into_http(mut self) -> http::Response<ResponseBody> {
+        self.head.extensions.insert(self.token);
+        http::Response::from_parts(self.head, self.body)
+    }
+}
+
+impl From<Response> for http::Response<ResponseBody> {
+    fn from(response: Response) -> Self {
+        response.into_http()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.head.status)
+            .field("connection", &self.connection())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,172 @@
+use crate::transport::transport_error;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use keybound_core::{Error, Result, Stage, without_bom};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The body of a response, read on demand. The deadline of the request applies to it. A body that is read to its end returns
+/// its connection to the pool; one that is dropped before closes the connection.
+pub struct ResponseBody(pub(super) keybound_tls::ResponseBody);
+
+impl ResponseBody {
+    pub(crate) fn new(body: keybound_tls::ResponseBody) -> Self {
+        Self(body)
+    }
+
+    /// A body that is in memory, for tests that replace a resource.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self(keybound_tls::ResponseBody::full(bytes))
+    }
+
+    /// The first `limit` bytes, or all of a shorter body, without consuming them. A body that breaks off ends there. The
+    /// connection is not used for other requests until the rest is read.
+    pub async fn peek(&mut self, limit: usize) -> Bytes {
+        self.0.peek(limit).await
+    }
+
+    /// Reads the body to its end, at most 1 MiB.
+    ///
+    /// # Errors
+    /// Those of [`bytes_limited`](Self::bytes_limited).
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.bytes_limited(DEFAULT_LIMIT).await
+    }
+
+    /// Reads the body to its end, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Of stage resource: [`ErrorKind::AnswerTooLarge`](crate::ErrorKind::AnswerTooLarge) where it is longer (the connection
+    /// is closed), [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), and those of a connection that breaks.
+    pub async fn bytes_limited(self, limit: usize) -> Result<Bytes> {
+        self.0.collect(limit).await.map_err(failed)
+    }
+
+    /// Reads the body to its end, at most 1 MiB, as text: UTF-8 without its byte order mark; a malformed sequence becomes
+    /// U+FFFD.
+    ///
+    /// # Errors
+    /// Those of [`bytes_limited`](Self::bytes_limited).
+    pub async fn text(self) -> Result<String> {
+        let bytes = self.bytes().await?;
+        Ok(String::from_utf8_lossy(without_bom(&bytes)).into_owned())
+    }
+
+    /// Reads the body to its end, at most 1 MiB, as JSON.
+    ///
+    /// # Errors
+    /// Those of [`json_limited`](Self::json_limited).
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
+        self.json_limited(DEFAULT_LIMIT).await
+    }
+
+    /// Reads the body to its end, at most `limit` bytes, as JSON.
+    ///
+    /// # Errors
+    /// Those of [`bytes_limited`](Self::bytes_limited), and
+    /// [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where it is not JSON of the type `T`. No error repeats
+    /// the body.
+    pub async fn json_limited<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
+        from_json(&self.bytes_limited(limit).await?)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        polled.map(|frame| frame.map(|frame| frame.map_err(failed)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn failed(error: keybound_tls::TransportError) -> Error {
+    transport_error(Stage::Resource, error)
+}
+
+/// Parses JSON. The error has the position and not the text there, which may be a secret.
+pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(without_bom(body)).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message =
+            format!("the response is not the expected JSON (line {line}, column {column})");
+        Error::invalid_answer(Stage::Resource, message)
+    })
+}
+
+/// Enough for any response of a control plane, and no burden for the process.
+pub(crate) const DEFAULT_LIMIT: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_core::ErrorKind;
+    use std::error::Error as _;
+
+    #[tokio::test]
+    async fn bodies_are_read_within_their_limits() {
+        let body = || ResponseBody::full(r#"{"a":1}"#);
+        let read: serde_json::Value = body().json_limited(7).await.unwrap();
+        assert_eq!(read["a"], 1);
+        let error = body().json_limited::<serde_json::Value>(6).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::AnswerTooLarge);
+
+        let long = || ResponseBody::full(vec![b' '; DEFAULT_LIMIT + 1]);
+        let errors = [
+            long().bytes().await.unwrap_err(),
+            long().text().await.unwrap_err(),
+            long().json::<()>().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
+        }
+        let read = long().bytes_limited(DEFAULT_LIMIT + 1).await.unwrap();
+        assert_eq!(read.len(), DEFAULT_LIMIT + 1);
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_ignored() {
+        let body = || ResponseBody::full("\u{feff}{\"a\":1}");
+        let read: serde_json::Value = body().json().await.unwrap();
+        assert_eq!(read["a"], 1);
+        assert_eq!(body().text().await.unwrap(), "{\"a\":1}");
+    }
+
+    #[tokio::test]
+    async fn secrets_stay_secret_where_the_json_is_of_another_type() {
+        let body = ResponseBody::full(r#"{"value":"swordfish"}"#);
+        let error = body
+            .json::<std::collections::HashMap<String, u32>>()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.stage()),
+            (ErrorKind::InvalidAnswer, Stage::Resource)
+        );
+        let shown = format!("{error} {error:?} {:?}", error.source());
+        assert!(
+            shown.contains("column 20") && !shown.contains("swordfish"),
+            "{shown}"
+        );
+    }
+}
