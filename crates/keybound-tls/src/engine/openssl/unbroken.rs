@@ -1,7 +1,7 @@
 //! A TLS stream on which an end is one only where the peer said so, and which ends where the peer misbehaves.
 use crate::bridge::peer_has_ended;
 use crate::session::SessionNotes;
-use std::io::{self, IoSlice, Result};
+use std::io::{self, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,20 +53,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Unbroken<S> {
         let polled = Pin::new(&mut self.0).poll_write(cx, buf);
         self.check_peer()?;
         polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        let polled = Pin::new(&mut self.0).poll_write_vectored(cx, bufs);
-        self.check_peer()?;
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
