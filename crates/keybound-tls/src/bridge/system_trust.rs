@@ -170,3 +170,64 @@ fn stamp() -> Stamp {
 
 /// A program names one CA file, perhaps one for loopback besides; tests name many.
 const MOST_EXTENDED: usize = 8;
+
+#[cfg(all(test, not(windows)))]
+mod tests {
+    use super::*;
+    use openssl::stack::Stack;
+    use openssl::x509::X509StoreContext;
+    use std::ffi::CStr;
+    use std::fs;
+
+    /// The certificates of the host's folder and file, as OpenSSL names them.
+    fn of_the_host() -> Vec<X509> {
+        // SAFETY: both calls yield constant strings.
+        let [folder, file] = unsafe {
+            [
+                CStr::from_ptr(native::X509_get_default_cert_dir()),
+                CStr::from_ptr(native::X509_get_default_cert_file()),
+            ]
+        }
+        .map(|path| path.to_str().unwrap());
+        let in_folder = fs::read_dir(folder).into_iter().flatten();
+        let hashed = in_folder.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            (path.extension()? == "0").then_some(path)
+        });
+        hashed
+            .chain([file.into()])
+            .filter_map(|path| X509::stack_from_pem(&fs::read(path).ok()?).ok())
+            .flatten()
+            .collect()
+    }
+
+    fn trusts(store: &X509Store, certificate: &X509) -> bool {
+        let chain = Stack::new().unwrap();
+        X509StoreContext::new()
+            .unwrap()
+            .init(store, certificate, &chain, |context| context.verify_cert())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_hosts_certificates_are_trusted_and_others_are_not() {
+        let library = Library::get().unwrap();
+        let certificates = of_the_host();
+        assert!(
+            !certificates.is_empty(),
+            "the host has no CA certificates: install ca-certificates"
+        );
+        let mut kept = None;
+        let kept = current(&mut kept, library).unwrap();
+        let extended = kept.extend(library, &[]).unwrap();
+        let empty = X509StoreBuilder::new().unwrap().build();
+        let trusted = |store: &X509Store| {
+            let of = certificates.iter();
+            of.filter(|certificate| trusts(store, certificate)).count()
+        };
+        // Some may have expired.
+        assert!(trusted(&kept.system) > 0);
+        assert_eq!(trusted(&extended), trusted(&kept.system));
+        assert_eq!(trusted(&empty), 0);
+    }
+}

@@ -124,6 +124,50 @@ async fn a_server_that_goes_on_with_them_is_given_up() {
     }
 }
 
+/// Only a connection that ended for no known reason lets a request be sent again.
+#[tokio::test]
+async fn a_request_is_not_sent_again_where_the_server_misbehaved_or_refused_the_certificate() {
+    let authority = Authority::new("test authority");
+    for (what, kind) in [
+        (Some(What::Renegotiations), TransportErrorKind::Tls),
+        (Some(What::KeyUpdates), TransportErrorKind::Tls),
+        (None, TransportErrorKind::ClientCertificateRejected),
+    ] {
+        let manners = Manners {
+            leaf: authority.server("localhost"),
+            version: Some(what.map_or(SslVersion::TLS1_2, What::version)),
+            asks: Asks::Nothing,
+            clients: authority.clone(),
+        };
+        let server = scripted(
+            manners.context(),
+            move |mut stream: Tls, _, log| async move {
+                while let Some(request) = receive(&mut stream).await {
+                    log.lock().unwrap().push(request);
+                    if log.lock().unwrap().len() != 2 {
+                        reply(&mut stream, "200 OK", "here").await;
+                        continue;
+                    }
+                    let Some(what) = what else {
+                        request_client_certificate(&mut stream).await.unwrap();
+                        return;
+                    };
+                    while what.once(&mut stream).await {}
+                }
+            },
+        )
+        .await;
+        let client = client_builder(&authority)
+            .identity(authority.client("client", shared_key()))
+            .build()
+            .unwrap();
+        assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "here");
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{what:?} {}", words(&error));
+        assert_eq!(server.requests(), 2, "{what:?}");
+    }
+}
+
 /// Each request for the certificate has the key sign.
 #[tokio::test]
 async fn a_server_may_ask_for_the_certificate_eight_times() {
