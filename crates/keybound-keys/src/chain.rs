@@ -14,6 +14,12 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     /// on), any other kind where it should have one and fails (the chain then stops: a failure is not a reason for a
     /// weaker key).
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError>;
+
+    /// Whether [`open`](Self::open) never blocks, so that it may run in the event loop. Default: false, and it runs on a
+    /// thread of its own.
+    fn opens_at_once(&self) -> bool {
+        false
+    }
 }
 
 /// Providers, from which the host's best key is taken.
@@ -57,6 +63,13 @@ impl ProviderChain {
             platform: Some(Platform { keyguard: named }),
             ..Self::new(platform::providers(keyguard))
         }
+    }
+
+    /// Whether [`open`](Self::open) never blocks: that of no provider does.
+    pub fn opens_at_once(&self) -> bool {
+        self.providers
+            .iter()
+            .all(|provider| provider.opens_at_once())
     }
 
     /// Opens the best key and checks it against the floor.

@@ -30,11 +30,18 @@ impl Flow {
                 None => {
                     let providers = self.shared.settings.providers.clone();
                     let gate = self.shared.state.inner().key_gate.clone();
-                    blocking(move || {
-                        let key = GatedKey::with_gate(providers.open(floor)?, gate);
+                    let at_once = providers.opens_at_once();
+                    let shared_gate = gate.clone();
+                    let open = move || {
+                        let key = GatedKey::with_gate(providers.open(floor)?, shared_gate);
                         Ok(kept.insert(key).clone())
-                    })
-                    .await?
+                    };
+                    let opened = if at_once {
+                        open()
+                    } else {
+                        gate.run(open).await
+                    };
+                    opened.map_err(key_error)?
                 }
             };
             if key.strength() < floor {
@@ -110,20 +117,6 @@ async fn operate<T: Send + 'static>(
         }
     };
     result.map_err(key_error)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(key_error),
-        Err(error) => Err(Error::new(
-            ErrorKind::KeyFailed,
-            Stage::Key,
-            "the key provider panicked",
-        )
-        .with_source(error)),
-    }
 }
 
 pub(super) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {

@@ -22,6 +22,7 @@ struct Hanging {
     opened: AtomicUsize,
     signing: Arc<Signing>,
     gate: Option<KeyGate>,
+    opening_hangs: bool,
 }
 
 #[derive(Debug)]
@@ -38,6 +39,10 @@ impl KeyProvider for Hanging {
 
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
         self.opened.fetch_add(1, Ordering::Relaxed);
+        if self.opening_hangs {
+            let _ = self.signing.begins.send(());
+            let _ = self.signing.release.lock().unwrap().recv();
+        }
         Ok(Arc::new(HangingKey {
             key: Arc::clone(&self.key),
             signing: Arc::clone(&self.signing),
@@ -89,6 +94,10 @@ struct Scene {
 
 impl Scene {
     fn new(gate: Option<KeyGate>) -> Self {
+        Self::with(gate, false)
+    }
+
+    fn with(gate: Option<KeyGate>, opening_hangs: bool) -> Self {
         let (release, released) = channel();
         let (begin, begins) = unbounded_channel();
         let provider = Arc::new(Hanging {
@@ -100,6 +109,7 @@ impl Scene {
                 release: Mutex::new(released),
             }),
             gate,
+            opening_hangs,
         });
         let world = World::new(Setup::default(), Script::default());
         let client = ManagedIdentityClient::builder()
@@ -184,4 +194,29 @@ async fn a_key_that_hangs_is_an_error_that_says_so_and_is_not_opened_again() {
     }
     assert_eq!(scene.begun(), 1);
     assert_eq!(scene.provider.opened.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_key_provider_that_hangs_costs_one_thread_and_none_of_the_runtime() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut scene = runtime.block_on(async { Scene::with(None, true) });
+    runtime.block_on(async {
+        let request = request();
+        for round in 0..100 {
+            tokio::select! {
+                biased;
+                got = scene.client.acquire_token(&request) => panic!("{got:?}"),
+                begun = scene.begins.recv(), if round == 0 => begun.unwrap(),
+                () = some_turns(), if round > 0 => {}
+            }
+        }
+    });
+    assert_eq!(scene.provider.opened.load(Ordering::Relaxed), 1);
+    let (ended, has_ended) = channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    // The key is released only afterwards.
+    assert_eq!(has_ended.recv_timeout(Duration::from_secs(60)), Ok(()));
 }

@@ -61,6 +61,10 @@ impl fmt::Debug for Keys {
 }
 
 impl KeyProvider for Keys {
+    fn opens_at_once(&self) -> bool {
+        true
+    }
+
     fn strength(&self) -> KeyStrength {
         self.strength
     }

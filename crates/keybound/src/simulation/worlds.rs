@@ -22,6 +22,10 @@ struct Keys {
 }
 
 impl KeyProvider for Keys {
+    fn opens_at_once(&self) -> bool {
+        true
+    }
+
     fn strength(&self) -> KeyStrength {
         KeyStrength::KeyGuard
     }
