@@ -93,6 +93,8 @@ pub(crate) struct IdentityState {
     pub(crate) bindings: Bindings,
     pub(crate) token_flights: Flights<TokenFlight, Result<Obtained>, Progress>,
     pub(crate) binding_flights: Flights<BindingFlight, Result<Arc<CachedBinding>>, Progress>,
+    /// Whether a certificate from the store got no token, so that the store is not read again.
+    pub(crate) skips_store: AtomicBool,
     /// Certificates minted past IMDS's cache.
     pub(crate) bypasses: Supply,
 }

@@ -185,16 +185,21 @@ impl StoreCalls {
         tokio::time::timeout(timeout, wait).await.ok()?.ok()?
     }
 
-    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The lock is released after that.
+    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The lock is released after that. `replaces`: other
+    /// entries with the same certificate are removed, too.
     pub(crate) fn save(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
         entry: StoredBinding,
         now: SystemTime,
+        replaces: bool,
         lock: Option<IssuanceLock>,
     ) {
         begin(&self.calls, move || {
+            if replaces {
+                store.remove(&key, &entry.certificate);
+            }
             store.save(&key, &entry);
             for old in store.load(&key) {
                 if old.certificate.effective_not_after() <= now {

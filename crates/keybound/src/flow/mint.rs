@@ -14,6 +14,7 @@ use keybound_core::{
 };
 use keybound_keys::BindingKey;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
 /// Gets a certificate and remembers it.
@@ -31,6 +32,7 @@ pub(crate) async fn mint(
     let attestation = plan.key.attestation;
     let identity = Arc::clone(&flow.shared.identity);
     let before = identity.bindings.get(attestation, flow.shared.now());
+    let mut from_store = true;
     let (credential, key) = match flow.stored(&plan, bypass).await {
         Some(stored) => stored,
         None => {
@@ -41,18 +43,23 @@ pub(crate) async fn mint(
             };
             match kept_meanwhile {
                 Some(stored) => stored,
-                None => flow.issued(&plan, bypass, lock).await?,
+                None => {
+                    from_store = false;
+                    flow.issued(&plan, bypass, lock).await?
+                }
             }
         }
     };
     // Where it failed, making the client says why.
     let _ = warm.await;
     let binding = Binding::new(credential, key, attestation, &flow.shared.settings)?;
-    let binding = Arc::new(CachedBinding::new(
-        Arc::new(binding),
-        flow.shared.now(),
-        flow.shared.chance(),
-    ));
+    let (got, chance) = (flow.shared.now(), flow.shared.chance());
+    let binding = CachedBinding::new(Arc::new(binding), got, chance);
+    let binding = Arc::new(if from_store {
+        binding.from_store()
+    } else {
+        binding
+    });
     let current = identity.bindings.get(attestation, flow.shared.now());
     match &current {
         // Where IMDS answers what it answered before, the tokens of it stay.
@@ -184,14 +191,12 @@ impl Flow {
         bypass: bool,
     ) -> Option<(IssuedCredential, Arc<dyn BindingKey>)> {
         let store = self.shared.settings.store.clone()?;
-        if bypass
-            || self
-                .shared
-                .identity
-                .bindings
-                .get(plan.key.attestation, self.shared.now())
-                .is_some()
-        {
+        let identity = &self.shared.identity;
+        let skips_store = bypass || identity.skips_store.load(Ordering::Relaxed);
+        let current = identity
+            .bindings
+            .get(plan.key.attestation, self.shared.now());
+        if skips_store || current.is_some() {
             return None;
         }
         let key = self.open_key(plan.key.min_strength).await.ok()?;
@@ -240,7 +245,10 @@ impl Flow {
             let entry = StoredBinding::new(credential, name);
             let now = self.shared.now().wall;
             let calls = &self.shared.state.inner().store_calls;
-            calls.save(Arc::clone(store), self.store_key(plan), entry, now, lock);
+            // An entry that got no token may hold this certificate with another endpoint.
+            let replaces = self.shared.identity.skips_store.load(Ordering::Relaxed);
+            let (store, store_key) = (Arc::clone(store), self.store_key(plan));
+            calls.save(store, store_key, entry, now, replaces, lock);
         }
     }
 

@@ -11,6 +11,7 @@ use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_tls::TransportError;
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -32,6 +33,7 @@ pub(crate) async fn obtain(
     let begun = Instant::now();
     let mut refused: Option<Arc<CachedBinding>> = None;
     let mut last_refusal = None;
+    let mut discarded: Option<Arc<CachedBinding>> = None;
     let mut round = 0;
     loop {
         let binding = match flow.binding(&plan, refused.as_ref(), begun).await {
@@ -50,6 +52,9 @@ pub(crate) async fn obtain(
         };
         let error = match flow.token_over(&plan, &binding).await {
             Ok(token) => {
+                if let Some(discarded) = discarded.filter(|discarded| !discarded.is(&binding)) {
+                    flow.drop_stored(&plan, &discarded.binding);
+                }
                 let outcome = if round > 0 {
                     Outcome::RetrySucceeded
                 } else {
@@ -64,6 +69,11 @@ pub(crate) async fn obtain(
             Err(error) => error,
         };
         let remedy = flow.forget_if_refused(&plan, &binding, &error).await;
+        if !remedy && binding.is_unproven() {
+            flow.discard_unproven(&plan, &binding, &error);
+            discarded = Some(binding);
+            continue;
+        }
         if !remedy || round == REMEDIES {
             let outcome = if round > 0 {
                 Outcome::RetryFailed
@@ -105,6 +115,7 @@ impl Flow {
         let (issued, asked_at) = self.token(plan, &binding.binding).await?;
         let token = CachedToken::new(issued, Arc::clone(binding), asked_at, self.shared.chance());
         let token = Arc::new(token);
+        binding.set_proven();
         let identity = &self.shared.identity;
         if !plan.challenged {
             identity
@@ -197,6 +208,17 @@ impl Flow {
             return Err(too_weak(strength, plan.key.min_strength));
         }
         self.check_simulated(&**binding.binding.key())
+    }
+
+    /// Removes a certificate from the store with which no token was issued. Other programs of the account write to the store:
+    /// the endpoint of the entry may be another one than IMDS names, or no longer exist.
+    fn discard_unproven(&self, plan: &Plan, binding: &CachedBinding, error: &Error) {
+        tracing::warn!(code = error.kind().code(), request_id = %self.request_id,
+            "no token was issued with the stored certificate: requesting a new one");
+        self.progress.note_failure(error.clone());
+        let identity = &self.shared.identity;
+        identity.skips_store.store(true, Ordering::Relaxed);
+        identity.bindings.remove(plan.key.attestation, binding);
     }
 
     /// Forgets a certificate that was refused, or whose key no longer signs, and says whether it was so. Its tokens serve

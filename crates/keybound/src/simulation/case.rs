@@ -69,6 +69,8 @@ pub(super) struct Plant {
     pub(super) life: f64,
     /// To its `token_not_after`. Default: it has none.
     pub(super) token_life: Option<f64>,
+    /// The origin of the token endpoint. Default: the one that IMDS named.
+    pub(super) endpoint: Option<String>,
 }
 
 /// Callers who ask for the same.

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use keybound_tls::{TransportError, TransportErrorKind};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,10 @@ impl World {
         body: &[u8],
         timeout: Duration,
     ) -> Reply {
+        if !head.uri.to_string().starts_with(ENTRA) {
+            let message = "no service listens at this address";
+            return Err(TransportError::new(TransportErrorKind::Connect, message));
+        }
         let form = parameters(body);
         let text = |name: &str| form.get(name).map_or("", String::as_str);
         let resource = text("scope").trim_end_matches("/.default").to_owned();

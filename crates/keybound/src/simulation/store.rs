@@ -1,6 +1,7 @@
 //! A store that outlives the clients of a case, and that may hang or panic.
 use super::World;
 use super::case::Plant;
+use super::imds::ENTRA;
 use super::keys::Keys;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
@@ -64,7 +65,7 @@ impl MemoryStore {
                         validity.clone(),
                         token_end,
                     ),
-                    ..entry.clone()
+                    ..with_endpoint(entry, plant.endpoint.as_deref())
                 })
                 .collect();
             entries.extend(planted);
@@ -77,6 +78,15 @@ impl MemoryStore {
             entry.key_name = "another".to_owned();
         }
     }
+}
+
+fn with_endpoint(entry: &StoredBinding, origin: Option<&str>) -> StoredBinding {
+    let mut entry = entry.clone();
+    if let Some(origin) = origin {
+        entry.token_endpoint = entry.token_endpoint.replace(ENTRA, origin);
+        entry.endpoint = origin.to_owned();
+    }
+    entry
 }
 
 impl BindingStore for MemoryStore {

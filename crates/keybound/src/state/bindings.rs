@@ -3,6 +3,8 @@ use crate::Binding;
 use crate::moment::Moment;
 use keybound_core::{Attestation, Certificate};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +37,8 @@ pub(crate) struct CachedBinding {
     renew: Moment,
     stale: Moment,
     renewal: Renewal,
+    /// Whether it was loaded from the store and no token was issued with it yet.
+    unproven: AtomicBool,
 }
 
 impl CachedBinding {
@@ -54,9 +58,25 @@ impl CachedBinding {
             renew: got.after(half.saturating_sub(used).max(left / 4)),
             stale: got.after(left.saturating_sub(MOST_REMAINING_LIFE.min(life / 7))),
             renewal: Renewal::default(),
+            unproven: AtomicBool::new(false),
             binding,
             got,
         }
+    }
+
+    /// Marks a certificate that was loaded from the store: its endpoint is only what the entry claims.
+    pub(crate) fn from_store(self) -> Self {
+        self.unproven.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// A token was issued with it.
+    pub(crate) fn set_proven(&self) {
+        self.unproven.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.unproven.load(Ordering::Relaxed)
     }
 
     /// Until then there is nothing to do about it.
@@ -135,6 +155,16 @@ impl Bindings {
                 at: now,
             };
             kept.rejected.insert(attestation, rejected);
+        }
+    }
+
+    /// Removes a certificate, if it is still the current one.
+    pub(crate) fn remove(&self, attestation: Attestation, binding: &CachedBinding) {
+        let mut kept = self.write();
+        if let Entry::Occupied(current) = kept.current.entry(attestation)
+            && current.get().is(binding)
+        {
+            current.remove();
         }
     }
 
