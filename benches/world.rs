@@ -1,6 +1,6 @@
 //! An emulator, and clients of it that have nothing but a key.
 use keybound::keys::{BindingKey, KeyError, KeyProvider, ProviderChain};
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
@@ -60,6 +60,7 @@ impl World {
     pub fn client_of(&self, imds: &str) -> ManagedIdentityClient {
         let key = AtHand(Arc::clone(&self.key));
         ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(imds)
             .key_providers(ProviderChain::new(vec![Arc::new(key)]))

@@ -3,7 +3,7 @@
 pub mod greeter;
 
 use keybound::keys::ProviderChain;
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, ManagedIdentityClient, ManagedIdentityClientBuilder};
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider};
 use std::error::Error;
@@ -43,6 +43,7 @@ impl World {
         let ready = emulator.ready();
         let trust = self.trust()?;
         Ok(ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(ready.imds.as_str())
             .key_providers(ProviderChain::new(vec![Arc::new(

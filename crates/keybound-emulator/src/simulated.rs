@@ -8,7 +8,8 @@ use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, Servic
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
 use keybound_tls::{
-    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind, TrustAnchors,
+    HttpsClient, RequestBody, ResponseBody, TlsEngine, TransportError, TransportErrorKind,
+    TrustAnchors,
 };
 use serde::Deserialize;
 use std::any::Any;
@@ -110,6 +111,7 @@ impl SimulatedAttestation {
     /// [`ErrorKind::HostUnsupported`] where the host's OpenSSL configuration does not allow the work.
     pub fn new(trust: TrustAnchors) -> Result<Self> {
         let client = HttpsClient::builder()
+            .engine(TlsEngine::OpenSsl)
             .trust(trust)
             .build()
             .map_err(transport_error)?;

@@ -4,7 +4,8 @@
 
 use keybound_emulator::{Config, Emulator};
 use keybound_tls::{
-    HttpsClient, ProxyConfig, RequestBody, TransportError, TransportErrorKind, TrustAnchors,
+    HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportError, TransportErrorKind,
+    TrustAnchors,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -140,6 +141,7 @@ async fn get(trust: &TrustAnchors, impostor: &Impostor, host: &str) -> Result<u1
     let port = impostor.port;
     let proxy = format!("http://127.0.0.1:{port}");
     let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
         .trust(trust.clone())
         .proxy(ProxyConfig::from_values(Some(&proxy), None).unwrap())
         .build()

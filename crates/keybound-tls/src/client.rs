@@ -286,7 +286,7 @@ impl fmt::Debug for HttpsClient {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// The TLS library, never [`TlsEngine::Automatic`].
+    /// The TLS library, [`OpenSsl`](TlsEngine::OpenSsl) or [`SChannel`](TlsEngine::SChannel).
     pub tls_engine: TlsEngine,
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: &'static str,

@@ -26,10 +26,12 @@ use tokio::net::TcpStream;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsEngine {
-    /// The system's: SChannel on Windows, OpenSSL elsewhere. On Windows it is OpenSSL, where that is built in, for what
-    /// SChannel cannot do: present a certificate whose key is not in Windows, or trust more than Windows trusts.
+    /// The system's: SChannel on Windows, OpenSSL elsewhere. Features of this crate do not change it.
     #[default]
     Automatic,
+    /// The system's; on Windows OpenSSL instead for what SChannel cannot do: present a certificate whose key is not in Windows,
+    /// or trust more than Windows trusts. For that it needs what [`OpenSsl`](Self::OpenSsl) needs.
+    SystemOrOpenSsl,
     /// OpenSSL 3. On Windows it is there with one of the features `openssl-vendored`, `openssl` and `rustls`.
     OpenSsl,
     /// Windows' own. It trusts what the certificate stores of Windows trust, and presents certificates whose keys
@@ -38,10 +40,11 @@ pub enum TlsEngine {
 }
 
 impl fmt::Display for TlsEngine {
-    /// `OpenSSL`, `SChannel`, `automatic`.
+    /// `OpenSSL`, `SChannel`, `automatic`, `SChannel or OpenSSL`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Automatic => "automatic",
+            Self::SystemOrOpenSsl => "SChannel or OpenSSL",
             Self::OpenSsl => "OpenSSL",
             Self::SChannel => "SChannel",
         })
@@ -66,22 +69,39 @@ impl Engine {
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
         match choice {
-            TlsEngine::Automatic => Self::automatic(identity, trust),
+            TlsEngine::Automatic => Self::system(identity, trust),
+            TlsEngine::SystemOrOpenSsl => Self::system_or_openssl(identity, trust),
             TlsEngine::OpenSsl => Self::openssl(identity, trust),
             TlsEngine::SChannel => Self::schannel(identity, trust),
         }
     }
 
     #[cfg(not(windows))]
-    fn automatic(
+    fn system(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
         Self::openssl(identity, trust)
     }
 
-    #[cfg(all(windows, feature = "openssl-engine"))]
-    fn automatic(
+    #[cfg(windows)]
+    fn system(
+        identity: Option<&ClientIdentity>,
+        trust: &TrustAnchors,
+    ) -> Result<Self, TransportError> {
+        Self::schannel(identity, trust)
+    }
+
+    #[cfg(not(windows))]
+    fn system_or_openssl(
+        identity: Option<&ClientIdentity>,
+        trust: &TrustAnchors,
+    ) -> Result<Self, TransportError> {
+        Self::openssl(identity, trust)
+    }
+
+    #[cfg(windows)]
+    fn system_or_openssl(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
@@ -89,18 +109,10 @@ impl Engine {
             Ok(credentials) => Ok(Self::SChannel(credentials)),
             Err(schannel::Unfit::Failed(error)) => Err(error),
             Err(schannel::Unfit::Unable(why)) => {
-                tracing::debug!("tls is OpenSSL's: {why}");
+                tracing::debug!("using OpenSSL: {why}");
                 Self::openssl(identity, trust)
             }
         }
-    }
-
-    #[cfg(all(windows, not(feature = "openssl-engine")))]
-    fn automatic(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        Self::schannel(identity, trust)
     }
 
     #[cfg(any(not(windows), feature = "openssl-engine"))]

@@ -167,6 +167,8 @@ impl ManagedIdentityClientBuilder {
     /// The network and chance, for tests.
     #[cfg(test)]
     pub(crate) fn simulated(mut self, wire: impl Wire + 'static, seed: u64) -> Self {
+        // SChannel needs keys that are in Windows.
+        self.engine = TlsEngine::OpenSsl;
         self.wire = Some(Box::new(wire));
         self.chance = Some(fastrand::Rng::with_seed(seed));
         self
@@ -217,7 +219,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The TLS library. Default: [`TlsEngine::Automatic`], the system's.
+    /// The TLS library. Default: [`TlsEngine::Automatic`], the system's, whatever features are enabled.
     #[must_use]
     pub fn tls_engine(mut self, engine: TlsEngine) -> Self {
         self.engine = engine;

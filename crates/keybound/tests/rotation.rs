@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![expect(clippy::print_stdout, reason = "tells what was measured")]
 use keybound::http::ResourceClient;
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest,
 };
@@ -93,6 +93,7 @@ impl Scene {
         config.entra.token_lifetime_seconds = LIFE;
         let emulator = Arc::new(Emulator::start(config).unwrap());
         let client = ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(emulator.ready().imds.as_str())
             .trust(TrustAnchors::system().with_pem(emulator.ca_pem()).unwrap())

@@ -7,7 +7,7 @@ use keybound::keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
 use keybound::store::{StoreLocation, StorePath, WindowsBindingStore};
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
@@ -95,6 +95,7 @@ fn child() {
         .with_load_timeout(LONGEST_WAIT)
         .with_lock_timeout(Duration::MAX);
     let client = ManagedIdentityClient::builder()
+        .tls_engine(TlsEngine::OpenSsl)
         .environment(Environment::empty())
         .identity(ManagedIdentity::client_id(&text("client-id")).unwrap())
         .imds_endpoint(text("imds"))

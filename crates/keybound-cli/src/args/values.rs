@@ -134,7 +134,7 @@ pub(crate) enum Engine {
 impl From<Engine> for TlsEngine {
     fn from(engine: Engine) -> Self {
         match engine {
-            Engine::Automatic => Self::Automatic,
+            Engine::Automatic => Self::SystemOrOpenSsl,
             Engine::Openssl => Self::OpenSsl,
             Engine::Schannel => Self::SChannel,
         }

@@ -2,7 +2,9 @@
 use crate::support::pki::Authority;
 use crate::support::server::{Asks, Manners, Server, raw, resource};
 use crate::support::{PATIENCE, client_builder, get, request, words};
-use keybound_tls::{HttpsClient, ProxyConfig, RequestBody, TransportErrorKind, TrustAnchors};
+use keybound_tls::{
+    HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportErrorKind, TrustAnchors,
+};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -147,6 +149,7 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
         .with_loopback_pem(&authority.pem())
         .unwrap();
     let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
         .trust(trust)
         .proxy(config(&right))
         .build()

@@ -5,7 +5,7 @@ use crate::support::pki::{Authority, Leaf, self_signed};
 use crate::support::server::{Asks, Manners, Server, resource, scripted, switch};
 use crate::support::{client_builder, get, words};
 use keybound_tls::server::request_client_certificate;
-use keybound_tls::{HttpsClient, TransportErrorKind, TrustAnchors};
+use keybound_tls::{HttpsClient, TlsEngine, TransportErrorKind, TrustAnchors};
 use openssl::ssl::SslVersion;
 
 async fn server(authority: &Authority, leaf: Leaf) -> Server {
@@ -156,6 +156,7 @@ async fn any_certificate_can_be_an_anchor() {
                 false => system.with_pem(&anchor),
             };
             let client = HttpsClient::builder()
+                .engine(TlsEngine::OpenSsl)
                 .trust(trust.unwrap())
                 .build()
                 .unwrap();
@@ -192,7 +193,11 @@ async fn anchors_for_loopback_count_there() {
     let trust = TrustAnchors::system()
         .with_loopback_pem(&authority.pem())
         .unwrap();
-    let client = HttpsClient::builder().trust(trust).build().unwrap();
+    let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .trust(trust)
+        .build()
+        .unwrap();
     assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
     let client = HttpsClient::builder().build().unwrap();
     let error = get(&client, &server.uri("/")).await.unwrap_err();

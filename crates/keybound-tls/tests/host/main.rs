@@ -83,6 +83,7 @@ async fn environment() -> String {
     let server = resource(manners.context()).await;
     let client = HttpsClient::builder()
         .engine(TlsEngine::OpenSsl)
+        .engine(TlsEngine::OpenSsl)
         .build()
         .unwrap();
     match get(&client, &server.uri("/")).await {

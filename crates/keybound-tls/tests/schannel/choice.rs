@@ -11,11 +11,17 @@ use keybound_tls::{
 use openssl::ssl::SslVersion;
 
 #[tokio::test]
-async fn what_schannel_cannot_do_is_refused_where_it_is_asked_for() {
+async fn what_schannel_cannot_do_is_an_error_of_the_systems_engine_whatever_features_are_enabled() {
     let authority = Authority::new("authority");
     let identity = authority.client("client", shared_key());
     let trust = TrustAnchors::system().with_pem(&authority.pem()).unwrap();
-    for builder in [builder().identity(identity), builder().trust(trust)] {
+    let automatic = || HttpsClient::builder().engine(TlsEngine::Automatic);
+    for builder in [
+        builder().identity(identity.clone()),
+        builder().trust(trust.clone()),
+        automatic().identity(identity),
+        automatic().trust(trust),
+    ] {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::HostUnsupported);
         assert!(error.to_string().contains("OpenSSL"), "{error}");
@@ -29,6 +35,7 @@ async fn what_schannel_cannot_do_openssl_does() {
         crate::scene::server(authority.server("localhost"), &authority, Asks::Firmly).await;
     let identity = authority.client("client", shared_key());
     let client = client_builder(&authority)
+        .engine(TlsEngine::SystemOrOpenSsl)
         .identity(identity)
         .build()
         .unwrap();
@@ -39,7 +46,11 @@ async fn what_schannel_cannot_do_openssl_does() {
 #[tokio::test]
 async fn without_need_of_openssl_tls_is_the_systems() {
     let server = good_server(Asks::Nothing).await;
-    for engine in [TlsEngine::Automatic, TlsEngine::SChannel] {
+    for engine in [
+        TlsEngine::Automatic,
+        TlsEngine::SystemOrOpenSsl,
+        TlsEngine::SChannel,
+    ] {
         let client = HttpsClient::builder().engine(engine).build().unwrap();
         let answer = get(&client, &server.uri("/")).await.unwrap();
         // Wine's SChannel is told apart by what it cannot do; OpenSSL, which trusts the same store, would take 1.3.

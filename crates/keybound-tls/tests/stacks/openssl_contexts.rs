@@ -73,6 +73,7 @@ async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
     // Windows' own TLS has nothing to do with it.
     let others = HttpsClient::builder()
         .engine(TlsEngine::OpenSsl)
+        .engine(TlsEngine::OpenSsl)
         .build()
         .unwrap();
     let error = call(&others, &cast.server.uri("/")).await.unwrap_err();

@@ -8,7 +8,8 @@ pub mod server;
 
 use bytes::Bytes;
 use keybound_tls::{
-    ConnectionInfo, HttpsClient, HttpsClientBuilder, RequestBody, TransportError, TrustAnchors,
+    ConnectionInfo, HttpsClient, HttpsClientBuilder, RequestBody, TlsEngine, TransportError,
+    TrustAnchors,
 };
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ impl Answer {
 
 /// A client that trusts the authority.
 pub fn client_builder(authority: &pki::Authority) -> HttpsClientBuilder {
-    HttpsClient::builder().trust(TrustAnchors::system().with_pem(&authority.pem()).unwrap())
+    HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .trust(TrustAnchors::system().with_pem(&authority.pem()).unwrap())
 }
 
 pub fn request(method: &str, uri: &str, body: RequestBody) -> ::http::Request<RequestBody> {

@@ -2,7 +2,7 @@
 use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
 use keybound::keys::ProviderChain;
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     AccessToken, Clock, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
     ManagedIdentityClient, ManagedIdentityClientBuilder, Result, Stage, TokenRequest,
@@ -63,6 +63,7 @@ impl World {
     /// A client with the keys that this platform offers.
     pub fn builder_for_platform(&self) -> ManagedIdentityClientBuilder {
         ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(self.emulator.ready().imds.as_str())
             .trust(self.trust())

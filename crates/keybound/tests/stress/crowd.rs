@@ -1,5 +1,5 @@
 //! An emulator, one client, and what must be true of both in the end.
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
     SystemClock, TokenRequest,
@@ -25,6 +25,7 @@ impl Crowd {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let held_by_client = Arc::downgrade(&clock);
         let client = ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(emulator.ready().imds.as_str())
             .trust(trust)

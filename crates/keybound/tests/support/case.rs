@@ -2,7 +2,7 @@
 use crate::foreign::{self, Manner, World};
 use crate::own_keys::Voucher;
 use keybound::keys::ProviderChain;
-use keybound::tls::TrustAnchors;
+use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
@@ -88,6 +88,7 @@ impl Case {
             _ => ManagedIdentity::system_assigned(),
         };
         ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .identity(identity)
             .imds_endpoint(&world.imds)
             .trust(TRUST.clone())

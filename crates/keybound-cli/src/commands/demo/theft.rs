@@ -2,7 +2,7 @@ use super::world::World;
 use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
 use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
-use keybound_tls::{ClientIdentity, HttpsClient, TransportError, TransportErrorKind};
+use keybound_tls::{ClientIdentity, HttpsClient, TlsEngine, TransportError, TransportErrorKind};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -52,7 +52,9 @@ async fn steal(
     identity: Option<ClientIdentity>,
     attempt: &'static str,
 ) -> Result<Theft, Failure> {
-    let builder = HttpsClient::builder().trust(world.trust.clone());
+    let builder = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .trust(world.trust.clone());
     let builder = match identity {
         Some(identity) => builder.identity(identity),
         None => builder,

@@ -2,7 +2,7 @@ use crate::emulation;
 use crate::failure::Failure;
 use keybound::http::Request;
 use keybound::http::RequestBody;
-use keybound::tls::{ProxyConfig, TrustAnchors};
+use keybound::tls::{ProxyConfig, TlsEngine, TrustAnchors};
 use keybound::{Environment, Error, ManagedIdentity, ManagedIdentityClient};
 use keybound_emulator::{Config, Emulator, IdentityType};
 
@@ -58,6 +58,7 @@ impl World {
 
     fn client_of(&self, identity: ManagedIdentity) -> Result<ManagedIdentityClient, Failure> {
         let builder = ManagedIdentityClient::builder()
+            .tls_engine(TlsEngine::OpenSsl)
             .identity(identity)
             .imds_endpoint(&self.emulator.ready().imds)
             .environment(Environment::empty())
