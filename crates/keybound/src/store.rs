@@ -67,9 +67,13 @@ pub(crate) fn of_platform(_: &crate::Environment) -> Option<Arc<dyn BindingStore
     None
 }
 
-/// What is kept of a certificate.
+/// What a store saves of a certificate. A store saves every field and returns it unchanged; it need not understand them. A loaded
+/// entry is checked like a response of IMDS, and is not used where a check fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a store saves every field; a new one must break the stores"
+)]
 pub struct StoredBinding {
     /// The certificate.
     pub certificate: Certificate,
@@ -89,7 +93,7 @@ pub struct StoredBinding {
 
 impl StoredBinding {
     /// An entry for an issued certificate and the name of its key.
-    pub fn new(credential: &IssuedCredential, key_name: &str) -> Self {
+    pub(crate) fn new(credential: &IssuedCredential, key_name: &str) -> Self {
         Self {
             certificate: credential.certificate.clone(),
             client_id: credential.client_id.clone(),

@@ -47,7 +47,15 @@ fn manifests() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let crates = std::fs::read_dir(root.join("crates")).expect("the folder of the crates");
     let members = crates.map(|entry| entry.expect("an entry").path());
-    let others = ["", "examples", "benches", "fuzz", "fuzz/targets"].map(|name| root.join(name));
+    let others = [
+        "",
+        "examples",
+        "examples/folder-store",
+        "benches",
+        "fuzz",
+        "fuzz/targets",
+    ]
+    .map(|name| root.join(name));
     let manifests: Vec<_> = members
         .chain(others)
         .map(|folder| folder.join("Cargo.toml"))
