@@ -1,5 +1,5 @@
 //! A named key of the host: opened where it is there, made where it is not, made anew where its material is lost.
-use super::border::{Border, Lock, MACHINE, OVERWRITE, Property, SIGN_AND_DECRYPT};
+use super::border::{Border, Lock, MACHINE, OVERWRITE, PER_BOOT, Property, SIGN_AND_DECRYPT};
 use super::checks;
 use super::handle::{Key, Provider};
 use super::names::MutexName;
@@ -66,12 +66,12 @@ impl Container {
 
     /// The key, where it signs. `None` where it does not: its material is lost, as that of a KeyGuard key with every boot.
     ///
-    /// What only fails for now, is no RSA-2048 key, or signs for another public key than its own, is an error: it must not
-    /// be overwritten.
+    /// Every other failure, a key that is not RSA-2048, and one that signs for another public key than its own are errors:
+    /// such a key must not be overwritten.
     fn living(&self, key: Key) -> Result<Option<Opened>, KeyError> {
         let signature = match checks::sign(&key) {
             Ok(signature) => signature,
-            Err(status) if status.is_passing() => return Err(self.error(Step::Sign, status)),
+            Err(status) if !self.is_lost(status) => return Err(self.error(Step::Sign, status)),
             Err(status) => {
                 check_kind(&key)?;
                 tracing::warn!(%status, "the key is there by name and does not sign");
@@ -81,6 +81,14 @@ impl Container {
         let public_key = self.public_key(&key)?;
         checks::check_signature(&public_key, &signature)?;
         Ok(Some(Opened { key, public_key }))
+    }
+
+    /// Whether a signature that fails with this status shows that the key's material is lost. With which statuses CNG reports
+    /// a per-boot key of an earlier boot is not documented: for such a key alone, a status of CNG's own that is neither known
+    /// as a loss nor as passing counts as one.
+    fn is_lost(&self, status: Status) -> bool {
+        let is_per_boot = self.flags & PER_BOOT != 0;
+        status.is_loss() || (is_per_boot && !status.is_passing())
     }
 
     fn public_key(&self, key: &Key) -> Result<Vec<u8>, KeyError> {

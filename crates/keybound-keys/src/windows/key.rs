@@ -79,7 +79,9 @@ impl BindingKey for CngKey {
     )]
     fn cng_handle(&self) -> Option<CngHandle> {
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.key) as _;
-        // SAFETY: the handle is open as long as the `Key` that goes along. Handles of CNG are bound to no thread.
+        // SAFETY: the handle is open as long as the `Key` that goes along. Handles of CNG are bound to no thread, and functions
+        // that change none of the same memory may run at once on one; signing and attesting change nothing of the key.
+        // The borrower's calls are not serialised with those of `Key::sign`.
         Some(unsafe { CngHandle::new(self.key.raw(), owner) })
     }
 

@@ -9,6 +9,8 @@ pub(crate) struct Status(pub(crate) u32);
 impl Status {
     pub(crate) const NOT_ENOUGH_MEMORY: Self = Self(0x8009_000E);
     pub(crate) const BAD_FLAGS: Self = Self(0x8009_0009);
+    /// `NTE_BAD_DATA`: what is stored for the key cannot be decrypted.
+    pub(crate) const BAD_DATA: Self = Self(0x8009_0005);
     pub(crate) const NO_KEY: Self = Self(0x8009_000D);
     pub(crate) const EXISTS: Self = Self(0x8009_000F);
     pub(crate) const PERMISSION: Self = Self(0x8009_0010);
@@ -21,6 +23,13 @@ impl Status {
     pub(crate) const TEMPORARY_PROFILE: Self = Self(0x8009_0024);
     /// `NTE_SILENT_CONTEXT`: a key that asks its user before it signs.
     pub(crate) const SILENT_CONTEXT: Self = Self(0x8009_0022);
+    const FAIL: Self = Self(0x8009_0020);
+    const SYSTEM_ERROR: Self = Self(0x8009_0021);
+    const INTERNAL_ERROR: Self = Self(0x8009_002D);
+    const UI_REQUIRED: Self = Self(0x8009_002E);
+    const AUTHENTICATION_IGNORED: Self = Self(0x8009_0031);
+    const USER_CANCELLED: Self = Self(0x8009_0036);
+    const NOT_ACTIVE_CONSOLE: Self = Self(0x8009_0038);
     pub(crate) const BUFFER_TOO_SMALL: Self = Self(0x8009_0028);
     pub(crate) const NOT_SUPPORTED: Self = Self(0x8009_0029);
     pub(crate) const DEVICE_NOT_READY: Self = Self(0x8009_0030);
@@ -37,16 +46,6 @@ impl Status {
     pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);
     pub(crate) const TPM_SERVICE_DISABLED: Self = Self(0x8028_4010);
     pub(crate) const TPM_PROVIDER_NOT_READY: Self = Self(0x8029_0401);
-    /// `TPM_20_E_LOCKOUT`, `TPM_20_E_RETRY`.
-    const TPM_BUSY: [Self; 2] = [Self(0x8028_0921), Self(0x8028_0922)];
-    /// `RPC_S_SERVER_UNAVAILABLE`, `RPC_S_SERVER_TOO_BUSY`, `RPC_S_CALL_FAILED`, `RPC_S_CALL_FAILED_DNE`: the process in which
-    /// Windows keeps keys does not answer.
-    const NO_ANSWER: [Self; 4] = [
-        Self(0x8007_06BA),
-        Self(0x8007_06BB),
-        Self(0x8007_06BE),
-        Self(0x8007_06BF),
-    ];
 
     /// Whether opening by name said that there is nothing usable of that name.
     pub(crate) fn is_not_found(self) -> bool {
@@ -59,7 +58,13 @@ impl Status {
         .contains(&self)
     }
 
-    /// Whether a key that does not sign for this reason may well sign later, or for somebody else.
+    /// Whether a signature that fails for this reason shows that the key's material is lost, whatever the kind of key.
+    pub(crate) fn is_loss(self) -> bool {
+        self == Self::BAD_DATA || self.is_not_found()
+    }
+
+    /// Whether a key that does not sign for this reason may well sign later, or for somebody else. Statuses of other
+    /// facilities than CNG's own come from below it (Windows, RPC, the TPM and its services) and say nothing of the key.
     pub(crate) fn is_passing(self) -> bool {
         [
             Self::NOT_ENOUGH_MEMORY,
@@ -68,10 +73,16 @@ impl Status {
             Self::TEMPORARY_PROFILE,
             Self::SILENT_CONTEXT,
             Self::VBS_UNAVAILABLE,
+            Self::FAIL,
+            Self::SYSTEM_ERROR,
+            Self::INTERNAL_ERROR,
+            Self::UI_REQUIRED,
+            Self::AUTHENTICATION_IGNORED,
+            Self::USER_CANCELLED,
+            Self::NOT_ACTIVE_CONSOLE,
         ]
         .contains(&self)
-            || Self::TPM_BUSY.contains(&self)
-            || Self::NO_ANSWER.contains(&self)
+            || self.0 & 0xFFFF_0000 != CNG
             || self.is_without_provider()
     }
 
@@ -136,23 +147,32 @@ pub(crate) enum Step {
 impl Step {
     /// The error that a status means at this step, for a key that is to be isolated or not.
     pub(crate) fn error(self, status: Status, isolated: bool) -> KeyError {
-        let error = if isolated && status.is_without_isolation(self) {
+        let error = if self.has_open_key() {
+            // Not an absence: the key is there, and a weaker one must not take its place.
+            KeyError::new(KeyErrorKind::Failed, self.failed(status))
+        } else if isolated && status.is_without_isolation(self) {
             KeyError::new(KeyErrorKind::IsolationUnavailable, WITHOUT_ISOLATION)
         } else if status.is_without_provider()
             || (self == Self::OpenProvider && status.is_not_found())
         {
-            KeyError::new(
-                KeyErrorKind::Unavailable,
-                "the key storage provider, or the device below it, is not there",
-            )
+            KeyError::new(KeyErrorKind::Unavailable, WITHOUT_PROVIDER)
         } else {
             KeyError::new(KeyErrorKind::Failed, self.failed(status))
         };
         error.with_source(status)
     }
 
+    fn has_open_key(self) -> bool {
+        match self {
+            Self::OpenProvider | Self::Open | Self::Create => false,
+            Self::Export | Self::ReadExportPolicy | Self::ReadIsolation | Self::Sign => true,
+        }
+    }
+
     fn failed(self, status: Status) -> &'static str {
         match (self, status) {
+            (_, Status::VBS_UNAVAILABLE | Status::NO_KEYGUARD) => ISOLATION_STOPPED,
+            (_, status) if status.is_without_provider() => WITHOUT_PROVIDER,
             (_, Status::PERMISSION) => WITHOUT_PERMISSION,
             (_, Status::TEMPORARY_PROFILE)
             | (Self::Open | Self::Create, Status::FILE_NOT_FOUND) => WITHOUT_PROFILE,
@@ -178,10 +198,16 @@ impl Step {
 const WITHOUT_ISOLATION: &str = "this host offers no KeyGuard keys: virtualization-based security is not running; use a \
      Trusted Launch VM with Secure Boot and vTPM switched on, and see `Virtualization-based security` in msinfo32";
 
+const ISOLATION_STOPPED: &str = "the key is there and cannot be used: virtualization-based security is not running; see \
+     `Virtualization-based security` in msinfo32";
+const WITHOUT_PROVIDER: &str = "the key storage provider, or the device below it, is not there";
 const WITHOUT_PERMISSION: &str = "the key storage provider denies this account access to the key: run as the account that \
      made it or, for a key of the machine, grant this account the key (certlm.msc, All Tasks, Manage Private Keys)";
 const WITHOUT_PROFILE: &str = "the key storage provider keeps keys in the account's user profile, which is not loaded: have it \
      loaded (IIS: LoadUserProfile of the application pool)";
+
+/// `FACILITY_SECURITY`, with the bit of a failure.
+const CNG: u32 = 0x8009_0000;
 
 #[cfg(test)]
 mod tests {
@@ -239,9 +265,75 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
             assert_eq!(error.source().unwrap().to_string(), status.to_string());
         }
-        // What may pass must not be overwritten; a file that is gone may be the key's.
-        assert!(Status::TEMPORARY_PROFILE.is_passing());
-        assert!(!Status::FILE_NOT_FOUND.is_passing());
+    }
+
+    #[test]
+    fn a_status_is_a_loss_or_passing_or_neither() {
+        for loss in [
+            0x8009_0005,
+            0x8009_000D,
+            0x8009_0011,
+            0x8009_0016,
+            0x8009_003A,
+        ] {
+            let status = Status(loss);
+            assert!(status.is_loss() && !status.is_passing(), "{status}");
+        }
+        for passing in [
+            // NTE_NO_MEMORY, NTE_PERM, NTE_FAIL, NTE_SYS_ERR, NTE_SILENT_CONTEXT, NTE_TEMPORARY_PROFILE, NTE_INTERNAL_ERROR,
+            // NTE_UI_REQUIRED, NTE_DEVICE_NOT_READY, NTE_DEVICE_NOT_FOUND, NTE_VBS_UNAVAILABLE.
+            0x8009_000E,
+            0x8009_0010,
+            0x8009_0020,
+            0x8009_0021,
+            0x8009_0022,
+            0x8009_0024,
+            0x8009_002D,
+            0x8009_002E,
+            0x8009_0030,
+            0x8009_0035,
+            0x8009_0039,
+            // E_FAIL, files, access, parameters, RPC, the TPM, its base services, its provider, KeyGuard, an NTSTATUS.
+            0x8000_4005,
+            0x8007_0002,
+            0x8007_0005,
+            0x8007_0057,
+            0x8007_06BA,
+            0x8007_06BF,
+            0x8028_0921,
+            0x8028_400F,
+            0x8029_0401,
+            0x8089_0014,
+            0xC000_0001,
+        ] {
+            let status = Status(passing);
+            assert!(status.is_passing() && !status.is_loss(), "{status}");
+        }
+        for unknown in [0x8009_0003, 0x8009_0026, 0x8009_0027, 0x8009_002C] {
+            let status = Status(unknown);
+            assert!(!status.is_passing() && !status.is_loss(), "{status}");
+        }
+    }
+
+    #[test]
+    fn no_weaker_key_where_the_open_key_fails_for_its_device() {
+        for step in [
+            Step::Export,
+            Step::ReadExportPolicy,
+            Step::ReadIsolation,
+            Step::Sign,
+        ] {
+            for status in [
+                Status::DEVICE_NOT_READY,
+                Status::TPM_SERVICE_NOT_RUNNING,
+                Status::VBS_UNAVAILABLE,
+                Status::NO_KEYGUARD,
+            ] {
+                let error = step.error(status, true);
+                assert_eq!(error.kind(), KeyErrorKind::Failed, "{step:?} {status}");
+                assert!(error.to_string().contains("not "), "{error}");
+            }
+        }
     }
 
     #[test]

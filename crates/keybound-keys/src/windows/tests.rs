@@ -370,6 +370,11 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
         0x8007_06BF,
         0x8028_0921,
         0x8028_0922,
+        0x8007_0005,
+        0x8009_0020,
+        0x8009_002D,
+        0x8009_0039,
+        0x8029_0401,
     ] {
         let (windows, _) = host_with_a_key();
         windows.reboot(Status(status));
@@ -378,7 +383,7 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
         assert_eq!(calls(&windows), ["open"], "{status:x}");
     }
     let device = change(|kept| kept.signs = Err(Status::DEVICE_NOT_READY));
-    assert_eq!(device, KeyErrorKind::Unavailable);
+    assert_eq!(device, KeyErrorKind::Failed);
     let elliptic = change(|kept| {
         kept.signs = Err(Status(0x8009_0027));
         kept.group = Ok("ECDSA");
@@ -389,6 +394,44 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
         kept.exports = Ok(3072);
     });
     assert_eq!(longer, KeyErrorKind::Failed);
+}
+
+#[test]
+fn of_an_unknown_status_only_a_key_of_an_earlier_boot_is_replaced() {
+    let unknown = Status(0x8009_0027);
+    let (windows, old) = host_with_a_key();
+    windows.reboot(unknown);
+    assert_ne!(keyguard(&windows).unwrap().public_key_der(), old);
+    for over in [CngProvider::platform_over, CngProvider::software_over] {
+        let windows = Scripted::new();
+        let old = over(border(&windows)).open().unwrap();
+        calls(&windows);
+        windows.reboot(unknown);
+        let error = over(border(&windows)).open().unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Failed);
+        assert_eq!(calls(&windows), ["open"]);
+        windows.reboot(Status::BAD_DATA);
+        let new = over(border(&windows)).open().unwrap();
+        assert_ne!(new.public_key_der(), old.public_key_der());
+    }
+}
+
+#[test]
+fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
+    for status in [
+        Status::VBS_UNAVAILABLE,
+        Status::DEVICE_NOT_READY,
+        Status::TPM_SERVICE_NOT_RUNNING,
+    ] {
+        let (windows, _) = host_with_a_key();
+        windows.reboot(status);
+        let chain = ProviderChain::new(vec![
+            Arc::new(CngProvider::keyguard_over(border(&windows), None)),
+            Arc::new(CngProvider::software_over(border(&windows))),
+        ]);
+        let error = chain.open(KeyStrength::Software).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Failed, "{status}");
+    }
 }
 
 #[test]
