@@ -120,8 +120,8 @@ impl NativeAttestation {
         self.probe_within(LONGEST_PROBE)
     }
 
-    /// The same with a limit of the caller's. A library that is not through by then has failed, with what was found before;
-    /// a thread goes on waiting for it.
+    /// The same with a limit of the caller's. A library that is not through by then has failed, with what was found before.
+    /// One thread goes on waiting for it, however many probes follow: each of them fails at its own limit.
     pub fn probe_within(&self, limit: Duration) -> NativeProbe {
         platform::probe(&self.settings, limit)
     }

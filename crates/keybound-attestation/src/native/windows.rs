@@ -13,8 +13,9 @@ use keybound_core::Error;
 use keybound_keys::CngHandle;
 use library::Library;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// The library, once it was loaded.
 #[derive(Default)]
@@ -55,12 +56,33 @@ async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {
 pub(super) fn probe(settings: &Settings, limit: Duration) -> NativeProbe {
     let probe = Arc::new(Mutex::new(NativeProbe::default()));
     let (selection, found) = (settings.selection.clone(), Arc::clone(&probe));
-    let outcome = call::within(limit, move || search::find(&selection, &found));
+    let outcome = turn_within(limit).and_then(|(turn, left)| {
+        call::within(left, move || {
+            let _turn = turn;
+            search::find(&selection, &found)
+        })
+    });
     let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
     probe.failure = outcome.and_then(|found| found).err().map(Error::from);
     probe
 }
 
+/// The turn to look and load, and what is left of the limit. It waits on the caller's thread: while a library hangs, further
+/// probes start no threads.
+fn turn_within(limit: Duration) -> Result<(SemaphorePermit<'static>, Duration), NativeFailure> {
+    let begun = Instant::now();
+    loop {
+        let left = limit.saturating_sub(begun.elapsed());
+        match LOADING.try_acquire() {
+            Ok(turn) => return Ok((turn, left)),
+            Err(TryAcquireError::Closed) => return Err(CLOSED),
+            Err(TryAcquireError::NoPermits) if left.is_zero() => return Err(call::HANGS),
+            Err(TryAcquireError::NoPermits) => thread::sleep(left.min(INTERVAL)),
+        }
+    }
+}
+
+const INTERVAL: Duration = Duration::from_millis(10);
 /// One thread looks and loads at a time, however many wait for it.
 static LOADING: Semaphore = Semaphore::const_new(1);
 const CLOSED: NativeFailure = NativeFailure::NotCalled("the attestation library takes no calls");

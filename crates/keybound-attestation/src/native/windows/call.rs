@@ -30,9 +30,7 @@ pub(super) fn within<T: Send + 'static>(
     let (answer, answered) = mpsc::channel();
     begin(move || drop(answer.send(work())))?;
     answered.recv_timeout(limit).map_err(|error| match error {
-        RecvTimeoutError::Timeout => NativeFailure::NotCalled(
-            "the attestation library was not ready in time: it, or what checks it, hangs",
-        ),
+        RecvTimeoutError::Timeout => HANGS,
         RecvTimeoutError::Disconnected => PANICKED,
     })
 }
@@ -47,5 +45,8 @@ fn begin(work: impl FnOnce() + Send + 'static) -> Result<(), NativeFailure> {
     Ok(())
 }
 
+pub(super) const HANGS: NativeFailure = NativeFailure::NotCalled(
+    "the attestation library was not ready in time: it, or what checks it, hangs",
+);
 const PANICKED: NativeFailure =
     NativeFailure::NotCalled("the call of the attestation library panicked");

@@ -12,7 +12,8 @@ use std::os::windows::io::AsRawHandle as _;
 use std::path::{Path, PathBuf};
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{
-    FILE_NAME_NORMALIZED, FILE_SHARE_READ, GetFinalPathNameByHandleW,
+    FILE_NAME_NORMALIZED, FILE_SHARE_READ, FILE_TYPE_DISK, GetFileType, GetFinalPathNameByHandleW,
+    SECURITY_IDENTIFICATION,
 };
 use windows::Win32::System::SystemInformation::GetSystemDirectoryW;
 
@@ -34,15 +35,19 @@ impl HeldFile {
         let opened = OpenOptions::new()
             .read(true)
             .share_mode(FILE_SHARE_READ.0)
+            // A link may lead to a pipe, whose server must not act as this account.
+            .security_qos_flags(SECURITY_IDENTIFICATION.0)
             .open(path);
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(path, error)),
         };
-        let sha256 = sha256(&file).map_err(|error| unreadable(path, error))?;
+        // Before it is read, for which a pipe would wait.
+        check_type(&file, path)?;
         let path = final_path(&file).map_err(|error| unreadable(path, error))?;
         location::check(&path)?;
+        let sha256 = sha256(&file).map_err(|error| unreadable(&path, error))?;
         Ok(Some(Self { file, path, sha256 }))
     }
 
@@ -63,6 +68,18 @@ pub(super) fn folders() -> Folders {
         })
         .ok(),
     }
+}
+
+fn check_type(file: &File, path: &Path) -> Result<(), NativeFailure> {
+    // SAFETY: the handle is of a file that is open during the call.
+    let kind = unsafe { GetFileType(HANDLE(file.as_raw_handle())) };
+    if kind == FILE_TYPE_DISK {
+        return Ok(());
+    }
+    Err(NativeFailure::PathRefused {
+        path: path.to_owned(),
+        reason: "it is a device or a pipe",
+    })
 }
 
 fn final_path(file: &File) -> io::Result<PathBuf> {
@@ -120,3 +137,17 @@ fn unreadable(path: &Path, error: io::Error) -> NativeFailure {
 const LONGEST_PATH: usize = 32_768;
 /// In bytes: ten times the library.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_and_pipes_are_refused_before_they_are_read() {
+        let opened = HeldFile::open(Path::new(r"\\.\NUL"));
+        let Err(NativeFailure::PathRefused { reason, .. }) = opened else {
+            panic!("a device was taken for a file");
+        };
+        assert_eq!(reason, "it is a device or a pipe");
+    }
+}

@@ -1,0 +1,40 @@
+//! A library that hangs at its start. Alone in its process: it holds up every later load.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+
+#[path = "native/support.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod support;
+
+use keybound_attestation::native::NativeProbe;
+use keybound_core::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+use support::{copy_of, failure, log, pinned};
+
+#[test]
+fn a_library_that_hangs_costs_one_thread_however_many_probe_it() {
+    let log = log();
+    let path = copy_of("hanging.dll", "hanging");
+    // Enough for a machine under load to come as far as the start.
+    let probe = hanging(&path, Duration::from_secs(10));
+    let library = probe.library.unwrap();
+    assert!(library.loaded && !library.started);
+    assert_eq!(probe.places[0].found, Some(true));
+    assert_eq!(log.lines_with("starting").len(), 1);
+    for attempt in 0..5 {
+        // Of another file: were there a thread for it, it would be found and loaded.
+        let path = copy_of("hanging.dll", &format!("hanging-{attempt}"));
+        let probe = hanging(&path, Duration::from_millis(500));
+        assert!(probe.places.is_empty() && probe.library.is_none());
+    }
+    assert_eq!(log.lines_with("starting").len(), 1);
+}
+
+fn hanging(path: &Path, limit: Duration) -> NativeProbe {
+    let probe = pinned(path).probe_within(limit);
+    let error = probe.failure.as_ref().unwrap();
+    assert_eq!(error.kind(), ErrorKind::AttestationFailed);
+    assert!(failure(error).to_string().contains("hangs"), "{error:?}");
+    probe
+}
