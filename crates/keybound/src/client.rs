@@ -327,7 +327,7 @@ impl ManagedIdentityClientBuilder {
             imds_v2_disabled: environment.imds_v2_disabled(),
         };
         let state = self.state.unwrap_or_default();
-        state.admit(settings.in_common())?;
+        state.check_compatible(settings.shared())?;
         let identity = state.identity(&settings.identity);
         Ok(ManagedIdentityClient(Arc::new(Shared {
             settings,

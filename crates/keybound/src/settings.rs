@@ -68,8 +68,8 @@ impl Settings {
             .proxy(self.proxy.clone())
     }
 
-    pub(crate) fn in_common(&self) -> InCommon {
-        InCommon {
+    pub(crate) fn shared(&self) -> SharedSettings {
+        SharedSettings {
             imds: self.imds.clone(),
             policy: self.policy.clone(),
             providers: self.providers.clone(),
@@ -83,9 +83,9 @@ impl Settings {
     }
 }
 
-/// What clients that share a state must have in common: all that changes an answer, but for the identity.
-#[derive(PartialEq)]
-pub(crate) struct InCommon {
+/// The settings in which clients that share a state must agree: all that change a result, except the identity.
+#[derive(Clone)]
+pub(crate) struct SharedSettings {
     imds: ImdsEndpoint,
     policy: EndpointPolicy,
     providers: ProviderChain,
@@ -95,6 +95,28 @@ pub(crate) struct InCommon {
     engine: TlsEngine,
     proxy: ProxyConfig,
     capabilities: Vec<String>,
+}
+
+impl SharedSettings {
+    /// The first setting that differs, by the name of its setter.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let equal = [
+            ("imds_endpoint", self.imds == other.imds),
+            ("allowed_hosts", self.policy == other.policy),
+            ("key_providers", self.providers == other.providers),
+            ("attestation", self.attestation == other.attestation),
+            ("trust", self.trust == other.trust),
+            ("tls_versions", self.versions == other.versions),
+            ("tls_engine", self.engine == other.engine),
+            ("proxy", self.proxy == other.proxy),
+            (
+                "client_capabilities",
+                self.capabilities == other.capabilities,
+            ),
+        ];
+        let differing = equal.into_iter().find(|(_, is_equal)| !is_equal);
+        differing.map(|(setting, _)| setting)
+    }
 }
 
 /// Where chance comes from.

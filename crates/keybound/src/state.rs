@@ -17,7 +17,7 @@ pub(crate) use tokens::{AskedToken, CachedToken, Service};
 
 use crate::flight::Flights;
 use crate::progress::Progress;
-use crate::settings::InCommon;
+use crate::settings::SharedSettings;
 use crate::store::StoreCalls;
 use bindings::Bindings;
 use identities::Identities;
@@ -39,7 +39,7 @@ pub struct SharedState(Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
-    settings: Mutex<Option<InCommon>>,
+    settings: Mutex<Option<SharedSettings>>,
     identities: Mutex<Identities>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
     /// Of all keys that are opened one after the other.
@@ -56,17 +56,15 @@ impl SharedState {
         Self::default()
     }
 
-    /// Lets a client with these settings in.
-    pub(crate) fn admit(&self, settings: InCommon) -> Result<()> {
-        let mut settled = lock(&self.0.settings);
-        match &*settled {
-            Some(first) if *first != settings => Err(Error::invalid_request(
-                "a shared state belongs to clients with the same settings and the same providers, but for the identity",
-            )),
-            _ => {
-                *settled = Some(settings);
-                Ok(())
-            }
+    /// Checks a client's settings against those of the first client.
+    pub(crate) fn check_compatible(&self, settings: SharedSettings) -> Result<()> {
+        let mut first = lock(&self.0.settings);
+        let first = first.get_or_insert_with(|| settings.clone());
+        match first.difference(&settings) {
+            None => Ok(()),
+            Some(setting) => Err(Error::invalid_request(format!(
+                "clients that share a SharedState must use identical settings; `{setting}` differs"
+            ))),
         }
     }
 

@@ -23,28 +23,31 @@ fn clients_with_other_settings_share_no_state_however_alike_they_look() {
     let authorities = [authority(), authority()];
     let pairs: Vec<(&str, [Change; 2])> = vec![
         ("trust", authorities.clone().map(trust)),
-        ("trust for loopback", authorities.map(loopback_trust)),
-        ("keys", [keys(), keys()]),
+        ("trust", authorities.map(loopback_trust)),
+        ("key_providers", [keys(), keys()]),
         ("attestation", [attestation(), attestation()]),
         ("proxy", ["one", "other"].map(proxy)),
         (
-            "versions",
+            "tls_versions",
             [TlsVersions::Tls12, TlsVersions::Tls13].map(versions),
         ),
         (
-            "engine",
+            "tls_engine",
             [TlsEngine::OpenSsl, TlsEngine::SChannel].map(engine),
         ),
         (
-            "imds",
+            "imds_endpoint",
             ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
         ),
-        ("hosts", ["a.example.com", "b.example.com"].map(hosts)),
         (
-            "the operator's hosts",
+            "allowed_hosts",
+            ["a.example.com", "b.example.com"].map(hosts),
+        ),
+        (
+            "allowed_hosts",
             ["a.example.com", "b.example.com"].map(operator_hosts),
         ),
-        ("capabilities", ["cp1", "cp2"].map(capabilities)),
+        ("client_capabilities", ["cp1", "cp2"].map(capabilities)),
     ];
     for (what, [one, other]) in pairs {
         let state = SharedState::new();
@@ -52,6 +55,8 @@ fn clients_with_other_settings_share_no_state_however_alike_they_look() {
         for refused in [other(bare(&state)), bare(&state)] {
             let error = refused.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{what}");
+            let differs = format!("`{what}` differs");
+            assert!(error.to_string().ends_with(&differs), "{error}: {what}");
         }
         assert!(one(bare(&state)).build().is_ok(), "{what}: the same again");
     }
