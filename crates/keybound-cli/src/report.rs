@@ -1,5 +1,6 @@
 //! Results as people and machines read them.
 mod error;
+mod next_step;
 mod response;
 mod token;
 

@@ -266,7 +266,7 @@ kinds! {
     /// Managed identity v2 is switched off for this process by `MSAL_MI_DISABLE_IMDS_V2`.
     ImdsV2Disabled = "imds_v2_disabled", false, "unset MSAL_MI_DISABLE_IMDS_V2 and start the program anew; while it is true or 1, no request of managed identity v2 is sent, and there is no fallback to an unbound token";
     /// Whatever answered at the address of IMDS is not IMDS.
-    NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the value of AZURE_POD_IDENTITY_AUTHORITY_HOST or --imds";
+    NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the configured address (AZURE_POD_IDENTITY_AUTHORITY_HOST)";
     /// No connection to the service.
     Unreachable = "unreachable", true, "check that the address is right and that routes, firewall and proxy let the connection through";
     /// The service, or the way to it, failed for now.
@@ -280,23 +280,23 @@ kinds! {
     /// The service answered with a redirect, which is never followed.
     RedirectRefused = "redirect_refused", false, "set the final address; redirects are never followed with credentials";
     /// The deadline passed.
-    DeadlineReached = "deadline_reached", true, "give it more time (--timeout), or find out why this step does not end";
+    DeadlineReached = "deadline_reached", true, "set a longer timeout, or find out why this step does not end";
     /// No provider offers a key here.
-    KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the floor with --min-strength only if a weaker key is acceptable to you";
-    /// The best key of the host is below the floor.
-    KeyTooWeak = "key_too_weak", false, "run on a host with a stronger key (KeyGuard: Trusted Launch, Secure Boot, vTPM), or lower the floor with --min-strength if that is acceptable to you";
+    KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the minimum key strength only if a weaker key is acceptable to you";
+    /// The best key of the host is weaker than the minimum key strength.
+    KeyTooWeak = "key_too_weak", false, "run on a host with a stronger key (KeyGuard: Trusted Launch, Secure Boot, vTPM), or lower the minimum key strength if that is acceptable to you";
     /// This host has no virtualization-based security for keys, or its KeyGuard key is not isolated by it.
-    KeyIsolationUnavailable = "key_isolation_unavailable", false, "read the cause: a KeyGuard key needs a Trusted Launch VM with Secure Boot and vTPM on, and virtualization-based security running (msinfo32 shows it); lower the floor with --min-strength only if a weaker key is acceptable to you";
+    KeyIsolationUnavailable = "key_isolation_unavailable", false, "read the cause: a KeyGuard key needs a Trusted Launch VM with Secure Boot and vTPM on, and virtualization-based security running (msinfo32 shows it); lower the minimum key strength only if a weaker key is acceptable to you";
     /// The key could not sign.
     KeyFailed = "key_failed", false, "read the cause, which says what helps where that is known; else check the key store of this host";
-    /// Attestation was asked for, and nothing here can attest the key.
-    AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or ask for a token without attestation (--no-attestation) where the service allows it";
+    /// Attestation is required, and no attestation provider can attest the key.
+    AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or request a token without attestation where the service allows it";
     /// The attestation library of this host was found and is not used: not signed as it must be, or not loadable.
-    AttestationLibraryUnusable = "attestation_library_unusable", false, "run `keybound attestation probe`: it says which library was found and why it is not used (docs/attestation.md)";
+    AttestationLibraryUnusable = "attestation_library_unusable", false, "read the cause: it names the library that was found and why it is not used (docs/attestation.md)";
     /// The attestation failed or yielded no token.
     AttestationFailed = "attestation_failed", false, "read the cause; check that the attestation endpoint is reachable and the key is a KeyGuard key";
     /// A simulated key was used where it must not be.
-    SimulatedRefused = "simulated_refused", false, "simulated keys work only with an IMDS on loopback and a CA file named by you: run under `keybound emulator --exec`";
+    SimulatedRefused = "simulated_refused", false, "use simulated keys only with the emulator: IMDS on loopback, and its CA as an explicit trust anchor";
     /// An endpoint that IMDS supplied is not allowed.
     EndpointRefused = "endpoint_refused", false, "the endpoint that IMDS supplied is not one to send credentials to; check the allow-list of hosts and what answers as IMDS";
     /// The issued certificate is malformed.
@@ -308,13 +308,13 @@ kinds! {
     /// The issued certificate's key usages do not allow it to authenticate a TLS client.
     CertificateUnusable = "certificate_unusable", false, "check what answers as IMDS: a binding certificate allows digitalSignature and clientAuth; else report it to the service with the request id";
     /// IMDS knows no such identity on this host (v2: `identity_not_found`).
-    IdentityNotFound = "identity_not_found", false, "assign the identity to this host (az vm identity assign), or correct --client-id, --object-id or --resource-id; without an id, the system-assigned identity must be on";
+    IdentityNotFound = "identity_not_found", false, "assign the identity to this host (az vm identity assign), or correct its client, object or resource id; without an id, the system-assigned identity must be on";
     /// Who was asked for, and who was answered, differ.
     IdentityMismatch = "identity_mismatch", false, "check the id asked for, then what answers as IMDS and as the token endpoint";
     /// Our certificate was refused in the handshake, or by Entra.
     ClientCertificateRejected = "client_certificate_rejected", true, "ask again: where Entra refused the certificate, the next attempt has a fresh one issued; if it stays refused, or a resource refused it, read the peer's words and see whom it trusts";
     /// The peer's certificate could not be verified.
-    ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; name a private CA with --ca-file";
+    ServerCertificateInvalid = "server_certificate_invalid", false, "check the name and the trust store; add a private CA to the trust anchors";
     /// TLS failed for another reason.
     TlsFailed = "tls_failed", false, "check that TLS is spoken at this port, the TLS versions on both sides, and the host's TLS settings";
     /// The token is of another type than asked for.
@@ -324,11 +324,11 @@ kinds! {
     /// The token is bound to another certificate.
     BindingMismatch = "binding_mismatch", false, "use a token only with the client of its own binding; one that Entra answered so was dropped: report it to the service with the request id";
     /// The resource takes no bound tokens (AADSTS392196).
-    ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: ask for a bearer token explicitly (--bearer) if that is acceptable to you";
+    ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource takes no bound tokens: request a bearer token explicitly if that is acceptable to you";
     /// The tenant is not eligible for attested bound tokens (AADSTS3921996).
-    TenantNotEligible = "tenant_not_eligible", false, "this tenant is not (yet) on the service's list for attested bound tokens: ask Microsoft to have it added, or ask for a bearer token explicitly (--bearer) if that is acceptable to you";
+    TenantNotEligible = "tenant_not_eligible", false, "this tenant is not (yet) on the service's list for attested bound tokens: ask Microsoft to have it added, or request a bearer token explicitly if that is acceptable to you";
     /// The resource refused, and never asked for the certificate on this connection.
-    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: hold this host at TLS 1.2 (--tls HOST=1.2; VersionPolicy::with_host), check that its configuration asks, and that the token is for this resource (--resource)";
+    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must ask for the client certificate: limit this host to TLS 1.2 (VersionPolicy::with_host), check that its configuration requests the certificate, and that the token is for this resource";
     /// The body is larger than the server can hold across its request for the certificate.
     BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
     /// The environment of the host does not allow the work (OpenSSL's configuration, FIPS mode; on Windows what SChannel cannot do).

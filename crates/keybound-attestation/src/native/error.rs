@@ -96,7 +96,7 @@ impl NativeFailure {
     fn next_step(&self) -> Option<&'static str> {
         match self {
             Self::NotWindows => Some(
-                "ask on a Windows VM with Trusted Launch, or for a token without attestation (--no-attestation) where the service allows it",
+                "run on a Windows VM with Trusted Launch, or request a token without attestation where the service allows it",
             ),
             Self::NotFound(_) => Some(
                 "put AttestationClientLib.dll beside the program or name it in ATTESTATION_CLIENTLIB_PATH; docs/attestation.md says where it comes from",

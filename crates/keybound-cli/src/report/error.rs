@@ -1,3 +1,4 @@
+use super::next_step::next_step;
 use crate::text::shown;
 use keybound::{Error, ServiceError};
 use serde::Serialize;
@@ -13,7 +14,7 @@ pub(crate) struct ErrorReport {
     service: Option<ServiceReport>,
     retryable: bool,
     deadline_reached: bool,
-    next_step: &'static str,
+    next_step: String,
 }
 
 /// The service's own words.
@@ -29,15 +30,16 @@ struct ServiceReport {
 
 impl ErrorReport {
     pub(crate) fn new(error: &Error) -> Self {
+        let next_step = next_step(error);
         Self {
             code: error.kind().code(),
             stage: error.stage().as_str(),
-            message: format!("{}; {}", chain(error), error.next_step()),
+            message: format!("{}; {next_step}", chain(error)),
             status: error.status(),
             service: error.service().map(ServiceReport::new),
             retryable: error.is_retryable(),
             deadline_reached: error.deadline_reached(),
-            next_step: error.next_step(),
+            next_step,
         }
     }
 }
@@ -123,7 +125,7 @@ pub(crate) fn error_text(error: &Error) -> String {
         error.stage(),
         error.kind().code()
     ));
-    lines.push(format!("next: {}", error.next_step()));
+    lines.push(format!("next: {}", next_step(error)));
     lines.join("\n")
 }
 

@@ -53,12 +53,14 @@ async fn attest(
     client_id: Guid,
 ) -> Result<AttestationToken> {
     let Some(attestor) = &shared.settings.attestation else {
-        return Err(unavailable("nothing here can attest the binding key"));
+        return Err(unavailable(
+            "no attestation provider is configured on this platform",
+        ));
     };
     let provider = attestor.provider();
     if provider.is_simulated() != key.is_simulated() {
         return Err(unavailable(
-            "the attestation provider and the binding key are of different worlds, one simulated",
+            "a simulated key needs a simulated attestation provider, and no other key does",
         ));
     }
     let token = provider

@@ -14,7 +14,7 @@ pub(super) fn check_sender(stage: Stage, answer: &Answer) -> Result<()> {
     let error = Error::new(
         ErrorKind::NotImds,
         stage,
-        "what answered at the address of IMDS is not IMDS: its Server header does not name it",
+        "the response from the address of IMDS has no Server header that names IMDS",
     );
     if answer.status.is_success() {
         return Err(error.with_service(ServiceError::instead_of_answer(&answer.body)));

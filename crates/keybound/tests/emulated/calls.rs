@@ -62,7 +62,7 @@ async fn a_server_that_never_asks_is_named() {
         error.service().is_some(),
         "the service's own words are kept"
     );
-    assert!(error.next_step().contains("--tls HOST=1.2"));
+    assert!(error.next_step().contains("TLS 1.2"));
     // The connection on which it happened is not used again.
     assert_eq!(
         get(&token, &world.secret_url()).await.unwrap().status(),
