@@ -34,8 +34,8 @@ pub use key::CngKey;
 #[cfg(windows)]
 pub(crate) use native::bcrypt as signatures;
 #[cfg(windows)]
-pub use native::make_private_folder;
-#[cfg(windows)]
 pub use native::store::{StoreLocation, StorePath};
+#[cfg(windows)]
+pub use native::{make_private_folder, open_private_file};
 pub use persistence::{PersistedCertificate, Persistence, Turn};
 pub use provider::CngProvider;

@@ -7,6 +7,9 @@ pub(super) struct StateDir {
     path: PathBuf,
     #[cfg(unix)]
     handle: std::fs::File,
+    /// While it is open, nobody can put another folder in its place.
+    #[cfg(windows)]
+    _handle: std::fs::File,
 }
 
 /// Why a folder, or a file in it, is not taken.
@@ -143,25 +146,31 @@ mod platform {
 #[cfg(windows)]
 mod platform {
     use super::{Kept, StateDir, Unusable};
-    use keybound_keys::windows::make_private_folder;
+    use keybound_keys::windows::{make_private_folder, open_private_file};
     use std::fs::{File, Metadata};
     use std::io;
     use std::path::PathBuf;
 
     impl StateDir {
-        /// A new folder, and the files in it, admit this account, SYSTEM and administrators only. One that is there must
-        /// belong to one of these; its permissions are not looked at, see the guide.
+        /// Opens the folder, which is made where it is absent. A new one, and the files in it, admit this account, SYSTEM and
+        /// administrators only. One that is there must belong to one of these and be no link; its permissions are not
+        /// checked, see the guide.
         pub fn open(path: PathBuf) -> Result<Self, Unusable> {
-            let is_own = make_private_folder(&path)
-                .map_err(|error| Unusable("it cannot be made", Some(error)))?;
-            if !is_own {
+            let folder = make_private_folder(&path)
+                .map_err(|error| Unusable("it cannot be made or opened", Some(error)))?;
+            let Some(handle) = folder else {
                 return Err(Unusable("the folder belongs to another account", None));
-            }
-            Ok(Self { path })
+            };
+            Ok(Self {
+                path,
+                _handle: handle,
+            })
         }
 
+        /// A file that is no link, and belongs to one of the three.
         pub(super) fn open_file(&self, kept: Kept) -> io::Result<File> {
-            File::open(self.file(kept))
+            open_private_file(&self.file(kept))?
+                .ok_or_else(|| io::Error::other("it belongs to another account"))
         }
     }
 

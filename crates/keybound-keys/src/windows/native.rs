@@ -11,7 +11,7 @@ pub(super) mod shelf;
 pub mod store;
 
 pub(super) use context::CertificateContext;
-pub use folder::make_private_folder;
+pub use folder::{make_private_folder, open_private_file};
 pub(super) use store::Store;
 
 use super::border::Border;

@@ -1,24 +1,28 @@
 //! Folders that no other account may use.
 use super::account::{Account, Protection, owner_of};
 use super::status;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
 use windows::Win32::Foundation::{ERROR_ALREADY_EXISTS, HANDLE};
 use windows::Win32::Security::Authorization::SE_FILE_OBJECT;
 use windows::Win32::Storage::FileSystem::{
-    CreateDirectoryW, FILE_FLAG_BACKUP_SEMANTICS, READ_CONTROL,
+    CreateDirectoryW, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_READ, FILE_SHARE_WRITE, SECURITY_IDENTIFICATION,
 };
 use windows::core::HSTRING;
 
-/// Makes a folder, with those that it is in, which only this account, SYSTEM and administrators may use; files that are made in
-/// it inherit that. A folder that is there keeps its permissions. Returns whether the folder belongs to one of these three.
+/// Makes a folder that only this account, SYSTEM and administrators may use; files that are made in it inherit that. Folders
+/// above it that are absent are made with the permissions that they inherit. A folder that is there keeps its permissions.
+///
+/// Returns the open folder, or `None` where it belongs to none of these three. While it is open, neither it nor a folder above
+/// it can be renamed or removed.
 ///
 /// # Errors
-/// Those of making the folder, or of reading the owner of one that is there.
-pub fn make_private_folder(path: &Path) -> io::Result<bool> {
+/// Those of making or opening the folder, or of reading its owner; a link or another reparse point is not opened.
+pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     let account = Account::current().map_err(io::Error::other)?;
     if let Some(parent) = path
         .parent()
@@ -26,7 +30,39 @@ pub fn make_private_folder(path: &Path) -> io::Result<bool> {
     {
         fs::create_dir_all(parent)?;
     }
-    let protection = Protection::from_sddl(&sddl(&account)).map_err(io::Error::other)?;
+    make(path, &account)?;
+    let folder = OpenOptions::new()
+        .read(true)
+        .share_mode(FILE_SHARE_READ.0 | FILE_SHARE_WRITE.0)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0 | FILE_FLAG_OPEN_REPARSE_POINT.0)
+        .open(path)?;
+    let metadata = folder.metadata()?;
+    refuse_reparse_point(metadata.file_attributes())?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let is_own = belongs_to(&folder, &account)?;
+    Ok(is_own.then_some(folder))
+}
+
+/// Opens a file to read it. Returns `None` where it belongs neither to this account nor to SYSTEM or administrators.
+///
+/// # Errors
+/// Those of opening the file, or of reading its owner; a link or another reparse point is not opened.
+pub fn open_private_file(path: &Path) -> io::Result<Option<File>> {
+    let account = Account::current().map_err(io::Error::other)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT.0)
+        .security_qos_flags(SECURITY_IDENTIFICATION.0)
+        .open(path)?;
+    refuse_reparse_point(file.metadata()?.file_attributes())?;
+    let is_own = belongs_to(&file, &account)?;
+    Ok(is_own.then_some(file))
+}
+
+fn make(path: &Path, account: &Account) -> io::Result<()> {
+    let protection = Protection::from_sddl(&sddl(account)).map_err(io::Error::other)?;
     let attributes = protection.attributes();
     // SAFETY: the path ends with a zero; the attributes and what they point to live through the call.
     let made = unsafe {
@@ -36,24 +72,23 @@ pub fn make_private_folder(path: &Path) -> io::Result<bool> {
         )
     };
     match made {
-        Ok(()) => Ok(true),
-        Err(error) if error.code() == ERROR_ALREADY_EXISTS.to_hresult() => {
-            belongs_to(path, &account)
+        Err(error) if error.code() != ERROR_ALREADY_EXISTS.to_hresult() => {
+            Err(io::Error::other(status(&error)))
         }
-        Err(error) => Err(io::Error::other(status(&error))),
+        _ => Ok(()),
     }
 }
 
-fn belongs_to(path: &Path, account: &Account) -> io::Result<bool> {
-    let folder = OpenOptions::new()
-        .access_mode(READ_CONTROL.0)
-        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0)
-        .open(path)?;
-    if !folder.metadata()?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
+fn refuse_reparse_point(attributes: u32) -> io::Result<()> {
+    if attributes & FILE_ATTRIBUTE_REPARSE_POINT.0 != 0 {
+        return Err(io::Error::other("it is a link or another reparse point"));
     }
-    // SAFETY: the handle is open, with the right to read the owner.
-    let owner = unsafe { owner_of(HANDLE(folder.as_raw_handle()), SE_FILE_OBJECT) }
+    Ok(())
+}
+
+fn belongs_to(object: &File, account: &Account) -> io::Result<bool> {
+    // SAFETY: the handle is open; opening to read includes the right to read the owner.
+    let owner = unsafe { owner_of(HANDLE(object.as_raw_handle()), SE_FILE_OBJECT) }
         .map_err(io::Error::other)?;
     Ok(owner.is_some_and(|owner| is_trusted(&owner, account)))
 }
@@ -74,6 +109,7 @@ const ADMINISTRATORS: &str = "S-1-5-32-544";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use windows::Win32::Storage::FileSystem::READ_CONTROL;
 
     /// As Windows shows it, with the owner that it gave.
     fn shown(path: &Path) -> String {
@@ -90,7 +126,7 @@ mod tests {
     fn a_new_folder_admits_no_other_account() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a").join("b");
-        assert!(make_private_folder(&path).unwrap());
+        assert!(make_private_folder(&path).unwrap().is_some());
         let user = Account::current().unwrap().user;
         let shown = shown(&path);
         assert!(shown.starts_with(&format!("O:{user}D:")), "{shown}");
@@ -105,7 +141,39 @@ mod tests {
         ] {
             assert!(!shown.contains(other), "{shown}");
         }
-        assert!(make_private_folder(&path).unwrap());
+        assert!(make_private_folder(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn while_it_is_open_a_folder_is_not_renamed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a").join("b");
+        let folder = make_private_folder(&path).unwrap().unwrap();
+        let other = parent.path().join("c");
+        fs::rename(&path, &other).unwrap_err();
+        drop(folder);
+        fs::rename(&path, &other).unwrap();
+    }
+
+    #[test]
+    fn links_are_no_private_folders_and_files() {
+        for (attributes, refused) in [(0x10, false), (0x20, false), (0x410, true), (0x420, true)] {
+            assert_eq!(refuse_reparse_point(attributes).is_err(), refused);
+        }
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, file) = (parent.path().join("a"), parent.path().join("a").join("b"));
+        drop(make_private_folder(&folder).unwrap());
+        fs::write(&file, "").unwrap();
+        assert!(open_private_file(&file).unwrap().is_some());
+        let (to_folder, to_file) = (parent.path().join("c"), parent.path().join("d"));
+        let made = std::os::windows::fs::symlink_dir(&folder, &to_folder)
+            .and_then(|()| std::os::windows::fs::symlink_file(&file, &to_file))
+            .and_then(|()| fs::symlink_metadata(&to_file));
+        // Not every Windows lets its users make links, and Wine only says that it makes them.
+        if made.is_ok() {
+            make_private_folder(&to_folder).unwrap_err();
+            open_private_file(&to_file).unwrap_err();
+        }
     }
 
     #[test]
