@@ -35,7 +35,7 @@ impl SystemTrust {
         more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = current(&mut kept, library)?;
+        let kept = current(&mut kept, library, stamp())?;
         let store = match more.is_empty() {
             true => &kept.system,
             false => kept.extended(library, more)?,
@@ -53,19 +53,22 @@ impl SystemTrust {
         more: &[Vec<u8>],
     ) -> Result<X509Store, ErrorStack> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        current(&mut kept, library)?.extend(library, more)
+        current(&mut kept, library, stamp())?.extend(library, more)
     }
 
     /// Reads them now, so that nobody waits for it later.
     pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        current(&mut kept, library).map(drop)
+        current(&mut kept, library, stamp()).map(drop)
     }
 }
 
 /// What is kept, read again where the file has changed.
-fn current<'a>(kept: &'a mut Option<Kept>, library: &Library) -> Result<&'a mut Kept, ErrorStack> {
-    let stamp = stamp();
+fn current<'a>(
+    kept: &'a mut Option<Kept>,
+    library: &Library,
+    stamp: Stamp,
+) -> Result<&'a mut Kept, ErrorStack> {
     match kept.take().filter(|kept| kept.stamp == stamp) {
         Some(fresh) => Ok(kept.insert(fresh)),
         None => Ok(kept.insert(Kept {
@@ -178,6 +181,7 @@ mod tests {
     use openssl::x509::X509StoreContext;
     use std::ffi::CStr;
     use std::fs;
+    use std::time::Duration;
 
     /// The certificates of the host's folder and file, as OpenSSL names them.
     fn of_the_host() -> Vec<X509> {
@@ -218,7 +222,7 @@ mod tests {
             "the host has no CA certificates: install ca-certificates"
         );
         let mut kept = None;
-        let kept = current(&mut kept, library).unwrap();
+        let kept = current(&mut kept, library, stamp()).unwrap();
         let extended = kept.extend(library, &[]).unwrap();
         let empty = X509StoreBuilder::new().unwrap().build();
         let trusted = |store: &X509Store| {
@@ -229,5 +233,17 @@ mod tests {
         assert!(trusted(&kept.system) > 0);
         assert_eq!(trusted(&extended), trusted(&kept.system));
         assert_eq!(trusted(&empty), 0);
+    }
+
+    #[test]
+    fn the_hosts_certificates_are_read_again_when_their_file_has_changed() {
+        let library = Library::get().unwrap();
+        let written = |seconds| Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), 1));
+        let mut kept = None;
+        for (stamp, extended) in [(written(1), 0), (written(1), 1), (written(2), 0), (None, 0)] {
+            let current = current(&mut kept, library, stamp).unwrap();
+            assert_eq!(current.extended.len(), extended, "{stamp:?}");
+            current.extended(library, Vec::new()).unwrap();
+        }
     }
 }
