@@ -7,7 +7,7 @@ use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRe
 use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
-use keybound_tls::{
+use keybound_transport::{
     HttpsClient, RequestBody, ResponseBody, TlsEngine, TransportError, TransportErrorKind,
     TrustAnchors,
 };

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use keybound_emulator::{Config, Emulator};
-use keybound_tls::{
+use keybound_transport::{
     HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportError, TransportErrorKind,
     TrustAnchors,
 };

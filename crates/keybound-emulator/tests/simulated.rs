@@ -8,7 +8,7 @@ use keybound_emulator::{
 };
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyProvider as _, KeyStrength};
-use keybound_tls::TrustAnchors;
+use keybound_transport::TrustAnchors;
 use std::sync::LazyLock;
 use url::Url;
 

@@ -2,12 +2,12 @@ use crate::http::BoundClient;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
 #[cfg(feature = "rustls")]
-use keybound_tls::RustlsSetup;
+use keybound_transport::RustlsSetup;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
-use keybound_tls::TrustAnchors;
-use keybound_tls::{ClientIdentity, HttpsClient};
+use keybound_transport::TrustAnchors;
+use keybound_transport::{ClientIdentity, HttpsClient};
 #[cfg(feature = "openssl")]
-use keybound_tls::{OpensslSetup, VersionPolicy};
+use keybound_transport::{OpensslSetup, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 

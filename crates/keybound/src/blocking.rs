@@ -15,7 +15,7 @@ pub use response::Response;
 
 use crate::{AccessToken, KeyRequirements, Result, Stage, TokenRequest};
 use http::Request;
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 use std::sync::Arc;
 use worker::Worker;
 

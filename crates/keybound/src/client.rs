@@ -12,7 +12,7 @@ use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
-use keybound_tls::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
+use keybound_transport::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -389,7 +389,7 @@ mod tests {
         for proxy in [
             None,
             Some(ProxyConfig::from_values(Some(nowhere), None).unwrap()),
-            Some(keybound_tls::fuzz::system_proxy(nowhere, "")),
+            Some(keybound_transport::fuzz::system_proxy(nowhere, "")),
         ] {
             let builder = ManagedIdentityClient::builder()
                 .imds_endpoint(&imds)

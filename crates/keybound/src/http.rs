@@ -40,7 +40,7 @@ mod tokens;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 pub use bound_client::BoundClient;
 pub use bytes::Bytes;
-pub use keybound_tls::{ConnectionInfo, RequestBody};
+pub use keybound_transport::{ConnectionInfo, RequestBody};
 pub use request_builder::{RequestBuilder, RequestTimeout};
 pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;

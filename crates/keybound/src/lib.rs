@@ -94,8 +94,10 @@ pub mod keys {
 /// Settings of TLS and of the route to the services.
 pub mod tls {
     #[cfg(feature = "openssl")]
-    pub use keybound_tls::{OpensslSetup, openssl};
-    pub use keybound_tls::{ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
+    pub use keybound_transport::{OpensslSetup, openssl};
+    pub use keybound_transport::{
+        ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
+    };
     #[cfg(feature = "rustls")]
-    pub use keybound_tls::{RustlsSetup, rustls};
+    pub use keybound_transport::{RustlsSetup, rustls};
 }

@@ -5,7 +5,7 @@ use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage};
 use keybound_keys::ProviderChain;
-use keybound_tls::{
+use keybound_transport::{
     HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
 };
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
 use keybound_core::{Error, ErrorKind, Stage};
-use keybound_tls::{TransportError, TransportErrorKind};
+use keybound_transport::{TransportError, TransportErrorKind};
 
 /// Puts a transport's failure into the terms of the flow.
 pub(crate) fn transport_error(stage: Stage, error: TransportError) -> Error {

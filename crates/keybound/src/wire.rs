@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use keybound_core::MAX_BODY;
-use keybound_tls::{HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError};
+use keybound_transport::{HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError};
 use std::fmt;
 use std::time::Duration;
 

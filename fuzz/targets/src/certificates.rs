@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::csr::{PSS_ALGORITHM, UnsignedCsr};
 use keybound_core::{Certificate, CuId, Guid, MAX_CERTIFICATE};
-use keybound_tls::TrustAnchors;
+use keybound_transport::TrustAnchors;
 
 /// A certificate in DER.
 pub fn certificate(data: &[u8]) {

@@ -1,5 +1,5 @@
 //! What a server says in a TLS handshake.
-use keybound_tls::fuzz::seen_in_handshake;
+use keybound_transport::fuzz::seen_in_handshake;
 
 /// What is seen does not hang on how the bytes come, and is no more than a handshake has.
 pub fn server_handshake(data: &[u8]) {

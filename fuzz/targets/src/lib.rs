@@ -68,7 +68,7 @@ mod tests {
         ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenAnswer, TokenType,
         check_binding,
     };
-    use keybound_tls::ProxyConfig;
+    use keybound_transport::ProxyConfig;
 
     macro_rules! seed {
         ($name:literal) => {
@@ -154,8 +154,8 @@ mod tests {
     fn proxies() {
         let way = |seed: &[u8]| {
             let lines: Vec<_> = text(seed).split('\n').collect();
-            let config = keybound_tls::fuzz::system_proxy(lines[0], lines[1]);
-            keybound_tls::fuzz::proxy_for(&config, lines[2], 443).expect("a host")
+            let config = keybound_transport::fuzz::system_proxy(lines[0], lines[1]);
+            keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host")
         };
         let named = |host: &str, port| Some((host.to_owned(), port));
         assert_eq!(way(seed!("system_proxy/by_protocol")), named("b", 81));
@@ -165,13 +165,13 @@ mod tests {
             .split('\n')
             .collect();
         let config = ProxyConfig::from_values(Some(lines[0]), Some(lines[1])).unwrap();
-        let way = keybound_tls::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
+        let way = keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
         assert_eq!(way, named("proxy", 3128));
     }
 
     #[test]
     fn handshakes() {
-        let seen = |seed: &[u8]| keybound_tls::fuzz::seen_in_handshake([seed]);
+        let seen = |seed: &[u8]| keybound_transport::fuzz::seen_in_handshake([seed]);
         assert_eq!(seen(seed!("server_handshake/tls12")), ["Tls12"]);
         assert_eq!(
             seen(seed!("server_handshake/tls12_asks")),

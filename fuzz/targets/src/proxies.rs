@@ -1,6 +1,6 @@
 use crate::check::{CANARY, assert_no_canary, assert_safe};
-use keybound_tls::ProxyConfig;
-use keybound_tls::fuzz::{self, proxy_for, system_proxy as settings};
+use keybound_transport::ProxyConfig;
+use keybound_transport::fuzz::{self, proxy_for, system_proxy as settings};
 
 /// Three lines: `HTTPS_PROXY`, `NO_PROXY`, and a host to go to.
 pub fn environment_proxy(data: &[u8]) {

@@ -9,7 +9,7 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
 use keybound_core::Stage;
-use keybound_tls::{HttpsClient, RequestBody};
+use keybound_transport::{HttpsClient, RequestBody};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyDataStream;
 use keybound_core::{ErrorKind as Kind, Stage};
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 

@@ -8,7 +8,7 @@ use crate::wire::Answer;
 use http::Request;
 use keybound_core::retry::{self, Leg, Outcome};
 use keybound_core::{Error, Result, Stage};
-use keybound_tls::{RequestBody, TransportError, TransportErrorKind};
+use keybound_transport::{RequestBody, TransportError, TransportErrorKind};
 use std::time::Duration;
 
 /// Where a leg goes.

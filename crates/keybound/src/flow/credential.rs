@@ -10,7 +10,7 @@ use keybound_core::{
     AttestationToken, Error, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
 };
 use keybound_keys::BindingKey;
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

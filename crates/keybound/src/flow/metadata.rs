@@ -4,7 +4,7 @@ use crate::access_token::Step;
 use http::header::ACCEPT;
 use http::{Method, Request, request};
 use keybound_core::{Error, PlatformMetadata, Result, Stage};
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 use url::Url;
 
 impl Flow {

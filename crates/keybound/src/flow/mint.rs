@@ -28,7 +28,7 @@ pub(crate) async fn mint(
     shared.settings.check_v2_enabled()?;
     let flow = Flow::new(shared, progress, request_id);
     // What TLS needs is read while IMDS is asked.
-    let warm = tokio::task::spawn_blocking(keybound_tls::warm_up);
+    let warm = tokio::task::spawn_blocking(keybound_transport::warm_up);
     let attestation = plan.key.attestation;
     let identity = Arc::clone(&flow.shared.identity);
     let before = identity.bindings.get(attestation, flow.shared.now());

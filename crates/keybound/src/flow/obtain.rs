@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
 use crate::telemetry::{self, Outcome};
 use keybound_core::{Error, ErrorKind, Result, Stage};
-use keybound_tls::TransportError;
+use keybound_transport::TransportError;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,7 +3,7 @@ use super::call::To;
 use http::header::ACCEPT;
 use http::{Method, Request};
 use keybound_core::{Error, ErrorKind, Result, Stage};
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 
 impl Flow {
     /// Whether IMDS speaks v2: it misses the header of a metadata call where it does, and the whole call where not.

@@ -12,7 +12,7 @@ use keybound_core::{
     Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
     check_token_identity,
 };
-use keybound_tls::{ChangesNothing, RequestBody};
+use keybound_transport::{ChangesNothing, RequestBody};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

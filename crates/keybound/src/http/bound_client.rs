@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage, X5tS256};
-use keybound_tls::{HttpsClient, RequestBody};
+use keybound_transport::{HttpsClient, RequestBody};
 use std::fmt;
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::transport::transport_error;
 use crate::wire::Connections;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
-use keybound_tls::{ConnectionInfo, RequestBody, ResponseBody};
+use keybound_transport::{ConnectionInfo, RequestBody, ResponseBody};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -236,7 +236,7 @@ const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keybound_tls::PlainClient;
+    use keybound_transport::PlainClient;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 

@@ -2,7 +2,7 @@
 use http::uri::{Scheme, Uri};
 use http::{Method, Request, request};
 use keybound_core::{Error, ErrorKind, Result, Stage};
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 
 /// What the caller gave, checked.
 pub(super) struct Outgoing {

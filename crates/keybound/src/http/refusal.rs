@@ -2,7 +2,7 @@
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use keybound_core::{Challenge, Claims, Error, ErrorKind, Result, ServiceError, Stage};
-use keybound_tls::{ConnectionInfo, ResponseBody};
+use keybound_transport::{ConnectionInfo, ResponseBody};
 
 /// Turns a refusal by a server that never asked for the certificate into an error that says so; any other answer comes
 /// back as it is.

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::Body;
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage};
-use keybound_tls::RequestBody;
+use keybound_transport::RequestBody;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use keybound_core::{BoxError, Result, Stage, TokenType};
-use keybound_tls::{HttpsClient, RequestBody};
+use keybound_transport::{HttpsClient, RequestBody};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(
-        response: http::Response<keybound_tls::ResponseBody>,
+        response: http::Response<keybound_transport::ResponseBody>,
         token: AccessToken,
     ) -> Self {
         let (head, body) = response.into_parts();

@@ -9,16 +9,16 @@ use std::task::{Context, Poll};
 
 /// The body of a response, read on demand. The deadline of the request applies to it. A body that is read to its end returns
 /// its connection to the pool; one that is dropped before closes the connection.
-pub struct ResponseBody(pub(super) keybound_tls::ResponseBody);
+pub struct ResponseBody(pub(super) keybound_transport::ResponseBody);
 
 impl ResponseBody {
-    pub(crate) fn new(body: keybound_tls::ResponseBody) -> Self {
+    pub(crate) fn new(body: keybound_transport::ResponseBody) -> Self {
         Self(body)
     }
 
     /// A body that is in memory, for tests that replace a resource.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(keybound_tls::ResponseBody::full(bytes))
+        Self(keybound_transport::ResponseBody::full(bytes))
     }
 
     /// The first `limit` bytes, or all of a shorter body, without consuming them. A body that breaks off ends there. The
@@ -100,7 +100,7 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-fn failed(error: keybound_tls::TransportError) -> Error {
+fn failed(error: keybound_transport::TransportError) -> Error {
     transport_error(Stage::Resource, error)
 }
 

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use keybound_tls::{TransportError, TransportErrorKind};
+use keybound_transport::{TransportError, TransportErrorKind};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 

@@ -16,7 +16,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use keybound_tls::{HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind};
+use keybound_transport::{
+    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

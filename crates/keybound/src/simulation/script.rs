@@ -1,6 +1,6 @@
 //! What the services are told to answer.
 use super::Leg;
-use keybound_tls::TransportErrorKind;
+use keybound_transport::TransportErrorKind;
 use serde::Deserialize;
 use std::time::Duration;
 

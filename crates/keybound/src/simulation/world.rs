@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use keybound_core::KeyStrength;
-use keybound_tls::{HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind};
+use keybound_transport::{
+    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
+};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;

@@ -12,7 +12,7 @@ use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRe
 use keybound_core::AttestationToken;
 use keybound_keys::SigningCost;
 use keybound_keys::memory::MemoryKey;
-use keybound_tls::TrustAnchors;
+use keybound_transport::TrustAnchors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,7 +2,9 @@ use super::world::World;
 use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
 use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
-use keybound_tls::{ClientIdentity, HttpsClient, TlsEngine, TransportError, TransportErrorKind};
+use keybound_transport::{
+    ClientIdentity, HttpsClient, TlsEngine, TransportError, TransportErrorKind,
+};
 use serde::Serialize;
 use std::time::Duration;
 

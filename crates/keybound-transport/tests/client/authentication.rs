@@ -1,0 +1,203 @@
+//! The certificate in the first handshake, by renegotiation and by post-handshake authentication.
+use crate::support::http::{receive, reply};
+use crate::support::keys::shared_key;
+use crate::support::pki::Authority;
+use crate::support::scene::{BOTH, name, scene};
+use crate::support::server::{Asks, Manners, Tls, hex, resource, scripted};
+use crate::support::{call, client_builder, get, post};
+use keybound_transport::{RequestBody, TransportErrorKind};
+use openssl::sha::sha256;
+use openssl::ssl::SslVersion;
+
+#[tokio::test]
+async fn the_certificate_goes_out_in_the_first_handshake() {
+    for version in BOTH {
+        for asks in [Asks::Politely, Asks::Firmly] {
+            let scene = scene(version, asks).await;
+            for reused in [false, true] {
+                let answer = get(&scene.client, &scene.server.uri("/")).await.unwrap();
+                assert_eq!(answer.text(), format!("0 {}", scene.thumbprint));
+                let info = answer.info();
+                assert_eq!(info.tls_version, name(version));
+                assert!(info.certificate_requested);
+                assert_eq!(info.reused, reused);
+            }
+            assert_eq!(scene.server.connections(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_when_asked_for_after_the_request() {
+    for version in BOTH {
+        let scene = scene(version, Asks::Nothing).await;
+        let uri = scene.server.uri("/secure");
+        let before = get(&scene.client, &scene.server.uri("/open"))
+            .await
+            .unwrap();
+        assert_eq!(before.text(), "0 none");
+        assert!(!before.info().certificate_requested);
+        for length in [0, 64 * 1024, 64 * 1024] {
+            let answer = post(&scene.client, &uri, length).await.unwrap();
+            assert_eq!(
+                answer.text(),
+                format!("{length} {}", scene.thumbprint),
+                "{}",
+                name(version)
+            );
+            assert!(answer.info().certificate_requested && answer.info().reused);
+        }
+        assert_eq!(scene.server.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_body_crosses_a_renegotiation_on_the_first_request() {
+    for version in BOTH {
+        let scene = scene(version, Asks::Nothing).await;
+        let answer = post(&scene.client, &scene.server.uri("/secure"), 64 * 1024)
+            .await
+            .unwrap();
+        assert_eq!(answer.text(), format!("65536 {}", scene.thumbprint));
+    }
+}
+
+#[tokio::test]
+async fn no_certificate_without_an_identity() {
+    for version in BOTH {
+        let authority = Authority::new("test authority");
+        let manners = |asks| Manners {
+            leaf: authority.server("localhost"),
+            version: Some(version),
+            asks,
+            clients: authority.clone(),
+        };
+        let client = client_builder(&authority).build().unwrap();
+        let later = resource(manners(Asks::Nothing).context()).await;
+        let answer = get(&client, &later.uri("/secure")).await.unwrap();
+        if version == SslVersion::TLS1_2 {
+            assert_eq!((answer.status, answer.text()), (401, "0 none"));
+            assert!(answer.info().certificate_requested);
+        } else {
+            assert_eq!((answer.status, answer.text()), (403, "cannot ask"));
+            assert!(!answer.info().certificate_requested);
+        }
+        let first = resource(manners(Asks::Firmly).context()).await;
+        let error = get(&client, &first.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ClientCertificateRejected);
+        assert!(
+            error.to_string().contains("wants a client certificate"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_told() {
+    for version in BOTH {
+        let authority = Authority::new("test authority");
+        let foreign = Authority::new("foreign authority");
+        let manners = |asks| Manners {
+            leaf: authority.server("localhost"),
+            version: Some(version),
+            asks,
+            clients: authority.clone(),
+        };
+        let identity = foreign.client("client", shared_key());
+        let thumbprint = hex(&sha256(identity.certificate().der()));
+        let client = client_builder(&authority)
+            .identity(identity)
+            .build()
+            .unwrap();
+        let polite = resource(manners(Asks::Politely).context()).await;
+        let answer = get(&client, &polite.uri("/")).await.unwrap();
+        assert_eq!(answer.text(), format!("0 {thumbprint}"));
+        let firm = resource(manners(Asks::Firmly).context()).await;
+        for method in ["GET", "POST"] {
+            let error = call(&client, method, &firm.uri("/"), RequestBody::full("x"))
+                .await
+                .unwrap_err();
+            assert_eq!(
+                error.kind(),
+                TransportErrorKind::ClientCertificateRejected,
+                "{error:?}"
+            );
+        }
+        assert_eq!(firm.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_alone() {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Politely,
+        clients: authority.clone(),
+    };
+    let server = scripted(manners.context(), |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await;
+        let issuers = stream
+            .ssl()
+            .peer_cert_chain()
+            .map_or(0, |chain| chain.len());
+        reply(&mut stream, "200 OK", &issuers.to_string()).await;
+    })
+    .await;
+    // The client trusts the issuer of its own certificate, which is no reason to send that along.
+    let client = client_builder(&authority)
+        .identity(authority.client("client", shared_key()))
+        .build()
+        .unwrap();
+    assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "0");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
+    for version in BOTH {
+        for (asks, cut) in [
+            (Asks::Politely, true),
+            (Asks::Politely, false),
+            (Asks::Nothing, false),
+        ] {
+            let authority = Authority::new("test authority");
+            let manners = Manners {
+                leaf: authority.server("localhost"),
+                version: Some(version),
+                asks,
+                clients: authority.clone(),
+            };
+            let server = scripted(
+                manners.context(),
+                move |mut stream: Tls, number, _| async move {
+                    // The first connection ends upon the first request, the second one upon the second.
+                    for _ in 0..number {
+                        receive(&mut stream).await;
+                        reply(&mut stream, "200 OK", "x").await;
+                    }
+                    receive(&mut stream).await;
+                    if cut {
+                        stream.get_ref().set_zero_linger().unwrap();
+                    }
+                },
+            )
+            .await;
+            let client = client_builder(&authority)
+                .identity(authority.client("client", shared_key()))
+                .build()
+                .unwrap();
+            let error = get(&client, &server.uri("/")).await.unwrap_err();
+            let expected = match asks {
+                Asks::Nothing => TransportErrorKind::Protocol,
+                _ => TransportErrorKind::ClientCertificateRejected,
+            };
+            assert_eq!(error.kind(), expected);
+            assert!(error.is_connection_lost(), "no alert said why");
+            // Once it has answered, it is something else.
+            assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
+            let error = post(&client, &server.uri("/"), 1).await.unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::Protocol);
+        }
+    }
+}

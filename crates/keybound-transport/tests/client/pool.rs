@@ -1,0 +1,463 @@
+//! Which connection a request goes out on.
+use crate::support::http::{receive, reply};
+use crate::support::keys::shared_key;
+use crate::support::pki::Authority;
+use crate::support::scene::bare;
+use crate::support::server::{Asks, Manners, Tls, resource, scripted};
+use crate::support::{PATIENCE, call, client_builder, get, post, request};
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use keybound_transport::{HttpsClient, RequestBody, TransportErrorKind};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+#[tokio::test]
+async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let uri = server.uri("/");
+    for _ in 0..3 {
+        get(&client.clone(), &uri).await.unwrap();
+    }
+    assert_eq!(server.connections(), 1);
+    let (one, other) = tokio::join!(get(&client, &uri), get(&client, &uri));
+    assert_ne!(one.unwrap().info().reused, other.unwrap().info().reused);
+    assert_eq!(server.connections(), 2);
+    let (one, other) = tokio::join!(get(&client, &uri), get(&client, &uri));
+    assert!(one.unwrap().info().reused && other.unwrap().info().reused);
+    assert_eq!(server.connections(), 2);
+}
+
+/// On a new one the server may ask for the certificate.
+#[tokio::test]
+async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
+    let authority = Authority::new("test authority");
+    for (status, asks, has_identity, connections) in [
+        ("401 Unauthorized", Asks::Nothing, true, 2),
+        ("403 Forbidden", Asks::Nothing, true, 2),
+        ("413 Content Too Large", Asks::Nothing, true, 2),
+        ("404 Not Found", Asks::Nothing, true, 1),
+        ("200 OK", Asks::Nothing, true, 1),
+        ("401 Unauthorized", Asks::Politely, true, 1),
+        ("401 Unauthorized", Asks::Nothing, false, 1),
+    ] {
+        let manners = Manners {
+            leaf: authority.server("localhost"),
+            version: None,
+            asks,
+            clients: authority.clone(),
+        };
+        let server = scripted(manners.context(), move |mut stream: Tls, _, _| async move {
+            while receive(&mut stream).await.is_some() {
+                reply(&mut stream, status, "").await;
+            }
+        })
+        .await;
+        let mut builder = client_builder(&authority);
+        if has_identity {
+            builder = builder.identity(authority.client("client", shared_key()));
+        }
+        let client = builder.build().unwrap();
+        for _ in 0..2 {
+            get(&client, &server.uri("/")).await.unwrap();
+        }
+        assert_eq!(server.connections(), connections, "{status} {has_identity}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_was_not_read_is_closed() {
+    let (context, client) = bare();
+    let (closed, mut was_closed) = mpsc::unbounded_channel();
+    let server = scripted(context, move |mut stream: Tls, _, _| {
+        let closed = closed.clone();
+        async move {
+            receive(&mut stream).await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx";
+            stream.write_all(head).await.unwrap();
+            closed.send(stream.read_u8().await.is_err()).unwrap();
+        }
+    })
+    .await;
+    let uri = server.uri("/");
+    let answer = client
+        .send(request("GET", &uri, RequestBody::empty()), PATIENCE)
+        .await
+        .unwrap();
+    drop(answer);
+    assert_eq!(was_closed.recv().await, Some(true));
+    // One that is given up before its answer came ends in the same way.
+    {
+        let sending = client.send(request("GET", &uri, RequestBody::empty()), PATIENCE);
+        let answer = sending.await.unwrap();
+        let mut body = answer.into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+    }
+    assert_eq!(was_closed.recv().await, Some(true));
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let uri = server.uri("/");
+    let whole = get(&client, &uri).await.unwrap().body;
+    for (limit, read, connections) in [(1, true, 1), (usize::MAX, true, 1), (usize::MAX, false, 2)]
+    {
+        let request = request("GET", &uri, RequestBody::empty());
+        let mut body = client.send(request, PATIENCE).await.unwrap().into_body();
+        let seen = body.peek(limit).await;
+        assert!(!seen.is_empty() && whole.starts_with(&seen));
+        assert_eq!(body.peek(0).await, seen);
+        assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+        assert!(!body.is_end_stream());
+        if read {
+            assert_eq!(body.collect(whole.len()).await.unwrap(), whole);
+        } else {
+            drop(body);
+        }
+        get(&client, &uri).await.unwrap();
+        assert_eq!(server.connections(), connections, "{limit} {read}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_its_own_can_be_asked_for() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let uri = server.uri("/");
+    for connections in 1..=3 {
+        let request = request("GET", &uri, RequestBody::empty());
+        let answer = client.send_anew(request, PATIENCE).await.unwrap();
+        answer.into_body().collect(1000).await.unwrap();
+        assert_eq!(server.connections(), connections);
+    }
+    assert!(get(&client, &uri).await.unwrap().info().reused);
+}
+
+#[tokio::test]
+async fn giving_up_closes_the_connection() {
+    let (context, client) = bare();
+    let (event, mut events) = mpsc::unbounded_channel();
+    let server = scripted(context, move |mut stream: Tls, _, _| {
+        let event = event.clone();
+        async move {
+            receive(&mut stream).await.unwrap();
+            event.send("received").unwrap();
+            assert!(stream.read_u8().await.is_err());
+            event.send("closed").unwrap();
+        }
+    })
+    .await;
+    let uri = server.uri("/");
+    tokio::select! {
+        _ = get(&client, &uri) => panic!("the server does not answer"),
+        received = events.recv() => assert_eq!(received, Some("received")),
+    }
+    assert_eq!(events.recv().await, Some("closed"));
+}
+
+#[tokio::test]
+async fn answers_without_a_body_give_their_connection_back_unread() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, _| async move {
+        while let Some(request) = receive(&mut stream).await {
+            let head = match request.method() {
+                "HEAD" => "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+                "DELETE" => "HTTP/1.1 204 No Content\r\n\r\n",
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            };
+            stream.write_all(head.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    for method in ["HEAD", "DELETE", "GET", "POST", "HEAD"] {
+        let request = request(method, &server.uri("/"), RequestBody::empty());
+        client.send(request, PATIENCE).await.unwrap();
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_will_close_is_not_kept() {
+    let (context, client) = bare();
+    let server = scripted(context, |mut stream: Tls, _, _| async move {
+        receive(&mut stream).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+        stream.write_all(answer).await.unwrap();
+        // It stays open, and nobody listens.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for connections in 1..=3 {
+        assert_eq!(get(&client, &server.uri("/")).await.unwrap().text(), "x");
+        assert_eq!(server.connections(), connections);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_time() {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let (ended, mut has_ended) = mpsc::unbounded_channel();
+    let server = scripted(manners.context(), move |mut stream: Tls, _, _| {
+        let ended = ended.clone();
+        async move {
+            receive(&mut stream).await.unwrap();
+            reply(&mut stream, "200 OK", "x").await;
+            // A polite end: close_notify, not a cut.
+            let read = stream.read(&mut [0]).await;
+            ended.send(read.is_ok_and(|read| read == 0)).unwrap();
+        }
+    })
+    .await;
+    for timeout in [Duration::ZERO, Duration::from_millis(5)] {
+        let client = client_builder(&authority)
+            .idle_timeout(timeout)
+            .build()
+            .unwrap();
+        get(&client, &server.uri("/")).await.unwrap();
+        assert_eq!(has_ended.recv().await, Some(true));
+    }
+    let client = client_builder(&authority).build().unwrap();
+    get(&client, &server.uri("/")).await.unwrap();
+    drop(client);
+    assert_eq!(has_ended.recv().await, Some(true));
+}
+
+#[tokio::test]
+async fn large_bodies_go_where_the_certificate_was_asked_for() {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let server = resource(manners.context()).await;
+    let client = client_builder(&authority)
+        .identity(authority.client("client", shared_key()))
+        .build()
+        .unwrap();
+    let (open, secure) = (server.uri("/open"), server.uri("/secure"));
+    // Two connections at rest: the one that is authenticated, and above it the one that is not.
+    let held = client
+        .send(request("GET", &secure, RequestBody::empty()), PATIENCE)
+        .await
+        .unwrap();
+    let other = client
+        .send(request("GET", &open, RequestBody::empty()), PATIENCE)
+        .await
+        .unwrap();
+    held.into_body().collect(1000).await.unwrap();
+    other.into_body().collect(1000).await.unwrap();
+    assert_eq!(server.connections(), 2);
+    for (length, authenticated) in [(16 * 1024, false), (16 * 1024 + 1, true), (1 << 20, true)] {
+        let answer = post(&client, &open, length).await.unwrap();
+        assert_eq!(
+            answer.info().certificate_requested,
+            authenticated,
+            "{length}"
+        );
+        // The other one goes back on top.
+        if authenticated {
+            post(&client, &open, 0).await.unwrap();
+        }
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn bodies_are_streamed_both_ways() {
+    let (context, client) = bare();
+    let server = resource(context).await;
+    let stream = |length: Option<u64>| {
+        let frames =
+            (0..100).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1000]))));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        match length {
+            None => RequestBody::stream(body),
+            Some(length) => RequestBody::stream(Sized { body, length }),
+        }
+    };
+    for (body, header, value) in [
+        (stream(None), "transfer-encoding", "chunked"),
+        (stream(Some(100_000)), "content-length", "100000"),
+        (RequestBody::empty(), "content-length", "0"),
+    ] {
+        let answer = call(&client, "POST", &server.uri("/"), body).await.unwrap();
+        let received = server.requests.lock().unwrap().pop().unwrap();
+        assert_eq!(received.header(header), Some(value));
+        assert_eq!(answer.text(), format!("{} none", received.body));
+    }
+    assert_eq!(server.connections(), 1);
+    // Another length than was announced: the request fails and the connection with it.
+    for (failures, length) in [(1, 100_001), (2, 99_999)] {
+        let error = call(&client, "POST", &server.uri("/"), stream(Some(length)))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.kind(),
+            TransportErrorKind::InvalidRequest,
+            "{error:?}"
+        );
+        get(&client, &server.uri("/")).await.unwrap();
+        assert_eq!(server.connections(), 1 + failures);
+    }
+}
+
+#[test]
+fn a_connection_of_another_runtime_is_not_taken() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (servers, one, other) = (runtime(), runtime(), runtime());
+    let (context, client) = bare();
+    let server = servers.block_on(resource(context));
+    let uri = server.uri("/");
+    std::thread::scope(|scope| {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        scope.spawn(|| servers.block_on(ended));
+        // The first runtime rests while the second one works.
+        for (runtime, reused) in [(&one, false), (&other, false), (&one, true), (&other, true)] {
+            let answer = runtime.block_on(get(&client, &uri)).unwrap();
+            assert_eq!(answer.info().reused, reused);
+        }
+        drop(end);
+    });
+}
+
+#[tokio::test]
+async fn no_stale_pairing() {
+    let authority = Authority::new("test authority");
+    let mut manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Politely,
+        clients: authority.clone(),
+    };
+    for (version, asks, path) in [
+        (openssl::ssl::SslVersion::TLS1_2, Asks::Politely, "/"),
+        (openssl::ssl::SslVersion::TLS1_3, Asks::Politely, "/"),
+        (openssl::ssl::SslVersion::TLS1_2, Asks::Nothing, "/secure"),
+        (openssl::ssl::SslVersion::TLS1_3, Asks::Nothing, "/secure"),
+    ] {
+        manners.version = Some(version);
+        manners.asks = asks;
+        let server = resource(manners.context()).await;
+        // The same key in two certificates: only the connection can tell them apart.
+        let clients: Vec<(HttpsClient, String)> = ["first", "second"]
+            .iter()
+            .map(|name| {
+                let identity = authority.client(name, shared_key());
+                let thumbprint = identity.certificate().thumbprints().sha256.to_string();
+                let client = client_builder(&authority).identity(identity).build();
+                (client.unwrap(), thumbprint.to_ascii_lowercase())
+            })
+            .collect();
+        for _ in 0..3 {
+            for (client, thumbprint) in &clients {
+                let answer = get(client, &server.uri(path)).await.unwrap();
+                assert_eq!(answer.text(), format!("0 {thumbprint}"));
+            }
+        }
+        assert_eq!(server.connections(), 2);
+    }
+}
+
+#[tokio::test]
+async fn no_session_is_resumed() {
+    use openssl::ssl::{SslOptions, SslSessionCacheMode, SslVersion};
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let authority = Authority::new("test authority");
+        let leaf = authority.server("localhost");
+        let mut builder =
+            openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_server()).unwrap();
+        builder.set_certificate(&leaf.certificate).unwrap();
+        builder.set_private_key(&leaf.key).unwrap();
+        builder.set_max_proto_version(Some(version)).unwrap();
+        builder.set_session_id_context(b"test").unwrap();
+        builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
+        builder.clear_options(SslOptions::NO_TICKET);
+        let server = scripted(builder.build(), |mut stream: Tls, _, _| async move {
+            receive(&mut stream).await;
+            let resumed = stream.ssl().session_reused().to_string();
+            reply(&mut stream, "200 OK", &resumed).await;
+        })
+        .await;
+        let client = client_builder(&authority)
+            .idle_timeout(Duration::ZERO)
+            .build()
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                get(&client, &server.uri("/")).await.unwrap().text(),
+                "false"
+            );
+        }
+        assert_eq!(server.connections(), 3);
+    }
+}
+
+#[tokio::test]
+async fn no_session_is_resumed_in_a_renegotiation() {
+    use openssl::ssl::{SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVersion};
+    let authority = Authority::new("test authority");
+    let leaf = authority.server("localhost");
+    let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
+    builder.set_certificate(&leaf.certificate).unwrap();
+    builder.set_private_key(&leaf.key).unwrap();
+    builder
+        .set_max_proto_version(Some(SslVersion::TLS1_2))
+        .unwrap();
+    builder
+        .cert_store_mut()
+        .add_cert(authority.certificate.clone())
+        .unwrap();
+    builder.set_session_id_context(b"test").unwrap();
+    // A server that would take its client's session up again, and then not ask for the certificate.
+    builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
+    builder.clear_options(SslOptions::NO_RENEGOTIATION);
+    let server = resource(builder.build()).await;
+    let client = client_builder(&authority)
+        .identity(authority.client("client", shared_key()))
+        .build()
+        .unwrap();
+    let answer = get(&client, &server.uri("/secure")).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.info().certificate_requested);
+}
+
+/// A body of an announced length.
+struct Sized<B> {
+    body: B,
+    length: u64,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Sized<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.length)
+    }
+}

@@ -1,0 +1,376 @@
+//! Through a proxy that answers CONNECT.
+use crate::support::pki::Authority;
+use crate::support::server::{Asks, Manners, Server, raw, resource};
+use crate::support::{PATIENCE, client_builder, get, request, words};
+use keybound_transport::{
+    HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportErrorKind, TrustAnchors,
+};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A proxy that answers with `head` and, where that is good, leads every tunnel to one address.
+async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let heads = Arc::new(Mutex::new(vec![]));
+    let log = Arc::clone(&heads);
+    let server = raw(move |mut stream, _, _| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut request = vec![];
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            log.lock()
+                .unwrap()
+                .push(String::from_utf8(request).unwrap());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if head.contains(" 200 ") {
+                let mut target = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+            }
+        }
+    })
+    .await;
+    (server, heads)
+}
+
+async fn origin(authority: &Authority, host: &str) -> Server {
+    let manners = Manners {
+        leaf: authority.server(host),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    resource(manners.context()).await
+}
+
+/// Not a loopback address, and nobody answers there.
+const NOWHERE: &str = "https://0.0.0.0:1/";
+const GOOD: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+#[tokio::test]
+async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
+    let client = client_builder(&authority)
+        .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        let answer = get(&client, "https://vault.example/x").await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(
+        *heads.lock().unwrap(),
+        [
+            "CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\
+          Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=\r\n\r\n"
+        ]
+    );
+    let received = origin.requests.lock().unwrap();
+    assert_eq!(received.len(), 2);
+    assert!(
+        received
+            .iter()
+            .all(|request| request.header("proxy-authorization").is_none())
+    );
+    assert_eq!(received[0].header("host"), Some("vault.example"));
+    let shown = format!("{client:?}");
+    assert!(
+        !shown.contains("swordfish") && !shown.contains("dXNlcj"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let list = format!("http=other:1;https=127.0.0.1:{}", proxy.address.port());
+    let config = keybound_transport::fuzz::system_proxy(&list, "0.0.*;<-loopback>");
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    let answer = get(&client, "https://vault.example/x").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+    let local = format!("https://127.0.0.1:{}/", origin.address.port());
+    let error = get(&client, &local).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+    assert_eq!(
+        *heads.lock().unwrap(),
+        ["CONNECT vault.example:443 HTTP/1.1\r\nHost: vault.example:443\r\n\r\n"]
+    );
+}
+
+#[tokio::test]
+async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let config = keybound_transport::fuzz::system_proxy("socks=swordfish:1", "");
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    let uri = format!("https://localhost:{}/", origin.address.port());
+    assert_eq!(get(&client, &uri).await.unwrap().status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.starts_with("0.0.0.0:1 was tried without a proxy: the user's proxy settings"),
+        "{told}"
+    );
+    let words = words(&error);
+    assert_eq!(error.kind(), TransportErrorKind::Connect, "{words}");
+    assert!(words.contains("no connection to 0.0.0.0:1"), "{words}");
+    assert!(!words.contains("swordfish"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tunnel_does_not_change_whom_to_trust() {
+    let authority = Authority::new("test authority");
+    let elsewhere = origin(&authority, "elsewhere.example").await;
+    let here = origin(&authority, "vault.example").await;
+    let config = |proxy: &Server| {
+        let url = format!("127.0.0.1:{}", proxy.address.port());
+        ProxyConfig::from_values(Some(&url), None).unwrap()
+    };
+    let (wrong, _) = proxy(elsewhere.address, GOOD).await;
+    let client = client_builder(&authority)
+        .proxy(config(&wrong))
+        .build()
+        .unwrap();
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+    // What is trusted for loopback is not trusted for others.
+    let (right, _) = proxy(here.address, GOOD).await;
+    let trust = TrustAnchors::system()
+        .with_loopback_pem(&authority.pem())
+        .unwrap();
+    let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .trust(trust)
+        .proxy(config(&right))
+        .build()
+        .unwrap();
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+}
+
+/// Names of more labels, which no resolver here knows, are reached through a tunnel.
+#[tokio::test]
+async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
+    let authority = Authority::new("test authority");
+    let host = "my.vault.example";
+    for (leaf, is_good) in [
+        (authority.named(host, &[host], &[]), true),
+        (authority.named("any", &["*.vault.example"], &[]), true),
+        (authority.named("any", &["m*.vault.example"], &[]), false),
+        (authority.named("any", &["*y.vault.example"], &[]), false),
+        (authority.named("any", &["my.*.example"], &[]), false),
+        (authority.named("any", &["*.example"], &[]), false),
+        (authority.named(host, &[], &[]), false),
+        (authority.named("*.vault.example", &[], &[]), false),
+        (authority.named(host, &[], &["127.0.0.1"]), false),
+    ] {
+        let manners = Manners {
+            leaf: leaf.clone(),
+            version: None,
+            asks: Asks::Nothing,
+            clients: authority.clone(),
+        };
+        let origin = resource(manners.context()).await;
+        let (proxy, _) = proxy(origin.address, GOOD).await;
+        let url = format!("http://127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let outcome = get(&client, &format!("https://{host}/")).await;
+        let kind = outcome
+            .map(|answer| answer.status)
+            .map_err(|error| error.kind());
+        let expected = if is_good {
+            Ok(200)
+        } else {
+            Err(TransportErrorKind::ServerCertificate)
+        };
+        assert_eq!(kind, expected, "{:?}", leaf.certificate);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_misbehaves_is_told() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    let page = "Content-Length: 6\r\nContent-Type: text/html\r\n\r\n<html>";
+    let with_page = |status: &str| format!("HTTP/1.1 {status}\r\n{page}");
+    for (head, word) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_owned(),
+            "other credentials than it was given",
+        ),
+        (
+            with_page("407 Proxy Authentication Required"),
+            "other credentials than it was given",
+        ),
+        (with_page("407 x"), "its URL holds none"),
+        (with_page("403 Forbidden"), "status 403"),
+        (with_page("503 Service Unavailable"), "status 503"),
+        (with_page("502 Bad Gateway"), "status 502"),
+        (with_page("302 Found"), "status 302"),
+        (with_page("400 Bad Request"), "status 400"),
+        (
+            with_page("403 Forbidden").replace("\r\n", "\n"),
+            "status 403",
+        ),
+        (
+            format!("HTTP/1.1 103 Hints\r\n\r\n{}", with_page("407 x")),
+            "other credentials than it was given",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "status 403",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\ntoo much".to_owned(),
+            "more than its answer",
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
+            "closed the connection",
+        ),
+        ("SSH-2.0\r\n\r\n".to_owned(), "http/1.1"),
+        ("HTTP/1.1 200".to_owned(), "closed the connection"),
+        (String::new(), "closed the connection"),
+    ] {
+        let proxy = raw(move |mut stream, _, _| {
+            let head_of_proxy = head.clone();
+            async move {
+                let mut byte = vec![];
+                while !byte.ends_with(b"\r\n\r\n") {
+                    byte.push(stream.read_u8().await.unwrap());
+                }
+                stream.write_all(head_of_proxy.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let credentials = match word {
+            "its URL holds none" => "",
+            _ => "user:swordfish@",
+        };
+        let url = format!("http://{credentials}127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let error = get(&client, "https://vault.example/").await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Proxy, "{words}");
+        assert!(words.contains(word), "{words}");
+        assert!(
+            !words.contains("swordfish") && !words.contains("dXNlcj"),
+            "{words}"
+        );
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn bounded_input_from_proxies() {
+    let authority = Authority::new("test authority");
+    let proxy = raw(|mut stream, _, _| async move {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        let field = format!("A: {}\r\n", "b".repeat(1000));
+        while stream.write_all(field.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let silent = raw(|stream, _, _| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let client = |proxy: &Server| {
+        let url = format!("user:swordfish@127.0.0.1:{}", proxy.address.port());
+        client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap()
+    };
+    let request = || request("GET", "https://vault.example/", RequestBody::empty());
+    let error = client(&proxy).send(request(), PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Proxy);
+    assert!(words(&error).contains("answered with a longer head than allowed"));
+    let short = Duration::from_millis(200);
+    let half = raw(|mut stream, _, _| async move {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    for server in [&silent, &half] {
+        let error = client(server).send(request(), short).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Timeout, "{words}");
+        let name = format!("the proxy 127.0.0.1:{}", server.address.port());
+        assert!(
+            words.contains(&name) && words.contains("vault.example:443"),
+            "{words}"
+        );
+        assert!(!words.contains("swordfish"), "{words}");
+    }
+}
+
+/// Interim answers come before the final one, and lines may end with LF alone.
+#[tokio::test]
+async fn a_tunnel_opens_however_the_proxy_says_so() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "vault.example").await;
+    for head in [
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\n\n",
+        "HTTP/1.1 200 \r\nVia: \u{fc}\r\n\r\n",
+    ] {
+        let (proxy, _) = proxy(origin.address, head).await;
+        let url = format!("127.0.0.1:{}", proxy.address.port());
+        let client = client_builder(&authority)
+            .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+            .build()
+            .unwrap();
+        let answer = get(&client, "https://vault.example/").await.unwrap();
+        assert_eq!(answer.status, 200, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_it() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let config = ProxyConfig::from_environment(Some("socks5://u:swordfish@p:1"), Some("0.0.0.0"));
+    let client = client_builder(&authority).proxy(config).build().unwrap();
+    assert_eq!(get(&client, &origin.uri("/")).await.unwrap().status, 200);
+    let error = get(&client, NOWHERE).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+    let error = get(&client, "https://vault.example/").await.unwrap_err();
+    let words = words(&error);
+    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{words}");
+    assert!(
+        words.contains("vault.example:443") && !words.contains("swordfish"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn loopback_and_exceptions_go_direct() {
+    let authority = Authority::new("test authority");
+    let origin = origin(&authority, "localhost").await;
+    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let url = format!("127.0.0.1:{}", proxy.address.port());
+    let client = client_builder(&authority)
+        .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
+        .build()
+        .unwrap();
+    assert_eq!(get(&client, &origin.uri("/")).await.unwrap().status, 200);
+    assert!(heads.lock().unwrap().is_empty());
+}

@@ -1,0 +1,252 @@
+//! Who the server is: names, validity, trust, and that it stays the same.
+use crate::support::http::{receive, reply};
+use crate::support::keys::shared_key;
+use crate::support::pki::{Authority, Leaf, self_signed};
+use crate::support::server::{Asks, Manners, Server, resource, scripted, switch};
+use crate::support::{client_builder, get, words};
+use keybound_transport::server::request_client_certificate;
+use keybound_transport::{HttpsClient, TlsEngine, TransportErrorKind, TrustAnchors};
+use openssl::ssl::SslVersion;
+
+async fn server(authority: &Authority, leaf: Leaf) -> Server {
+    let manners = Manners {
+        leaf,
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    resource(manners.context()).await
+}
+
+#[tokio::test]
+async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
+    let authority = Authority::new("test authority");
+    let other = Authority::new("other authority");
+    let client = client_builder(&authority).build().unwrap();
+    for (leaf, reason) in [
+        (authority.server("elsewhere.example"), "hostname mismatch"),
+        (authority.server("127.0.0.1"), "hostname mismatch"),
+        (
+            authority.server_between("localhost", -9, -1),
+            "certificate has expired",
+        ),
+        (
+            authority.server_between("localhost", 1, 9),
+            "certificate is not yet valid",
+        ),
+        (self_signed("localhost"), "self-signed certificate"),
+        (
+            other.server("localhost"),
+            "unable to get local issuer certificate",
+        ),
+    ] {
+        let server = server(&authority, leaf).await;
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+        let text = error.to_string();
+        assert!(
+            text.contains("localhost") && text.contains(reason),
+            "{text}"
+        );
+        assert_eq!(server.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_verified_as_addresses() {
+    let authority = Authority::new("test authority");
+    let client = client_builder(&authority).build().unwrap();
+    let mut good = server(&authority, authority.server("127.0.0.1")).await;
+    good.host = "127.0.0.1".into();
+    assert_eq!(get(&client, &good.uri("/")).await.unwrap().status, 200);
+    for host in ["localhost", "127.0.0.2"] {
+        let mut bad = server(&authority, authority.server(host)).await;
+        bad.host = "127.0.0.1".into();
+        let error = get(&client, &bad.uri("/")).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+        assert!(
+            error
+                .to_string()
+                .to_lowercase()
+                .contains("ip address mismatch"),
+            "{error}"
+        );
+    }
+}
+
+/// Leaves that name the host in no way that counts (RFC 9525, section 6.3).
+#[tokio::test]
+async fn names_come_from_the_subject_alternative_name_only() {
+    let authority = Authority::new("test authority");
+    let client = client_builder(&authority).build().unwrap();
+    for (host, leaf) in [
+        ("localhost", authority.named("localhost", &[], &[])),
+        (
+            "localhost",
+            authority.named("localhost", &["elsewhere.example"], &[]),
+        ),
+        (
+            "localhost",
+            authority.named("localhost", &[], &["127.0.0.1"]),
+        ),
+        ("127.0.0.1", authority.named("127.0.0.1", &[], &[])),
+        (
+            "127.0.0.1",
+            authority.named("127.0.0.1", &["127.0.0.1"], &[]),
+        ),
+        (
+            "127.0.0.1",
+            authority.named("127.0.0.1", &[], &["127.0.0.2"]),
+        ),
+    ] {
+        let mut server = server(&authority, leaf).await;
+        server.host = host.into();
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(
+            error.kind(),
+            TransportErrorKind::ServerCertificate,
+            "{words}"
+        );
+        assert!(words.to_lowercase().contains("mismatch"), "{words}");
+        assert_eq!(server.requests(), 0);
+    }
+    let named = authority.named(
+        "nobody",
+        &["elsewhere.example", "localhost"],
+        &["127.0.0.1"],
+    );
+    for host in ["localhost", "127.0.0.1"] {
+        let mut server = server(&authority, named.clone()).await;
+        server.host = host.into();
+        assert_eq!(
+            get(&client, &server.uri("/")).await.unwrap().status,
+            200,
+            "{host}"
+        );
+    }
+}
+
+/// A CA file that names an intermediate authority, or the server's certificate, and nothing above (curl/curl#4655).
+#[tokio::test]
+async fn any_certificate_can_be_an_anchor() {
+    let root = Authority::new("test root");
+    let middle = root.intermediate("test authority");
+    let other = root.intermediate("other authority");
+    let leaf = middle.server("localhost");
+    let full = leaf.clone().with_chain(&[&middle]);
+    for (anchor, leaf, is_good) in [
+        (middle.pem(), &leaf, true),
+        (middle.pem(), &full, true),
+        (leaf.pem(), &leaf, true),
+        (leaf.pem(), &full, true),
+        (root.pem(), &full, true),
+        (root.pem(), &leaf, false),
+        (other.pem(), &full, false),
+        (middle.server("localhost").pem(), &full, false),
+        (trusted(&middle, TRUST_SERVERS), &full, true),
+        (trusted(&middle, REJECT_SERVERS), &full, false),
+        (trusted(&middle, TRUST_CLIENTS), &full, false),
+    ] {
+        let server = server(&root, leaf.clone()).await;
+        for loopback in [false, true] {
+            let system = TrustAnchors::system();
+            let trust = match loopback {
+                true => system.with_loopback_pem(&anchor),
+                false => system.with_pem(&anchor),
+            };
+            let client = HttpsClient::builder()
+                .engine(TlsEngine::OpenSsl)
+                .trust(trust.unwrap())
+                .build()
+                .unwrap();
+            let outcome = get(&client, &server.uri("/")).await;
+            let kind = outcome
+                .map(|answer| answer.status)
+                .map_err(|error| error.kind());
+            let expected = match is_good {
+                true => Ok(200),
+                false => Err(TransportErrorKind::ServerCertificate),
+            };
+            assert_eq!(kind, expected, "{}", String::from_utf8_lossy(&anchor));
+        }
+    }
+}
+
+/// A `TRUSTED CERTIFICATE` of OpenSSL, with these settings.
+fn trusted(authority: &Authority, settings: &[u8]) -> Vec<u8> {
+    let certificate = authority.certificate.to_der().unwrap();
+    let content = openssl::base64::encode_block(&[&certificate, settings].concat());
+    format!("-----BEGIN TRUSTED CERTIFICATE-----\n{content}\n-----END TRUSTED CERTIFICATE-----\n")
+        .into()
+}
+
+/// `serverAuth`, `clientAuth` in the list of what it is trusted for, or in that of what it is not (`X509_CERT_AUX`).
+const TRUST_SERVERS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+const TRUST_CLIENTS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
+const REJECT_SERVERS: &[u8] = b"\x30\x0c\xa0\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+
+#[tokio::test]
+async fn anchors_for_loopback_count_there() {
+    let authority = Authority::new("test authority");
+    let server = server(&authority, authority.server("localhost")).await;
+    let trust = TrustAnchors::system()
+        .with_loopback_pem(&authority.pem())
+        .unwrap();
+    let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .trust(trust)
+        .build()
+        .unwrap();
+    assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
+    let client = HttpsClient::builder().build().unwrap();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+    let authority = Authority::new("test authority");
+    let manners = |leaf| Manners {
+        leaf,
+        version: Some(SslVersion::TLS1_2),
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let (first, second) = (
+        manners(authority.server("localhost")).context(),
+        manners(authority.server("localhost")).context(),
+    );
+    for changes in [false, true] {
+        let second = second.clone();
+        let server = scripted(first.clone(), move |mut stream, _, _| {
+            let second = second.clone();
+            async move {
+                receive(&mut stream).await;
+                if changes {
+                    switch(&stream, &second);
+                }
+                let _ = request_client_certificate(&mut stream).await;
+                reply(&mut stream, "200 OK", "here").await;
+            }
+        })
+        .await;
+        let client = client_builder(&authority)
+            .identity(authority.client("client", shared_key()))
+            .build()
+            .unwrap();
+        let answer = get(&client, &server.uri("/")).await;
+        if changes {
+            let error = answer.unwrap_err();
+            let words = words(&error);
+            assert_eq!(
+                error.kind(),
+                TransportErrorKind::ServerCertificate,
+                "{words}"
+            );
+            assert!(words.contains("another certificate"), "{words}");
+        } else {
+            assert_eq!(answer.unwrap().text(), "here");
+        }
+    }
+}

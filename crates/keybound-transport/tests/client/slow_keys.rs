@@ -1,0 +1,131 @@
+//! Where connections are driven.
+use crate::support::keys::{OddKey, hanging_key, shared_key};
+use crate::support::pki::Authority;
+use crate::support::scene::BOTH;
+use crate::support::server::{Asks, Manners, Server, resource};
+use crate::support::{client_builder, get, words};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
+use keybound_transport::{HttpsClient, RequestBody, TransportErrorKind};
+use openssl::ssl::SslVersion;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::Poll;
+use std::thread::ThreadId;
+use std::time::Duration;
+use tokio::sync::mpsc as async_mpsc;
+
+async fn cast(version: SslVersion, asks: Asks, key: Arc<dyn BindingKey>) -> (Server, HttpsClient) {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: Some(version),
+        asks,
+        clients: authority.clone(),
+    };
+    let client = client_builder(&authority)
+        .identity(authority.client("client", key))
+        .build()
+        .unwrap();
+    (resource(manners.context()).await, client)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_caller_goes_on_while_a_slow_key_signs() {
+    for version in BOTH {
+        for (asks, path) in [(Asks::Firmly, "/"), (Asks::Nothing, "/secure")] {
+            let (entered, mut has_entered) = async_mpsc::unbounded_channel();
+            let (release, released) = mpsc::channel::<()>();
+            let released = Mutex::new(released);
+            // The signature waits for another task of the caller's only thread. Were it made on that thread, the task
+            // could not run and the key would give up.
+            let key = OddKey::new(SigningCost::Slow, move |scheme, digest| {
+                entered.send(()).unwrap();
+                let waited = released
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(Duration::from_secs(20));
+                waited.map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+                shared_key().sign(scheme, digest)
+            });
+            let (server, client) = cast(version, asks, key).await;
+            let other = tokio::spawn(async move {
+                has_entered.recv().await.unwrap();
+                release.send(()).unwrap();
+            });
+            let answer = get(&client, &server.uri(path)).await.unwrap();
+            assert_eq!(answer.status, 200);
+            other.await.unwrap();
+        }
+    }
+}
+
+async fn signing_thread(cost: SigningCost) -> ThreadId {
+    let (thread, threads) = mpsc::channel();
+    let key = OddKey::new(cost, move |scheme, digest| {
+        thread.send(std::thread::current().id()).unwrap();
+        shared_key().sign(scheme, digest)
+    });
+    let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
+    get(&client, &server.uri("/")).await.unwrap();
+    threads.recv().unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn quick_keys_sign_on_the_callers_runtime_and_slow_ones_do_not() {
+    let caller = std::thread::current().id();
+    assert_eq!(signing_thread(SigningCost::Quick).await, caller);
+    assert_ne!(signing_thread(SigningCost::Slow).await, caller);
+}
+
+#[tokio::test]
+async fn the_thread_ends_with_the_client_and_its_last_answer() {
+    struct AtExit(async_mpsc::UnboundedSender<()>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    thread_local! {
+        static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
+    }
+    let (exit, mut has_exited) = async_mpsc::unbounded_channel();
+    let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
+        shared_key().sign(scheme, digest)
+    });
+    let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
+    // The body is asked for on the thread that drives the connection.
+    let body = RequestBody::stream(StreamBody::new(stream::poll_fn(move |_| {
+        AT_EXIT.with_borrow_mut(|slot| *slot = Some(AtExit(exit.clone())));
+        Poll::Ready(None::<Result<Frame<Bytes>, Infallible>>)
+    })));
+    let request = crate::support::request("POST", &server.uri("/"), body);
+    let answer = client
+        .send(request, crate::support::PATIENCE)
+        .await
+        .unwrap();
+    drop(client);
+    // The answer is still there to be read.
+    assert!(has_exited.try_recv().is_err());
+    assert!(!answer.into_body().collect(1000).await.unwrap().is_empty());
+    assert_eq!(has_exited.recv().await, Some(()));
+}
+
+/// Whoever it signs for: clients that come and go, one after the other.
+#[tokio::test]
+async fn a_key_that_hangs_costs_one_thread_and_is_an_error() {
+    let (key, _release, asked) = hanging_key();
+    for _ in 0..5 {
+        let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, Arc::clone(&key)).await;
+        let error = get(&client, &server.uri("/")).await.unwrap_err();
+        let words = words(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Key, "{words}");
+        assert!(words.contains("the key hangs"), "{words}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+}

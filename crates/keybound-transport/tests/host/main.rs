@@ -1,0 +1,274 @@
+//! What the host's openssl.cnf says is honoured or refused plainly. OpenSSL reads that file once for a process, so each
+//! case runs in a process of its own: this test binary again, with another `OPENSSL_CONF`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use keybound_transport::{HttpsClient, TlsEngine, TlsVersions, TransportError, VersionPolicy};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::keys::shared_key;
+use support::pki::Authority;
+use support::server::{Asks, Manners, anonymous, resource};
+use support::{client_builder, get};
+
+const CASE: &str = "KEYBOUND_TEST_CASE";
+
+/// What a client says under a configuration; the case is run by [`case`].
+fn under(configuration: &str, case: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openssl.cnf");
+    std::fs::write(&file, configuration).unwrap();
+    run(file.to_str().unwrap(), case)
+}
+
+fn run(file: &str, case: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["case", "--exact", "--nocapture"])
+        .env(CASE, case)
+        .env("OPENSSL_CONF", file)
+        .env("SSL_CERT_FILE", trust_file(file))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text
+        .lines()
+        .find_map(|line| line.split_once("result: "))
+        .map(|(_, words)| words.to_owned());
+    words.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A file beside the configuration that OpenSSL's environment variable names.
+fn trust_file(configuration: &str) -> PathBuf {
+    Path::new(configuration).with_file_name("trusted.pem")
+}
+
+/// Not a test of its own: does what the environment says, in the process of a case.
+#[test]
+fn case() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let said = match case.as_str() {
+        "build" => match HttpsClient::builder().engine(TlsEngine::OpenSsl).build() {
+            Ok(_) => "built".to_owned(),
+            Err(error) => told(&error),
+        },
+        "environment" => runtime().block_on(environment()),
+        "call" => runtime().block_on(call()),
+        "anonymous" => runtime().block_on(unauthenticated()),
+        other => panic!("no case {other}"),
+    };
+    println!("\nresult: {said}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Calls a server whose authority an environment variable names, and nobody else.
+async fn environment() -> String {
+    let authority = Authority::new("test authority");
+    let file = std::env::var("SSL_CERT_FILE").unwrap();
+    std::fs::write(file, authority.pem()).unwrap();
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Nothing,
+        clients: authority.clone(),
+    };
+    let server = resource(manners.context()).await;
+    let client = HttpsClient::builder()
+        .engine(TlsEngine::OpenSsl)
+        .engine(TlsEngine::OpenSsl)
+        .build()
+        .unwrap();
+    match get(&client, &server.uri("/")).await {
+        Ok(_) => "trusted".to_owned(),
+        Err(error) => told(&error),
+    }
+}
+
+/// Calls servers that show no certificate, each with other suites.
+async fn unauthenticated() -> String {
+    let authority = Authority::new("test authority");
+    let mut said = vec![];
+    for suites in ["AECDH", "ADH"] {
+        let server = resource(anonymous(suites)).await;
+        for identity in [None, Some(authority.client("client", shared_key()))] {
+            let mut builder = client_builder(&authority);
+            if let Some(identity) = identity {
+                builder = builder.identity(identity);
+            }
+            let client = builder.build().unwrap();
+            said.push(match get(&client, &server.uri("/")).await {
+                Ok(answer) => answer.status.to_string(),
+                Err(error) => format!("{:?}", error.kind()),
+            });
+        }
+        assert_eq!(server.requests(), 0);
+    }
+    said.join(", ")
+}
+
+/// Calls a server that asks for a certificate with each choice of versions.
+async fn call() -> String {
+    let authority = Authority::new("test authority");
+    let manners = Manners {
+        leaf: authority.server("localhost"),
+        version: None,
+        asks: Asks::Firmly,
+        clients: authority.clone(),
+    };
+    let server = resource(manners.context()).await;
+    let mut said = vec![];
+    for versions in [
+        TlsVersions::Tls12Or13,
+        TlsVersions::Tls12,
+        TlsVersions::Tls13,
+    ] {
+        let client = client_builder(&authority)
+            .identity(authority.client("client", shared_key()))
+            .versions(VersionPolicy::default().with_host("localhost", versions))
+            .build();
+        said.push(match client {
+            Err(error) => told(&error),
+            Ok(client) => match get(&client, &server.uri("/")).await {
+                Ok(answer) => answer.info().tls_version.to_owned(),
+                Err(error) => told(&error),
+            },
+        });
+    }
+    said.join(", ")
+}
+
+fn told(error: &TransportError) -> String {
+    format!("{:?} {error}", error.kind())
+}
+
+#[test]
+fn an_ordinary_host_allows_everything() {
+    let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
+    assert_eq!(run("/nonexistent/openssl.cnf", "call"), expected);
+    assert_eq!(under("", "call"), expected);
+}
+
+#[test]
+fn no_environment_variable_widens_trust() {
+    let lax = [
+        "VerifyCAFile",
+        "RequestCAFile",
+        "ChainCAFile",
+        "VerifyCAStore",
+    ]
+    .map(|name| tls(&format!("{name} = $ENV::SSL_CERT_FILE")));
+    for configuration in lax
+        .iter()
+        .map(String::as_str)
+        .chain(["", &tls("VerifyMode = ")])
+    {
+        let said = under(configuration, "environment");
+        assert!(
+            said.starts_with("ServerCertificate "),
+            "{configuration} {said}"
+        );
+    }
+}
+
+#[test]
+fn settings_of_the_whole_process_are_not_applied_twice() {
+    // An object identifier cannot be registered twice: the second time would be an error.
+    let configuration = "
+        openssl_conf = init
+        [init]
+        oid_section = oids
+        providers = providers
+        ssl_conf = ssl
+        [oids]
+        keybound-test = 1.3.6.1.4.1.99999.1
+        [providers]
+        default = active
+        legacy = inactive
+        [active]
+        activate = 1
+        [inactive]
+        activate = 0
+        [ssl]
+        system_default = tls
+        [tls]
+        Options = PrioritizeChaCha";
+    assert_eq!(under(configuration, "call"), "TLSv1.3, TLSv1.2, TLSv1.3");
+}
+
+#[test]
+fn the_tls_versions_of_the_host_are_honoured() {
+    let refused = "HostUnsupported the host's OpenSSL configuration does not allow the tls version for localhost";
+    assert_eq!(
+        under(&tls("MinProtocol = TLSv1.3"), "call"),
+        format!("TLSv1.3, {refused}, TLSv1.3")
+    );
+    for limit in ["MaxProtocol = TLSv1.2", "Protocol = -TLSv1.3"] {
+        assert_eq!(
+            under(&tls(limit), "call"),
+            format!("TLSv1.2, TLSv1.2, {refused}")
+        );
+    }
+}
+
+/// What a configuration of the TLS of the whole process says.
+fn tls(settings: &str) -> String {
+    format!(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{settings}"
+    )
+}
+
+#[test]
+fn a_configuration_that_allows_anonymous_servers_does_not_count() {
+    let refused = "Tls, Tls, Tls, Tls";
+    for settings in [
+        "",
+        "CipherString = ALL:aNULL:@SECLEVEL=0\nMaxProtocol = TLSv1.2",
+        "CipherString = aNULL:ALL:COMPLEMENTOFALL:@SECLEVEL=0\nMaxProtocol = TLSv1.2\nVerifyMode = None",
+    ] {
+        assert_eq!(under(&tls(settings), "anonymous"), refused, "{settings}");
+    }
+}
+
+/// Its providers are the process's. This crate's context has the system's.
+#[test]
+fn the_providers_of_a_configuration_that_the_environment_names_are_not_used() {
+    let base = "
+        openssl_conf = init
+        [init]
+        providers = providers
+        [providers]
+        base = active
+        [active]
+        activate = 1";
+    for configuration in [base, "[broken", "openssl_conf = nowhere"] {
+        assert_eq!(under(configuration, "build"), "built", "{configuration}");
+    }
+}
+
+#[test]
+fn a_process_that_allows_validated_modules_only_is_refused_plainly() {
+    let configuration = "
+        openssl_conf = init
+        [init]
+        providers = providers
+        alg_section = algorithms
+        [providers]
+        default = active
+        [active]
+        activate = 1
+        [algorithms]
+        default_properties = fips=yes";
+    let said = under(configuration, "build");
+    assert!(
+        said.starts_with("HostUnsupported the host's OpenSSL configuration"),
+        "{said}"
+    );
+}

@@ -1,0 +1,280 @@
+//! What goes over connections, and how they end.
+use crate::native::{sound, trusted, under_wine};
+use crate::scene::{builder, client, clients, good_server, manners, server};
+use crate::support::http::{receive, reply};
+use crate::support::pki::Authority;
+use crate::support::server::{Asks, Manners, raw, resource, scripted, switch};
+use crate::support::{get, post, words};
+use keybound_transport::server::request_client_certificate;
+use keybound_transport::{RequestBody, TransportErrorKind};
+use openssl::ssl::SslVersion;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+
+#[tokio::test]
+async fn the_certificate_goes_out_in_the_first_handshake() {
+    for asks in [Asks::Politely, Asks::Firmly] {
+        let server = good_server(asks).await;
+        let (client, thumbprint) = client();
+        for reused in [false, true] {
+            let answer = get(&client, &server.uri("/")).await.unwrap();
+            assert_eq!(answer.text(), format!("0 {thumbprint}"));
+            let info = answer.info();
+            assert_eq!(info.tls_version, "TLSv1.2");
+            assert!(info.certificate_requested);
+            assert_eq!(info.reused, reused);
+        }
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn no_certificate_where_none_is_asked_for() {
+    let server = good_server(Asks::Nothing).await;
+    let (client, _) = client();
+    let answer = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!(answer.text(), "0 none");
+    assert!(!answer.info().certificate_requested);
+}
+
+#[tokio::test]
+async fn no_certificate_without_an_identity() {
+    let client = builder().build().unwrap();
+    let server = good_server(Asks::Politely).await;
+    let answer = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!(answer.text(), "0 none");
+    let server = good_server(Asks::Firmly).await;
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::ClientCertificateRejected,
+        "{}",
+        words(&error)
+    );
+    assert!(error.to_string().contains("there is none"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_certificate_is_told_as_that() {
+    let strangers = Authority::new("authority of others");
+    let server = server(
+        sound(|| trusted().server("localhost")),
+        &strangers,
+        Asks::Firmly,
+    )
+    .await;
+    let (client, _) = client();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::ClientCertificateRejected,
+        "{}",
+        words(&error)
+    );
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test]
+async fn bodies_of_every_length_go_both_ways() {
+    let (client, _) = client();
+    let context = manners(
+        sound(|| trusted().server("localhost")),
+        clients(),
+        Asks::Firmly,
+    )
+    .context();
+    let server = scripted(context, |mut stream, _, _| async move {
+        while let Some(request) = receive(&mut stream).await {
+            let body = "y".repeat(request.body);
+            if reply(&mut stream, "200 OK", &body).await.is_none() {
+                break;
+            }
+        }
+    })
+    .await;
+    for length in [0, 1, 16_384, 16_385, 100_000, 1_000_000] {
+        let answer = post(&client, &server.uri("/"), length).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{length}: {}", words(&error)));
+        assert_eq!(answer.body.len(), length);
+        assert!(answer.body.iter().all(|byte| *byte == b'y'));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
+    let context = manners(
+        sound(|| trusted().server("localhost")),
+        clients(),
+        Asks::Nothing,
+    )
+    .context();
+    let server = scripted(context, |mut stream, number, _| async move {
+        receive(&mut stream).await;
+        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf";
+        stream.write_all(answer).await.unwrap();
+        stream.flush().await.unwrap();
+        if number == 0 {
+            let _ = stream.shutdown().await;
+        } else {
+            let _ = stream.get_mut().shutdown().await;
+        }
+    })
+    .await;
+    let client = builder().build().unwrap();
+    let whole = get(&client, &server.uri("/")).await;
+    if under_wine() {
+        // Its SChannel keeps to itself that the peer has said so. No answer that may be torn passes for whole.
+        whole.unwrap_err();
+    } else {
+        assert_eq!(whole.unwrap().text(), "half");
+    }
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_tls_is_told_as_such() {
+    let server = raw(|mut stream, _, _| async move {
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let _ = stream.write_all(answer).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let error = get(&builder().build().unwrap(), &server.uri("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Tls, "{}", words(&error));
+}
+
+#[tokio::test]
+async fn an_end_within_the_handshake_is_no_connection() {
+    let server = raw(|stream, _, _| async move { drop(stream) }).await;
+    let error = get(&builder().build().unwrap(), &server.uri("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::Connect,
+        "{}",
+        words(&error)
+    );
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let server = raw(|stream, _, _| async move {
+        let _stream = stream;
+        std::future::pending().await
+    })
+    .await;
+    let client = builder().build().unwrap();
+    let request = crate::support::request("GET", &server.uri("/"), RequestBody::empty());
+    let error = client
+        .send(request, Duration::from_millis(200))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_when_asked_for_after_the_request() {
+    if under_wine() {
+        // Its SChannel takes no part in a renegotiation.
+        return;
+    }
+    let context = Manners {
+        version: Some(SslVersion::TLS1_2),
+        ..manners(
+            sound(|| trusted().server("localhost")),
+            clients(),
+            Asks::Nothing,
+        )
+    };
+    let server = resource(context.context()).await;
+    let (client, thumbprint) = client();
+    for length in [0, 64 * 1024] {
+        let answer = post(&client, &server.uri("/secure"), length).await.unwrap();
+        assert_eq!(answer.text(), format!("{length} {thumbprint}"));
+        assert!(answer.info().certificate_requested);
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+    if under_wine() {
+        return;
+    }
+    let context = || {
+        let leaf = sound(|| trusted().server("localhost"));
+        let manners = Manners {
+            version: Some(SslVersion::TLS1_2),
+            ..manners(leaf, clients(), Asks::Nothing)
+        };
+        manners.context()
+    };
+    let second = context();
+    let server = scripted(context(), move |mut stream, _, _| {
+        let second = second.clone();
+        async move {
+            receive(&mut stream).await;
+            switch(&stream, &second);
+            let _ = request_client_certificate(&mut stream).await;
+            reply(&mut stream, "200 OK", "here").await;
+        }
+    })
+    .await;
+    let (client, _) = client();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    let words = words(&error);
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::ServerCertificate,
+        "{words}"
+    );
+    assert!(words.contains("another certificate"), "{words}");
+}
+
+#[tokio::test]
+async fn connections_leave_no_handle_open() {
+    let server = good_server(Asks::Firmly).await;
+    let round = async || {
+        let (client, _) = client();
+        for _ in 0..10 {
+            let request = crate::support::request("GET", &server.uri("/"), RequestBody::empty());
+            let answer = client
+                .send_anew(request, crate::support::PATIENCE)
+                .await
+                .unwrap();
+            answer.into_body().collect(1000).await.unwrap();
+        }
+    };
+    round().await;
+    let before = handles();
+    for _ in 0..10 {
+        round().await;
+    }
+    // The runtime and the tests beside this one open and close a few.
+    assert!(handles() < before + 50, "{before} {}", handles());
+}
+
+/// How many handles this process has open. Wine does not count them, but gives a new one the lowest number that is free.
+fn handles() -> usize {
+    use windows::Win32::Foundation::CloseHandle;
+    use windows::Win32::System::Threading::{
+        CreateEventW, GetCurrentProcess, GetProcessHandleCount,
+    };
+    if !under_wine() {
+        let mut count = 0;
+        // SAFETY: the handle of the process itself needs no closing; the number is written to.
+        unsafe { GetProcessHandleCount(GetCurrentProcess(), &raw mut count) }.unwrap();
+        return count as usize;
+    }
+    // SAFETY: an event without a name, closed once.
+    unsafe {
+        let event = CreateEventW(None, false, false, None).unwrap();
+        CloseHandle(event).unwrap();
+        event.0 as usize / 4
+    }
+}

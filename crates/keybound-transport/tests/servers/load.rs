@@ -1,0 +1,175 @@
+//! Many requests at once, each with an id, and the reckoning with what arrived.
+use crate::application::Ledger;
+use crate::support::{PATIENCE, request};
+use http::HeaderValue;
+use keybound_transport::{ConnectionInfo, HttpsClient, RequestBody, TransportErrorKind};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// So many workers, each of which sends its requests in turn: one in three is a POST of a kilobyte, one a POST with
+/// nothing, one a GET.
+#[derive(Clone)]
+pub struct Load {
+    pub client: HttpsClient,
+    pub uri: String,
+    pub workers: usize,
+    pub each: usize,
+    /// How long a worker rests between its requests, in milliseconds.
+    pub pause: fn(usize) -> u64,
+    /// How many are done.
+    pub done: Arc<AtomicUsize>,
+}
+
+/// How one request went.
+#[derive(Debug)]
+pub enum Outcome {
+    Answered { status: u16, repeated: bool },
+    Failed(TransportErrorKind, String),
+}
+
+/// How all went, by id.
+pub struct Outcomes(HashMap<String, (&'static str, Outcome)>);
+
+/// What is left to say when nothing was lost, doubled or unbound.
+#[derive(Debug, Default, PartialEq)]
+pub struct Tally {
+    pub answered: usize,
+    pub repeated: usize,
+    /// Requests that failed without an answer, by method and kind.
+    pub failed: BTreeMap<String, usize>,
+    /// How many of those had arrived all the same.
+    pub failed_and_arrived: usize,
+}
+
+impl Load {
+    pub fn new(client: &HttpsClient, uri: String, each: usize) -> Self {
+        Self {
+            client: client.clone(),
+            uri,
+            workers: WORKERS,
+            each,
+            pause: |_| 0,
+            done: Arc::default(),
+        }
+    }
+
+    pub async fn run(self) -> Outcomes {
+        let mut workers = JoinSet::new();
+        for worker in 0..self.workers {
+            let load = self.clone();
+            workers.spawn(async move { load.work(worker).await });
+        }
+        let all = workers.join_all().await;
+        Outcomes(all.into_iter().flatten().collect())
+    }
+
+    async fn work(&self, worker: usize) -> Vec<(String, (&'static str, Outcome))> {
+        let mut outcomes = vec![];
+        for number in 0..self.each {
+            let id = format!("{worker}-{number}");
+            let (method, length) = KINDS[number % KINDS.len()];
+            let outcome = self.send(&id, method, length).await;
+            self.done.fetch_add(1, Ordering::Relaxed);
+            let pause = match &outcome {
+                // The server is away.
+                Outcome::Failed(TransportErrorKind::Connect, _) => 5,
+                _ => (self.pause)(worker + number),
+            };
+            if pause > 0 {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            outcomes.push((id, (method, outcome)));
+        }
+        outcomes
+    }
+
+    async fn send(&self, id: &str, method: &str, length: usize) -> Outcome {
+        let mut request = request(method, &self.uri, RequestBody::full(vec![b'x'; length]));
+        let id = HeaderValue::from_str(id).unwrap();
+        request.headers_mut().insert("x-id", id);
+        let failed = |error: keybound_transport::TransportError| {
+            Outcome::Failed(error.kind(), crate::support::words(&error))
+        };
+        let answer = match self.client.send(request, PATIENCE).await {
+            Ok(answer) => answer,
+            Err(error) => return failed(error),
+        };
+        let (parts, body) = answer.into_parts();
+        let info = parts.extensions.get::<ConnectionInfo>().unwrap();
+        match body.collect(1000).await {
+            Ok(body) => {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                if parts.status == 200 {
+                    assert_eq!(text, format!("{length} {BOUND}"));
+                }
+                Outcome::Answered {
+                    status: parts.status.as_u16(),
+                    repeated: info.repeated,
+                }
+            }
+            Err(error) => failed(error),
+        }
+    }
+}
+
+impl Outcomes {
+    /// Holds what was told against what arrived: an answered request arrived exactly once (a safe one that was repeated,
+    /// once or twice), a failed one at most once (twice, where it is safe), and each with the certificate.
+    pub fn reckon(&self, ledger: &Ledger) -> Tally {
+        let mut tally = Tally::default();
+        for (id, (method, outcome)) in &self.0 {
+            let count = ledger.get(id).map_or(0, |arrivals| arrivals.count);
+            match outcome {
+                Outcome::Answered { status, repeated } => {
+                    assert_eq!(*status, 200, "{method} {id}");
+                    let right = if *repeated {
+                        *method == "GET" && (1..=2).contains(&count)
+                    } else {
+                        count == 1
+                    };
+                    assert!(right, "{method} {id} arrived {count} times: {outcome:?}");
+                    tally.answered += 1;
+                    tally.repeated += usize::from(*repeated);
+                }
+                Outcome::Failed(kind, words) => {
+                    let most = if *method == "GET" { 2 } else { 1 };
+                    assert!(
+                        count <= most,
+                        "{method} {id} arrived {count} times: {words}"
+                    );
+                    if *method == "POST" && *kind == TransportErrorKind::Connect {
+                        assert_eq!(count, 0, "{id} went out without a connection: {words}");
+                    }
+                    let row = format!("{method} {kind:?}");
+                    *tally.failed.entry(row).or_default() += 1;
+                    tally.failed_and_arrived += usize::from(count > 0);
+                }
+            }
+        }
+        for (id, arrivals) in ledger {
+            assert!(self.0.contains_key(id), "nobody sent {id}");
+            for certificate in &arrivals.certificates {
+                assert_eq!(certificate, BOUND, "{id} came without the certificate");
+            }
+        }
+        tally
+    }
+}
+
+impl Tally {
+    /// A tally of so many answers and nothing else.
+    pub fn all(answered: usize) -> Self {
+        Self {
+            answered,
+            ..Self::default()
+        }
+    }
+}
+
+/// What the servers in front say of our client's certificate.
+pub const BOUND: &str = "SUCCESS someone";
+pub const WORKERS: usize = 8;
+const KINDS: [(&str, usize); 3] = [("POST", 1000), ("GET", 0), ("POST", 0)];

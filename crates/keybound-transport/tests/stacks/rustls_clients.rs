@@ -1,0 +1,192 @@
+//! rustls with a bridged key: the certificate goes out, in either version, whatever the server names.
+use crate::support::PATIENCE;
+use crate::support::keys::{OddKey, shared_key};
+use crate::support::pki::Authority;
+use crate::support::scene::BOTH;
+use crate::support::server::{Asks, Manners, Server, resource};
+use crate::talk::{SERVER, cast, cast_with, get, resuming_server, thumbprint, trust_in, words};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use keybound_keys::memory::MemoryKey;
+use keybound_keys::{BindingKey, SigningCost};
+use keybound_transport::{ClientIdentity, RustlsSetup, TransportErrorKind, TrustAnchors};
+use openssl::ssl::SslVersion;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub fn config(identity: &ClientIdentity, trust: &TrustAnchors) -> ClientConfig {
+    RustlsSetup::new(identity.clone(), trust.clone())
+        .client_config(ring::default_provider())
+        .unwrap()
+}
+
+pub async fn connect(config: ClientConfig, server: &Server) -> io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(server.address).await?;
+    let name = ServerName::try_from(server.host.clone()).unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+}
+
+#[tokio::test]
+async fn the_certificate_goes_out_where_the_server_asks_at_once() {
+    for version in BOTH {
+        for asks in [Asks::Politely, Asks::Firmly] {
+            let cast = cast(version, asks).await;
+            let config = config(&cast.identity, &cast.trust);
+            let mut stream = connect(config, &cast.server).await.unwrap();
+            for _ in 0..2 {
+                let answer = get(&mut stream, "/").await.unwrap();
+                assert_eq!(answer, format!("0 {}", thumbprint(&cast.identity)));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_goes_out_where_the_server_does_not_ask() {
+    for version in BOTH {
+        let cast = cast(version, Asks::Nothing).await;
+        let config = config(&cast.identity, &cast.trust);
+        let mut stream = connect(config, &cast.server).await.unwrap();
+        assert_eq!(get(&mut stream, "/").await.unwrap(), "0 none");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_authority_that_the_server_does_not_name_is_presented() {
+    for version in BOTH {
+        let authority = Authority::new("test authority");
+        let manners = |asks| Manners {
+            leaf: authority.server(SERVER),
+            version: Some(version),
+            asks,
+            clients: authority.clone(),
+        };
+        let foreign = Authority::new("foreign authority");
+        let identity = foreign.client("client", shared_key());
+        let trust = trust_in(&authority);
+        let polite = resource(manners(Asks::Politely).context()).await;
+        let mut stream = connect(config(&identity, &trust), &polite).await.unwrap();
+        let answer = get(&mut stream, "/").await.unwrap();
+        assert_eq!(answer, format!("0 {}", thumbprint(&identity)));
+        // One that insists on its authority says so.
+        let firm = resource(manners(Asks::Firmly).context()).await;
+        let error = refusal(config(&identity, &trust), &firm).await;
+        assert!(error.contains("UnknownCA"), "{error}");
+        assert_eq!(firm.requests(), 0);
+    }
+}
+
+/// What a client is told whose certificate is refused: within the handshake, or at the first read in TLS 1.3.
+async fn refusal(config: ClientConfig, server: &Server) -> String {
+    let refused = match connect(config, server).await {
+        Err(error) => error,
+        Ok(mut stream) => get(&mut stream, "/").await.unwrap_err(),
+    };
+    words(&refused)
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_the_certificates_never_gets_a_signature_out() {
+    let other = MemoryKey::generate().unwrap();
+    let torn: Arc<dyn BindingKey> = OddKey::new(SigningCost::Quick, move |scheme, digest| {
+        other.sign(scheme, digest)
+    });
+    for version in BOTH {
+        let cast = cast_with(version, Asks::Firmly, Arc::clone(&torn)).await;
+        let error = refusal(config(&cast.identity, &cast.trust), &cast.server).await;
+        assert!(error.contains("does not hold"), "{error}");
+        assert_eq!(cast.server.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn no_stale_pairing_by_resumed_sessions() {
+    for version in BOTH {
+        let authority = Authority::new("test authority");
+        let server = resuming_server(&authority, version).await;
+        let identity = authority.client("client", shared_key());
+        let config = config(&identity, &trust_in(&authority));
+        for _ in 0..3 {
+            let mut stream = connect(config.clone(), &server).await.unwrap();
+            assert_eq!(get(&mut stream, "/").await.unwrap(), "false");
+        }
+        // The server would have it otherwise.
+        let mut eager = config;
+        eager.resumption = Resumption::default();
+        let mut resumed = String::new();
+        for _ in 0..2 {
+            let mut stream = connect(eager.clone(), &server).await.unwrap();
+            resumed = get(&mut stream, "/").await.unwrap();
+        }
+        assert_eq!(resumed, "true");
+    }
+}
+
+#[tokio::test]
+async fn a_renegotiating_server_is_not_reached_and_the_words_are_those_of_the_documentation() {
+    let cast = cast(SslVersion::TLS1_2, Asks::Nothing).await;
+    let config = config(&cast.identity, &cast.trust);
+    let stream = connect(config, &cast.server).await.unwrap();
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/secure").body(Empty::<Bytes>::new()).unwrap();
+    let answer = timeout(PATIENCE, sender.send_request(request)).await;
+    let mut told = chain(&answer.unwrap().unwrap_err());
+    if let Err(error) = connection.await.unwrap() {
+        told.push_str(&chain(&error));
+    }
+    assert!(told.contains(RENEGOTIATION), "{told}");
+    let page = include_str!("../../../../docs/troubleshooting.md");
+    assert!(page.contains(RENEGOTIATION));
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_would_ask_after_the_handshake_cannot() {
+    let cast = cast(SslVersion::TLS1_3, Asks::Nothing).await;
+    let config = config(&cast.identity, &cast.trust);
+    let mut stream = connect(config, &cast.server).await.unwrap();
+    assert_eq!(get(&mut stream, "/secure").await.unwrap(), "cannot ask");
+}
+
+#[test]
+fn nothing_is_installed_for_the_process() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    let config = config(&identity, &trust_in(&authority));
+    assert!(CryptoProvider::get_default().is_none());
+    assert!(config.alpn_protocols.is_empty() && !config.enable_early_data);
+}
+
+#[test]
+fn a_provider_that_can_do_nothing_is_refused() {
+    let authority = Authority::new("test authority");
+    let identity = authority.client("client", shared_key());
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.clear();
+    let error = RustlsSetup::new(identity, trust_in(&authority))
+        .client_config(provider)
+        .unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+}
+
+const RENEGOTIATION: &str = "received fatal alert: HandshakeFailure";

@@ -1,0 +1,229 @@
+//! The proxies that Windows is set to use, as far as this process sees: its registry is an empty one of its own, so that
+//! nobody else's settings are read or changed.
+#![cfg(all(test, windows))]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use keybound_transport::{
+    HttpsClient, ProxyConfig, RequestBody, TransportError, TransportErrorKind,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use windows::Win32::Networking::WinHttp::{
+    WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_ACCESS_TYPE_NO_PROXY, WINHTTP_PROXY_INFO,
+    WinHttpSetDefaultProxyConfiguration,
+};
+use windows::Win32::System::Registry::{
+    HKEY, HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE, REG_BINARY, RegCloseKey, RegCreateKeyW,
+    RegDeleteTreeW, RegOverridePredefKey, RegSetValueExW,
+};
+use windows::core::{HSTRING, PCWSTR, PWSTR};
+
+// The only test of this process: what it replaces, it replaces for all threads.
+#[tokio::test]
+async fn the_settings_of_windows_are_followed() {
+    let (port, asked) = proxy().await;
+    let here = format!("127.0.0.1:{port}");
+    // OpenSSL finds no entropy without the machine's registry; the settings are read later.
+    let [unset, machine, user, other_user] = std::array::from_fn(|_| Client::new());
+    let unfollowed: [_; 4] = std::array::from_fn(|_| Client::new());
+    let registry = OwnRegistry::new();
+
+    let error = unset.failure(NOWHERE).await;
+    assert_eq!(error.kind(), TransportErrorKind::Connect);
+
+    registry.set_machine(&here, "0.0.*");
+    machine.assert_asks(FAR, &asked).await;
+    machine.assert_direct().await;
+
+    // The user's go first: these leave https without a proxy.
+    registry.set_user(NAMED, "http=127.0.0.1:1", "", "");
+    other_user.assert_direct().await;
+
+    let list = format!("http=127.0.0.1:1;https={here}");
+    registry.set_user(NAMED, &list, "*.fabrikam.com;0.0.0.0:1;<local>", "");
+    user.assert_asks(FAR, &asked).await;
+    user.assert_asks("https://0.0.0.0:2/", &asked).await;
+    user.assert_direct().await;
+
+    // What was found before stays.
+    registry.set_machine("", "");
+    registry.set_user(0, "", "", "");
+    machine.assert_asks(FAR, &asked).await;
+    user.assert_asks(FAR, &asked).await;
+
+    let long = "x;".repeat(40_000);
+    let cases = [
+        (SCRIPT, "", "", "settings name a script"),
+        (DETECTION, "", "", "settings ask for automatic detection"),
+        (NAMED, "socks=127.0.0.1:1", "", "socks is not supported"),
+        (NAMED, &here, &long, "settings are longer than allowed"),
+    ];
+    for ((flags, proxies, bypass, words), client) in cases.into_iter().zip(&unfollowed) {
+        registry.set_user(flags, proxies, bypass, "http://swordfish/");
+        let told = client.failure(NOWHERE).await.to_string();
+        assert!(told.starts_with("0.0.0.0:1 was tried without"), "{told}");
+        assert!(told.contains(words), "{told}");
+        assert!(!format!("{told}{:?}", client.0).contains("swordfish"));
+    }
+}
+
+/// A client that goes the system's way. None of its requests succeeds, so that it keeps no connection.
+struct Client(HttpsClient);
+
+impl Client {
+    fn new() -> Self {
+        let builder = HttpsClient::builder().proxy(ProxyConfig::system());
+        Self(builder.build().unwrap())
+    }
+
+    async fn failure(&self, uri: &str) -> TransportError {
+        let request = http::Request::get(uri).body(RequestBody::empty()).unwrap();
+        self.0.send(request, PATIENCE).await.unwrap_err()
+    }
+
+    async fn assert_direct(&self) {
+        let told = self.failure(NOWHERE).await.to_string();
+        assert_eq!(told, "no connection to 0.0.0.0:1");
+    }
+
+    async fn assert_asks(&self, uri: &str, asked: &Asked) {
+        let error = self.failure(uri).await;
+        assert_eq!(error.kind(), TransportErrorKind::Proxy, "{error:?}");
+        let uri: http::Uri = uri.parse().unwrap();
+        let (host, port) = (uri.host().unwrap(), uri.port_u16().unwrap_or(443));
+        let expected = format!("CONNECT {host}:{port} HTTP/1.1");
+        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), [expected]);
+    }
+}
+
+/// The first lines of what a proxy was asked.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A proxy that refuses whatever it is asked.
+async fn proxy() -> (u16, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            log.lock()
+                .unwrap()
+                .push(head.lines().next().unwrap().to_owned());
+            stream
+                .write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+                .await
+                .unwrap();
+        }
+    });
+    (port, asked)
+}
+
+/// An empty registry in place of the user's and the machine's, for this process, until it is dropped.
+struct OwnRegistry {
+    root: Key,
+    path: HSTRING,
+}
+
+impl OwnRegistry {
+    fn new() -> Self {
+        let path = HSTRING::from(format!(r"Software\keybound-test-{}", std::process::id()));
+        let root = Key::create(HKEY_CURRENT_USER, &path);
+        for replaced in [HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE] {
+            // SAFETY: the key is open until the registry is put back.
+            unsafe { RegOverridePredefKey(replaced, Some(root.0)) }
+                .ok()
+                .unwrap();
+        }
+        Self { root, path }
+    }
+
+    /// As `netsh winhttp set proxy` does; empty texts are none.
+    fn set_machine(&self, proxies: &str, bypass: &str) {
+        let [proxies, bypass] = [proxies, bypass].map(HSTRING::from);
+        let mut info = if proxies.is_empty() {
+            WINHTTP_PROXY_INFO {
+                dwAccessType: WINHTTP_ACCESS_TYPE_NO_PROXY,
+                ..WINHTTP_PROXY_INFO::default()
+            }
+        } else {
+            WINHTTP_PROXY_INFO {
+                dwAccessType: WINHTTP_ACCESS_TYPE_NAMED_PROXY,
+                lpszProxy: PWSTR(proxies.as_ptr().cast_mut()),
+                lpszProxyBypass: PWSTR(bypass.as_ptr().cast_mut()),
+            }
+        };
+        // SAFETY: the texts end with a zero and outlive the call, which does not write to them.
+        unsafe { WinHttpSetDefaultProxyConfiguration(&raw mut info) }.unwrap();
+    }
+
+    /// As the settings' page does.
+    fn set_user(&self, flags: u32, proxies: &str, bypass: &str, script: &str) {
+        let mut value = vec![];
+        for number in [VERSION, 1, flags] {
+            value.extend(number.to_le_bytes());
+        }
+        for text in [proxies, bypass, script] {
+            value.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+            value.extend(text.as_bytes());
+        }
+        value.extend([0; 32]);
+        let key = Key::create(self.root.0, &HSTRING::from(CONNECTIONS));
+        let name = HSTRING::from("DefaultConnectionSettings");
+        // SAFETY: the key is open, and name and value outlive the call.
+        unsafe { RegSetValueExW(key.0, &name, None, REG_BINARY, Some(&value)) }
+            .ok()
+            .unwrap();
+    }
+}
+
+impl Drop for OwnRegistry {
+    fn drop(&mut self) {
+        for replaced in [HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE] {
+            // SAFETY: puts back what was there.
+            let _ = unsafe { RegOverridePredefKey(replaced, None) };
+        }
+        // SAFETY: the path ends with a zero. The key goes when the last handle to it is closed.
+        let _ = unsafe { RegDeleteTreeW(HKEY_CURRENT_USER, PCWSTR(self.path.as_ptr())) };
+    }
+}
+
+struct Key(HKEY);
+
+impl Key {
+    fn create(below: HKEY, path: &HSTRING) -> Self {
+        let mut key = HKEY::default();
+        // SAFETY: the path ends with a zero; the handle is written before the call returns.
+        unsafe { RegCreateKeyW(below, path, &raw mut key) }
+            .ok()
+            .unwrap();
+        Self(key)
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and nobody else has it.
+        let _ = unsafe { RegCloseKey(self.0) };
+    }
+}
+
+const CONNECTIONS: &str =
+    r"Software\Microsoft\Windows\CurrentVersion\Internet Settings\Connections";
+const VERSION: u32 = 0x46;
+const NAMED: u32 = 2;
+const SCRIPT: u32 = 4;
+const DETECTION: u32 = 8;
+
+const FAR: &str = "https://a.contoso.com/";
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Not a loopback address, and nobody answers there.
+const NOWHERE: &str = "https://0.0.0.0:1/";
