@@ -3,7 +3,8 @@
 //! It is not part of Keybound: see docs/attestation.md for where it comes from. It is looked for at the path that was
 //! named, else at the one in `ATTESTATION_CLIENTLIB_PATH`, else in the program's folder, in `native` there, and in
 //! System32; never in the working folder or on `PATH`. It is used only where its Authenticode signature is Microsoft's,
-//! or its SHA-256 the one that was pinned, and the file cannot change between check and load.
+//! or its SHA-256 the one that was pinned. What is checked and loaded is a copy in a folder of this account's: nobody else
+//! can change it between check and load, as one who may write the file could.
 //!
 //! A process loads a library once and never unloads it: its threads may call back at any time. Calls to it are made one
 //! after another, each on a thread of its own; one that hangs holds up the next ones until their deadlines, not the

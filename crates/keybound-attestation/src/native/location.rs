@@ -40,8 +40,8 @@ fn native_folder(program: &Path) -> PathBuf {
     program.join("native")
 }
 
-/// Takes the absolute path of a file with the ending `.dll` on a drive of this host. A network share cannot be kept
-/// from changing between check and load, and Windows would add the ending to a name without one, and load another file.
+/// Takes the absolute path of a file with the ending `.dll` on a drive of this host. What a network share answers can change
+/// between check and load, and Windows would add the ending to a name without one, and load another file.
 pub(super) fn check(path: &Path) -> Result<(), NativeFailure> {
     let refused = |reason| NativeFailure::PathRefused {
         path: path.to_owned(),

@@ -1,6 +1,7 @@
 //! The library on Windows. All `unsafe` code of the crate is below here.
 mod call;
 mod callback;
+mod copy;
 mod file;
 mod library;
 mod search;

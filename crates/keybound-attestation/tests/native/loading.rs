@@ -5,7 +5,10 @@ use keybound_attestation::native::{
 };
 use keybound_core::{Error, ErrorKind};
 use std::fs::OpenOptions;
+use std::os::windows::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use windows::Win32::System::LibraryLoader::GetModuleHandleW;
+use windows::core::PCWSTR;
 
 async fn refused(provider: &NativeAttestation) -> Error {
     attest(provider, &Key::keyguard()).await.unwrap_err()
@@ -48,6 +51,24 @@ async fn a_library_that_somebody_may_still_write_is_not_loaded() {
     );
     drop(writer);
     attest(&provider, &Key::keyguard()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_loaded_is_a_copy() {
+    let path = copy_of("stand_in.dll", "copied");
+    let provider = pinned(&path);
+    attest(&provider, &Key::keyguard()).await.unwrap();
+    let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    // SAFETY: the name is ended by NUL.
+    let loaded = unsafe { GetModuleHandleW(PCWSTR(name.as_ptr())) };
+    assert!(loaded.is_err(), "the file itself is loaded");
+    // Not by another path either: it can be written.
+    std::fs::write(&path, "another file").unwrap();
+    let again = refused(&pinned(&path)).await;
+    assert!(
+        failure(&again).to_string().contains("start the program"),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A file that stays as it is from its check to its loading.
+//! A file that is read and held open.
 #![allow(unsafe_code, reason = "calls of Windows")]
 use crate::native::NativeFailure;
 use crate::native::location::{self, Folders};
@@ -17,11 +17,15 @@ use windows::Win32::Storage::FileSystem::{
 };
 use windows::Win32::System::SystemInformation::GetSystemDirectoryW;
 
-/// An open file that nobody can write, delete or rename while this value lives.
+/// An open file that nobody can open to write, delete or rename while this value lives. Who mapped it to memory before can
+/// still change it: see [`PrivateCopy`](super::copy::PrivateCopy).
 pub(super) struct HeldFile {
     file: File,
     /// Without links, in the form that Windows takes literally (`\\?\C:\…`): it names this file and no other.
     pub(super) path: PathBuf,
+    /// As it was read once.
+    pub(super) bytes: Vec<u8>,
+    /// Of these bytes.
     pub(super) sha256: [u8; 32],
 }
 
@@ -47,8 +51,13 @@ impl HeldFile {
         check_type(&file, path)?;
         let path = final_path(&file).map_err(|error| unreadable(path, error))?;
         location::check(&path)?;
-        let sha256 = sha256(&file).map_err(|error| unreadable(&path, error))?;
-        Ok(Some(Self { file, path, sha256 }))
+        let bytes = read(&file).map_err(|error| unreadable(&path, error))?;
+        Ok(Some(Self {
+            sha256: Sha256::digest(&bytes).into(),
+            file,
+            path,
+            bytes,
+        }))
     }
 
     /// For as long as the value lives.
@@ -103,27 +112,13 @@ fn wide_text(fill: impl FnOnce(&mut [u16]) -> u32) -> io::Result<PathBuf> {
     }
 }
 
-fn sha256(file: &File) -> io::Result<[u8; 32]> {
-    let mut reader = file.take(LARGEST_FILE + 1);
-    let mut hash = Sha256::new();
-    let read = io::copy(&mut reader, &mut Hashing(&mut hash))?;
-    if read > LARGEST_FILE {
+fn read(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    if read as u64 > LARGEST_FILE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(hash.finalize().into())
-}
-
-struct Hashing<'a>(&'a mut Sha256);
-
-impl io::Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> NativeFailure {

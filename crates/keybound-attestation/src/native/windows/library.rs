@@ -34,17 +34,17 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// Loads a file that was checked. What it needs besides comes from System32 or the program's folder only: its own
+    /// Loads a copy that was checked, of the file at `path`, which errors name. What it needs besides comes from System32 or the program's folder only: its own
     /// folder and the rest of the search order were not checked.
     ///
     /// # Errors
     /// [`NativeFailure::NotLoadable`] or [`NativeFailure::ExportMissing`].
-    pub(super) fn load(path: &Path) -> Result<Self, NativeFailure> {
-        let wide: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    pub(super) fn load(copy: &Path, path: &Path) -> Result<Self, NativeFailure> {
+        let wide: Vec<u16> = copy.as_os_str().encode_wide().chain([0]).collect();
         let flags = LOAD_LIBRARY_SEARCH_APPLICATION_DIR | LOAD_LIBRARY_SEARCH_SYSTEM32;
         let quiet = Quiet::begin();
-        // SAFETY: the path is ended by NUL. Loading runs the file's code, which is why the file was checked and is held
-        // open by the caller, without leave to write or rename it.
+        // SAFETY: the path is ended by NUL. Loading runs the file's code, which is why the file was checked, is in a
+        // folder that others cannot write to, and is held open by the caller, without leave to write or rename it.
         let handle = unsafe { LoadLibraryExW(PCWSTR(wide.as_ptr()), None, flags) };
         drop(quiet);
         let handle = handle.map_err(|error| not_loadable(path, &error))?;

@@ -1,4 +1,5 @@
 //! From the places where the library may be to one that is loaded and started.
+use super::copy::PrivateCopy;
 use super::file::{self, HeldFile};
 use super::library::{Library, Module};
 use super::signature;
@@ -7,7 +8,7 @@ use crate::native::{LibraryPlace, NativeFailure, Selection, location};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Finds, checks, loads and starts the library, and writes down how far it came. A library that is loaded already is
+/// Finds, copies, checks, loads and starts the library, and writes down how far it came. A library that is loaded already is
 /// checked again, and then used as it is.
 pub(super) fn find(
     selection: &Selection,
@@ -24,7 +25,8 @@ pub(super) fn find(
     // Told as it goes: it may hang at each of these.
     let tell = |found: &ProbedLibrary| lock(probe).library = Some(found.clone());
     tell(&found);
-    found.trust = Some(trust(selection, &held)?);
+    let copy = PrivateCopy::of(&held)?;
+    found.trust = Some(trust(selection, &held, &copy)?);
     tell(&found);
     let place = place_of(&held.path);
     let mut in_use = lock(&place);
@@ -32,7 +34,7 @@ pub(super) fn find(
         Some(one) if one.sha256 == held.sha256 => one.library,
         Some(_) => return Err(replaced(held.path)),
         None => {
-            let module = Module::load(&held.path)?;
+            let module = Module::load(&copy.file.path, &held.path)?;
             found.loaded = true;
             tell(&found);
             let library = module.start()?;
@@ -74,13 +76,18 @@ fn look(selection: &Selection, probe: &Mutex<NativeProbe>) -> Result<HeldFile, N
     Err(NativeFailure::NotFound(paths.collect()))
 }
 
-fn trust(selection: &Selection, held: &HeldFile) -> Result<LibraryTrust, NativeFailure> {
+/// The signature is the copy's, which is what is loaded.
+fn trust(
+    selection: &Selection,
+    held: &HeldFile,
+    copy: &PrivateCopy,
+) -> Result<LibraryTrust, NativeFailure> {
     match selection.pinned {
         Some(pinned) if pinned == held.sha256 => Ok(LibraryTrust::Pinned),
         Some(_) => Err(NativeFailure::NotAsPinned {
             path: held.path.clone(),
         }),
-        None => match signature::signed_by_microsoft(held) {
+        None => match signature::signed_by_microsoft(&copy.file) {
             Ok(organisation) => Ok(LibraryTrust::SignedBy(organisation)),
             Err(reason) => Err(NativeFailure::SignatureRefused {
                 path: held.path.clone(),
