@@ -1,4 +1,4 @@
-use keybound_core::BoxError;
+use keybound_core::{BoxError, Error, ErrorKind, Stage};
 use std::borrow::Cow;
 
 /// A connection or an exchange failed.
@@ -47,6 +47,39 @@ impl TransportError {
     pub fn is_connection_lost(&self) -> bool {
         self.connection_lost
     }
+
+    /// The error of a step in which a request failed. This error is its source.
+    pub fn at(self, stage: Stage) -> Error {
+        let kind = ErrorKind::from(self.kind);
+        // A connection that broke may hold the next time; an answer that broke HTTP may not, but asking is harmless.
+        let retryable = kind.is_transient() || self.kind == TransportErrorKind::Protocol;
+        let message = match kind {
+            ErrorKind::InvalidRequest => "the request cannot be sent as it is",
+            ErrorKind::Unreachable => "no connection to the service",
+            ErrorKind::ServerCertificateInvalid => "the server's certificate could not be verified",
+            ErrorKind::ClientCertificateRejected => "the server refused the client certificate",
+            ErrorKind::KeyFailed => "the binding key did not sign",
+            ErrorKind::TlsFailed => "TLS failed",
+            ErrorKind::AnswerTooLarge => "the answer is larger than allowed",
+            ErrorKind::DeadlineReached => "the service did not answer in time",
+            ErrorKind::HostUnsupported => "the host's TLS does not allow the work",
+            _ => "the connection broke, or the answer is not HTTP",
+        };
+        Error::new(kind, stage, message)
+            .with_retryable(retryable)
+            .with_source(self)
+    }
+}
+
+/// The error of a setting: nothing was sent. For a request that failed see [`TransportError::at`].
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        let converted = Self::new(error.kind.into(), Stage::Request, error.message);
+        match error.source {
+            Some(source) => converted.with_source(source),
+            None => converted,
+        }
+    }
 }
 
 /// One kind for each thing that a caller can do differently.
@@ -76,4 +109,21 @@ pub enum TransportErrorKind {
     /// The host's TLS does not allow the work: OpenSSL's configuration, what SChannel cannot do, or a library that is not
     /// built in.
     HostUnsupported,
+}
+
+impl From<TransportErrorKind> for ErrorKind {
+    fn from(kind: TransportErrorKind) -> Self {
+        match kind {
+            TransportErrorKind::InvalidRequest => Self::InvalidRequest,
+            TransportErrorKind::Connect | TransportErrorKind::Proxy => Self::Unreachable,
+            TransportErrorKind::ServerCertificate => Self::ServerCertificateInvalid,
+            TransportErrorKind::ClientCertificateRejected => Self::ClientCertificateRejected,
+            TransportErrorKind::Key => Self::KeyFailed,
+            TransportErrorKind::Tls => Self::TlsFailed,
+            TransportErrorKind::Protocol => Self::InvalidAnswer,
+            TransportErrorKind::TooLarge => Self::AnswerTooLarge,
+            TransportErrorKind::Timeout => Self::DeadlineReached,
+            TransportErrorKind::HostUnsupported => Self::HostUnsupported,
+        }
+    }
 }

@@ -1,5 +1,4 @@
-use crate::TransportError;
-use keybound_core::Certificate;
+use keybound_core::{Certificate, Error, ErrorKind, Stage};
 use keybound_keys::{BindingKey, GatedKey};
 use std::sync::Arc;
 
@@ -15,11 +14,12 @@ impl ClientIdentity {
     /// hangs costs one thread, however many clients and set-ups are made with it.
     ///
     /// # Errors
-    /// [`InvalidRequest`](crate::TransportErrorKind::InvalidRequest) where the certificate is for another key.
-    pub fn new(certificate: Certificate, key: Arc<dyn BindingKey>) -> Result<Self, TransportError> {
+    /// [`CertificateKeyMismatch`](ErrorKind::CertificateKeyMismatch) where the certificate is for another key.
+    pub fn new(certificate: Certificate, key: Arc<dyn BindingKey>) -> Result<Self, Error> {
         if certificate.check_key(key.public_key_der()).is_err() {
-            return Err(TransportError::new(
-                crate::TransportErrorKind::InvalidRequest,
+            return Err(Error::new(
+                ErrorKind::CertificateKeyMismatch,
+                Stage::Credential,
                 "the certificate is for another key",
             ));
         }

@@ -84,12 +84,12 @@ impl ProxyConfig {
     /// nothing.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
     /// credentials.
     pub fn from_values(
         https_proxy: Option<&str>,
         no_proxy: Option<&str>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, keybound_core::Error> {
         let way = match https_proxy.map(str::trim) {
             None | Some("") => Way::Direct,
             Some(text) => Way::Proxy(Arc::new(Proxy::parse(text)?)),
@@ -425,7 +425,7 @@ mod tests {
         ] {
             for no_proxy in [None, Some("x")] {
                 let error = ProxyConfig::from_values(Some(broken), no_proxy).unwrap_err();
-                assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+                assert_eq!(error.kind(), keybound_core::ErrorKind::InvalidRequest);
                 assert_silent(&format!("{error:?} {error}"), broken);
                 let config = ProxyConfig::from_environment(Some(broken), no_proxy);
                 let error = config.for_target(&target("a.b", 443)).unwrap_err();

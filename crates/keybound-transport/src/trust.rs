@@ -31,10 +31,10 @@ impl TrustAnchors {
     /// CERTIFICATE` counts what it is trusted for.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where it holds none, and what it looks like instead, or where
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where it holds none, and what it looks like instead, or where
     /// one is malformed;
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) on Windows without OpenSSL.
-    pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) on Windows without OpenSSL.
+    pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, keybound_core::Error> {
         self.extra.extend(certificates(pem)?);
         Ok(self)
     }
@@ -43,7 +43,7 @@ impl TrustAnchors {
     ///
     /// # Errors
     /// As [`with_pem`](Self::with_pem).
-    pub fn with_loopback_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+    pub fn with_loopback_pem(mut self, pem: &[u8]) -> Result<Self, keybound_core::Error> {
         self.loopback.extend(certificates(pem)?);
         Ok(self)
     }
@@ -131,7 +131,7 @@ mod tests {
 
     fn refusal(text: &[u8]) -> String {
         let error = TrustAnchors::system().with_pem(text).unwrap_err();
-        assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+        assert_eq!(error.kind(), keybound_core::ErrorKind::InvalidRequest);
         let other = TrustAnchors::system().with_loopback_pem(text).unwrap_err();
         assert_eq!(other.to_string(), error.to_string());
         error.to_string()

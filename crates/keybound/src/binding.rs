@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::settings::Settings;
-use crate::transport::transport_error;
 
 /// A certificate that IMDS issued, the key that it is for, and the endpoint that gives tokens bound to it.
 pub struct Binding {
@@ -33,13 +32,12 @@ impl Binding {
         attestation: Attestation,
         settings: &Settings,
     ) -> Result<Self> {
-        let identity = ClientIdentity::new(credential.certificate.clone(), key)
-            .map_err(|error| transport_error(Stage::Credential, error))?;
+        let identity = ClientIdentity::new(credential.certificate.clone(), key)?;
         let client = settings
             .https()
             .identity(identity.clone())
             .build()
-            .map_err(|error| transport_error(Stage::Token, error))?;
+            .map_err(|error| error.at(Stage::Token))?;
         Ok(Self {
             credential,
             identity,
@@ -119,7 +117,6 @@ impl Binding {
     #[cfg(feature = "openssl")]
     pub fn openssl(&self) -> Result<OpensslSetup> {
         OpensslSetup::new(&self.identity, &self.trust, &self.versions)
-            .map_err(|error| transport_error(Stage::Resource, error))
     }
 
     /// Sets up rustls for callers who have it, with this client's trust. Send only tokens of this binding on such

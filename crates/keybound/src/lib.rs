@@ -45,7 +45,6 @@ mod state;
 pub mod store;
 mod sync;
 mod telemetry;
-mod transport;
 mod wire;
 
 // The examples of these pages compile; those that need no Azure run.
@@ -66,7 +65,7 @@ pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
 pub use keybound_core::{
-    Attestation, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,
+    Attestation, BoxError, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,
     ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints, TokenType,
     UnverifiedJwt, X5tS256,
 };
@@ -79,6 +78,7 @@ pub mod attestation {
         AttestationFuture, AttestationProvider, AttestationRequest, native,
     };
     pub use keybound_core::AttestationToken;
+    pub use url::Url;
 }
 
 /// Binding keys and their providers.
@@ -93,11 +93,11 @@ pub mod keys {
 
 /// Settings of TLS and of the route to the services.
 pub mod tls {
+    pub use keybound_transport::{
+        ClientIdentity, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
+    };
     #[cfg(feature = "openssl")]
     pub use keybound_transport::{OpensslSetup, openssl};
-    pub use keybound_transport::{
-        ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
-    };
     #[cfg(feature = "rustls")]
     pub use keybound_transport::{RustlsSetup, rustls};
 }

@@ -53,14 +53,17 @@ impl KeyProvider for FileKeyProvider {
     }
 
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        let failed =
-            |what| move |error| KeyError::new(KeyErrorKind::Failed, what).with_source(error);
-        let key = self
-            .read_or_create()
-            .map_err(|error| failed("the key file cannot be read or created")(error.into()))?;
+        let failed = |error: io::Error| {
+            KeyError::new(
+                KeyErrorKind::Failed,
+                "the key file cannot be opened or created",
+            )
+            .with_source(error)
+        };
+        let key = self.read_or_create().map_err(failed)?;
         let public_key = key
             .public_key_to_der()
-            .map_err(|error| failed("the key file holds no usable key")(io::Error::from(error)))?;
+            .map_err(|error| failed(error.into()))?;
         Ok(Arc::new(FileKey {
             name: self.path.to_string_lossy().into_owned(),
             key,

@@ -3,10 +3,8 @@ use crate::bridge::{BridgedKey, Library, forget_other_trust};
 use crate::engine::openssl::{Allowed, TlsContexts, not_taken, present, set_rules};
 use crate::session::SessionNotes;
 use crate::target::Host;
-use crate::{
-    ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
-    VersionPolicy,
-};
+use crate::{ClientIdentity, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
+use keybound_core::{Error, ErrorKind, Stage};
 use openssl::ssl::{Ssl, SslContextBuilder};
 use std::fmt;
 use std::sync::Arc;
@@ -49,13 +47,13 @@ impl OpensslSetup {
     /// From what is presented, whom to trust, and the TLS versions by host.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not let the
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not let the
     /// key be used.
     pub fn new(
         identity: &ClientIdentity,
         trust: &TrustAnchors,
         versions: &VersionPolicy,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, Error> {
         let library = Library::get()?;
         let key = Arc::new(CarefulKey::new(Arc::clone(&identity.key)));
         let identity = ClientIdentity {
@@ -78,16 +76,12 @@ impl OpensslSetup {
     /// `Ssl::set_alpn_protos` changes that. Give it to `tokio_openssl::SslStream::new`, or to `Ssl::connect`.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the host is malformed,
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration allows none of the
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) where the host is malformed,
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's configuration allows none of the
     /// versions.
-    pub fn ssl(&self, host: &str) -> Result<Ssl, TransportError> {
-        let host = Host::parse(host).ok_or_else(|| {
-            TransportError::new(
-                TransportErrorKind::InvalidRequest,
-                "the host of the connection is malformed",
-            )
-        })?;
+    pub fn ssl(&self, host: &str) -> Result<Ssl, Error> {
+        let host = Host::parse(host)
+            .ok_or_else(|| Error::invalid_request("the host of the connection is malformed"))?;
         let versions = self.versions.for_host(&host.to_string());
         let mut ssl = self.contexts.session(&host, versions)?.ssl;
         let notes = SessionNotes::of_caller(TlsEngine::OpenSsl);
@@ -99,16 +93,17 @@ impl OpensslSetup {
     /// made in does not matter. Hosts of Key Vault and Managed HSM want [`Tls12`](TlsVersions::Tls12).
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it. The
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's configuration does not allow it. The
     /// builder is then not to be used.
     pub fn set_up(
         &self,
         builder: &mut SslContextBuilder,
         versions: TlsVersions,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Error> {
         let Some((lowest, highest)) = Allowed::of(builder).limits(versions) else {
-            return Err(TransportError::new(
-                TransportErrorKind::HostUnsupported,
+            return Err(Error::new(
+                ErrorKind::HostUnsupported,
+                Stage::Request,
                 "the host's OpenSSL configuration does not allow the tls version",
             ));
         };
@@ -120,7 +115,7 @@ impl OpensslSetup {
         present(builder, self.library, &self.identity, &self.key)
             .and_then(|()| builder.set_min_proto_version(Some(lowest)))
             .and_then(|()| builder.set_max_proto_version(Some(highest)))
-            .map_err(not_taken)
+            .map_err(|errors| not_taken(errors).into())
     }
 
     /// A context in Keybound's own library context, which lives as long as the process, set up as by
@@ -129,10 +124,7 @@ impl OpensslSetup {
     ///
     /// # Errors
     /// As [`set_up`](Self::set_up).
-    pub fn context_builder(
-        &self,
-        versions: TlsVersions,
-    ) -> Result<SslContextBuilder, TransportError> {
+    pub fn context_builder(&self, versions: TlsVersions) -> Result<SslContextBuilder, Error> {
         let mut builder = self.library.tls_context()?;
         self.set_up(&mut builder, versions)?;
         Ok(builder)

@@ -2,7 +2,8 @@ mod resolver;
 mod verifier;
 
 use crate::bridge::ServerTrust;
-use crate::{ClientIdentity, TransportError, TransportErrorKind, TrustAnchors};
+use crate::{ClientIdentity, TrustAnchors};
+use keybound_core::Error;
 use resolver::OneCertificate;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
@@ -47,12 +48,12 @@ impl RustlsSetup {
     /// caller's stack connects to.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow
     /// it.
     pub fn server_cert_verifier(
         &self,
         provider: &CryptoProvider,
-    ) -> Result<Arc<dyn ServerCertVerifier>, TransportError> {
+    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
         Ok(Arc::new(SystemVerifier::new(
             ServerTrust::new(&self.trust)?,
             provider.signature_verification_algorithms,
@@ -66,22 +67,19 @@ impl RustlsSetup {
     /// for the process, and what is installed there is not used.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the provider has no cipher suites for these versions,
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where the provider has no cipher suites for these versions,
     /// and as [`server_cert_verifier`](Self::server_cert_verifier).
     pub fn client_config(
         &self,
         provider: impl Into<Arc<CryptoProvider>>,
-    ) -> Result<ClientConfig, TransportError> {
+    ) -> Result<ClientConfig, Error> {
         let provider = provider.into();
         let verifier = self.server_cert_verifier(&provider)?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
-                TransportError::new(
-                    TransportErrorKind::InvalidRequest,
-                    "the cryptography provider cannot do tls 1.2 and 1.3",
-                )
-                .with_source(error)
+                Error::invalid_request("the cryptography provider cannot do tls 1.2 and 1.3")
+                    .with_source(error)
             })?
             .dangerous()
             .with_custom_certificate_verifier(verifier)

@@ -78,7 +78,10 @@ fn a_certificate_for_another_key_is_refused() {
     let identity = authority.client("client", shared_key());
     let other = Arc::new(MemoryKey::generate().unwrap());
     let error = ClientIdentity::new(identity.certificate().clone(), other).unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+    assert_eq!(
+        error.kind(),
+        keybound_core::ErrorKind::CertificateKeyMismatch
+    );
 }
 
 #[test]

@@ -126,7 +126,11 @@ fn what_is_no_host_is_refused() {
     let setup = setup(&identity, &TrustAnchors::system());
     for host in ["", "a b", "host:443", "https://host", "::1"] {
         let error = setup.ssl(host).unwrap_err();
-        assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{host}");
+        assert_eq!(
+            error.kind(),
+            keybound_core::ErrorKind::InvalidRequest,
+            "{host}"
+        );
     }
     for host in ["localhost", "LOCALHOST.", "127.0.0.1", "[::1]"] {
         assert!(setup.ssl(host).is_ok(), "{host}");

@@ -12,7 +12,7 @@ use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, SigningCost};
-use keybound_transport::{ClientIdentity, RustlsSetup, TransportErrorKind, TrustAnchors};
+use keybound_transport::{ClientIdentity, RustlsSetup, TrustAnchors};
 use openssl::ssl::SslVersion;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -186,7 +186,7 @@ fn a_provider_that_can_do_nothing_is_refused() {
     let error = RustlsSetup::new(identity, trust_in(&authority))
         .client_config(provider)
         .unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+    assert_eq!(error.kind(), keybound_core::ErrorKind::InvalidRequest);
 }
 
 const RENEGOTIATION: &str = "received fatal alert: HandshakeFailure";

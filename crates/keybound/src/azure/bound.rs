@@ -2,7 +2,6 @@ use super::credential::access_token;
 use super::exchange::{answer, outgoing, unexchanged};
 use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
 use crate::state::lock;
-use crate::transport::transport_error;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
@@ -112,7 +111,7 @@ impl BoundCalls {
     ) -> crate::Result<http::Response<ResponseBody>> {
         let sent = self.0.unauthenticated.send(request, TIMEOUT).await;
         sent.map(|response| response.map(ResponseBody::new))
-            .map_err(|error| transport_error(Stage::Resource, error))
+            .map_err(|error| error.at(Stage::Resource))
     }
 
     fn resource(&self, scope: &str) -> crate::Result<ResourceClient> {

@@ -3,7 +3,6 @@ use super::refusal::refusal;
 use super::sender::check_sender;
 use crate::Binding;
 use crate::retry_after::retry_after;
-use crate::transport::transport_error;
 use crate::wire::Answer;
 use http::Request;
 use keybound_core::retry::{self, Leg, Outcome};
@@ -98,7 +97,7 @@ fn settle(stage: Stage, result: Result<Answer, TransportError>) -> Result<Answer
     match result {
         Ok(answer) if answer.status == 200 => Ok(answer),
         Ok(answer) => Err(refusal(stage, &answer)),
-        Err(error) => Err(transport_error(stage, error)),
+        Err(error) => Err(error.at(stage)),
     }
 }
 

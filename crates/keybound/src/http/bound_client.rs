@@ -1,6 +1,5 @@
 use crate::AccessToken;
 use crate::http::{AnnouncedHosts, Response, authorize, explained};
-use crate::transport::transport_error;
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -59,7 +58,7 @@ impl BoundClient {
             .https
             .send(request, self.timeout)
             .await
-            .map_err(|error| transport_error(Stage::Resource, error))?;
+            .map_err(|error| error.at(Stage::Resource))?;
         Ok(Response::new(explained(response).await?, token.clone()))
     }
 

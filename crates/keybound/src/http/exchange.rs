@@ -5,7 +5,6 @@ use super::resource_client::Inner;
 use super::{authorize, redirect};
 use crate::AccessToken;
 use crate::retry_after::retry_after;
-use crate::transport::transport_error;
 use crate::wire::Connections;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
@@ -104,7 +103,7 @@ impl Exchange<'_> {
             }
             Err(error) => tracing::debug!(%error, elapsed_ms, "the resource did not answer"),
         }
-        sent.map_err(|error| transport_error(Stage::Resource, error))
+        sent.map_err(|error| error.at(Stage::Resource))
     }
 
     async fn unauthorized(&mut self, mut answer: Response<ResponseBody>) -> Result<Verdict> {

@@ -2,7 +2,6 @@ use super::exchange;
 use super::tokens::Tokens;
 use super::{AnnouncedHosts, RequestBuilder, RequestTimeout, Response};
 use crate::client::Shared;
-use crate::transport::transport_error;
 use crate::{ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
 use http::{Method, Request};
@@ -222,7 +221,7 @@ pub(crate) fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
         .settings
         .https()
         .build()
-        .map_err(|error| transport_error(Stage::Resource, error))
+        .map_err(|error| error.at(Stage::Resource))
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,4 +1,3 @@
-use crate::transport::transport_error;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use keybound_core::{Error, Result, Stage, without_bom};
@@ -101,7 +100,7 @@ impl fmt::Debug for ResponseBody {
 }
 
 fn failed(error: keybound_transport::TransportError) -> Error {
-    transport_error(Stage::Resource, error)
+    error.at(Stage::Resource)
 }
 
 /// Parses JSON. The error has the position and not the text there, which may be a secret.

@@ -44,7 +44,7 @@ async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
         .binding()
         .ok_or_else(|| Error::invalid_request("the other token is not bound"))?;
     let identity = ClientIdentity::new(binding.certificate().clone(), binding.key().clone());
-    Ok(identity.map_err(failed)?)
+    Ok(identity?)
 }
 
 /// Sends the token as a thief does: by an HTTPS client that knows nothing of bindings.
