@@ -13,6 +13,7 @@ pub mod fuzz;
 mod gate;
 mod gated;
 mod key;
+mod last_error;
 #[cfg(any(not(windows), feature = "openssl-engine", test))]
 pub mod memory;
 mod rsa_blob;
@@ -27,4 +28,5 @@ pub use gate::KeyGate;
 pub use gated::GatedKey;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
+pub use last_error::LastKeyError;
 pub use verify::{self_test, verify};

@@ -4,7 +4,6 @@ mod context;
 mod key;
 mod library;
 mod native;
-mod provider;
 mod security;
 #[cfg(feature = "rustls")]
 mod server_trust;
@@ -24,5 +23,5 @@ pub(crate) use server_trust::{Refused, ServerTrust};
 
 /// The name of the provider, which OpenSSL's errors carry as their library.
 pub(crate) fn provider_name() -> &'static str {
-    provider::NAME.to_str().unwrap_or_default()
+    keybound_provider::NAME.to_str().unwrap_or_default()
 }

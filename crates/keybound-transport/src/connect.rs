@@ -31,7 +31,7 @@ impl Route {
         let peer = Peer {
             name: self.target.name(),
             notes: Some(Arc::clone(session.notes())),
-            key_failures: engine.key_failures().cloned(),
+            last_key_error: engine.last_key_error().cloned(),
         };
         let tcp = self.tcp().await?;
         session.connect(tcp, peer, place).await
@@ -42,7 +42,7 @@ impl Route {
         let peer = Peer {
             name: self.target.name(),
             notes: None,
-            key_failures: None,
+            last_key_error: None,
         };
         let tcp = self.tcp().await?;
         Connection::start(tcp, peer, place).await

@@ -266,7 +266,7 @@ mod tests {
         let peer = Peer {
             name: "a.b:443".into(),
             notes: Some(Arc::new(SessionNotes::new(TlsEngine::OpenSsl, false))),
-            key_failures: None,
+            last_key_error: None,
         };
         let pool = Pool::new(Duration::from_secs(60));
         let connection = Connection::start(stream, peer, place).await.unwrap();

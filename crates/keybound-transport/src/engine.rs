@@ -13,10 +13,10 @@ use crate::TransportErrorKind;
 use crate::connection::Connection;
 use crate::driver::Place;
 use crate::failure::Peer;
-use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{ClientIdentity, TlsVersions, TransportError, TrustAnchors};
+use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -159,10 +159,10 @@ impl Engine {
         }
     }
 
-    pub(crate) fn key_failures(&self) -> Option<&Arc<KeyFailures>> {
+    pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
         match self {
             #[cfg(any(not(windows), feature = "openssl-engine"))]
-            Self::OpenSsl(contexts) => contexts.key_failures(),
+            Self::OpenSsl(contexts) => contexts.last_key_error(),
             #[cfg(windows)]
             Self::SChannel(_) => None,
         }

@@ -1,8 +1,8 @@
 //! From what TLS, HTTP and the system say to a [`TransportError`]: one place decides which kind a failure is.
 use crate::engine::{TlsFindings, findings_of};
-use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
+use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct Peer {
     /// Host and port, for messages.
     pub(crate) name: Arc<str>,
     pub(crate) notes: Option<Arc<SessionNotes>>,
-    pub(crate) key_failures: Option<Arc<KeyFailures>>,
+    pub(crate) last_key_error: Option<Arc<LastKeyError>>,
 }
 
 impl Peer {
@@ -170,7 +170,7 @@ impl Peer {
                 format!("the key did not sign for {name}"),
             );
             return Some(
-                match self.key_failures.as_ref().and_then(|slot| slot.take()) {
+                match self.last_key_error.as_ref().and_then(|slot| slot.take()) {
                     Some(cause) => Known {
                         error: error.with_source(cause),
                         complete: true,
@@ -289,7 +289,7 @@ mod tests {
             let peer = Peer {
                 name: "a.b:443".into(),
                 notes: Some(notes),
-                key_failures: None,
+                last_key_error: None,
             };
             peer.connected().map_err(|error| error.kind())
         };
@@ -323,7 +323,7 @@ mod tests {
         let peer = Peer {
             name: "a.b:443".into(),
             notes: Some(Arc::clone(&notes)),
-            key_failures: None,
+            last_key_error: None,
         };
         let kind = || {
             let error = io::Error::from_raw_os_error(0x8009_0331_u32.cast_signed());

@@ -17,7 +17,6 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzz;
 mod identity;
-mod key_failures;
 mod metered;
 mod observer;
 mod plain;

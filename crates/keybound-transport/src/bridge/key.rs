@@ -1,10 +1,9 @@
 //! Keys of OpenSSL that sign through a [`BindingKey`].
 use super::library::{Library, reason, unsupported};
-use super::provider::{KEY_PARAM, Key, Offer, PROPERTIES, Param};
-use crate::key_failures::KeyFailures;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
-use keybound_keys::BindingKey;
+use keybound_keys::{BindingKey, LastKeyError};
+use keybound_provider::{KEY_PARAM, Key, Offer, PROPERTIES, Param};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, PKeyRef, Private};
 use openssl::rsa::Rsa;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 /// hold on the binding key.
 pub(crate) struct BridgedKey {
     pkey: PKey<Private>,
-    failures: Arc<KeyFailures>,
+    last_error: Arc<LastKeyError>,
 }
 
 impl BridgedKey {
@@ -32,12 +31,12 @@ impl BridgedKey {
             TransportError::new(TransportErrorKind::Key, "the binding key is not an RSA key")
                 .with_source(error)
         })?;
-        let failures = Arc::new(KeyFailures::default());
+        let last_error = Arc::new(LastKeyError::default());
         let key = Arc::new(Key::new(
             public.n().to_vec(),
             public.e().to_vec(),
             signer,
-            Arc::clone(&failures),
+            Arc::clone(&last_error),
         ));
         let pkey = generate(library, key).map_err(|errors| {
             unsupported(reason(
@@ -46,16 +45,16 @@ impl BridgedKey {
             ))
         })?;
         check_signature_algorithm(library)?;
-        Ok(Self { pkey, failures })
+        Ok(Self { pkey, last_error })
     }
 
     pub(crate) fn pkey(&self) -> &PKeyRef<Private> {
         &self.pkey
     }
 
-    /// Where the key's own words go when it does not sign.
-    pub(crate) fn failures(&self) -> &Arc<KeyFailures> {
-        &self.failures
+    /// Where the key's error is stored when it does not sign.
+    pub(crate) fn last_error(&self) -> &Arc<LastKeyError> {
+        &self.last_error
     }
 }
 
@@ -274,8 +273,8 @@ mod tests {
                 .find(|error| error.library() == Some(provider_name()));
             assert_eq!(ours.and_then(|error| error.reason()), Some(reason));
         }
-        assert_eq!(failing.failures().take().unwrap().to_string(), "no power");
-        assert!(short.failures().take().is_none());
+        assert_eq!(failing.last_error().take().unwrap().to_string(), "no power");
+        assert!(short.last_error().take().is_none());
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! loads its providers there, and libssl applies its `ssl_conf` to every TLS context, this crate's too, where
 //! [`set_floor`] bounds what it can allow.
 use super::native;
-use super::provider;
 use super::security::set_floor;
 use super::system_trust::SystemTrust;
 use crate::session::SessionNotes;
@@ -114,10 +113,17 @@ impl Library {
         // active where the host has chosen none, before ours is there.
         let loaded = unsafe {
             native::OSSL_PROVIDER_do_all(self.context, visit, null_mut());
-            native::OSSL_PROVIDER_add_builtin(self.context, provider::NAME.as_ptr(), provider::init)
-                == 1
-                && !openssl_sys::OSSL_PROVIDER_try_load(self.context, provider::NAME.as_ptr(), 1)
-                    .is_null()
+            native::OSSL_PROVIDER_add_builtin(
+                self.context,
+                keybound_provider::NAME.as_ptr(),
+                keybound_provider::init,
+            ) == 1
+                && !openssl_sys::OSSL_PROVIDER_try_load(
+                    self.context,
+                    keybound_provider::NAME.as_ptr(),
+                    1,
+                )
+                .is_null()
         };
         if loaded {
             Ok(())

@@ -1,5 +1,5 @@
 //! Functions of libcrypto and libssl 3 that `openssl-sys` does not declare.
-use super::provider::Dispatch;
+use keybound_provider::Dispatch;
 use openssl_sys::{
     CONF, OPENSSL_STACK, OSSL_LIB_CTX, OSSL_PROVIDER, SSL, SSL_CIPHER, SSL_CTX, SSL_METHOD, X509,
     X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM,

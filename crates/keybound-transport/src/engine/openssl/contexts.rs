@@ -4,12 +4,12 @@ use crate::bridge::{
     BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
     set_certificate_callback, set_floor, set_message_callback,
 };
-use crate::key_failures::KeyFailures;
 use crate::session::SessionNotes;
 use crate::target::Host;
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
+use keybound_keys::LastKeyError;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslVerifyMode, SslVersion,
@@ -24,7 +24,7 @@ pub(crate) struct TlsContexts {
     loopback: Option<SslContext>,
     host_allows: Allowed,
     has_identity: bool,
-    key_failures: Option<Arc<KeyFailures>>,
+    last_key_error: Option<Arc<LastKeyError>>,
 }
 
 /// TLS versions that the host's configuration allows.
@@ -66,12 +66,12 @@ impl TlsContexts {
             loopback,
             host_allows,
             has_identity: identity.is_some(),
-            key_failures: bridged.map(|(_, key)| Arc::clone(key.failures())),
+            last_key_error: bridged.map(|(_, key)| Arc::clone(key.last_error())),
         })
     }
 
-    pub(crate) fn key_failures(&self) -> Option<&Arc<KeyFailures>> {
-        self.key_failures.as_ref()
+    pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
+        self.last_key_error.as_ref()
     }
 
     /// A TLS client for one connection to the host, and the notes that will be taken on it.

@@ -4,8 +4,8 @@
 //! number and nothing else: whoever sets that parameter to anything (`openssl genpkey -pkeyopt` does, from text) gets no
 //! key, and no address is followed. There is no import, so
 //! libcrypto cannot move foreign keys here: certificates and ordinary keys stay with the other providers.
-use super::Key;
-use super::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
+use crate::Key;
+use crate::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,7 @@ impl Offer {
         Self(handle)
     }
 
+    /// The handle, as the value of [`KEY_PARAM`].
     pub fn handle(&self) -> &[u8] {
         &self.0
     }

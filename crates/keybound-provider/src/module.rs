@@ -1,6 +1,6 @@
 //! The provider's entry, its tables, and what it keeps for each library context that it is loaded into.
-use super::abi::{Algorithm, Dispatch, INTEGER, Item, Param, UTF8_STRING, guarded};
-use super::{keymgmt, signature};
+use crate::abi::{Algorithm, Dispatch, INTEGER, Item, Param, UTF8_STRING, guarded};
+use crate::{keymgmt, signature};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::null;
 

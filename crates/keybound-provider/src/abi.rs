@@ -15,7 +15,7 @@ pub struct Dispatch(pub c_int, pub *const c_void);
 unsafe impl Sync for Dispatch {}
 
 impl Dispatch {
-    pub const END: Self = Self(0, null());
+    pub(crate) const END: Self = Self(0, null());
 }
 
 /// `OSSL_ALGORITHM`: names, properties, functions, description.
@@ -66,6 +66,7 @@ pub struct Param {
 unsafe impl Sync for Param {}
 
 impl Param {
+    /// Ends a list of parameters.
     pub const END: Self = Self {
         key: null(),
         kind: 0,
@@ -74,7 +75,7 @@ impl Param {
         returned: 0,
     };
 
-    pub const fn describe(key: &'static CStr, kind: c_uint) -> Self {
+    pub(crate) const fn describe(key: &'static CStr, kind: c_uint) -> Self {
         Self {
             key: key.as_ptr(),
             kind,
@@ -83,7 +84,7 @@ impl Param {
     }
 
     /// An unsigned integer in the host's byte order.
-    pub fn unsigned(key: &'static CStr, native: &[u8]) -> Self {
+    pub(crate) fn unsigned(key: &'static CStr, native: &[u8]) -> Self {
         Self {
             key: key.as_ptr(),
             kind: UNSIGNED,
@@ -105,7 +106,7 @@ impl Param {
     ///
     /// # Safety
     /// `list` is null or a list ended by [`END`](Self::END) that nobody else touches while the result lives.
-    pub unsafe fn locate<'a>(mut list: *mut Self, key: &CStr) -> Option<&'a mut Self> {
+    pub(crate) unsafe fn locate<'a>(mut list: *mut Self, key: &CStr) -> Option<&'a mut Self> {
         // SAFETY: by contract each entry up to the one without a key is valid, and keys are C strings.
         unsafe {
             while !list.is_null() && !(*list).key.is_null() {
@@ -122,7 +123,7 @@ impl Param {
     ///
     /// # Safety
     /// The entry describes its data truthfully.
-    pub unsafe fn text(&self) -> Option<String> {
+    pub(crate) unsafe fn text(&self) -> Option<String> {
         if self.data.is_null() {
             return None;
         }
@@ -156,7 +157,7 @@ impl Param {
     ///
     /// # Safety
     /// The entry describes its buffer truthfully, and the buffer outlives the result.
-    pub unsafe fn octets(&self) -> Option<&[u8]> {
+    pub(crate) unsafe fn octets(&self) -> Option<&[u8]> {
         if self.kind != OCTETS || self.data.is_null() {
             return None;
         }
@@ -168,7 +169,7 @@ impl Param {
     ///
     /// # Safety
     /// The entry describes its buffer truthfully.
-    pub unsafe fn answer_int(&mut self, value: i32) -> bool {
+    pub(crate) unsafe fn answer_int(&mut self, value: i32) -> bool {
         // SAFETY: passed on.
         unsafe {
             match (self.kind, self.size) {
@@ -183,7 +184,7 @@ impl Param {
     ///
     /// # Safety
     /// As [`answer_int`](Self::answer_int).
-    pub unsafe fn answer_unsigned(&mut self, native: &[u8]) -> bool {
+    pub(crate) unsafe fn answer_unsigned(&mut self, native: &[u8]) -> bool {
         // SAFETY: passed on. The number ends at its most significant byte, so what follows is zero on little-endian
         // hosts; a big-endian asker must give the exact length.
         unsafe {
@@ -199,7 +200,7 @@ impl Param {
     ///
     /// # Safety
     /// As [`answer_int`](Self::answer_int).
-    pub unsafe fn answer_text(&mut self, value: &'static CStr) -> bool {
+    pub(crate) unsafe fn answer_text(&mut self, value: &'static CStr) -> bool {
         match self.kind {
             UTF8_POINTER if !self.data.is_null() => {
                 self.returned = value.count_bytes();

@@ -1,7 +1,7 @@
 //! RSA signatures: the digest is computed here, as libcrypto is not linked; the signature comes from the key.
-use super::Key;
-use super::abi::{Dispatch, Param, UTF8_STRING, guarded};
-use super::module::{Module, Reason};
+use crate::Key;
+use crate::abi::{Dispatch, Param, UTF8_STRING, guarded};
+use crate::module::{Module, Reason};
 use keybound_keys::SignatureScheme;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::ffi::{CStr, c_char, c_int, c_void};
