@@ -4,11 +4,10 @@
 use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
 use crate::client::Shared;
-use crate::flight::Seat;
 use crate::flow;
 use crate::moment::Moment;
-use crate::progress::Progress;
 use crate::request::{KeyRequirements, TokenRequest};
+use crate::single_flight::Waiter;
 use crate::state::{
     AskedToken, BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal,
     Service, TokenFlight,
@@ -178,7 +177,7 @@ impl Shared {
         plan: &Arc<Plan>,
         bypass: bool,
         request_id: Uuid,
-    ) -> Seat<Result<Arc<CachedBinding>>, Progress> {
+    ) -> Waiter<Result<Arc<CachedBinding>>> {
         let attestation = plan.key.attestation;
         let bypass = bypass || self.identity.bindings.was_rejected(attestation);
         let key = BindingFlight {
@@ -187,30 +186,18 @@ impl Shared {
             bypass,
         };
         let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
-        self.identity.binding_flights.join(&key, move || {
-            let progress = Arc::<Progress>::default();
-            let work = flow::mint(
-                Arc::clone(&shared),
-                Arc::clone(&progress),
-                Arc::clone(&plan),
-                bypass,
-                request_id,
-            );
-            (progress, Box::pin(work))
+        self.identity.binding_flights.join(&key, move |progress| {
+            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
+            Box::pin(flow::mint(shared, progress, plan, bypass, request_id))
         })
     }
 
-    fn join_obtaining(self: &Arc<Self>, plan: &Arc<Plan>) -> Seat<Result<Obtained>, Progress> {
+    fn join_obtaining(self: &Arc<Self>, plan: &Arc<Plan>) -> Waiter<Result<Obtained>> {
         let key = plan.flight();
         let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
-        self.identity.token_flights.join(&key, move || {
-            let progress = Arc::<Progress>::default();
-            let work = flow::obtain(
-                Arc::clone(&shared),
-                Arc::clone(&progress),
-                Arc::clone(&plan),
-            );
-            (progress, Box::pin(work))
+        self.identity.token_flights.join(&key, move |progress| {
+            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
+            Box::pin(flow::obtain(shared, progress, plan))
         })
     }
 
@@ -231,11 +218,11 @@ impl Shared {
             challenged: false,
             claims: claims.map(Arc::from),
         };
-        let seat = self.join_obtaining(&Arc::new(plan));
+        let waiter = self.join_obtaining(&Arc::new(plan));
         let (shared, token) = (Arc::clone(self), Arc::clone(token));
         runtime.spawn(async move {
             let _attempt = attempt;
-            if let Err(error) = within(seat).await {
+            if let Err(error) = within(waiter).await {
                 tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed ahead and serves on");
                 token.renewal().failed(shared.now(), error, shared.chance());
             }
@@ -265,16 +252,16 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
     let plan = Arc::new(Plan::new(&shared, &request)?);
     let time = request.timeout.min(LONGEST_TIMEOUT);
     let wait = time.min(patience(&shared, &plan));
-    let mut seat = shared.join_obtaining(&plan);
-    let mut told = timeout(wait, &mut seat.work).await;
+    let mut waiter = shared.join_obtaining(&plan);
+    let mut told = timeout(wait, &mut waiter.work).await;
     if told.is_err() && wait < time {
-        if let Some(token) = serve_on(&shared, &plan, &seat.progress.out_of_time()) {
+        if let Some(token) = serve_on(&shared, &plan, &waiter.progress.out_of_time()) {
             // This caller does not wait for it any more; the next one may have it.
-            tokio::spawn(within(seat));
+            tokio::spawn(within(waiter));
             return Ok(token);
         }
         // The one before has ended meanwhile, so that there is nothing but the new one.
-        told = timeout(time.saturating_sub(wait), &mut seat.work).await;
+        told = timeout(time.saturating_sub(wait), &mut waiter.work).await;
     }
     let error = match told {
         Ok(Ok(Obtained {
@@ -288,10 +275,10 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
             from_cache: false,
         })) => {
             let token = AccessToken::new(&token, TokenSource::IdentityProvider, None);
-            return Ok(token.with_timings(seat.progress.timings()));
+            return Ok(token.with_timings(waiter.progress.timings()));
         }
         Ok(Err(error)) => error,
-        Err(_) => seat.progress.out_of_time(),
+        Err(_) => waiter.progress.out_of_time(),
     };
     serve_on(&shared, &plan, &error).ok_or(error)
 }
@@ -344,11 +331,11 @@ pub(crate) fn renew_binding(shared: &Arc<Shared>, plan: &Arc<Plan>, binding: &Ar
     let Some(attempt) = Renewal::begin(binding, now) else {
         return;
     };
-    let seat = shared.join_minting(plan, false, Uuid::new_v4());
+    let waiter = shared.join_minting(plan, false, Uuid::new_v4());
     let (shared, binding) = (Arc::clone(shared), Arc::clone(binding));
     runtime.spawn(async move {
         let _attempt = attempt;
-        let error = match within(seat).await {
+        let error = match within(waiter).await {
             Ok(minted) if !minted.is(&binding) => return,
             Ok(_) => Error::invalid_answer(keybound_core::Stage::Credential, "the same certificate was issued again"),
             Err(error) => error,
@@ -359,10 +346,10 @@ pub(crate) fn renew_binding(shared: &Arc<Shared>, plan: &Arc<Plan>, binding: &Ar
 }
 
 /// Waits for a renewal, for as long as a caller would.
-async fn within<T: Clone>(seat: Seat<Result<T>, Progress>) -> Result<T> {
-    match timeout(LONGEST_RENEWAL, seat.work).await {
+async fn within<T: Clone>(waiter: Waiter<Result<T>>) -> Result<T> {
+    match timeout(LONGEST_RENEWAL, waiter.work).await {
         Ok(result) => result,
-        Err(_) => Err(seat.progress.out_of_time()),
+        Err(_) => Err(waiter.progress.out_of_time()),
     }
 }
 

@@ -30,7 +30,6 @@ pub mod blocking;
 mod client;
 mod clock;
 mod environment;
-mod flight;
 mod flow;
 pub mod http;
 mod moment;
@@ -41,6 +40,7 @@ mod retry_after;
 mod settings;
 #[cfg(test)]
 mod simulation;
+mod single_flight;
 mod state;
 pub mod store;
 mod sync;

@@ -1,6 +1,5 @@
 //! What can be seen of an acquisition while it lasts: its step, its times, the last thing that a service said.
 use crate::access_token::{Step, StepTiming};
-use crate::flight::Watched;
 use crate::state::lock;
 use keybound_core::{Error, ErrorKind, Stage};
 use std::sync::{Arc, Mutex};
@@ -83,12 +82,14 @@ impl Progress {
     }
 }
 
-impl Watched for Progress {
-    fn follow(&self, other: &Arc<Self>) {
+impl Progress {
+    /// Reports another execution until [`leave`](Self::leave).
+    pub(crate) fn follow(&self, other: &Arc<Self>) {
         lock(&self.0).within = Some(Arc::clone(other));
     }
 
-    fn leave(&self) {
+    /// Ends [`follow`](Self::follow); the timings of the other execution are added to these.
+    pub(crate) fn leave(&self) {
         let within = lock(&self.0).within.take();
         if let Some(within) = within {
             let timings = within.timings();

@@ -15,9 +15,8 @@ pub(crate) use renewal::{HasRenewal, Renewal};
 pub(crate) use supply::Supply;
 pub(crate) use tokens::{AskedToken, CachedToken, Service};
 
-use crate::flight::Flights;
-use crate::progress::Progress;
 use crate::settings::SharedSettings;
+use crate::single_flight::SingleFlight;
 use crate::store::StoreCalls;
 use bindings::Bindings;
 use identities::Identities;
@@ -89,8 +88,8 @@ impl fmt::Debug for SharedState {
 pub(crate) struct IdentityState {
     pub(crate) tokens: Tokens,
     pub(crate) bindings: Bindings,
-    pub(crate) token_flights: Flights<TokenFlight, Result<Obtained>, Progress>,
-    pub(crate) binding_flights: Flights<BindingFlight, Result<Arc<CachedBinding>>, Progress>,
+    pub(crate) token_flights: SingleFlight<TokenFlight, Result<Obtained>>,
+    pub(crate) binding_flights: SingleFlight<BindingFlight, Result<Arc<CachedBinding>>>,
     /// Whether a certificate from the store got no token, so that the store is not read again.
     pub(crate) skips_store: AtomicBool,
     /// Certificates minted past IMDS's cache.

@@ -1,7 +1,6 @@
 use super::Flow;
 use crate::access_token::Step;
 use crate::client::Shared;
-use crate::progress::Progress;
 use keybound_attestation::AttestationRequest;
 use keybound_core::{
     AttestationCacheKey, AttestationToken, Error, ErrorKind, Guid, PlatformMetadata, Result, Stage,
@@ -29,17 +28,16 @@ impl Flow {
             let client_id = metadata.client_id.clone();
             let (shared, key, kept_as) =
                 (Arc::clone(&self.shared), Arc::clone(key), cache_key.clone());
-            let seat = attestations.flights.join(&cache_key, move || {
-                let work = attest(
+            let waiter = attestations.flights.join(&cache_key, move |_| {
+                Box::pin(attest(
                     Arc::clone(&shared),
                     kept_as.clone(),
                     endpoint.clone(),
                     Arc::clone(&key),
                     client_id.clone(),
-                );
-                (Arc::<Progress>::default(), Box::pin(work))
+                ))
             });
-            seat.work.await
+            waiter.work.await
         })
         .await
     }

@@ -3,7 +3,6 @@ use super::Flow;
 use crate::Binding;
 use crate::acquire::Plan;
 use crate::client::Shared;
-use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::CachedBinding;
 use crate::store::{self, IssuanceLock, StoredBinding};
@@ -70,9 +69,9 @@ pub(crate) async fn mint(
         }
         // The one before was refused meanwhile, and may be what IMDS had.
         None if !bypass && identity.bindings.was_rejected(attestation) => {
-            let seat = flow.shared.join_minting(&plan, true, request_id);
-            flow.progress.follow(&seat.progress);
-            let minted = seat.work.await;
+            let waiter = flow.shared.join_minting(&plan, true, request_id);
+            flow.progress.follow(&waiter.progress);
+            let minted = waiter.work.await;
             flow.progress.leave();
             return minted;
         }

@@ -3,7 +3,6 @@ use super::Flow;
 use super::key::too_weak;
 use crate::acquire::{Plan, renew_binding};
 use crate::client::Shared;
-use crate::flight::Watched as _;
 use crate::progress::Progress;
 use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
 use crate::telemetry::{self, Outcome};
@@ -195,9 +194,9 @@ impl Flow {
     /// Joins or starts the minting of a certificate.
     async fn minted(&self, plan: &Arc<Plan>, bypass: bool) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
-        let seat = self.shared.join_minting(plan, bypass, self.request_id);
-        self.progress.follow(&seat.progress);
-        let minted = seat.work.await;
+        let waiter = self.shared.join_minting(plan, bypass, self.request_id);
+        self.progress.follow(&waiter.progress);
+        let minted = waiter.work.await;
         self.progress.leave();
         minted
     }

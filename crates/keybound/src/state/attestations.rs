@@ -1,7 +1,6 @@
 use super::lock;
-use crate::flight::Flights;
 use crate::moment::Moment;
-use crate::progress::Progress;
+use crate::single_flight::SingleFlight;
 use keybound_core::{AttestationCacheKey, AttestationToken, Result, UnverifiedJwt};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,7 +10,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct Attestations {
     kept: Mutex<HashMap<AttestationCacheKey, (AttestationToken, Moment)>>,
-    pub(crate) flights: Flights<AttestationCacheKey, Result<AttestationToken>, Progress>,
+    pub(crate) flights: SingleFlight<AttestationCacheKey, Result<AttestationToken>>,
 }
 
 impl Attestations {

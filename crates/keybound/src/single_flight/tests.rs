@@ -1,4 +1,4 @@
-//! What the callers of a flight may count on, whatever the order of their steps. Each scenario is run on threads; with
+//! The guarantees of a single flight, for every order of its callers' steps. Each scenario is run on threads; with
 //! the feature `shuttle` thousands of schedules of it are explored.
 mod bench;
 #[cfg_attr(feature = "shuttle", path = "tests/explored.rs")]
@@ -8,7 +8,7 @@ mod place;
 #[cfg(not(feature = "shuttle"))]
 mod runtimes;
 
-use super::Flights;
+use super::SingleFlight;
 use bench::{Bench, impatient};
 use futures_util::FutureExt as _;
 use place::{block_on, chance, check, spawn, yield_now};
@@ -34,7 +34,7 @@ fn callers_of_one_key_share_one_run_and_its_value() {
 }
 
 #[test]
-fn callers_who_leave_end_it_for_nobody_else() {
+fn callers_that_are_dropped_do_not_end_the_execution_of_others() {
     check(|| {
         let bench = Bench::new();
         let patient = bench.join("key", CALLERS);
@@ -42,8 +42,8 @@ fn callers_who_leave_end_it_for_nobody_else() {
             .map(|_| {
                 let (bench, patience) = (bench.clone(), chance(5));
                 spawn(move || {
-                    let seat = bench.join("key", CALLERS);
-                    block_on(impatient(patience, seat.work))
+                    let waiter = bench.join("key", CALLERS);
+                    block_on(impatient(patience, waiter.work))
                 })
             })
             .collect();
@@ -56,13 +56,13 @@ fn callers_who_leave_end_it_for_nobody_else() {
 }
 
 #[test]
-fn the_last_one_to_leave_gives_it_up_and_the_next_one_starts_anew() {
+fn the_last_caller_that_is_dropped_ends_the_execution_and_the_next_one_starts_another() {
     check(|| {
         let bench = Bench::new();
         let leaving: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let (bench, patience) = (bench.clone(), chance(4));
-                // There are never enough of them for the work to end.
+                // There are never enough of them for the execution to end.
                 spawn(move || block_on(impatient(patience, bench.join("key", usize::MAX).work)))
             })
             .collect();
@@ -77,7 +77,7 @@ fn the_last_one_to_leave_gives_it_up_and_the_next_one_starts_anew() {
 }
 
 #[test]
-fn a_flight_that_is_being_given_up_takes_no_other_off_the_board() {
+fn an_execution_that_is_being_dropped_removes_no_other_entry() {
     check(|| {
         let bench = Bench::new();
         let leaving = {
@@ -90,33 +90,33 @@ fn a_flight_that_is_being_given_up_takes_no_other_off_the_board() {
                 spawn(move || block_on(bench.join("key", 2).work))
             })
             .collect();
-        let told: Vec<_> = staying
+        let results: Vec<_> = staying
             .into_iter()
             .map(|caller| caller.join().unwrap())
             .collect();
         leaving.join().unwrap();
-        assert_eq!(told[0], told[1]);
+        assert_eq!(results[0], results[1]);
         bench.assert_quiet(bench.begun(), bench.ended());
     });
 }
 
 #[test]
-fn nobody_is_told_what_ended_before_he_asked() {
+fn no_caller_gets_a_result_from_before_it_joined() {
     check(|| {
         let bench = Bench::new();
-        let told = Arc::new(AtomicUsize::new(0));
+        let result = Arc::new(AtomicUsize::new(0));
         let callers: Vec<_> = (0..3)
             .map(|_| {
-                let (bench, told) = (bench.clone(), Arc::clone(&told));
+                let (bench, result) = (bench.clone(), Arc::clone(&result));
                 spawn(move || {
                     for _ in 0..3 {
-                        let before = told.load(SeqCst);
+                        let before = result.load(SeqCst);
                         let work = bench.join("key", 0).work;
                         let Some(value) = block_on(impatient(chance(8), work)) else {
                             continue;
                         };
                         assert!(value > before, "{value} was over at {before}");
-                        told.fetch_max(value, SeqCst);
+                        result.fetch_max(value, SeqCst);
                     }
                 })
             })
@@ -129,15 +129,15 @@ fn nobody_is_told_what_ended_before_he_asked() {
 }
 
 #[test]
-fn work_that_panics_does_so_for_all_who_wait_and_wedges_nothing() {
+fn an_execution_that_panics_does_so_for_all_waiters_and_blocks_nothing() {
     check(|| {
         let bench = Bench::new();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let bench = bench.clone();
                 spawn(move || {
-                    let seat = bench.join_panicking("key", CALLERS);
-                    block_on(AssertUnwindSafe(seat.work).catch_unwind()).is_err()
+                    let waiter = bench.join_panicking("key", CALLERS);
+                    block_on(AssertUnwindSafe(waiter.work).catch_unwind()).is_err()
                 })
             })
             .collect();
@@ -153,7 +153,7 @@ fn work_that_panics_does_so_for_all_who_wait_and_wedges_nothing() {
 fn different_keys_do_not_wait_for_each_other() {
     check(|| {
         let bench = Bench::new();
-        // The one ends only when it is joined again, and it is joined again only when the others have been told.
+        // The slow one ends only when it is joined again, which happens only when the others have ended.
         let slow = bench.join("slow", 4);
         let quick: Vec<_> = ["a", "b"]
             .map(|key| {
@@ -173,10 +173,10 @@ fn different_keys_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn work_that_joins_another_board_neither_deadlocks_nor_repeats() {
+fn an_execution_that_joins_another_single_flight_neither_deadlocks_nor_repeats() {
     check(|| {
         let inner = Bench::new();
-        let outer = Flights::<&str, usize, ()>::default();
+        let outer = SingleFlight::<&str, usize>::default();
         let outer = Arc::new(outer);
         let kept = inner.join("certificate", 0);
         let callers: Vec<_> = ["vault", "graph", "vault", "graph"]
@@ -188,21 +188,21 @@ fn work_that_joins_another_board_neither_deadlocks_nor_repeats() {
                 } else {
                     chance(6)
                 };
-                // Joined on a runtime, as by all callers: what a flight waits by is of the one that it began on.
+                // Joined on a runtime, as by all callers: an execution belongs to the runtime on which it was started.
                 let call = async move {
-                    let seat = outer.join(&key, move || {
+                    let waiter = outer.join(&key, move |_| {
                         let inner = inner.clone();
                         let work = async move {
                             yield_now().await;
                             inner.join("certificate", 0).work.await
                         };
-                        (Arc::new(()), work.boxed())
+                        work.boxed()
                     });
-                    impatient(patience, seat.work).await
+                    impatient(patience, waiter.work).await
                 };
                 spawn(move || {
-                    let told = block_on(call);
-                    assert!(told.is_some() || patience < usize::MAX);
+                    let result = block_on(call);
+                    assert!(result.is_some() || patience < usize::MAX);
                 })
             })
             .collect();

@@ -1,18 +1,18 @@
-//! A board with work that is counted.
+//! A single flight with executions that are counted.
 use super::place::{pause, yield_now};
-use crate::flight::{Flights, Seat, Watched};
+use crate::single_flight::{SingleFlight, Waiter};
 use futures_util::FutureExt as _;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
-/// A board whose works yield their number, counted up from 1.
+/// A single flight whose executions return their number, counted up from 1.
 #[derive(Clone)]
 pub(super) struct Bench(Arc<Inner>);
 
 struct Inner {
-    flights: Flights<&'static str, usize, ()>,
+    flights: SingleFlight<&'static str, usize>,
     joined: AtomicUsize,
     counts: Arc<Counts>,
 }
@@ -27,40 +27,40 @@ struct Counts {
 impl Bench {
     pub(super) fn new() -> Self {
         Self(Arc::new(Inner {
-            flights: Flights::default(),
+            flights: SingleFlight::default(),
             joined: AtomicUsize::new(0),
             counts: Arc::default(),
         }))
     }
 
     /// Joins work that does not end before so many have joined.
-    pub(super) fn join(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
-        let seat = self.join_uncounted(key, many);
+    pub(super) fn join(&self, key: &'static str, many: usize) -> Waiter<usize> {
+        let waiter = self.join_uncounted(key, many);
         self.0.joined.fetch_add(1, SeqCst);
-        seat
+        waiter
     }
 
-    /// The same, by somebody whom the work does not wait for.
-    pub(super) fn join_uncounted(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
+    /// The same, by a caller that the execution does not wait for.
+    pub(super) fn join_uncounted(&self, key: &'static str, many: usize) -> Waiter<usize> {
         self.join_to(key, many, |number| number)
     }
 
     /// Joins work that then panics.
-    pub(super) fn join_panicking(&self, key: &'static str, many: usize) -> Seat<usize, ()> {
+    pub(super) fn join_panicking(&self, key: &'static str, many: usize) -> Waiter<usize> {
         // Without the message of an ordinary panic.
-        let seat = self.join_to(key, many, |_| std::panic::resume_unwind(Box::new(())));
+        let waiter = self.join_to(key, many, |_| std::panic::resume_unwind(Box::new(())));
         self.0.joined.fetch_add(1, SeqCst);
-        seat
+        waiter
     }
 
-    fn join_to(&self, key: &'static str, many: usize, end: fn(usize) -> usize) -> Seat<usize, ()> {
+    fn join_to(&self, key: &'static str, many: usize, end: fn(usize) -> usize) -> Waiter<usize> {
         let inner = Arc::downgrade(&self.0);
         let counts = Arc::clone(&self.0.counts);
-        self.0.flights.join(&key, move || {
+        self.0.flights.join(&key, move |_| {
             let work = Underway::begin(&counts);
             let inner = Weak::clone(&inner);
             let work = async move {
-                // The work does not keep its board.
+                // The execution does not keep its single flight alive.
                 let joined = || inner.upgrade().map_or(0, |inner| inner.joined.load(SeqCst));
                 yield_now().await;
                 while joined() < many {
@@ -70,7 +70,7 @@ impl Bench {
                 work.counts.ended.fetch_add(1, SeqCst);
                 number
             };
-            (Arc::new(()), work.boxed())
+            work.boxed()
         })
     }
 
@@ -82,19 +82,12 @@ impl Bench {
         self.0.counts.ended.load(SeqCst)
     }
 
-    /// So many works have begun, so many have ended, the others are given up; none is listed.
+    /// So many executions have begun, so many have ended, the others were dropped; none is in flight.
     pub(super) fn assert_quiet(&self, begun: usize, ended: usize) {
         let dropped = self.0.counts.dropped.load(SeqCst);
         assert_eq!((self.begun(), self.ended(), dropped), (begun, ended, begun));
         assert_eq!(self.0.flights.len(), 0);
     }
-}
-
-/// Nothing is to be seen.
-impl Watched for () {
-    fn follow(&self, _: &Arc<Self>) {}
-
-    fn leave(&self) {}
 }
 
 /// Work from its beginning until nothing of it is left.
@@ -114,7 +107,7 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        // Others get their turn while it is being given up.
+        // Other threads run while it is being dropped.
         pause();
         self.counts.dropped.fetch_add(1, SeqCst);
     }
