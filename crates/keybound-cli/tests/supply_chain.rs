@@ -147,6 +147,42 @@ fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
             "",
             Some("a tool without a version"),
         ),
+        (
+            ".github/workflows/ci.yml",
+            "cryptography==",
+            "cryptography #",
+            Some("a tool without a version"),
+        ),
+        (
+            ".github/workflows/ci.yml",
+            "pipx run typos==1.52.0",
+            "pipx run typos",
+            Some("a tool without a version"),
+        ),
+        (
+            ".github/workflows/nightly.yml",
+            "--version 0.13.2",
+            "",
+            Some("a tool without a version"),
+        ),
+        (
+            ".github/workflows/ci.yml",
+            "runs-on: windows-2025",
+            "runs-on: windows-latest",
+            Some("an agent without a version"),
+        ),
+        (
+            ".github/workflows/ci.yml",
+            "runs-on: windows-2025\n",
+            "runs-on: windows-2025\n    container: rust:1.95.0\n",
+            Some("container without a digest"),
+        ),
+        (
+            ".github/workflows/nightly.yml",
+            "run: scripts/audit",
+            "run: docker run docker.io/library/rust:1.95.0",
+            Some("an image without a digest"),
+        ),
     ] {
         let copy = tempfile::tempdir().unwrap();
         let told = "crates/keybound-cli/src/args/selftest.rs";
@@ -175,6 +211,33 @@ fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
     }
 }
 
+#[test]
+fn a_folder_that_wine_did_not_make_keeps_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes");
+    fs::write(&file, "mine").unwrap();
+    for prefix in [folder.path(), &file] {
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/wine"))
+            .arg("--prepare")
+            .env("KEYBOUND_WINE_PREFIX", prefix)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output).contains("keybound-prefix"), "{output:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn fuzzing_without_a_list_of_targets_fails() {
+    for list in ["exit 1", "exit 0"] {
+        let world = World::new();
+        world.tool("cargo", &format!("[ \"$3\" != list ] || {list}"));
+        let output = world.script("fuzz-smoke").arg("1").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
+    }
+}
+
 /// A folder with tools that say how they were called, and whose database is had only where FETCHES is set.
 struct World(tempfile::TempDir);
 
@@ -197,13 +260,17 @@ impl World {
     }
 
     fn audit(&self, variables: &[(&str, &str)]) -> Output {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/audit");
-        Command::new(script)
+        let mut audit = self.script("audit");
+        audit.envs(variables.iter().copied()).output().unwrap()
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
+        let mut command = Command::new(scripts.join(name));
+        command
             .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", self.0.path().display()))
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.0.path().display()));
+        command
     }
 }
 
