@@ -29,7 +29,12 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::show(error).into(),
+        Err(error) => {
+            if error.use_stderr() {
+                commands::emulator::remove_stale_ready_file(std::env::args_os());
+            }
+            return usage::show(error).into();
+        }
     };
     let subcommand = cli.command.name();
     run(cli.command)

@@ -11,7 +11,9 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, lchown, symlink,
+};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,11 +61,13 @@ fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let failing: [(&[&str], i32); 4] = [
+    let failing: [(&[&str], i32); 6] = [
         (&["--imds-port", &port], 1),
         (&["--config", "/no/such/file"], 2),
         (&["--state-dir", "/dev/null/x"], 1),
         (&["--exec", "--", "/no/such/command"], 127),
+        (&["--no-such-option"], 2),
+        (&["--imds-port", "none"], 2),
     ];
     for (flags, status) in failing {
         for named in [&file, &link] {
@@ -77,28 +81,99 @@ fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
 }
 
 #[test]
-fn another_file_stays_where_the_start_fails_and_is_replaced_where_it_does_not() {
+fn a_file_with_other_data_is_refused_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes");
+    let link = folder.path().join("link");
+    symlink("notes", &link).unwrap();
+    let long = " ".repeat(70_000);
     for content in [
-        "",
-        "mine\n",
-        "{}",
-        r#"{"event":"ready"}"#,
-        "\u{feff}",
-        "[1]",
+        &b"mine\n"[..],
+        b"{}",
+        br#"{"event":"ready"}"#,
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"[1]",
+        long.as_bytes(),
     ] {
         fs::write(&file, content).unwrap();
-        let run = run(emulator(&file).args(["--config", "/no/such/file"]));
-        assert_eq!(run.status, Some(2), "{run:#?}");
-        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        for named in [&file, &link] {
+            for flags in [&["--exec", "--", "true"][..], &["--no-such-option"]] {
+                let run = run(emulator(named).args(flags));
+                assert_eq!(run.status, Some(2), "{run:#?}");
+                assert_eq!(fs::read(&file).unwrap(), content);
+            }
+            let run = run(emulator(named).args(["--exec", "--", "true"]));
+            assert!(run.stderr.contains("holds other data"), "{run:#?}");
+        }
     }
+}
+
+#[test]
+fn an_empty_file_stays_where_the_start_fails_and_is_replaced_where_it_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty");
+    fs::write(&file, "").unwrap();
+    let run = run(emulator(&file).args(["--config", "/no/such/file"]));
+    assert_eq!(run.status, Some(2), "{run:#?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let mut emulator = Started::with(&file);
     assert_eq!(read(&file), emulator.ready);
     assert_eq!(mode(&file), 0o600);
     assert_eq!(emulator.end(Signal::TERM), Some(0));
     assert!(!file.exists());
+}
+
+/// Only root can give files away: others see the rules alone, in the tests of `owners.rs`.
+#[test]
+fn a_link_of_another_user_in_a_shared_sticky_folder_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    let link = folder.path().join("ready.json");
+    symlink("target", &link).unwrap();
+    lchown(&link, NOBODY, None).unwrap();
+    let left = r#"{"event":"ready","control":{"secret":"x"}}"#;
+    let starts = |link: &Path| run(emulator(link).args(["--exec", "--", "true"]));
+    for mode in [0o1777, 0o1770] {
+        fs::write(&target, left).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let run = starts(&link);
+        assert_eq!(run.status, Some(2), "{run:#?}");
+        assert!(run.stderr.contains("link of another user"), "{run:#?}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), left);
+    }
+    // A link of the folder's owner, and one in a folder of the user's own.
+    chown(folder.path(), NOBODY, None).unwrap();
+    assert_eq!(starts(&link).status, Some(0));
+    chown(folder.path(), Some(0), None).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(starts(&link).status, Some(0));
+}
+
+/// See above.
+#[test]
+fn a_fifo_or_a_device_of_another_user_gets_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    chown(&fifo, NOBODY, None).unwrap();
+    let (_terminal, device) = terminal();
+    chown(&device, NOBODY, None).unwrap();
+    // So that there is a reader at once.
+    let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
+    for file in [&fifo, &device] {
+        let run = run(emulator(file).args(["--exec", "--", "true"]));
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        assert!(run.stderr.contains("belongs to another user"), "{run:#?}");
+    }
 }
 
 #[test]
@@ -355,3 +430,5 @@ impl Drop for Started {
         let _ = self.child.wait();
     }
 }
+
+const NOBODY: Option<u32> = Some(65534);

@@ -12,6 +12,7 @@ use crate::{emulation, out, steps};
 use command::Running;
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use ready_file::ReadyFile;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Runs the emulator.
@@ -39,6 +40,23 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
             false => around(args, &emulator, ready, &mut signals).await,
         }
     })?
+}
+
+/// Removes what an earlier emulator left in the file of `--ready-file` where the arguments cannot be parsed.
+pub(crate) fn remove_stale_ready_file(arguments: impl Iterator<Item = OsString>) {
+    let own: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
+    if !own.iter().any(|argument| argument == "emulator") {
+        return;
+    }
+    let separate = own.windows(2).filter(|pair| pair[0] == "--ready-file");
+    let joined = own.iter().filter_map(|argument| {
+        let path = argument.to_str()?.strip_prefix("--ready-file=")?;
+        Some(OsStr::new(path))
+    });
+    for path in separate.map(|pair| &*pair[1]).chain(joined) {
+        // The usage error is reported either way.
+        let _ = ReadyFile::prepare(Path::new(path));
+    }
 }
 
 async fn alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit, Failure> {

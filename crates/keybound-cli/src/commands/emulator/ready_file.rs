@@ -1,4 +1,6 @@
 //! The file of `--ready-file`.
+mod owners;
+
 use crate::failure::Failure;
 #[cfg(unix)]
 use crate::out;
@@ -24,11 +26,11 @@ enum Place {
     File(PathBuf),
     /// A FIFO: opening it waits for a reader.
     #[cfg(unix)]
-    Fifo,
+    Fifo(PathBuf),
     /// This process's own standard output or standard error.
     Own(Own),
     /// A device, or a descriptor of a process: what is there is opened and written to.
-    Stream,
+    Stream(PathBuf),
 }
 
 enum Own {
@@ -40,14 +42,12 @@ impl ReadyFile {
     /// Removes what an earlier emulator left there.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where nothing can be written there.
+    /// [`Failure::Usage`] where nothing can be written there, and where a file holds anything but a ready line.
     pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
         let wrong = |error| Failure::Usage(failed(path, &error));
         let place = Place::of(path).map_err(wrong)?;
-        if let Place::File(file) = &place
-            && read(file).is_some_and(|text| is_ready_line(&text))
-        {
-            fs::remove_file(file).map_err(wrong)?;
+        if let Place::File(file) = &place {
+            remove_earlier(file).map_err(wrong)?;
         }
         Ok(Self {
             named: path.to_owned(),
@@ -70,8 +70,9 @@ impl ReadyFile {
             Place::Own(Own::Stdout) => write_to(io::stdout().lock(), &text),
             Place::Own(Own::Stderr) => write_to(io::stderr().lock(), &text),
             #[cfg(unix)]
-            Place::Fifo => write_to_reader(&self.named, text),
-            Place::Stream => append(&self.named, &text),
+            Place::Fifo(fifo) => write_to_reader(fifo, text),
+            Place::Stream(stream) => owners::open_stream(stream, is_descriptor(stream))
+                .and_then(|stream| write_to(stream, &text)),
         };
         written.map_err(|error| Failure::Host(failed(&self.named, &error)))
     }
@@ -96,25 +97,23 @@ impl Place {
             if let Some(own) = own_stream(&path) {
                 return Ok(Self::Own(own));
             }
-            let kind = match fs::symlink_metadata(&path) {
-                Ok(metadata) => metadata.file_type(),
+            let metadata = match fs::symlink_metadata(&path) {
+                Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Ok(Self::File(path));
                 }
                 // Such as a device of Windows.
-                Err(_) => return Ok(Self::Stream),
+                Err(_) => return Ok(Self::Stream(path)),
             };
-            if !kind.is_symlink() {
-                return Self::of_kind(path, kind);
+            if !metadata.is_symlink() {
+                return Self::of_kind(path, metadata.file_type());
             }
             if is_descriptor(&path) {
-                return Ok(Self::Stream);
+                return Ok(Self::Stream(path));
             }
-            let target = fs::read_link(&path)?;
-            path = match path.parent() {
-                Some(folder) => folder.join(target),
-                None => target,
-            };
+            let folder = folder_of(&path);
+            owners::check_link(&metadata, folder)?;
+            path = folder.join(fs::read_link(&path)?);
         }
         Err(io::Error::other("too many levels of symbolic links"))
     }
@@ -135,10 +134,10 @@ impl Place {
                 ));
             }
             if kind.is_fifo() {
-                return Ok(Self::Fifo);
+                return Ok(Self::Fifo(path));
             }
         }
-        Ok(Self::Stream)
+        Ok(Self::Stream(path))
     }
 }
 
@@ -169,11 +168,7 @@ fn is_descriptor(path: &Path) -> bool {
 /// Whoever waits for the file finds it whole. A file that cannot be replaced, such as one that is mounted by itself into a
 /// container, is written to.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let replaced = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let replaced = tempfile::NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.persist(path)?;
         Ok(())
@@ -195,28 +190,18 @@ fn write_over(path: &Path, text: &str) -> io::Result<()> {
     write_to(file, text)
 }
 
-fn append(path: &Path, text: &str) -> io::Result<()> {
-    let stream = OpenOptions::new().append(true).open(path)?;
-    write_to(stream, text)
-}
-
 /// At once where the FIFO has a reader. Else a thread waits for one: it may be the command that is yet to be started.
 #[cfg(unix)]
 fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let at_once = OpenOptions::new()
-        .write(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(fifo)
-        .and_then(|reader| write_to(reader, &text));
+    let at_once = owners::open_fifo(fifo, false).and_then(|reader| write_to(reader, &text));
     match at_once {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {}
         written => return written,
     }
     let fifo = fifo.to_owned();
     std::thread::spawn(move || {
-        if let Err(error) = append(&fifo, &text) {
+        let written = owners::open_fifo(&fifo, true).and_then(|reader| write_to(reader, &text));
+        if let Err(error) = written {
             out::talk(&format!("error: {}", failed(&fifo, &error)));
         }
     });
@@ -230,6 +215,26 @@ fn failed(path: &Path, error: &io::Error) -> String {
 fn write_to(mut stream: impl io::Write, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     stream.flush()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Removes a ready line. An empty file, such as `mktemp` makes, is left to be replaced.
+fn remove_earlier(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    match read(path) {
+        Some(text) if text.is_empty() => Ok(()),
+        Some(text) if is_ready_line(&text) => fs::remove_file(path),
+        _ => Err(io::Error::other(
+            "the file holds other data than a ready line",
+        )),
+    }
 }
 
 /// The text of a file, where it can be that of a ready line.
