@@ -55,7 +55,7 @@ pub(crate) async fn mint(
     let (got, chance) = (flow.shared.now(), flow.shared.chance());
     let binding = CachedBinding::new(Arc::new(binding), got, chance);
     let binding = Arc::new(if from_store {
-        binding.from_store()
+        binding.with_endpoint_unproven()
     } else {
         binding
     });

@@ -65,7 +65,7 @@ impl CachedBinding {
     }
 
     /// Marks a certificate that was loaded from the store: its endpoint is only what the entry claims.
-    pub(crate) fn from_store(self) -> Self {
+    pub(crate) fn with_endpoint_unproven(self) -> Self {
         self.unproven.store(true, Ordering::Relaxed);
         self
     }
