@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 /// The readable parts of a JWT whose signature nobody has checked. Good for comparing claims with what is known
 /// otherwise and, through [`printable`](crate::printable), for showing them to a person; not for believing them.
 #[derive(Clone, PartialEq)]
+#[non_exhaustive]
 pub struct UnverifiedJwt {
     /// The JOSE header.
     pub header: Map<String, Value>,

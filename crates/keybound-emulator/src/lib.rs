@@ -30,6 +30,7 @@ mod error;
 mod evidence;
 mod exchange;
 mod faults;
+#[doc(hidden)]
 pub mod fuzz;
 mod graph;
 mod imds;

@@ -9,6 +9,7 @@ pub type Callback = unsafe extern "C" fn(*const Param, *mut c_void) -> c_int;
 /// `OSSL_DISPATCH`: a numbered function. A table ends with number 0.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "its layout is OpenSSL's")]
 pub struct Dispatch(pub c_int, pub *const c_void);
 
 // SAFETY: tables are constants made of function addresses.

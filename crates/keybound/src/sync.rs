@@ -1,7 +1,7 @@
-//! The locks of the single-flight core: the standard library's, or in tests with the feature `shuttle` those of the
+//! The locks of the single-flight core: the standard library's, or in tests with `--cfg shuttle` those of the
 //! explorer of schedules.
-#[cfg(not(all(test, feature = "shuttle")))]
+#[cfg(not(all(test, shuttle)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(all(test, shuttle))]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};

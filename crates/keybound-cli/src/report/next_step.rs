@@ -45,7 +45,7 @@ mod tests {
             let options = option(*kind).unwrap_or_default().split(", ");
             for option in options.filter(|option| option.starts_with("--")) {
                 let option = option.split(' ').next().unwrap();
-                assert!(help.contains(&format!("{option} ")), "{option}");
+                assert!(help.contains(option), "{option}");
             }
         }
         let late = Error::new(ErrorKind::DeadlineReached, Stage::Token, "late");

@@ -1,11 +1,11 @@
 //! The guarantees of a single flight, for every order of its callers' steps. Each scenario is run on threads; with
-//! the feature `shuttle` thousands of schedules of it are explored.
+//! `--cfg shuttle` thousands of schedules of it are explored.
 mod bench;
-#[cfg_attr(feature = "shuttle", path = "tests/explored.rs")]
-#[cfg_attr(not(feature = "shuttle"), path = "tests/threads.rs")]
+#[cfg_attr(shuttle, path = "tests/explored.rs")]
+#[cfg_attr(not(shuttle), path = "tests/threads.rs")]
 mod place;
 // Its runtimes are real.
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(shuttle))]
 mod runtimes;
 
 use super::SingleFlight;
