@@ -1,7 +1,7 @@
-#[cfg(windows)]
-use crate::windows::NativeCertificate;
-use crate::{BindingKey, CngHandle, KeyError, KeyGate, KeyStrength, SignatureScheme, SigningCost};
-#[cfg(windows)]
+use crate::{
+    BindingKey, CngHandle, KeyError, KeyGate, KeyStrength, NativeCertificate, SignatureScheme,
+    SigningCost,
+};
 use keybound_core::Certificate;
 use std::any::Any;
 use std::sync::Arc;
@@ -96,7 +96,6 @@ impl BindingKey for GatedKey {
         self.key().cng_handle()
     }
 
-    #[cfg(windows)]
     fn native_certificate(
         &self,
         certificate: &Certificate,

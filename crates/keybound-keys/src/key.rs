@@ -1,9 +1,5 @@
-#[cfg(windows)]
-use crate::windows::NativeCertificate;
-use crate::{CngHandle, KeyGate};
-#[cfg(windows)]
-use keybound_core::Certificate;
-use keybound_core::{BoxError, KeyStrength};
+use crate::{CngHandle, KeyGate, NativeCertificate};
+use keybound_core::{BoxError, Certificate, KeyStrength};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -67,8 +63,8 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     }
 
     /// A `CERT_CONTEXT` of a certificate for this key, from which Windows' TLS (SChannel) finds the key. SChannel signs in
-    /// another process of the system, so the context has to name a key that is kept in Windows. `None` for any other key.
-    #[cfg(windows)]
+    /// another process of the system, so the context has to name a key that is kept in Windows. `None` for any other key, and
+    /// on other platforms, where the type has no values.
     fn native_certificate(
         &self,
         _certificate: &Certificate,

@@ -16,6 +16,7 @@ mod key;
 mod last_error;
 #[cfg(any(not(windows), feature = "openssl-engine", test))]
 pub mod memory;
+mod native_certificate;
 mod rsa_blob;
 mod verify;
 #[cfg(any(windows, test))]
@@ -29,4 +30,5 @@ pub use gated::GatedKey;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
 pub use last_error::LastKeyError;
+pub use native_certificate::NativeCertificate;
 pub use verify::{self_test, verify};

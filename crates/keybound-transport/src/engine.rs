@@ -35,7 +35,7 @@ pub enum TlsEngine {
     /// OpenSSL 3. On Windows it is there with one of the features `openssl-vendored`, `openssl` and `rustls`.
     OpenSsl,
     /// Windows' own. It trusts what the certificate stores of Windows trust, and presents certificates whose keys
-    /// are in Windows (`BindingKey::native_certificate`, there only).
+    /// are in Windows (`BindingKey::native_certificate`).
     SChannel,
 }
 

@@ -87,7 +87,7 @@ pub mod keys {
     pub use keybound_keys::windows::WindowsCertificate;
     pub use keybound_keys::{
         BindingKey, CngHandle, GatedKey, KeyError, KeyErrorKind, KeyGate, KeyProvider,
-        ProviderChain, ProviderStatus, SignatureScheme, SigningCost,
+        NativeCertificate, ProviderChain, ProviderStatus, SignatureScheme, SigningCost,
     };
 }
 
