@@ -247,6 +247,50 @@ mod unix {
     }
 
     #[test]
+    fn the_temporary_ca_is_the_owners_to_write_whatever_the_umask() {
+        let script = r#"umask 0; exec "$0" emulator --exec -- sh -c 'ls -ld "${KEYBOUND_CA_FILE%/*}" "$KEYBOUND_CA_FILE"'"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_keybound")]);
+        let run = run(&mut command);
+        let modes: Vec<_> = run.stdout.lines().map(|line| &line[..10]).collect();
+        assert_eq!(modes, ["drwxr-xr-x", "-rw-r--r--"], "{run:#?}");
+    }
+
+    /// Without a terminal OpenSSL would read the passphrase from standard input.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_encrypted_key_prompts_nobody() {
+        use crate::support::run_with_input;
+        use openssl::pkey::PKey;
+        use openssl::symm::Cipher;
+        let folder = tempfile::tempdir().unwrap();
+        let emulator = || {
+            let mut command = Command::new("setsid");
+            command.args(["--wait", env!("CARGO_BIN_EXE_keybound"), "emulator"]);
+            command.arg("--state-dir").arg(folder.path());
+            command.args(["--exec", "--", "true"]);
+            command
+        };
+        succeeds(emulator());
+        let key_file = folder.path().join("ca-key.pem");
+        let pem = fs::read(&key_file).unwrap();
+        let key = PKey::private_key_from_pem(&pem).unwrap();
+        let encrypted = key
+            .private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), b"secret")
+            .unwrap();
+        let certificate = fs::read(folder.path().join("ca.pem")).unwrap();
+        fs::write(&key_file, [encrypted, certificate].concat()).unwrap();
+        let run = run_with_input(
+            &mut emulator(),
+            b"secret
+",
+        );
+        assert_eq!(run.status, Some(1), "{run:#?}");
+        assert!(run.stderr.contains("does not hold a key"), "{run:#?}");
+        assert!(!run.stderr.contains("pass phrase"), "{run:#?}");
+    }
+
+    #[test]
     fn paths_that_others_are_given_are_absolute() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("temporary")).unwrap();

@@ -201,9 +201,13 @@ impl Listeners {
             let address = found
                 .ok_or(io::Error::from(io::ErrorKind::NotFound))
                 .and_then(|(_, listener)| listener.local_addr())?;
+            // Clients resolve localhost to both families, and only one is listened at: at the other, another program may
+            // have the port. It has no certificate for TLS; over plain HTTP it would get the control secret.
             let text = match network.host {
-                HostName::Address => format!("{scheme}://{address}/"),
-                HostName::Localhost => format!("{scheme}://localhost:{}/", address.port()),
+                HostName::Localhost if scheme == "https" => {
+                    format!("https://localhost:{}/", address.port())
+                }
+                _ => format!("{scheme}://{address}/"),
             };
             Url::parse(&text).map_err(io::Error::other)
         };

@@ -317,9 +317,15 @@ fn services_can_be_named_by_localhost() {
     let mut config = Config::default();
     config.network.host = keybound_emulator::HostName::Localhost;
     let emulator = Emulator::start(config).unwrap();
-    assert!(emulator.ready().sts.starts_with("https://localhost:"));
-    let port = emulator.ready().imds.rsplit_once(':').unwrap().1;
-    let (_, body) = http(&format!("http://127.0.0.1:{port}"), METADATA, "");
+    let ready = emulator.ready();
+    for origin in [&ready.sts, &ready.maa, &ready.vault, &ready.graph] {
+        assert!(origin.starts_with("https://localhost:"), "{origin}");
+    }
+    // Another program may listen at the other address of localhost, and would get the secret.
+    for origin in [&ready.imds, &ready.control.url] {
+        assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
+    }
+    let (_, body) = http(&ready.imds, METADATA, "");
     assert!(body.contains("https://localhost:"), "{body}");
 }
 

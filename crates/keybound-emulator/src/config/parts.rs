@@ -361,7 +361,8 @@ impl Default for NetworkConfig {
 pub enum HostName {
     /// By the address they listen at.
     Address,
-    /// `localhost`.
+    /// Those that speak TLS by `localhost`; IMDS and the control endpoint by address, since a client may resolve the name to an
+    /// address at which another program listens.
     Localhost,
 }
 

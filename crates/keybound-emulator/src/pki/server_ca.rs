@@ -32,17 +32,13 @@ impl ServerCa {
     }
 
     pub(super) fn make_until(end: SystemTime) -> Result<Self, ErrorStack> {
-        let extensions = vec![
-            BasicConstraints::new().critical().ca().pathlen(0).build()?,
-            KeyUsage::new()
-                .critical()
-                .key_cert_sign()
-                .crl_sign()
-                .build()?,
-            // Holds those who mind it to server certificates, as the names hold them to loopback.
-            ExtendedKeyUsage::new().server_auth().build()?,
-            name_constraints()?,
-        ];
+        Self::with_extensions(end, extensions()?)
+    }
+
+    pub(super) fn with_extensions(
+        end: SystemTime,
+        extensions: Vec<X509Extension>,
+    ) -> Result<Self, ErrorStack> {
         let validity = host_now() - BACKDATED..end;
         Self::from_parts(Authority::self_signed(COMMON_NAME, validity, extensions)?)
     }
@@ -55,6 +51,10 @@ impl ServerCa {
 
     pub fn pem(&self) -> &[u8] {
         &self.pem
+    }
+
+    pub fn certificate(&self) -> &X509 {
+        &self.authority.certificate
     }
 
     /// Whether a certificate is this CA's.
@@ -113,6 +113,20 @@ impl ServerCa {
             extensions,
         })
     }
+}
+
+pub(super) fn extensions() -> Result<Vec<X509Extension>, ErrorStack> {
+    Ok(vec![
+        BasicConstraints::new().critical().ca().pathlen(0).build()?,
+        KeyUsage::new()
+            .critical()
+            .key_cert_sign()
+            .crl_sign()
+            .build()?,
+        // Holds those who mind it to server certificates, as the names hold them to loopback.
+        ExtendedKeyUsage::new().server_auth().build()?,
+        name_constraints()?,
+    ])
 }
 
 fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {

@@ -61,9 +61,7 @@ impl StateDir {
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("it is not a regular file")));
         }
-        if kept == Kept::Key {
-            platform::check_key(&metadata)?;
-        }
+        platform::check(kept, &metadata)?;
         let mut bytes = Vec::new();
         file.take(LONGEST_FILE + 1)
             .read_to_end(&mut bytes)
@@ -98,7 +96,7 @@ mod platform {
             }
             if metadata.mode() & 0o022 != 0 {
                 return Err(Unusable(
-                    "others can write to the folder: give it mode 0700",
+                    "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700",
                     None,
                 ));
             }
@@ -113,15 +111,24 @@ mod platform {
         }
     }
 
-    pub(super) fn check_key(metadata: &Metadata) -> Result<(), Unusable> {
-        if !is_own(metadata) {
-            return Err(Unusable("ca-key.pem belongs to another user", None));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(Unusable(
+    pub(super) fn check(kept: Kept, metadata: &Metadata) -> Result<(), Unusable> {
+        let (belongs, forbidden, mode) = match kept {
+            Kept::Certificate => (
+                "ca.pem belongs to another user",
+                0o022,
+                "ca.pem can be written to by others: remove ca.pem and ca-key.pem to get a new CA",
+            ),
+            Kept::Key => (
+                "ca-key.pem belongs to another user",
+                0o077,
                 "ca-key.pem can be read by others: give it mode 0600",
-                None,
-            ));
+            ),
+        };
+        if !is_own(metadata) {
+            return Err(Unusable(belongs, None));
+        }
+        if metadata.mode() & forbidden != 0 {
+            return Err(Unusable(mode, None));
         }
         Ok(())
     }
@@ -174,7 +181,7 @@ mod platform {
         }
     }
 
-    pub(super) fn check_key(_: &Metadata) -> Result<(), Unusable> {
+    pub(super) fn check(_: Kept, _: &Metadata) -> Result<(), Unusable> {
         Ok(())
     }
 }

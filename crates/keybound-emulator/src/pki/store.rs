@@ -1,17 +1,23 @@
 use super::make::Authority;
-use super::server_ca::{NAME_CONSTRAINTS, NAME_CONSTRAINTS_OID, ServerCa};
+use super::server_ca::ServerCa;
 use super::state_dir::{Kept, StateDir, Unusable};
 use crate::clock::host_now;
 use crate::error::StartError;
 use keybound_core::BoxError;
+use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
-use std::fs;
+use std::fs::File;
+#[cfg(unix)]
+use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::{NamedTempFile, TempDir};
 use x509_cert::der::Decode as _;
+use x509_cert::der::oid::AssociatedOid as _;
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::SubjectKeyIdentifier;
 
 /// The server CA and the file that clients read its certificate from.
 pub(crate) struct CaStore {
@@ -24,13 +30,12 @@ pub(crate) struct CaStore {
 impl CaStore {
     /// A new CA; its certificate lies in a folder that goes away with the store, its key nowhere.
     pub fn temporary() -> Result<Self, StartError> {
-        let folder = tempfile::Builder::new()
-            .prefix("keybound-emulator-")
-            .tempdir()
-            .map_err(StartError::Host)?;
+        let folder = temporary_folder().map_err(StartError::Host)?;
         let ca = make()?;
         let ca_file = folder.path().join(Kept::Certificate.name());
-        fs::write(&ca_file, ca.pem()).map_err(StartError::Host)?;
+        readable_file(folder.path(), ca.pem())
+            .and_then(|file| Ok(file.persist(&ca_file)?))
+            .map_err(StartError::Host)?;
         Ok(Self {
             ca,
             ca_file,
@@ -98,15 +103,17 @@ fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError
 }
 
 /// Reads key and certificate and checks that they are what [`ServerCa::make`] makes: above all that the certificate is
-/// constrained to loopback, since clients are told to trust it.
+/// constrained to loopback, since clients trust it.
 fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
-    let malformed = |error: openssl::error::ErrorStack| {
+    let malformed = |error: ErrorStack| {
         problem
             .of("ca-key.pem does not hold a key and a certificate")
             .because(error)
     };
     let pem = without_mark(pem);
-    let key = PKey::private_key_from_pem(pem).map_err(malformed)?;
+    // Without the callback OpenSSL prompts on the terminal for the passphrase of an encrypted key.
+    let no_passphrase = |_: &mut [u8]| Err(ErrorStack::get());
+    let key = PKey::private_key_from_pem_callback(pem, no_passphrase).map_err(malformed)?;
     let certificate = X509::from_pem(pem).map_err(malformed)?;
     let certified = certificate.public_key().map_err(malformed)?;
     if !certified.public_eq(&key) {
@@ -114,9 +121,10 @@ fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
             .of("the certificate in ca-key.pem is for another key")
             .alone());
     }
-    if !is_constrained(&certificate) {
+    let made = make()?;
+    if !limits(&certificate).is_some_and(|found| Some(found) == limits(made.certificate())) {
         return Err(problem
-            .of("the certificate in ca-key.pem is not constrained to loopback as the emulator's is")
+            .of("the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is")
             .alone());
     }
     let soon = super::make::asn1_time(host_now() + LEAST_LEFT).map_err(malformed)?;
@@ -128,22 +136,13 @@ fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
     ServerCa::from_parts(Authority { certificate, key }).map_err(malformed)
 }
 
-fn is_constrained(certificate: &X509) -> bool {
-    let Some(parsed) = certificate
-        .to_der()
-        .ok()
-        .and_then(|der| x509_cert::Certificate::from_der(&der).ok())
-    else {
-        return false;
-    };
-    let extensions = parsed.tbs_certificate().extensions();
-    extensions.is_some_and(|extensions| {
-        extensions.iter().any(|extension| {
-            extension.extn_id.to_string() == NAME_CONSTRAINTS_OID
-                && extension.critical
-                && extension.extn_value.as_bytes() == NAME_CONSTRAINTS
-        })
-    })
+/// The extensions of a certificate but for the identifier of its key, in their order.
+fn limits(certificate: &X509) -> Option<Vec<Extension>> {
+    let der = certificate.to_der().ok()?;
+    let parsed = x509_cert::Certificate::from_der(&der).ok()?;
+    let mut limits = parsed.tbs_certificate().extensions()?.clone();
+    limits.retain(|extension| extension.extn_id != SubjectKeyIdentifier::OID);
+    Some(limits)
 }
 
 /// Writes the certificate, unless it is there. Nothing is replaced: where one of several that do this at once has the file
@@ -157,9 +156,7 @@ fn write_certificate(
         return Ok(());
     }
     let unwritable = |error: io::Error| problem.of("ca.pem cannot be written").because(error);
-    let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
-    file.write_all(ca.pem()).map_err(unwritable)?;
-    make_readable(file.as_file()).map_err(unwritable)?;
+    let file = readable_file(dir.path(), ca.pem()).map_err(unwritable)?;
     match file.persist_noclobber(dir.file(Kept::Certificate)) {
         Ok(_) => Ok(()),
         Err(_) if has_certificate(dir, ca, problem)? => Ok(()),
@@ -196,16 +193,41 @@ fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
+/// A file that others can read, whatever the umask, and only its owner can write to.
+fn readable_file(folder: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    make_readable(file.as_file())?;
+    Ok(file)
+}
+
 #[cfg(unix)]
-fn make_readable(file: &fs::File) -> io::Result<()> {
+fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+    file.set_permissions(Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
-fn make_readable(_: &fs::File) -> io::Result<()> {
+fn make_readable(_: &File) -> io::Result<()> {
     Ok(())
 }
+
+/// Commands of `--exec` may run as another user, who has to read the certificate.
+#[cfg(unix)]
+fn temporary_folder() -> io::Result<TempDir> {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()
+}
+
+#[cfg(not(unix))]
+fn temporary_folder() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(TEMPORARY).tempdir()
+}
+
+const TEMPORARY: &str = "keybound-emulator-";
 
 /// Makes the errors of one folder.
 #[derive(Clone, Copy)]

@@ -311,7 +311,20 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     .unwrap();
     assert_eq!(problem(), "ca.pem is not the certificate in ca-key.pem");
     fs::write(&key_file, unconstrained()).unwrap();
-    assert!(problem().contains("not constrained to loopback"));
+    let not_constrained = "the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is";
+    assert_eq!(problem(), not_constrained);
+    // Each of the limits is needed.
+    for index in 0..super::server_ca::extensions().unwrap().len() {
+        let mut extensions = super::server_ca::extensions().unwrap();
+        extensions.remove(index);
+        let other = ServerCa::with_extensions(host_now() + 300 * DAY, extensions).unwrap();
+        fs::write(
+            &key_file,
+            [&other.key_pem().unwrap()[..], other.pem()].concat(),
+        )
+        .unwrap();
+        assert_eq!(problem(), not_constrained, "{index}");
+    }
     let expiring = ServerCa::make_until(host_now() + Duration::from_secs(3600)).unwrap();
     fs::write(
         &key_file,

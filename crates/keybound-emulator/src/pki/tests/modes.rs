@@ -55,7 +55,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         set_mode(folder.path(), mode);
-        let expected = "others can write to the folder: give it mode 0700";
+        let expected = "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700";
         assert_eq!(problem(folder.path()), expected, "{mode:o}");
         // A key is not made there either.
         fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
@@ -66,6 +66,25 @@ fn a_folder_that_others_can_write_to_is_refused() {
             set_mode(folder.path(), mode);
             drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         }
+    }
+}
+
+#[test]
+fn a_certificate_that_others_can_write_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
+    let ca_file = folder.path().join("ca.pem");
+    for mode in [0o664, 0o646, 0o666] {
+        set_mode(&ca_file, mode);
+        assert_eq!(
+            problem(folder.path()),
+            "ca.pem can be written to by others: remove ca.pem and ca-key.pem to get a new CA",
+            "{mode:o}"
+        );
+    }
+    for mode in [0o600, 0o444, 0o755] {
+        set_mode(&ca_file, mode);
+        drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     }
 }
 
@@ -88,6 +107,10 @@ fn what_belongs_to_another_user_is_refused() {
     assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
     chown(&real, Some(0), None).unwrap();
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
+    let ca_file = folder.path().join("ca.pem");
+    chown(&ca_file, nobody, None).unwrap();
+    assert_eq!(problem(folder.path()), "ca.pem belongs to another user");
+    chown(&ca_file, Some(0), None).unwrap();
     chown(folder.path(), nobody, None).unwrap();
     assert_eq!(problem(folder.path()), "the folder belongs to another user");
     let link = folder.path().with_extension("link");
