@@ -35,7 +35,7 @@ impl ControlSecret {
     }
 
     /// Whether an `Authorization` header holds it, found out in constant time.
-    fn opens(&self, header: Option<&HeaderValue>) -> bool {
+    pub fn opens(&self, header: Option<&HeaderValue>) -> bool {
         let given = header.and_then(|value| value.as_bytes().split_at_checked(BEARER.len()));
         let own = self.0.as_bytes();
         given.is_some_and(|(scheme, given)| {

@@ -41,6 +41,12 @@ pub(crate) trait Handler: Send + Sync + 'static {
         false
     }
 
+    /// Whether the body of a request is read. Where it is not, the request is answered without it and the connection closed.
+    fn reads_body(&self, head: &request::Parts) -> bool {
+        let _ = head;
+        true
+    }
+
     /// Whether a client that is not known yet is asked for its certificate when its request has been read: TLS 1.2
     /// renegotiation or TLS 1.3 post-handshake authentication.
     fn wants_certificate(&self, head: &request::Parts) -> bool {

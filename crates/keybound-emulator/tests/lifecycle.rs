@@ -312,6 +312,27 @@ fn only_loopback_is_served_and_a_taken_port_is_an_error() {
     }
 }
 
+/// The body never comes: who waits for it fails by the time-out.
+#[test]
+fn the_control_endpoint_reads_no_body_without_the_secret() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    for framing in ["Content-Length: 4000000", "Transfer-Encoding: chunked"] {
+        for authorization in ["", "Authorization: Bearer wrong\r\n"] {
+            let mut stream = TcpStream::connect(address(&emulator.ready().control.url)).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(15)))
+                .unwrap();
+            let head = format!(
+                "POST /reset HTTP/1.1\r\nHost: localhost\r\n{authorization}{framing}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{head}: {answer}");
+        }
+    }
+}
+
 #[test]
 fn services_can_be_named_by_localhost() {
     let mut config = Config::default();

@@ -134,6 +134,14 @@ impl<H: Handler> Connection<'_, H> {
         };
         let Some(head) = head else { return Ok(None) };
         let (parts, ()) = head.request.into_parts();
+        if head.framing != Framing::None && !self.shared.handler.reads_body(&parts) {
+            return Ok(Some(Incoming {
+                // The body follows, unread.
+                last: true,
+                request: http::Request::from_parts(parts, Bytes::new()),
+                ask: false,
+            }));
+        }
         let ask = self.certificate().is_none() && self.shared.handler.wants_certificate(&parts);
         let limit = if ask {
             LONGEST_BODY_UNKNOWN

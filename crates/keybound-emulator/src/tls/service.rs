@@ -4,7 +4,7 @@ use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{Action, Leg};
 use crate::state::State;
 use bytes::Bytes;
-use http::{Request, request};
+use http::{Request, header, request};
 use keybound_core::X5tS256;
 use std::io;
 use std::sync::Arc;
@@ -83,6 +83,12 @@ impl Handler for ServiceHandler {
 
     fn is_link_local(&self) -> bool {
         self.service == Service::Imds
+    }
+
+    /// Without the secret nothing is sent to the control endpoint that has to be read.
+    fn reads_body(&self, head: &request::Parts) -> bool {
+        let secret = &self.state.control_secret;
+        self.service != Service::Control || secret.opens(head.headers.get(header::AUTHORIZATION))
     }
 
     /// Key Vault asks those who say that their token is bound, and no others.
