@@ -34,6 +34,7 @@ mod service_error;
 mod strength;
 mod text;
 mod thumbprint;
+pub mod tls;
 mod token;
 mod token_not_after;
 mod usage;

@@ -12,6 +12,7 @@ mod cng;
 pub mod fuzz;
 mod gate;
 mod gated;
+mod identity;
 mod key;
 mod last_error;
 #[cfg(any(not(windows), feature = "openssl-engine", test))]
@@ -27,6 +28,7 @@ pub use chain::{KeyProvider, ProviderChain, ProviderStatus};
 pub use cng::CngHandle;
 pub use gate::KeyGate;
 pub use gated::GatedKey;
+pub use identity::ClientIdentity;
 pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
 pub use last_error::LastKeyError;

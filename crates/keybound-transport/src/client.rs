@@ -1,9 +1,7 @@
-#[cfg(any(not(windows), feature = "openssl-engine"))]
-use crate::bridge::Library;
 use crate::connect::Route;
 use crate::connection::{Connection, Unanswered, run_in};
 use crate::driver::Driver;
-use crate::engine::Engine;
+use crate::engine::{Engine, openssl};
 use crate::pool::{Pool, PoolKey};
 use crate::spare::changes_nothing;
 use crate::target::{Target, prepare};
@@ -358,10 +356,7 @@ fn is_refusal(parts: &http::response::Parts) -> bool {
 /// take some tens of milliseconds to read. SChannel needs none of it. It blocks; call it off the event loop, before the first client is built or
 /// while something else is waited for. Not calling it is no fault.
 pub fn warm_up() {
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
-    if let Ok(library) = Library::get() {
-        library.warm_up();
-    }
+    openssl::warm_up();
 }
 
 /// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.

@@ -236,10 +236,11 @@ const MAX_HEAD: usize = 64 * 1024;
 mod tests {
     use super::*;
     use crate::driver::Driver;
-    use crate::session::SessionNotes;
-    use crate::target::{Host, Target};
+    use crate::target::Target;
     use crate::{TlsEngine, TransportErrorKind};
     use http_body_util::BodyExt as _;
+    use keybound_core::tls::Host;
+    use keybound_core::tls::SessionNotes;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;

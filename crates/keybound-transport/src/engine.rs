@@ -1,59 +1,31 @@
-//! Which TLS library a client uses, and what the two have in common.
+//! The TLS libraries of a client, OpenSSL and SChannel, behind one interface.
 #[cfg(any(windows, test))]
 mod names;
-#[cfg(any(not(windows), feature = "openssl-engine"))]
+// The only condition on OpenSSL: both files have one interface.
+#[cfg_attr(
+    all(windows, not(feature = "openssl-engine")),
+    path = "engine/no_openssl.rs"
+)]
 pub(crate) mod openssl;
 #[cfg(any(windows, test))]
 mod queued;
 #[cfg(windows)]
 mod schannel;
 
-#[cfg(not(all(windows, feature = "openssl-engine")))]
+#[cfg(not(windows))]
 use crate::TransportErrorKind;
 use crate::connection::Connection;
 use crate::driver::Place;
 use crate::failure::Peer;
-use crate::session::SessionNotes;
-use crate::target::Host;
-use crate::{ClientIdentity, TlsVersions, TransportError, TrustAnchors};
+use crate::{ClientIdentity, TlsEngine, TlsVersions, TransportError, TrustAnchors};
+use keybound_core::tls::{Host, SessionNotes, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-/// The TLS library under a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsEngine {
-    /// The system's: SChannel on Windows, OpenSSL elsewhere. Features of this crate do not change it.
-    #[default]
-    Automatic,
-    /// The system's; on Windows OpenSSL instead for what SChannel cannot do: present a certificate whose key is not in Windows,
-    /// or trust more than Windows trusts. For that it needs what [`OpenSsl`](Self::OpenSsl) needs.
-    SystemOrOpenSsl,
-    /// OpenSSL 3. On Windows it is there with one of the features `openssl-vendored`, `openssl` and `rustls`.
-    OpenSsl,
-    /// Windows' own. It trusts what the certificate stores of Windows trust, and presents certificates whose keys
-    /// are in Windows (`BindingKey::native_certificate`).
-    SChannel,
-}
-
-impl fmt::Display for TlsEngine {
-    /// `OpenSSL`, `SChannel`, `automatic`, `SChannel or OpenSSL`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Automatic => "automatic",
-            Self::SystemOrOpenSsl => "SChannel or OpenSSL",
-            Self::OpenSsl => "OpenSSL",
-            Self::SChannel => "SChannel",
-        })
-    }
-}
-
 /// The TLS of one client.
 pub(crate) enum Engine {
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     OpenSsl(openssl::TlsContexts),
     #[cfg(windows)]
     SChannel(schannel::Credentials),
@@ -69,10 +41,11 @@ impl Engine {
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
         match choice {
-            TlsEngine::Automatic => Self::system(identity, trust),
             TlsEngine::SystemOrOpenSsl => Self::system_or_openssl(identity, trust),
             TlsEngine::OpenSsl => Self::openssl(identity, trust),
             TlsEngine::SChannel => Self::schannel(identity, trust),
+            // `Automatic`: the enum is non-exhaustive, and of another crate.
+            _ => Self::system(identity, trust),
         }
     }
 
@@ -115,20 +88,11 @@ impl Engine {
         }
     }
 
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     fn openssl(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
         openssl::TlsContexts::new(identity, trust).map(Self::OpenSsl)
-    }
-
-    #[cfg(all(windows, not(feature = "openssl-engine")))]
-    fn openssl(_: Option<&ClientIdentity>, _: &TrustAnchors) -> Result<Self, TransportError> {
-        Err(TransportError::new(
-            TransportErrorKind::HostUnsupported,
-            "OpenSSL is not built in: build with the feature openssl-vendored",
-        ))
     }
 
     #[cfg(windows)]
@@ -152,7 +116,6 @@ impl Engine {
     /// Whether its work may hold a thread up, whatever the key: SChannel asks other processes of the system.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
-            #[cfg(any(not(windows), feature = "openssl-engine"))]
             Self::OpenSsl(_) => false,
             #[cfg(windows)]
             Self::SChannel(_) => true,
@@ -161,7 +124,6 @@ impl Engine {
 
     pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
         match self {
-            #[cfg(any(not(windows), feature = "openssl-engine"))]
             Self::OpenSsl(contexts) => contexts.last_key_error(),
             #[cfg(windows)]
             Self::SChannel(_) => None,
@@ -175,7 +137,6 @@ impl Engine {
         versions: TlsVersions,
     ) -> Result<Session, TransportError> {
         match self {
-            #[cfg(any(not(windows), feature = "openssl-engine"))]
             Self::OpenSsl(contexts) => contexts.session(host, versions).map(Session::OpenSsl),
             #[cfg(windows)]
             Self::SChannel(credentials) => {
@@ -187,7 +148,6 @@ impl Engine {
 
 /// A TLS client for one connection.
 pub(crate) enum Session {
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     OpenSsl(openssl::Session),
     #[cfg(windows)]
     SChannel(schannel::Session),
@@ -197,8 +157,7 @@ impl Session {
     /// The notes that are taken on the connection.
     pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
         match self {
-            #[cfg(any(not(windows), feature = "openssl-engine"))]
-            Self::OpenSsl(session) => &session.notes,
+            Self::OpenSsl(session) => session.notes(),
             #[cfg(windows)]
             Self::SChannel(session) => session.notes(),
         }
@@ -212,9 +171,9 @@ impl Session {
         place: Place,
     ) -> Result<Connection, TransportError> {
         match self {
-            #[cfg(any(not(windows), feature = "openssl-engine"))]
             Self::OpenSsl(session) => {
-                let stream = session.connect(tcp, &peer).await?;
+                let failed = |error| peer.handshake_failed(error);
+                let stream = session.connect(tcp, failed).await?;
                 peer.connected()?;
                 Connection::start(stream, peer, place).await
             }
@@ -228,51 +187,11 @@ impl Session {
     }
 }
 
-/// What an error of a TLS library tells.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct TlsFindings {
-    /// The connection is gone.
-    pub(crate) closed: bool,
-    /// The key did not sign.
-    pub(crate) key: bool,
-    /// The peer sent an alert that servers answer a certificate with.
-    pub(crate) certificate_alert: bool,
-    /// The host allows none of the TLS versions asked for.
-    pub(crate) no_protocol: bool,
-    /// The library failed in itself. Where it was about to present the certificate, that is what a key that does not sign
-    /// looks like.
-    pub(crate) internal: bool,
-    /// A record, or our signature, did not hold. Where the certificate was just presented, it is the signature.
-    pub(crate) undeciphered: bool,
-}
-
-impl TlsFindings {
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.closed |= other.closed;
-        self.key |= other.key;
-        self.certificate_alert |= other.certificate_alert;
-        self.no_protocol |= other.no_protocol;
-        self.internal |= other.internal;
-        self.undeciphered |= other.undeciphered;
-    }
-}
-
-/// What this one error tells; `None` where it is not of a TLS library.
-pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
-    if let Some(error) = error.downcast_ref::<::openssl::ssl::Error>() {
-        return Some(openssl::findings_of(error));
-    }
+/// The class of this one error; `None` where it is not of a TLS library.
+pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     #[cfg(windows)]
-    if let Some(findings) = schannel::findings_of(error) {
-        return Some(findings);
+    if let Some(class) = schannel::classify(error) {
+        return Some(class);
     }
-    None
-}
-
-/// Whether servers answer a certificate that they do not take with an alert of this description (RFC 8446, 6.2).
-pub(crate) fn answers_a_certificate(alert: u8) -> bool {
-    // handshake_failure, no_certificate (SSL 3), bad, unsupported, revoked, expired and unknown certificate, unknown_ca,
-    // access_denied, decrypt_error (our signature did not hold), certificate_required.
-    matches!(alert, 40..=46 | 48 | 49 | 51 | 116)
+    openssl::classify(error)
 }

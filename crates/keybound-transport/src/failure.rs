@@ -1,7 +1,7 @@
 //! From what TLS, HTTP and the system say to a [`TransportError`]: one place decides which kind a failure is.
-use crate::engine::{TlsFindings, findings_of};
-use crate::session::SessionNotes;
+use crate::engine::classify;
 use crate::{TransportError, TransportErrorKind};
+use keybound_core::tls::{SessionNotes, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::io;
@@ -182,7 +182,7 @@ impl Peer {
                 },
             );
         }
-        let alert = alert || findings.tls.undeciphered && in_doubt;
+        let alert = alert || findings.tls.decrypt_error && in_doubt;
         if alert && notes.certificate_requested() {
             let message = if notes.has_identity() {
                 format!("{name} refused the client certificate")
@@ -230,7 +230,7 @@ struct Findings {
     /// It came from the TLS library.
     is_tls: bool,
     /// What that says.
-    tls: TlsFindings,
+    tls: TlsErrorClass,
 }
 
 impl Findings {
@@ -240,7 +240,7 @@ impl Findings {
         // Chains are short; a bound keeps a strange one from being walked for ever.
         for _ in 0..16 {
             let Some(error) = next else { break };
-            if let Some(tls) = findings_of(error) {
+            if let Some(tls) = classify(error) {
                 findings.is_tls = true;
                 findings.closed |= tls.closed;
                 findings.tls.merge(&tls);

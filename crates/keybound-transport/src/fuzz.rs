@@ -1,8 +1,9 @@
 //! A way for fuzzers to the readers of outside text. Not part of the interface.
 use crate::ProxyConfig;
 use crate::observer::Observer;
-use crate::target::{Host, Target};
+use crate::target::Target;
 use crate::tunnel;
+use keybound_core::tls::Host;
 
 /// As [`ProxyConfig::system`] where the user's settings in Windows are these lists and the machine has none.
 pub fn system_proxy(proxies: &str, bypass: &str) -> ProxyConfig {

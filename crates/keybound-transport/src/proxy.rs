@@ -177,7 +177,7 @@ impl ProxyConfig {
 mod tests {
     use super::settings::Settings;
     use super::*;
-    use crate::target::Host;
+    use keybound_core::tls::Host;
 
     fn target(host: &str, port: u16) -> Target {
         let host = match host.parse() {

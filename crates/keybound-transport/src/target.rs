@@ -3,8 +3,7 @@ use crate::{RequestBody, TransportError, TransportErrorKind};
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Version};
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use keybound_core::tls::Host;
 use std::sync::Arc;
 
 /// Where a request goes.
@@ -12,46 +11,6 @@ use std::sync::Arc;
 pub(crate) struct Target {
     pub(crate) host: Host,
     pub(crate) port: u16,
-}
-
-/// A host: a name in lower case without a trailing dot, or an address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Host {
-    Name(Arc<str>),
-    Ip(IpAddr),
-}
-
-impl Host {
-    /// Whether it is `localhost` or a loopback address.
-    pub(crate) fn is_loopback(&self) -> bool {
-        match self {
-            Self::Name(name) => &**name == "localhost",
-            Self::Ip(ip) => ip.is_loopback(),
-        }
-    }
-
-    /// `None` where it is neither a name nor an address; an IPv6 address stands in brackets.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        if let Some(inner) = text.strip_prefix('[') {
-            let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
-            return Some(Self::Ip(ip.into()));
-        }
-        if let Ok(ip) = text.parse() {
-            return Some(Self::Ip(IpAddr::V4(ip)));
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        is_name(&name).then(|| Self::Name(name.into()))
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Ip(IpAddr::V4(ip)) => ip.fmt(f),
-            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-        }
-    }
 }
 
 impl Target {
@@ -166,26 +125,6 @@ pub(crate) fn parse_port(text: &str) -> Option<u16> {
         .filter(|port| *port != 0)
 }
 
-/// A DNS name (underscores are seen in practice). A last label that starts as a number does would be read as an address
-/// by some resolvers and is refused.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let numeric = |label: &str| {
-        label.bytes().all(|byte| byte.is_ascii_digit())
-            || label
-                .strip_prefix("0x")
-                .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_none_or(numeric)
-}
-
 fn invalid(message: &'static str) -> TransportError {
     TransportError::new(TransportErrorKind::InvalidRequest, message)
 }
@@ -278,23 +217,6 @@ mod tests {
         for name in ["content-length", "transfer-encoding"] {
             let (_, request) = prepare(request(name, "7"), &Scheme::HTTPS).unwrap();
             assert!(!request.headers().contains_key(name));
-        }
-    }
-
-    #[test]
-    fn loopback_hosts() {
-        for (host, loopback) in [
-            ("localhost", true),
-            ("LOCALHOST.", true),
-            ("127.0.0.1", true),
-            ("127.9.9.9", true),
-            ("[::1]", true),
-            ("localhost.example", false),
-            ("x.localhost", false),
-            ("128.0.0.1", false),
-            ("[::2]", false),
-        ] {
-            assert_eq!(Host::parse(host).unwrap().is_loopback(), loopback, "{host}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! for `access_denied` and `certificate_required`. For these the record of the alert is written anew on its way out: in the
 //! first handshake of a connection, where that record is in clear (TLS 1.2), or the first one under a key that OpenSSL
 //! logs (TLS 1.3).
-use keybound_transport::server::HandshakeRefusal;
+use keybound_openssl::server::HandshakeRefusal;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::md::{Md, MdRef};

@@ -9,7 +9,7 @@ use super::{Greeting, Handler, Silence, Timeouts};
 use crate::exchange::{Answer, Peer, Reply};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use keybound_transport::server::{RequestCertificateError, request_client_certificate};
+use keybound_openssl::server::{RequestCertificateError, request_client_certificate};
 use openssl::ssl::{Ssl, SslAcceptor, SslRef};
 use std::error::Error;
 use std::future::Future;

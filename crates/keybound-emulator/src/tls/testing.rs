@@ -5,7 +5,7 @@ use crate::exchange::{Answer, Peer, Reply};
 use crate::pki::ServerIdentity;
 use bytes::Bytes;
 use http::{Request, request};
-use keybound_transport::server::offer_post_handshake_auth;
+use keybound_openssl::server::offer_post_handshake_auth;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};

@@ -1,5 +1,5 @@
 //! The names that a server's certificate is for, where the system's judgement takes the common name too: SChannel's does.
-use crate::target::Host;
+use keybound_core::tls::Host;
 use std::net::IpAddr;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;

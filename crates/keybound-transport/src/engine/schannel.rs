@@ -8,15 +8,14 @@ mod judgement;
 mod stream;
 
 pub(crate) use credentials::{Credentials, Unfit};
-pub(crate) use findings::findings_of;
+pub(crate) use findings::classify;
 
 use crate::TransportError;
 use crate::engine::queued::{QueuedStream, Wire, refused};
 use crate::failure::Peer;
-use crate::session::SessionNotes;
-use crate::target::Host;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, CertValidationResult, TlsStream};
+use keybound_core::tls::{Host, SessionNotes};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;

@@ -1,5 +1,6 @@
 use super::winhttp::fits;
-use crate::target::{Host, Target, parse_port, split_port};
+use crate::target::{Target, parse_port, split_port};
+use keybound_core::tls::Host;
 use std::net::IpAddr;
 
 /// What goes past the proxy.

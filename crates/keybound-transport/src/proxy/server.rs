@@ -1,8 +1,8 @@
-use crate::target::Host;
 use crate::{TransportError, TransportErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::SecretString;
+use keybound_core::tls::Host;
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use url::Url;

@@ -160,7 +160,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Host;
+    use keybound_core::tls::Host;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tracing::{Event, Level, Subscriber};

@@ -141,7 +141,8 @@ const ANY: &str = "";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{Host, Target};
+    use crate::target::Target;
+    use keybound_core::tls::Host;
 
     #[test]
     fn the_proxy_for_https_is_taken_from_a_list() {

@@ -6,8 +6,8 @@ use crate::support::server::{
     Asks, Manners, Server, Tls, renegotiate, resource, scripted, update_keys,
 };
 use crate::support::{PATIENCE, client_builder, get, words};
+use keybound_openssl::server::request_client_certificate;
 use keybound_transport::TransportErrorKind;
-use keybound_transport::server::request_client_certificate;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

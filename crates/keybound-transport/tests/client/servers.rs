@@ -4,7 +4,7 @@ use crate::support::keys::shared_key;
 use crate::support::pki::{Authority, Leaf, self_signed};
 use crate::support::server::{Asks, Manners, Server, resource, scripted, switch};
 use crate::support::{client_builder, get, words};
-use keybound_transport::server::request_client_certificate;
+use keybound_openssl::server::request_client_certificate;
 use keybound_transport::{HttpsClient, TlsEngine, TransportErrorKind, TrustAnchors};
 use openssl::ssl::SslVersion;
 

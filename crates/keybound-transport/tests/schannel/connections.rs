@@ -5,7 +5,7 @@ use crate::support::http::{receive, reply};
 use crate::support::pki::Authority;
 use crate::support::server::{Asks, Manners, raw, resource, scripted, switch};
 use crate::support::{get, post, words};
-use keybound_transport::server::request_client_certificate;
+use keybound_openssl::server::request_client_certificate;
 use keybound_transport::{RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::support::server::{Asks, Manners, Server, Tls, resource, scripted, swi
 use crate::support::{client_builder, get as call};
 use crate::talk::{SERVER, cast, get, trust_in};
 use keybound_keys::SigningCost;
-use keybound_transport::server::request_client_certificate;
+use keybound_openssl::server::request_client_certificate;
 use keybound_transport::{
     HttpsClient, OpensslSetup, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors,
     VersionPolicy,

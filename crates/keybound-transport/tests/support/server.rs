@@ -1,7 +1,7 @@
 //! TLS servers on loopback, run on the test's own runtime.
 use super::http::{Received, receive, reply};
 use super::pki::{Authority, Leaf};
-use keybound_transport::server::request_client_certificate;
+use keybound_openssl::server::request_client_certificate;
 use openssl::dh::Dh;
 use openssl::sha::sha256;
 use openssl::ssl::{

@@ -1,6 +1,6 @@
 use super::refused;
 use crate::observer::{Observer, Seen};
-use crate::session::SessionNotes;
+use keybound_core::tls::SessionNotes;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 

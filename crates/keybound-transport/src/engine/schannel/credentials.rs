@@ -1,12 +1,11 @@
 use super::{Session, findings};
-use crate::session::SessionNotes;
-use crate::target::Host;
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::{Direction, Protocol, SchannelCred};
+use keybound_core::tls::{Host, SessionNotes};
 use keybound_keys::windows::NativeCertificate;
 use std::io;
 use std::sync::Arc;

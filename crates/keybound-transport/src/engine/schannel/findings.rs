@@ -1,24 +1,24 @@
 //! What the statuses of SChannel and of Windows' judgement of certificates mean.
 //!
 //! <https://learn.microsoft.com/windows/win32/secauthn/schannel-error-codes-for-tls-and-ssl-alerts>
-use crate::engine::TlsFindings;
 use crate::engine::queued::is_refusal;
+use keybound_core::tls::TlsErrorClass;
 use std::error::Error;
 use std::io;
 
 /// `None` where the error is neither a status of Windows' security nor of our own making.
-pub(crate) fn findings_of(error: &(dyn Error + 'static)) -> Option<TlsFindings> {
+pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     if is_refusal(error) {
-        return Some(TlsFindings::default());
+        return Some(TlsErrorClass::default());
     }
     let status = status_of(error.downcast_ref()?)?;
-    Some(TlsFindings {
+    Some(TlsErrorClass {
         closed: CONTEXT_EXPIRED.contains(&status),
         key: is_key_status(status),
         certificate_alert: CERTIFICATE_ALERTS.contains(&status),
         no_protocol: NO_PROTOCOL.contains(&status),
         internal: status == INTERNAL_ERROR,
-        undeciphered: status == DECRYPT_FAILURE,
+        decrypt_error: status == DECRYPT_FAILURE,
     })
 }
 
@@ -116,7 +116,7 @@ mod tests {
             (0x8009_0331, false, false, true),
             (0x8009_0304, false, false, false),
         ] {
-            let findings = findings_of(&status(number)).unwrap();
+            let findings = classify(&status(number)).unwrap();
             let found = (
                 findings.key,
                 findings.certificate_alert,
@@ -129,14 +129,14 @@ mod tests {
             (0x0009_0317, true),
             (0x0009_0320, false),
         ] {
-            assert_eq!(findings_of(&status(number)).unwrap().closed, closed);
+            assert_eq!(classify(&status(number)).unwrap().closed, closed);
         }
-        assert_eq!(findings_of(&io::Error::from_raw_os_error(10054)), None);
-        assert_eq!(findings_of(&io::Error::other("x")), None);
+        assert_eq!(classify(&io::Error::from_raw_os_error(10054)), None);
+        assert_eq!(classify(&io::Error::other("x")), None);
         let ours = refused("x");
         assert_eq!(
-            findings_of(ours.get_ref().unwrap()),
-            Some(TlsFindings::default())
+            classify(ours.get_ref().unwrap()),
+            Some(TlsErrorClass::default())
         );
     }
 }

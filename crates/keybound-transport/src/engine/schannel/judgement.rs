@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "calls Windows")]
 use crate::engine::names::names;
 use crate::engine::queued::refused;
-use crate::target::Host;
 use ::schannel::RawPointer as _;
 use ::schannel::cert_chain::CertChain;
+use keybound_core::tls::Host;
 use std::ffi::c_void;
 use std::io;
 use windows::Win32::Security::Cryptography::{

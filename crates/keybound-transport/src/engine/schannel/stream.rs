@@ -1,10 +1,10 @@
 //! SChannel over a wire.
 use crate::engine::queued::{QueuedStream, Tls, Wire, receive, send};
-use crate::session::SessionNotes;
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, HandshakeError, TlsStream};
+use keybound_core::tls::SessionNotes;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};

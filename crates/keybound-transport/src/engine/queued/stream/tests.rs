@@ -2,8 +2,8 @@
 use super::*;
 use crate::TlsEngine;
 use crate::engine::queued::{QueuedStream, Wire, is_refusal, receive, send};
-use crate::server::request_client_certificate;
-use crate::session::SessionNotes;
+use keybound_core::tls::SessionNotes;
+use keybound_openssl::server::request_client_certificate;
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;

@@ -1,8 +1,8 @@
 //! Verification of servers' certificates for TLS stacks other than OpenSSL, as libssl does it for its clients.
 use super::library::Library;
 use super::native;
-use crate::engine::openssl::{ANCHOR_RULES, not_taken, set_expected_host};
-use crate::target::Host;
+use crate::Host;
+use crate::engine::{ANCHOR_RULES, not_taken, set_expected_host};
 use crate::{TransportError, TrustAnchors};
 use foreign_types::{ForeignType as _, ForeignTypeRef as _};
 use openssl::error::ErrorStack;

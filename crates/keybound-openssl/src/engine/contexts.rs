@@ -1,11 +1,11 @@
 //! OpenSSL's contexts of one client: trust, versions, identity and the rules that hold for all its connections.
 use super::{Session, on_verify};
+use crate::Host;
+use crate::SessionNotes;
 use crate::bridge::{
     BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
     set_certificate_callback, set_floor, set_message_callback,
 };
-use crate::session::SessionNotes;
-use crate::target::Host;
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
@@ -18,7 +18,7 @@ use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParamRef}
 use std::sync::Arc;
 
 /// The contexts of one client.
-pub(crate) struct TlsContexts {
+pub struct TlsContexts {
     general: SslContext,
     /// Where more is trusted for loopback hosts.
     loopback: Option<SslContext>,
@@ -35,9 +35,11 @@ pub(crate) struct Allowed {
 }
 
 impl TlsContexts {
+    /// Contexts that present the identity, where there is one, and trust these anchors.
+    ///
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it.
-    pub(crate) fn new(
+    pub fn new(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
@@ -70,16 +72,16 @@ impl TlsContexts {
         })
     }
 
-    pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
+    /// Where the key's error is stored when it does not sign; `None` without an identity.
+    pub fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
         self.last_key_error.as_ref()
     }
 
-    /// A TLS client for one connection to the host, and the notes that will be taken on it.
-    pub(crate) fn session(
-        &self,
-        host: &Host,
-        versions: TlsVersions,
-    ) -> Result<Session, TransportError> {
+    /// A TLS client for one connection to the host.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration allows none of the versions.
+    pub fn session(&self, host: &Host, versions: TlsVersions) -> Result<Session, TransportError> {
         let Some((lowest, highest)) = self.host_allows.limits(versions) else {
             return Err(TransportError::new(
                 TransportErrorKind::HostUnsupported,

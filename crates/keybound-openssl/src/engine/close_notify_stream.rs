@@ -1,6 +1,6 @@
 //! A TLS stream on which an end is one only where the peer said so, and which ends where the peer misbehaves.
+use crate::SessionNotes;
 use crate::bridge::peer_has_ended;
-use crate::session::SessionNotes;
 use std::io::{self, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio_openssl::SslStream;
 /// end a connection, and an answer that lasts until it ends would be taken for whole (RFC 9112 section 9.8).
 ///
 /// Where the notes say that the peer may not do what it did, reading and writing fail, too.
-pub(crate) struct Unbroken<S>(SslStream<S>, Arc<SessionNotes>);
+pub struct CloseNotifyStream<S>(SslStream<S>, Arc<SessionNotes>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Unbroken<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> CloseNotifyStream<S> {
     pub(crate) fn new(stream: SslStream<S>, notes: Arc<SessionNotes>) -> Self {
         Self(stream, notes)
     }
@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unbroken<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Unbroken<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CloseNotifyStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Unbroken<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Unbroken<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CloseNotifyStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -10,12 +10,12 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// one that hangs costs one thread and becomes an error, and makes room for other tasks where tokio can do that; a panic
 /// becomes an error, and no signature leaves that does not hold.
 #[derive(Debug)]
-pub(super) struct CarefulKey {
+pub(super) struct VerifyingSigner {
     key: Arc<dyn BindingKey>,
     gate: KeyGate,
 }
 
-impl CarefulKey {
+impl VerifyingSigner {
     pub(super) fn new(key: Arc<dyn BindingKey>) -> Self {
         let gate = key.gate().cloned().unwrap_or_default();
         Self { key, gate }
@@ -48,7 +48,7 @@ impl CarefulKey {
     }
 }
 
-impl BindingKey for CarefulKey {
+impl BindingKey for VerifyingSigner {
     fn public_key_der(&self) -> &[u8] {
         self.key.public_key_der()
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn it_is_the_key_that_it_guards() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
-        let careful = CarefulKey::new(Arc::clone(&key));
+        let careful = VerifyingSigner::new(Arc::clone(&key));
         assert_eq!(careful.public_key_der(), key.public_key_der());
         assert_eq!(careful.id(), key.id());
         assert_eq!(careful.strength(), key.strength());

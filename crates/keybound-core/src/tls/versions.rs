@@ -1,4 +1,4 @@
-use keybound_core::vault_domain;
+use crate::vault_domain;
 
 /// The TLS versions offered to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,13 @@ pub enum TlsVersions {
 }
 
 impl TlsVersions {
-    pub(crate) fn includes_12(self) -> bool {
+    /// Whether TLS 1.2 is offered.
+    pub fn includes_12(self) -> bool {
         matches!(self, Self::Tls12 | Self::Tls12Or13)
     }
 
-    pub(crate) fn includes_13(self) -> bool {
+    /// Whether TLS 1.3 is offered.
+    pub fn includes_13(self) -> bool {
         matches!(self, Self::Tls13 | Self::Tls12Or13)
     }
 }

@@ -1,6 +1,6 @@
 //! What OpenSSL's callbacks do with the notes on a connection.
+use crate::SessionNotes;
 use crate::bridge::{check_expected_host, notes_of};
-use crate::session::SessionNotes;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
 

@@ -1,9 +1,9 @@
 //! Settings of a TLS context that the `openssl` crate has no safe word for.
 use super::library::Library;
 use super::native;
+use crate::SessionNotes;
 use crate::TlsEngine;
-use crate::engine::openssl::{NAME_RULES, on_certificate_request, on_message, on_record};
-use crate::session::SessionNotes;
+use crate::engine::{NAME_RULES, on_certificate_request, on_message, on_record};
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode, SslVersion};
 use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};

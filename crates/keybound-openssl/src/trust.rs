@@ -1,7 +1,5 @@
-#[cfg(any(not(windows), feature = "openssl-engine"))]
 mod pem;
 
-#[cfg(any(not(windows), feature = "openssl-engine"))]
 use crate::bridge::Library;
 use crate::{TransportError, TransportErrorKind};
 use std::fmt;
@@ -63,13 +61,11 @@ impl TrustAnchors {
     }
 
     /// Those that count for every host.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn for_all(&self) -> impl Iterator<Item = &[u8]> {
         self.extra.iter().map(AsRef::as_ref)
     }
 
     /// Those that count for loopback hosts besides.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     pub(crate) fn for_loopback(&self) -> impl Iterator<Item = &[u8]> {
         self.loopback.iter().map(AsRef::as_ref)
     }
@@ -84,16 +80,6 @@ impl fmt::Debug for TrustAnchors {
     }
 }
 
-#[cfg(all(windows, not(feature = "openssl-engine")))]
-fn certificates(_: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
-    Err(TransportError::new(
-        TransportErrorKind::HostUnsupported,
-        "windows trusts what its certificate stores hold: add the certificate there (certutil -addstore Root FILE), or \
-         build with the feature openssl-vendored",
-    ))
-}
-
-#[cfg(any(not(windows), feature = "openssl-engine"))]
 fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
     let wrong = |what: String| TransportError::new(TransportErrorKind::InvalidRequest, what);
     let library = Library::get()?;
@@ -122,7 +108,6 @@ fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
     Ok(found)
 }
 
-#[cfg(any(not(windows), feature = "openssl-engine"))]
 const LABELS: [&str; 3] = ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE"];
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-use super::careful_key::CarefulKey;
+use super::verifying_signer::VerifyingSigner;
+use crate::Host;
+use crate::SessionNotes;
 use crate::bridge::{BridgedKey, Library, forget_other_trust};
-use crate::engine::openssl::{Allowed, TlsContexts, not_taken, present, set_rules};
-use crate::session::SessionNotes;
-use crate::target::Host;
-use crate::{ClientIdentity, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
+use crate::engine::{Allowed, TlsContexts, not_taken, present, set_rules};
+use crate::{ClientIdentity, TlsEngine, TlsVersions, TrustAnchors};
+use keybound_core::tls::VersionPolicy;
 use keybound_core::{Error, ErrorKind, Stage};
 use openssl::ssl::{Ssl, SslContextBuilder};
 use std::fmt;
@@ -55,15 +56,11 @@ impl OpensslSetup {
         versions: &VersionPolicy,
     ) -> Result<Self, Error> {
         let library = Library::get()?;
-        let key = Arc::new(CarefulKey::new(Arc::clone(&identity.key)));
-        let identity = ClientIdentity {
-            certificate: identity.certificate.clone(),
-            key: Arc::clone(&key) as _,
-        };
+        let identity = identity.map_key(|key| Arc::new(VerifyingSigner::new(key)));
         let trust = trust.for_any_host();
         Ok(Self {
             library,
-            key: BridgedKey::new(library, key)?,
+            key: BridgedKey::new(library, Arc::clone(identity.key()))?,
             contexts: TlsContexts::new(Some(&identity), &trust)?,
             identity,
             trust,

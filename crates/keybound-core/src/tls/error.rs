@@ -1,9 +1,9 @@
-use keybound_core::{BoxError, Error, ErrorKind, Stage};
+use crate::{BoxError, Error, ErrorKind, Stage};
 use std::borrow::Cow;
+use std::fmt;
 
 /// A connection or an exchange failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug)]
 pub struct TransportError {
     kind: TransportErrorKind,
     message: Cow<'static, str>,
@@ -79,6 +79,18 @@ impl From<TransportError> for Error {
             Some(source) => converted.with_source(source),
             None => converted,
         }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 

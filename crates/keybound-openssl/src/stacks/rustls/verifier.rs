@@ -1,6 +1,6 @@
 //! Servers are judged by OpenSSL and the trust of Keybound's own client, so that one setting counts in both stacks.
+use crate::Host;
 use crate::bridge::{Refused, ServerTrust};
-use crate::target::Host;
 use openssl::x509::X509VerifyResult;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};

@@ -1,5 +1,5 @@
-//! The bridge from a [`BindingKey`](keybound_keys::BindingKey) to OpenSSL: a private library context with a provider of
-//! its own, and keys that sign through it.
+//! The calls to OpenSSL: a private library context with the provider for [`BindingKey`](keybound_keys::BindingKey)s, and
+//! settings of TLS contexts.
 mod context;
 mod key;
 mod library;
@@ -20,6 +20,13 @@ pub(crate) use library::Library;
 pub(crate) use security::set_floor;
 #[cfg(feature = "rustls")]
 pub(crate) use server_trust::{Refused, ServerTrust};
+
+/// Opens the private OpenSSL context and reads the system's trust anchors, which takes some tens of milliseconds. Blocks.
+pub fn warm_up() {
+    if let Ok(library) = Library::get() {
+        library.warm_up();
+    }
+}
 
 /// The name of the provider, which OpenSSL's errors carry as their library.
 pub(crate) fn provider_name() -> &'static str {

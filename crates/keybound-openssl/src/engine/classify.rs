@@ -1,26 +1,29 @@
-//! What OpenSSL's errors tell.
+//! The classes of OpenSSL's errors.
 use crate::bridge::provider_name;
-use crate::engine::{TlsFindings, answers_a_certificate};
+use keybound_core::tls::{TlsErrorClass, is_certificate_alert};
 use openssl::error::ErrorStack;
 use openssl::ssl;
+use std::error::Error;
 
-pub(crate) fn findings_of(error: &ssl::Error) -> TlsFindings {
-    let mut findings = TlsFindings {
+/// The class of an error; `None` where it is not of OpenSSL's TLS.
+pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
+    let error = error.downcast_ref::<ssl::Error>()?;
+    let mut class = TlsErrorClass {
         closed: error.code() == ssl::ErrorCode::ZERO_RETURN
             || error.code() == ssl::ErrorCode::SYSCALL && error.io_error().is_none(),
-        ..TlsFindings::default()
+        ..TlsErrorClass::default()
     };
     for error in error.ssl_error().map_or(&[][..], ErrorStack::errors) {
-        findings.key |= error.library() == Some(provider_name());
+        class.key |= error.library() == Some(provider_name());
         if error.library_code() == ERR_LIB_SSL {
             let reason = error.reason_code();
             let alert = u8::try_from(reason - openssl_sys::SSL_AD_REASON_OFFSET);
-            findings.certificate_alert |= alert.is_ok_and(answers_a_certificate);
-            findings.closed |= reason == UNEXPECTED_EOF;
-            findings.no_protocol |= reason == NO_PROTOCOLS_AVAILABLE;
+            class.certificate_alert |= alert.is_ok_and(is_certificate_alert);
+            class.closed |= reason == UNEXPECTED_EOF;
+            class.no_protocol |= reason == NO_PROTOCOLS_AVAILABLE;
         }
     }
-    findings
+    Some(class)
 }
 
 /// OpenSSL's first reason, in its words.

@@ -7,7 +7,7 @@
 use super::native;
 use super::security::set_floor;
 use super::system_trust::SystemTrust;
-use crate::session::SessionNotes;
+use crate::SessionNotes;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
 use openssl::error::ErrorStack;
@@ -231,7 +231,7 @@ pub(super) fn unsupported(message: String) -> TransportError {
 
 /// What failed, with OpenSSL's first reason.
 pub(super) fn reason(what: &str, errors: &ErrorStack) -> String {
-    match crate::engine::openssl::first_reason(errors) {
+    match crate::engine::first_reason(errors) {
         Some(reason) => format!("{what}: {reason}"),
         None => what.to_owned(),
     }

@@ -1,6 +1,6 @@
 //! The certificate, and a key that signs for it.
 use crate::ClientIdentity;
-use crate::stacks::careful_key::CarefulKey;
+use crate::stacks::verifying_signer::VerifyingSigner;
 use keybound_keys::BindingKey as _;
 use keybound_keys::SignatureScheme as Scheme;
 use rustls::client::ResolvesClientCert;
@@ -17,7 +17,7 @@ pub(super) struct OneCertificate(Arc<CertifiedKey>);
 impl OneCertificate {
     pub(super) fn new(identity: &ClientIdentity) -> Self {
         let certificate = CertificateDer::from(identity.certificate().der().to_vec());
-        let key = BoundKey(Arc::new(CarefulKey::new(Arc::clone(identity.key()))));
+        let key = BoundKey(Arc::new(VerifyingSigner::new(Arc::clone(identity.key()))));
         Self(Arc::new(CertifiedKey::new(
             vec![certificate],
             Arc::new(key),
@@ -37,7 +37,7 @@ impl ResolvesClientCert for OneCertificate {
 }
 
 #[derive(Debug)]
-struct BoundKey(Arc<CarefulKey>);
+struct BoundKey(Arc<VerifyingSigner>);
 
 impl SigningKey for BoundKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
@@ -60,7 +60,7 @@ impl SigningKey for BoundKey {
 
 #[derive(Debug)]
 struct BoundSigner {
-    key: Arc<CarefulKey>,
+    key: Arc<VerifyingSigner>,
     name: SignatureScheme,
     scheme: Scheme,
 }
@@ -100,7 +100,7 @@ mod tests {
 
     fn key() -> BoundKey {
         let key = MemoryKey::generate().unwrap();
-        BoundKey(Arc::new(CarefulKey::new(Arc::new(key))))
+        BoundKey(Arc::new(VerifyingSigner::new(Arc::new(key))))
     }
 
     #[test]

@@ -1,12 +1,12 @@
+use crate::{BindingKey, GatedKey};
 use keybound_core::{Certificate, Error, ErrorKind, Stage};
-use keybound_keys::{BindingKey, GatedKey};
 use std::sync::Arc;
 
 /// A certificate and the key that it certifies: what a TLS client presents.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
-    pub(crate) certificate: Certificate,
-    pub(crate) key: Arc<dyn BindingKey>,
+    certificate: Certificate,
+    key: Arc<dyn BindingKey>,
 }
 
 impl ClientIdentity {
@@ -25,6 +25,15 @@ impl ClientIdentity {
         }
         let key = GatedKey::wrap(key);
         Ok(Self { certificate, key })
+    }
+
+    /// The same certificate, and a key that wraps the key of this identity.
+    #[must_use]
+    pub fn map_key(&self, wrap: impl FnOnce(Arc<dyn BindingKey>) -> Arc<dyn BindingKey>) -> Self {
+        Self {
+            certificate: self.certificate.clone(),
+            key: wrap(Arc::clone(&self.key)),
+        }
     }
 
     /// The certificate.

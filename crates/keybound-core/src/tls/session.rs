@@ -1,14 +1,12 @@
 //! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
-use crate::TlsEngine;
-#[cfg(any(windows, test))]
-use crate::engine::answers_a_certificate;
+use super::{TlsEngine, is_certificate_alert};
 use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Notes that a TLS engine takes on one connection.
 #[derive(Debug, Default)]
-pub(crate) struct SessionNotes {
+pub struct SessionNotes {
     engine: TlsEngine,
     has_identity: bool,
     /// How often the server asked for the certificate.
@@ -21,7 +19,6 @@ pub(crate) struct SessionNotes {
     /// How many messages of later handshakes came since it last answered a request.
     messages: AtomicU32,
     /// How many of them began a handshake, over the whole life of a connection of a caller's stack.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     begun: AtomicU32,
     first_handshake_over: AtomicBool,
     /// Whether the connection waits for its next request.
@@ -29,7 +26,6 @@ pub(crate) struct SessionNotes {
     /// What the server may not do, where it did.
     misbehaviour: OnceLock<&'static str>,
     /// Whether a caller's stack drives the connection, which does not say when the server has answered.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
     of_caller: bool,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
@@ -42,7 +38,8 @@ pub(crate) struct SessionNotes {
 }
 
 impl SessionNotes {
-    pub(crate) fn new(engine: TlsEngine, has_identity: bool) -> Self {
+    /// For a connection of Keybound's own client.
+    pub fn new(engine: TlsEngine, has_identity: bool) -> Self {
         Self {
             engine,
             has_identity,
@@ -51,8 +48,7 @@ impl SessionNotes {
     }
 
     /// For a connection of a caller's own stack.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
-    pub(crate) fn of_caller(engine: TlsEngine) -> Self {
+    pub fn of_caller(engine: TlsEngine) -> Self {
         Self {
             of_caller: true,
             ..Self::new(engine, true)
@@ -60,70 +56,73 @@ impl SessionNotes {
     }
 
     /// Whether the server has asked for the certificate, at the first handshake or later.
-    pub(crate) fn certificate_requested(&self) -> bool {
+    pub fn certificate_requested(&self) -> bool {
         self.requests.load(Ordering::Acquire) > 0
     }
 
     /// Whether our certificate was presented and the server has not answered a request since.
-    pub(crate) fn certificate_in_doubt(&self) -> bool {
+    pub fn certificate_in_doubt(&self) -> bool {
         self.has_identity && self.requests_unanswered.load(Ordering::Acquire) > 0
     }
 
-    pub(crate) fn engine(&self) -> TlsEngine {
+    /// The TLS library of the connection.
+    pub fn engine(&self) -> TlsEngine {
         self.engine
     }
 
-    pub(crate) fn has_identity(&self) -> bool {
+    /// Whether there is a client certificate to present.
+    pub fn has_identity(&self) -> bool {
         self.has_identity
     }
 
     /// The server has answered a request: it did not mind the certificate.
-    pub(crate) fn answered(&self) {
+    pub fn answered(&self) {
         self.requests_unanswered.store(0, Ordering::Release);
         self.messages.store(0, Ordering::Release);
     }
 
     /// Whether the server showed another certificate than at first.
-    pub(crate) fn server_changed(&self) -> bool {
+    pub fn server_changed(&self) -> bool {
         self.server_changed.load(Ordering::Acquire)
     }
 
     /// Whether the server has shown a certificate that was verified.
-    pub(crate) fn has_verified_server(&self) -> bool {
+    pub fn has_verified_server(&self) -> bool {
         self.server.get().is_some() && self.refused_server().is_none() && !self.server_changed()
     }
 
     /// Why the server's certificate was refused, where it was.
-    pub(crate) fn refused_server(&self) -> Option<&'static str> {
+    pub fn refused_server(&self) -> Option<&'static str> {
         self.refused_server.get().copied()
     }
 
     /// The TLS version, set when the first handshake is over.
-    pub(crate) fn version(&self) -> &'static str {
+    pub fn version(&self) -> &'static str {
         self.version.get().copied().unwrap_or_default()
     }
 
     /// Sets it to `TLSv1.2` or `TLSv1.3`, once.
-    pub(crate) fn set_version(&self, name: &'static str) {
+    pub fn set_version(&self, name: &'static str) {
         let _ = self.version.set(name);
     }
 
     /// The server's certificate is refused; the first reason counts.
-    pub(crate) fn refuse_server(&self, reason: &'static str) {
+    pub fn refuse_server(&self, reason: &'static str) {
         let _ = self.refused_server.set(reason);
     }
 
-    pub(crate) fn certificate_alert(&self) -> bool {
+    /// Whether the server sent an alert that rejects a client certificate.
+    pub fn certificate_alert(&self) -> bool {
         self.certificate_alert.load(Ordering::Acquire)
     }
 
     /// Whether anything came from the server: what fails then is not for want of a TLS version on this host.
-    pub(crate) fn server_spoke(&self) -> bool {
+    pub fn server_spoke(&self) -> bool {
         self.server_spoke.load(Ordering::Acquire)
     }
 
     /// The head of a record comes from the server, in as many bytes as there are. The first tells whether it is TLS.
-    pub(crate) fn note_record(&self, head: &[u8]) {
+    pub fn note_record(&self, head: &[u8]) {
         if !self.server_spoke.swap(true, Ordering::AcqRel) && !is_tls(head) {
             let _ = self.other_protocol.set(if head.starts_with(b"HTTP") {
                 "answers plain http, not tls"
@@ -134,26 +133,25 @@ impl SessionNotes {
     }
 
     /// What the server does in place of TLS, in words that follow its name.
-    pub(crate) fn other_protocol(&self) -> Option<&'static str> {
+    pub fn other_protocol(&self) -> Option<&'static str> {
         self.other_protocol.get().copied()
     }
 
     /// The server sends an alert.
-    #[cfg(any(windows, test))]
-    pub(crate) fn note_alert(&self, description: u8) {
-        if answers_a_certificate(description) {
+    pub fn note_alert(&self, description: u8) {
+        if is_certificate_alert(description) {
             self.certificate_alert.store(true, Ordering::Release);
         }
     }
 
     /// The server asks for the certificate. False where it has asked too often.
-    pub(crate) fn note_request(&self) -> bool {
+    pub fn note_request(&self) -> bool {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
     }
 
     /// The first handshake is over.
-    pub(crate) fn note_first_handshake(&self) {
+    pub fn note_first_handshake(&self) {
         self.first_handshake_over.store(true, Ordering::Release);
     }
 
@@ -162,14 +160,13 @@ impl SessionNotes {
     ///
     /// # Errors
     /// What it may not do, in words that follow its name.
-    pub(crate) fn note_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
+    pub fn note_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
         if !self.first_handshake_over.load(Ordering::Acquire) {
             return Ok(());
         }
         if begins_handshake && self.idle.load(Ordering::Acquire) {
             return Err(self.misbehaves("began a handshake on an idle connection"));
         }
-        #[cfg(any(not(windows), feature = "openssl-engine"))]
         if self.of_caller
             && begins_handshake
             && self.begun.fetch_add(1, Ordering::AcqRel) >= MAX_BEGINNINGS
@@ -187,24 +184,24 @@ impl SessionNotes {
     }
 
     /// What the server did that it may not do. Nothing more is read from it or written to it.
-    pub(crate) fn misbehaviour(&self) -> Option<&'static str> {
+    pub fn misbehaviour(&self) -> Option<&'static str> {
         self.misbehaviour.get().copied()
     }
 
     /// Data comes from the server. To a caller's stack, which asks for it, that is an answer.
-    #[cfg(any(not(windows), feature = "openssl-engine"))]
-    pub(crate) fn note_data(&self) {
+    pub fn note_data(&self) {
         if self.of_caller {
             self.messages.store(0, Ordering::Release);
         }
     }
 
-    pub(crate) fn set_idle(&self, idle: bool) {
+    /// Whether the connection has no request from now on.
+    pub fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Ordering::Release);
     }
 
     /// The server shows a certificate that has been verified. False where it showed another one before.
-    pub(crate) fn note_server(&self, certificate: &[u8]) -> bool {
+    pub fn note_server(&self, certificate: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(certificate).into();
         let same = *self.server.get_or_init(|| digest) == digest;
         if !same {
@@ -229,7 +226,6 @@ const MAX_MESSAGES_AN_ANSWER: u32 = 64;
 
 /// On a connection of a caller's stack, where data of no length counts as an answer too: a server could begin handshakes
 /// for ever and nobody above would notice. A renegotiation begins twice: with the request for it, and with its own hello.
-#[cfg(any(not(windows), feature = "openssl-engine"))]
 const MAX_BEGINNINGS: u32 = 64;
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! TLS by OpenSSL 3, with the key behind its provider.
+mod callbacks;
+mod classify;
+mod close_notify_stream;
+mod contexts;
+
+pub(crate) use callbacks::{on_certificate_request, on_message, on_record, on_verify};
+pub use classify::classify;
+pub(crate) use classify::first_reason;
+pub use close_notify_stream::CloseNotifyStream;
+pub(crate) use contexts::NAME_RULES;
+pub use contexts::TlsContexts;
+#[cfg(any(feature = "openssl", feature = "rustls"))]
+pub(crate) use contexts::not_taken;
+#[cfg(feature = "rustls")]
+pub(crate) use contexts::{ANCHOR_RULES, set_expected_host};
+#[cfg(feature = "openssl")]
+pub(crate) use contexts::{Allowed, present, set_rules};
+
+use crate::SessionNotes;
+use crate::{TransportError, TransportErrorKind};
+use openssl::ssl::{Ssl, SslVersion};
+use openssl::x509::X509VerifyResult;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+/// A TLS client for one connection.
+pub struct Session {
+    pub(crate) ssl: Ssl,
+    notes: Arc<SessionNotes>,
+}
+
+impl Session {
+    /// The state of the connection, as OpenSSL's callbacks see it.
+    pub fn notes(&self) -> &Arc<SessionNotes> {
+        &self.notes
+    }
+
+    /// Does the first handshake.
+    ///
+    /// # Errors
+    /// [`Tls`](TransportErrorKind::Tls) where OpenSSL cannot make a stream; for a failed handshake, what `failed` returns.
+    pub async fn connect(
+        self,
+        tcp: TcpStream,
+        failed: impl FnOnce(openssl::ssl::Error) -> TransportError,
+    ) -> Result<CloseNotifyStream<TcpStream>, TransportError> {
+        let mut stream = SslStream::new(self.ssl, tcp).map_err(|error| {
+            TransportError::new(TransportErrorKind::Tls, "no tls stream can be made")
+                .with_source(error)
+        })?;
+        Pin::new(&mut stream).connect().await.map_err(failed)?;
+        let verified = stream.ssl().verify_result();
+        if verified != X509VerifyResult::OK {
+            self.notes.refuse_server(verified.error_string());
+        }
+        self.notes.set_version(match stream.ssl().version2() {
+            Some(SslVersion::TLS1_2) => "TLSv1.2",
+            Some(SslVersion::TLS1_3) => "TLSv1.3",
+            _ => "",
+        });
+        Ok(CloseNotifyStream::new(stream, self.notes))
+    }
+}

@@ -1,0 +1,89 @@
+//! Stands in for OpenSSL in builds without it, on Windows: with the same interface, and without a value of its types.
+use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind};
+use keybound_core::tls::{Host, SessionNotes, TlsErrorClass};
+use keybound_keys::LastKeyError;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+pub(crate) enum TlsContexts {}
+
+impl TlsContexts {
+    pub(crate) fn new(
+        _: Option<&ClientIdentity>,
+        _: &TrustAnchors,
+    ) -> Result<Self, TransportError> {
+        Err(TransportError::new(
+            TransportErrorKind::HostUnsupported,
+            "OpenSSL is not built in: build with the feature openssl-vendored",
+        ))
+    }
+
+    pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
+        match *self {}
+    }
+
+    pub(crate) fn session(&self, _: &Host, _: TlsVersions) -> Result<Session, TransportError> {
+        match *self {}
+    }
+}
+
+pub(crate) enum Session {}
+
+impl Session {
+    pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
+        match *self {}
+    }
+
+    pub(crate) async fn connect(
+        self,
+        _: TcpStream,
+        _: impl FnOnce(io::Error) -> TransportError,
+    ) -> Result<TcpStream, TransportError> {
+        match self {}
+    }
+}
+
+/// Which certificate authorities are trusted: the system's. Others need OpenSSL, which this build does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustAnchors(());
+
+impl TrustAnchors {
+    /// The system's trust store.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// Would add the certificates of a PEM text.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported), in this build.
+    pub fn with_pem(self, _: &[u8]) -> Result<Self, keybound_core::Error> {
+        Err(TransportError::new(
+            TransportErrorKind::HostUnsupported,
+            "windows trusts what its certificate stores hold: add the certificate there (certutil -addstore Root FILE), or \
+             build with the feature openssl-vendored",
+        )
+        .into())
+    }
+
+    /// Would add the certificates of a PEM text for loopback hosts only.
+    ///
+    /// # Errors
+    /// As [`with_pem`](Self::with_pem).
+    pub fn with_loopback_pem(self, pem: &[u8]) -> Result<Self, keybound_core::Error> {
+        self.with_pem(pem)
+    }
+
+    /// Whether anything was added to the system's.
+    pub fn is_extended(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) fn classify(_: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
+    None
+}
+
+pub(crate) fn warm_up() {}
