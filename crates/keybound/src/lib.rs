@@ -84,7 +84,9 @@ pub mod attestation {
 /// Binding keys and their providers.
 pub mod keys {
     #[cfg(windows)]
-    pub use keybound_keys::windows::WindowsCertificate;
+    pub use keybound_keys::windows::{
+        CertificateError, CngKey, WindowsCertificate, WindowsCertificateMetadata,
+    };
     pub use keybound_keys::{
         BindingKey, CngHandle, GatedKey, KeyError, KeyErrorKind, KeyGate, KeyProvider,
         NativeCertificate, ProviderChain, ProviderStatus, SignatureScheme, SigningCost,

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --package keybound-examples --bin errors`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
-use keybound::{ErrorKind, KeyRequirements, TokenRequest};
+use keybound::{ErrorKind, KeyRequirements};
 use keybound_emulator::{Config, Emulator};
 use keybound_examples::World;
 use std::error::Error;
@@ -24,8 +24,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let world = World::Emulator(Emulator::start(config)?);
         // A program that repeats by itself switches the client's own retries off.
         let client = world.client()?.retries(false).build()?;
-        let request = TokenRequest::pop(resource, KeyRequirements::attested());
-        let Err(error) = client.acquire_token(&request).await else {
+        let token = client
+            .pop_token(resource, KeyRequirements::attested())
+            .await;
+        let Err(error) = token else {
             return Err(format!("{fault} should have failed").into());
         };
         println!(

@@ -9,8 +9,8 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
+use keybound::KeyRequirements;
 use keybound::tls::openssl::ssl::Ssl;
-use keybound::{KeyRequirements, TokenRequest};
 use keybound_examples::World;
 use std::error::Error;
 use std::pin::Pin;
@@ -22,10 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = world.client()?.build()?;
     let token = client
-        .acquire_token(&TokenRequest::pop(
-            "https://vault.azure.net",
-            KeyRequirements::attested(),
-        ))
+        .pop_token("https://vault.azure.net", KeyRequirements::attested())
         .await?;
     let uri: Uri = world.secret_url()?.parse()?;
     let host = uri.host().ok_or("the URL has a host")?;

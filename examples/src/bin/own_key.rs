@@ -9,7 +9,7 @@
 use keybound::keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme,
 };
-use keybound::{KeyRequirements, KeyStrength, TokenRequest};
+use keybound::{KeyRequirements, KeyStrength};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_examples::World;
 use openssl::error::ErrorStack;
@@ -35,10 +35,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .key_providers(ProviderChain::new(vec![Arc::new(reader)]))
         .build()?;
     let token = client
-        .acquire_token(&TokenRequest::pop(
+        .pop_token(
             "https://vault.azure.net",
             KeyRequirements::unattested().min_strength(KeyStrength::Software),
-        ))
+        )
         .await?;
     println!("token of type {}", token.token_type());
     println!(

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --package keybound-examples --bin reqwest_graph [-- --azure]`
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
-use keybound::{AccessToken, KeyRequirements, TokenRequest};
+use keybound::{AccessToken, KeyRequirements};
 use keybound_examples::World;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use rustls::crypto::ring;
@@ -14,10 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::from_arguments()?;
     let client = world.client()?.build()?;
     let token = client
-        .acquire_token(&TokenRequest::pop(
-            "https://graph.microsoft.com",
-            KeyRequirements::attested(),
-        ))
+        .pop_token("https://graph.microsoft.com", KeyRequirements::attested())
         .await?;
     let http = http_client(&token)?;
 

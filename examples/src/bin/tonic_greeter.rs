@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 use hyper_rustls::HttpsConnectorBuilder;
 use keybound::tls::rustls::ClientConfig;
-use keybound::{AccessToken, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest};
+use keybound::{AccessToken, KeyRequirements, KeyStrength, ManagedIdentityClient};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_examples::World;
 use keybound_examples::greeter::{GREET, Greeter, Text};
@@ -51,8 +51,9 @@ async fn token(
     client: &ManagedIdentityClient,
     requirements: KeyRequirements,
 ) -> keybound::Result<AccessToken> {
-    let request = TokenRequest::pop(keybound_examples::greeter::RESOURCE, requirements);
-    client.acquire_token(&request).await
+    client
+        .pop_token(keybound_examples::greeter::RESOURCE, requirements)
+        .await
 }
 
 /// TLS that presents the certificate of this token.
