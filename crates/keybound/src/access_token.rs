@@ -1,6 +1,6 @@
 use crate::Binding;
+use crate::authorization_header::AuthorizationHeader;
 use crate::http::BoundClient;
-use crate::presented::Presented;
 use crate::state::CachedToken;
 use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
@@ -126,8 +126,8 @@ impl AccessToken {
         self.issued().authorization()
     }
 
-    pub(crate) fn presented(&self) -> &Presented {
-        self.token.presented()
+    pub(crate) fn header(&self) -> &AuthorizationHeader {
+        self.token.header()
     }
 
     /// The client that calls resources with the key that this token is bound to.

@@ -24,17 +24,17 @@
 //! ```
 //!
 //! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
-mod authorize;
 mod bound_client;
 mod exchange;
-mod outgoing;
 mod redirect;
 mod refusal;
+mod replayable_request;
 mod request_builder;
 mod resource_client;
 mod response;
 mod response_body;
 mod service;
+mod token_bound_auth;
 mod tokens;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -46,8 +46,8 @@ pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;
 pub use response_body::ResponseBody;
 
-pub(crate) use authorize::{AnnouncedHosts, authorize};
-pub(crate) use refusal::explained;
+pub(crate) use refusal::map_missing_client_cert;
 #[cfg(feature = "azure")]
 pub(crate) use resource_client::without_certificate;
 pub(crate) use response_body::{DEFAULT_LIMIT, from_json};
+pub(crate) use token_bound_auth::{TokenBoundAuthHosts, authorize};

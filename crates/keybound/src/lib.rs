@@ -23,6 +23,7 @@
 mod access_token;
 mod acquire;
 mod attestor;
+mod authorization_header;
 #[cfg(feature = "azure")]
 pub mod azure;
 mod binding;
@@ -33,7 +34,6 @@ mod environment;
 mod flow;
 pub mod http;
 mod moment;
-mod presented;
 mod progress;
 mod request;
 mod retry_after;

@@ -1,5 +1,5 @@
 use crate::AccessToken;
-use crate::http::{AnnouncedHosts, Response, authorize, explained};
+use crate::http::{Response, TokenBoundAuthHosts, authorize, map_missing_client_cert};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -8,10 +8,10 @@ use keybound_transport::{HttpsClient, RequestBody};
 use std::fmt;
 use std::time::Duration;
 
-/// Calls resources on connections that present one certificate, with tokens bound to it. Cloning shares the pool.
+/// Sends requests on connections that present one certificate, with tokens bound to it. Cloning shares the connection pool.
 ///
-/// It is for those who hold one token and decide everything else themselves: a
-/// [`ResourceClient`](crate::http::ResourceClient) renews, answers challenges and moves to the next certificate.
+/// It is for callers that have one token and handle the rest themselves: a [`ResourceClient`](crate::http::ResourceClient)
+/// refreshes, answers challenges and moves to the next certificate.
 #[derive(Clone)]
 pub struct BoundClient {
     https: HttpsClient,
@@ -28,7 +28,7 @@ impl BoundClient {
         }
     }
 
-    /// How long a call may take, its body included. Default: 60 s.
+    /// The timeout of a request, its response's body included. Default: 60 s.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -36,7 +36,7 @@ impl BoundClient {
     }
 
     /// Sends a request (absolute https URI) with the token. `Authorization` is set here; for Key Vault and Managed HSM
-    /// `x-ms-tokenboundauth: true` too, at which they ask for the certificate. Redirects are returned, not followed.
+    /// `x-ms-tokenboundauth: true` too, with which they request the certificate. Redirects are returned, not followed.
     ///
     /// # Errors
     /// All of stage resource. [`ErrorKind::BindingMismatch`] where the token is bound to another certificate than this
@@ -52,14 +52,17 @@ impl BoundClient {
         self.check_pairing(token)?;
         let mut request = request.map(RequestBody::from_body);
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let announced = AnnouncedHosts::default();
-        authorize(request.headers_mut(), &host, token, &announced)?;
+        let hosts = TokenBoundAuthHosts::default();
+        authorize(request.headers_mut(), &host, token, &hosts)?;
         let response = self
             .https
             .send(request, self.timeout)
             .await
             .map_err(|error| error.at(Stage::Resource))?;
-        Ok(Response::new(explained(response).await?, token.clone()))
+        Ok(Response::new(
+            map_missing_client_cert(response).await?,
+            token.clone(),
+        ))
     }
 
     /// A token must not meet a certificate that it is not bound to.

@@ -1,6 +1,6 @@
-//! One call: attempts, and what their answers ask for.
-use super::outgoing::Outgoing;
-use super::refusal::{claims_asked, explained, says_binding_failed};
+//! One call: its attempts, and the decision after each response.
+use super::refusal::{claims_asked, is_binding_failure, map_missing_client_cert};
+use super::replayable_request::ReplayableRequest;
 use super::resource_client::Inner;
 use super::{authorize, redirect};
 use crate::AccessToken;
@@ -13,26 +13,26 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Makes a call.
+/// Sends a request, again where a response requires that.
 pub(super) async fn run(client: &Inner, request: Request<RequestBody>) -> Result<super::Response> {
     let now = Instant::now();
-    let timeout = client.timeout(&request).min(LONGEST_TIMEOUT);
-    let outgoing = Outgoing::new(request)?;
+    let timeout = client.timeout(&request).min(MAX_TIMEOUT);
+    let request = ReplayableRequest::new(request)?;
     let token = client.tokens.current(timeout).await?;
     let mut exchange = Exchange {
         client,
-        outgoing,
+        request,
         deadline: now + timeout,
         token,
         connections: Connections::Kept,
-        challenge_answered: false,
-        bound_again: false,
+        challenge_handled: false,
+        binding_retried: false,
         redirects: 0,
         waits: 0,
     };
     loop {
         match exchange.attempt().await? {
-            Verdict::Break(answer) => return Ok(exchange.finish(answer)),
+            Verdict::Break(response) => return Ok(exchange.finish(response)),
             Verdict::Continue(()) => {}
         }
     }
@@ -40,134 +40,138 @@ pub(super) async fn run(client: &Inner, request: Request<RequestBody>) -> Result
 
 struct Exchange<'a> {
     client: &'a Inner,
-    outgoing: Outgoing,
+    request: ReplayableRequest,
     deadline: Instant,
     token: AccessToken,
     connections: Connections,
-    challenge_answered: bool,
-    bound_again: bool,
+    challenge_handled: bool,
+    binding_retried: bool,
     redirects: u32,
     waits: u32,
 }
 
-/// Breaks with the answer that is the caller's; goes on where the request is to be sent again.
+/// Breaks with the response to return; continues where the request is sent again.
 type Verdict = ControlFlow<Response<ResponseBody>>;
 
 // Futures that hold a `&self` would not be `Send`: a streamed body is not to be shared.
 impl Exchange<'_> {
     async fn attempt(&mut self) -> Result<Verdict> {
-        let answer = self.send().await?;
-        match answer.status() {
-            StatusCode::UNAUTHORIZED => self.unauthorized(answer).await,
+        let response = self.send().await?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => self.unauthorized(response).await,
             StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE if self.is_bound() => {
-                Ok(Verdict::Break(explained(answer).await?))
+                Ok(Verdict::Break(map_missing_client_cert(response).await?))
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                self.told_to_wait(answer).await
+                self.wait_and_retry(response).await
             }
-            status if status.is_redirection() => self.redirected(answer).await,
-            _ => Ok(Verdict::Break(answer)),
+            status if status.is_redirection() => self.redirected(response).await,
+            _ => Ok(Verdict::Break(response)),
         }
     }
 
     async fn send(&mut self) -> Result<Response<ResponseBody>> {
         let time = self.time_left()?;
-        let mut request = self.outgoing.request()?;
-        let host = self.outgoing.uri().host().unwrap_or_default();
-        let announced = &self.client.options.announced;
-        authorize(request.headers_mut(), host, &self.token, announced)?;
+        let mut request = self.request.next()?;
+        let host = self.request.uri().host().unwrap_or_default();
+        let hosts = &self.client.options.token_bound_auth_hosts;
+        authorize(request.headers_mut(), host, &self.token, hosts)?;
         let connections = std::mem::replace(&mut self.connections, Connections::Kept);
         let https = match (self.token.binding(), &self.client.plain) {
             (Some(binding), _) => binding.https(),
             (None, Some(plain)) => plain,
-            // No client is made for bearer tokens without one.
+            // `build` creates a plain client for bearer tokens.
             (None, None) => {
-                return Err(Error::invalid_request("a bearer token is not wanted here"));
+                return Err(Error::invalid_request(
+                    "internal error: no client for bearer tokens",
+                ));
             }
         };
-        tracing::debug!(method = %request.method(), host, "calling the resource");
+        tracing::debug!(method = %request.method(), host, "sending the request to the resource");
         let begun = Instant::now();
         let wire = &self.client.shared.settings.wire;
         let sent = wire.resource(https, request, connections, time).await;
         let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
         match &sent {
-            Ok(answer) => {
-                let connection = answer.extensions().get::<ConnectionInfo>();
+            Ok(response) => {
+                let connection = response.extensions().get::<ConnectionInfo>();
                 tracing::debug!(
-                    status = answer.status().as_u16(),
+                    status = response.status().as_u16(),
                     elapsed_ms,
                     tls = connection.map(|connection| connection.tls_version),
                     reused = connection.map(|connection| connection.reused),
-                    "the resource answered"
+                    "the resource responded"
                 );
             }
-            Err(error) => tracing::debug!(%error, elapsed_ms, "the resource did not answer"),
+            Err(error) => tracing::debug!(%error, elapsed_ms, "the resource did not respond"),
         }
         sent.map_err(|error| error.at(Stage::Resource))
     }
 
-    async fn unauthorized(&mut self, mut answer: Response<ResponseBody>) -> Result<Verdict> {
-        if let Some(claims) = claims_asked(answer.headers()) {
-            if self.challenge_answered {
-                return Ok(Verdict::Break(answer));
+    async fn unauthorized(&mut self, mut response: Response<ResponseBody>) -> Result<Verdict> {
+        if let Some(claims) = claims_asked(response.headers()) {
+            if self.challenge_handled {
+                return Ok(Verdict::Break(response));
             }
-            if !self.outgoing.can_be_sent() {
-                self.prepare_for_next(claims).await;
-                return Ok(Verdict::Break(answer));
+            if !self.request.can_be_sent() {
+                self.fetch_for_later_requests(claims).await;
+                return Ok(Verdict::Break(response));
             }
-            tracing::info!("the resource asks for other claims: getting a token that meets them");
-            drop(answer);
+            tracing::info!(
+                "the resource requires further claims: fetching a token that meets them"
+            );
+            drop(response);
             let time = self.time_left()?;
             let tokens = &self.client.tokens;
             self.token = tokens.meeting(claims, &self.token, time).await?;
-            self.challenge_answered = true;
+            self.challenge_handled = true;
             return Ok(Verdict::Continue(()));
         }
         if !self.is_bound() {
-            return Ok(Verdict::Break(answer));
+            return Ok(Verdict::Break(response));
         }
-        answer = explained(answer).await?;
-        let once_more = !self.bound_again && self.outgoing.can_be_sent();
-        if !once_more || !says_binding_failed(&mut answer).await {
-            return Ok(Verdict::Break(answer));
+        response = map_missing_client_cert(response).await?;
+        let may_retry = !self.binding_retried && self.request.can_be_sent();
+        if !may_retry || !is_binding_failure(&mut response).await {
+            return Ok(Verdict::Break(response));
         }
-        tracing::info!("the resource could not validate the binding: trying on a new connection");
-        drop(answer);
+        tracing::info!("the resource could not validate the binding: retrying on a new connection");
+        drop(response);
         let time = self.time_left()?;
         self.token = self.client.tokens.after(&self.token, time).await?;
         self.connections = Connections::New;
-        self.bound_again = true;
+        self.binding_retried = true;
         Ok(Verdict::Continue(()))
     }
 
-    /// Gets a token that meets the claims for the calls to come: else a caller whose bodies cannot be sent again would be
-    /// challenged for as long as the token lives.
-    async fn prepare_for_next(&mut self, claims: Claims) {
+    /// Fetches a token that meets the claims for later requests: a caller whose bodies cannot be sent again would be challenged
+    /// until the token expires.
+    async fn fetch_for_later_requests(&mut self, claims: Claims) {
         let Ok(time) = self.time_left() else { return };
         let tokens = &self.client.tokens;
         if let Err(error) = tokens.meeting(claims, &self.token, time).await {
-            tracing::debug!(%error, "no token meets the claims that the resource asks for");
+            tracing::debug!(%error, "no token meets the claims that the resource requires");
         }
     }
 
-    async fn told_to_wait(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
-        let wait = retry_after(answer.headers(), self.client.shared.now().wall)
-            .map(|wait| wait.max(LEAST_WAIT))
+    async fn wait_and_retry(&mut self, response: Response<ResponseBody>) -> Result<Verdict> {
+        let wait = retry_after(response.headers(), self.client.shared.now().wall)
+            .map(|wait| wait.max(MIN_WAIT))
             .filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now()));
-        let may = self.client.options.waits
-            && self.waits < MOST_WAITS
-            && self.outgoing.method().is_idempotent()
-            && self.outgoing.can_be_sent();
+        let may = self.client.options.honors_retry_after
+            && self.waits < MAX_WAITS
+            && self.request.method().is_idempotent()
+            && self.request.can_be_sent();
         let Some(wait) = wait.filter(|_| may) else {
-            return Ok(Verdict::Break(answer));
+            return Ok(Verdict::Break(response));
         };
         let wait_ms = wait.as_secs_f64() * 1000.0;
         tracing::info!(
-            status = answer.status().as_u16(),
+            status = response.status().as_u16(),
             wait_ms,
-            "the resource asks to wait"
+            "waiting as Retry-After requires"
         );
-        done_with(answer).await;
+        drain(response).await;
         tokio::time::sleep(wait).await;
         self.waits += 1;
         let time = self.time_left()?;
@@ -175,21 +179,21 @@ impl Exchange<'_> {
         Ok(Verdict::Continue(()))
     }
 
-    async fn redirected(&mut self, answer: Response<ResponseBody>) -> Result<Verdict> {
-        let may = self.client.options.follows
-            && self.redirects < MOST_REDIRECTS
-            && self.outgoing.method().is_safe()
-            && self.outgoing.can_be_sent();
-        let target = redirect::target(answer.status(), answer.headers(), self.outgoing.uri());
+    async fn redirected(&mut self, response: Response<ResponseBody>) -> Result<Verdict> {
+        let may = self.client.options.follows_redirects
+            && self.redirects < MAX_REDIRECTS
+            && self.request.method().is_safe()
+            && self.request.can_be_sent();
+        let target = redirect::target(response.status(), response.headers(), self.request.uri());
         let Some(target) = target.filter(|_| may) else {
-            return Ok(Verdict::Break(answer));
+            return Ok(Verdict::Break(response));
         };
         tracing::debug!(
-            status = answer.status().as_u16(),
+            status = response.status().as_u16(),
             "following a redirect within the origin"
         );
-        done_with(answer).await;
-        self.outgoing.set_uri(target);
+        drain(response).await;
+        self.request.set_uri(target);
         self.redirects += 1;
         Ok(Verdict::Continue(()))
     }
@@ -204,33 +208,32 @@ impl Exchange<'_> {
             return Err(Error::new(
                 ErrorKind::DeadlineReached,
                 Stage::Resource,
-                "the time of the call was over before the resource had answered for good",
+                "the timeout of the call passed before the final response of the resource",
             ));
         }
         Ok(left)
     }
 
-    fn finish(self, answer: Response<ResponseBody>) -> super::Response {
-        super::Response::new(answer, self.token)
+    fn finish(self, response: Response<ResponseBody>) -> super::Response {
+        super::Response::new(response, self.token)
     }
 }
 
-/// Reads what is left of an answer that is not wanted, if it is short and comes soon, so that its connection can be used
-/// again.
-async fn done_with(answer: Response<ResponseBody>) {
-    // Whatever goes wrong: the connection is closed then.
-    let rest = answer.into_body().collect(LONGEST_LEFTOVER);
-    let _ = tokio::time::timeout(LEFTOVER_PATIENCE, rest).await;
+/// Reads the rest of a response that is discarded, where it is short and fast, so that its connection can be reused.
+async fn drain(response: Response<ResponseBody>) {
+    // On an error the connection is closed.
+    let rest = response.into_body().collect(DRAIN_LIMIT);
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
 }
 
-const MOST_WAITS: u32 = 5;
-const MOST_REDIRECTS: u32 = 5;
-/// A server that says 0 is not asked again at once.
-const LEAST_WAIT: Duration = Duration::from_millis(200);
-/// A longer timeout is none; clocks overflow on much more.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
-const LONGEST_LEFTOVER: usize = 64 * 1024;
-const LEFTOVER_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_WAITS: u32 = 5;
+const MAX_REDIRECTS: u32 = 5;
+/// For `Retry-After: 0`.
+const MIN_WAIT: Duration = Duration::from_millis(200);
+/// Clocks overflow on much longer timeouts.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+const DRAIN_LIMIT: usize = 64 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -256,8 +259,8 @@ mod tests {
         let (answer, mut stream) = tokio::join!(sent, server);
         tokio::time::pause();
         let begun = Instant::now();
-        done_with(answer.unwrap()).await;
-        assert!(begun.elapsed() < LEFTOVER_PATIENCE * 2);
+        drain(answer.unwrap()).await;
+        assert!(begun.elapsed() < DRAIN_TIMEOUT * 2);
         tokio::time::resume();
         // Its connection is closed.
         assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));

@@ -1,19 +1,18 @@
-//! What a resource's refusal says: that it never saw the certificate, or that it could not validate the binding.
+//! Rejections by a resource: without a request for the certificate, or because it could not validate the binding.
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use keybound_core::{Challenge, Claims, Error, ErrorKind, Result, ServiceError, Stage};
 use keybound_transport::{ConnectionInfo, ResponseBody};
 
-/// Turns a refusal by a server that never asked for the certificate into an error that says so; any other answer comes
-/// back as it is.
-pub(crate) async fn explained(
+/// Maps a rejection on a connection on which the server never requested the certificate to an error; returns any other response.
+pub(crate) async fn map_missing_client_cert(
     mut response: Response<ResponseBody>,
 ) -> Result<Response<ResponseBody>> {
     let (kind, message) = match response.status() {
         _ if was_asked(&response) => return Ok(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
             ErrorKind::ClientCertificateNotRequested,
-            "the resource refused, and never asked for the client certificate on this connection",
+            "the resource rejected the request, and never requested the client certificate on this connection",
         ),
         StatusCode::PAYLOAD_TOO_LARGE => (
             ErrorKind::BodyTooLargeForRenegotiation,
@@ -49,7 +48,7 @@ pub(super) async fn error_of_status(status: StatusCode, body: &mut ResponseBody)
     Some(error)
 }
 
-/// The claims that a challenge asks for, where there is one.
+/// The claims of a challenge, where there is one.
 pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
     headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {
         let challenges = Challenge::parse_all(value);
@@ -57,8 +56,8 @@ pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
     })
 }
 
-/// Whether this refusal (401) says that the connection's certificate is not the one that the token is bound to.
-pub(super) async fn says_binding_failed(response: &mut Response<ResponseBody>) -> bool {
+/// Whether a 401 has the error code for a certificate that is not the one that the token is bound to.
+pub(super) async fn is_binding_failure(response: &mut Response<ResponseBody>) -> bool {
     let said = |text: &str| BINDING_FAILURES.iter().any(|word| text.contains(word));
     let in_header = response
         .headers()
@@ -139,7 +138,7 @@ mod tests {
             let mut response = Response::new(ResponseBody::full(body));
             let header = HeaderValue::from_bytes(header.as_bytes()).unwrap();
             response.headers_mut().insert(WWW_AUTHENTICATE, header);
-            assert_eq!(says_binding_failed(&mut response).await, expected, "{body}");
+            assert_eq!(is_binding_failure(&mut response).await, expected, "{body}");
             // Whoever gets the answer reads all of it.
             let read = response.into_body().collect(1000).await.unwrap();
             assert_eq!(read, body);

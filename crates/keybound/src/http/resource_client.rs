@@ -1,6 +1,6 @@
 use super::exchange;
 use super::tokens::Tokens;
-use super::{AnnouncedHosts, RequestBuilder, RequestTimeout, Response};
+use super::{RequestBuilder, RequestTimeout, Response, TokenBoundAuthHosts};
 use crate::client::Shared;
 use crate::{ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
@@ -12,19 +12,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Calls resources with tokens of one kind: gets, renews and attaches them, and presents the certificate that each is
-/// bound to. Cloning is cheap and shares everything: make one and keep it.
+/// Sends requests to resources with tokens of one kind: fetches, refreshes and attaches them, and presents the certificate that
+/// each is bound to. Cloning is cheap and shares everything: create one and reuse it.
 ///
-/// A call goes out with one token, on connections that present the certificate of exactly that token. When token or
-/// certificate are renewed, the next call takes the new pair; those under way end on the old one. Bearer tokens go on
-/// connections that present none.
+/// A request is sent with one token, on connections that present the certificate of this token. After a refresh of the token or a
+/// renewal of the certificate, the next request uses the new pair; requests in flight end on the old one. Bearer tokens are sent on
+/// connections that present no certificate.
 #[derive(Clone)]
 pub struct ResourceClient(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) tokens: Tokens,
-    /// For bearer tokens: it has no certificate to present.
+    /// For bearer tokens: its connections present no certificate.
     pub(super) plain: Option<HttpsClient>,
     pub(super) options: Options,
 }
@@ -33,13 +33,13 @@ pub(super) struct Inner {
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) timeout: Duration,
-    pub(super) waits: bool,
-    pub(super) follows: bool,
-    pub(super) announced: AnnouncedHosts,
+    pub(super) honors_retry_after: bool,
+    pub(super) follows_redirects: bool,
+    pub(super) token_bound_auth_hosts: TokenBoundAuthHosts,
 }
 
 impl ResourceClient {
-    /// A client with the defaults, for tokens as this request asks for them. See [`builder`](Self::builder).
+    /// A client with the defaults, for tokens of this request. See [`builder`](Self::builder).
     ///
     /// # Errors
     /// Those of [`ResourceClientBuilder::build`].
@@ -47,16 +47,16 @@ impl ResourceClient {
         Self::builder(client, request).build()
     }
 
-    /// Starts with the defaults. `claims` and `force_refresh` of the request count for its first token only.
+    /// A builder with the defaults. `claims` and `force_refresh` of the request apply to its first token only.
     pub fn builder(client: &ManagedIdentityClient, request: TokenRequest) -> ResourceClientBuilder {
         ResourceClientBuilder {
             client: client.clone(),
             request,
             options: Options {
                 timeout: DEFAULT_TIMEOUT,
-                waits: false,
-                follows: true,
-                announced: AnnouncedHosts::default(),
+                honors_retry_after: false,
+                follows_redirects: true,
+                token_bound_auth_hosts: TokenBoundAuthHosts::default(),
             },
         }
     }
@@ -100,29 +100,29 @@ impl ResourceClient {
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
     /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
-    /// A [`RequestTimeout`] in the request's extensions says how long the call may take: getting a token, all attempts, and
-    /// reading the body.
+    /// A [`RequestTimeout`] in the request's extensions is the timeout of the call: fetching a token, all attempts, and reading
+    /// the body.
     ///
-    /// The request is sent again only after an answer, only where its body is empty or at hand
-    /// ([`RequestBody::full`]), and only as follows. Otherwise that answer is returned.
+    /// The request is sent again only after a response, only where its body is empty or in memory
+    /// ([`RequestBody::full`]), and only as follows. Otherwise that response is returned.
     ///
-    /// | answer | what is done |
+    /// | response | action |
     /// |---|---|
-    /// | 401 with a claims challenge | once: a token that meets the claims, over a fresh certificate where the supply of those allows; later calls use it too. Where the request cannot be sent again, only later calls do |
-    /// | 401 that says that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
-    /// | 429, 503 with `Retry-After` | where [asked for](ResourceClientBuilder::honor_retry_after), idempotent methods, within the time |
+    /// | 401 with a claims challenge | once: a token that meets the claims, with a new certificate where the limit of mints allows; later calls use it too. Where the request cannot be sent again, only later calls do |
+    /// | 401 whose error is that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
+    /// | 429, 503 with `Retry-After` | where [enabled](ResourceClientBuilder::honor_retry_after), idempotent methods, within the timeout |
     /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |
     ///
-    /// Entra's resources challenge only clients that say that they can answer:
+    /// Resources of Entra challenge only clients that declare the capability:
     /// [`client_capabilities(["cp1"])`](crate::ManagedIdentityClientBuilder::client_capabilities).
     ///
-    /// A connection that breaks is an error, not another attempt: what went out may have been acted on. Redirects to
-    /// another origin are returned. The token goes to the origin of the request only.
+    /// A connection that breaks is an error and no reason to retry: the request may have been processed. Redirects to another
+    /// origin are returned. The token is sent to the origin of the request only.
     ///
     /// # Errors
-    /// Those of getting a token, by their stage. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where
-    /// the server answered 401 or 403 to a bound token without ever having asked for the certificate,
-    /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it answered 413 on such a connection, and those of the
+    /// Those of fetching a token, by their stage. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where the
+    /// server returned 401 or 403 for a bound token and never requested the certificate,
+    /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it returned 413 on such a connection, and those of the
     /// connection. Any other status is a response; see [`Response::error_for_status`].
     ///
     /// [`ErrorKind::ClientCertificateNotRequested`]: crate::ErrorKind::ClientCertificateNotRequested
@@ -146,7 +146,7 @@ impl fmt::Debug for ResourceClient {
 }
 
 impl Inner {
-    /// How long a call may take.
+    /// The timeout of a request.
     pub(super) fn timeout(&self, request: &Request<RequestBody>) -> Duration {
         let own = request.extensions().get::<RequestTimeout>();
         own.map_or(self.options.timeout, |own| own.0)
@@ -163,41 +163,42 @@ pub struct ResourceClientBuilder {
 }
 
 impl ResourceClientBuilder {
-    /// How long a call may take: getting a token, all attempts, and reading the body of the answer. Default: 60 s.
+    /// The timeout of a request: fetching a token, all attempts, and reading the body of the response. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// Whether 429 and 503 with `Retry-After` are waited out and the request sent again: idempotent methods only, five
-    /// times at most, and only where the wait ends within the time of the call. Default: false.
-    pub fn honor_retry_after(mut self, wait: bool) -> Self {
-        self.options.waits = wait;
+    /// Whether a request is retried after 429 and 503 with `Retry-After`: idempotent methods only, five times at most, and
+    /// only where the wait ends within the timeout. Default: false.
+    pub fn honor_retry_after(mut self, honor: bool) -> Self {
+        self.options.honors_retry_after = honor;
         self
     }
 
     /// Whether redirects within the origin are followed. Default: true. Redirects to another origin never are.
     pub fn follow_redirects(mut self, follow: bool) -> Self {
-        self.options.follows = follow;
+        self.options.follows_redirects = follow;
         self
     }
 
-    /// Hosts that ask for the certificate only after `x-ms-tokenboundauth: true`, besides those of Key Vault and Managed
-    /// HSM: names, or `*.domain`. Such a host mostly wants TLS 1.2 as well
+    /// Hosts that request the certificate only after `x-ms-tokenboundauth: true`, besides those of Key Vault and Managed
+    /// HSM: names, or `*.domain`. Such a host mostly needs TLS 1.2 as well
     /// ([`tls_versions`](crate::ManagedIdentityClientBuilder::tls_versions)). Default: none.
     pub fn token_bound_auth_hosts(
         mut self,
         hosts: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        self.options.announced = AnnouncedHosts::new(hosts.into_iter().map(Into::into));
+        self.options.token_bound_auth_hosts =
+            TokenBoundAuthHosts::new(hosts.into_iter().map(Into::into));
         self
     }
 
-    /// Makes the client. Nothing is asked or opened yet.
+    /// Builds the client. Nothing is opened or requested yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the token request names no kind of token or
-    /// a malformed resource; [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the resource of the token request is malformed;
+    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS
     /// does not allow the work.
     pub fn build(self) -> Result<ResourceClient> {
         let shared = Arc::clone(self.client.shared());

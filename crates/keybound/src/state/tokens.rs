@@ -3,8 +3,8 @@ use super::hash::Folding;
 use super::lock;
 use super::renewal::{HasRenewal, Renewal};
 use crate::access_token::IssuedToken;
+use crate::authorization_header::AuthorizationHeader;
 use crate::moment::Moment;
-use crate::presented::Presented;
 use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
 use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType};
@@ -68,7 +68,7 @@ pub(crate) struct CachedToken {
     late: Moment,
     renew: Option<Moment>,
     /// Made when it first goes out.
-    presented: OnceLock<Box<Presented>>,
+    header: OnceLock<Box<AuthorizationHeader>>,
 }
 
 /// What a cached token is good for.
@@ -86,9 +86,9 @@ pub(crate) enum Service {
 
 impl CachedToken {
     /// What it goes out with.
-    pub(crate) fn presented(&self) -> &Presented {
-        let make = || Box::new(Presented::of(&self.issued));
-        self.presented.get_or_init(make)
+    pub(crate) fn header(&self) -> &AuthorizationHeader {
+        let make = || Box::new(AuthorizationHeader::of(&self.issued));
+        self.header.get_or_init(make)
     }
 
     /// A token as it was issued. `chance` (0 to 1) spreads renewals over a tenth of the time before they are due.
@@ -112,7 +112,7 @@ impl CachedToken {
                 .or_sooner(binding.rests_until()),
             simulated: binding.binding.is_simulated(),
             superseded: AtomicBool::new(false),
-            presented: OnceLock::new(),
+            header: OnceLock::new(),
             renewal: Renewal::default(),
             issued,
             binding,

@@ -1,17 +1,16 @@
-//! A request that may have to be sent more than once.
 use http::uri::{Scheme, Uri};
 use http::{Method, Request, request};
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::RequestBody;
 
-/// What the caller gave, checked.
-pub(super) struct Outgoing {
+/// A checked request, which is sent again where its body is in memory.
+pub(super) struct ReplayableRequest {
     head: request::Parts,
-    /// Gone once it was sent and is not at hand.
+    /// `None` once a body that is not in memory was sent.
     body: Option<RequestBody>,
 }
 
-impl Outgoing {
+impl ReplayableRequest {
     pub(super) fn new(request: Request<RequestBody>) -> Result<Self> {
         let (head, body) = request.into_parts();
         if head.uri.scheme() != Some(&Scheme::HTTPS) {
@@ -38,13 +37,13 @@ impl Outgoing {
         self.head.uri = uri;
     }
 
-    /// Whether there is still a body to send.
+    /// Whether the request can be sent (again).
     pub(super) fn can_be_sent(&self) -> bool {
         self.body.is_some()
     }
 
-    /// The request, to be sent now.
-    pub(super) fn request(&mut self) -> Result<Request<RequestBody>> {
+    /// The request to send now.
+    pub(super) fn next(&mut self) -> Result<Request<RequestBody>> {
         let body = self
             .body
             .take()

@@ -3,11 +3,11 @@ use crate::AccessToken;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use keybound_core::{Error, Result, TokenType, vault_domain};
 
-/// Hosts that, besides Key Vault's and Managed HSM's, are told that the token is bound: names, or `*.domain`.
+/// Hosts that, besides those of Key Vault and Managed HSM, get the header `x-ms-tokenboundauth`: names, or `*.domain`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AnnouncedHosts(Vec<String>);
+pub(crate) struct TokenBoundAuthHosts(Vec<String>);
 
-impl AnnouncedHosts {
+impl TokenBoundAuthHosts {
     pub(crate) fn new(hosts: impl IntoIterator<Item = String>) -> Self {
         Self(hosts.into_iter().map(|host| plain(&host)).collect())
     }
@@ -21,24 +21,24 @@ impl AnnouncedHosts {
     }
 }
 
-/// Sets `Authorization`, and `x-ms-tokenboundauth` for those who ask for the certificate only then. A bearer token never
-/// goes with that header.
+/// Sets `Authorization`, and `x-ms-tokenboundauth` for hosts that request the certificate only with that header. A bearer token
+/// is never sent with it.
 pub(crate) fn authorize(
     headers: &mut HeaderMap,
     host: &str,
     token: &AccessToken,
-    announced: &AnnouncedHosts,
+    hosts: &TokenBoundAuthHosts,
 ) -> Result<()> {
-    let presented = token.presented();
-    let value = presented
+    let header = token.header();
+    let value = header
         .authorization()
         .ok_or_else(|| Error::invalid_request("the token cannot be a header value"))?;
-    // Key Vault and Managed HSM are told by the host that is called, or by the resource that the token is for.
-    let asks_on_request = || vault_domain(host).is_some() || presented.is_for_vault();
+    // The host may be an alias of a vault: the resource of the token counts too.
+    let is_vault = || vault_domain(host).is_some() || header.is_for_vault();
     headers.insert(AUTHORIZATION, value.clone());
     if token.token_type() != TokenType::MtlsPop {
         headers.remove(TOKEN_BOUND_AUTH);
-    } else if asks_on_request() || announced.has(host) {
+    } else if is_vault() || hosts.has(host) {
         headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
     }
     Ok(())
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn the_list_can_be_extended_by_names_and_domains() {
-        let hosts = AnnouncedHosts::new(["Api.Example.".to_owned(), "*.vault.example".to_owned()]);
+        let hosts =
+            TokenBoundAuthHosts::new(["Api.Example.".to_owned(), "*.vault.example".to_owned()]);
         for (host, expected) in [
             ("api.example", true),
             ("API.EXAMPLE.", true),
@@ -67,6 +68,6 @@ mod tests {
         ] {
             assert_eq!(hosts.has(host), expected, "{host}");
         }
-        assert!(!AnnouncedHosts::default().has("api.example"));
+        assert!(!TokenBoundAuthHosts::default().has("api.example"));
     }
 }

@@ -1,16 +1,15 @@
-//! What a token goes out with, made once for all its requests.
 use crate::access_token::IssuedToken;
 use http::HeaderValue;
 use keybound_core::vault_domain;
 use url::Url;
 
-/// A token as resources see it.
-pub(crate) struct Presented {
+/// The value of the `Authorization` header for a token, created once for all requests.
+pub(crate) struct AuthorizationHeader {
     authorization: Option<HeaderValue>,
     for_vault: bool,
 }
 
-impl Presented {
+impl AuthorizationHeader {
     pub(crate) fn of(issued: &IssuedToken) -> Self {
         let text = issued.authorization();
         let mut authorization = HeaderValue::from_str(text.expose()).ok();
@@ -23,12 +22,12 @@ impl Presented {
         }
     }
 
-    /// The value of `Authorization`; `None` where the token cannot be one.
+    /// The value; `None` where the token is not a valid header value.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
 
-    /// Whether it is for Key Vault or Managed HSM.
+    /// Whether the token is for Key Vault or Managed HSM.
     pub(crate) fn is_for_vault(&self) -> bool {
         self.for_vault
     }
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vaults_are_told_by_the_resource() {
+    fn vaults_are_recognized_by_the_resource() {
         for (resource, expected) in [
             ("https://vault.azure.net", true),
             ("https://MANAGEDHSM.azure.net/", true),
