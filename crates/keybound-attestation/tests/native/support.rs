@@ -26,14 +26,7 @@ pub fn copy_of(library: &str, test: &str) -> PathBuf {
 
 /// A library that scripts/attestation-libraries made or fetched.
 pub fn original(library: &str) -> PathBuf {
-    const HOW: &str = "run scripts/test-windows --package keybound-attestation";
-    let folder = std::env::var("KEYBOUND_ATTESTATION_LIBRARIES")
-        .unwrap_or_else(|_| panic!("KEYBOUND_ATTESTATION_LIBRARIES is not set: {HOW}"));
-    let path = match folder.strip_prefix('/') {
-        // As Wine shows the machine's own files.
-        Some(below) => PathBuf::from(format!("Z:\\{}", below.replace('/', "\\"))).join(library),
-        None => PathBuf::from(folder).join(library),
-    };
+    let path = in_libraries(library);
     assert!(
         path.is_file(),
         "{} is missing: scripts/attestation-libraries could not make or fetch it; {HOW}",
@@ -41,6 +34,19 @@ pub fn original(library: &str) -> PathBuf {
     );
     path
 }
+
+/// A path in the folder that scripts/attestation-libraries prints.
+pub fn in_libraries(file: &str) -> PathBuf {
+    let folder = std::env::var("KEYBOUND_ATTESTATION_LIBRARIES")
+        .unwrap_or_else(|_| panic!("KEYBOUND_ATTESTATION_LIBRARIES is not set: {HOW}"));
+    match folder.strip_prefix('/') {
+        // As Wine shows the machine's own files.
+        Some(below) => PathBuf::from(format!("Z:\\{}", below.replace('/', "\\"))).join(file),
+        None => PathBuf::from(folder).join(file),
+    }
+}
+
+const HOW: &str = "run scripts/test-windows --package keybound-attestation";
 
 pub fn sha256(path: &Path) -> [u8; 32] {
     Sha256::digest(std::fs::read(path).unwrap()).into()
