@@ -12,10 +12,10 @@
     program's options in this script is checked there. Please report what does not work.
 
 .PARAMETER Scope
-    What the token is for.
+    What the token is for. Without quotation marks and white space, which Windows PowerShell 5.1 does not escape for programs.
 
 .PARAMETER ResourceUrl
-    What is called with the token.
+    What is called with the token. Without quotation marks and white space, as Scope.
 
 .PARAMETER VerboseLogging
     Tells each step with its time, and the decoded claims. On by default; -VerboseLogging:$false switches it off.
@@ -39,10 +39,10 @@
 #Requires -Version 5.1
 [CmdletBinding()]
 param(
-    [ValidateNotNullOrEmpty()]
+    [ValidatePattern('^[^"\s]+\z')]
     [string] $Scope = 'https://graph.microsoft.com/.default',
 
-    [ValidateNotNullOrEmpty()]
+    [ValidatePattern('^[^"\s]+\z')]
     [string] $ResourceUrl = 'https://mtlstb.graph.microsoft.com/v1.0/applications?$top=5',
 
     [switch] $VerboseLogging = $true,
@@ -56,13 +56,14 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 function Find-Keybound {
-    foreach ($name in 'keybound.exe', 'keybound') {
-        $beside = Join-Path -Path $PSScriptRoot -ChildPath $name
-        if (Test-Path -LiteralPath $beside -PathType Leaf) {
-            return $beside
-        }
+    # On Windows other endings of PATHEXT, such as .cmd, run in a shell, which reads the arguments again.
+    $onWindows = [System.Environment]::OSVersion.Platform -eq [System.PlatformID]::Win32NT
+    $name = if ($onWindows) { 'keybound.exe' } else { 'keybound' }
+    $beside = Join-Path -Path $PSScriptRoot -ChildPath $name
+    if (Test-Path -LiteralPath $beside -PathType Leaf) {
+        return $beside
     }
-    $found = Get-Command -Name 'keybound' -CommandType Application -ErrorAction SilentlyContinue |
+    $found = Get-Command -Name $name -CommandType Application -ErrorAction SilentlyContinue |
         Select-Object -First 1
     if ($null -eq $found) {
         throw 'keybound was found neither beside this script nor among the applications of PATH'

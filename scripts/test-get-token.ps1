@@ -53,6 +53,18 @@ try {
 
     $run = Invoke-Script ($vault + @{ ResourceUrl = "$env:KEYBOUND_EMULATOR_VAULT/secrets/missing?api-version=7.4" })
     Assert-That ($run.Status -eq 1) 'a refused call has exit code 1'
+
+    foreach ($wrong in @{ Scope = 'a" --show-full-token "b' }, @{ ResourceUrl = 'https://localhost/ --bearer' },
+        @{ Scope = "a`n" }, @{ ResourceUrl = '' }) {
+        $refused = $false
+        try {
+            [void] (Invoke-Script $wrong)
+        }
+        catch [System.Management.Automation.ParameterBindingException] {
+            $refused = $true
+        }
+        Assert-That $refused "$($wrong.Keys) with quotation marks or white space is refused"
+    }
 }
 catch {
     [Console]::Error.WriteLine("test-get-token: $($_.Exception.Message)")
