@@ -64,6 +64,8 @@ fn a_clone_of_the_advisories_is_whole_and_of_this_week() {
                 text(&output).contains(why.unwrap_or("audit: advisories as of ")),
                 "{output:?}"
             );
+            let denied = text(&output).matches("--stale --deny warnings").count();
+            assert_eq!(denied, if why.is_none() { 2 } else { 0 }, "{output:?}");
         }
     }
     let nothing = world.audit(&[("KEYBOUND_ADVISORY_DB", "/none")]);
