@@ -1,7 +1,7 @@
 use crate::Binding;
 use crate::authorization_header::AuthorizationHeader;
+use crate::cache::CachedToken;
 use crate::http::BoundClient;
-use crate::state::CachedToken;
 use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
 use std::sync::Arc;

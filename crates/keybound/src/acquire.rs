@@ -1,17 +1,16 @@
-//! The way of a request: from what is remembered, or by one flight for all who want the same; renewal ahead; what serves
-//! on while a service fails.
+//! Token acquisition: the cache lookup, the single flight of equal requests, background refresh, and the token that is returned
+//! while a refresh fails.
 #[cfg(feature = "azure")]
 use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
+use crate::cache::{
+    BorrowedTokenKey, CachedBinding, CachedToken, DualTime, Freshness, MintKey, Obtained,
+    RefreshAttempts, Refreshable as _, TokenRequestKey,
+};
 use crate::client::Shared;
 use crate::flow;
-use crate::moment::Moment;
 use crate::request::{KeyRequirements, TokenRequest};
 use crate::single_flight::Waiter;
-use crate::state::{
-    AskedToken, BindingFlight, CachedBinding, CachedToken, HasRenewal as _, Obtained, Renewal,
-    Service, TokenFlight,
-};
 use keybound_core::{Attestation, Error, Result, TokenCacheKey, merge_capabilities};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +18,14 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// What is asked for, checked before anything is done.
+/// A checked token request.
 pub(crate) struct Plan {
     pub(crate) key: TokenCacheKey,
-    /// Whether a token that is remembered is not wanted.
+    /// Whether the cached token is ignored.
     pub(crate) forced: bool,
-    /// Whether a resource's challenge wants a fresh certificate first.
+    /// Whether a resource's claims challenge requires a new certificate first.
     pub(crate) challenged: bool,
-    /// The claims parameter, capabilities merged in.
+    /// The claims parameter, with the client capabilities merged in.
     pub(crate) claims: Option<Arc<str>>,
 }
 
@@ -41,15 +40,15 @@ impl Plan {
         })
     }
 
-    fn flight(&self) -> TokenFlight {
-        TokenFlight {
+    fn request_key(&self) -> TokenRequestKey {
+        TokenRequestKey {
             key: self.key.clone(),
             forced: self.forced,
             claims: self.claims.clone().filter(|_| self.challenged),
         }
     }
 
-    /// Whether a remembered certificate is good enough for this.
+    /// Whether a cached certificate meets the requirements.
     pub(crate) fn allows(&self, binding: &CachedBinding, shared: &Shared) -> bool {
         binding.binding.key_strength() >= self.key.min_strength
             && (!binding.binding.is_simulated() || shared.settings.is_simulated_world())
@@ -57,17 +56,17 @@ impl Plan {
 }
 
 impl Shared {
-    /// Both clocks.
-    pub(crate) fn now(&self) -> Moment {
+    /// The time on both clocks.
+    pub(crate) fn now(&self) -> DualTime {
         self.settings.clocks.now()
     }
 
-    /// A number from 0 to 1, by chance: spreads what would otherwise happen at once.
+    /// A random number from 0 to 1, which spreads refreshes and retries.
     pub(crate) fn chance(&self) -> f64 {
         self.settings.chance.next()
     }
 
-    /// What a request asks for, checked.
+    /// The cache key of a request.
     pub(crate) fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
         let scope = request.scope.clone()?;
         Ok(TokenCacheKey {
@@ -78,8 +77,8 @@ impl Shared {
         })
     }
 
-    fn asked_token<'a>(&self, request: &TokenRequest, scope: &'a str) -> AskedToken<'a> {
-        AskedToken {
+    fn borrowed_key<'a>(&self, request: &TokenRequest, scope: &'a str) -> BorrowedTokenKey<'a> {
+        BorrowedTokenKey {
             scope,
             token_type: request.token_type,
             attestation: self.attestation(request.requirements),
@@ -87,7 +86,7 @@ impl Shared {
         }
     }
 
-    /// What attests the key, where that is asked for.
+    /// How the key is attested.
     pub(crate) fn attestation(&self, requirements: KeyRequirements) -> Attestation {
         match (requirements.attested, self.settings.attests_simulated()) {
             (false, _) => Attestation::None,
@@ -96,66 +95,66 @@ impl Shared {
         }
     }
 
-    /// Shows the remembered token, where there is nothing to do but to hand it out.
+    /// Passes the cached token to `see`, if it is fresh.
     #[cfg(feature = "azure")]
-    pub(crate) fn at_rest<T>(
+    pub(crate) fn peek_fresh<T>(
         &self,
-        asked: &AskedToken<'_>,
+        asked: &BorrowedTokenKey<'_>,
         see: impl FnOnce(&IssuedToken) -> T,
     ) -> Option<T> {
-        let now = self.settings.clocks.glance();
-        let seen = self.identity.tokens.look(asked, |token| {
-            token.is_at_rest(now).then(|| see(&token.issued))
+        let now = self.settings.clocks.coarse_now();
+        let seen = self.identity.tokens.look_up(asked, |token| {
+            token.is_fresh(now).then(|| see(&token.issued))
         });
         seen.flatten()
     }
 
-    /// Whether a token that is not remembered may be used on: neither it nor its certificate is due to be renewed, and no
-    /// other certificate has taken the place of its own.
-    pub(crate) fn may_hold(&self, token: &AccessToken) -> bool {
+    /// Whether a token that is not in the cache is still fresh: neither it nor its certificate is due for a refresh, and its
+    /// certificate is the current one.
+    pub(crate) fn is_current(&self, token: &AccessToken) -> bool {
         let (token, now) = (token.cached(), self.now());
         let binding = &token.binding;
         let attestation = binding.binding.attestation();
         let current = self.identity.bindings.get(attestation, now);
         let replaced = current.is_some_and(|current| !current.is(binding));
-        !replaced && token.service(now) == Service::Serve && !binding.is_due(now)
+        !replaced && token.freshness(now) == Freshness::Fresh && !binding.is_due(now)
     }
 
-    /// The remembered token, where it serves. One that is due is renewed meanwhile.
-    pub(crate) fn remembered(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
+    /// The cached token, unless it is stale. One that is due is refreshed in the background.
+    pub(crate) fn cached_token(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
         let scope = request.scope.as_ref().ok()?;
         if request.force_refresh || request.claims.is_some() {
             return None;
         }
-        let asked = self.asked_token(request, scope.as_str());
-        let now = self.settings.clocks.glance();
+        let asked = self.borrowed_key(request, scope.as_str());
+        let now = self.settings.clocks.coarse_now();
         match self
             .identity
             .tokens
-            .look(&asked, |token| Glance::at(token, now))?
+            .look_up(&asked, |token| CacheLookup::at(token, now))?
         {
-            Glance::Serves(token) => Some(token),
-            Glance::NeedsCare(token) => self.care_for(request, &token, now),
+            CacheLookup::Fresh(token) => Some(token),
+            CacheLookup::Stale(token) => self.refresh_if_due(request, &token, now),
         }
     }
 
-    /// Serves a token for which there is more to do than to hand it out.
-    fn care_for(
+    /// Returns a token that may be due, and starts its refresh and the renewal of its certificate.
+    fn refresh_if_due(
         self: &Arc<Self>,
         request: &TokenRequest,
         token: &Arc<CachedToken>,
-        now: Moment,
+        now: DualTime,
     ) -> Option<AccessToken> {
         let key = self.token_key(request).ok()?;
         if token.binding.binding.is_simulated() && !self.settings.is_simulated_world() {
             return None;
         }
-        match token.service(now) {
-            Service::Ended => return None,
-            // While the service fails, it is not asked for each call.
-            Service::Renew if !token.renewal().rests(now) => return None,
-            Service::Serve | Service::Renew => {}
-            Service::ServeAndRenew => self.renew_token(&key, token, now),
+        match token.freshness(now) {
+            Freshness::Expired => return None,
+            // During the backoff after a failure, a stale token is returned without a request.
+            Freshness::Stale if !token.renewal().is_backing_off(now) => return None,
+            Freshness::Fresh | Freshness::Stale => {}
+            Freshness::RefreshDue => self.refresh_token(&key, token, now),
         }
         let mut failure = token.renewal().last_failure();
         if token.binding.is_due(now) {
@@ -171,8 +170,8 @@ impl Shared {
         Some(AccessToken::new(token, TokenSource::Cache, failure))
     }
 
-    /// Joins or starts the minting of a certificate.
-    pub(crate) fn join_minting(
+    /// Joins or starts a mint.
+    pub(crate) fn join_mint(
         self: &Arc<Self>,
         plan: &Arc<Plan>,
         bypass: bool,
@@ -180,33 +179,38 @@ impl Shared {
     ) -> Waiter<Result<Arc<CachedBinding>>> {
         let attestation = plan.key.attestation;
         let bypass = bypass || self.identity.bindings.was_rejected(attestation);
-        let key = BindingFlight {
+        let key = MintKey {
             attestation,
             min_strength: plan.key.min_strength,
             bypass,
         };
         let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
-        self.identity.binding_flights.join(&key, move |progress| {
+        self.identity.binding_requests.join(&key, move |progress| {
             let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
             Box::pin(flow::mint(shared, progress, plan, bypass, request_id))
         })
     }
 
-    fn join_obtaining(self: &Arc<Self>, plan: &Arc<Plan>) -> Waiter<Result<Obtained>> {
-        let key = plan.flight();
+    fn join_token_request(self: &Arc<Self>, plan: &Arc<Plan>) -> Waiter<Result<Obtained>> {
+        let key = plan.request_key();
         let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
-        self.identity.token_flights.join(&key, move |progress| {
+        self.identity.token_requests.join(&key, move |progress| {
             let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
             Box::pin(flow::obtain(shared, progress, plan))
         })
     }
 
-    /// Renews a token in the background, on the caller's runtime.
-    fn renew_token(self: &Arc<Self>, key: &TokenCacheKey, token: &Arc<CachedToken>, now: Moment) {
+    /// Refreshes a token in the background, on the caller's runtime.
+    fn refresh_token(
+        self: &Arc<Self>,
+        key: &TokenCacheKey,
+        token: &Arc<CachedToken>,
+        now: DualTime,
+    ) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let Some(attempt) = Renewal::begin(token, now) else {
+        let Some(attempt) = RefreshAttempts::begin(token, now) else {
             return;
         };
         let Ok(claims) = merge_capabilities(None, &self.settings.capabilities) else {
@@ -218,52 +222,52 @@ impl Shared {
             challenged: false,
             claims: claims.map(Arc::from),
         };
-        let waiter = self.join_obtaining(&Arc::new(plan));
+        let waiter = self.join_token_request(&Arc::new(plan));
         let (shared, token) = (Arc::clone(self), Arc::clone(token));
         runtime.spawn(async move {
             let _attempt = attempt;
-            if let Err(error) = within(waiter).await {
-                tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed ahead and serves on");
+            if let Err(error) = await_refresh(waiter).await {
+                tracing::warn!(code = error.kind().code(), stage = %error.stage(), "background token refresh failed; the cached token is still returned");
                 token.renewal().failed(shared.now(), error, shared.chance());
             }
         });
     }
 }
 
-/// What a look into the cache came to.
-enum Glance {
-    Serves(AccessToken),
-    NeedsCare(Arc<CachedToken>),
+/// The result of a cache lookup.
+enum CacheLookup {
+    Fresh(AccessToken),
+    Stale(Arc<CachedToken>),
 }
 
-impl Glance {
-    /// Judges a token under the cache's lock: nothing here waits.
-    fn at(token: &Arc<CachedToken>, now: Moment) -> Self {
-        if token.is_at_rest(now) {
-            Self::Serves(AccessToken::new(token, TokenSource::Cache, None))
+impl CacheLookup {
+    /// Runs while the cache's map is borrowed: nothing here blocks.
+    fn at(token: &Arc<CachedToken>, now: DualTime) -> Self {
+        if token.is_fresh(now) {
+            Self::Fresh(AccessToken::new(token, TokenSource::Cache, None))
         } else {
-            Self::NeedsCare(Arc::clone(token))
+            Self::Stale(Arc::clone(token))
         }
     }
 }
 
-/// Gets a token that is not remembered, within the request's time. Where that fails, one that is still valid serves on.
+/// Fetches a token within the request's timeout. Where that fails, a cached token that is still valid is returned.
 pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Result<AccessToken> {
     let plan = Arc::new(Plan::new(&shared, &request)?);
-    let time = request.timeout.min(LONGEST_TIMEOUT);
-    let wait = time.min(patience(&shared, &plan));
-    let mut waiter = shared.join_obtaining(&plan);
-    let mut told = timeout(wait, &mut waiter.work).await;
-    if told.is_err() && wait < time {
-        if let Some(token) = serve_on(&shared, &plan, &waiter.progress.out_of_time()) {
-            // This caller does not wait for it any more; the next one may have it.
-            tokio::spawn(within(waiter));
+    let time = request.timeout.min(MAX_TIMEOUT);
+    let wait = time.min(wait_limit(&shared, &plan));
+    let mut waiter = shared.join_token_request(&plan);
+    let mut outcome = timeout(wait, &mut waiter.work).await;
+    if outcome.is_err() && wait < time {
+        if let Some(token) = still_valid(&shared, &plan, &waiter.progress.out_of_time()) {
+            // This caller no longer waits for it; a later one may get its result.
+            tokio::spawn(await_refresh(waiter));
             return Ok(token);
         }
-        // The one before has ended meanwhile, so that there is nothing but the new one.
-        told = timeout(time.saturating_sub(wait), &mut waiter.work).await;
+        // The cached token has expired meanwhile: only the new one is left.
+        outcome = timeout(time.saturating_sub(wait), &mut waiter.work).await;
     }
-    let error = match told {
+    let error = match outcome {
         Ok(Ok(Obtained {
             token,
             from_cache: true,
@@ -280,23 +284,23 @@ pub(crate) async fn acquire(shared: Arc<Shared>, request: TokenRequest) -> Resul
         Ok(Err(error)) => error,
         Err(_) => waiter.progress.out_of_time(),
     };
-    serve_on(&shared, &plan, &error).ok_or(error)
+    still_valid(&shared, &plan, &error).ok_or(error)
 }
 
-/// How long a caller waits: not long for a new token while the one before is valid, and never until it has ended.
-fn patience(shared: &Arc<Shared>, plan: &Plan) -> Duration {
+/// How long a caller waits for a new token: while the cached one is valid, not long, and never until it has expired.
+fn wait_limit(shared: &Arc<Shared>, plan: &Plan) -> Duration {
     let now = shared.now();
-    match valid(shared, plan, now) {
-        Some(token) => LONGEST_PATIENCE.min(token.left(now) / 2),
-        None => LONGEST_TIMEOUT,
+    match valid_token(shared, plan, now) {
+        Some(token) => MAX_WAIT.min(token.remaining(now) / 2),
+        None => MAX_TIMEOUT,
     }
 }
 
-/// The remembered token, where it is still valid although a new one was wanted.
-fn serve_on(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessToken> {
+/// The cached token, if it is still valid although a refresh failed.
+fn still_valid(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessToken> {
     let now = shared.now();
-    let token = valid(shared, plan, now)?;
-    tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a token could not be renewed and serves on");
+    let token = valid_token(shared, plan, now)?;
+    tracing::warn!(code = error.kind().code(), stage = %error.stage(), "token refresh failed; returning the cached token");
     token.renewal().failed(now, error.clone(), shared.chance());
     Some(AccessToken::new(
         &token,
@@ -305,12 +309,12 @@ fn serve_on(shared: &Arc<Shared>, plan: &Plan, error: &Error) -> Option<AccessTo
     ))
 }
 
-fn valid(shared: &Arc<Shared>, plan: &Plan, now: Moment) -> Option<Arc<CachedToken>> {
+fn valid_token(shared: &Arc<Shared>, plan: &Plan, now: DualTime) -> Option<Arc<CachedToken>> {
     if plan.forced || plan.challenged {
         return None;
     }
     let token = shared.identity.tokens.get(&plan.key)?;
-    let serves = token.service(now) != Service::Ended && plan.allows(&token.binding, shared);
+    let serves = token.freshness(now) != Freshness::Expired && plan.allows(&token.binding, shared);
     serves.then_some(token)
 }
 
@@ -328,33 +332,33 @@ pub(crate) fn renew_binding(shared: &Arc<Shared>, plan: &Arc<Plan>, binding: &Ar
     if superseded {
         return;
     }
-    let Some(attempt) = Renewal::begin(binding, now) else {
+    let Some(attempt) = RefreshAttempts::begin(binding, now) else {
         return;
     };
-    let waiter = shared.join_minting(plan, false, Uuid::new_v4());
+    let waiter = shared.join_mint(plan, false, Uuid::new_v4());
     let (shared, binding) = (Arc::clone(shared), Arc::clone(binding));
     runtime.spawn(async move {
         let _attempt = attempt;
-        let error = match within(waiter).await {
+        let error = match await_refresh(waiter).await {
             Ok(minted) if !minted.is(&binding) => return,
             Ok(_) => Error::invalid_answer(keybound_core::Stage::Credential, "the same certificate was issued again"),
             Err(error) => error,
         };
-        tracing::warn!(code = error.kind().code(), stage = %error.stage(), "a certificate could not be renewed ahead and serves on");
+        tracing::warn!(code = error.kind().code(), stage = %error.stage(), "background certificate renewal failed; the current certificate is still used");
         binding.renewal().failed(shared.now(), error, shared.chance());
     });
 }
 
-/// Waits for a renewal, for as long as a caller would.
-async fn within<T: Clone>(waiter: Waiter<Result<T>>) -> Result<T> {
-    match timeout(LONGEST_RENEWAL, waiter.work).await {
+/// Waits for a background refresh, no longer than a caller would.
+async fn await_refresh<T: Clone>(waiter: Waiter<Result<T>>) -> Result<T> {
+    match timeout(REFRESH_TIMEOUT, waiter.work).await {
         Ok(result) => result,
         Err(_) => Err(waiter.progress.out_of_time()),
     }
 }
 
-/// A longer timeout is none; clocks overflow on much more.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// While the token before is valid. IMDS, where it fails at first, answers within its retries' 7 s.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
-const LONGEST_RENEWAL: Duration = Duration::from_secs(60);
+/// Longer timeouts are shortened to this: clocks overflow on much more.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// While the cached token is valid. IMDS, where it fails at first, responds within its retries' 7 s.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);

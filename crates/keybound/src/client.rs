@@ -1,11 +1,11 @@
 use crate::acquire::acquire;
 use crate::attestor::Attestor;
-use crate::clock::Clocks;
+use crate::cache::Clocks;
+use crate::cache::{IdentityState, SharedState};
 use crate::flow::Flow;
 use crate::http::{ResourceClient, ResourceClientBuilder};
 use crate::progress::Progress;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
-use crate::state::{IdentityState, SharedState};
 use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
 use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
@@ -44,10 +44,10 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Gets a token: from the cache, or by the whole flow. Callers who want the same at once share one flow and its
-    /// failure; each has its own [`timeout`](TokenRequest::timeout), and the flow ends when nobody waits for it any more.
-    /// Tokens and certificates are renewed ahead in the background, on the runtime of the caller who finds them due; while
-    /// that fails, a token that is still valid serves on and says so
+    /// Gets a token: from the cache, or by the whole flow. Concurrent callers with the same request share one flow and its
+    /// failure; each has its own [`timeout`](TokenRequest::timeout), and the flow ends with its last waiter.
+    /// Tokens are refreshed and certificates renewed in the background, on the runtime of the caller that finds them due; while
+    /// that fails, a token that is still valid is returned with the failure
     /// ([`renewal_failure`](AccessToken::renewal_failure)).
     ///
     /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
@@ -56,7 +56,7 @@ impl ManagedIdentityClient {
     /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). There is never a weaker token than the one
     /// asked for.
     pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
-        match self.0.remembered(request) {
+        match self.0.cached_token(request) {
             Some(token) => Ok(token),
             None => Box::pin(acquire(Arc::clone(&self.0), request.clone())).await,
         }

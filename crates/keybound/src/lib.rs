@@ -28,12 +28,11 @@ mod authorization_header;
 pub mod azure;
 mod binding;
 pub mod blocking;
+mod cache;
 mod client;
-mod clock;
 mod environment;
 mod flow;
 pub mod http;
-mod moment;
 mod progress;
 mod request;
 mod retry_after;
@@ -41,7 +40,6 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod single_flight;
-mod state;
 pub mod store;
 mod sync;
 mod telemetry;
@@ -61,8 +59,9 @@ mod azure_sdk_guide {}
 // The public interface.
 pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
 pub use binding::Binding;
+pub use cache::SharedState;
+pub use cache::{Clock, SystemClock};
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
-pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
 pub use keybound_core::{
     Attestation, BoxError, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,
@@ -70,7 +69,6 @@ pub use keybound_core::{
     UnverifiedJwt, X5tS256,
 };
 pub use request::{KeyRequirements, TokenRequest};
-pub use state::SharedState;
 
 /// Attestation of binding keys.
 pub mod attestation {

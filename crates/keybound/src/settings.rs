@@ -1,6 +1,6 @@
 use crate::Environment;
 use crate::attestor::Attestor;
-use crate::clock::Clocks;
+use crate::cache::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage};

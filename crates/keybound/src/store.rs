@@ -293,7 +293,7 @@ fn is_credible(certificate: &Certificate) -> bool {
 }
 
 fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
-    let floor = MOST_REMAINING_LIFE.min(certificate.effective_life() / 7);
+    let floor = MAX_STALE_TIME.min(certificate.effective_life() / 7);
     certificate
         .effective_not_after()
         .duration_since(now)
@@ -302,7 +302,7 @@ fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
 
 const MOST_CALLS: usize = 16;
 /// As for certificates in memory.
-const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
+const MAX_STALE_TIME: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {

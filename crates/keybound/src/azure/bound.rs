@@ -1,7 +1,7 @@
 use super::credential::access_token;
 use super::exchange::{answer, outgoing, unexchanged};
+use crate::cache::lock;
 use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
-use crate::state::lock;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};

@@ -1,5 +1,5 @@
 use crate::access_token::IssuedToken;
-use crate::state::AskedToken;
+use crate::cache::BorrowedTokenKey;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
@@ -28,15 +28,15 @@ impl BearerCredential {
     }
 
     /// The token that is remembered for a scope as [`Scope`](crate::Scope) spells it: others are spelt anew first.
-    fn remembered(&self, scope: &str) -> Option<AccessToken> {
+    fn cached_token(&self, scope: &str) -> Option<AccessToken> {
         let shared = &self.client.shared();
-        let asked = AskedToken {
+        let asked = BorrowedTokenKey {
             scope,
             token_type: TokenType::Bearer,
             attestation: shared.attestation(self.requirements),
             min_strength: self.requirements.min_strength,
         };
-        shared.at_rest(&asked, access_token)
+        shared.peek_fresh(&asked, access_token)
     }
 
     async fn acquire(&self, scope: &str) -> azure_core::Result<AccessToken> {
@@ -68,7 +68,7 @@ impl TokenCredential for BearerCredential {
             Ok(scope) => scope,
             Err(error) => return ready(Err(error)).boxed(),
         };
-        match self.remembered(scope) {
+        match self.cached_token(scope) {
             Some(token) => ready(Ok(token)).boxed(),
             None => self.acquire(scope).boxed(),
         }

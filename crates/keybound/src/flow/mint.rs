@@ -2,9 +2,9 @@
 use super::Flow;
 use crate::Binding;
 use crate::acquire::Plan;
+use crate::cache::CachedBinding;
 use crate::client::Shared;
 use crate::progress::Progress;
-use crate::state::CachedBinding;
 use crate::store::{self, IssuanceLock, StoredBinding};
 use keybound_core::csr::Csr;
 use keybound_core::{
@@ -69,7 +69,7 @@ pub(crate) async fn mint(
         }
         // The one before was refused meanwhile, and may be what IMDS had.
         None if !bypass && identity.bindings.was_rejected(attestation) => {
-            let waiter = flow.shared.join_minting(&plan, true, request_id);
+            let waiter = flow.shared.join_mint(&plan, true, request_id);
             flow.progress.follow(&waiter.progress);
             let minted = waiter.work.await;
             flow.progress.leave();
@@ -88,7 +88,7 @@ impl Flow {
         bypass: bool,
         lock: Option<IssuanceLock>,
     ) -> Result<(IssuedCredential, Arc<dyn BindingKey>)> {
-        if bypass && !self.shared.identity.bypasses.take() {
+        if bypass && !self.shared.identity.mint_limiter.try_acquire() {
             return Err(Error::new(
                 ErrorKind::ClientCertificateRejected,
                 Stage::Credential,
@@ -135,7 +135,7 @@ impl Flow {
             .credential(metadata, csr, attestation, key, bypass)
             .await?;
         match check(issued) {
-            Err(error) if !bypass && self.shared.identity.bypasses.take() => {
+            Err(error) if !bypass && self.shared.identity.mint_limiter.try_acquire() => {
                 tracing::info!(code = error.kind().code(), request_id = %self.request_id,
                     "IMDS answered a certificate past its token_not_after: asking past its cache");
                 check(
@@ -151,7 +151,7 @@ impl Flow {
     fn check_not_refused(&self, plan: &Plan, credential: &IssuedCredential) -> Result<()> {
         let bindings = &self.shared.identity.bindings;
         let (attestation, now) = (plan.key.attestation, self.shared.now());
-        if !bindings.was_refused(attestation, &credential.certificate, now) {
+        if !bindings.was_rejected_explicitly(attestation, &credential.certificate, now) {
             return Ok(());
         }
         Err(Error::new(

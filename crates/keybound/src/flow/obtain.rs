@@ -2,9 +2,9 @@
 use super::Flow;
 use super::key::too_weak;
 use crate::acquire::{Plan, renew_binding};
+use crate::cache::{CachedBinding, CachedToken, Freshness, Obtained, Refreshable as _};
 use crate::client::Shared;
 use crate::progress::Progress;
-use crate::state::{CachedBinding, CachedToken, HasRenewal as _, Obtained, Service};
 use crate::telemetry::{self, Outcome};
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::TransportError;
@@ -102,7 +102,7 @@ impl Flow {
             return None;
         }
         let token = self.shared.identity.tokens.get(&plan.key)?;
-        let serves = token.service(self.shared.now()) == Service::Serve;
+        let serves = token.freshness(self.shared.now()) == Freshness::Fresh;
         (serves && plan.allows(&token.binding, &self.shared)).then_some(token)
     }
 
@@ -148,11 +148,11 @@ impl Flow {
             .filter(|current| refused.is_none_or(|refused| !refused.is(current)));
         if let Some(current) = &current {
             // One that cannot be had newer is used to its end.
-            let fresh = !current.is_stale(now) || current.renewal().rests(now);
+            let fresh = !current.is_stale(now) || current.renewal().is_backing_off(now);
             // Without supply the challenge gets the certificate that there is.
             let new_enough = !plan.challenged
-                || current.got.steady >= begun
-                || !identity.bypasses.has_left_for_challenge();
+                || current.got.monotonic >= begun
+                || !identity.mint_limiter.available_for_challenge();
             if fresh && new_enough {
                 self.check(plan, current)?;
                 if current.is_due(now) {
@@ -194,7 +194,7 @@ impl Flow {
     /// Joins or starts the minting of a certificate.
     async fn minted(&self, plan: &Arc<Plan>, bypass: bool) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
-        let waiter = self.shared.join_minting(plan, bypass, self.request_id);
+        let waiter = self.shared.join_mint(plan, bypass, self.request_id);
         self.progress.follow(&waiter.progress);
         let minted = waiter.work.await;
         self.progress.leave();
@@ -245,7 +245,7 @@ impl Flow {
         }
         let dead = self.drop_dead_key(key).await;
         if dead {
-            identity.tokens.drop_bound_to(binding);
+            identity.tokens.evict_bound_to(binding);
         }
         if refused || dead {
             let bindings = &identity.bindings;

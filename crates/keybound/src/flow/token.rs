@@ -3,7 +3,7 @@ use super::call::To;
 use crate::Binding;
 use crate::access_token::{IssuedToken, Step};
 use crate::acquire::Plan;
-use crate::moment::Moment;
+use crate::cache::DualTime;
 use crate::retry_after::service_time;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -23,7 +23,7 @@ impl Flow {
         &self,
         plan: &Plan,
         binding: &Arc<Binding>,
-    ) -> Result<(IssuedToken, Moment)> {
+    ) -> Result<(IssuedToken, DualTime)> {
         let (answer, asked_at, service_time) = self
             .step(Step::Token, self.token_answer(plan, binding))
             .await?;
@@ -57,7 +57,7 @@ impl Flow {
         &self,
         plan: &Plan,
         binding: &Binding,
-    ) -> Result<(TokenAnswer, Moment, Option<SystemTime>)> {
+    ) -> Result<(TokenAnswer, DualTime, Option<SystemTime>)> {
         let form = TokenForm {
             client_id: binding.client_id(),
             scope: &plan.key.scope,
@@ -104,7 +104,7 @@ impl Flow {
 fn check(
     answer: &TokenAnswer,
     binding: &Binding,
-    asked_at: Moment,
+    asked_at: DualTime,
     service_time: Option<SystemTime>,
 ) -> Result<Duration> {
     let jwt = match answer.token_type {

@@ -89,7 +89,7 @@ impl Tokens {
     }
 
     async fn acquire(&self, request: &TokenRequest, time: Duration) -> Result<AccessToken> {
-        if let Some(token) = self.client.shared().remembered(request) {
+        if let Some(token) = self.client.shared().cached_token(request) {
             return Ok(token);
         }
         let time = time.min(request.timeout);
@@ -100,7 +100,7 @@ impl Tokens {
     fn held(&self) -> Option<Held> {
         let shared = self.client.shared();
         self.change(|special| {
-            special.held.take_if(|held| !shared.may_hold(&held.token));
+            special.held.take_if(|held| !shared.is_current(&held.token));
             special.held.clone()
         })
     }

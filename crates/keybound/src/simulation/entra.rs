@@ -4,7 +4,7 @@ use super::script::Answering;
 use super::world::{Issued, Reply, parameters, reply, request_id};
 use super::{Call, Leg, World};
 use crate::Binding;
-use crate::state::lock;
+use crate::cache::lock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;

@@ -3,7 +3,7 @@ use super::case::{Acquire, Counts, End, ExpectError, Said};
 use super::leaks::assert_none;
 use super::runner::Run;
 use super::{Leg, World};
-use crate::state::lock;
+use crate::cache::lock;
 use crate::{AccessToken, Clock as _, Error, Result};
 use serde_json::Value;
 use std::collections::HashSet;

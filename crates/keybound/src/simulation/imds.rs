@@ -3,7 +3,7 @@ use super::pki;
 use super::script::{Answering, Outcome};
 use super::world::{Reply, Signed, parameters, reply, request_id};
 use super::{Call, Leg, World};
-use crate::state::lock;
+use crate::cache::lock;
 use crate::wire::Answer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -2,7 +2,7 @@
 use super::entra::{jwt, seconds};
 use super::script::Answering;
 use super::{Call, Leg, World};
-use crate::state::lock;
+use crate::cache::lock;
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::{AttestationToken, Error, ErrorKind, Stage};
 use keybound_keys::memory::MemoryKey;

@@ -2,9 +2,9 @@
 use super::runner::Run;
 use super::script::Script;
 use super::world::{Services, Setup, World, epoch};
+use crate::cache::lock;
 use crate::http::{RequestTimeout, ResourceClient, ResourceClientBuilder};
 use crate::keys::ProviderChain;
-use crate::state::lock;
 use crate::wire::Connections;
 use crate::{
     AccessToken, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient,

@@ -5,8 +5,8 @@ use super::expect::{check_counts, check_end, check_outcome};
 use super::keys::{Attestor, Keys};
 use super::store::MemoryStore;
 use super::world::Services;
+use crate::cache::lock;
 use crate::keys::ProviderChain;
-use crate::state::lock;
 use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
     Result, SharedState, TokenRequest,

@@ -6,8 +6,8 @@ use super::keys::Keys;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
 use super::world::{Leg, Services, Setup};
+use crate::cache::lock;
 use crate::keys::ProviderChain;
-use crate::state::lock;
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
     Attestation, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity,

@@ -1,7 +1,7 @@
 //! What the services know and have seen, and the two clocks: theirs, and the host's, which can be put wrong.
 use super::resource::Resource;
 use super::script::{Answering, Fault, Outcome, Script};
-use crate::state::lock;
+use crate::cache::lock;
 use crate::wire::{Answer, Connections, Wire};
 use crate::{Binding, Clock};
 use futures_util::future::BoxFuture;

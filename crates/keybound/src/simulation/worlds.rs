@@ -2,8 +2,8 @@
 use super::Leg;
 use super::script::Script;
 use super::world::{Services, Setup, World};
+use crate::cache::tests::authority;
 use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
-use crate::state::tests::authority;
 use crate::{
     Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
     TokenRequest,

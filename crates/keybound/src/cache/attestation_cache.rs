@@ -1,5 +1,4 @@
-use super::lock;
-use crate::moment::Moment;
+use super::{DualTime, lock};
 use crate::single_flight::SingleFlight;
 use keybound_core::{AttestationCacheKey, AttestationToken, Result, UnverifiedJwt};
 use std::collections::HashMap;
@@ -8,54 +7,50 @@ use std::time::Duration;
 
 /// Attestation tokens, by endpoint and key.
 #[derive(Default)]
-pub(crate) struct Attestations {
-    kept: Mutex<HashMap<AttestationCacheKey, (AttestationToken, Moment)>>,
+pub(crate) struct AttestationCache {
+    tokens: Mutex<HashMap<AttestationCacheKey, (AttestationToken, DualTime)>>,
     pub(crate) flights: SingleFlight<AttestationCacheKey, Result<AttestationToken>>,
 }
 
-impl Attestations {
+impl AttestationCache {
     /// The token, while it is fresh.
-    pub(crate) fn get(&self, key: &AttestationCacheKey, now: Moment) -> Option<AttestationToken> {
-        lock(&self.kept)
+    pub(crate) fn get(&self, key: &AttestationCacheKey, now: DualTime) -> Option<AttestationToken> {
+        lock(&self.tokens)
             .get(key)
-            .filter(|(_, until)| !until.has_come(now))
+            .filter(|(_, until)| !until.has_passed(now))
             .map(|(token, _)| token.clone())
     }
 
-    /// Keeps a token until five minutes before its end, at most 90 % of its life. One that does not say when it ends is
-    /// not kept.
-    pub(crate) fn put(&self, key: AttestationCacheKey, token: &AttestationToken, now: Moment) {
+    /// Caches a token until five minutes before it expires, at most 90 % of its lifetime. One without an expiry is not cached.
+    pub(crate) fn put(&self, key: AttestationCacheKey, token: &AttestationToken, now: DualTime) {
         let Some(fresh) = fresh_for(token, now) else {
             return;
         };
-        let mut kept = lock(&self.kept);
-        kept.retain(|_, (_, until)| !until.has_come(now));
-        if kept.len() < MOST_KEPT {
-            kept.insert(key, (token.clone(), now.after(fresh)));
+        let mut tokens = lock(&self.tokens);
+        tokens.retain(|_, (_, until)| !until.has_passed(now));
+        if tokens.len() < MAX_ATTESTATIONS {
+            tokens.insert(key, (token.clone(), now.after(fresh)));
         }
     }
 
-    /// Drops the token of a key, wherever it is from: a certificate that it led to was refused.
+    /// Evicts the tokens of a key, of every endpoint: a certificate that was issued with one was rejected.
     pub(crate) fn drop_of(&self, key_id: &str) {
-        lock(&self.kept).retain(|key, _| key.key_id() != key_id);
+        lock(&self.tokens).retain(|key, _| key.key_id() != key_id);
     }
 }
 
-fn fresh_for(token: &AttestationToken, now: Moment) -> Option<Duration> {
+fn fresh_for(token: &AttestationToken, now: DualTime) -> Option<Duration> {
     let jwt = UnverifiedJwt::parse(token.expose())?;
     let ends = jwt.time("exp")?;
     let now = now.wall.duration_since(std::time::UNIX_EPOCH).ok()?;
-    // It was just made: a host whose clock is behind does not lengthen its life.
+    // It was just issued: a host whose clock is behind does not extend its lifetime.
     let begun = jwt.time("iat").map_or(now, |issued| issued.max(now));
     let left = ends.checked_sub(begun)?;
-    Some(
-        left.checked_sub(LEAST_REMAINING_LIFE)?
-            .min(left.mul_f64(0.9)),
-    )
+    Some(left.checked_sub(MIN_REMAINING_LIFE)?.min(left.mul_f64(0.9)))
 }
 
-const LEAST_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
-const MOST_KEPT: usize = 64;
+const MIN_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
+const MAX_ATTESTATIONS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -72,9 +67,9 @@ mod tests {
         let fresh = |claims: &str, host: u64| {
             let [head, claims] = [r#"{"alg":"none"}"#, claims].map(|p| URL_SAFE_NO_PAD.encode(p));
             let token = AttestationToken::new(format!("{head}.{claims}.c2ln")).unwrap();
-            let now = Moment {
+            let now = DualTime {
                 wall: SystemTime::UNIX_EPOCH + Duration::from_secs(host),
-                steady: Instant::now(),
+                monotonic: Instant::now(),
             };
             fresh_for(&token, now).map(|fresh| fresh.as_secs())
         };

@@ -1,6 +1,5 @@
-use super::renewal::{HasRenewal, Renewal};
+use super::{DualTime, RefreshAttempts, Refreshable};
 use crate::Binding;
-use crate::moment::Moment;
 use keybound_core::{Attestation, Certificate};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,33 +9,33 @@ use std::time::{Duration, SystemTime};
 
 /// The certificates of one identity: at most one for each kind of attestation.
 #[derive(Default)]
-pub(crate) struct Bindings(RwLock<Kept>);
+pub(crate) struct BindingCache(RwLock<Certificates>);
 
 #[derive(Default)]
-struct Kept {
+struct Certificates {
     current: HashMap<Attestation, Arc<CachedBinding>>,
     rejected: HashMap<Attestation, Rejected>,
 }
 
-/// A certificate that was refused.
+/// A certificate that was rejected.
 struct Rejected {
     certificate: Certificate,
     /// Whether the peer said so.
     explicit: bool,
-    at: Moment,
+    at: DualTime,
 }
 
-/// A certificate, and when it is to be renewed.
+/// A certificate, and when it is renewed.
 pub(crate) struct CachedBinding {
     pub(crate) binding: Arc<Binding>,
-    pub(crate) got: Moment,
-    /// NotAfter: tokens that are bound to it end with it.
-    expires: Moment,
-    /// From then on it gets no new tokens.
-    tokens_end: Moment,
-    renew: Moment,
-    stale: Moment,
-    renewal: Renewal,
+    pub(crate) got: DualTime,
+    /// NotAfter: the tokens bound to it expire with it.
+    expires: DualTime,
+    /// From then on no tokens are issued for it.
+    tokens_end: DualTime,
+    renew: DualTime,
+    stale: DualTime,
+    renewal: RefreshAttempts,
     /// Whether it was loaded from the store and no token was issued with it yet.
     unproven: AtomicBool,
 }
@@ -45,7 +44,7 @@ impl CachedBinding {
     /// A certificate as it was issued. It is renewed at half of its life, or a tenth of that later by `chance` (0 to 1):
     /// before, IMDS answers the same one. One that came later than that (from the store; or the host's clock is wrong) has a
     /// quarter of what is left, so that renewals never follow one on another.
-    pub(crate) fn new(binding: Arc<Binding>, got: Moment, chance: f64) -> Self {
+    pub(crate) fn new(binding: Arc<Binding>, got: DualTime, chance: f64) -> Self {
         let certificate = binding.certificate();
         let left_until = |end: SystemTime| end.duration_since(got.wall).unwrap_or_default();
         let life = certificate.effective_life();
@@ -56,8 +55,8 @@ impl CachedBinding {
             expires: got.after(left_until(certificate.not_after())),
             tokens_end: got.after(left),
             renew: got.after(half.saturating_sub(used).max(left / 4)),
-            stale: got.after(left.saturating_sub(MOST_REMAINING_LIFE.min(life / 7))),
-            renewal: Renewal::default(),
+            stale: got.after(left.saturating_sub(MAX_STALE_TIME.min(life / 7))),
+            renewal: RefreshAttempts::default(),
             unproven: AtomicBool::new(false),
             binding,
             got,
@@ -79,30 +78,30 @@ impl CachedBinding {
         self.unproven.load(Ordering::Relaxed)
     }
 
-    /// Until then there is nothing to do about it.
-    pub(super) fn rests_until(&self) -> Moment {
-        self.renew.or_sooner(self.tokens_end)
+    /// Until then it is not due for renewal.
+    pub(super) fn fresh_until(&self) -> DualTime {
+        self.renew.min(self.tokens_end)
     }
 
-    /// Whether tokens are no longer asked for with it.
-    fn gets_no_tokens(&self, now: Moment) -> bool {
-        self.tokens_end.has_come(now)
+    /// Whether no tokens are requested with it any longer.
+    fn gets_no_tokens(&self, now: DualTime) -> bool {
+        self.tokens_end.has_passed(now)
     }
 
-    /// Whether TLS with it fails, so that its tokens are worth nothing.
-    pub(crate) fn has_ended(&self, now: Moment) -> bool {
-        // Its beginning was checked when it came: a clock that was put back since does not undo it.
-        self.expires.has_come(now)
+    /// Whether TLS with it fails, so that its tokens cannot be used.
+    pub(crate) fn has_expired(&self, now: DualTime) -> bool {
+        // NotBefore was checked when it was issued: a clock that is set back later does not undo it.
+        self.expires.has_passed(now)
     }
 
-    /// Whether so little of its life remains that a new one is wanted first.
-    pub(crate) fn is_stale(&self, now: Moment) -> bool {
-        self.stale.has_come(now)
+    /// Whether so little of its lifetime remains that a new one is fetched first.
+    pub(crate) fn is_stale(&self, now: DualTime) -> bool {
+        self.stale.has_passed(now)
     }
 
-    /// Whether it is to be renewed ahead.
-    pub(crate) fn is_due(&self, now: Moment) -> bool {
-        self.renew.has_come(now)
+    /// Whether it is renewed in the background.
+    pub(crate) fn is_due(&self, now: DualTime) -> bool {
+        self.renew.has_passed(now)
     }
 
     /// Whether it is the same certificate.
@@ -111,64 +110,69 @@ impl CachedBinding {
     }
 }
 
-impl HasRenewal for CachedBinding {
-    fn renewal(&self) -> &Renewal {
+impl Refreshable for CachedBinding {
+    fn renewal(&self) -> &RefreshAttempts {
         &self.renewal
     }
 }
 
-impl Bindings {
-    /// The current certificate, unless it gets no new tokens any more.
-    pub(crate) fn get(&self, attestation: Attestation, now: Moment) -> Option<Arc<CachedBinding>> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        kept.current
+impl BindingCache {
+    /// The current certificate, unless no new tokens are issued for it.
+    pub(crate) fn get(
+        &self,
+        attestation: Attestation,
+        now: DualTime,
+    ) -> Option<Arc<CachedBinding>> {
+        let certificates = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        certificates
+            .current
             .get(&attestation)
             .filter(|binding| !binding.gets_no_tokens(now))
             .cloned()
     }
 
     pub(super) fn put(&self, attestation: Attestation, binding: Arc<CachedBinding>) {
-        let mut kept = self.write();
-        kept.rejected.remove(&attestation);
-        kept.current.insert(attestation, binding);
+        let mut certificates = self.write();
+        certificates.rejected.remove(&attestation);
+        certificates.current.insert(attestation, binding);
     }
 
-    /// Forgets a refused certificate, if it is still the current one. The next is minted past IMDS's cache. `explicit`: the
-    /// peer said that it refuses it.
+    /// Evicts a rejected certificate, if it is still the current one. The next is minted past IMDS's cache. `explicit`: the
+    /// peer rejected it by a response or an alert.
     pub(crate) fn reject(
         &self,
         attestation: Attestation,
         refused: &Arc<CachedBinding>,
         explicit: bool,
-        now: Moment,
+        now: DualTime,
     ) {
-        let mut kept = self.write();
-        if kept
+        let mut certificates = self.write();
+        if certificates
             .current
             .get(&attestation)
             .is_some_and(|current| current.is(refused))
         {
-            kept.current.remove(&attestation);
+            certificates.current.remove(&attestation);
             let rejected = Rejected {
                 certificate: refused.binding.certificate().clone(),
                 explicit,
                 at: now,
             };
-            kept.rejected.insert(attestation, rejected);
+            certificates.rejected.insert(attestation, rejected);
         }
     }
 
     /// Removes a certificate, if it is still the current one.
     pub(crate) fn remove(&self, attestation: Attestation, binding: &CachedBinding) {
-        let mut kept = self.write();
-        if let Entry::Occupied(current) = kept.current.entry(attestation)
+        let mut certificates = self.write();
+        if let Entry::Occupied(current) = certificates.current.entry(attestation)
             && current.get().is(binding)
         {
             current.remove();
         }
     }
 
-    /// Whether the last certificate was refused, so that the next is minted past IMDS's cache.
+    /// Whether the last certificate was rejected, so that the next is minted past IMDS's cache.
     pub(crate) fn was_rejected(&self, attestation: Attestation) -> bool {
         self.0
             .read()
@@ -177,28 +181,31 @@ impl Bindings {
             .contains_key(&attestation)
     }
 
-    /// Whether a peer said a short while ago that it refuses this certificate, so that asking with it again is useless. After
-    /// that it is tried again where IMDS issues no other: it may have been a proxy that refused it.
-    pub(crate) fn was_refused(
+    /// Whether a peer rejected this certificate a short while ago, so that a request with it is useless. After that it is tried
+    /// again where IMDS issues no other: a proxy may have rejected it.
+    pub(crate) fn was_rejected_explicitly(
         &self,
         attestation: Attestation,
         certificate: &Certificate,
-        now: Moment,
+        now: DualTime,
     ) -> bool {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        kept.rejected.get(&attestation).is_some_and(|rejected| {
-            rejected.explicit
-                && rejected.certificate == *certificate
-                && !rejected.at.after(REFUSAL_COUNTS).has_come(now)
-        })
+        let certificates = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        certificates
+            .rejected
+            .get(&attestation)
+            .is_some_and(|rejected| {
+                rejected.explicit
+                    && rejected.certificate == *certificate
+                    && !rejected.at.after(REJECTION_LIFETIME).has_passed(now)
+            })
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
+    fn write(&self) -> RwLockWriteGuard<'_, Certificates> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// As long as a mint past IMDS's cache counts against the limit of them.
-const REFUSAL_COUNTS: Duration = Duration::from_secs(5 * 60);
-/// A fixed floor of 24 hours would never keep the certificates of 8 hours that have been seen.
-const MOST_REMAINING_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// As long as a mint past IMDS's cache counts against their limit.
+const REJECTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// 24 hours would be more than the whole lifetime of the 8-hour certificates that IMDS has issued.
+const MAX_STALE_TIME: Duration = Duration::from_secs(24 * 3600);

@@ -1,10 +1,10 @@
-use crate::moment::Moment;
+use super::DualTime;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-/// The wall clock, as a value, so that tests hold it.
+/// The wall clock, as a value, so that tests control it.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now.
     fn now(&self) -> SystemTime;
@@ -28,30 +28,30 @@ impl Clock for SystemClock {
 /// Both clocks of a client.
 #[derive(Debug)]
 pub(crate) enum Clocks {
-    /// The host's, which are also read quickly.
-    Host(Quick),
-    /// A wall clock that the caller holds.
+    /// The host's, and the coarse ones.
+    Host(CoarseClock),
+    /// A wall clock of the caller's.
     Given(Arc<dyn Clock>),
 }
 
 impl Clocks {
     pub(crate) fn new(given: Option<Arc<dyn Clock>>) -> Self {
-        given.map_or_else(|| Self::Host(Quick::new()), Self::Given)
+        given.map_or_else(|| Self::Host(CoarseClock::new()), Self::Given)
     }
 
-    /// The moment, exactly.
-    pub(crate) fn now(&self) -> Moment {
-        Moment {
+    /// The exact time.
+    pub(crate) fn now(&self) -> DualTime {
+        DualTime {
             wall: match self {
                 Self::Host(_) => SystemClock.now(),
                 Self::Given(clock) => clock.now(),
             },
-            steady: Instant::now(),
+            monotonic: Instant::now(),
         }
     }
 
-    /// The moment within a tick of the system (10 ms at most): for what each cached answer pays for.
-    pub(crate) fn glance(&self) -> Moment {
+    /// The time within a tick of the system (10 ms at most): for cache hits.
+    pub(crate) fn coarse_now(&self) -> DualTime {
         match self {
             Self::Host(quick) => quick.read(),
             Self::Given(_) => self.now(),
@@ -59,30 +59,30 @@ impl Clocks {
     }
 }
 
-/// Reads what the system notes at each tick, which takes a fifth of the time of asking the hardware.
+/// The kernel's coarse clocks, updated at each tick; reading them takes a fifth of the time.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub(crate) struct Quick {
+pub(crate) struct CoarseClock {
     begun: Instant,
     ticks_then: std::time::Duration,
 }
 
 #[cfg(target_os = "linux")]
-impl Quick {
+impl CoarseClock {
     fn new() -> Self {
         Self {
-            // What is read later is within a tick of the steady clock, before or after it.
+            // Later readings are within a tick of the monotonic clock.
             ticks_then: since_zero(rustix::time::ClockId::MonotonicCoarse),
             begun: Instant::now(),
         }
     }
 
-    fn read(&self) -> Moment {
+    fn read(&self) -> DualTime {
         use rustix::time::ClockId;
         let ticks = since_zero(ClockId::MonotonicCoarse).saturating_sub(self.ticks_then);
-        Moment {
+        DualTime {
             wall: SystemTime::UNIX_EPOCH + since_zero(ClockId::RealtimeCoarse),
-            steady: self.begun + ticks,
+            monotonic: self.begun + ticks,
         }
     }
 }
@@ -95,21 +95,21 @@ fn since_zero(clock: rustix::time::ClockId) -> std::time::Duration {
         .unwrap_or_default()
 }
 
-/// Elsewhere there is nothing quicker.
+/// Other systems have no coarse clocks.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
-pub(crate) struct Quick;
+pub(crate) struct CoarseClock;
 
 #[cfg(not(target_os = "linux"))]
-impl Quick {
+impl CoarseClock {
     fn new() -> Self {
         Self
     }
 
-    fn read(&self) -> Moment {
-        Moment {
+    fn read(&self) -> DualTime {
+        DualTime {
             wall: SystemClock.now(),
-            steady: Instant::now(),
+            monotonic: Instant::now(),
         }
     }
 }
@@ -120,14 +120,17 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_glance_sees_what_the_clocks_say() {
+    fn the_coarse_clocks_are_close_to_the_exact_ones() {
         let clocks = Clocks::new(None);
         let before = clocks.now();
-        let glance = clocks.glance();
+        let coarse = clocks.coarse_now();
         let after = clocks.now();
         // A tick, and what a machine that is short of time may add to it.
         let near = Duration::from_secs(1);
-        assert!(glance.wall + near >= before.wall && glance.wall <= after.wall + near);
-        assert!(glance.steady + near >= before.steady && glance.steady <= after.steady + near);
+        assert!(coarse.wall + near >= before.wall && coarse.wall <= after.wall + near);
+        assert!(
+            coarse.monotonic + near >= before.monotonic
+                && coarse.monotonic <= after.monotonic + near
+        );
     }
 }

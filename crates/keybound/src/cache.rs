@@ -1,49 +1,53 @@
-//! What clients remember. No lock is held while something is waited for.
-mod attestations;
-mod bindings;
-mod hash;
-mod identities;
-mod renewal;
-mod supply;
+//! The caches of clients: tokens, certificates, attestation tokens, and the key. No lock is held across an await.
+mod attestation_cache;
+mod binding_cache;
+mod clock;
+mod dual_time;
+mod folding_hasher;
+mod identity_caches;
+mod mint_rate_limiter;
+mod refresh_attempts;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tokens;
+mod token_cache;
 
-pub(crate) use attestations::Attestations;
-pub(crate) use bindings::CachedBinding;
-pub(crate) use renewal::{HasRenewal, Renewal};
-pub(crate) use supply::Supply;
-pub(crate) use tokens::{AskedToken, CachedToken, Service};
+pub(crate) use attestation_cache::AttestationCache;
+pub(crate) use binding_cache::CachedBinding;
+pub(crate) use clock::Clocks;
+pub use clock::{Clock, SystemClock};
+pub(crate) use dual_time::DualTime;
+pub(crate) use mint_rate_limiter::MintRateLimiter;
+pub(crate) use refresh_attempts::{RefreshAttempts, Refreshable};
+pub(crate) use token_cache::{BorrowedTokenKey, CachedToken, Freshness};
 
 use crate::settings::SharedSettings;
 use crate::single_flight::SingleFlight;
 use crate::store::StoreCalls;
-use bindings::Bindings;
-use identities::Identities;
+use binding_cache::BindingCache;
+use identity_caches::IdentityCaches;
 use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
 use keybound_keys::{BindingKey, KeyGate};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokens::Tokens;
+use token_cache::TokenCache;
 
-/// Keys, certificates and tokens, to be shared by clients that are made anew for each request. Cloning is cheap.
+/// Keys, certificates and tokens, shared by clients that are created for each request. Cloning is cheap.
 ///
 /// Clients of one state have the same settings but for the identity; the first one settles them. Key providers and the
-/// attestation provider are made once and cloned: two of the same kind count as different, as nobody can say of them that
-/// they answer the same. Clock, store and retries may differ: a flight goes by those of the client that began it, for all who
-/// wait for it.
+/// attestation provider are created once and cloned: two of the same kind count as different, as their results may differ.
+/// Clock, store and retries may differ: a single flight uses those of the client that started it, for all its waiters.
 #[derive(Clone, Default)]
 pub struct SharedState(Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
     settings: Mutex<Option<SharedSettings>>,
-    identities: Mutex<Identities>,
+    identities: Mutex<IdentityCaches>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
-    /// Of all keys that are opened one after the other.
+    /// Shared by all keys that are opened one after the other.
     pub(crate) key_gate: KeyGate,
-    pub(crate) attestations: Attestations,
+    pub(crate) attestations: AttestationCache,
     pub(crate) store_calls: StoreCalls,
     /// Whether IMDS answered 400 to `bypass_cache` and took the request without it.
     pub(crate) imds_refuses_bypass: AtomicBool,
@@ -71,7 +75,7 @@ impl SharedState {
         &self.0
     }
 
-    /// What is remembered of one identity.
+    /// The caches of one identity.
     pub(crate) fn identity(&self, identity: &ManagedIdentity) -> Arc<IdentityState> {
         lock(&self.0.identities).of(identity)
     }
@@ -83,45 +87,45 @@ impl fmt::Debug for SharedState {
     }
 }
 
-/// What is remembered of one identity, and what is under way for it.
+/// The caches of one identity, and its requests in flight.
 #[derive(Default)]
 pub(crate) struct IdentityState {
-    pub(crate) tokens: Tokens,
-    pub(crate) bindings: Bindings,
-    pub(crate) token_flights: SingleFlight<TokenFlight, Result<Obtained>>,
-    pub(crate) binding_flights: SingleFlight<BindingFlight, Result<Arc<CachedBinding>>>,
+    pub(crate) tokens: TokenCache,
+    pub(crate) bindings: BindingCache,
+    pub(crate) token_requests: SingleFlight<TokenRequestKey, Result<Obtained>>,
+    pub(crate) binding_requests: SingleFlight<MintKey, Result<Arc<CachedBinding>>>,
     /// Whether a certificate from the store got no token, so that the store is not read again.
     pub(crate) skips_store: AtomicBool,
-    /// Certificates minted past IMDS's cache.
-    pub(crate) bypasses: Supply,
+    /// Limits the certificates that are minted past IMDS's cache.
+    pub(crate) mint_limiter: MintRateLimiter,
 }
 
 impl IdentityState {
-    /// Remembers a new certificate. Tokens of the one before are asked for anew, and serve on until then.
+    /// Caches a new certificate. Tokens of the one before are refreshed, and returned until then.
     pub(crate) fn put_binding(&self, attestation: Attestation, binding: &Arc<CachedBinding>) {
         self.bindings.put(attestation, Arc::clone(binding));
         self.tokens.supersede(attestation, binding);
     }
 }
 
-/// What makes two token requests the same.
+/// The key of a token request.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct TokenFlight {
+pub(crate) struct TokenRequestKey {
     pub(crate) key: TokenCacheKey,
     pub(crate) forced: bool,
     pub(crate) claims: Option<Arc<str>>,
 }
 
-/// What makes two mintings the same. The floor is part of it: a failure for a high one is none for a low one.
+/// The key of a mint. The minimum key strength is part of it: a failure for a high one is none for a low one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct BindingFlight {
+pub(crate) struct MintKey {
     pub(crate) attestation: Attestation,
     pub(crate) min_strength: KeyStrength,
-    /// Past IMDS's cache: who needs that is not served by a flight that may get what IMDS had.
+    /// Past IMDS's cache: such a caller cannot use a mint that may return the certificate of that cache.
     pub(crate) bypass: bool,
 }
 
-/// A token, and whether somebody else had got it already.
+/// A token, and whether another caller had fetched it already.
 #[derive(Clone)]
 pub(crate) struct Obtained {
     pub(crate) token: Arc<CachedToken>,

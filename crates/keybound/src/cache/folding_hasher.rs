@@ -4,12 +4,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Makes hashers of one seed.
 #[derive(Clone)]
-pub(crate) struct Folding {
+pub(crate) struct FoldingHash {
     seed: u64,
     factor: u64,
 }
 
-impl Default for Folding {
+impl Default for FoldingHash {
     fn default() -> Self {
         let random = RandomState::new();
         Self {
@@ -20,7 +20,7 @@ impl Default for Folding {
     }
 }
 
-impl BuildHasher for Folding {
+impl BuildHasher for FoldingHash {
     type Hasher = FoldingHasher;
 
     fn build_hasher(&self) -> FoldingHasher {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn alike_keys_fall_apart() {
-        let hash = Folding::default();
+        let hash = FoldingHash::default();
         let hashes: HashSet<_> = (0..4096)
             .map(|number| hash.hash_one(format!("https://resource-{number}.example.net/.default")))
             .collect();
@@ -81,6 +81,6 @@ mod tests {
         // As a table of so many places sees them.
         let places: HashSet<_> = hashes.iter().map(|hash| hash % 8192).collect();
         assert!(places.len() > 3000, "{}", places.len());
-        assert_ne!(hash.hash_one("a"), Folding::default().hash_one("a"));
+        assert_ne!(hash.hash_one("a"), FoldingHash::default().hash_one("a"));
     }
 }

@@ -1,0 +1,81 @@
+use super::IdentityState;
+use keybound_core::ManagedIdentity;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The caches of each identity. Beyond a limit, those are evicted that no client uses, the least recently used first.
+#[derive(Default)]
+pub(super) struct IdentityCaches {
+    by_identity: HashMap<ManagedIdentity, Entry>,
+    last_use: u64,
+}
+
+struct Entry {
+    state: Arc<IdentityState>,
+    last_use: u64,
+}
+
+impl IdentityCaches {
+    /// The caches of an identity.
+    pub(super) fn of(&mut self, identity: &ManagedIdentity) -> Arc<IdentityState> {
+        self.last_use += 1;
+        if !self.by_identity.contains_key(identity) {
+            self.evict();
+        }
+        let entry = self
+            .by_identity
+            .entry(identity.clone())
+            .or_insert_with(|| Entry {
+                state: Arc::default(),
+                last_use: 0,
+            });
+        entry.last_use = self.last_use;
+        Arc::clone(&entry.state)
+    }
+
+    fn evict(&mut self) {
+        while self.by_identity.len() >= MAX_IDENTITIES {
+            let idle = self
+                .by_identity
+                .iter()
+                .filter(|(_, entry)| Arc::strong_count(&entry.state) == 1)
+                .min_by_key(|(_, entry)| entry.last_use)
+                .map(|(identity, _)| identity.clone());
+            let Some(idle) = idle else {
+                return;
+            };
+            self.by_identity.remove(&idle);
+        }
+    }
+}
+
+const MAX_IDENTITIES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_the_least_recently_used_identity_is_evicted() {
+        let mut identities = IdentityCaches::default();
+        let in_use = identities.of(&identity(0));
+        let first: Vec<_> = (1..MAX_IDENTITIES)
+            .map(|number| Arc::downgrade(&identities.of(&identity(number))))
+            .collect();
+        identities.of(&identity(1));
+        for number in MAX_IDENTITIES..MAX_IDENTITIES + 10 {
+            identities.of(&identity(number));
+        }
+        assert!(Arc::ptr_eq(&in_use, &identities.of(&identity(0))));
+        let entry: Vec<_> = first.iter().map(|one| one.strong_count() > 0).collect();
+        let expected: Vec<_> = (1..MAX_IDENTITIES)
+            .map(|number| number == 1 || number > 11)
+            .collect();
+        assert_eq!(entry, expected);
+        assert_eq!(identities.by_identity.len(), MAX_IDENTITIES);
+    }
+
+    fn identity(number: usize) -> ManagedIdentity {
+        ManagedIdentity::client_id(&format!("11111111-2222-4333-8444-{number:012}")).unwrap()
+    }
+}

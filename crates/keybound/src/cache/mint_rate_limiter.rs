@@ -1,0 +1,51 @@
+use super::lock;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Limits how often certificates are minted past IMDS's cache, so that no hostile service can make a client flood IMDS.
+#[derive(Default)]
+pub(crate) struct MintRateLimiter(Mutex<Vec<Instant>>);
+
+impl MintRateLimiter {
+    /// Whether a challenge may mint one. Two are reserved for retries: a resource that challenges all the time does not delay
+    /// the replacement of a rejected certificate, for which every other resource would wait.
+    pub(crate) fn available_for_challenge(&self) -> bool {
+        lock(&self.0)
+            .iter()
+            .filter(|at| at.elapsed() < WINDOW)
+            .count()
+            < LIMIT - RESERVED_FOR_RETRIES
+    }
+
+    /// Counts one, if the limit allows it: five in five minutes.
+    pub(crate) fn try_acquire(&self) -> bool {
+        let now = Instant::now();
+        let mut taken = lock(&self.0);
+        taken.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+        if taken.len() >= LIMIT {
+            return false;
+        }
+        taken.push(now);
+        true
+    }
+}
+
+const LIMIT: usize = 5;
+/// As many as one acquisition uses.
+const RESERVED_FOR_RETRIES: usize = 2;
+/// The time in which they count.
+const WINDOW: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_counts_within_its_window() {
+        let limiter = MintRateLimiter::default();
+        assert_eq!((0..20).filter(|_| limiter.try_acquire()).count(), LIMIT);
+        tokio::time::advance(WINDOW).await;
+        assert!(limiter.try_acquire());
+    }
+}

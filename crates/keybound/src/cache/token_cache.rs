@@ -1,0 +1,227 @@
+use super::CachedBinding;
+use super::folding_hasher::FoldingHash;
+use super::lock;
+use super::{DualTime, RefreshAttempts, Refreshable};
+use crate::access_token::IssuedToken;
+use crate::authorization_header::AuthorizationHeader;
+use arc_swap::ArcSwap;
+use hashbrown::{Equivalent, HashMap};
+use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// The tokens of one identity. A lookup takes no lock and writes to no memory that others read, so that a cache hit costs the
+/// same for any number of callers.
+#[derive(Default)]
+pub(crate) struct TokenCache {
+    map: ArcSwap<TokenMap>,
+    /// Held while the map is replaced.
+    writers: Mutex<()>,
+}
+
+type TokenMap = HashMap<TokenCacheKey, Arc<CachedToken>, FoldingHash>;
+
+/// A [`TokenCacheKey`] with a borrowed scope: a lookup allocates no key.
+#[derive(Hash)]
+pub(crate) struct BorrowedTokenKey<'a> {
+    pub(crate) scope: &'a str,
+    pub(crate) token_type: TokenType,
+    pub(crate) attestation: Attestation,
+    pub(crate) min_strength: KeyStrength,
+}
+
+impl<'a> From<&'a TokenCacheKey> for BorrowedTokenKey<'a> {
+    fn from(key: &'a TokenCacheKey) -> Self {
+        Self {
+            scope: key.scope.as_str(),
+            token_type: key.token_type,
+            attestation: key.attestation,
+            min_strength: key.min_strength,
+        }
+    }
+}
+
+impl Equivalent<TokenCacheKey> for BorrowedTokenKey<'_> {
+    fn equivalent(&self, key: &TokenCacheKey) -> bool {
+        self.scope == key.scope.as_str()
+            && self.token_type == key.token_type
+            && self.attestation == key.attestation
+            && self.min_strength == key.min_strength
+    }
+}
+
+/// A token with the certificate that it was issued for. The fields that every hit reads are next to each other at its beginning:
+/// with many tokens, a hit mostly waits for memory.
+#[repr(C)]
+pub(crate) struct CachedToken {
+    /// Until then neither it nor its certificate is due for a refresh.
+    fresh_until: DualTime,
+    simulated: bool,
+    superseded: AtomicBool,
+    renewal: RefreshAttempts,
+    pub(crate) issued: IssuedToken,
+    pub(crate) binding: Arc<CachedBinding>,
+    expires: DualTime,
+    /// From then on a new token is fetched first.
+    stale: DualTime,
+    refresh: Option<DualTime>,
+    /// Built when it is first sent.
+    header: OnceLock<Box<AuthorizationHeader>>,
+}
+
+/// How fresh a cached token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// It is returned.
+    Fresh,
+    /// It is returned, and refreshed in the background.
+    RefreshDue,
+    /// A new one is fetched first; this one is returned only where that fails.
+    Stale,
+    /// It is no longer valid.
+    Expired,
+}
+
+impl CachedToken {
+    /// The header that it is sent with.
+    pub(crate) fn header(&self) -> &AuthorizationHeader {
+        let make = || Box::new(AuthorizationHeader::of(&self.issued));
+        self.header.get_or_init(make)
+    }
+
+    /// A token as it was issued. `chance` (0 to 1) spreads refreshes over a tenth of the time before they are due.
+    pub(crate) fn new(
+        issued: IssuedToken,
+        binding: Arc<CachedBinding>,
+        asked_at: DualTime,
+        chance: f64,
+    ) -> Self {
+        let ahead = issued
+            .refresh_in
+            .or((issued.life > SHORT_LIFE).then(|| issued.life / 2));
+        let stale = asked_at.after(issued.life - MIN_REMAINING_LIFE.min(issued.life / 2));
+        let refresh = ahead.map(|ahead| asked_at.after(ahead.mul_f64(1.0 - 0.1 * chance)));
+        Self {
+            expires: asked_at.after(issued.life),
+            stale,
+            refresh,
+            fresh_until: stale
+                .min(refresh.unwrap_or(stale))
+                .min(binding.fresh_until()),
+            simulated: binding.binding.is_simulated(),
+            superseded: AtomicBool::new(false),
+            header: OnceLock::new(),
+            renewal: RefreshAttempts::default(),
+            issued,
+            binding,
+        }
+    }
+
+    /// Its certificate is no longer the current one.
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// Its remaining lifetime.
+    pub(crate) fn remaining(&self, now: DualTime) -> Duration {
+        self.expires.remaining(now)
+    }
+
+    /// Whether it is returned without any further check.
+    pub(crate) fn is_fresh(&self, now: DualTime) -> bool {
+        !self.fresh_until.has_passed(now)
+            && !self.simulated
+            && !self.superseded.load(Ordering::Relaxed)
+            && !self.renewal.has_failed()
+    }
+
+    pub(crate) fn freshness(&self, now: DualTime) -> Freshness {
+        let superseded = self.superseded.load(Ordering::Relaxed);
+        if self.expires.has_passed(now) || self.binding.has_expired(now) {
+            Freshness::Expired
+        } else if superseded || self.stale.has_passed(now) {
+            Freshness::Stale
+        } else if self.refresh.is_some_and(|refresh| refresh.has_passed(now)) {
+            Freshness::RefreshDue
+        } else {
+            Freshness::Fresh
+        }
+    }
+}
+
+impl Refreshable for CachedToken {
+    fn renewal(&self) -> &RefreshAttempts {
+        &self.renewal
+    }
+}
+
+impl TokenCache {
+    pub(crate) fn get(&self, key: &TokenCacheKey) -> Option<Arc<CachedToken>> {
+        self.look_up(&BorrowedTokenKey::from(key), Arc::clone)
+    }
+
+    /// Passes the token of this key, if there is one, to `see`.
+    pub(crate) fn look_up<T>(
+        &self,
+        asked: &BorrowedTokenKey<'_>,
+        see: impl FnOnce(&Arc<CachedToken>) -> T,
+    ) -> Option<T> {
+        self.map.load().get(asked).map(see)
+    }
+
+    pub(crate) fn put(&self, key: TokenCacheKey, token: Arc<CachedToken>, now: DualTime) {
+        self.change(|tokens| {
+            if tokens.len() >= MAX_TOKENS && !tokens.contains_key(&key) {
+                tokens.retain(|_, token| token.freshness(now) != Freshness::Expired);
+                evict(tokens, now);
+            }
+            tokens.insert(key, token);
+        });
+    }
+
+    /// Marks the tokens of other certificates as stale.
+    pub(super) fn supersede(&self, attestation: Attestation, current: &Arc<CachedBinding>) {
+        // A token that is put is marked here, or is put after this, and its caller then sees that the certificate changed.
+        let _guard = lock(&self.writers);
+        for (key, token) in &**self.map.load() {
+            if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
+                token.supersede();
+            }
+        }
+    }
+
+    /// Evicts the tokens of a certificate.
+    pub(crate) fn evict_bound_to(&self, refused: &Arc<CachedBinding>) {
+        self.change(|tokens| tokens.retain(|_, token| !Arc::ptr_eq(&token.binding, refused)));
+    }
+
+    /// Replaces the map by a changed copy. A token is issued every few minutes at most for each resource, and costs a request;
+    /// a copy of 4096 entries costs a fraction of that.
+    fn change(&self, change: impl FnOnce(&mut TokenMap)) {
+        let _guard = lock(&self.writers);
+        let mut changed = TokenMap::clone(&self.map.load());
+        change(&mut changed);
+        self.map.store(Arc::new(changed));
+    }
+}
+
+fn evict(tokens: &mut TokenMap, now: DualTime) {
+    if tokens.len() < MAX_TOKENS {
+        return;
+    }
+    let soonest = tokens
+        .iter()
+        .min_by_key(|(_, token)| token.expires.remaining(now))
+        .map(|(key, _)| key.clone());
+    if let Some(key) = soonest {
+        tokens.remove(&key);
+    }
+}
+
+/// A token with less remaining lifetime is stale; one with less than twice as much in all, from half of its lifetime on: else
+/// each call would fetch one.
+const MIN_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
+/// Tokens with a longer lifetime are refreshed at half of it where the service sends no `refresh_in`.
+const SHORT_LIFE: Duration = Duration::from_secs(2 * 3600);
+const MAX_TOKENS: usize = 4096;
