@@ -87,7 +87,7 @@ impl RequestBody {
         body.map_or_else(Self::empty, Self::stream)
     }
 
-    /// The same body once more, where it is at hand and nothing of it has been handed over.
+    /// A copy of the body; `None` where it is a stream, or where reading it has begun.
     pub fn try_clone(&self) -> Option<Self> {
         match &self.content {
             Content::Empty if !self.begun => Some(Self::empty()),
@@ -105,16 +105,7 @@ impl RequestBody {
         }
     }
 
-    /// The same body once more, where it is at hand in full and nothing of it has been handed over.
-    pub(crate) fn again(&self) -> Option<Self> {
-        match &self.content {
-            Content::Empty => Some(Self::empty()),
-            Content::Full(bytes) => Some(Self::full(bytes.clone())),
-            Content::Stream(_) => None,
-        }
-    }
-
-    /// Tells, at any later time, whether all of it has been handed over.
+    /// Is set once all of the body has been read.
     pub(crate) fn finished(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.finished)
     }

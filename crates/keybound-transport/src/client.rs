@@ -1,9 +1,9 @@
 use crate::connect::Route;
-use crate::connection::{Connection, Unanswered, run_in};
+use crate::connection::{Connection, SendError, run_in};
 use crate::driver::Driver;
 use crate::engine::{Engine, openssl};
 use crate::pool::{Pool, PoolKey};
-use crate::spare::changes_nothing;
+use crate::replayable_request::is_idempotent;
 use crate::target::{Target, prepare};
 use crate::{
     ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TransportError,
@@ -58,7 +58,7 @@ impl HttpsClientBuilder {
         self
     }
 
-    /// How long an unused connection is kept. Default: 30 s. With zero, none is.
+    /// How long an idle connection stays in the pool. Default: 30 s. With zero, none does.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -101,7 +101,7 @@ impl HttpsClientBuilder {
 pub struct HttpsClient(Arc<Inner>);
 
 struct Inner {
-    // The pool goes before the driver, so that its connections end with a word to their peers.
+    // The pool is dropped before the driver, so that its connections are closed with close_notify.
     pool: Arc<Pool>,
     engine: Arc<Engine>,
     driver: Driver,
@@ -125,12 +125,12 @@ impl HttpsClient {
     /// returned, not followed. `timeout` covers everything up to the head of the answer and, where the body is read
     /// with it, the body too. Dropping the future gives up and closes the connection.
     ///
-    /// A request goes out once, with two exceptions. Where a kept connection turns out to be closed before any of the
-    /// request was written, it is sent on another. Where a kept connection ends without a byte of an answer, which is
-    /// what a server's restart or the end of its patience looks like, a request of a safe method (GET, HEAD, OPTIONS,
-    /// TRACE) or one with [`ChangesNothing`](crate::ChangesNothing) among its extensions is sent once more, on a new
-    /// connection; [`ConnectionInfo::repeated`] tells. Any other request, and every
-    /// [stream](RequestBody::stream), fails instead: it may have been acted on.
+    /// A request is sent once, with two exceptions. Where a reused connection was closed before any of the request was
+    /// written, the request is sent on another. Where a reused connection ends without a byte of a response, as after a
+    /// restart or the idle timeout of the server, a request of a safe method (GET, HEAD, OPTIONS, TRACE) or one with the
+    /// extension [`Idempotent`](crate::Idempotent) is retried once, on a new connection;
+    /// [`ConnectionInfo::repeated`] is then set. Any other request, and every [stream](RequestBody::stream), fails
+    /// instead: the server may have acted on it.
     ///
     /// # Errors
     /// See [`TransportErrorKind`].
@@ -139,26 +139,19 @@ impl HttpsClient {
         request: Request<RequestBody>,
         timeout: Duration,
     ) -> Result<Response<ResponseBody>, TransportError> {
-        self.send_over(request, timeout, Kept::MayServe).await
+        self.send_with(request, timeout, ConnectionReuse::Allowed)
+            .await
     }
 
-    /// As [`send`](Self::send), on a connection that is opened for it.
+    /// As [`send`](Self::send), on an idle connection of the pool or on a new one only.
     ///
     /// # Errors
     /// See [`TransportErrorKind`].
-    pub async fn send_anew(
+    pub async fn send_with(
         &self,
         request: Request<RequestBody>,
         timeout: Duration,
-    ) -> Result<Response<ResponseBody>, TransportError> {
-        self.send_over(request, timeout, Kept::Unwanted).await
-    }
-
-    async fn send_over(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-        kept: Kept,
+        reuse: ConnectionReuse,
     ) -> Result<Response<ResponseBody>, TransportError> {
         let (target, request) = prepare(request, &Scheme::HTTPS)?;
         let place = self.0.driver.place()?;
@@ -167,7 +160,7 @@ impl HttpsClient {
             target,
             runtime: place.handle().id(),
         };
-        let exchange = self.exchange(&key, request, place, deadline, kept);
+        let exchange = self.exchange(&key, request, place, deadline, reuse);
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
             Err(elapsed) => {
@@ -184,48 +177,55 @@ impl HttpsClient {
         mut request: Request<RequestBody>,
         place: crate::driver::Place,
         deadline: Instant,
-        kept: Kept,
+        reuse: ConnectionReuse,
     ) -> Result<Response<ResponseBody>, TransportError> {
         let pool = &self.0.pool;
-        // A large body does not pass while the server stops to ask for the certificate.
+        // A large body blocks while the server requests the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
-        let forgiving = changes_nothing(&request) && request.body().again().is_some();
-        let mut has_looked = false;
-        let mut way = Way::New;
-        while kept == Kept::MayServe
-            && let Some((mut connection, rested)) = pool.take(key, authenticated)
+        let retry_safe = is_idempotent(&request) && request.body().try_clone().is_some();
+        let mut has_yielded = false;
+        let mut used = ConnectionUse::New;
+        while reuse == ConnectionReuse::Allowed
+            && let Some((mut connection, idle_for)) = pool.take(key, authenticated)
         {
-            if !(has_looked || forgiving && rested < SHORT_REST) {
-                // Lets the drivers of kept connections notice which of them their servers have closed.
+            if !(has_yielded || retry_safe && idle_for < SHORT_IDLE) {
+                // Lets the tasks of idle connections see which of them their servers have closed.
                 tokio::task::yield_now().await;
-                has_looked = true;
+                has_yielded = true;
             }
             if !connection.is_ready().await {
                 continue;
             }
             match connection.send(request).await {
-                Ok(response) => return Ok(answer(connection, response, deadline, Way::Kept)),
-                Err(Unanswered::Unsent(unsent)) => request = *unsent,
-                Err(Unanswered::Repeatable(unanswered)) => {
+                Ok(response) => {
+                    return Ok(answer(
+                        connection,
+                        response,
+                        deadline,
+                        ConnectionUse::Reused,
+                    ));
+                }
+                Err(SendError::NotSent(unsent)) => request = *unsent,
+                Err(SendError::SafeToRetry(unanswered)) => {
                     tracing::debug!(
                         peer = %key.target.name(),
-                        "a kept connection ended without an answer: the request is sent once more"
+                        "a reused connection ended without a response; retrying the request"
                     );
                     request = *unanswered;
-                    way = Way::Again;
-                    // The others at rest have most likely met the same end.
+                    used = ConnectionUse::Retried;
+                    // The server has most likely closed the other idle connections too.
                     break;
                 }
-                Err(Unanswered::Failed(error)) => return Err(error),
+                Err(SendError::Failed(error)) => return Err(error),
             }
         }
         let connected = self.connect(key, place, deadline).await;
         let proxy = &self.0.settings.proxy;
         let mut connection = connected.map_err(|error| proxy.explain(&key.target, error))?;
         match connection.send(request).await {
-            Ok(response) => Ok(answer(connection, response, deadline, way)),
-            Err(Unanswered::Failed(error)) => Err(error),
-            Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
+            Ok(response) => Ok(answer(connection, response, deadline, used)),
+            Err(SendError::Failed(error)) => Err(error),
+            Err(SendError::NotSent(_) | SendError::SafeToRetry(_)) => Err(TransportError::new(
                 TransportErrorKind::Connect,
                 format!("{} closed the connection at once", key.target.name()),
             )
@@ -265,11 +265,14 @@ impl HttpsClient {
     }
 }
 
-/// Whether a kept connection will do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    MayServe,
-    Unwanted,
+/// Whether a request may be sent on an idle connection of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum ConnectionReuse {
+    /// On an idle connection, where there is one.
+    Allowed,
+    /// On a new connection only.
+    Never,
 }
 
 impl fmt::Debug for HttpsClient {
@@ -280,7 +283,7 @@ impl fmt::Debug for HttpsClient {
     }
 }
 
-/// What is known of the connection that an answer came on.
+/// The connection on which a request was answered.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -292,26 +295,26 @@ pub struct ConnectionInfo {
     pub certificate_requested: bool,
     /// Whether the connection had carried a request before.
     pub reused: bool,
-    /// Whether the request went out before, on a kept connection that ended without a byte of an answer. The server may
-    /// have received it twice. Of safe methods only; see [`HttpsClient::send`].
+    /// Whether the request was retried, after a reused connection ended without a byte of a response. The server may have
+    /// received it twice. Idempotent requests only; see [`HttpsClient::send`].
     pub repeated: bool,
 }
 
-/// How a request came to its answer.
+/// The connection on which a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// On a connection made for it.
+pub(crate) enum ConnectionUse {
+    /// A new one.
     New,
-    /// On a kept connection.
-    Kept,
-    /// On a connection made for it, after a kept one had ended under it.
-    Again,
+    /// One of the pool.
+    Reused,
+    /// A new one, after one of the pool had ended without a response.
+    Retried,
 }
 
-/// The point in time at which the caller's patience ends.
+/// The time at which the timeout ends.
 pub(crate) fn deadline(timeout: Duration) -> Instant {
     let now = Instant::now();
-    now.checked_add(timeout).unwrap_or(now + A_LONG_TIME)
+    now.checked_add(timeout).unwrap_or(now + MAX_TIMEOUT)
 }
 
 /// A proxy on the way is named: it may be what did not answer.
@@ -324,12 +327,12 @@ pub(crate) fn timed_out(target: &Target, proxy: Option<String>) -> TransportErro
     TransportError::new(TransportErrorKind::Timeout, message)
 }
 
-/// The answer as the caller gets it.
+/// The response that the caller gets.
 pub(crate) fn answer(
     mut connection: Connection,
     response: Response<Incoming>,
     deadline: Instant,
-    way: Way,
+    used: ConnectionUse,
 ) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
     if let Some(notes) = &connection.peer().notes {
@@ -337,8 +340,8 @@ pub(crate) fn answer(
             tls_engine: notes.engine(),
             tls_version: notes.version(),
             certificate_requested: notes.certificate_requested(),
-            reused: way == Way::Kept,
-            repeated: way == Way::Again,
+            reused: used == ConnectionUse::Reused,
+            repeated: used == ConnectionUse::Retried,
         });
         if notes.has_identity() && !notes.certificate_requested() && is_refusal(&parts) {
             connection.retire();
@@ -347,7 +350,7 @@ pub(crate) fn answer(
     Response::from_parts(parts, ResponseBody::new(incoming, connection, deadline))
 }
 
-/// Whether the server may have refused for want of the certificate. On a new connection it may ask for it.
+/// Whether the server may have refused because the certificate is missing. On a new connection it may request it.
 fn is_refusal(parts: &http::response::Parts) -> bool {
     matches!(parts.status.as_u16(), 401 | 403 | 413)
 }
@@ -359,8 +362,8 @@ pub fn warm_up() {
     openssl::warm_up();
 }
 
-/// Bodies up to this size pass any server's buffer while it asks for the certificate; in bytes.
+/// Bodies up to this size fit any server's buffer while it requests the certificate; in bytes.
 const SMALL_BODY: u64 = 16 * 1024;
-/// A connection that rested for less is not looked at again before a request that can be sent once more.
-const SHORT_REST: Duration = Duration::from_millis(20);
-const A_LONG_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// A connection that was idle for less is not checked before a request that can be retried.
+const SHORT_IDLE: Duration = Duration::from_millis(20);
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);

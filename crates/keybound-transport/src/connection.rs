@@ -1,9 +1,9 @@
-//! One HTTP/1.1 connection: who holds it may send the next request on it.
+//! One HTTP/1.1 connection: its owner may send the next request on it.
 use crate::driver::Place;
 use crate::failure::Peer;
 use crate::metered::{Metered, Traffic};
 use crate::pool::{Pool, PoolKey};
-use crate::spare::{Fate, Spare};
+use crate::replayable_request::{ReplayableRequest, RetryDecision};
 use crate::{RequestBody, TransportError};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -14,33 +14,33 @@ use std::sync::{Arc, Weak};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
-/// A connection in use. Dropped, it is closed at once; [`release`](Self::release) gives it back to its pool.
+/// A connection in use. Dropped, it is aborted; [`release`](Self::release) returns it to its pool.
 pub(crate) struct Connection {
-    /// `None` once it is of no use any more.
+    /// `None` once the connection is no longer usable.
     sender: Option<http1::SendRequest<RequestBody>>,
     peer: Peer,
     place: Place,
-    /// Drives it. Yields why it ended, where that was an error.
+    /// Drives the connection. Returns the error that ended it, where one did.
     task: JoinHandle<Option<hyper::Error>>,
-    /// What the task has yielded.
+    /// The result of the task.
     ended: Option<Option<hyper::Error>>,
     home: Option<(Weak<Pool>, PoolKey)>,
-    /// Whether the body of the request under way has been handed over in full.
+    /// Whether the body of the current request has been passed to hyper in full.
     request_finished: Arc<AtomicBool>,
-    /// What went over it.
+    /// Counts the bytes that are read and written.
     traffic: Arc<Traffic>,
     used: bool,
     idle: bool,
 }
 
-/// What became of a request that was not answered.
-pub(crate) enum Unanswered {
-    /// The connection was gone before any of the request went out.
-    Unsent(Box<http::Request<RequestBody>>),
-    /// A kept connection ended without a byte of an answer. The request may have arrived; it may be sent once more, as
-    /// it changes nothing.
-    Repeatable(Box<http::Request<RequestBody>>),
-    /// It may have arrived, or part of an answer has come.
+/// Why a request has no response.
+pub(crate) enum SendError {
+    /// The connection ended before any of the request was sent.
+    NotSent(Box<http::Request<RequestBody>>),
+    /// A reused connection ended without a byte of a response. The server may have received the request, which is
+    /// idempotent.
+    SafeToRetry(Box<http::Request<RequestBody>>),
+    /// The server may have received the request, or part of a response was read.
     Failed(TransportError),
 }
 
@@ -76,13 +76,13 @@ impl Connection {
         })
     }
 
-    /// Sets where it goes when it is released.
+    /// Sets the pool that takes it when it is released.
     pub(crate) fn with_home(mut self, pool: &Arc<Pool>, key: PoolKey) -> Self {
         self.home = Some((Arc::downgrade(pool), key));
         self
     }
 
-    /// Has it closed after this answer instead of going back to its pool.
+    /// Closes the connection after this response instead of returning it to its pool.
     pub(crate) fn retire(&mut self) {
         self.home = None;
     }
@@ -106,7 +106,7 @@ impl Connection {
         sender.is_none_or(http1::SendRequest::is_closed)
     }
 
-    /// Says whether it lies in a pool. There it is not cut off when dropped: the peer is told that it ends.
+    /// Sets whether it is idle in a pool. An idle connection is closed with `close_notify` when dropped, not aborted.
     pub(crate) fn set_idle(&mut self, idle: bool) {
         self.idle = idle;
         if let Some(notes) = &self.peer.notes {
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the last exchange is wholly over. False where the connection has ended with it.
+    /// Waits until the last exchange is complete. False where the connection ended with it.
     pub(crate) async fn is_ready(&mut self) -> bool {
         match &mut self.sender {
             Some(sender) => sender.ready().await.is_ok(),
@@ -122,21 +122,21 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for the head of the answer. Never sends it twice by itself.
+    /// Sends a request once and waits for the head of the response.
     pub(crate) async fn send(
         &mut self,
         request: http::Request<RequestBody>,
-    ) -> Result<http::Response<Incoming>, Unanswered> {
+    ) -> Result<http::Response<Incoming>, SendError> {
         let fresh = !std::mem::replace(&mut self.used, true);
         self.request_finished = request.body().finished();
-        // What happens to the first request says something of the server; later ones may have met the end of its patience.
-        let spare = if fresh {
+        // An error of the first request is one of the server; later ones may meet its idle timeout.
+        let replayable = if fresh {
             None
         } else {
-            Spare::of(&request, &self.traffic)
+            ReplayableRequest::of(&request, &self.traffic)
         };
         let Some(sender) = &mut self.sender else {
-            return Err(Unanswered::Unsent(Box::new(request)));
+            return Err(SendError::NotSent(Box::new(request)));
         };
         let mut outcome = pin!(sender.try_send_request(request));
         let outcome = tokio::select! {
@@ -144,8 +144,8 @@ impl Connection {
             outcome = &mut outcome => outcome,
             ended = &mut self.task => {
                 self.ended = Some(ended.ok().flatten());
-                // A request that was handed over at the very moment at which the connection ended may lie between the
-                // two, where nobody looks any more. Giving the way up brings it back.
+                // A request that is passed on while the connection ends may remain in the channel between the two.
+                // Dropping the sender returns it.
                 self.sender = None;
                 outcome.await
             }
@@ -160,37 +160,41 @@ impl Connection {
             Err(error) => error,
         };
         match error.take_message() {
-            Some(request) if !fresh => Err(Unanswered::Unsent(Box::new(request))),
+            Some(request) if !fresh => Err(SendError::NotSent(Box::new(request))),
             unsent => {
                 let mut cause = error.into_error();
                 if unsent.is_some() {
-                    // The connection ended before the request reached it, and its task knows why.
-                    if let Some(error) = self.why_it_ended().await {
+                    // The connection ended before it took the request, and its task has the cause.
+                    if let Some(error) = self.end_cause().await {
                         cause = error;
                     }
                 }
-                let fate = match spare {
-                    Some(spare) if self.peer.merely_ended(&cause) => spare.fate(&self.traffic),
-                    _ => Fate::Spent,
+                let decision = match replayable {
+                    Some(request) if self.peer.is_connection_lost(&cause) => {
+                        request.decide(&self.traffic)
+                    }
+                    _ => RetryDecision::DoNotRetry,
                 };
-                Err(match fate {
-                    Fate::Untouched(request) => Unanswered::Unsent(request),
-                    Fate::Harmless(request) => Unanswered::Repeatable(request),
-                    Fate::Spent => Unanswered::Failed(self.peer.exchange_failed(cause)),
+                Err(match decision {
+                    RetryDecision::NotSent(request) => SendError::NotSent(request),
+                    RetryDecision::SafeToRetry(request) => SendError::SafeToRetry(request),
+                    RetryDecision::DoNotRetry => {
+                        SendError::Failed(self.peer.exchange_failed(cause))
+                    }
                 })
             }
         }
     }
 
-    async fn why_it_ended(&mut self) -> Option<hyper::Error> {
+    async fn end_cause(&mut self) -> Option<hyper::Error> {
         match self.ended.take() {
             Some(ended) => ended,
             None => (&mut self.task).await.ok().flatten(),
         }
     }
 
-    /// Gives it back to its pool after an answer was read to its end. It is closed where it has no pool, the server has
-    /// closed it, or the request is still being sent.
+    /// Returns it to its pool after the whole response was read. It is closed where it has no pool, the server has closed
+    /// it, or the request is still being sent.
     pub(crate) fn release(mut self) {
         let sent = self.request_finished.load(Ordering::Acquire) && !self.traffic.is_blocked();
         if !sent || self.is_closed() {
@@ -229,7 +233,7 @@ pub(crate) async fn run_in<T: Send + 'static>(
     pin!(&mut task.0).await
 }
 
-/// Longest head of an answer, in bytes. It is also how much of a body is held at a time.
+/// The limit of a response head, in bytes; also how much of a body is buffered.
 const MAX_HEAD: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -352,7 +356,7 @@ mod tests {
         let (answer, ()) = tokio::join!(connection.send(request(5)), server);
         assert!(answer.is_ok());
         broken.store(true, Ordering::Release);
-        let Err(Unanswered::Unsent(again)) = connection.send(request(5)).await else {
+        let Err(SendError::NotSent(again)) = connection.send(request(5)).await else {
             panic!("nothing was sent");
         };
         assert_eq!(again.method(), http::Method::POST);
@@ -367,7 +371,7 @@ mod tests {
         while !connection.is_closed() {
             tokio::task::yield_now().await;
         }
-        let Err(Unanswered::Failed(error)) = connection.send(request(1)).await else {
+        let Err(SendError::Failed(error)) = connection.send(request(1)).await else {
             panic!("nobody was there to answer");
         };
         assert_eq!(error.kind(), TransportErrorKind::Protocol);

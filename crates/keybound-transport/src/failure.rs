@@ -1,4 +1,4 @@
-//! From what TLS, HTTP and the system say to a [`TransportError`]: one place decides which kind a failure is.
+//! Maps the errors of TLS, HTTP and the system to a [`TransportError`].
 use crate::engine::classify;
 use crate::{TransportError, TransportErrorKind};
 use keybound_core::tls::{SessionNotes, TlsErrorClass};
@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-/// What is known of a connection when something on it fails.
+/// The peer of a connection, for the errors on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// Host and port, for messages.
@@ -17,11 +17,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The first handshake is over. Tells the log.
+    /// Logs that the first handshake is complete.
     ///
     /// # Errors
     /// [`ServerCertificate`](TransportErrorKind::ServerCertificate) where no certificate of the server was verified in it:
-    /// whatever else let it pass, nothing is sent to a server that has shown none.
+    /// whatever else accepted it, nothing is sent to a server that has shown none.
     pub(crate) fn connected(&self) -> Result<(), TransportError> {
         if let Some(notes) = &self.notes {
             if !notes.has_verified_server() {
@@ -46,8 +46,8 @@ impl Peer {
         &self,
         error: impl Error + Send + Sync + 'static,
     ) -> TransportError {
-        let findings = Findings::of(&error);
-        if let Some(known) = self.known_cause(&findings) {
+        let class = ErrorClass::of(&error);
+        if let Some(known) = self.classified(&class) {
             return known.or_source(error);
         }
         let name = &self.name;
@@ -60,14 +60,14 @@ impl Peer {
             .notes
             .as_deref()
             .is_some_and(SessionNotes::server_spoke);
-        if findings.tls.no_protocol && !server_spoke {
+        if class.tls.no_protocol && !server_spoke {
             return TransportError::new(
                 TransportErrorKind::HostUnsupported,
                 format!("the host's TLS configuration does not allow the tls version for {name}"),
             )
             .with_source(error);
         }
-        if findings.closed {
+        if class.closed {
             // The end may show while connecting or a moment later: it is the same.
             return TransportError::new(
                 TransportErrorKind::Connect,
@@ -85,7 +85,7 @@ impl Peer {
 
     /// Sending a request or reading its answer failed.
     pub(crate) fn exchange_failed(&self, error: hyper::Error) -> TransportError {
-        let findings = Findings::of_exchange(&error);
+        let class = ErrorClass::of_exchange(&error);
         let (kind, what) = if error.is_parse_too_large() {
             (
                 TransportErrorKind::TooLarge,
@@ -96,25 +96,25 @@ impl Peer {
                 TransportErrorKind::Protocol,
                 "did not answer in the way of http/1.1",
             )
-        } else if let Some(known) = self.known_cause(&findings) {
+        } else if let Some(known) = self.classified(&class) {
             return known.or_source(error);
         } else if error.is_user() {
             (
                 TransportErrorKind::InvalidRequest,
                 "was not sent the whole request: its body could not be read",
             )
-        } else if findings.closed {
+        } else if class.closed {
             (
                 TransportErrorKind::Protocol,
                 "closed the connection before it had answered in full",
             )
-        } else if findings.is_tls {
+        } else if class.is_tls {
             (TransportErrorKind::Tls, "broke the tls connection")
         } else {
             (TransportErrorKind::Protocol, "broke the exchange")
         };
         let failed = TransportError::new(kind, format!("{} {what}", self.name));
-        let lost = kind == TransportErrorKind::Protocol && findings.closed && !error.is_parse();
+        let lost = kind == TransportErrorKind::Protocol && class.closed && !error.is_parse();
         if lost {
             failed.with_connection_lost()
         } else {
@@ -123,10 +123,10 @@ impl Peer {
         .with_source(error)
     }
 
-    /// Whether an exchange failed for no other reason than that the connection ended.
-    pub(crate) fn merely_ended(&self, error: &hyper::Error) -> bool {
-        let findings = Findings::of_exchange(error);
-        let blamed = findings.tls.key || findings.tls.certificate_alert;
+    /// Whether an exchange failed only because the connection ended.
+    pub(crate) fn is_connection_lost(&self, error: &hyper::Error) -> bool {
+        let class = ErrorClass::of_exchange(error);
+        let blamed = class.tls.key || class.tls.certificate_alert;
         let suspicious = self.notes.as_deref().is_some_and(|notes| {
             notes.server_changed()
                 || notes.refused_server().is_some()
@@ -134,15 +134,15 @@ impl Peer {
                 || notes.certificate_alert()
                 || notes.certificate_in_doubt()
         });
-        findings.closed && !blamed && !suspicious && !error.is_parse() && !error.is_user()
+        class.closed && !blamed && !suspicious && !error.is_parse() && !error.is_user()
     }
 
     /// The causes that are the same in the handshake and later, as a server may ask for the certificate at any time.
-    fn known_cause(&self, findings: &Findings) -> Option<Known> {
+    fn classified(&self, class: &ErrorClass) -> Option<ClassifiedError> {
         let name = &self.name;
         let notes = self.notes.as_deref()?;
         let known = |kind, message| {
-            Some(Known {
+            Some(ClassifiedError {
                 error: TransportError::new(kind, message),
                 complete: false,
             })
@@ -163,26 +163,26 @@ impl Peer {
             return known(TransportErrorKind::Tls, format!("{name} {what}"));
         }
         let in_doubt = notes.certificate_in_doubt();
-        let alert = findings.tls.certificate_alert || notes.certificate_alert();
-        if findings.tls.key || findings.tls.internal && in_doubt && !alert {
+        let alert = class.tls.certificate_alert || notes.certificate_alert();
+        if class.tls.key || class.tls.internal && in_doubt && !alert {
             let error = TransportError::new(
                 TransportErrorKind::Key,
                 format!("the key did not sign for {name}"),
             );
             return Some(
                 match self.last_key_error.as_ref().and_then(|slot| slot.take()) {
-                    Some(cause) => Known {
+                    Some(cause) => ClassifiedError {
                         error: error.with_source(cause),
                         complete: true,
                     },
-                    None => Known {
+                    None => ClassifiedError {
                         error,
                         complete: false,
                     },
                 },
             );
         }
-        let alert = alert || findings.tls.decrypt_error && in_doubt;
+        let alert = alert || class.tls.decrypt_error && in_doubt;
         if alert && notes.certificate_requested() {
             let message = if notes.has_identity() {
                 format!("{name} refused the client certificate")
@@ -191,12 +191,12 @@ impl Peer {
             };
             return known(TransportErrorKind::ClientCertificateRejected, message);
         }
-        if findings.closed && in_doubt {
+        if class.closed && in_doubt {
             let message =
                 format!("{name} closed the connection after the client certificate was presented");
             let error = TransportError::new(TransportErrorKind::ClientCertificateRejected, message)
                 .with_connection_lost();
-            return Some(Known {
+            return Some(ClassifiedError {
                 error,
                 complete: false,
             });
@@ -205,14 +205,14 @@ impl Peer {
     }
 }
 
-/// An error whose kind is settled.
-struct Known {
+/// An error whose kind is known.
+struct ClassifiedError {
     error: TransportError,
-    /// Whether it has its cause already.
+    /// Whether its source is set.
     complete: bool,
 }
 
-impl Known {
+impl ClassifiedError {
     fn or_source(self, source: impl Error + Send + Sync + 'static) -> TransportError {
         if self.complete {
             self.error
@@ -222,45 +222,44 @@ impl Known {
     }
 }
 
-/// What a chain of errors tells.
+/// The class of a chain of errors.
 #[derive(Debug, Default, PartialEq)]
-struct Findings {
+struct ErrorClass {
     /// The connection is gone.
     closed: bool,
     /// It came from the TLS library.
     is_tls: bool,
-    /// What that says.
+    /// Its class.
     tls: TlsErrorClass,
 }
 
-impl Findings {
+impl ErrorClass {
     fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut findings = Self::default();
+        let mut class = Self::default();
         let mut next = Some(error);
-        // Chains are short; a bound keeps a strange one from being walked for ever.
+        // Chains are short; the limit ends a circular one.
         for _ in 0..16 {
             let Some(error) = next else { break };
             if let Some(tls) = classify(error) {
-                findings.is_tls = true;
-                findings.closed |= tls.closed;
-                findings.tls.merge(&tls);
+                class.is_tls = true;
+                class.closed |= tls.closed;
+                class.tls.merge(&tls);
             }
             if let Some(error) = error.downcast_ref::<io::Error>() {
-                findings.closed |= is_closed(error);
+                class.closed |= is_closed(error);
                 // `source()` of an I/O error leaves out the error that it holds.
                 next = error.get_ref().map(|inner| inner as _);
                 continue;
             }
             next = error.source();
         }
-        findings
+        class
     }
 
     fn of_exchange(error: &hyper::Error) -> Self {
-        let mut findings = Self::of(error);
-        findings.closed |=
-            error.is_incomplete_message() || error.is_closed() || error.is_canceled();
-        findings
+        let mut class = Self::of(error);
+        class.closed |= error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        class
     }
 }
 

@@ -16,13 +16,13 @@ mod observer;
 mod plain;
 mod pool;
 mod proxy;
-mod spare;
+mod replayable_request;
 mod target;
 mod tunnel;
 
 // The public interface.
 pub use body::{RequestBody, ResponseBody};
-pub use client::{ConnectionInfo, HttpsClient, HttpsClientBuilder, warm_up};
+pub use client::{ConnectionInfo, ConnectionReuse, HttpsClient, HttpsClientBuilder, warm_up};
 pub use engine::openssl::TrustAnchors;
 pub use keybound_core::tls::{
     TlsEngine, TlsVersions, TransportError, TransportErrorKind, VersionPolicy,
@@ -34,4 +34,4 @@ pub use keybound_openssl::{OpensslSetup, openssl};
 pub use keybound_openssl::{RustlsSetup, rustls};
 pub use plain::PlainClient;
 pub use proxy::ProxyConfig;
-pub use spare::ChangesNothing;
+pub use replayable_request::Idempotent;

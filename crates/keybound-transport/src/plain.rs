@@ -1,6 +1,6 @@
-use crate::client::{Way, answer, deadline, timed_out};
+use crate::client::{ConnectionUse, answer, deadline, timed_out};
 use crate::connect::Route;
-use crate::connection::Unanswered;
+use crate::connection::SendError;
 use crate::driver::{Driver, Place};
 use crate::target::{Target, prepare};
 use crate::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
@@ -60,9 +60,9 @@ async fn exchange(
     };
     let mut connection = route.connect_plain(place).await?;
     match connection.send(request).await {
-        Ok(response) => Ok(answer(connection, response, deadline, Way::New)),
-        Err(Unanswered::Failed(error)) => Err(error),
-        Err(Unanswered::Unsent(_) | Unanswered::Repeatable(_)) => Err(TransportError::new(
+        Ok(response) => Ok(answer(connection, response, deadline, ConnectionUse::New)),
+        Err(SendError::Failed(error)) => Err(error),
+        Err(SendError::NotSent(_) | SendError::SafeToRetry(_)) => Err(TransportError::new(
             TransportErrorKind::Connect,
             "the connection was closed at once",
         )

@@ -25,12 +25,12 @@ use windows as platform;
 /// system's settings. Loopback hosts never go through a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    way: Way,
+    choice: ProxyChoice,
     bypass: Vec<Bypass>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Way {
+enum ProxyChoice {
     #[default]
     Direct,
     Proxy(Arc<Proxy>),
@@ -71,7 +71,7 @@ impl ProxyConfig {
 
     fn of(system: System) -> Self {
         Self {
-            way: Way::System(system),
+            choice: ProxyChoice::System(system),
             bypass: vec![],
         }
     }
@@ -90,12 +90,12 @@ impl ProxyConfig {
         https_proxy: Option<&str>,
         no_proxy: Option<&str>,
     ) -> Result<Self, keybound_core::Error> {
-        let way = match https_proxy.map(str::trim) {
-            None | Some("") => Way::Direct,
-            Some(text) => Way::Proxy(Arc::new(Proxy::parse(text)?)),
+        let choice = match https_proxy.map(str::trim) {
+            None | Some("") => ProxyChoice::Direct,
+            Some(text) => ProxyChoice::Proxy(Arc::new(Proxy::parse(text)?)),
         };
         let config = Self {
-            way,
+            choice,
             bypass: vec![],
         };
         Ok(config.with_no_proxy(no_proxy.unwrap_or_default()))
@@ -106,7 +106,7 @@ impl ProxyConfig {
     pub fn from_environment(https_proxy: Option<&str>, no_proxy: Option<&str>) -> Self {
         Self::from_values(https_proxy, no_proxy).unwrap_or_else(|error| {
             let config = Self {
-                way: Way::Malformed(error.to_string().into()),
+                choice: ProxyChoice::Malformed(error.to_string().into()),
                 bypass: vec![],
             };
             config.with_no_proxy(no_proxy.unwrap_or_default())
@@ -133,28 +133,28 @@ impl ProxyConfig {
         if self.is_exempt(target) {
             return Ok(None);
         }
-        match &self.way {
-            Way::Direct => Ok(None),
-            Way::Proxy(proxy) => Ok(Some(proxy)),
-            Way::Malformed(why) => Err(TransportError::new(
+        match &self.choice {
+            ProxyChoice::Direct => Ok(None),
+            ProxyChoice::Proxy(proxy) => Ok(Some(proxy)),
+            ProxyChoice::Malformed(why) => Err(TransportError::new(
                 TransportErrorKind::InvalidRequest,
                 format!(
                     "the proxy that the environment names for {} is malformed: {why}",
                     target.name()
                 ),
             )),
-            Way::System(system) => Ok(system.for_target(target)),
+            ProxyChoice::System(system) => Ok(system.for_target(target)),
         }
     }
 
     /// Tells of the system's settings that were left aside, where a connection without a proxy failed.
     pub(crate) fn explain(&self, target: &Target, error: TransportError) -> TransportError {
-        let is_about_the_way = matches!(
+        let may_be_the_proxy = matches!(
             error.kind(),
             TransportErrorKind::Connect | TransportErrorKind::Timeout
         );
-        match &self.way {
-            Way::System(system) if is_about_the_way && !self.is_exempt(target) => {
+        match &self.choice {
+            ProxyChoice::System(system) if may_be_the_proxy && !self.is_exempt(target) => {
                 match system.left_aside() {
                     Some(notes) => TransportError::new(
                         error.kind(),

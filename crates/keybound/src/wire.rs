@@ -4,7 +4,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use keybound_core::MAX_BODY;
-use keybound_transport::{HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError};
+use keybound_transport::{
+    ConnectionReuse, HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -13,15 +15,6 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-}
-
-/// Which connections a request may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connections {
-    /// A kept one, or a new one.
-    Kept,
-    /// One that is opened for it.
-    New,
 }
 
 /// The legs of the flow, and the one to resources.
@@ -46,7 +39,7 @@ pub(crate) trait Wire: Send + Sync + fmt::Debug {
         &'a self,
         https: &'a HttpsClient,
         request: Request<RequestBody>,
-        connections: Connections,
+        reuse: ConnectionReuse,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>>;
 }
@@ -79,13 +72,10 @@ impl Wire for Network {
         &'a self,
         https: &'a HttpsClient,
         request: Request<RequestBody>,
-        connections: Connections,
+        reuse: ConnectionReuse,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
-        match connections {
-            Connections::Kept => Box::pin(https.send(request, timeout)),
-            Connections::New => Box::pin(https.send_anew(request, timeout)),
-        }
+        Box::pin(https.send_with(request, timeout, reuse))
     }
 }
 

@@ -174,7 +174,8 @@ fn stamp() -> Stamp {
 /// A program names one CA file, perhaps one for loopback besides; tests name many.
 const MOST_EXTENDED: usize = 8;
 
-#[cfg(all(test, not(windows)))]
+#[cfg(test)]
+#[cfg(not(windows))]
 mod tests {
     use super::*;
     use openssl::stack::Stack;

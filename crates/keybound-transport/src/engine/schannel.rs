@@ -2,13 +2,13 @@
 //!
 //! The `schannel` crate does the handshakes, the first and every later one, and has Windows judge the server in the first;
 //! in later ones the stream sees to it that it stays the same.
+mod classify;
 mod credentials;
-mod findings;
 mod judgement;
 mod stream;
 
+pub(crate) use classify::classify;
 pub(crate) use credentials::{Credentials, Unfit};
-pub(crate) use findings::classify;
 
 use crate::TransportError;
 use crate::engine::queued::{QueuedStream, Wire, refused};
@@ -66,13 +66,13 @@ impl Session {
 /// it says that in place of what else may be wrong.
 fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> io::Result<()> {
     let refuse = |error: io::Error| {
-        notes.refuse_server(findings::reason(&error));
+        notes.refuse_server(classify::reason(&error));
         error
     };
     // Each message after a handshake of TLS 1.3 calls for a judgement.
     notes.note_message(false).map_err(refused)?;
     if let Err(error) = verdict.result()
-        && !findings::is_unknown_revocation(&error)
+        && !classify::is_unknown_revocation(&error)
     {
         return Err(refuse(error));
     }

@@ -8,7 +8,7 @@ use crate::support::{PATIENCE, call, client_builder, get, post, request};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use keybound_transport::{HttpsClient, RequestBody, TransportErrorKind};
+use keybound_transport::{ConnectionReuse, HttpsClient, RequestBody, TransportErrorKind};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -132,7 +132,10 @@ async fn a_connection_of_its_own_can_be_asked_for() {
     let uri = server.uri("/");
     for connections in 1..=3 {
         let request = request("GET", &uri, RequestBody::empty());
-        let answer = client.send_anew(request, PATIENCE).await.unwrap();
+        let answer = client
+            .send_with(request, PATIENCE, ConnectionReuse::Never)
+            .await
+            .unwrap();
         answer.into_body().collect(1000).await.unwrap();
         assert_eq!(server.connections(), connections);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use keybound_transport::{
-    ChangesNothing, ConnectionInfo, HttpsClient, RequestBody, TransportError, TransportErrorKind,
+    ConnectionInfo, HttpsClient, Idempotent, RequestBody, TransportError, TransportErrorKind,
 };
 use std::convert::Infallible;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -140,7 +140,7 @@ async fn a_post_that_is_said_to_change_nothing_is_sent_once_more() {
         let (server, client) = server(ending, 1).await;
         send(&client, &server, "POST").await.unwrap();
         let mut harmless = request("POST", &server.uri("/"), RequestBody::full("x"));
-        harmless.extensions_mut().insert(ChangesNothing);
+        harmless.extensions_mut().insert(Idempotent);
         let answer = client.send(harmless, PATIENCE).await.unwrap();
         let info = answer.extensions().get::<ConnectionInfo>().unwrap();
         assert!(info.repeated && !info.reused, "{ending:?}");

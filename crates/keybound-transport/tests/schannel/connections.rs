@@ -6,7 +6,7 @@ use crate::support::pki::Authority;
 use crate::support::server::{Asks, Manners, raw, resource, scripted, switch};
 use crate::support::{get, post, words};
 use keybound_openssl::server::request_client_certificate;
-use keybound_transport::{RequestBody, TransportErrorKind};
+use keybound_transport::{ConnectionReuse, RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -244,7 +244,7 @@ async fn connections_leave_no_handle_open() {
         for _ in 0..10 {
             let request = crate::support::request("GET", &server.uri("/"), RequestBody::empty());
             let answer = client
-                .send_anew(request, crate::support::PATIENCE)
+                .send_with(request, crate::support::PATIENCE, ConnectionReuse::Never)
                 .await
                 .unwrap();
             answer.into_body().collect(1000).await.unwrap();

@@ -12,7 +12,7 @@ use keybound_core::{
     Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
     check_token_identity,
 };
-use keybound_transport::{ChangesNothing, RequestBody};
+use keybound_transport::{Idempotent, RequestBody};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -87,8 +87,8 @@ impl Flow {
             .header(ACCEPT, "application/json")
             .header("x-ms-client-request-id", &request_id)
             .header("return-client-request-id", "true")
-            // Another token at most. Entra ends kept connections when it likes.
-            .extension(ChangesNothing)
+            // A retry yields another token at most, and Entra closes idle connections at any time.
+            .extension(Idempotent)
             .body(RequestBody::full(body))
             .map_err(|error| {
                 Error::invalid_request("the token request is malformed").with_source(error)

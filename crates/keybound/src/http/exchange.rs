@@ -5,10 +5,9 @@ use super::resource_client::Inner;
 use super::{authorize, redirect};
 use crate::AccessToken;
 use crate::retry_after::retry_after;
-use crate::wire::Connections;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
-use keybound_transport::{ConnectionInfo, RequestBody, ResponseBody};
+use keybound_transport::{ConnectionInfo, ConnectionReuse, RequestBody, ResponseBody};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +23,7 @@ pub(super) async fn run(client: &Inner, request: Request<RequestBody>) -> Result
         request,
         deadline: now + timeout,
         token,
-        connections: Connections::Kept,
+        reuse: ConnectionReuse::Allowed,
         challenge_handled: false,
         binding_retried: false,
         redirects: 0,
@@ -43,7 +42,7 @@ struct Exchange<'a> {
     request: ReplayableRequest,
     deadline: Instant,
     token: AccessToken,
-    connections: Connections,
+    reuse: ConnectionReuse,
     challenge_handled: bool,
     binding_retried: bool,
     redirects: u32,
@@ -76,7 +75,7 @@ impl Exchange<'_> {
         let host = self.request.uri().host().unwrap_or_default();
         let hosts = &self.client.options.token_bound_auth_hosts;
         authorize(request.headers_mut(), host, &self.token, hosts)?;
-        let connections = std::mem::replace(&mut self.connections, Connections::Kept);
+        let reuse = std::mem::replace(&mut self.reuse, ConnectionReuse::Allowed);
         let https = match (self.token.binding(), &self.client.plain) {
             (Some(binding), _) => binding.https(),
             (None, Some(plain)) => plain,
@@ -90,7 +89,7 @@ impl Exchange<'_> {
         tracing::debug!(method = %request.method(), host, "sending the request to the resource");
         let begun = Instant::now();
         let wire = &self.client.shared.settings.wire;
-        let sent = wire.resource(https, request, connections, time).await;
+        let sent = wire.resource(https, request, reuse, time).await;
         let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
         match &sent {
             Ok(response) => {
@@ -139,7 +138,7 @@ impl Exchange<'_> {
         drop(response);
         let time = self.time_left()?;
         self.token = self.client.tokens.after(&self.token, time).await?;
-        self.connections = Connections::New;
+        self.reuse = ConnectionReuse::Never;
         self.binding_retried = true;
         Ok(Verdict::Continue(()))
     }

@@ -5,7 +5,6 @@ use super::world::{Services, Setup, World, epoch};
 use crate::cache::lock;
 use crate::http::{RequestTimeout, ResourceClient, ResourceClientBuilder};
 use crate::keys::ProviderChain;
-use crate::wire::Connections;
 use crate::{
     AccessToken, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient,
     Result, Stage, TokenRequest,
@@ -17,7 +16,7 @@ use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use keybound_transport::{
-    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
+    ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,7 +39,7 @@ struct Seen {
     authorization: String,
     bound: bool,
     body: Vec<u8>,
-    connections: Connections,
+    reuse: ConnectionReuse,
     timeout: Duration,
     at: Duration,
 }
@@ -51,7 +50,7 @@ impl Resource {
         _: &HttpsClient,
         head: &request::Parts,
         body: &[u8],
-        connections: Connections,
+        reuse: ConnectionReuse,
         timeout: Duration,
         at: Duration,
     ) -> Result<Response<ResponseBody>, TransportError> {
@@ -64,7 +63,7 @@ impl Resource {
             authorization: header(AUTHORIZATION).unwrap_or_default().to_owned(),
             bound: header("x-ms-tokenboundauth".parse().unwrap()) == Some("true"),
             body: body.to_vec(),
-            connections,
+            reuse,
             timeout,
             at,
         });
@@ -347,8 +346,8 @@ async fn a_failed_binding_is_tried_once_more_on_a_new_connection() {
     assert_eq!(status(resource.put(URL).body("x").send().await), 200);
     let seen = scene.seen();
     assert_eq!(
-        seen.iter().map(|call| call.connections).collect::<Vec<_>>(),
-        [Connections::Kept, Connections::New]
+        seen.iter().map(|call| call.reuse).collect::<Vec<_>>(),
+        [ConnectionReuse::Allowed, ConnectionReuse::Never]
     );
     assert_eq!(seen[0].authorization, seen[1].authorization);
     scene.tell([binding_failed(), binding_failed()]);

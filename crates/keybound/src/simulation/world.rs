@@ -2,12 +2,13 @@
 use super::resource::Resource;
 use super::script::{Answering, Fault, Outcome, Script};
 use crate::cache::lock;
-use crate::wire::{Answer, Connections, Wire};
+use crate::wire::{Answer, Wire};
 use crate::{Binding, Clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use keybound_core::KeyStrength;
+use keybound_transport::ConnectionReuse;
 use keybound_transport::{
     HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
 };
@@ -353,7 +354,7 @@ impl Wire for Services {
         &'a self,
         https: &'a HttpsClient,
         request: Request<RequestBody>,
-        connections: Connections,
+        reuse: ConnectionReuse,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
         Box::pin(async move {
@@ -362,7 +363,7 @@ impl Wire for Services {
             // A resource is some way off.
             tokio::time::sleep(Duration::from_millis(10)).await;
             let mut resource = lock(&self.0.resource);
-            resource.answer(https, &head, &body, connections, timeout, at)
+            resource.answer(https, &head, &body, reuse, timeout, at)
         })
     }
 }

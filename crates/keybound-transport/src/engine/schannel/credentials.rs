@@ -1,4 +1,4 @@
-use super::{Session, findings};
+use super::{Session, classify};
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
@@ -98,11 +98,11 @@ impl Credentials {
                 TransportErrorKind::HostUnsupported,
                 "this windows does not have the tls version",
             ),
-            Some(error) if findings::is_of_version(error) => (
+            Some(error) if classify::is_of_version(error) => (
                 TransportErrorKind::HostUnsupported,
                 "windows does not allow the tls version",
             ),
-            Some(error) if self.certificate.is_some() || findings::is_of_key(error) => (
+            Some(error) if self.certificate.is_some() || classify::is_of_key(error) => (
                 TransportErrorKind::Key,
                 "SChannel does not take the binding's key",
             ),

@@ -1,0 +1,62 @@
+//! The retry of a request whose connection ended without a response.
+use crate::RequestBody;
+use crate::metered::{Mark, Traffic};
+use http::Request;
+
+/// A copy of a request that is sent on a reused connection, and how much had gone over the connection before.
+pub(crate) struct ReplayableRequest {
+    request: Box<Request<RequestBody>>,
+    mark: Mark,
+}
+
+/// A request extension that marks a request as idempotent whatever its method (RFC 9110, section 9.2.2): where a reused
+/// connection ends without a response, it is retried, as requests of safe methods are.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has nothing to hold")]
+pub struct Idempotent;
+
+/// Whether a request may be sent twice with the effect of one.
+pub(crate) fn is_idempotent(request: &Request<RequestBody>) -> bool {
+    request.method().is_safe() || request.extensions().get::<Idempotent>().is_some()
+}
+
+/// Whether a request may be sent again after its connection ended without a response.
+pub(crate) enum RetryDecision {
+    /// None of it was sent.
+    NotSent(Box<Request<RequestBody>>),
+    /// The server may have received it, and it is idempotent.
+    SafeToRetry(Box<Request<RequestBody>>),
+    /// The server may have received it and acted on it, or part of the response was read.
+    DoNotRetry,
+}
+
+impl ReplayableRequest {
+    /// A copy of the request; `None` where its body is a stream.
+    pub(crate) fn of(request: &Request<RequestBody>, traffic: &Traffic) -> Option<Self> {
+        let body = request.body().try_clone()?;
+        let mut copy = Request::new(body);
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        Some(Self {
+            request: Box::new(copy),
+            mark: traffic.mark(),
+        })
+    }
+
+    /// By RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1. PUT and DELETE are not retried, though HTTP calls them
+    /// idempotent: Key Vault creates a new version of a secret for each PUT, and answers a second DELETE with 404.
+    pub(crate) fn decide(self, traffic: &Traffic) -> RetryDecision {
+        if traffic.has_read_since(self.mark) {
+            RetryDecision::DoNotRetry
+        } else if !traffic.has_written_since(self.mark) {
+            RetryDecision::NotSent(self.request)
+        } else if is_idempotent(&self.request) {
+            RetryDecision::SafeToRetry(self.request)
+        } else {
+            RetryDecision::DoNotRetry
+        }
+    }
+}
