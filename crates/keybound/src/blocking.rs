@@ -19,7 +19,7 @@ use keybound_transport::RequestBody;
 use std::sync::Arc;
 use worker::Worker;
 
-/// Gets access tokens for a managed identity of this host, blocking the caller. Cloning is cheap and shares everything.
+/// Acquires access tokens for a managed identity of this host; its methods block. Cloning is cheap and shares everything.
 #[derive(Clone, Debug)]
 pub struct ManagedIdentityClient {
     client: crate::ManagedIdentityClient,
@@ -35,7 +35,7 @@ impl ManagedIdentityClient {
         }
     }
 
-    /// Gets a token. See [`acquire_token`](crate::ManagedIdentityClient::acquire_token).
+    /// Acquires a token. See [`acquire_token`](crate::ManagedIdentityClient::acquire_token).
     ///
     /// # Errors
     /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where no thread can be started.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Gets access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens:
-/// make one and keep it.
+/// Acquires access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens: create
+/// one client and reuse it.
 #[derive(Clone)]
 pub struct ManagedIdentityClient(Arc<Shared>);
 
@@ -44,17 +44,17 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Gets a token: from the cache, or by the whole flow. Concurrent callers with the same request share one flow and its
-    /// failure; each has its own [`timeout`](TokenRequest::timeout), and the flow ends with its last waiter.
-    /// Tokens are refreshed and certificates renewed in the background, on the runtime of the caller that finds them due; while
-    /// that fails, a token that is still valid is returned with the failure
+    /// Acquires a token, from the cache or by the whole flow. Concurrent requests for the same token share one flow and its
+    /// error; each has its own [`timeout`](TokenRequest::timeout), and the flow is cancelled when no caller waits for it.
+    /// Tokens are refreshed and certificates renewed before they expire, in the background, on the runtime of the caller that
+    /// finds them due. While a refresh fails, a token that is still valid is returned, with the error
     /// ([`renewal_failure`](AccessToken::renewal_failure)).
     ///
     /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
     ///
     /// # Errors
-    /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). There is never a weaker token than the one
-    /// asked for.
+    /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). A weaker token than the requested one is never
+    /// returned.
     pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
         match self.0.cached_token(request) {
             Some(token) => Ok(token),
@@ -88,16 +88,16 @@ impl ManagedIdentityClient {
 }
 
 impl ManagedIdentityClient {
-    /// Whether this host's IMDS speaks v2, within this time. It is asked by a metadata call without the header that it
-    /// wants, which changes nothing and whose answer tells nothing of the identity. Failures are repeated as for every call of
-    /// IMDS; "no" is an answer. It is "no", and nothing is asked, where `MSAL_MI_DISABLE_IMDS_V2` switches v2 off.
+    /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
+    /// and whose response does not name the identity. Failures are retried as for every request to IMDS. False, without a
+    /// request, where `MSAL_MI_DISABLE_IMDS_V2` disables v2.
     ///
     /// # Errors
-    /// Those of the metadata call, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
-    pub async fn speaks_v2(&self, timeout: Duration) -> Result<bool> {
+    /// Those of the metadata request, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
+    pub async fn supports_imds_v2(&self, timeout: Duration) -> Result<bool> {
         let progress = Arc::<Progress>::default();
         let flow = Flow::new(Arc::clone(&self.0), Arc::clone(&progress), Uuid::new_v4());
-        match tokio::time::timeout(timeout, flow.speaks_v2()).await {
+        match tokio::time::timeout(timeout, flow.supports_imds_v2()).await {
             Ok(result) => result,
             Err(_) => Err(progress.out_of_time()),
         }
@@ -140,16 +140,16 @@ pub struct ManagedIdentityClientBuilder {
 }
 
 impl ManagedIdentityClientBuilder {
-    /// What to remember things in, for programs that make a client for each request. Default: a state of its own.
+    /// The caches, for programs that create a client for each request. Default: caches of its own.
     #[must_use]
     pub fn state(mut self, state: SharedState) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// Where certificates are kept for later processes. Default: on Windows in `CurrentUser\My`, shared with MSAL .NET,
-    /// where the key outlives the process and IMDS is not on loopback; elsewhere nowhere. Where
-    /// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` is `1` or `true`, nothing is kept, whatever is set here.
+    /// The store of certificates for later processes. Default: on Windows `CurrentUser\My`, shared with MSAL .NET, where the
+    /// key outlives the process and IMDS is not on loopback; none on other platforms. None either where
+    /// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` is `1` or `true`.
     #[must_use]
     pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
         self.store = Some(store);
@@ -174,7 +174,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Which identity. Default: the system-assigned one.
+    /// The identity. Default: the system-assigned one.
     #[must_use]
     pub fn identity(mut self, identity: ManagedIdentity) -> Self {
         self.identity = Some(identity);
@@ -189,7 +189,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Where keys come from. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
+    /// The sources of keys. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
     /// `MSAL_MSI_V2_KEY_NAME` names, where it is set.
     #[must_use]
     pub fn key_providers(mut self, providers: ProviderChain) -> Self {
@@ -197,15 +197,15 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// What attests the key. Default: on Windows the native library of this host
-    /// ([`Environment::native_attestation`]); on other platforms nothing, so that a request for attestation is an error.
+    /// The attestation provider. Default: on Windows the native library of this host
+    /// ([`Environment::native_attestation`]); none on other platforms, where a request for attestation is an error.
     #[must_use]
     pub fn attestation(mut self, provider: Arc<dyn AttestationProvider>) -> Self {
         self.attestation = Some(provider);
         self
     }
 
-    /// Which server certificates are trusted. Default: the system's trust store. No environment variable widens it.
+    /// The trust anchors for server certificates. Default: the system's trust store. No environment variable extends it.
     #[must_use]
     pub fn trust(mut self, trust: TrustAnchors) -> Self {
         self.trust = trust;
@@ -244,7 +244,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// What the program can handle, such as `cp1` (claims challenges). Default: nothing.
+    /// The client capabilities, such as `cp1` (claims challenges). Default: none.
     #[must_use]
     pub fn client_capabilities(
         mut self,
@@ -254,7 +254,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Whether failed attempts are repeated. Default: true. Switch it off where the caller repeats.
+    /// Whether failed attempts are retried. Default: true. Disable it where the caller retries.
     #[must_use]
     pub fn retries(mut self, retries: bool) -> Self {
         self.no_retries = !retries;
@@ -275,7 +275,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Makes the client. Nothing is opened or asked yet.
+    /// Builds the client. Nothing is opened or requested yet.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the address of IMDS or of a proxy is
@@ -400,7 +400,12 @@ mod tests {
                 None => builder,
             };
             let client = client.build().unwrap();
-            assert!(client.speaks_v2(Duration::from_secs(60)).await.unwrap());
+            assert!(
+                client
+                    .supports_imds_v2(Duration::from_secs(60))
+                    .await
+                    .unwrap()
+            );
         }
     }
 

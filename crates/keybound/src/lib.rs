@@ -1,8 +1,8 @@
 //! Azure Managed Identity v2 with mTLS proof-of-possession.
 //!
-//! A [`ManagedIdentityClient`] makes (or opens) a key that is never handed out, has IMDS sign a certificate for it, and
-//! asks Entra, over mutual TLS with that key, for an access token that is bound to the certificate. A resource accepts
-//! the token only on a TLS connection authenticated with the same key: stolen, it is worthless.
+//! A [`ManagedIdentityClient`] opens or creates a key that is never exported, has IMDS issue a certificate for it, and requests
+//! from Entra, over mutual TLS with that key, an access token that is bound to the certificate. A resource accepts the token
+//! only on a TLS connection that is authenticated with the same key: a stolen token is worthless.
 //!
 //! ```no_run
 //! use keybound::{KeyRequirements, ManagedIdentityClient};
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Work is done on the caller's tokio runtime; programs without one use [`blocking`]. Caches belong to a client value:
-//! make one client and keep it, its clones share them.
+//! The client runs on the caller's tokio runtime; programs without one use [`blocking`]. Caches belong to a client value, and
+//! its clones share them: create one client and reuse it.
 #![forbid(unsafe_code)]
 
 mod access_token;
@@ -96,8 +96,10 @@ pub mod tls {
     pub use keybound_transport::{
         ClientIdentity, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
     };
+    // No function returns it: it is the source of errors of a connection, for callers that downcast.
     #[cfg(feature = "openssl")]
     pub use keybound_transport::{OpensslSetup, openssl};
     #[cfg(feature = "rustls")]
     pub use keybound_transport::{RustlsSetup, rustls};
+    pub use keybound_transport::{TransportError, TransportErrorKind};
 }

@@ -7,7 +7,7 @@ use keybound_transport::RequestBody;
 
 impl Flow {
     /// Whether IMDS speaks v2: it misses the header of a metadata call where it does, and the whole call where not.
-    pub(crate) async fn speaks_v2(&self) -> Result<bool> {
+    pub(crate) async fn supports_imds_v2(&self) -> Result<bool> {
         if self.shared.settings.check_v2_enabled().is_err() {
             return Ok(false);
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The tokens of one resource client: the client's own, which it renews; and for a while the one that answered a
-/// challenge, which the client does not remember.
+/// The tokens of one resource client: the client's own, which it refreshes; and for a while the one that met a challenge, which
+/// the client does not cache.
 pub(super) struct Tokens {
     client: ManagedIdentityClient,
     /// What the client answers from its cache.

@@ -4,13 +4,13 @@ use keybound::{ErrorKind, Stage};
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_host_that_misses_the_header_speaks_v2_and_one_that_misses_the_call_does_not() {
+async fn a_host_that_misses_the_header_supports_v2_and_one_that_misses_the_call_does_not() {
     let world = World::new();
     // With its repeats, of which 404 is none here.
     let client = world.builder().retries(true).build().unwrap();
-    assert!(client.speaks_v2(PATIENCE).await.unwrap());
+    assert!(client.supports_imds_v2(PATIENCE).await.unwrap());
     world.inject("probe=status:404");
-    assert!(!client.speaks_v2(PATIENCE).await.unwrap());
+    assert!(!client.supports_imds_v2(PATIENCE).await.unwrap());
     assert_eq!((world.count("probe"), world.count("metadata")), (2, 0));
 }
 
@@ -25,7 +25,7 @@ async fn a_400_of_imds_is_a_yes_whatever_it_says() {
         "no",
     ] {
         world.inject(&format!("probe=status:400,body={body}"));
-        assert!(client.speaks_v2(PATIENCE).await.unwrap(), "{body}");
+        assert!(client.supports_imds_v2(PATIENCE).await.unwrap(), "{body}");
     }
     assert_eq!(world.count("probe"), 4);
 }
@@ -45,7 +45,7 @@ async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
         ("probe=not-http", ErrorKind::InvalidAnswer),
     ] {
         world.inject(fault);
-        let error = client.speaks_v2(PATIENCE).await.unwrap_err();
+        let error = client.supports_imds_v2(PATIENCE).await.unwrap_err();
         assert_failed(&error, kind, Stage::Metadata);
     }
 }
@@ -56,7 +56,7 @@ async fn the_probe_ends_with_its_time_and_tells_what_was_said_last() {
         let world = World::new();
         let client = world.builder().retries(true).build().unwrap();
         world.inject("probe=status:503,Retry-After=30*always");
-        let error = client.speaks_v2(timeout).await.unwrap_err();
+        let error = client.supports_imds_v2(timeout).await.unwrap_err();
         (world, error)
     })
     .await;

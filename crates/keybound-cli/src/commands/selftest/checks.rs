@@ -133,13 +133,13 @@ impl<'a> Checks<'a> {
 
     /// Does all steps that can be done.
     pub(super) async fn run(&self) -> Vec<Step> {
-        let (probe, speaks_v2) = self.probe().await;
+        let (probe, supports_imds_v2) = self.probe().await;
         let mut steps = vec![
             probe,
             self.key_providers().await,
             self.attestation_library().await,
         ];
-        let token = match speaks_v2 {
+        let token = match supports_imds_v2 {
             Some(false) => {
                 steps.extend(flow::skipped("IMDS does not speak v2 on this host"));
                 None
@@ -164,9 +164,9 @@ impl<'a> Checks<'a> {
 
     async fn probe(&self) -> (Step, Option<bool>) {
         let started = Instant::now();
-        let speaks_v2 = self.client.speaks_v2(self.remaining()).await;
+        let supports_imds_v2 = self.client.supports_imds_v2(self.remaining()).await;
         let elapsed = Some(started.elapsed());
-        match speaks_v2 {
+        match supports_imds_v2 {
             Ok(true) => (
                 Step::ok(
                     "probe",
