@@ -9,12 +9,13 @@ use keybound::{
     AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
     ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
+use keybound_core::tls::Host;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use url::{Host, Url};
+use url::Url;
 
 /// A client and what it is asked for, with the time that all of it may take.
 pub(crate) struct Session {
@@ -243,12 +244,7 @@ fn has_loopback_imds(args: &HostArgs) -> bool {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
+    Host::of_url(url).is_some_and(|host| host.is_loopback())
 }
 
 /// Where nothing says what a token is for.

@@ -4,6 +4,7 @@ use crate::faults::ATTEST_PATH;
 use crate::state::origin;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+use keybound_core::tls::Host;
 use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
@@ -16,7 +17,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use url::{Host, Url};
+use url::Url;
 
 /// Makes one simulated key for each call.
 #[derive(Debug, Default)]
@@ -172,12 +173,7 @@ fn simulated_key(key: &dyn BindingKey) -> Result<&SimulatedKey> {
 }
 
 fn check_loopback(endpoint: &Url) -> Result<()> {
-    let loopback = match endpoint.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
+    let loopback = Host::of_url(endpoint).is_some_and(|host| host.is_loopback());
     if loopback && endpoint.scheme() == "https" {
         return Ok(());
     }

@@ -1,15 +1,9 @@
-//! A way for fuzzers to the readers of outside text. Not part of the interface.
+//! Parsers of outside text, for fuzz targets. Not part of the interface.
 use crate::ProxyConfig;
 use crate::observer::Observer;
 use crate::target::Target;
 use crate::tunnel;
 use keybound_core::tls::Host;
-
-/// As [`ProxyConfig::system`] where the user's settings in Windows are these lists and the machine has none.
-pub fn system_proxy(proxies: &str, bypass: &str) -> ProxyConfig {
-    let [proxies, bypass] = [proxies, bypass].map(|list| list.encode_utf16().collect::<Vec<_>>());
-    ProxyConfig::of_texts(&proxies, &bypass)
-}
 
 /// Host and port of the proxy for a target; `None` where it is no host, the inner one for the direct way.
 pub fn proxy_for(config: &ProxyConfig, host: &str, port: u16) -> Option<Option<(String, u16)>> {

@@ -64,9 +64,12 @@ impl ProxyConfig {
         }
     }
 
-    /// With these settings of a user of Windows: for fuzzing.
-    pub(crate) fn of_texts(proxies: &[u16], bypass: &[u16]) -> Self {
-        Self::of(System::of_texts(proxies, bypass))
+    /// As [`system`](Self::system), from the list of proxies and the list of exceptions in the form in which Windows
+    /// stores them for a user, on any platform.
+    pub fn from_windows_settings(proxies: &str, bypass: &str) -> Self {
+        let [proxies, bypass] =
+            [proxies, bypass].map(|list| list.encode_utf16().collect::<Vec<_>>());
+        Self::of(System::of_texts(&proxies, &bypass))
     }
 
     fn of(system: System) -> Self {
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn loopback_never_goes_through_the_systems_proxy() {
-        let config = ProxyConfig::of_texts(&text("proxy:1"), &text("<-loopback>"));
+        let config = ProxyConfig::from_windows_settings("proxy:1", "<-loopback>");
         assert!(
             config
                 .for_target(&target("a.example", 443))
@@ -286,7 +289,7 @@ mod tests {
 
     #[test]
     fn configurations_of_the_system_are_equal_whenever_they_were_made() {
-        let (one, other) = (ProxyConfig::of_texts(&[], &[]), scripted());
+        let (one, other) = (ProxyConfig::from_windows_settings("", ""), scripted());
         assert!(one.for_target(&target("a.example", 443)).unwrap().is_none());
         assert_eq!(one, other);
         assert_ne!(one, other.clone().with_no_proxy("a.example"));
@@ -311,7 +314,7 @@ mod tests {
             for (config, host) in [
                 (scripted(), "localhost"),
                 (scripted().with_no_proxy(far), far),
-                (ProxyConfig::of_texts(&text("p:1"), &text(far)), far),
+                (ProxyConfig::from_windows_settings("p:1", far), far),
                 (ProxyConfig::none(), far),
             ] {
                 assert_eq!(explained(&config, host, kind), "no connection");
@@ -319,10 +322,6 @@ mod tests {
         }
         let other = TransportErrorKind::ServerCertificate;
         assert_eq!(explained(&scripted(), far, other), "no connection");
-    }
-
-    fn text(text: &str) -> Vec<u16> {
-        text.encode_utf16().collect()
     }
 
     #[test]

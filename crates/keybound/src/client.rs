@@ -389,7 +389,7 @@ mod tests {
         for proxy in [
             None,
             Some(ProxyConfig::from_values(Some(nowhere), None).unwrap()),
-            Some(keybound_transport::fuzz::system_proxy(nowhere, "")),
+            Some(ProxyConfig::from_windows_settings(nowhere, "")),
         ] {
             let builder = ManagedIdentityClient::builder()
                 .imds_endpoint(&imds)

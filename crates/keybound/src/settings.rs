@@ -3,13 +3,14 @@ use crate::attestor::Attestor;
 use crate::cache::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
+use keybound_core::tls::Host;
 use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage};
 use keybound_keys::ProviderChain;
 use keybound_transport::{
     HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
 };
 use std::sync::{Arc, Mutex, PoisonError};
-use url::{Host, Url};
+use url::Url;
 
 /// What a client was built with: nothing here changes afterwards.
 #[derive(Debug)]
@@ -151,7 +152,7 @@ impl ImdsEndpoint {
         if !plain || url.host().is_none() || url.query().is_some() || url.fragment().is_some() {
             return Err(Error::invalid_request(RULE));
         }
-        let loopback = url.host().is_some_and(|host| is_loopback(&host));
+        let loopback = Host::of_url(&url).is_some_and(|host| host.is_loopback());
         Ok(Self {
             base: url,
             loopback,
@@ -169,14 +170,6 @@ impl ImdsEndpoint {
         url.set_path(&format!("{prefix}/metadata/identity/{name}"));
         url.query_pairs_mut().extend_pairs(parameters);
         url
-    }
-}
-
-pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-        Host::Domain(name) => *name == "localhost",
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
     fn proxies() {
         let way = |seed: &[u8]| {
             let lines: Vec<_> = text(seed).split('\n').collect();
-            let config = keybound_transport::fuzz::system_proxy(lines[0], lines[1]);
+            let config = ProxyConfig::from_windows_settings(lines[0], lines[1]);
             keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host")
         };
         let named = |host: &str, port| Some((host.to_owned(), port));

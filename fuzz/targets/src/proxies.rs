@@ -1,6 +1,6 @@
 use crate::check::{CANARY, assert_no_canary, assert_safe};
 use keybound_transport::ProxyConfig;
-use keybound_transport::fuzz::{self, proxy_for, system_proxy as settings};
+use keybound_transport::fuzz::{self, proxy_for};
 
 /// Three lines: `HTTPS_PROXY`, `NO_PROXY`, and a host to go to.
 pub fn environment_proxy(data: &[u8]) {
@@ -31,13 +31,13 @@ pub fn system_proxy(data: &[u8]) {
     let Some([proxies, exempt, host]) = lines(data) else {
         return;
     };
-    let config = settings(proxies, exempt);
+    let config = ProxyConfig::from_windows_settings(proxies, exempt);
     assert_way(&config, host, exempt, ';', |exempt| {
-        settings(proxies, exempt)
+        ProxyConfig::from_windows_settings(proxies, exempt)
     });
     if let Some(Some(way)) = proxy_for(&config, host, 443) {
         let list = format!("http=other:1;https={}", printed(&way));
-        assert_eq!(proxy_for(&settings(&list, ""), host, 443), Some(Some(way)));
+        assert_eq!(proxy_for(&ProxyConfig::from_windows_settings(&list, ""), host, 443), Some(Some(way)));
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use url::Url;
 
 /// A host: a name in lower case without a trailing dot, or an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,11 @@ impl Host {
             Self::Name(name) => &**name == "localhost",
             Self::Ip(ip) => ip.is_loopback(),
         }
+    }
+
+    /// The host of a URL; `None` where it has none, or one that is not a DNS name.
+    pub fn of_url(url: &Url) -> Option<Self> {
+        Self::parse(url.host_str()?)
     }
 
     /// Reads a name or an address, an IPv6 address in brackets. `None` where it is neither.

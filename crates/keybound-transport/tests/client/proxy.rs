@@ -92,7 +92,7 @@ async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
     let origin = origin(&authority, "vault.example").await;
     let (proxy, heads) = proxy(origin.address, GOOD).await;
     let list = format!("http=other:1;https=127.0.0.1:{}", proxy.address.port());
-    let config = keybound_transport::fuzz::system_proxy(&list, "0.0.*;<-loopback>");
+    let config = ProxyConfig::from_windows_settings(&list, "0.0.*;<-loopback>");
     let client = client_builder(&authority).proxy(config).build().unwrap();
     let answer = get(&client, "https://vault.example/x").await.unwrap();
     assert_eq!(answer.status, 200);
@@ -111,7 +111,7 @@ async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
 async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "localhost").await;
-    let config = keybound_transport::fuzz::system_proxy("socks=swordfish:1", "");
+    let config = ProxyConfig::from_windows_settings("socks=swordfish:1", "");
     let client = client_builder(&authority).proxy(config).build().unwrap();
     let uri = format!("https://localhost:{}/", origin.address.port());
     assert_eq!(get(&client, &uri).await.unwrap().status, 200);
