@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 
 /// Asks the client for its certificate on an established connection: by renegotiation on TLS 1.2, by post-handshake
-/// authentication on TLS 1.3. Afterwards `stream.ssl().peer_certificate()` tells what the client presented, which may
-/// be nothing. The verify callback of the server's context judges it; that context should resume no sessions.
+/// authentication on TLS 1.3. Afterwards `stream.ssl().peer_certificate()` returns what the client presented, which may
+/// be nothing. The verify callback of the server's context verifies it; that context should resume no sessions.
 ///
 /// All that the client has sent must have been read before: data that crosses the handshake is refused, so that nothing
 /// sent before the client was known is taken for its word. There is no timeout of its own.
@@ -85,8 +85,8 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// The refusal that sends an alert, by its name in RFC 8446 section 6; `None` for alerts that say nothing of a
-    /// certificate.
+    /// The refusal that sends an alert, by its name in RFC 8446 section 6; `None` for alerts that do not concern
+    /// a certificate.
     pub fn from_alert(name: &str) -> Option<Self> {
         Some(match name {
             "certificate_expired" => Self::Expired,
@@ -109,7 +109,7 @@ impl HandshakeRefusal {
             Self::Rejected => openssl_sys::X509_V_ERR_CERT_REJECTED,
             Self::Unsupported => openssl_sys::X509_V_ERR_INVALID_PURPOSE,
             Self::Failure => openssl_sys::X509_V_ERR_APPLICATION_VERIFICATION,
-            // OpenSSL has no alert of its own for this one, and says that it does not know.
+            // OpenSSL has no alert of its own for this one, and sends `certificate_unknown`.
             Self::Unspecified => openssl_sys::X509_V_ERR_PERMITTED_VIOLATION,
         };
         // SAFETY: the number is one of OpenSSL's own.

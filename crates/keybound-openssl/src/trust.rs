@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// named, or the server's own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustAnchors {
-    /// DER, perhaps followed by what OpenSSL's `TRUSTED CERTIFICATE` says of its use.
+    /// DER, perhaps followed by the settings of use of OpenSSL's `TRUSTED CERTIFICATE`.
     extra: Vec<Arc<[u8]>>,
     loopback: Vec<Arc<[u8]>>,
 }

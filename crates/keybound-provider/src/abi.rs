@@ -63,7 +63,7 @@ pub struct Param {
     returned: usize,
 }
 
-// SAFETY: only descriptions, which point to names, are kept in constants.
+// SAFETY: only descriptions, which point to names, are stored in constants.
 unsafe impl Sync for Param {}
 
 impl Param {
@@ -106,7 +106,7 @@ impl Param {
     /// Finds a value in a list.
     ///
     /// # Safety
-    /// `list` is null or a list ended by [`END`](Self::END) that nobody else touches while the result lives.
+    /// `list` is null or a list ended by [`END`](Self::END) that nothing else uses while the result lives.
     pub(crate) unsafe fn locate<'a>(mut list: *mut Self, key: &CStr) -> Option<&'a mut Self> {
         // SAFETY: by contract each entry up to the one without a key is valid, and keys are C strings.
         unsafe {
@@ -166,7 +166,7 @@ impl Param {
         Some(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), self.size) })
     }
 
-    /// Answers a question for an integer. False where the asker left no room.
+    /// Returns an integer to the caller. False where its buffer is too small.
     ///
     /// # Safety
     /// The entry describes its buffer truthfully.
@@ -181,7 +181,7 @@ impl Param {
         }
     }
 
-    /// Answers a question for an unsigned integer given in the host's byte order.
+    /// Returns an unsigned integer, given in the host's byte order, to the caller.
     ///
     /// # Safety
     /// As [`answer_int`](Self::answer_int).
@@ -197,7 +197,7 @@ impl Param {
         }
     }
 
-    /// Answers a question for text.
+    /// Returns text to the caller.
     ///
     /// # Safety
     /// As [`answer_int`](Self::answer_int).
@@ -215,7 +215,7 @@ impl Param {
         }
     }
 
-    /// Copies into the asker's buffer and clears the rest of it; without a buffer only the length is told.
+    /// Copies into the caller's buffer and clears the rest of it; without a buffer only the length is set.
     unsafe fn put(&mut self, bytes: &[u8]) -> bool {
         self.returned = bytes.len();
         if self.data.is_null() {

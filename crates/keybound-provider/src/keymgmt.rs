@@ -1,8 +1,8 @@
 //! RSA key management. Key data is an `Arc<Key>` whose one reference for each `EVP_PKEY` goes when that is freed.
 //!
 //! A key gets here by "generation" with the handle of an [`Offer`] as the parameter [`KEY_PARAM`]. The handle is a random
-//! number and nothing else: whoever sets that parameter to anything (`openssl genpkey -pkeyopt` does, from text) gets no
-//! key, and no address is followed. There is no import, so
+//! number and nothing else: other values of that parameter (`openssl genpkey -pkeyopt` sets it from text) yield no
+//! key, and no address is dereferenced. There is no import, so
 //! libcrypto cannot move foreign keys here: certificates and ordinary keys stay with the other providers.
 use crate::Key;
 use crate::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
@@ -21,7 +21,7 @@ type Handle = [u8; 16];
 static OFFERED: Mutex<Vec<(Handle, Arc<Key>)>> = Mutex::new(Vec::new());
 
 impl Offer {
-    /// Offers a key under a handle that nobody can guess.
+    /// Offers a key under an unguessable handle.
     pub fn new(handle: Handle, key: Arc<Key>) -> Self {
         offered().push((handle, key));
         Self(handle)
@@ -49,7 +49,7 @@ fn key_of(handle: &[u8]) -> Option<Arc<Key>> {
     found.map(|(_, key)| Arc::clone(key))
 }
 
-/// A generation under way.
+/// A generation in progress.
 struct Generation(Option<Arc<Key>>);
 
 unsafe extern "C" fn generation_init(
@@ -70,13 +70,13 @@ unsafe extern "C" fn generation_set_params(
     params: *mut Param,
 ) -> c_int {
     guarded(0, || {
-        // SAFETY: the list is one of libcrypto's; what it holds is read, whoever made it.
+        // SAFETY: the list is one of libcrypto's; what it holds is only read.
         if let Some(param) = unsafe { Param::locate(params, KEY_PARAM) } {
             // SAFETY: an entry describes its buffer truthfully.
             let Some(key) = unsafe { param.octets() }.and_then(key_of) else {
                 return 0;
             };
-            // SAFETY: the generation is ours, and nobody else uses it meanwhile.
+            // SAFETY: the generation is ours, and nothing else uses it meanwhile.
             unsafe { (*generation).0 = Some(key) };
         }
         1
@@ -96,7 +96,7 @@ unsafe extern "C" fn generate(
     _: *const c_void,
     _: *mut c_void,
 ) -> *const Key {
-    // SAFETY: the generation is ours, and nobody else uses it meanwhile.
+    // SAFETY: the generation is ours, and nothing else uses it meanwhile.
     guarded(null(), || match unsafe { (*generation).0.take() } {
         Some(key) => Arc::into_raw(key),
         None => null(),

@@ -73,8 +73,8 @@ impl Module {
     /// Puts a reason on the calling thread's error queue.
     pub fn raise(&self, reason: Reason) {
         if let (Some(new_error), Some(set_error)) = (self.new_error, self.set_error) {
-            // Some ABIs pass an argument list by reference and copy it on the way, though without a format nobody reads
-            // it: it must be memory, longer than any such list.
+            // Some ABIs pass an argument list by reference and copy it on the way, though without a format it is not
+            // read: it must be memory, longer than any such list.
             let mut no_arguments = [0u64; 8];
             // SAFETY: both functions come from the context that the handle belongs to; see above for the list.
             unsafe {

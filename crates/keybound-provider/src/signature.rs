@@ -38,7 +38,7 @@ impl Operation {
         unsafe { (*self.module).raise(reason) }
     }
 
-    /// Begins, anew or with what was set before.
+    /// Starts an operation, with the settings of the one before where none are passed.
     ///
     /// # Safety
     /// The pointers are null or what libcrypto passes: a C string, live key data, a list of parameters.

@@ -19,11 +19,11 @@ use tokio::time::Sleep;
 /// The body of a request.
 pub struct RequestBody {
     content: Content,
-    /// Whether some of it has been handed over.
+    /// Whether reading it has begun.
     begun: bool,
     /// What is left of a length known at first.
     left: Option<u64>,
-    /// Set when all of it has been handed over.
+    /// Set when all of it has been read.
     finished: Arc<AtomicBool>,
 }
 
@@ -39,7 +39,7 @@ impl RequestBody {
         Self::new(Content::Empty, Some(0))
     }
 
-    /// A body that is at hand.
+    /// A body in memory.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -49,7 +49,7 @@ impl RequestBody {
         Self::new(Content::Full(bytes), Some(length))
     }
 
-    /// A body that is made while it is sent. Where its [`size_hint`](Body::size_hint) is exact it is sent with that
+    /// A body that is produced while it is sent. Where its [`size_hint`](Body::size_hint) is exact it is sent with that
     /// `Content-Length` and must keep it, else in chunks; a piece that runs over it, or an early end, fails the request. It is never sent twice.
     pub fn stream<B>(body: B) -> Self
     where
@@ -60,8 +60,8 @@ impl RequestBody {
         Self::new(Content::Stream(Box::pin(body.map_err(Into::into))), length)
     }
 
-    /// Any body. One that is at hand (a `RequestBody`, [`Full`], [`Empty`] or text) is known as such and can be sent
-    /// again; every other one is a [`stream`](Self::stream).
+    /// Any body. One in memory (a `RequestBody`, [`Full`], [`Empty`] or text) can be sent again; every other one is a
+    /// [`stream`](Self::stream).
     pub fn from_body<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -184,10 +184,10 @@ impl fmt::Debug for RequestBody {
     }
 }
 
-/// The body of an answer, read as it comes. The deadline of the request goes on over it. Read to its end, it gives the
-/// connection back for the next request; dropped before, or failed, it closes the connection.
+/// The body of a response, a stream. The deadline of the request applies to it too. Read to its end, it returns the connection
+/// to the pool; dropped before, or failed, it closes the connection.
 pub struct ResponseBody {
-    /// What was read before it was wanted.
+    /// What was read ahead.
     ahead: VecDeque<Result<Frame<Bytes>, TransportError>>,
     incoming: Option<Incoming>,
     connection: Option<Connection>,
@@ -210,7 +210,7 @@ impl ResponseBody {
         body
     }
 
-    /// A body that is at hand: for whoever stands in for a server.
+    /// A body in memory, for tests that simulate a server.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
@@ -222,8 +222,8 @@ impl ResponseBody {
         }
     }
 
-    /// Its beginning, at least `limit` bytes where it has so many, without taking it away: who reads it later reads that
-    /// too. Where it breaks off, what came before. Until the rest is read the connection is not used for other requests.
+    /// Its beginning, at least `limit` bytes where it has so many. Later reads return these bytes too. Where the body breaks
+    /// off, the bytes before that. Until the rest is read the connection is not used for other requests.
     pub async fn peek(&mut self, limit: usize) -> Bytes {
         let mut seen = BytesMut::new();
         for data in self.ahead.iter().flatten().filter_map(Frame::data_ref) {
@@ -408,5 +408,5 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// A body at hand is handed over in pieces of this length, in bytes, as each is copied on its way.
+/// A body in memory is passed on in pieces of this length, in bytes, as each is copied.
 const PIECE: usize = 64 * 1024;

@@ -317,7 +317,7 @@ pub(crate) fn deadline(timeout: Duration) -> Instant {
     now.checked_add(timeout).unwrap_or(now + MAX_TIMEOUT)
 }
 
-/// A proxy on the way is named: it may be what did not answer.
+/// Names the proxy, where there is one: it may not have answered.
 pub(crate) fn timed_out(target: &Target, proxy: Option<String>) -> TransportError {
     let mut message = format!("{} did not answer within the time given", target.name());
     if let Some(proxy) = proxy {

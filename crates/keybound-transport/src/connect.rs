@@ -80,8 +80,8 @@ impl Route {
     }
 }
 
-/// The addresses of a target; those of a loopback host are loopback addresses whatever the resolver says, as more may be
-/// trusted there.
+/// The addresses of a target; those of a loopback host are loopback addresses whatever the resolver returns, as more may
+/// be trusted there.
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
     let fail = |error| unresolved(TransportErrorKind::Connect, &target.name(), error);
     match &target.host {

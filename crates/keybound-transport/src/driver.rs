@@ -1,5 +1,5 @@
-//! Where connections are made and driven: on the caller's runtime, or on a thread of their own where the key is slow and
-//! would hold the caller's event loop up.
+//! The runtime of connections: the caller's, or one on a thread of its own where the key is slow and would block the caller's
+//! event loop.
 use crate::{TransportError, TransportErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Builder, Handle};
@@ -52,7 +52,7 @@ impl Driver {
     }
 }
 
-/// A runtime, kept alive where it is our own.
+/// A runtime; our own lives as long as this value.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     handle: Handle,
@@ -98,7 +98,7 @@ impl DriverThread {
             .name("keybound-transport".into())
             .spawn(move || {
                 let _ = runtime.block_on(ended);
-                // A name lookup under way is not waited for.
+                // Does not wait for a name lookup in progress.
                 runtime.shutdown_background();
             })
             .map_err(failed)?;

@@ -5,14 +5,14 @@ use crate::target::Target;
 use crate::tunnel;
 use keybound_core::tls::Host;
 
-/// Host and port of the proxy for a target; `None` where it is no host, the inner one for the direct way.
+/// Host and port of the proxy for a target; `None` where the text is no host; the inner `None` is a direct connection.
 pub fn proxy_for(config: &ProxyConfig, host: &str, port: u16) -> Option<Option<(String, u16)>> {
     let host = Host::parse(host)?;
     let proxy = config.for_target(&Target { host, port }).ok()?;
     Some(proxy.map(|proxy| (proxy.host.clone(), proxy.port)))
 }
 
-/// What an observer of a handshake sees, each in a word, where a server's bytes come in these pieces.
+/// What an observer of a handshake reports, as text, for these pieces of a server's bytes.
 pub fn seen_in_handshake<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut observer = Observer::default();
     let mut seen = vec![];
@@ -22,7 +22,7 @@ pub fn seen_in_handshake<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<
     seen
 }
 
-/// What has come of a proxy's answer to CONNECT, in words.
+/// The state of a proxy's response to CONNECT, as text.
 pub fn proxy_answer(bytes: &[u8]) -> String {
     format!("{:?}", tunnel::read(bytes))
 }

@@ -1,4 +1,4 @@
-//! A stream that tells what went over it and whether it still owes its peer something.
+//! A stream that counts what is read and written, and records whether a write is blocked.
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,23 +6,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Wraps a stream and notes what is read and written, and when a write has to wait. Whoever writes in full before resting
-/// has written all that it had where the last write did not wait.
+/// Wraps a stream. A writer that writes all its data before it waits has written all of it where the last write did not block.
 pub(crate) struct Metered<S> {
     stream: S,
     traffic: Arc<Traffic>,
 }
 
-/// What went over a stream, to be asked at any time.
+/// The counts of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     blocked: AtomicBool,
-    // Only ever compared with an earlier value: going round does no harm.
+    // Compared with an earlier value only: an overflow does no harm.
     read: AtomicUsize,
     written: AtomicUsize,
 }
 
-/// A point in a stream's traffic.
+/// The counts at one time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     read: usize,
@@ -30,12 +29,12 @@ pub(crate) struct Mark {
 }
 
 impl Traffic {
-    /// Whether the last write had to wait.
+    /// Whether the last write is blocked.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Acquire)
     }
 
-    /// Where it stands now.
+    /// The counts now.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             read: self.read.load(Ordering::Acquire),

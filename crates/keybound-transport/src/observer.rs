@@ -1,11 +1,11 @@
-//! What can be seen on the wire of a TLS handshake without taking part in it: SChannel tells little of what it does.
+//! Reads a TLS handshake on the wire, because SChannel reports little of it.
 //!
 //! Up to TLS 1.2 the first handshake is in the clear, later ones show by the type of their records (RFC 5246, 6.2.1 and 7.4).
 //! Of TLS 1.3 only the version shows (RFC 8446, 4.1.3).
 
 use std::ops::RangeInclusive;
 
-/// Something that a server says.
+/// An event in what a server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// It has chosen TLS 1.2.
@@ -26,11 +26,11 @@ pub(crate) enum Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     stage: Stage,
-    /// The head of the record under way.
+    /// The head of the current record.
     head: Vec<u8>,
     record: Option<Record>,
     message: Message,
-    /// The alert under way: its level and its description.
+    /// The current alert: its level and its description.
     alert: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ struct Record {
     left: usize,
 }
 
-/// The message of a handshake that is under way.
+/// The current handshake message.
 #[derive(Debug, Default)]
 struct Message {
     /// Its head and as much of its body as is looked at.

@@ -1,4 +1,4 @@
-//! Connections at rest. A pool belongs to one client and so to one certificate.
+//! Idle connections. A pool belongs to one client, and so to one certificate.
 use crate::connection::Connection;
 use crate::target::Target;
 use std::collections::HashMap;
@@ -7,22 +7,21 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// What connections are for. A connection is driven by one runtime and is of no use to another, which may go on while
-/// the first one rests.
+/// Target and runtime of a connection. One runtime drives it, and another cannot use it: it may outlive the first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
     pub(crate) target: Target,
     pub(crate) runtime: tokio::runtime::Id,
 }
 
-/// Idle connections, the last used on top.
+/// Idle connections, the last used at the end.
 pub(crate) struct Pool {
-    shelves: Mutex<Shelves>,
+    state: Mutex<PoolState>,
     idle_timeout: Duration,
 }
 
 #[derive(Default)]
-struct Shelves {
+struct PoolState {
     idle: HashMap<PoolKey, Vec<Idle>>,
     reaper: Option<AbortHandle>,
 }
@@ -33,8 +32,8 @@ struct Idle {
 }
 
 impl Idle {
-    /// Whether it has rested too long, or the server has closed it.
-    fn is_spent(&self, now: Instant, idle_timeout: Duration) -> bool {
+    /// Whether its idle timeout is over, or the server has closed it.
+    fn is_expired(&self, now: Instant, idle_timeout: Duration) -> bool {
         now.saturating_duration_since(self.since) >= idle_timeout || self.connection.is_closed()
     }
 }
@@ -42,29 +41,29 @@ impl Idle {
 impl Pool {
     pub(crate) fn new(idle_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
-            shelves: Mutex::default(),
+            state: Mutex::default(),
             idle_timeout,
         })
     }
 
-    /// Takes the connection that was used last, and how long it has rested; where `authenticated` is wanted, rather one
-    /// on which the server has asked for the certificate.
+    /// Takes the connection that was used last, and how long it was idle; with `authenticated`, one on which the server
+    /// has requested the certificate is preferred.
     pub(crate) fn take(
         &self,
         key: &PoolKey,
         authenticated: bool,
     ) -> Option<(Connection, Duration)> {
         let now = Instant::now();
-        let mut shelves = self.lock();
-        let shelf = shelves.idle.get_mut(key)?;
-        // Only the one that is taken is looked at: each look at another reads what the processor of its driver writes.
+        let mut state = self.lock();
+        let connections = state.idle.get_mut(key)?;
+        // Checks only the one that is taken: each check of another reads a cache line that its task writes.
         loop {
-            let wanted = shelf
+            let wanted = connections
                 .iter()
                 .rposition(|idle| authenticated && idle.connection.certificate_requested());
-            let index = wanted.or_else(|| shelf.len().checked_sub(1))?;
-            let mut idle = shelf.remove(index);
-            if idle.is_spent(now, self.idle_timeout) {
+            let index = wanted.or_else(|| connections.len().checked_sub(1))?;
+            let mut idle = connections.remove(index);
+            if idle.is_expired(now, self.idle_timeout) {
                 continue;
             }
             idle.connection.set_idle(false);
@@ -72,31 +71,31 @@ impl Pool {
         }
     }
 
-    /// Puts a connection to rest; the oldest of a full shelf goes.
+    /// Adds an idle connection; where there are too many for the target, the oldest is closed.
     pub(crate) fn put(self: &Arc<Self>, key: PoolKey, connection: Connection) {
         let now = Instant::now();
-        let mut shelves = self.lock();
-        let needs_reaper = shelves.reaper.as_ref().is_none_or(AbortHandle::is_finished);
-        let shelf = shelves.idle.entry(key).or_default();
-        if shelf.len() >= MAX_IDLE_PER_HOST {
-            shelf.retain(|idle| !idle.is_spent(now, self.idle_timeout));
+        let mut state = self.lock();
+        let needs_reaper = state.reaper.as_ref().is_none_or(AbortHandle::is_finished);
+        let connections = state.idle.entry(key).or_default();
+        if connections.len() >= MAX_IDLE_PER_HOST {
+            connections.retain(|idle| !idle.is_expired(now, self.idle_timeout));
         }
-        if shelf.len() >= MAX_IDLE_PER_HOST {
-            shelf.remove(0);
+        if connections.len() >= MAX_IDLE_PER_HOST {
+            connections.remove(0);
         }
         let handle = needs_reaper.then(|| connection.place().handle().clone());
-        shelf.push(Idle {
+        connections.push(Idle {
             connection,
             since: now,
         });
         if let Some(handle) = handle {
             let reaper = handle.spawn(reap(Arc::downgrade(self), self.idle_timeout));
-            shelves.reaper = Some(reaper.abort_handle());
+            state.reaper = Some(reaper.abort_handle());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,12 +107,12 @@ impl Drop for Pool {
     }
 }
 
-impl Shelves {
+impl PoolState {
     /// Drops what has rested too long or has been closed by the server.
     fn purge(&mut self, now: Instant, idle_timeout: Duration) {
-        self.idle.retain(|_, shelf| {
-            shelf.retain(|idle| !idle.is_spent(now, idle_timeout));
-            !shelf.is_empty()
+        self.idle.retain(|_, connections| {
+            connections.retain(|idle| !idle.is_expired(now, idle_timeout));
+            !connections.is_empty()
         });
     }
 
@@ -127,10 +126,10 @@ async fn reap(pool: Weak<Pool>, idle_timeout: Duration) {
     loop {
         let oldest = {
             let Some(pool) = pool.upgrade() else { return };
-            let mut shelves = pool.lock();
-            shelves.purge(Instant::now(), idle_timeout);
-            let Some(oldest) = shelves.oldest() else {
-                shelves.reaper = None;
+            let mut state = pool.lock();
+            state.purge(Instant::now(), idle_timeout);
+            let Some(oldest) = state.oldest() else {
+                state.reaper = None;
                 return;
             };
             oldest

@@ -21,8 +21,7 @@ use system::System;
 #[cfg(windows)]
 use windows as platform;
 
-/// The way through HTTP proxies (CONNECT). Read from values, so that whoever owns the environment decides, or from the
-/// system's settings. Loopback hosts never go through a proxy.
+/// Which HTTP proxy (CONNECT) a connection uses, from values that the caller passes or from the system's settings. Loopback hosts never go through a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     choice: ProxyChoice,
@@ -53,7 +52,7 @@ impl ProxyConfig {
     /// A proxy is for all protocols or for https, an HTTP proxy without TLS on the way to it. Exceptions may hold `*`,
     /// ports, `<local>` and networks. A script (PAC), automatic detection, other kinds of proxies, and settings that
     /// cannot be read are left aside: the machine's settings serve instead, then the direct way. A warning (target
-    /// `keybound_transport`) names what was left aside; detection, which Windows comes with switched on, is told at level debug
+    /// `keybound_transport`) names what was left aside; detection, which Windows comes with switched on, is logged at level debug
     /// only. The error of a direct connection that then fails names it too.
     pub fn system() -> Self {
         // Where there are none, the same as no proxy.
@@ -87,7 +86,7 @@ impl ProxyConfig {
     /// nothing.
     ///
     /// # Errors
-    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) says what is wrong with a proxy URL, without its
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) names the error in a proxy URL, without its
     /// credentials.
     pub fn from_values(
         https_proxy: Option<&str>,
@@ -150,7 +149,7 @@ impl ProxyConfig {
         }
     }
 
-    /// Tells of the system's settings that were left aside, where a connection without a proxy failed.
+    /// Names the system's settings that were not used, where a connection without a proxy failed.
     pub(crate) fn explain(&self, target: &Target, error: TransportError) -> TransportError {
         let may_be_the_proxy = matches!(
             error.kind(),

@@ -75,7 +75,7 @@ pub(crate) fn prepare(
         ));
     }
     parts.headers.insert(HOST, host);
-    // The body alone says how long it is.
+    // The length is that of the body.
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.remove(TRANSFER_ENCODING);
     if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {

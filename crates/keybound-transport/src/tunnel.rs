@@ -61,10 +61,10 @@ pub(crate) async fn open(
     }
 }
 
-/// What has come of an answer.
+/// The state of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Its head has not come to its end.
+    /// Its head is incomplete.
     More,
     /// The final status, and how many bytes follow its head.
     Status(u16, usize),
@@ -84,7 +84,7 @@ pub(crate) fn read(mut answer: &[u8]) -> Read {
         };
         match status(answer) {
             None => return Read::NoHttp,
-            // 101 is final: it changes the protocol, which nobody asked for.
+            // 101 is final: it changes the protocol, which was not requested.
             Some(100 | 102..200) => answer = &answer[end..],
             Some(status) => return Read::Status(status, answer.len() - end),
         }

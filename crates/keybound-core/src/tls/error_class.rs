@@ -1,4 +1,4 @@
-/// What an error of a TLS library tells.
+/// The class of an error of a TLS library.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "each TLS library fills it")]
 pub struct TlsErrorClass {

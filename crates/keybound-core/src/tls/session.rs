@@ -1,10 +1,10 @@
-//! What is learnt of one TLS connection while it lives: whether the server asked for the certificate, and who it is.
+//! The state of one TLS connection: whether the server requested the certificate, who the server is, and the limits on it.
 use super::{TlsEngine, is_certificate_alert};
 use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Notes that a TLS engine takes on one connection.
+/// The state of one TLS connection, which its TLS library updates.
 #[derive(Debug, Default)]
 pub struct SessionNotes {
     engine: TlsEngine,
@@ -25,7 +25,7 @@ pub struct SessionNotes {
     idle: AtomicBool,
     /// What the server may not do, where it did.
     misbehaviour: OnceLock<&'static str>,
-    /// Whether a caller's stack drives the connection, which does not say when the server has answered.
+    /// Whether a caller's own stack drives the connection: it does not call [`answered`](Self::answered).
     of_caller: bool,
     refused_server: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
@@ -121,7 +121,7 @@ impl SessionNotes {
         self.server_spoke.load(Ordering::Acquire)
     }
 
-    /// The head of a record comes from the server, in as many bytes as there are. The first tells whether it is TLS.
+    /// Records the head of a record from the server, or its first bytes. The first record shows whether it is TLS.
     pub fn note_record(&self, head: &[u8]) {
         if !self.server_spoke.swap(true, Ordering::AcqRel) && !is_tls(head) {
             let _ = self.other_protocol.set(if head.starts_with(b"HTTP") {
@@ -225,7 +225,7 @@ const MAX_REQUESTS_AN_ANSWER: u32 = 8;
 const MAX_MESSAGES_AN_ANSWER: u32 = 64;
 
 /// On a connection of a caller's stack, where data of no length counts as an answer too: a server could begin handshakes
-/// for ever and nobody above would notice. A renegotiation begins twice: with the request for it, and with its own hello.
+/// without end, unnoticed. A renegotiation begins twice: with the request for it, and with its own hello.
 const MAX_BEGINNINGS: u32 = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Settings of a TLS context that the `openssl` crate has no safe word for.
+//! Settings of a TLS context for which the `openssl` crate has no safe function.
 use super::library::Library;
 use super::native;
 use crate::SessionNotes;
@@ -13,7 +13,7 @@ use std::ptr::null_mut;
 use std::slice;
 use std::sync::Arc;
 
-/// Has OpenSSL tell of each request for the client certificate.
+/// Sets the callback for each request for the client certificate.
 pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
     unsafe extern "C" fn callback(ssl: *mut openssl_sys::SSL, _: *mut c_void) -> c_int {
         catch_unwind(|| {
@@ -26,7 +26,7 @@ pub(crate) fn set_certificate_callback(builder: &mut SslContextBuilder) {
     unsafe { native::SSL_CTX_set_cert_cb(builder.as_ptr(), Some(callback), null_mut()) };
 }
 
-/// Has OpenSSL tell of each message of a handshake, and each record of data, that comes from the server. Where a message
+/// Sets the callback for each handshake message and each data record from the server. Where a message
 /// is refused, the connection ends: nothing more is read from it or written to it.
 pub(crate) fn set_message_callback(builder: &mut SslContextBuilder) {
     unsafe extern "C" fn callback(
@@ -81,7 +81,7 @@ pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
     ssl.ex_data(index)
 }
 
-/// Has no session offered to any server again: neither on another connection nor, and that is what OpenSSL would do, when
+/// Prevents resumption: no session is offered to any server again, neither on another connection nor, and that is what OpenSSL would do, when
 /// a server renegotiates. One that keeps sessions takes that up and then does not ask for the certificate.
 pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
     // Nothing is stored, but each new session is shown, in its handshake.
@@ -94,7 +94,7 @@ pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
     });
 }
 
-/// Takes away what a caller's context may hold that servers would be taken by in place of trust and rules that are set here:
+/// Removes what a caller's context may hold that would replace the trust and the rules that are set here:
 /// a store for verification, which has precedence over the context's, a verification of its own, and shared secrets,
 /// by which TLS 1.3 authenticates a server without a certificate.
 #[cfg(feature = "openssl")]
@@ -117,7 +117,7 @@ pub(crate) fn check_expected_host(
     certificate: &X509Ref,
 ) -> Result<(), X509VerifyResult> {
     // SAFETY: store and certificate are alive through the calls. The names belong to the parameters of the store, which
-    // nobody changes meanwhile; they end with a NUL, so that their length need not be said. The code is OpenSSL's.
+    // does not change meanwhile; they end with a NUL, so that no length is passed. The code is OpenSSL's.
     unsafe {
         let param = native::X509_STORE_CTX_get0_param(store.as_ptr());
         let mut names = (0..)

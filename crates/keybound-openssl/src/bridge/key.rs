@@ -18,7 +18,7 @@ pub(crate) struct BridgedKey {
 }
 
 impl BridgedKey {
-    /// Makes one. The key is not asked for a signature.
+    /// Creates one. The key makes no signature.
     ///
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration (FIPS only, for
@@ -58,7 +58,7 @@ impl BridgedKey {
     }
 }
 
-/// "Generates" an OpenSSL key around ours: the only way in that is open to nobody else, as it takes the handle of an offer.
+/// Generates an OpenSSL key from an offer, by its handle: no other code can create one.
 fn generate(library: &Library, key: Arc<Key>) -> Result<PKey<Private>, ErrorStack> {
     let mut handle = [0; 16];
     openssl::rand::rand_bytes(&mut handle)?;
@@ -301,7 +301,7 @@ mod tests {
         assert!(pkey.private_key_to_pem_pkcs8().is_err());
         assert!(pkey.rsa().is_err());
         let _ = ErrorStack::get();
-        // The public half is there to be had.
+        // The public half is available.
         assert_eq!(pkey.public_key_to_der().unwrap(), public_key);
         assert_eq!((pkey.bits(), pkey.size()), (2048, 256));
     }

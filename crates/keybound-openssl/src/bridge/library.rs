@@ -73,14 +73,14 @@ impl Library {
         let opened = library
             .load_configuration(configuration)
             .and_then(|()| library.add_bridge());
-        // Whatever was tried on the way is no concern of the next call.
+        // Errors on the queue would be read by the next call.
         let left = ErrorStack::get();
         opened.map_err(|what| reason(what, &left)).map(|()| library)
     }
 
-    /// Applies what openssl.cnf says of providers, algorithms and randomness to this context. The other sections are
-    /// about the whole process; the library has applied them at its own start and they must not be replaced while
-    /// others use them.
+    /// Applies the sections of openssl.cnf on providers, algorithms and randomness to this context. The other sections
+    /// concern the whole process; libcrypto applied them when it started, and they must not change while others use
+    /// them.
     fn load_configuration(&self, file: Option<&CStr>) -> Result<(), &'static str> {
         let Some(file) = file else {
             return Ok(());
@@ -136,7 +136,7 @@ impl Library {
         self.context
     }
 
-    /// Where the notes on a connection are kept.
+    /// The index of the connection state in an `Ssl`.
     pub(crate) fn notes(&self) -> Index<Ssl, Arc<SessionNotes>> {
         self.notes
     }
@@ -159,7 +159,7 @@ impl Library {
         }
     }
 
-    /// Has a TLS context trust what the system trusts, and these certificates (DER).
+    /// Sets the trust of a TLS context: the system's, and these certificates (DER).
     pub(crate) fn trust<'a>(
         &self,
         builder: &mut SslContextBuilder,
@@ -169,7 +169,7 @@ impl Library {
         self.system_trust.apply(self, builder, more)
     }
 
-    /// The same trust, as a store that nobody else uses: for those who may add to it.
+    /// The same trust, as a store that is not shared, for callers who may add to it.
     #[cfg(any(feature = "openssl", feature = "rustls"))]
     pub(crate) fn own_trust<'a>(
         &self,
@@ -191,7 +191,7 @@ impl Library {
         self.read_certificate(der, openssl_sys::d2i_X509)
     }
 
-    /// The same, with what may follow it in a trust anchor: what OpenSSL's `TRUSTED CERTIFICATE` says of its use.
+    /// The same, with the settings of use that follow the certificate in OpenSSL's `TRUSTED CERTIFICATE`.
     pub(crate) fn anchor(&self, der: &[u8]) -> Result<X509, ErrorStack> {
         self.read_certificate(der, native::d2i_X509_AUX)
     }
@@ -224,7 +224,7 @@ type ReadCertificate = unsafe extern "C" fn(
     c_long,
 ) -> *mut openssl_sys::X509;
 
-/// The host's settings stand in the way.
+/// The host's configuration does not allow it.
 pub(super) fn unsupported(message: String) -> TransportError {
     TransportError::new(TransportErrorKind::HostUnsupported, message)
 }
@@ -283,7 +283,7 @@ mod tests {
     use crate::bridge::BridgedKey;
     use keybound_keys::memory::MemoryKey;
 
-    /// What comes of a system whose openssl.cnf says this: whether a key can be bridged there, or why not.
+    /// Whether a key can be used with this openssl.cnf, or the error.
     fn with_system(text: &str) -> Result<(), String> {
         openssl::init();
         let folder = tempfile::tempdir().unwrap();

@@ -7,10 +7,10 @@ use std::ffi::{c_int, c_void};
 use std::slice;
 use std::sync::OnceLock;
 
-/// OpenSSL's own callback, which judges by the security level.
+/// OpenSSL's own callback, which checks the security level.
 static DEFAULT: OnceLock<SecurityCallback> = OnceLock::new();
 
-/// Has a TLS context refuse cipher suites that do not authenticate the server by a certificate or do not encrypt, and
+/// Makes a TLS context refuse cipher suites that do not authenticate the server by a certificate or do not encrypt, and
 /// finite-field Diffie-Hellman, whose groups cost a client as much time as the server likes. Raises the security level to
 /// [`SECURITY_LEVEL`] and takes back the options that weaken TLS 1.2.
 ///
@@ -48,7 +48,7 @@ unsafe extern "C" fn refuse(
     other: *mut c_void,
     argument: *mut c_void,
 ) -> c_int {
-    // SAFETY: libssl passes what the operation says: a cipher suite of its table, or the two bytes of a group.
+    // SAFETY: libssl passes the type that the operation implies: a cipher suite of its table, or the two bytes of a group.
     let refused = unsafe {
         match operation & OTHER_TYPE {
             CIPHER if !other.is_null() => !authenticates_and_encrypts(other.cast()),

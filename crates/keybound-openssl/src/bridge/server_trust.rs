@@ -14,7 +14,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::ptr::null;
 
-/// Whom to trust, as OpenSSL sees it.
+/// The trust anchors, as a store of OpenSSL.
 pub(crate) struct ServerTrust {
     library: &'static Library,
     store: X509Store,
@@ -27,10 +27,10 @@ pub(crate) struct ServerTrust {
 pub(crate) enum Refused {
     /// A certificate cannot be read.
     Malformed,
-    /// The chain or the name is not good.
-    Judged(X509VerifyResult),
-    /// OpenSSL could not come to a judgement.
-    Unjudged(ErrorStack),
+    /// The chain or the name is not valid.
+    Invalid(X509VerifyResult),
+    /// OpenSSL could not verify it.
+    NotVerified(ErrorStack),
 }
 
 impl ServerTrust {
@@ -48,10 +48,10 @@ impl ServerTrust {
         })
     }
 
-    /// Judges a server's certificates (DER), the first being its own, for a host at a time (seconds since 1970).
+    /// Verifies a server's certificates (DER), the first being its own, for a host at a time (seconds since 1970).
     ///
     /// # Errors
-    /// [`Refused`]; whatever is not judged good is.
+    /// [`Refused`].
     pub(crate) fn verify<'a>(
         &self,
         first: &[u8],
@@ -59,13 +59,13 @@ impl ServerTrust {
         host: &Host,
         now: u64,
     ) -> Result<(), Refused> {
-        let judged = self.judge(first, others, host, now);
-        // What was tried on the way is no concern of the next call.
+        let verified = self.verify_chain(first, others, host, now);
+        // Errors on the queue would be read by the next call.
         let _ = ErrorStack::get();
-        judged
+        verified
     }
 
-    fn judge<'a>(
+    fn verify_chain<'a>(
         &self,
         first: &[u8],
         others: impl Iterator<Item = &'a [u8]>,
@@ -78,23 +78,23 @@ impl ServerTrust {
                 .map_err(|_| Refused::Malformed)
         };
         let first = read(first)?;
-        let mut chain = Stack::<X509>::new().map_err(Refused::Unjudged)?;
+        let mut chain = Stack::<X509>::new().map_err(Refused::NotVerified)?;
         for der in others {
-            chain.push(read(der)?).map_err(Refused::Unjudged)?;
+            chain.push(read(der)?).map_err(Refused::NotVerified)?;
         }
-        let mut context = self.store_context().map_err(Refused::Unjudged)?;
+        let mut context = self.store_context().map_err(Refused::NotVerified)?;
         let verified = context
             .init(&self.store, &first, &chain, |context| {
                 self.expect(context, host, now)?;
                 Ok((context.verify_cert()?, context.error()))
             })
-            .map_err(Refused::Unjudged)?;
+            .map_err(Refused::NotVerified)?;
         match verified {
             (true, X509VerifyResult::OK) => Ok(()),
             (_, X509VerifyResult::OK) => {
-                Err(Refused::Judged(X509VerifyResult::APPLICATION_VERIFICATION))
+                Err(Refused::Invalid(X509VerifyResult::APPLICATION_VERIFICATION))
             }
-            (_, refused) => Err(Refused::Judged(refused)),
+            (_, refused) => Err(Refused::Invalid(refused)),
         }
     }
 
@@ -106,7 +106,7 @@ impl ServerTrust {
         now: u64,
     ) -> Result<(), ErrorStack> {
         // SAFETY: the store context is alive and initialised; the string is a constant. The parameters belong to the
-        // store context and are used by nobody else meanwhile.
+        // store context, and nothing else uses them meanwhile.
         let param = unsafe {
             if native::X509_STORE_CTX_set_default(context.as_ptr(), c"ssl_server".as_ptr()) != 1 {
                 return Err(ErrorStack::get());

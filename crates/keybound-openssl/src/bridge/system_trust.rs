@@ -1,5 +1,5 @@
-//! The system's trust anchors. To read some hundred certificates takes longer than a handshake, so they are kept for the
-//! process and read again when their file has changed. What is no good there is trusted by nobody: handshakes then fail.
+//! The system's trust anchors. To read some hundred certificates takes longer than a handshake, so they are cached
+//! for the process and read again when their file has changed. What cannot be read is not trusted: handshakes then fail.
 use super::library::Library;
 use super::native;
 use foreign_types::ForeignType as _;
@@ -12,11 +12,11 @@ use std::ptr::null;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The anchors as they were read last.
+/// The cache of the anchors.
 #[derive(Default)]
-pub(super) struct SystemTrust(Mutex<Option<Kept>>);
+pub(super) struct SystemTrust(Mutex<Option<CachedStores>>);
 
-struct Kept {
+struct CachedStores {
     stamp: Stamp,
     system: X509Store,
     /// The system's and more, by what more there is (DER), the last used last.
@@ -27,18 +27,18 @@ struct Kept {
 type Stamp = Option<(SystemTime, u64)>;
 
 impl SystemTrust {
-    /// Has a TLS context trust what the system trusts, and more.
+    /// Sets the trust of a TLS context: the system's, and more.
     pub(super) fn apply(
         &self,
         library: &Library,
         builder: &mut SslContextBuilder,
         more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = current(&mut kept, library, stamp())?;
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = current(&mut cached, library, stamp())?;
         let store = match more.is_empty() {
-            true => &kept.system,
-            false => kept.extended(library, more)?,
+            true => &cached.system,
+            false => cached.extended(library, more)?,
         };
         // SAFETY: both are alive; the context takes its own hold on the store.
         unsafe { native::SSL_CTX_set1_cert_store(builder.as_ptr(), store.as_ptr()) };
@@ -52,26 +52,26 @@ impl SystemTrust {
         library: &Library,
         more: &[Vec<u8>],
     ) -> Result<X509Store, ErrorStack> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        current(&mut kept, library, stamp())?.extend(library, more)
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current(&mut cached, library, stamp())?.extend(library, more)
     }
 
-    /// Reads them now, so that nobody waits for it later.
+    /// Reads them now, so that no connection waits for them later.
     pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        current(&mut kept, library, stamp()).map(drop)
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current(&mut cached, library, stamp()).map(drop)
     }
 }
 
-/// What is kept, read again where the file has changed.
+/// The cached stores, read again where the file has changed.
 fn current<'a>(
-    kept: &'a mut Option<Kept>,
+    cached: &'a mut Option<CachedStores>,
     library: &Library,
     stamp: Stamp,
-) -> Result<&'a mut Kept, ErrorStack> {
-    match kept.take().filter(|kept| kept.stamp == stamp) {
-        Some(fresh) => Ok(kept.insert(fresh)),
-        None => Ok(kept.insert(Kept {
+) -> Result<&'a mut CachedStores, ErrorStack> {
+    match cached.take().filter(|cached| cached.stamp == stamp) {
+        Some(fresh) => Ok(cached.insert(fresh)),
+        None => Ok(cached.insert(CachedStores {
             stamp,
             system: read(library.context(), true)?,
             extended: Vec::new(),
@@ -79,7 +79,7 @@ fn current<'a>(
     }
 }
 
-impl Kept {
+impl CachedStores {
     fn extended(
         &mut self,
         library: &Library,
@@ -92,7 +92,7 @@ impl Kept {
                 (more, store)
             }
         };
-        if self.extended.len() == MOST_EXTENDED {
+        if self.extended.len() == MAX_EXTENDED {
             self.extended.remove(0);
         }
         self.extended.push(entry);
@@ -172,7 +172,7 @@ fn stamp() -> Stamp {
 }
 
 /// A program names one CA file, perhaps one for loopback besides; tests name many.
-const MOST_EXTENDED: usize = 8;
+const MAX_EXTENDED: usize = 8;
 
 #[cfg(test)]
 #[cfg(not(windows))]
@@ -222,17 +222,17 @@ mod tests {
             !certificates.is_empty(),
             "the host has no CA certificates: install ca-certificates"
         );
-        let mut kept = None;
-        let kept = current(&mut kept, library, stamp()).unwrap();
-        let extended = kept.extend(library, &[]).unwrap();
+        let mut cached = None;
+        let cached = current(&mut cached, library, stamp()).unwrap();
+        let extended = cached.extend(library, &[]).unwrap();
         let empty = X509StoreBuilder::new().unwrap().build();
         let trusted = |store: &X509Store| {
             let of = certificates.iter();
             of.filter(|certificate| trusts(store, certificate)).count()
         };
         // Some may have expired.
-        assert!(trusted(&kept.system) > 0);
-        assert_eq!(trusted(&extended), trusted(&kept.system));
+        assert!(trusted(&cached.system) > 0);
+        assert_eq!(trusted(&extended), trusted(&cached.system));
         assert_eq!(trusted(&empty), 0);
     }
 
@@ -240,9 +240,9 @@ mod tests {
     fn the_hosts_certificates_are_read_again_when_their_file_has_changed() {
         let library = Library::get().unwrap();
         let written = |seconds| Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), 1));
-        let mut kept = None;
+        let mut cached = None;
         for (stamp, extended) in [(written(1), 0), (written(1), 1), (written(2), 0), (None, 0)] {
-            let current = current(&mut kept, library, stamp).unwrap();
+            let current = current(&mut cached, library, stamp).unwrap();
             assert_eq!(current.extended.len(), extended, "{stamp:?}");
             current.extended(library, Vec::new()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What OpenSSL's callbacks do with the notes on a connection.
+//! OpenSSL's callbacks, which update the state of a connection.
 use crate::SessionNotes;
 use crate::bridge::{check_expected_host, notes_of};
 use openssl::ssl::SslRef;
@@ -55,7 +55,7 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
     if store.error_depth() > 0 {
         return true;
     }
-    match judge_leaf(notes, store) {
+    match check_leaf(notes, store) {
         Ok(()) => true,
         Err(error) => {
             store.set_error(error);
@@ -64,7 +64,7 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
     }
 }
 
-fn judge_leaf(notes: &SessionNotes, store: &X509StoreContextRef) -> Result<(), X509VerifyResult> {
+fn check_leaf(notes: &SessionNotes, store: &X509StoreContextRef) -> Result<(), X509VerifyResult> {
     let leaf = store
         .current_cert()
         .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)?;

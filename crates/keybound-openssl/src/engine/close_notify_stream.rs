@@ -1,4 +1,4 @@
-//! A TLS stream on which an end is one only where the peer said so, and which ends where the peer misbehaves.
+//! A TLS stream that reports an end without `close_notify` as an error.
 use crate::SessionNotes;
 use crate::bridge::peer_has_ended;
 use std::io::{self, Result};
@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-/// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: anyone on the way can
-/// end a connection, and an answer that lasts until it ends would be taken for whole (RFC 9112 section 9.8).
+/// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: an
+/// attacker could end the connection, and a response without a length would pass for complete (truncation attack, RFC 9112,
+/// section 9.8).
 ///
-/// Where the notes say that the peer may not do what it did, reading and writing fail, too.
+/// Reading and writing fail too after the peer has exceeded the limits of a connection.
 pub struct CloseNotifyStream<S>(SslStream<S>, Arc<SessionNotes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CloseNotifyStream<S> {

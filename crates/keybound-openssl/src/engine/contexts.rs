@@ -157,8 +157,8 @@ fn configure(
 
 /// What holds for every connection that may present a binding certificate.
 pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
-    // Hyper hands over another buffer when it tries again, and takes what was written. The certificate goes out alone: a
-    // search for its issuers among the trust anchors would send some of them along.
+    // Hyper retries with another buffer, and accepts partial writes. The certificate is sent alone: a search for its
+    // issuers among the trust anchors would send some of them too.
     builder.set_mode(
         SslMode::AUTO_RETRY
             | SslMode::ENABLE_PARTIAL_WRITE
@@ -166,7 +166,7 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
             | SslMode::RELEASE_BUFFERS
             | SslMode::NO_AUTO_CHAIN,
     );
-    // Every connection authenticates anew; a renegotiation is a full handshake.
+    // Every connection authenticates; a renegotiation is a full handshake.
     forget_sessions(builder);
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
@@ -177,7 +177,7 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
     let _ = builder.verify_param_mut().set_flags(ANCHOR_RULES);
 }
 
-/// Has a context present the certificate whenever a server asks for it.
+/// Makes a context present the certificate whenever a server requests it.
 pub(crate) fn present(
     builder: &mut SslContextBuilder,
     library: &Library,
@@ -208,7 +208,7 @@ fn set_name(ssl: &mut Ssl, host: &Host) -> Result<(), ErrorStack> {
     }
 }
 
-/// Has the verification of a server's certificate insist on this host, as one of its subject alternative names.
+/// Makes the verification of a server's certificate require this host, as one of its subject alternative names.
 pub(crate) fn set_expected_host(
     param: &mut X509VerifyParamRef,
     host: &Host,
@@ -225,6 +225,6 @@ pub(crate) fn set_expected_host(
 pub(crate) const NAME_RULES: X509CheckFlags =
     X509CheckFlags::NO_PARTIAL_WILDCARDS.union(X509CheckFlags::NEVER_CHECK_SUBJECT);
 
-/// Every trusted certificate ends a chain, not only one that signs itself (RFC 5280, section 6.1.1): whoever trusts an
+/// Every trusted certificate ends a chain, not only one that signs itself (RFC 5280, section 6.1.1): a caller who trusts an
 /// intermediate authority, or the server's own certificate, need not trust what is above it.
 pub(crate) const ANCHOR_RULES: X509VerifyFlags = X509VerifyFlags::PARTIAL_CHAIN;

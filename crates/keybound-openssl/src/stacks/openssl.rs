@@ -21,14 +21,14 @@ use std::sync::Arc;
 /// | [`set_up`](Self::set_up) | what a context holds | the server's name (`SslConnector::connect` and `configure` verify it by themselves), versions by host |
 /// | [`context_builder`](Self::context_builder) | the same, in a context of Keybound's | **the server's name, which nothing else verifies**, versions by host |
 ///
-/// Set up are: the certificate, which goes out alone whenever a server asks, by renegotiation of TLS 1.2 and after the
+/// Set up are: the certificate, which is sent alone whenever a server requests it, by renegotiation of TLS 1.2 and after the
 /// handshake of TLS 1.3 too (at most 8 times on a connection); the key behind it, which cannot be exported; trust, which
 /// replaces what was there, stores for verification, verification callbacks of certificates and shared secrets (PSK) too; no sessions, no tickets, no compression. Refused are a server that shows another certificate
 /// when it renegotiates, one that only its common name names, and one that begins handshakes over and over (about 30 on a
 /// connection, 8 without data between them). Cipher suites without a certificate of the server or without encryption, and finite-field Diffie-Hellman, are
 /// never negotiated, whatever the host or the caller sets. The security level is 2 at least. The context's callbacks for
 /// security and for messages are replaced. What was added to the trust for loopback hosts only does not count here, as
-/// nobody checks where the caller's stack connects to. What else a caller sets on a builder afterwards is the caller's.
+/// nothing checks where the caller's stack connects to. What else a caller sets on a builder afterwards is the caller's.
 ///
 /// Signatures are made within the handshake. A key that is [slow](keybound_keys::SigningCost::Slow) signs on another thread,
 /// and makes room for the other tasks of a multi-thread tokio runtime meanwhile; elsewhere, in a `LocalSet` too, the

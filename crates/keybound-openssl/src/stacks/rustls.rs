@@ -43,8 +43,8 @@ impl RustlsSetup {
         Arc::new(OneCertificate::new(&self.identity))
     }
 
-    /// Verifies servers as Keybound's own client does: OpenSSL judges chain and name by the same trust. Signatures are
-    /// the provider's to verify. Trust that was added for loopback hosts only does not count, as nobody checks where the
+    /// Verifies servers as Keybound's own client does: OpenSSL verifies chain and name with the same trust. Signatures are
+    /// the provider's to verify. Trust that was added for loopback hosts only does not count, as nothing checks where the
     /// caller's stack connects to.
     ///
     /// # Errors

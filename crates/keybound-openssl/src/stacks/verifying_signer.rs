@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A key that signs inside the event loop of somebody else: a slow one signs through the gate that its users share, so that
-/// one that hangs costs one thread and becomes an error, and makes room for other tasks where tokio can do that; a panic
-/// becomes an error, and no signature leaves that does not hold.
+/// A key for the event loop of another TLS stack. It verifies each signature before it returns it, and turns a panic into an
+/// error. A slow key signs through its gate, so that one that hangs occupies one thread and becomes an error; where tokio
+/// allows it, other tasks run meanwhile.
 #[derive(Debug)]
 pub(super) struct VerifyingSigner {
     key: Arc<dyn BindingKey>,
@@ -36,7 +36,7 @@ impl VerifyingSigner {
         };
         let signature = match self.key.signing_cost() {
             SigningCost::Quick => sign(),
-            SigningCost::Slow => aside(|| self.gate.run_blocking(sign)),
+            SigningCost::Slow => run_aside(|| self.gate.run_blocking(sign)),
         }?;
         if verify(self.key.public_key_der(), scheme, digest, &signature) {
             Ok(signature)
@@ -72,7 +72,7 @@ impl BindingKey for VerifyingSigner {
         self.key.persistent_name()
     }
 
-    /// It takes care of that by itself.
+    /// It runs slow keys by itself.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Quick
     }
@@ -86,9 +86,8 @@ impl BindingKey for VerifyingSigner {
     }
 }
 
-/// Does work that blocks. On a worker of a multi-thread runtime its other tasks go on elsewhere meanwhile; on other
-/// threads there is nowhere to go.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
+/// Runs work that blocks. On a worker of a multi-thread runtime, other workers run its tasks meanwhile.
+fn run_aside<T>(work: impl FnOnce() -> T) -> T {
     let workers = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if !workers {
@@ -128,9 +127,9 @@ mod tests {
         // The work waits for a task that only the one worker can run.
         let done = one_worker().block_on(async {
             tokio::spawn(async {
-                let (tell, told) = mpsc::channel();
-                tokio::spawn(async move { tell.send(()) });
-                aside(|| told.recv_timeout(Duration::from_secs(20)))
+                let (sender, receiver) = mpsc::channel();
+                tokio::spawn(async move { sender.send(()) });
+                run_aside(|| receiver.recv_timeout(Duration::from_secs(20)))
             })
             .await
         });
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn work_is_done_once_wherever_it_is_begun() {
-        let count = |done: &mut u32| aside(|| *done += 1);
+        let count = |done: &mut u32| run_aside(|| *done += 1);
         let mut done = 0;
         count(&mut done);
         Builder::new_current_thread()
@@ -155,7 +154,7 @@ mod tests {
     fn a_panic_of_the_work_itself_is_passed_on() {
         let runtime = one_worker();
         let passed = catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(async { aside(|| panic!("on purpose, in a test")) })
+            runtime.block_on(async { run_aside(|| panic!("on purpose, in a test")) })
         }));
         assert!(passed.is_err());
     }
@@ -163,11 +162,11 @@ mod tests {
     #[test]
     fn it_is_the_key_that_it_guards() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
-        let careful = VerifyingSigner::new(Arc::clone(&key));
-        assert_eq!(careful.public_key_der(), key.public_key_der());
-        assert_eq!(careful.id(), key.id());
-        assert_eq!(careful.strength(), key.strength());
-        assert_eq!(careful.signing_cost(), SigningCost::Quick);
-        assert_eq!(careful.is_simulated(), key.is_simulated());
+        let signer = VerifyingSigner::new(Arc::clone(&key));
+        assert_eq!(signer.public_key_der(), key.public_key_der());
+        assert_eq!(signer.id(), key.id());
+        assert_eq!(signer.strength(), key.strength());
+        assert_eq!(signer.signing_cost(), SigningCost::Quick);
+        assert_eq!(signer.is_simulated(), key.is_simulated());
     }
 }

@@ -7,7 +7,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 /// Whether a certificate (DER) names the host in its subject alternative name (RFC 9525, section 6.3). A wildcard is the
-/// whole leftmost label, with two labels after it at least. What cannot be read names nobody.
+/// whole leftmost label, with two labels after it at least. What cannot be read matches no host.
 pub(crate) fn names(certificate: &[u8], host: &Host) -> bool {
     let Ok(certificate) = Certificate::from_der(certificate) else {
         return false;

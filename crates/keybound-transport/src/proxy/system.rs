@@ -27,7 +27,7 @@ impl System {
         }))
     }
 
-    /// With these settings of the user: for fuzzing.
+    /// With these settings of the user.
     pub(super) fn of_texts(proxies: &[u16], bypass: &[u16]) -> Self {
         let [proxies, bypass] = [proxies, bypass].map(<[u16]>::to_vec);
         Self::new(move |place| match place {
@@ -64,7 +64,7 @@ impl System {
     }
 }
 
-/// There is one system. Clients made at different times may share what they remember, whatever its settings were.
+/// There is one system. Clients made at different times may share what they have read, whatever its settings were.
 impl PartialEq for System {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -87,7 +87,7 @@ enum Found {
     None(Option<String>),
 }
 
-/// The user's settings go first, the machine's serve where those say nothing that can be followed.
+/// The user's settings, or else the machine's.
 fn look(read: &Read) -> Found {
     let mut notes = Notes::default();
     let chosen = [Place::User, Place::Machine]
@@ -99,7 +99,7 @@ fn look(read: &Read) -> Found {
                 None
             }
         });
-    notes.tell();
+    notes.log();
     chosen.unwrap_or_else(|| Found::None(notes.text()))
 }
 
@@ -141,7 +141,7 @@ impl Notes {
         self.notes.push(format!("{place} {cause}"));
     }
 
-    fn tell(&self) {
+    fn log(&self) {
         let Some(text) = self.text() else {
             return;
         };
@@ -326,12 +326,12 @@ mod tests {
                     assert_eq!(proxy_of(&system), None);
                 },
             );
-            let told = log.0.lock().unwrap();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert_eq!(told[0].0, level, "{told:?}");
-            assert!(told[0].1.starts_with(words), "{told:?}");
+            let logged = log.0.lock().unwrap();
+            assert_eq!(logged.len(), 1, "{logged:?}");
+            assert_eq!(logged[0].0, level, "{logged:?}");
+            assert!(logged[0].1.starts_with(words), "{logged:?}");
             assert_eq!(system.left_aside(), Some(words));
-            assert!(!format!("{system:?}{told:?}").contains("swordfish"));
+            assert!(!format!("{system:?}{logged:?}").contains("swordfish"));
         }
     }
 
@@ -347,9 +347,9 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(log.clone()), || {
             assert_eq!(proxy_of(&system(both, unreadable)), Some("user"))
         });
-        let told = log.0.lock().unwrap();
-        let warnings = told.iter().filter(|(level, _)| *level == Level::WARN);
-        assert_eq!(warnings.count(), 1, "{told:?}");
+        let logged = log.0.lock().unwrap();
+        let warnings = logged.iter().filter(|(level, _)| *level == Level::WARN);
+        assert_eq!(warnings.count(), 1, "{logged:?}");
         assert_eq!(system(both, nothing).left_aside(), None);
     }
 

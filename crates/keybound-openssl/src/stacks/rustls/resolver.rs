@@ -10,7 +10,7 @@ use rustls::{Error, OtherError, SignatureAlgorithm, SignatureScheme};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::sync::Arc;
 
-/// Presents the one certificate to whoever asks.
+/// Presents the one certificate to each server that requests one.
 #[derive(Debug)]
 pub(super) struct OneCertificate(Arc<CertifiedKey>);
 
@@ -26,7 +26,7 @@ impl OneCertificate {
 }
 
 impl ResolvesClientCert for OneCertificate {
-    /// The authorities that the server names are not looked at: services name some and take others.
+    /// Ignores the authorities that the server names: services name some and accept others.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }

@@ -1,4 +1,4 @@
-//! Servers are judged by OpenSSL and the trust of Keybound's own client, so that one setting counts in both stacks.
+//! OpenSSL verifies servers with the trust of Keybound's own client, so that one setting applies to both stacks.
 use crate::Host;
 use crate::bridge::{Refused, ServerTrust};
 use openssl::x509::X509VerifyResult;
@@ -69,12 +69,12 @@ fn host_of(name: &ServerName<'_>) -> Option<Host> {
     }
 }
 
-/// What rustls tells the peer by its alert, and the caller.
+/// The error for the caller, from which rustls chooses its alert.
 fn reason(refused: Refused) -> CertificateError {
     match refused {
         Refused::Malformed => CertificateError::BadEncoding,
-        Refused::Unjudged(errors) => CertificateError::Other(OtherError(Arc::new(errors))),
-        Refused::Judged(result) => match result.as_raw() {
+        Refused::NotVerified(errors) => CertificateError::Other(OtherError(Arc::new(errors))),
+        Refused::Invalid(result) => match result.as_raw() {
             openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH
             | openssl_sys::X509_V_ERR_IP_ADDRESS_MISMATCH => CertificateError::NotValidForName,
             openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED => CertificateError::Expired,
@@ -87,12 +87,12 @@ fn reason(refused: Refused) -> CertificateError {
             | openssl_sys::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
             | openssl_sys::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
             | openssl_sys::X509_V_ERR_CERT_UNTRUSTED => CertificateError::UnknownIssuer,
-            _ => CertificateError::Other(OtherError(Arc::new(Judgement(result)))),
+            _ => CertificateError::Other(OtherError(Arc::new(VerifyError(result)))),
         },
     }
 }
 
-/// OpenSSL's judgement where rustls has no word for it.
+/// OpenSSL's result where rustls has no error for it.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's certificate could not be verified: {}", .0.error_string())]
-struct Judgement(X509VerifyResult);
+struct VerifyError(X509VerifyResult);

@@ -22,7 +22,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
         }
     }
 
-    /// Sends what TLS has to say.
+    /// Sends what TLS has written.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.tls.wire().to_send().is_empty() {
             let waiting = self.tls.wire().to_send();
@@ -35,7 +35,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Brings in what TLS waits for.
+    /// Reads what TLS waits for.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = [0; PIECE];
         let mut buffer = ReadBuf::new(&mut bytes);
@@ -54,7 +54,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
             self.tls.wire_mut().begin_work();
             let done = work(&mut self.tls);
             self.check_server(&done)?;
-            // Answers to a renegotiation go out while more is waited for.
+            // Sends the messages of a renegotiation while it waits for more.
             let sent = self.poll_send(cx);
             if !self.wants_more(&done) {
                 return Poll::Ready(done);
@@ -62,7 +62,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
             match sent {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 // A peer that has TLS answer over and over and does not read it is not read either.
-                Poll::Pending if self.tls.wire().to_send().len() > MOST_WAITING => {
+                Poll::Pending if self.tls.wire().to_send().len() > MAX_WAITING => {
                     return Poll::Pending;
                 }
                 _ => {}
@@ -71,7 +71,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
         }
     }
 
-    /// Holds a server that begins another handshake to who it was. SChannel's crate has Windows judge what it shows when
+    /// Checks that a server that begins another handshake shows the same certificate. SChannel's crate has Windows judge what it shows when
     /// that begins, which is the certificate of before, and not again when that is over.
     fn check_server(&mut self, done: &io::Result<usize>) -> io::Result<()> {
         let wire = self.tls.wire();
@@ -127,7 +127,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for QueuedStr
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        // No more is taken than goes out.
+        // Accepts no more than is sent.
         ready!(self.poll_send(cx))?;
         self.poll_with(cx, |tls| tls.write(buf))
     }
@@ -173,7 +173,7 @@ pub(crate) async fn receive<S: AsyncRead + Unpin>(
 /// What is taken from a connection at a time, in bytes.
 const PIECE: usize = 8 * 1024;
 /// More than one write and the longest answer in a handshake come to; in bytes.
-const MOST_WAITING: usize = 128 * 1024;
+const MAX_WAITING: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -37,9 +37,9 @@ impl Wire {
         }
     }
 
-    /// From here on, that there is nothing to read is told by a length of 0, not by `WouldBlock`: SChannel is then asked
-    /// whether what is there will do, instead of believed how much it lacks. Wine's says too much.
-    pub(crate) fn tell_empty_as_end(&mut self) {
+    /// From now on, `read` returns 0 where there is nothing to read, not `WouldBlock`: SChannel then checks what there is
+    /// instead of reporting how much is missing, which Wine's overstates.
+    pub(crate) fn report_empty_as_end(&mut self) {
         self.is_empty_an_end = true;
     }
 
@@ -71,7 +71,7 @@ impl Wire {
             Seen::CertificateRequest | Seen::Renegotiation => {
                 if seen == Seen::Renegotiation {
                     *has_renegotiated = true;
-                    // The first handshake shows no more by then, whoever drives it.
+                    // The first handshake is complete by then.
                     notes.note_first_handshake();
                     if let Err(what) = notes.note_message(true) {
                         *refusal = Some(what);
@@ -113,7 +113,7 @@ impl Wire {
 
     fn nothing_to_read(&mut self) -> io::Result<usize> {
         if self.ended {
-            // An end is one only where TLS says so (RFC 9112, 9.8); then nobody reads on.
+            // Only close_notify ends a stream (RFC 9112, 9.8), and after it nothing is read.
             Err(io::ErrorKind::UnexpectedEof.into())
         } else {
             self.starved = true;
@@ -195,7 +195,7 @@ mod tests {
         wire.receive(&[14, 0, 0, 0, 14, 0, 0]);
         assert_eq!(read(&mut wire), Ok(10));
         assert_eq!(read(&mut wire), Ok(2));
-        wire.tell_empty_as_end();
+        wire.report_empty_as_end();
         wire.begin_work();
         assert_eq!(read(&mut wire), Ok(0));
         assert!(wire.is_starved());

@@ -36,7 +36,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let wire = tls.get_mut();
     send(&mut connection, wire).await?;
-    wire.tell_empty_as_end();
+    wire.report_empty_as_end();
     Ok(QueuedStream::new(tls, connection))
 }
 
