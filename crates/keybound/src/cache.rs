@@ -93,7 +93,7 @@ pub(crate) struct IdentityState {
     pub(crate) tokens: TokenCache,
     pub(crate) bindings: BindingCache,
     pub(crate) token_requests: SingleFlight<TokenRequestKey, Result<Obtained>>,
-    pub(crate) binding_requests: SingleFlight<MintKey, Result<Arc<CachedBinding>>>,
+    pub(crate) binding_requests: SingleFlight<MintKey, Result<Option<Arc<CachedBinding>>>>,
     /// Whether a certificate from the store got no token, so that the store is not read again.
     pub(crate) skips_store: AtomicBool,
     /// Limits the certificates that are minted past IMDS's cache.

@@ -1,10 +1,7 @@
-use crate::acquire::acquire;
+use crate::acquire::{ClientContext, Flow, Progress, acquire};
 use crate::attestor::Attestor;
-use crate::cache::Clocks;
-use crate::cache::{IdentityState, SharedState};
-use crate::flow::Flow;
+use crate::cache::{Clocks, SharedState};
 use crate::http::{ResourceClient, ResourceClientBuilder};
-use crate::progress::Progress;
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
@@ -21,14 +18,7 @@ use uuid::Uuid;
 /// Acquires access tokens for a managed identity of this host. Cloning is cheap and shares key, certificates and tokens: create
 /// one client and reuse it.
 #[derive(Clone)]
-pub struct ManagedIdentityClient(Arc<Shared>);
-
-/// What the clones of a client share.
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) state: SharedState,
-    pub(crate) identity: Arc<IdentityState>,
-}
+pub struct ManagedIdentityClient(Arc<ClientContext>);
 
 impl ManagedIdentityClient {
     /// A client with the defaults: the system-assigned identity, the platform's keys, the process's environment.
@@ -103,7 +93,7 @@ impl ManagedIdentityClient {
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<ClientContext> {
         &self.0
     }
 }
@@ -329,7 +319,7 @@ impl ManagedIdentityClientBuilder {
         let state = self.state.unwrap_or_default();
         state.check_compatible(settings.shared())?;
         let identity = state.identity(&settings.identity);
-        Ok(ManagedIdentityClient(Arc::new(Shared {
+        Ok(ManagedIdentityClient(Arc::new(ClientContext {
             settings,
             state,
             identity,

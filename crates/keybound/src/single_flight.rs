@@ -3,7 +3,7 @@ mod runtime_affinity;
 #[cfg(test)]
 mod tests;
 
-use crate::progress::Progress;
+use crate::acquire::Progress;
 use crate::sync::{Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};

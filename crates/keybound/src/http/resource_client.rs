@@ -1,7 +1,7 @@
 use super::exchange;
 use super::tokens::Tokens;
 use super::{RequestBuilder, RequestTimeout, Response, TokenBoundAuthHosts};
-use crate::client::Shared;
+use crate::acquire::ClientContext;
 use crate::{ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
 use http::{Method, Request};
@@ -22,7 +22,7 @@ use std::time::Duration;
 pub struct ResourceClient(Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ClientContext>,
     pub(super) tokens: Tokens,
     /// For bearer tokens: its connections present no certificate.
     pub(super) plain: Option<HttpsClient>,
@@ -217,7 +217,7 @@ impl ResourceClientBuilder {
 }
 
 /// A client whose connections present no certificate.
-pub(crate) fn without_certificate(shared: &Shared) -> Result<HttpsClient> {
+pub(crate) fn without_certificate(shared: &ClientContext) -> Result<HttpsClient> {
     shared
         .settings
         .https()

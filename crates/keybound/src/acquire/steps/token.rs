@@ -1,7 +1,7 @@
-use super::Flow;
-use super::call::To;
+use super::send::To;
 use crate::Binding;
 use crate::access_token::{IssuedToken, Step};
+use crate::acquire::Flow;
 use crate::acquire::Plan;
 use crate::cache::DualTime;
 use crate::retry_after::service_time;
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 impl Flow {
     /// Asks Entra for the token over mutual TLS and checks it against the certificate. Its life is counted from before
     /// the request: never late.
-    pub(super) async fn token(
+    pub(in crate::acquire) async fn token(
         &self,
         plan: &Plan,
         binding: &Arc<Binding>,

@@ -1,6 +1,6 @@
-use super::Flow;
 use super::key::sign;
 use crate::access_token::Step;
+use crate::acquire::Flow;
 use keybound_core::csr::{Csr, UnsignedCsr};
 use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage};
 use keybound_keys::{BindingKey, SignatureScheme, verify};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 impl Flow {
     /// Assembles and signs the request, and verifies it before anyone sees it: IMDS answers a broken one with a bare
     /// 400.
-    pub(super) async fn signing_request(
+    pub(in crate::acquire) async fn signing_request(
         &self,
         metadata: &PlatformMetadata,
         key: &Arc<dyn BindingKey>,

@@ -1,7 +1,7 @@
-use super::Flow;
+use super::imds_server::check_sender;
 use super::refusal::refusal;
-use super::sender::check_sender;
 use crate::Binding;
+use crate::acquire::Flow;
 use crate::retry_after::retry_after;
 use crate::wire::Answer;
 use http::Request;

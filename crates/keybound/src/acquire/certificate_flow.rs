@@ -1,10 +1,7 @@
-//! A new certificate: taken from the store where one is kept, else minted.
-use super::Flow;
+//! A certificate flow: loads a certificate from the store, or mints one.
+use super::{ClientContext, Flow, Plan, Progress};
 use crate::Binding;
-use crate::acquire::Plan;
 use crate::cache::CachedBinding;
-use crate::client::Shared;
-use crate::progress::Progress;
 use crate::store::{self, IssuanceLock, StoredBinding};
 use keybound_core::csr::Csr;
 use keybound_core::{
@@ -16,14 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
-/// Gets a certificate and remembers it.
-pub(crate) async fn mint(
-    shared: Arc<Shared>,
+/// Loads or mints a certificate and caches it. `None` where the current one was rejected meanwhile, so that the certificate in
+/// IMDS's cache may be that one: the caller mints past the cache.
+pub(super) async fn mint(
+    shared: Arc<ClientContext>,
     progress: Arc<Progress>,
     plan: Arc<Plan>,
     bypass: bool,
     request_id: Uuid,
-) -> Result<Arc<CachedBinding>> {
+) -> Result<Option<Arc<CachedBinding>>> {
     shared.settings.check_v2_enabled()?;
     let flow = Flow::new(shared, progress, request_id);
     // What TLS needs is read while IMDS is asked.
@@ -61,24 +59,17 @@ pub(crate) async fn mint(
     });
     let current = identity.bindings.get(attestation, flow.shared.now());
     match &current {
-        // Where IMDS answers what it answered before, the tokens of it stay.
-        Some(current) if current.is(&binding) => return Ok(Arc::clone(current)),
-        // One that was minted past IMDS's cache meanwhile is the newer one.
+        // IMDS returned the same certificate: its tokens stay in the cache.
+        Some(current) if current.is(&binding) => return Ok(Some(Arc::clone(current))),
+        // One that was minted past IMDS's cache meanwhile is newer.
         Some(current) if !bypass && before.is_none_or(|before| !before.is(current)) => {
-            return Ok(Arc::clone(current));
+            return Ok(Some(Arc::clone(current)));
         }
-        // The one before was refused meanwhile, and may be what IMDS had.
-        None if !bypass && identity.bindings.was_rejected(attestation) => {
-            let waiter = flow.shared.join_mint(&plan, true, request_id);
-            flow.progress.follow(&waiter.progress);
-            let minted = waiter.work.await;
-            flow.progress.leave();
-            return minted;
-        }
+        None if !bypass && identity.bindings.was_rejected(attestation) => return Ok(None),
         _ => {}
     }
     identity.put_binding(attestation, &binding);
-    Ok(binding)
+    Ok(Some(binding))
 }
 
 impl Flow {

@@ -1,6 +1,6 @@
-use super::Flow;
-use super::call::To;
+use super::send::To;
 use crate::access_token::Step;
+use crate::acquire::Flow;
 use crate::wire::Answer;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 impl Flow {
     /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock, the identity
     /// asked for and the one that the metadata named.
-    pub(super) async fn credential(
+    pub(in crate::acquire) async fn credential(
         &self,
         metadata: &PlatformMetadata,
         csr: &Csr,

@@ -1,6 +1,6 @@
-use super::Flow;
-use super::call::To;
+use super::send::To;
 use crate::access_token::Step;
+use crate::acquire::Flow;
 use http::header::ACCEPT;
 use http::{Method, Request, request};
 use keybound_core::{Error, PlatformMetadata, Result, Stage};
@@ -9,7 +9,7 @@ use url::Url;
 
 impl Flow {
     /// Asks IMDS who and where this host is, and checks that it speaks of the identity asked for.
-    pub(super) async fn metadata(&self) -> Result<PlatformMetadata> {
+    pub(in crate::acquire) async fn metadata(&self) -> Result<PlatformMetadata> {
         self.step(Step::Metadata, async {
             let answer = self
                 .call(To::Imds, Stage::Metadata, || self.metadata_request())

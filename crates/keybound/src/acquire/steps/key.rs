@@ -1,5 +1,5 @@
-use super::Flow;
 use crate::access_token::Step;
+use crate::acquire::Flow;
 use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
 use keybound_keys::{
     BindingKey, GatedKey, KeyError, KeyErrorKind, KeyGate, SignatureScheme, SigningCost, self_test,
@@ -12,7 +12,10 @@ impl Flow {
     ///
     /// Opening goes on where the caller gives up meanwhile: a key that takes long to make is there for the next request,
     /// and is not begun again by each.
-    pub(super) async fn open_key(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>> {
+    pub(in crate::acquire) async fn open_key(
+        &self,
+        floor: KeyStrength,
+    ) -> Result<Arc<dyn BindingKey>> {
         self.step(Step::Key, async {
             let mut kept = Arc::clone(&self.shared.state.inner().key)
                 .lock_owned()
@@ -54,7 +57,7 @@ impl Flow {
     }
 
     /// A simulated key is for a simulated world: IMDS on loopback, and a CA that the caller named.
-    pub(super) fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
+    pub(in crate::acquire) fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
         if !key.is_simulated() || self.shared.settings.is_simulated_world() {
             return Ok(());
         }
@@ -67,7 +70,7 @@ impl Flow {
 
     /// Lets go of a key that no longer signs, or whose name leads to another by now, so that the next certificate is for one
     /// that can be used. Whether it was so. A key that hangs is not known to be dead, and would cost another thread.
-    pub(super) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
+    pub(in crate::acquire) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
         let Err(error) = operate(key, check_usable).await else {
             return false;
         };
@@ -119,7 +122,7 @@ async fn operate<T: Send + 'static>(
     result.map_err(key_error)
 }
 
-pub(super) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
+pub(in crate::acquire) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
     let message = format!("the best key of this host is {best}, the floor asked for is {floor}");
     Error::new(ErrorKind::KeyTooWeak, Stage::Key, message)
 }

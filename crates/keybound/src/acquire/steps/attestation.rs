@@ -1,6 +1,6 @@
-use super::Flow;
 use crate::access_token::Step;
-use crate::client::Shared;
+use crate::acquire::ClientContext;
+use crate::acquire::Flow;
 use keybound_attestation::AttestationRequest;
 use keybound_core::{
     AttestationCacheKey, AttestationToken, Error, ErrorKind, Guid, PlatformMetadata, Result, Stage,
@@ -11,7 +11,7 @@ use url::Url;
 
 impl Flow {
     /// Has the key attested, once for all who want it. Asked for and not had is an error, never an unattested request.
-    pub(super) async fn attest(
+    pub(in crate::acquire) async fn attest(
         &self,
         metadata: &PlatformMetadata,
         key: &Arc<dyn BindingKey>,
@@ -44,7 +44,7 @@ impl Flow {
 }
 
 async fn attest(
-    shared: Arc<Shared>,
+    shared: Arc<ClientContext>,
     cache_key: AttestationCacheKey,
     endpoint: Url,
     key: Arc<dyn BindingKey>,

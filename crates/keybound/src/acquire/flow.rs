@@ -1,39 +1,25 @@
-//! One attempt to get what is not remembered: a certificate (metadata → key → CSR → attestation → credential) or a token
-//! (token → binding check), with the remedy for a refused certificate.
-mod attestation;
-mod call;
-mod credential;
-mod csr;
-mod key;
-mod metadata;
-mod mint;
-mod obtain;
-mod probe;
-mod refusal;
-mod sender;
-mod token;
-
-pub(crate) use mint::mint;
-pub(crate) use obtain::obtain;
-
+use super::{ClientContext, Progress};
 use crate::access_token::Step;
-use crate::client::Shared;
-use crate::progress::Progress;
 use keybound_core::{Result, Stage};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-/// One attempt under way. It has no deadline of its own: it lasts while somebody waits for it.
+/// A flow: the steps to a certificate (metadata → key → CSR → attestation → credential) or to a token (token → binding check).
+/// It has no deadline of its own: it ends with its last waiter.
 pub(crate) struct Flow {
-    shared: Arc<Shared>,
-    progress: Arc<Progress>,
-    request_id: Uuid,
+    pub(super) shared: Arc<ClientContext>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) request_id: Uuid,
 }
 
 impl Flow {
-    pub(crate) fn new(shared: Arc<Shared>, progress: Arc<Progress>, request_id: Uuid) -> Self {
+    pub(crate) fn new(
+        shared: Arc<ClientContext>,
+        progress: Arc<Progress>,
+        request_id: Uuid,
+    ) -> Self {
         Self {
             shared,
             progress,
@@ -41,8 +27,12 @@ impl Flow {
         }
     }
 
-    /// Runs one step, keeps its time, and tells of it.
-    async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs one step, records its time, and logs it.
+    pub(super) async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         self.progress.enter(stage_of(step));
         let started = Instant::now();
         let (name, request_id) = (step.as_str(), self.request_id);

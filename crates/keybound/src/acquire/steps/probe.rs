@@ -1,5 +1,5 @@
-use super::Flow;
-use super::call::To;
+use super::send::To;
+use crate::acquire::Flow;
 use http::header::ACCEPT;
 use http::{Method, Request};
 use keybound_core::{Error, ErrorKind, Result, Stage};

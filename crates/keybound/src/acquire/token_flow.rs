@@ -1,10 +1,9 @@
-//! A token, over the current certificate or a new one; and what is done where the certificate is refused.
-use super::Flow;
-use super::key::too_weak;
-use crate::acquire::{Plan, renew_binding};
+//! A token flow: a token for the current certificate or a new one, and the retries with a new certificate where the current one
+//! is rejected.
+use super::certificate_service::renew_certificate;
+use super::steps::too_weak;
+use super::{ClientContext, Flow, Plan, Progress};
 use crate::cache::{CachedBinding, CachedToken, Freshness, Obtained, Refreshable as _};
-use crate::client::Shared;
-use crate::progress::Progress;
 use crate::telemetry::{self, Outcome};
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::TransportError;
@@ -15,14 +14,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Gets a token for a plan and remembers it.
-pub(crate) async fn obtain(
-    shared: Arc<Shared>,
+/// Fetches the token of a plan and caches it.
+pub(super) async fn fetch_token(
+    shared: Arc<ClientContext>,
     progress: Arc<Progress>,
     plan: Arc<Plan>,
 ) -> Result<Obtained> {
     let flow = Flow::new(shared, progress, Uuid::new_v4());
-    if let Some(token) = flow.got_meanwhile(&plan) {
+    if let Some(token) = flow.fetched_meanwhile(&plan) {
         return Ok(Obtained {
             token,
             from_cache: true,
@@ -96,8 +95,8 @@ pub(crate) async fn obtain(
 }
 
 impl Flow {
-    /// A token that another flight has got since the caller looked.
-    fn got_meanwhile(&self, plan: &Plan) -> Option<Arc<CachedToken>> {
+    /// A token that another flow has fetched since the cache lookup.
+    fn fetched_meanwhile(&self, plan: &Plan) -> Option<Arc<CachedToken>> {
         if plan.forced || plan.challenged {
             return None;
         }
@@ -156,7 +155,7 @@ impl Flow {
             if fresh && new_enough {
                 self.check(plan, current)?;
                 if current.is_due(now) {
-                    renew_binding(&self.shared, plan, current);
+                    renew_certificate(&self.shared, plan, current);
                 }
                 return Ok(Arc::clone(current));
             }
@@ -191,14 +190,19 @@ impl Flow {
         }
     }
 
-    /// Joins or starts the minting of a certificate.
-    async fn minted(&self, plan: &Arc<Plan>, bypass: bool) -> Result<Arc<CachedBinding>> {
+    /// Joins or starts a mint. Where the current certificate is rejected meanwhile, the next mint is past IMDS's cache.
+    async fn minted(&self, plan: &Arc<Plan>, mut bypass: bool) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
-        let waiter = self.shared.join_mint(plan, bypass, self.request_id);
-        self.progress.follow(&waiter.progress);
-        let minted = waiter.work.await;
-        self.progress.leave();
-        minted
+        loop {
+            let waiter = self.shared.join_mint(plan, bypass, self.request_id);
+            self.progress.follow(&waiter.progress);
+            let minted = waiter.work.await;
+            self.progress.leave();
+            match minted? {
+                Some(minted) => return Ok(minted),
+                None => bypass = true,
+            }
+        }
     }
 
     fn check(&self, plan: &Plan, binding: &CachedBinding) -> Result<()> {

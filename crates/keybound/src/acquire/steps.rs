@@ -1,0 +1,13 @@
+//! The steps of the flows, one for each request of the protocol and each operation of the key.
+mod attestation;
+mod credential;
+mod csr;
+mod imds_server;
+mod key;
+mod metadata;
+mod probe;
+mod refusal;
+mod send;
+mod token;
+
+pub(super) use key::too_weak;

@@ -1,0 +1,233 @@
+//! Token acquisition: the cache lookup, the single flight of equal requests, background refresh, and the token that is returned
+//! while a refresh fails.
+use super::certificate_service::{await_refresh, renew_certificate};
+use super::token_flow::fetch_token;
+use super::{ClientContext, Plan};
+#[cfg(feature = "azure")]
+use crate::access_token::IssuedToken;
+use crate::access_token::{AccessToken, TokenSource};
+use crate::cache::{
+    BorrowedTokenKey, CachedToken, DualTime, Freshness, Obtained, RefreshAttempts, Refreshable as _,
+};
+use crate::request::TokenRequest;
+use crate::single_flight::Waiter;
+use keybound_core::{Error, Result, TokenCacheKey, merge_capabilities};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+impl ClientContext {
+    /// Passes the cached token to `see`, if it is fresh.
+    #[cfg(feature = "azure")]
+    pub(crate) fn peek_fresh<T>(
+        &self,
+        asked: &BorrowedTokenKey<'_>,
+        see: impl FnOnce(&IssuedToken) -> T,
+    ) -> Option<T> {
+        let now = self.settings.clocks.coarse_now();
+        let seen = self.identity.tokens.look_up(asked, |token| {
+            token.is_fresh(now).then(|| see(&token.issued))
+        });
+        seen.flatten()
+    }
+
+    /// Whether a token that is not in the cache is still fresh: neither it nor its certificate is due for a refresh, and its
+    /// certificate is the current one.
+    pub(crate) fn is_current(&self, token: &AccessToken) -> bool {
+        let (token, now) = (token.cached(), self.now());
+        let binding = &token.binding;
+        let attestation = binding.binding.attestation();
+        let current = self.identity.bindings.get(attestation, now);
+        let replaced = current.is_some_and(|current| !current.is(binding));
+        !replaced && token.freshness(now) == Freshness::Fresh && !binding.is_due(now)
+    }
+
+    /// The cached token, unless it is stale. One that is due is refreshed in the background.
+    pub(crate) fn cached_token(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
+        let scope = request.scope.as_ref().ok()?;
+        if request.force_refresh || request.claims.is_some() {
+            return None;
+        }
+        let asked = self.borrowed_key(request, scope.as_str());
+        let now = self.settings.clocks.coarse_now();
+        match self
+            .identity
+            .tokens
+            .look_up(&asked, |token| CacheLookup::at(token, now))?
+        {
+            CacheLookup::Fresh(token) => Some(token),
+            CacheLookup::Stale(token) => self.refresh_if_due(request, &token, now),
+        }
+    }
+
+    /// Returns a token that may be due, and starts its refresh and the renewal of its certificate.
+    fn refresh_if_due(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        token: &Arc<CachedToken>,
+        now: DualTime,
+    ) -> Option<AccessToken> {
+        let key = self.token_key(request).ok()?;
+        if token.binding.binding.is_simulated() && !self.settings.is_simulated_world() {
+            return None;
+        }
+        match token.freshness(now) {
+            Freshness::Expired => return None,
+            // During the backoff after a failure, a stale token is returned without a request.
+            Freshness::Stale if !token.renewal().is_backing_off(now) => return None,
+            Freshness::Fresh | Freshness::Stale => {}
+            Freshness::RefreshDue => self.refresh_token(&key, token, now),
+        }
+        let mut failure = token.renewal().last_failure();
+        if token.binding.is_due(now) {
+            failure = failure.or_else(|| token.binding.renewal().last_failure());
+            let plan = Plan {
+                key,
+                forced: false,
+                challenged: false,
+                claims: None,
+            };
+            renew_certificate(self, &Arc::new(plan), &token.binding);
+        }
+        Some(AccessToken::new(token, TokenSource::Cache, failure))
+    }
+
+    fn join_token_request(self: &Arc<Self>, plan: &Arc<Plan>) -> Waiter<Result<Obtained>> {
+        let key = plan.request_key();
+        let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
+        self.identity.token_requests.join(&key, move |progress| {
+            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
+            Box::pin(fetch_token(shared, progress, plan))
+        })
+    }
+
+    /// Refreshes a token in the background, on the caller's runtime.
+    fn refresh_token(
+        self: &Arc<Self>,
+        key: &TokenCacheKey,
+        token: &Arc<CachedToken>,
+        now: DualTime,
+    ) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let Some(attempt) = RefreshAttempts::begin(token, now) else {
+            return;
+        };
+        let Ok(claims) = merge_capabilities(None, &self.settings.capabilities) else {
+            return;
+        };
+        let plan = Plan {
+            key: key.clone(),
+            forced: false,
+            challenged: false,
+            claims: claims.map(Arc::from),
+        };
+        let waiter = self.join_token_request(&Arc::new(plan));
+        let (shared, token) = (Arc::clone(self), Arc::clone(token));
+        runtime.spawn(async move {
+            let _attempt = attempt;
+            if let Err(error) = await_refresh(waiter).await {
+                tracing::warn!(code = error.kind().code(), stage = %error.stage(), "background token refresh failed; the cached token is still returned");
+                token.renewal().failed(shared.now(), error, shared.chance());
+            }
+        });
+    }
+}
+
+/// The result of a cache lookup.
+enum CacheLookup {
+    Fresh(AccessToken),
+    Stale(Arc<CachedToken>),
+}
+
+impl CacheLookup {
+    /// Runs while the cache's map is borrowed: nothing here blocks.
+    fn at(token: &Arc<CachedToken>, now: DualTime) -> Self {
+        if token.is_fresh(now) {
+            Self::Fresh(AccessToken::new(token, TokenSource::Cache, None))
+        } else {
+            Self::Stale(Arc::clone(token))
+        }
+    }
+}
+
+/// Fetches a token within the request's timeout. Where that fails, a cached token that is still valid is returned.
+pub(crate) async fn acquire(
+    shared: Arc<ClientContext>,
+    request: TokenRequest,
+) -> Result<AccessToken> {
+    let plan = Arc::new(Plan::new(&shared, &request)?);
+    let time = request.timeout.min(MAX_TIMEOUT);
+    let wait = time.min(wait_limit(&shared, &plan));
+    let mut waiter = shared.join_token_request(&plan);
+    let mut outcome = timeout(wait, &mut waiter.work).await;
+    if outcome.is_err() && wait < time {
+        if let Some(token) = still_valid(&shared, &plan, &waiter.progress.out_of_time()) {
+            // This caller no longer waits for it; a later one may get its result.
+            tokio::spawn(await_refresh(waiter));
+            return Ok(token);
+        }
+        // The cached token has expired meanwhile: only the new one is left.
+        outcome = timeout(time.saturating_sub(wait), &mut waiter.work).await;
+    }
+    let error = match outcome {
+        Ok(Ok(Obtained {
+            token,
+            from_cache: true,
+        })) => {
+            return Ok(AccessToken::new(&token, TokenSource::Cache, None));
+        }
+        Ok(Ok(Obtained {
+            token,
+            from_cache: false,
+        })) => {
+            let token = AccessToken::new(&token, TokenSource::IdentityProvider, None);
+            return Ok(token.with_timings(waiter.progress.timings()));
+        }
+        Ok(Err(error)) => error,
+        Err(_) => waiter.progress.out_of_time(),
+    };
+    still_valid(&shared, &plan, &error).ok_or(error)
+}
+
+/// How long a caller waits for a new token: while the cached one is valid, not long, and never until it has expired.
+fn wait_limit(shared: &Arc<ClientContext>, plan: &Plan) -> Duration {
+    let now = shared.now();
+    match valid_token(shared, plan, now) {
+        Some(token) => MAX_WAIT.min(token.remaining(now) / 2),
+        None => MAX_TIMEOUT,
+    }
+}
+
+/// The cached token, if it is still valid although a refresh failed.
+fn still_valid(shared: &Arc<ClientContext>, plan: &Plan, error: &Error) -> Option<AccessToken> {
+    let now = shared.now();
+    let token = valid_token(shared, plan, now)?;
+    tracing::warn!(code = error.kind().code(), stage = %error.stage(), "token refresh failed; returning the cached token");
+    token.renewal().failed(now, error.clone(), shared.chance());
+    Some(AccessToken::new(
+        &token,
+        TokenSource::Cache,
+        Some(error.clone()),
+    ))
+}
+
+fn valid_token(
+    shared: &Arc<ClientContext>,
+    plan: &Plan,
+    now: DualTime,
+) -> Option<Arc<CachedToken>> {
+    if plan.forced || plan.challenged {
+        return None;
+    }
+    let token = shared.identity.tokens.get(&plan.key)?;
+    let serves = token.freshness(now) != Freshness::Expired && plan.allows(&token.binding, shared);
+    serves.then_some(token)
+}
+
+/// Longer timeouts are shortened to this: clocks overflow on much more.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// While the cached token is valid. IMDS, where it fails at first, responds within its retries' 7 s.
+const MAX_WAIT: Duration = Duration::from_secs(10);
