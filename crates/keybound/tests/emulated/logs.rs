@@ -59,9 +59,9 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
     let log = mark.since();
     let said = ["trying again", "asking with a new one", "keybound_step"];
     let said_of_calls = [
-        "other claims",
+        "further claims",
         "on a new connection",
-        "asks to wait",
+        "waiting as Retry-After",
         "a redirect",
     ];
     for said in said.into_iter().chain(said_of_calls) {
