@@ -1,4 +1,4 @@
-//! 64 callers at once on an endpoint that answers 404 after 50 ms, with retries off: when the last one is told.
+//! 64 callers at once on an endpoint that answers 404 after 50 ms, with retries off: when the last one gets the error.
 use crate::peer;
 use crate::requests;
 use keybound_benches::world::World;
@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Medians: how many times one answer it takes until all are told.
-pub struct Told {
+/// Medians: how many times one answer it takes until all have the error.
+pub struct FailureTimes {
     ours: f64,
     theirs: f64,
 }
 
-pub async fn compare() -> Told {
+pub async fn compare() -> FailureTimes {
     let imds = slow_404().await;
     let world = World::new();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -41,23 +41,23 @@ pub async fn compare() -> Told {
             .await,
         );
     }
-    Told {
+    FailureTimes {
         ours: median(ours),
         theirs: median(theirs),
     }
 }
 
-impl Told {
+impl FailureTimes {
     pub fn holds(&self) -> bool {
         self.ours <= BOUND
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for FailureTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{CALLERS} callers on a 404 after {} ms      all told within {:.2} answers, bound {BOUND}: {}; azure_identity {:.1}",
+            "{CALLERS} callers on a 404 after {} ms      all have the error within {:.2} responses, bound {BOUND}: {}; azure_identity {:.1}",
             AFTER.as_millis(),
             self.ours,
             if self.holds() { "kept" } else { "BROKEN" },
@@ -66,7 +66,7 @@ impl fmt::Display for Told {
     }
 }
 
-/// The time until all callers are told over the time until a single one is.
+/// The time until all callers have the error over the time until a single one has it.
 async fn ratio<T: Future<Output = bool> + Send + 'static>(call: impl Fn() -> T) -> f64 {
     let one = timed(&call, 1).await;
     timed(&call, CALLERS).await / one
@@ -77,11 +77,11 @@ async fn timed<T: Future<Output = bool> + Send + 'static>(
     callers: usize,
 ) -> f64 {
     let started = Instant::now();
-    let mut told = JoinSet::new();
+    let mut calls = JoinSet::new();
     for _ in 0..callers {
-        told.spawn(call());
+        calls.spawn(call());
     }
-    assert!(told.join_all().await.into_iter().all(|failed| failed));
+    assert!(calls.join_all().await.into_iter().all(|failed| failed));
     started.elapsed().as_secs_f64()
 }
 

@@ -1,9 +1,9 @@
-//! What remembered tokens cost beside azure_identity, both asked through azure_core's `TokenCredential`, in pairs, in one
+//! The cost of cached tokens beside azure_identity, both asked through azure_core's `TokenCredential`, in pairs, in one
 //! run; how long a failure takes to reach 64 callers; how much memory a token and a client take.
 //!
 //! `cargo bench --package keybound-benches --bench cache [-- PAIRS]`. A ratio is Keybound's time over the other's, pair
 //! by pair; its median and quartiles are printed, and the exit status says whether each median keeps its bound. Neither
-//! side has a network to wait for: tokens are remembered before anything is timed.
+//! side has a network to wait for: tokens are cached before anything is timed.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod failure;
@@ -42,10 +42,10 @@ fn main() -> ExitCode {
     for figure in &figures {
         println!("{figure}");
     }
-    let told = one_thread.block_on(failure::compare());
-    println!("{told}");
+    let failures = one_thread.block_on(failure::compare());
+    println!("{failures}");
     one_thread.block_on(memory::report(&sides));
-    if told.holds() && figures.iter().all(Figure::holds) {
+    if failures.holds() && figures.iter().all(Figure::holds) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -67,7 +67,7 @@ fn again_with_environment() -> ExitCode {
     }
 }
 
-/// Both sides, with one token remembered and with a thousand.
+/// Both sides, with one cached token and with a thousand.
 struct Sides {
     world: World,
     token: String,

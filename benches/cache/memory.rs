@@ -7,7 +7,7 @@ use std::time::Duration;
 pub async fn report(sides: &Sides) {
     COUNTS.store(true, Relaxed);
     let length = sides.token.len();
-    println!("a token of {length} bytes, remembered:");
+    println!("a token of {length} bytes, cached:");
     println!("  keybound        {:6} bytes", our_token(sides).await);
     println!("  azure_identity  {:6} bytes", their_token(sides).await);
     println!("a client that has asked for nothing:");
@@ -81,7 +81,7 @@ fn live() -> isize {
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
-/// Only when all is timed: whoever allocates more would pay more for being counted.
+/// Only when all is timed: a side that allocates more would pay more for the counting.
 static COUNTS: AtomicBool = AtomicBool::new(false);
 
 #[global_allocator]

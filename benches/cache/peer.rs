@@ -1,6 +1,6 @@
 //! azure_identity's side. Its transport answers in this process: it has no network to wait for.
 //!
-//! In the manner of App Service, because for IMDS itself it repeats six times whatever it is told; cache and requests are
+//! In the manner of App Service, because for IMDS itself it retries six times whatever the response is; cache and requests are
 //! the same.
 use crate::requests;
 use azure_core::Bytes;
@@ -62,7 +62,7 @@ fn with_transport(answers: Answers) -> Arc<dyn TokenCredential> {
     ManagedIdentityCredential::new(Some(options)).expect("a credential")
 }
 
-/// Has a credential remember the tokens of so many resources.
+/// Has a credential cache the tokens of so many resources.
 pub async fn fill(credential: &dyn TokenCredential, resources: usize) {
     for resource in 0..resources {
         let scope = requests::scope(resource);

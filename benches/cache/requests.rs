@@ -11,7 +11,7 @@ pub fn scope(resource: usize) -> String {
     format!("https://resource-{resource:04}.example.net/.default")
 }
 
-/// Has a client remember the tokens of so many resources.
+/// Has a client cache the tokens of so many resources.
 pub async fn fill(client: &ManagedIdentityClient, resources: usize) {
     for resource in 0..resources {
         let token = client.acquire_token(&request(resource)).await;

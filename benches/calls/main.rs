@@ -58,7 +58,7 @@ async fn run(server: &Server, servers: &Authority, callers: usize, rounds: usize
             ["bare hyper, 1 caller", "Python requests, 1 caller"],
             1.0 / 0.85,
         ),
-        // Told, not held: here the server and eight callers share what processors there are.
+        // Reported, without a bound: here the server and eight callers share what processors there are.
         _ => (
             ["bare hyper, 8 callers", "Python requests, 8 callers"],
             f64::INFINITY,

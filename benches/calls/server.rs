@@ -81,7 +81,7 @@ impl Drop for Server {
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 
-/// It takes certificates of authorities that it does not know, as the emulator's is known to nobody; whoever shows none is
+/// It takes certificates of authorities that it does not know, as it does not know the emulator's; a client without one is
 /// refused. The answer says which connection the request came on, and as which of it.
 const CONFIGURATION: &str = r#"
 daemon off;

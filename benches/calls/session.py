@@ -1,4 +1,4 @@
-"""GETs by requests.Session, in batches, as told on standard input."""
+"""GETs by requests.Session, in batches, as standard input says."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

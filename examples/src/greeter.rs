@@ -46,7 +46,7 @@ impl Greeter {
     /// Starts it on a free port. It takes the tokens of one tenant of the world's Entra.
     ///
     /// # Errors
-    /// Where Entra's keys or a port cannot be had.
+    /// Where Entra's keys cannot be fetched or no port is free.
     pub async fn start(world: &World, tenant: &Guid) -> Result<Self, Box<dyn Error>> {
         let issuer = Arc::new(Issuer::discover(world, tenant).await?);
         let (context, ca_pem) = tls::server()?;
@@ -71,7 +71,7 @@ impl Drop for Greeter {
     }
 }
 
-/// One connection: whoever is at its other end has proved to have the certificate's key.
+/// One connection, whose client has proved possession of the certificate's key.
 async fn serve(stream: TcpStream, context: SslContext, issuer: Arc<Issuer>) {
     let Some(stream) = handshake(stream, &context).await else {
         return;

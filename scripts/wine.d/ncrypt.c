@@ -11,7 +11,7 @@
 #define NO_KEYGUARD ((SECURITY_STATUS)0x80890014)
 #define LONGEST_NAME 260
 
-/* A key with a name. Whoever opens it is lent Wine's one handle. */
+/* A key with a name. Each caller that opens it borrows Wine's one handle. */
 struct named {
     struct named *next;
     NCRYPT_KEY_HANDLE key;
@@ -192,7 +192,7 @@ SECURITY_STATUS WINAPI StandInFinalizeKey(NCRYPT_KEY_HANDLE key, DWORD flags)
     LOCKED(finalize_key(key, flags));
 }
 
-/* Wine's keys remember the padding of the last signature: one at a time. */
+/* Wine's keys store the padding of the last signature: one at a time. */
 SECURITY_STATUS WINAPI StandInSignHash(NCRYPT_KEY_HANDLE key, VOID *padding, PBYTE hash, DWORD hash_length, PBYTE signature,
                                        DWORD length, DWORD *written, DWORD flags)
 {

@@ -1,4 +1,4 @@
-/* Each process that opens the store of roots has Wine's crypt32 read the host's roots anew, behind a semaphore that is not
+/* Each process that opens the store of roots has Wine's crypt32 read the host's roots again, behind a semaphore that is not
    released where the process ends meanwhile: all later ones then wait for ever. This program has the roots read once and
    keeps the semaphore, released, so that others find them read. It says when that is so and ends with its standard input. */
 #include <windows.h>

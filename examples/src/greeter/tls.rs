@@ -27,7 +27,7 @@ pub(super) fn server() -> Result<(SslContext, Vec<u8>), ErrorStack> {
         SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
         |_, _| true,
     );
-    // No session is resumed: every connection proves its key anew.
+    // No session is resumed: every connection proves possession of its key.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     builder.set_options(SslOptions::NO_TICKET);
     builder.set_num_tickets(0)?;

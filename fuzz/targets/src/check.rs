@@ -54,7 +54,7 @@ pub fn assert_safe(text: &str) {
     assert_no_canary(text);
 }
 
-/// No character that controls, reorders or hides what is shown. Written anew here, not taken from the reader.
+/// No character that controls, reorders or hides what is shown. Written here again, not taken from the reader.
 pub fn assert_printable(text: &str) {
     for character in text.chars() {
         let code = u32::from(character);
