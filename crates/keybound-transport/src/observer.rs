@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_in_the_clear_are_told() {
+    fn alerts_in_the_clear_are_reported() {
         let bytes = [record(HANDSHAKE, &hello(&[])), record(ALERT, &[2, 48])].concat();
         for step in [1, 100] {
             assert_eq!(seen(&bytes, step), [Seen::Tls12, Seen::Alert(48)]);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tls_is_told_once_and_not_followed() {
+    fn what_is_no_tls_is_reported_once_and_not_parsed() {
         for bytes in [
             &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
             &[22, 3, 3, 0xFF, 0xFF, 13, 0, 0, 0, 0, 0],

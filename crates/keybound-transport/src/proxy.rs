@@ -299,14 +299,14 @@ mod tests {
 
     #[test]
     fn failures_of_the_direct_way_name_the_settings_that_were_left_aside() {
-        let explained = |config: &ProxyConfig, host, kind| {
+        let error_of = |config: &ProxyConfig, host, kind| {
             let error = TransportError::new(kind, "no connection");
             config.explain(&target(host, 443), error).to_string()
         };
         let far = "a.example";
         for kind in [TransportErrorKind::Connect, TransportErrorKind::Timeout] {
             assert_eq!(
-                explained(&scripted(), far, kind),
+                error_of(&scripted(), far, kind),
                 "a.example:443 was tried without a proxy: the user's proxy settings name a script, which is not \
                  followed; the machine's proxy settings name a script, which is not followed"
             );
@@ -316,11 +316,11 @@ mod tests {
                 (ProxyConfig::from_windows_settings("p:1", far), far),
                 (ProxyConfig::none(), far),
             ] {
-                assert_eq!(explained(&config, host, kind), "no connection");
+                assert_eq!(error_of(&config, host, kind), "no connection");
             }
         }
         let other = TransportErrorKind::ServerCertificate;
-        assert_eq!(explained(&scripted(), far, other), "no connection");
+        assert_eq!(error_of(&scripted(), far, other), "no connection");
     }
 
     #[test]

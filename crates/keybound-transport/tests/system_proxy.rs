@@ -62,10 +62,13 @@ async fn the_settings_of_windows_are_followed() {
     ];
     for ((flags, proxies, bypass, words), client) in cases.into_iter().zip(&unfollowed) {
         registry.set_user(flags, proxies, bypass, "http://swordfish/");
-        let told = client.failure(NOWHERE).await.to_string();
-        assert!(told.starts_with("0.0.0.0:1 was tried without"), "{told}");
-        assert!(told.contains(words), "{told}");
-        assert!(!format!("{told}{:?}", client.0).contains("swordfish"));
+        let message = client.failure(NOWHERE).await.to_string();
+        assert!(
+            message.starts_with("0.0.0.0:1 was tried without"),
+            "{message}"
+        );
+        assert!(message.contains(words), "{message}");
+        assert!(!format!("{message}{:?}", client.0).contains("swordfish"));
     }
 }
 
@@ -84,8 +87,8 @@ impl Client {
     }
 
     async fn assert_direct(&self) {
-        let told = self.failure(NOWHERE).await.to_string();
-        assert_eq!(told, "no connection to 0.0.0.0:1");
+        let message = self.failure(NOWHERE).await.to_string();
+        assert_eq!(message, "no connection to 0.0.0.0:1");
     }
 
     async fn assert_asks(&self, uri: &str, asked: &Asked) {

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_aside_is_told_once() {
+    fn settings_that_are_not_used_are_logged_once() {
         for (system, level, words) in [
             (
                 system(script, nothing),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_told_of_where_a_proxy_is_named_too() {
+    fn a_script_is_logged_where_a_proxy_is_named_too() {
         let both = || {
             Ok(Settings {
                 names_script: true,

@@ -93,7 +93,7 @@ async fn no_certificate_without_an_identity() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_told() {
+async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_reported() {
     for version in BOTH {
         let authority = Authority::new("test authority");
         let foreign = Authority::new("foreign authority");

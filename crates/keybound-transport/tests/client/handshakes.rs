@@ -88,7 +88,7 @@ async fn server(authority: &Authority, what: What, before: usize, after: usize) 
 
 struct Script {
     server: Server,
-    /// To be told when the client has read an answer.
+    /// Receives a message when the client has read a response.
     idle: Arc<Notify>,
     /// Tells of each connection that the client has closed.
     ended: mpsc::UnboundedReceiver<()>,

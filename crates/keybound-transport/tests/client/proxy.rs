@@ -116,10 +116,10 @@ async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way()
     let uri = format!("https://localhost:{}/", origin.address.port());
     assert_eq!(get(&client, &uri).await.unwrap().status, 200);
     let error = get(&client, NOWHERE).await.unwrap_err();
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.starts_with("0.0.0.0:1 was tried without a proxy: the user's proxy settings"),
-        "{told}"
+        message.starts_with("0.0.0.0:1 was tried without a proxy: the user's proxy settings"),
+        "{message}"
     );
     let words = words(&error);
     assert_eq!(error.kind(), TransportErrorKind::Connect, "{words}");
@@ -201,7 +201,7 @@ async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_misbehaves_is_told() {
+async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     let page = "Content-Length: 6\r\nContent-Type: text/html\r\n\r\n<html>";

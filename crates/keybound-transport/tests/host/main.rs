@@ -52,7 +52,7 @@ fn case() {
     let said = match case.as_str() {
         "build" => match HttpsClient::builder().engine(TlsEngine::OpenSsl).build() {
             Ok(_) => "built".to_owned(),
-            Err(error) => told(&error),
+            Err(error) => message_of(&error),
         },
         "environment" => runtime().block_on(environment()),
         "call" => runtime().block_on(call()),
@@ -88,7 +88,7 @@ async fn environment() -> String {
         .unwrap();
     match get(&client, &server.uri("/")).await {
         Ok(_) => "trusted".to_owned(),
-        Err(error) => told(&error),
+        Err(error) => message_of(&error),
     }
 }
 
@@ -135,17 +135,17 @@ async fn call() -> String {
             .versions(VersionPolicy::default().with_host("localhost", versions))
             .build();
         said.push(match client {
-            Err(error) => told(&error),
+            Err(error) => message_of(&error),
             Ok(client) => match get(&client, &server.uri("/")).await {
                 Ok(answer) => answer.info().tls_version.to_owned(),
-                Err(error) => told(&error),
+                Err(error) => message_of(&error),
             },
         });
     }
     said.join(", ")
 }
 
-fn told(error: &TransportError) -> String {
+fn message_of(error: &TransportError) -> String {
     format!("{:?} {error}", error.kind())
 }
 

@@ -53,7 +53,7 @@ async fn without_need_of_openssl_tls_is_the_systems() {
     ] {
         let client = HttpsClient::builder().engine(engine).build().unwrap();
         let answer = get(&client, &server.uri("/")).await.unwrap();
-        // Wine's SChannel is told apart by what it cannot do; OpenSSL, which trusts the same store, would take 1.3.
+        // Wine's SChannel is recognised by what it cannot do; OpenSSL, which trusts the same store, would take 1.3.
         assert_eq!(answer.info().tls_version, "TLSv1.2", "{engine:?}");
     }
 }

@@ -55,7 +55,7 @@ async fn no_certificate_without_an_identity() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_the_certificate_is_told_as_that() {
+async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
     let strangers = Authority::new("authority of others");
     let server = server(
         sound(|| trusted().server("localhost")),
@@ -134,7 +134,7 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_no_tls_is_told_as_such() {
+async fn a_peer_that_speaks_no_tls_is_reported_as_such() {
     let server = raw(|mut stream, _, _| async move {
         let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
         let _ = stream.write_all(answer).await;

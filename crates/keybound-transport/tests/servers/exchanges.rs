@@ -98,13 +98,13 @@ async fn what_the_server_does_not_take_is_a_clean_error_or_its_own_answer() {
                 let uri = scene.front.uri(*site, path);
                 for (issuer, length) in [(None, 0), (Some(&foreign), 0), (Some(&foreign), 16_000)] {
                     let client = scene.client_of(version, issuer);
-                    let told = post(&client, &uri, length).await;
-                    let told = match told {
+                    let result = post(&client, &uri, length).await;
+                    let result = match result {
                         Ok(answer) => Ok((answer.status, answer.info().certificate_requested)),
                         Err(error) => Err((error.kind(), words(&error))),
                     };
-                    let case = format!("{} {version:?} {path} {site:?} {told:?}", kind.name);
-                    let told = told.map_err(|(kind, _)| kind);
+                    let case = format!("{} {version:?} {path} {site:?} {result:?}", kind.name);
+                    let result = result.map_err(|(kind, _)| kind);
                     let refused = Err(TransportErrorKind::ClientCertificateRejected);
                     // An optional certificate is checked where it comes.
                     let optional = *site == Site::Optional || *path == "/asked";
@@ -119,7 +119,7 @@ async fn what_the_server_does_not_take_is_a_clean_error_or_its_own_answer() {
                         (_, None) if optional => Ok((200, true)),
                         _ => refused,
                     };
-                    assert_eq!(told, expected, "{case}");
+                    assert_eq!(result, expected, "{case}");
                 }
             }
         }

@@ -23,7 +23,7 @@ pub struct Kind {
     pub configuration: fn(&Settings<'_>) -> String,
     /// What it says once it serves, at the start and after a reload.
     pub ready: &'static str,
-    /// What has it start anew without dropping a request.
+    /// The signal for a restart that drops no request.
     pub reload: Signal,
 }
 
@@ -102,7 +102,7 @@ impl Front {
         format!("https://localhost:{}{path}", self.ports[site as usize])
     }
 
-    /// Has it start anew in its own time, and waits until it has.
+    /// Restarts it gracefully, and waits for the end of the restart.
     pub fn reload(&mut self) {
         let lines = self.process.lines();
         self.process.signal(self.kind.reload);

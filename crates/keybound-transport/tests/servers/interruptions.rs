@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_starts_anew_gracefully_loses_no_safe_request() {
+async fn a_server_that_restarts_gracefully_loses_no_safe_request() {
     for_all(Front::reload, |tally| {
         assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
         assert_only(tally, &["POST Protocol"]);
@@ -15,7 +15,7 @@ async fn a_server_that_starts_anew_gracefully_loses_no_safe_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_is_told_and_nothing_is_done_twice() {
+async fn a_killed_server_is_reported_and_nothing_is_done_twice() {
     for_all(Front::kill_and_start, |tally| {
         let kinds = ["Connect", "Protocol", "ClientCertificateRejected"];
         let expected = ["GET", "POST"].map(|method| kinds.map(|kind| format!("{method} {kind}")));
@@ -27,7 +27,7 @@ async fn a_server_that_is_killed_is_told_and_nothing_is_done_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_closes_connections_at_rest_loses_no_safe_request() {
+async fn a_server_that_closes_idle_connections_loses_no_safe_request() {
     let each = each(100);
     let mut crossed = 0;
     for kind in KINDS {
@@ -78,7 +78,7 @@ async fn for_all(happen: fn(&mut Front), judge: fn(&Tally)) {
             let tally = running.await.unwrap().reckon(&application.ledger());
             judge(&tally);
             assert!(tally.answered > all / 2, "{tally:?}");
-            // Whoever comes now finds everything in order.
+            // Later requests succeed.
             application.ledger().clear();
             let after = Load::new(&client, front.uri(site, path), 3);
             let after = after.run().await.reckon(&application.ledger());

@@ -116,7 +116,7 @@ impl Load {
 }
 
 impl Outcomes {
-    /// Holds what was told against what arrived: an answered request arrived exactly once (a safe one that was repeated,
+    /// Compares the results with what arrived: an answered request arrived exactly once (a safe one that was repeated,
     /// once or twice), a failed one at most once (twice, where it is safe), and each with the certificate.
     pub fn reckon(&self, ledger: &Ledger) -> Tally {
         let mut tally = Tally::default();

@@ -370,9 +370,10 @@ async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
 async fn the_runtime_goes_on_while_a_slow_key_signs() {
     let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
         // The signature waits for another task of the only worker.
-        let (tell, told) = mpsc::channel();
-        tokio::spawn(async move { tell.send(()) });
-        told.recv_timeout(Duration::from_secs(20))
+        let (sender, receiver) = mpsc::channel();
+        tokio::spawn(async move { sender.send(()) });
+        receiver
+            .recv_timeout(Duration::from_secs(20))
             .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
         shared_key().sign(scheme, digest)
     });

@@ -89,7 +89,7 @@ async fn a_certificate_of_an_authority_that_the_server_does_not_name_is_presente
     }
 }
 
-/// What a client is told whose certificate is refused: within the handshake, or at the first read in TLS 1.3.
+/// The error of a client whose certificate is refused: within the handshake, or at the first read in TLS 1.3.
 async fn refusal(config: ClientConfig, server: &Server) -> String {
     let refused = match connect(config, server).await {
         Err(error) => error,
@@ -144,11 +144,11 @@ async fn a_renegotiating_server_is_not_reached_and_the_words_are_those_of_the_do
     let connection = tokio::spawn(connection);
     let request = Request::get("/secure").body(Empty::<Bytes>::new()).unwrap();
     let answer = timeout(PATIENCE, sender.send_request(request)).await;
-    let mut told = chain(&answer.unwrap().unwrap_err());
+    let mut messages = chain(&answer.unwrap().unwrap_err());
     if let Err(error) = connection.await.unwrap() {
-        told.push_str(&chain(&error));
+        messages.push_str(&chain(&error));
     }
-    assert!(told.contains(RENEGOTIATION), "{told}");
+    assert!(messages.contains(RENEGOTIATION), "{messages}");
     let page = include_str!("../../../../docs/troubleshooting.md");
     assert!(page.contains(RENEGOTIATION));
 }

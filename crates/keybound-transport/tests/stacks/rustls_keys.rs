@@ -66,9 +66,10 @@ async fn the_runtime_goes_on_while_a_slow_key_signs() {
     for version in BOTH {
         // The signature waits for another task of the only worker.
         let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
-            let (tell, told) = mpsc::channel();
-            tokio::spawn(async move { tell.send(()) });
-            told.recv_timeout(Duration::from_secs(20))
+            let (sender, receiver) = mpsc::channel();
+            tokio::spawn(async move { sender.send(()) });
+            receiver
+                .recv_timeout(Duration::from_secs(20))
                 .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
             shared_key().sign(scheme, digest)
         });

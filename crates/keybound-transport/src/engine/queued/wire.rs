@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_read_and_the_end_are_told_apart() {
+    fn nothing_to_read_differs_from_the_end() {
         let mut wire = wire();
         assert_eq!(read(&mut wire), Err(io::ErrorKind::WouldBlock));
         wire.receive(&[22, 3, 3, 0, 7]);

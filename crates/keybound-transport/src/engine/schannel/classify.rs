@@ -72,7 +72,7 @@ fn is_key_status(status: u32) -> bool {
 const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
 /// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate fails with in the middle of a handshake.
 const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
-/// What the alerts come out as that servers answer a certificate with. Our own judgement of the server is told apart by the
+/// The statuses of the alerts with which servers refuse a certificate. Our own verification of the server differs by the
 /// notes on the connection.
 const CERTIFICATE_ALERTS: [u32; 8] = [
     // SEC_E_ILLEGAL_MESSAGE: handshake_failure, access_denied.
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_told_apart() {
+    fn statuses_are_classified() {
         for (number, key, alert, no_protocol) in [
             (0x8009_0016, true, false, false),
             (0x8009_030D, true, false, false),

@@ -51,7 +51,7 @@ async fn a_renegotiation_asks_for_the_certificate_and_the_exchange_goes_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_becomes_another_in_a_renegotiation_is_neither_read_nor_told_more() {
+async fn a_server_that_becomes_another_in_a_renegotiation_is_neither_read_nor_written_to() {
     let (first, second) = (context(&leaf("a")), context(&leaf("b")));
     let (mut client, mut server, notes) = connected(&first, &second).await;
     let serve = async {
