@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_and_their_parameters_are_told_apart() {
+    fn challenges_and_their_parameters_are_separated() {
         let value = r#"Negotiate, NTLM TlRM, Basic YWJj==, Bearer realm="", x = "a\"b,c" ,y=z==, PoP nonce="n""#;
         assert_eq!(
             read(value),

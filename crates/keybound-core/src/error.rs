@@ -264,7 +264,7 @@ kinds! {
     /// The host's IMDS does not speak v2.
     ImdsV2Unavailable = "imds_v2_unavailable", false, "this host has IMDS v1 only: use a Trusted Launch VM with Secure Boot and vTPM in a region where managed identity v2 is on; there is no fallback to an unbound token";
     /// Managed identity v2 is switched off for this process by `MSAL_MI_DISABLE_IMDS_V2`.
-    ImdsV2Disabled = "imds_v2_disabled", false, "unset MSAL_MI_DISABLE_IMDS_V2 and start the program anew; while it is true or 1, no request of managed identity v2 is sent, and there is no fallback to an unbound token";
+    ImdsV2Disabled = "imds_v2_disabled", false, "unset MSAL_MI_DISABLE_IMDS_V2 and restart the program; while it is true or 1, no request of managed identity v2 is sent, and there is no fallback to an unbound token";
     /// Whatever answered at the address of IMDS is not IMDS.
     NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the configured address (AZURE_POD_IDENTITY_AUTHORITY_HOST)";
     /// No connection to the service.

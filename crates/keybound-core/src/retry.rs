@@ -1,4 +1,4 @@
-//! Which failures are tried again, when, and how often. Pure: whoever calls waits.
+//! Which failures are retried, when, and how often. Pure: the caller waits.
 use std::time::Duration;
 
 /// The leg of the flow that failed; each has its own row.

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub enum TokenType {
     /// Bound to a certificate: worth nothing without its key.
     MtlsPop,
-    /// Good for whoever holds it.
+    /// Can be used by anyone who holds it.
     Bearer,
 }
 

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_of_vaults_are_told_from_look_alikes() {
+    fn hosts_of_vaults_are_distinguished_from_look_alikes() {
         for (host, domain) in [
             ("my.vault.azure.net", Some("vault.azure.net")),
             ("MY.Managedhsm.Azure.Net.", Some("managedhsm.azure.net")),

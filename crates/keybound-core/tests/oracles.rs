@@ -1,5 +1,5 @@
 //! What other programs say of the bytes that core makes and reads: OpenSSL's command line and Python's `cryptography`.
-//! On Unix only: neither is to be had under Wine.
+//! On Unix only: neither is available under Wine.
 #![cfg(unix)]
 #![cfg(test)]
 

@@ -56,7 +56,7 @@ impl ProviderChain {
 
     /// What this platform offers. On Windows: KeyGuard keys, in the container of this name (default: `KeyGuardRSAKey`,
     /// which MSAL uses too), keys in the TPM, and keys kept by Windows in software. Elsewhere: a key in memory, made
-    /// anew for each process; the name means nothing there.
+    /// for each process; the name means nothing there.
     pub fn platform_named(keyguard: Option<&str>) -> Self {
         let named = keyguard.map(str::to_owned);
         Self {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_missing_for_want_of_isolation_is_told_as_that() {
+    fn a_key_that_is_missing_for_want_of_isolation_is_reported_as_that() {
         use KeyErrorKind::{IsolationUnavailable, NotIsolated};
         use KeyStrength::{Hardware, KeyGuard, Software};
         for kind in [IsolationUnavailable, NotIsolated] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// An open `NCRYPT_KEY_HANDLE` of a key in Windows CNG, lent to native code that takes one (the attestation library).
 ///
 /// The key stays open as long as this value or a clone of it lives, so that it may go to a thread which outlives the
-/// one who asked. Whoever borrows it neither frees nor deletes it.
+/// one who asked. The borrower neither frees nor deletes it.
 #[derive(Clone)]
 pub struct CngHandle {
     raw: usize,

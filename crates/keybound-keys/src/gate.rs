@@ -60,7 +60,7 @@ impl KeyGate {
             .spawn(move || {
                 let _runtime = runtime.as_ref().map(Handle::enter);
                 let result = operation();
-                // First, so that whoever has the result can run the next operation.
+                // First, so that a caller with the result can run the next operation.
                 drop(permit);
                 let _ = sender.send(result);
             })

@@ -29,8 +29,8 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     }
 
     /// Whether the key of its [name](Self::persistent_name) is still this one. Somebody may have put another in its place:
-    /// then what opens keys by their names, as Windows' TLS does, signs with that, while this one may go on signing. Where it
-    /// cannot be told it is so.
+    /// then what opens keys by their names, as Windows' TLS does, signs with that, while this one may go on signing. Where that
+    /// is unknown, true.
     fn is_in_place(&self) -> bool {
         true
     }

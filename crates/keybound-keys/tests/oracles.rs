@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 const MESSAGE: &[u8] = b"a message\n";
 
-/// A scheme, the name of its hash, and what `openssl dgst` has to be told beyond it.
+/// A scheme, the name of its hash, and what `openssl dgst` needs beyond it.
 const SCHEMES: [(SignatureScheme, &str, &[&str]); 6] = [
     (SignatureScheme::Pkcs1Sha256, "sha256", &[]),
     (SignatureScheme::Pkcs1Sha384, "sha384", &[]),

@@ -5,7 +5,9 @@
 #![cfg(windows)]
 
 use keybound_core::Certificate;
-use keybound_keys::windows::{PersistedCertificate, Persistence, StoreLocation, StorePath};
+use keybound_keys::windows::{
+    MsalCertificateCache, PersistedCertificate, StoreLocation, StorePath,
+};
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
@@ -25,7 +27,7 @@ const STORE: &str = "KEYBOUND_TEST_STORE";
 const AT_ONCE: usize = 4;
 
 #[test]
-fn whoever_is_killed_while_keeping_certificates_leaves_no_wrong_pair() {
+fn a_process_that_is_killed_while_it_saves_certificates_leaves_no_wrong_pair() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = make_certificates(folder.path());
     let seen: usize = std::thread::scope(|scope| {
@@ -146,13 +148,13 @@ fn kills() -> usize {
 
 /// Mutexes are named by the alias.
 fn alias(store: &str) -> String {
-    Persistence::alias(Some(store), true)
+    MsalCertificateCache::alias(Some(store), true)
 }
 
 /// It waits longer for the mutex than a machine under load stands still.
-fn persistence(store: &str) -> Persistence {
+fn persistence(store: &str) -> MsalCertificateCache {
     let path = StorePath::new(StoreLocation::CurrentUser, store);
-    Persistence::in_store(path).with_longest_wait(Duration::from_secs(60))
+    MsalCertificateCache::in_store(path).with_longest_wait(Duration::from_secs(60))
 }
 
 fn endpoint(key_name: &str) -> String {
@@ -205,7 +207,7 @@ fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8>
 }
 
 /// A store with its alias, emptied at its beginning and its end.
-struct OwnStore(Persistence, String);
+struct OwnStore(MsalCertificateCache, String);
 
 impl OwnStore {
     fn new(name: &str) -> Self {

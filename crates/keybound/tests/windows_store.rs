@@ -13,7 +13,7 @@ use keybound::{
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
-use keybound_keys::windows::Persistence;
+use keybound_keys::windows::MsalCertificateCache;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::pkey::{PKey, Private};
@@ -123,7 +123,7 @@ fn child() {
 struct OwnStore {
     name: String,
     client_id: String,
-    kept: Persistence,
+    kept: MsalCertificateCache,
 }
 
 impl OwnStore {
@@ -133,14 +133,14 @@ impl OwnStore {
         let own = Self {
             name,
             client_id: format!("11111111-0000-4000-8000-{:012x}", std::process::id()),
-            kept: Persistence::in_store(path),
+            kept: MsalCertificateCache::in_store(path),
         };
         own.clear();
         own
     }
 
     fn clear(&self) {
-        let alias = Persistence::alias(Some(&self.client_id), false);
+        let alias = MsalCertificateCache::alias(Some(&self.client_id), false);
         for entry in self.kept.load(&alias) {
             self.kept.remove(&alias, &entry.certificate);
         }

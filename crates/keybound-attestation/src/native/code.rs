@@ -103,7 +103,7 @@ static FAILURES: &[Failure] = &[
     lasting(
         "ERRORCURLINITIALIZATION",
         "the library's HTTP client (libcurl) did not start",
-        "start the program anew; if it stays, replace the library",
+        "restart the program; if it stays, replace the library",
     ),
     lasting(
         "ERRORRESPONSEPARSING",
@@ -152,7 +152,7 @@ static FAILURES: &[Failure] = &[
     ),
     lasting(
         "ERRORFAILEDTOGETOSINFO",
-        "the version of Windows could not be had for the evidence",
+        "the version of Windows for the evidence could not be read",
         "check that this Windows is one that the library supports; read the log lines (-v)",
     ),
     lasting(
@@ -244,7 +244,7 @@ static FAILURES: &[Failure] = &[
     lasting(
         "ERRORCLIENTINITFAILED",
         "the library's client did not start",
-        "start the program anew; read the log lines (-v); if it stays, replace the library",
+        "restart the program; read the log lines (-v); if it stays, replace the library",
     ),
     passing(
         "ERROREMPTYJWTRESPONSE",
@@ -258,7 +258,7 @@ static FAILURES: &[Failure] = &[
     ),
     lasting(
         "ERROREXTRACTIMPORTKEYPUB",
-        "the public half of the key could not be had",
+        "the public key could not be exported",
         KEY_OF_THIS_BOOT,
     ),
     lasting(
@@ -279,7 +279,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn all_35_codes_are_explained() {
+    fn all_35_codes_have_a_meaning_and_a_next_step() {
         let known: Vec<_> = NativeCode::known().collect();
         let numbers: Vec<_> = known.iter().map(|code| code.number()).collect();
         assert_eq!(numbers, (1..=35).map(|n| -n).collect::<Vec<_>>());

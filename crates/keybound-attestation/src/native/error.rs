@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_library_and_an_unusable_one_are_told_apart() {
+    fn a_missing_library_and_an_unusable_one_are_distinguished() {
         let path = PathBuf::from("C:\\x.dll");
         let missing = Error::from(NativeFailure::NotFound(vec![path.clone()]));
         assert_eq!(missing.kind(), ErrorKind::AttestationUnavailable);

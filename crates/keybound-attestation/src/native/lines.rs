@@ -40,7 +40,7 @@ impl Line<'_> {
     }
 }
 
-/// How many lines are still told. A library that logs without end costs one addition a line.
+/// How many more lines are logged. A library that logs without end costs one addition a line.
 #[derive(Debug)]
 pub(super) struct Allowance(AtomicU64);
 
@@ -53,12 +53,12 @@ impl Allowance {
         Self(AtomicU64::new(0))
     }
 
-    /// Whether one more line is told.
+    /// Whether one more line is logged.
     pub(super) fn admits(&self) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed) < MOST_LINES
     }
 
-    /// Begins anew; returns how many lines were left out.
+    /// Starts again; returns how many lines were left out.
     pub(super) fn renew(&self) -> u64 {
         self.0.swap(0, Ordering::Relaxed).saturating_sub(MOST_LINES)
     }
@@ -90,13 +90,13 @@ mod tests {
     use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<String>>);
+    struct Logged(Arc<Mutex<String>>);
 
-    impl<S: tracing::Subscriber> Layer<S> for Told {
+    impl<S: tracing::Subscriber> Layer<S> for Logged {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            let mut told = self.0.lock().unwrap();
-            told.push_str(event.metadata().level().as_str());
-            event.record(&mut Fields(&mut told));
+            let mut logged = self.0.lock().unwrap();
+            logged.push_str(event.metadata().level().as_str());
+            event.record(&mut Fields(&mut logged));
         }
     }
 
@@ -108,12 +108,12 @@ mod tests {
         }
     }
 
-    fn told(line: Line<'_>) -> String {
-        let told = Told::default();
-        let subscriber = tracing_subscriber::registry().with(told.clone());
+    fn logged(line: Line<'_>) -> String {
+        let logged = Logged::default();
+        let subscriber = tracing_subscriber::registry().with(logged.clone());
         tracing::subscriber::with_default(subscriber, || line.tell());
-        let told = told.0.lock().unwrap();
-        told.clone()
+        let logged = logged.0.lock().unwrap();
+        logged.clone()
     }
 
     const LINE: Line<'_> = Line {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_line_keeps_its_level_tag_function_and_number() {
         assert_eq!(
-            told(LINE),
+            logged(LINE),
             r#"INFO message=Tbsi_Context_Create failed 0x8028400f tag="AttestationClient" function="GetQuote" line=42"#
         );
         for (level, name) in [
@@ -137,7 +137,7 @@ mod tests {
             (3, "DEBUG"),
             (99, "DEBUG"),
         ] {
-            assert!(told(Line { level, ..LINE }).starts_with(name));
+            assert!(logged(Line { level, ..LINE }).starts_with(name));
         }
     }
 
@@ -150,10 +150,10 @@ mod tests {
             message: jwt,
             ..LINE
         };
-        let told = told(line);
+        let logged = logged(line);
         assert!(
-            !told.contains("eyJ") && told.contains("[redacted]"),
-            "{told}"
+            !logged.contains("eyJ") && logged.contains("[redacted]"),
+            "{logged}"
         );
     }
 
@@ -165,9 +165,9 @@ mod tests {
             message: &message,
             ..LINE
         };
-        let told = told(line);
-        assert!(!told.contains(['\u{1b}', '\r', '\n']), "{told:?}");
-        assert!(told.chars().count() < 1200, "{}", told.len());
+        let logged = logged(line);
+        assert!(!logged.contains(['\u{1b}', '\r', '\n']), "{logged:?}");
+        assert!(logged.chars().count() < 1200, "{}", logged.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where the library may be. Never the working folder, never `PATH`: whoever can write there could plant one.
+//! Where the library may be. Never the working folder, never `PATH`: any account that can write there could plant one.
 use super::{LibraryPlace, NativeFailure};
 use std::path::{Path, PathBuf};
 

@@ -140,11 +140,11 @@ fn a_call_that_hangs_holds_up_neither_the_runtime_nor_those_who_give_up() {
         let provider = pinned(&path).client_payload("hang").unwrap();
         let key = Key::keyguard();
         let mut hanging = Box::pin(attest(&provider, &key));
-        let told = tokio::task::spawn_blocking(|| log.wait_for("hanging"));
-        let mut told = pin!(told);
+        let logged = tokio::task::spawn_blocking(|| log.wait_for("hanging"));
+        let mut logged = pin!(logged);
         poll_fn(|context| {
             assert!(hanging.as_mut().poll(context).is_pending());
-            told.as_mut().poll(context)
+            logged.as_mut().poll(context)
         })
         .await
         .unwrap();
@@ -184,7 +184,7 @@ async fn a_storm_of_lines_is_cut_and_its_rest_counted() {
 }
 
 #[tokio::test]
-async fn lines_that_come_after_the_call_are_told_too() {
+async fn lines_that_come_after_the_call_are_logged_too() {
     let log = log();
     asked(&copy_of(STAND_IN, "late"), "late").await.unwrap();
     let line = log.wait_for("late line");

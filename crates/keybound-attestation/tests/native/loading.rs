@@ -72,7 +72,7 @@ async fn what_is_loaded_is_a_copy() {
 }
 
 #[tokio::test]
-async fn damaged_files_and_other_architectures_are_told() {
+async fn damaged_files_and_other_architectures_are_reported() {
     let whole = std::fs::read(original("stand_in.dll")).unwrap();
     let mut foreign = whole.clone();
     let header = u32::from_le_bytes(foreign[0x3c..0x40].try_into().unwrap()) as usize;
@@ -124,7 +124,7 @@ async fn a_library_without_a_function_is_let_go_again() {
 }
 
 #[tokio::test]
-async fn a_library_that_does_not_start_is_told_with_its_code() {
+async fn a_library_that_does_not_start_is_reported_with_its_code() {
     let path = copy_of("not_starting.dll", "not-starting");
     let provider = pinned(&path);
     let error = refused(&provider).await;

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
-/// A copy of a library, for one test: it is loaded once, and what it remembers is the test's.
+/// A copy of a library, for one test: it is loaded once, and its state is the test's.
 pub fn copy_of(library: &str, test: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let folder = std::path::absolute(folder).unwrap();
@@ -52,14 +52,14 @@ pub fn sha256(path: &Path) -> [u8; 32] {
     Sha256::digest(std::fs::read(path).unwrap()).into()
 }
 
-/// A provider that uses this file, whoever signed it.
+/// A provider that uses this file, whatever its signature.
 pub fn pinned(path: &Path) -> NativeAttestation {
     NativeAttestation::new()
         .library(path)
         .pinned_sha256(sha256(path))
 }
 
-/// What a stand-in is told to do, and what came of it.
+/// What a stand-in is configured to do, and its result.
 pub async fn asked(path: &Path, does: &str) -> Result<AttestationToken, Error> {
     attest(
         &pinned(path).client_payload(does).unwrap(),

@@ -40,7 +40,7 @@ pub fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// What IMDS issues, unless told otherwise: for [`KEY`], seven days around [`NOW`].
+/// What IMDS issues by default: for [`KEY`], seven days around [`NOW`].
 pub struct Issue {
     pub names: Vec<(Nid, Asn1Type, String)>,
     pub public_key: Vec<u8>,

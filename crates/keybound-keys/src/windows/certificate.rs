@@ -1,9 +1,9 @@
-use super::border::Border;
 use super::existing::{self, Refused};
 use super::key::CngKey;
+use super::msal_certificate_cache::KeyPlace;
 use super::native::store::{StoreLocation, StorePath};
 use super::native::{self, CertificateContext, Store};
-use super::persistence::KeyPlace;
+use super::ncrypt_api::NcryptApi;
 use super::status::Status;
 use crate::KeyError;
 use keybound_core::{Certificate, X5tS256};
@@ -18,7 +18,7 @@ pub struct WindowsCertificate {
     path: StorePath,
     key: Option<KeyPlace>,
     context: Option<CertificateContext>,
-    border: Arc<dyn Border>,
+    api: Arc<dyn NcryptApi>,
 }
 
 impl WindowsCertificate {
@@ -37,7 +37,7 @@ impl WindowsCertificate {
         if ![40, 64].contains(&wanted.len()) || !wanted.bytes().all(|c| c.is_ascii_hexdigit()) {
             return Err(CertificateError::MalformedThumbprint);
         }
-        Self::find(native::border(), path, |certificate| {
+        Self::find(native::api(), path, |certificate| {
             let prints = certificate.thumbprints();
             prints.sha1 == wanted || prints.sha256 == wanted
         })
@@ -53,13 +53,13 @@ impl WindowsCertificate {
         if wanted.trim().is_empty() {
             return Err(CertificateError::NotFound(path.clone()));
         }
-        Self::find(native::border(), path, |certificate| {
+        Self::find(native::api(), path, |certificate| {
             certificate.subject().to_lowercase().contains(&wanted)
         })
     }
 
     pub(super) fn find(
-        border: Arc<dyn Border>,
+        api: Arc<dyn NcryptApi>,
         path: &StorePath,
         is_wanted: impl Fn(&Certificate) -> bool,
     ) -> Result<Self, CertificateError> {
@@ -85,7 +85,7 @@ impl WindowsCertificate {
             path: path.clone(),
             key,
             context: Some(context),
-            border,
+            api,
         })
     }
 
@@ -144,7 +144,7 @@ impl WindowsCertificate {
     pub fn binding_key(&self) -> Result<CngKey, CertificateError> {
         let place = self.place()?;
         let public_key = self.certificate.public_key_der().to_vec();
-        let (key, strength) = existing::open_binding_key(&self.border, place, &public_key)?;
+        let (key, strength) = existing::open_binding_key(&self.api, place, &public_key)?;
         Ok(CngKey::new(key, public_key, strength, place.clone()))
     }
 
@@ -154,10 +154,10 @@ impl WindowsCertificate {
     /// Those of opening the key in [`binding_key`](Self::binding_key), and [`CertificateError::Context`] where Windows does
     /// not make one. Nothing is left open then. Strength and export policy do not matter here: native code uses the key.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
-        NativeCertificate::new(&self.border, &self.certificate, self.place()?)
+        NativeCertificate::new(&self.api, &self.certificate, self.place()?)
     }
 
-    /// What can be told of it.
+    /// Its public properties.
     pub fn metadata(&self) -> WindowsCertificateMetadata {
         let shown = &self.certificate;
         WindowsCertificateMetadata {
@@ -212,13 +212,13 @@ impl NativeCertificate {
         unsafe { CertificateContext::take(context.cast()) }.map(Self)
     }
 
-    /// A certificate with its key, opened anew for the context.
+    /// A certificate with its key, opened again for the context.
     pub(super) fn new(
-        border: &Arc<dyn Border>,
+        api: &Arc<dyn NcryptApi>,
         certificate: &Certificate,
         place: &KeyPlace,
     ) -> Result<Self, CertificateError> {
-        let key = existing::open(border, place, certificate.public_key_der())?;
+        let key = existing::open(api, place, certificate.public_key_der())?;
         let mut context =
             CertificateContext::of_der(certificate.der()).map_err(CertificateError::context)?;
         context
@@ -228,7 +228,7 @@ impl NativeCertificate {
         Ok(Self(context))
     }
 
-    /// A certificate that says where its key is kept. Nothing is opened: whoever uses it finds the key there.
+    /// A certificate that says where its key is kept. Nothing is opened: its user finds the key there.
     pub(super) fn naming(
         certificate: &Certificate,
         place: &KeyPlace,
@@ -262,13 +262,13 @@ impl NativeCertificate {
         self.0.as_ptr().cast()
     }
 
-    /// The `PCCERT_CONTEXT` for good: whoever takes it frees it by `CertFreeCertificateContext`.
+    /// The `PCCERT_CONTEXT` for good: its owner frees it by `CertFreeCertificateContext`.
     pub fn into_ptr(self) -> *const c_void {
         self.0.into_ptr().cast()
     }
 }
 
-/// What can be told of a certificate: all of it public.
+/// The properties of a certificate, all of them public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WindowsCertificateMetadata {
@@ -310,7 +310,7 @@ pub enum CertificateError {
     /// The certificate names no key.
     #[error("the certificate has no private key")]
     NoPrivateKey,
-    /// The key of that name is not the one of the certificate: it was made anew.
+    /// The key of that name is not the one of the certificate: it was replaced.
     #[error("the certificate is for another key than the one in its container")]
     KeyMismatch,
     /// It was closed: take it from the store again.

@@ -1,11 +1,11 @@
-//! What is asked of a key before it is used, whoever made it.
-use super::border::Property;
+//! What is required of a key before it is used, whatever created it.
 use super::handle::Key;
+use super::ncrypt_api::Property;
 use super::status::{Status, Step};
 use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
 
 /// Whether the key's provider may hand out its private half, in whatever form. One that does not tell is an error: each
-/// provider that keys are made with is told a policy when it makes them.
+/// provider that keys are made with gets a policy when it creates them.
 pub(crate) fn is_exportable(key: &Key) -> Result<bool, KeyError> {
     let policy = key
         .get(Property::ExportPolicy)

@@ -1,9 +1,11 @@
-//! A named key of the host: opened where it is there, made where it is not, made anew where its material is lost.
-use super::border::{Border, Lock, MACHINE, OVERWRITE, PER_BOOT, Property, SIGN_AND_DECRYPT};
+//! A named key of the host: opened where it is there, created where it is not, replaced where its material is lost.
 use super::checks;
 use super::handle::{Key, Provider};
+use super::msal_certificate_cache::KeyPlace;
 use super::names::MutexName;
-use super::persistence::KeyPlace;
+use super::ncrypt_api::{
+    Lock, MACHINE, NcryptApi, OVERWRITE, PER_BOOT, Property, SIGN_AND_DECRYPT,
+};
 use super::status::{Status, Step};
 use crate::rsa_blob::{bits, public_key_info};
 use crate::{KeyError, KeyErrorKind};
@@ -31,8 +33,8 @@ pub(crate) struct Opened {
 
 impl Container {
     /// Opens the key, or makes it. Two processes that do so at once end with the same key.
-    pub(crate) fn open_or_create(&self, border: &Arc<dyn Border>) -> Result<Opened, KeyError> {
-        let provider = Provider::open(border, self.provider)
+    pub(crate) fn open_or_create(&self, api: &Arc<dyn NcryptApi>) -> Result<Opened, KeyError> {
+        let provider = Provider::open(api, self.provider)
             .map_err(|status| self.error(Step::OpenProvider, status))?;
         let key = match provider.open_key(&self.name, 0) {
             Ok(key) => Some(key),
@@ -40,7 +42,7 @@ impl Container {
                 Ok(opened) => {
                     let opened = self.check_new(opened)?;
                     // Certificates of a key that was there by this name once may still be there.
-                    border.purge_certificates(&self.place(), &opened.public_key);
+                    api.purge_certificates(&self.place(), &opened.public_key);
                     return Ok(opened);
                 }
                 Err(Creation::Exists) => self.open_again(&provider)?,
@@ -50,7 +52,7 @@ impl Container {
         };
         match key.map(|key| self.living(key)).transpose()?.flatten() {
             Some(opened) => self.check_old(opened),
-            None => self.recreate(border, &provider),
+            None => self.recreate(api, &provider),
         }
     }
 
@@ -183,14 +185,14 @@ impl Container {
     }
 
     /// Puts a new key in the place of one that does not sign. The processes of this account do this one after the other, and
-    /// whoever comes later finds the new key. A mutex that is not acquired delays this and does not stop it: other programs
+    /// a later caller finds the new key. A mutex that is not acquired delays this and does not stop it: other programs
     /// overwrite keys without it, so that correctness does not rest on it.
     fn recreate(
         &self,
-        border: &Arc<dyn Border>,
+        api: &Arc<dyn NcryptApi>,
         provider: &Arc<Provider>,
     ) -> Result<Opened, KeyError> {
-        let lock = border.lock(&MutexName::of_key(&self.name), LONGEST_WAIT);
+        let lock = api.lock(&MutexName::of_key(&self.name), LONGEST_WAIT);
         if !matches!(lock, Lock::Held(_)) {
             // Safe, since what is below opens the key again before and after, and compares.
             tracing::warn!("the mutex of the key was not acquired: the key is checked without it");
@@ -219,7 +221,7 @@ impl Container {
         if kept.public_key != made.public_key {
             tracing::warn!("another process replaced the key at the same time: its key is used");
         }
-        border.purge_certificates(&self.place(), &kept.public_key);
+        api.purge_certificates(&self.place(), &kept.public_key);
         self.check_old(kept)
     }
 
@@ -238,11 +240,11 @@ impl Container {
     }
 }
 
-/// Whether another key than this one is in the place, or none. Where it cannot be told, it is not so.
-pub(crate) fn is_replaced(border: &Arc<dyn Border>, place: &KeyPlace, public_key: &[u8]) -> bool {
+/// Whether another key than this one is in the place, or none. False where that is unknown.
+pub(crate) fn is_replaced(api: &Arc<dyn NcryptApi>, place: &KeyPlace, public_key: &[u8]) -> bool {
     let flags = if place.machine { MACHINE } else { 0 };
-    let opened = Provider::open(border, &place.provider)
-        .map(|provider| provider.open_key(&place.name, flags));
+    let opened =
+        Provider::open(api, &place.provider).map(|provider| provider.open_key(&place.name, flags));
     match opened {
         Ok(Ok(key)) => key
             .export_public()
@@ -264,7 +266,7 @@ enum Refusal {
     Exportable,
 }
 
-/// Refuses what is told to be another kind of key than RSA-2048. What is not told refuses nothing: of a key whose material is
+/// Refuses a key that is reported to be of another kind than RSA-2048. What is not reported refuses nothing: of a key whose material is
 /// lost, its properties may be gone too.
 fn check_kind(key: &Key) -> Result<(), KeyError> {
     let is_other_group = key

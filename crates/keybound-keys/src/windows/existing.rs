@@ -1,8 +1,8 @@
 //! The key that a certificate names: opened, checked as the keys of [`CngProvider`](super::CngProvider) are, and rated.
-use super::border::{Border, MACHINE};
 use super::checks;
 use super::handle::{Key, Provider};
-use super::persistence::KeyPlace;
+use super::msal_certificate_cache::KeyPlace;
+use super::ncrypt_api::{MACHINE, NcryptApi};
 use super::provider::{PLATFORM_PROVIDER, SOFTWARE_PROVIDER};
 use super::status::{Status, Step};
 use crate::rsa_blob::public_key_info;
@@ -19,12 +19,12 @@ pub(crate) enum Refused {
 
 /// Opens the key in a place, and checks that its public half is this one (SubjectPublicKeyInfo in DER).
 pub(crate) fn open(
-    border: &Arc<dyn Border>,
+    api: &Arc<dyn NcryptApi>,
     place: &KeyPlace,
     public_key: &[u8],
 ) -> Result<Key, Refused> {
     let failed = |step: Step| move |status: Status| Refused::Key(step.error(status, false));
-    let provider = Provider::open(border, &place.provider).map_err(failed(Step::OpenProvider))?;
+    let provider = Provider::open(api, &place.provider).map_err(failed(Step::OpenProvider))?;
     let flags = if place.machine { MACHINE } else { 0 };
     let key = provider
         .open_key(&place.name, flags)
@@ -38,11 +38,11 @@ pub(crate) fn open(
 
 /// Opens a key that is to bind tokens: it has signed, and its provider exports it to nobody.
 pub(crate) fn open_binding_key(
-    border: &Arc<dyn Border>,
+    api: &Arc<dyn NcryptApi>,
     place: &KeyPlace,
     public_key: &[u8],
 ) -> Result<(Key, KeyStrength), Refused> {
-    let key = open(border, place, public_key)?;
+    let key = open(api, place, public_key)?;
     let strength = strength(&key, place, public_key).map_err(Refused::Key)?;
     Ok((key, strength))
 }
@@ -74,8 +74,8 @@ fn strength(key: &Key, place: &KeyPlace, public_key: &[u8]) -> Result<KeyStrengt
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake_ncrypt::{FakeNcrypt, Kept};
     use super::super::provider::CngProvider;
-    use super::super::scripted::{Kept, Scripted};
     use super::*;
     use crate::KeyProvider as _;
     use std::error::Error as _;
@@ -91,15 +91,15 @@ mod tests {
 
     /// What comes of the key of a host, in this provider, after a change.
     fn opened(provider: &str, change: fn(&mut Kept)) -> Result<KeyStrength, Refused> {
-        let windows = Scripted::new();
-        let border: Arc<dyn Border> = Arc::new(Arc::clone(&windows));
-        let made = CngProvider::keyguard_over(Arc::clone(&border), None)
+        let windows = FakeNcrypt::new();
+        let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&windows));
+        let made = CngProvider::keyguard_over(Arc::clone(&api), None)
             .open()
             .unwrap();
         windows.with(|world| world.containers.values_mut().for_each(change));
         let public_key = made.public_key_der().to_vec();
         drop(made);
-        let opened = open_binding_key(&border, &place(provider), &public_key);
+        let opened = open_binding_key(&api, &place(provider), &public_key);
         let strength = opened.map(|(_, strength)| strength);
         assert_eq!(windows.open_now(), 0);
         strength

@@ -1,6 +1,6 @@
 //! Handles of CNG, each owned by one value and freed once.
 #![allow(unsafe_code, reason = "owning a handle is the promise that it is open")]
-use super::border::{Border, Property, SILENT};
+use super::ncrypt_api::{NcryptApi, Property, SILENT};
 use super::status::Status;
 use crate::SignatureScheme;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Provider {
     raw: usize,
-    border: Arc<dyn Border>,
+    api: Arc<dyn NcryptApi>,
 }
 
 impl Provider {
-    pub(crate) fn open(border: &Arc<dyn Border>, name: &str) -> Result<Arc<Self>, Status> {
+    pub(crate) fn open(api: &Arc<dyn NcryptApi>, name: &str) -> Result<Arc<Self>, Status> {
         Ok(Arc::new(Self {
-            raw: border.open_provider(name)?,
-            border: Arc::clone(border),
+            raw: api.open_provider(name)?,
+            api: Arc::clone(api),
         }))
     }
 
     pub(crate) fn open_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
-        // SAFETY: `self.raw` is this border's and open until `self` is dropped.
-        let raw = unsafe { self.border.open_key(self.raw, name, flags | SILENT) }?;
+        // SAFETY: `self.raw` is this api's and open until `self` is dropped.
+        let raw = unsafe { self.api.open_key(self.raw, name, flags | SILENT) }?;
         Ok(self.key(raw))
     }
 
     /// A key that is not there before it is [finalized](Key::finalize).
     pub(crate) fn create_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
         // SAFETY: as in `open_key`.
-        let raw = unsafe { self.border.create_key(self.raw, name, flags) }?;
+        let raw = unsafe { self.api.create_key(self.raw, name, flags) }?;
         Ok(self.key(raw))
     }
 
@@ -44,9 +44,9 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: it is this border's, open, and nobody has it any more: a key has a part in it, but for one that was given away
+        // SAFETY: it is this api's, open, and nobody has it any more: a key has a part in it, but for one that was given away
         // (`Key::into_raw`), as .NET gives keys to certificates whose providers it frees.
-        unsafe { self.border.free(self.raw) };
+        unsafe { self.api.free(self.raw) };
     }
 }
 
@@ -64,28 +64,28 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn set(&self, property: Property, value: u32) -> Result<(), Status> {
-        // SAFETY: `self.raw` is this border's and open until `self` is dropped.
-        unsafe { self.border().set_property(self.raw, property, value) }
+        // SAFETY: `self.raw` is this api's and open until `self` is dropped.
+        unsafe { self.api().set_property(self.raw, property, value) }
     }
 
     /// The bytes of a property, 64 at most.
     pub(crate) fn get(&self, property: Property) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
         bounded(LONGEST_PROPERTY, |into| unsafe {
-            self.border().property(self.raw, property, into)
+            self.api().property(self.raw, property, into)
         })
     }
 
     pub(crate) fn finalize(&self) -> Result<(), Status> {
         // SAFETY: as in `set`.
-        unsafe { self.border().finalize(self.raw) }
+        unsafe { self.api().finalize(self.raw) }
     }
 
     /// The public key as a `BCRYPT_RSAKEY_BLOB`.
     pub(crate) fn export_public(&self) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
         bounded(LONGEST_BLOB, |into| unsafe {
-            self.border().export_public(self.raw, into)
+            self.api().export_public(self.raw, into)
         })
     }
 
@@ -93,21 +93,21 @@ impl Key {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: as in `set`.
         bounded(LONGEST_SIGNATURE, |into| unsafe {
-            self.border().sign(self.raw, scheme, digest, into)
+            self.api().sign(self.raw, scheme, digest, into)
         })
     }
 
     /// Deletes the key from its provider.
     pub(crate) fn delete(mut self) -> Result<(), Status> {
         // SAFETY: as in `set`. Where it succeeds, the handle went with the key, and is not used again.
-        unsafe { self.border().delete(self.raw) }?;
+        unsafe { self.api().delete(self.raw) }?;
         self.raw = NONE;
         Ok(())
     }
 
-    /// The border that it is of.
-    pub(crate) fn border(&self) -> &Arc<dyn Border> {
-        &self.provider.border
+    /// The API that it was opened by.
+    pub(crate) fn api(&self) -> &Arc<dyn NcryptApi> {
+        &self.provider.api
     }
 
     /// The number, for those who keep `self` alive.
@@ -126,8 +126,8 @@ impl Key {
 impl Drop for Key {
     fn drop(&mut self) {
         if self.raw != NONE {
-            // SAFETY: it is this border's, open, and nobody has it any more.
-            unsafe { self.border().free(self.raw) };
+            // SAFETY: it is this api's, open, and nobody has it any more.
+            unsafe { self.api().free(self.raw) };
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::certificate::NativeCertificate;
 use super::container::is_replaced;
 use super::handle::Key;
-use super::persistence::KeyPlace;
+use super::msal_certificate_cache::KeyPlace;
 use super::status::Step;
 use crate::{BindingKey, CngHandle, KeyError, KeyErrorKind, KeyStrength, SignatureScheme};
 #[cfg(windows)]
@@ -70,7 +70,7 @@ impl BindingKey for CngKey {
     }
 
     fn is_in_place(&self) -> bool {
-        !is_replaced(self.key.border(), &self.place, &self.public_key)
+        !is_replaced(self.key.api(), &self.place, &self.public_key)
     }
 
     #[allow(

@@ -57,7 +57,7 @@ pub(crate) enum MutexName {
 }
 
 impl MutexName {
-    /// For the making of a key anew.
+    /// For the replacement of a key.
     pub(crate) fn of_key(name: &str) -> Self {
         Self::OfAccount(hashed("KEYBOUND_KEY_", name))
     }

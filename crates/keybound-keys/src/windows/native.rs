@@ -2,24 +2,24 @@
 #![allow(unsafe_code, reason = "the functions of Windows are unsafe")]
 mod account;
 pub(crate) mod bcrypt;
+pub(super) mod certificate_store;
 mod context;
 mod folder;
 mod mutex;
 mod ncrypt;
 mod padding;
-pub(super) mod shelf;
 pub mod store;
 
 pub(super) use context::CertificateContext;
 pub use folder::{make_private_folder, open_private_file};
 pub(super) use store::Store;
 
-use super::border::Border;
+use super::ncrypt_api::NcryptApi;
 use super::status::Status;
 use std::sync::Arc;
 
-/// The border of this process.
-pub(super) fn border() -> Arc<dyn Border> {
+/// Windows' functions, as this process calls them.
+pub(super) fn api() -> Arc<dyn NcryptApi> {
     Arc::new(ncrypt::Ncrypt)
 }
 

@@ -1,5 +1,5 @@
 //! What Windows itself does, or Wine in its place: the functions, not the decisions. What Wine lacks is rehearsed.
 mod certificates;
 mod keys;
-mod rehearsal;
 mod stores;
+mod wine_shim;

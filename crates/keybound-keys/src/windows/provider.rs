@@ -1,7 +1,7 @@
-use super::border::{Border, PER_BOOT, VIRTUAL_ISOLATION};
 use super::container::Container;
 use super::key::CngKey;
 use super::names::{is_key_name, is_same_key_name};
+use super::ncrypt_api::{NcryptApi, PER_BOOT, VIRTUAL_ISOLATION};
 use crate::{BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength};
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// is made, the certificates of managed identities that name its container and are for another key, which is lost, are
 /// removed from `CurrentUser\My`.
 pub struct CngProvider {
-    border: Arc<dyn Border>,
+    api: Arc<dyn NcryptApi>,
     container: Container,
     strength: KeyStrength,
 }
@@ -24,22 +24,22 @@ impl CngProvider {
     /// are the names of the other keys, are refused when it is opened.
     #[cfg(windows)]
     pub fn keyguard(name: Option<&str>) -> Self {
-        Self::keyguard_over(super::native::border(), name)
+        Self::keyguard_over(super::native::api(), name)
     }
 
     /// Keys in the TPM, by the Microsoft Platform Crypto Provider.
     #[cfg(windows)]
     pub fn platform() -> Self {
-        Self::platform_over(super::native::border())
+        Self::platform_over(super::native::api())
     }
 
     /// Keys kept by Windows in software.
     #[cfg(windows)]
     pub fn software() -> Self {
-        Self::software_over(super::native::border())
+        Self::software_over(super::native::api())
     }
 
-    pub(crate) fn keyguard_over(border: Arc<dyn Border>, name: Option<&str>) -> Self {
+    pub(crate) fn keyguard_over(api: Arc<dyn NcryptApi>, name: Option<&str>) -> Self {
         let container = Container {
             provider: SOFTWARE_PROVIDER,
             name: name.unwrap_or(KEYGUARD_NAME).to_owned(),
@@ -47,32 +47,22 @@ impl CngProvider {
             isolated: true,
         };
         Self {
-            border,
+            api,
             container,
             strength: KeyStrength::KeyGuard,
         }
     }
 
-    pub(crate) fn platform_over(border: Arc<dyn Border>) -> Self {
-        Self::plain(
-            border,
-            PLATFORM_PROVIDER,
-            PLATFORM_NAME,
-            KeyStrength::Hardware,
-        )
+    pub(crate) fn platform_over(api: Arc<dyn NcryptApi>) -> Self {
+        Self::plain(api, PLATFORM_PROVIDER, PLATFORM_NAME, KeyStrength::Hardware)
     }
 
-    pub(crate) fn software_over(border: Arc<dyn Border>) -> Self {
-        Self::plain(
-            border,
-            SOFTWARE_PROVIDER,
-            SOFTWARE_NAME,
-            KeyStrength::Software,
-        )
+    pub(crate) fn software_over(api: Arc<dyn NcryptApi>) -> Self {
+        Self::plain(api, SOFTWARE_PROVIDER, SOFTWARE_NAME, KeyStrength::Software)
     }
 
     fn plain(
-        border: Arc<dyn Border>,
+        api: Arc<dyn NcryptApi>,
         provider: &'static str,
         name: &str,
         strength: KeyStrength,
@@ -84,7 +74,7 @@ impl CngProvider {
             isolated: false,
         };
         Self {
-            border,
+            api,
             container,
             strength,
         }
@@ -120,7 +110,7 @@ impl KeyProvider for CngProvider {
                 ),
             ));
         }
-        let opened = self.container.open_or_create(&self.border)?;
+        let opened = self.container.open_or_create(&self.api)?;
         let place = self.container.place();
         let key = CngKey::new(opened.key, opened.public_key, self.strength, place);
         Ok(Arc::new(key))

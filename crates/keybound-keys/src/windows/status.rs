@@ -215,7 +215,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn hosts_without_isolation_are_told_what_to_switch_on() {
+    fn errors_without_isolation_name_what_to_switch_on() {
         for (step, status) in [
             (Step::Create, Status::NO_KEYGUARD),
             (Step::Open, Status::VBS_UNAVAILABLE),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_account_lacks_is_told_with_what_helps() {
+    fn errors_name_what_the_account_lacks_and_the_next_step() {
         for (step, status, words) in [
             (Step::Open, Status::PERMISSION, "Manage Private Keys"),
             (Step::Sign, Status::PERMISSION, "run as the account"),

@@ -1,7 +1,7 @@
 //! What becomes of keys on the good days of a host and on the bad ones.
-use super::border::{Border, Lock, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
+use super::fake_ncrypt::{FakeNcrypt, Kept};
+use super::ncrypt_api::{Lock, NcryptApi, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
 use super::provider::CngProvider;
-use super::scripted::{Kept, Scripted};
 use super::status::Status;
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain,
@@ -10,21 +10,21 @@ use crate::{
 use std::error::Error as _;
 use std::sync::Arc;
 
-fn border(windows: &Arc<Scripted>) -> Arc<dyn Border> {
+fn api(windows: &Arc<FakeNcrypt>) -> Arc<dyn NcryptApi> {
     Arc::new(Arc::clone(windows))
 }
 
-fn keyguard(windows: &Arc<Scripted>) -> Result<Arc<dyn BindingKey>, KeyError> {
-    CngProvider::keyguard_over(border(windows), None).open()
+fn keyguard(windows: &Arc<FakeNcrypt>) -> Result<Arc<dyn BindingKey>, KeyError> {
+    CngProvider::keyguard_over(api(windows), None).open()
 }
 
-fn calls(windows: &Arc<Scripted>) -> Vec<String> {
+fn calls(windows: &Arc<FakeNcrypt>) -> Vec<String> {
     windows.with(|world| std::mem::take(&mut world.calls))
 }
 
 /// A host on which a key has been made, and what its public half is.
-fn host_with_a_key() -> (Arc<Scripted>, Vec<u8>) {
-    let windows = Scripted::new();
+fn host_with_a_key() -> (Arc<FakeNcrypt>, Vec<u8>) {
+    let windows = FakeNcrypt::new();
     let public_key = keyguard(&windows).unwrap().public_key_der().to_vec();
     calls(&windows);
     (windows, public_key)
@@ -32,7 +32,7 @@ fn host_with_a_key() -> (Arc<Scripted>, Vec<u8>) {
 
 #[test]
 fn at_first_boot_a_key_is_made_and_later_opened() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     let first = keyguard(&windows).unwrap();
     let flags = format!("create {:x}", VIRTUAL_ISOLATION | PER_BOOT);
     let made = "finalize {Length: 2048, ExportPolicy: 0, KeyUsage: 3}";
@@ -51,7 +51,7 @@ fn at_first_boot_a_key_is_made_and_later_opened() {
 #[test]
 fn every_status_for_not_found_has_a_key_made() {
     for status in [0x8009_0016, 0x8009_000D, 0x8009_0011, 0x8009_003A] {
-        let windows = Scripted::new();
+        let windows = FakeNcrypt::new();
         windows.with(|world| world.open_fails = Some(Status(status)));
         self_test(&*keyguard(&windows).unwrap()).unwrap();
     }
@@ -59,7 +59,7 @@ fn every_status_for_not_found_has_a_key_made() {
 
 #[test]
 fn any_other_status_has_none_made() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     windows.with(|world| world.open_fails = Some(Status::PERMISSION));
     assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows), ["open"]);
@@ -130,7 +130,7 @@ fn a_name_that_no_longer_opens_is_taken_over_too() {
 }
 
 #[test]
-fn whoever_waited_for_another_process_takes_the_key_that_it_made() {
+fn a_process_that_waited_for_another_uses_the_key_that_it_created() {
     let (windows, _) = host_with_a_key();
     windows.reboot(Status(0x8009_0005));
     let theirs = Kept::of_a_rival();
@@ -193,7 +193,7 @@ fn without_its_mutex_a_key_that_another_process_put_in_place_of_ours_is_used() {
 
 #[test]
 fn of_two_who_create_at_once_both_end_with_the_first_ones_key() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     let rival = Kept::of_a_rival();
     let theirs = rival.key.public_key_der().to_vec();
     windows.with(|world| world.rival = Some(rival));
@@ -224,7 +224,7 @@ fn a_key_that_somebody_replaced_knows_and_still_signs() {
 
 #[test]
 fn without_vbs_the_error_says_what_to_switch_on() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     windows.with(|world| world.create_fails = Some(Status(0x8089_0014)));
     let error = keyguard(&windows).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
@@ -241,12 +241,12 @@ fn without_vbs_the_error_says_what_to_switch_on() {
 
 #[test]
 fn without_vbs_a_weaker_key_is_had_only_where_the_floor_allows_it() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     windows.with(|world| world.isolates = false);
     let chain = ProviderChain::new(vec![
-        Arc::new(CngProvider::keyguard_over(border(&windows), None)),
-        Arc::new(CngProvider::platform_over(border(&windows))),
-        Arc::new(CngProvider::software_over(border(&windows))),
+        Arc::new(CngProvider::keyguard_over(api(&windows), None)),
+        Arc::new(CngProvider::platform_over(api(&windows))),
+        Arc::new(CngProvider::software_over(api(&windows))),
     ]);
     let error = chain.open(KeyStrength::KeyGuard).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
@@ -259,7 +259,7 @@ fn without_vbs_a_weaker_key_is_had_only_where_the_floor_allows_it() {
 
 #[test]
 fn a_key_that_was_made_and_is_not_isolated_is_not_left_behind() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     windows.with(|world| world.isolates = false);
     let kind = keyguard(&windows).unwrap_err().kind();
     assert_eq!(kind, KeyErrorKind::IsolationUnavailable);
@@ -269,8 +269,8 @@ fn a_key_that_was_made_and_is_not_isolated_is_not_left_behind() {
 
 #[test]
 fn a_key_that_is_there_and_not_isolated_is_neither_used_nor_touched() {
-    let told = [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]].map(Ok);
-    for isolation in [&told[..], &[Err(Status::NOT_SUPPORTED)]].concat() {
+    let reported = [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]].map(Ok);
+    for isolation in [&reported[..], &[Err(Status::NOT_SUPPORTED)]].concat() {
         let (windows, _) = host_with_a_key();
         windows.with(|world| {
             for kept in world.containers.values_mut() {
@@ -334,7 +334,7 @@ fn a_key_that_does_not_tell_whether_it_may_be_exported_is_not_used() {
 
 #[test]
 fn a_new_key_that_does_not_tell_it_is_not_left_behind() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     windows.with(|world| world.policy_fails = Some(Status::NOT_SUPPORTED));
     assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows).last().unwrap(), "delete");
@@ -403,15 +403,15 @@ fn of_an_unknown_status_only_a_key_of_an_earlier_boot_is_replaced() {
     windows.reboot(unknown);
     assert_ne!(keyguard(&windows).unwrap().public_key_der(), old);
     for over in [CngProvider::platform_over, CngProvider::software_over] {
-        let windows = Scripted::new();
-        let old = over(border(&windows)).open().unwrap();
+        let windows = FakeNcrypt::new();
+        let old = over(api(&windows)).open().unwrap();
         calls(&windows);
         windows.reboot(unknown);
-        let error = over(border(&windows)).open().unwrap_err();
+        let error = over(api(&windows)).open().unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::Failed);
         assert_eq!(calls(&windows), ["open"]);
         windows.reboot(Status::BAD_DATA);
-        let new = over(border(&windows)).open().unwrap();
+        let new = over(api(&windows)).open().unwrap();
         assert_ne!(new.public_key_der(), old.public_key_der());
     }
 }
@@ -426,8 +426,8 @@ fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
         let (windows, _) = host_with_a_key();
         windows.reboot(status);
         let chain = ProviderChain::new(vec![
-            Arc::new(CngProvider::keyguard_over(border(&windows), None)),
-            Arc::new(CngProvider::software_over(border(&windows))),
+            Arc::new(CngProvider::keyguard_over(api(&windows), None)),
+            Arc::new(CngProvider::software_over(api(&windows))),
         ]);
         let error = chain.open(KeyStrength::Software).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::Failed, "{status}");
@@ -436,21 +436,21 @@ fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
 
 #[test]
 fn a_key_of_another_name_is_another_key() {
-    let windows = Scripted::new();
-    let named = CngProvider::keyguard_over(border(&windows), Some("Mine")).open();
+    let windows = FakeNcrypt::new();
+    let named = CngProvider::keyguard_over(api(&windows), Some("Mine")).open();
     assert_eq!(named.unwrap().persistent_name(), Some("Mine"));
     assert_eq!(windows.with(|world| world.containers.len()), 1);
     keyguard(&windows).unwrap();
     assert_eq!(windows.with(|world| world.containers.len()), 2);
-    let malformed = CngProvider::keyguard_over(border(&windows), Some("a\nb")).open();
+    let malformed = CngProvider::keyguard_over(api(&windows), Some("a\nb")).open();
     assert_eq!(malformed.unwrap_err().kind(), KeyErrorKind::Failed);
 }
 
 #[test]
 fn a_keyguard_key_takes_the_name_of_no_other_key() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     for name in ["KeyboundPlatformKey", "keyboundSOFTWAREkey"] {
-        let refused = CngProvider::keyguard_over(border(&windows), Some(name)).open();
+        let refused = CngProvider::keyguard_over(api(&windows), Some(name)).open();
         let error = refused.unwrap_err();
         // Not an absence: a weaker key would be in that container.
         assert_eq!(error.kind(), KeyErrorKind::Failed);
@@ -502,7 +502,7 @@ fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
 
 #[test]
 fn a_lent_handle_stays_open_as_long_as_it_is_lent() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     let key = keyguard(&windows).unwrap();
     let lent = key.cng_handle().unwrap();
     drop(key);
@@ -515,7 +515,7 @@ fn a_lent_handle_stays_open_as_long_as_it_is_lent() {
 
 #[test]
 fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
-    let windows = Scripted::new();
+    let windows = FakeNcrypt::new();
     let key = keyguard(&windows).unwrap();
     for scheme in [SignatureScheme::PssSha256, SignatureScheme::Pkcs1Sha512] {
         let signature = key.sign(scheme, &vec![7; scheme.digest_len()]).unwrap();

@@ -2,7 +2,7 @@ use super::msal::{endpoint_of, name_of, restore};
 use super::{BindingStore, IssuanceLock, StoredBinding};
 use crate::Environment;
 use keybound_core::{BindingCacheKey, Certificate};
-use keybound_keys::windows::{CngProvider, PersistedCertificate, Persistence, StorePath};
+use keybound_keys::windows::{CngProvider, MsalCertificateCache, PersistedCertificate, StorePath};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// compared as it was configured. MSAL Go finds none that it did not write.
 #[derive(Clone, Debug)]
 pub struct WindowsBindingStore {
-    kept: Persistence,
+    kept: MsalCertificateCache,
     key_names: Vec<String>,
     load_timeout: Duration,
     lock_timeout: Duration,
@@ -29,7 +29,7 @@ impl WindowsBindingStore {
             CngProvider::software(),
         ];
         Self {
-            kept: Persistence::in_store(path),
+            kept: MsalCertificateCache::in_store(path),
             key_names: providers
                 .map(|provider| provider.key_name().to_owned())
                 .to_vec(),
@@ -116,7 +116,7 @@ pub(crate) fn of_platform(environment: &Environment) -> Option<Arc<dyn BindingSt
 
 fn alias(key: &BindingCacheKey) -> Option<String> {
     let (id, attested) = name_of(key)?;
-    Some(Persistence::alias(id, attested))
+    Some(MsalCertificateCache::alias(id, attested))
 }
 
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);

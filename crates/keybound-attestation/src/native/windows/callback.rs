@@ -14,7 +14,7 @@ pub(super) type LogFunction = unsafe extern "C" fn(
     message: *const c_char,
 );
 
-/// Tells a line, if one more is admitted. No panic of whoever listens crosses into the library.
+/// Logs a line, if one more is admitted. No panic of a subscriber crosses into the library.
 ///
 /// # Safety
 /// The context is NULL or an `&'static Allowance`; each text is NULL or readable up to its NUL, during the call.
@@ -31,7 +31,7 @@ pub(super) unsafe extern "C" fn log(
     if !allowance.is_some_and(Allowance::admits) {
         return;
     }
-    let told = catch_unwind(AssertUnwindSafe(|| {
+    let logged = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by this function's contract.
         let [tag, function, message] =
             [tag, function, message].map(|text| unsafe { bounded(text, LONGEST_TEXT) });
@@ -44,7 +44,7 @@ pub(super) unsafe extern "C" fn log(
         }
         .tell();
     }));
-    if let Err(panic) = told {
+    if let Err(panic) = logged {
         // Its destructor could panic again.
         std::mem::forget(panic);
     }

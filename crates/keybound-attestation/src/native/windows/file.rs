@@ -66,7 +66,7 @@ impl HeldFile {
     }
 }
 
-/// The folders of this process; one that cannot be had is no place.
+/// The folders of this process; one that Windows does not name is left out.
 pub(super) fn folders() -> Folders {
     let program = std::env::current_exe().ok();
     Folders {

@@ -175,7 +175,7 @@ impl Drop for Token {
     fn drop(&mut self) {
         if !self.text.is_null() {
             // SAFETY: it was NULL before the call, so that the library set it; it is given back once. After a failure too:
-            // MSAL .NET does it, and whoever sets the pointer has to reckon with it.
+            // MSAL .NET does it, and code that sets the pointer has to expect it.
             unsafe { (self.free)(self.text) };
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn find(
         loaded: false,
         started: false,
     };
-    // Told as it goes: it may hang at each of these.
+    // Reported step by step: each of these may hang.
     let tell = |found: &ProbedLibrary| lock(probe).library = Some(found.clone());
     tell(&found);
     let copy = PrivateCopy::of(&held)?;
@@ -101,7 +101,7 @@ fn trust(
 fn replaced(path: PathBuf) -> NativeFailure {
     NativeFailure::NotLoadable {
         path,
-        reason: "another file was loaded from this path before; start the program anew",
+        reason: "another file was loaded from this path before; restart the program",
         cause: std::io::Error::from(std::io::ErrorKind::AlreadyExists).into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Certificate contexts: <https://learn.microsoft.com/windows/win32/api/wincrypt/ns-wincrypt-cert_context>.
 use super::super::handle::Key;
-use super::super::persistence::KeyPlace;
+use super::super::msal_certificate_cache::KeyPlace;
 use super::super::status::Status;
 use super::{counted, status};
 use std::ffi::c_void;

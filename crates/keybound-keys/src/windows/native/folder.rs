@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_another_account_is_told() {
+    fn a_folder_of_another_account_is_recognized() {
         let account = Account::current().unwrap();
         for owner in [&*account.user, SYSTEM, ADMINISTRATORS] {
             assert!(is_trusted(owner, &account), "{owner}");

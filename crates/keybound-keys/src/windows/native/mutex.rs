@@ -2,8 +2,8 @@
 //!
 //! Every account of the host may create objects in `Global\`, of any name. So an object is waited for only where it belongs
 //! to this account.
-use super::super::border::{Held, Lock};
 use super::super::names::MutexName;
+use super::super::ncrypt_api::{Held, Lock};
 use super::super::status::Status;
 use super::account::{Account, Protection, owner_of};
 use super::{counted, status};

@@ -1,7 +1,7 @@
 //! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>.
-use super::super::border::{Border, Lock, Property, SILENT};
+use super::super::msal_certificate_cache::{KeyPlace, MsalCertificateCache};
 use super::super::names::MutexName;
-use super::super::persistence::{KeyPlace, Persistence};
+use super::super::ncrypt_api::{Lock, NcryptApi, Property, SILENT};
 use super::super::status::Status;
 use super::padding::with_padding;
 use super::store::StorePath;
@@ -23,7 +23,7 @@ use windows::core::{HSTRING, PCWSTR};
 #[derive(Debug)]
 pub(super) struct Ncrypt;
 
-impl Border for Ncrypt {
+impl NcryptApi for Ncrypt {
     fn open_provider(&self, name: &str) -> Result<usize, Status> {
         let mut provider = NCRYPT_PROV_HANDLE::default();
         // SAFETY: the handle is written to, the name ends with a zero.
@@ -169,7 +169,7 @@ impl Border for Ncrypt {
     }
 
     fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]) {
-        Persistence::in_store(StorePath::current_user_my()).purge(place, public_key);
+        MsalCertificateCache::in_store(StorePath::current_user_my()).purge(place, public_key);
     }
 }
 

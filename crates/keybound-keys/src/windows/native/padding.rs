@@ -1,4 +1,4 @@
-//! What CNG has to be told of a scheme, to sign and to verify.
+//! The padding parameters of CNG for a scheme, to sign and to verify.
 use crate::SignatureScheme;
 use std::ffi::c_void;
 use windows::Win32::Security::Cryptography::{

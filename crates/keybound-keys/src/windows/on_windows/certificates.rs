@@ -1,9 +1,9 @@
-use super::super::border::Border;
 use super::super::certificate::{CertificateError, WindowsCertificate};
+use super::super::fake_ncrypt::FakeNcrypt;
+use super::super::msal_certificate_cache::{CertificateStore as _, Entry, KeyPlace};
 use super::super::native::counted;
-use super::super::persistence::{Entry, KeyPlace, Shelf as _};
+use super::super::ncrypt_api::NcryptApi;
 use super::super::provider::CngProvider;
-use super::super::scripted::Scripted;
 use super::super::testing::certificate;
 use super::stores::{OwnStore, own};
 use crate::{BindingKey as _, KeyProvider as _, KeyStrength, self_test};
@@ -12,16 +12,16 @@ use std::sync::Arc;
 
 /// A host with a key, and a store with a certificate for it.
 struct Host {
-    windows: Arc<Scripted>,
+    windows: Arc<FakeNcrypt>,
     store: OwnStore,
     certificate: Certificate,
 }
 
 impl Host {
     fn new(name: &str) -> Self {
-        let windows = Scripted::new();
-        let border: Arc<dyn Border> = Arc::new(Arc::clone(&windows));
-        let key = CngProvider::keyguard_over(border, None).open().unwrap();
+        let windows = FakeNcrypt::new();
+        let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&windows));
+        let key = CngProvider::keyguard_over(api, None).open().unwrap();
         let certificate = certificate(key.public_key_der(), "client", "issuer", 30_000);
         let host = Self {
             windows,
@@ -38,12 +38,12 @@ impl Host {
             friendly_name: "x".to_owned(),
             key,
         };
-        self.store.shelf().add(&entry).unwrap();
+        self.store.certificate_store().add(&entry).unwrap();
     }
 
     fn find(&self) -> Result<WindowsCertificate, CertificateError> {
-        let border: Arc<dyn Border> = Arc::new(Arc::clone(&self.windows));
-        WindowsCertificate::find(border, &self.store.0, |found| *found == self.certificate)
+        let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&self.windows));
+        WindowsCertificate::find(api, &self.store.0, |found| *found == self.certificate)
     }
 }
 
@@ -108,7 +108,7 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
 }
 
 #[test]
-fn what_can_be_told_is_told_and_nothing_private() {
+fn public_properties_are_shown_and_nothing_private() {
     let host = Host::new("tell");
     let found = host.find().unwrap();
     let metadata = found.metadata();
@@ -163,7 +163,7 @@ fn a_key_that_is_gone_or_another_one_is_an_error_and_leaves_nothing_open() {
         found.create_context(),
         Err(CertificateError::Key(_))
     ));
-    let kept = super::super::scripted::Kept::of_a_rival();
+    let kept = super::super::fake_ncrypt::Kept::of_a_rival();
     host.windows
         .with(|world| world.containers.insert("KeyGuardRSAKey".into(), kept));
     assert!(matches!(

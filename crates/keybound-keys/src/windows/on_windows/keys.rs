@@ -1,11 +1,11 @@
-use super::super::border::{Border, Property, SIGN_AND_DECRYPT};
 use super::super::handle::{Key, Provider};
 use super::super::key::CngKey;
+use super::super::msal_certificate_cache::KeyPlace;
 use super::super::native;
-use super::super::persistence::KeyPlace;
+use super::super::ncrypt_api::{NcryptApi, Property, SIGN_AND_DECRYPT};
 use super::super::provider::CngProvider;
 use super::super::testing::certificate;
-use super::rehearsal::Rehearsal;
+use super::wine_shim::WineShim;
 use crate::rsa_blob::public_key_info;
 use crate::verify::by_openssl;
 use crate::{
@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 /// Of a name that no other test takes.
 fn new_key(name: &str) -> Key {
-    let border = native::border();
-    let provider = Provider::open(&border, "Microsoft Software Key Storage Provider").unwrap();
+    let api = native::api();
+    let provider = Provider::open(&api, "Microsoft Software Key Storage Provider").unwrap();
     let key = provider.create_key(name, 0).unwrap();
     for (property, value) in [
         (Property::Length, 2048),
@@ -87,12 +87,12 @@ fn properties_read_back_as_they_were_set() {
 /// The providers are those of the platform: none of them needs OpenSSL.
 #[test]
 fn a_host_without_vbs_and_tpm_has_a_software_key_where_the_floor_allows_it() {
-    let rehearsal = Rehearsal::of_a_plain_host();
-    let border: Arc<dyn Border> = Arc::new(Arc::clone(&rehearsal));
+    let wine_shim = WineShim::of_a_plain_host();
+    let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&wine_shim));
     let chain = ProviderChain::new(vec![
-        Arc::new(CngProvider::keyguard_over(Arc::clone(&border), None)),
-        Arc::new(CngProvider::platform_over(Arc::clone(&border))),
-        Arc::new(CngProvider::software_over(border)),
+        Arc::new(CngProvider::keyguard_over(Arc::clone(&api), None)),
+        Arc::new(CngProvider::platform_over(Arc::clone(&api))),
+        Arc::new(CngProvider::software_over(api)),
     ]);
     for floor in [KeyStrength::KeyGuard, KeyStrength::Hardware] {
         let error = chain.open(floor).unwrap_err();
@@ -103,23 +103,23 @@ fn a_host_without_vbs_and_tpm_has_a_software_key_where_the_floor_allows_it() {
     assert_eq!(key.persistent_name(), Some("KeyboundSoftwareKey"));
     self_test(&*key).unwrap();
     drop(key);
-    assert_eq!(rehearsal.open_now(), 0);
+    assert_eq!(wine_shim.open_now(), 0);
 }
 
 #[test]
 fn no_handle_is_left_open_in_a_thousand_acquisitions_of_a_real_key() {
-    let rehearsal = Rehearsal::new();
-    let provider = CngProvider::keyguard_over(Arc::new(Arc::clone(&rehearsal)), None);
+    let wine_shim = WineShim::new();
+    let provider = CngProvider::keyguard_over(Arc::new(Arc::clone(&wine_shim)), None);
     let first = provider.open().unwrap();
     assert_eq!(first.strength(), KeyStrength::KeyGuard);
     for _ in 0..1000 {
         let key = provider.open().unwrap();
         assert_eq!(key.public_key_der(), first.public_key_der());
         // Two keys, each with its provider.
-        assert_eq!(rehearsal.open_now(), 4);
+        assert_eq!(wine_shim.open_now(), 4);
     }
     drop(first);
-    assert_eq!(rehearsal.open_now(), 0);
+    assert_eq!(wine_shim.open_now(), 0);
 }
 
 #[test]

@@ -1,7 +1,9 @@
+use super::super::msal_certificate_cache::{
+    CertificateStore as _, Entry, KeyPlace, MsalCertificateCache, PersistedCertificate,
+};
+use super::super::native::certificate_store::SystemCertificateStore;
 use super::super::native::counted;
-use super::super::native::shelf::SystemShelf;
 use super::super::native::store::{StoreLocation, StorePath};
-use super::super::persistence::{Entry, KeyPlace, PersistedCertificate, Persistence, Shelf as _};
 use super::super::testing::{ISSUER, certificate};
 use crate::BindingKey as _;
 use crate::memory::MemoryKey;
@@ -23,13 +25,13 @@ impl OwnStore {
         own
     }
 
-    pub(super) fn shelf(&self) -> SystemShelf {
-        SystemShelf::new(self.0.clone())
+    pub(super) fn certificate_store(&self) -> SystemCertificateStore {
+        SystemCertificateStore::new(self.0.clone())
     }
 
     fn clear(&self) {
-        for entry in self.shelf().entries().unwrap() {
-            self.shelf().remove(&entry.der).unwrap();
+        for entry in self.certificate_store().entries().unwrap() {
+            self.certificate_store().remove(&entry.der).unwrap();
         }
     }
 }
@@ -49,15 +51,15 @@ fn entry(public_key: &[u8], day: i64) -> PersistedCertificate {
 fn certificates_are_kept_as_msal_keeps_them() {
     let store = OwnStore::new("msal");
     let key = MemoryKey::generate().unwrap();
-    let persistence = Persistence::in_store(store.0.clone());
+    let persistence = MsalCertificateCache::in_store(store.0.clone());
     let id = own("id");
-    let alias = Persistence::alias(Some(&id), true);
+    let alias = MsalCertificateCache::alias(Some(&id), true);
     let kept = [20_000, 30_000].map(|day| entry(key.public_key_der(), day));
     for entry in &kept {
         persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
     }
     assert_eq!(persistence.load(&alias), [kept[1].clone(), kept[0].clone()]);
-    let entries = store.shelf().entries().unwrap();
+    let entries = store.certificate_store().entries().unwrap();
     assert_eq!(entries.len(), 2);
     for entry in entries {
         assert_eq!(
@@ -80,7 +82,12 @@ fn certificates_are_kept_as_msal_keeps_them() {
 #[test]
 fn a_store_that_is_not_there_is_empty() {
     let path = StorePath::new(StoreLocation::CurrentUser, own("none"));
-    assert!(SystemShelf::new(path).entries().unwrap().is_empty());
+    assert!(
+        SystemCertificateStore::new(path)
+            .entries()
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(counted::open(), 0);
 }
 
@@ -108,12 +115,12 @@ fn of_a_lost_key_the_certificates_that_name_its_container_go() {
             friendly_name: name.to_owned(),
             key: Some(place(container)),
         };
-        store.shelf().add(&entry).unwrap();
+        store.certificate_store().add(&entry).unwrap();
     }
-    let persistence = Persistence::in_store(store.0.clone());
+    let persistence = MsalCertificateCache::in_store(store.0.clone());
     persistence.purge(&place("KeyGuardRSAKey"), new.public_key_der());
     let mut left: Vec<_> = store
-        .shelf()
+        .certificate_store()
         .entries()
         .unwrap()
         .into_iter()
@@ -128,7 +135,7 @@ fn of_a_lost_key_the_certificates_that_name_its_container_go() {
 fn no_handle_is_left_open_in_a_thousand_looks() {
     let store = OwnStore::new("looks");
     let key = MemoryKey::generate().unwrap();
-    let persistence = Persistence::in_store(store.0.clone());
+    let persistence = MsalCertificateCache::in_store(store.0.clone());
     let alias = own("looks");
     persistence.save(
         &alias,
@@ -144,7 +151,7 @@ fn no_handle_is_left_open_in_a_thousand_looks() {
 #[test]
 fn a_turn_goes_from_thread_to_thread_and_ends_when_it_is_dropped() {
     let store = OwnStore::new("turn");
-    let persistence = Persistence::in_store(store.0.clone());
+    let persistence = MsalCertificateCache::in_store(store.0.clone());
     let [turn, another] = ["turn", "another"].map(own);
     let (give, take) = channel();
     give.send(persistence.take_turn(&turn, Duration::ZERO).unwrap())

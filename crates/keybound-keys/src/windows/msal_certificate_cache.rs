@@ -1,6 +1,6 @@
 //! Certificates of managed identities in the user's certificate store, shared with MSAL .NET.
-use super::border::Lock;
 use super::names::{FriendlyName, MutexName, is_same_key_name};
+use super::ncrypt_api::Lock;
 use super::status::Status;
 use keybound_core::Certificate;
 use std::fmt;
@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 /// An entry is found by its alias: see [`alias`](Self::alias). It is best effort: what fails is logged and otherwise
 /// nothing, an entry that is not whole is not there. The methods block.
 #[derive(Clone, Debug)]
-pub struct Persistence {
-    shelf: Arc<dyn Shelf>,
+pub struct MsalCertificateCache {
+    store: Arc<dyn CertificateStore>,
     longest_wait: Duration,
 }
 
@@ -45,16 +45,18 @@ impl PersistedCertificate {
     }
 }
 
-impl Persistence {
+impl MsalCertificateCache {
     /// What is kept in a certificate store of Windows; MSAL .NET keeps it in `CurrentUser\My`.
     #[cfg(windows)]
     pub fn in_store(path: super::StorePath) -> Self {
-        Self::over(Arc::new(super::native::shelf::SystemShelf::new(path)))
+        Self::over(Arc::new(
+            super::native::certificate_store::SystemCertificateStore::new(path),
+        ))
     }
 
-    pub(crate) fn over(shelf: Arc<dyn Shelf>) -> Self {
+    pub(crate) fn over(store: Arc<dyn CertificateStore>) -> Self {
         Self {
-            shelf,
+            store,
             longest_wait: LONGEST_WAIT,
         }
     }
@@ -125,7 +127,7 @@ impl Persistence {
                 if there.der != new.der
                     && (is_of_no_use(&there, now) || (is_kept && is_superseded(&there, entry)))
                 {
-                    log("removed", self.shelf.remove(&there.der));
+                    log("removed", self.store.remove(&there.der));
                 }
             }
         });
@@ -133,7 +135,7 @@ impl Persistence {
 
     /// Whether it was added.
     fn add(&self, entry: &Entry) -> bool {
-        let added = self.shelf.add(entry);
+        let added = self.store.add(entry);
         log("kept", added);
         added.is_ok()
     }
@@ -145,7 +147,7 @@ impl Persistence {
         self.write(alias, || {
             let is_it = |entry: &Entry| entry.der == certificate.der();
             if self.entries_of(alias).iter().any(|(entry, _)| is_it(entry)) {
-                log("removed", self.shelf.remove(certificate.der()));
+                log("removed", self.store.remove(certificate.der()));
             }
         });
     }
@@ -154,14 +156,14 @@ impl Persistence {
     /// have one issued, not one each. `None` where that takes longer.
     pub fn take_turn(&self, alias: &str, longest: Duration) -> Option<Turn> {
         let name = MutexName::of_mint(alias);
-        let shelf = Arc::clone(&self.shelf);
+        let store = Arc::clone(&self.store);
         let (done, wait_until_done) = channel();
         let (say, taken) = sync_channel(1);
         // A mutex belongs to the thread that took it, and a turn goes from thread to thread.
         std::thread::Builder::new()
             .name("keybound-turn".to_owned())
             .spawn(move || {
-                let lock = shelf.lock(&name, longest);
+                let lock = store.lock(&name, longest);
                 let is_held = matches!(lock, Lock::Held(_));
                 let _ = say.send(is_held);
                 if is_held {
@@ -178,7 +180,7 @@ impl Persistence {
     pub(crate) fn purge(&self, place: &KeyPlace, public_key: &[u8]) {
         for entry in self.entries() {
             if is_of_a_lost_key(&entry, place, public_key) {
-                log("removed", self.shelf.remove(&entry.der));
+                log("removed", self.store.remove(&entry.der));
             }
         }
     }
@@ -187,7 +189,7 @@ impl Persistence {
     /// is whole without it, and programs of this account that cannot acquire it write nothing.
     fn write(&self, alias: &str, change: impl FnOnce()) {
         let name = MutexName::of_entries(alias);
-        match self.shelf.lock(&name, self.longest_wait) {
+        match self.store.lock(&name, self.longest_wait) {
             Lock::Busy => {
                 tracing::debug!("another process writes certificates of this identity: skipped");
             }
@@ -210,7 +212,7 @@ impl Persistence {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        self.shelf.entries().unwrap_or_else(|status| {
+        self.store.entries().unwrap_or_else(|status| {
             tracing::warn!(%status, "the certificate store could not be read");
             Vec::new()
         })
@@ -229,7 +231,7 @@ impl fmt::Debug for Turn {
 }
 
 /// A certificate store, or what stands in for it.
-pub(crate) trait Shelf: Send + Sync + fmt::Debug {
+pub(crate) trait CertificateStore: Send + Sync + fmt::Debug {
     /// All certificates.
     fn entries(&self) -> Result<Vec<Entry>, Status>;
 
@@ -239,7 +241,7 @@ pub(crate) trait Shelf: Send + Sync + fmt::Debug {
     /// Removes the certificate with this DER.
     fn remove(&self, der: &[u8]) -> Result<(), Status>;
 
-    /// As [`Border::lock`](super::border::Border::lock).
+    /// As [`NcryptApi::lock`](super::ncrypt_api::NcryptApi::lock).
     fn lock(&self, name: &MutexName, longest: Duration) -> Lock;
 }
 
@@ -324,7 +326,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
-    use super::super::border::Held;
+    use super::super::ncrypt_api::Held;
     use super::super::testing;
     use super::*;
     use crate::BindingKey as _;
@@ -352,7 +354,7 @@ mod tests {
         }
     }
 
-    impl Shelf for Memory {
+    impl CertificateStore for Memory {
         fn entries(&self) -> Result<Vec<Entry>, Status> {
             Ok(self.kept().clone())
         }
@@ -388,13 +390,13 @@ mod tests {
         PersistedCertificate::new(certificate(key, day), "https://e.example/t", name)
     }
 
-    fn shelf() -> (Arc<Memory>, Persistence) {
-        shelf_with(Memory::default())
+    fn in_memory() -> (Arc<Memory>, MsalCertificateCache) {
+        in_memory_with(Memory::default())
     }
 
-    fn shelf_with(memory: Memory) -> (Arc<Memory>, Persistence) {
+    fn in_memory_with(memory: Memory) -> (Arc<Memory>, MsalCertificateCache) {
         let memory = Arc::new(memory);
-        (Arc::clone(&memory), Persistence::over(memory))
+        (Arc::clone(&memory), MsalCertificateCache::over(memory))
     }
 
     /// As it is in the store.
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn what_was_saved_is_loaded_the_one_that_ends_last_first() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let key = &KEYS[0];
         let entries = [20, 30].map(|day| entry(key, day, "KeyGuardRSAKey"));
         for entry in &entries {
@@ -436,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_certificate_ends_at_the_earlier_of_its_two_ends() {
-        let (_, store) = shelf();
+        let (_, store) = in_memory();
         let of = |key: &MemoryKey, not_after, token_not_after| {
             let public_key = key.public_key_der();
             let days = 0..not_after;
@@ -462,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_certificate_of_another_key_is_kept_beside_one_that_lasts_longer() {
-        let (_, store) = shelf();
+        let (_, store) = in_memory();
         let keys = &*KEYS;
         store.save("a", &entry(&keys[0], 30, "K"), day(1));
         store.save("a", &entry(&keys[1], 20, "K"), day(1));
@@ -472,7 +474,7 @@ mod tests {
 
     #[test]
     fn those_that_ended_or_have_no_key_go_with_the_next_save_and_others_stay() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let key = &KEYS[0];
         store.save("a", &entry(key, 2, "K"), day(1));
         store.save("b", &entry(&KEYS[1], 2, "K"), day(1));
@@ -500,7 +502,7 @@ mod tests {
 
     #[test]
     fn keys_of_cryptoapi_and_what_is_no_certificate_are_passed_over() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let key = &KEYS[0];
         store.save("a", &entry(key, 30, "K"), day(1));
         let mut legacy = memory.kept()[0].clone();
@@ -513,7 +515,7 @@ mod tests {
 
     #[test]
     fn of_a_lost_key_what_names_its_container_goes_and_all_else_stays() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let [lost, new] = &*KEYS;
         let place = |provider: &str, name: &str| KeyPlace {
             provider: provider.to_owned(),
@@ -577,7 +579,7 @@ mod tests {
 
     #[test]
     fn only_the_entry_of_the_alias_is_removed() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let key = &KEYS[0];
         let kept = entry(key, 30, "K");
         store.save("a", &kept, day(1));
@@ -589,7 +591,7 @@ mod tests {
 
     #[test]
     fn while_others_write_nothing_is_changed() {
-        let (memory, store) = shelf_with(Memory {
+        let (memory, store) = in_memory_with(Memory {
             lock_fails: Some(|| Lock::Busy),
             ..Memory::default()
         });
@@ -603,7 +605,7 @@ mod tests {
 
     #[test]
     fn a_mutex_that_another_account_keeps_stops_no_write() {
-        let (memory, store) = shelf_with(Memory {
+        let (memory, store) = in_memory_with(Memory {
             lock_fails: Some(|| Lock::Unusable),
             ..Memory::default()
         });
@@ -616,13 +618,13 @@ mod tests {
 
     #[test]
     fn a_turn_is_taken_by_a_mutex_of_the_account_and_ends_without_one() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         assert!(store.take_turn("a", Duration::ZERO).is_some());
         let name = MutexName::of_mint("a");
         assert!(matches!(&name, MutexName::OfAccount(name) if name.starts_with("KEYBOUND_MINT_")));
         assert_eq!(*memory.locks.lock().unwrap(), [(name, Duration::ZERO)]);
         for fails in [|| Lock::Busy, || Lock::Unusable] as [fn() -> Lock; 2] {
-            let (_, store) = shelf_with(Memory {
+            let (_, store) = in_memory_with(Memory {
                 lock_fails: Some(fails),
                 ..Memory::default()
             });
@@ -643,7 +645,7 @@ mod tests {
             ("somebody else", 0, 14, false),
             (&*lookalike, 0, 14, false),
         ] {
-            let (memory, store) = shelf();
+            let (memory, store) = in_memory();
             let certificate = testing::certificate_from(key, "x", issuer, begins..ends);
             let planted = PersistedCertificate::new(certificate, "https://e.example/t", "K");
             memory.kept().push(stored("a", &planted));
@@ -666,7 +668,7 @@ mod tests {
             (platform, "KeyboundPlatformKey", false, true),
             (software, "KeyboundPlatformKey", false, false),
         ] {
-            let (memory, store) = shelf();
+            let (memory, store) = in_memory();
             let mut entry = entry.clone();
             entry.key = Some(KeyPlace {
                 provider: provider.to_owned(),
@@ -693,7 +695,7 @@ mod tests {
             // Another process of this account may have put a new key in place.
             (entry(other, 40, "K"), true),
         ] {
-            let (memory, store) = shelf();
+            let (memory, store) = in_memory();
             memory.kept().push(stored("a", &there));
             store.save("a", &minted, day(1));
             let loaded = store.load("a");
@@ -718,7 +720,7 @@ mod tests {
             ..minted.clone()
         };
         for planted in [elsewhere, of_another_name] {
-            let (memory, store) = shelf();
+            let (memory, store) = in_memory();
             memory.kept().push(stored("a", &planted));
             store.save("a", &minted, day(1));
             assert_eq!(store.load("a"), std::slice::from_ref(&minted));
@@ -727,7 +729,7 @@ mod tests {
 
     #[test]
     fn what_others_wrote_beside_the_same_entry_stays() {
-        let (memory, store) = shelf();
+        let (memory, store) = in_memory();
         let minted = entry(&KEYS[0], 30, "K");
         let mut theirs = stored("a", &minted);
         theirs.friendly_name.push_str("|new=1");
@@ -738,7 +740,7 @@ mod tests {
 
     #[test]
     fn where_the_new_one_is_not_kept_those_that_end_later_stay() {
-        let (memory, store) = shelf_with(Memory {
+        let (memory, store) = in_memory_with(Memory {
             add_fails: true,
             ..Memory::default()
         });

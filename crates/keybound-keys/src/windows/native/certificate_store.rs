@@ -1,7 +1,7 @@
-//! A certificate store as a shelf for certificates of managed identities.
-use super::super::border::Lock;
+//! A system store with the certificates of managed identities.
+use super::super::msal_certificate_cache::{CertificateStore, Entry};
 use super::super::names::MutexName;
-use super::super::persistence::{Entry, Shelf};
+use super::super::ncrypt_api::Lock;
 use super::super::status::Status;
 use super::store::StorePath;
 use super::{CertificateContext, Store, mutex};
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 /// A system store.
 #[derive(Debug)]
-pub(in super::super) struct SystemShelf(StorePath);
+pub(in super::super) struct SystemCertificateStore(StorePath);
 
-impl SystemShelf {
+impl SystemCertificateStore {
     pub(in super::super) fn new(path: StorePath) -> Self {
         Self(path)
     }
 }
 
-impl Shelf for SystemShelf {
+impl CertificateStore for SystemCertificateStore {
     fn entries(&self) -> Result<Vec<Entry>, Status> {
         let Some(store) = Store::read(&self.0)? else {
             return Ok(Vec::new());

@@ -2,11 +2,11 @@
 //! counts handles, and panics where one is used that is not open.
 #![allow(
     unsafe_code,
-    reason = "the border is unsafe; here nothing comes of breaking its promise but a panic"
+    reason = "the trait is unsafe; a broken promise only panics here"
 )]
-use super::border::{Border, Held, Lock, OVERWRITE, Property};
+use super::msal_certificate_cache::KeyPlace;
 use super::names::MutexName;
-use super::persistence::KeyPlace;
+use super::ncrypt_api::{Held, Lock, NcryptApi, OVERWRITE, Property};
 use super::status::Status;
 use crate::memory::MemoryKey;
 use crate::rsa_blob::tests::blob_of;
@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The world of a test: what outlives processes and boots, and what goes wrong.
-pub(super) struct Scripted {
+pub(super) struct FakeNcrypt {
     world: Mutex<World>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Kept {
     pub(super) isolation: Result<Vec<u8>, Status>,
     pub(super) export_policy: Result<u32, Status>,
     pub(super) group: Result<&'static str, Status>,
-    /// The length that its public key tells, where that is another one than 2048 bits, or why none is told.
+    /// The length that its public key reports, where that is another one than 2048 bits, or why none is reported.
     pub(super) exports: Result<u32, Status>,
 }
 
@@ -98,7 +98,7 @@ enum Object {
     New(String, u32, BTreeMap<Property, u32>),
 }
 
-impl Scripted {
+impl FakeNcrypt {
     pub(super) fn new() -> Arc<Self> {
         let world = World {
             isolates: true,
@@ -162,7 +162,7 @@ impl World {
     }
 }
 
-impl Border for Arc<Scripted> {
+impl NcryptApi for Arc<FakeNcrypt> {
     fn open_provider(&self, _name: &str) -> Result<usize, Status> {
         self.with(|world| match world.provider_fails {
             Some(status) => Err(status),
@@ -342,7 +342,7 @@ impl Border for Arc<Scripted> {
     }
 }
 
-struct HeldHere(Arc<Scripted>);
+struct HeldHere(Arc<FakeNcrypt>);
 
 impl Held for HeldHere {}
 
@@ -352,8 +352,8 @@ impl Drop for HeldHere {
     }
 }
 
-impl fmt::Debug for Scripted {
+impl fmt::Debug for FakeNcrypt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Scripted")
+        f.write_str("FakeNcrypt")
     }
 }

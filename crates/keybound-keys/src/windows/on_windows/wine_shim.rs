@@ -4,10 +4,10 @@
     unsafe_code,
     reason = "handles are passed on under the promise that they came with"
 )]
-use super::super::border::{Border, Lock, PER_BOOT, Property, VIRTUAL_ISOLATION};
+use super::super::msal_certificate_cache::KeyPlace;
 use super::super::names::MutexName;
 use super::super::native;
-use super::super::persistence::KeyPlace;
+use super::super::ncrypt_api::{Lock, NcryptApi, PER_BOOT, Property, VIRTUAL_ISOLATION};
 use super::super::status::Status;
 use crate::SignatureScheme;
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// Passes all on, but for what Wine lacks, and counts handles.
 #[derive(Debug)]
-pub(super) struct Rehearsal {
-    windows: Arc<dyn Border>,
+pub(super) struct WineShim {
+    windows: Arc<dyn NcryptApi>,
     /// Whether there are a TPM and virtualization-based security, which isolates every key.
     protects: bool,
     state: Mutex<State>,
@@ -34,7 +34,7 @@ struct State {
     open: HashMap<usize, usize>,
 }
 
-impl Rehearsal {
+impl WineShim {
     pub(super) fn new() -> Arc<Self> {
         Self::of_a_host(true)
     }
@@ -46,7 +46,7 @@ impl Rehearsal {
 
     fn of_a_host(protects: bool) -> Arc<Self> {
         Arc::new(Self {
-            windows: native::border(),
+            windows: native::api(),
             protects,
             state: Mutex::default(),
         })
@@ -80,7 +80,7 @@ impl Rehearsal {
     }
 }
 
-impl Drop for Rehearsal {
+impl Drop for WineShim {
     fn drop(&mut self) {
         assert_eq!(self.open_now(), 0);
         for raw in std::mem::take(&mut self.state().kept).into_values() {
@@ -90,7 +90,7 @@ impl Drop for Rehearsal {
     }
 }
 
-impl Border for Arc<Rehearsal> {
+impl NcryptApi for Arc<WineShim> {
     fn open_provider(&self, name: &str) -> Result<usize, Status> {
         if !self.protects && name == "Microsoft Platform Crypto Provider" {
             return Err(Status::TPM_NOT_FOUND);

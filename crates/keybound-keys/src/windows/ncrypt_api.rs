@@ -1,7 +1,7 @@
-//! The border to the functions of Windows that the handling of keys needs, so that tests can stand in for Windows.
+//! The functions of Windows that keys need, as a trait, so that tests can replace Windows.
 #![allow(unsafe_code, reason = "to pass a handle is to promise that it is open")]
+use super::msal_certificate_cache::KeyPlace;
 use super::names::MutexName;
-use super::persistence::KeyPlace;
 use super::status::Status;
 use crate::SignatureScheme;
 use std::fmt;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// [`Key`](super::handle::Key) own them and are all that calls these functions.
 ///
 /// # Safety
-/// One rule for all that is unsafe here: a handle that is passed was made by this border and is still open.
-pub(crate) trait Border: Send + Sync + fmt::Debug {
+/// One rule for all that is unsafe here: a handle that is passed was opened by this API and is still open.
+pub(crate) trait NcryptApi: Send + Sync + fmt::Debug {
     /// `NCryptOpenStorageProvider`.
     fn open_provider(&self, name: &str) -> Result<usize, Status>;
 
