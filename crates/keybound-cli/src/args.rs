@@ -1,4 +1,4 @@
-//! What can be asked on the command line. Parsing has no side effect; help, completions and man pages come from here.
+//! The command line. Parsing has no side effects; help, completions and man pages are generated from these types.
 mod attestation;
 mod call;
 mod emulator;
@@ -21,14 +21,15 @@ pub(crate) use values::{Data, TlsChoice};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Access tokens for Azure managed identities that are worthless to a thief
+/// Access tokens for Azure managed identities that cannot be used when stolen
 ///
-/// A key that nobody can read is made, IMDS certifies it, and Entra, over mutual TLS with that key, gives a token that
-/// is bound to the certificate. A resource accepts the token only on a connection authenticated with the same key.
+/// The program creates a non-exportable key, IMDS issues a certificate for it, and Entra, over mutual TLS with that key,
+/// issues a token that is bound to the certificate. A resource accepts the token only on a connection authenticated with
+/// the same key.
 #[derive(Debug, Parser)]
 #[command(
     name = "keybound",
-    // Also where the file has an ending, as on Windows.
+    // Also where the file has an extension, as on Windows.
     bin_name = "keybound",
     version,
     max_term_width = 100,
@@ -40,7 +41,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What is to be done.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
@@ -72,16 +73,16 @@ impl Command {
 /// Show the whole flow, offline, on any machine
 ///
 /// Starts the embedded emulator and runs every step against it, in one process, on loopback only: key, certificate
-/// signing request, attestation, credential, token, binding check, and the call of a vault that asks for the
+/// signing request, attestation, credential, token, binding check, and the call of a vault that requests the
 /// certificate by TLS renegotiation. Then a thief sends the same token without its key, and with a key of another
 /// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused; with
 /// 128 + N where signal N stopped it (Ctrl-C is signal 2).
 ///
-/// The key and its attestation are simulated. No environment variable changes what is done.
+/// The key and its attestation are simulated. Environment variables have no effect.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  keybound demo\n  keybound demo --json")]
 pub(crate) struct DemoArgs {
-    /// Print one JSON object instead of the story
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -107,34 +108,34 @@ pub(crate) struct ManArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// What follows the options in the help of the program itself.
+/// The text after the options in the help of the program.
 const AFTER_HELP: &str = "\
 Examples:
-  keybound demo                                     see it work, offline
+  keybound demo                                     the whole flow, offline
   keybound get-token --resource https://vault.azure.net -v
   keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
-  keybound selftest                                 tell what works on this host
+  keybound selftest                                 run diagnostics on this host
 
 Exit codes:
-  0  what was asked for is done
+  0  success
   1  the flow failed; the error names its stage and code
   2  wrong usage; nothing was done
-  `emulator --exec` exits as the command that it ran
+  `emulator --exec` exits with the status of its command
 
 Environment:
   AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY   the way to Entra and resources, never to IMDS; where none
-                                     is named, on Windows the system's proxy settings
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY   proxies for Entra and resources, never for IMDS; without
+                                     them, on Windows the system's proxy settings
   ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
   MSAL_MSI_V2_KEY_NAME               the name of the KeyGuard key (Windows) instead of MSAL .NET's
-  MSAL_MSI_V2_ATTESTATION_CACHE      0: attestations are not remembered
-  MSAL_MI_DISABLE_IMDS_V2            true or 1: nothing of managed identity v2 is sent
-  MSAL_MI_IMDSV2_ALLOWED_HOSTS       the operator's list of hosts for the endpoints that IMDS names
+  MSAL_MSI_V2_ATTESTATION_CACHE      0: attestation tokens are not cached
+  MSAL_MI_DISABLE_IMDS_V2            true or 1: no request of managed identity v2 is sent
+  MSAL_MI_IMDSV2_ALLOWED_HOSTS       the operator's allow-list for the endpoints from IMDS
   MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE
-                                     true or 1: no certificate is kept (Windows)
-  KEYBOUND_LOG                       what -v shows: LEVEL or TARGET=LEVEL,… (default keybound=info)
+                                     true or 1: no certificate is stored (Windows)
+  KEYBOUND_LOG                       what -v logs: LEVEL or TARGET=LEVEL,… (default keybound=info)
 
 Standard output holds data only; everything else goes to standard error.";
 

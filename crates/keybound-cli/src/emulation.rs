@@ -1,5 +1,4 @@
-//! The simulated world as the program uses it: the emulator, keys and attestation that stand for real ones, and the
-//! environment in which the emulator runs commands.
+//! The program's use of the emulator: its start, simulated keys and attestation, and the environment of `emulator --exec`.
 use crate::failure::Failure;
 use keybound::ManagedIdentityClientBuilder;
 use keybound::keys::ProviderChain;
@@ -9,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Starts an emulator, its CA kept in a folder where one is named.
+/// Starts an emulator; its CA is stored in `state_dir`, if any.
 ///
 /// # Errors
 /// [`Failure::Usage`] where the configuration contradicts itself, [`Failure::Host`] for anything else.
@@ -25,7 +24,7 @@ pub(crate) fn start(config: Config, state_dir: Option<&Path>) -> Result<Emulator
     })
 }
 
-/// Gives a client simulated keys and their attestation. The library refuses them outside of a simulated world.
+/// Configures simulated keys and their attestation. The library accepts them only with an emulator.
 ///
 /// # Errors
 /// Where the host's OpenSSL configuration does not allow the work.
@@ -39,24 +38,24 @@ pub(crate) fn simulate(
         .attestation(Arc::new(attestation)))
 }
 
-/// Where simulated keys come from.
+/// The providers of simulated keys.
 pub(crate) fn key_providers() -> ProviderChain {
     ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())])
 }
 
-/// The origin of the emulator's Graph look-alike, where an emulator runs this program.
+/// The origin of the emulator's Graph look-alike, where `emulator --exec` runs this program.
 pub(crate) fn graph_origin() -> Option<String> {
     origin(GRAPH_VARIABLE)
 }
 
-/// The origin of the emulator's Key Vault look-alike, where an emulator runs this program.
+/// The origin of the emulator's Key Vault look-alike, where `emulator --exec` runs this program.
 pub(crate) fn vault_origin() -> Option<String> {
     origin(VAULT_VARIABLE)
 }
 
 fn origin(variable: &str) -> Option<String> {
     let url = std::env::var_os(variable).filter(|url| !url.is_empty())?;
-    // What is no Unicode is replaced, and then found to be no URL: another host must not be called instead.
+    // Invalid Unicode is replaced; the result does not parse as a URL, so that no other host is called.
     Some(url.to_string_lossy().into_owned())
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 /// How the program ends. The numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0: what was asked for is done. Also when the reader of standard output went away early.
+    /// 0: success. Also where the reader of standard output closed it early.
     Success,
     /// 1: the flow failed; the error names its stage and code.
     Failed,

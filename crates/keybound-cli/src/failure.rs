@@ -1,14 +1,14 @@
 use crate::args::Cli;
-use crate::text::shown_lines;
+use crate::text::printable_lines;
 use crate::{exit::Exit, out, report, usage};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind as Wrong;
 use std::io;
 
-/// Why the program did not do what it was asked.
+/// Why the program failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was asked for cannot be meant. Nothing was done.
+    /// Wrong usage. Nothing was done.
     Usage(String),
     /// The flow failed.
     Flow(keybound::Error),
@@ -17,8 +17,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Tells it on standard error, and how to exit from a subcommand.
-    pub(crate) fn show(self, subcommand: &str) -> Exit {
+    /// Prints it to standard error and returns the exit status of a subcommand.
+    pub(crate) fn report(self, subcommand: &str) -> Exit {
         match self {
             Self::Usage(message) => {
                 let mut program = Cli::command();
@@ -27,21 +27,21 @@ impl Failure {
                     Some(subcommand) => subcommand,
                     None => &mut program,
                 };
-                let message = shown_lines(&message);
-                usage::show(command.error(Wrong::ValueValidation, message))
+                let message = printable_lines(&message);
+                usage::report(command.error(Wrong::ValueValidation, message))
             }
             Self::Flow(error) => {
-                out::talk(&report::error_text(&error));
+                out::log(&report::error_text(&error));
                 Exit::Failed
             }
             Self::Host(message) => {
-                out::talk(&format!("error: {}", crate::text::shown(&message)));
+                out::log(&format!("error: {}", crate::text::printable_line(&message)));
                 Exit::Failed
             }
         }
     }
 
-    /// An error before anything was done: what is malformed is the usage's fault.
+    /// An error that occurred before anything was done: malformed input is a usage error.
     pub(crate) fn before_work(error: keybound::Error) -> Self {
         match error.kind() {
             keybound::ErrorKind::InvalidRequest => Self::Usage(report::chain(&error)),

@@ -1,4 +1,4 @@
-//! JSON for machines that is safe for terminals too, and JSON from outside laid out anew without changing it.
+//! JSON output without characters that a terminal obeys, and formatting of JSON from outside without changing its values.
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -7,18 +7,18 @@ use std::io;
 /// A value as indented JSON without a character that a terminal would obey.
 ///
 /// # Errors
-/// Where the value cannot be JSON: a map whose keys are no text.
+/// Where the value cannot be JSON: a map whose keys are not strings.
 pub(crate) fn document(value: &impl Serialize) -> io::Result<String> {
     let json = serde_json::to_string_pretty(value)?;
     Ok(escaped(&json))
 }
 
-/// The text without the byte order mark that it may begin with, which is no part of it (RFC 8259 section 8.1).
+/// The text without the byte order mark that it may begin with, which is not part of it (RFC 8259 section 8.1).
 pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// JSON text from outside, if it is that: whitespace dropped, everything else kept as it was written.
+/// JSON text from outside without whitespace, otherwise unchanged; `None` where it is not JSON.
 pub(crate) fn compacted(bytes: &[u8]) -> Option<String> {
     let text = without_mark(std::str::from_utf8(bytes).ok()?);
     serde_json::from_str::<IgnoredAny>(text).ok()?;
@@ -27,7 +27,7 @@ pub(crate) fn compacted(bytes: &[u8]) -> Option<String> {
     Some(compact)
 }
 
-/// JSON text, known to be that, indented by two spaces: members in their order, numbers as they were written.
+/// Valid JSON text, indented by two spaces; the order of members and the form of numbers do not change.
 pub(crate) fn indented(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;
@@ -52,8 +52,7 @@ pub(crate) fn indented(json: &str) -> String {
     out
 }
 
-/// Escapes what a terminal would obey or hide. In JSON such characters stand only inside of text, so the value stays
-/// the same.
+/// Escapes what a terminal would obey or hide. In JSON such characters occur in strings only, so the value does not change.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for character in json.chars() {
@@ -106,10 +105,10 @@ fn string_length(text: &str) -> usize {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST_INDENT)));
+    out.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
 }
 
-/// A text or binary answer as it goes into a JSON document.
+/// A text or binary body for a JSON document.
 pub(crate) fn text_or_base64(bytes: &[u8]) -> (Cow<'_, str>, &'static str) {
     use base64::Engine as _;
     match std::str::from_utf8(bytes) {
@@ -125,8 +124,8 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> (Cow<'_, str>, &'static str) {
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 const ENDS_OF_WORDS: [char; 11] = ['{', '}', '[', ']', ',', ':', '"', ' ', '\t', '\r', '\n'];
-/// Deeper nesting is shown without further indent: a small body could ask for a large text otherwise.
-const DEEPEST_INDENT: usize = 64;
+/// Deeper nesting is not indented further: otherwise a small body could expand to a large text.
+const MAX_INDENT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told() {
+    fn what_is_not_json_is_rejected() {
         for bytes in [
             &b""[..],
             b"<html>",

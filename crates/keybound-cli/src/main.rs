@@ -33,12 +33,12 @@ fn main() -> ExitCode {
             if error.use_stderr() {
                 commands::emulator::remove_stale_ready_file(std::env::args_os());
             }
-            return usage::show(error).into();
+            return usage::report(error).into();
         }
     };
     let subcommand = cli.command.name();
     run(cli.command)
-        .unwrap_or_else(|failure| failure.show(subcommand))
+        .unwrap_or_else(|failure| failure.report(subcommand))
         .into()
 }
 

@@ -1,7 +1,7 @@
-//! Standard output is data, standard error is talk. Nobody listening is no failure of the work.
+//! Standard output holds data, standard error logs and errors. A closed pipe is not an error.
 use std::io::{self, Write};
 
-/// Writes data to standard output. A reader that went away (`| head`) is success.
+/// Writes data to standard output. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
 /// Any other failure, such as a full disk.
@@ -21,8 +21,8 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     data(format!("{text}\n").as_bytes())
 }
 
-/// Says something on standard error. Nothing is lost to the work where nobody hears it.
-pub(crate) fn talk(text: &str) {
-    let mut talk = io::stderr().lock();
-    let _ = writeln!(talk, "{text}");
+/// Writes a line to standard error. Errors are ignored.
+pub(crate) fn log(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "{text}");
 }

@@ -1,16 +1,16 @@
-//! Results as people and machines read them.
+//! Results as text and as JSON.
 mod error;
 mod next_step;
 mod response;
 mod token;
 
 pub(crate) use error::{ErrorReport, chain, error_text};
-pub(crate) use response::{Answer, ResponseReport, judge};
+pub(crate) use response::{BufferedResponse, ResponseReport, check_response};
 pub(crate) use token::{TokenReport, check_binding, claims_text};
 
 use serde::Serialize;
 
-/// The one object that a command prints as JSON. `error` is there only where the flow failed.
+/// The one object that a command prints as JSON. `error` is set only where the flow failed.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// A client and what it is asked for, with the time that all of it may take.
+/// A client, its request, and the timeout of the command.
 pub(crate) struct Session {
     client: ManagedIdentityClient,
     request: TokenRequest,
@@ -56,7 +56,7 @@ impl Session {
         self.client.acquire_token(&request).await
     }
 
-    /// The client for the call of a resource, within what is left of the time. It follows no redirects.
+    /// The client for the call of a resource, within the time until the deadline. It follows no redirects.
     ///
     /// # Errors
     /// Where the host's TLS does not allow the work.
@@ -67,12 +67,12 @@ impl Session {
             .build()
     }
 
-    /// What is left of the time.
+    /// The time until the deadline.
     fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
 
-    /// How long it has taken so far.
+    /// The time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -123,8 +123,8 @@ pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
     }
 }
 
-/// Does one piece of work on a runtime of its own. What its threads are still busy with then (a key being made, a name
-/// being looked up) is not waited for: it may take longer than the time given.
+/// Runs a future on a runtime of its own. Blocking work that has not ended by then (creating a key, resolving a name) is
+/// not waited for: it may take longer than the timeout.
 ///
 /// # Errors
 /// Where the host gives no more threads or descriptors.
@@ -138,28 +138,28 @@ pub(crate) fn run_to_end<T>(work: impl Future<Output = T>) -> Result<T, Failure>
     Ok(result)
 }
 
-/// Reads a file of at most `longest` bytes that an option or variable named.
+/// Reads a file of at most `limit` bytes that an option or variable named.
 ///
 /// # Errors
 /// [`Failure::Usage`], naming both.
-pub(crate) fn read_file(named_by: &str, path: &Path, longest: usize) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).and_then(|file| read_bounded(file, longest));
+pub(crate) fn read_file(named_by: &str, path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+    let file = File::open(path).and_then(|file| read_bounded(file, limit));
     file.map_err(|error| misnamed(named_by, path, &error))
 }
 
 fn misnamed(named_by: &str, path: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::Usage(format!(
         "{named_by} {}: {error}",
-        text::shown(&path.to_string_lossy())
+        text::printable_line(&path.to_string_lossy())
     ))
 }
 
-/// Reads at most `longest` bytes; more is an error.
-pub(crate) fn read_bounded(from: impl io::Read, longest: usize) -> io::Result<Vec<u8>> {
+/// Reads at most `limit` bytes; more is an error.
+pub(crate) fn read_bounded(from: impl io::Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(longest as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > longest {
-        return Err(io::Error::other(format!("longer than {longest} bytes")));
+    from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::other(format!("longer than {limit} bytes")));
     }
     Ok(bytes)
 }
@@ -195,12 +195,12 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
     args.tls.iter().fold(VersionPolicy::default(), add)
 }
 
-/// The system's CAs; those of `--ca-file` for all hosts, or else those of `KEYBOUND_CA_FILE` for loopback hosts, where one is
-/// connected to: the variable does not concern any other work.
+/// The system's CAs, and those of `--ca-file` for all hosts; without the option, those of `KEYBOUND_CA_FILE` for loopback
+/// hosts, read only where one is connected to.
 fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
     if let Some(path) = &args.ca_file {
-        let pem = read_file("--ca-file", path, LONGEST_PEM)?;
+        let pem = read_file("--ca-file", path, MAX_PEM_BYTES)?;
         return system
             .with_pem(&pem)
             .map_err(|error| misnamed("--ca-file", path, &error));
@@ -212,18 +212,18 @@ fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure>
         return Ok(system);
     };
     let path = Path::new(&path);
-    let pem = read_file(CA_FILE_VARIABLE, path, LONGEST_PEM)?;
+    let pem = read_file(CA_FILE_VARIABLE, path, MAX_PEM_BYTES)?;
     let trust = system
         .with_loopback_pem(&pem)
         .map_err(|error| misnamed(CA_FILE_VARIABLE, path, &error))?;
-    out::talk(&format!(
+    out::log(&format!(
         "warning: {CA_FILE_VARIABLE} is set: the CA certificates of {} are trusted for loopback hosts",
-        text::shown(&path.to_string_lossy())
+        text::printable_line(&path.to_string_lossy())
     ));
     Ok(trust)
 }
 
-/// The library refuses too, later; here nothing has been asked of anyone yet.
+/// The library checks this too, later; here no request has been sent yet.
 fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
     // The library refuses a malformed address for what it is.
     let is_malformed = |imds| Url::parse(imds).map_or(true, |url| url.scheme() != "http");
@@ -247,11 +247,11 @@ fn is_loopback(url: &Url) -> bool {
     Host::of_url(url).is_some_and(|host| host.is_loopback())
 }
 
-/// Where nothing says what a token is for.
+/// The default scope of a token.
 pub(crate) const DEFAULT_SCOPE: &str = "https://graph.microsoft.com/.default";
 const CA_FILE_VARIABLE: &str = "KEYBOUND_CA_FILE";
 /// A bundle of CA certificates is a few hundred kilobytes at most.
-const LONGEST_PEM: usize = 4 * 1024 * 1024;
+const MAX_PEM_BYTES: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -259,7 +259,7 @@ mod tests {
     use crate::args::{AttestationArgs, AttestationCommand};
     use clap::FromArgMatches as _;
 
-    /// What `attestation probe` with these flags says of the library.
+    /// The options of the library, as `attestation probe` parses them.
     fn library(flags: &[&str]) -> LibraryArgs {
         let command =
             <AttestationArgs as clap::Args>::augment_args(clap::Command::new("attestation"));
@@ -273,16 +273,16 @@ mod tests {
     fn flags_of_the_attestation_library_reach_it() {
         let default = library(&[]);
         assert!(!default.is_set());
-        let shown = format!("{:?}", native_attestation(&default));
-        assert!(shown.contains("null_arguments: false"), "{shown}");
+        let debug = format!("{:?}", native_attestation(&default));
+        assert!(debug.contains("null_arguments: false"), "{debug}");
         let null = library(&["--attestation-null-arguments"]);
         assert!(null.is_set());
-        let shown = format!("{:?}", native_attestation(&null));
-        assert!(shown.contains("null_arguments: true"), "{shown}");
+        let debug = format!("{:?}", native_attestation(&null));
+        assert!(debug.contains("null_arguments: true"), "{debug}");
         let named = library(&["--attestation-library", "x.dll"]);
         assert!(named.is_set());
-        let shown = format!("{:?}", native_attestation(&named));
-        assert!(shown.contains("x.dll"), "{shown}");
+        let debug = format!("{:?}", native_attestation(&named));
+        assert!(debug.contains("x.dll"), "{debug}");
     }
 
     #[test]
@@ -293,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn work_that_is_done_does_not_wait_for_what_it_left_behind() {
+    fn blocking_work_is_not_waited_for() {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let done = run_to_end(async {
             tokio::task::spawn_blocking(move || held.recv_timeout(Duration::from_secs(60)));
             7
         });
         assert_eq!(done.ok(), Some(7));
-        assert!(release.send(()).is_ok(), "the thread had been waited for");
+        assert!(release.send(()).is_ok(), "the blocking work was waited for");
     }
 }

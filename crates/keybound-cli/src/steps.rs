@@ -1,10 +1,10 @@
-//! What `-v` shows: each step as it ends, and what the libraries tell besides, as lines on standard error.
+//! The output of `-v`: each step when it ends, and the log events of the libraries, as lines on standard error.
 mod recorder;
 
 pub(crate) use recorder::Recorder;
 
 use crate::out;
-use crate::text::{shown, timestamp};
+use crate::text::{printable_line, timestamp};
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use tracing::field::{Field, Visit};
@@ -15,17 +15,17 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Shows steps from now on, as asked: nothing at 0, steps and notable events at 1, everything at 2. `KEYBOUND_LOG`
-/// (`LEVEL` or `TARGET=LEVEL,…`) overrides the choice; one that cannot be read is left aside with a warning.
-pub(crate) fn show(verbosity: u8, target: &str) {
+/// Starts logging: nothing at verbosity 0, steps and notable events at 1, everything at 2. `KEYBOUND_LOG` (`LEVEL` or
+/// `TARGET=LEVEL,…`) overrides the verbosity; a malformed value is ignored with a warning.
+pub(crate) fn log(verbosity: u8, target: &str) {
     if let Some(lines) = lines(verbosity, target) {
-        // A second call changes nothing.
+        // A second call has no effect.
         let _ = tracing_subscriber::registry().with(lines).try_init();
     }
 }
 
-/// As [`show`], and remembers the steps of the flow from now on.
-pub(crate) fn show_and_record(verbosity: u8, target: &str) -> Recorder {
+/// As [`log`], and records the steps of the flow.
+pub(crate) fn log_and_record(verbosity: u8, target: &str) -> Recorder {
     let recorder = Recorder::default();
     let steps = Targets::new().with_target(STEP_TARGET, Level::INFO);
     let _ = tracing_subscriber::registry()
@@ -39,8 +39,8 @@ fn lines<S>(verbosity: u8, target: &str) -> Option<Filtered<Lines, Targets, S>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    // What is no Unicode is replaced, and then found to be no list of targets.
-    let asked = std::env::var_os("KEYBOUND_LOG")
+    // Invalid Unicode is replaced; the result does not parse as a list of targets.
+    let filter = std::env::var_os("KEYBOUND_LOG")
         .filter(|text| !text.is_empty())
         .map(|text| text.to_string_lossy().into_owned());
     let level = match verbosity {
@@ -48,10 +48,10 @@ where
         1 => Some(Level::INFO),
         _ => Some(Level::DEBUG),
     };
-    let targets = match asked.as_deref().map(str::parse::<Targets>) {
+    let targets = match filter.as_deref().map(str::parse::<Targets>) {
         Some(Ok(targets)) => targets,
         Some(Err(_)) => {
-            out::talk("warning: KEYBOUND_LOG is not LEVEL or TARGET=LEVEL,…; left aside");
+            out::log("warning: KEYBOUND_LOG is not LEVEL or TARGET=LEVEL,…; ignored");
             Targets::new().with_target(target, level)
         }
         None if level.is_none() => return None,
@@ -60,7 +60,7 @@ where
     Some(Lines(Mutex::new(String::new())).with_filter(targets))
 }
 
-/// The number of a step in the story of the flow. What comes before the key is part of no step of its own: 0.
+/// The number of a step of the flow, in its order; 0 for the metadata request, which precedes the key.
 pub(crate) fn number(step: &str) -> u8 {
     let position = ORDER.iter().position(|known| *known == step);
     position
@@ -71,7 +71,7 @@ pub(crate) fn number(step: &str) -> u8 {
 /// What a step does, for people.
 pub(crate) fn title(step: &str) -> &str {
     match step {
-        "metadata" => "IMDS tells who this host is",
+        "metadata" => "platform metadata fetched from IMDS",
         "key" => "binding key opened",
         "csr" => "certificate signing request signed and verified",
         "attestation" => "key attested",
@@ -83,10 +83,10 @@ pub(crate) fn title(step: &str) -> &str {
     }
 }
 
-/// The target under which the library, and `call`, tell of steps.
+/// The target of the step events of the library and of `call`.
 pub(crate) const STEP_TARGET: &str = "keybound::step";
 
-/// Writes events as lines; holds the correlation id that was told last.
+/// Writes events as lines; holds the correlation id that was logged last.
 struct Lines(Mutex<String>);
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -94,17 +94,21 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         if let Some(id) = fields.get("request_id") {
-            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if *told != id {
-                id.clone_into(&mut told);
-                out::talk(&format!("{} correlation id {}", timestamp(), shown(id)));
+            let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if *logged != id {
+                id.clone_into(&mut logged);
+                out::log(&format!(
+                    "{} correlation id {}",
+                    timestamp(),
+                    printable_line(id)
+                ));
             }
         }
         let line = match event.metadata().target() {
             STEP_TARGET => fields.step_line(),
             target => fields.plain_line(event.metadata().level(), target),
         };
-        out::talk(&format!("{} {}", timestamp(), shown(&line)));
+        out::log(&format!("{} {}", timestamp(), printable_line(&line)));
     }
 }
 
@@ -132,8 +136,8 @@ impl Fields {
     }
 
     fn plain_line(&self, level: &Level, target: &str) -> String {
-        let room = target.split("::").next().unwrap_or(target);
-        let mut line = format!("{} {room}:", level.as_str().to_ascii_lowercase());
+        let crate_name = target.split("::").next().unwrap_or(target);
+        let mut line = format!("{} {crate_name}:", level.as_str().to_ascii_lowercase());
         for (name, value) in &self.0 {
             // Writing to a String does not fail.
             let _ = match *name {
@@ -160,7 +164,7 @@ impl Visit for Fields {
     }
 }
 
-/// The steps of the story; the metadata call, which comes before the key, is 0.
+/// The steps of the flow; the metadata request, which precedes the key, is 0.
 const ORDER: [&str; 8] = [
     "metadata",
     "key",
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_numbered_as_the_story_goes() {
+    fn steps_are_numbered_in_the_order_of_the_flow() {
         let line = fields(&[("step", "credential"), ("elapsed_ms", "1.25")]).step_line();
         assert_eq!(
             line,

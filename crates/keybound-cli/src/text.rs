@@ -4,13 +4,13 @@ use keybound::{Clock as _, SystemClock};
 use keybound_core::printable;
 use std::time::{Duration, SystemTime};
 
-/// One line from outside, safe to show.
-pub(crate) fn shown(line: &str) -> String {
-    printable(line, LONGEST_LINE)
+/// One line from outside, without anything that a terminal obeys.
+pub(crate) fn printable_line(line: &str) -> String {
+    printable(line, MAX_LINE_BYTES)
 }
 
-/// Text of several lines from outside, safe to show: only its line ends stay.
-pub(crate) fn shown_lines(text: &str) -> String {
+/// Text of several lines from outside: line ends are the only control characters that remain.
+pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line);
         printable(line, usize::MAX)
@@ -20,7 +20,7 @@ pub(crate) fn shown_lines(text: &str) -> String {
 
 /// A secret that can be recognised and not used: the ends of a long one, nothing of a short one.
 pub(crate) fn abbreviated(secret: &str) -> String {
-    if secret.len() < SHORTEST_ABBREVIATED || !secret.is_ascii() {
+    if secret.len() < MIN_ABBREVIATED_LENGTH || !secret.is_ascii() {
         return "…".to_owned();
     }
     format!("{}…{}", &secret[..10], &secret[secret.len() - 5..])
@@ -34,7 +34,7 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     }
 }
 
-/// Now, as RFC 3339 in UTC with milliseconds: what lines of talk begin with.
+/// Now, as RFC 3339 in UTC with milliseconds: the start of each log line.
 pub(crate) fn timestamp() -> String {
     let now = SystemClock.now();
     let millis = unix_time(now).subsec_millis();
@@ -68,9 +68,9 @@ pub(crate) fn millis(span: Duration) -> f64 {
 }
 
 /// Longer lines from outside are cut.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE_BYTES: usize = 4096;
 /// Of a shorter secret, 15 characters would be too many.
-const SHORTEST_ABBREVIATED: usize = 64;
+const MIN_ABBREVIATED_LENGTH: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -79,15 +79,15 @@ mod tests {
     #[test]
     fn only_line_ends_stay_of_a_hostile_text() {
         let text = "a\r\n\u{1b}]0;owned\u{7}b\rc\n\u{202e}d\u{9b}2J";
-        let shown = shown_lines(text);
-        assert_eq!(shown.lines().count(), 3);
+        let text = printable_lines(text);
+        assert_eq!(text.lines().count(), 3);
         assert!(
-            shown.chars().all(|c| c == '\n' || !c.is_control()),
-            "{shown:?}"
+            text.chars().all(|c| c == '\n' || !c.is_control()),
+            "{text:?}"
         );
         assert!(
-            !shown.contains('\u{202e}') && shown.starts_with("a\n"),
-            "{shown:?}"
+            !text.contains('\u{202e}') && text.starts_with("a\n"),
+            "{text:?}"
         );
     }
 

@@ -1,37 +1,36 @@
 //! Usage errors as clap words them, without anything that a terminal obeys and without what may be a secret.
-use crate::text::{shown, shown_lines};
+use crate::text::{printable_line, printable_lines};
 use crate::{exit::Exit, out};
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use keybound_core::redact;
 
-/// Prints what clap found instead of a command: the help or the version, or a usage error.
-pub(crate) fn show(error: Error) -> Exit {
+/// Prints what clap returned instead of a command: the help, the version, or a usage error.
+pub(crate) fn report(error: Error) -> Exit {
     if !error.use_stderr() {
-        // A reader that went away has read enough.
+        // A closed pipe is not an error.
         let _ = error.print();
         return Exit::Success;
     }
     let error = without_secrets(error);
     let plain = error.render().to_string();
-    let shown = shown_lines(&plain);
-    if shown == plain {
-        // With colors where they are wanted. The exit code says it too where standard error is closed.
+    let safe = printable_lines(&plain);
+    if safe == plain {
+        // With colors where the terminal supports them. Where standard error is closed, the exit code remains.
         let _ = error.print();
     } else {
-        out::talk(shown.trim_end());
+        out::log(safe.trim_end());
     }
     Exit::Usage
 }
 
-/// clap repeats what it refuses: a token that was put after the wrong option, a claim, a word of a header that lacked its
-/// quotes.
+/// clap repeats rejected values, which may be secrets: a token after the wrong option, claims, a word of an unquoted header.
 fn without_secrets(mut error: Error) -> Error {
     let kind = error.kind();
     let argument = text(&error, ContextKind::InvalidArg).unwrap_or_default();
     let repeatable = |value: &str| match kind {
         _ if value.is_empty() => String::new(),
-        ErrorKind::ValueValidation if is_harmless(&argument) => shown(value),
+        ErrorKind::ValueValidation if is_harmless(&argument) => printable_line(value),
         ErrorKind::ValueValidation | ErrorKind::TooManyValues => NOT_REPEATED.to_owned(),
         ErrorKind::UnknownArgument if !value.starts_with('-') => NOT_REPEATED.to_owned(),
         _ => redact(value),

@@ -1,10 +1,10 @@
-//! Which vault a URL leads to: a token for it is for the vault's resource, and for no other.
+//! The vault of a URL: a token for the URL is for the resource of that vault.
 use crate::emulation;
 use keybound_core::vault_domain;
 use url::Url;
 
-/// The resource that tokens for the vault at this URL are for; `None` where it is no vault. In a simulated world the
-/// emulator's look-alike is one too.
+/// The resource that tokens for the vault at this URL are for; `None` where it is not that of a vault. With `simulated`,
+/// that of the emulator's vault is one too.
 pub(crate) fn resource(url: &Url, simulated: bool) -> Option<String> {
     let emulated = simulated.then(emulation::vault_origin).flatten();
     resource_in(url, emulated.as_deref())
@@ -18,7 +18,7 @@ fn resource_in(url: &Url, emulated: Option<&str>) -> Option<String> {
     vault_domain(url.host_str()?).map(|domain| format!("https://{domain}"))
 }
 
-/// What the emulator's look-alike takes tokens for.
+/// The resource of the emulator's vault.
 const VAULT: &str = "https://vault.azure.net";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the program says of attestation libraries on Windows: the real one, and a stand-in that nobody signed. Both come
+//! The program with attestation libraries on Windows: the real one, and an unsigned stand-in. Both come
 //! from scripts/attestation-libraries.
 #![cfg(windows)]
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
@@ -27,7 +27,7 @@ fn the_real_library_is_found_through_the_environment_and_ready() {
 }
 
 #[test]
-fn a_library_that_nobody_signed_is_used_by_its_hash_only() {
+fn an_unsigned_library_is_used_by_its_hash_only() {
     let stand_in = library("stand_in.dll");
     let named = [
         "attestation",
@@ -38,19 +38,19 @@ fn a_library_that_nobody_signed_is_used_by_its_hash_only() {
     ];
     let refused = run(&mut keybound(named));
     assert_eq!(refused.status, Some(1), "{refused:#?}");
-    let told = refused.json();
-    assert_eq!(told["error"]["code"], "attestation_library_unusable");
-    assert_eq!(told["library"]["trust"], "refused");
-    assert_eq!(told["library"]["loaded"], false);
+    let report = refused.json();
+    assert_eq!(report["error"]["code"], "attestation_library_unusable");
+    assert_eq!(report["library"]["trust"], "refused");
+    assert_eq!(report["library"]["loaded"], false);
 
-    let hash = told["library"]["sha256"].as_str().unwrap();
+    let hash = report["library"]["sha256"].as_str().unwrap();
     let pinned = [&named[..], &["--attestation-library-sha256", hash]].concat();
     let used = run(&mut keybound(pinned));
     assert_eq!(used.status, Some(0), "{used:#?}");
-    let told = used.json();
-    assert_eq!(told["ready"], true);
-    assert_eq!(told["library"]["trust"], "pinned");
-    assert_eq!(told["library"]["started"], true);
+    let report = used.json();
+    assert_eq!(report["ready"], true);
+    assert_eq!(report["library"]["trust"], "pinned");
+    assert_eq!(report["library"]["started"], true);
 }
 
 /// No library makes up for a key that is none of KeyGuard's.

@@ -1,4 +1,4 @@
-//! `call` in the emulator's world: requests, answers, refusals.
+//! `call` with the emulator: requests, answers, refusals.
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
 
 mod support;
@@ -45,7 +45,7 @@ fn the_vaults_secret_is_read_with_the_certificate_it_asks_for_late() {
 
 /// In memory, or on Windows in CNG.
 #[test]
-fn a_key_of_the_platform_is_enough_where_no_attestation_is_asked_for() {
+fn a_key_of_the_platform_is_enough_without_attestation() {
     let world = Emulated::start(&["--attestation", "optional"]);
     let url = format!(
         "{}/secrets/demo-secret?api-version=7.4",
@@ -95,7 +95,7 @@ fn a_refusal_by_the_resource_fails_the_flow_and_shows_the_answer() {
     assert!(result["binding"].is_object());
     let text = world.run(&["call", "--simulated"]);
     assert_eq!(text.status, Some(1));
-    assert!(text.stdout.contains("answer: HTTP 403"), "{text:#?}");
+    assert!(text.stdout.contains("response: HTTP 403"), "{text:#?}");
     assert!(
         text.stderr.contains("stage: resource, code: refused"),
         "{text:#?}"
@@ -203,7 +203,7 @@ fn bodies_come_from_the_command_line_files_and_standard_input() {
 }
 
 #[test]
-fn answers_that_are_none_are_told_by_their_codes() {
+fn responses_that_fail_are_reported_by_their_codes() {
     let world = Emulated::in_this_program();
     for (fault, timeout, code) in [
         ("graph=redirect", 60.0, "redirect_refused"),
@@ -245,7 +245,7 @@ fn the_words_of_a_hostile_resource_are_harmless_to_a_terminal() {
 }
 
 #[test]
-fn a_token_that_the_resource_echoes_is_shown_whole_only_where_that_was_asked_for() {
+fn an_echoed_token_is_printed_whole_only_on_request() {
     let world = Emulated::shared();
     let echo = Echo::start();
     let folder = tempfile::tempdir().unwrap();

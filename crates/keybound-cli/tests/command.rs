@@ -79,8 +79,8 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
         "a_hangup_reaches_the_command_of_the_leader",
         "a_job_stops_and_continues_with_its_command",
         "a_command_that_stops_itself_gives_the_terminal_back",
-        "a_suspend_without_a_shell_stops_nobody",
-        "a_command_that_stops_itself_without_a_shell_stops_nobody_else",
+        "a_suspend_without_a_shell_stops_no_process",
+        "a_command_that_stops_itself_without_a_shell_stops_nothing_else",
         "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on",
     ] {
         // The session of each is its own.
@@ -96,7 +96,7 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_command_ends_with_an_emulator_that_is_killed() {
-    // One process, which says something more only where it is not killed.
+    // One process, which prints another line only where it is not killed.
     let script = "import time; print('up', flush=True); time.sleep(60); print('alive')";
     let mut wrapped = Wrapped::start(&["python3", "-c", script]);
     assert_eq!(wrapped.line(), "up\n");
@@ -122,7 +122,7 @@ fn what_was_ignored_stays_ignored_and_nothing_else_is() {
         let line = run.stdout.lines().find_map(|line| line.strip_prefix(name));
         u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
     };
-    // All but SIGCHLD: while that is ignored, the kernel keeps no exit status to be waited for.
+    // All but SIGCHLD: while that is ignored, the kernel discards exit statuses.
     let ignored = [
         Signal::HUP,
         Signal::INT,
@@ -137,7 +137,7 @@ fn what_was_ignored_stays_ignored_and_nothing_else_is() {
             .iter()
             .fold(0, |mask, it| mask | 1 << (it.as_raw() - 1))
     };
-    // Those above 31 are the C library's, and belong to whoever runs the tests.
+    // Those above 31 are the C library's, and are inherited from the process that runs the tests.
     assert_eq!(mask("SigIgn:") & 0x7fff_ffff, bits(&ignored), "{run:#?}");
     assert_eq!(mask("SigBlk:"), 0, "{run:#?}");
 }
@@ -176,10 +176,10 @@ fn exit_statuses_are_those_of_env() {
         let ours = run(command.args(*words).env("TMPDIR", temporary.path()));
         assert_eq!(ours.status, Some(*status), "{words:?}: {ours:#?}");
         assert_eq!(ours.stdout, "", "{words:?}");
-        let is_told = [126, 127].contains(status);
+        let is_reported = [126, 127].contains(status);
         assert_eq!(
             ours.stderr.starts_with("error: "),
-            is_told,
+            is_reported,
             "{words:?}: {ours:#?}"
         );
         assert!(is_empty(temporary.path()), "{words:?}");

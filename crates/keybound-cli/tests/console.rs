@@ -12,7 +12,7 @@ use support::keybound;
 use tempfile::TempDir;
 
 #[test]
-fn the_emulator_stops_when_it_is_asked_to() {
+fn the_emulator_stops_on_request() {
     let mut console = Console::open(&["emulator"]);
     assert!(console.line().starts_with(r#"{"event":"ready""#));
     assert!(!console.is_clean());
@@ -24,7 +24,7 @@ fn the_emulator_stops_when_it_is_asked_to() {
 #[test]
 fn exec_leaves_it_to_its_command_how_it_stops() {
     let mut console = Console::open(&["emulator", "--exec", "--", "keybound", "emulator"]);
-    // The inner one's: around a command nothing is said.
+    // That of the inner emulator: the outer one prints nothing around a command.
     assert!(console.line().starts_with(r#"{"event":"ready""#));
     console.press_ctrl_c();
     assert_eq!(console.status(), Some(0));

@@ -45,7 +45,7 @@ fn check(world: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), St
 }
 
 #[test]
-fn the_operators_switch_is_told_and_nothing_is_asked() {
+fn the_operators_switch_is_reported_and_no_request_is_sent() {
     let world = Emulated::in_this_program();
     // A service that is asked would fail otherwise.
     world.fault("metadata=status:400");

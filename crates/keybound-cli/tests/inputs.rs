@@ -216,7 +216,7 @@ mod unix {
     }
 
     #[test]
-    fn what_json_cannot_name_is_said_before_anything_is_done() {
+    fn paths_that_json_cannot_hold_are_rejected_first() {
         let (_folder, path) = folder_that_is_no_text();
         let ready_file = path.join("ready.json");
         let exec = ["--exec", "--", "true"];
@@ -226,15 +226,15 @@ mod unix {
             command
         };
         let alone = state_dir(emulator());
-        let mut told = state_dir(emulator());
-        told.arg("-v").args(exec);
+        let mut verbose = state_dir(emulator());
+        verbose.arg("-v").args(exec);
         let mut written = state_dir(emulator());
         written.arg("--ready-file").arg(&ready_file).args(exec);
         let mut below = emulator();
         below.args(["--state-dir", "state"]).current_dir(&path);
         let mut temporary = emulator();
         temporary.env("TMPDIR", &path);
-        for mut command in [alone, told, written, below, temporary] {
+        for mut command in [alone, verbose, written, below, temporary] {
             let run = run(&mut command);
             assert_eq!(run.status, Some(2), "{command:?}: {run:#?}");
             assert!(run.stderr.contains("is not UTF-8"), "{command:?}: {run:#?}");
@@ -259,7 +259,7 @@ mod unix {
     /// Without a terminal OpenSSL would read the passphrase from standard input.
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_encrypted_key_prompts_nobody() {
+    fn an_encrypted_key_causes_no_prompt() {
         use crate::support::run_with_input;
         use openssl::pkey::PKey;
         use openssl::symm::Cipher;
@@ -306,8 +306,8 @@ mod unix {
             elsewhere.args(["sh", "-c", script]);
             succeeds(elsewhere);
             let ready = run(emulator().args(["cat", "ready.json"])).json();
-            for told in [&ready["ca_file"], &ready["env"]["KEYBOUND_CA_FILE"]] {
-                assert!(Path::new(told.as_str().unwrap()).is_absolute(), "{ready}");
+            for path in [&ready["ca_file"], &ready["env"]["KEYBOUND_CA_FILE"]] {
+                assert!(Path::new(path.as_str().unwrap()).is_absolute(), "{ready}");
             }
         }
     }

@@ -10,7 +10,7 @@ use support::emulated::Emulated;
 use support::{keybound, run, shows_a_jwt};
 
 #[test]
-fn a_reader_that_goes_away_is_success() {
+fn a_closed_pipe_is_success() {
     let mut child = keybound(["completions", "bash"])
         .stdout(Stdio::piped())
         .spawn()
@@ -202,7 +202,7 @@ fn the_ready_line_names_the_services() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let run = run(&mut keybound(["emulator", "--imds-port", &port]));
@@ -215,7 +215,7 @@ fn a_port_that_is_taken_is_told() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_told() {
+fn a_missing_command_is_reported() {
     let run = run(&mut keybound([
         "emulator",
         "--exec",
@@ -250,7 +250,7 @@ mod unix {
     use std::io::{BufRead as _, BufReader};
 
     #[test]
-    fn the_emulator_stops_when_it_is_asked_to() {
+    fn the_emulator_stops_on_request() {
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let mut world = Emulated::start(&[]);
             let ca_file = world.named("ca_file").to_owned();

@@ -56,7 +56,7 @@ fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
         let mut emulator = Started::with(&file);
         let left = fs::read(&file).unwrap();
         emulator.end(Signal::KILL);
-        assert!(file.exists(), "nobody removes it then");
+        assert!(file.exists(), "it is not removed then");
         left
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,11 +242,11 @@ fn standard_output_and_standard_error_by_their_paths_are_written_to() {
         for file in [&path, &link] {
             let run = run(emulator(file).args(["--exec", "--", "true"]));
             assert_eq!(run.status, Some(0), "{run:#?}");
-            let (told, other) = match of_stderr {
+            let (line, other) = match of_stderr {
                 true => (&run.stderr, &run.stdout),
                 false => (&run.stdout, &run.stderr),
             };
-            let ready: Value = serde_json::from_str(told).unwrap();
+            let ready: Value = serde_json::from_str(line).unwrap();
             assert_eq!(ready["event"], "ready", "{file:?}");
             assert_eq!(other, "", "{file:?}");
         }
@@ -307,7 +307,7 @@ fn what_takes_nothing_fails_the_start() {
 }
 
 #[test]
-fn a_reader_at_a_fifo_gets_the_line_whoever_comes_first() {
+fn a_reader_at_a_fifo_gets_the_line_in_either_order() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();

@@ -10,7 +10,7 @@ use support::emulated::Emulated;
 use support::{Run, WITHOUT_KEYGUARD, shows_a_jwt};
 
 #[test]
-fn each_failure_is_told_at_its_step_and_those_that_need_it_are_skipped() {
+fn each_failure_is_reported_at_its_step_and_those_that_need_it_are_skipped() {
     let world = Emulated::in_this_program();
     let url = secret_url(&world);
     let wrong: Vec<_> = CASES
@@ -23,18 +23,20 @@ fn each_failure_is_told_at_its_step_and_those_that_need_it_are_skipped() {
 fn check(world: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(), String> {
     world.fault(fault);
     let run = report(world, &["--call", url]);
-    let told = run.json();
-    let results: Vec<_> = steps(&told).map(|step| initial(&step["result"])).collect();
+    let report = run.json();
+    let results: Vec<_> = steps(&report)
+        .map(|step| initial(&step["result"]))
+        .collect();
     let results = results.concat();
-    let codes: Vec<_> = steps(&told)
+    let codes: Vec<_> = steps(&report)
         .filter_map(|step| step["error"]["code"].as_str())
         .collect();
-    if results != expected || codes != [code] || run.status != Some(1) || told["ok"] != false {
+    if results != expected || codes != [code] || run.status != Some(1) || report["ok"] != false {
         return Err(format!(
             "{fault}: {results}, {codes:?}, expected {expected}, {code}: {run:#?}"
         ));
     }
-    let next = steps(&told).find_map(|step| step["error"]["next_step"].as_str());
+    let next = steps(&report).find_map(|step| step["error"]["next_step"].as_str());
     if next.is_none_or(str::is_empty) || shows_a_jwt(&run.seen()) {
         return Err(format!("{fault}: no next step, or a secret: {run:#?}"));
     }
@@ -42,7 +44,7 @@ fn check(world: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(
 }
 
 #[test]
-fn ids_are_told_whole_only_where_that_is_asked_for() {
+fn full_ids_are_printed_only_on_request() {
     let world = Emulated::shared();
     let config = Config::default();
     let user = config
@@ -56,16 +58,16 @@ fn ids_are_told_whole_only_where_that_is_asked_for() {
         let arguments = [&arguments[..], &["--output", output]].concat();
         let run = world.run(&arguments);
         assert_eq!(run.status, Some(0), "{run:#?}");
-        let told = run.stdout.to_ascii_lowercase();
+        let output = run.stdout.to_ascii_lowercase();
         let short = |id: &str| format!("{}…", &id[..8].to_ascii_lowercase());
         for id in [client_id, tenant] {
-            assert!(!told.contains(&id.to_ascii_lowercase()), "{run:#?}");
-            assert!(told.contains(&short(id)), "{run:#?}");
+            assert!(!output.contains(&id.to_ascii_lowercase()), "{run:#?}");
+            assert!(output.contains(&short(id)), "{run:#?}");
         }
         let run = world.run(&[&arguments[..], &["--show-ids"]].concat());
-        let told = run.stdout.to_ascii_lowercase();
+        let output = run.stdout.to_ascii_lowercase();
         for id in [client_id, tenant] {
-            assert!(told.contains(&id.to_ascii_lowercase()), "{run:#?}");
+            assert!(output.contains(&id.to_ascii_lowercase()), "{run:#?}");
         }
         assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
     }
@@ -85,7 +87,7 @@ fn names_of_a_resource_id_are_ids_too() {
 }
 
 #[test]
-fn what_a_resource_answers_is_never_told() {
+fn the_response_of_a_resource_is_never_printed() {
     let world = Emulated::shared();
     let echo = Echo::start();
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +101,7 @@ fn what_a_resource_answers_is_never_told() {
         assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
         assert!(!run.stdout.contains("swordfish"), "{run:#?}");
         assert!(
-            run.stdout.contains("never asked for the certificate"),
+            run.stdout.contains("never requested the certificate"),
             "{run:#?}"
         );
     }
@@ -124,12 +126,12 @@ fn a_service_that_sends_a_secret_back_has_it_left_out() {
 }
 
 #[test]
-fn a_weaker_key_than_asked_for_is_told_beside_the_best_one() {
+fn a_key_below_the_minimum_strength_is_reported_with_the_best_one() {
     let world = Emulated::shared();
     let arguments = ["selftest", "--no-attestation", "--output", "json"];
     let run = world.run(&arguments);
-    let told = run.json();
-    let step = |name: &str| steps(&told).find(|step| step["step"] == name).unwrap();
+    let report = run.json();
+    let step = |name: &str| steps(&report).find(|step| step["step"] == name).unwrap();
     assert_eq!(run.status, Some(1), "{run:#?}");
     let keys = step("key_providers");
     assert_eq!(keys["error"]["code"], WITHOUT_KEYGUARD);
@@ -141,12 +143,12 @@ fn a_weaker_key_than_asked_for_is_told_beside_the_best_one() {
 
 /// In memory, or on Windows in CNG.
 #[test]
-fn a_key_of_the_platform_passes_where_no_more_is_asked_for() {
+fn a_key_of_the_platform_passes_without_further_requirements() {
     let world = Emulated::start(&["--attestation", "optional"]);
     let key = ["--no-attestation", "--min-strength", "software"];
     let run = world.run(&[&["selftest", "--output", "json"][..], &key].concat());
     assert_eq!(run.status, Some(0), "{run:#?}");
-    let told = run.json();
+    let report = run.json();
     for step in [
         "key_providers",
         "key",
@@ -156,8 +158,10 @@ fn a_key_of_the_platform_passes_where_no_more_is_asked_for() {
         "binding",
         "cache",
     ] {
-        let told = steps(&told).find(|told| told["step"] == step).unwrap();
-        assert_eq!(told["result"], "ok", "{run:#?}");
+        let report = steps(&report)
+            .find(|report| report["step"] == step)
+            .unwrap();
+        assert_eq!(report["result"], "ok", "{run:#?}");
     }
 }
 
@@ -171,7 +175,7 @@ fn a_report_says_whether_the_certificate_was_to_be_fresh() {
     }
     let run = world.run(&["selftest", "--simulated", "--fresh"]);
     let asked = run.stdout.lines().nth(1).unwrap();
-    assert!(asked.ends_with(", attested, certificate fresh"), "{run:#?}");
+    assert!(asked.ends_with(", attested, new certificate"), "{run:#?}");
 }
 
 #[test]
@@ -179,8 +183,8 @@ fn the_time_given_ends_it() {
     let world = Emulated::in_this_program();
     world.fault("metadata=hang");
     let run = report(&world, &["--timeout", "1.5"]);
-    let told = run.json();
-    let metadata = steps(&told).find(|step| step["step"] == "metadata");
+    let report = run.json();
+    let metadata = steps(&report).find(|step| step["step"] == "metadata");
     let metadata = metadata.unwrap();
     assert_eq!(metadata["result"], "failed", "{run:#?}");
     assert_eq!(metadata["error"]["code"], "deadline_reached", "{run:#?}");

@@ -187,9 +187,9 @@ fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
         ),
     ] {
         let copy = tempfile::tempdir().unwrap();
-        let told = "crates/keybound-cli/src/args/selftest.rs";
-        fs::create_dir_all(copy.path().join(told).parent().unwrap()).unwrap();
-        fs::copy(project.join(told), copy.path().join(told)).unwrap();
+        let source = "crates/keybound-cli/src/args/selftest.rs";
+        fs::create_dir_all(copy.path().join(source).parent().unwrap()).unwrap();
+        fs::copy(project.join(source), copy.path().join(source)).unwrap();
         for folder in ["scripts", "pipelines", ".github"] {
             let status = Command::new("cp")
                 .arg("-r")

@@ -1,4 +1,4 @@
-//! `get-token` in the emulator's world: results, identities, keys, secrets.
+//! `get-token` with the emulator: results, identities, keys, secrets.
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
 
 mod support;
@@ -129,7 +129,7 @@ fn text_names_token_binding_and_check() {
 }
 
 #[test]
-fn the_whole_token_comes_only_where_it_is_asked_for() {
+fn the_full_token_is_printed_only_on_request() {
     let world = Emulated::shared();
     let bare = world.run(&["get-token", "--simulated", "--output", "token"]);
     assert_eq!(bare.stdout.lines().count(), 1);
@@ -148,7 +148,7 @@ fn the_whole_token_comes_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn secrets_stay_secret_in_all_that_verbose_tells() {
+fn verbose_output_holds_no_secrets() {
     let world = Emulated::shared();
     for output in ["text", "json"] {
         let mut command = world.keybound(&["get-token", "--simulated", "-vv", "--output", output]);
@@ -171,16 +171,16 @@ fn secrets_stay_secret_in_all_that_verbose_tells() {
 }
 
 #[test]
-fn verbose_tells_every_step_once_with_the_correlation_id_and_the_claims() {
+fn verbose_logs_every_step_once_with_the_correlation_id_and_the_claims() {
     let world = Emulated::shared();
     let run = world.run(&["get-token", "--simulated", "-v"]);
     for step in 0..=6 {
-        let told = run
+        let count = run
             .stderr
             .lines()
             .filter(|line| line.contains(&format!(" step {step} ")))
             .count();
-        assert_eq!(told, 1, "step {step}: {}", run.stderr);
+        assert_eq!(count, 1, "step {step}: {}", run.stderr);
     }
     assert_eq!(
         run.stderr.matches("correlation id").count(),
@@ -199,7 +199,7 @@ fn verbose_tells_every_step_once_with_the_correlation_id_and_the_claims() {
 }
 
 #[test]
-fn a_bearer_token_is_its_own_request_and_bound_to_nothing() {
+fn a_bearer_token_is_requested_explicitly_and_is_not_bound() {
     let world = Emulated::shared();
     let azure = "https://management.azure.com";
     let run = world.run(&[
@@ -230,7 +230,7 @@ fn a_bearer_token_is_its_own_request_and_bound_to_nothing() {
     let text = world
         .run(&["get-token", "--simulated", "--resource", azure, "--bearer"])
         .stdout;
-    assert!(text.contains("bound to nothing"), "{text}");
+    assert!(text.contains("not bound"), "{text}");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn identities_are_named_by_client_object_and_resource_id() {
 }
 
 #[test]
-fn a_key_below_the_floor_is_not_used() {
+fn a_key_below_the_minimum_strength_is_not_used() {
     let world = Emulated::start(&["--attestation", "optional"]);
     let weak = world.run(&["get-token", "--no-attestation", "--output", "json"]);
     assert_eq!(weak.status, Some(1));
@@ -278,7 +278,7 @@ fn a_key_below_the_floor_is_not_used() {
 }
 
 #[test]
-fn attestation_is_had_where_it_is_asked_for() {
+fn the_key_is_attested_on_request() {
     let world = Emulated::start(&["--attestation", "optional"]);
     let run = world.run(&[
         "get-token",

@@ -3,7 +3,7 @@
 //! A file holds comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, single quotes group),
 //! `status N`, and sections: `--- file NAME` is put into the working folder first, `--- stdout` and `--- stderr` are
 //! what must come out. In these, `[..]` stands for anything in a line and a line `...` for any lines. With
-//! `UPDATE_TRANSCRIPTS=1`, sections that differ are written anew; read the difference before you keep it. Where a case ends
+//! `UPDATE_TRANSCRIPTS=1`, sections that differ are updated; review the difference before committing it. Where a case ends
 //! otherwise on Windows, `transcripts/windows/` has a file of the same name, which is taken there instead.
 #![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
 

@@ -183,7 +183,7 @@ fn because(error: KeyError, reason: Option<KeyError>) -> KeyError {
 fn too_weak(best: KeyStrength, floor: KeyStrength) -> KeyError {
     KeyError::new(
         KeyErrorKind::TooWeak,
-        format!("the best key of this host is {best}, the floor asked for is {floor}"),
+        format!("the best key of this host is {best}, the required minimum is {floor}"),
     )
 }
 
@@ -343,7 +343,7 @@ mod tests {
         let error = chain.open(Hardware).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the best key of this host is software, the floor asked for is hardware"
+            "the best key of this host is software, the required minimum is hardware"
         );
         assert_eq!(error.source().unwrap().to_string(), "fake keyguard");
         let none = self::chain(&[(Software, absent)])

@@ -2,25 +2,25 @@ use super::values;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// Look into the attestation of keys
+/// Inspect the attestation of keys
 #[derive(Debug, Args)]
 pub(crate) struct AttestationArgs {
     #[command(subcommand)]
     pub(crate) command: AttestationCommand,
 }
 
-/// What is to be done about attestation.
+/// The subcommand of `attestation`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AttestationCommand {
     Probe(ProbeArgs),
 }
 
-/// Tell whether the native attestation library is found, may be used, loads and starts
+/// Check whether the native attestation library is found, trusted, loads and starts
 ///
-/// KeyGuard keys are attested by AttestationClientLib.dll, which is Microsoft's and not part of this program. It is
-/// looked for at the path that is named, else at the one in ATTESTATION_CLIENTLIB_PATH, else in the program's folder, in
-/// the folder `native` there, and in System32; never in the working folder or on PATH. It is loaded only where Microsoft
-/// signed it or its SHA-256 is the one given. No key is made and nothing is sent.
+/// KeyGuard keys are attested by AttestationClientLib.dll, a library of Microsoft that is not part of this
+/// program. The search order is: --attestation-library, ATTESTATION_CLIENTLIB_PATH, the program's folder, the folder `native`
+/// in it, System32; never the working folder or PATH. The library is loaded only if it is signed by Microsoft or has the
+/// given SHA-256. No key is created and nothing is sent.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct ProbeArgs {
@@ -40,7 +40,7 @@ pub(crate) struct LibraryArgs {
     #[arg(long, value_name = "DLL", help_heading = "Key")]
     pub(crate) attestation_library: Option<PathBuf>,
 
-    /// Use that library where this is its SHA-256 (64 hex digits), whoever signed it [default: Microsoft must have]
+    /// Use that library if this is its SHA-256 (64 hex digits), without a check of its signature [default: signed by Microsoft]
     #[arg(
         long,
         value_name = "HEX",
@@ -57,7 +57,7 @@ pub(crate) struct LibraryArgs {
 }
 
 impl LibraryArgs {
-    /// Whether the library of this host is used in another way than by default.
+    /// Whether an option differs from its default.
     pub(crate) fn is_set(&self) -> bool {
         self.attestation_library.is_some() || self.attestation_null_arguments
     }
@@ -74,6 +74,6 @@ Examples:
 
 JSON:
   ready, places [{place, path, found}], library {path, sha256, trust, signer, loaded, started} (null
-  where none was found), error {code, stage, message, …} (null where it is ready)
+  where none was found), error {code, stage, message, …} (null where ready)
 
 Exit codes: 0 the library can be used, 1 it cannot, 2 wrong usage.";

@@ -9,17 +9,18 @@ use url::Url;
 
 /// Get a bound token and call a resource with it
 ///
-/// The certificate that the token is bound to is presented on the connection, also where the server asks for it only
-/// after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication); with --bearer none is. A
-/// claims challenge of the resource is answered once. The token goes only to the URL given: redirects are not followed.
+/// The certificate that the token is bound to is presented on the connection, also where the server requests it
+/// only after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication); with --bearer none is
+/// presented. After a claims challenge of the resource, the request is repeated once with a new token. The token is sent to
+/// the given URL only: redirects are not followed.
 ///
 /// Where neither --resource nor --scope is given, the token is for the vault if the URL is that of a Key Vault or Managed
 /// HSM (such as https://vault.azure.net for https://my-vault.vault.azure.net) or, with --simulated, of the emulator's
-/// vault; for Microsoft Graph otherwise.
+/// vault; otherwise for Microsoft Graph.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct CallArgs {
-    /// What to call [default: https://mtlstb.graph.microsoft.com/v1.0/applications?$top=5]
+    /// The URL to call [default: https://mtlstb.graph.microsoft.com/v1.0/applications?$top=5]
     #[arg(value_name = "URL")]
     url: Option<String>,
 
@@ -32,7 +33,7 @@ pub(crate) struct CallArgs {
     #[arg(short = 'd', long, value_name = "DATA", value_parser = OsStringValueParser::new().try_map(values::data), help_heading = "Request")]
     pub(crate) data: Option<Data>,
 
-    /// A header of the request; may be repeated. Authorization is set by the program
+    /// A request header; may be repeated. The program sets Authorization itself
     #[arg(
         short = 'H',
         long = "header",
@@ -44,14 +45,14 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) token: TokenArgs,
 
-    /// What is printed
+    /// The output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CallOutput::Text, help_heading = "Output")]
     pub(crate) output: CallOutput,
 }
 
-/// URL and headers may hold secrets. They are read here rather than while parsing, which repeats what it refuses.
+/// URL and headers may hold secrets. They are parsed here and not by clap, which repeats rejected values.
 impl CallArgs {
-    /// What to call, where it was said.
+    /// The URL, if any.
     pub(crate) fn url(&self) -> Result<Option<Url>, Failure> {
         let url = self.url.as_deref().map(values::resource_url).transpose();
         url.map_err(|rule| Failure::Usage(format!("URL: {rule}")))
@@ -68,12 +69,12 @@ impl CallArgs {
 /// How `call` prints its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CallOutput {
-    /// For people: the token, the binding, the answer
+    /// The token, the binding and the response
     Text,
-    /// One object, also for errors
+    /// One JSON object, also for errors
     Json,
-    /// The body of the answer, nothing else: as it came with --show-full-token; without, the token of this call, if the
-    /// resource echoes it, is abbreviated
+    /// The body of the response only. Without --show-full-token, the token of this call is abbreviated if the resource
+    /// echoes it
     Body,
 }
 
@@ -85,12 +86,12 @@ Examples:
       -X PUT -d '{\"a\":1}' -H 'X-Tag: 7' --output body
   keybound emulator --exec -- keybound call --simulated
 
-With --simulated and no URL, the Graph look-alike of the emulator that runs the program is called.
+With --simulated and no URL, the simulated Graph of the emulator is called.
 
 JSON:
-  as get-token, and response {status, headers, body, body_encoding}; body is JSON where the answer
-  is (body_encoding: json), else text (text), else base64 (base64), or null (none)
-  An answer of 400 and above, or a redirect, is a failed flow: the object then holds error
-  (stage: resource) beside the rest, and the exit code is 1
+  as get-token, and response {status, headers, body, body_encoding}; body is JSON where the body
+  of the response is (body_encoding: json), else text (text), else base64 (base64), or null (none)
+  A status of 400 and above, or a redirect, is a failed flow: the object then also holds error
+  (stage: resource), and the exit code is 1
 
-Exit codes: 0 the resource answered and did not refuse, 1 the flow failed, 2 wrong usage.";
+Exit codes: 0 the resource accepted the request, 1 the flow failed, 2 wrong usage.";

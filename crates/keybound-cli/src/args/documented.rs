@@ -1,4 +1,4 @@
-//! The pages on the program name every option and every variable that there is, and none that there is not.
+//! The documentation names all options and variables, and no others.
 use super::{AFTER_HELP, Cli};
 use clap::{Command, CommandFactory as _};
 use keybound::Environment;
@@ -13,7 +13,7 @@ fn the_tables_of_options_hold_what_the_commands_take() {
     let mut of_tables: Vec<(Table, BTreeSet<String>)> = Vec::new();
     for (path, command) in commands(&command, "") {
         let Some((_, tables)) = TABLES.iter().find(|(name, _)| *name == path) else {
-            panic!("say in which tables the options of `{path}` are");
+            panic!("TABLES names no tables for the options of `{path}`");
         };
         let taken = long_options(command);
         let documented: BTreeSet<_> = tables.iter().flat_map(|table| options_in(*table)).collect();
@@ -36,12 +36,12 @@ fn the_table_of_variables_and_the_help_hold_what_is_read() {
     let read = variables_read();
     let cells = first_cells(("cli.md", "## Environment")).join(" ");
     assert_eq!(variables_in(&cells), read, "docs/cli.md");
-    // What only the emulator sets is nothing to set.
+    // Users do not set what only the emulator sets.
     let set_by_people = read
         .into_iter()
         .filter(|name| !name.starts_with("KEYBOUND_EMULATOR_"));
-    let (_, told) = AFTER_HELP.split_once("Environment:\n").unwrap();
-    let names: Vec<_> = told
+    let (_, help) = AFTER_HELP.split_once("Environment:\n").unwrap();
+    let names: Vec<_> = help
         .lines()
         .filter_map(|line| line.strip_prefix("  "))
         .filter_map(|line| line.split("  ").next())
@@ -59,7 +59,10 @@ const TABLES: &[(&str, &[Table])] = &[
     ("keybound", &[]),
     ("keybound demo", &[OTHERS]),
     ("keybound get-token", &[SHARED]),
-    ("keybound call", &[SHARED, ("cli.md", "### `call` besides")]),
+    (
+        "keybound call",
+        &[SHARED, ("cli.md", "### Further options of `call`")],
+    ),
     ("keybound emulator", &[("emulator.md", "### As a program")]),
     ("keybound attestation", &[]),
     ("keybound attestation probe", &[SHARED, OTHERS]),

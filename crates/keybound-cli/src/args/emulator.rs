@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 /// Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback
 ///
-/// The services refuse what Azure's refuse, and misbehave on demand. What they certify proves nothing: it is for tests
-/// and for trying things out. The first line on standard output is a JSON object: {"event":"ready", the URLs, ca_file,
+/// The services reject what Azure's reject, and inject faults on demand. Their certificates and attestation tokens prove
+/// nothing: the emulator is for tests and development. The first line on standard output is a JSON object: {"event":"ready", the URLs, ca_file,
 /// env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the console is closed.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct EmulatorArgs {
-    /// Read tenant, identities, lifetimes, secrets and faults from this TOML file; unknown keys are refused
+    /// Read tenant, identities, lifetimes, secrets and faults from this TOML file; unknown keys are errors
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Misbehave: LEG=ACTION[:ARG][*COUNT], such as token=status:503*2; may be repeated
+    /// Inject a fault: LEG=ACTION[:ARG][*COUNT], such as token=status:503*2; may be repeated
     #[arg(long = "fault", value_name = "LEG=ACTION")]
     pub(crate) faults: Vec<Fault>,
 
@@ -23,15 +23,15 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "RULE", value_enum)]
     pub(crate) attestation: Option<AttestationChoice>,
 
-    /// Take signing requests in the shape of the Python system too
+    /// Also accept signing requests in the form of the Python implementation
     #[arg(long)]
     pub(crate) lenient_csr: bool,
 
-    /// Keep the CA in this folder; without it, a new one is made and removed at the end
+    /// Store the CA in this folder; without it, a new CA is created and removed at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// Write the ready line to this file too, and remove it at the end; it holds the control endpoint's secret
+    /// Also write the ready line to this file, which is removed at the end; it holds the control endpoint's secret
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
@@ -47,11 +47,11 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) maa_port: Option<u16>,
 
-    /// Port of the Key Vault look-alike
+    /// Port of the simulated Key Vault
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) vault_port: Option<u16>,
 
-    /// Port of the Graph look-alike
+    /// Port of the simulated Graph
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) graph_port: Option<u16>,
 
@@ -59,12 +59,12 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) control_port: Option<u16>,
 
-    /// Tell each request on standard error; -vv tells more
+    /// Log each request to standard error; -vv logs more
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// Run the command after `--` with the emulator's environment, and exit as it does. Standard output is then the
-    /// command's: the ready line goes to --ready-file only, and with -v to standard error
+    /// Run the command after `--` with the emulator's environment, and exit with its status. The ready line is
+    /// then not printed to standard output, but written to --ready-file and, with -v, to standard error
     #[arg(long, requires = "command")]
     pub(crate) exec: bool,
 
@@ -76,9 +76,9 @@ pub(crate) struct EmulatorArgs {
 /// Whether a certificate needs an attested key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AttestationChoice {
-    /// Without an attestation token the request is refused
+    /// Reject a request without an attestation token
     Required,
-    /// Without one it is granted
+    /// Accept a request without one
     Optional,
 }
 
@@ -90,11 +90,11 @@ Examples:
   keybound emulator --fault token=status:503*2 --fault vault=delay:2000 -v
   keybound emulator --config identities.toml --state-dir ~/.keybound
 
-The environment that --exec sets, and that the ready line names: the address of IMDS
+--exec sets these variables, which are also in the ready line: the address of IMDS
 (AZURE_POD_IDENTITY_AUTHORITY_HOST), the CA (KEYBOUND_CA_FILE) and the URLs of the services.
 
-With --exec, signals that are sent to the emulator are passed on to the command, and those of a
-terminal reach it once. The ready file is there only while the services listen; a device, a FIFO
+With --exec, signals that are sent to the emulator are forwarded to the command; those of a
+terminal reach it once. The ready file exists only while the services listen; a device, a FIFO
 or a descriptor (/dev/stderr) is written to.
 
 Exit codes: 0 SIGINT, SIGTERM or SIGHUP stopped it, 1 it could not start, 2 wrong usage, 128 + N

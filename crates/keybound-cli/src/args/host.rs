@@ -5,10 +5,10 @@ use keybound::{KeyStrength, ManagedIdentity, Scope};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a token is for.
+/// The resource of a token.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// What the token is for, such as https://vault.azure.net
+    /// The resource that the token is for, such as https://vault.azure.net
     #[arg(long, value_name = "URI", value_parser = values::scope, conflicts_with = "scope", help_heading = "Token")]
     pub(crate) resource: Option<Scope>,
 
@@ -18,14 +18,14 @@ pub(crate) struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// What the token is for, where it was said.
+    /// The scope of the token, if any.
     pub(crate) fn scope(&self) -> Option<&str> {
         let target = self.resource.as_ref().or(self.scope.as_ref());
         target.map(Scope::as_str)
     }
 }
 
-/// For whom, with which key and over which connections tokens are got.
+/// Identity, key and connections.
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {
     /// The user-assigned identity with this client id (a GUID)
@@ -57,18 +57,18 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) resource_id: Option<ManagedIdentity>,
 
-    /// Do not have the key attested, where IMDS allows that
+    /// Request a certificate without attestation of the key, where IMDS allows that
     #[arg(long, help_heading = "Key")]
     pub(crate) no_attestation: bool,
 
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
 
-    /// The floor below which no key is used; the host's best key is always taken
+    /// The minimum key strength; the strongest key of the host is used
     #[arg(long, value_name = "STRENGTH", value_enum, default_value_t = MinStrength::Keyguard, help_heading = "Key")]
     pub(crate) min_strength: MinStrength,
 
-    /// Use the emulator's simulated key and attestation: with an IMDS on loopback and a named CA only
+    /// Use the emulator's simulated key and attestation; requires an IMDS on loopback and a CA file
     #[arg(long, help_heading = "Key")]
     pub(crate) simulated: bool,
 
@@ -82,7 +82,7 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) imds: Option<String>,
 
-    /// Trust the CA certificates of this file too, for all hosts. Without it, those of KEYBOUND_CA_FILE are trusted for
+    /// Also trust the CA certificates of this file, for all hosts. Without it, those of KEYBOUND_CA_FILE are trusted for
     /// loopback hosts, with a warning
     #[arg(long, value_name = "PEM", help_heading = "Connections")]
     pub(crate) ca_file: Option<PathBuf>,
@@ -92,7 +92,7 @@ pub(crate) struct HostArgs {
     pub(crate) tls: Vec<TlsChoice>,
 
     /// The TLS library: automatic is the system's (SChannel on Windows, OpenSSL elsewhere), but OpenSSL for keys and CA
-    /// files that Windows does not know
+    /// files that SChannel does not support
     #[arg(
         long,
         value_name = "ENGINE",
@@ -101,8 +101,7 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) tls_engine: Engine,
 
-    /// A host that the endpoints which IMDS names may have (a name, or *.domain); may be repeated; default: any public
-    /// one
+    /// Allow this host for the endpoints from IMDS (a name, or *.domain); may be repeated; default: any public host
     #[arg(
         long = "allowed-host",
         value_name = "HOST",
@@ -111,7 +110,7 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) allowed_hosts: Vec<String>,
 
-    /// How long all of it may take, in seconds
+    /// The timeout of the whole command, in seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -123,7 +122,7 @@ pub(crate) struct HostArgs {
 }
 
 impl HostArgs {
-    /// The identity asked for.
+    /// The requested identity.
     pub(crate) fn identity(&self) -> ManagedIdentity {
         let named = [&self.client_id, &self.object_id, &self.resource_id];
         match named.into_iter().flatten().next() {
@@ -132,13 +131,13 @@ impl HostArgs {
         }
     }
 
-    /// The address of IMDS, where one was set.
+    /// The address of IMDS, if any.
     pub(crate) fn imds(&self) -> Option<&str> {
         self.imds.as_deref().filter(|url| !url.is_empty())
     }
 }
 
-/// The floor of the key's strength.
+/// The minimum key strength.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MinStrength {
     /// Any key, also in memory
@@ -150,8 +149,8 @@ pub(crate) enum MinStrength {
 }
 
 impl From<MinStrength> for KeyStrength {
-    fn from(floor: MinStrength) -> Self {
-        match floor {
+    fn from(min_strength: MinStrength) -> Self {
+        match min_strength {
             MinStrength::Software => Self::Software,
             MinStrength::Hardware => Self::Hardware,
             MinStrength::Keyguard => Self::KeyGuard,

@@ -4,13 +4,12 @@ use crate::failure::Failure;
 use clap::{ArgAction, Args, ValueEnum};
 use url::Url;
 
-/// Tell step by step what works on this host, to be sent on
+/// Run diagnostics and print a report to attach to an issue
 ///
-/// Asks IMDS whether it speaks v2, tells which key this host has and why no better one, and goes through the whole flow:
-/// metadata, key, certificate request, attestation, certificate, token, its type, its binding, the cache, and with --call
-/// the call of a resource. A step that cannot be taken because an earlier one failed is skipped, the others are not. No
-/// token, key or attestation is ever part of the report; ids of the host and its identity are abbreviated, the trace ids
-/// of the services are not.
+/// Checks whether IMDS supports v2, probes the keys of this host, and runs the whole flow: metadata, key, certificate
+/// request, attestation, certificate, token, its type, its binding, the cache, and with --call the call of a resource. A step
+/// that depends on a failed one is skipped. The report never holds a token, key or attestation token; ids of the host and its
+/// identity are abbreviated, trace ids of the services are not.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct SelftestArgs {
@@ -20,32 +19,32 @@ pub(crate) struct SelftestArgs {
     #[command(flatten)]
     pub(crate) host: HostArgs,
 
-    /// Have a certificate issued although an earlier run kept one, and keep none, so that every step is taken
+    /// Request a new certificate even if one is stored, and do not store it, so that every step runs
     ///
-    /// On Windows a certificate is kept in CurrentUser\My for later runs. Where that serves, metadata, csr, attestation and
-    /// credential are skipped. The key is the host's either way: opened where there is one, else made.
+    /// On Windows certificates are stored in CurrentUser\My for later runs. Where a stored one is used, metadata, csr,
+    /// attestation and credential are skipped. The key of the host is opened either way, or created if it does not exist.
     #[arg(long, help_heading = "Key")]
     pub(crate) fresh: bool,
 
-    /// Call this resource too, with a GET; of the answer, only the status and the length are told
+    /// Call this resource too, with a GET; the report holds the status and the length of the response only
     #[arg(long, value_name = "URL", help_heading = "Token")]
     call: Option<String>,
 
-    /// What is printed
+    /// The output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = SelftestOutput::Text, help_heading = "Output")]
     pub(crate) output: SelftestOutput,
 
-    /// Print ids whole: of the identity, its tenant and the host
+    /// Print full ids of the identity, its tenant and the host
     #[arg(long, help_heading = "Output")]
     pub(crate) show_ids: bool,
 
-    /// Tell each step and its time on standard error while it goes on, ids and all; -vv tells more
+    /// Log each step and its time to standard error, with full ids; -vv logs more
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 }
 
 impl SelftestArgs {
-    /// What to call, where it was said. Read here rather than while parsing, which repeats what it refuses.
+    /// The URL to call, if any. It is parsed here and not by clap, which repeats rejected values.
     pub(crate) fn call(&self) -> Result<Option<Url>, Failure> {
         let url = self.call.as_deref().map(values::resource_url).transpose();
         url.map_err(|rule| Failure::Usage(format!("--call: {rule}")))
@@ -55,9 +54,9 @@ impl SelftestArgs {
 /// How `selftest` prints its report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SelftestOutput {
-    /// For people: a line for each step
+    /// A line for each step
     Text,
-    /// One object
+    /// One JSON object
     Json,
 }
 
@@ -65,7 +64,7 @@ const AFTER_HELP: &str = "\
 Examples:
   keybound selftest --resource https://vault.azure.net
   keybound selftest --call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
-  keybound selftest --fresh                         every step, also where a certificate is kept
+  keybound selftest --fresh                         every step, even if a certificate is stored
   keybound selftest --min-strength software --no-attestation --output json
   keybound emulator --exec -- keybound selftest --simulated
 

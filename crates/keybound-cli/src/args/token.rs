@@ -6,14 +6,14 @@ use keybound::Claims;
 /// Get a token for a managed identity of this host
 ///
 /// By default the token is bound to a certificate (mtls_pop) whose key is attested and protected by KeyGuard. There is
-/// no fallback: what was asked for is had, or the error says at which stage it failed and what to do next.
+/// no fallback: the command returns the requested token, or an error with the stage at which it failed and the next step.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct GetTokenArgs {
     #[command(flatten)]
     pub(crate) token: TokenArgs,
 
-    /// What is printed
+    /// The output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TokenOutput::Text, help_heading = "Output")]
     pub(crate) output: TokenOutput,
 }
@@ -21,40 +21,40 @@ pub(crate) struct GetTokenArgs {
 /// How `get-token` prints its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TokenOutput {
-    /// For people; the token abbreviated
+    /// A line for each property; the token abbreviated
     Text,
-    /// One object, also for errors; the token abbreviated unless --show-full-token
+    /// One JSON object, also for errors; the token abbreviated unless --show-full-token
     Json,
-    /// The bare token and a line end, nothing else
+    /// The token and a line end only
     Token,
 }
 
-/// Which token, for whom, by which way: common to `get-token` and `call`.
+/// The options that `get-token` and `call` share.
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 
-    /// Ask for a bearer token: good for whoever holds it. For resources that take no bound tokens
+    /// Request a bearer token, which anyone who holds it can use. For resources that do not accept bound tokens
     #[arg(long, help_heading = "Token")]
     pub(crate) bearer: bool,
 
-    /// The decoded JSON of a resource's claims challenge; a fresh certificate is minted first
+    /// The decoded JSON of a resource's claims challenge; a new certificate is minted first
     #[arg(long, value_name = "JSON", value_parser = values::claims, help_heading = "Token")]
     pub(crate) claims: Option<Claims>,
 
-    /// Ask for a new token although one is cached
+    /// Request a new token even if one is cached
     #[arg(long, help_heading = "Token")]
     pub(crate) force_refresh: bool,
 
     #[command(flatten)]
     pub(crate) host: HostArgs,
 
-    /// Tell each step, its time and the decoded claims on standard error; -vv tells more
+    /// Log each step, its time and the decoded claims to standard error; -vv logs more
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Print the token whole in text and JSON, and where an answer echoes it. Whoever sees a bearer token can use it
+    /// Print the full token in text and JSON, and where a response echoes it. Anyone who sees a bearer token can use it
     #[arg(long, help_heading = "Output")]
     pub(crate) show_full_token: bool,
 }
@@ -75,4 +75,4 @@ JSON:
   timings_ms {step: milliseconds, total}
   On failure: error {code, stage, message, status, service, retryable, deadline_reached, next_step}
 
-Exit codes: 0 the token was had, 1 the flow failed, 2 wrong usage.";
+Exit codes: 0 success, 1 the flow failed, 2 wrong usage.";

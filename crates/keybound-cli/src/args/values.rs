@@ -70,7 +70,7 @@ pub(super) fn tls_choice(text: &str) -> Result<TlsChoice, &'static str> {
         _ => return Err(RULE),
     };
     if host.contains('*') {
-        return Err("TLS versions are those of one host: name each, not a pattern");
+        return Err("TLS versions are set for one host: a pattern is not supported");
     }
     Ok(TlsChoice {
         host: host_of(host)?.to_string(),
@@ -82,7 +82,7 @@ pub(super) fn tls_choice(text: &str) -> Result<TlsChoice, &'static str> {
 pub(super) fn allowed_host(text: &str) -> Result<String, &'static str> {
     let Some(domain) = text.strip_prefix("*.") else {
         return match text {
-            "*" => Err("any public host is allowed by default: leave the option out"),
+            "*" => Err("any public host is allowed by default: omit the option"),
             text if text.contains('*') => Err(PATTERN),
             text if text.starts_with('.') => Err("for all names below a domain write *.domain"),
             text => Ok(host_of(text)?.to_string()),
@@ -141,9 +141,9 @@ impl From<Engine> for TlsEngine {
     }
 }
 
-/// The URL of a resource: https, without user information; a fragment is dropped.
+/// The URL of a resource: https, without user information; a fragment is removed.
 pub(super) fn resource_url(text: &str) -> Result<Url, &'static str> {
-    if text.len() > LONGEST_URL {
+    if text.len() > MAX_URL_BYTES {
         return Err("a URL has at most 8192 bytes");
     }
     let mut url = Url::parse(text).map_err(|_| "expected an absolute https URL")?;
@@ -151,7 +151,7 @@ pub(super) fn resource_url(text: &str) -> Result<Url, &'static str> {
         return Err("tokens are sent over https only");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL with user information is not called");
+        return Err("a URL with user information is not allowed");
     }
     url.set_fragment(None);
     Ok(url)
@@ -165,7 +165,7 @@ pub(super) fn method(text: &str) -> Result<Method, &'static str> {
     }
 }
 
-/// A header line, `Name: value`. `Authorization` is the token's, and what frames the request is the program's.
+/// A header line, `Name: value`. `Authorization` and the headers that frame the request are set by the program.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
     let name: HeaderName = name
@@ -178,7 +178,7 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static s
         return Err("this header frames the request and cannot be set");
     }
     let value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
-        .map_err(|_| "the value of a header holds no control characters and is ASCII")?;
+        .map_err(|_| "the value of a header is ASCII without control characters")?;
     Ok((name, value))
 }
 
@@ -202,7 +202,7 @@ pub(super) fn data(argument: OsString) -> Result<Data, &'static str> {
     }
 }
 
-/// What follows the `@`: paths need not be text.
+/// The path after `@`, which need not be UTF-8.
 #[cfg(unix)]
 fn file_named(argument: &OsStr) -> Option<OsString> {
     use std::os::unix::ffi::OsStrExt as _;
@@ -218,7 +218,7 @@ fn file_named(argument: &OsStr) -> Option<OsString> {
     Some(OsString::from_wide(file))
 }
 
-const LONGEST_URL: usize = 8192;
+const MAX_URL_BYTES: usize = 8192;
 const FRAMING: [HeaderName; 8] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_the_programs_own_cannot_be_set() {
+    fn headers_of_the_program_cannot_be_set() {
         for name in [
             "Authorization",
             "AUTHORIZATION",
@@ -324,8 +324,8 @@ mod tests {
             ("127.0.0.1:8443=1.2", "without a port"),
             ("a:=1.2", "without a port"),
             ("fe80::1%eth0=1.2", "without a port"),
-            ("*.example=1.2", "not a pattern"),
-            ("*=1.2", "not a pattern"),
+            ("*.example=1.2", "a pattern"),
+            ("*=1.2", "a pattern"),
             ("https://a=1.2", "not a URL"),
             ("https://a/=1.2", "not a URL"),
             ("a/=1.2", "not a URL"),
@@ -341,8 +341,8 @@ mod tests {
             ("[::1=1.2", "without a port"),
             ("1.2.3.4.5=1.2", "name of a host"),
         ] {
-            let refused = tls_choice(text).unwrap_err();
-            assert!(refused.contains(why), "{text}: {refused}");
+            let error = tls_choice(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 
@@ -370,7 +370,7 @@ mod tests {
             ("x:443", "without a port"),
             ("*.x:443", "without a port"),
             (".example", "write *.domain"),
-            ("*", "leave the option out"),
+            ("*", "omit the option"),
             ("**.x", "*. and a domain"),
             ("*x.example", "*. and a domain"),
             ("a.*.example", "*. and a domain"),
@@ -384,8 +384,8 @@ mod tests {
             ("a b", "name of a host"),
             ("a\r", "name of a host"),
         ] {
-            let refused = allowed_host(text).unwrap_err();
-            assert!(refused.contains(why), "{text:?}: {refused}");
+            let error = allowed_host(text).unwrap_err();
+            assert!(error.contains(why), "{text:?}: {error}");
         }
     }
 

@@ -2,12 +2,12 @@ use crate::args::{AttestationArgs, AttestationCommand, ProbeArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{ErrorReport, error_text};
-use crate::text::shown;
+use crate::text::printable_line;
 use crate::{json, out, session};
 use keybound::attestation::native::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 use serde::Serialize;
 
-/// Does what is asked about attestation.
+/// Runs `attestation`.
 pub(crate) fn run(args: &AttestationArgs) -> Result<Exit, Failure> {
     match &args.command {
         AttestationCommand::Probe(args) => probe(args),
@@ -24,7 +24,7 @@ fn probe(args: &ProbeArgs) -> Result<Exit, Failure> {
             out::line(&text)?;
         }
         if let Some(error) = &probe.failure {
-            out::talk(&error_text(error));
+            out::log(&error_text(error));
         }
     }
     Ok(match probe.failure {
@@ -33,7 +33,7 @@ fn probe(args: &ProbeArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// What was found, for machines.
+/// The result of the probe, for machines.
 #[derive(Debug, Serialize)]
 struct ProbeReport {
     ready: bool,
@@ -102,10 +102,10 @@ fn text(probe: &NativeProbe) -> String {
     let mut lines: Vec<_> = probe.places.iter().map(place_line).collect();
     if let Some(library) = &probe.library {
         let report = LibraryReport::new(library);
-        lines.push(format!("library: {}", shown(&report.path)));
+        lines.push(format!("library: {}", printable_line(&report.path)));
         lines.push(format!("sha256:  {}", report.sha256));
         let trust = match &report.signer {
-            Some(signer) => format!("signed by {}", shown(signer)),
+            Some(signer) => format!("signed by {}", printable_line(signer)),
             None => report.trust.to_owned(),
         };
         lines.push(format!("trust:   {trust}"));
@@ -121,7 +121,7 @@ fn place_line(place: &ProbedPlace) -> String {
         Some(false) => "not there ",
         None => "not needed",
     };
-    format!("{state} {}", shown(&place.path.to_string_lossy()))
+    format!("{state} {}", printable_line(&place.path.to_string_lossy()))
 }
 
 fn yes_or_no(is_so: bool) -> &'static str {

@@ -3,7 +3,8 @@ use crate::args::{CallArgs, CallOutput, Data};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{
-    Answer, Document, ErrorReport, ResponseReport, TokenReport, claims_text, error_text, judge,
+    BufferedResponse, Document, ErrorReport, ResponseReport, TokenReport, check_response,
+    claims_text, error_text,
 };
 use crate::session::{Session, read_bounded, read_file, run_to_end};
 use crate::{emulation, json, out, steps, vaults};
@@ -16,12 +17,12 @@ use std::io::IsTerminal as _;
 use std::time::Instant;
 use url::Url;
 
-/// Gets a token, calls the resource with it and prints the answer as asked.
+/// Gets a token, calls the resource with it and prints the response.
 pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
-    steps::show(args.token.verbose, "keybound");
+    steps::log(args.token.verbose, "keybound");
     let result = prepare(args).and_then(|(request, session)| {
-        let (token, answer) = run_to_end(exchange(&session, request))??;
-        print(args, &session, &token, &answer)
+        let (token, response) = run_to_end(exchange(&session, request))??;
+        print(args, &session, &token, &response)
     });
     match result {
         Err(Failure::Flow(error)) if args.output == CallOutput::Json => failed(&error),
@@ -63,7 +64,7 @@ fn request(args: &CallArgs, url: &Url) -> Result<Request<RequestBody>, Failure> 
     Ok(request)
 }
 
-/// Graph's host for bound tokens; in the emulator's environment, its look-alike.
+/// Graph's host for bound tokens; with the emulator, its simulated Graph.
 fn default_url(simulated: bool) -> Result<Url, Failure> {
     let emulated = simulated.then(emulation::graph_origin).flatten();
     let origin = emulated
@@ -76,24 +77,24 @@ fn default_url(simulated: bool) -> Result<Url, Failure> {
 fn body(data: &Data) -> Result<Bytes, Failure> {
     match data {
         Data::Text(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        Data::File(path) => read_file("--data", path, LONGEST_BODY).map(Bytes::from),
-        Data::Stdin => read_bounded(std::io::stdin().lock(), LONGEST_BODY)
+        Data::File(path) => read_file("--data", path, MAX_BODY_BYTES).map(Bytes::from),
+        Data::Stdin => read_bounded(std::io::stdin().lock(), MAX_BODY_BYTES)
             .map(Bytes::from)
             .map_err(|error| Failure::Usage(format!("--data: standard input: {error}"))),
     }
 }
 
-/// Token and call, within the time given.
+/// Token and call, until the deadline.
 async fn exchange(
     session: &Session,
     request: Request<RequestBody>,
-) -> Result<(AccessToken, Answer), Error> {
+) -> Result<(AccessToken, BufferedResponse), Error> {
     let started = Instant::now();
     let result = call(session, request).await;
     let elapsed = started.elapsed();
     match &result {
         Ok((token, _)) => {
-            // The steps of the token have been told.
+            // The library has reported the steps of the token.
             let for_token = token.timings().iter().map(|step| step.elapsed).sum();
             let elapsed_ms = elapsed.saturating_sub(for_token).as_secs_f64() * 1000.0;
             tracing::info!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, "done");
@@ -110,51 +111,54 @@ async fn exchange(
 async fn call(
     session: &Session,
     request: Request<RequestBody>,
-) -> Result<(AccessToken, Answer), Error> {
+) -> Result<(AccessToken, BufferedResponse), Error> {
     let response = session.resource_client()?.send(request).await?;
     let token = response.token().clone();
-    Ok((token, Answer::read(response, LONGEST_BODY).await?))
+    Ok((
+        token,
+        BufferedResponse::read(response, MAX_BODY_BYTES).await?,
+    ))
 }
 
 fn print(
     args: &CallArgs,
     session: &Session,
     token: &AccessToken,
-    answer: &Answer,
+    response: &BufferedResponse,
 ) -> Result<Exit, Failure> {
     let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
     let concealed;
-    let answer = match args.token.show_full_token {
-        true => answer,
+    let response = match args.token.show_full_token {
+        true => response,
         false => {
-            concealed = answer.without(token.secret().expose());
+            concealed = response.without(token.secret().expose());
             &concealed
         }
     };
     if args.token.verbose > 0 {
-        out::talk(&claims_text(token));
-        out::talk(&answer.headers_text());
+        out::log(&claims_text(token));
+        out::log(&response.headers_text());
     }
-    let refused = judge(answer).err();
+    let refused = check_response(response).err();
     match args.output {
-        CallOutput::Text => out::line(&format!("{}\n\n{}", report.text(), answer.text()))?,
-        CallOutput::Body if std::io::stdout().is_terminal() => out::line(&answer.body_text())?,
-        CallOutput::Body => out::data(&answer.body)?,
+        CallOutput::Text => out::line(&format!("{}\n\n{}", report.text(), response.text()))?,
+        CallOutput::Body if std::io::stdout().is_terminal() => out::line(&response.body_text())?,
+        CallOutput::Body => out::data(&response.body)?,
         CallOutput::Json => out::line(&json::document(&Document {
             error: refused.as_ref().map(ErrorReport::new),
             token: Some(report),
-            response: Some(ResponseReport::new(answer)),
+            response: Some(ResponseReport::new(response)),
         })?)?,
     }
     let Some(error) = refused else {
         return Ok(Exit::Success);
     };
     if args.output != CallOutput::Json {
-        out::talk(&error_text(&error));
+        out::log(&error_text(&error));
     }
     Ok(Exit::Failed)
 }
 
 const DEFAULT_PATH: &str = "/v1.0/applications?$top=5";
-/// Longest body sent and longest answer taken, in bytes.
-const LONGEST_BODY: usize = 16 * 1024 * 1024;
+/// The largest request and response body, in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The whole flow against the embedded emulator, told as a story or as one JSON object.
+//! The whole flow against the embedded emulator, printed as text or as one JSON object.
 mod story;
 mod theft;
 mod world;
@@ -13,10 +13,11 @@ use crate::{json, out};
 use story::Story;
 use world::World;
 
-/// Runs the flow, has the token stolen, and succeeds only if the secret was read and the thieves were refused.
+/// Runs the flow, then sends the token without its key and with another key; succeeds only if the secret was read and both
+/// thefts were refused.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    match run_to_end(play()).and_then(|ended| ended) {
-        Ok(End::Told(story)) => tell(args, &story),
+    match run_to_end(run_demo()).and_then(|ended| ended) {
+        Ok(End::Finished(story)) => print(args, &story),
         Ok(End::Stopped(received)) => Ok(Exit::Stopped(received)),
         Err(Failure::Flow(error)) if args.json => {
             let document = Document {
@@ -30,28 +31,28 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// How it ended.
+/// How the demo ended.
 enum End {
-    Told(Box<Story>),
+    Finished(Box<Story>),
     Stopped(Received),
 }
 
-/// Whichever way it ends, the world and the emulator's folder end with it.
-async fn play() -> Result<End, Failure> {
+/// The emulator stops and its folder is removed when this returns.
+async fn run_demo() -> Result<End, Failure> {
     let mut signals = Signals::ending()?;
     let world = World::start()?;
     tokio::select! {
-        story = Story::live(&world) => Ok(End::Told(Box::new(story?))),
+        story = Story::run(&world) => Ok(End::Finished(Box::new(story?))),
         received = signals.next() => Ok(End::Stopped(received)),
     }
 }
 
-fn tell(args: &DemoArgs, story: &Story) -> Result<Exit, Failure> {
+fn print(args: &DemoArgs, story: &Story) -> Result<Exit, Failure> {
     match args.json {
         true => out::line(&json::document(story)?)?,
         false => out::line(&story.text())?,
     }
-    match story.is_happy() {
+    match story.is_success() {
         true => Ok(Exit::Success),
         false => Ok(Exit::Failed),
     }

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{read_file, run_to_end};
 use crate::signals::Signals;
-use crate::text::shown;
+use crate::text::printable_line;
 use crate::{emulation, out, steps};
 use command::Running;
 use keybound_emulator::{AttestationRule, Config, Emulator};
@@ -17,19 +17,19 @@ use std::path::{Path, PathBuf};
 
 /// Runs the emulator.
 pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
-    // First of all: whoever waits for the file must not see one of an earlier emulator, whatever comes of this one.
+    // First: a program that waits for the file must not read that of an earlier emulator, even where this one fails.
     let ready_file = args.ready_file.as_deref();
     let mut ready_file = ready_file.map(ReadyFile::prepare).transpose()?;
     let config = config(args)?;
     let state_dir = state_dir(args)?;
-    steps::show(args.verbose, "keybound_emulator");
+    steps::log(args.verbose, "keybound_emulator");
     run_to_end(async {
         let mut signals = match args.command.is_empty() {
             true => Signals::ending()?,
             false => Signals::for_command()?,
         };
         let emulator = emulation::start(config, state_dir.as_deref())?;
-        let ready = tells_ready(args)
+        let ready = writes_ready_line(args)
             .then(|| ready_line(&emulator))
             .transpose()?;
         if let (Some(file), Some(ready)) = (&mut ready_file, &ready) {
@@ -77,9 +77,9 @@ async fn around(
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
     if let Some(ready) = ready.filter(|_| args.verbose > 0) {
-        out::talk(&ready);
+        out::log(&ready);
     }
-    // What came before there was a command is for this program.
+    // Signals that arrived before the command started are handled here.
     while let Some(received) = signals.pending() {
         if received.ends() {
             return Ok(Exit::Stopped(received));
@@ -96,8 +96,8 @@ async fn around(
     Ok(Exit::Child(status))
 }
 
-/// Whether anybody gets the ready line.
-fn tells_ready(args: &EmulatorArgs) -> bool {
+/// Whether the ready line is written anywhere.
+fn writes_ready_line(args: &EmulatorArgs) -> bool {
     args.command.is_empty() || args.ready_file.is_some() || args.verbose > 0
 }
 
@@ -106,11 +106,11 @@ fn ready_line(emulator: &Emulator) -> Result<String, Failure> {
         .map_err(|error| Failure::Host(format!("the ready line cannot be written: {error}")))
 }
 
-/// The folder of the CA as an absolute path, since others, who may be in another folder, are given it.
+/// The folder of the CA as an absolute path: readers of the ready line may run in another folder.
 fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
     let wrong = |named_by: &str, path: &Path, what: &dyn std::fmt::Display| {
         let path = path.to_string_lossy();
-        Failure::Usage(format!("{named_by} {}: {what}", shown(&path)))
+        Failure::Usage(format!("{named_by} {}: {what}", printable_line(&path)))
     };
     let state_dir = args.state_dir.as_deref();
     let state_dir = state_dir
@@ -121,21 +121,21 @@ fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
         None => ("the temporary folder", std::env::temp_dir()),
     };
     let is_text = std::path::absolute(&folder).is_ok_and(|folder| folder.to_str().is_some());
-    if tells_ready(args) && !is_text {
+    if writes_ready_line(args) && !is_text {
         let what = "the ready line is JSON and cannot name this folder: its path is not UTF-8";
         return Err(wrong(named_by, &folder, &what));
     }
     Ok(state_dir)
 }
 
-/// The file, then the flags over it.
+/// The configuration file, overridden by the options.
 fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
     let mut config = match &args.config {
         None => Config::default(),
         Some(path) => {
-            let name = shown(&path.to_string_lossy());
+            let name = printable_line(&path.to_string_lossy());
             let wrong = |what: String| Failure::Usage(format!("--config {name}: {what}"));
-            let text = String::from_utf8(read_file("--config", path, LONGEST_CONFIG)?)
+            let text = String::from_utf8(read_file("--config", path, MAX_CONFIG_BYTES)?)
                 .map_err(|_| wrong("is not UTF-8".to_owned()))?;
             Config::from_toml(&text).map_err(|error| wrong(error.to_string()))?
         }
@@ -149,7 +149,7 @@ fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
     }
     config.imds.lenient_csr |= args.lenient_csr;
     let network = &mut config.network;
-    for (port, asked) in [
+    for (port, option) in [
         (&mut network.imds_port, args.imds_port),
         (&mut network.sts_port, args.sts_port),
         (&mut network.maa_port, args.maa_port),
@@ -157,9 +157,9 @@ fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
         (&mut network.graph_port, args.graph_port),
         (&mut network.control_port, args.control_port),
     ] {
-        *port = asked.unwrap_or(*port);
+        *port = option.unwrap_or(*port);
     }
     Ok(config)
 }
 
-const LONGEST_CONFIG: usize = 1024 * 1024;
+const MAX_CONFIG_BYTES: usize = 1024 * 1024;

@@ -8,7 +8,7 @@ use keybound::{AccessToken, Error};
 
 /// Gets a token and prints it as asked.
 pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
-    steps::show(args.token.verbose, "keybound");
+    steps::log(args.token.verbose, "keybound");
     let result = Session::new(&args.token, None, None).and_then(|session| {
         let token = run_to_end(session.acquire())??;
         print(args, &session, &token)
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
 fn print(args: &GetTokenArgs, session: &Session, token: &AccessToken) -> Result<Exit, Failure> {
     let report = TokenReport::new(token, session.elapsed(), args.token.show_full_token)?;
     if args.token.verbose > 0 {
-        out::talk(&claims_text(token));
+        out::log(&claims_text(token));
     }
     match args.output {
         TokenOutput::Text => out::line(&report.text())?,

@@ -1,4 +1,4 @@
-//! What works on this host, step by step, told without a secret: for a real VM, or the emulator's world.
+//! Diagnostics of this host, step by step, in a report without secrets: on a real VM or with the emulator.
 mod checks;
 mod conceal;
 mod flow;
@@ -15,9 +15,9 @@ use crate::{json, out, steps};
 use checks::Checks;
 use report::Report;
 
-/// Goes through all steps, prints what came of each, and succeeds only where none failed.
+/// Runs all steps, prints the result of each, and succeeds only where none failed.
 pub(crate) fn run(args: &SelftestArgs) -> Result<Exit, Failure> {
-    let recorder = steps::show_and_record(args.verbose, "keybound");
+    let recorder = steps::log_and_record(args.verbose, "keybound");
     let checks = Checks::new(args, recorder)?;
     let steps = run_to_end(checks.run())?;
     let report = Report::new(args, checks.asked(), steps);

@@ -1,5 +1,5 @@
 use super::next_step::next_step;
-use crate::text::shown;
+use crate::text::printable_line;
 use keybound::{Error, ServiceError};
 use serde::Serialize;
 use std::error::Error as _;
@@ -17,7 +17,7 @@ pub(crate) struct ErrorReport {
     next_step: String,
 }
 
-/// The service's own words.
+/// The error of the service.
 #[derive(Debug, Serialize)]
 struct ServiceReport {
     error: Option<String>,
@@ -45,33 +45,32 @@ impl ErrorReport {
 }
 
 impl ErrorReport {
-    /// The same with what came from outside put through `plain`, and through `named` the ids that the service's support
-    /// asks for.
-    pub(crate) fn told(
+    /// The same with `text` applied to texts from outside, and `id` to the ids that the service's support needs.
+    pub(crate) fn redacted(
         mut self,
-        plain: impl Fn(&str) -> String,
-        named: impl Fn(&str) -> String,
+        text: impl Fn(&str) -> String,
+        id: impl Fn(&str) -> String,
     ) -> Self {
-        self.message = plain(&self.message);
+        self.message = text(&self.message);
         if let Some(service) = &mut self.service {
-            for text in [&mut service.error, &mut service.description] {
-                *text = text.as_deref().map(&plain);
+            for field in [&mut service.error, &mut service.description] {
+                *field = field.as_deref().map(&text);
             }
-            for id in [
+            for field in [
                 &mut service.trace_id,
                 &mut service.correlation_id,
                 &mut service.timestamp,
             ] {
-                *id = id.as_deref().map(&named);
+                *field = field.as_deref().map(&id);
             }
         }
         self
     }
 
-    /// The error for people, in lines: what failed and what to do next, where, and what the service's support asks for.
+    /// The error for people, in lines: what failed and what to do next, where, and the ids for the service's support.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
-            shown(&self.message),
+            printable_line(&self.message),
             format!("stage: {}, code: {}", self.stage, self.code),
         ];
         let service = self.service.as_ref();
@@ -101,7 +100,7 @@ impl ServiceReport {
 
 /// The error and its causes in one line: `what failed: because: because`.
 pub(crate) fn chain(error: &Error) -> String {
-    let mut line = shown(&error.to_string());
+    let mut line = printable_line(&error.to_string());
     for cause in causes(error) {
         line.push_str(": ");
         line.push_str(&cause);
@@ -111,7 +110,7 @@ pub(crate) fn chain(error: &Error) -> String {
 
 /// The error for people: what failed and where, why, and what to do next.
 pub(crate) fn error_text(error: &Error) -> String {
-    let mut lines = vec![format!("error: {}", shown(&error.to_string()))];
+    let mut lines = vec![format!("error: {}", printable_line(&error.to_string()))];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
     lines.extend(error.service().and_then(|service| {
         traces(
@@ -129,20 +128,20 @@ pub(crate) fn error_text(error: &Error) -> String {
     lines.join("\n")
 }
 
-/// The causes, outermost first, without those that only repeat what was said before.
+/// The causes, outermost first, without those that repeat an earlier one.
 fn causes(error: &Error) -> impl Iterator<Item = String> {
-    let mut said = error.to_string();
+    let mut before = error.to_string();
     std::iter::successors(error.source(), |cause| (*cause).source())
-        .take(MOST_CAUSES)
+        .take(MAX_CAUSES)
         .filter_map(move |cause| {
             let cause = cause.to_string();
-            let new = !said.contains(&cause);
-            said.push_str(&cause);
-            new.then(|| shown(&cause))
+            let new = !before.contains(&cause);
+            before.push_str(&cause);
+            new.then(|| printable_line(&cause))
         })
 }
 
-/// What the service's support asks for.
+/// The ids for the service's support.
 fn traces(
     trace_id: &Option<String>,
     correlation_id: &Option<String>,
@@ -155,12 +154,12 @@ fn traces(
     ];
     let named = named
         .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name} {}", shown(value.as_deref()?))));
+        .filter_map(|(name, value)| Some(format!("{name} {}", printable_line(value.as_deref()?))));
     let line = named.collect::<Vec<_>>().join(", ");
     (!line.is_empty()).then(|| format!("service: {line}"))
 }
 
-const MOST_CAUSES: usize = 16;
+const MAX_CAUSES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_error_takes_one_line_for_each_thing_said() {
+    fn a_hostile_error_takes_one_line_for_each_part() {
         let text = error_text(&hostile());
         let starts: Vec<_> = text
             .lines()

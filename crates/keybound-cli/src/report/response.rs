@@ -1,5 +1,5 @@
 use crate::json;
-use crate::text::{abbreviated, shown, shown_lines};
+use crate::text::{abbreviated, printable_line, printable_lines};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keybound::http::{Bytes, Response};
 use keybound::{Error, ErrorKind, ServiceError, Stage};
@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// What a resource answered.
+/// The response of a resource, read to its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BufferedResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl BufferedResponse {
     /// Reads a response to its end, at most `limit` bytes of body.
     pub(crate) async fn read(response: Response, limit: usize) -> Result<Self, Error> {
         Ok(Self {
@@ -26,7 +26,7 @@ impl Answer {
         })
     }
 
-    /// The answer with each exact occurrence of a secret, in the values of headers and in the body, abbreviated: a
+    /// The response with each exact occurrence of a secret, in the values of headers and in the body, abbreviated: a
     /// resource may echo what it was sent.
     pub(crate) fn without(&self, secret: &str) -> Self {
         let abbreviation = abbreviated(secret);
@@ -34,7 +34,7 @@ impl Answer {
         let mut headers = self.headers.clone();
         for value in headers.values_mut() {
             if let Some(bytes) = without(value.as_bytes()) {
-                // Text instead of text is a value again.
+                // Text that replaces text is a valid value.
                 *value = HeaderValue::from_bytes(&bytes).unwrap_or(REDACTED);
             }
         }
@@ -49,20 +49,23 @@ impl Answer {
     pub(crate) fn text(&self) -> String {
         let content_type = self.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.map_or_else(String::new, |value| {
-            format!(" ({})", shown(&String::from_utf8_lossy(value.as_bytes())))
+            format!(
+                " ({})",
+                printable_line(&String::from_utf8_lossy(value.as_bytes()))
+            )
         });
         format!(
-            "answer: HTTP {}{content_type}\n{}",
+            "response: HTTP {}{content_type}\n{}",
             self.status.as_u16(),
             self.body_text()
         )
     }
 
-    /// The headers for those who watch, a line each, without what looks like a secret.
+    /// The headers for the log, a line each, without what looks like a secret.
     pub(crate) fn headers_text(&self) -> String {
         let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
             format!(
-                "answer {name}: {}",
+                "response {name}: {}",
                 redact(&String::from_utf8_lossy(value.as_bytes()))
             )
         };
@@ -72,12 +75,12 @@ impl Answer {
     /// The body for people, safe for a terminal.
     pub(crate) fn body_text(&self) -> String {
         if let Some(json) = self.json() {
-            return shown_lines(&json::indented(&json));
+            return printable_lines(&json::indented(&json));
         }
         match std::str::from_utf8(&self.body) {
-            Ok(text) => shown_lines(json::without_mark(text)),
+            Ok(text) => printable_lines(json::without_mark(text)),
             Err(_) => format!(
-                "{} bytes that are no text; --output body writes them",
+                "{} bytes that are not text; --output body writes them",
                 self.body.len()
             ),
         }
@@ -85,18 +88,18 @@ impl Answer {
 
     fn json(&self) -> Option<String> {
         let content_type = self.headers.get(http::header::CONTENT_TYPE);
-        let says_json = content_type.is_none_or(|value| {
+        let is_json_type = content_type.is_none_or(|value| {
             value
                 .as_bytes()
                 .to_ascii_lowercase()
                 .windows(4)
                 .any(|part| part == b"json")
         });
-        says_json.then(|| json::compacted(&self.body)).flatten()
+        is_json_type.then(|| json::compacted(&self.body)).flatten()
     }
 }
 
-/// An answer for machines.
+/// A response for machines.
 #[derive(Debug, Serialize)]
 pub(crate) struct ResponseReport {
     status: u16,
@@ -106,11 +109,11 @@ pub(crate) struct ResponseReport {
 }
 
 impl ResponseReport {
-    pub(crate) fn new(answer: &Answer) -> Self {
-        let (body, body_encoding) = body_value(answer);
+    pub(crate) fn new(response: &BufferedResponse) -> Self {
+        let (body, body_encoding) = body_value(response);
         Self {
-            status: answer.status.as_u16(),
-            headers: joined_headers(&answer.headers),
+            status: response.status.as_u16(),
+            headers: joined_headers(&response.headers),
             body,
             body_encoding,
         }
@@ -137,50 +140,50 @@ fn replaced(bytes: &[u8], secret: &[u8], by: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The error that an answer means: a redirect, which is not followed, or a status of 400 and above.
-pub(crate) fn judge(answer: &Answer) -> Result<(), Error> {
-    let status = answer.status.as_u16();
+/// The error for a response: a redirect, which is not followed, or a status of 400 and above.
+pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
+    let status = response.status.as_u16();
     let (kind, message) = match status {
         301 | 302 | 303 | 307 | 308 => (
             ErrorKind::RedirectRefused,
-            "the resource answered with a redirect",
+            "the resource responded with a redirect",
         ),
         408 | 429 | 500..=599 => (
             ErrorKind::ServiceUnavailable,
             "the resource failed or throttled",
         ),
-        400.. => (ErrorKind::Refused, refusal(answer)),
+        400.. => (ErrorKind::Refused, refusal(response)),
         _ => return Ok(()),
     };
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::of_answer(&answer.body)))
+        .with_service(ServiceError::of_answer(&response.body)))
 }
 
-fn refusal(answer: &Answer) -> &'static str {
-    let challenge = answer.headers.get_all(http::header::WWW_AUTHENTICATE);
-    let asks_claims = challenge
+fn refusal(response: &BufferedResponse) -> &'static str {
+    let challenge = response.headers.get_all(http::header::WWW_AUTHENTICATE);
+    let requests_claims = challenge
         .iter()
         .any(|value| value.as_bytes().windows(7).any(|part| part == b"claims="));
-    match answer.status.as_u16() {
-        401 if asks_claims => {
-            "the resource wants claims: decode those of its WWW-Authenticate header (base64url) and pass them with --claims"
+    match response.status.as_u16() {
+        401 if requests_claims => {
+            "the resource requests claims: decode those of its WWW-Authenticate header (base64url) and pass them with --claims"
         }
-        403 => "the resource accepted the token and denies the permission",
+        403 => "the resource accepted the token and denied the permission",
         _ => "the resource refused",
     }
 }
 
-fn body_value(answer: &Answer) -> (Option<Box<RawValue>>, &'static str) {
-    if answer.body.is_empty() {
+fn body_value(response: &BufferedResponse) -> (Option<Box<RawValue>>, &'static str) {
+    if response.body.is_empty() {
         return (None, "none");
     }
-    if let Some(json) = answer.json()
+    if let Some(json) = response.json()
         && let Ok(value) = RawValue::from_string(json)
     {
         return (Some(value), "json");
     }
-    let (text, encoding) = json::text_or_base64(&answer.body);
+    let (text, encoding) = json::text_or_base64(&response.body);
     (serde_json::value::to_raw_value(&text).ok(), encoding)
 }
 
@@ -206,20 +209,24 @@ const REDACTED: HeaderValue = HeaderValue::from_static("[redacted]");
 mod tests {
     use super::*;
 
-    fn answer(status: u16, content_type: Option<&'static str>, body: &'static [u8]) -> Answer {
+    fn response(
+        status: u16,
+        content_type: Option<&'static str>,
+        body: &'static [u8],
+    ) -> BufferedResponse {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
             headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(value));
         }
-        Answer {
+        BufferedResponse {
             status: StatusCode::from_u16(status).unwrap(),
             headers,
             body: Bytes::from_static(body),
         }
     }
 
-    fn report(answer: &Answer) -> serde_json::Value {
-        serde_json::to_value(ResponseReport::new(answer)).unwrap()
+    fn report(response: &BufferedResponse) -> serde_json::Value {
+        serde_json::to_value(ResponseReport::new(response)).unwrap()
     }
 
     #[test]
@@ -247,32 +254,32 @@ mod tests {
             (None, b"\xef\xbb\xbf", "text", r#""""#),
             (None, b"\xff\xfe[\0", "base64", r#""//5bAA==""#),
         ] {
-            let report = report(&answer(200, content_type, body));
+            let report = report(&response(200, content_type, body));
             assert_eq!(report["body_encoding"], encoding);
             assert_eq!(report["body"].to_string(), expected);
         }
     }
 
     #[test]
-    fn people_see_no_byte_order_mark() {
-        for (content_type, body, shown) in [
+    fn text_has_no_byte_order_mark() {
+        for (content_type, body, text) in [
             ("application/json", &b"\xef\xbb\xbf[1]"[..], "[\n  1\n]"),
             ("text/plain", b"\xef\xbb\xbfone\ntwo", "one\ntwo"),
         ] {
-            assert_eq!(answer(200, Some(content_type), body).body_text(), shown);
+            assert_eq!(response(200, Some(content_type), body).body_text(), text);
         }
     }
 
     #[test]
     fn repeated_headers_are_joined() {
-        let mut answer = answer(200, None, b"");
-        answer.headers.append("x-a", "1".parse().unwrap());
-        answer.headers.append("x-a", "2".parse().unwrap());
-        assert_eq!(report(&answer)["headers"]["x-a"], "1, 2");
+        let mut response = response(200, None, b"");
+        response.headers.append("x-a", "1".parse().unwrap());
+        response.headers.append("x-a", "2".parse().unwrap());
+        assert_eq!(report(&response)["headers"]["x-a"], "1, 2");
     }
 
     #[test]
-    fn a_secret_that_is_echoed_is_abbreviated_wherever_it_stands() {
+    fn a_secret_that_is_echoed_is_abbreviated_at_any_position() {
         let secret = format!("eyJhbGciOi{}tail5", "x".repeat(100));
         let short = abbreviated(&secret);
         for (body, expected) in [
@@ -285,7 +292,7 @@ mod tests {
             (String::new(), String::new()),
             (secret[1..].to_owned(), secret[1..].to_owned()),
         ] {
-            let mut echo = answer(200, None, b"");
+            let mut echo = response(200, None, b"");
             echo.body = body.into();
             let value = HeaderValue::from_str(&format!("mtls_pop {secret}")).unwrap();
             echo.headers.insert("x-echo", value.clone());
@@ -298,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_echoes_nothing_stays_as_it_is_byte_by_byte() {
-        let raw = answer(200, Some("image/png"), b"\x89PNG\xff\0");
+    fn a_response_that_echoes_nothing_stays_as_it_is_byte_by_byte() {
+        let raw = response(200, Some("image/png"), b"\x89PNG\xff\0");
         let without = raw.without("secret");
         assert_eq!((without.body, without.headers), (raw.body, raw.headers));
     }
 
     #[test]
-    fn statuses_are_judged() {
+    fn statuses_map_to_errors() {
         for (status, expected) in [
             (200, None),
             (204, None),
@@ -317,7 +324,7 @@ mod tests {
             (429, Some("service_unavailable")),
             (503, Some("service_unavailable")),
         ] {
-            let error = judge(&answer(status, None, b"")).err();
+            let error = check_response(&response(status, None, b"")).err();
             assert_eq!(
                 error.as_ref().map(|error| error.kind().code()),
                 expected,
@@ -329,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_words_of_the_resource_are_part_of_the_error() {
-        let error = judge(&answer(
+        let error = check_response(&response(
             403,
             Some("application/json"),
             br#"{"error":{"code":"Authorization_RequestDenied","message":"Insufficient privileges"}}"#,
@@ -349,11 +356,11 @@ mod tests {
             "{\"a\":\"\u{202e}\u{9b}31m\"}".as_bytes(),
             b"a\rb\x08\x7f",
         ] {
-            let answer = Answer {
+            let response = BufferedResponse {
                 body: Bytes::from_static(body),
-                ..answer(200, None, b"")
+                ..response(200, None, b"")
             };
-            let text = answer.text();
+            let text = response.text();
             assert!(
                 text.chars().all(|c| c == '\n' || !c.is_control()),
                 "{text:?}"

@@ -1,4 +1,4 @@
-use crate::text::{abbreviated, millis, rfc3339, shown, shown_lines, span, unix_time};
+use crate::text::{abbreviated, millis, printable_line, printable_lines, rfc3339, span, unix_time};
 use keybound::{
     AccessToken, Attestation, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock,
 };
@@ -43,8 +43,7 @@ struct BindingReport {
 }
 
 impl TokenReport {
-    /// Reads off a token that was had after `elapsed`. The binding is checked once more, here, before it is shown as
-    /// right.
+    /// The report of a token that was acquired in `elapsed`. The binding is checked again before it is reported.
     ///
     /// # Errors
     /// [`ErrorKind::BindingMismatch`] where the token is not bound to its certificate.
@@ -95,7 +94,9 @@ impl TokenReport {
         ];
         match &self.binding {
             Some(binding) => lines.extend(binding.lines()),
-            None => lines.push("bound to nothing: whoever holds this token can use it".to_owned()),
+            None => {
+                lines.push("not bound: a bearer token, usable by anyone who holds it".to_owned())
+            }
         }
         lines.join("\n")
     }
@@ -144,8 +145,8 @@ impl BindingReport {
             field("  x5t#S256", &self.x5t_s256),
             field("  SHA-1", &self.thumbprint_sha1),
             field("  SHA-256", &self.thumbprint_sha256),
-            field("  subject", &shown(&self.subject)),
-            field("  issuer", &shown(&self.issuer)),
+            field("  subject", &printable_line(&self.subject)),
+            field("  issuer", &printable_line(&self.issuer)),
             field("  valid", &valid),
             field("  key strength", self.key_strength),
             field("  attested", &attested),
@@ -154,14 +155,17 @@ impl BindingReport {
     }
 }
 
-/// The claims of a token, which nobody here has verified, for people.
+/// The claims of a token, not verified, for people.
 pub(crate) fn claims_text(token: &AccessToken) -> String {
     let Some(jwt) = token.unverified_claims() else {
-        return "the token is not a JWT; it has no claims to show".to_owned();
+        return "the token is not a JWT; it has no claims".to_owned();
     };
     let part = |name: &str, object: &serde_json::Map<String, serde_json::Value>| {
         let json = serde_json::to_string_pretty(object).unwrap_or_default();
-        format!("token {name} (not verified here): {}", shown_lines(&json))
+        format!(
+            "token {name} (not verified here): {}",
+            printable_lines(&json)
+        )
     };
     format!(
         "{}\n{}",
@@ -170,7 +174,7 @@ pub(crate) fn claims_text(token: &AccessToken) -> String {
     )
 }
 
-/// Holds a token against its certificate once more.
+/// Checks the binding of a token to its certificate again.
 ///
 /// # Errors
 /// [`ErrorKind::BindingMismatch`] where it is not bound to it.

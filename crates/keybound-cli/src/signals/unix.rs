@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A thread of its own takes the signals with what the kernel says of their senders, which tokio does not pass on.
+/// A thread receives the signals together with their senders, which tokio does not report.
 pub(super) struct Signals(UnboundedReceiver<Received>);
 
 impl Signals {
@@ -32,7 +32,7 @@ impl Signals {
             .name("signals".to_owned())
             .spawn(move || {
                 let received = signals.forever().filter_map(|origin| received(&origin));
-                // Until nobody wants them any more.
+                // Until the receiver is dropped.
                 received
                     .map(|received| sender.send(received))
                     .take_while(Result::is_ok)
@@ -65,8 +65,8 @@ fn received(origin: &Origin) -> Option<Received> {
     })
 }
 
-/// Whether a signal was ignored when the process started, where the kernel says so (Linux): as `nohup` has it. A handler
-/// would undo that, also for the programs that this one starts. To be asked before the first handler is installed.
+/// Whether a signal was ignored when the process started, as `nohup` does; known on Linux only. A handler
+/// would undo that, also for programs that this one starts. Must be called before the first handler is installed.
 fn ignored_at_start(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
@@ -88,7 +88,7 @@ pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// Without a handler they end the process, and they say nothing of a fault in it.
+/// Signals that end a process without a handler and do not mean a fault in it.
 const ENDING: &[Signal] = &[
     Signal::HUP,
     Signal::INT,
@@ -109,5 +109,5 @@ const ENDING: &[Signal] = &[
     ))]
     Signal::STKFLT,
 ];
-/// Without a handler they stop the process, continue it, or do nothing to it.
+/// Signals that stop or continue a process without a handler, or have no effect on it.
 const OTHERS: &[Signal] = &[Signal::TSTP, Signal::CONT, Signal::WINCH, Signal::URG];

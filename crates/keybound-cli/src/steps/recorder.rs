@@ -2,34 +2,35 @@ use super::{Context, Event, Fields, Layer, PoisonError, Subscriber};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Remembers the steps that the library told of, in their order.
+/// Records the steps that the library reports, in their order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<Told>>>);
+pub(crate) struct Recorder(Arc<Mutex<Vec<StepRecord>>>);
 
-/// A step that is over.
+/// A step that has ended.
 #[derive(Clone, Debug)]
-struct Told {
+struct StepRecord {
     step: String,
     elapsed: Duration,
     failed: bool,
 }
 
 impl Recorder {
-    /// The step at which the flow ended in failure. `None` where what was told last went well.
+    /// The step at which the flow failed; `None` where the last step succeeded.
     pub(crate) fn failed(&self) -> Option<String> {
-        let told = self.told();
-        let last = told.last().filter(|last| last.failed);
+        let records = self.records();
+        let last = records.last().filter(|last| last.failed);
         last.map(|last| last.step.clone())
     }
 
-    /// How long a step took, all times together that it was done. `None` where it was not.
+    /// The total duration of a step over all its runs; `None` where it did not run.
     pub(crate) fn elapsed(&self, step: &str) -> Option<Duration> {
-        let told = self.told();
-        let times = told.iter().filter(|told| told.step == step);
-        times.map(|told| told.elapsed).reduce(|sum, one| sum + one)
+        let records = self.records();
+        let runs = records.iter().filter(|record| record.step == step);
+        runs.map(|record| record.elapsed)
+            .reduce(|sum, one| sum + one)
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<Told>> {
+    fn records(&self) -> MutexGuard<'_, Vec<StepRecord>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -40,7 +41,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
         event.record(&mut fields);
         let milliseconds = fields.get("elapsed_ms").and_then(|ms| ms.parse().ok());
         let elapsed = Duration::try_from_secs_f64(milliseconds.unwrap_or(0.0) / 1000.0);
-        self.told().push(Told {
+        self.records().push(StepRecord {
             step: fields.get("step").unwrap_or_default().to_owned(),
             elapsed: elapsed.unwrap_or_default(),
             failed: fields.get("code").is_some(),
@@ -54,7 +55,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
-    fn steps_are_remembered_with_their_times_and_the_last_ones_end() {
+    fn steps_are_recorded_with_their_durations_and_the_outcome_of_the_last() {
         let recorder = Recorder::default();
         let subscriber = tracing_subscriber::registry().with(recorder.clone());
         tracing::subscriber::with_default(subscriber, || {

@@ -114,7 +114,7 @@ def a_command_that_stops_itself_gives_the_terminal_back():
     assert job.status() == 0
 
 
-def a_suspend_without_a_shell_stops_nobody():
+def a_suspend_without_a_shell_stops_no_process():
     """As in a container: nobody would continue it."""
     process, lines = without_shell(REPORT, "USR1")
     lines.next("up")
@@ -126,7 +126,7 @@ def a_suspend_without_a_shell_stops_nobody():
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
 
 
-def a_command_that_stops_itself_without_a_shell_stops_nobody_else():
+def a_command_that_stops_itself_without_a_shell_stops_nothing_else():
     """The kernel stops it, since it has changed its group, and the emulator could continue it."""
     stops = "import os, signal; os.setpgid(0, 0); print(os.getpid()); os.kill(os.getpid(), signal.SIGTSTP); print('on')"
     process, lines = without_shell("-u", "-c", stops)

@@ -1,4 +1,4 @@
-//! What a program says until it ends.
+//! The output of a program.
 #[cfg(windows)]
 pub use files::output;
 #[cfg(unix)]
@@ -24,7 +24,7 @@ mod pipes {
     }
 }
 
-/// Where a machine is busy, Wine at times never tells that the pipe of a program that ended is at its end: here are files.
+/// Where a machine is busy, Wine sometimes never reports the end of the pipe of a program that ended; files are used instead.
 #[cfg(windows)]
 mod files {
     use std::fs::File;

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Echoes the `Authorization` of each request: in a header, and in a body of JSON that holds it twice.
 pub struct Echo {
     pub url: String,
-    /// The certificate that it shows, PEM.
+    /// The certificate that it presents, PEM.
     ca_pem: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Echo {
         let url = format!("https://{}/echo", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                // A client that goes away is not the server's concern.
+                // Errors of a client do not stop the server.
                 if let Ok(mut connection) = acceptor.accept(connection) {
                     let answer = answer(&mut connection);
                     let _ = connection.write_all(answer.as_bytes());

@@ -1,4 +1,4 @@
-//! A running `keybound emulator`, and the program in its world.
+//! A running `keybound emulator`, and the program with its environment.
 use super::{Run, keybound, run};
 use keybound_emulator::{Config, Emulator};
 use serde_json::Value;

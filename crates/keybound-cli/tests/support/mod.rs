@@ -31,7 +31,7 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
-    /// All that could be seen.
+    /// Everything that was printed.
     pub fn seen(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
@@ -71,7 +71,7 @@ pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
     command
 }
 
-/// The code of the error where a KeyGuard key is asked for: these tests are for hosts without.
+/// The code of the error where a KeyGuard key is requested: these tests are for hosts without.
 pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
     true => "key_isolation_unavailable",
     false => "key_too_weak",

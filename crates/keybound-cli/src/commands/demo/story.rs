@@ -3,7 +3,7 @@ use super::world::{SECRET, World};
 use crate::failure::Failure;
 use crate::report::{TokenReport, claims_text};
 use crate::steps;
-use crate::text::{millis, shown};
+use crate::text::{millis, printable_line};
 use keybound::{AccessToken, KeyRequirements, TokenRequest};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Story {
     ok: bool,
     simulated: bool,
-    steps: Vec<StepTold>,
+    steps: Vec<StepReport>,
     token: TokenReport,
     claims: Map<String, Value>,
     call: Call,
@@ -25,37 +25,37 @@ pub(super) struct Story {
 
 /// A step and its time.
 #[derive(Debug, Serialize)]
-struct StepTold {
+struct StepReport {
     number: u8,
     step: &'static str,
     title: String,
     elapsed_ms: f64,
 }
 
-/// The vault's answer to the holder of the key.
+/// The vault's response to the holder of the key.
 #[derive(Debug, Serialize)]
 struct Call {
     status: u16,
     tls_version: Option<&'static str>,
-    /// Whether the server asked for the certificate: by renegotiation, once it had read the request.
+    /// Whether the server requested the certificate: by renegotiation, after it read the request.
     certificate_requested: bool,
     secret_name: &'static str,
     secret: Option<String>,
 }
 
 impl Story {
-    /// Lives it: token, call, thefts.
-    pub(super) async fn live(world: &World) -> Result<Self, Failure> {
+    /// Runs it: token, call, thefts.
+    pub(super) async fn run(world: &World) -> Result<Self, Failure> {
         let started = Instant::now();
         let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
         let token = world.client()?.acquire_token(&request).await?;
         let report = TokenReport::new(&token, started.elapsed(), false)?;
         let called = Instant::now();
         let call = Call::make(world, &token).await?;
-        let steps = told(&token, called.elapsed());
+        let steps = step_reports(&token, called.elapsed());
         let thefts = theft::attempts(world, &token).await?;
         Ok(Self {
-            ok: call.is_happy() && thefts.iter().all(|theft| theft.refused),
+            ok: call.is_success() && thefts.iter().all(|theft| theft.refused),
             simulated: token
                 .binding()
                 .is_some_and(|binding| binding.is_simulated()),
@@ -72,11 +72,11 @@ impl Story {
     }
 
     /// Whether the secret was read, and by its owner only.
-    pub(super) fn is_happy(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         self.ok
     }
 
-    /// The story for people.
+    /// The text for people.
     pub(super) fn text(&self) -> String {
         let mut lines = vec![OPENING.to_owned()];
         lines.extend(self.steps.iter().map(|step| {
@@ -96,8 +96,8 @@ impl Story {
         lines.push("\nTheft: the token is copied and sent without its key.".to_owned());
         lines.extend(self.thefts.iter().map(Theft::line));
         lines.push(match self.ok {
-            true => "\nThe secret went to the holder of the key, and to no one else.".to_owned(),
-            false => "\nThis is not how it should end: see above.".to_owned(),
+            true => "\nOnly the holder of the key read the secret.".to_owned(),
+            false => "\nThe demo failed: see above.".to_owned(),
         });
         lines.join("\n")
     }
@@ -105,13 +105,13 @@ impl Story {
 
 impl Call {
     async fn make(world: &World, token: &AccessToken) -> Result<Self, Failure> {
-        let answer = token
+        let response = token
             .bound_client()?
             .send(token, world.secret_request()?)
             .await?;
-        let connection = answer.connection().cloned();
-        let status = answer.status().as_u16();
-        let body = answer.bytes_limited(LONGEST_ANSWER).await?;
+        let connection = response.connection().cloned();
+        let status = response.status().as_u16();
+        let body = response.bytes_limited(MAX_RESPONSE_BYTES).await?;
         let secret: Option<Value> = serde_json::from_slice(&body).ok();
         Ok(Self {
             status,
@@ -123,21 +123,21 @@ impl Call {
         })
     }
 
-    fn is_happy(&self) -> bool {
+    fn is_success(&self) -> bool {
         self.status == 200 && self.certificate_requested && self.secret.is_some()
     }
 
     fn lines(&self) -> [String; 2] {
-        let asked = match self.certificate_requested {
-            true => "the server read the request, then asked for the certificate",
-            false => "the server never asked for the certificate",
+        let certificate = match self.certificate_requested {
+            true => "the server read the request, then requested the certificate",
+            false => "the server never requested the certificate",
         };
         let version = self.tls_version.unwrap_or("TLS");
         [
-            format!("vault: HTTP {} over {version}; {asked}", self.status),
+            format!("vault: HTTP {} over {version}; {certificate}", self.status),
             match &self.secret {
-                Some(secret) => format!("secret {}: {}", self.secret_name, shown(secret)),
-                None => "no secret came".to_owned(),
+                Some(secret) => format!("secret {}: {}", self.secret_name, printable_line(secret)),
+                None => "the response has no secret".to_owned(),
             },
         ]
     }
@@ -145,11 +145,12 @@ impl Call {
 
 impl Theft {
     fn line(&self) -> String {
-        let status = self
-            .status
-            .map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"));
+        let status = self.status.map_or_else(
+            || "no response".to_owned(),
+            |status| format!("HTTP {status}"),
+        );
         let words = [self.error.as_deref(), self.description.as_deref()];
-        let words: Vec<_> = words.into_iter().flatten().map(shown).collect();
+        let words: Vec<_> = words.into_iter().flatten().map(printable_line).collect();
         let end = if self.refused {
             "refused"
         } else {
@@ -163,23 +164,23 @@ impl Theft {
     }
 }
 
-/// The steps that the token took, and the call.
-fn told(token: &AccessToken, call: Duration) -> Vec<StepTold> {
+/// The steps of the token's acquisition, and the call.
+fn step_reports(token: &AccessToken, call: Duration) -> Vec<StepReport> {
     let of_token = token
         .timings()
         .iter()
         .map(|timing| (timing.step.as_str(), timing.elapsed));
     let all = of_token.chain([("resource", call)]);
-    let told = all.map(|(step, elapsed)| StepTold {
+    let reports = all.map(|(step, elapsed)| StepReport {
         number: steps::number(step),
         step,
         title: steps::title(step).to_owned(),
         elapsed_ms: millis(elapsed),
     });
-    told.collect()
+    reports.collect()
 }
 
-const LONGEST_ANSWER: usize = 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 const OPENING: &str = "\
 The whole flow in one process, on loopback. Key, attestation and services are simulated; the cryptography is real.
 ";

@@ -8,18 +8,18 @@ use keybound_transport::{
 use serde::Serialize;
 use std::time::Duration;
 
-/// What came of a stolen token.
+/// The result of a theft.
 #[derive(Debug, Serialize)]
 pub(super) struct Theft {
     /// What the thief has.
     pub(super) attempt: &'static str,
-    /// What the vault answered; null where it broke the connection off.
+    /// The status of the vault's response; null where it closed the connection.
     pub(super) status: Option<u16>,
-    /// The vault's words.
+    /// The vault's error code.
     pub(super) error: Option<String>,
-    /// The vault's words, longer; or how the connection ended.
+    /// The vault's error message, or how the connection ended.
     pub(super) description: Option<String>,
-    /// Whether the thief went away empty-handed.
+    /// Whether the vault refused the token.
     pub(super) refused: bool,
 }
 
@@ -47,7 +47,7 @@ async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
     Ok(identity?)
 }
 
-/// Sends the token as a thief does: by an HTTPS client that knows nothing of bindings.
+/// Sends the token as a thief does: with an HTTPS client that does not know bindings.
 async fn steal(
     world: &World,
     token: &AccessToken,
@@ -69,28 +69,28 @@ async fn steal(
     request.headers_mut().insert(AUTHORIZATION, stolen);
     let bound = HeaderValue::from_static("true");
     request.headers_mut().insert("x-ms-tokenboundauth", bound);
-    let answer = match client.send(request, PATIENCE).await {
-        Ok(answer) => answer,
-        Err(error) => return Ok(broken_off(attempt, &error)),
+    let response = match client.send(request, CALL_TIMEOUT).await {
+        Ok(response) => response,
+        Err(error) => return Ok(connection_closed(attempt, &error)),
     };
-    let status = answer.status();
-    let body = answer
+    let status = response.status();
+    let body = response
         .into_body()
-        .collect(LONGEST_ANSWER)
+        .collect(MAX_RESPONSE_BYTES)
         .await
         .map_err(failed)?;
-    let words = ServiceError::parse(&body).unwrap_or_default();
+    let service = ServiceError::parse(&body).unwrap_or_default();
     Ok(Theft {
         attempt,
         status: Some(status.as_u16()),
-        error: words.error,
-        description: words.description,
+        error: service.error,
+        description: service.description,
         refused: matches!(status.as_u16(), 401 | 403),
     })
 }
 
-/// A vault that breaks the connection off gives nothing away either.
-fn broken_off(attempt: &'static str, error: &TransportError) -> Theft {
+/// A closed connection is a refusal where the certificate was rejected.
+fn connection_closed(attempt: &'static str, error: &TransportError) -> Theft {
     Theft {
         attempt,
         status: None,
@@ -104,10 +104,10 @@ fn failed(error: TransportError) -> Error {
     Error::new(
         ErrorKind::TlsFailed,
         Stage::Resource,
-        "the thief's call failed for another reason",
+        "the call with the stolen token failed for another reason",
     )
     .with_source(error)
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST_ANSWER: usize = 1024 * 1024;
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;

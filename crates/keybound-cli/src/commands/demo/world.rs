@@ -6,7 +6,7 @@ use keybound::tls::{ProxyConfig, TlsEngine, TrustAnchors};
 use keybound::{Environment, Error, ManagedIdentity, ManagedIdentityClient};
 use keybound_emulator::{Config, Emulator, IdentityType};
 
-/// An emulator in this process, and what a client needs to live in it. Nothing comes from the environment.
+/// An emulator in this process, and what its clients need. Nothing is read from the environment.
 pub(super) struct World {
     emulator: Emulator,
     /// The emulator's CA beside the system's.

@@ -1,10 +1,10 @@
-//! The command of `emulator --exec`: run as `env` runs one, and waited for.
+//! The command of `emulator --exec`, run as `env` runs one.
 #[cfg(target_os = "linux")]
 pub(crate) mod launch;
 
 use crate::out;
 use crate::signals::{Signals, status_of};
-use crate::text::shown;
+use crate::text::printable_line;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Running {
     /// Starts the command with the emulator's environment.
     ///
     /// # Errors
-    /// The exit status that says so, as `env` has it: 127 where the command is not found, 126 where it cannot be run.
+    /// The exit status, as that of `env`: 127 where the command is not found, 126 where it cannot be run.
     pub(super) fn start(
         command: &[OsString],
         ready: &keybound_emulator::Ready,
@@ -29,7 +29,7 @@ impl Running {
         let mut prepared = prepared(command);
         prepared
             .envs(&ready.env)
-            // The path as it is: text cannot carry every one.
+            // The path itself: it need not be UTF-8.
             .env("KEYBOUND_CA_FILE", &ready.ca_file)
             .kill_on_drop(true);
         Self::spawn(prepared).map_err(|error| not_started(&command[0], &error))
@@ -37,7 +37,7 @@ impl Running {
 
     fn spawn(mut prepared: Command) -> io::Result<Self> {
         Ok(Self {
-            // Before the start: while SIGCHLD is ignored, the kernel keeps no exit status of a child. The command gets the
+            // Before the start: while SIGCHLD is ignored, the kernel discards exit statuses of children. The command gets the
             // default action, as from `timeout`.
             #[cfg(unix)]
             changes: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?,
@@ -45,7 +45,7 @@ impl Running {
         })
     }
 
-    /// Waits for its end, passing signals on to it. Gives its exit status: 128 + N where signal N ended it.
+    /// Waits for its end and forwards signals to it. Returns its exit status: 128 + N where signal N ended it.
     ///
     /// # Errors
     /// Where the host cannot wait for it.
@@ -96,10 +96,10 @@ fn direct(command: &[OsString]) -> Command {
     direct
 }
 
-/// Says why a command does not run, and gives the exit status for that.
+/// Reports why a command did not start, and returns the exit status for it.
 fn not_started(program: impl AsRef<Path>, error: &io::Error) -> u8 {
     let program = program.as_ref().to_string_lossy();
-    out::talk(&format!("error: {}: {error}", shown(&program)));
+    out::log(&format!("error: {}: {error}", printable_line(&program)));
     match error.kind() {
         io::ErrorKind::NotFound => 127,
         _ => 126,

@@ -4,14 +4,14 @@ mod owners;
 use crate::failure::Failure;
 #[cfg(unix)]
 use crate::out;
-use crate::text::shown;
+use crate::text::printable_line;
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Where the ready line goes. A regular file is there, whole, from when the services listen until this value is dropped, so
-/// that nobody takes one of an earlier emulator for it. It holds the control endpoint's secret: only its owner reads it.
+/// that one of an earlier emulator is not read. It holds the control endpoint's secret: only its owner reads it.
 pub(super) struct ReadyFile {
     /// As it was named.
     named: PathBuf,
@@ -84,7 +84,7 @@ impl Drop for ReadyFile {
         if let (Place::File(file), Some(written)) = (&self.place, &self.written)
             && read(file).as_ref() == Some(written)
         {
-            // Nothing more can be done about it.
+            // An error cannot be handled here.
             let _ = fs::remove_file(file);
         }
     }
@@ -93,7 +93,7 @@ impl Drop for ReadyFile {
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
-        for _ in 0..MOST_LINKS {
+        for _ in 0..MAX_LINKS {
             if let Some(own) = own_stream(&path) {
                 return Ok(Self::Own(own));
             }
@@ -165,7 +165,7 @@ fn is_descriptor(path: &Path) -> bool {
     folder.is_some_and(|folder| folder.starts_with("/proc") && folder.ends_with("fd"))
 }
 
-/// Whoever waits for the file finds it whole. A file that cannot be replaced, such as one that is mounted by itself into a
+/// Replaces the file in one step, so that it is never read in part. A file that cannot be replaced, such as one that is mounted by itself into a
 /// container, is written to.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let replaced = tempfile::NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
@@ -190,11 +190,12 @@ fn write_over(path: &Path, text: &str) -> io::Result<()> {
     write_to(file, text)
 }
 
-/// At once where the FIFO has a reader. Else a thread waits for one: it may be the command that is yet to be started.
+/// Writes immediately where the FIFO has a reader. Otherwise a thread waits for one, which may be the command that starts
+/// later.
 #[cfg(unix)]
 fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
-    let at_once = owners::open_fifo(fifo, false).and_then(|reader| write_to(reader, &text));
-    match at_once {
+    let immediate = owners::open_fifo(fifo, false).and_then(|reader| write_to(reader, &text));
+    match immediate {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {}
         written => return written,
     }
@@ -202,14 +203,17 @@ fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
     std::thread::spawn(move || {
         let written = owners::open_fifo(&fifo, true).and_then(|reader| write_to(reader, &text));
         if let Err(error) = written {
-            out::talk(&format!("error: {}", failed(&fifo, &error)));
+            out::log(&format!("error: {}", failed(&fifo, &error)));
         }
     });
     Ok(())
 }
 
 fn failed(path: &Path, error: &io::Error) -> String {
-    format!("--ready-file {}: {error}", shown(&path.to_string_lossy()))
+    format!(
+        "--ready-file {}: {error}",
+        printable_line(&path.to_string_lossy())
+    )
 }
 
 fn write_to(mut stream: impl io::Write, text: &str) -> io::Result<()> {
@@ -239,14 +243,14 @@ fn remove_earlier(path: &Path) -> io::Result<()> {
 
 /// The text of a file, where it can be that of a ready line.
 fn read(path: &Path) -> Option<String> {
-    // A FIFO that has come to be there since would be waited for.
+    // Opening a FIFO that was created there since would block.
     fs::symlink_metadata(path)
         .ok()
         .filter(fs::Metadata::is_file)?;
     let mut text = String::new();
     File::open(path)
         .ok()?
-        .take(LONGEST_LINE)
+        .take(MAX_LINE_BYTES)
         .read_to_string(&mut text)
         .ok()?;
     Some(text)
@@ -258,5 +262,5 @@ fn is_ready_line(text: &str) -> bool {
         .is_ok_and(|line| line["event"] == "ready" && line["control"]["secret"].is_string())
 }
 
-const MOST_LINKS: usize = 40;
-const LONGEST_LINE: u64 = 64 * 1024;
+const MAX_LINKS: usize = 40;
+const MAX_LINE_BYTES: u64 = 64 * 1024;

@@ -3,9 +3,9 @@ use super::flow;
 use super::report::Step;
 use crate::args::SelftestArgs;
 use crate::failure::Failure;
-use crate::report::{Answer, judge};
+use crate::report::{BufferedResponse, check_response};
 use crate::steps::Recorder;
-use crate::text::shown;
+use crate::text::printable_line;
 use crate::{emulation, session, vaults};
 use keybound::attestation::native::{LibraryTrust, NativeProbe};
 use keybound::http::ConnectionInfo;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// All that is looked at on this host.
+/// The checks of this host.
 pub(super) struct Checks<'a> {
     args: &'a SelftestArgs,
     client: ManagedIdentityClient,
@@ -31,7 +31,7 @@ pub(super) struct Checks<'a> {
     started: Instant,
 }
 
-/// What the report says that was asked for.
+/// The request, as it is in the report.
 #[derive(Debug, Serialize)]
 pub(super) struct Asked {
     identity: String,
@@ -54,11 +54,11 @@ impl Asked {
             None => String::new(),
         };
         let fresh = match self.fresh {
-            true => ", certificate fresh",
+            true => ", new certificate",
             false => "",
         };
         format!(
-            "asked for: identity {}, token for {}, key at least {}, {attested}{fresh}{call}",
+            "request: identity {}, token for {}, key at least {}, {attested}{fresh}{call}",
             self.identity, self.resource, self.min_strength
         )
     }
@@ -75,7 +75,7 @@ impl<'a> Checks<'a> {
         Self::with(args, recorder, builder)
     }
 
-    /// With a client that is made from this.
+    /// With this builder of the client.
     ///
     /// # Errors
     /// Those of [`Checks::new`].
@@ -109,19 +109,19 @@ impl<'a> Checks<'a> {
         })
     }
 
-    /// What was asked for, as the report says it. Of the URL it holds the origin only: the rest may be a secret.
+    /// The request, for the report. Of the URL it holds the origin only: the rest may be a secret.
     pub(super) fn asked(&self) -> Asked {
         let identity = self.args.host.identity();
         let identity = match identity.v2_selector() {
             None => "system_assigned".to_owned(),
-            // Its names are ids too.
+            // Its parts are ids too.
             Some(("mi_res_id", _)) if !self.args.show_ids => "mi_res_id …".to_owned(),
             Some((name, id)) => self.conceal.ids(&format!("{name} {id}")),
         };
         Asked {
             identity,
             resource: self.scope.resource().to_owned(),
-            min_strength: self.floor().as_str(),
+            min_strength: self.min_strength().as_str(),
             attestation: !self.args.host.no_attestation,
             fresh: self.args.fresh,
             call: self
@@ -131,7 +131,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Does all steps that can be done.
+    /// Runs all steps that can run.
     pub(super) async fn run(&self) -> Vec<Step> {
         let (probe, supports_imds_v2) = self.probe().await;
         let mut steps = vec![
@@ -141,14 +141,14 @@ impl<'a> Checks<'a> {
         ];
         let token = match supports_imds_v2 {
             Some(false) => {
-                steps.extend(flow::skipped("IMDS does not speak v2 on this host"));
+                steps.extend(flow::skipped("IMDS does not support v2 on this host"));
                 None
             }
             _ => {
                 let request = self.request.clone().timeout(self.remaining());
                 let acquired = self.client.acquire_token(&request).await;
                 let attested = !self.args.host.no_attestation;
-                steps.extend(flow::told(
+                steps.extend(flow::steps_of(
                     &acquired,
                     &self.recorder,
                     attested,
@@ -170,7 +170,7 @@ impl<'a> Checks<'a> {
             Ok(true) => (
                 Step::ok(
                     "probe",
-                    "IMDS speaks v2: HTTP 400 to a call without the Metadata header",
+                    "IMDS supports v2: HTTP 400 for a request without the Metadata header",
                     elapsed,
                 ),
                 Some(true),
@@ -179,9 +179,9 @@ impl<'a> Checks<'a> {
                 let error = Error::new(
                     ErrorKind::ImdsV2Disabled,
                     Stage::Request,
-                    "managed identity v2 is switched off by MSAL_MI_DISABLE_IMDS_V2",
+                    "managed identity v2 is disabled by MSAL_MI_DISABLE_IMDS_V2",
                 );
-                let detail = "IMDS was not asked: managed identity v2 is switched off";
+                let detail = "no request was sent to IMDS: managed identity v2 is disabled";
                 (Step::failed("probe", detail, Some(error), elapsed), None)
             }
             Ok(false) => {
@@ -192,14 +192,14 @@ impl<'a> Checks<'a> {
                 );
                 let error = error.with_status(404);
                 (
-                    Step::failed("probe", "IMDS does not speak v2", Some(error), elapsed),
+                    Step::failed("probe", "IMDS does not support v2", Some(error), elapsed),
                     Some(false),
                 )
             }
             Err(error) => (
                 Step::failed(
                     "probe",
-                    "whether IMDS speaks v2 is not known",
+                    "the probe for IMDS v2 failed",
                     Some(error),
                     elapsed,
                 ),
@@ -214,15 +214,15 @@ impl<'a> Checks<'a> {
             true => emulation::key_providers(),
             false => Environment::from_process().key_providers(),
         };
-        let survey = self
-            .off_the_runtime(Stage::Key, move || providers.probe_all())
+        let statuses = self
+            .run_blocking(Stage::Key, move || providers.probe_all())
             .await;
         let elapsed = Some(started.elapsed());
-        match survey {
-            Ok(survey) => keys_told(survey, self.floor(), self.conceal, elapsed),
+        match statuses {
+            Ok(statuses) => key_step(statuses, self.min_strength(), self.conceal, elapsed),
             Err(error) => Step::failed(
                 "key_providers",
-                "the keys of this host are not known",
+                "the key providers could not be probed",
                 Some(error),
                 elapsed,
             ),
@@ -232,7 +232,7 @@ impl<'a> Checks<'a> {
     async fn attestation_library(&self) -> Step {
         const NAME: &str = "attestation_library";
         if self.args.host.no_attestation {
-            return Step::skipped(NAME, "attestation was not asked for");
+            return Step::skipped(NAME, "attestation was not requested");
         }
         if self.args.host.simulated {
             return Step::skipped(NAME, "attestation is simulated");
@@ -240,14 +240,21 @@ impl<'a> Checks<'a> {
         let started = Instant::now();
         let native = session::native_attestation(&self.args.host.library);
         let probe = self
-            .off_the_runtime(Stage::Attestation, move || native.probe())
+            .run_blocking(Stage::Attestation, move || native.probe())
             .await;
         let elapsed = Some(started.elapsed());
         let probe = match probe {
             Ok(probe) => probe,
-            Err(error) => return Step::failed(NAME, "the library hangs", Some(error), elapsed),
+            Err(error) => {
+                return Step::failed(
+                    NAME,
+                    "the library did not return in time",
+                    Some(error),
+                    elapsed,
+                );
+            }
         };
-        let detail = library_told(&probe);
+        let detail = library_detail(&probe);
         match probe.failure {
             None => Step::ok(NAME, detail, elapsed),
             Some(error) => Step::failed(NAME, detail, Some(error), elapsed),
@@ -271,14 +278,14 @@ impl<'a> Checks<'a> {
             {
                 Step::ok(
                     NAME,
-                    "the second acquisition gave the same token from the cache",
+                    "the second acquisition returned the same token from the cache",
                     elapsed,
                 )
             }
             Ok(second) => Step::failed(
                 NAME,
                 format!(
-                    "the second acquisition gave a token from {}",
+                    "the second acquisition returned a token from {}",
                     second.source().as_str()
                 ),
                 None,
@@ -290,19 +297,19 @@ impl<'a> Checks<'a> {
     async fn resource(&self, token: Option<&AccessToken>) -> Step {
         const NAME: &str = "resource";
         let Some(url) = &self.call else {
-            return Step::skipped(NAME, "no resource was named (--call)");
+            return Step::skipped(NAME, "no resource to call (--call)");
         };
         if token.is_none() {
             return Step::skipped(NAME, NO_TOKEN);
         }
         let started = Instant::now();
-        let result = self.called(url).await;
+        let result = self.call_resource(url).await;
         let elapsed = Some(started.elapsed());
         match result {
             Err(error) => Step::failed(NAME, "the call failed", Some(error), elapsed),
-            Ok((answer, connection)) => {
-                let detail = answer_told(&answer, connection.as_ref());
-                match judge(&answer) {
+            Ok((response, connection)) => {
+                let detail = response_detail(&response, connection.as_ref());
+                match check_response(&response) {
                     Ok(()) => Step::ok(NAME, detail, elapsed),
                     Err(error) => Step::failed(NAME, detail, Some(error), elapsed),
                 }
@@ -310,19 +317,22 @@ impl<'a> Checks<'a> {
         }
     }
 
-    async fn called(&self, url: &Url) -> Result<(Answer, Option<ConnectionInfo>), Error> {
+    async fn call_resource(
+        &self,
+        url: &Url,
+    ) -> Result<(BufferedResponse, Option<ConnectionInfo>), Error> {
         let client = ResourceClient::builder(&self.client, self.request.clone())
             .timeout(self.remaining())
             .follow_redirects(false)
             .build()?;
         let response = client.get(url.as_str()).send().await?;
         let connection = response.connection().cloned();
-        let answer = Answer::read(response, LONGEST_ANSWER).await?;
-        Ok((answer, connection))
+        let response = BufferedResponse::read(response, MAX_RESPONSE_BYTES).await?;
+        Ok((response, connection))
     }
 
-    /// Does work that blocks, within the time.
-    async fn off_the_runtime<T: Send + 'static>(
+    /// Runs blocking work on another thread, until the deadline.
+    async fn run_blocking<T: Send + 'static>(
         &self,
         stage: Stage,
         work: impl FnOnce() -> T + Send + 'static,
@@ -337,12 +347,12 @@ impl<'a> Checks<'a> {
             Err(_) => Err(Error::new(
                 ErrorKind::DeadlineReached,
                 stage,
-                "the step was not over in time",
+                "the step did not end before the deadline",
             )),
         }
     }
 
-    fn floor(&self) -> KeyStrength {
+    fn min_strength(&self) -> KeyStrength {
         KeyStrength::from(self.args.host.min_strength)
     }
 
@@ -352,44 +362,45 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Which key this host has, why no better one, and whether it is good enough.
-fn keys_told(
-    survey: Vec<ProviderStatus>,
-    floor: KeyStrength,
+/// The best key of this host, why there is no stronger one, and whether it is strong enough.
+fn key_step(
+    statuses: Vec<ProviderStatus>,
+    min_strength: KeyStrength,
     conceal: Conceal,
     elapsed: Option<Duration>,
 ) -> Step {
     const NAME: &str = "key_providers";
-    let mut said = Vec::new();
+    let mut details = Vec::new();
     let mut best = None;
     let mut reason = None;
-    for ProviderStatus { strength, key, .. } in survey {
+    for ProviderStatus { strength, key, .. } in statuses {
         match key {
             Ok(key) if key.is_simulated() => {
-                said.push("a simulated key that stands for keyguard".to_owned());
+                details.push("a simulated key in place of keyguard".to_owned());
                 best = Some(key.strength());
             }
             Ok(key) => {
-                said.push(format!("a key of strength {} is had", key.strength()));
+                details.push(format!("a key of strength {} is available", key.strength()));
                 best = Some(key.strength());
             }
             Err(error) => {
-                said.push(format!("{strength}: {}", conceal.text(&error.to_string())));
+                details.push(format!("{strength}: {}", conceal.text(&error.to_string())));
                 reason.get_or_insert(error);
             }
         }
     }
     if !cfg!(windows) && best == Some(KeyStrength::Software) {
-        said.push(
-            "stronger ones: KeyGuard is Windows', and keys in a TPM are not supported here".into(),
+        details.push(
+            "stronger keys: KeyGuard exists on Windows only, and keys in a TPM are not supported on this platform".into(),
         );
     }
-    let detail = said.join("; ");
+    let detail = details.join("; ");
     match (best, reason) {
-        (Some(best), _) if best >= floor => Step::ok(NAME, detail, elapsed),
+        (Some(best), _) if best >= min_strength => Step::ok(NAME, detail, elapsed),
         (Some(best), reason) => {
-            let message =
-                format!("the best key of this host is {best}, the floor asked for is {floor}");
+            let message = format!(
+                "the best key of this host is {best}, the required minimum is {min_strength}"
+            );
             let kind = match reason {
                 Some(reason) if reason.kind() != KeyErrorKind::Unavailable => kind_of(&reason),
                 _ => ErrorKind::KeyTooWeak,
@@ -433,13 +444,13 @@ fn kind_of(error: &KeyError) -> ErrorKind {
     }
 }
 
-fn library_told(probe: &NativeProbe) -> String {
+fn library_detail(probe: &NativeProbe) -> String {
     let Some(library) = &probe.library else {
-        return "no attestation library that can be used".to_owned();
+        return "no usable attestation library".to_owned();
     };
     let trust = match &library.trust {
-        Some(LibraryTrust::SignedBy(signer)) => format!("signed by {}", shown(signer)),
-        Some(_) => "pinned by its hash".to_owned(),
+        Some(LibraryTrust::SignedBy(signer)) => format!("signed by {}", printable_line(signer)),
+        Some(_) => "pinned by its SHA-256".to_owned(),
         None => "not trusted".to_owned(),
     };
     let state = match (library.loaded, library.started) {
@@ -451,18 +462,18 @@ fn library_told(probe: &NativeProbe) -> String {
     format!("{trust}, {state}, SHA-256 {}", hash.collect::<String>())
 }
 
-fn answer_told(answer: &Answer, connection: Option<&ConnectionInfo>) -> String {
+fn response_detail(response: &BufferedResponse, connection: Option<&ConnectionInfo>) -> String {
     let head = format!(
         "HTTP {}, {} bytes",
-        answer.status.as_u16(),
-        answer.body.len()
+        response.status.as_u16(),
+        response.body.len()
     );
     let Some(connection) = connection else {
         return head;
     };
     let certificate = match connection.certificate_requested {
-        true => "the server asked for the certificate",
-        false => "the server never asked for the certificate",
+        true => "the server requested the certificate",
+        false => "the server never requested the certificate",
     };
     format!(
         "{head}; {} by {}, {certificate}",
@@ -471,5 +482,5 @@ fn answer_told(answer: &Answer, connection: Option<&ConnectionInfo>) -> String {
 }
 
 const NO_TOKEN: &str = "there is no token";
-/// Of an answer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+/// The largest response body, in bytes.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;

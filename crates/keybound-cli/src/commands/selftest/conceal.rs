@@ -1,20 +1,20 @@
 use keybound::Guid;
 use keybound_core::redact;
 
-/// What may be told of texts from outside.
+/// What the report may hold of texts from outside.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conceal {
-    /// Whether ids are told whole.
+    /// Whether ids are printed whole.
     pub(super) show_ids: bool,
 }
 
 impl Conceal {
-    /// A text from outside: nothing that looks like a secret, ids as asked.
+    /// A text from outside, without what looks like a secret; ids whole or abbreviated.
     pub(super) fn text(self, text: &str) -> String {
         self.ids(&redact(text))
     }
 
-    /// A text of our own, with its ids as asked: GUIDs keep their first eight digits.
+    /// A text of this program; GUIDs are cut to their first eight digits unless ids are printed whole.
     pub(super) fn ids(self, text: &str) -> String {
         if self.show_ids {
             return text.to_owned();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_abbreviated_wherever_they_stand_unless_they_are_asked_for() {
+    fn ids_are_abbreviated_at_any_position_unless_requested() {
         let text = "ü CN=5A5a5a5a-1111-2222-3333-444444444444,/11111111-2222-3333-4444-555555555555x 5a5a5a5a-1111";
         let concealed = Conceal { show_ids: false }.text(text);
         assert_eq!(concealed, "ü CN=5A5a5a5a…,/11111111…x 5a5a5a5a-1111");
@@ -53,11 +53,11 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_never_told() {
+    fn what_looks_like_a_secret_is_never_printed() {
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.sig", "a".repeat(50));
         for show_ids in [false, true] {
-            let told = Conceal { show_ids }.text(&format!("echo: mtls_pop {token}"));
-            assert!(!told.contains("eyJ"), "{told}");
+            let text = Conceal { show_ids }.text(&format!("echo: mtls_pop {token}"));
+            assert!(!text.contains("eyJ"), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The steps of one acquisition, from what the library told on the way and what came of it.
+//! The steps of one acquisition, from the step events of the library and the result.
 use super::conceal::Conceal;
 use super::report::Step;
 use crate::report::check_binding;
@@ -7,14 +7,14 @@ use crate::text::{rfc3339, span};
 use keybound::{AccessToken, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock, TokenType};
 use std::time::Duration;
 
-/// All of them, for an acquisition that was not tried.
+/// All steps of an acquisition that did not run.
 pub(super) fn skipped(why: &str) -> Vec<Step> {
     let names = STEPS.iter();
     names.map(|&name| Step::skipped(name, why)).collect()
 }
 
-/// What came of each: those before the one that failed went well, those after it were not taken.
-pub(super) fn told(
+/// The result of each step: those before the failed one succeeded, those after it were skipped.
+pub(super) fn steps_of(
     acquired: &Result<AccessToken, Error>,
     recorder: &Recorder,
     attested: bool,
@@ -34,12 +34,12 @@ pub(super) fn told(
                 elapsed(name, recorder),
             ),
             Some((at, _)) if position > at => Step::skipped(name, "an earlier step failed"),
-            _ => went_well(name, acquired.as_ref().ok(), recorder, attested, conceal),
+            _ => succeeded(name, acquired.as_ref().ok(), recorder, attested, conceal),
         })
         .collect()
 }
 
-fn went_well(
+fn succeeded(
     name: &'static str,
     token: Option<&AccessToken>,
     recorder: &Recorder,
@@ -48,15 +48,15 @@ fn went_well(
 ) -> Step {
     let took = elapsed(name, recorder);
     if name == "attestation" && !attested {
-        return Step::skipped(name, "attestation was not asked for");
+        return Step::skipped(name, "attestation was not requested");
     }
     match (name, token) {
         ("token_type", Some(token)) => token_type(token),
         ("binding", Some(token)) => binding(token, took),
-        ("token_type", None) => Step::ok(name, "as it was asked for", None),
+        ("token_type", None) => Step::ok(name, "as requested", None),
         _ if took.is_none() => Step::skipped(
             name,
-            "not needed: a certificate kept by an earlier run served",
+            "not needed: the stored certificate of an earlier run was used",
         ),
         _ => Step::ok(name, detail(name, token, conceal), took),
     }
@@ -71,7 +71,7 @@ fn token_type(token: &AccessToken) -> Step {
     }
 }
 
-/// Looked at once more, by the claims of the token and the certificate.
+/// Checked again, by the claims of the token and the certificate.
 fn binding(token: &AccessToken, took: Option<Duration>) -> Step {
     const NAME: &str = "binding";
     match token.binding().map(|binding| check_binding(token, binding)) {
@@ -82,18 +82,18 @@ fn binding(token: &AccessToken, took: Option<Duration>) -> Step {
 }
 
 fn detail(name: &str, token: Option<&AccessToken>, conceal: Conceal) -> String {
-    let told = token.and_then(|token| match name {
+    let extra = token.and_then(|token| match name {
         "key" => Some(format!(
             "strength {}",
             token.binding()?.key_strength_label()
         )),
         "attestation" => Some(token.binding()?.attestation().as_str().to_owned()),
         "credential" => Some(certificate(token.binding()?, conceal)),
-        "token" => Some(life(token)),
+        "token" => Some(remaining_life(token)),
         _ => None,
     });
-    match told {
-        Some(told) => format!("{}: {told}", title(name)),
+    match extra {
+        Some(extra) => format!("{}: {extra}", title(name)),
         None => title(name).to_owned(),
     }
 }
@@ -102,9 +102,9 @@ fn certificate(binding: &Binding, conceal: Conceal) -> String {
     let certificate = binding.certificate();
     let for_tokens = certificate
         .token_not_after()
-        .map(|end| format!(", for new tokens to {}", rfc3339(end)));
+        .map(|end| format!(", for new tokens until {}", rfc3339(end)));
     conceal.text(&format!(
-        "client id {}, tenant {}, {}, from {}, valid {} to {}{}",
+        "client id {}, tenant {}, {}, issued by {}, valid from {} until {}{}",
         binding.client_id(),
         binding.tenant_id(),
         binding.identity_type(),
@@ -115,12 +115,12 @@ fn certificate(binding: &Binding, conceal: Conceal) -> String {
     ))
 }
 
-fn life(token: &AccessToken) -> String {
+fn remaining_life(token: &AccessToken) -> String {
     let left = token.expires_on().duration_since(SystemClock.now());
-    format!("good for {}", span(left.unwrap_or_default()))
+    format!("valid for {}", span(left.unwrap_or_default()))
 }
 
-/// Which step an error is of: the one that was told as failed, else the first of its stage that has not been told of.
+/// The step at which an error occurred: the one that was reported as failed, else the first of its stage without a report.
 fn position_of(error: &Error, recorder: &Recorder) -> usize {
     if error.kind() == ErrorKind::TokenTypeMismatch {
         return position("token_type");
@@ -152,7 +152,7 @@ fn elapsed(name: &str, recorder: &Recorder) -> Option<Duration> {
     })
 }
 
-/// The name in the report of a step that the library told of.
+/// The name in the report for a step event of the library.
 fn reported(step: &str) -> &str {
     match step {
         "binding_check" => "binding",
@@ -162,18 +162,18 @@ fn reported(step: &str) -> &str {
 
 fn subject(name: &str) -> &'static str {
     match name {
-        "metadata" => "the metadata call of IMDS",
+        "metadata" => "the metadata request to IMDS",
         "key" => "opening the binding key",
         "csr" => "the certificate signing request",
         "attestation" => "the attestation of the key",
-        "credential" => "the certificate of IMDS",
+        "credential" => "the issuance of the certificate by IMDS",
         "token" => "the token request to Entra",
         "token_type" => "the check of the token's type",
         _ => "the check of the token's binding",
     }
 }
 
-/// In their order.
+/// The steps in their order.
 const STEPS: [&str; 8] = [
     "metadata",
     "key",

@@ -1,11 +1,11 @@
 //! What runs where.
 
-/// The operating system and its version, as far as they can be told.
+/// The operating system and its version, as far as they are known.
 pub(super) fn os() -> String {
-    crate::text::shown(&platform::os())
+    crate::text::printable_line(&platform::os())
 }
 
-/// The version of the OpenSSL at work.
+/// The version of OpenSSL in use.
 pub(super) fn openssl() -> &'static str {
     openssl::version::version()
 }

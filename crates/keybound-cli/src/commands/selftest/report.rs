@@ -3,12 +3,12 @@ use super::conceal::Conceal;
 use super::host;
 use crate::args::SelftestArgs;
 use crate::report::ErrorReport;
-use crate::text::{millis, rfc3339, shown};
+use crate::text::{millis, printable_line, rfc3339};
 use keybound::{Clock as _, Error, SystemClock};
 use serde::Serialize;
 use std::time::Duration;
 
-/// What came of all steps.
+/// The results of all steps.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     ok: bool,
@@ -16,7 +16,7 @@ pub(super) struct Report {
     time: String,
     program: Program,
     asked: Asked,
-    steps: Vec<Told>,
+    steps: Vec<StepReport>,
 }
 
 /// What ran where.
@@ -28,7 +28,7 @@ struct Program {
     architecture: &'static str,
 }
 
-/// A step and what came of it.
+/// A step and its outcome.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) name: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct Step {
     pub(super) elapsed: Option<Duration>,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Ok,
@@ -84,9 +84,9 @@ impl Step {
     }
 }
 
-/// A step as it is told: nothing in it that must not be.
+/// A step as it is printed, without secrets.
 #[derive(Debug, Serialize)]
-struct Told {
+struct StepReport {
     step: &'static str,
     result: &'static str,
     detail: String,
@@ -94,7 +94,7 @@ struct Told {
     error: Option<ErrorReport>,
 }
 
-impl Told {
+impl StepReport {
     fn new(step: Step, conceal: Conceal) -> Self {
         let (result, error) = match step.outcome {
             Outcome::Ok => ("ok", None),
@@ -102,12 +102,12 @@ impl Told {
             Outcome::Skipped => ("skipped", None),
         };
         let report = |error: Error| {
-            ErrorReport::new(&error).told(|text| conceal.text(text), keybound_core::redact)
+            ErrorReport::new(&error).redacted(|text| conceal.text(text), keybound_core::redact)
         };
         Self {
             step: step.name,
             result,
-            detail: conceal.ids(&shown(&step.detail)),
+            detail: conceal.ids(&printable_line(&step.detail)),
             elapsed_ms: step.elapsed.map(millis),
             error: error.map(report),
         }
@@ -149,7 +149,7 @@ impl Report {
             asked,
             steps: steps
                 .into_iter()
-                .map(|step| Told::new(step, conceal))
+                .map(|step| StepReport::new(step, conceal))
                 .collect(),
         }
     }
@@ -170,10 +170,10 @@ impl Report {
             self.asked.text(),
         ];
         if self.simulated {
-            lines.push("simulated key and attestation: nothing here is proven of Azure".to_owned());
+            lines.push("simulated key and attestation: this proves nothing about Azure".to_owned());
         }
         lines.push(String::new());
-        lines.extend(self.steps.iter().flat_map(Told::lines));
+        lines.extend(self.steps.iter().flat_map(StepReport::lines));
         let count = |result: &str| {
             let of_it = self.steps.iter().filter(|step| step.result == result);
             of_it.count()

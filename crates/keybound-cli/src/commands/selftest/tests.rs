@@ -1,5 +1,5 @@
-//! What a certificate that an earlier run kept does to the steps. With a store and a key that outlive a client, as only
-//! Windows has them; there none is kept of what an emulator issues.
+//! The steps with a certificate that an earlier run stored. The store and the key outlive the client, as on Windows; there
+//! certificates of an emulator are not stored.
 use super::checks::Checks;
 use super::report::{Outcome, Step};
 use crate::args::{Cli, Command, SelftestArgs};
@@ -17,31 +17,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 #[test]
-fn a_kept_certificate_serves_unless_a_fresh_one_is_asked_for() {
+fn a_stored_certificate_is_used_unless_a_fresh_one_is_requested() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let host = Host::new();
 
     let steps = host.selftest(&emulator, &["--fresh"]);
     assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
-    assert_eq!(host.store.entries(), [], "nothing is kept");
+    assert_eq!(host.store.entries(), [], "nothing is stored");
 
     let steps = host.selftest(&emulator, &[]);
     assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
-    let kept = host.store.entries();
-    assert_eq!(kept.len(), 1);
+    let stored = host.store.entries();
+    assert_eq!(stored.len(), 1);
 
     let steps = host.selftest(&emulator, &[]);
-    // The key is opened all the same.
+    // The key is opened nevertheless.
     let not_needed = ["metadata", "csr", "attestation", "credential"];
     let expected = [&["attestation_library"], &not_needed[..], &["resource"]].concat();
     assert_eq!(skipped(&steps), expected);
     for step in steps.iter().filter(|step| not_needed.contains(&step.name)) {
-        assert!(step.detail.contains("kept by an earlier run"), "{step:?}");
+        assert!(
+            step.detail.contains("stored certificate of an earlier run"),
+            "{step:?}"
+        );
     }
 
     let steps = host.selftest(&emulator, &["--fresh"]);
     assert_eq!(skipped(&steps), ["attestation_library", "resource"]);
-    assert_eq!(host.store.entries(), kept, "what was kept stays");
+    assert_eq!(
+        host.store.entries(),
+        stored,
+        "the stored certificate remains"
+    );
 }
 
 /// The names of those that were skipped; none may have failed.
@@ -81,7 +88,7 @@ impl Host {
             .unwrap();
         let listening = tracing_subscriber::registry().with(recorder);
         let steps = tracing::subscriber::with_default(listening, || runtime.block_on(checks.run()));
-        // Ends with what is still being kept.
+        // Waits until pending certificates are stored.
         drop(runtime);
         steps
     }
@@ -118,17 +125,17 @@ impl BindingStore for MemoryStore {
     }
 
     fn save(&self, _: &BindingCacheKey, entry: &StoredBinding) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(entry.clone());
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push(entry.clone());
     }
 
     fn remove(&self, _: &BindingCacheKey, certificate: &Certificate) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|entry| entry.certificate != *certificate);
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.certificate != *certificate);
     }
 }
 
-/// The emulator's key, which a later client finds by a name.
+/// The emulator's key, which later clients open by its name.
 #[derive(Debug)]
 struct NamedKey(Arc<dyn BindingKey>);
 

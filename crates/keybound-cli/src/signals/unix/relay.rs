@@ -4,7 +4,7 @@ use rustix::process::{
     waitid,
 };
 
-/// Passes signals on to the command that this process runs, so that it sees what it would see without a process around it:
+/// Forwards signals to the command that this process runs, so that it sees what it would see without a process around it:
 /// each signal once. Stops and continues with it where a shell controls both as a job.
 pub(crate) struct Relay {
     command: Pid,
@@ -15,7 +15,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// For the command with this process id, which nobody has waited for.
+    /// For the command with this process id, which has not been waited for.
     pub(crate) fn to(command: Pid) -> Self {
         Self {
             command,
@@ -24,7 +24,7 @@ impl Relay {
         }
     }
 
-    /// Passes a signal on, unless the command has received it too.
+    /// Forwards a signal, unless the command has received it too.
     pub(crate) fn handle(&mut self, received: Received) {
         let Some(signal) = Signal::from_named_raw(received.number.into()) else {
             return;
@@ -55,7 +55,7 @@ impl Relay {
     }
 
     /// Whether the command has stopped as job control stops it: some programs react to SIGTSTP with SIGSTOP. SIGSTOP by
-    /// itself is somebody else's, who may continue the command alone.
+    /// itself comes from another process, which may continue the command alone.
     fn is_suspended(&self) -> bool {
         let job_control = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(Signal::as_raw);
         self.stopped_by()
@@ -91,7 +91,7 @@ impl Relay {
 }
 
 /// Whether the parent is a shell with job control, or one like it: in the same session, but in another process group. Without
-/// one, as in a container, nobody would continue this process, and the kernel stops nothing there either.
+/// one, as in a container, nothing would continue this process, and the kernel stops nothing there either.
 fn has_shell() -> bool {
     let parent = getppid();
     let same_session = getsid(parent).is_ok_and(|session| getsid(None) == Ok(session));

@@ -110,8 +110,8 @@ mod unix {
             (8, 7, 0o41755, 7, true),
             (8, 7, 0o40777, 7, true),
         ] {
-            let said = may_follow(link, folder, mode, user);
-            assert_eq!(said, followed, "{link} {folder} {mode:o} {user}");
+            let may = may_follow(link, folder, mode, user);
+            assert_eq!(may, followed, "{link} {folder} {mode:o} {user}");
         }
     }
 
