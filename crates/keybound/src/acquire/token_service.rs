@@ -6,9 +6,9 @@ use super::{ClientContext, Plan};
 #[cfg(feature = "azure")]
 use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
-use crate::cache::{
-    BorrowedTokenKey, CachedToken, DualTime, Freshness, Obtained, RefreshAttempts, Refreshable as _,
-};
+#[cfg(feature = "azure")]
+use crate::cache::BorrowedTokenKey;
+use crate::cache::{CachedToken, DualTime, Freshness, Obtained, RefreshAttempts, Refreshable as _};
 use crate::request::TokenRequest;
 use crate::single_flight::Waiter;
 use keybound_core::{Error, Result, TokenCacheKey, merge_capabilities};
