@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_of_the_platform_are_told_apart_by_their_library_alone() {
+    fn those_of_the_platform_differ_by_their_library_alone() {
         let of = |path: Option<&str>| {
             Attestor::native(&Environment::from_lookup(|_| path.map(str::to_owned)))
         };

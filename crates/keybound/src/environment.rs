@@ -58,7 +58,7 @@ impl Environment {
         ProviderChain::platform_named(self.key_name())
     }
 
-    /// Whether attestation tokens are remembered: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,
+    /// Whether attestation tokens are cached: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,
     /// yes, y or on, in letters of either case and with blanks around it. The rule is the Python system's, for which a
     /// variable that is set and empty says something else.
     pub(crate) fn attestation_cache(&self) -> bool {
@@ -222,7 +222,11 @@ mod tests {
         assert!(Environment::with_switch(&switch, variables("1")).imds_v2_disabled());
         let later = Environment::with_switch(&switch, variables("0"));
         assert!(later.imds_v2_disabled() && !later.no_binding_store());
-        assert_eq!(later.imds_endpoint(), Some("0"), "the others are read anew");
+        assert_eq!(
+            later.imds_endpoint(),
+            Some("0"),
+            "the others are read each time"
+        );
         let unset = OnceLock::new();
         assert!(!Environment::with_switch(&unset, |_| None).imds_v2_disabled());
         assert!(!Environment::with_switch(&unset, variables("1")).imds_v2_disabled());

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_from_the_rest() {
+    fn loopback_is_distinguished_from_other_hosts() {
         for (text, loopback) in [
             ("http://127.0.0.1:1", true),
             ("http://127.9.9.9", true),

@@ -1,4 +1,4 @@
-//! A world under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as told.
+//! A world under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as configured.
 //! Conversations are data (`conversations/*.json`); the soak lives through a month.
 mod case;
 mod conversation;

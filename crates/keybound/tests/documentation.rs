@@ -26,7 +26,7 @@ fn troubleshooting_explains_every_error_code() {
 fn the_decision_on_dependencies_has_a_place_for_each_and_no_others() {
     let page = include_str!("../../../docs/adr/0006-dependencies.md");
     let crates = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let explained: BTreeSet<&str> = crates
+    let documented: BTreeSet<&str> = crates
         .filter_map(|row| row.split(" | ").next())
         .flat_map(|cell| cell.split(", "))
         .map(|name| name.trim_matches('`'))
@@ -39,7 +39,7 @@ fn the_decision_on_dependencies_has_a_place_for_each_and_no_others() {
         .iter()
         .flat_map(|text| dependencies(text))
         .collect();
-    assert_eq!(explained, direct, "docs/adr/0006-dependencies.md");
+    assert_eq!(documented, direct, "docs/adr/0006-dependencies.md");
 }
 
 /// The manifests of the workspace, its members and the fuzzing workspace.

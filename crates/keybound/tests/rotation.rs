@@ -128,7 +128,7 @@ impl Scene {
         }
     }
 
-    /// Calls without a pause until it is told to stop.
+    /// Calls without a pause until it is stopped.
     async fn work(self: Arc<Self>, worker: usize) {
         let (resource, url) = &self.resources[worker % 2];
         while !self.stop.load(Ordering::Relaxed) {

@@ -20,8 +20,8 @@ async fn patient_callers_cost_one_certificate_and_a_token_for_each_resource() {
         callers.spawn(async move { (resource, call.await) });
     }
     let mut issued = 0;
-    while let Some(told) = callers.join_next().await {
-        let (resource, token) = told.unwrap();
+    while let Some(outcomes) = callers.join_next().await {
+        let (resource, token) = outcomes.unwrap();
         let token = token.unwrap();
         crowd.assert_for(resource, &token);
         issued += usize::from(token.source() == TokenSource::IdentityProvider);
@@ -42,16 +42,16 @@ async fn callers_who_go_away_cost_the_patient_ones_nothing() {
         assert!((&mut call).now_or_never().is_none());
         patient.spawn(async move { (resource, call.await) });
     }
-    let told = crowd
+    let outcomes = crowd
         .let_come_and_go(CALLERS - RESOURCES, SOME_STAY, Rng::with_seed(1))
         .await;
-    while let Some(told) = patient.join_next().await {
-        let (resource, token) = told.unwrap();
+    while let Some(outcomes) = patient.join_next().await {
+        let (resource, token) = outcomes.unwrap();
         crowd.assert_for(resource, &token.unwrap());
     }
     assert!(
-        told.gone > 0 && told.late > 0 && told.served > 0,
-        "{told:?}"
+        outcomes.gone > 0 && outcomes.late > 0 && outcomes.served > 0,
+        "{outcomes:?}"
     );
     crowd.assert_counts(1, 1, RESOURCES);
     crowd.assert_nothing_is_left();
@@ -62,10 +62,10 @@ async fn flights_that_everybody_left_leave_nothing_behind() {
     let crowd = Crowd::new();
     // IMDS says nothing as long as they come and go.
     crowd.inject("metadata=hang*always");
-    let told = crowd
+    let outcomes = crowd
         .let_come_and_go(CALLERS, NOBODY_STAYS, Rng::with_seed(2))
         .await;
-    assert_eq!(told.served, 0, "{told:?}");
+    assert_eq!(outcomes.served, 0, "{outcomes:?}");
     assert_eq!(crowd.count("issue") + crowd.count("token"), 0);
     let asked_in_vain = crowd.count("metadata");
     crowd.clear_faults();
@@ -81,7 +81,7 @@ async fn flights_that_everybody_left_leave_nothing_behind() {
 
 impl Crowd {
     /// So many callers, of whom each is dropped after a while, has a deadline, or stays for as long as it takes.
-    async fn let_come_and_go(&self, callers: usize, kinds: usize, mut chance: Rng) -> Told {
+    async fn let_come_and_go(&self, callers: usize, kinds: usize, mut chance: Rng) -> Outcomes {
         let mut crowd = JoinSet::new();
         for _ in 0..callers {
             let resource = chance.usize(..RESOURCES);
@@ -94,22 +94,22 @@ impl Crowd {
             };
             crowd.spawn(async move { (resource, call.await) });
         }
-        let mut told = Told::default();
+        let mut outcomes = Outcomes::default();
         while let Some(answer) = crowd.join_next().await {
             let (resource, answer) = answer.unwrap();
             match answer {
-                None => told.gone += 1,
+                None => outcomes.gone += 1,
                 Some(Err(error)) => {
                     assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
-                    told.late += 1;
+                    outcomes.late += 1;
                 }
                 Some(Ok(token)) => {
                     self.assert_for(resource, &token);
-                    told.served += 1;
+                    outcomes.served += 1;
                 }
             }
         }
-        told
+        outcomes
     }
 
     fn dropped_after(
@@ -143,7 +143,7 @@ type Answer = Option<keybound::Result<keybound::AccessToken>>;
 
 /// What became of a crowd.
 #[derive(Debug, Default)]
-struct Told {
+struct Outcomes {
     gone: usize,
     late: usize,
     served: usize,

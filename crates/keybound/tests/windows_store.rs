@@ -31,7 +31,7 @@ use std::time::Duration;
 
 const PROCESSES: usize = 8;
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
-/// Longer than a machine under load stands still: whoever gives up waiting has a certificate of its own issued.
+/// Longer than a machine under load stands still: a process that gives up waiting requests its own certificate.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 #[test]

@@ -152,7 +152,7 @@ impl Flow {
         ))
     }
 
-    /// The key and its signing request. A key that no longer signs is opened anew, once.
+    /// The key and its signing request. A key that no longer signs is reopened, once.
     async fn signed_request(
         &self,
         plan: &Plan,

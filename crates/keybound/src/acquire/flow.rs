@@ -64,5 +64,5 @@ fn stage_of(step: Step) -> Stage {
     }
 }
 
-/// Under this target each step is told with its time: what `-v` shows.
+/// The target under which each step is logged with its time: what `-v` shows.
 const STEP_TARGET: &str = "keybound::step";

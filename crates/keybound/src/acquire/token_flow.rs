@@ -66,7 +66,7 @@ pub(super) async fn fetch_token(
             }
             Err(error) => error,
         };
-        let remedy = flow.forget_if_refused(&plan, &binding, &error).await;
+        let remedy = flow.evict_if_rejected(&plan, &binding, &error).await;
         if !remedy && binding.is_unproven() {
             flow.discard_unproven(&plan, &binding, &error);
             discarded = Some(binding);
@@ -146,7 +146,7 @@ impl Flow {
             .get(plan.key.attestation, now)
             .filter(|current| refused.is_none_or(|refused| !refused.is(current)));
         if let Some(current) = &current {
-            // One that cannot be had newer is used to its end.
+            // Without a newer one, it is used until it expires.
             let fresh = !current.is_stale(now) || current.renewal().is_backing_off(now);
             // Without supply the challenge gets the certificate that there is.
             let new_enough = !plan.challenged
@@ -168,7 +168,7 @@ impl Flow {
             (Err(error), Some(current)) if !plan.challenged => {
                 tracing::warn!(
                     code = error.kind().code(),
-                    "the certificate could not be renewed and serves on"
+                    "certificate renewal failed; using the current certificate"
                 );
                 self.check(plan, &current)?;
                 Ok(current)
@@ -224,10 +224,10 @@ impl Flow {
         identity.bindings.remove(plan.key.attestation, binding);
     }
 
-    /// Forgets a certificate that was refused, or whose key no longer signs, and says whether it was so. Its tokens serve
-    /// on until there is a new one, and after that while theirs cannot be had: a resource may still take them. Those of a
-    /// dead key go with it.
-    async fn forget_if_refused(
+    /// Evicts a certificate that was rejected, or whose key no longer signs; true where that was so. Its tokens are still returned
+    /// until there is a new certificate, and then while theirs cannot be refreshed: a resource may still accept them. The tokens
+    /// of a key that no longer signs are evicted, too.
+    async fn evict_if_rejected(
         &self,
         plan: &Plan,
         binding: &Arc<CachedBinding>,

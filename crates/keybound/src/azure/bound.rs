@@ -137,7 +137,7 @@ impl TokenCredential for BoundCalls {
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
         let scope = super::credential::only(scopes)?;
-        // Got here, so that what fails is told as the credential's failure.
+        // Fetched here, so that a failure is the credential's.
         let token = Box::pin(self.0.client.acquire_token(&self.request(scope)))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
@@ -151,7 +151,7 @@ impl TokenCredential for BoundCalls {
 impl HttpClient for BoundCalls {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let sent = match request.headers().get_optional_str(&AUTHORIZATION) {
-            // As the SDK's clients for Key Vault do, to be told which scope is wanted.
+            // As the SDK's clients for Key Vault do, to learn the scope from the challenge.
             None => self.unauthenticated(outgoing(request)?).await,
             Some(authorization) => {
                 let scope = self.noted_scope(authorization).ok_or_else(foreign_token)?;

@@ -10,7 +10,7 @@ use keybound_core::TokenType;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bearer tokens for the Azure SDK's clients, got over mutual TLS
-/// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Whoever holds such a token can use it: where the service takes
+/// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Anyone who holds such a token can use it: where the service takes
 /// bound tokens, give its client [`BoundCalls`](crate::azure::BoundCalls) instead.
 #[derive(Clone, Debug)]
 pub struct BearerCredential {
@@ -27,7 +27,7 @@ impl BearerCredential {
         }
     }
 
-    /// The token that is remembered for a scope as [`Scope`](crate::Scope) spells it: others are spelt anew first.
+    /// The cached token for a scope as [`Scope`](crate::Scope) spells it: others are normalized first.
     fn cached_token(&self, scope: &str) -> Option<AccessToken> {
         let shared = &self.client.shared();
         let asked = BorrowedTokenKey {
@@ -51,7 +51,7 @@ impl BearerCredential {
 impl TokenCredential for BearerCredential {
     /// Takes one scope, a resource with or without `/.default`. Errors are of kind `Credential` and hold the
     /// [`keybound::Error`](crate::Error).
-    // Written out, not by the attribute of async_trait: what is remembered needs no future but one that is ready.
+    // Written out, not by the attribute of async_trait: a cache hit needs no future but one that is ready.
     fn get_token<'a, 'scopes, 'scope, 'options, 'future>(
         &'a self,
         scopes: &'scopes [&'scope str],

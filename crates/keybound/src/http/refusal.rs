@@ -98,7 +98,7 @@ mod tests {
     use http::HeaderValue;
 
     #[tokio::test]
-    async fn a_failed_binding_is_told_from_other_refusals() {
+    async fn a_failed_binding_is_distinguished_from_other_refusals() {
         let vault = r#"{"error":{"code":"Unauthorized","message":"[MtlsCnfClaimRequestDataValidationFailed] no"}}"#;
         for (header, body, expected) in [
             ("Bearer", vault, true),
@@ -139,7 +139,7 @@ mod tests {
             let header = HeaderValue::from_bytes(header.as_bytes()).unwrap();
             response.headers_mut().insert(WWW_AUTHENTICATE, header);
             assert_eq!(is_binding_failure(&mut response).await, expected, "{body}");
-            // Whoever gets the answer reads all of it.
+            // The caller can read all of the response.
             let read = response.into_body().collect(1000).await.unwrap();
             assert_eq!(read, body);
         }

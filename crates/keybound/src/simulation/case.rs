@@ -81,7 +81,7 @@ pub(super) struct Acquire {
     pub(super) name: Option<String>,
     /// One client by name; its own identity where it is a GUID.
     pub(super) client: String,
-    /// Clients of this name are made anew and share a state.
+    /// Clients of this name are created for each request and share a state.
     pub(super) shared_state: Option<String>,
     pub(super) resource: String,
     /// So many resources: `resource` followed by a number.
@@ -151,7 +151,7 @@ pub(super) struct ExpectError {
     pub(super) words: Option<String>,
     /// All that the service said.
     pub(super) said: Option<Said>,
-    /// Part of what the caller is told to do.
+    /// Part of the next step of the error.
     pub(super) next_step: Option<String>,
 }
 

@@ -3,7 +3,7 @@ use super::case::Case;
 use super::leaks::assert_none;
 use super::log::Log;
 use super::runner::run;
-use super::telemetry::check_told;
+use super::telemetry::check_logged;
 use crate::cache::lock;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn every_conversation_comes_out_as_its_case_says() {
     for (name, case) in cases() {
         let log = Log::default();
         let (world, problems) = log.block_on(run(&case));
-        check_told(&name, &world, &log);
+        check_logged(&name, &world, &log);
         let text = log.text();
         assert!(text.contains("keybound_step"), "{name} logs nothing");
         assert_none(&lock(&world.seen).secrets, &text, &name);

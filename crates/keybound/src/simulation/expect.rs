@@ -171,8 +171,8 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
     });
     differs(&mut wrong, "said", expected.said.clone().map(Some), said);
     if let Some(step) = &expected.next_step {
-        let told = error.kind().next_step().contains(step);
-        differs(&mut wrong, "next step", Some(true), told);
+        let named = error.kind().next_step().contains(step);
+        differs(&mut wrong, "next step", Some(true), named);
     }
     if !wrong.is_empty() {
         wrong.push(format!("{error:?}"));

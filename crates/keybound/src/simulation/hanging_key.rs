@@ -168,7 +168,7 @@ fn a_key_that_hangs_costs_one_thread_however_many_callers_give_up() {
     });
 }
 
-/// Enough for whoever does not wait for a thread.
+/// Enough for a caller that does not wait for a thread.
 async fn some_turns() {
     for _ in 0..200 {
         tokio::task::yield_now().await;

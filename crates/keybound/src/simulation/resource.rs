@@ -1,4 +1,4 @@
-//! A resource that answers as told, and calls of it under the paused clock.
+//! A resource with scripted responses, and calls of it under the paused clock.
 use super::runner::Run;
 use super::script::Script;
 use super::world::{Services, Setup, World, epoch};
@@ -25,11 +25,11 @@ use std::time::Duration;
 /// The resource: what it is to answer, and what it has seen. Without a word on it, it answers 200.
 #[derive(Default)]
 pub(super) struct Resource {
-    answers: VecDeque<Told>,
+    answers: VecDeque<Scripted>,
     seen: Vec<Seen>,
 }
 
-type Told = Result<Response<Bytes>, TransportErrorKind>;
+type Scripted = Result<Response<Bytes>, TransportErrorKind>;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Resource {
         match self.answers.pop_front() {
             None => Ok(Response::new(ResponseBody::full("fine"))),
             Some(Ok(answer)) => Ok(answer.map(ResponseBody::full)),
-            Some(Err(kind)) => Err(TransportError::new(kind, "as it was told")),
+            Some(Err(kind)) => Err(TransportError::new(kind, "as the script says")),
         }
     }
 }
@@ -130,14 +130,14 @@ fn bound() -> TokenRequest {
     TokenRequest::pop("api://orders", requirements)
 }
 
-fn told(status: u16) -> Response<Bytes> {
-    let mut answer = Response::new(Bytes::from_static(b"told"));
+fn response(status: u16) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::from_static(b"scripted"));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
     answer
 }
 
-fn told_with(status: u16, name: http::HeaderName, value: &str) -> Response<Bytes> {
-    let mut answer = told(status);
+fn response_with(status: u16, name: http::HeaderName, value: &str) -> Response<Bytes> {
+    let mut answer = response(status);
     let value = HeaderValue::from_str(value).unwrap();
     answer.headers_mut().insert(name, value);
     answer
@@ -146,11 +146,11 @@ fn told_with(status: u16, name: http::HeaderName, value: &str) -> Response<Bytes
 fn challenge(claims: &str) -> Response<Bytes> {
     let claims = URL_SAFE_NO_PAD.encode(claims);
     let value = format!(r#"Bearer error="insufficient_claims", claims="{claims}""#);
-    told_with(401, WWW_AUTHENTICATE, &value)
+    response_with(401, WWW_AUTHENTICATE, &value)
 }
 
 fn binding_failed() -> Response<Bytes> {
-    let mut answer = told(401);
+    let mut answer = response(401);
     *answer.body_mut() = Bytes::from_static(
         br#"{"error":{"code":"Unauthorized","message":"[MtlsCnfClaimRequestDataValidationFailed] no"}}"#,
     );
@@ -162,13 +162,13 @@ fn status(answer: Result<crate::http::Response>) -> u16 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_told_wait_is_kept_by_seconds_and_by_date() {
+async fn retry_after_is_honored_in_seconds_and_as_a_date() {
     let scene = Scene::new();
     let date = httpdate::fmt_http_date(epoch() + Duration::from_secs(20));
     scene.tell([
-        told_with(429, RETRY_AFTER, "7"),
-        told_with(503, RETRY_AFTER, &date),
-        told_with(503, RETRY_AFTER, "0"),
+        response_with(429, RETRY_AFTER, "7"),
+        response_with(503, RETRY_AFTER, &date),
+        response_with(503, RETRY_AFTER, "0"),
     ]);
     let resource = scene.builder().honor_retry_after(true).build().unwrap();
     let answer = resource.get(URL).send().await;
@@ -190,7 +190,7 @@ async fn a_told_wait_is_kept_by_seconds_and_by_date() {
 async fn waits_are_kept_only_where_asked_for_idempotent_and_in_time() {
     let scene = Scene::new();
     let waiting = scene.builder().honor_retry_after(true).build().unwrap();
-    let once = |answer: u16, wait: &str| scene.tell([told_with(answer, RETRY_AFTER, wait)]);
+    let once = |answer: u16, wait: &str| scene.tell([response_with(answer, RETRY_AFTER, wait)]);
     once(503, "1");
     assert_eq!(status(scene.resource().get(URL).send().await), 503);
     for call in [waiting.post(URL), waiting.patch(URL)] {
@@ -201,7 +201,7 @@ async fn waits_are_kept_only_where_asked_for_idempotent_and_in_time() {
     assert_eq!(status(waiting.get(URL).send().await), 503);
     once(500, "1");
     assert_eq!(status(waiting.get(URL).send().await), 500);
-    scene.tell([told(503)]);
+    scene.tell([response(503)]);
     assert_eq!(status(waiting.get(URL).send().await), 503);
     // The wait would end after the call's time: it is not begun.
     once(503, "60");
@@ -216,7 +216,7 @@ async fn waits_are_kept_only_where_asked_for_idempotent_and_in_time() {
     assert_eq!(status(waiting.put(URL).stream(stream).send().await), 503);
     assert_eq!(scene.seen().len(), 8);
     // A server without end is left at the sixth.
-    scene.tell((0..100).map(|_| told_with(503, RETRY_AFTER, "1")));
+    scene.tell((0..100).map(|_| response_with(503, RETRY_AFTER, "1")));
     assert_eq!(status(waiting.put(URL).body("x").send().await), 503);
     assert_eq!(scene.seen().len(), 6);
 }
@@ -238,7 +238,7 @@ async fn a_challenge_is_answered_once_and_later_calls_use_the_answer() {
     let token = answer.token();
     assert_eq!(token.authorization().expose(), seen[1].authorization);
     assert_eq!((scene.mints(), scene.tokens()), (2, 2));
-    // The client does not remember it, but this resource's next calls go with it, from clones too.
+    // The client does not cache it, but this resource's next calls go with it, from clones too.
     for resource in [resource.clone(), resource.clone()] {
         assert_eq!(status(resource.get(URL).send().await), 200);
     }
@@ -254,7 +254,7 @@ async fn a_challenge_is_answered_once_and_later_calls_use_the_answer() {
     let answer = resource.get(URL).send().await.unwrap();
     assert_eq!(answer.status(), 401);
     assert!(answer.headers().contains_key(WWW_AUTHENTICATE));
-    assert_eq!(answer.bytes_limited(10).await.unwrap(), "told");
+    assert_eq!(answer.bytes_limited(10).await.unwrap(), "scripted");
     assert_eq!(scene.seen().len(), 2);
 }
 
@@ -318,8 +318,8 @@ async fn a_challenge_that_cannot_be_answered_is_the_callers() {
     let scene = Scene::new();
     let resource = scene.resource();
     for answer in [
-        told_with(401, WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#),
-        told_with(401, WWW_AUTHENTICATE, r#"Bearer claims="%""#),
+        response_with(401, WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#),
+        response_with(401, WWW_AUTHENTICATE, r#"Bearer claims="%""#),
     ] {
         scene.tell([answer]);
         assert_eq!(status(resource.get(URL).send().await), 401);
@@ -332,7 +332,7 @@ async fn a_challenge_that_cannot_be_answered_is_the_callers() {
     assert_eq!(status(answer.await), 401);
     let seen = scene.seen();
     assert_eq!(seen.len(), 3);
-    // The caller who makes the body anew is not challenged anew.
+    // The caller that sends the body again is not challenged again.
     assert_eq!(status(resource.post(URL).body("order").send().await), 200);
     assert_ne!(scene.seen()[0].authorization, seen[2].authorization);
     assert_eq!(scene.tokens(), 2);
@@ -400,7 +400,7 @@ async fn a_status_of_400_or_above_becomes_an_error_with_the_words_of_the_service
         (429, ServiceUnavailable, true),
         (500, ServiceUnavailable, true),
     ] {
-        let mut response = told(status);
+        let mut response = response(status);
         *response.body_mut() = Bytes::from(body);
         scene.tell([response]);
         let response = resource.get(URL).send().await.unwrap();
@@ -415,10 +415,10 @@ async fn a_status_of_400_or_above_becomes_an_error_with_the_words_of_the_service
         assert!(!error.to_string().contains("eyJ"), "{error}");
     }
     for status in [200, 204, 304] {
-        scene.tell([told(status)]);
+        scene.tell([response(status)]);
         let response = resource.get(URL).send().await.unwrap();
         let response = response.error_for_status().await.unwrap();
-        assert_eq!(response.text().await.unwrap(), "told");
+        assert_eq!(response.text().await.unwrap(), "scripted");
     }
 }
 
@@ -468,7 +468,7 @@ async fn the_time_of_a_call_covers_the_token_and_every_attempt() {
 async fn redirects_within_the_origin_are_followed_and_others_returned() {
     let scene = Scene::new();
     let resource = scene.resource();
-    let to = |status, location| told_with(status, http::header::LOCATION, location);
+    let to = |status, location| response_with(status, http::header::LOCATION, location);
     scene.tell([to(301, "/b"), to(307, "c?d")]);
     assert_eq!(status(resource.get(URL).send().await), 200);
     let uris: Vec<_> = scene.seen().into_iter().map(|call| call.uri).collect();

@@ -1,4 +1,4 @@
-//! What the services are told to answer.
+//! The scripted responses of the services.
 use super::Leg;
 use keybound_transport::TransportErrorKind;
 use serde::Deserialize;

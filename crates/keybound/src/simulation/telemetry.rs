@@ -1,4 +1,4 @@
-//! What is told of an acquisition while it lasts: spans, repeated attempts, and what is counted.
+//! The telemetry of an acquisition: spans, repeated attempts, and what is counted.
 use super::conversation::cases;
 use super::log::{Line, Log};
 use super::runner::run;
@@ -33,7 +33,7 @@ fn every_step_of_an_acquisition_has_a_span_with_the_correlation_id_that_the_serv
 }
 
 #[test]
-fn each_repeated_attempt_is_told_with_its_number_its_reason_and_the_time_waited() {
+fn each_retry_is_logged_with_its_number_its_reason_and_its_delay() {
     for (case, leg, expected) in [
         (
             "retry-imds-503-exhausted",
@@ -46,9 +46,9 @@ fn each_repeated_attempt_is_told_with_its_number_its_reason_and_the_time_waited(
         let (world, wrong) = log.block_on(run(&cases()[case]));
         assert!(wrong.is_empty(), "{case}: {wrong:?}");
         let calls = world.calls(leg);
-        let told = log.named(AGAIN);
-        assert_eq!(told.len(), expected.len(), "{case}: {told:?}");
-        for (number, (line, (attempt, reason, wait))) in told.iter().zip(expected).enumerate() {
+        let logged = log.named(AGAIN);
+        assert_eq!(logged.len(), expected.len(), "{case}: {logged:?}");
+        for (number, (line, (attempt, reason, wait))) in logged.iter().zip(expected).enumerate() {
             assert_eq!(line.field("attempt"), Some(attempt), "{case}");
             let said = line.field("reason").unwrap();
             assert!(said.starts_with(reason), "{case}: {said}");
@@ -60,8 +60,8 @@ fn each_repeated_attempt_is_told_with_its_number_its_reason_and_the_time_waited(
     }
 }
 
-/// Of the calls of a leg under one correlation id, those that no step began are told as repeated: of every conversation.
-pub(super) fn check_told(name: &str, world: &World, log: &Log) {
+/// Of the calls of a leg under one correlation id, those that no step started are logged as retries: in every conversation.
+pub(super) fn check_logged(name: &str, world: &World, log: &Log) {
     let (begun, repeated) = (log.named("keybound_step"), log.named(AGAIN));
     for (leg, step) in LEGS {
         let calls = world.calls(leg);
@@ -73,14 +73,14 @@ pub(super) fn check_told(name: &str, world: &World, log: &Log) {
             let begun = begun
                 .filter(|span| span.field("step") == Some(step))
                 .count();
-            let told = repeated.iter().filter(of_id);
-            let told = told
+            let logged = repeated.iter().filter(of_id);
+            let logged = logged
                 .filter(|line| line.within.as_deref() == Some(step))
                 .count();
             assert!(begun > 0, "{name}: {leg:?} without a span");
             assert!(
-                called <= begun + told,
-                "{name}: {leg:?} {called} {begun} {told}"
+                called <= begun + logged,
+                "{name}: {leg:?} {called} {begun} {logged}"
             );
         }
     }

@@ -189,7 +189,7 @@ impl World {
         *lock(&self.jumped) += seconds;
     }
 
-    /// A rule of the protocol that a request broke: told at the end, as a panic within the client would be caught.
+    /// A rule of the protocol that a request broke: reported at the end, as a panic within the client would be caught.
     pub(super) fn check(&self, holds: bool, rule: impl FnOnce() -> String) {
         if !holds {
             let rule = rule();
@@ -369,7 +369,7 @@ impl Wire for Services {
 }
 
 async fn read(request: Request<RequestBody>) -> (http::request::Parts, Vec<u8>) {
-    // A service is some way off: whoever asks at the same time has asked before the first answer comes, also where all
+    // A service is some way off: concurrent requests are sent before the first response arrives, also where all
     // work on other threads happens to be over at once.
     tokio::task::yield_now().await;
     let (head, body) = request.into_parts();

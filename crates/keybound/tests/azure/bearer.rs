@@ -9,7 +9,7 @@ fn any_key() -> KeyRequirements {
 }
 
 #[tokio::test]
-async fn a_scope_in_any_spelling_is_one_remembered_token() {
+async fn a_scope_in_any_spelling_is_one_cached_token() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client.clone(), any_key());

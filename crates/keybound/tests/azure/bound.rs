@@ -52,7 +52,7 @@ async fn the_sdks_client_reads_writes_and_lists_secrets() {
         .await
         .unwrap();
     assert_eq!(listed.len(), 2);
-    // One connection to be told the scope, without a certificate; one for all calls, renegotiated once.
+    // One connection for the challenge with the scope, without a certificate; one for all calls, renegotiated once.
     assert_eq!((world.count("token"), world.count("vault-tls")), (1, 2));
 }
 

@@ -1,4 +1,4 @@
-//! What is remembered, for how long, and what is not.
+//! What is cached, for how long, and what is not.
 use crate::world::{GRAPH, World, assert_failed, attested, failure};
 use keybound::{Claims, Environment, ErrorKind, KeyRequirements, Stage, TokenRequest, TokenSource};
 use keybound_emulator::{BypassCache, Config};
@@ -86,7 +86,7 @@ async fn a_new_certificate_needs_no_new_attestation_unless_their_cache_is_switch
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
+async fn a_token_is_refreshed_in_its_last_five_minutes() {
     let world = World::new();
     let client = world.client();
     let token = client.acquire_token(&attested()).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_token_is_asked_for_anew_in_its_last_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_certificate_near_its_end_is_issued_anew() {
+async fn a_certificate_near_its_end_is_renewed() {
     let world = World::new();
     let client = world.client();
     let token = client.acquire_token(&attested()).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_certificate_that_is_refused_again_and_again_is_the_services_own_error
 }
 
 #[tokio::test]
-async fn failures_are_not_remembered() {
+async fn failures_are_not_cached() {
     let world = World::new();
     let client = world.client();
     for fault in [

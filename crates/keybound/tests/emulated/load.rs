@@ -95,7 +95,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_megabyte_goes_out_on_an_authenticated_connection_and_else_is_told() {
+async fn a_megabyte_is_sent_on_an_authenticated_connection_and_is_otherwise_an_error() {
     for vault in [TlsVersionRange::Tls12, TlsVersionRange::Tls13] {
         let mut config = Config::default();
         config.tls.vault = vault;

@@ -18,7 +18,7 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
         said: Mutex::default(),
     });
     let keys = ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())]);
-    // Each begins with nothing remembered.
+    // Each starts with empty caches.
     let client = || {
         let builder = world.builder().key_providers(keys.clone());
         let builder = builder.attestation(Arc::clone(&attestation) as _);
@@ -100,7 +100,7 @@ fn whole(error: &Error) -> String {
     text
 }
 
-/// Remembers what was attested.
+/// Records what was attested.
 #[derive(Debug)]
 struct Overheard {
     provider: SimulatedAttestation,

@@ -79,7 +79,7 @@ class Pki:
         version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls]
         context.minimum_version = context.maximum_version = version
         context.load_cert_chain(self._server_file(host, fault))
-        # Optional, so that a missing certificate is answered in words. After the handshake its absence can be told by
+        # Optional, so that a missing certificate is answered in words. After the handshake its absence can be answered by
         # the alert only.
         context.verify_mode = ssl.CERT_REQUIRED if post_handshake else ssl.CERT_OPTIONAL
         if fault == "never-asks":

@@ -23,7 +23,7 @@ ASN1 = {"sequence": 0x30, "set": 0x31, "bits": 0x03, "oid": 0x06, "utf8": 0x0C, 
 
 
 class Client:
-    """A client that does what the protocol says, and other things when told."""
+    """A client that does what the protocol says, and other things on request."""
 
     def __init__(self, world, folder, key):
         self.world = world

@@ -192,7 +192,7 @@ class World:
             }
 
     def _keeping(self, respond):
-        """Remembers the connections that were answered on."""
+        """Records the connections that were answered on."""
 
         def kept(request, connection):
             with self._lock:

@@ -80,7 +80,7 @@ impl Crowd {
         assert!(token.binding().is_some());
     }
 
-    /// Flights and tasks hold what the client holds. Without either, nobody does.
+    /// Executions and tasks hold what the client holds. Without either, it is freed.
     pub fn assert_nothing_is_left(self) {
         drop(self.client);
         assert_eq!(self.held_by_client.strong_count(), 0);

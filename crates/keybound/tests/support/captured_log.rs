@@ -9,13 +9,13 @@ use tracing_subscriber::{Layer, Registry};
 /// Where the log stands now.
 pub struct Mark(usize);
 
-/// Begins capturing, if it has not begun, and remembers where.
+/// Begins capturing, if it has not begun, and returns the position.
 pub fn mark() -> Mark {
     Mark(text().len())
 }
 
 impl Mark {
-    /// What was logged since: by whoever did, other tests included.
+    /// What was logged since, by other tests too.
     pub fn since(&self) -> String {
         text()[self.0..].to_owned()
     }

@@ -1,6 +1,6 @@
 //! Conversations as data: the files in `tests/foreign/cases`.
 use crate::foreign::{self, Manner, World};
-use crate::own_keys::Voucher;
+use crate::own_keys::FakeAttestation;
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
@@ -93,7 +93,7 @@ impl Case {
             .imds_endpoint(&world.imds)
             .trust(TRUST.clone())
             .key_providers(keys)
-            .attestation(Arc::new(Voucher))
+            .attestation(Arc::new(FakeAttestation))
             .environment(Environment::empty())
             .retries(false)
             .build()

@@ -63,9 +63,9 @@ impl BindingKey for SlowKey {
 
 /// Vouches for every key by a text in the form of a JWT, another one each time.
 #[derive(Debug)]
-pub struct Voucher;
+pub struct FakeAttestation;
 
-impl AttestationProvider for Voucher {
+impl AttestationProvider for FakeAttestation {
     fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         let token = format!(
             "eyJhbGciOiJSUzI1NiJ9.{}.{}",

@@ -1,4 +1,4 @@
-//! Who answered, which is judged before the status is believed: what stands in the way of IMDS (a proxy, a captive portal,
+//! Which server responded, checked before the status is used: an intermediary between client and IMDS (a proxy, a captive portal,
 //! Docker Desktop) answers 200, 302, 403, 404, 407, 502, 503 or 511 as readily as IMDS does.
 use super::refusal::kind_of;
 use crate::wire::Answer;

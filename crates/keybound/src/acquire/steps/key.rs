@@ -77,7 +77,7 @@ impl Flow {
         if key.gate().is_some_and(KeyGate::is_hanging) {
             return false;
         }
-        tracing::warn!(%error, "the binding key is of no use any more and is opened anew");
+        tracing::warn!(%error, "the binding key is no longer usable; reopening");
         let mut kept = self.shared.state.inner().key.lock().await;
         if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
             *kept = None;
