@@ -1,4 +1,4 @@
-//! What the emulator is told: who the host is, which identities it has, how strict the services are.
+//! The configuration: the host, its identities, the services.
 mod identity;
 mod parts;
 mod read;
@@ -30,27 +30,27 @@ pub struct Config {
     pub region: String,
     /// The managed identities of the host, at least one, at most one of them system-assigned.
     pub identities: Vec<Identity>,
-    /// IMDS: the host's ids and how it judges requests.
+    /// IMDS: the ids of the host and how requests are checked.
     pub imds: ImdsConfig,
-    /// What instance metadata says of the virtual machine.
+    /// The virtual machine in instance metadata.
     pub compute: ComputeConfig,
     /// Entra's token endpoint.
     pub entra: EntraConfig,
-    /// The Key Vault look-alike.
+    /// The simulated Key Vault.
     pub vault: VaultConfig,
-    /// The Graph look-alike.
+    /// The simulated Graph.
     pub graph: GraphConfig,
     /// Address and ports.
     pub network: NetworkConfig,
     /// TLS versions.
     pub tls: TlsConfig,
-    /// Faults that wait for their requests from the start, `LEG=ACTION[:ARG][*COUNT]`. See [`Fault`].
+    /// Faults that are pending from the start, `LEG=ACTION[:ARG][*COUNT]`. See [`Fault`].
     #[serde(deserialize_with = "read::faults")]
     pub faults: Vec<Fault>,
 }
 
 impl Config {
-    /// Reads a TOML text. Keys that are not known are refused.
+    /// Parses TOML. Unknown keys are errors.
     ///
     /// # Errors
     /// [`ConfigError`] names the key and what is wrong with it.
@@ -64,7 +64,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what the types alone cannot say.
+    /// Checks the rules that the types do not express.
     ///
     /// # Errors
     /// [`ConfigError`] names the key and what is wrong with it.

@@ -1,5 +1,4 @@
-//! The control endpoint: what was asked of the emulator, what is to go wrong, and the clock. Whoever does not know the
-//! secret is told nothing, not even what is there.
+//! The control endpoint: records, faults and the clock. Requests without the secret get a 404, whatever the path.
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +13,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// What opens the control endpoint: 256 random bits in hexadecimal, new at each start.
+/// The secret of the control endpoint: 256 random bits in hexadecimal, new at each start.
 pub(crate) struct ControlSecret(String);
 
 impl ControlSecret {
     /// A new one.
     ///
     /// # Errors
-    /// Where the host has no randomness to give.
+    /// Where the host returns no random bytes.
     pub fn random() -> Result<Self, ErrorStack> {
         let mut bytes = [0; 32];
         openssl::rand::rand_bytes(&mut bytes)?;
@@ -34,7 +33,7 @@ impl ControlSecret {
         &self.0
     }
 
-    /// Whether an `Authorization` header holds it, found out in constant time.
+    /// Whether an `Authorization` header holds it; compared in constant time.
     pub fn opens(&self, header: Option<&HeaderValue>) -> bool {
         let given = header.and_then(|value| value.as_bytes().split_at_checked(BEARER.len()));
         let own = self.0.as_bytes();
@@ -56,7 +55,7 @@ impl fmt::Debug for ControlSecret {
 
 const BEARER: &[u8] = b"Bearer ";
 
-/// Answers a request to the control endpoint.
+/// Handles a request to the control endpoint.
 pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
     if !state
         .control_secret
@@ -92,8 +91,8 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
     }
 }
 
-/// The records, oldest first; of one leg where `leg=` names it. A leg that is mistyped must not pass for one on which
-/// nothing was asked.
+/// The records, oldest first; of one leg with `leg=`. An unknown leg is an error, so that a typing error does not
+/// look like a leg without requests.
 fn records(state: &State, query: &str) -> Result<Value, String> {
     let leg = leg_of(query)?;
     let mut records = state.records.all();

@@ -39,7 +39,7 @@ fn check_tenant(state: &State, tenant: &str) -> Result<(), Refusal> {
     ))
 }
 
-/// What the tokens of this service say of where they come from.
+/// The issuer in the tokens of this service.
 fn issuer(state: &State) -> String {
     let sts = crate::state::origin(&state.endpoints.sts);
     format!("{sts}/{}/v2.0", state.config.tenant_id)

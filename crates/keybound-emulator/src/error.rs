@@ -11,31 +11,31 @@ pub enum StartError {
     /// The configuration contradicts itself: correct the key that the cause names.
     #[error("the configuration cannot be used")]
     Config(#[source] ConfigError),
-    /// The folder for the kept CA, or what is in it, cannot be used: correct what the message names, or take another
+    /// The folder of the stored CA, or a file in it, cannot be used: correct what the message names, or use another
     /// folder.
     #[error("the state folder {path} cannot be used: {problem}", path = .path.display())]
     StateDir {
         /// The folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
-        /// What the system or the parser said.
+        /// The error of the system or the parser.
         #[source]
         source: Option<BoxError>,
     },
     /// The port is taken, or the host has no such loopback address.
     #[error("cannot listen at {address}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// OpenSSL refused to make keys or certificates.
     #[error("the emulator's certificates could not be made")]
     Certificates(#[source] BoxError),
-    /// The host refused a thread, a runtime or a temporary file.
+    /// A thread, a runtime or a temporary file could not be created.
     #[error("the host did not give what the emulator needs")]
     Host(#[source] io::Error),
 }

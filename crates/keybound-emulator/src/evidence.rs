@@ -1,6 +1,5 @@
-//! What a simulated key shows to be attested: a JWS in the manner of DPoP (RFC 9449), made by the key over its own public
-//! half, the service it is meant for, the time and a number used once. It proves possession of a key in memory, and
-//! nothing more: hence the word simulated all the way.
+//! The evidence with which a simulated key is attested: a JWS as in DPoP (RFC 9449), signed by the key over its public key,
+//! the audience, the time and a nonce. It proves possession of a key in memory only, which is why all names say simulated.
 use crate::clock::{host_now, unix};
 use crate::signing::jwk_thumbprint;
 use base64::Engine as _;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Makes the evidence of a key for an attestation service (its origin).
+/// Creates the evidence of a key for an attestation service (its origin).
 ///
 /// # Errors
 /// Where the key does not sign.
@@ -41,19 +40,19 @@ pub(crate) fn make(key: &dyn BindingKey, audience: &str) -> Result<String, KeyEr
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// A key whose evidence has been found good.
+/// A key with valid evidence.
 #[derive(Debug)]
 pub(crate) struct ProvenKey {
     /// Its public half (RFC 7517), with its thumbprint as `kid`.
     pub jwk: Value,
 }
 
-/// Checks evidence: form, proof of possession, audience, freshness, and that it was not seen before.
+/// Checks evidence: form, proof of possession, audience, freshness, and that it is not replayed.
 ///
-/// The time is the host's, not the emulated one: the client dates by it, whatever the emulated clock was moved to.
+/// The time is the host's, not the emulated one: clients use it, whatever the offset of the emulated clock.
 ///
 /// # Errors
-/// Says what is wrong.
+/// What is wrong.
 pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey, &'static str> {
     let evidence = read(text)?;
     if !signature_holds(text, &evidence.key) {
@@ -73,7 +72,7 @@ pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey
     })
 }
 
-/// Evidence that can be read. Nothing of it is proven.
+/// Parsed evidence, not verified.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     key: Rsa<Public>,
@@ -82,10 +81,10 @@ pub(crate) struct Evidence {
     id: String,
 }
 
-/// Reads evidence.
+/// Parses evidence.
 ///
 /// # Errors
-/// Says what is wrong.
+/// What is wrong.
 pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
     if text.len() > LONGEST {
         return Err("the evidence is longer than 16 KiB");
@@ -111,13 +110,13 @@ pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
     }
 }
 
-/// The numbers that were used.
+/// The nonces that were used.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<VecDeque<String>>);
 
 impl Seen {
     fn first_time(&self, id: &str) -> bool {
-        // Whole after every step, so a panic elsewhere leaves it usable.
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.iter().any(|seen| seen == id) {
             return false;
@@ -164,7 +163,7 @@ fn signature_holds(text: &str, key: &Rsa<Public>) -> bool {
         verifier.verify_oneshot(&signature, signed.as_bytes()).ok()
     };
     let held = check();
-    // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+    // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
     let _ = ErrorStack::get();
     held.unwrap_or(false)
 }
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_count_once_and_only_so_many_are_remembered() {
+    fn nonces_are_accepted_once_and_their_number_is_bounded() {
         let seen = Seen::default();
         assert!(seen.first_time("0") && !seen.first_time("0"));
         for number in 1..=MOST_SEEN {

@@ -1,5 +1,5 @@
-//! One request and its answer, the same for plain HTTP and TLS: whoever reads a request from a socket hands it to
-//! [`answer`], which asks the fault plan, runs the service and keeps the record.
+//! One request and its response, the same for plain HTTP and TLS: [`answer`] consults the fault plan, runs the service and
+//! records both.
 use crate::clock::unix_ms;
 use crate::faults::{self, Action, Leg};
 use crate::state::State;
@@ -22,65 +22,65 @@ pub(crate) enum Service {
     Control,
 }
 
-/// Who asks, as far as the connection tells.
+/// The client, as known from the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// The DER of the certificate that the peer presented and proved to hold the key of; nothing else of it is checked.
+    /// The certificate that the peer presented, DER. The handshake proved possession of its key; nothing else is checked.
     pub client_certificate: Option<Vec<u8>>,
     /// `TLSv1.2` or `TLSv1.3`; `None` on plain HTTP.
     pub tls_version: Option<&'static str>,
 }
 
-/// A request on its way through a service. The body is at hand, bounded by the listener.
+/// A request to a service, with its whole body, which the listener bounds.
 pub(crate) struct Call {
     pub request: http::Request<Bytes>,
     pub peer: Peer,
-    /// The fault that this request meets, where it changes what the service says. Faults that replace the whole answer
-    /// never get as far as the service.
+    /// The fault for this request, if the service applies it. Faults that replace the whole response do not reach the
+    /// service.
     pub fault: Option<Action>,
     pub notes: BTreeMap<&'static str, String>,
 }
 
 impl Call {
-    /// Puts a word into the record of this request. No secrets.
+    /// Adds a note to the record of this request. Must not be a secret.
     pub fn note(&mut self, name: &'static str, value: impl Into<String>) {
         self.notes.insert(name, value.into());
     }
 
-    /// A request header that is readable text.
+    /// A request header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name)?.to_str().ok()
     }
 }
 
-/// What a service answers.
+/// The response of a service.
 pub(crate) type Answer = http::Response<Bytes>;
 
-/// What goes back over the connection.
+/// What is sent over the connection.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// An answer.
+    /// A response.
     Full(Answer),
-    /// The head of the answer, then so many bytes of spaces, streamed.
+    /// The head of the response, then this many bytes of spaces, streamed.
     Oversized(Answer, u64),
-    /// Head and first half of the body, under the length of the whole; then the connection is closed.
+    /// Head and first half of the body, with the content length of the whole; then the connection is closed.
     Truncated(Answer),
     /// These bytes instead of HTTP; then the connection is closed.
     NotHttp(Bytes),
     /// Nothing, for as long as the peer waits.
     Hang,
-    /// The connection is closed without a word.
+    /// The connection is closed without a response.
     Close,
-    /// The connection is reset without a word.
+    /// The connection is reset without a response.
     Reset,
 }
 
-/// An answer with a JSON body.
+/// A response with a JSON body.
 pub(crate) fn json_answer(status: u16, body: &Value) -> Answer {
     text_answer(status, "application/json; charset=utf-8", body.to_string())
 }
 
-/// An answer with a body of a type.
+/// A response with a body of this content type.
 pub(crate) fn text_answer(
     status: u16,
     content_type: &'static str,
@@ -95,7 +95,7 @@ pub(crate) fn text_answer(
     answer
 }
 
-/// What every service says of a path that it does not have.
+/// The response of all services for an unknown path.
 pub(crate) fn not_found() -> Answer {
     json_answer(
         404,
@@ -103,7 +103,7 @@ pub(crate) fn not_found() -> Answer {
     )
 }
 
-/// Answers one request of a service: fault plan, service, record.
+/// Handles one request of a service: fault plan, service, record.
 pub(crate) async fn answer(
     state: &State,
     service: Service,
@@ -160,7 +160,7 @@ async fn run(state: &State, service: Service, call: &mut Call) -> Answer {
 }
 
 impl Reply {
-    /// The status, where one is answered.
+    /// The status of the response, if there is one.
     fn status(&self) -> Option<u16> {
         match self {
             Self::Full(answer) | Self::Oversized(answer, _) | Self::Truncated(answer) => {
@@ -179,7 +179,7 @@ impl Reply {
     }
 }
 
-/// Puts the service's name on an answer that bears none.
+/// Adds the `Server` header unless there is one.
 fn name_server(answer: &mut Answer, service: Service) {
     let name = match service {
         Service::Imds => imds::SERVER,

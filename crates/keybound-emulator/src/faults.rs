@@ -1,4 +1,4 @@
-//! Faults on demand: which request is answered wrongly, how, and how often.
+//! Fault injection: which requests fail, how, and how often.
 mod action;
 mod apply;
 mod leg;
@@ -13,7 +13,7 @@ use keybound_core::X5tS256;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// The faults that wait for their requests, in the order in which they came, and the certificates that some of them revoked.
+/// The pending faults, in the order in which they were added, and the certificates that some of them revoked.
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan(Mutex<Plan>);
 
@@ -23,7 +23,7 @@ struct Plan {
     revoked: VecDeque<Revoked>,
 }
 
-/// A certificate that is refused whenever it comes.
+/// A revoked certificate.
 #[derive(Debug)]
 struct Revoked {
     leg: Leg,
@@ -39,14 +39,14 @@ impl FaultPlan {
         }))
     }
 
-    /// What the next request on a leg meets. Called once for each request; a counted fault is used up by it. Faults that
-    /// revoke a certificate are [`revoked`](Self::revoked)'s matter.
+    /// The fault for the next request on a leg. Called once for each request; decrements the count. Faults that revoke a
+    /// certificate are handled by [`revoked`](Self::revoked).
     pub fn next(&self, leg: Leg) -> Option<Action> {
         self.lock().take(leg, |action| !action.revokes())
     }
 
-    /// What refuses a certificate on a leg, where it is revoked there. A waiting fault revokes the first certificate that it
-    /// meets; a counted one as many different ones.
+    /// The action that refuses a certificate on a leg, if it is revoked there. A pending fault revokes the next certificate; its
+    /// count is a number of different certificates.
     pub fn revoked(&self, leg: Leg, certificate: &X5tS256) -> Option<Action> {
         let mut plan = self.lock();
         let known = |revoked: &&Revoked| revoked.leg == leg && revoked.certificate == *certificate;
@@ -74,17 +74,17 @@ impl FaultPlan {
         plan.waiting.iter().any(waits) || plan.revoked.iter().any(|revoked| revoked.leg == leg)
     }
 
-    /// Whether the next request on a leg would meet this action. Uses nothing up.
+    /// Whether the next request on a leg would get this action. Does not decrement the count.
     pub fn peek_is(&self, leg: Leg, action: &Action) -> bool {
         let plan = self.lock();
         let next = plan.waiting.iter().find(|fault| fault.leg == leg);
         next.is_some_and(|fault| fault.action == *action)
     }
 
-    /// Adds faults behind those that wait.
+    /// Appends pending faults.
     ///
     /// # Errors
-    /// Where more than 1000 would wait. None is added then.
+    /// Where more than 1000 would be pending. None is added then.
     pub fn add(&self, added: Vec<Fault>) -> Result<(), FaultError> {
         let mut plan = self.lock();
         if plan.waiting.len() + added.len() > MOST_WAITING {
@@ -94,24 +94,24 @@ impl FaultPlan {
         Ok(())
     }
 
-    /// The faults that wait, with the counts left.
+    /// The pending faults with their remaining counts.
     pub fn waiting(&self) -> Vec<Fault> {
         self.lock().waiting.clone()
     }
 
-    /// Forgets faults and revoked certificates.
+    /// Removes all faults and revoked certificates.
     pub fn clear(&self) {
         *self.lock() = Plan::default();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Plan> {
-        // The plan is whole after every step, so a panic elsewhere leaves it usable.
+        // The plan is consistent after every step, so that it stays usable after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Plan {
-    /// The first action of a kind that waits on a leg, once.
+    /// Takes the first pending action of a kind on a leg.
     fn take(&mut self, leg: Leg, kind: impl Fn(&Action) -> bool) -> Option<Action> {
         let faults = &mut self.waiting;
         let meant = |fault: &Fault| fault.leg == leg && kind(&fault.action);
@@ -129,7 +129,7 @@ impl Plan {
 }
 
 const MOST_WAITING: usize = 1000;
-/// The oldest is forgotten where more would be remembered.
+/// The oldest is removed where there would be more.
 const MOST_REVOKED: usize = 1000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ways for fuzzers to the readers of outside bytes. Not part of the interface.
+//! Entry points for fuzzers of the parsers. Not part of the API.
 #![doc(hidden)]
 
 use crate::config::Config;
@@ -9,7 +9,7 @@ use crate::imds::{self, csr, read_attestation};
 use crate::pki::{read_token_not_after, read_token_not_after_value};
 use crate::tls;
 
-/// Judges a certificate signing request, as strict and as lenient.
+/// Checks a certificate signing request, strict and lenient.
 pub fn csr(bytes: &[u8]) {
     for lenient in [false, true] {
         let expected = csr::Expected {

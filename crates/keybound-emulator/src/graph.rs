@@ -1,5 +1,5 @@
-//! A look-alike of Graph's mTLS host: the applications, for those who prove that they have the key of their token's
-//! certificate. It asks for the certificate in the first handshake.
+//! Graph's mTLS host: the applications, for clients that prove possession of the key of their token's certificate. It requests
+//! the certificate in the first handshake.
 #[cfg(test)]
 mod tests;
 

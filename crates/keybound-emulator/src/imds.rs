@@ -1,4 +1,4 @@
-//! IMDS v2: who this host is, and certificates for its keys.
+//! IMDS v2: platform metadata, and certificates for keys.
 mod attestation;
 pub(crate) mod csr;
 mod instance;
@@ -25,7 +25,7 @@ pub(crate) fn read_query(query: &str) -> bool {
     Query::read(query, BypassCache::Supported).is_ok()
 }
 
-/// Answers a request to IMDS.
+/// Handles a request to IMDS.
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
     match handle(state, call).await {
         Ok(answer) => answer,
@@ -93,7 +93,7 @@ fn came_through_a_proxy(call: &Call) -> bool {
     call.request.headers().contains_key("x-forwarded-for")
 }
 
-/// A request that is not granted.
+/// A rejected request.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: u16,
@@ -128,7 +128,7 @@ impl Refusal {
         }
     }
 
-    /// The emulator's own failure, which is nobody's fault but OpenSSL's.
+    /// A failure of OpenSSL in the emulator.
     fn failed(description: &'static str) -> Self {
         Self::new(500, "internal_server_error", description)
     }

@@ -1,9 +1,9 @@
-//! The services that a managed identity with a bound key meets, simulated on loopback: IMDS v2, the attestation service
-//! (MAA), Entra's mTLS token endpoint, a Key Vault that asks for the certificate after the request, and Graph.
+//! Simulated services for managed identities with bound tokens, on loopback: IMDS v2, the attestation service (MAA), Entra's
+//! mTLS token endpoint, a Key Vault that requests the certificate after the request, and Graph.
 //!
-//! They refuse what the real ones refuse, in their words, and misbehave on demand. What they certify is worth nothing
-//! elsewhere: certificates and tokens come from authorities made at the start, attestation says `simulated`, and the CA
-//! that clients are given to trust is constrained to loopback names.
+//! They reject what the real services reject, with the same errors, and inject faults on demand. Their certificates and tokens
+//! are worthless elsewhere: they are issued by authorities that are created at the start, attestation says `simulated`, and
+//! the CA for clients is constrained to loopback names.
 //!
 //! ```
 //! use keybound_emulator::{Config, Emulator};
@@ -11,7 +11,7 @@
 //! let mut config = Config::default();
 //! config.imds.certificate_lifetime_seconds = 8 * 3600;
 //! let emulator = Emulator::start(config)?;
-//! // The next token request is refused as for a revoked certificate, the one after is answered.
+//! // The next token request fails as for a revoked certificate, the one after it succeeds.
 //! emulator.inject("token=aadsts:1000610*1".parse()?)?;
 //! println!("{}", serde_json::to_string(emulator.ready())?);
 //! assert!(emulator.records().is_empty());
@@ -47,7 +47,7 @@ mod testing;
 mod tls;
 mod vault;
 
-// The public interface.
+// The public API.
 pub use clock::Clock;
 pub use config::{
     AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig, GraphConfig,

@@ -1,4 +1,4 @@
-//! The attestation service: vouches for simulated keys, and says so.
+//! The attestation service, for simulated keys only.
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
 
-/// Answers a request to the attestation service.
+/// Handles a request to the attestation service.
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
     let allowed = match call.request.uri().path() {
         ATTEST_PATH => Method::POST,
@@ -30,7 +30,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
     answered.unwrap_or_else(|_| refusal(500, "InternalError", "the token could not be signed"))
 }
 
-/// The value of `x-ms-attestation-type` in all that this service vouches for.
+/// The value of `x-ms-attestation-type` in all attestation tokens of this service.
 pub(crate) const SIMULATED: &str = "simulated";
 
 async fn attest(state: &State, call: &mut Call) -> io::Result<Answer> {

@@ -1,5 +1,5 @@
-//! The emulator's two authorities. They know nothing of each other: one makes servers trusted on loopback, the other
-//! signs binding certificates, and neither is trusted for the other's work.
+//! The emulator's two authorities. They are independent: one signs the certificates of the servers, the other binding
+//! certificates, and neither is trusted for the other's purpose.
 mod client;
 mod issuer;
 mod make;
@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Both authorities, and the certificate that the servers show.
+/// Both authorities, and the certificate of the servers.
 pub(crate) struct Pki {
     store: store::CaStore,
     issuer: issuer::Issuer,
@@ -34,7 +34,7 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    /// Makes them, or takes the server CA from the folder where it was kept. The servers' certificate is for loopback's usual
+    /// Creates them, or loads the server CA from the folder where it is stored. The servers' certificate is for loopback's usual
     /// names and for the address where they listen.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Pki {
         &self.server
     }
 
-    /// Key and certificate of a server with something wrong about it.
+    /// Key and certificate of a server with a fault.
     ///
     /// # Errors
     /// Where OpenSSL refuses.
@@ -87,8 +87,8 @@ impl Pki {
         self.issuer.issue(request)
     }
 
-    /// Reads a client certificate (DER) and checks that it is one of ours and valid at `now`. That the peer holds the
-    /// key is the TLS handshake's matter.
+    /// Reads a client certificate (DER) and checks that it is one of ours and valid at `now`. The TLS
+    /// handshake proves possession of the key.
     ///
     /// # Errors
     /// What is wrong with it.

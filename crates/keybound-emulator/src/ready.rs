@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where everything is. As JSON it is the line that `keybound emulator` prints first.
+/// The addresses of the services. As JSON it is the first line that `keybound emulator` prints.
 #[derive(Clone, Serialize)]
 #[non_exhaustive]
 pub struct Ready {
@@ -16,25 +16,25 @@ pub struct Ready {
     pub sts: String,
     /// Origin of the attestation service.
     pub maa: String,
-    /// Origin of the Key Vault look-alike.
+    /// Origin of the simulated Key Vault.
     pub vault: String,
-    /// Origin of the Graph look-alike.
+    /// Origin of the simulated Graph.
     pub graph: String,
-    /// The CA certificate of all that speak TLS, PEM.
+    /// The file with the CA certificate of all TLS services, PEM.
     pub ca_file: PathBuf,
     /// The control endpoint.
     pub control: Control,
-    /// The environment in which programs find the emulator.
+    /// The environment variables through which programs find the emulator.
     pub env: BTreeMap<&'static str, String>,
 }
 
-/// How the control endpoint is reached. `Debug` hides the secret.
+/// Address and secret of the control endpoint. `Debug` hides the secret.
 #[derive(Clone, Serialize)]
 #[non_exhaustive]
 pub struct Control {
     /// Its origin, plain HTTP.
     pub url: String,
-    /// What goes into `Authorization: Bearer`.
+    /// The token for `Authorization: Bearer`.
     pub secret: String,
 }
 

@@ -6,13 +6,13 @@ use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is kept of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
+/// The record of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Record {
     /// Counts up from 1, over all services.
     pub sequence: u64,
-    /// When the request came, in milliseconds since 1970 by the emulated clock.
+    /// The time of the request, in milliseconds since 1970 by the emulated clock.
     pub unix_ms: u64,
     /// The step of the flow: probe, metadata, issue, instance, attest, token, discovery, vault, graph, or unknown.
     pub leg: &'static str,
@@ -30,16 +30,16 @@ pub struct Record {
     pub tls_version: Option<&'static str>,
     /// `x5t#S256` of the certificate that the client presented on the connection, if any.
     pub client_certificate: Option<String>,
-    /// The fault that the request met.
+    /// The fault that was applied.
     pub fault: Option<String>,
-    /// The status answered; `None` where none was, or not yet.
+    /// The status of the response; `None` where there is none, or not yet.
     pub status: Option<u16>,
-    /// What the service has to say of it: the words of a refusal, the scope asked for.
+    /// Notes of the service: the text of a refusal, the requested scope.
     pub notes: BTreeMap<&'static str, String>,
 }
 
 impl Record {
-    /// For those who watch.
+    /// For subscribers.
     fn tell(&self) {
         let Self { method, path, .. } = self;
         let fault = self.fault.as_deref();
@@ -48,7 +48,7 @@ impl Record {
     }
 }
 
-/// The last requests, and how many came on each leg.
+/// The last requests, and the number of requests on each leg.
 #[derive(Debug, Default)]
 pub(crate) struct Records(Mutex<Kept>);
 
@@ -60,7 +60,7 @@ struct Kept {
 }
 
 impl Records {
-    /// Keeps a request that has come; the number is for [`finish`](Self::finish).
+    /// Records a request; the number is for [`finish`](Self::finish).
     pub fn begin(
         &self,
         unix_ms: u64,
@@ -69,21 +69,21 @@ impl Records {
         request: &Request<Bytes>,
         fault: Option<&Action>,
     ) -> u64 {
-        let mut kept = self.lock();
-        kept.last_sequence += 1;
-        let sequence = kept.last_sequence;
-        *kept.counts.entry(leg.as_str()).or_default() += 1;
-        if kept.records.len() == MOST_KEPT {
-            kept.records.pop_front();
+        let mut log = self.lock();
+        log.last_sequence += 1;
+        let sequence = log.last_sequence;
+        *log.counts.entry(leg.as_str()).or_default() += 1;
+        if log.records.len() == MAX_RECORDS {
+            log.records.pop_front();
         }
-        kept.records.push_back(Record {
+        log.records.push_back(Record {
             sequence,
             unix_ms,
             leg: leg.as_str(),
             method: request.method().to_string(),
             path: shortened(request.uri().path()),
             query: shortened(&redacted_query(request.uri().query().unwrap_or_default())),
-            headers: kept_headers(request),
+            headers: recorded_headers(request),
             body_bytes: request.body().len(),
             tls_version: peer.tls_version,
             client_certificate: peer
@@ -97,19 +97,19 @@ impl Records {
         sequence
     }
 
-    /// Counts a new connection to a service that speaks TLS, under the leg of its handshakes.
+    /// Counts a new TLS connection, under the leg of its handshakes.
     pub fn count_connection(&self, leg: Leg) {
         *self.lock().counts.entry(leg.as_str()).or_default() += 1;
     }
 
-    /// Adds what was answered to a request that is still kept.
+    /// Adds the response to the record of a request, if it is still stored.
     pub fn finish(
         &self,
         sequence: u64,
         status: Option<u16>,
         notes: BTreeMap<&'static str, String>,
     ) {
-        // Told when the lock is gone: whoever watches may want to read the records.
+        // Logged without the lock: a subscriber may read the records.
         if let Some(record) = self.complete(sequence, status, notes) {
             record.tell();
         }
@@ -121,9 +121,9 @@ impl Records {
         status: Option<u16>,
         notes: BTreeMap<&'static str, String>,
     ) -> Option<Record> {
-        let mut kept = self.lock();
+        let mut log = self.lock();
         let found = |record: &&mut Record| record.sequence == sequence;
-        let record = kept.records.iter_mut().rev().find(found)?;
+        let record = log.records.iter_mut().rev().find(found)?;
         record.status = status;
         record.notes = notes
             .into_iter()
@@ -137,39 +137,39 @@ impl Records {
         self.lock().records.iter().cloned().collect()
     }
 
-    /// How many requests came on each leg since the start or the last [`clear`](Self::clear), kept or not.
+    /// The number of requests on each leg since the start or the last [`clear`](Self::clear), stored or not.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.lock().counts.clone()
     }
 
-    /// Forgets them. Numbers go on.
+    /// Removes all records. The numbering continues.
     pub fn clear(&self) {
-        let mut kept = self.lock();
-        kept.records.clear();
-        kept.counts.clear();
+        let mut log = self.lock();
+        log.records.clear();
+        log.counts.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Whole after every step, so a panic elsewhere leaves it usable.
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn kept_headers(request: &Request<Bytes>) -> BTreeMap<String, String> {
-    let mut kept = BTreeMap::new();
+fn recorded_headers(request: &Request<Bytes>) -> BTreeMap<String, String> {
+    let mut recorded = BTreeMap::new();
     for name in KEPT_HEADERS {
         if let Some(value) = request.headers().get(*name) {
             let text = String::from_utf8_lossy(value.as_bytes());
-            kept.insert((*name).to_owned(), shortened(&text));
+            recorded.insert((*name).to_owned(), shortened(&text));
         }
     }
     if let Some(value) = request.headers().get(http::header::AUTHORIZATION) {
-        kept.insert("authorization".into(), scheme_only(value.as_bytes()));
+        recorded.insert("authorization".into(), scheme_only(value.as_bytes()));
     }
-    kept
+    recorded
 }
 
-/// `mtls_pop …`: the scheme where it is one of those that are known, so that a token sent without one is not kept.
+/// `mtls_pop …`: the scheme if it is a known one, so that a token without a scheme is not stored.
 fn scheme_only(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     let first = text.split(' ').next().unwrap_or_default();
@@ -237,7 +237,7 @@ const KEPT_QUERY: &[&str] = &[
 
 const SCHEMES: &[&str] = &["mtls_pop", "Bearer", "Basic", "pop"];
 const REDACTED: &str = "…";
-const MOST_KEPT: usize = 1000;
+const MAX_RECORDS: usize = 1000;
 /// Longest text of a member, in bytes.
 const LONGEST_TEXT: usize = 1024;
 
@@ -274,25 +274,25 @@ mod tests {
         records.begin(0, Leg::Vault, &peer(), &request(uri, &headers), None);
         let bare = request("/", &[("authorization", "s3cret")]);
         records.begin(0, Leg::Vault, &peer(), &bare, None);
-        let kept = records.all();
-        assert_eq!(kept[0].query, "api-version=7.4&access_token=…&…");
-        assert_eq!(kept[0].headers["authorization"], "mtls_pop …");
-        assert_eq!(kept[0].headers["x-ms-tokenboundauth"], "true");
-        assert_eq!(kept[1].headers["authorization"], "…");
-        let shown = format!("{kept:?}{}", serde_json::to_string(&kept).unwrap());
+        let stored = records.all();
+        assert_eq!(stored[0].query, "api-version=7.4&access_token=…&…");
+        assert_eq!(stored[0].headers["authorization"], "mtls_pop …");
+        assert_eq!(stored[0].headers["x-ms-tokenboundauth"], "true");
+        assert_eq!(stored[1].headers["authorization"], "…");
+        let shown = format!("{stored:?}{}", serde_json::to_string(&stored).unwrap());
         assert!(!shown.contains("s3cret"), "{shown}");
     }
 
     #[test]
     fn records_are_bounded_and_counts_go_on() {
         let records = Records::default();
-        for _ in 0..MOST_KEPT + 5 {
+        for _ in 0..MAX_RECORDS + 5 {
             records.begin(0, Leg::Token, &peer(), &request("/", &[]), None);
         }
-        let kept = records.all();
-        assert_eq!(kept.len(), MOST_KEPT);
-        assert_eq!(kept[0].sequence, 6);
-        assert_eq!(records.counts()["token"], MOST_KEPT as u64 + 5);
+        let stored = records.all();
+        assert_eq!(stored.len(), MAX_RECORDS);
+        assert_eq!(stored[0].sequence, 6);
+        assert_eq!(records.counts()["token"], MAX_RECORDS as u64 + 5);
         records.clear();
         assert!(records.all().is_empty() && records.counts().is_empty());
     }
@@ -313,10 +313,10 @@ mod tests {
             Some(400),
             BTreeMap::from([("refused", "é".repeat(1024))]),
         );
-        let kept = records.all();
-        assert_eq!((kept[0].status, kept[1].status), (Some(400), None));
-        assert_eq!(kept[0].fault.as_deref(), Some("no-cnf"));
-        assert!(kept[0].notes["refused"].len() <= LONGEST_TEXT + 3);
-        assert_eq!(kept[0].client_certificate.as_ref().unwrap().len(), 43);
+        let stored = records.all();
+        assert_eq!((stored[0].status, stored[1].status), (Some(400), None));
+        assert_eq!(stored[0].fault.as_deref(), Some("no-cnf"));
+        assert!(stored[0].notes["refused"].len() <= LONGEST_TEXT + 3);
+        assert_eq!(stored[0].client_certificate.as_ref().unwrap().len(), 43);
     }
 }

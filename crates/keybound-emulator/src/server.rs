@@ -27,15 +27,15 @@ pub struct EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// Who the host is and how strict the services are. Default: [`Config::default`].
+    /// The configuration. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Keeps the CA in a folder, which is made where it is absent: `ca.pem` and, readable by the owner only,
-    /// `ca-key.pem`. The next start takes it up again, so that clients trust one file for good. Default: a CA for each
+    /// Stores the CA in a folder, which is created if absent: `ca.pem` and, readable by the owner only,
+    /// `ca-key.pem`. The next start loads it, so that clients can trust the same file. Default: a CA for each
     /// start, its certificate in a temporary folder, its key in memory only. The authority of binding certificates and the
     /// keys that sign tokens are new at each start in any case.
     #[must_use]
@@ -52,7 +52,7 @@ impl EmulatorBuilder {
         self.config.check().map_err(StartError::Config)?;
         let listeners = Listeners::bind(&self.config.network)?;
         let endpoints = listeners.endpoints(&self.config.network)?;
-        // Programs in other folders are given the path of the CA.
+        // The path of the CA is used by programs in other folders.
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
         let state_dir = state_dir.map_err(StartError::Host)?;
         let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;
@@ -79,7 +79,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Settings to be made before the start.
+    /// A builder with the settings of the start.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder::default()
     }
@@ -93,12 +93,12 @@ impl Emulator {
         Self::builder().config(config).start()
     }
 
-    /// Where everything is.
+    /// The addresses of the services.
     pub fn ready(&self) -> &Ready {
         &self.ready
     }
 
-    /// The CA certificate of all services that speak TLS, PEM.
+    /// The CA certificate of all TLS services, PEM.
     pub fn ca_pem(&self) -> &[u8] {
         self.state.pki.ca_pem()
     }
@@ -113,32 +113,32 @@ impl Emulator {
         self.state.records.all()
     }
 
-    /// How many requests came, by the names of [`Record::leg`], and how many connections were opened to those who speak
+    /// The number of requests by the names of [`Record::leg`], and the number of connections to the services with
     /// TLS: `attest-tls`, `token-tls`, `vault-tls`, `graph-tls`. A leg without any is absent.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.records.counts()
     }
 
-    /// Lets something go wrong, once the faults that wait already have had their turn.
+    /// Injects a fault, after those that are pending.
     ///
     /// # Errors
-    /// Where more than 1000 faults would wait.
+    /// Where more than 1000 faults would be pending.
     pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         self.state.faults.add(vec![fault])
     }
 
-    /// The faults that wait.
+    /// The pending faults.
     pub fn faults(&self) -> Vec<Fault> {
         self.state.faults.waiting()
     }
 
-    /// Lets everything go well again.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state.faults.clear();
     }
 
-    /// Forgets faults (those of the configuration too), records and issued certificates and sets the clock right. Keys
-    /// and authorities stay.
+    /// Removes faults (those of the configuration too), records and issued certificates, and resets the clock. Keys and
+    /// authorities do not change.
     pub fn reset(&self) {
         self.state.reset();
     }
@@ -232,26 +232,26 @@ struct Running {
 }
 
 impl Running {
-    /// Returns when the services serve, or with what kept them from it. The runtime is made and dropped on the thread:
-    /// in the caller's place it could not be dropped where that is asynchronous.
+    /// Returns when the services listen, or with the error. The runtime is created and dropped on the thread: it cannot be
+    /// dropped in an asynchronous caller.
     fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (ready, started) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let state = state.clone();
         let serve = move || match prepare(listeners, &state) {
             Ok((runtime, servers)) => {
-                let _ = tell.send(Ok(()));
+                let _ = ready.send(Ok(()));
                 run(runtime, servers, state.keys.clone(), stopped);
             }
             Err(error) => {
-                let _ = tell.send(Err(error));
+                let _ = ready.send(Err(error));
             }
         };
         let thread = std::thread::Builder::new()
             .name("keybound-emulator".into())
             .spawn(serve)
             .map_err(StartError::Host)?;
-        match told.recv() {
+        match started.recv() {
             Ok(Ok(())) => Ok(Self { stop, thread }),
             Ok(Err(error)) => Err(StartError::Host(error)),
             Err(ended) => Err(StartError::Host(io::Error::other(ended))),
@@ -260,7 +260,7 @@ impl Running {
 
     fn stop(self) {
         let _ = self.stop.send(());
-        // A panic there has been reported already; here it is only a thread that has ended.
+        // A panic of the thread has been reported already.
         let _ = self.thread.join();
     }
 }
@@ -287,7 +287,7 @@ fn prepare(
     Ok((runtime, servers))
 }
 
-/// Serves until it is told to stop, or whoever could tell is gone.
+/// Serves until `stopped` receives a value or its sender is dropped.
 fn run(
     runtime: Runtime,
     servers: Vec<Server<ServiceHandler>>,
@@ -299,6 +299,6 @@ fn run(
     }
     runtime.spawn(async move { keys.make().await });
     let _ = runtime.block_on(stopped);
-    // Whatever is still under way ends with the runtime; a key that is being made is not waited for.
+    // Pending work ends with the runtime; the generation of a key is not waited for.
     runtime.shutdown_background();
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// An RSA-2048 key that signs JWTs (RS256), made off the event loop at its first use.
+/// An RSA-2048 key that signs JWTs (RS256), created outside of the event loop at its first use.
 #[derive(Clone, Default)]
 pub(crate) struct SigningKey(Arc<OnceCell<JwtSigner>>);
 
@@ -64,7 +64,7 @@ impl JwtSigner {
         json!({"keys": [self.jwk]})
     }
 
-    /// The public half as a JWK, for keys that are spoken of.
+    /// The public key as a JWK.
     pub fn public_jwk(&self) -> Value {
         let mut jwk = self.jwk.clone();
         if let Some(members) = jwk.as_object_mut() {
@@ -91,7 +91,7 @@ impl JwtSigner {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// Whether a compact JWT names RS256 and bears this key's signature. Claims are not looked at.
+    /// Whether a compact JWT names RS256 and has a valid signature of this key. Claims are not checked.
     pub fn verifies(&self, token: &str) -> bool {
         let Some((signed, signature)) = token.rsplit_once('.') else {
             return false;
@@ -106,7 +106,7 @@ impl JwtSigner {
         };
         let held = Verifier::new(MessageDigest::sha256(), &self.key)
             .and_then(|mut verifier| verifier.verify_oneshot(&signature, signed.as_bytes()));
-        // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+        // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
         let _ = ErrorStack::get();
         held.unwrap_or(false)
     }

@@ -1,4 +1,4 @@
-//! The key and the attestation that stand for KeyGuard's in the emulator's world.
+//! The simulated key and attestation, in place of those of KeyGuard.
 use crate::evidence;
 use crate::faults::ATTEST_PATH;
 use crate::state::origin;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// Makes one simulated key for each call.
+/// Creates a simulated key on each call.
 #[derive(Debug, Default)]
 pub struct SimulatedKeyProvider(());
 
@@ -40,8 +40,8 @@ impl KeyProvider for SimulatedKeyProvider {
     }
 }
 
-/// A key in the memory of the process that stands for a KeyGuard key, and says so: [`is_simulated`] is true wherever it
-/// goes. The emulator's attestation service vouches for it, no other does.
+/// A key in memory in place of a KeyGuard key; [`is_simulated`] is true for it and everything derived from it. Only the
+/// emulator's attestation service attests it.
 ///
 /// [`is_simulated`]: BindingKey::is_simulated
 pub struct SimulatedKey {
@@ -99,14 +99,14 @@ impl fmt::Debug for SimulatedKey {
     }
 }
 
-/// Has simulated keys attested by the emulator's attestation service, on loopback only.
+/// Attests simulated keys with the emulator's attestation service, on loopback only.
 #[derive(Debug)]
 pub struct SimulatedAttestation {
     client: HttpsClient,
 }
 
 impl SimulatedAttestation {
-    /// A provider that trusts these authorities; the emulator's has to be among them.
+    /// A provider that trusts these authorities; that of the emulator must be one of them.
     ///
     /// # Errors
     /// [`ErrorKind::HostUnsupported`] where the host's OpenSSL configuration does not allow the work.
@@ -212,7 +212,7 @@ async fn read_answer(answer: http::Response<ResponseBody>) -> Result<Attestation
             .with_service(ServiceError::of_answer(&body))
             .with_retryable(unavailable));
     }
-    // The cause is left out: it may quote the token.
+    // Without the cause, which may quote the token.
     let attested: Attested = serde_json::from_slice(&body)
         .map_err(|_| failed("the attestation service's answer is not the JSON expected"))?;
     AttestationToken::new(attested.token)
@@ -253,7 +253,7 @@ fn transport_error(error: TransportError) -> Error {
             "the connection to the attestation service failed",
         ),
     };
-    // A connection that broke may hold the next time; an answer that broke HTTP may not, but asking is harmless.
+    // A lost connection may succeed on a retry; a malformed response may not, but the retry is harmless.
     let retryable = kind.is_transient() || error.kind() == TransportErrorKind::Protocol;
     Error::new(kind, Stage::Attestation, message)
         .with_retryable(retryable)

@@ -11,7 +11,7 @@ use crate::vault::Secrets;
 use openssl::error::ErrorStack;
 use url::Url;
 
-/// All that the services of one emulator share.
+/// The shared state of the services of an emulator.
 pub(crate) struct State {
     pub config: Config,
     pub clock: Clock,
@@ -20,12 +20,12 @@ pub(crate) struct State {
     pub pki: Pki,
     pub endpoints: Endpoints,
     pub keys: Keys,
-    /// What the vault holds.
+    /// The secrets of the vault.
     pub secrets: Secrets,
     pub control_secret: ControlSecret,
     /// The certificates that IMDS issued.
     pub issued: IssuedCertificates,
-    /// What the attestation service has seen, so that nothing serves twice.
+    /// The evidence that the attestation service has seen, against replay.
     pub evidence_seen: Seen,
 }
 
@@ -33,7 +33,7 @@ impl State {
     /// The state of an emulator that has just been started.
     ///
     /// # Errors
-    /// Where the host has no randomness to give.
+    /// Where the host returns no random bytes.
     pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, ErrorStack> {
         let clock = Clock::default();
         Ok(Self {
@@ -51,7 +51,7 @@ impl State {
         })
     }
 
-    /// Back to the moment after the start, without the faults of the configuration. Keys, authorities and the vault's
+    /// Resets to the state after the start, without the faults of the configuration. Keys, authorities and the vault's
     /// secrets stay.
     pub fn reset(&self) {
         self.faults.clear();
@@ -79,12 +79,12 @@ pub(crate) struct Keys {
     pub entra: SigningKey,
     /// The attestation service's.
     pub maa: SigningKey,
-    /// Nobody's: what faults sign with.
+    /// An unknown key, for faults.
     pub foreign: SigningKey,
 }
 
 impl Keys {
-    /// Makes the keys that every flow needs. Where that fails, whoever needs one is told.
+    /// Creates the keys that every flow needs. An error is returned to the callers that need a key.
     pub async fn make(&self) {
         let _ = self.maa.get().await;
         let _ = self.entra.get().await;

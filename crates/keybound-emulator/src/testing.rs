@@ -1,4 +1,4 @@
-//! A state without sockets, and requests put straight to the services.
+//! A state without sockets, and requests that are passed to the services directly.
 use crate::config::Config;
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
@@ -41,7 +41,7 @@ pub(crate) fn anonymous() -> Peer {
     }
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub status: u16,

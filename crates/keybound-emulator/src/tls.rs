@@ -1,11 +1,11 @@
-//! HTTP/1.1 servers, plain or with TLS. The latter ask for client certificates in the first handshake, or after the
-//! request as Key Vault does.
+//! HTTP/1.1 servers, plain or with TLS. With TLS they request client certificates in the first handshake, or after
+//! the request as Key Vault does.
 mod alert;
+mod alert_rewriter;
 mod connection;
 mod host;
 mod http1;
 mod link;
-mod outgoing;
 mod service;
 mod settings;
 #[cfg(test)]
@@ -29,9 +29,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// What answers the requests of one listener.
+/// Handles the requests of one listener.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// What becomes of a new connection. Called once for each.
+    /// How a new connection begins. Called once for each.
     fn greet(&self) -> Greeting {
         Greeting::default()
     }
@@ -47,14 +47,14 @@ pub(crate) trait Handler: Send + Sync + 'static {
         true
     }
 
-    /// Whether a client that is not known yet is asked for its certificate when its request has been read: TLS 1.2
-    /// renegotiation or TLS 1.3 post-handshake authentication.
+    /// Whether the certificate of a client is requested after its request was read: TLS 1.2 renegotiation or TLS 1.3
+    /// post-handshake authentication.
     fn wants_certificate(&self, head: &request::Parts) -> bool {
         let _ = head;
         false
     }
 
-    /// Answers a request that has been read whole.
+    /// Handles a request that has been read in whole.
     fn answer(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
 }
 
@@ -78,7 +78,7 @@ impl<H: Handler> Server<H> {
         Self::over(listener, Some(acceptor), settings.timeouts, handler)
     }
 
-    /// Without TLS: for what is plain HTTP at the real place too.
+    /// Without TLS: for services that are plain HTTP on Azure too.
     ///
     /// # Errors
     /// Where the listener is not on loopback.
@@ -123,7 +123,7 @@ impl<H: Handler> Server<H> {
                 return;
             };
             let Ok((stream, address)) = self.listener.accept().await else {
-                // Out of file handles, or a client that went away at once: neither is for ever.
+                // Out of file handles, or a client that disconnected immediately: both are temporary.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };

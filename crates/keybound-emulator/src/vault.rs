@@ -1,4 +1,4 @@
-//! A Key Vault look-alike: secrets for those who prove that they have the key of their token's certificate.
+//! The simulated Key Vault: secrets for clients that prove possession of the key of their token's certificate.
 mod answers;
 mod secrets;
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn the_faults_shown_are_faults() {
 }
 
 #[test]
-fn the_ready_line_is_explained_key_by_key() {
+fn all_keys_of_the_ready_line_are_documented() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let ready = serde_json::to_value(emulator.ready()).unwrap();
     let names = |value: &serde_json::Value| -> BTreeSet<String> {
@@ -172,7 +172,7 @@ fn the_ready_line_is_explained_key_by_key() {
 }
 
 #[test]
-fn the_members_of_records_are_explained() {
+fn all_members_of_records_are_documented() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let imds = emulator.ready().imds.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(imds).unwrap();

@@ -398,9 +398,9 @@ fn the_path_of_the_ca_is_absolute_whatever_the_folder_was_called() {
     let to_root = "../".repeat(std::env::current_dir().unwrap().components().count());
     let relative = format!("{to_root}{}", folder.path().display());
     let emulator = Emulator::builder().state_dir(relative).start().unwrap();
-    let told = &emulator.ready().env["KEYBOUND_CA_FILE"];
+    let path = &emulator.ready().env["KEYBOUND_CA_FILE"];
     assert!(emulator.ready().ca_file.is_absolute());
-    assert!(std::path::Path::new(told).is_absolute(), "{told}");
+    assert!(std::path::Path::new(path).is_absolute(), "{path}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 #[derive(Clone)]
 struct Pair(X509, PKey<Private>);
 
-/// The CA as whoever reads the state folder has it.
+/// The CA as a reader of the state folder has it.
 fn stolen_ca() -> (Pair, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let builder = Emulator::builder().config(Config::default());

@@ -3,31 +3,31 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IMDS: the host's ids and how it judges requests.
+/// IMDS: the ids of the host and how requests are checked.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ImdsConfig {
-    /// The id of the virtual machine. Empty: none is told.
+    /// The id of the virtual machine. Empty: not part of the metadata.
     pub vm_id: String,
-    /// The id of the scale set. Empty: an empty one is told, as some hosts do; a request that repeats it is refused.
-    /// Absent: none is told.
+    /// The id of the scale set. Empty: an empty member, as on some hosts; a request that repeats it is rejected.
+    /// Absent: not part of the metadata.
     pub vmss_id: Option<String>,
     /// Whether a certificate needs an attested key.
     pub attestation: AttestationRule,
-    /// Takes the Python system's signing requests too: CN first, as UTF8String, hash identifiers with NULL parameters.
+    /// Also accepts the signing requests of the Python implementation: CN first, as UTF8String, hash identifiers with NULL parameters.
     pub lenient_csr: bool,
-    /// Life of the certificates, in seconds: 1 minute to 1 year. Default: 7 days.
+    /// Lifetime of the certificates, in seconds: 1 minute to 1 year. Default: 7 days.
     pub certificate_lifetime_seconds: u32,
     /// From the issue of a certificate to its `token_not_after`, in seconds: at least 1 minute, shorter than
-    /// `certificate_lifetime_seconds`. After it Entra answers AADSTS1000901. Absent, the default: certificates have no such
-    /// extension and buy tokens until they expire.
+    /// `certificate_lifetime_seconds`. After it Entra responds with AADSTS1000901. Absent, the default: certificates have no such
+    /// extension and are valid for tokens until they expire.
     pub token_not_after_seconds: Option<u32>,
     /// How `token_not_after` is encoded. Default: a GeneralizedTime in a SEQUENCE.
     pub token_not_after_encoding: TokenNotAfterEncoding,
-    /// What becomes of `bypass_cache=true`.
+    /// The handling of `bypass_cache=true`.
     pub bypass_cache: BypassCache,
-    /// The member of the answer, if any, that names the token endpoint outright.
+    /// The member of the response, if any, that holds the URL of the token endpoint.
     pub token_url: TokenUrlMember,
 }
 
@@ -74,9 +74,9 @@ impl Default for ImdsConfig {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum AttestationRule {
-    /// Without an attestation token the request is refused.
+    /// A request without an attestation token is rejected.
     Required,
-    /// Without one it is granted; a bad one is refused all the same.
+    /// A request without one is accepted; an invalid one is rejected nevertheless.
     Optional,
 }
 
@@ -95,25 +95,25 @@ pub enum TokenNotAfterEncoding {
     UtcTimeInSequence,
 }
 
-/// What becomes of `bypass_cache=true`.
+/// The handling of `bypass_cache=true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum BypassCache {
     /// A new certificate is issued.
     Supported,
-    /// 400, as for every parameter that IMDS does not know.
+    /// 400, as for every unknown parameter.
     Refused,
-    /// The answer is the one without it.
+    /// The parameter is ignored.
     Ignored,
 }
 
-/// The member of IMDS's answer that names the token endpoint outright.
+/// The member of IMDS's response that holds the URL of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenUrlMember {
-    /// None: clients make it from origin and tenant.
+    /// None: clients build the URL from origin and tenant.
     None,
     /// `token_endpoint`.
     TokenEndpoint,
@@ -121,14 +121,14 @@ pub enum TokenUrlMember {
     RegionalTokenUrl,
 }
 
-/// What instance metadata says of the virtual machine.
+/// The virtual machine in instance metadata.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ComputeConfig {
     /// The operating system. Default: Windows.
     pub os_type: OsType,
-    /// The security type, such as `TrustedLaunch` (the default) or `ConfidentialVM`. Empty: none is told.
+    /// The security type, such as `TrustedLaunch` (the default) or `ConfidentialVM`. Empty: not part of the metadata.
     pub security_type: String,
     /// Whether secure boot is on. Default: true.
     pub secure_boot_enabled: bool,
@@ -184,13 +184,13 @@ impl OsType {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct EntraConfig {
-    /// Life of the tokens, in seconds: 1 minute to 1 year. Default: 86399.
+    /// Lifetime of the tokens, in seconds: 1 minute to 1 year. Default: 86399.
     pub token_lifetime_seconds: u32,
-    /// `refresh_in` of the answers, in seconds: shorter than the life. Absent, the default: none is told.
+    /// `refresh_in` of the responses, in seconds: shorter than the lifetime. Absent, the default: not part of the responses.
     pub refresh_in_seconds: Option<u32>,
-    /// Resources that take no bound tokens: AADSTS392196. Default: `https://management.azure.com`.
+    /// Resources that do not accept bound tokens: AADSTS392196. Default: `https://management.azure.com`.
     pub unbound_resources: Vec<String>,
-    /// Whether the tenant may ask for bound tokens; where not, Entra answers AADSTS3921996. Default: true.
+    /// Whether the tenant may request bound tokens; otherwise Entra responds with AADSTS3921996. Default: true.
     pub bound_tokens_allowed: bool,
 }
 
@@ -217,7 +217,7 @@ impl Default for EntraConfig {
     }
 }
 
-/// The Key Vault look-alike.
+/// The simulated Key Vault.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -271,12 +271,12 @@ impl Default for VaultConfig {
     }
 }
 
-/// The Graph look-alike.
+/// The simulated Graph.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct GraphConfig {
-    /// Whether the identity lacks the permission: every well-bound call is answered 403.
+    /// Whether the identity lacks the permission: every call with a valid bound token gets a 403.
     pub forbidden: bool,
 }
 
@@ -285,9 +285,9 @@ pub struct GraphConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct NetworkConfig {
-    /// The loopback address to listen at. Any other is refused. Default: `127.0.0.1`.
+    /// The loopback address to listen on. Any other address is an error. Default: `127.0.0.1`.
     pub bind: IpAddr,
-    /// How the services are named in URLs. Default: by address.
+    /// The host of the services in URLs. Default: by address.
     pub host: HostName,
     /// Port of IMDS. This and the others: 0, the default, takes a free one.
     pub imds_port: u16,
@@ -295,9 +295,9 @@ pub struct NetworkConfig {
     pub sts_port: u16,
     /// Port of the attestation service.
     pub maa_port: u16,
-    /// Port of the Key Vault look-alike.
+    /// Port of the simulated Key Vault.
     pub vault_port: u16,
-    /// Port of the Graph look-alike.
+    /// Port of the simulated Graph.
     pub graph_port: u16,
     /// Port of the control endpoint.
     pub control_port: u16,
@@ -354,7 +354,7 @@ impl Default for NetworkConfig {
     }
 }
 
-/// How the services are named in URLs.
+/// The host of the services in URLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -375,9 +375,9 @@ pub struct TlsConfig {
     pub sts: TlsVersionRange,
     /// Of the attestation service. Default: 1.2 and 1.3.
     pub maa: TlsVersionRange,
-    /// Of the Key Vault look-alike. Default: 1.2 only, since the real one asks for certificates with 1.2 only.
+    /// Of the simulated Key Vault. Default: 1.2 only, since the real one requests certificates with 1.2 only.
     pub vault: TlsVersionRange,
-    /// Of the Graph look-alike. Default: 1.2 and 1.3.
+    /// Of the simulated Graph. Default: 1.2 and 1.3.
     pub graph: TlsVersionRange,
 }
 

@@ -19,7 +19,7 @@ async fn control(state: &State, method: &str, path: &str, body: impl Into<Bytes>
 }
 
 #[tokio::test]
-async fn nothing_is_told_without_the_secret() {
+async fn without_the_secret_every_request_gets_a_404() {
     let state = state(Config::default());
     let secret = state.control_secret.expose().to_owned();
     assert_eq!(secret.len(), 64);
@@ -75,7 +75,7 @@ async fn records_and_counts_are_read_and_forgotten() {
     assert_eq!(
         all["records"].as_array().unwrap().len(),
         2,
-        "control requests are not kept"
+        "control requests are not recorded"
     );
     let one = control(&state, "GET", "/records?leg=probe", "").await.body;
     assert_eq!(one["records"][0]["leg"], "probe");
@@ -120,7 +120,7 @@ async fn faults_are_added_shown_and_cleared() {
     assert!(state.faults.next(Leg::Token).is_none());
 }
 
-/// A test that asserts that nothing was asked must not pass for ever because of a typing error.
+/// A test that asserts that there was no request must not pass because of a typing error.
 #[tokio::test]
 async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
     let state = state(Config::default());
@@ -139,8 +139,8 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
     ] {
         let answered = control(&state, "GET", &format!("/records?{query}"), "").await;
         assert_eq!(answered.status, 400, "{query}: {answered:?}");
-        let said = answered.text("error_description");
-        assert!(said.contains(words), "{query}: {said}");
+        let description = answered.text("error_description");
+        assert!(description.contains(words), "{query}: {description}");
     }
     for (method, path) in [
         ("GET", "/counts?leg=token"),
@@ -153,8 +153,8 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
     ] {
         let answered = control(&state, method, path, "").await;
         assert_eq!(answered.status, 400, "{path}");
-        let said = answered.text("error_description");
-        assert_eq!(said, "there is no parameter here", "{path}");
+        let description = answered.text("error_description");
+        assert_eq!(description, "there is no parameter here", "{path}");
     }
     let answered = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
     assert_eq!(answered.status, 400);
@@ -164,7 +164,7 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
 }
 
 #[tokio::test]
-async fn mistakes_are_explained_and_change_nothing() {
+async fn mistakes_are_reported_and_have_no_effect() {
     let state = state(Config::default());
     for (path, body, words) in [
         (

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde_json::json;
 
-/// The `WWW-Authenticate` value with which a resource asks for a token that meets these claims (JSON); without any: for
-/// one issued from now on.
+/// The `WWW-Authenticate` value with which a resource requests a token with these claims (JSON); without any, a token
+/// issued from now on.
 pub(crate) fn claims_challenge(state: &State, claims: Option<&str>) -> HeaderValue {
     let newer = || {
         let now = state.clock.unix().to_string();

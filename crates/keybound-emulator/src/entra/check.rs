@@ -1,4 +1,4 @@
-//! What a resource does with a token: the one check that the vault and Graph share.
+//! The check of a token by a resource, shared by the vault and Graph.
 use super::issuer;
 use crate::exchange::Call;
 use crate::pki::ClientCertificateProblem;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use uuid::Uuid;
 use x509_cert::der::DateTime;
 
-/// What Entra says when it does not give a token: an OAuth error (RFC 6749 section 5.2) with an AADSTS number.
+/// The error of Entra when it does not issue a token: an OAuth error (RFC 6749 section 5.2) with an AADSTS number.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// `None`: `invalid_client` without any number, as some backends answer.
+    /// `None`: `invalid_client` without a number, as some backends respond.
     code: Option<u32>,
     message: Cow<'static, str>,
 }
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal that a fault asks for.
+    /// The error of a fault.
     pub(super) fn injected(code: u32) -> Self {
         let message = match code {
             1_000_610..=1_000_614 => {
@@ -50,7 +50,7 @@ impl Refusal {
         Self::new(code, message)
     }
 
-    /// The body and the status; the request is named by ids that a person can find it by.
+    /// The body and the status; with the ids by which the request is found in logs.
     pub(super) fn answer(&self, state: &State, call: &mut Call) -> Answer {
         let trace_id = Uuid::new_v4().to_string();
         let correlation_id = ["x-ms-client-request-id", "client-request-id"]

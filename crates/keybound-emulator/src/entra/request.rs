@@ -5,13 +5,13 @@ use keybound_core::{Claims, Guid};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A token request that is well-formed. Who sent it is not known yet.
+/// A well-formed token request. The client is not authenticated yet.
 #[derive(Debug)]
 pub(super) struct TokenRequest {
     pub(super) client_id: Guid,
     /// The scope without `/.default`.
     pub(super) resource: String,
-    /// A token bound to the client certificate is asked for; otherwise one that is good for whoever holds it.
+    /// Whether a token bound to the client certificate is requested; otherwise it is a bearer token.
     pub(super) bound: bool,
     /// `access_token.xms_cc.values` of the claims.
     pub(super) capabilities: Vec<String>,
@@ -51,7 +51,7 @@ impl TokenRequest {
             }
         }
         let bound = match form.0.get("token_type").map(String::as_str) {
-            // Managed identities name the type, confidential clients leave it out.
+            // Managed identities send the type, confidential clients omit it.
             None | Some("bearer") => false,
             Some("mtls_pop") => true,
             Some(_) => {

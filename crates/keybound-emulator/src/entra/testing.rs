@@ -113,7 +113,7 @@ impl Lab {
         self.certificate(client_id, tenant_id, validity, None)
     }
 
-    /// A certificate of the system-assigned identity that buys tokens until so many seconds from now.
+    /// A certificate of the system-assigned identity that is valid for tokens until this many seconds from now.
     pub(crate) fn binding_with_token_not_after(&self, seconds: i64) -> ServerIdentity {
         let validity = (-7200, 7200);
         self.certificate(self.client_id(0), self.tenant(), validity, Some(seconds))
@@ -190,7 +190,7 @@ impl Lab {
         token(&self.post_form(Some(pair), &self.form(resource)).await)
     }
 
-    /// A token that is good for whoever holds it.
+    /// A bearer token.
     pub(crate) async fn bearer_token(&self, pair: &ServerIdentity, resource: &str) -> String {
         let mut form = self.form(resource);
         form.pop();
@@ -214,7 +214,7 @@ impl Received {
     }
 }
 
-/// The same for all tests, as making them takes longer than anything else here.
+/// Shared by all tests, since key generation is slow.
 fn keys() -> Keys {
     static MADE: LazyLock<Keys> = LazyLock::new(Keys::default);
     Keys {

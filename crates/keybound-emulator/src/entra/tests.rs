@@ -272,7 +272,7 @@ async fn a_certificate_buys_tokens_until_its_token_not_after() {
         assert_eq!(refused.json()["error"], "invalid_request");
         assert!(refused.text().contains("token_not_after"));
     }
-    // What was issued before serves to its own end.
+    // Tokens issued before are valid until they expire.
     let mut client = lab.connect(lab.vault, BOTH[0], Some(&certificate)).await;
     let headers = format!("Authorization: mtls_pop {token}\r\nx-ms-tokenboundauth: true\r\n");
     let path = "/secrets/demo-secret?api-version=7.4";
@@ -450,7 +450,7 @@ async fn handshakes_fail_on_demand_and_then_succeed() {
     lab.bound_token(&binding, VAULT).await;
 }
 
-/// Whoever gets the refused certificate from a cache stays refused, and another one of the same key passes.
+/// The revoked certificate is refused again when it comes from a cache; another one of the same key is accepted.
 #[tokio::test]
 async fn a_revoked_certificate_is_refused_until_another_one_comes() {
     let lab = Lab::start().await;
@@ -491,8 +491,11 @@ async fn a_revoked_certificate_is_refused_until_another_one_comes() {
 async fn secrets_stay_out_of_the_records() {
     let lab = Lab::start().await;
     let token = lab.bound_token(&lab.binding(), VAULT).await;
-    let kept = format!("{:?}", lab.state.records.all());
-    assert!(kept.contains("mtls_pop") && kept.contains(VAULT), "{kept}");
+    let records = format!("{:?}", lab.state.records.all());
+    assert!(
+        records.contains("mtls_pop") && records.contains(VAULT),
+        "{records}"
+    );
     let signature = token.rsplit('.').next().unwrap();
-    assert!(!kept.contains(signature), "{kept}");
+    assert!(!records.contains(signature), "{records}");
 }

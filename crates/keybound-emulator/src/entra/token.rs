@@ -180,7 +180,7 @@ fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, R
         .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))
 }
 
-/// How long ago an expired token ended, in seconds: longer than anybody's leeway.
+/// How long ago an expired token ended, in seconds: longer than any accepted clock skew.
 const LONG_AGO: u64 = 3600;
-/// A client that no configuration has.
+/// A client that is in no configuration.
 const NOBODY: &str = "00000000-0000-4000-8000-00000000dead";

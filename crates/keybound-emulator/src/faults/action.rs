@@ -1,35 +1,35 @@
 use super::Leg;
 use serde_json::Value;
 
-/// What goes wrong.
+/// The effect of a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    // These take the place of the answer, on every leg; the service does not see the request.
+    // These replace the response, on every leg; the service does not see the request.
     /// A status, with headers and a body.
     Status(StatusFault),
-    /// Nothing is said, for as long as the peer waits.
+    /// No response, for as long as the peer waits.
     Hang,
-    /// The connection is closed without a word.
+    /// The connection is closed without a response.
     Close,
-    /// The connection is reset without a word.
+    /// The connection is reset without a response.
     Reset,
     /// Bytes that are not HTTP.
     NotHttp,
-    /// 200, said to be JSON, and it is not.
+    /// 200 with content type JSON and a body that is not JSON.
     Garbage,
     /// 200 with a web page.
     Html,
-    /// 307 to a URL; without one, to a path of IMDS that tells in the records that it was followed.
+    /// 307 to a URL; without one, to a path of IMDS, so that the records show whether it was followed.
     Redirect(Option<String>),
-    /// 200 with a body of so many bytes.
+    /// 200 with a body of this many bytes.
     Oversized(u64),
 
-    // These change the answer of the service, on every leg.
-    /// The answer comes so many milliseconds later.
+    // These change the response of the service, on every leg.
+    /// The response is delayed by this many milliseconds.
     Delay(u64),
     /// Head and half of the body, then the connection is closed.
     Truncated,
-    /// A member of the JSON is left out. Dots lead into objects.
+    /// A member of the JSON is removed. Dots separate the names of nested objects.
     MissingField(String),
     /// A member of the JSON has another value.
     SetField(String, Value),
@@ -37,19 +37,19 @@ pub(crate) enum Action {
     ServerHeader(Option<String>),
 
     // Metadata and issue.
-    /// The endpoint in the answer is http.
+    /// The endpoint in the response is http.
     HttpEndpoint,
-    /// The endpoint in the answer is another host's.
+    /// The endpoint in the response is another host's.
     ForeignEndpoint(Option<String>),
-    /// The certificate issued is a wrong one.
+    /// The issued certificate is wrong.
     Certificate(CertificateFault),
 
     // Token and attestation.
-    /// Entra refuses with this AADSTS number.
+    /// Entra responds with this AADSTS number.
     Aadsts(u32),
-    /// Entra refuses with `invalid_client` and no number.
+    /// Entra responds with `invalid_client` without a number.
     InvalidClient,
-    /// `token_type` says this.
+    /// The value of `token_type`.
     TokenType(String),
     /// The token has no `cnf`.
     NoCnf,
@@ -61,24 +61,24 @@ pub(crate) enum Action {
     GarbageToken,
     /// The token has expired.
     ExpiredToken,
-    /// The token, or the key set, is of a key that nobody knows.
+    /// The token is signed by an unknown key, or the key set holds one.
     ForeignKey,
-    /// The attestation token is for another key than the one shown.
+    /// The attestation token is for another key than that of the evidence.
     OtherKey,
 
     // Resources.
-    /// The server never asks for the client certificate.
+    /// The server never requests the client certificate.
     NeverAsk,
-    /// 401 with a claims challenge, of this JSON or a usual one.
+    /// 401 with a claims challenge, with this JSON or the default.
     ClaimsChallenge(Option<String>),
 
     // Handshakes.
-    /// The client certificate is refused with this TLS alert.
+    /// The client certificate is rejected with this TLS alert.
     RejectCertificate(&'static str),
-    /// The server shows a wrong certificate.
+    /// The server presents a wrong certificate.
     ServerCertificate(ServerCertificateFault),
 
-    /// The certificate that comes next is refused by this action, then and whenever it comes again.
+    /// The next certificate is revoked: it is rejected by this action from then on.
     RevokeCertificate(Box<Action>),
 }
 
@@ -87,7 +87,7 @@ impl Action {
         matches!(self, Self::RevokeCertificate(_))
     }
 
-    /// The alert that refuses a certificate in the handshake.
+    /// The alert that rejects a certificate in the handshake.
     pub(super) fn alert(&self) -> Option<&'static str> {
         match self {
             Self::RejectCertificate(alert) => Some(alert),
@@ -97,13 +97,13 @@ impl Action {
     }
 }
 
-/// A status instead of the answer.
+/// A status instead of the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatusFault {
     pub code: u16,
     /// Checked: names and values are legal in HTTP.
     pub headers: Vec<(String, String)>,
-    /// Without one, a JSON error of the service's manner.
+    /// Without one, a JSON error in the service's form.
     pub body: Option<String>,
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum CertificateFault {
     NotYetValid,
     OtherClient,
     OtherTenant,
-    /// Valid, and too old to buy tokens.
+    /// Valid, but past its `token_not_after`.
     PastTokenNotAfter,
     UnreadableTokenNotAfter,
 }
@@ -131,7 +131,7 @@ pub(crate) enum ServerCertificateFault {
     OtherName,
 }
 
-/// Where an action has a meaning.
+/// The legs of an action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Requests and handshakes.
@@ -155,7 +155,7 @@ impl Place {
     }
 }
 
-/// The names of all actions, what follows them, and where they have a meaning.
+/// The names of all actions, their arguments, and their legs.
 pub(super) const KNOWN: &[(&str, &str, Place)] = {
     use Leg::{Attest, Discovery, Graph, Issue, Metadata, Token, Vault};
     use Place::{Everywhere, Handshakes, Only, Requests};
@@ -205,7 +205,7 @@ pub(super) const KNOWN: &[(&str, &str, Place)] = {
     ]
 };
 
-/// The TLS alerts that refuse a certificate; the first is the default of `reject-certificate`.
+/// The TLS alerts that reject a certificate; the first is the default of `reject-certificate`.
 pub(super) const ALERTS: &[&str] = &[
     "bad_certificate",
     "certificate_revoked",
@@ -218,5 +218,5 @@ pub(super) const ALERTS: &[&str] = &[
     "certificate_required",
 ];
 
-/// Those that are sent in the first handshake of a connection only, where Entra and Graph ask for the certificate.
+/// Those that are sent in the first handshake of a connection only, where Entra and Graph request the certificate.
 pub(super) const FIRST_HANDSHAKE_ALERTS: &[&str] = &["access_denied", "certificate_required"];

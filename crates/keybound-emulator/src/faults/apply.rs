@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
-/// The reply of an action that takes the place of the answer; `None` for all others.
+/// The reply of an action that replaces the response; `None` for all others.
 pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
     Some(match action {
         Action::Status(status) => Reply::Full(status_answer(status)),
@@ -23,7 +23,7 @@ pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
     })
 }
 
-/// Changes an answer by those actions that do so on any leg.
+/// Applies the actions that change a response on any leg.
 pub(crate) fn alter(action: Option<&Action>, mut answer: Answer) -> Reply {
     match action {
         Some(Action::Truncated) => return Reply::Truncated(answer),
@@ -73,7 +73,7 @@ fn status_answer(status: &StatusFault) -> Answer {
     answer
 }
 
-/// What a captive portal says, under its own name.
+/// The page of a captive portal, with its `Server` header.
 fn page() -> Answer {
     let mut answer = text_answer(200, "text/html; charset=utf-8", PAGE);
     let portal = HeaderValue::from_static("captive-portal");

@@ -6,7 +6,7 @@ use std::fmt;
 /// A step of the flow, as faults, counts and records name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Leg {
-    /// `getplatformmetadata` without the `Metadata` header: the question whether IMDS speaks v2.
+    /// `getplatformmetadata` without the `Metadata` header: the probe for v2.
     Probe,
     /// `getplatformmetadata`.
     Metadata,
@@ -20,19 +20,19 @@ pub(crate) enum Leg {
     Token,
     /// Discovery documents and key sets, of Entra and of the attestation service.
     Discovery,
-    /// The Key Vault look-alike.
+    /// The simulated Key Vault.
     Vault,
-    /// The Graph look-alike.
+    /// The simulated Graph.
     Graph,
     /// The TLS handshake of a new connection to the attestation service.
     AttestTls,
     /// The TLS handshake of a new connection to Entra.
     TokenTls,
-    /// The TLS handshake of a new connection to the Key Vault look-alike.
+    /// The TLS handshake of a new connection to the simulated Key Vault.
     VaultTls,
-    /// The TLS handshake of a new connection to the Graph look-alike.
+    /// The TLS handshake of a new connection to the simulated Graph.
     GraphTls,
-    /// Paths that no service has.
+    /// Unknown paths.
     Unknown,
 }
 
@@ -98,7 +98,7 @@ impl Leg {
         )
     }
 
-    /// The word in faults, counts and records.
+    /// The name in faults, counts and records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Probe => "probe",

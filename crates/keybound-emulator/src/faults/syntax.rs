@@ -4,11 +4,11 @@ use http::{HeaderName, HeaderValue};
 use std::fmt;
 use std::str::FromStr;
 
-/// A fault that waits for a request: `LEG=ACTION[:ARG][*COUNT]`, for example `token=status:503,Retry-After=1*2`.
+/// A pending fault: `LEG=ACTION[:ARG][*COUNT]`, for example `token=status:503,Retry-After=1*2`.
 ///
-/// Without a count it stays. One text form serves the configuration file, the `--fault` flag and the control endpoint;
-/// `Display` writes it back. Legs: probe, metadata, issue, instance, attest, token, discovery, vault, graph, and the handshakes
-/// attest-tls, token-tls, vault-tls, graph-tls. A text that names no known leg or action is answered with all of them.
+/// Without a count it applies to all requests. The configuration file, the `--fault` option and the control endpoint use the
+/// same text form; `Display` writes it. Legs: probe, metadata, issue, instance, attest, token, discovery, vault, graph, and the handshakes
+/// attest-tls, token-tls, vault-tls, graph-tls. An unknown leg or action is an error that lists all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     pub(crate) leg: Leg,
@@ -16,7 +16,7 @@ pub struct Fault {
     pub(crate) times: Option<u32>,
 }
 
-/// A text that is not a fault. Says what is known instead.
+/// A text that is not a fault. The message lists the valid names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FaultError(String);
@@ -57,7 +57,7 @@ impl Fault {
     /// Reads a list of faults.
     ///
     /// # Errors
-    /// What is wrong with the first one that is none, and which it is.
+    /// The first invalid one, and what is wrong with it.
     pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, FaultError> {
         let named = |(position, text): (usize, &String)| {
             text.parse().map_err(|error: FaultError| {
@@ -77,7 +77,7 @@ impl fmt::Display for Fault {
         write!(f, "{}={action}", self.leg)?;
         match self.times {
             Some(times) => write!(f, "*{times}"),
-            // The end of an argument that looks like a count must not be read as one.
+            // The end of an argument that looks like a count must not be parsed as one.
             None if looks_counted(&action) => write!(f, "*{ALWAYS}"),
             None => Ok(()),
         }
@@ -371,7 +371,7 @@ const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[
     ("other-name", ServerCertificateFault::OtherName),
 ];
 
-/// Headers that the listener writes itself.
+/// Headers that the listener sets itself.
 const FRAMING: &[&str] = &["content-length", "transfer-encoding", "connection"];
 /// The certificate's attestation is not accepted any more.
 const REVOKED: u32 = 1_000_610;
@@ -382,7 +382,7 @@ const LONGEST_QUOTED: usize = 80;
 const MOST_TIMES: u32 = 1_000_000;
 /// One hour, in milliseconds.
 const MOST_DELAY: u64 = 3_600_000;
-/// 64 MiB: far more than any right answer.
+/// 64 MiB: far more than any valid response.
 const DEFAULT_OVERSIZED: u64 = 64 * 1024 * 1024;
 const MOST_OVERSIZED: u64 = 1 << 40;
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_core::UnverifiedJwt;
 use std::time::SystemTime;
 
-/// Checks that an attestation token vouches, now, for the key of a signing request.
+/// Checks that an attestation token is valid and attests the key of a signing request.
 pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> Result<(), Refusal> {
     let claims = read(token).map_err(Refusal::invalid)?;
     if claims.issuer != origin(&state.endpoints.maa) {
@@ -41,7 +41,7 @@ pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> R
     Ok(())
 }
 
-/// The claims that count. Nobody has checked the signature yet.
+/// The claims that are checked. The signature is not verified yet.
 #[derive(Debug)]
 pub(crate) struct AttestationClaims {
     issuer: String,
@@ -55,7 +55,7 @@ pub(crate) struct AttestationClaims {
 /// Reads them.
 ///
 /// # Errors
-/// Says what is wrong.
+/// What is wrong.
 pub(crate) fn read(token: &str) -> Result<AttestationClaims, &'static str> {
     let jwt = UnverifiedJwt::parse(token).ok_or("Attestation Token is not a JWT")?;
     let claims = || {

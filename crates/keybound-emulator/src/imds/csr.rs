@@ -1,4 +1,4 @@
-//! Judges certificate signing requests as IMDS does: by the bytes.
+//! Checks certificate signing requests as IMDS does, byte for byte.
 mod der;
 #[cfg(test)]
 mod tests;
@@ -14,18 +14,18 @@ use openssl::rsa::Padding;
 use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::Value;
 
-/// What the request of an identity on this host has to say.
+/// The expected request of an identity on this host.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected<'a> {
     pub client_id: &'a str,
     pub tenant_id: &'a str,
     /// The machine's id as compact JSON, without empty members.
     pub cu_id: &'a str,
-    /// Takes the Python system's shape too.
+    /// Also accepts the form of the Python implementation.
     pub lenient: bool,
 }
 
-/// A request that is in order.
+/// A valid request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckedCsr<'a> {
     /// The subject, DER.
@@ -37,13 +37,13 @@ pub(crate) struct CheckedCsr<'a> {
     pub exponent: &'a [u8],
 }
 
-/// Why a request is refused, in words for the caller.
+/// Why a request is rejected, as text for the caller.
 pub(crate) type Refusal = &'static str;
 
-/// Checks a request (PKCS#10, DER): RFC 2986 in the one shape that IMDS takes.
+/// Checks a request (PKCS#10, DER): RFC 2986 in the one form that IMDS accepts.
 ///
 /// # Errors
-/// Says what is wrong first.
+/// The first problem.
 pub(crate) fn check<'a>(der: &'a [u8], expected: &Expected<'_>) -> Result<CheckedCsr<'a>, Refusal> {
     let request = only(der, SEQUENCE).ok_or("CSR: not one DER SEQUENCE, or bytes follow it")?;
     let mut parts = Reader::new(request.content);
@@ -252,7 +252,7 @@ fn signature_holds(public_key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
         verifier.verify_oneshot(signature, signed)
     };
     let held = check();
-    // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+    // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
     let _ = ErrorStack::get();
     held.unwrap_or(false)
 }

@@ -55,8 +55,8 @@ pub(super) async fn answer(
     let certificate = match &call.fault {
         Some(Action::Certificate(fault)) => wrong_certificate(state, &wanted, *fault).await?,
         _ => {
-            let (certificate, kept) = certificate(state, &wanted)?;
-            call.note("from_cache", kept.to_string());
+            let (certificate, cached) = certificate(state, &wanted)?;
+            call.note("from_cache", cached.to_string());
             certificate
         }
     };
@@ -97,7 +97,7 @@ fn check_content(call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the key is attested. A token that is there has to be good, also where none is needed.
+/// Whether the key is attested. A token that is sent must be valid, also where none is required.
 async fn check_attestation(
     state: &State,
     request: &IssueRequest,
@@ -132,8 +132,8 @@ impl Wanted<'_> {
     }
 }
 
-/// The certificate issued before for the same identity, key and attestation, in the first half of its life, else a new
-/// one; and whether it was there.
+/// The certificate issued before for the same identity, key and attestation, in the first half of its lifetime, else a new
+/// one; and whether it is from the cache.
 fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Refusal> {
     let now = state.clock.now();
     let key = wanted.key();
@@ -155,7 +155,7 @@ fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Re
         })
     };
     let certificate = issue().map_err(|_| CANNOT_SIGN)?;
-    state.issued.keep(key, certificate.clone(), validity);
+    state.issued.insert(key, certificate.clone(), validity);
     Ok((certificate, false))
 }
 
@@ -166,8 +166,8 @@ fn token_not_after(state: &State, now: SystemTime) -> Option<TokenNotAfter> {
     Some(TokenNotAfter::At(end, imds.token_not_after_encoding))
 }
 
-/// What a fault asked for. It is not kept, but for one that IMDS would keep: past its `token_not_after`, and with more
-/// than half of its life to go.
+/// The certificate of a fault. It is not cached, except one that IMDS would cache: past its `token_not_after`, in the first
+/// half of its lifetime.
 async fn wrong_certificate(
     state: &State,
     wanted: &Wanted<'_>,
@@ -213,8 +213,8 @@ async fn wrong_certificate(
     };
     let certificate = issue().map_err(|_| CANNOT_SIGN)?;
     if fault == CertificateFault::PastTokenNotAfter {
-        let kept = certificate.clone();
-        state.issued.keep(wanted.key(), kept, validity);
+        let cached = certificate.clone();
+        state.issued.insert(wanted.key(), cached, validity);
     }
     Ok(certificate)
 }
@@ -247,7 +247,7 @@ fn lifetime(state: &State) -> Duration {
     Duration::from_secs(state.config.imds.certificate_lifetime_seconds.into())
 }
 
-/// The certificates that were issued last.
+/// The cache of issued certificates.
 #[derive(Default)]
 pub(crate) struct IssuedCertificates(Mutex<VecDeque<Issued>>);
 
@@ -266,7 +266,7 @@ struct CacheKey {
 }
 
 impl IssuedCertificates {
-    /// The certificate, in the first half of its life: then a caller that renews ahead gets a new one.
+    /// The certificate, if in the first half of its lifetime: a client that renews it gets a new one.
     fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
         let issued = self.lock();
         let found = issued.iter().find(|issued| issued.key == *key)?;
@@ -277,8 +277,8 @@ impl IssuedCertificates {
             .then(|| found.certificate.clone())
     }
 
-    /// Takes the place of an earlier one with the same key; the oldest goes where there are too many.
-    fn keep(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
+    /// Replaces an earlier one with the same key; evicts the oldest where there are too many.
+    fn insert(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
         let mut issued = self.lock();
         issued.retain(|issued| issued.key != key);
         if issued.len() == MOST_KEPT {
@@ -291,13 +291,13 @@ impl IssuedCertificates {
         });
     }
 
-    /// Forgets all of them.
+    /// Removes all.
     pub fn clear(&self) {
         self.lock().clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Issued>> {
-        // Whole after every step, so a panic elsewhere leaves it usable.
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -308,7 +308,7 @@ const CANNOT_SIGN: Refusal = Refusal {
     description: "The certificate could not be signed",
     allow: None,
 };
-/// So that a client whose clock is a little behind takes it.
+/// Allows for clients whose clock is slightly behind.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_certificates_kept_are_bounded_and_the_oldest_goes() {
+    fn the_cache_of_certificates_is_bounded_and_evicts_the_oldest() {
         let (issued, start) = (IssuedCertificates::default(), SystemTime::UNIX_EPOCH);
         let key = |number: usize| CacheKey {
             client_id: number.to_string(),
@@ -327,12 +327,12 @@ mod tests {
             attested: false,
         };
         for number in 0..=MOST_KEPT {
-            issued.keep(key(number), vec![1], start..start + DAY);
+            issued.insert(key(number), vec![1], start..start + DAY);
         }
         assert_eq!(issued.lock().len(), MOST_KEPT);
         assert_eq!(issued.find(&key(0), start), None);
         assert_eq!(issued.find(&key(1), start), Some(vec![1]));
-        issued.keep(key(1), vec![2], start..start + DAY);
+        issued.insert(key(1), vec![2], start..start + DAY);
         assert_eq!(issued.find(&key(1), start), Some(vec![2]));
         assert_eq!(issued.lock().len(), MOST_KEPT);
     }

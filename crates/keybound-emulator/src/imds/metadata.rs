@@ -10,20 +10,20 @@ pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>)
     let body = json!({
         "clientId": identity.client_id.as_str(),
         "tenantId": state.config.tenant_id.as_str(),
-        "cuId": told_cu_id(&state.config.imds),
+        "cuId": cu_id(&state.config.imds),
         "attestationEndpoint": endpoint,
     });
     json_answer(200, &body)
 }
 
-/// The machine's id as signing requests must carry it: compact JSON, empty members left out.
+/// The machine's id as signing requests must hold it: compact JSON without empty members.
 pub(super) fn expected_cu_id(imds: &ImdsConfig) -> String {
-    let mut members = told_cu_id(imds);
+    let mut members = cu_id(imds);
     members.retain(|_, value| value != "");
     Value::Object(members).to_string()
 }
 
-/// An endpoint that IMDS supplies, as far as faults let it be.
+/// An endpoint from IMDS, with the fault applied.
 pub(super) fn faulty_endpoint(endpoint: &str, fault: Option<&Action>) -> String {
     match fault {
         Some(Action::HttpEndpoint) => endpoint.replacen("https://", "http://", 1),
@@ -32,8 +32,8 @@ pub(super) fn faulty_endpoint(endpoint: &str, fault: Option<&Action>) -> String 
     }
 }
 
-/// As this host tells it: an id of the scale set may be there and empty.
-fn told_cu_id(imds: &ImdsConfig) -> Map<String, Value> {
+/// The machine's id in the metadata; the id of the scale set may be empty.
+fn cu_id(imds: &ImdsConfig) -> Map<String, Value> {
     let mut members = Map::new();
     if !imds.vm_id.is_empty() {
         members.insert("vmId".into(), imds.vm_id.clone().into());
@@ -44,7 +44,7 @@ fn told_cu_id(imds: &ImdsConfig) -> Map<String, Value> {
     members
 }
 
-/// A host that does not exist (RFC 6761), should anyone follow it.
+/// A host that never resolves (RFC 6761).
 const FOREIGN: &str = "https://foreign.invalid";
 
 #[cfg(test)]
@@ -52,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_id_is_told_and_not_expected_back() {
+    fn an_empty_id_is_in_the_metadata_and_not_expected_in_requests() {
         let mut imds = ImdsConfig {
             vm_id: "v".into(),
             vmss_id: Some(String::new()),
             ..ImdsConfig::default()
         };
         assert_eq!(
-            Value::Object(told_cu_id(&imds)),
+            Value::Object(cu_id(&imds)),
             json!({"vmId": "v", "vmssId": ""})
         );
         assert_eq!(expected_cu_id(&imds), r#"{"vmId":"v"}"#);

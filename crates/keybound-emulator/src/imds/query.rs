@@ -2,10 +2,10 @@ use super::Refusal;
 use crate::config::{BypassCache, Identity, IdentityType};
 use form_urlencoded::parse;
 
-/// What the query of a request says.
+/// The query of a request.
 pub(super) struct Query {
     selector: Selector,
-    /// A new certificate is wanted, whatever was issued before.
+    /// Whether a new certificate is requested even if one is cached.
     pub bypass_cache: bool,
 }
 
@@ -17,7 +17,7 @@ enum Selector {
 }
 
 impl Query {
-    /// Reads the query. A live IMDS refuses parameters that it does not know, `msi_res_id` of v1 among them.
+    /// Parses the query. A live IMDS rejects unknown parameters, `msi_res_id` of v1 among them.
     pub fn read(query: &str, bypass: BypassCache) -> Result<Self, Refusal> {
         let mut version = None;
         let mut selector = None;
@@ -62,7 +62,7 @@ impl Query {
         })
     }
 
-    /// The identity that is meant.
+    /// The requested identity.
     pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, Refusal> {
         let is_meant = |identity: &&Identity| match &self.selector {
             Selector::SystemAssigned => identity.kind == IdentityType::System,

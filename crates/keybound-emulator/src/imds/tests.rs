@@ -85,7 +85,7 @@ fn certificate(answered: &Answered) -> Certificate {
 }
 
 #[tokio::test]
-async fn metadata_is_told_and_the_client_can_read_it() {
+async fn the_client_can_parse_the_metadata() {
     let state = state(Config::default());
     let answered = imds(&state, metadata_request()).await;
     assert_eq!(answered.status, 200);

@@ -13,14 +13,14 @@ pub(crate) struct ClientCertificate {
     /// Its DC.
     pub tenant_id: String,
     pub thumbprint: X5tS256,
-    /// Until when Entra takes it for new tokens, where that is earlier than its end.
+    /// The time until which Entra accepts it for new tokens, if before NotAfter.
     pub token_not_after: Option<SystemTime>,
 }
 
 /// Why a client certificate is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificateProblem {
-    /// It cannot be read, or names nobody.
+    /// It cannot be parsed, or names no client.
     Malformed,
     /// Another authority signed it.
     Foreign,
@@ -38,7 +38,7 @@ pub(super) fn check(
     let key = issuer.public_key().map_err(|_| Foreign)?;
     let named = issuer.issued(&certificate) == X509VerifyResult::OK;
     if !named || !certificate.verify(&key).unwrap_or(false) {
-        // What OpenSSL has to say of it must not be found by the next call.
+        // Its error must not remain in OpenSSL's queue for the next call.
         let _ = openssl::error::ErrorStack::get();
         return Err(Foreign);
     }

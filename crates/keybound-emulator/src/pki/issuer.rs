@@ -8,10 +8,10 @@ use openssl::x509::{X509NameRef, X509Ref};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// The authority that signs binding certificates. Entra and the resources trust it, and it alone.
+/// The authority that signs binding certificates. Entra and the resources trust no other.
 pub(super) struct Issuer(Authority);
 
-/// What a binding certificate is to say.
+/// The contents of a binding certificate.
 pub(crate) struct ClientCertificateRequest<'a> {
     /// The subject, as the signing request has it.
     pub subject: &'a X509NameRef,
@@ -65,6 +65,6 @@ impl Issuer {
     }
 }
 
-/// The name of the real one.
+/// The name of the real authority.
 pub(super) const COMMON_NAME: &str = "managedidentitysnissuer.login.microsoft.com";
 const LIFETIME: Duration = Duration::from_secs(200 * 366 * 24 * 3600);

@@ -1,4 +1,4 @@
-//! What every certificate made here has in common.
+//! The common parts of all certificates.
 use crate::clock::unix;
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
@@ -21,7 +21,7 @@ pub(super) struct Authority {
     pub key: PKey<Private>,
 }
 
-/// What goes into one certificate.
+/// The contents of a certificate.
 pub(super) struct Template<'a, T> {
     pub subject: &'a X509NameRef,
     pub public_key: &'a PKeyRef<T>,

@@ -12,13 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// The authority that makes servers trusted, for loopback names only.
+/// The authority of server certificates, for loopback names only.
 pub(crate) struct ServerCa {
     authority: Authority,
     pem: Vec<u8>,
 }
 
-/// What a TLS server shows, and the key of it.
+/// The certificate of a TLS server and its key.
 #[derive(Clone)]
 pub(crate) struct ServerIdentity {
     pub certificate: X509,
@@ -43,7 +43,7 @@ impl ServerCa {
         Self::from_parts(Authority::self_signed(COMMON_NAME, validity, extensions)?)
     }
 
-    /// Takes one that was made before. Whether it may be used is the caller's to check.
+    /// Loads an existing one. The caller checks whether it may be used.
     pub fn from_parts(authority: Authority) -> Result<Self, ErrorStack> {
         let pem = authority.certificate.to_pem()?;
         Ok(Self { authority, pem })
@@ -123,7 +123,7 @@ pub(super) fn extensions() -> Result<Vec<X509Extension>, ErrorStack> {
             .key_cert_sign()
             .crl_sign()
             .build()?,
-        // Holds those who mind it to server certificates, as the names hold them to loopback.
+        // Limits verifiers that check it to server certificates, as the names limit them to loopback.
         ExtendedKeyUsage::new().server_auth().build()?,
         name_constraints()?,
     ])
@@ -192,7 +192,7 @@ pub(super) const NAME_CONSTRAINTS: [u8; 65] = [
     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
 ];
 
-/// So that a client whose clock is a little behind takes them.
+/// Allows for clients whose clock is slightly behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
 const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 const SERVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);

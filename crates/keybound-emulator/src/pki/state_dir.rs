@@ -1,8 +1,8 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// The folder that keeps the CA. It is opened once, and what is judged by a handle is what is read by it: nobody can put
-/// another file in its place in between.
+/// The folder of the stored CA. It is opened once, and files are checked and read through the same handle, so that they cannot
+/// be replaced in between.
 pub(super) struct StateDir {
     path: PathBuf,
     #[cfg(unix)]

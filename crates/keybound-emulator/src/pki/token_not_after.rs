@@ -1,4 +1,4 @@
-//! The extension that says until when a certificate buys tokens, which can be earlier than the end of its validity.
+//! The extension with the time until which a certificate is valid for new tokens, which may be before NotAfter.
 use crate::clock::unix;
 use crate::config::TokenNotAfterEncoding;
 use openssl::asn1::{Asn1Object, Asn1OctetString};

@@ -1,7 +1,6 @@
-//! The alert with which a client certificate is refused. OpenSSL chooses it by its own table of reasons, which has no reason
-//! for `access_denied` and `certificate_required`. For these the record of the alert is written anew on its way out: in the
-//! first handshake of a connection, where that record is in clear (TLS 1.2), or the first one under a key that OpenSSL
-//! logs (TLS 1.3).
+//! The alert that rejects a client certificate. OpenSSL derives it from a verification error; no error leads to `access_denied`
+//! or `certificate_required`. For these the record of the alert is replaced before it is sent, in the first handshake of a
+//! connection only: there it is not encrypted (TLS 1.2), or it is the first record under a key that OpenSSL logs (TLS 1.3).
 use keybound_openssl::server::HandshakeRefusal;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -12,16 +11,16 @@ use openssl::ssl::{Ssl, SslContextBuilder, SslRef};
 use openssl::symm::{Cipher, encrypt_aead};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// An alert that refuses a certificate.
+/// An alert that rejects a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateAlert {
     refusal: HandshakeRefusal,
-    /// Sent instead of the alert of the refusal.
+    /// Sent instead of the alert of the verification error.
     description: Option<u8>,
 }
 
 impl CertificateAlert {
-    /// By its name in RFC 8446 section 6; `None` for alerts that say nothing of a certificate.
+    /// By its name in RFC 8446 section 6; `None` for alerts that do not reject a certificate.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let (refusal, description) = match name {
             "access_denied" => (HandshakeRefusal::Rejected, Some(49)),
@@ -35,29 +34,29 @@ impl CertificateAlert {
     }
 }
 
-/// Judges a client certificate (DER): the alert that refuses it, or `None`.
-pub(crate) type CertificateJudge = Arc<dyn Fn(&[u8]) -> Option<CertificateAlert> + Send + Sync>;
+/// Checks a client certificate (DER) and returns the alert that rejects it, if any.
+pub(crate) type CertificateCheck = Arc<dyn Fn(&[u8]) -> Option<CertificateAlert> + Send + Sync>;
 
-/// Lets a judge refuse the certificates of one connection, those presented later included.
-pub(super) fn judge_certificates(ssl: &mut Ssl, outgoing: &Rewriting, judge: CertificateJudge) {
+/// Checks all certificates of one connection, those presented later included.
+pub(super) fn check_certificates(ssl: &mut Ssl, rewriting: &Rewriting, check: CertificateCheck) {
     let mode = ssl.verify_mode();
-    ssl.set_ex_data(*SLOT, outgoing.clone());
-    let outgoing = outgoing.clone();
+    ssl.set_ex_data(*SLOT, rewriting.clone());
+    let rewriting = rewriting.clone();
     ssl.set_verify_callback(mode, move |_, context| {
         let leaf = context
             .current_cert()
             .filter(|_| context.error_depth() == 0);
-        let Some(alert) = leaf.and_then(|leaf| judge(&leaf.to_der().ok()?)) else {
+        let Some(alert) = leaf.and_then(|leaf| check(&leaf.to_der().ok()?)) else {
             return true;
         };
-        outgoing.lock().description = alert.description;
+        rewriting.lock().description = alert.description;
         context.set_error(alert.refusal.verify_result());
         false
     });
 }
 
-/// Keeps, for connections whose certificates are judged, the secret of what the server writes after a handshake of TLS 1.3.
-pub(super) fn keep_secrets(builder: &mut SslContextBuilder) {
+/// Stores the server application traffic secret (TLS 1.3) of connections whose certificates are checked.
+pub(super) fn store_secrets(builder: &mut SslContextBuilder) {
     builder.set_keylog_callback(|ssl, line| {
         let secret = line.strip_prefix("SERVER_TRAFFIC_SECRET_0 ");
         if let (Some(slot), Some(line)) = (ssl.ex_data(*SLOT), secret) {
@@ -66,7 +65,7 @@ pub(super) fn keep_secrets(builder: &mut SslContextBuilder) {
     });
 }
 
-/// What is to become of the next alert of a connection.
+/// How the next alert of a connection is changed.
 #[derive(Clone, Default)]
 pub(super) struct Rewriting(Arc<Mutex<Pending>>);
 
@@ -78,11 +77,11 @@ struct Pending {
 
 impl Rewriting {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Whole after every step, so a panic elsewhere leaves it usable.
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is written instead of these bytes, where they are the record of the alert.
+    /// The replacement of these bytes, if they are the record of the alert.
     pub(super) fn replacement(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let pending = self.lock();
         let alert = [FATAL, pending.description?];
@@ -155,7 +154,7 @@ fn expand(md: &MdRef, secret: &[u8], label: &[u8], output: &mut [u8]) -> Result<
     context.derive(Some(output)).map(|_| ())
 }
 
-/// Where a connection keeps what becomes of its alert.
+/// The index of the data in a connection.
 static SLOT: LazyLock<Index<Ssl, Rewriting>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has memory for an index"));
 

@@ -1,10 +1,10 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
 use super::alert::Rewriting;
+use super::alert_rewriter::AlertRewriter;
 use super::host::Hosts;
 use super::http1::{Framing, ReadError, Wire, response_head};
 use super::link::Link;
-use super::outgoing::Outgoing;
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::exchange::{Answer, Peer, Reply};
 use bytes::Bytes;
@@ -31,8 +31,7 @@ pub(super) struct Shared<H> {
     pub(super) handler: H,
 }
 
-/// Serves one client until it, or an answer, ends the connection. Failures are the client's affair: they end this
-/// connection and nothing else.
+/// Serves one client until it, or a reply, ends the connection. Failures end this connection only.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, shared: &Shared<H>) {
     let _ = stream.set_nodelay(true);
     let greeting = shared.handler.greet();
@@ -86,14 +85,14 @@ fn unconnected(
     stream: TcpStream,
     acceptor: &SslAcceptor,
     greeting: Greeting,
-) -> io::Result<SslStream<Outgoing>> {
+) -> io::Result<SslStream<AlertRewriter>> {
     let mut ssl = Ssl::new(acceptor.context())?;
-    let outgoing = Outgoing {
+    let stream = AlertRewriter {
         tcp: stream,
         rewriting: Rewriting::default(),
     };
-    greeting.apply(&mut ssl, &outgoing.rewriting)?;
-    Ok(SslStream::new(ssl, outgoing)?)
+    greeting.apply(&mut ssl, &stream.rewriting)?;
+    Ok(SslStream::new(ssl, stream)?)
 }
 
 struct Connection<'a, H> {
@@ -102,20 +101,20 @@ struct Connection<'a, H> {
     shared: &'a Shared<H>,
 }
 
-/// What becomes of the connection.
+/// How the connection continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Next,
-    /// Closed in good order.
+    /// Closed in order.
     Close,
-    /// Closed without TLS's goodbye: after an alert, in the middle of an answer, or because nobody listens.
+    /// Closed without close_notify: after an alert, within a response, or because the peer has disconnected.
     Cut,
     /// Reset.
     Reset,
 }
 
 impl<H: Handler> Connection<'_, H> {
-    /// Reads a request and answers it.
+    /// Reads a request and handles it.
     async fn exchange(&mut self) -> After {
         match self.read_request().await {
             Ok(Some(request)) => self.answer(request).await,
@@ -176,10 +175,10 @@ impl<H: Handler> Connection<'_, H> {
         self.reply(reply, head_only, incoming.last).await
     }
 
-    /// Asks the client for its certificate. `false` where the connection is of no more use; a client that cannot be asked
-    /// is answered as one without a certificate.
+    /// Requests the certificate of the client. `false` where the connection cannot be used any longer; a client that does not
+    /// support the request is handled as one without a certificate.
     async fn ask_certificate(&mut self) -> bool {
-        // What was sent ahead was sent by someone not known yet, and must not count as said by who is known after.
+        // Data that was sent before authentication must not count as sent by the authenticated client.
         if !self.wire.buffer.is_empty() {
             return false;
         }
@@ -241,13 +240,13 @@ impl<H: Handler> Connection<'_, H> {
         .await
     }
 
-    /// Says goodbye, then ends the connection.
+    /// Sends close_notify, then ends the connection.
     async fn close(mut self) {
         let _ = timeout(FAREWELL, self.wire.stream.shutdown()).await;
         finish(self.wire.stream.tcp_mut()).await;
     }
 
-    /// The certificate that the client presented and proved to have the key of, in DER.
+    /// The certificate that the client presented and proved possession of, DER.
     fn certificate(&self) -> Option<Vec<u8>> {
         self.wire.stream.ssl()?.peer_certificate()?.to_der().ok()
     }
@@ -256,7 +255,7 @@ impl<H: Handler> Connection<'_, H> {
 struct Incoming {
     request: http::Request<Bytes>,
     last: bool,
-    /// The client is to be asked for its certificate first.
+    /// The certificate must be requested first.
     ask: bool,
 }
 
@@ -294,7 +293,7 @@ async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-/// Says nothing until the client goes away.
+/// Sends nothing until the client disconnects.
 async fn wait_for_the_end(mut stream: impl AsyncRead + Unpin) {
     let mut scrap = [0; 4096];
     let reading = async { while !matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {} };
@@ -319,9 +318,9 @@ const LATE: ReadError =
     ReadError::Refused(StatusCode::REQUEST_TIMEOUT, "the request took too long");
 /// 4 MiB: more than any request that these services take.
 const LONGEST_BODY: usize = 4 * 1024 * 1024;
-/// What http.sys, in front of Key Vault, holds back of a body while it asks for the certificate: 48 KiB.
+/// What http.sys, in front of Key Vault, buffers of a body while it requests the certificate: 48 KiB.
 const LONGEST_BODY_UNKNOWN: usize = 48 * 1024;
-/// How long a client may take to swallow an oversized body.
+/// The time limit for a client to read an oversized body.
 const LONGEST_STREAM: Duration = Duration::from_secs(300);
 /// Longer than any client waits.
 const LONGEST_HANG: Duration = Duration::from_secs(600);

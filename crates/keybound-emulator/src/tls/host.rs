@@ -1,5 +1,5 @@
 //! Which hosts a request may name. A web page can make a browser send requests to loopback under a name of the page's own
-//! (DNS rebinding), and only the name tells them from a program's: so names that a stranger can register are refused.
+//! (DNS rebinding); only the name distinguishes them from those of a program. So names that anyone can register are refused.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How a request named the host.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// A stream and what has been read of it but not used yet.
+/// A stream and its read buffer.
 pub(super) struct Wire<S> {
     pub(super) stream: S,
     pub(super) buffer: BytesMut,
@@ -31,12 +31,12 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// Why no request came of what was read.
+/// Why no request was parsed.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The stream ended or failed; nobody is there to be answered.
+    /// The stream ended or failed; no response is possible.
     Gone,
-    /// To be answered with this status, then closed.
+    /// The response has this status, then the connection is closed.
     Refused(StatusCode, &'static str),
 }
 
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             .map_err(|_| ReadError::Gone)
     }
 
-    /// Asks a client that waits for it to send the body.
+    /// Sends `100 Continue` to a client that waits for it.
     pub(super) async fn write_continue(&mut self) -> io::Result<()> {
         self.stream
             .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.flush().await
     }
 
-    /// Writes an answer. The answer to HEAD has the head of the answer to GET and no body.
+    /// Writes a response. That to HEAD has the head of the response to GET and no body.
     pub(super) async fn write_response(
         &mut self,
         response: &Response<Bytes>,
@@ -287,7 +287,7 @@ fn check_host(target: &Target<'_>, headers: &HeaderMap, hosts: Hosts) -> Result<
     )
 }
 
-/// RFC 9112 section 6.3; what smuggles requests through proxies is refused.
+/// RFC 9112 section 6.3; ambiguous framing, which allows request smuggling, is refused.
 fn framing(headers: &HeaderMap, http11: bool) -> Result<Framing, ReadError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -531,7 +531,7 @@ mod tests {
         }
     }
 
-    /// RFC 9112 section 3.2.2: a server takes the whole URL too, and then passes over `Host`.
+    /// RFC 9112 section 3.2.2: a server takes the whole URL too, and then ignores `Host`.
     #[tokio::test]
     async fn a_url_as_the_target_counts_as_its_path() {
         for (target, path) in [

@@ -1,4 +1,4 @@
-use super::outgoing::Outgoing;
+use super::alert_rewriter::AlertRewriter;
 use openssl::ssl::SslRef;
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio_openssl::SslStream;
 /// What a connection runs over.
 pub(super) enum Link {
     Plain(TcpStream),
-    Tls(SslStream<Outgoing>),
+    Tls(SslStream<AlertRewriter>),
 }
 
 impl Link {
@@ -32,14 +32,14 @@ impl Link {
         self.tls().map(SslStream::ssl)
     }
 
-    pub(super) fn tls_mut(&mut self) -> Option<&mut SslStream<Outgoing>> {
+    pub(super) fn tls_mut(&mut self) -> Option<&mut SslStream<AlertRewriter>> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream),
         }
     }
 
-    fn tls(&self) -> Option<&SslStream<Outgoing>> {
+    fn tls(&self) -> Option<&SslStream<AlertRewriter>> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream),

@@ -1,4 +1,4 @@
-use super::alert::{CertificateAlert, CertificateJudge};
+use super::alert::{CertificateAlert, CertificateCheck};
 use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
 use crate::exchange::{self, Peer, Reply, Service};
 use crate::faults::{Action, Leg};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Answers for one service of the emulator.
+/// Handles the requests of one service of the emulator.
 pub(crate) struct ServiceHandler {
     state: Arc<State>,
     service: Service,
@@ -66,17 +66,17 @@ impl Handler for ServiceHandler {
             Some(Action::Close) => greeting.instead = Some(Silence::Close),
             Some(Action::Reset) => greeting.instead = Some(Silence::Reset),
             Some(Action::RejectCertificate(alert)) => {
-                greeting.judge = Some(Arc::new(move |_| CertificateAlert::named(alert)));
+                greeting.check = Some(Arc::new(move |_| CertificateAlert::named(alert)));
             }
             Some(Action::ServerCertificate(fault)) => match self.state.pki.faulty_server(fault) {
                 Ok(identity) => greeting.identity = Some(identity),
-                // A fault that cannot be made must not pass for a good answer.
+                // A fault that cannot be applied must not look like a success.
                 Err(_) => greeting.instead = Some(Silence::Close),
             },
             _ => (),
         }
-        if greeting.judge.is_none() && self.state.faults.revokes_on(leg) {
-            greeting.judge = Some(self.revocation(leg));
+        if greeting.check.is_none() && self.state.faults.revokes_on(leg) {
+            greeting.check = Some(self.revocation(leg));
         }
         greeting
     }
@@ -91,7 +91,7 @@ impl Handler for ServiceHandler {
         self.service != Service::Control || secret.opens(head.headers.get(header::AUTHORIZATION))
     }
 
-    /// Key Vault asks those who say that their token is bound, and no others.
+    /// Key Vault requests the certificate only where the request says that its token is bound.
     fn wants_certificate(&self, head: &request::Parts) -> bool {
         let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
         self.service == Service::Vault
@@ -105,8 +105,8 @@ impl Handler for ServiceHandler {
 }
 
 impl ServiceHandler {
-    /// Refuses the certificates that are revoked on a leg.
-    fn revocation(&self, leg: Leg) -> CertificateJudge {
+    /// Rejects the certificates that are revoked on a leg.
+    fn revocation(&self, leg: Leg) -> CertificateCheck {
         let state = self.state.clone();
         Arc::new(move |certificate| {
             match state.faults.revoked(leg, &X5tS256::of_der(certificate)) {
@@ -116,8 +116,7 @@ impl ServiceHandler {
         })
     }
 
-    /// Whether the fault that the next request on the leg will meet is that nobody is asked. It stays in the plan: the
-    /// request itself uses it up.
+    /// Whether the fault for the next request on the leg is `never-ask`. Its count is decremented by the request itself.
     fn never_asks(&self, leg: Leg) -> bool {
         self.state.faults.peek_is(leg, &Action::NeverAsk)
     }

@@ -1,4 +1,4 @@
-use super::alert::{CertificateJudge, Rewriting, judge_certificates, keep_secrets};
+use super::alert::{CertificateCheck, Rewriting, check_certificates, store_secrets};
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
 use openssl::error::ErrorStack;
@@ -10,7 +10,7 @@ use openssl::stack::Stack;
 use openssl::x509::X509Name;
 use std::time::Duration;
 
-/// How one listener speaks TLS.
+/// The TLS settings of one listener.
 pub(crate) struct TlsSettings {
     pub(crate) identity: ServerIdentity,
     pub(crate) versions: TlsVersionRange,
@@ -18,16 +18,16 @@ pub(crate) struct TlsSettings {
     pub(crate) timeouts: Timeouts,
 }
 
-/// When the client is asked for its certificate.
+/// When the certificate of the client is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
-    /// Never in the first handshake; later, when a request calls for it ([`super::Handler::wants_certificate`]).
+    /// Never in the first handshake; later, if a request requires it ([`super::Handler::wants_certificate`]).
     OnDemand,
     /// In the first handshake; a client without one is taken too.
     First,
 }
 
-/// How long clients may take.
+/// The time limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     /// For a handshake, the first or a later one.
@@ -64,7 +64,7 @@ impl TlsSettings {
         builder.set_certificate(&self.identity.certificate)?;
         builder.set_private_key(&self.identity.key)?;
         builder.check_private_key()?;
-        // A resumed session would carry a client's certificate where nobody proved to have its key just now.
+        // A resumed session would carry a client certificate without a new proof of possession.
         builder.set_session_id_context(b"keybound-emulator")?;
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_options(SslOptions::NO_TICKET);
@@ -73,15 +73,15 @@ impl TlsSettings {
             ClientCertificate::OnDemand => SslVerifyMode::NONE,
             ClientCertificate::First => SslVerifyMode::PEER,
         };
-        // Whatever certificate comes is taken here, and the service says in its own words what is wrong with it.
+        // Every certificate is accepted here; the service responds with what is wrong with it.
         builder.set_verify_callback(mode, |_chain_is_good, _context| true);
         builder.set_client_ca_list(authorities()?);
-        keep_secrets(&mut builder);
+        store_secrets(&mut builder);
         Ok(builder.build())
     }
 }
 
-/// The authorities named when a certificate is asked for: as with the real services, the issuer of binding certificates
+/// The authorities in the certificate request: as with the real services, the issuer of binding certificates
 /// is not among them, and a client that picks its certificate by this list finds none.
 fn authorities() -> Result<Stack<X509Name>, ErrorStack> {
     let mut name = X509Name::builder()?;
@@ -91,21 +91,21 @@ fn authorities() -> Result<Stack<X509Name>, ErrorStack> {
     Ok(names)
 }
 
-/// What becomes of one new connection.
+/// How one new connection begins.
 #[derive(Default)]
 pub(crate) struct Greeting {
     pub(crate) delay: Duration,
     /// Instead of a handshake.
     pub(crate) instead: Option<Silence>,
-    /// Judges the certificates that the client presents, now or later.
-    pub(crate) judge: Option<CertificateJudge>,
-    /// Shown instead of the listener's own.
+    /// Checks the certificates that the client presents, now or later.
+    pub(crate) check: Option<CertificateCheck>,
+    /// The certificate to present instead of the listener's own.
     pub(crate) identity: Option<ServerIdentity>,
-    /// The client is not asked for its certificate in the first handshake.
+    /// The certificate is not requested in the first handshake.
     pub(crate) never_ask: bool,
 }
 
-/// Ways to say nothing.
+/// Ways to send nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     Hang,
@@ -122,8 +122,8 @@ impl Greeting {
             ssl.set_certificate(&identity.certificate)?;
             ssl.set_private_key(&identity.key)?;
         }
-        if let Some(judge) = self.judge {
-            judge_certificates(ssl, rewriting, judge);
+        if let Some(check) = self.check {
+            check_certificates(ssl, rewriting, check);
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ async fn any_certificate_of_the_first_handshake_reaches_the_handler() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_asked_for_after_the_request_on_a_kept_connection() {
+async fn the_certificate_is_requested_after_the_request_on_a_reused_connection() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for (version, word) in [(BOTH[0], "TLSv1.2"), (BOTH[1], "TLSv1.3")] {
@@ -154,7 +154,7 @@ async fn a_request_sent_before_the_client_was_known_never_counts_as_known() {
 }
 
 #[tokio::test]
-async fn a_waiting_client_is_told_to_continue_before_it_is_asked() {
+async fn a_waiting_client_gets_100_continue_before_the_certificate_request() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     let mut client = Client::connect(server.address, SslVersion::TLS1_2, &options)
@@ -243,7 +243,7 @@ async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
 fn refusing(alert: &str) -> Greeting {
     let alert = CertificateAlert::named(alert);
     Greeting {
-        judge: Some(Arc::new(move |_| alert)),
+        check: Some(Arc::new(move |_| alert)),
         ..Greeting::default()
     }
 }
@@ -330,7 +330,7 @@ async fn no_session_is_offered_for_resumption() {
 }
 
 #[tokio::test]
-async fn the_server_misbehaves_when_it_is_told_to() {
+async fn the_server_misbehaves_on_demand() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     let options = ClientOptions::default();
     let connect = || Client::connect(server.address, SslVersion::TLS1_2, &options);
@@ -559,7 +559,7 @@ async fn a_refused_certificate_never_ends_in_a_reset() {
     }
 }
 
-/// Bytes that the server does not read are on their way when it closes: what it said before is not lost, and the end is no
+/// Bytes that the server does not read are on their way when it closes: what it sent before is not lost, and the end is not a
 /// reset.
 #[tokio::test]
 async fn a_close_with_unread_bytes_is_an_orderly_end() {

@@ -9,7 +9,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-/// 401 for a token that is not accepted, with the challenge that tells where one is to be had.
+/// 401 for a token that is not accepted, with a challenge that names the authorization server.
 pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> Answer {
     let (code, message) = words(problem);
     call.note("refused", code);
@@ -40,7 +40,7 @@ pub(super) fn secret_bundle(base: &str, name: &str, version: &Version) -> Value 
     bundle
 }
 
-/// What a list says of a secret.
+/// A secret in a list.
 pub(super) fn secret_item(base: &str, name: &str, version: &Version) -> Value {
     json!({
         "id": format!("{base}/secrets/{name}"),

@@ -79,7 +79,7 @@ impl Secrets {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Version>>> {
-        // Whole after every step, so a panic elsewhere leaves it usable.
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -193,8 +193,8 @@ async fn tokens_that_are_not_for_this_are_refused_by_word() {
     }
     let headers = format!("Authorization: bearer {bearer}\r\n");
     read(&lab, BOTH[0], None, &headers).await.unwrap();
-    let kept = format!("{:?}", lab.state.records.all());
-    assert!(!kept.contains(signature), "{kept}");
+    let records = format!("{:?}", lab.state.records.all());
+    assert!(!records.contains(signature), "{records}");
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn what_the_vault_does_not_have_is_refused() {
     }
     let answer = client.post(SECRET, &headers, b"").await.unwrap();
     assert_eq!(answer.status, 405);
-    // Who is not accepted learns nothing of what is there.
+    // A client that is not accepted does not learn which secrets exist.
     let answer = client.get("/secrets/none", "").await.unwrap();
     assert_eq!(answer.status, 401);
 }

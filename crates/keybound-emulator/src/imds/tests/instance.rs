@@ -9,7 +9,7 @@ fn request(target: &str) -> Request<Bytes> {
 const COMPUTE: &str = "/metadata/instance/compute";
 
 #[tokio::test]
-async fn the_security_of_the_host_is_told_in_the_known_versions() {
+async fn the_security_profile_is_in_the_known_versions() {
     let mut config = Config::default();
     config.compute.virtual_tpm_enabled = false;
     let state = state(config);
@@ -38,7 +38,7 @@ async fn the_security_of_the_host_is_told_in_the_known_versions() {
 }
 
 #[tokio::test]
-async fn a_host_without_security_tells_none() {
+async fn a_host_without_a_security_profile_reports_none() {
     let mut config = Config::default();
     config.compute.os_type = OsType::Linux;
     config.compute.security_type = String::new();

@@ -75,7 +75,7 @@ async fn a_certificate_is_given_out_again_until_it_is_bypassed_or_half_of_its_li
     assert_eq!(issue(key, None, "").await, fresh);
     state.clock.advance(24 * 3600);
     assert_ne!(issue(key, None, "").await, fresh);
-    // The other way round, what is not valid yet is not given out either.
+    // The other way round, a certificate that is not valid yet is not returned either.
     state.clock.advance(-30 * 24 * 3600);
     let early = issue(key, None, "").await;
     assert!(early.not_after() < fresh.not_before());
@@ -97,13 +97,13 @@ async fn bypass_cache_is_refused_or_ignored_where_configured() {
     for value in ["true", "false", "perhaps"] {
         let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache={value}");
         let answered = imds(&refusing, at(&uri, request(&refusing))).await;
-        let said = (
+        let found = (
             answered.status,
             answered.text("error"),
             answered.text("error_description"),
         );
         assert_eq!(
-            said,
+            found,
             (400, "invalid_request", "Unsupported query variables")
         );
     }
@@ -129,7 +129,7 @@ async fn token_not_after_is_in_the_certificate_where_configured() {
     let end = read_token_not_after(issued.der()).unwrap();
     let week = Duration::from_secs(7 * 24 * 3600);
     assert_eq!(issued.not_after().duration_since(end).unwrap(), week);
-    // The cache goes by the end of the certificate, as the real one does.
+    // The cache uses NotAfter of the certificate, as the real one does.
     let fault = "issue=certificate:past-token-not-after*1".parse().unwrap();
     state.faults.add(vec![fault]).unwrap();
     let old = certificate(&imds(&state, request()).await);

@@ -1,4 +1,4 @@
-//! Who may read what is kept.
+//! The permissions of the stored CA.
 use super::LOCALHOST;
 use crate::error::StartError;
 use crate::pki::Pki;
@@ -100,7 +100,7 @@ fn what_belongs_to_another_user_is_refused() {
     let key_file = folder.path().join("ca-key.pem");
     chown(&key_file, nobody, None).unwrap();
     assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
-    // A link to it is judged by where it leads.
+    // For a link, its target is checked.
     let real = folder.path().join("real.pem");
     fs::rename(&key_file, &real).unwrap();
     symlink(&real, &key_file).unwrap();

@@ -1,4 +1,4 @@
-//! What `openssl verify` says of the certificates.
+//! The certificates as verified by `openssl verify`.
 use super::{LOCALHOST, issue, text_of, usual_subject};
 use crate::faults::ServerCertificateFault;
 use crate::pki::Pki;
@@ -18,8 +18,8 @@ fn servers_are_trusted_on_loopback_under_each_of_their_names() {
         ["-verify_ip", "::1"],
     ] {
         let arguments = [&["-purpose", "sslserver"][..], &name].concat();
-        let (good, said) = openssl_verify(pki.ca_file(), certificate, &arguments);
-        assert!(good, "{name:?}: {said}");
+        let (good, message) = openssl_verify(pki.ca_file(), certificate, &arguments);
+        assert!(good, "{name:?}: {message}");
     }
     let elsewhere = [
         "-purpose",
@@ -28,8 +28,8 @@ fn servers_are_trusted_on_loopback_under_each_of_their_names() {
         "login.microsoftonline.com",
     ];
     assert!(!openssl_verify(pki.ca_file(), certificate, &elsewhere).0);
-    let (good, said) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{said}");
+    let (good, message) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{message}");
 }
 
 #[test]
@@ -47,16 +47,16 @@ fn the_ca_can_make_nobody_trusted_elsewhere() {
         "CN:10.0.0.1",
     ] {
         let certificate = ca.certificate_for(name).unwrap();
-        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        let (good, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
         assert!(
-            !good && said.contains("permitted subtree violation"),
-            "{name}: {said}"
+            !good && message.contains("permitted subtree violation"),
+            "{name}: {message}"
         );
     }
     for name in ["DNS:localhost", "IP:127.9.9.9", "IP:::1"] {
         let certificate = ca.certificate_for(name).unwrap();
-        let (good, said) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
-        assert!(good, "{name}: {said}");
+        let (good, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(good, "{name}: {message}");
     }
     let own = text_of(&X509::from_pem(ca.pem()).unwrap());
     for part in [
@@ -81,12 +81,12 @@ fn faulty_servers_are_each_refused_for_their_fault() {
     ] {
         let server = pki.faulty_server(fault).unwrap();
         let arguments = ["-purpose", "sslserver", "-verify_hostname", "localhost"];
-        let (good, said) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
+        let (good, message) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
         let forged =
-            fault == ServerCertificateFault::Untrusted && said.contains("signature failure");
+            fault == ServerCertificateFault::Untrusted && message.contains("signature failure");
         assert!(
-            !good && (said.contains(words) || forged),
-            "{fault:?}: {said}"
+            !good && (message.contains(words) || forged),
+            "{fault:?}: {message}"
         );
     }
 }
@@ -95,8 +95,8 @@ fn faulty_servers_are_each_refused_for_their_fault() {
 fn neither_authority_is_trusted_for_the_work_of_the_other() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
     let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
-    let (good, said) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{said}");
+    let (good, message) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
+    assert!(!good, "{message}");
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn servers_are_trusted_under_a_ca_that_was_taken_up_again() {
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let again = Pki::new(Some(folder.path()), LOCALHOST).unwrap();
     let certificate = &again.server().certificate;
-    let (good, said) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
-    assert!(good, "{said}");
+    let (good, message) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
+    assert!(good, "{message}");
 }
 
-/// What `openssl verify` says of a certificate for a use and a name.
+/// The output of `openssl verify` for a certificate, a purpose and a name.
 fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("certificate.pem");
@@ -127,9 +127,9 @@ fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, S
         .arg(&file)
         .output()
         .unwrap_or_else(|error| panic!("this test needs openssl: {error}"));
-    let said = [output.stdout, output.stderr].concat();
+    let message = [output.stdout, output.stderr].concat();
     (
         output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
+        String::from_utf8_lossy(&message).into_owned(),
     )
 }

@@ -28,7 +28,7 @@ sys.stdout.buffer.write(csr.public_bytes(serialization.Encoding.DER))
     assert!(check(&request, &expected(false)).is_err());
 }
 
-/// `openssl req` makes the subject as it should be, and cannot be told the attribute's string type.
+/// `openssl req` makes the subject as it should be, and cannot set the string type of the attribute.
 #[test]
 fn what_openssl_req_makes_passes_as_far_as_its_attribute() {
     let folder = tempfile::tempdir().unwrap();

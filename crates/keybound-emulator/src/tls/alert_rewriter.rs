@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The socket below TLS, where the alert that refuses a certificate can become another one.
-pub(super) struct Outgoing {
+/// The socket below TLS. It can replace the alert that rejects a certificate.
+pub(super) struct AlertRewriter {
     pub(super) tcp: TcpStream,
     pub(super) rewriting: Rewriting,
 }
 
-impl AsyncRead for Outgoing {
+impl AsyncRead for AlertRewriter {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -21,8 +21,8 @@ impl AsyncRead for Outgoing {
     }
 }
 
-impl AsyncWrite for Outgoing {
-    /// A record as short as an alert's goes out whole or not at all, so that what is left of it need not be remembered.
+impl AsyncWrite for AlertRewriter {
+    /// A record as short as that of an alert is written in whole or not at all, so that no rest has to be stored.
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
