@@ -2,8 +2,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::exchange::{Answer, json_answer, not_found};
 use crate::faults::{Fault, Leg};
+use crate::reply::{Answer, json_answer, not_found};
 use crate::state::State;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};

@@ -10,7 +10,8 @@ pub(crate) mod testing;
 mod tests;
 mod token;
 
-use crate::exchange::{Answer, Call, not_found};
+use crate::call::Call;
+use crate::reply::{Answer, not_found};
 use crate::state::State;
 use refusal::Refusal;
 

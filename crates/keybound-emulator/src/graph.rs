@@ -3,11 +3,12 @@
 #[cfg(test)]
 mod tests;
 
+use crate::call::Call;
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::{TokenProblem, check};
-use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::Action;
 use crate::pki::ClientCertificateProblem;
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};

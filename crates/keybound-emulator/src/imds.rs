@@ -11,9 +11,10 @@ mod tests;
 pub(crate) use attestation::read as read_attestation;
 pub(crate) use issue::IssuedCertificates;
 
+use crate::call::Call;
 use crate::config::BypassCache;
-use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
+use crate::reply::{Answer, json_answer};
 use crate::state::State;
 use http::{HeaderValue, Method, header};
 use instance::Document;

@@ -22,6 +22,7 @@
 //! [`Config::from_toml`].
 #![forbid(unsafe_code)]
 
+mod call;
 mod clock;
 mod config;
 mod control;
@@ -38,7 +39,9 @@ mod maa;
 mod pki;
 mod ready;
 mod records;
+mod reply;
 mod server;
+mod service;
 mod signing;
 mod simulated;
 mod state;

@@ -2,9 +2,10 @@
 #[cfg(test)]
 mod tests;
 
+use crate::call::Call;
 use crate::evidence;
-use crate::exchange::{Answer, Call, json_answer, not_found};
 use crate::faults::{ATTEST_PATH, Action};
+use crate::reply::{Answer, json_answer, not_found};
 use crate::signing::JwtSigner;
 use crate::state::{State, origin};
 use http::{HeaderValue, Method, header};

@@ -1,4 +1,4 @@
-use crate::exchange::Peer;
+use crate::call::Peer;
 use crate::faults::{Action, Leg};
 use bytes::Bytes;
 use http::Request;

@@ -1,11 +1,11 @@
 use crate::clock::Clock;
 use crate::config::{Config, HostName, NetworkConfig};
 use crate::error::StartError;
-use crate::exchange::Service;
 use crate::faults::{Fault, FaultError};
 use crate::pki::Pki;
 use crate::ready::Ready;
 use crate::records::Record;
+use crate::service::Service;
 use crate::state::{Endpoints, Keys, State};
 use crate::tls::{Server, ServiceHandler};
 use std::collections::BTreeMap;

@@ -1,8 +1,11 @@
 //! A state without sockets, and requests that are passed to the services directly.
+use crate::call::Peer;
 use crate::config::Config;
-use crate::exchange::{self, Peer, Reply, Service};
+use crate::exchange;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::pki::Pki;
+use crate::reply::Reply;
+use crate::service::Service;
 use crate::state::{Endpoints, Keys, State};
 use bytes::Bytes;
 use http::{HeaderMap, Request};

@@ -16,7 +16,8 @@ mod tests;
 pub(crate) use service::ServiceHandler;
 pub(crate) use settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
 
-use crate::exchange::{Peer, Reply};
+use crate::call::Peer;
+use crate::reply::Reply;
 use bytes::Bytes;
 use http::{Request, request};
 use openssl::ssl::SslAcceptor;

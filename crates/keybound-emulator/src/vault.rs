@@ -6,9 +6,10 @@ mod tests;
 
 pub(crate) use secrets::Secrets;
 
+use crate::call::Call;
 use crate::entra::check::check;
-use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::Action;
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use answers::{bad_parameter, secret_bundle, secret_item};
 use http::Method;

@@ -1,6 +1,6 @@
 use crate::config::Config;
-use crate::exchange::Service;
 use crate::faults::Leg;
+use crate::service::Service;
 use crate::state::State;
 use crate::testing::{Answered, ask, metadata_request, state};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The check of a token by a resource, shared by the vault and Graph.
 use super::issuer;
-use crate::exchange::Call;
+use crate::call::Call;
 use crate::pki::ClientCertificateProblem;
 use crate::state::State;
 use http::header::AUTHORIZATION;

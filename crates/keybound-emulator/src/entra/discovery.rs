@@ -1,7 +1,8 @@
 use super::refusal::Refusal;
 use super::{check_tenant, issuer};
-use crate::exchange::{Answer, Call, json_answer};
+use crate::call::Call;
 use crate::faults::Action;
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use serde_json::json;
 

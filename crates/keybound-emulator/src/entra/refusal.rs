@@ -1,4 +1,5 @@
-use crate::exchange::{Answer, Call, json_answer};
+use crate::call::Call;
+use crate::reply::{Answer, json_answer};
 use crate::state::State;
 use http::HeaderValue;
 use keybound_core::Guid;

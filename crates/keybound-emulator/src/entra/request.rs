@@ -1,5 +1,5 @@
 use super::refusal::Refusal;
-use crate::exchange::Call;
+use crate::call::Call;
 use http::{Method, header};
 use keybound_core::{Claims, Guid};
 use serde_json::Value;

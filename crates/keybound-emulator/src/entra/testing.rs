@@ -2,9 +2,9 @@
 use crate::clock::host_now;
 use crate::config::{Config, TlsVersionRange, TokenNotAfterEncoding};
 use crate::control::ControlSecret;
-use crate::exchange::Service;
 use crate::faults::FaultPlan;
 use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity, TokenNotAfter};
+use crate::service::Service;
 use crate::state::{Endpoints, Keys, State};
 use crate::tls::Server;
 use crate::tls::testing::{Client, ClientOptions, Received};

@@ -3,10 +3,11 @@ use super::refusal::{
 };
 use super::request::{TokenRequest, unknown_client};
 use super::{check_tenant, issuer};
+use crate::call::Call;
 use crate::config::{Identity, IdentityType};
-use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
+use crate::reply::{Answer, json_answer};
 use crate::signing::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, header};

@@ -1,5 +1,5 @@
 use super::{Action, StatusFault};
-use crate::exchange::{Answer, Reply, json_answer, text_answer};
+use crate::reply::{Answer, Reply, json_answer, text_answer};
 use crate::state::{Endpoints, origin};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};

@@ -1,4 +1,4 @@
-use crate::exchange::Service;
+use crate::service::Service;
 use bytes::Bytes;
 use http::Request;
 use std::fmt;

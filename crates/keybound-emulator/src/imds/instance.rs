@@ -1,6 +1,7 @@
 use super::Refusal;
+use crate::call::Call;
 use crate::config::ComputeConfig;
-use crate::exchange::{Answer, Call, json_answer};
+use crate::reply::{Answer, json_answer};
 use crate::state::State;
 use form_urlencoded::parse;
 use http::Method;

@@ -1,10 +1,11 @@
 use super::csr::{self, CheckedCsr, Expected};
 use super::metadata::{expected_cu_id, faulty_endpoint};
 use super::{Refusal, attestation};
+use crate::call::Call;
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
-use crate::exchange::{Answer, Call, json_answer};
 use crate::faults::{Action, CertificateFault};
 use crate::pki::{ClientCertificateRequest, TokenNotAfter};
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,6 @@
 use crate::config::{Identity, ImdsConfig};
-use crate::exchange::{Answer, json_answer};
 use crate::faults::Action;
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use serde_json::{Map, Value, json};
 

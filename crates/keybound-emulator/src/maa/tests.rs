@@ -1,6 +1,6 @@
 use crate::config::Config;
 use crate::evidence;
-use crate::exchange::Service;
+use crate::service::Service;
 use crate::signing::jwk_thumbprint;
 use crate::simulated::SimulatedKey;
 use crate::state::{State, origin};

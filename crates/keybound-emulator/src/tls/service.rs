@@ -1,7 +1,10 @@
 use super::alert::{CertificateAlert, CertificateCheck};
 use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
-use crate::exchange::{self, Peer, Reply, Service};
+use crate::call::Peer;
+use crate::exchange;
 use crate::faults::{Action, Leg};
+use crate::reply::Reply;
+use crate::service::Service;
 use crate::state::State;
 use bytes::Bytes;
 use http::{Request, header, request};

@@ -1,8 +1,9 @@
 //! A throw-away PKI and a bare client for the tests of the TLS server.
 use super::{ClientCertificate, Greeting, Handler, Server, Timeouts, TlsSettings};
+use crate::call::Peer;
 use crate::config::TlsVersionRange;
-use crate::exchange::{Answer, Peer, Reply};
 use crate::pki::ServerIdentity;
+use crate::reply::{Answer, Reply};
 use bytes::Bytes;
 use http::{Request, request};
 use keybound_openssl::server::offer_post_handshake_auth;

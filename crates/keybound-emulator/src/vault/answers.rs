@@ -1,9 +1,10 @@
 use super::AUDIENCE;
 use super::secrets::Version;
+use crate::call::Call;
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::TokenProblem;
-use crate::exchange::{Answer, Call, json_answer};
 use crate::pki::ClientCertificateProblem;
+use crate::reply::{Answer, json_answer};
 use crate::state::{State, origin};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
