@@ -42,6 +42,6 @@ fn check_tenant(state: &State, tenant: &str) -> Result<(), Refusal> {
 
 /// The issuer in the tokens of this service.
 fn issuer(state: &State) -> String {
-    let sts = crate::state::origin(&state.endpoints.sts);
+    let sts = crate::endpoints::origin(&state.endpoints.sts);
     format!("{sts}/{}/v2.0", state.config.tenant_id)
 }

@@ -4,12 +4,13 @@
 mod tests;
 
 use crate::call::Call;
+use crate::endpoints::origin;
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::{TokenProblem, check};
 use crate::faults::Action;
 use crate::pki::ClientCertificateProblem;
 use crate::reply::{Answer, json_answer};
-use crate::state::{State, origin};
+use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
 use keybound_core::Guid;

@@ -26,6 +26,7 @@ mod call;
 mod clock;
 mod config;
 mod control;
+mod endpoints;
 mod entra;
 mod error;
 mod evidence;

@@ -3,11 +3,12 @@
 mod tests;
 
 use crate::call::Call;
+use crate::endpoints::origin;
 use crate::evidence;
 use crate::faults::{ATTEST_PATH, Action};
 use crate::reply::{Answer, json_answer, not_found};
 use crate::signing::JwtSigner;
-use crate::state::{State, origin};
+use crate::state::State;
 use http::{HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-use crate::state::{State, origin};
+use crate::endpoints::origin;
+use crate::state::State;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

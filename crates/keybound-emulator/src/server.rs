@@ -1,12 +1,13 @@
 use crate::clock::Clock;
 use crate::config::{Config, HostName, NetworkConfig};
+use crate::endpoints::Endpoints;
 use crate::error::StartError;
 use crate::faults::{Fault, FaultError};
 use crate::pki::Pki;
 use crate::ready::Ready;
 use crate::records::Record;
 use crate::service::Service;
-use crate::state::{Endpoints, Keys, State};
+use crate::state::{Keys, State};
 use crate::tls::{Server, ServiceHandler};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The simulated key and attestation, in place of those of KeyGuard.
+use crate::endpoints::origin;
 use crate::evidence;
 use crate::faults::ATTEST_PATH;
-use crate::state::origin;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::tls::Host;

@@ -1,6 +1,7 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::ControlSecret;
+use crate::endpoints::Endpoints;
 use crate::evidence::Seen;
 use crate::faults::FaultPlan;
 use crate::imds::IssuedCertificates;
@@ -9,7 +10,6 @@ use crate::records::Records;
 use crate::signing::SigningKey;
 use crate::vault::Secrets;
 use openssl::error::ErrorStack;
-use url::Url;
 
 /// The shared state of the services of an emulator.
 pub(crate) struct State {
@@ -61,17 +61,6 @@ impl State {
     }
 }
 
-/// Where the services listen: origins without a trailing slash in their text form, see [`origin`].
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    pub imds: Url,
-    pub sts: Url,
-    pub maa: Url,
-    pub vault: Url,
-    pub graph: Url,
-    pub control: Url,
-}
-
 /// The keys that sign tokens. Made in the background, awaited at first use.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
@@ -89,9 +78,4 @@ impl Keys {
         let _ = self.maa.get().await;
         let _ = self.entra.get().await;
     }
-}
-
-/// An endpoint as services and tokens write it: `https://127.0.0.1:8443`, without the trailing slash.
-pub(crate) fn origin(url: &Url) -> &str {
-    url.as_str().trim_end_matches('/')
 }

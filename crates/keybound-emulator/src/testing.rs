@@ -1,12 +1,13 @@
 //! A state without sockets, and requests that are passed to the services directly.
 use crate::call::Peer;
 use crate::config::Config;
+use crate::endpoints::Endpoints;
 use crate::exchange;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::pki::Pki;
 use crate::reply::Reply;
 use crate::service::Service;
-use crate::state::{Endpoints, Keys, State};
+use crate::state::{Keys, State};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use serde_json::Value;

@@ -7,10 +7,11 @@ mod tests;
 pub(crate) use secrets::Secrets;
 
 use crate::call::Call;
+use crate::endpoints::origin;
 use crate::entra::check::check;
 use crate::faults::Action;
 use crate::reply::{Answer, json_answer};
-use crate::state::{State, origin};
+use crate::state::State;
 use answers::{bad_parameter, secret_bundle, secret_item};
 use http::Method;
 use secrets::SetError;

@@ -1,9 +1,10 @@
 use super::refusal::Refusal;
 use super::{check_tenant, issuer};
 use crate::call::Call;
+use crate::endpoints::origin;
 use crate::faults::Action;
 use crate::reply::{Answer, json_answer};
-use crate::state::{State, origin};
+use crate::state::State;
 use serde_json::json;
 
 /// The discovery document (OpenID Connect Discovery section 3, with the members of RFC 8705 section 5).

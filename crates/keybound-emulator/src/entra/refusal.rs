@@ -73,7 +73,7 @@ impl Refusal {
             "correlation_id": correlation_id,
         });
         if let Some(code) = self.code {
-            let sts = crate::state::origin(&state.endpoints.sts);
+            let sts = crate::endpoints::origin(&state.endpoints.sts);
             body["error_codes"] = json!([code]);
             body["error_uri"] = Value::String(format!("{sts}/error?code={code}"));
         }

@@ -2,10 +2,11 @@
 use crate::clock::host_now;
 use crate::config::{Config, TlsVersionRange, TokenNotAfterEncoding};
 use crate::control::ControlSecret;
+use crate::endpoints::Endpoints;
 use crate::faults::FaultPlan;
 use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity, TokenNotAfter};
 use crate::service::Service;
-use crate::state::{Endpoints, Keys, State};
+use crate::state::{Keys, State};
 use crate::tls::Server;
 use crate::tls::testing::{Client, ClientOptions, Received};
 use crate::vault::Secrets;

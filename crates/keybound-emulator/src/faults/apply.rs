@@ -1,6 +1,6 @@
 use super::{Action, StatusFault};
+use crate::endpoints::{Endpoints, origin};
 use crate::reply::{Answer, Reply, json_answer, text_answer};
-use crate::state::{Endpoints, origin};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
 use super::Refusal;
 use super::csr::CheckedCsr;
 use crate::clock::unix;
+use crate::endpoints::origin;
 use crate::maa;
-use crate::state::{State, origin};
+use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_core::UnverifiedJwt;

@@ -1,7 +1,8 @@
 use crate::config::{Identity, ImdsConfig};
+use crate::endpoints::origin;
 use crate::faults::Action;
 use crate::reply::{Answer, json_answer};
-use crate::state::{State, origin};
+use crate::state::State;
 use serde_json::{Map, Value, json};
 
 /// `getplatformmetadata`.

@@ -2,11 +2,12 @@ mod instance;
 mod issuing;
 
 use crate::config::{AttestationRule, Config, TokenUrlMember};
+use crate::endpoints::origin;
 use crate::exchange;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::reply::Reply;
 use crate::service::Service;
-use crate::state::{State, origin};
+use crate::state::State;
 use crate::testing::{Answered, anonymous, ask, issue_request, metadata_request, state};
 use bytes::Bytes;
 use http::Request;

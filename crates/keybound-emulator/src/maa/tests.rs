@@ -1,9 +1,10 @@
 use crate::config::Config;
+use crate::endpoints::origin;
 use crate::evidence;
 use crate::service::Service;
 use crate::signing::jwk_thumbprint;
 use crate::simulated::SimulatedKey;
-use crate::state::{State, origin};
+use crate::state::State;
 use crate::testing::{Answered, ask, state};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
