@@ -9,7 +9,6 @@ mod query;
 mod tests;
 
 pub(crate) use attestation::read as read_attestation;
-pub(crate) use issue::IssuedCertificates;
 
 use crate::call::Call;
 use crate::config::BypassCache;

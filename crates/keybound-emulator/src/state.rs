@@ -4,11 +4,11 @@ use crate::control::ControlSecret;
 use crate::endpoints::Endpoints;
 use crate::evidence::Seen;
 use crate::faults::FaultPlan;
-use crate::imds::IssuedCertificates;
+use crate::issued_certificates::IssuedCertificates;
 use crate::pki::Pki;
 use crate::records::Records;
+use crate::secrets::Secrets;
 use crate::signing::SigningKey;
-use crate::vault::Secrets;
 use openssl::error::ErrorStack;
 
 /// The shared state of the services of an emulator.

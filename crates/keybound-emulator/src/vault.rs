@@ -1,20 +1,17 @@
 //! The simulated Key Vault: secrets for clients that prove possession of the key of their token's certificate.
 mod answers;
-mod secrets;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use secrets::Secrets;
 
 use crate::call::Call;
 use crate::endpoints::origin;
 use crate::entra::check::check;
 use crate::faults::Action;
 use crate::reply::{Answer, json_answer};
+use crate::secrets::SetError;
 use crate::state::State;
 use answers::{bad_parameter, secret_bundle, secret_item};
 use http::Method;
-use secrets::SetError;
 use serde_json::{Value, json};
 
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {

@@ -5,11 +5,11 @@ use crate::control::ControlSecret;
 use crate::endpoints::Endpoints;
 use crate::faults::FaultPlan;
 use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity, TokenNotAfter};
+use crate::secrets::Secrets;
 use crate::service::Service;
 use crate::state::{Keys, State};
 use crate::tls::Server;
 use crate::tls::testing::{Client, ClientOptions, Received};
-use crate::vault::Secrets;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
@@ -65,7 +65,7 @@ impl Lab {
             },
             keys: keys(),
             control_secret: ControlSecret::random().unwrap(),
-            issued: crate::imds::IssuedCertificates::default(),
+            issued: crate::issued_certificates::IssuedCertificates::default(),
             evidence_seen: crate::evidence::Seen::default(),
         });
         let mut servers = JoinSet::new();

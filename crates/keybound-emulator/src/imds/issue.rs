@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
 use crate::endpoints::origin;
 use crate::faults::{Action, CertificateFault};
+use crate::issued_certificates::CacheKey;
 use crate::pki::{ClientCertificateRequest, TokenNotAfter};
 use crate::reply::{Answer, json_answer};
 use crate::state::State;
@@ -19,9 +20,6 @@ use openssl::sha::sha256;
 use openssl::x509::X509Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// `issuecredential`.
@@ -249,61 +247,6 @@ fn lifetime(state: &State) -> Duration {
     Duration::from_secs(state.config.imds.certificate_lifetime_seconds.into())
 }
 
-/// The cache of issued certificates.
-#[derive(Default)]
-pub(crate) struct IssuedCertificates(Mutex<VecDeque<Issued>>);
-
-struct Issued {
-    key: CacheKey,
-    certificate: Vec<u8>,
-    validity: Range<SystemTime>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct CacheKey {
-    client_id: String,
-    /// SHA-256 of the SubjectPublicKeyInfo.
-    public_key: [u8; 32],
-    attested: bool,
-}
-
-impl IssuedCertificates {
-    /// The certificate, if in the first half of its lifetime: a client that renews it gets a new one.
-    fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
-        let issued = self.lock();
-        let found = issued.iter().find(|issued| issued.key == *key)?;
-        let Range { start, end } = found.validity;
-        let half = start + end.duration_since(start).ok()? / 2;
-        (start..half)
-            .contains(&now)
-            .then(|| found.certificate.clone())
-    }
-
-    /// Replaces an earlier one with the same key; evicts the oldest where there are too many.
-    fn insert(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
-        let mut issued = self.lock();
-        issued.retain(|issued| issued.key != key);
-        if issued.len() == MOST_KEPT {
-            issued.pop_front();
-        }
-        issued.push_back(Issued {
-            key,
-            certificate,
-            validity,
-        });
-    }
-
-    /// Removes all.
-    pub fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Issued>> {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 const CANNOT_SIGN: Refusal = Refusal {
     status: 500,
     error: "internal_server_error",
@@ -314,28 +257,3 @@ const CANNOT_SIGN: Refusal = Refusal {
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
-const MOST_KEPT: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_of_certificates_is_bounded_and_evicts_the_oldest() {
-        let (issued, start) = (IssuedCertificates::default(), SystemTime::UNIX_EPOCH);
-        let key = |number: usize| CacheKey {
-            client_id: number.to_string(),
-            public_key: [0; 32],
-            attested: false,
-        };
-        for number in 0..=MOST_KEPT {
-            issued.insert(key(number), vec![1], start..start + DAY);
-        }
-        assert_eq!(issued.lock().len(), MOST_KEPT);
-        assert_eq!(issued.find(&key(0), start), None);
-        assert_eq!(issued.find(&key(1), start), Some(vec![1]));
-        issued.insert(key(1), vec![2], start..start + DAY);
-        assert_eq!(issued.find(&key(1), start), Some(vec![2]));
-        assert_eq!(issued.lock().len(), MOST_KEPT);
-    }
-}

@@ -1,11 +1,11 @@
 use super::AUDIENCE;
-use super::secrets::Version;
 use crate::call::Call;
 use crate::endpoints::origin;
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::TokenProblem;
 use crate::pki::ClientCertificateProblem;
 use crate::reply::{Answer, json_answer};
+use crate::secrets::Version;
 use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};

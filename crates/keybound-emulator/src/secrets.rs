@@ -10,15 +10,15 @@ pub(crate) struct Secrets(Mutex<BTreeMap<String, Vec<Version>>>);
 #[derive(Clone)]
 pub(crate) struct Version {
     /// 32 hexadecimal digits.
-    pub(super) id: String,
-    pub(super) value: String,
+    pub id: String,
+    pub value: String,
     /// Seconds since 1970.
-    pub(super) created: u64,
+    pub created: u64,
 }
 
 /// Why a secret cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SetError {
+pub(crate) enum SetError {
     Name,
     TooLong,
     Full,
@@ -38,7 +38,7 @@ impl Secrets {
     }
 
     /// A version; the newest where none is named. Names count without case.
-    pub(super) fn get(&self, name: &str, version: Option<&str>) -> Option<Version> {
+    pub fn get(&self, name: &str, version: Option<&str>) -> Option<Version> {
         let secrets = self.lock();
         let versions = secrets.get(&name.to_ascii_lowercase())?;
         let found = match version.filter(|version| !version.is_empty()) {
@@ -51,7 +51,7 @@ impl Secrets {
     }
 
     /// The newest version of every secret.
-    pub(super) fn newest(&self) -> Vec<(String, Version)> {
+    pub fn newest(&self) -> Vec<(String, Version)> {
         let secrets = self.lock();
         secrets
             .iter()
@@ -60,7 +60,7 @@ impl Secrets {
     }
 
     /// Adds a version, and the secret where there was none.
-    pub(super) fn set(&self, name: &str, value: String, now: u64) -> Result<Version, SetError> {
+    pub fn set(&self, name: &str, value: String, now: u64) -> Result<Version, SetError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty() || name.len() > 127 || !name.bytes().all(plain) {
             return Err(SetError::Name);

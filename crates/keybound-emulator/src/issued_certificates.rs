@@ -1,0 +1,89 @@
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// The cache of issued certificates.
+#[derive(Default)]
+pub(crate) struct IssuedCertificates(Mutex<VecDeque<Issued>>);
+
+struct Issued {
+    key: CacheKey,
+    certificate: Vec<u8>,
+    validity: Range<SystemTime>,
+}
+
+/// What distinguishes one cached certificate from another.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    pub client_id: String,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub public_key: [u8; 32],
+    pub attested: bool,
+}
+
+impl IssuedCertificates {
+    /// The certificate, if in the first half of its lifetime: a client that renews it gets a new one.
+    pub fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
+        let issued = self.lock();
+        let found = issued.iter().find(|issued| issued.key == *key)?;
+        let Range { start, end } = found.validity;
+        let half = start + end.duration_since(start).ok()? / 2;
+        (start..half)
+            .contains(&now)
+            .then(|| found.certificate.clone())
+    }
+
+    /// Replaces an earlier one with the same key; evicts the oldest where there are too many.
+    pub fn insert(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
+        let mut issued = self.lock();
+        issued.retain(|issued| issued.key != key);
+        if issued.len() == MAX_CERTIFICATES {
+            issued.pop_front();
+        }
+        issued.push_back(Issued {
+            key,
+            certificate,
+            validity,
+        });
+    }
+
+    /// Removes all.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Issued>> {
+        // Consistent after every step, so that it stays usable after a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const MAX_CERTIFICATES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn the_cache_of_certificates_is_bounded_and_evicts_the_oldest() {
+        let (issued, start) = (IssuedCertificates::default(), SystemTime::UNIX_EPOCH);
+        let key = |number: usize| CacheKey {
+            client_id: number.to_string(),
+            public_key: [0; 32],
+            attested: false,
+        };
+        for number in 0..=MAX_CERTIFICATES {
+            issued.insert(key(number), vec![1], start..start + DAY);
+        }
+        assert_eq!(issued.lock().len(), MAX_CERTIFICATES);
+        assert_eq!(issued.find(&key(0), start), None);
+        assert_eq!(issued.find(&key(1), start), Some(vec![1]));
+        issued.insert(key(1), vec![2], start..start + DAY);
+        assert_eq!(issued.find(&key(1), start), Some(vec![2]));
+        assert_eq!(issued.lock().len(), MAX_CERTIFICATES);
+    }
+}
