@@ -43,12 +43,12 @@ pub(crate) fn key_providers() -> ProviderChain {
     ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())])
 }
 
-/// The origin of the emulator's Graph look-alike, where `emulator --exec` runs this program.
+/// The origin of the emulator's simulated Graph, where `emulator --exec` runs this program.
 pub(crate) fn graph_origin() -> Option<String> {
     origin(GRAPH_VARIABLE)
 }
 
-/// The origin of the emulator's Key Vault look-alike, where `emulator --exec` runs this program.
+/// The origin of the emulator's simulated Key Vault, where `emulator --exec` runs this program.
 pub(crate) fn vault_origin() -> Option<String> {
     origin(VAULT_VARIABLE)
 }

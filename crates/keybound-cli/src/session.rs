@@ -26,12 +26,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Resolves the flags and the environment. The token is for `fallback` where no flag says what it is for, and for
+    /// Resolves the flags and the environment. The token is for `fallback` where no option names the resource, and for
     /// Microsoft Graph where that is none. `called` is the resource that is called with it, if any.
     ///
     /// # Errors
     /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
-    /// are asked for outside of a simulated world.
+    /// are requested without an emulator.
     pub(crate) fn new(
         args: &TokenArgs,
         fallback: Option<&str>,

@@ -1,4 +1,4 @@
-//! Text for people: safe for terminals whatever a server sent, times and spans in words.
+//! Text output: sanitized for terminals; times and durations.
 use der::DateTime;
 use keybound::{Clock as _, SystemClock};
 use keybound_core::printable;

@@ -55,7 +55,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key and what is wrong with it.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        if text.len() > LONGEST_FILE {
+        if text.len() > MAX_FILE_BYTES {
             return Err(ConfigError::new("the configuration is longer than 1 MiB"));
         }
         let config: Self =
@@ -118,4 +118,4 @@ impl ConfigError {
     }
 }
 
-const LONGEST_FILE: usize = 1024 * 1024;
+const MAX_FILE_BYTES: usize = 1024 * 1024;

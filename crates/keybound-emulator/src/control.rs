@@ -3,7 +3,7 @@
 mod tests;
 
 use crate::faults::{Fault, Leg};
-use crate::reply::{Answer, json_answer, not_found};
+use crate::reply::{Response, json_response, not_found};
 use crate::state::State;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
@@ -56,7 +56,7 @@ impl fmt::Debug for ControlSecret {
 const BEARER: &[u8] = b"Bearer ";
 
 /// Handles a request to the control endpoint.
-pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
+pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Response {
     if !state
         .control_secret
         .opens(request.headers().get(header::AUTHORIZATION))
@@ -83,8 +83,8 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Answer {
         _ => return not_found(),
     };
     match answered {
-        Ok(body) => json_answer(200, &body),
-        Err(why) => json_answer(
+        Ok(body) => json_response(200, &body),
+        Err(why) => json_response(
             400,
             &json!({"error": "invalid_request", "error_description": why}),
         ),

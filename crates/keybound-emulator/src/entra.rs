@@ -11,11 +11,11 @@ mod tests;
 mod token;
 
 use crate::call::Call;
-use crate::reply::{Answer, not_found};
+use crate::reply::{Response, not_found};
 use crate::state::State;
 use refusal::Refusal;
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     let path = call.request.uri().path().to_owned();
     let Some((tenant, rest)) = path.trim_start_matches('/').split_once('/') else {
         return not_found();

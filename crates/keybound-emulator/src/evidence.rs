@@ -61,7 +61,7 @@ pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey
     if evidence.audience != audience {
         return Err("the evidence is for another attestation service");
     }
-    if evidence.issued_at.abs_diff(unix(host_now())) > LONGEST_LIFE {
+    if evidence.issued_at.abs_diff(unix(host_now())) > MAX_TIME_DIFFERENCE {
         return Err("the evidence is not fresh");
     }
     if !seen.first_time(&evidence.id) {
@@ -97,7 +97,7 @@ pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
     let key = jws.header.get("jwk").and_then(public_key);
     let issued_at = jws.claims.get("iat").and_then(Value::as_u64);
     match (key, jws.text("aud"), issued_at, jws.text("jti")) {
-        (Some(key), Some(audience), Some(issued_at), Some(id)) if id.len() <= LONGEST_ID => {
+        (Some(key), Some(audience), Some(issued_at), Some(id)) if id.len() <= MAX_ID_BYTES => {
             Ok(Evidence {
                 key,
                 audience: audience.to_owned(),
@@ -121,7 +121,7 @@ impl Seen {
         if seen.iter().any(|seen| seen == id) {
             return false;
         }
-        if seen.len() == MOST_SEEN {
+        if seen.len() == MAX_NONCES {
             seen.pop_front();
         }
         seen.push_back(id.to_owned());
@@ -170,10 +170,10 @@ fn signature_holds(text: &str, key: &Rsa<Public>) -> bool {
 
 const TYPE: &str = "keybound-simulated-evidence+jwt";
 const LONGEST: usize = 16 * 1024;
-const LONGEST_ID: usize = 128;
+const MAX_ID_BYTES: usize = 128;
 /// Five minutes, in seconds.
-const LONGEST_LIFE: u64 = 300;
-const MOST_SEEN: usize = 4096;
+const MAX_TIME_DIFFERENCE: u64 = 300;
+const MAX_NONCES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -183,10 +183,10 @@ mod tests {
     fn nonces_are_accepted_once_and_their_number_is_bounded() {
         let seen = Seen::default();
         assert!(seen.first_time("0") && !seen.first_time("0"));
-        for number in 1..=MOST_SEEN {
+        for number in 1..=MAX_NONCES {
             assert!(seen.first_time(&number.to_string()));
         }
         assert!(seen.first_time("0"), "the oldest is forgotten");
-        assert!(!seen.first_time(&MOST_SEEN.to_string()));
+        assert!(!seen.first_time(&MAX_NONCES.to_string()));
     }
 }

@@ -3,7 +3,7 @@
 use crate::call::{Call, Peer};
 use crate::clock::unix_ms;
 use crate::faults::{self, Action, Leg};
-use crate::reply::{Answer, Reply, not_found};
+use crate::reply::{Reply, Response, not_found};
 use crate::service::Service;
 use crate::state::State;
 use crate::{control, entra, graph, imds, maa, vault};
@@ -58,7 +58,7 @@ async fn reply(state: &State, service: Service, call: &mut Call) -> Reply {
     faults::alter(call.fault.as_ref(), answer)
 }
 
-async fn run(state: &State, service: Service, call: &mut Call) -> Answer {
+async fn run(state: &State, service: Service, call: &mut Call) -> Response {
     match service {
         Service::Imds => imds::answer(state, call).await,
         Service::Maa => maa::answer(state, call).await,
@@ -78,7 +78,7 @@ fn named(mut reply: Reply, service: Service) -> Reply {
 }
 
 /// Adds the `Server` header unless there is one.
-fn name_server(answer: &mut Answer, service: Service) {
+fn name_server(answer: &mut Response, service: Service) {
     let name = match service {
         Service::Imds => imds::SERVER,
         _ => SERVER,

@@ -56,7 +56,7 @@ impl FaultPlan {
         let Some(Action::RevokeCertificate(action)) = plan.take(leg, Action::revokes) else {
             return None;
         };
-        if plan.revoked.len() == MOST_REVOKED {
+        if plan.revoked.len() == MAX_REVOKED {
             plan.revoked.pop_front();
         }
         plan.revoked.push_back(Revoked {
@@ -87,7 +87,7 @@ impl FaultPlan {
     /// Where more than 1000 would be pending. None is added then.
     pub fn add(&self, added: Vec<Fault>) -> Result<(), FaultError> {
         let mut plan = self.lock();
-        if plan.waiting.len() + added.len() > MOST_WAITING {
+        if plan.waiting.len() + added.len() > MAX_PENDING {
             return Err(FaultError::new("more than 1000 faults would wait"));
         }
         plan.waiting.extend(added);
@@ -128,9 +128,9 @@ impl Plan {
     }
 }
 
-const MOST_WAITING: usize = 1000;
+const MAX_PENDING: usize = 1000;
 /// The oldest is removed where there would be more.
-const MOST_REVOKED: usize = 1000;
+const MAX_REVOKED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -186,22 +186,22 @@ mod tests {
     #[test]
     fn the_number_of_revoked_certificates_is_bounded() {
         let plan = plan(&["token-tls=revoke-certificate:access_denied"]);
-        for number in 0..=MOST_REVOKED {
+        for number in 0..=MAX_REVOKED {
             let certificate = certificate(&number.to_string());
             let refused = plan.revoked(Leg::TokenTls, &certificate);
             assert_eq!(refused, Some(Action::RejectCertificate("access_denied")));
         }
-        assert_eq!(plan.lock().revoked.len(), MOST_REVOKED);
+        assert_eq!(plan.lock().revoked.len(), MAX_REVOKED);
     }
 
     #[test]
     fn the_number_of_waiting_faults_is_bounded() {
         let plan = plan(&[]);
-        let many: Vec<Fault> = (0..MOST_WAITING)
+        let many: Vec<Fault> = (0..MAX_PENDING)
             .map(|_| "token=hang".parse().unwrap())
             .collect();
         plan.add(many).unwrap();
         assert!(plan.add(vec!["token=hang".parse().unwrap()]).is_err());
-        assert_eq!(plan.waiting().len(), MOST_WAITING);
+        assert_eq!(plan.waiting().len(), MAX_PENDING);
     }
 }

@@ -39,7 +39,7 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// Reads a fault; what was read must come back from what is written.
+/// Parses a fault; its text form must parse to the same fault.
 pub fn fault(bytes: &[u8]) {
     if let Some(fault) = std::str::from_utf8(bytes)
         .ok()
@@ -72,7 +72,7 @@ pub fn token_not_after(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// A small, steady stand-in for a fuzzer: parts of good inputs, cut, doubled and with bytes changed.
+    /// A small, deterministic fuzzer: parts of good inputs, cut, doubled and with bytes changed.
     #[test]
     fn mangled_inputs_break_no_reader() {
         let seeds: [&[u8]; 7] = [

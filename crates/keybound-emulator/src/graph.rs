@@ -9,7 +9,7 @@ use crate::entra::challenge::claims_challenge;
 use crate::entra::check::{TokenProblem, check};
 use crate::faults::Action;
 use crate::pki::ClientCertificateProblem;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
@@ -17,7 +17,7 @@ use keybound_core::Guid;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
         let message = words(problem);
         call.note("refused", message);
@@ -28,7 +28,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
         let challenge = claims_challenge(state, claims.as_deref());
-        let message = "The token does not meet the claims that are asked for.";
+        let message = "The token does not have the requested claims.";
         let mut answer = error(call, 401, "InvalidAuthenticationToken", message);
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         return answer;
@@ -55,7 +55,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
         return error(call, 403, "Authorization_RequestDenied", message);
     }
     match top(call) {
-        Some(most) => json_answer(200, &applications(state, most)),
+        Some(most) => json_response(200, &applications(state, most)),
         None => error(
             call,
             400,
@@ -74,11 +74,11 @@ fn top(call: &Call) -> Option<usize> {
         Some((_, text)) => text
             .parse()
             .ok()
-            .filter(|most| (1..=MOST_TOP).contains(most)),
+            .filter(|most| (1..=MAX_TOP).contains(most)),
     }
 }
 
-/// The identities of the emulated host stand in for applications.
+/// The applications are the identities of the emulated host.
 fn applications(state: &State, most: usize) -> Value {
     let entries: Vec<Value> = state
         .config
@@ -101,13 +101,13 @@ fn applications(state: &State, most: usize) -> Value {
     json!({"@odata.context": format!("{base}/v1.0/$metadata#applications"), "value": entries})
 }
 
-fn error(call: &Call, status: u16, code: &str, message: &str) -> Answer {
+fn error(call: &Call, status: u16, code: &str, message: &str) -> Response {
     let request_id = Uuid::new_v4().to_string();
     let client_request_id = ["client-request-id", "x-ms-client-request-id"]
         .into_iter()
         .find_map(|name| Guid::parse(call.header(name)?))
         .map_or_else(|| request_id.clone(), |id| id.to_string());
-    json_answer(
+    json_response(
         status,
         &json!({"error": {
             "code": code,
@@ -152,4 +152,4 @@ fn words(problem: TokenProblem) -> &'static str {
 pub(crate) const AUDIENCE: &str = "https://graph.microsoft.com";
 const CHALLENGE: &str = r#"Bearer realm="", error="invalid_token""#;
 const DEFAULT_TOP: usize = 100;
-const MOST_TOP: usize = 999;
+const MAX_TOP: usize = 999;

@@ -13,7 +13,7 @@ pub(crate) use attestation::read as read_attestation;
 use crate::call::Call;
 use crate::config::BypassCache;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use http::{HeaderValue, Method, header};
 use instance::Document;
@@ -26,7 +26,7 @@ pub(crate) fn read_query(query: &str) -> bool {
 }
 
 /// Handles a request to IMDS.
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     match handle(state, call).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -36,7 +36,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
     }
 }
 
-async fn handle(state: &State, call: &mut Call) -> Result<Answer, Refusal> {
+async fn handle(state: &State, call: &mut Call) -> Result<Response, Refusal> {
     if let Some(document) = Document::at(call.request.uri().path()) {
         return document.answer(state, call);
     }
@@ -133,9 +133,9 @@ impl Refusal {
         Self::new(500, "internal_server_error", description)
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self) -> Response {
         let body = json!({"error": self.error, "error_description": self.description});
-        let mut answer = json_answer(self.status, &body);
+        let mut answer = json_response(self.status, &body);
         let allowed = self.allow.as_ref().map(Method::as_str);
         if let Some(Ok(value)) = allowed.map(HeaderValue::from_str) {
             answer.headers_mut().insert(header::ALLOW, value);

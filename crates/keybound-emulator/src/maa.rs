@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::endpoints::origin;
 use crate::evidence;
 use crate::faults::{ATTEST_PATH, Action};
-use crate::reply::{Answer, json_answer, not_found};
+use crate::reply::{Response, json_response, not_found};
 use crate::signing::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, Method, header};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::io;
 
 /// Handles a request to the attestation service.
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     let allowed = match call.request.uri().path() {
         ATTEST_PATH => Method::POST,
         KEYS_PATH | DISCOVERY_PATH => Method::GET,
@@ -35,7 +35,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
 /// The value of `x-ms-attestation-type` in all attestation tokens of this service.
 pub(crate) const SIMULATED: &str = "simulated";
 
-async fn attest(state: &State, call: &mut Call) -> io::Result<Answer> {
+async fn attest(state: &State, call: &mut Call) -> io::Result<Response> {
     let audience = origin(&state.endpoints.maa);
     let proven = read_request(call)
         .and_then(|request| evidence::check(&request.evidence, audience, &state.evidence_seen));
@@ -50,7 +50,7 @@ async fn attest(state: &State, call: &mut Call) -> io::Result<Answer> {
     let (mut issued_at, mut signer) = (state.clock.unix(), state.keys.maa.get().await?);
     match &call.fault {
         Some(Action::GarbageToken) => {
-            return Ok(json_answer(200, &json!({"token": "this is not a JWT"})));
+            return Ok(json_response(200, &json!({"token": "this is not a JWT"})));
         }
         Some(Action::ExpiredToken) => issued_at = issued_at.saturating_sub(2 * LIFETIME),
         Some(Action::ForeignKey) => signer = foreign.await?,
@@ -58,7 +58,7 @@ async fn attest(state: &State, call: &mut Call) -> io::Result<Answer> {
         _ => (),
     }
     let token = token(audience, issued_at, &key, signer)?;
-    Ok(json_answer(200, &json!({"token": token})))
+    Ok(json_response(200, &json!({"token": token})))
 }
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ struct AttestRequest {
 }
 
 fn read_request(call: &Call) -> Result<AttestRequest, &'static str> {
-    if call.request.body().len() > LONGEST_BODY {
+    if call.request.body().len() > MAX_BODY_BYTES {
         return Err("the body is longer than 64 KiB");
     }
     serde_json::from_slice(call.request.body())
@@ -88,15 +88,15 @@ fn token(issuer: &str, issued_at: u64, key: &Value, signer: &JwtSigner) -> io::R
     }))
 }
 
-async fn keys(state: &State, fault: Option<&Action>) -> io::Result<Answer> {
+async fn keys(state: &State, fault: Option<&Action>) -> io::Result<Response> {
     let key = match fault {
         Some(Action::ForeignKey) => &state.keys.foreign,
         _ => &state.keys.maa,
     };
-    Ok(json_answer(200, &key.get().await?.jwks()))
+    Ok(json_response(200, &key.get().await?.jwks()))
 }
 
-fn discovery(state: &State) -> Answer {
+fn discovery(state: &State) -> Response {
     let issuer = origin(&state.endpoints.maa);
     let body = json!({
         "issuer": issuer,
@@ -104,17 +104,17 @@ fn discovery(state: &State) -> Answer {
         "response_types_supported": ["token"],
         "id_token_signing_alg_values_supported": ["RS256"],
     });
-    json_answer(200, &body)
+    json_response(200, &body)
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> Answer {
-    json_answer(
+fn refusal(status: u16, code: &str, message: &str) -> Response {
+    json_response(
         status,
         &json!({"error": {"code": code, "message": message}}),
     )
 }
 
-fn wrong_method(allowed: &Method) -> Answer {
+fn wrong_method(allowed: &Method) -> Response {
     let mut answer = refusal(
         405,
         "MethodNotAllowed",
@@ -130,4 +130,4 @@ const KEYS_PATH: &str = "/certs";
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 /// Eight hours, in seconds.
 const LIFETIME: u64 = 8 * 3600;
-const LONGEST_BODY: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;

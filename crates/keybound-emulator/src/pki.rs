@@ -42,7 +42,7 @@ impl Pki {
     pub fn new(state_dir: Option<&Path>, address: IpAddr) -> Result<Self, StartError> {
         let refused = |error: ErrorStack| StartError::Certificates(error.into());
         let store = match state_dir {
-            Some(folder) => store::CaStore::kept(folder)?,
+            Some(folder) => store::CaStore::stored(folder)?,
             None => store::CaStore::temporary()?,
         };
         Ok(Self {

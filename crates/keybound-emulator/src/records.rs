@@ -40,7 +40,7 @@ pub struct Record {
 
 impl Record {
     /// For subscribers.
-    fn tell(&self) {
+    fn log(&self) {
         let Self { method, path, .. } = self;
         let fault = self.fault.as_deref();
         let refused = self.notes.get("refused").map(String::as_str);
@@ -111,7 +111,7 @@ impl Records {
     ) {
         // Logged without the lock: a subscriber may read the records.
         if let Some(record) = self.complete(sequence, status, notes) {
-            record.tell();
+            record.log();
         }
     }
 
@@ -201,10 +201,10 @@ fn redacted_query(query: &str) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    if text.len() <= LONGEST_TEXT {
+    if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
     }
-    let mut end = LONGEST_TEXT;
+    let mut end = MAX_TEXT_BYTES;
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -239,7 +239,7 @@ const SCHEMES: &[&str] = &["mtls_pop", "Bearer", "Basic", "pop"];
 const REDACTED: &str = "…";
 const MAX_RECORDS: usize = 1000;
 /// Longest text of a member, in bytes.
-const LONGEST_TEXT: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -316,7 +316,7 @@ mod tests {
         let stored = records.all();
         assert_eq!((stored[0].status, stored[1].status), (Some(400), None));
         assert_eq!(stored[0].fault.as_deref(), Some("no-cnf"));
-        assert!(stored[0].notes["refused"].len() <= LONGEST_TEXT + 3);
+        assert!(stored[0].notes["refused"].len() <= MAX_TEXT_BYTES + 3);
         assert_eq!(stored[0].client_certificate.as_ref().unwrap().len(), 43);
     }
 }

@@ -3,17 +3,17 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 /// The response of a service.
-pub(crate) type Answer = http::Response<Bytes>;
+pub(crate) type Response = http::Response<Bytes>;
 
 /// What is sent over the connection.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A response.
-    Full(Answer),
+    Full(Response),
     /// The head of the response, then this many bytes of spaces, streamed.
-    Oversized(Answer, u64),
+    Oversized(Response, u64),
     /// Head and first half of the body, with the content length of the whole; then the connection is closed.
-    Truncated(Answer),
+    Truncated(Response),
     /// These bytes instead of HTTP; then the connection is closed.
     NotHttp(Bytes),
     /// Nothing, for as long as the peer waits.
@@ -37,17 +37,17 @@ impl Reply {
 }
 
 /// A response with a JSON body.
-pub(crate) fn json_answer(status: u16, body: &Value) -> Answer {
-    text_answer(status, "application/json; charset=utf-8", body.to_string())
+pub(crate) fn json_response(status: u16, body: &Value) -> Response {
+    text_response(status, "application/json; charset=utf-8", body.to_string())
 }
 
 /// A response with a body of this content type.
-pub(crate) fn text_answer(
+pub(crate) fn text_response(
     status: u16,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Answer {
-    let mut answer = Answer::new(body.into());
+) -> Response {
+    let mut answer = Response::new(body.into());
     *answer.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     answer
@@ -57,8 +57,8 @@ pub(crate) fn text_answer(
 }
 
 /// The response of all services for an unknown path.
-pub(crate) fn not_found() -> Answer {
-    json_answer(
+pub(crate) fn not_found() -> Response {
+    json_response(
         404,
         &json!({"error": "not_found", "error_description": "no such resource"}),
     )

@@ -65,11 +65,11 @@ impl Secrets {
         if name.is_empty() || name.len() > 127 || !name.bytes().all(plain) {
             return Err(SetError::Name);
         }
-        if value.len() > LONGEST_VALUE {
+        if value.len() > MAX_VALUE_BYTES {
             return Err(SetError::TooLong);
         }
         let mut secrets = self.lock();
-        if secrets.values().map(Vec::len).sum::<usize>() >= MOST_VERSIONS {
+        if secrets.values().map(Vec::len).sum::<usize>() >= MAX_VERSIONS {
             return Err(SetError::Full);
         }
         let version = Version::new(value, now);
@@ -95,9 +95,9 @@ impl Version {
 }
 
 /// As in Key Vault.
-const LONGEST_VALUE: usize = 25 * 1024;
+const MAX_VALUE_BYTES: usize = 25 * 1024;
 /// Of all secrets together: 25 MiB at most.
-const MOST_VERSIONS: usize = 1000;
+const MAX_VERSIONS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -134,9 +134,9 @@ mod tests {
                 "{name}"
             );
         }
-        let long = "v".repeat(LONGEST_VALUE + 1);
+        let long = "v".repeat(MAX_VALUE_BYTES + 1);
         assert_eq!(secrets.set("a", long, 0).err(), Some(SetError::TooLong));
-        for _ in 1..MOST_VERSIONS {
+        for _ in 1..MAX_VERSIONS {
             secrets.set("a", "v".into(), 0).unwrap();
         }
         assert_eq!(secrets.set("a", "v".into(), 0).err(), Some(SetError::Full));

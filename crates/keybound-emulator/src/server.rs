@@ -185,7 +185,7 @@ impl Listeners {
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| (service, listener)))
                 .map_err(|source| StartError::Listen { address, source })
         };
-        // Services with a port of their own come first, so that no free one is taken from under them.
+        // Services with a fixed port bind first, so that no other service gets that port as a free one.
         let (mut fixed, free): (Vec<_>, Vec<_>) =
             ports.into_iter().partition(|(_, port)| *port != 0);
         fixed.extend(free);

@@ -116,7 +116,7 @@ impl<H: Handler> Server<H> {
 
     /// Serves until it is dropped, which ends all its connections.
     pub(crate) async fn run(self) {
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
@@ -162,5 +162,5 @@ pub(crate) fn read_requests(bytes: &[u8], link_local: bool) -> Vec<Request<Bytes
 }
 
 /// Connections served at a time; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 256;
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

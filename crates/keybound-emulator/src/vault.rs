@@ -7,14 +7,14 @@ use crate::call::Call;
 use crate::endpoints::origin;
 use crate::entra::check::check;
 use crate::faults::Action;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::secrets::SetError;
 use crate::state::State;
 use answers::{bad_parameter, secret_bundle, secret_item};
 use http::Method;
 use serde_json::{Value, json};
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Answer {
+pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
         return answers::refused(state, call, problem);
     }
@@ -51,14 +51,14 @@ fn is_api_version(text: &str) -> bool {
         && text.bytes().all(known)
 }
 
-fn get(state: &State, name: &str, version: Option<&str>) -> Answer {
+fn get(state: &State, name: &str, version: Option<&str>) -> Response {
     match state.secrets.get(name, version) {
-        Some(found) => json_answer(200, &secret_bundle(&base(state), name, &found)),
+        Some(found) => json_response(200, &secret_bundle(&base(state), name, &found)),
         None => answers::secret_not_found(),
     }
 }
 
-fn list(state: &State) -> Answer {
+fn list(state: &State) -> Response {
     let base = base(state);
     let items: Vec<Value> = state
         .secrets
@@ -66,10 +66,10 @@ fn list(state: &State) -> Answer {
         .iter()
         .map(|(name, version)| secret_item(&base, name, version))
         .collect();
-    json_answer(200, &json!({"value": items, "nextLink": null}))
+    json_response(200, &json!({"value": items, "nextLink": null}))
 }
 
-fn set(state: &State, name: &str, body: &[u8]) -> Answer {
+fn set(state: &State, name: &str, body: &[u8]) -> Response {
     let value = serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|body| body.get("value")?.as_str().map(str::to_owned));
@@ -77,7 +77,7 @@ fn set(state: &State, name: &str, body: &[u8]) -> Answer {
         return bad_parameter("the body must be JSON with a text 'value'");
     };
     match state.secrets.set(name, value, state.clock.unix()) {
-        Ok(version) => json_answer(200, &secret_bundle(&base(state), name, &version)),
+        Ok(version) => json_response(200, &secret_bundle(&base(state), name, &version)),
         Err(SetError::Name) => bad_parameter("a name has 1 to 127 letters, digits and dashes"),
         Err(SetError::TooLong) => bad_parameter("a value has at most 25 KiB"),
         Err(SetError::Full) => bad_parameter("this vault holds no more secrets"),

@@ -49,7 +49,7 @@ fn the_table_of_variables_and_the_help_hold_what_is_read() {
     assert_eq!(variables_in(&names.join(" ")), set_by_people.collect());
 }
 
-/// A page in `docs` and the heading in it under which the options or variables stand.
+/// A page in `docs` and the heading in it with the table of options or variables.
 type Table = (&'static str, &'static str);
 
 const SHARED: Table = ("cli.md", "## Options of `get-token` and `call`");

@@ -6,7 +6,7 @@ use crate::session::{Session, run_to_end};
 use crate::{json, out, steps};
 use keybound::{AccessToken, Error};
 
-/// Gets a token and prints it as asked.
+/// Gets a token and prints it.
 pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
     steps::log(args.token.verbose, "keybound");
     let result = Session::new(&args.token, None, None).and_then(|session| {

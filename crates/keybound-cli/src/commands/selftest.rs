@@ -20,7 +20,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<Exit, Failure> {
     let recorder = steps::log_and_record(args.verbose, "keybound");
     let checks = Checks::new(args, recorder)?;
     let steps = run_to_end(checks.run())?;
-    let report = Report::new(args, checks.asked(), steps);
+    let report = Report::new(args, checks.request_summary(), steps);
     match args.output {
         SelftestOutput::Text => out::line(&report.text())?,
         SelftestOutput::Json => out::line(&json::document(&report)?)?,

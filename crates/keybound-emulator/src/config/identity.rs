@@ -127,7 +127,7 @@ pub(super) fn default_identities() -> Vec<Identity> {
     ]
 }
 
-/// A GUID that stands in this source.
+/// A GUID of this source.
 pub(super) fn known_guid(text: &'static str) -> Guid {
     Guid::parse(text).expect("a constant of this crate, read by its tests")
 }

@@ -3,12 +3,12 @@ use super::{check_tenant, issuer};
 use crate::call::Call;
 use crate::endpoints::origin;
 use crate::faults::Action;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use serde_json::json;
 
 /// The discovery document (OpenID Connect Discovery section 3, with the members of RFC 8705 section 5).
-pub(super) fn document(state: &State, tenant: &str) -> Result<Answer, Refusal> {
+pub(super) fn document(state: &State, tenant: &str) -> Result<Response, Refusal> {
     check_tenant(state, tenant)?;
     let base = format!(
         "{}/{}",
@@ -16,7 +16,7 @@ pub(super) fn document(state: &State, tenant: &str) -> Result<Answer, Refusal> {
         state.config.tenant_id
     );
     let token_endpoint = format!("{base}/oauth2/v2.0/token");
-    Ok(json_answer(
+    Ok(json_response(
         200,
         &json!({
             "issuer": issuer(state),
@@ -35,7 +35,7 @@ pub(super) fn document(state: &State, tenant: &str) -> Result<Answer, Refusal> {
 }
 
 /// The key set that tokens are verified with.
-pub(super) async fn keys(state: &State, call: &Call, tenant: &str) -> Result<Answer, Refusal> {
+pub(super) async fn keys(state: &State, call: &Call, tenant: &str) -> Result<Response, Refusal> {
     check_tenant(state, tenant)?;
     let key = match call.fault {
         Some(Action::ForeignKey) => &state.keys.foreign,
@@ -45,5 +45,5 @@ pub(super) async fn keys(state: &State, call: &Call, tenant: &str) -> Result<Ans
         .get()
         .await
         .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))?;
-    Ok(json_answer(200, &signer.jwks()))
+    Ok(json_response(200, &signer.jwks()))
 }

@@ -1,5 +1,5 @@
 use crate::call::Call;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use http::HeaderValue;
 use keybound_core::Guid;
@@ -46,13 +46,13 @@ impl Refusal {
             3_921_996 => TENANT_NOT_ALLOWED,
             500_181 => "The TLS certificate provided does not match the certificate in the token.",
             51_000 => "Client authentication by mutual TLS is disabled.",
-            _ => "A fault was asked for.",
+            _ => "A fault was injected.",
         };
         Self::new(code, message)
     }
 
     /// The body and the status; with the ids by which the request is found in logs.
-    pub(super) fn answer(&self, state: &State, call: &mut Call) -> Answer {
+    pub(super) fn answer(&self, state: &State, call: &mut Call) -> Response {
         let trace_id = Uuid::new_v4().to_string();
         let correlation_id = ["x-ms-client-request-id", "client-request-id"]
             .into_iter()
@@ -83,7 +83,7 @@ impl Refusal {
         } else {
             400
         };
-        let mut answer = json_answer(status, &body);
+        let mut answer = json_response(status, &body);
         if let Ok(id) = HeaderValue::from_str(&trace_id) {
             answer.headers_mut().insert("x-ms-request-id", id);
         }

@@ -122,7 +122,7 @@ impl Form {
 
 /// The one resource of a scope that ends with `/.default`.
 fn resource(scope: &str) -> Result<String, Refusal> {
-    if scope.split_whitespace().count() != 1 || scope.len() > LONGEST_SCOPE {
+    if scope.split_whitespace().count() != 1 || scope.len() > MAX_SCOPE_BYTES {
         return Err(Refusal::new(
             70_011,
             "The provided value for the input parameter 'scope' is not valid. It must name one resource.",
@@ -168,4 +168,4 @@ fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(9_002_313, message)
 }
 
-const LONGEST_SCOPE: usize = 2048;
+const MAX_SCOPE_BYTES: usize = 2048;

@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::config::{Identity, IdentityType};
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::signing::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, header};
@@ -19,7 +19,7 @@ pub(super) async fn answer(
     state: &State,
     call: &mut Call,
     tenant: &str,
-) -> Result<Answer, Refusal> {
+) -> Result<Response, Refusal> {
     match call.fault {
         Some(Action::Aadsts(code)) => return Err(Refusal::injected(code)),
         Some(Action::InvalidClient) => return Err(Refusal::without_code()),
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     if let Some(Action::TokenType(word)) = &call.fault {
         body["token_type"] = Value::String(word.clone());
     }
-    let mut answer = json_answer(200, &body);
+    let mut answer = json_response(200, &body);
     let headers = answer.headers_mut();
     headers.insert(
         header::CACHE_CONTROL,

@@ -1,6 +1,6 @@
 use super::{Action, StatusFault};
 use crate::endpoints::{Endpoints, origin};
-use crate::reply::{Answer, Reply, json_answer, text_answer};
+use crate::reply::{Reply, Response, json_response, text_response};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
@@ -15,16 +15,16 @@ pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
         Action::NotHttp => {
             Reply::NotHttp(Bytes::from_static(b"\x00\xff\x16this is not HTTP\r\n\r\n"))
         }
-        Action::Garbage => Reply::Full(text_answer(200, JSON, &b"\xff{\"not\": json"[..])),
+        Action::Garbage => Reply::Full(text_response(200, JSON, &b"\xff{\"not\": json"[..])),
         Action::Html => Reply::Full(page()),
         Action::Redirect(url) => Reply::Full(redirect(url.as_deref(), endpoints)),
-        Action::Oversized(bytes) => Reply::Oversized(text_answer(200, JSON, ""), *bytes),
+        Action::Oversized(bytes) => Reply::Oversized(text_response(200, JSON, ""), *bytes),
         _ => return None,
     })
 }
 
 /// Applies the actions that change a response on any leg.
-pub(crate) fn alter(action: Option<&Action>, mut answer: Answer) -> Reply {
+pub(crate) fn alter(action: Option<&Action>, mut answer: Response) -> Reply {
     match action {
         Some(Action::Truncated) => return Reply::Truncated(answer),
         Some(Action::MissingField(name)) => {
@@ -54,12 +54,12 @@ pub(crate) fn alter(action: Option<&Action>, mut answer: Answer) -> Reply {
     Reply::Full(answer)
 }
 
-fn status_answer(status: &StatusFault) -> Answer {
+fn status_answer(status: &StatusFault) -> Response {
     let mut answer = match &status.body {
-        Some(body) => text_answer(status.code, JSON, body.clone()),
-        None => json_answer(
+        Some(body) => text_response(status.code, JSON, body.clone()),
+        None => json_response(
             status.code,
-            &json!({"error": "injected_fault", "error_description": "a fault was asked for"}),
+            &json!({"error": "injected_fault", "error_description": "a fault was injected"}),
         ),
     };
     for (name, value) in &status.headers {
@@ -74,24 +74,24 @@ fn status_answer(status: &StatusFault) -> Answer {
 }
 
 /// The page of a captive portal, with its `Server` header.
-fn page() -> Answer {
-    let mut answer = text_answer(200, "text/html; charset=utf-8", PAGE);
+fn page() -> Response {
+    let mut answer = text_response(200, "text/html; charset=utf-8", PAGE);
     let portal = HeaderValue::from_static("captive-portal");
     answer.headers_mut().insert(header::SERVER, portal);
     answer
 }
 
-fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Answer {
+fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Response {
     let own = || format!("{}/redirected", origin(&endpoints.imds));
     let target = url.map_or_else(own, str::to_owned);
-    let mut answer = text_answer(307, JSON, "");
+    let mut answer = text_response(307, JSON, "");
     if let Ok(target) = HeaderValue::from_str(&target) {
         answer.headers_mut().insert(header::LOCATION, target);
     }
     answer
 }
 
-fn change_json(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
+fn change_json(answer: &mut Response, change: impl FnOnce(&mut Value)) {
     if let Ok(mut body) = serde_json::from_slice::<Value>(answer.body()) {
         change(&mut body);
         *answer.body_mut() = body.to_string().into();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn altered(action: Action, body: Value) -> Value {
-        let Reply::Full(answer) = alter(Some(&action), json_answer(200, &body)) else {
+        let Reply::Full(answer) = alter(Some(&action), json_response(200, &body)) else {
             panic!("an answer was expected");
         };
         serde_json::from_slice(answer.body()).unwrap()

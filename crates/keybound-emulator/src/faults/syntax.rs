@@ -62,7 +62,7 @@ impl Fault {
         let named = |(position, text): (usize, &String)| {
             text.parse().map_err(|error: FaultError| {
                 let mut whole = text.escape_default();
-                let shown: String = whole.by_ref().take(LONGEST_QUOTED).collect();
+                let shown: String = whole.by_ref().take(MAX_QUOTED_CHARACTERS).collect();
                 let cut = whole.next().map_or("", |_| "…");
                 FaultError::new(format!("faults[{position}], \"{shown}{cut}\": {error}"))
             })
@@ -106,9 +106,9 @@ fn split_count(text: &str) -> Result<(&str, Option<u32>), FaultError> {
         return Ok((action, None));
     }
     match count.parse() {
-        Ok(count) if (1..=MOST_TIMES).contains(&count) => Ok((action, Some(count))),
+        Ok(count) if (1..=MAX_COUNT).contains(&count) => Ok((action, Some(count))),
         _ => Err(FaultError::new(format!(
-            "a count is between 1 and {MOST_TIMES}, or {ALWAYS}"
+            "a count is between 1 and {MAX_COUNT}, or {ALWAYS}"
         ))),
     }
 }
@@ -139,7 +139,7 @@ fn parse_action(leg: Leg, name: &str, argument: Option<&str>) -> Result<Action, 
     match action.alert() {
         Some(alert) if leg == Leg::VaultTls && FIRST_HANDSHAKE_ALERTS.contains(&alert) => {
             Err(FaultError::new(format!(
-                "{name}: {alert} is sent in the first handshake only, in which the vault asks for no certificate"
+                "{name}: {alert} is sent in the first handshake only, in which the vault requests no certificate"
             )))
         }
         _ => Ok(action),
@@ -164,7 +164,7 @@ fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
     };
     match name {
         "status" => read_status(text?).map(Action::Status),
-        "delay" => number(text?, MOST_DELAY).map(Action::Delay),
+        "delay" => number(text?, MAX_DELAY_MILLISECONDS).map(Action::Delay),
         "hang" => plain(Action::Hang),
         "close" => plain(Action::Close),
         "reset" => plain(Action::Reset),
@@ -174,7 +174,7 @@ fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
         "redirect" => optional(Action::Redirect).filter(|_| is_header_value(text)),
         "oversized" => match argument {
             None => Some(Action::Oversized(DEFAULT_OVERSIZED)),
-            Some(text) => number(text, MOST_OVERSIZED).map(Action::Oversized),
+            Some(text) => number(text, MAX_OVERSIZED_BYTES).map(Action::Oversized),
         },
         "truncated" => plain(Action::Truncated),
         "missing-field" => Some(Action::MissingField(text?.to_owned())),
@@ -377,14 +377,14 @@ const FRAMING: &[&str] = &["content-length", "transfer-encoding", "connection"];
 const REVOKED: u32 = 1_000_610;
 const ALWAYS: &str = "always";
 const LONGEST: usize = 8192;
-/// So many characters tell a fault from its neighbours.
-const LONGEST_QUOTED: usize = 80;
-const MOST_TIMES: u32 = 1_000_000;
+/// Enough characters to identify a fault in a list.
+const MAX_QUOTED_CHARACTERS: usize = 80;
+const MAX_COUNT: u32 = 1_000_000;
 /// One hour, in milliseconds.
-const MOST_DELAY: u64 = 3_600_000;
+const MAX_DELAY_MILLISECONDS: u64 = 3_600_000;
 /// 64 MiB: far more than any valid response.
 const DEFAULT_OVERSIZED: u64 = 64 * 1024 * 1024;
-const MOST_OVERSIZED: u64 = 1 << 40;
+const MAX_OVERSIZED_BYTES: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests {

@@ -134,7 +134,7 @@ fn subject_refusal(
 ) -> Refusal {
     match parts {
         [first, second] if first.oid == common.oid && second.oid == domain.oid => {
-            "CSR: the subject is in the wrong order: DC comes first, then CN"
+            "CSR: the subject is in the wrong order: expected DC, then CN"
         }
         [first, second] if first.oid != domain.oid || second.oid != common.oid => {
             "CSR: the subject is not of DC and CN"

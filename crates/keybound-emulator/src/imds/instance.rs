@@ -1,7 +1,7 @@
 use super::Refusal;
 use crate::call::Call;
 use crate::config::ComputeConfig;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use form_urlencoded::parse;
 use http::Method;
@@ -27,7 +27,7 @@ impl Document {
     }
 
     /// Answers a request for it. The refusals have the form of this part of IMDS: one member `error`.
-    pub(super) fn answer(self, state: &State, call: &mut Call) -> Result<Answer, Refusal> {
+    pub(super) fn answer(self, state: &State, call: &mut Call) -> Result<Response, Refusal> {
         if call.request.method() != Method::GET {
             return Err(Refusal::method_not_allowed(Method::GET));
         }
@@ -37,10 +37,10 @@ impl Document {
                 call.note("refused", why);
                 let body =
                     json!({"error": format!("Bad request. {why}"), "newest-versions": VERSIONS});
-                return Ok(json_answer(400, &body));
+                return Ok(json_response(400, &body));
             }
         };
-        Ok(json_answer(200, &body))
+        Ok(json_response(200, &body))
     }
 
     fn body(self, state: &State) -> Value {
@@ -67,7 +67,7 @@ fn check(call: &Call) -> Result<(), &'static str> {
             _ => false,
         };
         if repeated {
-            return Err("A parameter stands in the query twice");
+            return Err("A parameter occurs twice in the query");
         }
     }
     match version.as_deref() {

@@ -7,7 +7,7 @@ use crate::endpoints::origin;
 use crate::faults::{Action, CertificateFault};
 use crate::issued_certificates::CacheKey;
 use crate::pki::{ClientCertificateRequest, TokenNotAfter};
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,7 +28,7 @@ pub(super) async fn answer(
     identity: &Identity,
     bypass_cache: bool,
     call: &mut Call,
-) -> Result<Answer, Refusal> {
+) -> Result<Response, Refusal> {
     check_content(call)?;
     let request: IssueRequest = serde_json::from_slice(call.request.body())
         .map_err(|_| Refusal::invalid("The body is not JSON with a csr"))?;
@@ -224,7 +224,7 @@ fn credential(
     identity: &Identity,
     certificate: &[u8],
     fault: Option<&Action>,
-) -> Answer {
+) -> Response {
     let sts = faulty_endpoint(origin(&state.endpoints.sts), fault);
     let tenant = state.config.tenant_id.as_str();
     let token_url = format!("{sts}/{tenant}/oauth2/v2.0/token");
@@ -240,7 +240,7 @@ fn credential(
         TokenUrlMember::TokenEndpoint => body["token_endpoint"] = Value::String(token_url),
         TokenUrlMember::RegionalTokenUrl => body["regional_token_url"] = Value::String(token_url),
     }
-    json_answer(200, &body)
+    json_response(200, &body)
 }
 
 fn lifetime(state: &State) -> Duration {

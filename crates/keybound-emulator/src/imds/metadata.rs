@@ -1,12 +1,12 @@
 use crate::config::{Identity, ImdsConfig};
 use crate::endpoints::origin;
 use crate::faults::Action;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::state::State;
 use serde_json::{Map, Value, json};
 
 /// `getplatformmetadata`.
-pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>) -> Answer {
+pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>) -> Response {
     let endpoint = faulty_endpoint(origin(&state.endpoints.maa), fault);
     let body = json!({
         "clientId": identity.client_id.as_str(),
@@ -14,7 +14,7 @@ pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>)
         "cuId": cu_id(&state.config.imds),
         "attestationEndpoint": endpoint,
     });
-    json_answer(200, &body)
+    json_response(200, &body)
 }
 
 /// The machine's id as signing requests must hold it: compact JSON without empty members.

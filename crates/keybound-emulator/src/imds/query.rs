@@ -36,7 +36,7 @@ impl Query {
             };
             if repeated {
                 return Err(Refusal::invalid(
-                    "A parameter stands in the query twice, or identities are named in two ways",
+                    "A parameter occurs twice in the query, or identities are named in two ways",
                 ));
             }
         }

@@ -7,7 +7,7 @@ pub(super) struct StateDir {
     path: PathBuf,
     #[cfg(unix)]
     handle: std::fs::File,
-    /// While it is open, nobody can put another folder in its place.
+    /// While it is open, it cannot be replaced.
     #[cfg(windows)]
     _handle: std::fs::File,
 }
@@ -15,16 +15,16 @@ pub(super) struct StateDir {
 /// Why a folder, or a file in it, is not taken.
 pub(super) struct Unusable(pub &'static str, pub Option<io::Error>);
 
-/// The files that are kept.
+/// The files that are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum StoredFile {
     /// The certificate, for everybody.
     Certificate,
     /// Key and certificate, for the owner.
     Key,
 }
 
-impl Kept {
+impl StoredFile {
     pub fn name(self) -> &'static str {
         match self {
             Self::Certificate => "ca.pem",
@@ -45,14 +45,14 @@ impl StateDir {
         &self.path
     }
 
-    pub fn file(&self, kept: Kept) -> PathBuf {
-        self.path.join(kept.name())
+    pub fn file(&self, stored: StoredFile) -> PathBuf {
+        self.path.join(stored.name())
     }
 
     /// Reads a file of at most 64 KiB. `None` where there is none.
-    pub fn read(&self, kept: Kept) -> Result<Option<Vec<u8>>, Unusable> {
-        let unreadable = |error| Unusable(kept.unreadable(), Some(error));
-        let file = match self.open_file(kept) {
+    pub fn read(&self, stored: StoredFile) -> Result<Option<Vec<u8>>, Unusable> {
+        let unreadable = |error| Unusable(stored.unreadable(), Some(error));
+        let file = match self.open_file(stored) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
@@ -61,12 +61,12 @@ impl StateDir {
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("it is not a regular file")));
         }
-        platform::check(kept, &metadata)?;
+        platform::check(stored, &metadata)?;
         let mut bytes = Vec::new();
-        file.take(LONGEST_FILE + 1)
+        file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
-        if bytes.len() as u64 > LONGEST_FILE {
+        if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(unreadable(io::Error::other("it is longer than 64 KiB")));
         }
         Ok(Some(bytes))
@@ -75,7 +75,7 @@ impl StateDir {
 
 #[cfg(unix)]
 mod platform {
-    use super::{Kept, StateDir, Unusable};
+    use super::{StateDir, StoredFile, Unusable};
     use rustix::fs::{Mode, OFlags, openat};
     use std::fs::{DirBuilder, File, Metadata};
     use std::io;
@@ -104,21 +104,21 @@ mod platform {
         }
 
         /// Without waiting, which opening a FIFO would do.
-        pub(super) fn open_file(&self, kept: Kept) -> io::Result<File> {
+        pub(super) fn open_file(&self, stored: StoredFile) -> io::Result<File> {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let opened = openat(&self.handle, kept.name(), flags, Mode::empty())?;
+            let opened = openat(&self.handle, stored.name(), flags, Mode::empty())?;
             Ok(File::from(opened))
         }
     }
 
-    pub(super) fn check(kept: Kept, metadata: &Metadata) -> Result<(), Unusable> {
-        let (belongs, forbidden, mode) = match kept {
-            Kept::Certificate => (
+    pub(super) fn check(stored: StoredFile, metadata: &Metadata) -> Result<(), Unusable> {
+        let (belongs, forbidden, mode) = match stored {
+            StoredFile::Certificate => (
                 "ca.pem belongs to another user",
                 0o022,
                 "ca.pem can be written to by others: remove ca.pem and ca-key.pem to get a new CA",
             ),
-            Kept::Key => (
+            StoredFile::Key => (
                 "ca-key.pem belongs to another user",
                 0o077,
                 "ca-key.pem can be read by others: give it mode 0600",
@@ -152,7 +152,7 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use super::{Kept, StateDir, Unusable};
+    use super::{StateDir, StoredFile, Unusable};
     use keybound_keys::windows::{make_private_folder, open_private_file};
     use std::fs::{File, Metadata};
     use std::io;
@@ -175,15 +175,15 @@ mod platform {
         }
 
         /// A file that is no link, and belongs to one of the three.
-        pub(super) fn open_file(&self, kept: Kept) -> io::Result<File> {
-            open_private_file(&self.file(kept))?
+        pub(super) fn open_file(&self, stored: StoredFile) -> io::Result<File> {
+            open_private_file(&self.file(stored))?
                 .ok_or_else(|| io::Error::other("it belongs to another account"))
         }
     }
 
-    pub(super) fn check(_: Kept, _: &Metadata) -> Result<(), Unusable> {
+    pub(super) fn check(_: StoredFile, _: &Metadata) -> Result<(), Unusable> {
         Ok(())
     }
 }
 
-const LONGEST_FILE: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;

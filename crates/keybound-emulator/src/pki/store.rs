@@ -1,6 +1,6 @@
 use super::make::Authority;
 use super::server_ca::ServerCa;
-use super::state_dir::{Kept, StateDir, Unusable};
+use super::state_dir::{StateDir, StoredFile, Unusable};
 use crate::clock::host_now;
 use crate::error::StartError;
 use keybound_core::BoxError;
@@ -28,11 +28,11 @@ pub(crate) struct CaStore {
 }
 
 impl CaStore {
-    /// A new CA; its certificate lies in a folder that goes away with the store, its key nowhere.
+    /// A new CA; its certificate is in a folder that is removed with the store, its key in memory only.
     pub fn temporary() -> Result<Self, StartError> {
         let folder = temporary_folder().map_err(StartError::Host)?;
         let ca = make()?;
-        let ca_file = folder.path().join(Kept::Certificate.name());
+        let ca_file = folder.path().join(StoredFile::Certificate.name());
         readable_file(folder.path(), ca.pem())
             .and_then(|file| Ok(file.persist(&ca_file)?))
             .map_err(StartError::Host)?;
@@ -43,17 +43,17 @@ impl CaStore {
         })
     }
 
-    /// The CA kept in a folder, which is made where it is absent. The key file holds key and certificate and comes into
+    /// The CA stored in a folder, which is created if absent. The key file holds key and certificate and comes into
     /// being in one step, so that two emulators started at once agree on one CA; the certificate's file follows from it.
-    pub fn kept(folder: &Path) -> Result<Self, StartError> {
+    pub fn stored(folder: &Path) -> Result<Self, StartError> {
         let problem = Problem(folder);
         let dir = StateDir::open(folder.to_owned()).map_err(|why| problem.unusable(why))?;
-        let read = |kept| dir.read(kept).map_err(|why| problem.unusable(why));
-        let ca = match (read(Kept::Key)?, read(Kept::Certificate)?) {
+        let read = |stored| dir.read(stored).map_err(|why| problem.unusable(why));
+        let ca = match (read(StoredFile::Key)?, read(StoredFile::Certificate)?) {
             (Some(pem), _) => read_ca(&pem, problem)?,
             (None, None) => keep_new(&dir, problem)?,
-            // Both may have come in between, from another emulator.
-            (None, Some(_)) => match read(Kept::Key)? {
+            // Another emulator may have written both in between.
+            (None, Some(_)) => match read(StoredFile::Key)? {
                 Some(pem) => read_ca(&pem, problem)?,
                 None => return Err(problem.of("ca.pem is there without ca-key.pem").alone()),
             },
@@ -61,7 +61,7 @@ impl CaStore {
         write_certificate(&dir, &ca, problem)?;
         Ok(Self {
             ca,
-            ca_file: dir.file(Kept::Certificate),
+            ca_file: dir.file(StoredFile::Certificate),
             _temporary: None,
         })
     }
@@ -79,7 +79,7 @@ fn make() -> Result<ServerCa, StartError> {
     ServerCa::make().map_err(|error| StartError::Certificates(error.into()))
 }
 
-/// Makes a CA and keeps it, unless another emulator was quicker. Takes what is kept then, from the folder as it was opened.
+/// Creates and stores a CA, unless another emulator has stored one; then loads that one from the opened folder.
 fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError> {
     let ca = make()?;
     let mut pem = ca
@@ -91,12 +91,15 @@ fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError
     let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
     file.write_all(&pem).map_err(unwritable)?;
     file.as_file().sync_all().map_err(unwritable)?;
-    match file.persist_noclobber(dir.file(Kept::Key)) {
+    match file.persist_noclobber(dir.file(StoredFile::Key)) {
         Ok(_) => (),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => (),
         Err(error) => return Err(unwritable(error.error)),
     }
-    match dir.read(Kept::Key).map_err(|why| problem.unusable(why))? {
+    match dir
+        .read(StoredFile::Key)
+        .map_err(|why| problem.unusable(why))?
+    {
         Some(pem) => read_ca(&pem, problem),
         None => Err(problem.of("it was replaced meanwhile").alone()),
     }
@@ -157,7 +160,7 @@ fn write_certificate(
     }
     let unwritable = |error: io::Error| problem.of("ca.pem cannot be written").because(error);
     let file = readable_file(dir.path(), ca.pem()).map_err(unwritable)?;
-    match file.persist_noclobber(dir.file(Kept::Certificate)) {
+    match file.persist_noclobber(dir.file(StoredFile::Certificate)) {
         Ok(_) => Ok(()),
         Err(_) if has_certificate(dir, ca, problem)? => Ok(()),
         Err(error) => Err(unwritable(error.error)),
@@ -171,7 +174,7 @@ fn has_certificate(
     ca: &ServerCa,
     problem: Problem<'_>,
 ) -> Result<bool, StartError> {
-    let read = dir.read(Kept::Certificate);
+    let read = dir.read(StoredFile::Certificate);
     let Some(pem) = read.map_err(|why| problem.unusable(why))? else {
         return Ok(false);
     };
@@ -263,5 +266,5 @@ impl Named<'_> {
     }
 }
 
-/// A kept CA that ends sooner is refused at the start, rather than in the middle of the work.
+/// A stored CA that expires sooner is an error at the start, so that it does not expire during the run.
 const LEAST_LEFT: Duration = Duration::from_secs(24 * 3600);

@@ -7,7 +7,7 @@ use super::http1::{Framing, ReadError, Wire, response_head};
 use super::link::Link;
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::call::Peer;
-use crate::reply::{Answer, Reply};
+use crate::reply::{Reply, Response};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use keybound_openssl::server::{RequestCertificateError, request_client_certificate};
@@ -144,9 +144,9 @@ impl<H: Handler> Connection<'_, H> {
         }
         let ask = self.certificate().is_none() && self.shared.handler.wants_certificate(&parts);
         let limit = if ask {
-            LONGEST_BODY_UNKNOWN
+            MAX_UNAUTHENTICATED_BODY_BYTES
         } else {
-            LONGEST_BODY
+            MAX_BODY_BYTES
         };
         let too_long = matches!(head.framing, Framing::Length(length) if length > limit as u64);
         if head.expects_continue && head.framing != Framing::None && !too_long {
@@ -209,7 +209,7 @@ impl<H: Handler> Connection<'_, H> {
             }
             Reply::Oversized(answer, length) => {
                 let writing = oversized(&mut self.wire.stream, &answer, length);
-                closing(within(LONGEST_STREAM, writing).await)
+                closing(within(STREAM_TIMEOUT, writing).await)
             }
             Reply::Truncated(answer) => {
                 let mut bytes = head_of(&answer, answer.body().len() as u64);
@@ -228,7 +228,7 @@ impl<H: Handler> Connection<'_, H> {
     }
 
     async fn refuse(&mut self, status: StatusCode, why: &'static str) -> After {
-        let mut answer = Answer::new(Bytes::from_static(why.as_bytes()));
+        let mut answer = Response::new(Bytes::from_static(why.as_bytes()));
         *answer.status_mut() = status;
         self.reply(Reply::Full(answer), false, true).await
     }
@@ -260,7 +260,7 @@ struct Incoming {
     ask: bool,
 }
 
-async fn oversized(stream: &mut Link, answer: &Answer, length: u64) -> io::Result<()> {
+async fn oversized(stream: &mut Link, answer: &Response, length: u64) -> io::Result<()> {
     stream.write_all(&head_of(answer, length)).await?;
     let spaces = [b' '; 16 * 1024];
     let mut left = length;
@@ -272,7 +272,7 @@ async fn oversized(stream: &mut Link, answer: &Answer, length: u64) -> io::Resul
     stream.flush().await
 }
 
-fn head_of(answer: &Answer, length: u64) -> Vec<u8> {
+fn head_of(answer: &Response, length: u64) -> Vec<u8> {
     let mut head = response_head(answer.status(), answer.headers());
     head.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
     head
@@ -280,12 +280,12 @@ fn head_of(answer: &Answer, length: u64) -> Vec<u8> {
 
 /// Ends a connection: no more is sent, and what the client still sends is read until it closes its half or a limit is
 /// reached. A socket that is closed with unread data is reset, and the reset discards what the client has not read yet,
-/// such as the alert or the answer that says why.
+/// such as the alert or the response.
 async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let farewell = async {
         let _ = stream.shutdown().await;
         let mut scrap = [0; 4096];
-        for _ in 0..MOST_LEFTOVERS {
+        for _ in 0..MAX_DISCARDED_READS {
             if matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {
                 return;
             }
@@ -298,7 +298,7 @@ async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 async fn wait_for_the_end(mut stream: impl AsyncRead + Unpin) {
     let mut scrap = [0; 4096];
     let reading = async { while !matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {} };
-    let _ = timeout(LONGEST_HANG, reading).await;
+    let _ = timeout(HANG_TIMEOUT, reading).await;
 }
 
 fn closing(written: io::Result<()>) -> After {
@@ -318,13 +318,13 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 const LATE: ReadError =
     ReadError::Refused(StatusCode::REQUEST_TIMEOUT, "the request took too long");
 /// 4 MiB: more than any request that these services take.
-const LONGEST_BODY: usize = 4 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// What http.sys, in front of Key Vault, buffers of a body while it requests the certificate: 48 KiB.
-const LONGEST_BODY_UNKNOWN: usize = 48 * 1024;
+const MAX_UNAUTHENTICATED_BODY_BYTES: usize = 48 * 1024;
 /// The time limit for a client to read an oversized body.
-const LONGEST_STREAM: Duration = Duration::from_secs(300);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longer than any client waits.
-const LONGEST_HANG: Duration = Duration::from_secs(600);
+const HANG_TIMEOUT: Duration = Duration::from_secs(600);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Reads of 4 KiB: what a refused body of ordinary size may still bring.
-const MOST_LEFTOVERS: usize = 4096;
+const MAX_DISCARDED_READS: usize = 4096;

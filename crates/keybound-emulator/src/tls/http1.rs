@@ -1,5 +1,5 @@
-//! Just enough HTTP/1.1 for a server that has to leave the request alone while it asks for a certificate, and that
-//! misbehaves on demand: things that an HTTP library, rightly, does not let its users do.
+//! A minimal HTTP/1.1 server. It can request a certificate after the head of a request and inject faults, which HTTP
+//! libraries do not support.
 use super::host::{Form, Hosts};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 let head = self.buffer.split_to(searched + position + 4);
                 return parse_head(&head, hosts).map(Some);
             }
-            if self.buffer.len() >= LONGEST_HEAD {
+            if self.buffer.len() >= MAX_HEAD_BYTES {
                 return refuse(
                     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     "the head is too long",
@@ -105,10 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             body.extend_from_slice(&self.take(size).await?);
             if !self.line().await?.is_empty() {
-                return refuse(StatusCode::BAD_REQUEST, "a chunk is longer than it says");
+                return refuse(StatusCode::BAD_REQUEST, "a chunk is longer than its size");
             }
         }
-        for _ in 0..MOST_HEADERS {
+        for _ in 0..MAX_HEADERS {
             if self.line().await?.is_empty() {
                 return Ok(body.freeze());
             }
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.buffer.advance(2);
                 return Ok(line);
             }
-            if self.buffer.len() > LONGEST_LINE {
+            if self.buffer.len() > MAX_LINE_BYTES {
                 return refuse(StatusCode::BAD_REQUEST, "a line of the body is too long");
             }
             if self.fill().await? == 0 {
@@ -196,7 +196,7 @@ pub(super) fn response_head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> 
 }
 
 fn parse_head(bytes: &[u8], hosts: Hosts) -> Result<Head, ReadError> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => (),
@@ -359,10 +359,10 @@ fn refuse<T>(status: StatusCode, why: &'static str) -> Result<T, ReadError> {
 }
 
 /// Longest head of a request, in bytes.
-const LONGEST_HEAD: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Longest line within a chunked body (sizes, extensions, trailers), in bytes.
-const LONGEST_LINE: usize = 4096;
-const MOST_HEADERS: usize = 100;
+const MAX_LINE_BYTES: usize = 4096;
+const MAX_HEADERS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -561,14 +561,14 @@ mod tests {
     #[tokio::test]
     async fn heads_and_lines_without_end_are_refused() {
         let mut endless = b"GET / HTTP/1.1\r\nx: ".to_vec();
-        endless.resize(LONGEST_HEAD + 10, b'a');
+        endless.resize(MAX_HEAD_BYTES + 10, b'a');
         assert_eq!(
             exchange(&endless, 0).await.err(),
             Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
         );
         let mut line =
             b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;".to_vec();
-        line.resize(line.len() + LONGEST_LINE + 1, b'a');
+        line.resize(line.len() + MAX_LINE_BYTES + 1, b'a');
         assert_eq!(
             exchange(&line, 9).await.err(),
             Some(StatusCode::BAD_REQUEST)

@@ -96,9 +96,9 @@ impl Handler for ServiceHandler {
 
     /// Key Vault requests the certificate only where the request says that its token is bound.
     fn wants_certificate(&self, head: &request::Parts) -> bool {
-        let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
+        let is_true = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
         self.service == Service::Vault
-            && head.headers.get(BOUND_TOKEN_HEADER).is_some_and(says)
+            && head.headers.get(BOUND_TOKEN_HEADER).is_some_and(is_true)
             && !self.never_asks(Leg::Vault)
     }
 

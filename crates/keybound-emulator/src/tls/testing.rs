@@ -3,7 +3,7 @@ use super::{ClientCertificate, Greeting, Handler, Server, Timeouts, TlsSettings}
 use crate::call::Peer;
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
-use crate::reply::{Answer, Reply};
+use crate::reply::{Reply, Response};
 use bytes::Bytes;
 use http::{Request, request};
 use keybound_openssl::server::offer_post_handshake_auth;
@@ -104,7 +104,7 @@ impl Handler for Echo {
             request.body().len(),
             peer.tls_version.unwrap()
         );
-        let answer = Answer::new(Bytes::from(text));
+        let answer = Response::new(Bytes::from(text));
         match request.uri().path() {
             "/oversized" => Reply::Oversized(answer, 1_000_000),
             "/truncated" => Reply::Truncated(answer),

@@ -4,7 +4,7 @@ use crate::endpoints::origin;
 use crate::entra::challenge::claims_challenge;
 use crate::entra::check::TokenProblem;
 use crate::pki::ClientCertificateProblem;
-use crate::reply::{Answer, json_answer};
+use crate::reply::{Response, json_response};
 use crate::secrets::Version;
 use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 /// 401 for a token that is not accepted, with a challenge that names the authorization server.
-pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> Answer {
+pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> Response {
     let (code, message) = words(problem);
     call.note("refused", code);
     let challenge = format!(
@@ -25,8 +25,8 @@ pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> 
 }
 
 /// 401 for a token that is good but does not meet the claims.
-pub(super) fn challenged(state: &State, claims: Option<&str>) -> Answer {
-    let message = "AKV10000: The token does not meet the claims that are asked for.";
+pub(super) fn challenged(state: &State, claims: Option<&str>) -> Response {
+    let message = "AKV10000: The token does not have the requested claims.";
     unauthorized(
         "InsufficientClaims",
         message,
@@ -57,25 +57,25 @@ pub(super) fn secret_item(base: &str, name: &str, version: &Version) -> Value {
     })
 }
 
-pub(super) fn secret_not_found() -> Answer {
+pub(super) fn secret_not_found() -> Response {
     let message = "A secret with (name/id) as asked for was not found in this key vault.";
     error(404, "SecretNotFound", message)
 }
 
-pub(super) fn bad_parameter(message: &str) -> Answer {
+pub(super) fn bad_parameter(message: &str) -> Response {
     error(400, "BadParameter", message)
 }
 
-pub(super) fn method_not_allowed() -> Answer {
+pub(super) fn method_not_allowed() -> Response {
     error(405, "MethodNotAllowed", "the method is not known here")
 }
 
-pub(super) fn no_such_path() -> Answer {
+pub(super) fn no_such_path() -> Response {
     error(404, "NotFound", "the emulated vault has /secrets only")
 }
 
-fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Answer {
-    let mut answer = json_answer(
+fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
+    let mut answer = json_response(
         StatusCode::UNAUTHORIZED.as_u16(),
         &json!({"error": {
             "code": "Unauthorized",
@@ -87,8 +87,8 @@ fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Answer {
     answer
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
-    json_answer(
+fn error(status: u16, code: &str, message: &str) -> Response {
+    json_response(
         status,
         &json!({"error": {"code": code, "message": message}}),
     )

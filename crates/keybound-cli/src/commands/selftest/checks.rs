@@ -33,7 +33,7 @@ pub(super) struct Checks<'a> {
 
 /// The request, as it is in the report.
 #[derive(Debug, Serialize)]
-pub(super) struct Asked {
+pub(super) struct RequestSummary {
     identity: String,
     resource: String,
     min_strength: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Asked {
     call: Option<String>,
 }
 
-impl Asked {
+impl RequestSummary {
     /// For people.
     pub(super) fn text(&self) -> String {
         let attested = match self.attestation {
@@ -110,7 +110,7 @@ impl<'a> Checks<'a> {
     }
 
     /// The request, for the report. Of the URL it holds the origin only: the rest may be a secret.
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn request_summary(&self) -> RequestSummary {
         let identity = self.args.host.identity();
         let identity = match identity.v2_selector() {
             None => "system_assigned".to_owned(),
@@ -118,7 +118,7 @@ impl<'a> Checks<'a> {
             Some(("mi_res_id", _)) if !self.args.show_ids => "mi_res_id …".to_owned(),
             Some((name, id)) => self.conceal.ids(&format!("{name} {id}")),
         };
-        Asked {
+        RequestSummary {
             identity,
             resource: self.scope.resource().to_owned(),
             min_strength: self.min_strength().as_str(),

@@ -1,4 +1,4 @@
-use super::checks::Asked;
+use super::checks::RequestSummary;
 use super::conceal::Conceal;
 use super::host;
 use crate::args::SelftestArgs;
@@ -15,7 +15,7 @@ pub(super) struct Report {
     simulated: bool,
     time: String,
     program: Program,
-    asked: Asked,
+    asked: RequestSummary,
     steps: Vec<StepReport>,
 }
 
@@ -130,7 +130,7 @@ impl StepReport {
 }
 
 impl Report {
-    pub(super) fn new(args: &SelftestArgs, asked: Asked, steps: Vec<Step>) -> Self {
+    pub(super) fn new(args: &SelftestArgs, asked: RequestSummary, steps: Vec<Step>) -> Self {
         let conceal = Conceal {
             show_ids: args.show_ids,
         };

@@ -8,7 +8,7 @@ use rustix::process::{
 /// each signal once. Stops and continues with it where a shell controls both as a job.
 pub(crate) struct Relay {
     command: Pid,
-    /// SIGTSTP has come since the last SIGCONT.
+    /// SIGTSTP has arrived since the last SIGCONT.
     suspending: bool,
     /// The SIGCONT that continued this process is still to be handled; the command has been continued already.
     continued: bool,
@@ -46,7 +46,7 @@ impl Relay {
         if !self.is_suspended() || !has_shell() {
             return;
         }
-        // Returns when SIGCONT has come.
+        // Returns when SIGCONT has arrived.
         let _ = kill_process(getpid(), Signal::STOP);
         self.continued = true;
         if self.stopped_by().is_some() {

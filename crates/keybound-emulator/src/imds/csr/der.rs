@@ -9,7 +9,7 @@ pub(super) struct Element<'a> {
     pub raw: &'a [u8],
 }
 
-/// Reads elements one after the other. `None` stands for anything that is not DER or not what was expected.
+/// Reads elements one after the other. `None` for anything that is not DER or not as expected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -71,7 +71,7 @@ fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
         return Some((first.into(), rest));
     }
     let count = usize::from(first & 0x7f);
-    if !(1..=MOST_LENGTH_BYTES).contains(&count) {
+    if !(1..=MAX_LENGTH_BYTES).contains(&count) {
         return None;
     }
     let (digits, rest) = rest.split_at_checked(count)?;
@@ -95,7 +95,7 @@ pub(super) const CONTEXT_0: u8 = 0xa0;
 /// A tag that goes on in further bytes.
 const HIGH_TAG: u8 = 0x1f;
 /// No request is longer than 16 MiB.
-const MOST_LENGTH_BYTES: usize = 3;
+const MAX_LENGTH_BYTES: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! A command that does not outlive the emulator, even where that is killed: this program starts itself once more, asks the
+//! A command that does not outlive the emulator, even where that is killed: this program starts itself again, requests from the
 //! kernel for SIGKILL at the end of its parent, and becomes the command.
 //!
 //! The kernel sends that signal when the thread that started the process ends: here the main thread.
