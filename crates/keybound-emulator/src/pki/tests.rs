@@ -343,10 +343,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     let below_a_file = key_file.join("x");
     assert!(matches!(
         Pki::new(Some(&below_a_file), LOCALHOST),
-        Err(StartError::StateDir {
-            problem: "it cannot be made",
-            ..
-        })
+        Err(StartError::StateDir { problem, .. }) if problem.starts_with("it cannot be made")
     ));
 }
 
