@@ -123,7 +123,7 @@ pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
     }
 }
 
-/// Runs a future on a runtime of its own. Blocking work that has not ended by then (creating a key, resolving a name) is
+/// Runs a future on a new runtime. Blocking work that has not ended by then (creating a key, resolving a name) is
 /// not waited for: it may take longer than the timeout.
 ///
 /// # Errors

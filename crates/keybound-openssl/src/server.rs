@@ -109,7 +109,7 @@ impl HandshakeRefusal {
             Self::Rejected => openssl_sys::X509_V_ERR_CERT_REJECTED,
             Self::Unsupported => openssl_sys::X509_V_ERR_INVALID_PURPOSE,
             Self::Failure => openssl_sys::X509_V_ERR_APPLICATION_VERIFICATION,
-            // OpenSSL has no alert of its own for this one, and sends `certificate_unknown`.
+            // OpenSSL has no reason for this alert, and sends `certificate_unknown`.
             Self::Unspecified => openssl_sys::X509_V_ERR_PERMITTED_VIOLATION,
         };
         // SAFETY: the number is one of OpenSSL's own.

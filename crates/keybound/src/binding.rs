@@ -107,7 +107,7 @@ impl Binding {
         )
     }
 
-    /// Sets up OpenSSL for callers with an OpenSSL stack of their own, with this client's trust and TLS versions. Send
+    /// Sets up OpenSSL for callers with their own OpenSSL stack, with this client's trust and TLS versions. Send
     /// only tokens of this binding on such connections, and `x-ms-tokenboundauth: true` with them to Key Vault and Managed
     /// HSM.
     ///

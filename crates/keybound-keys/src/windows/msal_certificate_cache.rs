@@ -233,7 +233,7 @@ impl fmt::Debug for Turn {
     }
 }
 
-/// A certificate store, or what stands in for it.
+/// A certificate store, or the one of a test.
 pub(crate) trait CertificateStore: Send + Sync + fmt::Debug {
     /// All certificates.
     fn entries(&self) -> Result<Vec<Entry>, Status>;

@@ -7,7 +7,7 @@ use crate::SignatureScheme;
 use std::fmt;
 use std::time::Duration;
 
-/// Windows, or what stands in for it. Handles are numbers here; [`Provider`](super::handle::Provider) and
+/// Windows, or the implementation of a test. Handles are numbers here; [`Provider`](super::handle::Provider) and
 /// [`Key`](super::handle::Key) own them and are all that calls these functions.
 ///
 /// # Safety

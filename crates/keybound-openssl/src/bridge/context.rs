@@ -95,7 +95,7 @@ pub(crate) fn forget_sessions(builder: &mut SslContextBuilder) {
 }
 
 /// Removes what a caller's context may hold that would replace the trust and the rules that are set here:
-/// a store for verification, which has precedence over the context's, a verification of its own, and shared secrets,
+/// a store for verification, which has precedence over the context's, its own verification callback, and shared secrets,
 /// by which TLS 1.3 authenticates a server without a certificate.
 #[cfg(feature = "openssl")]
 pub(crate) fn forget_other_trust(builder: &mut SslContextBuilder) {

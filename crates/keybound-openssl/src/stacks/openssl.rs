@@ -10,7 +10,7 @@ use openssl::ssl::{Ssl, SslContextBuilder};
 use std::fmt;
 use std::sync::Arc;
 
-/// Sets OpenSSL up for callers with an OpenSSL stack of their own (`tokio-openssl`, `hyper-openssl`, `SslConnector`):
+/// Sets OpenSSL up for callers with their own OpenSSL stack (`tokio-openssl`, `hyper-openssl`, `SslConnector`):
 /// certificate and key, whom to trust, and the rules that hold for such connections.
 ///
 /// Take the first of these that your stack allows; each leaves more to the caller than the one before:

@@ -52,7 +52,7 @@ fn content<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, label: &str) -> Optio
 pub(super) fn kind_of(text: &[u8]) -> String {
     let contains = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     let first = blocks(text).into_iter().next();
-    // A label holds no dashes (RFC 7468 section 3): the rest of the text stands in the same line.
+    // A label holds no dashes (RFC 7468 section 3): the rest of the text is in the same line.
     if let Some(block) = first.filter(|block| !block.label.contains("-----")) {
         return match block.label {
             label if label.ends_with("PRIVATE KEY") => "holds a private key".to_owned(),

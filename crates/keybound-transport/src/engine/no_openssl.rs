@@ -1,4 +1,4 @@
-//! Stands in for OpenSSL in builds without it, on Windows: with the same interface, and without a value of its types.
+//! Replaces OpenSSL in builds without it, on Windows: the same interface, with types that have no values.
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind};
 use keybound_core::tls::{Host, SessionNotes, TlsErrorClass};
 use keybound_keys::LastKeyError;
