@@ -31,7 +31,7 @@ pub(super) async fn fetch_token(
     let begun = Instant::now();
     let mut refused: Option<Arc<CachedBinding>> = None;
     let mut last_refusal = None;
-    let mut discarded: Option<Arc<CachedBinding>> = None;
+    let mut discarded: Option<(Arc<CachedBinding>, Error)> = None;
     let mut round = 0;
     loop {
         let binding = match flow.binding(&plan, refused.as_ref(), begun).await {
@@ -43,6 +43,12 @@ pub(super) async fn fetch_token(
                     Outcome::NotFound
                 };
                 telemetry::count(&plan, None, round > 0, outcome);
+                if let Some((binding, error)) = discarded {
+                    // There is no other: it stays, and the error is the one of its own request.
+                    let identity = &flow.shared.identity;
+                    identity.put_binding(plan.key.attestation, &binding);
+                    return Err(error);
+                }
                 // Where no other may be minted for now, the service's own words say more.
                 let rested = error.kind() == ErrorKind::ClientCertificateRejected;
                 return Err(last_refusal.filter(|_| rested).unwrap_or(error));
@@ -50,7 +56,7 @@ pub(super) async fn fetch_token(
         };
         let error = match flow.token_over(&plan, &binding).await {
             Ok(token) => {
-                if let Some(discarded) = discarded.filter(|discarded| !discarded.is(&binding)) {
+                if let Some((discarded, _)) = discarded.filter(|(old, _)| !old.is(&binding)) {
                     flow.drop_stored(&plan, &discarded.binding);
                 }
                 let outcome = if round > 0 {
@@ -69,7 +75,7 @@ pub(super) async fn fetch_token(
         let remedy = flow.evict_if_rejected(&plan, &binding, &error).await;
         if !remedy && binding.is_unproven() {
             flow.discard_unproven(&plan, &binding, &error);
-            discarded = Some(binding);
+            discarded = Some((binding, error));
             continue;
         }
         if !remedy || round == REMEDIES {
