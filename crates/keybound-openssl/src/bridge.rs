@@ -12,8 +12,8 @@ mod system_trust;
 #[cfg(feature = "openssl")]
 pub(crate) use context::forget_other_trust;
 pub(crate) use context::{
-    check_expected_host, forget_sessions, notes_of, offer_post_handshake_authentication,
-    peer_has_ended, set_certificate_callback, set_message_callback,
+    check_expected_host, forget_sessions, offer_post_handshake_authentication, peer_has_ended,
+    set_certificate_callback, set_message_callback, state_of,
 };
 pub(crate) use key::BridgedKey;
 pub(crate) use library::Library;

@@ -17,7 +17,7 @@ pub(crate) use contexts::{ANCHOR_RULES, set_expected_host};
 #[cfg(feature = "openssl")]
 pub(crate) use contexts::{Allowed, present, set_rules};
 
-use crate::SessionNotes;
+use crate::ConnectionState;
 use crate::{TransportError, TransportErrorKind};
 use openssl::ssl::{Ssl, SslVersion};
 use openssl::x509::X509VerifyResult;
@@ -29,13 +29,13 @@ use tokio_openssl::SslStream;
 /// A TLS client for one connection.
 pub struct Session {
     pub(crate) ssl: Ssl,
-    notes: Arc<SessionNotes>,
+    state: Arc<ConnectionState>,
 }
 
 impl Session {
     /// The state of the connection, as OpenSSL's callbacks see it.
-    pub fn notes(&self) -> &Arc<SessionNotes> {
-        &self.notes
+    pub fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 
     /// Does the first handshake.
@@ -54,13 +54,13 @@ impl Session {
         Pin::new(&mut stream).connect().await.map_err(failed)?;
         let verified = stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
-            self.notes.refuse_server(verified.error_string());
+            self.state.reject_server(verified.error_string());
         }
-        self.notes.set_version(match stream.ssl().version2() {
+        self.state.set_version(match stream.ssl().version2() {
             Some(SslVersion::TLS1_2) => "TLSv1.2",
             Some(SslVersion::TLS1_3) => "TLSv1.3",
             _ => "",
         });
-        Ok(CloseNotifyStream::new(stream, self.notes))
+        Ok(CloseNotifyStream::new(stream, self.state))
     }
 }

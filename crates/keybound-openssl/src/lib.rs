@@ -4,7 +4,7 @@
 #![deny(unsafe_code)]
 
 use keybound_core::tls::{
-    Host, SessionNotes, TlsEngine, TlsVersions, TransportError, TransportErrorKind,
+    ConnectionState, Host, TlsEngine, TlsVersions, TransportError, TransportErrorKind,
 };
 use keybound_keys::ClientIdentity;
 

@@ -335,15 +335,15 @@ pub(crate) fn answer(
     used: ConnectionUse,
 ) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
-    if let Some(notes) = &connection.peer().notes {
+    if let Some(state) = &connection.peer().state {
         parts.extensions.insert(ConnectionInfo {
-            tls_engine: notes.engine(),
-            tls_version: notes.version(),
-            certificate_requested: notes.certificate_requested(),
+            tls_engine: state.engine(),
+            tls_version: state.version(),
+            certificate_requested: state.certificate_requested(),
             reused: used == ConnectionUse::Reused,
             repeated: used == ConnectionUse::Retried,
         });
-        if notes.has_identity() && !notes.certificate_requested() && is_refusal(&parts) {
+        if state.has_identity() && !state.certificate_requested() && is_refusal(&parts) {
             connection.retire();
         }
     }

@@ -31,7 +31,7 @@ impl Route {
         let session = engine.session(&self.target.host, versions)?;
         let peer = Peer {
             name: self.target.name(),
-            notes: Some(Arc::clone(session.notes())),
+            state: Some(Arc::clone(session.state())),
             last_key_error: engine.last_key_error().cloned(),
         };
         let tcp = self.tcp().await?;
@@ -42,7 +42,7 @@ impl Route {
     pub(crate) async fn connect_plain(self, place: Place) -> Result<Connection, TransportError> {
         let peer = Peer {
             name: self.target.name(),
-            notes: None,
+            state: None,
             last_key_error: None,
         };
         let tcp = self.tcp().await?;

@@ -97,8 +97,8 @@ impl Connection {
 
     /// Whether the server has asked for the certificate on it.
     pub(crate) fn certificate_requested(&self) -> bool {
-        let notes = self.peer.notes.as_ref();
-        notes.is_some_and(|notes| notes.certificate_requested())
+        let state = self.peer.state.as_ref();
+        state.is_some_and(|state| state.certificate_requested())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -109,8 +109,8 @@ impl Connection {
     /// Sets whether it is idle in a pool. An idle connection is closed with `close_notify` when dropped, not aborted.
     pub(crate) fn set_idle(&mut self, idle: bool) {
         self.idle = idle;
-        if let Some(notes) = &self.peer.notes {
-            notes.set_idle(idle);
+        if let Some(state) = &self.peer.state {
+            state.set_idle(idle);
         }
     }
 
@@ -152,8 +152,8 @@ impl Connection {
         };
         let mut error = match outcome {
             Ok(response) => {
-                if let Some(notes) = &self.peer.notes {
-                    notes.answered();
+                if let Some(state) = &self.peer.state {
+                    state.on_response();
                 }
                 return Ok(response);
             }
@@ -243,8 +243,8 @@ mod tests {
     use crate::target::Target;
     use crate::{TlsEngine, TransportErrorKind};
     use http_body_util::BodyExt as _;
+    use keybound_core::tls::ConnectionState;
     use keybound_core::tls::Host;
-    use keybound_core::tls::SessionNotes;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
@@ -270,7 +270,7 @@ mod tests {
         };
         let peer = Peer {
             name: "a.b:443".into(),
-            notes: Some(Arc::new(SessionNotes::new(TlsEngine::OpenSsl, false))),
+            state: Some(Arc::new(ConnectionState::new(TlsEngine::OpenSsl, false))),
             last_key_error: None,
         };
         let pool = Pool::new(Duration::from_secs(60));

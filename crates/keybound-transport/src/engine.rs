@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::driver::Place;
 use crate::failure::Peer;
 use crate::{ClientIdentity, TlsEngine, TlsVersions, TransportError, TrustAnchors};
-use keybound_core::tls::{Host, SessionNotes, TlsErrorClass};
+use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::sync::Arc;
@@ -154,12 +154,12 @@ pub(crate) enum Session {
 }
 
 impl Session {
-    /// The notes that are taken on the connection.
-    pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
+    /// The state of the connection, which the engine updates.
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
         match self {
-            Self::OpenSsl(session) => session.notes(),
+            Self::OpenSsl(session) => session.state(),
             #[cfg(windows)]
-            Self::SChannel(session) => session.notes(),
+            Self::SChannel(session) => session.state(),
         }
     }
 

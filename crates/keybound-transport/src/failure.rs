@@ -1,7 +1,7 @@
 //! Maps the errors of TLS, HTTP and the system to a [`TransportError`].
 use crate::engine::classify;
 use crate::{TransportError, TransportErrorKind};
-use keybound_core::tls::{SessionNotes, TlsErrorClass};
+use keybound_core::tls::{ConnectionState, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(crate) struct Peer {
     /// Host and port, for messages.
     pub(crate) name: Arc<str>,
-    pub(crate) notes: Option<Arc<SessionNotes>>,
+    pub(crate) state: Option<Arc<ConnectionState>>,
     pub(crate) last_key_error: Option<Arc<LastKeyError>>,
 }
 
@@ -23,8 +23,8 @@ impl Peer {
     /// [`ServerCertificate`](TransportErrorKind::ServerCertificate) where no certificate of the server was verified in it:
     /// whatever else accepted it, nothing is sent to a server that has shown none.
     pub(crate) fn connected(&self) -> Result<(), TransportError> {
-        if let Some(notes) = &self.notes {
-            if !notes.has_verified_server() {
+        if let Some(state) = &self.state {
+            if !state.has_verified_server() {
                 return Err(TransportError::new(
                     TransportErrorKind::ServerCertificate,
                     format!("{} showed no certificate that could be verified", self.name),
@@ -32,9 +32,9 @@ impl Peer {
             }
             tracing::debug!(
                 peer = %self.name,
-                engine = %notes.engine(),
-                tls = notes.version(),
-                certificate_requested = notes.certificate_requested(),
+                engine = %state.engine(),
+                tls = state.version(),
+                certificate_requested = state.certificate_requested(),
                 "connected"
             );
         }
@@ -51,16 +51,16 @@ impl Peer {
             return known.or_source(error);
         }
         let name = &self.name;
-        let notes = self.notes.as_deref();
-        if let Some(what) = notes.and_then(SessionNotes::other_protocol) {
+        let state = self.state.as_deref();
+        if let Some(what) = state.and_then(ConnectionState::other_protocol) {
             return TransportError::new(TransportErrorKind::Tls, format!("{name} {what}"))
                 .with_source(error);
         }
-        let server_spoke = self
-            .notes
+        let has_received = self
+            .state
             .as_deref()
-            .is_some_and(SessionNotes::server_spoke);
-        if class.tls.no_protocol && !server_spoke {
+            .is_some_and(ConnectionState::has_received);
+        if class.tls.no_protocol && !has_received {
             return TransportError::new(
                 TransportErrorKind::HostUnsupported,
                 format!("the host's TLS configuration does not allow the tls version for {name}"),
@@ -127,12 +127,12 @@ impl Peer {
     pub(crate) fn is_connection_lost(&self, error: &hyper::Error) -> bool {
         let class = ErrorClass::of_exchange(error);
         let blamed = class.tls.key || class.tls.certificate_alert;
-        let suspicious = self.notes.as_deref().is_some_and(|notes| {
-            notes.server_changed()
-                || notes.refused_server().is_some()
-                || notes.misbehaviour().is_some()
-                || notes.certificate_alert()
-                || notes.certificate_in_doubt()
+        let suspicious = self.state.as_deref().is_some_and(|state| {
+            state.server_changed()
+                || state.server_rejection().is_some()
+                || state.violation().is_some()
+                || state.certificate_alert()
+                || state.certificate_unconfirmed()
         });
         class.closed && !blamed && !suspicious && !error.is_parse() && !error.is_user()
     }
@@ -140,30 +140,30 @@ impl Peer {
     /// The causes that are the same in the handshake and later, as a server may ask for the certificate at any time.
     fn classified(&self, class: &ErrorClass) -> Option<ClassifiedError> {
         let name = &self.name;
-        let notes = self.notes.as_deref()?;
+        let state = self.state.as_deref()?;
         let known = |kind, message| {
             Some(ClassifiedError {
                 error: TransportError::new(kind, message),
                 complete: false,
             })
         };
-        if notes.server_changed() {
+        if state.server_changed() {
             return known(
                 TransportErrorKind::ServerCertificate,
                 format!("{name} showed another certificate when it renegotiated"),
             );
         }
-        if let Some(reason) = notes.refused_server() {
+        if let Some(reason) = state.server_rejection() {
             return known(
                 TransportErrorKind::ServerCertificate,
                 format!("the certificate of {name} could not be verified: {reason}"),
             );
         }
-        if let Some(what) = notes.misbehaviour() {
+        if let Some(what) = state.violation() {
             return known(TransportErrorKind::Tls, format!("{name} {what}"));
         }
-        let in_doubt = notes.certificate_in_doubt();
-        let alert = class.tls.certificate_alert || notes.certificate_alert();
+        let in_doubt = state.certificate_unconfirmed();
+        let alert = class.tls.certificate_alert || state.certificate_alert();
         if class.tls.key || class.tls.internal && in_doubt && !alert {
             let error = TransportError::new(
                 TransportErrorKind::Key,
@@ -183,8 +183,8 @@ impl Peer {
             );
         }
         let alert = alert || class.tls.decrypt_error && in_doubt;
-        if alert && notes.certificate_requested() {
-            let message = if notes.has_identity() {
+        if alert && state.certificate_requested() {
+            let message = if state.has_identity() {
                 format!("{name} refused the client certificate")
             } else {
                 format!("{name} wants a client certificate and there is none")
@@ -282,12 +282,12 @@ mod tests {
 
     #[test]
     fn no_connection_without_a_server_that_was_verified() {
-        let connected = |note: fn(&SessionNotes)| {
-            let notes = Arc::new(SessionNotes::new(TlsEngine::OpenSsl, true));
-            note(&notes);
+        let connected = |note: fn(&ConnectionState)| {
+            let state = Arc::new(ConnectionState::new(TlsEngine::OpenSsl, true));
+            note(&state);
             let peer = Peer {
                 name: "a.b:443".into(),
-                notes: Some(notes),
+                state: Some(state),
                 last_key_error: None,
             };
             peer.connected().map_err(|error| error.kind())
@@ -295,17 +295,17 @@ mod tests {
         let refused = Err(TransportErrorKind::ServerCertificate);
         assert_eq!(connected(|_| {}), refused);
         assert_eq!(
-            connected(|notes| assert!(notes.note_server(b"one"))),
+            connected(|state| assert!(state.on_server_certificate(b"one"))),
             Ok(())
         );
-        let refusals: [fn(&SessionNotes); 2] = [
-            |notes| {
-                notes.note_server(b"one");
-                notes.refuse_server("expired");
+        let refusals: [fn(&ConnectionState); 2] = [
+            |state| {
+                state.on_server_certificate(b"one");
+                state.reject_server("expired");
             },
-            |notes| {
-                notes.note_server(b"one");
-                notes.note_server(b"two");
+            |state| {
+                state.on_server_certificate(b"one");
+                state.on_server_certificate(b"two");
             },
         ];
         for note in refusals {
@@ -318,10 +318,10 @@ mod tests {
     #[cfg(windows)]
     #[test]
     fn what_the_server_says_no_to_is_not_the_hosts_fault() {
-        let notes = Arc::new(SessionNotes::new(TlsEngine::SChannel, false));
+        let state = Arc::new(ConnectionState::new(TlsEngine::SChannel, false));
         let peer = Peer {
             name: "a.b:443".into(),
-            notes: Some(Arc::clone(&notes)),
+            state: Some(Arc::clone(&state)),
             last_key_error: None,
         };
         let kind = || {
@@ -329,7 +329,7 @@ mod tests {
             peer.handshake_failed(error).kind()
         };
         assert_eq!(kind(), TransportErrorKind::HostUnsupported);
-        notes.note_record(&[22, 3, 3, 0, 1]);
+        state.on_record(&[22, 3, 3, 0, 1]);
         assert_eq!(kind(), TransportErrorKind::Tls);
     }
 }

@@ -1,7 +1,7 @@
 //! Settings of a TLS context for which the `openssl` crate has no safe function.
 use super::library::Library;
 use super::native;
-use crate::SessionNotes;
+use crate::ConnectionState;
 use crate::TlsEngine;
 use crate::engine::{NAME_RULES, on_certificate_request, on_message, on_record};
 use foreign_types::ForeignTypeRef as _;
@@ -68,15 +68,17 @@ pub(crate) fn set_message_callback(builder: &mut SslContextBuilder) {
     unsafe { native::SSL_CTX_set_msg_callback(builder.as_ptr(), Some(callback)) };
 }
 
-/// The notes on a connection that OpenSSL calls back for. They are begun here where a caller's own stack has made the
-/// connection.
-pub(crate) fn notes_of(ssl: &SslRef) -> Option<&Arc<SessionNotes>> {
-    let index = Library::get().ok()?.notes();
+/// The state of a connection for which OpenSSL calls back. It is created here for a connection of a caller's own stack.
+pub(crate) fn state_of(ssl: &SslRef) -> Option<&Arc<ConnectionState>> {
+    let index = Library::get().ok()?.state();
     if ssl.ex_data(index).is_none() {
         // SAFETY: libssl calls back on the one thread that works on the connection, which is alive; nothing refers to
         // the slot, as it is empty.
         let ssl = unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) };
-        ssl.set_ex_data(index, Arc::new(SessionNotes::of_caller(TlsEngine::OpenSsl)));
+        ssl.set_ex_data(
+            index,
+            Arc::new(ConnectionState::for_caller(TlsEngine::OpenSsl)),
+        );
     }
     ssl.ex_data(index)
 }

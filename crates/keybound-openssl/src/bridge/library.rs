@@ -7,7 +7,7 @@
 use super::native;
 use super::security::set_floor;
 use super::system_trust::SystemTrust;
-use crate::SessionNotes;
+use crate::ConnectionState;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
 use openssl::error::ErrorStack;
@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 /// The private library context, as the host's openssl.cnf configures it.
 pub(crate) struct Library {
     context: *mut OSSL_LIB_CTX,
-    notes: Index<Ssl, Arc<SessionNotes>>,
+    state: Index<Ssl, Arc<ConnectionState>>,
     system_trust: SystemTrust,
 }
 
@@ -59,7 +59,7 @@ impl Library {
                     .to_owned(),
             );
         }
-        let notes = Ssl::new_ex_index().map_err(|error| reason("no connection data", &error))?;
+        let state = Ssl::new_ex_index().map_err(|error| reason("no connection data", &error))?;
         // SAFETY: no arguments.
         let context = unsafe { openssl_sys::OSSL_LIB_CTX_new() };
         if context.is_null() {
@@ -67,7 +67,7 @@ impl Library {
         }
         let library = Self {
             context,
-            notes,
+            state,
             system_trust: SystemTrust::default(),
         };
         let opened = library
@@ -137,8 +137,8 @@ impl Library {
     }
 
     /// The index of the connection state in an `Ssl`.
-    pub(crate) fn notes(&self) -> Index<Ssl, Arc<SessionNotes>> {
-        self.notes
+    pub(crate) fn state(&self) -> Index<Ssl, Arc<ConnectionState>> {
+        self.state
     }
 
     /// A TLS client context with the host's settings and the key bridge.

@@ -1,5 +1,5 @@
 //! A TLS stream that reports an end without `close_notify` as an error.
-use crate::SessionNotes;
+use crate::ConnectionState;
 use crate::bridge::peer_has_ended;
 use std::io::{self, Result};
 use std::pin::Pin;
@@ -13,15 +13,15 @@ use tokio_openssl::SslStream;
 /// section 9.8).
 ///
 /// Reading and writing fail too after the peer has exceeded the limits of a connection.
-pub struct CloseNotifyStream<S>(SslStream<S>, Arc<SessionNotes>);
+pub struct CloseNotifyStream<S>(SslStream<S>, Arc<ConnectionState>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CloseNotifyStream<S> {
-    pub(crate) fn new(stream: SslStream<S>, notes: Arc<SessionNotes>) -> Self {
-        Self(stream, notes)
+    pub(crate) fn new(stream: SslStream<S>, state: Arc<ConnectionState>) -> Self {
+        Self(stream, state)
     }
 
     fn check_peer(&self) -> Result<()> {
-        match self.1.misbehaviour() {
+        match self.1.violation() {
             Some(what) => Err(io::Error::other(format!("the server {what}"))),
             None => Ok(()),
         }

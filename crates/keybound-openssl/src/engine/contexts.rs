@@ -1,7 +1,7 @@
 //! OpenSSL's contexts of one client: trust, versions, identity and the rules that hold for all its connections.
 use super::{Session, on_verify};
+use crate::ConnectionState;
 use crate::Host;
-use crate::SessionNotes;
 use crate::bridge::{
     BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
     set_certificate_callback, set_floor, set_message_callback,
@@ -94,7 +94,7 @@ impl TlsContexts {
             Some(context) if host.is_loopback() => context,
             _ => &self.general,
         };
-        let notes = Arc::new(SessionNotes::new(TlsEngine::OpenSsl, self.has_identity));
+        let state = Arc::new(ConnectionState::new(TlsEngine::OpenSsl, self.has_identity));
         let make = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(context)?;
             ssl.set_min_proto_version(Some(lowest))?;
@@ -109,8 +109,8 @@ impl TlsContexts {
             )
             .with_source(error)
         })?;
-        ssl.set_ex_data(Library::get()?.notes(), Arc::clone(&notes));
-        Ok(Session { ssl, notes })
+        ssl.set_ex_data(Library::get()?.state(), Arc::clone(&state));
+        Ok(Session { ssl, state })
     }
 }
 

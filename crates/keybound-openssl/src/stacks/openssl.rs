@@ -1,6 +1,6 @@
 use super::verifying_signer::VerifyingSigner;
+use crate::ConnectionState;
 use crate::Host;
-use crate::SessionNotes;
 use crate::bridge::{BridgedKey, Library, forget_other_trust};
 use crate::engine::{Allowed, TlsContexts, not_taken, present, set_rules};
 use crate::{ClientIdentity, TlsEngine, TlsVersions, TrustAnchors};
@@ -81,8 +81,8 @@ impl OpensslSetup {
             .ok_or_else(|| Error::invalid_request("the host of the connection is malformed"))?;
         let versions = self.versions.for_host(&host.to_string());
         let mut ssl = self.contexts.session(&host, versions)?.ssl;
-        let notes = SessionNotes::of_caller(TlsEngine::OpenSsl);
-        ssl.set_ex_data(self.library.notes(), Arc::new(notes));
+        let state = ConnectionState::for_caller(TlsEngine::OpenSsl);
+        ssl.set_ex_data(self.library.state(), Arc::new(state));
         Ok(ssl)
     }
 

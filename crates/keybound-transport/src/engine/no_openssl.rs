@@ -1,6 +1,6 @@
 //! Replaces OpenSSL in builds without it, on Windows: the same interface, with types that have no values.
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind};
-use keybound_core::tls::{Host, SessionNotes, TlsErrorClass};
+use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::io;
@@ -32,7 +32,7 @@ impl TlsContexts {
 pub(crate) enum Session {}
 
 impl Session {
-    pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
         match *self {}
     }
 

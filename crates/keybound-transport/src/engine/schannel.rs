@@ -15,7 +15,7 @@ use crate::engine::queued::{QueuedStream, Wire, refused};
 use crate::failure::Peer;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, CertValidationResult, TlsStream};
-use keybound_core::tls::{Host, SessionNotes};
+use keybound_core::tls::{ConnectionState, Host};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -24,12 +24,12 @@ use tokio::net::TcpStream;
 pub(crate) struct Session {
     credential: SchannelCred,
     host: Host,
-    notes: Arc<SessionNotes>,
+    state: Arc<ConnectionState>,
 }
 
 impl Session {
-    pub(crate) fn notes(&self) -> &Arc<SessionNotes> {
-        &self.notes
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 
     /// Does the first handshake.
@@ -39,7 +39,7 @@ impl Session {
         peer: &Peer,
     ) -> Result<QueuedStream<TlsStream<Wire>, TcpStream>, TransportError> {
         let builder = self.builder();
-        stream::connect(builder, self.credential, tcp, self.notes)
+        stream::connect(builder, self.credential, tcp, self.state)
             .await
             .map_err(|error| peer.handshake_failed(error))
     }
@@ -51,10 +51,10 @@ impl Session {
             // The name that a client asks for is never an address (RFC 6066, 3); it is verified all the same.
             Host::Ip(ip) => builder.domain(&ip.to_string()).use_sni(false),
         };
-        let (notes, host) = (Arc::clone(&self.notes), self.host.clone());
+        let (state, host) = (Arc::clone(&self.state), self.host.clone());
         builder
             .request_application_protocols(&[b"http/1.1"])
-            .verify_callback(move |verdict| judge(&notes, &host, &verdict));
+            .verify_callback(move |verdict| judge(&state, &host, &verdict));
         builder
     }
 }
@@ -64,13 +64,13 @@ impl Session {
 ///
 /// The judgement that the crate brings is made first. It counts, unless it says only that nothing is known of revocation:
 /// it says that in place of what else may be wrong.
-fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> io::Result<()> {
+fn judge(state: &ConnectionState, host: &Host, verdict: &CertValidationResult) -> io::Result<()> {
     let refuse = |error: io::Error| {
-        notes.refuse_server(classify::reason(&error));
+        state.reject_server(classify::reason(&error));
         error
     };
     // Each message after a handshake of TLS 1.3 calls for a judgement.
-    notes.note_message(false).map_err(refused)?;
+    state.on_handshake_message(false).map_err(refused)?;
     if let Err(error) = verdict.result()
         && !classify::is_unknown_revocation(&error)
     {
@@ -81,7 +81,7 @@ fn judge(notes: &SessionNotes, host: &Host, verdict: &CertValidationResult) -> i
         .ok_or_else(|| refuse(refused("the server showed no certificate")))?;
     judgement::judge(&shown, host).map_err(refuse)?;
     let own = shown.get(0);
-    if own.is_some_and(|certificate| notes.note_server(certificate.to_der())) {
+    if own.is_some_and(|certificate| state.on_server_certificate(certificate.to_der())) {
         Ok(())
     } else {
         Err(refused("the server showed another certificate"))

@@ -79,7 +79,7 @@ impl<T: Tls + Unpin, S: AsyncRead + AsyncWrite + Unpin> QueuedStream<T, S> {
             return Ok(());
         }
         let is_same = match self.tls.server_certificate() {
-            Some(shown) => wire.notes().note_server(&shown),
+            Some(shown) => wire.state().on_server_certificate(&shown),
             // In the middle of a handshake there may be none, and no data goes either way.
             None => !matches!(done, Ok(1..)),
         };

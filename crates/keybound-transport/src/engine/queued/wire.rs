@@ -1,6 +1,6 @@
 use super::refused;
 use crate::observer::{Observer, Seen};
-use keybound_core::tls::SessionNotes;
+use keybound_core::tls::ConnectionState;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(crate) struct Wire {
     /// The connection has ended.
     ended: bool,
     observer: Observer,
-    notes: Arc<SessionNotes>,
+    state: Arc<ConnectionState>,
     /// The server has begun another handshake than the first.
     has_renegotiated: bool,
     /// Why nothing more may be read.
@@ -23,13 +23,13 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(notes: Arc<SessionNotes>) -> Self {
+    pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         Self {
             inbound: Queue::default(),
             outbound: Queue::default(),
             ended: false,
             observer: Observer::default(),
-            notes,
+            state,
             has_renegotiated: false,
             refusal: None,
             is_empty_an_end: false,
@@ -56,32 +56,32 @@ impl Wire {
         self.ended |= bytes.is_empty();
         let Self {
             observer,
-            notes,
+            state,
             has_renegotiated,
             refusal,
             ..
         } = self;
         if !bytes.is_empty() {
-            notes.note_record(bytes);
+            state.on_record(bytes);
         }
         observer.observe(bytes, |seen| match seen {
-            Seen::Tls12 => notes.set_version("TLSv1.2"),
-            Seen::Tls13 => notes.set_version("TLSv1.3"),
+            Seen::Tls12 => state.set_version("TLSv1.2"),
+            Seen::Tls13 => state.set_version("TLSv1.3"),
             // A server renegotiates to ask for the certificate; what exactly it asks for is encrypted.
             Seen::CertificateRequest | Seen::Renegotiation => {
                 if seen == Seen::Renegotiation {
                     *has_renegotiated = true;
                     // The first handshake is complete by then.
-                    notes.note_first_handshake();
-                    if let Err(what) = notes.note_message(true) {
+                    state.on_first_handshake();
+                    if let Err(what) = state.on_handshake_message(true) {
                         *refusal = Some(what);
                     }
                 }
-                if !notes.note_request() {
+                if !state.on_certificate_request() {
                     *refusal = Some("the server asked for the certificate over and over");
                 }
             }
-            Seen::Alert(description) => notes.note_alert(description),
+            Seen::Alert(description) => state.on_alert(description),
             Seen::NoTls => *refusal = Some("the server does not speak tls"),
         });
         self.inbound.bytes.extend_from_slice(bytes);
@@ -91,8 +91,8 @@ impl Wire {
         self.has_renegotiated
     }
 
-    pub(crate) fn notes(&self) -> &SessionNotes {
-        &self.notes
+    pub(crate) fn state(&self) -> &ConnectionState {
+        &self.state
     }
 
     /// Has nothing more read, and what was written not sent.
@@ -180,7 +180,7 @@ mod tests {
     use crate::TlsEngine;
 
     fn wire() -> Wire {
-        Wire::new(Arc::new(SessionNotes::new(TlsEngine::SChannel, true)))
+        Wire::new(Arc::new(ConnectionState::new(TlsEngine::SChannel, true)))
     }
 
     fn read(wire: &mut Wire) -> Result<usize, io::ErrorKind> {
@@ -234,7 +234,7 @@ mod tests {
             for kind in [20, 22] {
                 wire.receive(&[kind, 3, 3, 0, 1, 1]);
             }
-            wire.notes.set_idle(is_idle);
+            wire.state.set_idle(is_idle);
             wire.receive(&[22, 3, 3, 0, 1, 1]);
             assert_eq!(read(&mut wire).is_err(), is_idle);
         }

@@ -73,7 +73,7 @@ const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
 /// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate fails with in the middle of a handshake.
 const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
 /// The statuses of the alerts with which servers refuse a certificate. Our own verification of the server differs by the
-/// notes on the connection.
+/// connection's state.
 const CERTIFICATE_ALERTS: [u32; 8] = [
     // SEC_E_ILLEGAL_MESSAGE: handshake_failure, access_denied.
     0x8009_0326,

@@ -5,7 +5,7 @@ use crate::{
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::{Direction, Protocol, SchannelCred};
-use keybound_core::tls::{Host, SessionNotes};
+use keybound_core::tls::{ConnectionState, Host};
 use keybound_keys::windows::NativeCertificate;
 use std::io;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Credentials {
         Ok(Session {
             credential,
             host: host.clone(),
-            notes: Arc::new(SessionNotes::new(
+            state: Arc::new(ConnectionState::new(
                 TlsEngine::SChannel,
                 self.certificate.is_some(),
             )),

@@ -4,7 +4,7 @@ use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, HandshakeError, TlsStream};
-use keybound_core::tls::SessionNotes;
+use keybound_core::tls::ConnectionState;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,9 +14,9 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     mut builder: Builder,
     credential: SchannelCred,
     mut connection: S,
-    notes: Arc<SessionNotes>,
+    state: Arc<ConnectionState>,
 ) -> io::Result<QueuedStream<TlsStream<Wire>, S>> {
-    let mut progress = builder.connect(credential, Wire::new(Arc::clone(&notes)));
+    let mut progress = builder.connect(credential, Wire::new(Arc::clone(&state)));
     let mut tls = loop {
         match progress {
             Ok(tls) => break tls,
@@ -29,10 +29,10 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     };
-    notes.note_first_handshake();
+    state.on_first_handshake();
     // There the request is encrypted, but what was presented can be asked for.
-    if notes.version() == "TLSv1.3" && has_presented(&tls) {
-        notes.note_request();
+    if state.version() == "TLSv1.3" && has_presented(&tls) {
+        state.on_certificate_request();
     }
     let wire = tls.get_mut();
     send(&mut connection, wire).await?;

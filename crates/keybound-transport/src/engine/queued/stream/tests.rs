@@ -2,7 +2,7 @@
 use super::*;
 use crate::TlsEngine;
 use crate::engine::queued::{QueuedStream, Wire, is_refusal, receive, send};
-use keybound_core::tls::SessionNotes;
+use keybound_core::tls::ConnectionState;
 use keybound_openssl::server::request_client_certificate;
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
@@ -27,7 +27,7 @@ type Client = QueuedStream<SslStream<Wire>, DuplexStream>;
 #[tokio::test]
 async fn a_renegotiation_asks_for_the_certificate_and_the_exchange_goes_on() {
     let same = context(&leaf("a"));
-    let (mut client, mut server, notes) = connected(&same, &same).await;
+    let (mut client, mut server, state) = connected(&same, &same).await;
     let serve = async {
         assert_eq!(line(&mut server).await, "asks\n");
         request_client_certificate(&mut server).await.unwrap();
@@ -47,13 +47,13 @@ async fn a_renegotiation_asks_for_the_certificate_and_the_exchange_goes_on() {
     let (shown, ()) = tokio::join!(serve, call);
     assert_eq!(shown, "client");
     assert!(client.tls.wire().has_renegotiated());
-    assert!(notes.certificate_requested() && !notes.server_changed());
+    assert!(state.certificate_requested() && !state.server_changed());
 }
 
 #[tokio::test]
 async fn a_server_that_becomes_another_in_a_renegotiation_is_neither_read_nor_written_to() {
     let (first, second) = (context(&leaf("a")), context(&leaf("b")));
-    let (mut client, mut server, notes) = connected(&first, &second).await;
+    let (mut client, mut server, state) = connected(&first, &second).await;
     let serve = async {
         assert_eq!(line(&mut server).await, "asks\n");
         // To the other server the handshake may be over; it hears nothing after it.
@@ -74,7 +74,7 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_neither_read_nor_wr
     };
     let (heard, ()) = tokio::join!(serve, call);
     assert_eq!(heard, b"");
-    assert!(notes.server_changed());
+    assert!(state.server_changed());
 }
 
 #[tokio::test]
@@ -119,10 +119,10 @@ async fn closing_says_so_to_the_server() {
 
 #[test]
 fn a_peer_that_does_not_read_the_answers_is_not_read_either() {
-    let notes = Arc::new(SessionNotes::new(TlsEngine::SChannel, true));
+    let state = Arc::new(ConnectionState::new(TlsEngine::SChannel, true));
     let (near, far) = duplex(PIPE);
     let (mut client, mut far) = (
-        QueuedStream::new(Chatterer(Wire::new(notes)), near),
+        QueuedStream::new(Chatterer(Wire::new(state)), near),
         pin!(far),
     );
     let cx = &mut Context::from_waker(Waker::noop());
@@ -204,25 +204,28 @@ impl Tls for SslStream<Wire> {
 }
 
 /// A client, and a server that shows the certificate of the one context first and that of the other from then on.
-async fn connected(first: &SslContext, later: &SslContext) -> (Client, Server, Arc<SessionNotes>) {
+async fn connected(
+    first: &SslContext,
+    later: &SslContext,
+) -> (Client, Server, Arc<ConnectionState>) {
     let (near, far) = duplex(PIPE);
-    let notes = Arc::new(SessionNotes::new(TlsEngine::SChannel, true));
+    let state = Arc::new(ConnectionState::new(TlsEngine::SChannel, true));
     let mut server = tokio_openssl::SslStream::new(server_ssl(first, later), far).unwrap();
     let (client, accepted) = tokio::join!(
-        connect(near, Arc::clone(&notes)),
+        connect(near, Arc::clone(&state)),
         Pin::new(&mut server).accept()
     );
     accepted.unwrap();
     let shown = client.tls.server_certificate().unwrap();
-    assert!(notes.note_server(&shown));
-    assert!(!client.tls.wire().has_renegotiated() && !notes.certificate_requested());
-    (client, server, notes)
+    assert!(state.on_server_certificate(&shown));
+    assert!(!client.tls.wire().has_renegotiated() && !state.certificate_requested());
+    (client, server, state)
 }
 
-async fn connect(mut connection: DuplexStream, notes: Arc<SessionNotes>) -> Client {
+async fn connect(mut connection: DuplexStream, state: Arc<ConnectionState>) -> Client {
     let mut ssl = Ssl::new(&context(&leaf("client"))).unwrap();
     ssl.set_hostname("localhost").unwrap();
-    let mut progress = ssl.connect(Wire::new(notes));
+    let mut progress = ssl.connect(Wire::new(state));
     let mut tls = loop {
         match progress {
             Ok(tls) => break tls,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The state of one TLS connection, which its TLS library updates.
 #[derive(Debug, Default)]
-pub struct SessionNotes {
+pub struct ConnectionState {
     engine: TlsEngine,
     has_identity: bool,
     /// How often the server asked for the certificate.
@@ -24,20 +24,20 @@ pub struct SessionNotes {
     /// Whether the connection waits for its next request.
     idle: AtomicBool,
     /// What the server may not do, where it did.
-    misbehaviour: OnceLock<&'static str>,
-    /// Whether a caller's own stack drives the connection: it does not call [`answered`](Self::answered).
+    violation: OnceLock<&'static str>,
+    /// Whether a caller's own stack drives the connection: it does not call [`on_response`](Self::on_response).
     of_caller: bool,
-    refused_server: OnceLock<&'static str>,
+    server_rejection: OnceLock<&'static str>,
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that answers a certificate, where the engine sees alerts.
     certificate_alert: AtomicBool,
     /// Whether anything came from the server.
-    server_spoke: AtomicBool,
+    has_received: AtomicBool,
     /// What the server answered in place of TLS, where it did.
     other_protocol: OnceLock<&'static str>,
 }
 
-impl SessionNotes {
+impl ConnectionState {
     /// For a connection of Keybound's own client.
     pub fn new(engine: TlsEngine, has_identity: bool) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl SessionNotes {
     }
 
     /// For a connection of a caller's own stack.
-    pub fn of_caller(engine: TlsEngine) -> Self {
+    pub fn for_caller(engine: TlsEngine) -> Self {
         Self {
             of_caller: true,
             ..Self::new(engine, true)
@@ -61,7 +61,7 @@ impl SessionNotes {
     }
 
     /// Whether our certificate was presented and the server has not answered a request since.
-    pub fn certificate_in_doubt(&self) -> bool {
+    pub fn certificate_unconfirmed(&self) -> bool {
         self.has_identity && self.requests_unanswered.load(Ordering::Acquire) > 0
     }
 
@@ -76,7 +76,7 @@ impl SessionNotes {
     }
 
     /// The server has answered a request: it did not mind the certificate.
-    pub fn answered(&self) {
+    pub fn on_response(&self) {
         self.requests_unanswered.store(0, Ordering::Release);
         self.messages.store(0, Ordering::Release);
     }
@@ -88,12 +88,12 @@ impl SessionNotes {
 
     /// Whether the server has shown a certificate that was verified.
     pub fn has_verified_server(&self) -> bool {
-        self.server.get().is_some() && self.refused_server().is_none() && !self.server_changed()
+        self.server.get().is_some() && self.server_rejection().is_none() && !self.server_changed()
     }
 
     /// Why the server's certificate was refused, where it was.
-    pub fn refused_server(&self) -> Option<&'static str> {
-        self.refused_server.get().copied()
+    pub fn server_rejection(&self) -> Option<&'static str> {
+        self.server_rejection.get().copied()
     }
 
     /// The TLS version, set when the first handshake is over.
@@ -107,8 +107,8 @@ impl SessionNotes {
     }
 
     /// The server's certificate is refused; the first reason counts.
-    pub fn refuse_server(&self, reason: &'static str) {
-        let _ = self.refused_server.set(reason);
+    pub fn reject_server(&self, reason: &'static str) {
+        let _ = self.server_rejection.set(reason);
     }
 
     /// Whether the server sent an alert that rejects a client certificate.
@@ -117,13 +117,13 @@ impl SessionNotes {
     }
 
     /// Whether anything came from the server: what fails then is not for want of a TLS version on this host.
-    pub fn server_spoke(&self) -> bool {
-        self.server_spoke.load(Ordering::Acquire)
+    pub fn has_received(&self) -> bool {
+        self.has_received.load(Ordering::Acquire)
     }
 
     /// Records the head of a record from the server, or its first bytes. The first record shows whether it is TLS.
-    pub fn note_record(&self, head: &[u8]) {
-        if !self.server_spoke.swap(true, Ordering::AcqRel) && !is_tls(head) {
+    pub fn on_record(&self, head: &[u8]) {
+        if !self.has_received.swap(true, Ordering::AcqRel) && !is_tls(head) {
             let _ = self.other_protocol.set(if head.starts_with(b"HTTP") {
                 "answers plain http, not tls"
             } else {
@@ -138,20 +138,20 @@ impl SessionNotes {
     }
 
     /// The server sends an alert.
-    pub fn note_alert(&self, description: u8) {
+    pub fn on_alert(&self, description: u8) {
         if is_certificate_alert(description) {
             self.certificate_alert.store(true, Ordering::Release);
         }
     }
 
     /// The server asks for the certificate. False where it has asked too often.
-    pub fn note_request(&self) -> bool {
+    pub fn on_certificate_request(&self) -> bool {
         self.requests.fetch_add(1, Ordering::AcqRel);
         self.requests_unanswered.fetch_add(1, Ordering::AcqRel) < MAX_REQUESTS_AN_ANSWER
     }
 
     /// The first handshake is over.
-    pub fn note_first_handshake(&self) {
+    pub fn on_first_handshake(&self) {
         self.first_handshake_over.store(true, Ordering::Release);
     }
 
@@ -160,7 +160,7 @@ impl SessionNotes {
     ///
     /// # Errors
     /// What it may not do, in words that follow its name.
-    pub fn note_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
+    pub fn on_handshake_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
         if !self.first_handshake_over.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -180,16 +180,16 @@ impl SessionNotes {
     }
 
     fn misbehaves(&self, what: &'static str) -> &'static str {
-        self.misbehaviour.get_or_init(|| what)
+        self.violation.get_or_init(|| what)
     }
 
     /// What the server did that it may not do. Nothing more is read from it or written to it.
-    pub fn misbehaviour(&self) -> Option<&'static str> {
-        self.misbehaviour.get().copied()
+    pub fn violation(&self) -> Option<&'static str> {
+        self.violation.get().copied()
     }
 
     /// Data comes from the server. To a caller's stack, which asks for it, that is an answer.
-    pub fn note_data(&self) {
+    pub fn on_data(&self) {
         if self.of_caller {
             self.messages.store(0, Ordering::Release);
         }
@@ -201,7 +201,7 @@ impl SessionNotes {
     }
 
     /// The server shows a certificate that has been verified. False where it showed another one before.
-    pub fn note_server(&self, certificate: &[u8]) -> bool {
+    pub fn on_server_certificate(&self, certificate: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(certificate).into();
         let same = *self.server.get_or_init(|| digest) == digest;
         if !same {
@@ -234,64 +234,67 @@ mod tests {
 
     #[test]
     fn a_server_that_shows_another_certificate_is_refused() {
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-        assert!(notes.note_server(b"one"));
-        assert!(notes.note_server(b"one"));
-        assert!(!notes.server_changed());
-        assert!(!notes.note_server(b"two"));
-        assert!(notes.server_changed());
-        assert!(notes.note_server(b"one"));
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+        assert!(state.on_server_certificate(b"one"));
+        assert!(state.on_server_certificate(b"one"));
+        assert!(!state.server_changed());
+        assert!(!state.on_server_certificate(b"two"));
+        assert!(state.server_changed());
+        assert!(state.on_server_certificate(b"one"));
     }
 
     #[test]
     fn an_answer_clears_the_doubt_and_not_the_request() {
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-        assert!(!notes.certificate_requested() && !notes.certificate_in_doubt());
-        assert!(notes.note_request());
-        assert!(notes.certificate_requested() && notes.certificate_in_doubt());
-        notes.answered();
-        assert!(notes.certificate_requested() && !notes.certificate_in_doubt());
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+        assert!(!state.certificate_requested() && !state.certificate_unconfirmed());
+        assert!(state.on_certificate_request());
+        assert!(state.certificate_requested() && state.certificate_unconfirmed());
+        state.on_response();
+        assert!(state.certificate_requested() && !state.certificate_unconfirmed());
     }
 
     #[test]
     fn a_server_cannot_ask_for_ever() {
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-        assert_eq!((0..100).filter(|_| notes.note_request()).count(), 8);
-        notes.answered();
-        assert!(notes.note_request());
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+        assert_eq!(
+            (0..100).filter(|_| state.on_certificate_request()).count(),
+            8
+        );
+        state.on_response();
+        assert!(state.on_certificate_request());
     }
 
     #[test]
     fn a_server_cannot_go_on_with_handshakes_for_ever() {
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
         let taken = |begins| {
             (0..100)
-                .filter(|_| notes.note_message(begins).is_ok())
+                .filter(|_| state.on_handshake_message(begins).is_ok())
                 .count()
         };
         assert_eq!(taken(true), 100, "the first handshake");
-        notes.note_first_handshake();
+        state.on_first_handshake();
         assert_eq!(taken(true), 64);
         assert_eq!(
-            notes.misbehaviour(),
+            state.violation(),
             Some("sent handshake messages over and over")
         );
-        notes.note_data();
+        state.on_data();
         assert_eq!(taken(false), 0, "data is no answer");
-        notes.answered();
+        state.on_response();
         assert_eq!(taken(false), 64);
-        let notes = SessionNotes::of_caller(TlsEngine::OpenSsl);
-        notes.note_first_handshake();
+        let state = ConnectionState::for_caller(TlsEngine::OpenSsl);
+        state.on_first_handshake();
         for _ in 0..3 {
             let taken = (0..100)
-                .filter(|_| notes.note_message(false).is_ok())
+                .filter(|_| state.on_handshake_message(false).is_ok())
                 .count();
             assert_eq!(taken, 64);
-            notes.note_data();
+            state.on_data();
         }
         let taken = (0..100).filter(|_| {
-            notes.note_data();
-            notes.note_message(true).is_ok()
+            state.on_data();
+            state.on_handshake_message(true).is_ok()
         });
         assert_eq!(taken.count(), 64, "data does not count for beginnings");
     }
@@ -310,32 +313,32 @@ mod tests {
             (b"\x15\x03\x01\x00\x02", None),
             (b"\x16", None),
         ] {
-            let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-            notes.note_record(head);
-            assert_eq!(notes.other_protocol(), expected, "{head:?}");
-            assert!(notes.server_spoke());
-            let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-            notes.note_record(b"\x16\x03\x03\x00\x01");
-            notes.note_record(head);
-            assert_eq!(notes.other_protocol(), None, "later records are encrypted");
+            let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+            state.on_record(head);
+            assert_eq!(state.other_protocol(), expected, "{head:?}");
+            assert!(state.has_received());
+            let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+            state.on_record(b"\x16\x03\x03\x00\x01");
+            state.on_record(head);
+            assert_eq!(state.other_protocol(), None, "later records are encrypted");
         }
     }
 
     #[test]
     fn no_handshake_begins_on_an_idle_connection() {
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-        notes.note_first_handshake();
-        notes.set_idle(true);
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+        state.on_first_handshake();
+        state.set_idle(true);
         // A late ticket, or another key.
-        assert_eq!(notes.note_message(false), Ok(()));
-        assert_eq!(notes.misbehaviour(), None);
+        assert_eq!(state.on_handshake_message(false), Ok(()));
+        assert_eq!(state.violation(), None);
         let words = "began a handshake on an idle connection";
-        assert_eq!(notes.note_message(true), Err(words));
-        assert_eq!(notes.misbehaviour(), Some(words));
-        let notes = SessionNotes::new(TlsEngine::OpenSsl, true);
-        notes.note_first_handshake();
-        notes.set_idle(true);
-        notes.set_idle(false);
-        assert_eq!(notes.note_message(true), Ok(()));
+        assert_eq!(state.on_handshake_message(true), Err(words));
+        assert_eq!(state.violation(), Some(words));
+        let state = ConnectionState::new(TlsEngine::OpenSsl, true);
+        state.on_first_handshake();
+        state.set_idle(true);
+        state.set_idle(false);
+        assert_eq!(state.on_handshake_message(true), Ok(()));
     }
 }
