@@ -244,7 +244,7 @@ fn has_loopback_imds(args: &HostArgs) -> bool {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    Host::of_url(url).is_some_and(|host| host.is_loopback())
+    Host::from_url(url).is_some_and(|host| host.is_loopback())
 }
 
 /// The default scope of a token.

@@ -208,8 +208,8 @@ fn responses_that_fail_are_reported_by_their_codes() {
     for (fault, timeout, code) in [
         ("graph=redirect", 60.0, "redirect_refused"),
         ("graph=status:503", 60.0, "service_unavailable"),
-        ("graph=oversized:67108864", 60.0, "answer_too_large"),
-        ("graph=truncated", 60.0, "invalid_answer"),
+        ("graph=oversized:67108864", 60.0, "response_too_large"),
+        ("graph=truncated", 60.0, "invalid_response"),
         ("graph=hang", 3.0, "deadline_reached"),
     ] {
         world.fault(fault);

@@ -123,7 +123,7 @@ const CASES: &[Case] = &[
         "metadata=oversized:67108864",
         60.0,
         "metadata",
-        "answer_too_large",
+        "response_too_large",
     ),
     ("metadata=redirect", 60.0, "metadata", "redirect_refused"),
     ("metadata=html", 60.0, "metadata", "not_imds"),
@@ -137,9 +137,9 @@ const CASES: &[Case] = &[
         "metadata=missing-field:tenantId",
         60.0,
         "metadata",
-        "invalid_answer",
+        "invalid_response",
     ),
-    ("metadata=close", 0.9, "metadata", "invalid_answer"),
+    ("metadata=close", 0.9, "metadata", "invalid_response"),
     ("metadata=hang", 1.0, "metadata", "deadline_reached"),
     (
         "attest=status:400",
@@ -148,7 +148,7 @@ const CASES: &[Case] = &[
         "attestation_failed",
     ),
     ("issue=status:400", 60.0, "credential", "refused"),
-    ("issue=html", 60.0, "credential", "invalid_answer"),
+    ("issue=html", 60.0, "credential", "invalid_response"),
     (
         "token=aadsts:392196",
         60.0,
@@ -170,6 +170,6 @@ const CASES: &[Case] = &[
     ("token=no-cnf", 60.0, "token", "token_not_bound"),
     ("token=other-cnf", 60.0, "token", "binding_mismatch"),
     ("token=redirect", 60.0, "token", "redirect_refused"),
-    ("token=garbage", 60.0, "token", "invalid_answer"),
+    ("token=garbage", 60.0, "token", "invalid_response"),
     ("token=hang", 3.0, "token", "deadline_reached"),
 ];

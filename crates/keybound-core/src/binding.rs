@@ -4,11 +4,11 @@ use crate::{Certificate, Error, ErrorKind, Guid, Result, SecretString, Stage, Un
 /// section 3.1), compared in constant time. The token's signature is for the resource to check.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidAnswer`] where the token is not a readable JWT, [`ErrorKind::TokenNotBound`] where the claim is
+/// [`ErrorKind::InvalidResponse`] where the token is not a readable JWT, [`ErrorKind::TokenNotBound`] where the claim is
 /// absent, [`ErrorKind::BindingMismatch`] where it names another certificate.
 pub fn check_binding(token: &SecretString, certificate: &Certificate) -> Result<UnverifiedJwt> {
     let jwt = UnverifiedJwt::parse(token.expose()).ok_or_else(|| {
-        Error::invalid_answer(Stage::Token, "the access token is not a readable JWT")
+        Error::invalid_response(Stage::Token, "the access token is not a readable JWT")
     })?;
     let Some(confirmation) = jwt.confirmation() else {
         return Err(Error::new(

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The bytes behind a UTF-8 byte order mark, or all of them where there is none.
-pub fn without_bom(bytes: &[u8]) -> &[u8] {
+pub fn strip_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
@@ -13,7 +13,7 @@ pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).into(),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).into(),
-        _ => String::from_utf8_lossy(without_bom(bytes)),
+        _ => String::from_utf8_lossy(strip_bom(bytes)),
     }
 }
 
@@ -29,11 +29,8 @@ mod tests {
 
     #[test]
     fn only_a_leading_utf_8_byte_order_mark_is_removed() {
-        assert_eq!(without_bom(b"\xef\xbb\xbf{}"), b"{}");
-        assert_eq!(
-            without_bom(b"\xef\xbb\xbf\xef\xbb\xbf{}"),
-            b"\xef\xbb\xbf{}"
-        );
+        assert_eq!(strip_bom(b"\xef\xbb\xbf{}"), b"{}");
+        assert_eq!(strip_bom(b"\xef\xbb\xbf\xef\xbb\xbf{}"), b"\xef\xbb\xbf{}");
         for bytes in [
             &b"{}"[..],
             b"",
@@ -41,7 +38,7 @@ mod tests {
             b" \xef\xbb\xbf",
             b"\xff\xfe{\0",
         ] {
-            assert_eq!(without_bom(bytes), bytes);
+            assert_eq!(strip_bom(bytes), bytes);
         }
     }
 

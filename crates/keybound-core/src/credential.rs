@@ -1,5 +1,5 @@
 use crate::csr::Csr;
-use crate::json::read_answer;
+use crate::json::read_response;
 use crate::{
     AttestationToken, Certificate, EndpointPolicy, Error, ErrorKind, Guid, MAX_CERTIFICATE,
     ManagedIdentity, MtlsEndpoint, PlatformMetadata, Result, Stage,
@@ -105,7 +105,7 @@ impl IssuedCredential {
     /// Reads the answer's body and checks all of it: see [`Certificate`] for the checks on the certificate.
     ///
     /// # Errors
-    /// By what is wrong: [`ErrorKind::AnswerTooLarge`], [`ErrorKind::InvalidAnswer`],
+    /// By what is wrong: [`ErrorKind::ResponseTooLarge`], [`ErrorKind::InvalidResponse`],
     /// [`ErrorKind::CertificateMalformed`], [`ErrorKind::CertificateKeyMismatch`], [`ErrorKind::CertificateNotValid`],
     /// [`ErrorKind::CertificateUnusable`], [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
     pub fn parse(
@@ -115,9 +115,9 @@ impl IssuedCredential {
         policy: &EndpointPolicy,
         now: SystemTime,
     ) -> Result<Self> {
-        let wire: WireAnswer = read_answer(body, Stage::Credential, "the issued credential")?;
+        let wire: WireResponse = read_response(body, Stage::Credential, "the issued credential")?;
         let guid = |text: &str, message| {
-            Guid::parse(text).ok_or_else(|| Error::invalid_answer(Stage::Credential, message))
+            Guid::parse(text).ok_or_else(|| Error::invalid_response(Stage::Credential, message))
         };
         let client_id = guid(
             &wire.client_id,
@@ -167,7 +167,7 @@ fn mismatch(message: &'static str) -> Error {
 
 fn check_identity_type(text: String) -> Result<String> {
     if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::invalid_answer(
+        return Err(Error::invalid_response(
             Stage::Credential,
             "identity_type of the issued credential is malformed",
         ));
@@ -199,7 +199,7 @@ struct WireRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct WireAnswer {
+struct WireResponse {
     client_id: String,
     tenant_id: String,
     certificate: String,

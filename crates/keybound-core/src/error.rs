@@ -52,8 +52,8 @@ impl Error {
     }
 
     /// The service's answer is not what the protocol says.
-    pub fn invalid_answer(stage: Stage, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorKind::InvalidAnswer, stage, message)
+    pub fn invalid_response(stage: Stage, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidResponse, stage, message)
     }
 
     /// Adds the HTTP status that the service answered.
@@ -123,7 +123,7 @@ impl Error {
     }
 
     /// Whether asking again later, unchanged, can help. It does not say that nothing has been done: a request to a resource
-    /// whose answer did not come (kinds `InvalidAnswer` and `DeadlineReached` at stage resource) may have been acted on, so
+    /// whose answer did not come (kinds `InvalidResponse` and `DeadlineReached` at stage resource) may have been acted on, so
     /// repeat a POST or PATCH only where twice does no harm.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -274,9 +274,9 @@ kinds! {
     /// The service understood and said no.
     Refused = "refused", false, "read the service's own words and correct what they name";
     /// The service's answer breaks the protocol.
-    InvalidAnswer = "invalid_answer", false, "check what answers at this address; a proxy or another service may stand in between";
+    InvalidResponse = "invalid_response", false, "check what answers at this address; a proxy or another service may stand in between";
     /// The answer is larger than any right one.
-    AnswerTooLarge = "answer_too_large", false, "check what answers at this address; the answer was not read to its end";
+    ResponseTooLarge = "response_too_large", false, "check what answers at this address; the answer was not read to its end";
     /// The service answered with a redirect, which is never followed.
     RedirectRefused = "redirect_refused", false, "set the final address; redirects are never followed with credentials";
     /// The deadline passed.

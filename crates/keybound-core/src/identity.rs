@@ -96,13 +96,6 @@ impl ManagedIdentity {
         self.configured.as_deref()
     }
 
-    /// The client id asked for, where it was named by one.
-    pub fn asked_client_id(&self) -> Option<Guid> {
-        (self.kind == IdentityKind::ClientId)
-            .then(|| Guid::parse(self.id()?))
-            .flatten()
-    }
-
     /// Whether an answer for this client id can be the answer for this identity: anything goes unless it was named by its
     /// client id.
     pub(crate) fn accepts_client_id(&self, client_id: &Guid) -> bool {
@@ -220,18 +213,6 @@ mod tests {
         let id = |length: usize| format!("/{}", "x".repeat(length - 1));
         assert!(ManagedIdentity::resource_id(&id(MAX_TEXT)).is_ok());
         assert!(ManagedIdentity::resource_id(&id(MAX_TEXT + 1)).is_err());
-    }
-
-    #[test]
-    fn only_a_client_id_is_asked_for_by_client_id() {
-        let guid = "11111111-2222-3333-4444-55555555555A";
-        let asked = ManagedIdentity::client_id(guid).unwrap().asked_client_id();
-        assert_eq!(asked, Guid::parse(guid));
-        assert_eq!(
-            ManagedIdentity::object_id(guid).unwrap().asked_client_id(),
-            None
-        );
-        assert_eq!(ManagedIdentity::system_assigned().asked_client_id(), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
-use crate::charset::without_bom;
+use crate::charset::strip_bom;
 use crate::{BoxError, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -8,28 +8,28 @@ use std::fmt;
 
 /// Reads an answer's body of at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token answer". Where
 /// the body is an error object instead, the error carries the service's words.
-pub(crate) fn read_answer<T: DeserializeOwned>(
+pub(crate) fn read_response<T: DeserializeOwned>(
     body: &[u8],
     stage: Stage,
     what: &'static str,
 ) -> Result<T> {
     if body.len() > MAX_BODY {
         return Err(Error::new(
-            ErrorKind::AnswerTooLarge,
+            ErrorKind::ResponseTooLarge,
             stage,
             format!("{what} is longer than 1 MiB"),
         ));
     }
-    serde_json::from_slice(without_bom(body)).map_err(|error| {
+    serde_json::from_slice(strip_bom(body)).map_err(|error| {
         let problem: BoxError = match encoding_instead(body) {
             Some(encoding) => encoding.into(),
             None => JsonProblem::from(&error).into(),
         };
         match ServiceError::parse(body) {
-            Some(service) => Error::invalid_answer(stage, format!("{what} holds an error"))
+            Some(service) => Error::invalid_response(stage, format!("{what} holds an error"))
                 .with_service(Some(service))
                 .with_next_step(ErrorKind::Refused.next_step()),
-            None => Error::invalid_answer(stage, format!("{what} is not the JSON expected"))
+            None => Error::invalid_response(stage, format!("{what} is not the JSON expected"))
                 .with_service(words_instead(body, stage)),
         }
         .with_source(problem)
@@ -51,7 +51,7 @@ fn encoding_instead(body: &[u8]) -> Option<&'static str> {
 /// What a text in the place of the answer says, unless it may be the secret asked for.
 fn words_instead(body: &[u8], stage: Stage) -> Option<ServiceError> {
     let holds_no_secret = matches!(stage, Stage::Metadata | Stage::Credential);
-    ServiceError::instead_of_answer(body).filter(|_| holds_no_secret)
+    ServiceError::from_unexpected_response(body).filter(|_| holds_no_secret)
 }
 
 /// Reads an object in which no name stands twice, at any depth: of two readers of such text, one may take the first
@@ -180,7 +180,7 @@ mod tests {
             r#""swordfish""#,
         ] {
             let error =
-                read_answer::<Wire>(body.as_bytes(), Stage::Token, "the answer").unwrap_err();
+                read_response::<Wire>(body.as_bytes(), Stage::Token, "the answer").unwrap_err();
             let source = error.source().unwrap();
             assert!(
                 !format!("{error} {error:?} {source} {source:?}").contains("swordfish"),
@@ -195,12 +195,12 @@ mod tests {
         let mut body = b"7".to_vec();
         body.resize(MAX_BODY, b' ');
         assert_eq!(
-            read_answer::<u8>(&body, Stage::Token, "the answer").unwrap(),
+            read_response::<u8>(&body, Stage::Token, "the answer").unwrap(),
             7
         );
         body.push(b' ');
-        let error = read_answer::<u8>(&body, Stage::Token, "the answer").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
+        let error = read_response::<u8>(&body, Stage::Token, "the answer").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResponseTooLarge);
         assert_eq!(error.to_string(), "the answer is longer than 1 MiB");
     }
 
@@ -223,8 +223,8 @@ mod tests {
             (r#"{"certificate":"x","#, Stage::Credential, None),
             (r#"["x"]"#, Stage::Metadata, None),
         ] {
-            let error = read_answer::<u8>(body.as_bytes(), stage, "the answer").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidAnswer);
+            let error = read_response::<u8>(body.as_bytes(), stage, "the answer").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidResponse);
             let service = error.service();
             assert_eq!(service.is_some(), words.is_some(), "{body} {stage}");
             assert!(error.to_string().contains(words.unwrap_or("JSON expected")));
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_ignored() {
-        let read = |body: &[u8]| read_answer::<u8>(body, Stage::Metadata, "the answer").ok();
+        let read = |body: &[u8]| read_response::<u8>(body, Stage::Metadata, "the answer").ok();
         assert_eq!(read(b"\xef\xbb\xbf7"), Some(7));
         assert_eq!(read(b"\xef\xbb\xbf\xef\xbb\xbf7"), None);
         assert_eq!(read(b"\xff\xfe7\0"), None);
@@ -261,7 +261,7 @@ mod tests {
             (b"", "ends within"),
             (b"\0", "not JSON"),
         ] {
-            let error = read_answer::<u8>(body, Stage::Token, "the answer").unwrap_err();
+            let error = read_response::<u8>(body, Stage::Token, "the answer").unwrap_err();
             let cause = std::error::Error::source(&error).unwrap().to_string();
             assert!(cause.contains(words), "{body:?} {cause}");
         }

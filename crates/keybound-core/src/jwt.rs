@@ -1,4 +1,4 @@
-use crate::charset::without_bom;
+use crate::charset::strip_bom;
 use crate::lenient::{self, Duplicates};
 use crate::{Error, MAX_JWT, Result, Stage};
 use base64::Engine as _;
@@ -49,14 +49,14 @@ impl UnverifiedJwt {
     /// as its beginning, one that is too large as the largest.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where the claim is anything but a number: it
+    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) where the claim is anything but a number: it
     /// limits the token's life in a way that cannot be read.
     pub fn expires(&self) -> Result<Option<Duration>> {
         if !self.claims.contains_key("exp") {
             return Ok(None);
         }
         self.time("exp").map(Some).ok_or_else(|| {
-            Error::invalid_answer(Stage::Token, "the claim exp of the token is not a number")
+            Error::invalid_response(Stage::Token, "the claim exp of the token is not a number")
         })
     }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for UnverifiedJwt {
 
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = decode(part)?;
-    let text = String::from_utf8_lossy(without_bom(&bytes));
+    let text = String::from_utf8_lossy(strip_bom(&bytes));
     match lenient::read(&text, Duplicates::Refused)? {
         Value::Object(object) => Some(object),
         _ => None,
@@ -182,7 +182,7 @@ mod tests {
         }
         for exp in [r#""1698742245""#, r#""""#, "null", "true", "{}", "[1]"] {
             let error = parse(&format!(r#"{{"exp":{exp}}}"#)).expires().unwrap_err();
-            assert_eq!(error.kind(), crate::ErrorKind::InvalidAnswer, "{exp}");
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidResponse, "{exp}");
         }
         assert_eq!(parse("{}").expires().unwrap(), None);
         let others = parse(r#"{"iat":1.5,"nbf":"1"}"#);

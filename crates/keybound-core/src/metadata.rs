@@ -1,4 +1,4 @@
-use crate::json::read_answer;
+use crate::json::read_response;
 use crate::text::is_unsafe;
 use crate::{
     EndpointPolicy, Error, ErrorKind, Guid, ManagedIdentity, Result, Stage, attestation_endpoint,
@@ -24,12 +24,12 @@ impl PlatformMetadata {
     /// Reads the answer's body.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidAnswer`] where a member is missing, empty or malformed; [`ErrorKind::AnswerTooLarge`] beyond
+    /// [`ErrorKind::InvalidResponse`] where a member is missing, empty or malformed; [`ErrorKind::ResponseTooLarge`] beyond
     /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointRefused`] where the attestation endpoint is not allowed.
     pub fn parse(body: &[u8], policy: &EndpointPolicy) -> Result<Self> {
-        let wire: Wire = read_answer(body, Stage::Metadata, "the platform metadata")?;
+        let wire: Wire = read_response(body, Stage::Metadata, "the platform metadata")?;
         let guid = |text: &str, message| {
-            Guid::parse(text).ok_or_else(|| Error::invalid_answer(Stage::Metadata, message))
+            Guid::parse(text).ok_or_else(|| Error::invalid_response(Stage::Metadata, message))
         };
         Ok(Self {
             client_id: guid(
@@ -50,7 +50,7 @@ impl PlatformMetadata {
     ///
     /// # Errors
     /// [`ErrorKind::IdentityMismatch`].
-    pub fn check_asked(&self, asked: &ManagedIdentity) -> Result<()> {
+    pub fn check_identity(&self, asked: &ManagedIdentity) -> Result<()> {
         if asked.accepts_client_id(&self.client_id) {
             return Ok(());
         }
@@ -75,10 +75,10 @@ impl CuId {
     /// Takes the two members; an empty one counts as absent, since a request that carries it is refused.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidAnswer`] where both are absent, or one is longer than 128 bytes or holds characters that
+    /// [`ErrorKind::InvalidResponse`] where both are absent, or one is longer than 128 bytes or holds characters that
     /// cannot be shown.
     pub fn new(vm_id: Option<String>, vmss_id: Option<String>) -> Result<Self> {
-        let wrong = |message| Err(Error::invalid_answer(Stage::Metadata, message));
+        let wrong = |message| Err(Error::invalid_response(Stage::Metadata, message));
         let present = |text: Option<String>| text.filter(|text| !text.is_empty());
         let cu_id = Self {
             vm_id: present(vm_id),
@@ -115,27 +115,6 @@ impl CuId {
 /// of who answers.
 pub fn is_imds_server(header: &[u8]) -> bool {
     header.windows(4).any(|name| name == b"IMDS")
-}
-
-/// What the probe (the metadata call without the `Metadata` header) tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProbeAnswer {
-    /// The host speaks v2.
-    V2,
-    /// The host has v1 only.
-    V1Only,
-    /// Neither answer was given.
-    Unknown,
-}
-
-/// Reads the status of a probe's answer.
-pub fn probe_answer(status: u16) -> ProbeAnswer {
-    match status {
-        400 => ProbeAnswer::V2,
-        404 => ProbeAnswer::V1Only,
-        _ => ProbeAnswer::Unknown,
-    }
 }
 
 impl Error {
@@ -212,7 +191,7 @@ mod tests {
             let error = parse(&GOOD.replace(member, "other")).unwrap_err();
             assert_eq!(
                 (error.kind(), error.stage()),
-                (ErrorKind::InvalidAnswer, Stage::Metadata),
+                (ErrorKind::InvalidResponse, Stage::Metadata),
                 "{member}"
             );
         }
@@ -225,14 +204,14 @@ mod tests {
         ] {
             assert_eq!(
                 parse(&GOOD.replace(good, bad)).unwrap_err().kind(),
-                ErrorKind::InvalidAnswer,
+                ErrorKind::InvalidResponse,
                 "{bad}"
             );
         }
         for body in ["<html>", "", "[]", "null", &format!("{GOOD} x")] {
             assert_eq!(
                 parse(body).unwrap_err().kind(),
-                ErrorKind::InvalidAnswer,
+                ErrorKind::InvalidResponse,
                 "{body}"
             );
         }
@@ -241,9 +220,12 @@ mod tests {
     #[test]
     fn bounded_input() {
         let body = GOOD.to_owned() + &" ".repeat(crate::MAX_BODY);
-        assert_eq!(parse(&body).unwrap_err().kind(), ErrorKind::AnswerTooLarge);
+        assert_eq!(
+            parse(&body).unwrap_err().kind(),
+            ErrorKind::ResponseTooLarge
+        );
         let long = GOOD.replace(r#""v""#, &format!("\"{}\"", "v".repeat(129)));
-        assert_eq!(parse(&long).unwrap_err().kind(), ErrorKind::InvalidAnswer);
+        assert_eq!(parse(&long).unwrap_err().kind(), ErrorKind::InvalidResponse);
     }
 
     #[test]
@@ -273,21 +255,12 @@ mod tests {
             ManagedIdentity::client_id(same).unwrap(),
             ManagedIdentity::object_id(other).unwrap(),
         ] {
-            metadata.check_asked(&asked).unwrap();
+            metadata.check_identity(&asked).unwrap();
         }
         let error = metadata
-            .check_asked(&ManagedIdentity::client_id(other).unwrap())
+            .check_identity(&ManagedIdentity::client_id(other).unwrap())
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IdentityMismatch);
-    }
-
-    #[test]
-    fn probe_statuses() {
-        assert_eq!(probe_answer(400), ProbeAnswer::V2);
-        assert_eq!(probe_answer(404), ProbeAnswer::V1Only);
-        for status in [200, 401, 403, 429, 500, 0] {
-            assert_eq!(probe_answer(status), ProbeAnswer::Unknown);
-        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl ServiceError {
     /// line of the text or the title of the page is the description. `None` where there is nothing that can be shown.
     ///
     /// Not for answers that may hold a secret in the place of a refusal.
-    pub fn of_answer(body: &[u8]) -> Option<Self> {
+    pub fn from_response(body: &[u8]) -> Option<Self> {
         if body.len() > LONGEST_BODY {
             return None;
         }
@@ -62,16 +62,16 @@ impl ServiceError {
         })
     }
 
-    /// Reads what came with success and is not the answer: as [`of_answer`](Self::of_answer), but JSON that is no error
+    /// Reads what came with success and is not the answer: as [`from_response`](Self::from_response), but JSON that is no error
     /// object may be a damaged answer and is not shown.
     ///
     /// Not for answers that may hold a secret.
-    pub fn instead_of_answer(body: &[u8]) -> Option<Self> {
+    pub fn from_unexpected_response(body: &[u8]) -> Option<Self> {
         let is_json = text_of(body).trim_start().starts_with(['{', '[', '"']);
         if is_json {
             Self::parse(body)
         } else {
-            Self::of_answer(body)
+            Self::from_response(body)
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
             ),
             ("\u{feff}{\"error\":\"a\",\"message\":\"b\"}", "a", "b"),
         ] {
-            for read in [ServiceError::parse, ServiceError::of_answer] {
+            for read in [ServiceError::parse, ServiceError::from_response] {
                 let read = read(body.as_bytes()).expect(body);
                 let words = (read.error.as_deref(), read.description.as_deref());
                 assert_eq!(words, (Some(error), Some(description)), "{body}");
@@ -311,12 +311,12 @@ mod tests {
             (b"", None),
             (b"\x1f\x8b\x08\x00\x00", None),
         ] {
-            let read = ServiceError::of_answer(body);
+            let read = ServiceError::from_response(body);
             let read = read.and_then(|read| read.description);
             assert_eq!(read.as_deref(), description, "{body:?}");
             assert_eq!(ServiceError::parse(body), None, "{body:?}");
         }
-        let secret = ServiceError::of_answer(br#"{"access_token":"swordfish"}"#);
+        let secret = ServiceError::from_response(br#"{"access_token":"swordfish"}"#);
         assert!(!format!("{secret:?}").contains("swordfish"));
     }
 
@@ -332,7 +332,7 @@ mod tests {
             MOST_CODES
         );
         let sized = |length: usize| format!(r#"{{"error":"e"}}{}"#, " ".repeat(length - 13));
-        for read in [ServiceError::parse, ServiceError::of_answer] {
+        for read in [ServiceError::parse, ServiceError::from_response] {
             assert!(read(sized(65_536).as_bytes()).is_some());
             assert_eq!(read(sized(65_537).as_bytes()), None);
         }

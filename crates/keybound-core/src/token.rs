@@ -1,4 +1,4 @@
-use crate::json::read_answer;
+use crate::json::read_response;
 use crate::{Error, ErrorKind, Guid, MAX_JWT, Result, Scope, SecretString, Stage, secret};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -86,7 +86,7 @@ impl fmt::Debug for TokenForm<'_> {
 /// say.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct TokenAnswer {
+pub struct TokenResponse {
     /// The token.
     pub access_token: SecretString,
     /// Its type: the one asked for.
@@ -97,16 +97,16 @@ pub struct TokenAnswer {
     pub refresh_in: Option<Duration>,
 }
 
-impl TokenAnswer {
+impl TokenResponse {
     /// Reads the answer's body.
     ///
     /// # Errors
     /// [`ErrorKind::TokenTypeMismatch`] where the type is another than asked for (compared without case, RFC 6749
-    /// section 7.1); [`ErrorKind::AnswerTooLarge`] beyond [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::InvalidAnswer`]
+    /// section 7.1); [`ErrorKind::ResponseTooLarge`] beyond [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::InvalidResponse`]
     /// where a member is missing or malformed.
     pub fn parse(body: &[u8], asked: TokenType) -> Result<Self> {
-        let wrong = |message| Error::invalid_answer(Stage::Token, message);
-        let wire: Wire = read_answer(body, Stage::Token, "the token answer")?;
+        let wrong = |message| Error::invalid_response(Stage::Token, message);
+        let wire: Wire = read_response(body, Stage::Token, "the token answer")?;
         if !wire.token_type.eq_ignore_ascii_case(asked.as_str()) {
             return Err(Error::new(
                 ErrorKind::TokenTypeMismatch,
@@ -197,7 +197,7 @@ mod tests {
             format!(r#"{{"token_type":"{token_type}","access_token":"t","expires_in":60}}"#)
         };
         let parse =
-            |token_type: &str, asked| TokenAnswer::parse(answer(token_type).as_bytes(), asked);
+            |token_type: &str, asked| TokenResponse::parse(answer(token_type).as_bytes(), asked);
         assert!(parse("MTLS_POP", TokenType::MtlsPop).is_ok());
         assert!(parse("bearer", TokenType::Bearer).is_ok());
         for (token_type, asked) in [
@@ -227,7 +227,7 @@ mod tests {
         };
         assert!(!format!("{form:?}").contains("swordfish"));
         let body = br#"{"token_type":"Bearer","access_token":"swordfish","expires_in":60}"#;
-        let answer = TokenAnswer::parse(body, TokenType::Bearer).unwrap();
+        let answer = TokenResponse::parse(body, TokenType::Bearer).unwrap();
         assert_eq!(answer.access_token.expose(), "swordfish");
         assert!(!format!("{answer:?}").contains("swordfish"));
     }
@@ -238,7 +238,7 @@ mod tests {
             let body = format!(
                 r#"{{"token_type":"Bearer","access_token":"t","expires_in":{expires_in},"refresh_in":{refresh_in}}}"#
             );
-            let answer = TokenAnswer::parse(body.as_bytes(), TokenType::Bearer).ok()?;
+            let answer = TokenResponse::parse(body.as_bytes(), TokenType::Bearer).ok()?;
             let refresh_in = answer.refresh_in.map(|life| life.as_secs());
             Some((answer.expires_in.as_secs(), refresh_in))
         };
@@ -307,11 +307,11 @@ mod tests {
                 " ".repeat(spaces)
             )
         };
-        let parse = |body: String| TokenAnswer::parse(body.as_bytes(), TokenType::Bearer);
+        let parse = |body: String| TokenResponse::parse(body.as_bytes(), TokenType::Bearer);
         assert!(parse(body(MAX_JWT, 0)).is_ok());
         let kind = |body| parse(body).unwrap_err().kind();
-        assert_eq!(kind(body(MAX_JWT + 1, 0)), ErrorKind::InvalidAnswer);
-        assert_eq!(kind(body(1, crate::MAX_BODY)), ErrorKind::AnswerTooLarge);
+        assert_eq!(kind(body(MAX_JWT + 1, 0)), ErrorKind::InvalidResponse);
+        assert_eq!(kind(body(1, crate::MAX_BODY)), ErrorKind::ResponseTooLarge);
     }
 
     #[test]
@@ -327,10 +327,10 @@ mod tests {
             r#"{"token_type":"mtls_pop","access_token":"swordfish\r\n","expires_in":60}"#,
             r#"{"token_type":7,"access_token":"swordfish","expires_in":60}"#,
         ] {
-            let error = TokenAnswer::parse(body.as_bytes(), TokenType::MtlsPop).unwrap_err();
+            let error = TokenResponse::parse(body.as_bytes(), TokenType::MtlsPop).unwrap_err();
             assert_eq!(
                 (error.kind(), error.stage()),
-                (ErrorKind::InvalidAnswer, Stage::Token),
+                (ErrorKind::InvalidResponse, Stage::Token),
                 "{body}"
             );
             assert!(!format!("{error} {error:?} {:?}", error.source()).contains("swordfish"));

@@ -173,7 +173,7 @@ fn simulated_key(key: &dyn BindingKey) -> Result<&SimulatedKey> {
 }
 
 fn check_loopback(endpoint: &Url) -> Result<()> {
-    let loopback = Host::of_url(endpoint).is_some_and(|host| host.is_loopback());
+    let loopback = Host::from_url(endpoint).is_some_and(|host| host.is_loopback());
     if loopback && endpoint.scheme() == "https" {
         return Ok(());
     }
@@ -209,7 +209,7 @@ async fn read_answer(answer: http::Response<ResponseBody>) -> Result<Attestation
         let unavailable = status.is_server_error() || status.as_u16() == 429;
         return Err(refused
             .with_status(status.as_u16())
-            .with_service(ServiceError::of_answer(&body))
+            .with_service(ServiceError::from_response(&body))
             .with_retryable(unavailable));
     }
     // Without the cause, which may quote the token.
@@ -237,7 +237,7 @@ fn transport_error(error: TransportError) -> Error {
             "TLS with the attestation service failed",
         ),
         TransportErrorKind::TooLarge => (
-            ErrorKind::AnswerTooLarge,
+            ErrorKind::ResponseTooLarge,
             "the attestation service's answer is larger than allowed",
         ),
         TransportErrorKind::Timeout => (

@@ -169,7 +169,12 @@ async fn each_failure_has_its_kind_and_the_stage_attestation() {
             None,
             false,
         ),
-        ("attest=oversized*1", ErrorKind::AnswerTooLarge, None, false),
+        (
+            "attest=oversized*1",
+            ErrorKind::ResponseTooLarge,
+            None,
+            false,
+        ),
         (
             "attest=truncated*1",
             ErrorKind::AttestationFailed,

@@ -152,7 +152,7 @@ impl ImdsEndpoint {
         if !plain || url.host().is_none() || url.query().is_some() || url.fragment().is_some() {
             return Err(Error::invalid_request(RULE));
         }
-        let loopback = Host::of_url(&url).is_some_and(|host| host.is_loopback());
+        let loopback = Host::from_url(&url).is_some_and(|host| host.is_loopback());
         Ok(Self {
             base: url,
             loopback,

@@ -5,7 +5,7 @@ use crate::texts::assert_endpoint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::{
-    EndpointPolicy, IssuedCredential, MAX_JWT, PlatformMetadata, ServiceError, TokenAnswer,
+    EndpointPolicy, IssuedCredential, MAX_JWT, PlatformMetadata, ServiceError, TokenResponse,
     TokenType,
 };
 use serde_json::json;
@@ -40,7 +40,7 @@ pub fn metadata(data: &[u8]) {
             metadata.cu_id.vm_id()
         );
         for identity in identities() {
-            if let Err(error) = metadata.check_asked(&identity) {
+            if let Err(error) = metadata.check_identity(&identity) {
                 check::error(&error);
             }
         }
@@ -100,7 +100,7 @@ fn assert_credential(credential: &IssuedCredential, loopback: bool) {
 /// The answer of the token endpoint.
 pub fn token_answer(data: &[u8]) {
     let read = [TokenType::MtlsPop, TokenType::Bearer].map(|asked| {
-        let answer = TokenAnswer::parse(data, asked);
+        let answer = TokenResponse::parse(data, asked);
         match &answer {
             Ok(answer) => assert_token(answer, asked),
             Err(error) => check::error(error),
@@ -110,7 +110,7 @@ pub fn token_answer(data: &[u8]) {
     assert_ne!(read, [true, true], "one answer of two types");
 }
 
-fn assert_token(answer: &TokenAnswer, asked: TokenType) {
+fn assert_token(answer: &TokenResponse, asked: TokenType) {
     assert_eq!(answer.token_type, asked);
     assert!(answer.expires_in > Duration::ZERO);
     assert!(
@@ -132,7 +132,7 @@ fn assert_token(answer: &TokenAnswer, asked: TokenType) {
 /// The body of a refusal.
 pub fn service_error(data: &[u8]) {
     let object = ServiceError::parse(data);
-    let words = ServiceError::of_answer(data);
+    let words = ServiceError::from_response(data);
     assert!(object.is_none() || object == words);
     let Some(error) = words else {
         return;

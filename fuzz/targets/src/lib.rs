@@ -65,7 +65,7 @@ mod tests {
     use crate::check::{CERTIFICATE, CLIENT, PUBLIC_KEY, identities, now};
     use keybound_core::{
         AttestationToken, Certificate, Challenge, Claims, EndpointPolicy, Guid, IssuedCredential,
-        ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenAnswer, TokenType,
+        ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenResponse, TokenType,
         check_binding,
     };
     use keybound_transport::ProxyConfig;
@@ -97,14 +97,14 @@ mod tests {
                 IssuedCredential::parse(body, PUBLIC_KEY, &asked, &policy, now()).unwrap();
             }
         }
-        assert!(TokenAnswer::parse(seed!("token_answer/bound"), TokenType::MtlsPop).is_ok());
-        assert!(TokenAnswer::parse(seed!("token_answer/bearer"), TokenType::Bearer).is_ok());
+        assert!(TokenResponse::parse(seed!("token_answer/bound"), TokenType::MtlsPop).is_ok());
+        assert!(TokenResponse::parse(seed!("token_answer/bearer"), TokenType::Bearer).is_ok());
         assert!(PlatformMetadata::parse(seed!("metadata/byte_order_mark"), &policy).is_ok());
         for body in [
             &seed!("token_answer/odd_advice")[..],
             seed!("token_answer/odd_life"),
         ] {
-            let answer = TokenAnswer::parse(body, TokenType::MtlsPop).unwrap();
+            let answer = TokenResponse::parse(body, TokenType::MtlsPop).unwrap();
             assert_eq!(
                 (answer.expires_in.as_secs(), answer.refresh_in),
                 (86399, None)

@@ -157,7 +157,7 @@ pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
     };
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::of_answer(&response.body)))
+        .with_service(ServiceError::from_response(&response.body)))
 }
 
 fn refusal(response: &BufferedResponse) -> &'static str {

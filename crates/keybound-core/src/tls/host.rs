@@ -23,7 +23,7 @@ impl Host {
     }
 
     /// The host of a URL; `None` where it has none, or one that is not a DNS name.
-    pub fn of_url(url: &Url) -> Option<Self> {
+    pub fn from_url(url: &Url) -> Option<Self> {
         Self::parse(url.host_str()?)
     }
 

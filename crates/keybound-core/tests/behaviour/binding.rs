@@ -79,7 +79,11 @@ fn a_token_that_names_its_binding_twice_is_refused() {
         format!(r#"{{"cnf":{{"x5t#S256":"x"}},"cnf":{{"x5t#S256":"{own}"}}}}"#),
         format!(r#"{{"cnf":{{"x5t#S256":"x","x5t#S256":"{own}"}}}}"#),
     ] {
-        assert_eq!(refusal(jwt(&claims)), ErrorKind::InvalidAnswer, "{claims}");
+        assert_eq!(
+            refusal(jwt(&claims)),
+            ErrorKind::InvalidResponse,
+            "{claims}"
+        );
     }
 }
 
@@ -95,7 +99,7 @@ fn a_token_that_cannot_be_read_is_refused() {
         without_signature,
         good.replace('.', ".."),
     ] {
-        assert_eq!(refusal(token), ErrorKind::InvalidAnswer);
+        assert_eq!(refusal(token), ErrorKind::InvalidResponse);
     }
 }
 

@@ -92,7 +92,7 @@ fn every_member_is_required() {
                 ("mtls_authentication_endpoint", Some(Value::String(_))) => {
                     ErrorKind::EndpointRefused
                 }
-                _ => ErrorKind::InvalidAnswer,
+                _ => ErrorKind::InvalidResponse,
             };
             assert_eq!(refusal(&answer), expected, "{name} {value:?}");
         }
@@ -106,7 +106,7 @@ fn every_member_is_required() {
             at(NOW),
         )
         .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidAnswer, "{body}");
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{body}");
     }
 }
 
@@ -124,7 +124,7 @@ fn malformed_members_are_refused() {
     ] {
         assert_eq!(
             refusal(&with(name, value)),
-            ErrorKind::InvalidAnswer,
+            ErrorKind::InvalidResponse,
             "{name} {value}"
         );
     }
@@ -286,7 +286,7 @@ fn endpoints_checked() {
 #[test]
 fn bounded_input() {
     let long = with("padding", "x".repeat(MAX_BODY));
-    assert_eq!(refusal(&long), ErrorKind::AnswerTooLarge);
+    assert_eq!(refusal(&long), ErrorKind::ResponseTooLarge);
     let sized = |comment_length| {
         let issue = Issue {
             comment_length,

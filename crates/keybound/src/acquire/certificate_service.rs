@@ -59,7 +59,7 @@ pub(super) fn renew_certificate(
     runtime.spawn(async move {
         let _attempt = attempt;
         let error = match await_refresh(waiter).await {
-            Ok(Some(minted)) if minted.is(&binding) => Error::invalid_answer(Stage::Credential, "the same certificate was issued again"),
+            Ok(Some(minted)) if minted.is(&binding) => Error::invalid_response(Stage::Credential, "the same certificate was issued again"),
             Ok(_) => return,
             Err(error) => error,
         };

@@ -182,7 +182,7 @@ impl Flow {
             (minted, _) => {
                 let minted = minted?;
                 if minted.is_stale(self.shared.now()) {
-                    let error = Error::invalid_answer(
+                    let error = Error::invalid_response(
                         Stage::Credential,
                         "IMDS issues no newer certificate",
                     );

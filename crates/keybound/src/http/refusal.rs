@@ -24,7 +24,7 @@ pub(crate) async fn map_missing_client_cert(
     let body = response.body_mut().peek(LONGEST_REFUSAL).await;
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::of_answer(&body)))
+        .with_service(ServiceError::from_response(&body)))
 }
 
 /// The error that a status of 400 or above means, with the service's code and message.
@@ -44,7 +44,7 @@ pub(super) async fn error_of_status(status: StatusCode, body: &mut ResponseBody)
     let body = body.peek(LONGEST_REFUSAL).await;
     let error = Error::new(kind, Stage::Resource, message)
         .with_status(status.as_u16())
-        .with_service(ServiceError::of_answer(&body));
+        .with_service(ServiceError::from_response(&body));
     Some(error)
 }
 

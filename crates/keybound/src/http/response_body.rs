@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use keybound_core::{Error, Result, Stage, without_bom};
+use keybound_core::{Error, Result, Stage, strip_bom};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl ResponseBody {
     /// Reads the body to its end, at most `limit` bytes.
     ///
     /// # Errors
-    /// Of stage resource: [`ErrorKind::AnswerTooLarge`](crate::ErrorKind::AnswerTooLarge) where it is longer (the connection
+    /// Of stage resource: [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge) where it is longer (the connection
     /// is closed), [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), and those of a connection that breaks.
     pub async fn bytes_limited(self, limit: usize) -> Result<Bytes> {
         self.0.collect(limit).await.map_err(failed)
@@ -50,7 +50,7 @@ impl ResponseBody {
     /// Those of [`bytes_limited`](Self::bytes_limited).
     pub async fn text(self) -> Result<String> {
         let bytes = self.bytes().await?;
-        Ok(String::from_utf8_lossy(without_bom(&bytes)).into_owned())
+        Ok(String::from_utf8_lossy(strip_bom(&bytes)).into_owned())
     }
 
     /// Reads the body to its end, at most 1 MiB, as JSON.
@@ -65,7 +65,7 @@ impl ResponseBody {
     ///
     /// # Errors
     /// Those of [`bytes_limited`](Self::bytes_limited), and
-    /// [`ErrorKind::InvalidAnswer`](crate::ErrorKind::InvalidAnswer) where it is not JSON of the type `T`. No error repeats
+    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) where it is not JSON of the type `T`. No error repeats
     /// the body.
     pub async fn json_limited<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
         from_json(&self.bytes_limited(limit).await?)
@@ -105,11 +105,11 @@ fn failed(error: keybound_transport::TransportError) -> Error {
 
 /// Parses JSON. The error has the position and not the text there, which may be a secret.
 pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(without_bom(body)).map_err(|error| {
+    serde_json::from_slice(strip_bom(body)).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let message =
             format!("the response is not the expected JSON (line {line}, column {column})");
-        Error::invalid_answer(Stage::Resource, message)
+        Error::invalid_response(Stage::Resource, message)
     })
 }
 
@@ -128,7 +128,7 @@ mod tests {
         let read: serde_json::Value = body().json_limited(7).await.unwrap();
         assert_eq!(read["a"], 1);
         let error = body().json_limited::<serde_json::Value>(6).await;
-        assert_eq!(error.unwrap_err().kind(), ErrorKind::AnswerTooLarge);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::ResponseTooLarge);
 
         let long = || ResponseBody::full(vec![b' '; DEFAULT_LIMIT + 1]);
         let errors = [
@@ -137,7 +137,7 @@ mod tests {
             long().json::<()>().await.unwrap_err(),
         ];
         for error in errors {
-            assert_eq!(error.kind(), ErrorKind::AnswerTooLarge);
+            assert_eq!(error.kind(), ErrorKind::ResponseTooLarge);
         }
         let read = long().bytes_limited(DEFAULT_LIMIT + 1).await.unwrap();
         assert_eq!(read.len(), DEFAULT_LIMIT + 1);
@@ -160,7 +160,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             (error.kind(), error.stage()),
-            (ErrorKind::InvalidAnswer, Stage::Resource)
+            (ErrorKind::InvalidResponse, Stage::Resource)
         );
         let shown = format!("{error} {error:?} {:?}", error.source());
         assert!(

@@ -26,7 +26,7 @@ fn tokens_and_calls_without_a_runtime() {
         .body(RequestBody::empty())
         .unwrap();
     let read = client.send(&token, request).unwrap().bytes_limited(10);
-    assert_eq!(read.unwrap_err().kind(), ErrorKind::AnswerTooLarge);
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::ResponseTooLarge);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn bodies_are_read_and_written_as_they_come_without_a_runtime() {
     let mut body = vault.get(world.secret_url()).send().unwrap().into_body();
     let error = body.read_to_end(&mut Vec::new()).unwrap_err();
     let cause = error.get_ref().unwrap().downcast_ref::<keybound::Error>();
-    assert_eq!(cause.unwrap().kind(), ErrorKind::InvalidAnswer);
+    assert_eq!(cause.unwrap().kind(), ErrorKind::InvalidResponse);
 }
 
 #[test]

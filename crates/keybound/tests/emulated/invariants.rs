@@ -62,8 +62,8 @@ async fn bound_or_error() {
     for (fault, kind) in [
         ("token=no-cnf", ErrorKind::TokenNotBound),
         ("token=other-cnf", ErrorKind::BindingMismatch),
-        ("token=garbage-token", ErrorKind::InvalidAnswer),
-        ("token=expired-token", ErrorKind::InvalidAnswer),
+        ("token=garbage-token", ErrorKind::InvalidResponse),
+        ("token=expired-token", ErrorKind::InvalidResponse),
     ] {
         world.inject(fault);
         assert_failed(&failure(&client, attested()).await, kind, Stage::Token);
@@ -85,7 +85,7 @@ async fn token_expired_is_expired() {
     ] {
         world.inject("token=expired-token");
         let error = failure(&client, request.clone()).await;
-        assert_failed(&error, ErrorKind::InvalidAnswer, Stage::Token);
+        assert_failed(&error, ErrorKind::InvalidResponse, Stage::Token);
         assert!(error.to_string().contains("had ended"), "{error}");
         // It was not kept.
         let token = client.acquire_token(&request).await.unwrap();
@@ -316,7 +316,7 @@ async fn bounded_input() {
         world.inject(&format!("{leg}=oversized"));
         assert_failed(
             &failure(&client, attested()).await,
-            ErrorKind::AnswerTooLarge,
+            ErrorKind::ResponseTooLarge,
             stage,
         );
     }

@@ -136,7 +136,7 @@ async fn a_kept_connection_that_ends_costs_a_safe_call_nothing_and_repeats_no_ot
                 Ok(answer) => assert_eq!(Some(info(answer).repeated), expected),
                 Err(error) => {
                     assert_eq!(expected, None);
-                    assert_failed(error, ErrorKind::InvalidAnswer, Stage::Resource);
+                    assert_failed(error, ErrorKind::InvalidResponse, Stage::Resource);
                 }
             }
             let arrived = if expected.is_some() { 3 } else { 2 };

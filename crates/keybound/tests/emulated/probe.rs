@@ -42,7 +42,7 @@ async fn no_other_answer_is_taken_for_a_yes_or_a_no() {
         ("probe=status:403", ErrorKind::Refused),
         ("probe=status:503", ErrorKind::ServiceUnavailable),
         ("probe=redirect", ErrorKind::RedirectRefused),
-        ("probe=not-http", ErrorKind::InvalidAnswer),
+        ("probe=not-http", ErrorKind::InvalidResponse),
     ] {
         world.inject(fault);
         let error = client.supports_imds_v2(PATIENCE).await.unwrap_err();

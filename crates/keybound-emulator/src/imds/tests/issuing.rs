@@ -392,9 +392,9 @@ async fn faults_make_wrong_certificates_and_endpoints() {
         ("certificate:other-client", Kind::IdentityMismatch),
         ("certificate:other-tenant", Kind::IdentityMismatch),
         ("http-endpoint", Kind::EndpointRefused),
-        ("missing-field:certificate", Kind::InvalidAnswer),
-        ("set-field:tenant_id=7", Kind::InvalidAnswer),
-        ("garbage", Kind::InvalidAnswer),
+        ("missing-field:certificate", Kind::InvalidResponse),
+        ("set-field:tenant_id=7", Kind::InvalidResponse),
+        ("garbage", Kind::InvalidResponse),
     ] {
         assert_eq!(parsed(fault).await.unwrap_err().kind(), kind, "{fault}");
     }

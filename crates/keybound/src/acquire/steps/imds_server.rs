@@ -17,12 +17,12 @@ pub(super) fn check_sender(stage: Stage, answer: &Answer) -> Result<()> {
         "the response from the address of IMDS has no Server header that names IMDS",
     );
     if answer.status.is_success() {
-        return Err(error.with_service(ServiceError::instead_of_answer(&answer.body)));
+        return Err(error.with_service(ServiceError::from_unexpected_response(&answer.body)));
     }
     let passes = kind_of(stage, status, None).is_transient();
     Err(error
         .with_status(status)
-        .with_service(ServiceError::of_answer(&answer.body))
+        .with_service(ServiceError::from_response(&answer.body))
         .with_retryable(passes))
 }
 

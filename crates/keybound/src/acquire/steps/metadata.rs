@@ -16,7 +16,7 @@ impl Flow {
                 .await?;
             let settings = &self.shared.settings;
             let metadata = PlatformMetadata::parse(&answer.body, &settings.policy)?;
-            metadata.check_asked(&settings.identity)?;
+            metadata.check_identity(&settings.identity)?;
             Ok(metadata)
         })
         .await

@@ -16,7 +16,7 @@ pub(super) fn words(answer: &Answer) -> Option<ServiceError> {
     if answer.status.is_success() {
         ServiceError::parse(&answer.body)
     } else {
-        ServiceError::of_answer(&answer.body)
+        ServiceError::from_response(&answer.body)
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>)
         }
         (_, 300..=399) => ErrorKind::RedirectRefused,
         (_, 408 | 410 | 429 | 500..=599) => ErrorKind::ServiceUnavailable,
-        (_, 200..=299 | ..=199) => ErrorKind::InvalidAnswer,
+        (_, 200..=299 | ..=199) => ErrorKind::InvalidResponse,
         (Stage::Token, _) => token_kind(service),
         _ => ErrorKind::Refused,
     }
@@ -80,7 +80,7 @@ fn message(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::RedirectRefused => "the service answered with a redirect",
         ErrorKind::ServiceUnavailable => "the service failed or throttled",
-        ErrorKind::InvalidAnswer => "the service answered an unexpected status",
+        ErrorKind::InvalidResponse => "the service answered an unexpected status",
         ErrorKind::ResourceTakesNoBoundTokens => "the resource takes no bound tokens",
         ErrorKind::IdentityNotFound => "IMDS knows no such managed identity on this host",
         ErrorKind::TenantNotEligible => "the tenant is not eligible for attested bound tokens",
@@ -126,7 +126,7 @@ mod tests {
             kind(Stage::Credential, 429, ""),
             ErrorKind::ServiceUnavailable
         );
-        assert_eq!(kind(Stage::Token, 204, ""), ErrorKind::InvalidAnswer);
+        assert_eq!(kind(Stage::Token, 204, ""), ErrorKind::InvalidResponse);
         assert_eq!(kind(Stage::Token, 400, "<html>"), ErrorKind::Refused);
     }
 

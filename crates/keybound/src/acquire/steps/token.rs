@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use keybound_core::{
-    Error, Result, Stage, TokenAnswer, TokenForm, TokenType, UnverifiedJwt, check_binding,
+    Error, Result, Stage, TokenForm, TokenResponse, TokenType, UnverifiedJwt, check_binding,
     check_token_identity,
 };
 use keybound_transport::{Idempotent, RequestBody};
@@ -34,7 +34,7 @@ impl Flow {
             .await?;
         let later = |duration| {
             asked_at.wall.checked_add(duration).ok_or_else(|| {
-                Error::invalid_answer(Stage::Token, "the token's end is out of range")
+                Error::invalid_response(Stage::Token, "the token's end is out of range")
             })
         };
         let expires_on = later(life)?;
@@ -57,7 +57,7 @@ impl Flow {
         &self,
         plan: &Plan,
         binding: &Binding,
-    ) -> Result<(TokenAnswer, DualTime, Option<SystemTime>)> {
+    ) -> Result<(TokenResponse, DualTime, Option<SystemTime>)> {
         let form = TokenForm {
             client_id: binding.client_id(),
             scope: &plan.key.scope,
@@ -72,7 +72,7 @@ impl Flow {
             })
             .await?;
         Ok((
-            TokenAnswer::parse(&answer.body, plan.key.token_type)?,
+            TokenResponse::parse(&answer.body, plan.key.token_type)?,
             asked_at,
             service_time(&answer.headers),
         ))
@@ -102,7 +102,7 @@ impl Flow {
 /// `exp` is held against the service's clock, which is the one that it was written by: a host whose clock is wrong by more
 /// than a token's life is served all the same.
 fn check(
-    answer: &TokenAnswer,
+    answer: &TokenResponse,
     binding: &Binding,
     asked_at: DualTime,
     service_time: Option<SystemTime>,
@@ -123,7 +123,7 @@ fn check(
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match ends.checked_sub(now) {
         Some(left) if !left.is_zero() => Ok(left.min(answer.expires_in)),
-        _ => Err(Error::invalid_answer(
+        _ => Err(Error::invalid_response(
             Stage::Token,
             match service_time {
                 Some(_) => "the access token had ended before it was asked for",
