@@ -243,7 +243,7 @@ impl HttpsClient {
             engine, settings, ..
         } = &*self.0;
         let target = key.target.clone();
-        let versions = settings.versions.for_host(&target.host.to_string());
+        let versions = settings.versions.for_host(&target.host);
         let route = Route {
             proxy: settings.proxy.for_target(&target)?.cloned(),
             target,

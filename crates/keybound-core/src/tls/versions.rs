@@ -1,3 +1,4 @@
+use super::Host;
 use crate::vault_domain;
 
 /// The TLS versions offered to a host.
@@ -28,37 +29,28 @@ impl TlsVersions {
 /// certificate by renegotiation), 1.2 or 1.3 for all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionPolicy {
-    entries: Vec<(String, TlsVersions)>,
+    entries: Vec<(Host, TlsVersions)>,
 }
 
 impl VersionPolicy {
-    /// Sets the versions of one host, a name or an address without a port. The last entry for a host counts.
+    /// Sets the versions of one host, a name or an address without a port. The last entry for a host counts; one that is
+    /// not a host has no effect.
     #[must_use]
     pub fn with_host(mut self, host: &str, versions: TlsVersions) -> Self {
-        self.entries.push((normal(host), versions));
+        let host = Host::parse(host).or_else(|| host.parse().ok().map(Host::Ip));
+        self.entries.extend(host.map(|host| (host, versions)));
         self
     }
 
     /// The versions for a host.
-    pub fn for_host(&self, host: &str) -> TlsVersions {
-        let host = normal(host);
-        let entry = self.entries.iter().rev().find(|(name, _)| *name == host);
-        match entry {
-            Some((_, versions)) => *versions,
-            None if vault_domain(&host).is_some() => TlsVersions::Tls12,
-            None => TlsVersions::Tls12Or13,
+    pub fn for_host(&self, host: &Host) -> TlsVersions {
+        let entry = self.entries.iter().rev().find(|(known, _)| known == host);
+        match (entry, host) {
+            (Some((_, versions)), _) => *versions,
+            (None, Host::Name(name)) if vault_domain(name).is_some() => TlsVersions::Tls12,
+            (None, _) => TlsVersions::Tls12Or13,
         }
     }
-}
-
-/// Lower case, without a trailing dot or the brackets of an IPv6 address.
-fn normal(host: &str) -> String {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    host.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -68,8 +60,9 @@ mod tests {
     #[test]
     fn vaults_and_hsms_get_tls_12_and_others_both() {
         let policy = VersionPolicy::default();
+        let versions = |host| policy.for_host(&Host::parse(host).unwrap());
         for host in ["my-vault.vault.azure.net", "MY.MANAGEDHSM.AZURE.CN."] {
-            assert_eq!(policy.for_host(host), TlsVersions::Tls12, "{host}");
+            assert_eq!(versions(host), TlsVersions::Tls12, "{host}");
         }
         for host in [
             "evilvault.azure.net",
@@ -78,18 +71,26 @@ mod tests {
             "localhost",
             "127.0.0.1",
         ] {
-            assert_eq!(policy.for_host(host), TlsVersions::Tls12Or13, "{host}");
+            assert_eq!(versions(host), TlsVersions::Tls12Or13, "{host}");
         }
     }
 
     #[test]
-    fn an_entry_goes_before_the_rule_and_a_later_one_before_an_earlier() {
+    fn entries_precede_the_default_and_the_last_one_counts() {
         let policy = VersionPolicy::default()
             .with_host("A.vault.azure.net", TlsVersions::Tls12Or13)
             .with_host("[::1]", TlsVersions::Tls12)
-            .with_host("a.vault.azure.net", TlsVersions::Tls13);
-        assert_eq!(policy.for_host("a.vault.azure.net"), TlsVersions::Tls13);
-        assert_eq!(policy.for_host("b.vault.azure.net"), TlsVersions::Tls12);
-        assert_eq!(policy.for_host("[::1]"), TlsVersions::Tls12);
+            .with_host("::2", TlsVersions::Tls13)
+            .with_host("not a host", TlsVersions::Tls13)
+            .with_host("a.vault.azure.net.", TlsVersions::Tls13);
+        for (host, versions) in [
+            ("a.vault.azure.net", TlsVersions::Tls13),
+            ("b.vault.azure.net", TlsVersions::Tls12),
+            ("[0::1]", TlsVersions::Tls12),
+            ("[::2]", TlsVersions::Tls13),
+        ] {
+            let parsed = Host::parse(host).unwrap();
+            assert_eq!(policy.for_host(&parsed), versions, "{host}");
+        }
     }
 }

@@ -79,7 +79,7 @@ impl OpensslSetup {
     pub fn ssl(&self, host: &str) -> Result<Ssl, Error> {
         let host = Host::parse(host)
             .ok_or_else(|| Error::invalid_request("the host of the connection is malformed"))?;
-        let versions = self.versions.for_host(&host.to_string());
+        let versions = self.versions.for_host(&host);
         let mut ssl = self.contexts.session(&host, versions)?.ssl;
         let state = ConnectionState::for_caller(TlsEngine::OpenSsl);
         ssl.set_ex_data(self.library.state(), Arc::new(state));
