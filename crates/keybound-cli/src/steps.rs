@@ -5,8 +5,9 @@ pub(crate) use recorder::Recorder;
 
 use crate::out;
 use crate::text::{printable_line, timestamp};
+use keybound_core::lock;
 use std::fmt::{self, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -94,7 +95,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         if let Some(id) = fields.get("request_id") {
-            let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut logged = lock(&self.0);
             if *logged != id {
                 id.clone_into(&mut logged);
                 out::log(&format!(

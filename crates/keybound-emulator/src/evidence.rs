@@ -4,7 +4,7 @@ use crate::clock::{host_now, unix};
 use crate::signing::jwk_thumbprint;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keybound_core::UnverifiedJwt;
+use keybound_core::{UnverifiedJwt, lock};
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme};
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
@@ -15,7 +15,7 @@ use openssl::sha::sha256;
 use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Creates the evidence of a key for an attestation service (its origin).
 ///
@@ -117,7 +117,7 @@ pub(crate) struct Seen(Mutex<VecDeque<String>>);
 impl Seen {
     fn first_time(&self, id: &str) -> bool {
         // Consistent after every step, so that it stays usable after a panic elsewhere.
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.0);
         if seen.iter().any(|seen| seen == id) {
             return false;
         }

@@ -10,8 +10,9 @@ pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};
 pub use syntax::{Fault, FaultError};
 
 use keybound_core::X5tS256;
+use keybound_core::lock;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The pending faults, in the order in which they were added, and the certificates that some of them revoked.
 #[derive(Debug, Default)]
@@ -106,7 +107,7 @@ impl FaultPlan {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Plan> {
         // The plan is consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

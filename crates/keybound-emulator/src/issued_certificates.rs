@@ -1,6 +1,7 @@
+use keybound_core::lock;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 /// The cache of issued certificates.
@@ -55,7 +56,7 @@ impl IssuedCertificates {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Issued>> {
         // Consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

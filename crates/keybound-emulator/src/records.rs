@@ -2,9 +2,10 @@ use crate::call::Peer;
 use crate::faults::{Action, Leg};
 use bytes::Bytes;
 use http::Request;
+use keybound_core::lock;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The record of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
 #[derive(Clone, Debug, Serialize)]
@@ -151,7 +152,7 @@ impl Records {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         // Consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,6 +1,7 @@
 use crate::config::VaultConfig;
+use keybound_core::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// The secrets of a vault, all versions of each.
@@ -80,7 +81,7 @@ impl Secrets {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Version>>> {
         // Consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,9 +1,10 @@
 use crate::{KeyError, KeyErrorKind};
+use keybound_core::lock;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -109,20 +110,12 @@ impl KeyGate {
 
     /// Whether an operation has been in progress for longer than the gate's patience.
     pub fn is_hanging(&self) -> bool {
-        let started = *self
-            .0
-            .started
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let started = *lock(&self.0.started);
         started.is_some_and(|started| started.elapsed() >= self.0.patience)
     }
 
     fn set_started(&self, started: Option<Instant>) {
-        *self
-            .0
-            .started
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = started;
+        *lock(&self.0.started) = started;
     }
 
     fn hangs(&self) -> KeyError {

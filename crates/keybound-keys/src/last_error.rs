@@ -1,5 +1,6 @@
 use crate::KeyError;
-use std::sync::{Mutex, PoisonError};
+use keybound_core::lock;
+use std::sync::Mutex;
 
 /// The last error of a key that did not sign. The errors of a TLS library cannot carry it.
 #[derive(Debug, Default)]
@@ -8,11 +9,11 @@ pub struct LastKeyError(Mutex<Option<KeyError>>);
 impl LastKeyError {
     /// Stores an error in place of an earlier one.
     pub fn set(&self, error: KeyError) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *lock(&self.0) = Some(error);
     }
 
     /// Removes and returns the error.
     pub fn take(&self) -> Option<KeyError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }

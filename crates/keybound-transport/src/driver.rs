@@ -1,7 +1,8 @@
 //! The runtime of connections: the caller's, or one on a thread of its own where the key is slow and would block the caller's
 //! event loop.
 use crate::{TransportError, TransportErrorKind};
-use std::sync::{Arc, Mutex, PoisonError};
+use keybound_core::lock;
+use std::sync::{Arc, Mutex};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -40,7 +41,7 @@ impl Driver {
                 thread: None,
             });
         };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(slot);
         let thread = match &*slot {
             Some(thread) => Arc::clone(thread),
             None => Arc::clone(slot.insert(Arc::new(DriverThread::start()?))),

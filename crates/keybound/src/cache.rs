@@ -25,11 +25,13 @@ use crate::single_flight::SingleFlight;
 use crate::store::StoreCalls;
 use binding_cache::BindingCache;
 use identity_caches::IdentityCaches;
-use keybound_core::{Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey};
+use keybound_core::{
+    Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey, lock,
+};
 use keybound_keys::{BindingKey, KeyGate};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use token_cache::TokenCache;
 
 /// Keys, certificates and tokens, shared by clients that are created for each request. Cloning is cheap.
@@ -130,9 +132,4 @@ pub(crate) struct MintKey {
 pub(crate) struct Obtained {
     pub(crate) token: Arc<CachedToken>,
     pub(crate) from_cache: bool,
-}
-
-/// A panic while a lock was held leaves whole entries: each change is one insert or remove.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

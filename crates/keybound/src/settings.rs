@@ -4,12 +4,12 @@ use crate::cache::Clocks;
 use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::tls::Host;
-use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage};
+use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage, lock};
 use keybound_keys::ProviderChain;
 use keybound_transport::{
     HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use url::Url;
 
 /// What a client was built with: nothing here changes afterwards.
@@ -131,7 +131,7 @@ impl Chance {
 
     /// A number from 0 to 1.
     pub(crate) fn next(&self) -> f64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).f64()
+        lock(&self.0).f64()
     }
 }
 

@@ -10,10 +10,10 @@ mod signature;
 use super::exchange::Question;
 use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
 use crate::AttestationRequest;
-use keybound_core::Error;
+use keybound_core::{Error, lock};
 use keybound_keys::CngHandle;
 use library::Library;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
@@ -63,7 +63,7 @@ pub(super) fn probe(settings: &Settings, limit: Duration) -> NativeProbe {
             search::find(&selection, &found)
         })
     });
-    let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut probe = lock(&probe).clone();
     probe.failure = outcome.and_then(|found| found).err().map(Error::from);
     probe
 }

@@ -1,4 +1,4 @@
-use super::{Context, Event, Fields, Layer, PoisonError, Subscriber};
+use super::{Context, Event, Fields, Layer, Subscriber, lock};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Recorder {
     }
 
     fn records(&self) -> MutexGuard<'_, Vec<StepRecord>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The alert that rejects a client certificate. OpenSSL derives it from a verification error; no error leads to `access_denied`
 //! or `certificate_required`. For these the record of the alert is replaced before it is sent, in the first handshake of a
 //! connection only: there it is not encrypted (TLS 1.2), or it is the first record under a key that OpenSSL logs (TLS 1.3).
+use keybound_core::lock;
 use keybound_openssl::server::HandshakeRefusal;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -9,7 +10,7 @@ use openssl::pkey::Id;
 use openssl::pkey_ctx::{HkdfMode, PkeyCtx};
 use openssl::ssl::{Ssl, SslContextBuilder, SslRef};
 use openssl::symm::{Cipher, encrypt_aead};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 /// An alert that rejects a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ struct Pending {
 impl Rewriting {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         // Consistent after every step, so that it stays usable after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The replacement of these bytes, if they are the record of the alert.

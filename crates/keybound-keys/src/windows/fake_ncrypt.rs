@@ -11,9 +11,10 @@ use super::status::Status;
 use crate::memory::MemoryKey;
 use crate::rsa_blob::tests::blob_of;
 use crate::{BindingKey as _, SignatureScheme};
+use keybound_core::lock;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 /// The world of a test: what outlives processes and boots, and what goes wrong.
@@ -111,7 +112,7 @@ impl FakeNcrypt {
 
     /// Looks at the world, or changes it.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
-        look(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.world))
     }
 
     /// What a boot does to keys that live until the next one.

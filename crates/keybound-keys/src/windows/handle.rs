@@ -3,7 +3,8 @@
 use super::ncrypt_api::{NcryptApi, Property, SILENT};
 use super::status::Status;
 use crate::SignatureScheme;
-use std::sync::{Arc, Mutex, PoisonError};
+use keybound_core::lock;
+use std::sync::{Arc, Mutex};
 
 /// An open key storage provider.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl Key {
     }
 
     pub(crate) fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, Status> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.turn);
         // SAFETY: as in `set`.
         bounded(LONGEST_SIGNATURE, |into| unsafe {
             self.api().sign(self.raw, scheme, digest, into)

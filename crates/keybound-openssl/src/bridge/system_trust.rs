@@ -3,13 +3,14 @@
 use super::library::Library;
 use super::native;
 use foreign_types::ForeignType as _;
+use keybound_core::lock;
 use openssl::error::ErrorStack;
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl_sys::OSSL_LIB_CTX;
 use std::ptr::null;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 /// The cache of the anchors.
@@ -34,7 +35,7 @@ impl SystemTrust {
         builder: &mut SslContextBuilder,
         more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.0);
         let cached = current(&mut cached, library, stamp())?;
         let store = match more.is_empty() {
             true => &cached.system,
@@ -52,13 +53,13 @@ impl SystemTrust {
         library: &Library,
         more: &[Vec<u8>],
     ) -> Result<X509Store, ErrorStack> {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.0);
         current(&mut cached, library, stamp())?.extend(library, more)
     }
 
     /// Reads them now, so that no connection waits for them later.
     pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.0);
         current(&mut cached, library, stamp()).map(drop)
     }
 }

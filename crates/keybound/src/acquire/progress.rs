@@ -1,7 +1,6 @@
 //! What can be seen of an acquisition while it lasts: its step, its times, the last thing that a service said.
 use crate::access_token::{Step, StepTiming};
-use crate::cache::lock;
-use keybound_core::{Error, ErrorKind, Stage};
+use keybound_core::{Error, ErrorKind, Stage, lock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

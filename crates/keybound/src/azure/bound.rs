@@ -1,13 +1,12 @@
 use super::credential::access_token;
 use super::exchange::{answer, outgoing, unexchanged};
-use crate::cache::lock;
 use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use keybound_core::Stage;
+use keybound_core::{Stage, lock};
 use keybound_transport::{HttpsClient, RequestBody};
 use std::collections::HashMap;
 use std::fmt;

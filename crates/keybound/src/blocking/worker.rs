@@ -1,5 +1,5 @@
-use keybound_core::{Error, ErrorKind, Result, Stage};
-use std::sync::{Mutex, PoisonError, mpsc};
+use keybound_core::{Error, ErrorKind, Result, Stage, lock};
+use std::sync::{Mutex, mpsc};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ impl Worker {
     }
 
     fn handle(&self) -> std::io::Result<Handle> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.0);
         if let Some(running) = &*running {
             return Ok(running.handle.clone());
         }

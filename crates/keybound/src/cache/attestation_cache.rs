@@ -1,6 +1,6 @@
-use super::{DualTime, lock};
+use super::DualTime;
 use crate::single_flight::SingleFlight;
-use keybound_core::{AttestationCacheKey, AttestationToken, Result, UnverifiedJwt};
+use keybound_core::{AttestationCacheKey, AttestationToken, Result, UnverifiedJwt, lock};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-use super::lock;
+use keybound_core::lock;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;

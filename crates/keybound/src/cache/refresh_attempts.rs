@@ -1,5 +1,5 @@
-use super::{DualTime, lock};
-use keybound_core::Error;
+use super::DualTime;
+use keybound_core::{Error, lock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

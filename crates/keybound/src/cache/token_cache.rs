@@ -1,12 +1,11 @@
 use super::CachedBinding;
 use super::folding_hasher::FoldingHash;
-use super::lock;
 use super::{DualTime, RefreshAttempts, Refreshable};
 use crate::access_token::IssuedToken;
 use crate::authorization_header::AuthorizationHeader;
 use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
-use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType};
+use keybound_core::{Attestation, KeyStrength, TokenCacheKey, TokenType, lock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Which token a call goes with.
 use crate::{AccessToken, ManagedIdentityClient, TokenRequest};
-use keybound_core::{Claims, Result};
+use keybound_core::{Claims, Result, lock};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The tokens of one resource client: the client's own, which it refreshes; and for a while the one that met a challenge, which
@@ -121,7 +121,7 @@ impl Tokens {
 
     fn change<T>(&self, change: impl FnOnce(&mut Special) -> T) -> T {
         // Each change is a few assignments: a panic leaves what is usable.
-        let mut special = self.special.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut special = lock(&self.special);
         let result = change(&mut special);
         let is_special = special.first.is_some() || special.held.is_some();
         self.is_special.store(is_special, Ordering::Release);

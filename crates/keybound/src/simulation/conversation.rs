@@ -4,7 +4,7 @@ use super::leaks::assert_none;
 use super::log::Log;
 use super::runner::run;
 use super::telemetry::check_logged;
-use crate::cache::lock;
+use keybound_core::lock;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -2,9 +2,8 @@
 use super::entra::{jwt, seconds};
 use super::script::Answering;
 use super::{Call, Leg, World};
-use crate::cache::lock;
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
-use keybound_core::{AttestationToken, Error, ErrorKind, Stage};
+use keybound_core::{AttestationToken, Error, ErrorKind, Stage, lock};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,

@@ -1,5 +1,5 @@
 //! All that is logged while a case is lived through, at every level and on all threads of its runtime.
-use crate::cache::lock;
+use keybound_core::lock;
 use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, LazyLock, Mutex};

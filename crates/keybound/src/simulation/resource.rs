@@ -2,7 +2,6 @@
 use super::runner::Run;
 use super::script::Script;
 use super::world::{Services, Setup, World, epoch};
-use crate::cache::lock;
 use crate::http::{RequestTimeout, ResourceClient, ResourceClientBuilder};
 use crate::keys::ProviderChain;
 use crate::{
@@ -15,6 +14,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use keybound_core::lock;
 use keybound_transport::{
     ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
 };

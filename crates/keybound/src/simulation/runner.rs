@@ -5,12 +5,12 @@ use super::expect::{check_counts, check_end, check_outcome};
 use super::keys::{Attestor, Keys};
 use super::store::MemoryStore;
 use super::world::Services;
-use crate::cache::lock;
 use crate::keys::ProviderChain;
 use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
     Result, SharedState, TokenRequest,
 };
+use keybound_core::lock;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,6 @@ use super::keys::Keys;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
 use super::world::{Leg, Services, Setup};
-use crate::cache::lock;
 use crate::keys::ProviderChain;
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     ManagedIdentityClient, TokenRequest, TokenSource,
 };
 use futures_util::FutureExt as _;
-use keybound_core::{BindingCacheKey, Certificate};
+use keybound_core::{BindingCacheKey, Certificate, lock};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

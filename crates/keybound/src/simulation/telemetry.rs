@@ -96,7 +96,7 @@ pub(super) fn check_logged(name: &str, world: &World, log: &Log) {
 #[cfg(feature = "metrics")]
 mod counters {
     use super::*;
-    use crate::cache::lock;
+    use keybound_core::lock;
     use metrics::{
         Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
         with_local_recorder,

@@ -1,13 +1,12 @@
 //! What the services know and have seen, and the two clocks: theirs, and the host's, which can be put wrong.
 use super::resource::Resource;
 use super::script::{Answering, Fault, Outcome, Script};
-use crate::cache::lock;
 use crate::wire::{Answer, Wire};
 use crate::{Binding, Clock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
-use keybound_core::KeyStrength;
+use keybound_core::{KeyStrength, lock};
 use keybound_transport::ConnectionReuse;
 use keybound_transport::{
     HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,

@@ -5,8 +5,9 @@ use super::library::{Library, Module};
 use super::signature;
 use crate::native::probe::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 use crate::native::{LibraryPlace, NativeFailure, Selection, location};
+use keybound_core::lock;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Finds, copies, checks, loads and starts the library, and writes down how far it came. A library that is loaded already is
 /// checked again, and then used as it is.
@@ -104,10 +105,6 @@ fn replaced(path: PathBuf) -> NativeFailure {
         reason: "another file was loaded from this path before; restart the program",
         cause: std::io::Error::from(std::io::ErrorKind::AlreadyExists).into(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was started from a path. It is held while that starts, so that it is done once; other paths do not wait for it.

@@ -11,9 +11,10 @@ use keybound::keys::{
 };
 use keybound::store::{BindingCacheKey, BindingStore, StoredBinding};
 use keybound::{Certificate, KeyStrength};
+use keybound_core::lock;
 use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 #[test]
@@ -112,10 +113,7 @@ struct MemoryStore(Mutex<Vec<StoredBinding>>);
 
 impl MemoryStore {
     fn entries(&self) -> Vec<StoredBinding> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 }
 
@@ -125,12 +123,12 @@ impl BindingStore for MemoryStore {
     }
 
     fn save(&self, _: &BindingCacheKey, entry: &StoredBinding) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.0);
         entries.push(entry.clone());
     }
 
     fn remove(&self, _: &BindingCacheKey, certificate: &Certificate) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.0);
         entries.retain(|entry| entry.certificate != *certificate);
     }
 }

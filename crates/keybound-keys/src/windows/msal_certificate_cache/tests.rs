@@ -4,7 +4,8 @@ use super::super::testing;
 use super::*;
 use crate::BindingKey as _;
 use crate::memory::MemoryKey;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use keybound_core::lock;
+use std::sync::{LazyLock, Mutex};
 
 static KEYS: LazyLock<[MemoryKey; 2]> =
     LazyLock::new(|| [(); 2].map(|()| MemoryKey::generate().unwrap()));
@@ -23,7 +24,7 @@ impl Held for Nothing {}
 
 impl Memory {
     fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }
 
