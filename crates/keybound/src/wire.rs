@@ -1,89 +1,52 @@
-//! What the flow needs of the network, so that tests can be the network.
+//! The network, behind a trait that tests implement.
 use crate::Binding;
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
-use keybound_core::MAX_BODY;
+use http::{Request, Response};
 use keybound_transport::{
     ConnectionReuse, HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError,
 };
 use std::fmt;
 use std::time::Duration;
 
-/// A whole answer of a service.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-/// The legs of the flow, and the one to resources.
+/// Sends requests to IMDS, to Entra and to resources.
 pub(crate) trait Wire: Send + Sync + fmt::Debug {
-    /// To IMDS, over plain HTTP.
-    fn imds(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> BoxFuture<'_, Result<Answer, TransportError>>;
-
-    /// To Entra, over mutual TLS with a certificate.
-    fn entra<'a>(
+    /// Sends a request and returns the response, whose body is read within the same timeout.
+    fn send<'a>(
         &'a self,
-        binding: &'a Binding,
         request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Result<Answer, TransportError>>;
-
-    /// To a resource, over the client of a token's certificate or over one without.
-    fn resource<'a>(
-        &'a self,
-        https: &'a HttpsClient,
-        request: Request<RequestBody>,
-        reuse: ConnectionReuse,
+        route: Route<'a>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>>;
 }
 
-/// The network.
+/// The connection that a request is sent on.
+#[derive(Clone, Copy)]
+pub(crate) enum Route<'a> {
+    /// Plain HTTP.
+    Imds,
+    /// Mutual TLS with the certificate of this binding.
+    Entra(&'a Binding),
+    /// TLS with this client, whose connections present the certificate of a token, or none.
+    Resource(&'a HttpsClient, ConnectionReuse),
+}
+
+/// The network of the host.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     plain: PlainClient,
 }
 
 impl Wire for Network {
-    fn imds(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> BoxFuture<'_, Result<Answer, TransportError>> {
-        Box::pin(async move { whole(self.plain.send(request, timeout).await?).await })
-    }
-
-    fn entra<'a>(
+    fn send<'a>(
         &'a self,
-        binding: &'a Binding,
         request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Result<Answer, TransportError>> {
-        Box::pin(async move { whole(binding.https().send(request, timeout).await?).await })
-    }
-
-    fn resource<'a>(
-        &'a self,
-        https: &'a HttpsClient,
-        request: Request<RequestBody>,
-        reuse: ConnectionReuse,
+        route: Route<'a>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
-        Box::pin(https.send_with(request, timeout, reuse))
+        match route {
+            Route::Imds => Box::pin(self.plain.send(request, timeout)),
+            Route::Entra(binding) => Box::pin(binding.https().send(request, timeout)),
+            Route::Resource(https, reuse) => Box::pin(https.send_with(request, timeout, reuse)),
+        }
     }
-}
-
-async fn whole(response: Response<ResponseBody>) -> Result<Answer, TransportError> {
-    let (head, body) = response.into_parts();
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body: body.collect(MAX_BODY).await?,
-    })
 }

@@ -5,6 +5,7 @@ use super::resource_client::Inner;
 use super::{authorize, redirect};
 use crate::AccessToken;
 use crate::retry_after::retry_after;
+use crate::wire::Route;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
 use keybound_transport::{ConnectionInfo, ConnectionReuse, RequestBody, ResponseBody};
@@ -89,7 +90,9 @@ impl Exchange<'_> {
         tracing::debug!(method = %request.method(), host, "sending the request to the resource");
         let begun = Instant::now();
         let wire = &self.client.shared.settings.wire;
-        let sent = wire.resource(https, request, reuse, time).await;
+        let sent = wire
+            .send(request, Route::Resource(https, reuse), time)
+            .await;
         let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
         match &sent {
             Ok(response) => {

@@ -3,7 +3,6 @@ use super::pki;
 use super::script::{Answering, Outcome};
 use super::world::{Reply, Signed, parameters, reply, request_id};
 use super::{Call, Leg, World};
-use crate::wire::Answer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
@@ -25,9 +24,9 @@ impl World {
             _ => panic!("IMDS has no {path}"),
         };
         let server = outcome.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
-        let signed = |mut reply: Answer| {
+        let signed = |mut reply: http::Response<_>| {
             if !server.is_empty() {
-                let headers = &mut reply.headers;
+                let headers = reply.headers_mut();
                 headers.insert(http::header::SERVER, server.parse().unwrap());
             }
             reply

@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use keybound_core::lock;
 use keybound_transport::{
-    ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
+    ConnectionReuse, RequestBody, ResponseBody, TransportError, TransportErrorKind,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +47,6 @@ struct Seen {
 impl Resource {
     pub(super) fn answer(
         &mut self,
-        _: &HttpsClient,
         head: &request::Parts,
         body: &[u8],
         reuse: ConnectionReuse,

@@ -1,16 +1,13 @@
 //! What the services know and have seen, and the two clocks: theirs, and the host's, which can be put wrong.
 use super::resource::Resource;
 use super::script::{Answering, Fault, Outcome, Script};
-use crate::wire::{Answer, Wire};
-use crate::{Binding, Clock};
+use crate::Clock;
+use crate::wire::{Route, Wire};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use keybound_core::{KeyStrength, lock};
-use keybound_transport::ConnectionReuse;
-use keybound_transport::{
-    HttpsClient, RequestBody, ResponseBody, TransportError, TransportErrorKind,
-};
+use keybound_transport::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
@@ -282,14 +279,13 @@ impl World {
     }
 }
 
-pub(super) type Reply = Result<Answer, TransportError>;
+pub(super) type Reply = Result<Response<ResponseBody>, TransportError>;
 
-pub(super) fn reply(status: u16, headers: HeaderMap, body: String) -> Answer {
-    Answer {
-        status: http::StatusCode::from_u16(status).unwrap(),
-        headers,
-        body: body.into(),
-    }
+pub(super) fn reply(status: u16, headers: HeaderMap, body: String) -> Response<ResponseBody> {
+    let mut reply = Response::new(ResponseBody::full(body));
+    *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    *reply.headers_mut() = headers;
+    reply
 }
 
 fn failure(kind: TransportErrorKind) -> TransportError {
@@ -326,43 +322,25 @@ impl Clock for World {
 pub(super) struct Services(pub(super) Arc<World>);
 
 impl Wire for Services {
-    fn imds(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-    ) -> BoxFuture<'_, Result<Answer, TransportError>> {
-        Box::pin(async move {
-            let (head, body) = read(request).await;
-            self.0.imds(&head, &body, timeout).await
-        })
-    }
-
-    fn entra<'a>(
+    fn send<'a>(
         &'a self,
-        binding: &'a Binding,
         request: Request<RequestBody>,
+        route: Route<'a>,
         timeout: Duration,
-    ) -> BoxFuture<'a, Result<Answer, TransportError>> {
+    ) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
             let (head, body) = read(request).await;
-            self.0.entra(binding, &head, &body, timeout).await
-        })
-    }
-
-    fn resource<'a>(
-        &'a self,
-        https: &'a HttpsClient,
-        request: Request<RequestBody>,
-        reuse: ConnectionReuse,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
-        Box::pin(async move {
-            let (head, body) = read(request).await;
-            let at = self.0.elapsed();
-            // A resource is some way off.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            let mut resource = lock(&self.0.resource);
-            resource.answer(https, &head, &body, reuse, timeout, at)
+            match route {
+                Route::Imds => self.0.imds(&head, &body, timeout).await,
+                Route::Entra(binding) => self.0.entra(binding, &head, &body, timeout).await,
+                Route::Resource(_, reuse) => {
+                    let at = self.0.elapsed();
+                    // A resource is some way off.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    let mut resource = lock(&self.0.resource);
+                    resource.answer(&head, &body, reuse, timeout, at)
+                }
+            }
         })
     }
 }

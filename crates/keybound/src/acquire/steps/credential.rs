@@ -1,10 +1,9 @@
 use super::send::To;
 use crate::access_token::Step;
 use crate::acquire::Flow;
-use crate::wire::Answer;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use keybound_core::csr::Csr;
 use keybound_core::{
     AttestationToken, Error, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
@@ -34,7 +33,7 @@ impl Flow {
             };
             let settings = &self.shared.settings;
             let issued = IssuedCredential::parse(
-                &answer.body,
+                answer.body(),
                 key.public_key_der(),
                 &settings.identity,
                 &settings.policy,
@@ -48,7 +47,7 @@ impl Flow {
 
     /// Asks with `bypass_cache`, and once more without it where IMDS answers 400: no version of IMDS is documented to know the
     /// parameter. Where IMDS takes the request without it, the parameter is not sent again.
-    async fn issue_past_cache(&self, body: &Bytes) -> Result<Answer> {
+    async fn issue_past_cache(&self, body: &Bytes) -> Result<Response<Bytes>> {
         let refuses_bypass = &self.shared.state.inner().imds_refuses_bypass;
         if refuses_bypass.load(Ordering::Relaxed) {
             return self.issue(body, false).await;
@@ -64,7 +63,7 @@ impl Flow {
         }
     }
 
-    async fn issue(&self, body: &Bytes, bypass_cache: bool) -> Result<Answer> {
+    async fn issue(&self, body: &Bytes, bypass_cache: bool) -> Result<Response<Bytes>> {
         self.call(To::Imds, Stage::Credential, || {
             self.issue_request(body.clone(), bypass_cache)
         })

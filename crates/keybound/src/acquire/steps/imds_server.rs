@@ -1,38 +1,39 @@
 //! Which server responded, checked before the status is used: an intermediary between client and IMDS (a proxy, a captive portal,
 //! Docker Desktop) answers 200, 302, 403, 404, 407, 502, 503 or 511 as readily as IMDS does.
 use super::refusal::kind_of;
-use crate::wire::Answer;
+use bytes::Bytes;
+use http::Response;
 use http::header::SERVER;
 use keybound_core::{Error, ErrorKind, Result, ServiceError, Stage, is_imds_server};
 
 /// Refuses an answer at the address of IMDS that does not come from it.
-pub(super) fn check_sender(stage: Stage, answer: &Answer) -> Result<()> {
+pub(super) fn check_sender(stage: Stage, answer: &Response<Bytes>) -> Result<()> {
     if is_credible(stage, answer) {
         return Ok(());
     }
-    let status = answer.status.as_u16();
+    let status = answer.status().as_u16();
     let error = Error::new(
         ErrorKind::NotImds,
         stage,
         "the response from the address of IMDS has no Server header that names IMDS",
     );
-    if answer.status.is_success() {
-        return Err(error.with_service(ServiceError::from_unexpected_response(&answer.body)));
+    if answer.status().is_success() {
+        return Err(error.with_service(ServiceError::from_unexpected_response(answer.body())));
     }
     let passes = kind_of(stage, status, None).is_transient();
     Err(error
         .with_status(status)
-        .with_service(ServiceError::from_response(&answer.body))
+        .with_service(ServiceError::from_response(answer.body()))
         .with_retryable(passes))
 }
 
 /// The metadata leg believes nobody without the header that names IMDS, whatever the status. After it the address is
 /// known to lead to IMDS, and a certificate is checked by what it holds; but IMDS never answers what only intermediaries
 /// do.
-fn is_credible(stage: Stage, answer: &Answer) -> bool {
-    let mut servers = answer.headers.get_all(SERVER).iter();
+fn is_credible(stage: Stage, answer: &Response<Bytes>) -> bool {
+    let mut servers = answer.headers().get_all(SERVER).iter();
     let names_imds = servers.any(|server| is_imds_server(server.as_bytes()));
-    let status = answer.status.as_u16();
+    let status = answer.status().as_u16();
     match stage {
         Stage::Metadata => names_imds,
         Stage::Credential => names_imds || !matches!(status, 300..=399 | 407 | 511),
@@ -43,18 +44,16 @@ fn is_credible(stage: Stage, answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::{HeaderValue, StatusCode};
 
-    fn answer(status: u16, servers: &[&'static [u8]]) -> Answer {
-        let mut headers = HeaderMap::new();
+    fn answer(status: u16, servers: &[&'static [u8]]) -> Response<Bytes> {
+        let mut answer = Response::new("<html><title>Sign in</title>".into());
+        *answer.status_mut() = StatusCode::from_u16(status).unwrap();
         for server in servers {
-            headers.append(SERVER, HeaderValue::from_bytes(server).unwrap());
+            let server = HeaderValue::from_bytes(server).unwrap();
+            answer.headers_mut().append(SERVER, server);
         }
-        Answer {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers,
-            body: "<html><title>Sign in</title>".into(),
-        }
+        answer
     }
 
     #[test]

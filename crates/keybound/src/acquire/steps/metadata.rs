@@ -15,7 +15,7 @@ impl Flow {
                 .call(To::Imds, Stage::Metadata, || self.metadata_request())
                 .await?;
             let settings = &self.shared.settings;
-            let metadata = PlatformMetadata::parse(&answer.body, &settings.policy)?;
+            let metadata = PlatformMetadata::parse(answer.body(), &settings.policy)?;
             metadata.check_identity(&settings.identity)?;
             Ok(metadata)
         })

@@ -1,10 +1,11 @@
-use crate::wire::Answer;
+use bytes::Bytes;
+use http::Response;
 use keybound_core::{Error, ErrorKind, ServiceError, Stage};
 
 /// The error that an answer other than 200 means.
-pub(super) fn refusal(stage: Stage, answer: &Answer) -> Error {
+pub(super) fn refusal(stage: Stage, answer: &Response<Bytes>) -> Error {
     let service = words(answer);
-    let status = answer.status.as_u16();
+    let status = answer.status().as_u16();
     let kind = kind_of(stage, status, service.as_ref());
     Error::new(kind, stage, message(kind))
         .with_status(status)
@@ -12,11 +13,11 @@ pub(super) fn refusal(stage: Stage, answer: &Answer) -> Error {
 }
 
 /// What the service said. A body that comes with success may be the secret asked for: only an error object is taken.
-pub(super) fn words(answer: &Answer) -> Option<ServiceError> {
-    if answer.status.is_success() {
-        ServiceError::parse(&answer.body)
+pub(super) fn words(answer: &Response<Bytes>) -> Option<ServiceError> {
+    if answer.status().is_success() {
+        ServiceError::parse(answer.body())
     } else {
-        ServiceError::from_response(&answer.body)
+        ServiceError::from_response(answer.body())
     }
 }
 
@@ -109,11 +110,8 @@ mod tests {
     use super::*;
 
     fn kind(stage: Stage, status: u16, body: &str) -> ErrorKind {
-        let answer = Answer {
-            status: http::StatusCode::from_u16(status).unwrap(),
-            headers: http::HeaderMap::new(),
-            body: body.to_owned().into(),
-        };
+        let mut answer = Response::new(body.to_owned().into());
+        *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
         refusal(stage, &answer).kind()
     }
 

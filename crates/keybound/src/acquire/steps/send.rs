@@ -3,10 +3,11 @@ use super::refusal::refusal;
 use crate::Binding;
 use crate::acquire::Flow;
 use crate::retry_after::retry_after;
-use crate::wire::Answer;
-use http::Request;
+use crate::wire::Route;
+use bytes::Bytes;
+use http::{Request, Response};
 use keybound_core::retry::{self, Leg, Outcome};
-use keybound_core::{Error, Result, Stage};
+use keybound_core::{Error, MAX_BODY, Result, Stage};
 use keybound_transport::{RequestBody, TransportError, TransportErrorKind};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Flow {
         to: To<'_>,
         stage: Stage,
         request: impl Fn() -> Result<Request<RequestBody>>,
-    ) -> Result<Answer> {
+    ) -> Result<Response<Bytes>> {
         let mut attempt = 1;
         loop {
             let result = self.attempt(to, request()?).await;
@@ -57,25 +58,28 @@ impl Flow {
         &self,
         to: To<'_>,
         request: Request<RequestBody>,
-    ) -> Result<Answer, TransportError> {
+    ) -> Result<Response<Bytes>, TransportError> {
+        let route = match to {
+            To::Imds | To::ImdsProbe => Route::Imds,
+            To::Entra(binding) => Route::Entra(binding),
+        };
         let wire = &self.shared.settings.wire;
         let timeout = longest_attempt(to.leg());
-        match to {
-            To::Imds | To::ImdsProbe => wire.imds(request, timeout).await,
-            To::Entra(binding) => wire.entra(binding, request, timeout).await,
-        }
+        let response = wire.send(request, route, timeout).await?;
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, body.collect(MAX_BODY).await?))
     }
 
     fn delay(
         &self,
         leg: Leg,
         attempt: u32,
-        result: &Result<Answer, TransportError>,
+        result: &Result<Response<Bytes>, TransportError>,
     ) -> Option<Duration> {
         let (outcome, wait_asked) = match result {
             Ok(answer) => (
-                Outcome::Status(answer.status.as_u16()),
-                retry_after(&answer.headers, self.shared.now().wall),
+                Outcome::Status(answer.status().as_u16()),
+                retry_after(answer.headers(), self.shared.now().wall),
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
             // A new certificate is the remedy, not another attempt with this one.
@@ -90,20 +94,23 @@ impl Flow {
 }
 
 /// The answer, or the error that it is.
-fn settle(stage: Stage, result: Result<Answer, TransportError>) -> Result<Answer, Error> {
+fn settle(
+    stage: Stage,
+    result: Result<Response<Bytes>, TransportError>,
+) -> Result<Response<Bytes>, Error> {
     if let Ok(answer) = &result {
         check_sender(stage, answer)?;
     }
     match result {
-        Ok(answer) if answer.status == 200 => Ok(answer),
+        Ok(answer) if answer.status() == 200 => Ok(answer),
         Ok(answer) => Err(refusal(stage, &answer)),
         Err(error) => Err(error.at(stage)),
     }
 }
 
-fn reason(result: &Result<Answer, TransportError>) -> String {
+fn reason(result: &Result<Response<Bytes>, TransportError>) -> String {
     match result {
-        Ok(answer) => answer.status.to_string(),
+        Ok(answer) => answer.status().to_string(),
         Err(error) => error.to_string(),
     }
 }

@@ -72,9 +72,9 @@ impl Flow {
             })
             .await?;
         Ok((
-            TokenResponse::parse(&answer.body, plan.key.token_type)?,
+            TokenResponse::parse(answer.body(), plan.key.token_type)?,
             asked_at,
-            service_time(&answer.headers),
+            service_time(answer.headers()),
         ))
     }
 
