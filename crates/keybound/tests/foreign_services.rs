@@ -1,7 +1,7 @@
-//! The client against services that share nothing with it but the protocol: `tests/foreign/services.py`.
+//! The client against an independent implementation of the services: `tests/foreign/services.py`.
 //!
-//! The conversations are data, in `tests/foreign/cases`: for each leg what goes wrong there and how that must end, and
-//! the forms of right answers. On Unix only: Python is not to be had under Wine.
+//! The test cases are data, in `tests/foreign/cases`: for each leg, faults with the expected error; and the forms of valid
+//! responses. On Unix only: Python is not available under Wine.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -13,11 +13,11 @@ mod case;
 mod foreign;
 #[path = "support/leaks.rs"]
 mod leaks;
-#[path = "support/own_keys.rs"]
-mod own_keys;
+#[path = "support/test_keys.rs"]
+mod test_keys;
 
-use case::{Ask, Case, cases, forms, run_all};
-use foreign::World;
+use case::{Case, RequestKind, cases, forms, run_all};
+use foreign::ServiceSet;
 use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
 use keybound::keys::ProviderChain;
@@ -25,57 +25,57 @@ use keybound::{
     AccessToken, Claims, Error, ErrorKind, KeyRequirements, KeyStrength, TokenRequest, TokenSource,
     TokenType,
 };
-use own_keys::{shared_key, slow_key};
 use serde_json::Value;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
 use std::time::Duration;
+use test_keys::{shared_key, slow_key};
 
 #[test]
-fn faults_of_the_metadata_call_end_as_they_must() {
+fn faults_of_platform_metadata_are_reported() {
     run_all(&cases("metadata.json"), |case| {
-        block_on(fault_ends_as_it_must("metadata", case))
+        block_on(check_fault("metadata", case))
     });
 }
 
 #[test]
-fn faults_of_the_issued_credential_end_as_they_must() {
+fn faults_of_issued_credentials_are_reported() {
     run_all(&cases("credential.json"), |case| {
-        block_on(fault_ends_as_it_must("credential", case))
+        block_on(check_fault("credential", case))
     });
 }
 
 #[test]
-fn faults_of_the_token_endpoint_end_as_they_must() {
+fn faults_of_the_token_endpoint_are_reported() {
     run_all(&cases("token.json"), |case| {
-        block_on(fault_ends_as_it_must("token", case))
+        block_on(check_fault("token", case))
     });
 }
 
 #[test]
-fn faults_of_the_resource_end_as_they_must() {
+fn faults_of_the_resource_are_reported() {
     run_all(&cases("resource.json"), |case| {
-        block_on(resource_fault_ends_as_it_must(case))
+        block_on(check_resource_fault(case))
     });
 }
 
 #[test]
-fn every_form_of_right_answers_is_taken_over_tls_1_2() {
+fn accepts_every_form_of_valid_responses_over_tls_1_2() {
     run_all(&forms("1.2"), |case| {
         block_on(whole_flow(case, shared_key()))
     });
 }
 
 #[test]
-fn every_form_of_right_answers_is_taken_over_tls_1_3() {
+fn accepts_every_form_of_valid_responses_over_tls_1_3() {
     run_all(&forms("1.3"), |case| {
         block_on(whole_flow(case, shared_key()))
     });
 }
 
 #[test]
-fn the_platforms_own_key_goes_through_the_whole_flow() {
+fn platform_key_completes_the_whole_flow() {
     for tls in ["1.2", "1.3"] {
         block_on(whole_flow(
             &Case::plain(tls, &[]),
@@ -85,7 +85,7 @@ fn the_platforms_own_key_goes_through_the_whole_flow() {
 }
 
 #[test]
-fn a_slow_key_of_another_make_goes_through_the_whole_flow() {
+fn slow_custom_key_completes_the_whole_flow() {
     for (tls, forms) in [
         ("1.2", &[][..]),
         ("1.3", &[]),
@@ -96,30 +96,33 @@ fn a_slow_key_of_another_make_goes_through_the_whole_flow() {
 }
 
 #[test]
-fn a_claims_challenge_has_a_certificate_minted_first_and_connections_follow_it() {
+fn claims_challenge_mints_a_certificate_for_new_connections() {
     block_on(async {
         let case = Case::plain("1.3", &[]);
-        let world = case.open_world();
-        let client = case.client(&world, shared_key());
-        let first = client.acquire_token(&case.request(&world)).await.unwrap();
-        call(&first, &world, None, Vec::new()).await.unwrap();
-        let before = world.log().requests.len();
+        let services = case.open_services();
+        let client = case.client(&services, shared_key());
+        let first = client
+            .acquire_token(&case.request(&services))
+            .await
+            .unwrap();
+        call(&first, &services, None, Vec::new()).await.unwrap();
+        let before = services.log().requests.len();
 
         let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#);
-        let request = case.request(&world).claims(claims.unwrap());
+        let request = case.request(&services).claims(claims.unwrap());
         let second = client.acquire_token(&request).await.unwrap();
 
-        let log = world.log();
+        let log = services.log();
         let new = &log.requests[before..];
-        let legs: Vec<_> = new.iter().map(|asked| asked.leg.as_str()).collect();
+        let legs: Vec<_> = new.iter().map(|request| request.leg.as_str()).collect();
         assert_eq!(legs, ["metadata", "credential", "token"]);
         assert!(new[1].target.contains("bypass_cache=true"), "{new:?}");
         // The resource checks that each token meets its own certificate.
         for token in [&first, &second, &first] {
-            let answer = call(token, &world, None, Vec::new()).await.unwrap();
-            assert_eq!(answer.status(), 200);
+            let response = call(token, &services, None, Vec::new()).await.unwrap();
+            assert_eq!(response.status(), 200);
         }
-        let request = Request::get(&world.resource).body(RequestBody::empty());
+        let request = Request::get(&services.resource).body(RequestBody::empty());
         let of_first = first.bound_client().unwrap();
         let crossed = of_first.send(&second, request.unwrap()).await;
         assert_eq!(crossed.unwrap_err().kind(), ErrorKind::BindingMismatch);
@@ -127,20 +130,20 @@ fn a_claims_challenge_has_a_certificate_minted_first_and_connections_follow_it()
 }
 
 #[test]
-fn a_bearer_token_is_had_only_where_it_is_asked_for() {
+fn returns_bearer_tokens_only_when_requested() {
     for tls in ["1.2", "1.3"] {
         block_on(async {
             let case = Case::plain(tls, &[]);
-            let world = case.open_world();
-            let client = case.client(&world, shared_key());
+            let services = case.open_services();
+            let client = case.client(&services, shared_key());
             let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-            let request = || TokenRequest::bearer_over_mtls(&world.audience, requirements);
+            let request = || TokenRequest::bearer_over_mtls(&services.audience, requirements);
 
             let token = client.acquire_token(&request()).await.unwrap();
 
             assert_eq!(token.token_type(), TokenType::Bearer);
             assert!(token.binding().is_none() && token.bound_client().is_err());
-            world.set_fault(
+            services.set_fault(
                 "token",
                 &serde_json::json!({"set": {"token_type": "mtls_pop"}}),
             );
@@ -151,7 +154,7 @@ fn a_bearer_token_is_had_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn leaks_would_be_seen() {
+fn detects_leaks() {
     let secret = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzd29yZGZpc2gtMSJ9.c2lnbmF0dXJlLXN3b3JkZmlzaC0x";
     let middle = &secret[30..54];
     for text in [
@@ -159,85 +162,97 @@ fn leaks_would_be_seen() {
         format!("…{middle}…"),
         "-----BEGIN PRIVATE KEY-----".into(),
     ] {
-        let seen = catch_unwind(|| leaks::assert_none(&[secret.into()], &text, "it"));
-        assert!(seen.is_err(), "{text}");
+        let result = catch_unwind(|| leaks::assert_none(&[secret.into()], &text, "it"));
+        assert!(result.is_err(), "{text}");
     }
     leaks::assert_none(&[secret.into()], "eyJhbGciOiJub25lIn0 [redacted]", "it");
 }
 
 #[test]
-fn the_services_refuse_what_the_real_ones_refuse() {
+fn services_pass_their_own_tests() {
     let output = foreign::python()
         .args(["-m", "unittest", "--quiet", "test_services"])
         .output()
         .expect("Python is needed: /usr/bin/python3, or the one that KEYBOUND_PYTHON names");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
 }
 
-/// The acquisition fails as the case says, nothing of it is kept, nothing leaks, and the next one succeeds.
-async fn fault_ends_as_it_must(leg: &str, case: &Case) {
-    let world = case.open_world();
-    let client = case.client(&world, shared_key());
+/// The acquisition fails as expected, caches nothing and leaks nothing, and the next one succeeds.
+async fn check_fault(leg: &str, case: &Case) {
+    let services = case.open_services();
+    let client = case.client(&services, shared_key());
     let logged = captured_log::mark();
-    world.set_fault(leg, &case.fault);
+    services.set_fault(leg, &case.fault);
 
-    let mut request = case.request(&world);
+    let mut request = case.request(&services);
     if let Some(timeout) = case.timeout() {
         request = request.timeout(timeout);
     }
     let error = client.acquire_token(&request).await.unwrap_err();
 
     check_error(&error, leg, case);
-    let log = world.log();
+    let log = services.log();
     let legs: Vec<_> = log
         .requests
         .iter()
-        .map(|asked| asked.leg.as_str())
+        .map(|request| request.leg.as_str())
         .collect();
     assert!(
-        !legs.iter().any(|asked| rank(asked) > rank(leg)),
-        "it goes no further: {legs:?}"
+        !legs.iter().any(|requested| rank(requested) > rank(leg)),
+        "no later leg is requested: {legs:?}"
     );
-    assert!(log.sent < MOST_SENT, "{} bytes were taken", log.sent);
+    assert!(log.sent < MAX_SENT, "{} bytes were sent", log.sent);
 
-    world.set_fault(leg, &Value::Null);
-    let token = client.acquire_token(&case.request(&world)).await.unwrap();
+    services.set_fault(leg, &Value::Null);
+    let token = client
+        .acquire_token(&case.request(&services))
+        .await
+        .unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
-    let healed = world.log();
-    let new = &healed.requests[log.requests.len()..];
-    assert!(new.iter().any(|asked| asked.leg == "token"), "{new:?}");
+    let log_after = services.log();
+    let new = &log_after.requests[log.requests.len()..];
+    assert!(new.iter().any(|request| request.leg == "token"), "{new:?}");
     if rank(leg) < rank("token") {
-        assert!(new.iter().any(|asked| asked.leg == "credential"), "{new:?}");
-    }
-    if let Some(part) = &case.expect.then_asks {
         assert!(
-            new.iter().any(|asked| asked.target.contains(part)),
+            new.iter().any(|request| request.leg == "credential"),
             "{new:?}"
         );
     }
-    let again = client.acquire_token(&case.request(&world)).await.unwrap();
+    if let Some(part) = &case.expect.then_requests {
+        assert!(
+            new.iter().any(|request| request.target.contains(part)),
+            "{new:?}"
+        );
+    }
+    let again = client
+        .acquire_token(&case.request(&services))
+        .await
+        .unwrap();
     assert_eq!(again.source(), TokenSource::Cache);
 
     let mut shown = shown(&error);
     write!(shown, "{client:?} {token:?} {:?}", token.binding()).unwrap();
-    assert_nothing_leaks(case, &world, &shown, &logged);
+    assert_nothing_leaks(case, &services, &shown, &logged);
 }
 
-/// The call fails as the case says, nothing leaks, and the next one succeeds with the same token.
-async fn resource_fault_ends_as_it_must(case: &Case) {
-    let world = case.open_world();
-    let client = case.client(&world, shared_key());
+/// The call fails as expected and leaks nothing, and the next one succeeds with the same token.
+async fn check_resource_fault(case: &Case) {
+    let services = case.open_services();
+    let client = case.client(&services, shared_key());
     let logged = captured_log::mark();
-    let token = client.acquire_token(&case.request(&world)).await.unwrap();
-    world.set_fault("resource", &case.fault);
+    let token = client
+        .acquire_token(&case.request(&services))
+        .await
+        .unwrap();
+    services.set_fault("resource", &case.fault);
 
-    let result = call(&token, &world, case.timeout(), Vec::new()).await;
+    let result = call(&token, &services, case.timeout(), Vec::new()).await;
 
-    let shown = match (result, case.expect.answer) {
-        (Ok(answer), expected) => {
-            assert_eq!(Some(answer.status().as_u16()), expected);
-            format!("{answer:?}")
+    let shown = match (result, case.expect.response) {
+        (Ok(response), expected) => {
+            assert_eq!(Some(response.status().as_u16()), expected);
+            format!("{response:?}")
         }
         (Err(error), None) => {
             check_error(&error, "resource", case);
@@ -245,30 +260,33 @@ async fn resource_fault_ends_as_it_must(case: &Case) {
         }
         (Err(error), Some(_)) => panic!("{error:?}"),
     };
-    let targets: Vec<_> = world
+    let targets: Vec<_> = services
         .log()
         .requests
         .into_iter()
-        .map(|asked| asked.target)
+        .map(|request| request.target)
         .collect();
     assert!(!targets.contains(&"/elsewhere".to_owned()), "{targets:?}");
-    world.set_fault("resource", &Value::Null);
-    let answer = call(&token, &world, None, Vec::new()).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_nothing_leaks(case, &world, &shown, &logged);
+    services.set_fault("resource", &Value::Null);
+    let response = call(&token, &services, None, Vec::new()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_nothing_leaks(case, &services, &shown, &logged);
 }
 
-/// Token, cache, and calls with and without a body; what the services say of them.
+/// Acquires a token, reads it from the cache, and calls the resource with and without a body.
 async fn whole_flow(case: &Case, keys: ProviderChain) {
-    let world = case.open_world();
-    let client = case.client(&world, keys);
+    let services = case.open_services();
+    let client = case.client(&services, keys);
     let logged = captured_log::mark();
 
-    let token = client.acquire_token(&case.request(&world)).await.unwrap();
+    let token = client
+        .acquire_token(&case.request(&services))
+        .await
+        .unwrap();
 
-    let client_id = match case.ask {
-        Some(Ask::UserAssigned) => &world.user_assigned_id,
-        _ => &world.client_id,
+    let client_id = match case.request {
+        Some(RequestKind::UserAssigned) => &services.user_assigned_id,
+        _ => &services.client_id,
     };
     assert_eq!(token.token_type(), TokenType::MtlsPop);
     assert_eq!(token.source(), TokenSource::IdentityProvider);
@@ -278,44 +296,52 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
     );
     let binding = token.binding().unwrap();
     assert!(binding.client_id().matches(client_id));
-    assert!(binding.tenant_id().matches(&world.tenant_id));
-    let attested = if case.ask == Some(Ask::Attested) {
+    assert!(binding.tenant_id().matches(&services.tenant_id));
+    let attested = if case.request == Some(RequestKind::Attested) {
         "attested"
     } else {
         "none"
     };
     assert_eq!(binding.attestation().as_str(), attested);
-    let again = client.acquire_token(&case.request(&world)).await.unwrap();
+    let again = client
+        .acquire_token(&case.request(&services))
+        .await
+        .unwrap();
     assert_eq!(again.source(), TokenSource::Cache);
 
     for body in [Vec::new(), vec![b'x'; 70_000], Vec::new()] {
         let length = body.len();
-        let answer = call(&token, &world, None, body).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let said = answer.bytes_limited(1 << 16).await.unwrap();
-        let said: Value = serde_json::from_slice(&said).unwrap();
-        assert_eq!(said["client"], client_id.as_str());
-        assert_eq!(said["length"], length);
-        assert_eq!(said["tls"], format!("TLSv{}", case.tls));
+        let response = call(&token, &services, None, body).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = response.bytes_limited(1 << 16).await.unwrap();
+        let echo: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(echo["client"], client_id.as_str());
+        assert_eq!(echo["length"], length);
+        assert_eq!(echo["tls"], format!("TLSv{}", case.tls));
     }
-    let log = world.log();
-    assert!(log.refusals.is_empty(), "{:?}", log.refusals);
-    let count = |leg| log.requests.iter().filter(|asked| asked.leg == leg).count();
+    let log = services.log();
+    assert!(log.rejections.is_empty(), "{:?}", log.rejections);
+    let count = |leg| {
+        log.requests
+            .iter()
+            .filter(|request| request.leg == leg)
+            .count()
+    };
     assert_eq!(
         [count("metadata"), count("credential"), count("token")],
         [1, 1, 1]
     );
     let shown = format!("{client:?} {token:?} {binding:?}");
-    assert_nothing_leaks(case, &world, &shown, &logged);
+    assert_nothing_leaks(case, &services, &shown, &logged);
 }
 
 async fn call(
     token: &AccessToken,
-    world: &World,
+    services: &ServiceSet,
     timeout: Option<Duration>,
     body: Vec<u8>,
 ) -> keybound::Result<Response> {
-    let uri = format!("{}/things", world.resource);
+    let uri = format!("{}/things", services.resource);
     let request = match body.is_empty() {
         true => Request::get(uri).body(RequestBody::empty()),
         false => Request::post(uri).body(RequestBody::full(body)),
@@ -339,39 +365,44 @@ fn check_error(error: &Error, leg: &str, case: &Case) {
     assert_eq!(error.is_retryable(), expect.retryable, "{error:?}");
     let codes = error.service().map(|service| service.codes.clone());
     assert_eq!(codes.unwrap_or_default(), expect.service_codes, "{error:?}");
-    let words = words(error);
+    let text = report(error);
     for part in &expect.says {
-        assert!(words.contains(part), "{part:?} is not said in\n{words}");
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }
 
-/// What a person gets to read: message, next step, causes.
-fn words(error: &Error) -> String {
-    let mut words = format!("{error}\n{}\n", error.next_step());
+/// The text for users: message, next step, causes.
+fn report(error: &Error) -> String {
+    let mut text = format!("{error}\n{}\n", error.next_step());
     let mut source = error.source();
     while let Some(cause) = source {
-        writeln!(words, "{cause}").unwrap();
+        writeln!(text, "{cause}").unwrap();
         source = cause.source();
     }
-    words
+    text
 }
 
-/// All that an error can show of itself.
+/// Every text that an error has.
 fn shown(error: &Error) -> String {
     format!(
         "{}\n{error:?}\n{error:#?}\n{:?}\n",
-        words(error),
+        report(error),
         error.service()
     )
 }
 
-fn assert_nothing_leaks(case: &Case, world: &World, shown: &str, logged: &captured_log::Mark) {
-    let mut secrets = world.log().secrets;
-    assert!(!secrets.is_empty(), "the services gave out a token");
+fn assert_nothing_leaks(
+    case: &Case,
+    services: &ServiceSet,
+    shown: &str,
+    logged: &captured_log::Mark,
+) {
+    let mut secrets = services.log().secrets;
+    assert!(!secrets.is_empty(), "the services issued a token");
     secrets.extend(case.secrets.iter().cloned());
     let log = logged.since();
     assert!(log.contains("keybound::step"), "the log is captured");
-    leaks::assert_none(&secrets, shown, "what is shown");
+    leaks::assert_none(&secrets, shown, "the output");
     leaks::assert_none(&secrets, &log, "the log");
 }
 
@@ -383,7 +414,7 @@ fn block_on(work: impl Future<Output = ()>) {
         .block_on(work);
 }
 
-/// How far in the flow a leg is.
+/// The position of a leg in the flow.
 fn rank(leg: &str) -> usize {
     ["metadata", "credential", "token", "resource"]
         .iter()
@@ -391,5 +422,5 @@ fn rank(leg: &str) -> usize {
         .unwrap()
 }
 
-/// Of 64 MB: what may lie in buffers when the client has closed the connection.
-const MOST_SENT: u64 = 16 << 20;
+/// Of 64 MB: what may be in buffers when the client closes the connection.
+const MAX_SENT: u64 = 16 << 20;

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over sockets: answers in every form that the standard allows, and breaks it on demand."""
+"""HTTP/1.1 over sockets: responses in every form that the standard allows, and in broken ones."""
 
 import contextlib
 import dataclasses
@@ -32,11 +32,11 @@ class Request:
 
 
 @dataclasses.dataclass
-class Answer:
+class Response:
     status: int
     headers: dict
     body: bytes
-    # How the connection breaks instead: `hang`, `stall` (in the body), `cut` (in the body), `reset`, `half-line`.
+    # How the connection breaks instead of a complete response: `hang`, `stall` (in the body), `cut` (in the body), `reset`, `half-line`.
     breaks: str = None
 
     @classmethod
@@ -44,8 +44,8 @@ class Answer:
         return cls(status, {"Content-Type": JSON, **(headers or {})}, json.dumps(value).encode())
 
 
-class Refused(Exception):
-    """A request that the service does not take."""
+class Rejected(Exception):
+    """A request that the service rejects."""
 
     def __init__(self, status, error, description, **members):
         super().__init__(description)
@@ -57,15 +57,15 @@ def strict_pairs(text):
     """Form or query parameters, each at most once."""
     pairs = urllib.parse.parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else []
     if len(dict(pairs)) != len(pairs):
-        raise Refused(400, "invalid_request", "a parameter stands twice")
+        raise Rejected(400, "invalid_request", "a parameter is repeated")
     return dict(pairs)
 
 
 class Server:
-    """Listens on a port of 127.0.0.1 and gives each connection a thread."""
+    """Listens on a port of 127.0.0.1; each connection has a thread."""
 
     def __init__(self, respond, forms, context=None):
-        """`context()` gives the TLS settings of the next connection, `respond(request, connection)` the answer."""
+        """`context()` returns the TLS settings of the next connection, `respond(request, connection)` the response."""
         self._respond = respond
         self._forms = forms
         self._context = context
@@ -87,13 +87,13 @@ class Server:
 
     def _serve(self, plain):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The peer may go away or speak something else: the peer's test says what it saw.
+        # The peer may close the connection or use another protocol; the peer's test checks what it received.
         with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as open_things:
             sock = open_things.enter_context(plain)
             if self._context:
                 context = self._context()
                 if context == "reset":
-                    return end_without_a_word(sock)
+                    return reset_on_close(sock)
                 sock = open_things.enter_context(context.wrap_socket(sock, server_side=True))
             stream = open_things.enter_context(sock.makefile("rb"))
             connection = Connection(sock, stream, self._forms)
@@ -102,7 +102,7 @@ class Server:
 
 
 class Connection:
-    """One connection, read and written in the world's forms."""
+    """One connection, with the service set's forms of responses."""
 
     def __init__(self, sock, stream, forms):
         self.sock = sock
@@ -121,18 +121,18 @@ class Connection:
         headers = http.client.parse_headers(self._input)
         hosts = headers.get_all("Host", [])
         if len(hosts) != 1 or headers.get("Transfer-Encoding"):
-            raise ValueError("no Host, or a body that is not at hand")
+            raise ValueError("no Host, or a body of unknown length")
         body = self._input.read(int(headers.get("Content-Length", 0)))
         return Request(method, target, headers, body)
 
-    def write(self, answer):
-        if answer.breaks in ("hang", "reset", "half-line"):
-            return self._break(answer.breaks)
-        head, body = self._frame(answer)
-        if answer.breaks:
+    def write(self, response):
+        if response.breaks in ("hang", "reset", "half-line"):
+            return self._break(response.breaks)
+        head, body = self._frame(response)
+        if response.breaks:
             self._send(head + body[: len(body) // 2])
-            return self._break(answer.breaks)
-        if "interim-answer" in self.forms:
+            return self._break(response.breaks)
+        if "interim-response" in self.forms:
             self._send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
         if "byte-by-byte" in self.forms:
             for byte in head + body:
@@ -147,8 +147,8 @@ class Connection:
         """The client's certificate in DER, or None."""
         return self.sock.getpeercert(binary_form=True)
 
-    def ask_for_certificate(self):
-        """TLS 1.3 post-handshake authentication: asks, and waits for the client's word."""
+    def request_certificate(self):
+        """TLS 1.3 post-handshake authentication: requests the certificate and waits for the client's reaction."""
         if self.peer_certificate():
             return
         self.sock.verify_client_post_handshake()
@@ -159,15 +159,15 @@ class Connection:
                 select.select([self.sock], [], [])
                 try:
                     if self.sock.recv(1) is not None:
-                        return  # The client goes on, or away, without an answer.
+                        return  # The client continues, or closes, without a certificate.
                 except ssl.SSLWantReadError:
                     continue
         finally:
             self.sock.settimeout(None)
 
-    def _frame(self, answer):
-        headers = dict(answer.headers)
-        body = answer.body
+    def _frame(self, response):
+        headers = dict(response.headers)
+        body = response.body
         if "chunked" in self.forms:
             headers["Transfer-Encoding"] = "chunked"
             body = chunks(body)
@@ -175,9 +175,9 @@ class Connection:
             headers["Content-Length"] = str(len(body))
         if "close" in self.forms or "until-close" in self.forms:
             headers["Connection"] = "close"
-        reason = "" if "no-reason" in self.forms else http.client.responses.get(answer.status, "")
+        reason = "" if "no-reason" in self.forms else http.client.responses.get(response.status, "")
         lower = "lower-case-headers" in self.forms
-        lines = [f"HTTP/1.1 {answer.status} {reason}"]
+        lines = [f"HTTP/1.1 {response.status} {reason}"]
         lines += [f"{name.lower() if lower else name}: {value}" for name, value in headers.items()]
         return "\r\n".join(lines + ["", ""]).encode("latin-1"), body
 
@@ -191,7 +191,7 @@ class Connection:
         if how == "half-line":
             self._send(b"HTTP/1.1 20")
         elif how == "reset":
-            end_without_a_word(self.sock)
+            reset_on_close(self.sock)
         elif how in ("hang", "stall"):
             while self.sock.recv(4096):
                 pass  # Until the client gives up.
@@ -205,7 +205,7 @@ class Connection:
 
 
 def chunks(body):
-    """The chunked form, with odd sizes, an extension and a trailer field."""
+    """The chunked encoding, with uneven sizes, an extension and a trailer field."""
     out = io.BytesIO()
     size = max(7, len(body) // 50)
     for start_at in range(0, len(body), size):
@@ -215,8 +215,8 @@ def chunks(body):
     return out.getvalue()
 
 
-def end_without_a_word(sock):
-    """Has the coming close reset the connection."""
+def reset_on_close(sock):
+    """Makes the next close reset the connection."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

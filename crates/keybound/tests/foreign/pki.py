@@ -1,4 +1,4 @@
-"""Certificates: of the servers (one authority) and of the managed identities (others)."""
+"""Certificates of the servers (from one authority) and of the managed identities (from others)."""
 
 import datetime
 import ipaddress
@@ -15,7 +15,7 @@ MANAGED_IDENTITY_ISSUER = "managedidentitysnissuer.login.microsoft.com"
 
 
 class Authority:
-    """Signs certificates with a key of its own."""
+    """Signs certificates with its own key."""
 
     def __init__(self, common_name, key=None):
         self.key = key or new_ec_key()
@@ -27,7 +27,7 @@ class Authority:
         )
 
     def sign(self, subject, public_key, extensions, days=(-1, 7)):
-        """A certificate, valid from and to these days from now."""
+        """A certificate whose validity starts and ends `days` from now."""
         now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateBuilder()
@@ -44,19 +44,19 @@ class Authority:
 
 
 class Pki:
-    """The authorities of one run, and the TLS settings made from them. Files go into `folder`."""
+    """The authorities of one run, and TLS settings based on them. Files are written to `folder`."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.servers = Authority("Foreign test servers")
-        self.untrusted = Authority("Nobody trusts this one")
+        self.untrusted = Authority("Untrusted")
         self.issuers = {"ec": Authority(MANAGED_IDENTITY_ISSUER)}
         self._lock = threading.Lock()
         self._contexts = {}
         self.ca_file = self._write("ca.pem", pem(self.servers.certificate))
 
     def issuer(self, kind):
-        """What signs the certificates of managed identities: with an `ec` or an `rsa` key."""
+        """The authority of the managed identities' certificates, with an `ec` or `rsa` key."""
         with self._lock:
             if kind not in self.issuers:
                 self.issuers[kind] = Authority(MANAGED_IDENTITY_ISSUER, ISSUER_KEYS[kind]())
@@ -66,31 +66,30 @@ class Pki:
         return name == self.issuers["ec"].name
 
     def server_context(self, host, tls, issuer, fault=None, post_handshake=False):
-        """Settings of a server that asks for the certificate in the first handshake, or, by TLS 1.3, after it."""
+        """Settings of a server that requests the certificate in the handshake, or after it (TLS 1.3)."""
         setting = (host, tls, issuer, fault, post_handshake)
-        known = self.untrusted if fault == "refuses-client-certificate" else self.issuer(issuer)
+        trusted = self.untrusted if fault == "rejects-client-certificate" else self.issuer(issuer)
         with self._lock:
             if setting not in self._contexts:
-                self._contexts[setting] = self._make_context(known, *setting)
+                self._contexts[setting] = self._create_context(trusted, *setting)
             return self._contexts[setting]
 
-    def _make_context(self, known, host, tls, _, fault, post_handshake):
+    def _create_context(self, trusted, host, tls, _, fault, post_handshake):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls]
         context.minimum_version = context.maximum_version = version
         context.load_cert_chain(self._server_file(host, fault))
-        # Optional, so that a missing certificate is answered in words. After the handshake its absence can be answered by
-        # the alert only.
+        # Optional, so that a missing certificate gets an HTTP response. After the handshake only an alert is possible.
         context.verify_mode = ssl.CERT_REQUIRED if post_handshake else ssl.CERT_OPTIONAL
-        if fault == "never-asks":
+        if fault == "never-requests-certificate":
             context.verify_mode = ssl.CERT_NONE
         context.post_handshake_auth = post_handshake
-        context.load_verify_locations(cadata=pem(known.certificate).decode())
+        context.load_verify_locations(cadata=pem(trusted.certificate).decode())
         return context
 
     def _server_file(self, host, fault):
-        signer = self.untrusted if fault == "of-unknown-authority" else self.servers
-        named = "other.example" if fault == "of-another-name" else host
+        signer = self.untrusted if fault == "unknown-authority" else self.servers
+        named = "other.example" if fault == "wrong-name" else host
         days = (-3, -1) if fault == "expired" else (-1, 7)
         key = new_ec_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "foreign test server")])

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""The services that Keybound speaks to, written from the protocol alone and in another language: the metadata service
-(v2, plain HTTP), a token endpoint and a resource (both HTTPS with client certificates).
+"""An independent implementation of the services, written from the protocol alone: the metadata service (v2, plain HTTP), a
+token endpoint and a resource (both HTTPS with client certificates).
 
-The first line on standard output is JSON: the CA file and one ready world. Each line on standard input is a command,
-answered by one line:
+The first line on standard output is JSON: the CA file and one service set that is ready. Each line on standard input is a
+command, and each response is one line:
 
-    {"open": {"forms": ["chunked"], "tls": "1.2", "host": "127.0.0.1", "issuer": "rsa"}}   a world of its own
-    {"fault": {"world": 1, "leg": "token", "fault": {"status": 502}}}                      null heals the leg
-    {"log": 1}                                                                             what was asked of it
-    {"close": 1}
+    {"open": {"forms": ["chunked"], "tls": "1.2", "host": "127.0.0.1", "issuer": "rsa"}}   starts a service set
+    {"fault": {"service_set": 1, "leg": "token", "fault": {"status": 502}}}                injects a fault; null removes it
+    {"log": 1}                                                                             returns the requests received
+    {"close": 1}                                                                           closes the service set
 
-It ends when standard input does. It needs Python 3.11 and `cryptography`.
+The process ends at the end of standard input. It needs Python 3.11 and `cryptography`.
 """
 
 import itertools
@@ -19,29 +19,29 @@ import sys
 import tempfile
 
 from pki import Pki
-from world import World
+from service_set import ServiceSet
 
 
-class Services:
+class ServiceSets:
     def __init__(self, pki):
         self._pki = pki
-        self._worlds = {}
+        self._sets = {}
         self._numbers = itertools.count(1)
 
     def open(self, settings):
         number = next(self._numbers)
-        self._worlds[number] = World(self._pki, **settings)
-        return {"world": number, **self._worlds[number].describe()}
+        self._sets[number] = ServiceSet(self._pki, **settings)
+        return {"service_set": number, **self._sets[number].describe()}
 
     def fault(self, settings):
-        self._worlds[settings["world"]].set_fault(settings["leg"], settings["fault"])
+        self._sets[settings["service_set"]].set_fault(settings["leg"], settings["fault"])
         return {}
 
     def log(self, number):
-        return self._worlds[number].log()
+        return self._sets[number].log()
 
     def close(self, number):
-        self._worlds.pop(number).close()
+        self._sets.pop(number).close()
         return {}
 
     def command(self, line):
@@ -56,13 +56,13 @@ class Services:
 def main():
     with tempfile.TemporaryDirectory(prefix="keybound-foreign-") as folder:
         pki = Pki(folder)
-        services = Services(pki)
-        say({"event": "ready", "ca_file": pki.ca_file, **services.open({})})
+        sets = ServiceSets(pki)
+        write_line({"event": "ready", "ca_file": pki.ca_file, **sets.open({})})
         for line in sys.stdin:
-            say(services.command(line))
+            write_line(sets.command(line))
 
 
-def say(value):
+def write_line(value):
     print(json.dumps(value), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The services against a client in Python: that they take what is right, and refuse what the real ones refuse."""
+"""The services against a client in Python: they accept valid requests, and reject what the real services reject."""
 
 import base64
 import contextlib
@@ -17,16 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 import csr
 from pki import Pki, new_ec_key, new_rsa_key
-from world import FORMS, World
+from service_set import FORMS, ServiceSet
 
 ASN1 = {"sequence": 0x30, "set": 0x31, "bits": 0x03, "oid": 0x06, "utf8": 0x0C, "printable": 0x13, "ia5": 0x16}
 
 
 class Client:
-    """A client that does what the protocol says, and other things on request."""
+    """A client that follows the protocol, and deviates where a test requires it."""
 
-    def __init__(self, world, folder, key):
-        self.world = world
+    def __init__(self, services, folder, key):
+        self.services = services
         self.key = key
         self.pem = pathlib.Path(folder) / f"{uuid.uuid4()}.pem"
 
@@ -40,19 +40,19 @@ class Client:
             **(headers or {}),
         }
         sent = {name: value for name, value in all_headers.items() if value is not None}
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.world.imds_origin).netloc)
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.services.imds_origin).netloc)
         method = "POST" if body else "GET"
         return exchange(connection, method, f"/metadata/identity/{name}?{query}", sent, body)
 
     def issue(self, **changes):
         _, metadata = self.imds("getplatformmetadata")
         body = json.dumps({"csr": signing_request(self.key, metadata, **changes)})
-        status, answer = self.imds("issuecredential", body)
+        status, response = self.imds("issuecredential", body)
         if status == 200:
-            self.keep(answer["certificate"])
-        return status, answer
+            self.save(response["certificate"])
+        return status, response
 
-    def keep(self, certificate):
+    def save(self, certificate):
         certificate = x509.load_der_x509_certificate(base64.b64decode(certificate))
         private = self.key.private_bytes(
             serialization.Encoding.PEM,
@@ -62,7 +62,7 @@ class Client:
         self.pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
 
     def https(self, origin, method, target, headers, body=None, certificate=True):
-        context = ssl.create_default_context(cafile=self.world.pki.ca_file)
+        context = ssl.create_default_context(cafile=self.services.pki.ca_file)
         context.post_handshake_auth = True
         if certificate:
             context.load_cert_chain(self.pem)
@@ -72,9 +72,9 @@ class Client:
 
     def token(self, certificate=True, **changes):
         form = {
-            "client_id": self.world.client_id,
+            "client_id": self.services.client_id,
             "grant_type": "client_credentials",
-            "scope": f"{self.world.audience}/.default",
+            "scope": f"{self.services.audience}/.default",
             "token_type": "mtls_pop",
             **changes,
         }
@@ -84,24 +84,24 @@ class Client:
             "x-ms-client-request-id": str(uuid.uuid4()),
         }
         body = urllib.parse.urlencode({k: v for k, v in form.items() if v is not None})
-        origin, path = self.world.token_origin, self.world.token_path
+        origin, path = self.services.token_origin, self.services.token_path
         return self.https(origin, "POST", path, headers, body, certificate)
 
     def call(self, token, certificate=True, **headers):
         headers = {"Authorization": f"mtls_pop {token}", "x-ms-tokenboundauth": "true", **headers}
-        return self.https(self.world.resource_origin, "GET", "/x", headers, None, certificate)
+        return self.https(self.services.resource_origin, "GET", "/x", headers, None, certificate)
 
 
 def exchange(connection, method, target, headers, body):
     with contextlib.closing(connection):
         connection.request(method, target, headers=headers, **({"body": body} if body else {}))
-        answer = connection.getresponse()
-        text = answer.read()
-    return answer.status, json.loads(text)
+        response = connection.getresponse()
+        text = response.read()
+    return response.status, json.loads(text)
 
 
 def signing_request(key, metadata, order=("dc", "cn"), pss=csr.PSS, cu_id=None, signer=None):
-    """A signing request assembled by hand: no version of `cryptography` that Debian has makes one with PSS."""
+    """A signing request assembled by hand: Debian's versions of `cryptography` cannot sign one with PSS."""
     parts = {
         "dc": tlv("set", tlv("sequence", oid("0.9.2342.19200300.100.1.25") + tlv("ia5", metadata["tenantId"]))),
         "cn": tlv("set", tlv("sequence", oid("2.5.4.3") + tlv("printable", metadata["clientId"]))),
@@ -148,27 +148,27 @@ class ServicesTest(unittest.TestCase):
         cls.other_key = new_rsa_key()
 
     def client(self, *forms, key=None, **settings):
-        world = World(self.pki, forms, **settings)
-        self.addCleanup(world.close)
-        return Client(world, self.folder, key or self.key)
+        services = ServiceSet(self.pki, forms, **settings)
+        self.addCleanup(services.close)
+        return Client(services, self.folder, key or self.key)
 
     def assert_whole_flow(self, client):
         self.assertEqual(client.issue()[0], 200)
-        status, answer = client.token()
-        self.assertEqual(status, 200, answer)
-        status, called = client.call(answer["access_token"])
-        self.assertEqual((status, called.get("client")), (200, client.world.client_id), called)
+        status, response = client.token()
+        self.assertEqual(status, 200, response)
+        status, called = client.call(response["access_token"])
+        self.assertEqual((status, called.get("client")), (200, client.services.client_id), called)
 
-    def test_what_is_right_is_taken_in_every_form(self):
-        # Python's own client speaks no attestation, repeats no letters, and takes no 103.
-        for form in FORMS.keys() - {"attestation-required", "other-case", "interim-answer"}:
+    def test_accepts_valid_requests_in_every_form(self):
+        # This client has no attestation, does not preserve the case of GUIDs, and does not support 103.
+        for form in FORMS.keys() - {"attestation-required", "other-case", "interim-response"}:
             with self.subTest(form):
                 self.assert_whole_flow(self.client(form))
         for settings in ({"tls": "1.2"}, {"host": "127.0.0.1"}, {"issuer": "rsa"}):
             with self.subTest(settings):
                 self.assert_whole_flow(self.client(**settings))
 
-    def test_metadata_needs_its_headers_and_parameters(self):
+    def test_rejects_metadata_requests_without_headers_or_parameters(self):
         client = self.client()
         other = str(uuid.uuid4())
         for headers in (
@@ -189,7 +189,7 @@ class ServicesTest(unittest.TestCase):
         ):
             self.assertEqual(client.imds("getplatformmetadata", query=query)[0], 400, query)
 
-    def test_signing_requests_in_another_shape_are_refused(self):
+    def test_rejects_other_forms_of_signing_requests(self):
         with_null = csr.PSS.replace(bytes.fromhex("300b0609608648016503040201"), bytes.fromhex("300d06096086480165030402010500"))
         for changes in (
             {"order": ("cn", "dc")},
@@ -198,19 +198,19 @@ class ServicesTest(unittest.TestCase):
             {"cu_id": '{"vmId":"x","vmssId":""}'},
             {"signer": self.other_key},
         ):
-            status, answer = self.client().issue(**changes)
+            status, response = self.client().issue(**changes)
             self.assertEqual(status, 400, changes)
-            self.assertIn("CSR refused", answer["error_description"])
+            self.assertIn("CSR rejected", response["error_description"])
 
-    def test_attestation_is_missed_where_it_is_required(self):
-        status, answer = self.client("attestation-required").issue()
-        self.assertEqual((status, answer["error_description"]), (400, "Attestation Token is missing"))
+    def test_rejects_missing_attestation_where_required(self):
+        status, response = self.client("attestation-required").issue()
+        self.assertEqual((status, response["error_description"]), (400, "Attestation Token is missing"))
 
-    def test_token_requests_need_the_certificate_and_the_right_form(self):
+    def test_rejects_token_requests_without_certificate_or_with_another_form(self):
         client = self.client()
         self.assertEqual(client.issue()[0], 200)
-        status, answer = client.token(certificate=False)
-        self.assertEqual((status, answer["error_codes"]), (401, [392200]))
+        status, response = client.token(certificate=False)
+        self.assertEqual((status, response["error_codes"]), (401, [392200]))
         for changes in (
             {"client_id": str(uuid.uuid4())},
             {"scope": "https://foreign.example"},
@@ -225,19 +225,19 @@ class ServicesTest(unittest.TestCase):
         for token_type in (None, "bearer"):
             self.assertEqual(client.token(token_type=token_type)[1]["token_type"], "Bearer")
 
-    def test_certificates_of_other_worlds_authorities_end_the_handshake(self):
+    def test_rejects_certificates_of_other_authorities_in_the_handshake(self):
         client = self.client()
         self.assertEqual(client.issue()[0], 200)
-        client.world.set_fault("token", {"tls": "refuses-client-certificate"})
+        client.services.set_fault("token", {"tls": "rejects-client-certificate"})
         with self.assertRaises(OSError):
             client.token()
 
-    def test_a_token_is_worthless_without_its_certificate(self):
+    def test_rejects_tokens_without_their_certificate(self):
         for forms in ((), ("post-handshake",)):
             client = self.client(*forms)
             self.assertEqual(client.issue()[0], 200)
             token = client.token()[1]["access_token"]
-            thief = Client(client.world, self.folder, self.other_key)
+            thief = Client(client.services, self.folder, self.other_key)
             self.assertEqual(thief.issue()[0], 200)
             self.assertEqual(client.call(token)[0], 200)
             if forms:
@@ -250,21 +250,21 @@ class ServicesTest(unittest.TestCase):
             self.assertEqual(client.call(token[:-2] + "AA")[0], 401)
             self.assertEqual(client.call(client.token(token_type=None)[1]["access_token"])[0], 401)
 
-    def test_unknown_settings_are_refused(self):
+    def test_rejects_unknown_settings(self):
         for settings in ({"forms": ["x"]}, {"tls": "1.1"}, {"issuer": "dsa"}, {"x": 1}):
             with self.assertRaises((ValueError, TypeError)):
-                World(self.pki, **settings)
+                ServiceSet(self.pki, **settings)
         for leg, fault in (("x", {}), ("token", {"x": 1})):
             with self.assertRaises(ValueError):
-                self.client().world.set_fault(leg, fault)
+                self.client().services.set_fault(leg, fault)
 
-    def test_an_elliptic_key_gets_no_certificate(self):
+    def test_rejects_signing_requests_for_ec_keys(self):
         status, _ = self.client(key=EcKey()).issue()
         self.assertEqual(status, 400)
 
 
 class EcKey:
-    """Stands for a binding key, with the signature of an RSA key."""
+    """A binding key on an elliptic curve, with the signature of an RSA key."""
 
     def __init__(self):
         self.public_key = new_ec_key().public_key

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs signed with ES256, bound to a certificate as RFC 8705 section 3.1 has it."""
+"""Access tokens: JWTs signed with ES256, bound to a certificate as in RFC 8705 section 3.1."""
 
 import base64
 import hashlib
@@ -24,17 +24,17 @@ class TokenSigner:
         return f"{signed}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
     def verify(self, token):
-        """The claims of a token that this signer made and that is in time; ValueError otherwise."""
+        """The claims of a token that this signer signed and that is valid now; ValueError otherwise."""
         signed, _, signature = token.rpartition(".")
         raw = decode(signature)
         pair = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
         try:
             self._key.public_key().verify(pair, signed.encode(), ec.ECDSA(hashes.SHA256()))
         except InvalidSignature as error:
-            raise ValueError("the signature does not hold") from error
+            raise ValueError("the signature is invalid") from error
         claims = json.loads(decode(signed.split(".")[1]))
         if not claims["nbf"] <= time.time() < claims["exp"]:
-            raise ValueError("the token is not in time")
+            raise ValueError("the token is expired or not yet valid")
         return claims
 
 

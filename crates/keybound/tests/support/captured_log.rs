@@ -1,4 +1,4 @@
-//! All that is logged in this process, at every level and on every thread, as text.
+//! The log of this process, at every level and from every thread, as text.
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
@@ -6,16 +6,16 @@ use tracing::span;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 
-/// Where the log stands now.
+/// A position in the log.
 pub struct Mark(usize);
 
-/// Begins capturing, if it has not begun, and returns the position.
+/// Starts capturing, if it has not started, and returns the current position.
 pub fn mark() -> Mark {
     Mark(text().len())
 }
 
 impl Mark {
-    /// What was logged since, by other tests too.
+    /// The log since this position, of other tests too.
     pub fn since(&self) -> String {
         text()[self.0..].to_owned()
     }
@@ -55,13 +55,13 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {field}={value:?}").expect("text takes all");
+        write!(self.0, " {field}={value:?}").expect("a String accepts any text");
     }
 }
 
 static CAPTURED: LazyLock<Arc<Mutex<String>>> = LazyLock::new(|| {
     let captured = Arc::default();
     let subscriber = Registry::default().with(Capture(Arc::clone(&captured)));
-    tracing::subscriber::set_global_default(subscriber).expect("nobody else captures");
+    tracing::subscriber::set_global_default(subscriber).expect("no other subscriber is installed");
     captured
 });

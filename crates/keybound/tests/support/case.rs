@@ -1,6 +1,6 @@
-//! Conversations as data: the files in `tests/foreign/cases`.
-use crate::foreign::{self, Manner, World};
-use crate::own_keys::FakeAttestation;
+//! Test cases as data: the files in `tests/foreign/cases`.
+use crate::foreign::{self, ServiceSet, Settings};
+use crate::test_keys::FakeAttestation;
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-/// A conversation. See the files in `tests/foreign/cases`.
+/// A test case. See the files in `tests/foreign/cases`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
@@ -29,11 +29,11 @@ pub struct Case {
     pub host: String,
     #[serde(default = "ec")]
     pub issuer: String,
-    pub ask: Option<Ask>,
+    pub request: Option<RequestKind>,
     #[serde(default)]
     pub fault: Value,
     pub timeout_ms: Option<u64>,
-    /// What must not be shown, besides the tokens that the services know.
+    /// Secrets that must not leak, besides the tokens that the services issued.
     #[serde(default)]
     pub secrets: Vec<String>,
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct Case {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ask {
+pub enum RequestKind {
     UserAssigned,
     Attested,
 }
@@ -57,13 +57,13 @@ pub struct Expect {
     pub retryable: bool,
     #[serde(default)]
     pub service_codes: Vec<u64>,
-    /// Each is part of the message, of the next step, or of a cause.
+    /// Parts of the message, the next step or a cause.
     #[serde(default)]
     pub says: Vec<String>,
-    /// The status that the caller gets, where the fault is no error.
-    pub answer: Option<u16>,
-    /// Part of what is asked once the fault is gone.
-    pub then_asks: Option<String>,
+    /// The status of the response, where the fault is no error.
+    pub response: Option<u16>,
+    /// Part of a request target after the fault is removed.
+    pub then_requests: Option<String>,
 }
 
 impl Case {
@@ -73,8 +73,8 @@ impl Case {
         serde_json::from_value(value).unwrap()
     }
 
-    pub fn open_world(&self) -> World {
-        World::open(Manner {
+    pub fn open_services(&self) -> ServiceSet {
+        ServiceSet::open(Settings {
             forms: &self.forms,
             tls: &self.tls,
             host: &self.host,
@@ -82,15 +82,17 @@ impl Case {
         })
     }
 
-    pub fn client(&self, world: &World, keys: ProviderChain) -> ManagedIdentityClient {
-        let identity = match self.ask {
-            Some(Ask::UserAssigned) => ManagedIdentity::client_id(&world.user_assigned_id).unwrap(),
+    pub fn client(&self, services: &ServiceSet, keys: ProviderChain) -> ManagedIdentityClient {
+        let identity = match self.request {
+            Some(RequestKind::UserAssigned) => {
+                ManagedIdentity::client_id(&services.user_assigned_id).unwrap()
+            }
             _ => ManagedIdentity::system_assigned(),
         };
         ManagedIdentityClient::builder()
             .tls_engine(TlsEngine::OpenSsl)
             .identity(identity)
-            .imds_endpoint(&world.imds)
+            .imds_endpoint(&services.imds)
             .trust(TRUST.clone())
             .key_providers(keys)
             .attestation(Arc::new(FakeAttestation))
@@ -100,13 +102,13 @@ impl Case {
             .unwrap()
     }
 
-    pub fn request(&self, world: &World) -> TokenRequest {
-        let requirements = match self.ask {
-            Some(Ask::Attested) => KeyRequirements::attested(),
+    pub fn request(&self, services: &ServiceSet) -> TokenRequest {
+        let requirements = match self.request {
+            Some(RequestKind::Attested) => KeyRequirements::attested(),
             _ => KeyRequirements::unattested(),
         };
         TokenRequest::pop(
-            &world.audience,
+            &services.audience,
             requirements.min_strength(KeyStrength::Software),
         )
     }
@@ -122,7 +124,7 @@ pub fn cases(file: &str) -> Vec<Case> {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The right answers, each over this version of TLS.
+/// The cases without faults, each over this version of TLS.
 pub fn forms(tls: &str) -> Vec<Case> {
     let mut cases = cases("forms.json");
     cases.retain(|case| case.only_tls.as_deref().is_none_or(|only| only == tls));
@@ -132,12 +134,12 @@ pub fn forms(tls: &str) -> Vec<Case> {
     cases
 }
 
-/// Runs each case, several at a time, and names all that fail.
+/// Runs the cases, several at a time, and fails with the names of those that failed.
 pub fn run_all(cases: &[Case], run: impl Fn(&Case) + Sync) {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..CONCURRENT_CASES {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if catch_unwind(AssertUnwindSafe(|| run(case))).is_err() {
@@ -171,5 +173,5 @@ static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
         .with_pem(&foreign::authority())
         .unwrap()
 });
-/// Waits of hanging conversations overlap; more would only make the others late.
-const AT_A_TIME: usize = 6;
+/// Enough that waits of hanging cases overlap; more would delay the others.
+const CONCURRENT_CASES: usize = 6;

@@ -1,4 +1,4 @@
-//! The services of `tests/foreign/services.py`: one process, many worlds, each with ports of its own.
+//! The services of `tests/foreign/services.py`: one process with many service sets, each on its own ports.
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -6,19 +6,19 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// How a world answers where nothing is wrong.
+/// The responses of a service set without faults.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner<'a> {
+pub struct Settings<'a> {
     pub forms: &'a [String],
     pub tls: &'a str,
     pub host: &'a str,
     pub issuer: &'a str,
 }
 
-/// Metadata service, token endpoint and resource, on ports of their own.
+/// Metadata service, token endpoint and resource, on their own ports.
 #[derive(Debug, Deserialize)]
-pub struct World {
-    #[serde(rename = "world")]
+pub struct ServiceSet {
+    #[serde(rename = "service_set")]
     number: u64,
     pub imds: String,
     pub resource: String,
@@ -28,32 +28,32 @@ pub struct World {
     pub tenant_id: String,
 }
 
-/// What a world was asked and what it gave out.
+/// The requests that a service set received, and the secrets that it issued.
 #[derive(Debug, Deserialize)]
 pub struct Log {
-    pub requests: Vec<Asked>,
-    /// Requests that broke the protocol, in the services' words.
-    pub refusals: Vec<String>,
+    pub requests: Vec<LoggedRequest>,
+    /// The error messages for requests that violated the protocol.
+    pub rejections: Vec<String>,
     pub secrets: Vec<String>,
     /// The most bytes sent on one connection.
     pub sent: u64,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct LoggedRequest {
     pub leg: String,
     pub target: String,
 }
 
-impl World {
-    pub fn open(manner: Manner<'_>) -> Self {
-        let settings = json!({"forms": manner.forms, "tls": manner.tls, "host": manner.host, "issuer": manner.issuer});
-        read(command(&json!({ "open": settings })))
+impl ServiceSet {
+    pub fn open(settings: Settings<'_>) -> Self {
+        let open = json!({"forms": settings.forms, "tls": settings.tls, "host": settings.host, "issuer": settings.issuer});
+        read(command(&json!({ "open": open })))
     }
 
-    /// Spoils the answers of a leg; null heals it.
+    /// Injects a fault into the responses of a leg; null removes it.
     pub fn set_fault(&self, leg: &str, fault: &Value) {
-        command(&json!({"fault": {"world": self.number, "leg": leg, "fault": fault}}));
+        command(&json!({"fault": {"service_set": self.number, "leg": leg, "fault": fault}}));
     }
 
     pub fn log(&self) -> Log {
@@ -61,18 +61,18 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for ServiceSet {
     fn drop(&mut self) {
-        // A second panic would end the whole run.
+        // A second panic would abort the test run.
         if !std::thread::panicking() {
             command(&json!({ "close": self.number }));
         }
     }
 }
 
-/// The authority of the services' own certificates, in PEM.
+/// The CA certificate of the services, in PEM.
 pub fn authority() -> Vec<u8> {
-    services().authority.clone()
+    process().authority.clone()
 }
 
 /// The Python that runs the services: `KEYBOUND_PYTHON`, else Debian's, which has `cryptography`.
@@ -88,15 +88,15 @@ pub fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign"))
 }
 
-struct Services {
-    /// Ends when its standard input does, with this process.
+struct Process {
+    /// Ends at the end of its standard input, with this process.
     _child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     authority: Vec<u8>,
 }
 
-impl Services {
+impl Process {
     fn start() -> Self {
         let mut child = python()
             .arg("services.py")
@@ -106,43 +106,43 @@ impl Services {
             .expect("Python is needed: /usr/bin/python3, or the one that KEYBOUND_PYTHON names");
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut services = Self {
+        let mut process = Self {
             _child: child,
             input,
             output,
             authority: Vec::new(),
         };
-        let ready = services.answer();
+        let ready = process.read_line();
         let ca_file = ready["ca_file"].as_str().expect("a ready line");
-        services.authority = std::fs::read(ca_file).expect("the ready line names a file");
-        services
+        process.authority = std::fs::read(ca_file).expect("the ready line names a file");
+        process
     }
 
-    fn ask(&mut self, command: &Value) -> Value {
-        writeln!(self.input, "{command}").expect("the services listen");
-        let answer = self.answer();
-        assert!(answer.get("error").is_none(), "{command}: {answer}");
-        answer
+    fn run(&mut self, command: &Value) -> Value {
+        writeln!(self.input, "{command}").expect("the services are running");
+        let response = self.read_line();
+        assert!(response.get("error").is_none(), "{command}: {response}");
+        response
     }
 
-    fn answer(&mut self) -> Value {
+    fn read_line(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("a line of text");
         serde_json::from_str(&line)
-            .expect("the services ended; do they have Python 3.11 and its package cryptography?")
+            .expect("the services exited; is there Python 3.11 with the package cryptography?")
     }
 }
 
 fn command(command: &Value) -> Value {
-    services().ask(command)
+    process().run(command)
 }
 
-fn services() -> std::sync::MutexGuard<'static, Services> {
-    SERVICES.lock().unwrap_or_else(PoisonError::into_inner)
+fn process() -> std::sync::MutexGuard<'static, Process> {
+    PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T: for<'de> Deserialize<'de>>(value: Value) -> T {
-    serde_json::from_value(value).expect("services and tests agree")
+    serde_json::from_value(value).expect("a response of the services")
 }
 
-static SERVICES: LazyLock<Mutex<Services>> = LazyLock::new(|| Mutex::new(Services::start()));
+static PROCESS: LazyLock<Mutex<Process>> = LazyLock::new(|| Mutex::new(Process::start()));

@@ -1,6 +1,6 @@
-//! Whether a text holds a secret, or enough of one.
+//! Checks that a text holds no secret, or a large part of one.
 
-/// Fails where `text` holds a secret, or a part of it as long as a guess at it would need.
+/// Fails if `text` holds a secret, or a part of it that is long enough to guess the rest.
 pub fn assert_none(secrets: &[String], text: &str, whose: &str) {
     for secret in secrets {
         for piece in pieces(secret) {
@@ -13,7 +13,7 @@ pub fn assert_none(secrets: &[String], text: &str, whose: &str) {
     assert!(!text.contains("PRIVATE KEY"), "{whose}: a key leaks");
 }
 
-/// Overlapping pieces, so that any run of 24 characters of the secret holds one. The header of a JWT is no secret.
+/// Pieces of the secret, one in each run of 24 characters. The header of a JWT is no secret.
 fn pieces(secret: &str) -> impl Iterator<Item = &str> {
     let start = match secret.split_once('.') {
         Some((header, _)) if secret.starts_with("eyJ") => header.len() + 1,

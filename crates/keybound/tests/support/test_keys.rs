@@ -1,4 +1,4 @@
-//! Binding keys and an attestation of the tests' own making.
+//! Binding keys and an attestation provider for tests.
 use keybound::KeyStrength;
 use keybound::attestation::{
     AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken,
@@ -10,22 +10,22 @@ use keybound_keys::memory::MemoryKey;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
-/// One software key for all conversations: making keys is not what they are about.
+/// One software key for all cases: creating keys is slow and not their subject.
 pub fn shared_key() -> ProviderChain {
     static KEY: LazyLock<Arc<MemoryKey>> =
         LazyLock::new(|| Arc::new(MemoryKey::generate().unwrap()));
-    ProviderChain::new(vec![Arc::new(AtHand(Arc::clone(&*KEY) as _))])
+    ProviderChain::new(vec![Arc::new(SingleKeyProvider(Arc::clone(&*KEY) as _))])
 }
 
 pub fn slow_key() -> ProviderChain {
     let key = SlowKey(MemoryKey::generate().unwrap());
-    ProviderChain::new(vec![Arc::new(AtHand(Arc::new(key)))])
+    ProviderChain::new(vec![Arc::new(SingleKeyProvider(Arc::new(key)))])
 }
 
 #[derive(Debug)]
-struct AtHand(Arc<dyn BindingKey>);
+struct SingleKeyProvider(Arc<dyn BindingKey>);
 
-impl KeyProvider for AtHand {
+impl KeyProvider for SingleKeyProvider {
     fn strength(&self) -> KeyStrength {
         self.0.strength()
     }
@@ -35,7 +35,7 @@ impl KeyProvider for AtHand {
     }
 }
 
-/// A caller's own kind of key, which may block: its connections are driven on a thread of their own.
+/// A key that a caller implements and that may block: its connections run on a separate thread.
 #[derive(Debug)]
 struct SlowKey(MemoryKey);
 
@@ -61,7 +61,7 @@ impl BindingKey for SlowKey {
     }
 }
 
-/// Vouches for every key by a text in the form of a JWT, another one each time.
+/// Returns a new text in the form of a JWT for every key.
 #[derive(Debug)]
 pub struct FakeAttestation;
 

@@ -1,4 +1,4 @@
-"""One set of services with ports of its own: what it answers, how, and what was asked of it."""
+"""One set of services on its own ports: its settings, its faults, and a log of its requests."""
 
 import json
 import string
@@ -8,30 +8,30 @@ import uuid
 import api
 import entra
 import imds
-from http1 import Answer, Server
+from http1 import Response, Server
 from tokens import TokenSigner
 
-# Ways to answer that the protocol allows and that a client must take.
+# Variants of responses that the protocol allows and a client must accept.
 FORMS = {
     "attestation-required": "no certificate without an attestation token",
-    "byte-by-byte": "every byte is a write (and a TLS record) of its own",
+    "byte-by-byte": "every byte is a separate write (and TLS record)",
     "chunked": "chunked transfer encoding with an extension and a trailer",
     "close": "each connection serves one request",
-    "interim-answer": "103 Early Hints before each answer",
+    "interim-response": "103 Early Hints before each response",
     "lower-case-headers": "header names in lower case",
     "no-reason": "no reason phrase in the status line",
     "no-scheme": "mtls_authentication_endpoint without https://",
-    "other-case": "letters of GUIDs and of token_type in the other case from leg to leg",
-    "path-on-endpoint": "mtls_authentication_endpoint with a path and a query, which do not count",
-    "post-handshake": "the resource asks for the certificate after the request (TLS 1.3)",
+    "other-case": "GUIDs and token_type in the other case from leg to leg",
+    "path-on-endpoint": "mtls_authentication_endpoint with a path and a query, which are ignored",
+    "post-handshake": "the resource requests the certificate after the HTTP request (TLS 1.3)",
     "quoted-numbers": "numbers of seconds as text",
-    "refresh-in": "the token answer says when to renew",
+    "refresh-in": "the token response has refresh_in",
     "scale-set": "cuId with both members; without it vmssId is empty",
-    "token-endpoint": "token_endpoint with another path than the usual one",
-    "unknown-members": "members that this version does not know",
+    "token-endpoint": "token_endpoint with an unusual path",
+    "unknown-members": "unknown members",
     "until-close": "bodies end with the connection",
     "utf8-names": "the certificate's names as UTF8String",
-    "vault": "the resource is Key Vault's: the certificate is asked for at x-ms-tokenboundauth",
+    "vault": "the resource is Key Vault: it requests the certificate only with x-ms-tokenboundauth",
 }
 LEGS = ("metadata", "credential", "token", "resource")
 FAULTS = {
@@ -47,7 +47,7 @@ FAULTS = {
 }
 
 
-class World:
+class ServiceSet:
     def __init__(self, pki, forms=(), tls="1.3", host="localhost", issuer="ec"):
         unknown = set(forms) - FORMS.keys()
         if unknown:
@@ -66,7 +66,7 @@ class World:
         self._lock = threading.Lock()
         self._faults = {}
         self._requests = []
-        self._refusals = []
+        self._rejections = []
         self._secrets = []
         self._connections = []
 
@@ -75,12 +75,12 @@ class World:
 
         post_handshake = "post-handshake" in forms
         self._servers = [
-            Server(self._keeping(lambda request, _: imds.respond(self, request)), self.forms),
+            Server(self._recording_connections(lambda request, _: imds.respond(self, request)), self.forms),
             Server(
-                self._keeping(lambda *call: entra.respond(self, *call)), self.forms, context("token")
+                self._recording_connections(lambda *call: entra.respond(self, *call)), self.forms, context("token")
             ),
             Server(
-                self._keeping(lambda *call: api.respond(self, *call)),
+                self._recording_connections(lambda *call: api.respond(self, *call)),
                 self.forms,
                 context("resource", post_handshake),
             ),
@@ -112,14 +112,14 @@ class World:
             server.close()
 
     def client_id_of(self, selector):
-        """The identity asked for. Object and resource ids name the user-assigned one."""
+        """The client id of the requested identity. Object and resource ids name the user-assigned one."""
         client_id = self.user_assigned_id if selector else self.client_id
         return client_id.upper() if "other-case" in self.forms else client_id
 
-    # What goes wrong.
+    # Faults.
 
     def set_fault(self, leg, fault):
-        """Spoils the answers of a leg from now on; `None` heals it."""
+        """Injects a fault into the responses of a leg; `None` removes it."""
         if leg not in LEGS or set(fault or {}) - FAULTS:
             raise ValueError(f"unknown fault {leg}: {fault}")
         with self._lock:
@@ -129,11 +129,11 @@ class World:
         with self._lock:
             return self._faults.get(leg, {})
 
-    def spoil(self, leg, answer, substitutes):
-        """The answer with the leg's fault in it; `$name` in its texts stands for what this conversation holds."""
+    def apply_fault(self, leg, response, substitutes):
+        """The response with the leg's fault; `$name` in its texts is replaced by a value of this conversation."""
         fault = self.fault(leg)
         if not fault:
-            return answer
+            return response
         names = {
             "resource": self.resource_origin,
             "other_guid": str(uuid.uuid4()),
@@ -149,11 +149,11 @@ class World:
             return value
 
         if "set" in fault:
-            answer = changed_members(answer, fill(fault["set"]))
-        headers = {**answer.headers, **fill(fault.get("headers", {}))}
-        body = fill(fault["body"]).encode() if "body" in fault else answer.body
-        return Answer(
-            fault.get("status", answer.status),
+            response = changed_members(response, fill(fault["set"]))
+        headers = {**response.headers, **fill(fault.get("headers", {}))}
+        body = fill(fault["body"]).encode() if "body" in fault else response.body
+        return Response(
+            fault.get("status", response.status),
             {name: value for name, value in headers.items() if value is not None},
             b" " * fault["body_bytes"] if "body_bytes" in fault else body,
             fault.get("breaks"),
@@ -165,17 +165,17 @@ class World:
             return fault
         return self.pki.server_context(host, tls, self.issuer, fault, post_handshake)
 
-    # What was asked, and what was given out.
+    # The log.
 
-    def note(self, leg, request):
+    def log_request(self, leg, request):
         with self._lock:
             self._requests.append({"leg": leg, "method": request.method, "target": request.target})
 
-    def note_refusal(self, words):
+    def log_rejection(self, words):
         with self._lock:
-            self._refusals.append(words)
+            self._rejections.append(words)
 
-    def keep_secret(self, secret):
+    def record_secret(self, secret):
         if secret:
             with self._lock:
                 self._secrets.append(secret)
@@ -185,25 +185,25 @@ class World:
         with self._lock:
             return {
                 "requests": list(self._requests),
-                "refusals": list(self._refusals),
+                "rejections": list(self._rejections),
                 "secrets": list(self._secrets),
                 "connections": len(self._connections),
                 "sent": max((connection.sent for connection in self._connections), default=0),
             }
 
-    def _keeping(self, respond):
-        """Records the connections that were answered on."""
+    def _recording_connections(self, respond):
+        """Records the connections on which a request was received."""
 
-        def kept(request, connection):
+        def recorded(request, connection):
             with self._lock:
                 if connection not in self._connections:
                     self._connections.append(connection)
             return respond(request, connection)
 
-        return kept
+        return recorded
 
 
-def changed_members(answer, changes):
-    value = {**json.loads(answer.body), **changes}
+def changed_members(response, changes):
+    value = {**json.loads(response.body), **changes}
     value = {name: member for name, member in value.items() if member is not None}
-    return Answer.of_json(answer.status, value, answer.headers)
+    return Response.of_json(response.status, value, response.headers)
