@@ -1,9 +1,9 @@
-//! The Azure SDK's own clients, with bound tokens and with bearer tokens, against the emulator.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-#[path = "azure/bearer.rs"]
-mod bearer;
-#[path = "azure/bound.rs"]
-mod bound;
+//! Clients of the Azure SDK, with bound and bearer tokens, against the emulator.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#[path = "azure/bearer_credential.rs"]
+mod bearer_credential;
+#[path = "azure/bound_calls.rs"]
+mod bound_calls;
 #[path = "azure/transport.rs"]
 mod transport;
 #[expect(dead_code, reason = "shared with tests that need more")]

@@ -1,10 +1,10 @@
-//! The documentation says what the code does.
+//! Checks the documentation against the code.
 use keybound::ErrorKind;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn troubleshooting_explains_every_error_code() {
+fn troubleshooting_lists_every_error_code() {
     let page = include_str!("../../../docs/troubleshooting.md");
     for kind in ErrorKind::ALL {
         let row = format!("| `{}` |", kind.code());
@@ -18,12 +18,12 @@ fn troubleshooting_explains_every_error_code() {
     assert_eq!(
         rows,
         ErrorKind::ALL.len(),
-        "docs/troubleshooting.md explains a code that does not exist"
+        "docs/troubleshooting.md has a code that does not exist"
     );
 }
 
 #[test]
-fn the_decision_on_dependencies_has_a_place_for_each_and_no_others() {
+fn decision_on_dependencies_lists_all_of_them() {
     let page = include_str!("../../../docs/adr/0006-dependencies.md");
     let crates = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let documented: BTreeSet<&str> = crates
@@ -33,7 +33,7 @@ fn the_decision_on_dependencies_has_a_place_for_each_and_no_others() {
         .collect();
     let manifests: Vec<String> = manifests()
         .iter()
-        .map(|path| std::fs::read_to_string(path).expect("a manifest that can be read"))
+        .map(|path| std::fs::read_to_string(path).expect("a readable manifest"))
         .collect();
     let direct: BTreeSet<&str> = manifests
         .iter()
@@ -65,16 +65,16 @@ fn manifests() -> Vec<PathBuf> {
     manifests
 }
 
-/// The crates that a manifest names in its tables of dependencies, without the project's own.
+/// The dependencies in a manifest, without the project's own crates.
 fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
-    let mut within = false;
+    let mut in_dependencies = false;
     manifest.lines().filter_map(move |line| {
         if line.starts_with('[') {
-            within = line.trim_end().ends_with("dependencies]");
+            in_dependencies = line.trim_end().ends_with("dependencies]");
             return None;
         }
         let name = line.split(['.', ' ', '=']).next()?;
-        let is_one = within && name.starts_with(|c: char| c.is_ascii_alphabetic());
-        (is_one && !name.starts_with("keybound")).then_some(name)
+        let is_dependency = in_dependencies && name.starts_with(|c: char| c.is_ascii_alphabetic());
+        (is_dependency && !name.starts_with("keybound")).then_some(name)
     })
 }

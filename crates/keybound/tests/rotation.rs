@@ -1,11 +1,11 @@
-//! Certificates and tokens renewed under full load: no call fails, none goes out with a token and a certificate that do
-//! not belong together. The emulator checks each request, and the calls are counted on both sides, so that none was
-//! saved by a second attempt.
+//! Renewal of certificates and tokens under full load: no call fails, and no call is sent with a token and a certificate that
+//! do not match. The emulator checks each request, and the calls are counted on both sides, so that none succeeds by a retry
+//! only.
 //!
-//! The renewals follow each other as fast as they can. With `KEYBOUND_LONG_TESTS=1` there is one every second, for a minute:
+//! The renewals follow each other without a pause. With `KEYBOUND_LONG_TESTS=1` there is one every second, for a minute:
 //! `KEYBOUND_LONG_TESTS=1 cargo test --release --package keybound --test rotation -- --nocapture`
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-#![expect(clippy::print_stdout, reason = "tells what was measured")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::print_stdout, reason = "reports measurements")]
 use keybound::http::ResourceClient;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn renewals_under_load_fail_no_call_and_mix_no_pair() {
+async fn renewals_under_load_fail_no_call_and_mix_no_pairs() {
     if std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1") {
         rotate(60, Duration::from_secs(1)).await;
     } else {
@@ -29,75 +29,75 @@ async fn renewals_under_load_fail_no_call_and_mix_no_pair() {
 }
 
 async fn rotate(renewals: usize, pace: Duration) {
-    let begun = Instant::now();
-    let scene = Arc::new(Scene::new());
+    let started = Instant::now();
+    let test = Arc::new(RotationTest::new());
     let mut workers = JoinSet::new();
     for worker in 0..WORKERS {
-        workers.spawn(Arc::clone(&scene).work(worker));
+        workers.spawn(Arc::clone(&test).work(worker));
     }
-    // A renewal that does not come fails the test rather than holding it up.
-    let longest = pace.saturating_mul(u32::try_from(renewals).unwrap()) + Duration::from_secs(120);
-    let renewed = timeout(longest, scene.renew(renewals, pace)).await;
-    scene.stop.store(true, Ordering::Relaxed);
+    // A missing renewal fails the test instead of blocking it.
+    let limit = pace.saturating_mul(u32::try_from(renewals).unwrap()) + Duration::from_secs(120);
+    let renewed = timeout(limit, test.renew(renewals, pace)).await;
+    test.stop.store(true, Ordering::Relaxed);
     while let Some(worker) = workers.join_next().await {
         worker.unwrap();
     }
-    let failures = scene.failures.lock().unwrap();
+    let failures = test.failures.lock().unwrap();
     assert!(
         failures.is_empty(),
         "{} failed: {:?}",
         failures.len(),
         failures.first()
     );
-    assert!(renewed.is_ok(), "the renewals did not come");
-    let calls: usize = scene
+    assert!(renewed.is_ok(), "the renewals did not finish in time");
+    let calls: usize = test
         .calls
         .iter()
         .map(|calls| calls.load(Ordering::Relaxed))
         .sum();
-    let counts = scene.emulator.counts();
+    let counts = test.emulator.counts();
     println!(
         "{calls} calls, {} certificates, {} tokens, {} connections in {:.1} s: 0 failed",
         counts["issue"],
         counts["token"],
         counts["graph-tls"] + counts["vault-tls"],
-        begun.elapsed().as_secs_f64(),
+        started.elapsed().as_secs_f64(),
     );
     assert_eq!(
         counts["graph"] + counts["vault"],
         calls as u64,
-        "a call was made twice"
+        "a call was sent twice"
     );
     assert_eq!(counts["issue"], 1 + renewals as u64);
     assert!(counts["token"] >= 2 * (1 + renewals as u64));
-    assert_eq!(scene.certificates.lock().unwrap().len(), 1 + renewals);
+    assert_eq!(test.certificates.lock().unwrap().len(), 1 + renewals);
 }
 
-/// One client under load, and what came of its calls.
-struct Scene {
+/// One client under load, and the outcomes of its calls.
+struct RotationTest {
     emulator: Arc<Emulator>,
     resources: [(ResourceClient, String); 2],
     stop: AtomicBool,
-    /// Calls that ended, of each worker.
+    /// The number of completed calls of each worker.
     calls: Vec<AtomicUsize>,
-    /// Those that calls went out with.
+    /// The thumbprints that calls were sent with.
     certificates: Mutex<HashSet<String>>,
     failures: Mutex<Vec<String>>,
 }
 
-impl Scene {
+impl RotationTest {
     fn new() -> Self {
         let mut config = Config::default();
         config.imds.attestation = AttestationRule::Optional;
-        config.imds.certificate_lifetime_seconds = LIFE;
-        config.entra.token_lifetime_seconds = LIFE;
+        config.imds.certificate_lifetime_seconds = LIFETIME;
+        config.entra.token_lifetime_seconds = LIFETIME;
         let emulator = Arc::new(Emulator::start(config).unwrap());
         let client = ManagedIdentityClient::builder()
             .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(emulator.ready().imds.as_str())
             .trust(TrustAnchors::system().with_pem(emulator.ca_pem()).unwrap())
-            .clock(Arc::new(Shared(Arc::clone(&emulator))))
+            .clock(Arc::new(EmulatorClock(Arc::clone(&emulator))))
             .retries(false)
             .build()
             .unwrap();
@@ -143,30 +143,30 @@ impl Scene {
         }
     }
 
-    /// Lets so many renewals fall due. Each is due only when every worker is past the one before, as two of them are
-    /// longer than a certificate lives.
+    /// Makes renewals due, each one after every worker has used the previous certificate: two intervals are longer than a
+    /// certificate's lifetime.
     async fn renew(&self, renewals: usize, pace: Duration) {
-        self.every_worker_has_called().await;
+        self.wait_for_every_worker().await;
         for renewal in 1..=renewals {
-            if !self.is_well() {
+            if !self.has_no_failures() {
                 return;
             }
             let due = Instant::now() + pace;
-            self.emulator.clock().advance(PAST_HALF_LIFE);
-            while self.certificates.lock().unwrap().len() <= renewal && self.is_well() {
-                sleep(A_MOMENT).await;
+            self.emulator.clock().advance(RENEWAL_INTERVAL);
+            while self.certificates.lock().unwrap().len() <= renewal && self.has_no_failures() {
+                sleep(POLL_INTERVAL).await;
             }
-            self.every_worker_has_called().await;
+            self.wait_for_every_worker().await;
             sleep_until(due).await;
         }
     }
 
-    fn is_well(&self) -> bool {
+    fn has_no_failures(&self) -> bool {
         self.failures.lock().unwrap().is_empty()
     }
 
-    /// Waits until the calls under way have ended, and another of each worker.
-    async fn every_worker_has_called(&self) {
+    /// Waits until every worker has completed its current call and another one.
+    async fn wait_for_every_worker(&self) {
         let count = |calls: &AtomicUsize| calls.load(Ordering::Relaxed);
         let before: Vec<usize> = self.calls.iter().map(count).collect();
         while self
@@ -175,42 +175,42 @@ impl Scene {
             .zip(&before)
             .any(|(calls, before)| count(calls) < before + 2)
         {
-            sleep(A_MOMENT).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// The thumbprint of the certificate that the call went out with.
+/// Returns the thumbprint of the certificate that the call was sent with.
 async fn call(resource: &ResourceClient, url: &str) -> Result<String, String> {
-    let answer = resource
+    let response = resource
         .get(url)
         .send()
         .await
         .map_err(|error| format!("{error:?}"))?;
-    let status = answer.status();
-    let token = answer.token();
+    let status = response.status();
+    let token = response.token();
     let binding = token.binding().unwrap();
     let certificate = binding.certificate().thumbprints().x5t_s256.to_string();
-    let body = answer.bytes_limited(64 * 1024).await;
+    let body = response.bytes_limited(64 * 1024).await;
     match body {
         Ok(body) if status == 200 && !body.is_empty() => Ok(certificate),
         body => Err(format!("{status} {body:?}")),
     }
 }
 
-/// The emulator's clock as the client's, so that both move together.
+/// The emulator's clock, also for the client.
 #[derive(Debug)]
-struct Shared(Arc<Emulator>);
+struct EmulatorClock(Arc<Emulator>);
 
-impl Clock for Shared {
+impl Clock for EmulatorClock {
     fn now(&self) -> SystemTime {
         self.0.clock().now()
     }
 }
 
 const WORKERS: usize = 16;
-/// Of certificates and tokens: ten days.
-const LIFE: u32 = 864_000;
-/// Six days: a certificate of ten is renewed after at most five and a half.
-const PAST_HALF_LIFE: i64 = 518_400;
-const A_MOMENT: Duration = Duration::from_millis(2);
+/// Of certificates and tokens, in seconds: ten days.
+const LIFETIME: u32 = 864_000;
+/// In seconds: six days. A certificate of ten days is renewed after at most five and a half.
+const RENEWAL_INTERVAL: i64 = 518_400;
+const POLL_INTERVAL: Duration = Duration::from_millis(2);

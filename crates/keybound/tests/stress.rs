@@ -1,5 +1,5 @@
-//! Ten thousand callers at once, on two hundred resources, most of whom go away.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+//! Ten thousand concurrent callers, for two hundred resources, most of which cancel.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #[path = "stress/crowd.rs"]
 mod crowd;
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn patient_callers_cost_one_certificate_and_a_token_for_each_resource() {
+async fn concurrent_callers_share_one_certificate_and_one_token_per_resource() {
     let crowd = Crowd::new();
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
         let resource = caller % RESOURCES;
-        let call = crowd.ask(crowd.request(resource));
+        let call = crowd.acquire(crowd.request(resource));
         callers.spawn(async move { (resource, call.await) });
     }
     let mut issued = 0;
@@ -28,46 +28,46 @@ async fn patient_callers_cost_one_certificate_and_a_token_for_each_resource() {
     }
     assert!(issued >= RESOURCES, "{issued}");
     crowd.assert_counts(1, 1, RESOURCES);
-    crowd.assert_nothing_is_left();
+    crowd.assert_freed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn callers_who_go_away_cost_the_patient_ones_nothing() {
+async fn cancelled_callers_do_not_delay_the_others() {
     let crowd = Crowd::new();
     crowd.inject("metadata=delay:300*1");
-    let mut patient = JoinSet::new();
+    let mut waiting = JoinSet::new();
     for resource in 0..RESOURCES {
-        // On the board, before anybody else comes.
-        let mut call = Box::pin(crowd.ask(crowd.request(resource)));
+        // In flight before any other caller.
+        let mut call = Box::pin(crowd.acquire(crowd.request(resource)));
         assert!((&mut call).now_or_never().is_none());
-        patient.spawn(async move { (resource, call.await) });
+        waiting.spawn(async move { (resource, call.await) });
     }
     let outcomes = crowd
-        .let_come_and_go(CALLERS - RESOURCES, SOME_STAY, Rng::with_seed(1))
+        .run_callers(CALLERS - RESOURCES, SOME_WAIT, Rng::with_seed(1))
         .await;
-    while let Some(outcomes) = patient.join_next().await {
+    while let Some(outcomes) = waiting.join_next().await {
         let (resource, token) = outcomes.unwrap();
         crowd.assert_for(resource, &token.unwrap());
     }
     assert!(
-        outcomes.gone > 0 && outcomes.late > 0 && outcomes.served > 0,
+        outcomes.dropped > 0 && outcomes.timed_out > 0 && outcomes.succeeded > 0,
         "{outcomes:?}"
     );
     crowd.assert_counts(1, 1, RESOURCES);
-    crowd.assert_nothing_is_left();
+    crowd.assert_freed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn flights_that_everybody_left_leave_nothing_behind() {
+async fn abandoned_flights_leave_no_state() {
     let crowd = Crowd::new();
-    // IMDS says nothing as long as they come and go.
+    // IMDS does not respond while they run.
     crowd.inject("metadata=hang*always");
     let outcomes = crowd
-        .let_come_and_go(CALLERS, NOBODY_STAYS, Rng::with_seed(2))
+        .run_callers(CALLERS, NONE_WAITS, Rng::with_seed(2))
         .await;
-    assert_eq!(outcomes.served, 0, "{outcomes:?}");
+    assert_eq!(outcomes.succeeded, 0, "{outcomes:?}");
     assert_eq!(crowd.count("issue") + crowd.count("token"), 0);
-    let asked_in_vain = crowd.count("metadata");
+    let failed_requests = crowd.count("metadata");
     crowd.clear_faults();
     for resource in 0..RESOURCES {
         let token = crowd.client().acquire_token(&crowd.request(resource)).await;
@@ -75,37 +75,37 @@ async fn flights_that_everybody_left_leave_nothing_behind() {
         assert_eq!(token.source(), TokenSource::IdentityProvider);
         crowd.assert_for(resource, &token);
     }
-    crowd.assert_counts(asked_in_vain + 1, 1, RESOURCES);
-    crowd.assert_nothing_is_left();
+    crowd.assert_counts(failed_requests + 1, 1, RESOURCES);
+    crowd.assert_freed();
 }
 
 impl Crowd {
-    /// So many callers, of whom each is dropped after a while, has a deadline, or stays for as long as it takes.
-    async fn let_come_and_go(&self, callers: usize, kinds: usize, mut chance: Rng) -> Outcomes {
-        let mut crowd = JoinSet::new();
+    /// Runs callers each of which is dropped, has a deadline, or waits for the result.
+    async fn run_callers(&self, callers: usize, kinds: usize, mut chance: Rng) -> Outcomes {
+        let mut tasks = JoinSet::new();
         for _ in 0..callers {
             let resource = chance.usize(..RESOURCES);
             let request = self.request(resource);
-            let patience = Duration::from_micros(chance.u64(..200_000));
+            let timeout = Duration::from_micros(chance.u64(..200_000));
             let call = match chance.usize(..kinds) {
-                0 => self.dropped_after(patience, request).boxed(),
-                1 => self.with_deadline(patience, request).boxed(),
-                _ => self.ask(request).map(Some).boxed(),
+                0 => self.dropped_after(timeout, request).boxed(),
+                1 => self.with_deadline(timeout, request).boxed(),
+                _ => self.acquire(request).map(Some).boxed(),
             };
-            crowd.spawn(async move { (resource, call.await) });
+            tasks.spawn(async move { (resource, call.await) });
         }
         let mut outcomes = Outcomes::default();
-        while let Some(answer) = crowd.join_next().await {
-            let (resource, answer) = answer.unwrap();
-            match answer {
-                None => outcomes.gone += 1,
+        while let Some(outcome) = tasks.join_next().await {
+            let (resource, outcome) = outcome.unwrap();
+            match outcome {
+                None => outcomes.dropped += 1,
                 Some(Err(error)) => {
                     assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
-                    outcomes.late += 1;
+                    outcomes.timed_out += 1;
                 }
                 Some(Ok(token)) => {
                     self.assert_for(resource, &token);
-                    outcomes.served += 1;
+                    outcomes.succeeded += 1;
                 }
             }
         }
@@ -114,23 +114,23 @@ impl Crowd {
 
     fn dropped_after(
         &self,
-        patience: Duration,
+        timeout: Duration,
         request: TokenRequest,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        let call = self.ask(request);
-        async move { tokio::time::timeout(patience, call).await.ok() }
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        let call = self.acquire(request);
+        async move { tokio::time::timeout(timeout, call).await.ok() }
     }
 
     fn with_deadline(
         &self,
-        patience: Duration,
+        timeout: Duration,
         request: TokenRequest,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        self.ask(request.timeout(patience)).map(Some)
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        self.acquire(request.timeout(timeout)).map(Some)
     }
 
-    /// A call that a task may own.
-    fn ask(
+    /// A call that a task can own.
+    fn acquire(
         &self,
         request: TokenRequest,
     ) -> impl Future<Output = keybound::Result<keybound::AccessToken>> + Send + use<> {
@@ -139,15 +139,15 @@ impl Crowd {
     }
 }
 
-type Answer = Option<keybound::Result<keybound::AccessToken>>;
+type Outcome = Option<keybound::Result<keybound::AccessToken>>;
 
-/// What became of a crowd.
+/// The number of callers by outcome.
 #[derive(Debug, Default)]
 struct Outcomes {
-    gone: usize,
-    late: usize,
-    served: usize,
+    dropped: usize,
+    timed_out: usize,
+    succeeded: usize,
 }
 
-const SOME_STAY: usize = 3;
-const NOBODY_STAYS: usize = 2;
+const SOME_WAIT: usize = 3;
+const NONE_WAITS: usize = 2;

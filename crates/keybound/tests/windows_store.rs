@@ -1,7 +1,7 @@
-//! Processes of one host that share a key share its certificate: they find each other's through the certificate store of
-//! Windows, and take turns by a mutex of it. The key is a stand-in, store and mutex are real.
+//! Processes of one host that share a key share its certificate, through the Windows certificate store and a named mutex. The
+//! key is a fake; store and mutex are real.
 #![cfg(windows)]
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use keybound::keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
@@ -31,14 +31,14 @@ use std::time::Duration;
 
 const PROCESSES: usize = 8;
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
-/// Longer than a machine under load stands still: a process that gives up waiting requests its own certificate.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// Longer than any pause of a busy machine: a process whose wait times out requests its own certificate.
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 #[test]
-fn processes_that_start_at_once_have_one_certificate_issued() {
+fn concurrent_processes_request_one_certificate() {
     let mut config = Config::default();
     config.imds.attestation = AttestationRule::Optional;
-    let store = OwnStore::new();
+    let store = TestStore::new();
     let object = Guid::parse("22222222-0000-4000-8000-000000000000").unwrap();
     let client = Guid::parse(&store.client_id).unwrap();
     let resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i";
@@ -61,7 +61,7 @@ fn processes_that_start_at_once_have_one_certificate_issued() {
         process.expect("ready");
     }
     for process in &mut processes {
-        process.go();
+        process.start_acquisition();
     }
     let certificates: BTreeSet<_> = processes
         .iter_mut()
@@ -70,15 +70,15 @@ fn processes_that_start_at_once_have_one_certificate_issued() {
     assert_eq!(certificates.len(), 1, "{certificates:?}");
     assert_eq!(emulator.counts().get("issue"), Some(&1));
 
-    // One that comes later finds it too.
+    // A later process loads it too.
     let mut later = Process::start(folder.path());
     later.expect("ready");
-    later.go();
+    later.start_acquisition();
     assert_eq!(later.expect("certificate "), *certificates.first().unwrap());
     assert_eq!(emulator.counts().get("issue"), Some(&1));
 }
 
-/// What the processes do: not a test of its own.
+/// The body of the processes; without the variable it does nothing.
 #[test]
 fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else {
@@ -89,10 +89,10 @@ fn child() {
     let text = |name: &str| String::from_utf8(read(name)).unwrap();
     let key = PKey::private_key_from_pem(&read("key.pem")).unwrap();
     let public_key = key.public_key_to_der().unwrap();
-    let key = StandIn(Arc::new(Shared { key, public_key }));
+    let key = FakeKey(Arc::new(KeyPair { key, public_key }));
     let path = StorePath::new(StoreLocation::CurrentUser, text("store"));
     let store = WindowsBindingStore::new(path, None)
-        .with_load_timeout(LONGEST_WAIT)
+        .with_load_timeout(MAX_WAIT)
         .with_lock_timeout(Duration::MAX);
     let client = ManagedIdentityClient::builder()
         .tls_engine(TlsEngine::OpenSsl)
@@ -107,7 +107,7 @@ fn child() {
     println!("ready");
     std::io::stdin().lines().next().unwrap().unwrap();
     let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::pop("https://vault.azure.net", requirements).timeout(LONGEST_WAIT);
+    let request = TokenRequest::pop("https://vault.azure.net", requirements).timeout(MAX_WAIT);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -115,49 +115,49 @@ fn child() {
     let token = runtime.block_on(client.acquire_token(&request)).unwrap();
     let certificate = token.binding().unwrap().certificate();
     println!("certificate {}", certificate.thumbprints().x5t_s256);
-    // Dropping the runtime waits for what is being kept.
+    // Dropping the runtime waits until the certificate is saved.
 }
 
-/// A store of this run's own, emptied at its beginning and its end: it is the host's, and outlives a run that is killed. So is
-/// the identity: mutexes are named by it.
-struct OwnStore {
+/// A certificate store and an identity for this run. The store is cleared at the start and the end; it belongs to the host and
+/// outlives a killed run. Mutexes are named after the identity.
+struct TestStore {
     name: String,
     client_id: String,
-    kept: MsalCertificateCache,
+    cache: MsalCertificateCache,
 }
 
-impl OwnStore {
+impl TestStore {
     fn new() -> Self {
         let name = format!("KeyboundTest-{}-processes", std::process::id());
         let path = StorePath::new(StoreLocation::CurrentUser, &name);
-        let own = Self {
+        let store = Self {
             name,
             client_id: format!("11111111-0000-4000-8000-{:012x}", std::process::id()),
-            kept: MsalCertificateCache::in_store(path),
+            cache: MsalCertificateCache::in_store(path),
         };
-        own.clear();
-        own
+        store.clear();
+        store
     }
 
     fn clear(&self) {
         let alias = MsalCertificateCache::alias(Some(&self.client_id), false);
-        for entry in self.kept.load(&alias) {
-            self.kept.remove(&alias, &entry.certificate);
+        for entry in self.cache.load(&alias) {
+            self.cache.remove(&alias, &entry.certificate);
         }
     }
 }
 
-impl Drop for OwnStore {
+impl Drop for TestStore {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// A process of [`child`]; it ends with the value.
+/// A process that runs [`child`]; it is killed on drop.
 struct Process {
     child: Child,
-    says: Receiver<String>,
-    said: Vec<String>,
+    output: Receiver<String>,
+    other_lines: Vec<String>,
 }
 
 impl Process {
@@ -170,45 +170,45 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (say, says) = channel();
-        pass_on(child.stdout.take().unwrap(), say.clone());
-        pass_on(child.stderr.take().unwrap(), say);
+        let (sender, output) = channel();
+        forward_lines(child.stdout.take().unwrap(), sender.clone());
+        forward_lines(child.stderr.take().unwrap(), sender);
         Self {
             child,
-            says,
-            said: Vec::new(),
+            output,
+            other_lines: Vec::new(),
         }
     }
 
-    fn go(&mut self) {
+    fn start_acquisition(&mut self) {
         writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
     }
 
-    /// The rest of the next line with these words.
-    fn expect(&mut self, words: &str) -> String {
+    /// Returns the rest of the next line that contains this text.
+    fn expect(&mut self, text: &str) -> String {
         loop {
             let line = self
-                .says
-                .recv_timeout(2 * LONGEST_WAIT)
+                .output
+                .recv_timeout(2 * MAX_WAIT)
                 .unwrap_or_else(|error| {
                     panic!(
-                        "a process did not say {words:?} ({error}), but:\n{}",
-                        self.said.join("\n")
+                        "a process did not print {text:?} ({error}), but:\n{}",
+                        self.other_lines.join("\n")
                     )
                 });
-            if let Some((_, rest)) = line.split_once(words) {
+            if let Some((_, rest)) = line.split_once(text) {
                 return rest.to_owned();
             }
-            self.said.push(line);
+            self.other_lines.push(line);
         }
     }
 }
 
-/// Until the process ends, and everybody who has the other end.
-fn pass_on(from: impl Read + Send + 'static, say: Sender<String>) {
+/// Sends the lines of a stream to a channel, on a thread.
+fn forward_lines(from: impl Read + Send + 'static, sender: Sender<String>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
-            if say.send(line).is_err() {
+            if sender.send(line).is_err() {
                 return;
             }
         }
@@ -222,17 +222,17 @@ impl Drop for Process {
     }
 }
 
-/// A key that stands for one that all processes open by its name.
+/// A fake of a key that all processes open by its name.
 #[derive(Clone)]
-struct StandIn(Arc<Shared>);
+struct FakeKey(Arc<KeyPair>);
 
-struct Shared {
+struct KeyPair {
     key: PKey<Private>,
     public_key: Vec<u8>,
 }
 
-impl StandIn {
-    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+impl FakeKey {
+    fn sign_digest(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         let hash = match scheme.digest_len() {
             32 => Md::sha256(),
             48 => Md::sha384(),
@@ -257,13 +257,13 @@ impl StandIn {
     }
 }
 
-impl fmt::Debug for StandIn {
+impl fmt::Debug for FakeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StandIn")
+        f.write_str("FakeKey")
     }
 }
 
-impl KeyProvider for StandIn {
+impl KeyProvider for FakeKey {
     fn strength(&self) -> KeyStrength {
         KeyStrength::Software
     }
@@ -273,14 +273,15 @@ impl KeyProvider for StandIn {
     }
 }
 
-impl BindingKey for StandIn {
+impl BindingKey for FakeKey {
     fn public_key_der(&self) -> &[u8] {
         &self.0.public_key
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signature(scheme, digest)
-            .map_err(|error| KeyError::new(KeyErrorKind::Failed, "no signature").with_source(error))
+        self.sign_digest(scheme, digest).map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "signing failed").with_source(error)
+        })
     }
 
     fn strength(&self) -> KeyStrength {
@@ -288,7 +289,7 @@ impl BindingKey for StandIn {
     }
 
     fn id(&self) -> &str {
-        "stand-in"
+        "fake"
     }
 
     fn persistent_name(&self) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! The transport by itself: what it sends, and what it does not.
+//! The transport of `BoundCalls`.
 use crate::world::{VAULT, World};
 use azure_core::Bytes;
 use azure_core::credentials::TokenCredential as _;
@@ -15,9 +15,9 @@ fn request(world: &World, method: Method) -> Request {
 }
 
 async fn authorized(world: &World, calls: &BoundCalls, method: Method) -> Request {
-    let note = calls.credential().get_token(&[VAULT], None).await.unwrap();
+    let placeholder = calls.credential().get_token(&[VAULT], None).await.unwrap();
     let mut request = request(world, method);
-    let value = format!("Bearer {}", note.token.secret());
+    let value = format!("Bearer {}", placeholder.token.secret());
     request.insert_header(AUTHORIZATION, value);
     request
 }
@@ -27,17 +27,20 @@ async fn secrets_stay_secret_from_the_sdk() {
     let world = World::new();
     let client = world.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
-    let note = calls.credential().get_token(&[VAULT], None).await.unwrap();
+    let placeholder = calls.credential().get_token(&[VAULT], None).await.unwrap();
     let request = crate::world::attested();
     let token = client.acquire_token(&request).await.unwrap();
-    assert_eq!(world.count("token"), 1, "the note stands for a real token");
+    assert_eq!(world.count("token"), 1, "a real token was acquired");
     let signature = token.secret().expose().rsplit('.').next().unwrap();
-    assert!(!note.token.secret().contains(signature));
-    assert!(note.token.secret().ends_with("/.default") || note.token.secret().ends_with(VAULT));
+    assert!(!placeholder.token.secret().contains(signature));
+    assert!(
+        placeholder.token.secret().ends_with("/.default")
+            || placeholder.token.secret().ends_with(VAULT)
+    );
 }
 
 #[tokio::test]
-async fn no_other_credentials_token_is_sent() {
+async fn sends_no_token_of_another_credential() {
     let world = World::new();
     let client = world.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
@@ -55,7 +58,7 @@ async fn no_other_credentials_token_is_sent() {
 }
 
 #[tokio::test]
-async fn a_streamed_body_goes_out_and_the_answer_is_streamed() {
+async fn streams_request_and_response_bodies() {
     let world = World::new();
     let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     let mut request = authorized(&world, &calls, Method::Put).await;
@@ -63,14 +66,14 @@ async fn a_streamed_body_goes_out_and_the_answer_is_streamed() {
     request.set_body(Box::new(BytesStream::new(Bytes::from_static(
         br#"{"value":"streamed"}"#,
     ))) as Box<dyn azure_core::stream::SeekableStream>);
-    let answer = calls.execute_request(&request).await.unwrap();
-    assert_eq!(u16::from(answer.status()), 200);
-    let body = answer.into_body().collect_string().await.unwrap();
+    let response = calls.execute_request(&request).await.unwrap();
+    assert_eq!(u16::from(response.status()), 200);
+    let body = response.into_body().collect_string().await.unwrap();
     assert!(body.contains("streamed"), "{body}");
 }
 
 #[tokio::test]
-async fn a_post_whose_answer_was_cut_off_is_not_said_to_be_repeatable() {
+async fn interrupted_post_is_not_retryable() {
     let world = World::new();
     let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     for (method, kind) in [
@@ -91,7 +94,7 @@ async fn a_post_whose_answer_was_cut_off_is_not_said_to_be_repeatable() {
 }
 
 #[tokio::test]
-async fn an_unreachable_vault_is_a_connection_that_was_never_made() {
+async fn unreachable_vault_is_a_connection_error() {
     let world = World::new();
     let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
     let authorized = authorized(&world, &calls, Method::Post).await;

@@ -1,4 +1,4 @@
-//! An emulator, one client, and what must be true of both in the end.
+//! An emulator, one client, and the checks of both at the end of a test.
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
@@ -13,7 +13,7 @@ pub const RESOURCES: usize = 200;
 pub struct Crowd {
     emulator: Emulator,
     client: ManagedIdentityClient,
-    held_by_client: Weak<dyn Clock>,
+    clock_of_client: Weak<dyn Clock>,
 }
 
 impl Crowd {
@@ -23,7 +23,7 @@ impl Crowd {
         let emulator = Emulator::start(config).unwrap();
         let trust = TrustAnchors::system().with_pem(emulator.ca_pem()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let held_by_client = Arc::downgrade(&clock);
+        let clock_of_client = Arc::downgrade(&clock);
         let client = ManagedIdentityClient::builder()
             .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
@@ -36,7 +36,7 @@ impl Crowd {
         Self {
             emulator,
             client,
-            held_by_client,
+            clock_of_client,
         }
     }
 
@@ -59,7 +59,7 @@ impl Crowd {
         self.emulator.clear_faults();
     }
 
-    /// How many requests came on a leg.
+    /// The number of requests of a leg.
     pub fn count(&self, leg: &str) -> usize {
         let count = self.emulator.counts().get(leg).copied();
         usize::try_from(count.unwrap_or(0)).unwrap()
@@ -72,7 +72,7 @@ impl Crowd {
         );
     }
 
-    /// Asks the client and the service: the scope, and the audience of the token itself.
+    /// Checks the scope that the client returned, and the audience in the token.
     pub fn assert_for(&self, resource: usize, token: &AccessToken) {
         assert_eq!(token.scope().resource(), name(resource));
         let claims = token.unverified_claims().unwrap();
@@ -80,10 +80,10 @@ impl Crowd {
         assert!(token.binding().is_some());
     }
 
-    /// Executions and tasks hold what the client holds. Without either, it is freed.
-    pub fn assert_nothing_is_left(self) {
+    /// Checks that no execution or task holds the client's settings any longer.
+    pub fn assert_freed(self) {
         drop(self.client);
-        assert_eq!(self.held_by_client.strong_count(), 0);
+        assert_eq!(self.clock_of_client.strong_count(), 0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Key Vault's own client, unmodified but for its options.
+//! `BoundCalls` with the SDK's client for Key Vault.
 use crate::world::World;
 use azure_core::http::{ClientOptions, RetryOptions};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
@@ -14,7 +14,7 @@ fn secrets(world: &World, calls: &BoundCalls) -> SecretClient {
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         },
-        // The emulated vault is a host of this machine, not below vault.azure.net.
+        // The emulated vault is a local host, not a subdomain of vault.azure.net.
         verify_challenge_resource: Some(false),
         ..SecretClientOptions::default()
     };
@@ -27,7 +27,7 @@ fn calls(world: &World) -> BoundCalls {
 }
 
 #[tokio::test]
-async fn the_sdks_client_reads_writes_and_lists_secrets() {
+async fn reads_writes_and_lists_secrets() {
     let world = World::new();
     let secrets = secrets(&world, &calls(&world));
     let secret = secrets.get_secret("demo-secret", None).await.unwrap();
@@ -52,12 +52,12 @@ async fn the_sdks_client_reads_writes_and_lists_secrets() {
         .await
         .unwrap();
     assert_eq!(listed.len(), 2);
-    // One connection for the challenge with the scope, without a certificate; one for all calls, renegotiated once.
+    // One connection without a certificate, for the challenge with the scope; one for all calls, renegotiated once.
     assert_eq!((world.count("token"), world.count("vault-tls")), (1, 2));
 }
 
 #[tokio::test]
-async fn the_first_write_is_challenged_without_its_body() {
+async fn sends_no_body_before_the_challenge() {
     let world = World::new();
     let secrets = secrets(&world, &calls(&world));
     let parameters = SetSecretParameters {
@@ -73,7 +73,7 @@ async fn the_first_write_is_challenged_without_its_body() {
 }
 
 #[tokio::test]
-async fn a_claims_challenge_is_answered_below_the_sdk() {
+async fn handles_a_claims_challenge_in_the_transport() {
     let world = World::new();
     let secrets = secrets(&world, &calls(&world));
     secrets.get_secret("demo-secret", None).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_claims_challenge_is_answered_below_the_sdk() {
 }
 
 #[tokio::test]
-async fn what_the_vault_refuses_is_the_sdks_error() {
+async fn error_responses_are_errors_of_the_sdk() {
     let world = World::new();
     let secrets = secrets(&world, &calls(&world));
     let error = secrets
@@ -101,7 +101,7 @@ async fn what_the_vault_refuses_is_the_sdks_error() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_had_is_the_credentials_failure() {
+async fn failed_acquisition_is_a_credential_error() {
     let world = World::new();
     let client = world.builder_for_memory().build().unwrap();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();

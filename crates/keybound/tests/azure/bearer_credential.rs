@@ -1,4 +1,4 @@
-//! Bearer tokens through azure_core's trait.
+//! `BearerCredential` as a `TokenCredential` of azure_core.
 use crate::world::{VAULT, World};
 use azure_core::credentials::TokenCredential as _;
 use keybound::azure::BearerCredential;
@@ -9,7 +9,7 @@ fn any_key() -> KeyRequirements {
 }
 
 #[tokio::test]
-async fn a_scope_in_any_spelling_is_one_cached_token() {
+async fn caches_one_token_for_all_spellings_of_a_scope() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client.clone(), any_key());
@@ -24,11 +24,11 @@ async fn a_scope_in_any_spelling_is_one_cached_token() {
         assert_eq!(again.expires_on, first.expires_on);
     }
     assert_eq!(world.count("token"), 1);
-    let own = TokenRequest::bearer_over_mtls(VAULT, any_key());
-    let own = client.acquire_token(&own).await.unwrap();
-    assert_eq!(own.source(), TokenSource::Cache);
-    assert_eq!(own.secret().expose(), first.token.secret());
-    let seconds = own.expires_on().duration_since(std::time::UNIX_EPOCH);
+    let request = TokenRequest::bearer_over_mtls(VAULT, any_key());
+    let token = client.acquire_token(&request).await.unwrap();
+    assert_eq!(token.source(), TokenSource::Cache);
+    assert_eq!(token.secret().expose(), first.token.secret());
+    let seconds = token.expires_on().duration_since(std::time::UNIX_EPOCH);
     assert_eq!(
         first.expires_on.unix_timestamp(),
         i64::try_from(seconds.unwrap().as_secs()).unwrap()
@@ -36,7 +36,7 @@ async fn a_scope_in_any_spelling_is_one_cached_token() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_ended_is_never_served() {
+async fn never_returns_an_expired_token() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client, any_key());
@@ -48,7 +48,7 @@ async fn a_token_that_has_ended_is_never_served() {
 }
 
 #[tokio::test]
-async fn one_scope_at_a_time_and_failures_keep_their_cause() {
+async fn requires_one_scope_and_returns_the_cause_of_errors() {
     let world = World::lenient();
     let client = world.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client, any_key());
