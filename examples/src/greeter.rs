@@ -1,15 +1,15 @@
-//! A small gRPC service that takes bound tokens only: it demands the client certificate in the TLS handshake and checks
-//! that the token is Entra's, for it, and bound to that very certificate.
+//! A small gRPC service that accepts bound tokens only: it requires the client certificate in the TLS handshake and checks that
+//! the token was issued by Entra, for this service, and is bound to that certificate.
 //!
-//! The messages are plain text, so that no protocol compiler is needed; in a real service tonic's generated code stands in
-//! place of `codec`.
+//! The messages are plain text, so that no protocol compiler is needed; a real service uses tonic's generated code instead of
+//! `codec`.
 mod codec;
 mod issuer;
 mod tls;
 
 pub use codec::{Text, TextCodec};
 
-use crate::World;
+use crate::Platform;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,28 +27,28 @@ use tokio_openssl::SslStream;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
-/// What tokens for the service are for.
+/// The resource of its tokens.
 pub const RESOURCE: &str = "api://greeter";
-/// The path of its one method.
+/// The path of its only method.
 pub const GREET: &str = "/examples.Greeter/Greet";
 
-/// The service, which runs as long as the value lives.
+/// The running service; it stops on drop.
 #[derive(Debug)]
 pub struct Greeter {
-    /// Where it is.
+    /// Its URL.
     pub url: String,
-    /// Whom its clients have to trust, PEM.
+    /// The CA certificate for its clients, in PEM.
     pub ca_pem: Vec<u8>,
     task: JoinHandle<()>,
 }
 
 impl Greeter {
-    /// Starts it on a free port. It takes the tokens of one tenant of the world's Entra.
+    /// Starts the service on a free port. It accepts the tokens of one tenant.
     ///
     /// # Errors
-    /// Where Entra's keys cannot be fetched or no port is free.
-    pub async fn start(world: &World, tenant: &Guid) -> Result<Self, Box<dyn Error>> {
-        let issuer = Arc::new(Issuer::discover(world, tenant).await?);
+    /// If Entra's keys cannot be fetched or no port is free.
+    pub async fn start(platform: &Platform, tenant: &Guid) -> Result<Self, Box<dyn Error>> {
+        let issuer = Arc::new(Issuer::discover(platform, tenant).await?);
         let (context, ca_pem) = tls::server()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -71,7 +71,7 @@ impl Drop for Greeter {
     }
 }
 
-/// One connection, whose client has proved possession of the certificate's key.
+/// Serves one connection, whose client has proved possession of the certificate's key.
 async fn serve(stream: TcpStream, context: SslContext, issuer: Arc<Issuer>) {
     let Some(stream) = handshake(stream, &context).await else {
         return;
@@ -86,7 +86,7 @@ async fn serve(stream: TcpStream, context: SslContext, issuer: Arc<Issuer>) {
         issuer,
         certificate: X5tS256::of_der(&certificate),
     };
-    let service = service_fn(move |request| answer(request, method.clone()));
+    let service = service_fn(move |request| respond(request, method.clone()));
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -98,7 +98,7 @@ async fn handshake(stream: TcpStream, context: &SslContext) -> Option<SslStream<
     Some(stream)
 }
 
-async fn answer(
+async fn respond(
     request: hyper::Request<Incoming>,
     method: Greet,
 ) -> Result<hyper::Response<tonic::body::Body>, Infallible> {
@@ -108,7 +108,7 @@ async fn answer(
     Ok(Grpc::new(Text::codec()).unary(method, request).await)
 }
 
-/// The method, on one connection.
+/// The method, for one connection.
 #[derive(Clone)]
 struct Greet {
     issuer: Arc<Issuer>,

@@ -1,5 +1,5 @@
-//! What the examples share: a world to run in. By default that is the embedded emulator, so that every example runs
-//! on any machine; with `--azure` as an argument it is the Azure VM that the example runs on.
+//! The platform of the examples. By default it is the embedded emulator, so that every example runs on any machine; with the
+//! argument `--azure` it is the Azure VM that the example runs on.
 pub mod greeter;
 
 use keybound::keys::ProviderChain;
@@ -9,22 +9,22 @@ use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProv
 use std::error::Error;
 use std::sync::Arc;
 
-/// Where an example runs.
-#[expect(clippy::large_enum_variant, reason = "there is one")]
+/// The platform that an example runs on.
+#[expect(clippy::large_enum_variant, reason = "a program has one value")]
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum World {
-    /// On an Azure VM.
+pub enum Platform {
+    /// An Azure VM.
     Azure,
-    /// Anywhere: the services are simulated in this process.
+    /// Any machine, with the services simulated in this process.
     Emulator(Emulator),
 }
 
-impl World {
-    /// Chooses by the program's arguments.
+impl Platform {
+    /// The platform that the program's arguments select.
     ///
     /// # Errors
-    /// Where the emulator cannot be started.
+    /// If the emulator cannot be started.
     pub fn from_arguments() -> Result<Self, Box<dyn Error>> {
         if std::env::args().any(|argument| argument == "--azure") {
             return Ok(Self::Azure);
@@ -32,10 +32,10 @@ impl World {
         Ok(Self::Emulator(Emulator::start(Config::default())?))
     }
 
-    /// A client's settings for this world: on Azure the defaults.
+    /// A client builder with the settings for this platform; on Azure, the defaults.
     ///
     /// # Errors
-    /// Where the emulator's CA cannot be read.
+    /// If the emulator's CA certificate cannot be parsed.
     pub fn client(&self) -> Result<ManagedIdentityClientBuilder, Box<dyn Error>> {
         let Self::Emulator(emulator) = self else {
             return Ok(ManagedIdentityClient::builder());
@@ -58,32 +58,32 @@ impl World {
         matches!(self, Self::Azure)
     }
 
-    /// The URL of a vault: the emulator's own, or the one given as an argument (`https://…`).
+    /// The URL of a vault: the emulator's, or the one in the program's arguments (`https://…`).
     ///
     /// # Errors
-    /// On Azure, where no URL was given.
+    /// On Azure, if there is no such argument.
     pub fn vault_url(&self) -> Result<String, Box<dyn Error>> {
         match self {
             Self::Emulator(emulator) => Ok(emulator.ready().vault.clone()),
-            Self::Azure => given_url("the URL of a vault: https://NAME.vault.azure.net"),
+            Self::Azure => url_argument("the URL of a vault: https://NAME.vault.azure.net"),
         }
     }
 
-    /// Whom to trust in this world: the system's authorities, and the emulator's where that is the world.
+    /// The trust anchors: those of the system, and with the emulator also its CA.
     ///
     /// # Errors
-    /// Where the emulator's CA cannot be read.
+    /// If the emulator's CA certificate cannot be parsed.
     pub fn trust(&self) -> Result<TrustAnchors, Box<dyn Error>> {
         match self {
             Self::Emulator(emulator) => {
-                // For all hosts: the stacks of the callers, which some examples show, take no trust for loopback hosts only.
+                // For all hosts: other TLS libraries, which some examples use, cannot restrict a CA to loopback hosts.
                 Ok(TrustAnchors::system().with_pem(emulator.ca_pem())?)
             }
             Self::Azure => Ok(TrustAnchors::system()),
         }
     }
 
-    /// The URL of a Graph call: on Azure of the host that takes bound tokens.
+    /// The URL of a Graph request; on Azure, at the host that accepts bound tokens.
     pub fn graph_url(&self) -> String {
         let origin = match self {
             Self::Emulator(emulator) => emulator.ready().graph.trim_end_matches('/'),
@@ -92,25 +92,25 @@ impl World {
         format!("{origin}/v1.0/applications?$top=1")
     }
 
-    /// The URL of a secret: the emulator's own, or the one given as an argument (`https://…`).
+    /// The URL of a secret: the emulator's, or the one in the program's arguments (`https://…`).
     ///
     /// # Errors
-    /// On Azure, where no URL was given.
+    /// On Azure, if there is no such argument.
     pub fn secret_url(&self) -> Result<String, Box<dyn Error>> {
         match self {
             Self::Emulator(emulator) => Ok(format!(
                 "{}/secrets/demo-secret?api-version=7.4",
                 emulator.ready().vault.as_str().trim_end_matches('/')
             )),
-            Self::Azure => given_url(
+            Self::Azure => url_argument(
                 "the URL of a secret: https://NAME.vault.azure.net/secrets/NAME?api-version=7.4",
             ),
         }
     }
 }
 
-fn given_url(wanted: &str) -> Result<String, Box<dyn Error>> {
+fn url_argument(expected: &str) -> Result<String, Box<dyn Error>> {
     std::env::args()
         .find(|argument| argument.starts_with("https://"))
-        .ok_or_else(|| format!("give {wanted}").into())
+        .ok_or_else(|| format!("missing argument: {expected}").into())
 }

@@ -1,7 +1,7 @@
-//! Two clients, as two processes would have them: the second one uses the key and the certificate of the first.
+//! Two clients, as in two processes: the second one uses the key and the certificate of the first.
 //!
 //! `cargo run --package keybound-example-folder-store --example two_processes`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{KeyRequirements, KeyStrength, ManagedIdentityClient, X5tS256};
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What one process does: nothing in memory outlives it.
+/// Acquires a token with a new client, as a process does, and returns its certificate.
 async fn certificate(emulator: &Emulator, folder: &Path) -> Result<X5tS256, Box<dyn Error>> {
     let provider = FileKeyProvider::new(folder.join("key.pem"));
     let client = ManagedIdentityClient::builder()
@@ -50,7 +50,7 @@ async fn certificate(emulator: &Emulator, folder: &Path) -> Result<X5tS256, Box<
     Ok(binding.certificate().thumbprints().x5t_s256.clone())
 }
 
-/// No acquisition waits for the store to save.
+/// Waits until the certificate is saved, which happens in the background.
 async fn wait_for_entry(folder: &Path) -> Result<(), Box<dyn Error>> {
     for _ in 0..500 {
         for file in std::fs::read_dir(folder)? {

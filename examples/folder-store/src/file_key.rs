@@ -19,7 +19,7 @@ pub struct FileKeyProvider {
 }
 
 impl FileKeyProvider {
-    /// A provider of the key in this file (PEM).
+    /// A provider for the key in this file (PEM).
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -80,7 +80,7 @@ struct FileKey {
 }
 
 impl FileKey {
-    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    fn sign_digest(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         let hash = hash_of(scheme);
         let mut context = PkeyCtx::new(&self.key)?;
         context.sign_init()?;
@@ -106,8 +106,8 @@ impl BindingKey for FileKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signature(scheme, digest).map_err(|error| {
-            KeyError::new(KeyErrorKind::Failed, "OpenSSL did not sign").with_source(error)
+        self.sign_digest(scheme, digest).map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "OpenSSL could not sign").with_source(error)
         })
     }
 
@@ -119,13 +119,13 @@ impl BindingKey for FileKey {
         &self.name
     }
 
-    /// A later process opens the same file: certificates of this key are worth storing.
+    /// The path: a later process opens the same key, so its certificates are stored.
     fn persistent_name(&self) -> Option<&str> {
         Some(&self.name)
     }
 }
 
-/// Without the key.
+/// Omits the key.
 impl fmt::Debug for FileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKey")

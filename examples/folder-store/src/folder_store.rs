@@ -9,15 +9,15 @@ use std::path::PathBuf;
 
 /// Stores each certificate as a JSON file of a folder, without its key.
 ///
-/// A store is best effort: what cannot be read or written is skipped, and a certificate is issued instead. Keybound checks a
-/// loaded entry as it checks a response of IMDS, so a file that somebody changed is not used.
+/// A store is best effort: an entry that cannot be read or written is skipped, and a certificate is issued instead. Keybound
+/// validates a loaded entry like a response of IMDS, so a manipulated file is not used.
 #[derive(Debug)]
 pub struct FolderStore {
     folder: PathBuf,
 }
 
 impl FolderStore {
-    /// A store in this folder, which exists and which only its owner can write to.
+    /// A store in this existing folder, to which only its owner must be able to write.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -41,7 +41,7 @@ impl FolderStore {
         Ok(entries)
     }
 
-    /// Writes a temporary file and renames it, so that no other process reads half an entry.
+    /// Writes a temporary file and renames it, so that no other process reads a partial entry.
     fn write(&self, name: &str, entry: &Entry) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(&serde_json::to_vec_pretty(entry)?)?;
@@ -62,7 +62,7 @@ impl BindingStore for FolderStore {
 
     fn save(&self, key: &BindingCacheKey, binding: &StoredBinding) {
         let thumbprint = &binding.certificate.thumbprints().x5t_s256;
-        // Base64url is a file name, but for systems that ignore case: there a clash replaces an entry.
+        // On systems that ignore the case of file names, a collision replaces an entry.
         let name = format!("{thumbprint}.json");
         let _ = self.write(&name, &Entry::new(owner(key), binding));
     }
@@ -70,15 +70,15 @@ impl BindingStore for FolderStore {
     fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
         let owner = owner(key);
         for (path, entry) in self.entries().unwrap_or_default() {
-            let is_it = entry.certificate == STANDARD.encode(certificate.der());
-            if entry.owner == owner && is_it {
+            let is_same = entry.certificate == STANDARD.encode(certificate.der());
+            if entry.owner == owner && is_same {
                 let _ = fs::remove_file(path);
             }
         }
     }
 }
 
-/// A stored binding, and whose it is.
+/// A stored binding with its owner.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     owner: String,
@@ -105,7 +105,7 @@ impl Entry {
         }
     }
 
-    /// `None` where a member is malformed.
+    /// Parses the members; `None` if one is malformed.
     fn binding(self) -> Option<StoredBinding> {
         let certificate = STANDARD.decode(&self.certificate).ok()?;
         Some(StoredBinding {
@@ -120,7 +120,7 @@ impl Entry {
     }
 }
 
-/// Attested and unattested certificates of an identity are never mixed.
+/// The identity and the attestation: attested and unattested certificates are separate.
 fn owner(key: &BindingCacheKey) -> String {
     let identity = &key.identity;
     let id = identity.id().unwrap_or_default();

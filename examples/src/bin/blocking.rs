@@ -1,17 +1,17 @@
-//! The same without a runtime of one's own: for programs that do one thing after the other.
+//! Reads a secret with the blocking client, which needs no async runtime.
 //!
 //! `cargo run --package keybound-examples --bin blocking [-- --azure https://…]`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use keybound::{KeyRequirements, TokenRequest, blocking};
-use keybound_examples::World;
+use keybound_examples::Platform;
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let world = World::from_arguments()?;
-    let client = blocking::ManagedIdentityClient::new(world.client()?.build()?);
+    let platform = Platform::from_arguments()?;
+    let client = blocking::ManagedIdentityClient::new(platform.client()?.build()?);
     let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
     let vault = client.resource_client(request)?;
-    let response = vault.get(world.secret_url()?).send()?;
+    let response = vault.get(platform.secret_url()?).send()?;
     for step in response.token().timings() {
         println!(
             "{:14} {:7.1} ms",

@@ -1,10 +1,10 @@
-//! What errors tell: has the emulator refuse in several ways and shows what a program can do with each answer.
+//! Injects faults into the emulator and prints the resulting errors, with what a program can do about them.
 //!
 //! `cargo run --package keybound-examples --bin errors`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use keybound::{ErrorKind, KeyRequirements};
 use keybound_emulator::{Config, Emulator};
-use keybound_examples::World;
+use keybound_examples::Platform;
 use std::error::Error;
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,16 +14,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("issue=certificate:other-key", "https://vault.azure.net"),
         ("token=token-type:Bearer", "https://vault.azure.net"),
         ("token=status:503", "https://vault.azure.net"),
-        // Azure Resource Manager takes no bound tokens: no fault is needed.
+        // Azure Resource Manager does not accept bound tokens: no fault is needed.
         ("", "https://management.azure.com"),
     ] {
         let mut config = Config::default();
         if !fault.is_empty() {
             config.faults.push(fault.parse()?);
         }
-        let world = World::Emulator(Emulator::start(config)?);
-        // A program that repeats by itself switches the client's own retries off.
-        let client = world.client()?.retries(false).build()?;
+        let platform = Platform::Emulator(Emulator::start(config)?);
+        // A program with its own retries disables those of the client.
+        let client = platform.client()?.retries(false).build()?;
         let token = client
             .pop_token(resource, KeyRequirements::attested())
             .await;
@@ -36,12 +36,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             error.stage()
         );
         println!(
-            "  worth another try: {}; next: {}",
+            "  retryable: {}; next step: {}",
             error.is_retryable(),
             error.next_step()
         );
         if error.kind() == ErrorKind::ResourceTakesNoBoundTokens {
-            println!("  (a bearer token is never given by itself)");
+            println!("  (there is no fallback to bearer tokens)");
         }
     }
     Ok(())

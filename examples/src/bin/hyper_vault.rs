@@ -1,8 +1,7 @@
-//! hyper over tokio-openssl: an OpenSSL stack of one's own reaches Key Vault too, which asks for the certificate by
-//! renegotiation.
+//! hyper over tokio-openssl: a caller's own TLS library, with Key Vault, which requests the certificate by renegotiation.
 //!
 //! `cargo run --package keybound-examples --bin hyper_vault [-- --azure https://NAME.vault.azure.net/secrets/NAME?api-version=7.4]`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -11,7 +10,7 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use keybound::KeyRequirements;
 use keybound::tls::openssl::ssl::Ssl;
-use keybound_examples::World;
+use keybound_examples::Platform;
 use std::error::Error;
 use std::pin::Pin;
 use tokio::net::TcpStream;
@@ -19,15 +18,15 @@ use tokio_openssl::SslStream;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let world = World::from_arguments()?;
-    let client = world.client()?.build()?;
+    let platform = Platform::from_arguments()?;
+    let client = platform.client()?.build()?;
     let token = client
         .pop_token("https://vault.azure.net", KeyRequirements::attested())
         .await?;
-    let uri: Uri = world.secret_url()?.parse()?;
+    let uri: Uri = platform.secret_url()?.parse()?;
     let host = uri.host().ok_or("the URL has a host")?;
 
-    // It verifies the host's name; a connection that it makes must carry only tokens of this binding.
+    // It verifies the host name. Send only tokens of this binding on its connections.
     let binding = token.binding().ok_or("a bound token has a binding")?;
     let tls = connect(
         binding.openssl()?.ssl(host)?,
@@ -44,21 +43,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let request = Request::get(path)
         .header(HOST, uri.authority().ok_or("the URL has a host")?.as_str())
         .header(AUTHORIZATION, authorization)
-        // Else the vault does not ask for the certificate.
+        // Without it the vault does not request the certificate.
         .header("x-ms-tokenboundauth", "true")
         .body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), 64 * 1024)
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), 64 * 1024)
         .collect()
         .await
         .map_err(|error| error.to_string())?
         .to_bytes();
-    println!("the vault answered {status} with {} bytes", body.len());
+    println!("the vault returned {status} with {} bytes", body.len());
     drop(sender);
     connection.await??;
     if !status.is_success() {
-        return Err("the secret was not read".into());
+        return Err("the secret could not be read".into());
     }
     Ok(())
 }

@@ -1,17 +1,16 @@
-//! A key that lives elsewhere (a smart card, a signing service, an enclave): anything that signs can be a binding key.
+//! A custom binding key, such as one in a smart card, a signing service or an enclave.
 //!
-//! Here it is a stand-in that keeps its key to itself and counts its signatures. It is a software key, so the floor is
-//! lowered by name, and it cannot be attested.
-//! The emulator certifies it; a real IMDS certifies attested KeyGuard keys only, as of 2026.
+//! This one is a fake that counts its signatures. It is a software key: the request lowers the minimum key strength, and the key
+//! cannot be attested. The emulator issues a certificate for it; as of 2026, a real IMDS does so for attested KeyGuard keys only.
 //!
 //! `cargo run --package keybound-examples --bin own_key`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use keybound::keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme,
 };
 use keybound::{KeyRequirements, KeyStrength};
 use keybound_emulator::{AttestationRule, Config, Emulator};
-use keybound_examples::World;
+use keybound_examples::Platform;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
@@ -26,11 +25,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::default();
     config.imds.attestation = AttestationRule::Optional;
-    let world = World::Emulator(Emulator::start(config)?);
+    let platform = Platform::Emulator(Emulator::start(config)?);
 
     let card = Arc::new(Card::new()?);
     let reader = Reader(Arc::clone(&card));
-    let client = world
+    let client = platform
         .client()?
         .key_providers(ProviderChain::new(vec![Arc::new(reader)]))
         .build()?;
@@ -48,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Finds the card.
+/// The provider of the card's key.
 #[derive(Debug)]
 struct Reader(Arc<Card>);
 
@@ -62,7 +61,7 @@ impl KeyProvider for Reader {
     }
 }
 
-/// Holds a key and signs with it.
+/// A card with a private key, which only signs.
 struct Card {
     key: PKey<Private>,
     public_key: Vec<u8>,
@@ -79,7 +78,7 @@ impl Card {
         })
     }
 
-    fn signature(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    fn sign_digest(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         let mut context = PkeyCtx::new(&self.key)?;
         context.sign_init()?;
         let hash = match scheme.digest_len() {
@@ -110,8 +109,8 @@ impl BindingKey for Card {
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
-        self.signature(scheme, digest).map_err(|error| {
-            KeyError::new(KeyErrorKind::Failed, "the card did not sign").with_source(error)
+        self.sign_digest(scheme, digest).map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "the card could not sign").with_source(error)
         })
     }
 

@@ -1,18 +1,18 @@
-//! reqwest over rustls: for services that ask for the certificate in the first handshake, as Graph does. Key Vault
-//! renegotiates, which rustls cannot; see `vault_secret` and `hyper_vault`.
+//! reqwest over rustls: for services that request the certificate in the first handshake, as Graph does. Key Vault uses
+//! renegotiation, which rustls does not support; see `vault_secret` and `hyper_vault`.
 //!
 //! `cargo run --package keybound-examples --bin reqwest_graph [-- --azure]`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use keybound::{AccessToken, KeyRequirements};
-use keybound_examples::World;
+use keybound_examples::Platform;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use rustls::crypto::ring;
 use std::error::Error;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let world = World::from_arguments()?;
-    let client = world.client()?.build()?;
+    let platform = Platform::from_arguments()?;
+    let client = platform.client()?.build()?;
     let token = client
         .pop_token("https://graph.microsoft.com", KeyRequirements::attested())
         .await?;
@@ -20,30 +20,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut authorization = HeaderValue::from_str(token.authorization().expose())?;
     authorization.set_sensitive(true);
-    let answer = http
-        .get(world.graph_url())
+    let response = http
+        .get(platform.graph_url())
         .header(AUTHORIZATION, authorization)
         .send()
         .await?;
-    let (status, version) = (answer.status(), answer.version());
+    let (status, version) = (response.status(), response.version());
     println!(
-        "Graph answered {status} over {version:?} with {} bytes",
-        answer.text().await?.len()
+        "Graph returned {status} over {version:?} with {} bytes",
+        response.text().await?.len()
     );
     if !status.is_success() {
-        return Err("the applications were not read".into());
+        return Err("the applications could not be read".into());
     }
     Ok(())
 }
 
-/// A client that presents the certificate of this token. Make another one when a token comes with another binding.
+/// A client that presents the certificate of this token. Create another one for a token with another binding.
 fn http_client(token: &AccessToken) -> Result<reqwest::Client, Box<dyn Error>> {
     let binding = token.binding().ok_or("a bound token has a binding")?;
     let tls = binding.rustls().client_config(ring::default_provider())?;
     Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(true)
-        // The token is for this origin.
+        // The token is for this origin only.
         .redirect(reqwest::redirect::Policy::none())
         .build()?)
 }

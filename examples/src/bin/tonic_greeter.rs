@@ -1,15 +1,15 @@
-//! gRPC with a bound token: tonic over rustls, HTTP/2, to a service that demands the certificate and checks that the
-//! token is bound to it. The service runs in this process (`greeter` in this package's library); the token is refused on
-//! a connection without its key. Its software key is for the emulator: a real IMDS certifies attested KeyGuard keys only, as of
-//! 2026.
+//! gRPC with a bound token: tonic over rustls and HTTP/2, with a service that requires the certificate and checks that the token
+//! is bound to it. The service runs in this process (`greeter` in this package's library) and rejects the token on a connection
+//! with another key. That key is a software key, which the emulator accepts; as of 2026, a real IMDS issues certificates for
+//! attested KeyGuard keys only.
 //!
 //! `cargo run --package keybound-examples --bin tonic_greeter`
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 use hyper_rustls::HttpsConnectorBuilder;
 use keybound::tls::rustls::ClientConfig;
 use keybound::{AccessToken, KeyRequirements, KeyStrength, ManagedIdentityClient};
 use keybound_emulator::{AttestationRule, Config, Emulator};
-use keybound_examples::World;
+use keybound_examples::Platform;
 use keybound_examples::greeter::{GREET, Greeter, Text};
 use rustls::crypto::ring;
 use std::error::Error;
@@ -23,27 +23,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::default();
     config.imds.attestation = AttestationRule::Optional;
     let tenant = config.tenant_id.clone();
-    let world = World::Emulator(Emulator::start(config)?);
-    let greeter = Greeter::start(&world, &tenant).await?;
-    let trust = world.trust()?.with_pem(&greeter.ca_pem)?;
+    let platform = Platform::Emulator(Emulator::start(config)?);
+    let greeter = Greeter::start(&platform, &tenant).await?;
+    let trust = platform.trust()?.with_pem(&greeter.ca_pem)?;
 
-    let client = world.client()?.trust(trust.clone()).build()?;
+    let client = platform.client()?.trust(trust.clone()).build()?;
     let token = token(&client, KeyRequirements::attested()).await?;
-    let mut channel = connect(&greeter.url, tls_of(&token)?).await?;
-    let answer = greet(&mut channel, &token).await?;
-    println!("the greeter answered: {}", answer.0);
+    let mut channel = connect(&greeter.url, tls_config(&token)?).await?;
+    let greeting = greet(&mut channel, &token).await?;
+    println!("the greeter returned: {}", greeting.0);
 
-    // Another certificate of the same identity: the token is worth nothing there.
-    let other = world.client()?.trust(trust).build()?;
+    // With another certificate of the same identity the token is rejected.
+    let other = platform.client()?.trust(trust).build()?;
     let software = KeyRequirements::unattested().min_strength(KeyStrength::Software);
     let other = self::token(&other, software).await?;
-    let mut channel = connect(&greeter.url, tls_of(&other)?).await?;
+    let mut channel = connect(&greeter.url, tls_config(&other)?).await?;
     match greet(&mut channel, &token).await {
         Err(status) if status.code() == Code::Unauthenticated => {
-            println!("on another's connection: {}", status.message());
+            println!("with another certificate: {}", status.message());
             Ok(())
         }
-        _ => Err("the token should have been refused".into()),
+        _ => Err("the token should have been rejected".into()),
     }
 }
 
@@ -56,14 +56,14 @@ async fn token(
         .await
 }
 
-/// TLS that presents the certificate of this token.
-fn tls_of(token: &AccessToken) -> Result<ClientConfig, Box<dyn Error>> {
+/// TLS settings that present the certificate of this token.
+fn tls_config(token: &AccessToken) -> Result<ClientConfig, Box<dyn Error>> {
     let binding = token.binding().ok_or("a bound token has a binding")?;
     Ok(binding.rustls().client_config(ring::default_provider())?)
 }
 
 async fn connect(url: &str, tls: ClientConfig) -> Result<Grpc<Channel>, Box<dyn Error>> {
-    // tonic's own TLS wants a key that it can read; the connector brings ours.
+    // tonic's TLS settings require the key in PEM; this connector takes a rustls configuration.
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_only()
@@ -86,8 +86,10 @@ async fn greet(channel: &mut Grpc<Channel>, token: &AccessToken) -> Result<Text,
     channel
         .ready()
         .await
-        .map_err(|_| Status::unavailable("the connection has ended"))?;
-    let path = GREET.parse().map_err(|_| Status::internal("no path"))?;
-    let answer = channel.unary(request, path, Text::codec()).await?;
-    Ok(answer.into_inner())
+        .map_err(|_| Status::unavailable("the connection is closed"))?;
+    let path = GREET
+        .parse()
+        .map_err(|_| Status::internal("invalid path"))?;
+    let response = channel.unary(request, path, Text::codec()).await?;
+    Ok(response.into_inner())
 }

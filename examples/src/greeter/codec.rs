@@ -8,13 +8,13 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 pub struct Text(pub String);
 
 impl Text {
-    /// How it goes on the wire.
+    /// The codec of messages.
     pub fn codec() -> TextCodec {
         TextCodec(())
     }
 }
 
-/// UTF-8, as it is.
+/// UTF-8 without framing.
 #[derive(Clone, Copy, Debug)]
 pub struct TextCodec(());
 
@@ -51,6 +51,6 @@ impl Decoder for TextCodec {
         let bytes = source.copy_to_bytes(source.remaining());
         String::from_utf8(bytes.into())
             .map(|text| Some(Text(text)))
-            .map_err(|_| Status::invalid_argument("the message is no text"))
+            .map_err(|_| Status::invalid_argument("the message is not UTF-8"))
     }
 }

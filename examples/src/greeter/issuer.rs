@@ -1,5 +1,5 @@
 use super::RESOURCE;
-use crate::World;
+use crate::Platform;
 use keybound::{Guid, UnverifiedJwt, X5tS256};
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
@@ -16,7 +16,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Entra, as far as its tokens for the greeter go.
+/// The issuer of the tokens: Entra's name and public keys.
 #[derive(Debug)]
 pub(super) struct Issuer {
     name: String,
@@ -25,10 +25,13 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// Reads the discovery document and the key set. A real service reads the latter again when keys change.
-    pub(super) async fn discover(world: &World, tenant: &Guid) -> Result<Self, Box<dyn Error>> {
-        let World::Emulator(emulator) = world else {
-            return Err("the greeter takes the emulator's tokens only".into());
+    /// Fetches the discovery document and the key set. A real service refreshes the latter when keys change.
+    pub(super) async fn discover(
+        platform: &Platform,
+        tenant: &Guid,
+    ) -> Result<Self, Box<dyn Error>> {
+        let Platform::Emulator(emulator) = platform else {
+            return Err("the greeter accepts tokens of the emulator only".into());
         };
         let http = http_client(emulator.ca_pem())?;
         let get = async |url: &str| -> Result<Value, Box<dyn Error>> {
@@ -53,7 +56,7 @@ impl Issuer {
         })
     }
 
-    /// Checks a token against the certificate of the connection that it came on. Returns the client's id.
+    /// Validates a token, whose connection presented this certificate. Returns the client's id.
     pub(super) fn check(
         &self,
         authorization: Option<&str>,
@@ -61,17 +64,17 @@ impl Issuer {
     ) -> Result<String, &'static str> {
         let (scheme, token) = authorization
             .and_then(|value| value.split_once(' '))
-            .ok_or("a token is needed")?;
-        // Never `Bearer`: who has the token need not be whom it was issued to.
+            .ok_or("the request has no token")?;
+        // Not `Bearer`: anyone can use a stolen bearer token.
         if !scheme.eq_ignore_ascii_case("mtls_pop") {
             return Err("the token must be bound");
         }
-        let jwt = UnverifiedJwt::parse(token).ok_or("the token cannot be read")?;
-        if !self.has_signed(&jwt, token) {
-            return Err("the token's signature does not hold");
+        let jwt = UnverifiedJwt::parse(token).ok_or("the token is malformed")?;
+        if !self.verify(&jwt, token) {
+            return Err("the token's signature is invalid");
         }
         if jwt.text("iss") != Some(&self.name) || jwt.text("aud") != Some(RESOURCE) {
-            return Err("the token is of another issuer or for another service");
+            return Err("the token is from another issuer or for another service");
         }
         if !is_current(&jwt) {
             return Err("the token has expired or is not yet valid");
@@ -84,7 +87,7 @@ impl Issuer {
         Ok(client.to_owned())
     }
 
-    fn has_signed(&self, jwt: &UnverifiedJwt, token: &str) -> bool {
+    fn verify(&self, jwt: &UnverifiedJwt, token: &str) -> bool {
         let header = |name: &str| jwt.header.get(name).and_then(Value::as_str);
         let key = header("kid").and_then(|id| self.keys.get(id));
         let (Some(key), Some("RS256"), Some((signed, signature))) =
@@ -101,19 +104,16 @@ impl Issuer {
     }
 }
 
-/// Whether `nbf` and `exp` hold now, give or take what clocks differ by.
+/// Whether the token is valid now, by `nbf` and `exp` with a tolerance for clock skew.
 fn is_current(jwt: &UnverifiedJwt) -> bool {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a service lives by the wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a service uses the wall clock")]
     let now = SystemTime::now();
     let time = |name: &str| {
         let seconds = jwt.claims.get(name)?.as_u64()?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     };
-    time("nbf").is_some_and(|begin| begin <= now + SKEW)
-        && time("exp").is_some_and(|end| now < end + SKEW)
+    time("nbf").is_some_and(|not_before| not_before <= now + SKEW)
+        && time("exp").is_some_and(|expires| now < expires + SKEW)
 }
 
 fn rsa_key(jwk: &Value) -> Result<PKey<Public>, Box<dyn Error>> {

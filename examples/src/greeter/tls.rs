@@ -12,10 +12,10 @@ use openssl::ssl::{
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 
-/// TLS for HTTP/2 that demands a client certificate, and the certificate (PEM) that clients have to trust.
+/// TLS settings for HTTP/2 that require a client certificate, and the certificate (PEM) for clients to trust.
 ///
-/// Who issued the client's certificate is not asked: the handshake proves that the client has its key, and the token,
-/// which Entra signed, says which certificate it has to be.
+/// The issuer of the client's certificate is not verified: the handshake proves possession of its key, and the token, which
+/// Entra signed, names the certificate.
 pub(super) fn server() -> Result<(SslContext, Vec<u8>), ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
@@ -27,7 +27,7 @@ pub(super) fn server() -> Result<(SslContext, Vec<u8>), ErrorStack> {
         SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
         |_, _| true,
     );
-    // No session is resumed: every connection proves possession of its key.
+    // No session resumption: every connection proves possession of its key.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     builder.set_options(SslOptions::NO_TICKET);
     builder.set_num_tickets(0)?;
@@ -50,9 +50,9 @@ fn self_signed(key: &PKey<Private>) -> Result<X509, ErrorStack> {
     builder.set_subject_name(&name)?;
     builder.set_issuer_name(&name)?;
     builder.set_pubkey(key)?;
-    let (begin, end) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(1)?);
-    builder.set_not_before(&begin)?;
-    builder.set_not_after(&end)?;
+    let (not_before, not_after) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(1)?);
+    builder.set_not_before(&not_before)?;
+    builder.set_not_after(&not_after)?;
     builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
     let names = SubjectAlternativeName::new()
         .dns("localhost")
