@@ -3,25 +3,24 @@
     Gets a bound token for this host's managed identity and calls a resource with it.
 
 .DESCRIPTION
-    The parameters of the PowerShell system for managed identity v2, on top of the keybound program: key, certificate
-    signing request, attestation, credential, token over mutual TLS, binding check, and the call of the resource over
-    mutual TLS. The program is looked for beside this script, then among the applications of PATH; never in the working
-    folder. Exits with 0, or with 1 on any error.
+    Wraps `keybound call`: key, certificate signing request, attestation, credential, token over mutual TLS, binding
+    check, and the call of the resource over mutual TLS. The program is searched beside this script, then among the
+    applications of PATH; never in the working folder. Exits with 0, or with 1 on any error.
 
-    UNTESTED: PowerShell is not to be had on Debian, where this project's checks run, so nothing but the names of the
-    program's options in this script is checked there. Please report what does not work.
+    UNTESTED: Debian, on which this project's checks run, has no package of PowerShell, so that the checks only cover
+    the names of the program's options in this script. Please report what does not work.
 
 .PARAMETER Scope
-    What the token is for. Without quotation marks and white space, which Windows PowerShell 5.1 does not escape for programs.
+    The scope of the token. It must not contain quotation marks or white space, which Windows PowerShell 5.1 does not escape.
 
 .PARAMETER ResourceUrl
-    What is called with the token. Without quotation marks and white space, as Scope.
+    The URL that is called with the token. It must not contain quotation marks or white space either.
 
 .PARAMETER VerboseLogging
-    Tells each step with its time, and the decoded claims. On by default; -VerboseLogging:$false switches it off.
+    Logs each step with its time, and the decoded claims. On by default; -VerboseLogging:$false disables it.
 
 .PARAMETER ShowFullToken
-    Prints the token whole. Off by default: the token is then abbreviated.
+    Prints the full token. By default the token is abbreviated.
 
 .PARAMETER Simulated
     Uses the emulator's key and attestation. Only under `keybound emulator --exec`.
@@ -56,7 +55,7 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 function Find-Keybound {
-    # On Windows other endings of PATHEXT, such as .cmd, run in a shell, which reads the arguments again.
+    # On Windows, other extensions of PATHEXT, such as .cmd, run in a shell, which parses the arguments again.
     $onWindows = [System.Environment]::OSVersion.Platform -eq [System.PlatformID]::Win32NT
     $name = if ($onWindows) { 'keybound.exe' } else { 'keybound' }
     $beside = Join-Path -Path $PSScriptRoot -ChildPath $name
@@ -66,7 +65,7 @@ function Find-Keybound {
     $found = Get-Command -Name $name -CommandType Application -ErrorAction SilentlyContinue |
         Select-Object -First 1
     if ($null -eq $found) {
-        throw 'keybound was found neither beside this script nor among the applications of PATH'
+        throw 'keybound was not found, neither beside this script nor among the applications of PATH'
     }
     return $found.Path
 }
@@ -83,7 +82,7 @@ try {
     if ($Simulated) {
         $arguments += '--simulated'
     }
-    # What follows -- is no option, whatever it begins with.
+    # After -- nothing is parsed as an option.
     $arguments += @('--', $ResourceUrl)
     & $keybound @arguments
     if ($LASTEXITCODE -ne 0) {

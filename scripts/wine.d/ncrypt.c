@@ -1,6 +1,6 @@
-/* Wine 8 makes CNG keys and signs with them, but opens none by name. This ncrypt.dll stands before Wine's, which is there as
-   ncrypt_wine.dll: named keys open within the process that made them, and the host has neither KeyGuard nor a TPM. All else
-   is Wine's. It proves that our calls go together, and nothing about Windows. */
+/* Wine 8 creates CNG keys and signs with them, but opens none by name. This ncrypt.dll is a shim before Wine's, which is renamed to
+   ncrypt_wine.dll: named keys can be opened within the process that created them, and the host has neither KeyGuard nor a TPM. All
+   other functions are Wine's. It tests the sequence of calls, and nothing about Windows. */
 #include <windows.h>
 #include <bcrypt.h>
 #include <ncrypt.h>
@@ -9,16 +9,16 @@
 
 #define VIRTUAL_ISOLATION 0x00020000
 #define NO_KEYGUARD ((SECURITY_STATUS)0x80890014)
-#define LONGEST_NAME 260
+#define MAX_NAME 260
 
-/* A key with a name. Each caller that opens it borrows Wine's one handle. */
+/* A named key. All callers that open it share Wine's one handle. */
 struct named {
     struct named *next;
     NCRYPT_KEY_HANDLE key;
-    unsigned lent;
+    unsigned open_count;
     BOOL overwrites;
     BOOL finalized;
-    WCHAR name[LONGEST_NAME + 1];
+    WCHAR name[MAX_NAME + 1];
 };
 
 static SRWLOCK lock = SRWLOCK_INIT;
@@ -50,13 +50,13 @@ static struct named *by_handle(NCRYPT_HANDLE key)
     return one;
 }
 
-static void forget(struct named *gone)
+static void remove_key(struct named *key)
 {
     struct named **link = &all;
-    while (*link != gone)
+    while (*link != key)
         link = &(*link)->next;
-    *link = gone->next;
-    free(gone);
+    *link = key->next;
+    free(key);
 }
 
 static SECURITY_STATUS open_provider(NCRYPT_PROV_HANDLE *provider, const WCHAR *name, DWORD flags)
@@ -71,7 +71,7 @@ static SECURITY_STATUS open_key(NCRYPT_KEY_HANDLE *key, const WCHAR *name)
     struct named *found = by_name(name);
     if (!found)
         return NTE_BAD_KEYSET;
-    found->lent++;
+    found->open_count++;
     *key = found->key;
     return ERROR_SUCCESS;
 }
@@ -80,65 +80,65 @@ static SECURITY_STATUS create_key(NCRYPT_PROV_HANDLE provider, NCRYPT_KEY_HANDLE
                                   const WCHAR *name, DWORD use, DWORD flags)
 {
     SECURITY_STATUS status;
-    struct named *made;
+    struct named *entry;
 
     if (flags & VIRTUAL_ISOLATION)
         return NO_KEYGUARD;
     if (!name)
         return WINE(NCryptCreatePersistedKey)(provider, key, algorithm, name, use, flags);
-    if (wcslen(name) > LONGEST_NAME)
+    if (wcslen(name) > MAX_NAME)
         return NTE_INVALID_PARAMETER;
     if (by_name(name) && !(flags & NCRYPT_OVERWRITE_KEY_FLAG))
         return NTE_EXISTS;
-    made = calloc(1, sizeof(*made));
-    if (!made)
+    entry = calloc(1, sizeof(*entry));
+    if (!entry)
         return NTE_NO_MEMORY;
     status = WINE(NCryptCreatePersistedKey)(provider, key, algorithm, name, use, flags);
     if (status != ERROR_SUCCESS) {
-        free(made);
+        free(entry);
         return status;
     }
-    wcscpy(made->name, name);
-    made->key = *key;
-    made->lent = 1;
-    made->overwrites = (flags & NCRYPT_OVERWRITE_KEY_FLAG) != 0;
-    made->next = all;
-    all = made;
+    wcscpy(entry->name, name);
+    entry->key = *key;
+    entry->open_count = 1;
+    entry->overwrites = (flags & NCRYPT_OVERWRITE_KEY_FLAG) != 0;
+    entry->next = all;
+    all = entry;
     return status;
 }
 
-/* Whether this was the last handle of a key without a name; one that has its name stays, as it does in Windows. */
-static BOOL is_over(struct named *key)
+/* Removes a key without a name after its last handle was freed; a named key stays, as on Windows. */
+static BOOL remove_if_unused(struct named *key)
 {
-    if (key->lent > 0 || key->finalized)
+    if (key->open_count > 0 || key->finalized)
         return FALSE;
-    forget(key);
+    remove_key(key);
     return TRUE;
 }
 
-static void take_name(struct named *key)
+static void unname(struct named *key)
 {
     NCRYPT_KEY_HANDLE handle = key->key;
     key->finalized = FALSE;
-    if (is_over(key))
+    if (remove_if_unused(key))
         WINE(NCryptFreeObject)(handle);
 }
 
-/* Only now has the key its name: of two that are made at once, the first one to get here. */
+/* The key gets its name only here: of two that are created at once, the first one to be finalized. */
 static SECURITY_STATUS finalize_key(NCRYPT_KEY_HANDLE key, DWORD flags)
 {
-    struct named *made = by_handle(key);
-    struct named *old = made ? by_name(made->name) : NULL;
+    struct named *entry = by_handle(key);
+    struct named *old = entry ? by_name(entry->name) : NULL;
     SECURITY_STATUS status;
 
-    if (old && !made->overwrites)
+    if (old && !entry->overwrites)
         return NTE_EXISTS;
     status = WINE(NCryptFinalizeKey)(key, flags);
-    if (status != ERROR_SUCCESS || !made)
+    if (status != ERROR_SUCCESS || !entry)
         return status;
     if (old)
-        take_name(old);
-    made->finalized = TRUE;
+        unname(old);
+    entry->finalized = TRUE;
     return status;
 }
 
@@ -146,10 +146,10 @@ static SECURITY_STATUS free_object(NCRYPT_HANDLE object)
 {
     struct named *key = by_handle(object);
     if (key) {
-        if (key->lent == 0)
+        if (key->open_count == 0)
             return NTE_INVALID_HANDLE;
-        key->lent--;
-        if (!is_over(key))
+        key->open_count--;
+        if (!remove_if_unused(key))
             return ERROR_SUCCESS;
     }
     return WINE(NCryptFreeObject)(object);
@@ -170,42 +170,42 @@ static SECURITY_STATUS delete_key(NCRYPT_KEY_HANDLE handle)
     ReleaseSRWLockExclusive(&lock);     \
     return status
 
-SECURITY_STATUS WINAPI StandInOpenStorageProvider(NCRYPT_PROV_HANDLE *provider, LPCWSTR name, DWORD flags)
+SECURITY_STATUS WINAPI ShimOpenStorageProvider(NCRYPT_PROV_HANDLE *provider, LPCWSTR name, DWORD flags)
 {
     LOCKED(open_provider(provider, name, flags));
 }
 
-SECURITY_STATUS WINAPI StandInOpenKey(NCRYPT_PROV_HANDLE provider, NCRYPT_KEY_HANDLE *key, LPCWSTR name, DWORD use, DWORD flags)
+SECURITY_STATUS WINAPI ShimOpenKey(NCRYPT_PROV_HANDLE provider, NCRYPT_KEY_HANDLE *key, LPCWSTR name, DWORD use, DWORD flags)
 {
     (void)provider, (void)use, (void)flags;
     LOCKED(open_key(key, name));
 }
 
-SECURITY_STATUS WINAPI StandInCreatePersistedKey(NCRYPT_PROV_HANDLE provider, NCRYPT_KEY_HANDLE *key, LPCWSTR algorithm,
+SECURITY_STATUS WINAPI ShimCreatePersistedKey(NCRYPT_PROV_HANDLE provider, NCRYPT_KEY_HANDLE *key, LPCWSTR algorithm,
                                                  LPCWSTR name, DWORD use, DWORD flags)
 {
     LOCKED(create_key(provider, key, algorithm, name, use, flags));
 }
 
-SECURITY_STATUS WINAPI StandInFinalizeKey(NCRYPT_KEY_HANDLE key, DWORD flags)
+SECURITY_STATUS WINAPI ShimFinalizeKey(NCRYPT_KEY_HANDLE key, DWORD flags)
 {
     LOCKED(finalize_key(key, flags));
 }
 
-/* Wine's keys store the padding of the last signature: one at a time. */
-SECURITY_STATUS WINAPI StandInSignHash(NCRYPT_KEY_HANDLE key, VOID *padding, PBYTE hash, DWORD hash_length, PBYTE signature,
+/* Wine's keys store the padding of the last signature, so signatures are serialized. */
+SECURITY_STATUS WINAPI ShimSignHash(NCRYPT_KEY_HANDLE key, VOID *padding, PBYTE hash, DWORD hash_length, PBYTE signature,
                                        DWORD length, DWORD *written, DWORD flags)
 {
     LOCKED(WINE(NCryptSignHash)(key, padding, hash, hash_length, signature, length, written, flags));
 }
 
-SECURITY_STATUS WINAPI StandInDeleteKey(NCRYPT_KEY_HANDLE key, DWORD flags)
+SECURITY_STATUS WINAPI ShimDeleteKey(NCRYPT_KEY_HANDLE key, DWORD flags)
 {
     (void)flags;
     LOCKED(delete_key(key));
 }
 
-SECURITY_STATUS WINAPI StandInFreeObject(NCRYPT_HANDLE object)
+SECURITY_STATUS WINAPI ShimFreeObject(NCRYPT_HANDLE object)
 {
     LOCKED(free_object(object));
 }

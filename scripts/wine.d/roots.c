@@ -1,6 +1,7 @@
-/* Each process that opens the store of roots has Wine's crypt32 read the host's roots again, behind a semaphore that is not
-   released where the process ends meanwhile: all later ones then wait for ever. This program has the roots read once and
-   keeps the semaphore, released, so that others find them read. It says when that is so and ends with its standard input. */
+/* In each process that opens the root store, Wine's crypt32 reads the host's roots again, under a semaphore that is not released if
+   the process exits meanwhile: all later processes then wait forever. This program reads the roots once and holds a handle of the
+   released semaphore, which tells others that they are read. It prints a line when it is ready and exits when its standard input
+   is closed. */
 #include <windows.h>
 #include <stdio.h>
 #include <wincrypt.h>
