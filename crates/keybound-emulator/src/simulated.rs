@@ -9,8 +9,8 @@ use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, Servic
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
 use keybound_transport::{
-    HttpsClient, RequestBody, ResponseBody, TlsEngine, TransportError, TransportErrorKind,
-    TrustAnchors,
+    HttpsClient, HttpsSettings, RequestBody, ResponseBody, TlsEngine, TransportError,
+    TransportErrorKind, TrustAnchors,
 };
 use serde::Deserialize;
 use std::any::Any;
@@ -111,11 +111,12 @@ impl SimulatedAttestation {
     /// # Errors
     /// [`ErrorKind::HostUnsupported`] where the host's OpenSSL configuration does not allow the work.
     pub fn new(trust: TrustAnchors) -> Result<Self> {
-        let client = HttpsClient::builder()
-            .engine(TlsEngine::OpenSsl)
-            .trust(trust)
-            .build()
-            .map_err(transport_error)?;
+        let settings = HttpsSettings {
+            engine: TlsEngine::OpenSsl,
+            trust,
+            ..HttpsSettings::default()
+        };
+        let client = HttpsClient::new(None, settings).map_err(transport_error)?;
         Ok(Self { client })
     }
 

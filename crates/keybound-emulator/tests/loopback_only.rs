@@ -4,8 +4,8 @@
 
 use keybound_emulator::{Config, Emulator};
 use keybound_transport::{
-    HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportError, TransportErrorKind,
-    TrustAnchors,
+    HttpsClient, HttpsSettings, ProxyConfig, RequestBody, TlsEngine, TransportError,
+    TransportErrorKind, TrustAnchors,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -140,12 +140,13 @@ fn serve(mut stream: TcpStream, acceptor: &SslAcceptor, requests: &AtomicUsize) 
 async fn get(trust: &TrustAnchors, impostor: &Impostor, host: &str) -> Result<u16, TransportError> {
     let port = impostor.port;
     let proxy = format!("http://127.0.0.1:{port}");
-    let client = HttpsClient::builder()
-        .engine(TlsEngine::OpenSsl)
-        .trust(trust.clone())
-        .proxy(ProxyConfig::from_values(Some(&proxy), None).unwrap())
-        .build()
-        .unwrap();
+    let settings = HttpsSettings {
+        engine: TlsEngine::OpenSsl,
+        trust: trust.clone(),
+        proxy: ProxyConfig::from_values(Some(&proxy), None).unwrap(),
+        ..HttpsSettings::default()
+    };
+    let client = HttpsClient::new(None, settings).unwrap();
     let request = http::Request::get(format!("https://{host}:{port}/"))
         .body(RequestBody::empty())
         .unwrap();

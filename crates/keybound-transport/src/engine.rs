@@ -1,30 +1,30 @@
-//! The TLS libraries of a client, OpenSSL and SChannel, behind one interface.
+//! The TLS libraries, OpenSSL and SChannel, behind one interface.
 #[cfg(any(windows, test))]
-mod names;
-// The only condition on OpenSSL: both files have one interface.
+mod buffered;
+// The only condition on OpenSSL: both files have the same interface.
 #[cfg_attr(
     all(windows, not(feature = "openssl-engine")),
     path = "engine/no_openssl.rs"
 )]
 pub(crate) mod openssl;
-#[cfg(any(windows, test))]
-mod queued;
 #[cfg(windows)]
 mod schannel;
+#[cfg(any(windows, test))]
+mod subject_alt_name;
 
-#[cfg(not(windows))]
-use crate::TransportErrorKind;
 use crate::connection::Connection;
-use crate::driver::Place;
-use crate::failure::Peer;
-use crate::{ClientIdentity, TlsEngine, TlsVersions, TransportError, TrustAnchors};
+use crate::peer::Peer;
+use crate::runtime_thread::RuntimeHandle;
+use crate::{
+    ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
+};
 use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-/// The TLS of one client.
+/// The TLS library of one client, with the client's identity and trust.
 pub(crate) enum Engine {
     OpenSsl(openssl::TlsContexts),
     #[cfg(windows)]
@@ -34,87 +34,49 @@ pub(crate) enum Engine {
 impl Engine {
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host does not allow it, or the library is not
-    /// there or cannot do what is asked; [`Key`](TransportErrorKind::Key) where Windows does not take the key.
+    /// available or does not support the settings; [`Key`](TransportErrorKind::Key) where Windows cannot open the key.
     pub(crate) fn new(
         choice: TlsEngine,
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
+        let openssl = || openssl::TlsContexts::new(identity, trust).map(Self::OpenSsl);
         match choice {
-            TlsEngine::SystemOrOpenSsl => Self::system_or_openssl(identity, trust),
-            TlsEngine::OpenSsl => Self::openssl(identity, trust),
-            TlsEngine::SChannel => Self::schannel(identity, trust),
-            // `Automatic`: the enum is non-exhaustive, and of another crate.
-            _ => Self::system(identity, trust),
+            TlsEngine::SystemOrOpenSsl if cfg!(windows) => Self::schannel(identity, trust)
+                .unwrap_or_else(|reason| {
+                    tracing::debug!("using OpenSSL: {reason}");
+                    openssl()
+                }),
+            TlsEngine::Automatic if !cfg!(windows) => openssl(),
+            TlsEngine::SChannel | TlsEngine::Automatic => Self::schannel(identity, trust)
+                .unwrap_or_else(|reason| {
+                    let kind = TransportErrorKind::HostUnsupported;
+                    Err(TransportError::new(kind, reason))
+                }),
+            _ => openssl(),
         }
     }
 
-    #[cfg(not(windows))]
-    fn system(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        Self::openssl(identity, trust)
-    }
-
-    #[cfg(windows)]
-    fn system(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        Self::schannel(identity, trust)
-    }
-
-    #[cfg(not(windows))]
-    fn system_or_openssl(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        Self::openssl(identity, trust)
-    }
-
-    #[cfg(windows)]
-    fn system_or_openssl(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        match schannel::Credentials::new(identity, trust) {
-            Ok(credentials) => Ok(Self::SChannel(credentials)),
-            Err(schannel::Unfit::Failed(error)) => Err(error),
-            Err(schannel::Unfit::Unable(why)) => {
-                tracing::debug!("using OpenSSL: {why}");
-                Self::openssl(identity, trust)
-            }
-        }
-    }
-
-    fn openssl(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        openssl::TlsContexts::new(identity, trust).map(Self::OpenSsl)
-    }
-
+    /// SChannel, or why it does not support the settings.
     #[cfg(windows)]
     fn schannel(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
-    ) -> Result<Self, TransportError> {
-        schannel::Credentials::new(identity, trust)
-            .map(Self::SChannel)
-            .map_err(schannel::Unfit::into_error)
+    ) -> Result<Result<Self, TransportError>, &'static str> {
+        let credentials = schannel::Credentials::new(identity, trust)?;
+        Ok(credentials.map(Self::SChannel))
     }
 
     #[cfg(not(windows))]
-    fn schannel(_: Option<&ClientIdentity>, _: &TrustAnchors) -> Result<Self, TransportError> {
-        Err(TransportError::new(
-            TransportErrorKind::HostUnsupported,
-            "SChannel is a part of Windows",
-        ))
+    fn schannel(
+        _: Option<&ClientIdentity>,
+        _: &TrustAnchors,
+    ) -> Result<Result<Self, TransportError>, &'static str> {
+        Err("SChannel is a part of Windows")
     }
 
-    /// Whether its work may hold a thread up, whatever the key: SChannel asks other processes of the system.
-    pub(crate) fn is_slow(&self) -> bool {
+    /// Whether it may block a thread, whatever the key: SChannel calls other processes of the system.
+    pub(crate) fn may_block(&self) -> bool {
         match self {
             Self::OpenSsl(_) => false,
             #[cfg(windows)]
@@ -154,7 +116,7 @@ pub(crate) enum Session {
 }
 
 impl Session {
-    /// The state of the connection, which the engine updates.
+    /// The state of the connection, which the library updates.
     pub(crate) fn state(&self) -> &Arc<ConnectionState> {
         match self {
             Self::OpenSsl(session) => session.state(),
@@ -163,31 +125,31 @@ impl Session {
         }
     }
 
-    /// Does the first handshake and starts HTTP.
+    /// Performs the first handshake and starts HTTP.
     pub(crate) async fn connect(
         self,
         tcp: TcpStream,
         peer: Peer,
-        place: Place,
+        runtime: RuntimeHandle,
     ) -> Result<Connection, TransportError> {
         match self {
             Self::OpenSsl(session) => {
                 let failed = |error| peer.handshake_failed(error);
                 let stream = session.connect(tcp, failed).await?;
-                peer.connected()?;
-                Connection::start(stream, peer, place).await
+                peer.check_connected()?;
+                Connection::start(stream, peer, runtime).await
             }
             #[cfg(windows)]
             Self::SChannel(session) => {
                 let stream = session.connect(tcp, &peer).await?;
-                peer.connected()?;
-                Connection::start(stream, peer, place).await
+                peer.check_connected()?;
+                Connection::start(stream, peer, runtime).await
             }
         }
     }
 }
 
-/// The class of this one error; `None` where it is not of a TLS library.
+/// The class of this error, without its causes; `None` where it is not from a TLS library.
 pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     #[cfg(windows)]
     if let Some(class) = schannel::classify(error) {

@@ -1,29 +1,34 @@
-//! An HTTPS/1.1 client for keys that cannot be exported, over OpenSSL or Windows' SChannel: it survives TLS 1.2
-//! renegotiation and, with OpenSSL, TLS 1.3 post-handshake authentication.
+//! An HTTPS/1.1 client for keys that cannot be exported, over OpenSSL or Windows' SChannel. It supports TLS 1.2 renegotiation
+//! and, with OpenSSL, TLS 1.3 post-handshake authentication.
 #![deny(unsafe_code)]
 
-mod body;
-mod client;
-mod connect;
 mod connection;
-mod driver;
+mod connection_info;
+mod counting_stream;
 mod engine;
-mod failure;
+mod error_class;
+mod exchange;
 #[doc(hidden)]
 pub mod fuzz;
-mod metered;
-mod observer;
-mod plain;
+mod handshake_parser;
+mod https_client;
+mod origin;
+mod peer;
 mod pool;
+mod prepare_request;
 mod proxy;
 mod replayable_request;
-mod target;
+mod request_body;
+mod response_body;
+mod route;
+mod runtime_thread;
+mod send_plain;
 mod tunnel;
 
 // The public interface.
-pub use body::{RequestBody, ResponseBody};
-pub use client::{ConnectionInfo, ConnectionReuse, HttpsClient, HttpsClientBuilder, warm_up};
+pub use connection_info::ConnectionInfo;
 pub use engine::openssl::TrustAnchors;
+pub use https_client::{ConnectionReuse, HttpsClient, HttpsSettings, warm_up};
 pub use keybound_core::tls::{
     TlsEngine, TlsVersions, TransportError, TransportErrorKind, VersionPolicy,
 };
@@ -32,6 +37,9 @@ pub use keybound_keys::ClientIdentity;
 pub use keybound_openssl::{OpensslSetup, openssl};
 #[cfg(feature = "rustls")]
 pub use keybound_openssl::{RustlsSetup, rustls};
-pub use plain::PlainClient;
 pub use proxy::ProxyConfig;
 pub use replayable_request::Idempotent;
+pub use request_body::RequestBody;
+pub use response_body::ResponseBody;
+pub use runtime_thread::{RuntimeHandle, RuntimeThread};
+pub use send_plain::send_plain;

@@ -1,6 +1,6 @@
-//! Idle connections. A pool belongs to one client, and so to one certificate.
+//! The connection pool of one client, and so of one certificate.
 use crate::connection::Connection;
-use crate::target::Target;
+use crate::origin::Origin;
 use keybound_core::lock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Target and runtime of a connection. One runtime drives it, and another cannot use it: it may outlive the first.
+/// Origin and runtime of a connection. Another runtime cannot use it: it may outlive the one that drives the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
-    pub(crate) target: Target,
+    pub(crate) origin: Origin,
     pub(crate) runtime: tokio::runtime::Id,
 }
 
-/// Idle connections, the last used at the end.
+/// Idle connections by key, the last used at the end.
 pub(crate) struct Pool {
     state: Mutex<PoolState>,
     idle_timeout: Duration,
@@ -33,7 +33,7 @@ struct Idle {
 }
 
 impl Idle {
-    /// Whether its idle timeout is over, or the server has closed it.
+    /// Whether its idle timeout has passed, or the server has closed it.
     fn is_expired(&self, now: Instant, idle_timeout: Duration) -> bool {
         now.saturating_duration_since(self.since) >= idle_timeout || self.connection.is_closed()
     }
@@ -47,8 +47,8 @@ impl Pool {
         })
     }
 
-    /// Takes the connection that was used last, and how long it was idle; with `authenticated`, one on which the server
-    /// has requested the certificate is preferred.
+    /// Removes and returns the connection that was used last, and how long it was idle. With `authenticated`, one on which
+    /// the server has requested the certificate is preferred.
     pub(crate) fn take(
         &self,
         key: &PoolKey,
@@ -57,12 +57,12 @@ impl Pool {
         let now = Instant::now();
         let mut state = self.lock();
         let connections = state.idle.get_mut(key)?;
-        // Checks only the one that is taken: each check of another reads a cache line that its task writes.
+        // Checks only the selected one: each check of another reads a cache line that its task writes.
         loop {
-            let wanted = connections
+            let preferred = connections
                 .iter()
                 .rposition(|idle| authenticated && idle.connection.certificate_requested());
-            let index = wanted.or_else(|| connections.len().checked_sub(1))?;
+            let index = preferred.or_else(|| connections.len().checked_sub(1))?;
             let mut idle = connections.remove(index);
             if idle.is_expired(now, self.idle_timeout) {
                 continue;
@@ -72,7 +72,7 @@ impl Pool {
         }
     }
 
-    /// Adds an idle connection; where there are too many for the target, the oldest is closed.
+    /// Adds an idle connection. Closes the oldest where the origin has too many.
     pub(crate) fn put(self: &Arc<Self>, key: PoolKey, connection: Connection) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -84,7 +84,7 @@ impl Pool {
         if connections.len() >= MAX_IDLE_PER_HOST {
             connections.remove(0);
         }
-        let handle = needs_reaper.then(|| connection.place().handle().clone());
+        let handle = needs_reaper.then(|| connection.runtime().handle().clone());
         connections.push(Idle {
             connection,
             since: now,
@@ -109,8 +109,8 @@ impl Drop for Pool {
 }
 
 impl PoolState {
-    /// Drops what has rested too long or has been closed by the server.
-    fn purge(&mut self, now: Instant, idle_timeout: Duration) {
+    /// Removes expired and closed connections.
+    fn remove_expired(&mut self, now: Instant, idle_timeout: Duration) {
         self.idle.retain(|_, connections| {
             connections.retain(|idle| !idle.is_expired(now, idle_timeout));
             !connections.is_empty()
@@ -122,13 +122,13 @@ impl PoolState {
     }
 }
 
-/// Closes connections that rest too long. Ends when none rests.
+/// Closes connections when their idle timeout passes. Ends when none is left.
 async fn reap(pool: Weak<Pool>, idle_timeout: Duration) {
     loop {
         let oldest = {
             let Some(pool) = pool.upgrade() else { return };
             let mut state = pool.lock();
-            state.purge(Instant::now(), idle_timeout);
+            state.remove_expired(Instant::now(), idle_timeout);
             let Some(oldest) = state.oldest() else {
                 state.reaper = None;
                 return;

@@ -1,18 +1,17 @@
-//! The retry of a request whose connection ended without a response.
 use crate::RequestBody;
-use crate::metered::{Mark, Traffic};
+use crate::counting_stream::{TrafficCounters, TrafficSnapshot};
 use http::Request;
 
-/// A copy of a request that is sent on a reused connection, and how much had gone over the connection before.
+/// A copy of a request that is sent on a reused connection, with the connection's counts before.
 pub(crate) struct ReplayableRequest {
     request: Box<Request<RequestBody>>,
-    mark: Mark,
+    before: TrafficSnapshot,
 }
 
 /// A request extension that marks a request as idempotent whatever its method (RFC 9110, section 9.2.2): where a reused
 /// connection ends without a response, it is retried, as requests of safe methods are.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "it has nothing to hold")]
+#[expect(clippy::exhaustive_structs, reason = "a marker without content")]
 pub struct Idempotent;
 
 /// Whether a request may be sent twice with the effect of one.
@@ -32,7 +31,7 @@ pub(crate) enum RetryDecision {
 
 impl ReplayableRequest {
     /// A copy of the request; `None` where its body is a stream.
-    pub(crate) fn of(request: &Request<RequestBody>, traffic: &Traffic) -> Option<Self> {
+    pub(crate) fn of(request: &Request<RequestBody>, counters: &TrafficCounters) -> Option<Self> {
         let body = request.body().try_clone()?;
         let mut copy = Request::new(body);
         copy.method_mut().clone_from(request.method());
@@ -42,16 +41,16 @@ impl ReplayableRequest {
         copy.extensions_mut().clone_from(request.extensions());
         Some(Self {
             request: Box::new(copy),
-            mark: traffic.mark(),
+            before: counters.snapshot(),
         })
     }
 
-    /// By RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1. PUT and DELETE are not retried, though HTTP calls them
-    /// idempotent: Key Vault creates a new version of a secret for each PUT, and answers a second DELETE with 404.
-    pub(crate) fn decide(self, traffic: &Traffic) -> RetryDecision {
-        if traffic.has_read_since(self.mark) {
+    /// Decides by RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1. PUT and DELETE are not retried, though HTTP defines
+    /// them as idempotent: Key Vault creates a new version of a secret for each PUT, and returns 404 for a second DELETE.
+    pub(crate) fn decide(self, counters: &TrafficCounters) -> RetryDecision {
+        if counters.has_read_since(self.before) {
             RetryDecision::DoNotRetry
-        } else if !traffic.has_written_since(self.mark) {
+        } else if !counters.has_written_since(self.before) {
             RetryDecision::NotSent(self.request)
         } else if is_idempotent(&self.request) {
             RetryDecision::SafeToRetry(self.request)

@@ -1,22 +1,22 @@
 //! A tunnel through an HTTP proxy (RFC 9110, section 9.3.6).
-use crate::proxy::Proxy;
-use crate::target::Target;
+use crate::origin::Origin;
+use crate::proxy::HttpProxy;
 use crate::{TransportError, TransportErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Asks the proxy on this stream for a tunnel to the target.
+/// Requests a tunnel to the origin from the proxy on this stream.
 ///
 /// # Errors
-/// [`Proxy`](TransportErrorKind::Proxy) names the proxy and what it did.
+/// [`Proxy`](TransportErrorKind::Proxy), with the name of the proxy and its failure.
 pub(crate) async fn open(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    proxy: &Proxy,
-    target: &Target,
+    proxy: &HttpProxy,
+    origin: &Origin,
 ) -> Result<(), TransportError> {
     let name = proxy.name();
     let fail =
         |what: &str| TransportError::new(TransportErrorKind::Proxy, format!("{name} {what}"));
-    let Target { host, port } = target;
+    let Origin { host, port } = origin;
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
     if let Some(authorization) = &proxy.authorization {
         request.push_str("Proxy-Authorization: ");
@@ -28,31 +28,31 @@ pub(crate) async fn open(
         .write_all(request.as_bytes())
         .await
         .map_err(|error| fail("closed the connection").with_source(error))?;
-    let mut answer = Vec::with_capacity(1024);
+    let mut response = Vec::with_capacity(1024);
     loop {
-        match read(&answer) {
-            Read::More if answer.len() > MAX_ANSWER => {
-                return Err(fail("answered with a longer head than allowed"));
+        match parse(&response) {
+            ConnectResponse::Incomplete if response.len() > MAX_RESPONSE => {
+                return Err(fail("sent a larger response head than allowed"));
             }
-            Read::More => {}
-            // The server's side of the tunnel does not speak first. Every other answer may have content.
-            Read::Status(200..300, rest) if rest > 0 => {
-                return Err(fail("sent more than its answer"));
+            ConnectResponse::Incomplete => {}
+            // The server behind the tunnel does not send first. Other responses may have content.
+            ConnectResponse::Status(200..300, rest) if rest > 0 => {
+                return Err(fail("sent data after its response"));
             }
-            Read::Status(200..300, _) => return Ok(()),
-            Read::Status(407, _) if proxy.authorization.is_none() => {
-                return Err(fail("wants credentials, and its URL holds none"));
+            ConnectResponse::Status(200..300, _) => return Ok(()),
+            ConnectResponse::Status(407, _) if proxy.authorization.is_none() => {
+                return Err(fail("requires credentials, and its URL has none"));
             }
-            Read::Status(407, _) => {
-                return Err(fail("wants other credentials than it was given"));
+            ConnectResponse::Status(407, _) => {
+                return Err(fail("rejected the credentials"));
             }
-            Read::Status(status, _) => {
-                return Err(fail(&format!("refused the tunnel with status {status}")));
+            ConnectResponse::Status(status, _) => {
+                return Err(fail(&format!("rejected the tunnel with status {status}")));
             }
-            Read::NoHttp => return Err(fail("did not answer in the way of http/1.1")),
+            ConnectResponse::NotHttp => return Err(fail("sent a response that is not http/1.1")),
         }
         let read = stream
-            .read_buf(&mut answer)
+            .read_buf(&mut response)
             .await
             .map_err(|error| fail("closed the connection").with_source(error))?;
         if read == 0 {
@@ -61,42 +61,42 @@ pub(crate) async fn open(
     }
 }
 
-/// The state of a response.
+/// The state of a response to CONNECT.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// Its head is incomplete.
-    More,
-    /// The final status, and how many bytes follow its head.
+pub(crate) enum ConnectResponse {
+    /// The head is incomplete.
+    Incomplete,
+    /// The final status, and the number of bytes after its head.
     Status(u16, usize),
-    NoHttp,
+    NotHttp,
 }
 
-/// Reads the heads of an answer. Interim ones are passed over (RFC 9110, section 15.2); a line may end with LF alone (RFC
-/// 9112, section 2.2).
-pub(crate) fn read(mut answer: &[u8]) -> Read {
+/// Parses the heads of a response. Interim ones are skipped (RFC 9110, section 15.2); a line may end with LF alone (RFC 9112,
+/// section 2.2).
+pub(crate) fn parse(mut response: &[u8]) -> ConnectResponse {
     loop {
-        let known = answer.len().min(VERSION.len());
-        if answer[..known] != VERSION[..known] {
-            return Read::NoHttp;
+        let received = response.len().min(VERSION.len());
+        if response[..received] != VERSION[..received] {
+            return ConnectResponse::NotHttp;
         }
-        let Some(end) = head_length(answer) else {
-            return Read::More;
+        let Some(end) = head_length(response) else {
+            return ConnectResponse::Incomplete;
         };
-        match status(answer) {
-            None => return Read::NoHttp,
-            // 101 is final: it changes the protocol, which was not requested.
-            Some(100 | 102..200) => answer = &answer[end..],
-            Some(status) => return Read::Status(status, answer.len() - end),
+        match status(response) {
+            None => return ConnectResponse::NotHttp,
+            // 101 is final: it switches to a protocol that was not requested.
+            Some(100 | 102..200) => response = &response[end..],
+            Some(status) => return ConnectResponse::Status(status, response.len() - end),
         }
     }
 }
 
-/// The length of a head with the empty line that ends it.
-fn head_length(answer: &[u8]) -> Option<usize> {
+/// The length of the first head, including the empty line at its end.
+fn head_length(response: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {
-        let length = answer[start..].iter().position(|byte| *byte == b'\n')?;
-        let line = &answer[start..start + length];
+        let length = response[start..].iter().position(|byte| *byte == b'\n')?;
+        let line = &response[start..start + length];
         start += length + 1;
         if matches!(line, b"" | b"\r") {
             return Some(start);
@@ -109,28 +109,29 @@ fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(VERSION)?;
     let (minor, rest) = rest.split_first()?;
     let digits = rest.strip_prefix(b" ")?.get(..3)?;
-    let ended = matches!(rest.get(4), Some(b' ' | b'\r' | b'\n'));
-    let fits = minor.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit) && ended;
-    fits.then(|| {
-        digits
-            .iter()
-            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
-    })
-    .filter(|status| *status >= 100)
+    let is_separated = matches!(rest.get(4), Some(b' ' | b'\r' | b'\n'));
+    let is_valid = minor.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit) && is_separated;
+    is_valid
+        .then(|| {
+            digits
+                .iter()
+                .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        })
+        .filter(|status| *status >= 100)
 }
 
 const VERSION: &[u8] = b"HTTP/1.";
-/// Of all heads together, in bytes.
-const MAX_ANSWER: usize = 16 * 1024;
+/// The maximum size of all heads together, in bytes.
+const MAX_RESPONSE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
-        use Read::{More, NoHttp, Status};
-        for (answer, expected) in [
+    fn parses_responses() {
+        use ConnectResponse::{Incomplete, NotHttp, Status};
+        for (response, expected) in [
             ("HTTP/1.1 200 OK\r\n\r\n", Status(200, 0)),
             ("HTTP/1.1 200 OK\n\n", Status(200, 0)),
             ("HTTP/1.1 200\nA: b\n\r\nxy", Status(200, 2)),
@@ -140,7 +141,7 @@ mod tests {
                 Status(403, 6),
             ),
             ("HTTP/1.1 403 Verboten: \u{fc}\r\n\r\n", Status(403, 0)),
-            ("HTTP/1.1 100 Continue\r\n\r\n", More),
+            ("HTTP/1.1 100 Continue\r\n\r\n", Incomplete),
             (
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
                 Status(200, 0),
@@ -150,21 +151,21 @@ mod tests {
                 Status(302, 0),
             ),
             ("HTTP/1.1 101 Switching\r\n\r\n", Status(101, 0)),
-            ("HTTP/1.1 100 Continue\r\n\r\nSSH", NoHttp),
-            ("HTTP/1.1 200 OK\r\n", More),
-            ("HTTP/1.1 200 OK\r\nA: b\r\n", More),
-            ("HTTP/1.", More),
-            ("HT", More),
-            ("", More),
-            ("HTTP/1.1 2000 OK\r\n\r\n", NoHttp),
-            ("HTTP/1.1 20\r\n\r\n", NoHttp),
-            ("HTTP/1.1 099 x\r\n\r\n", NoHttp),
-            ("HTTP/2 200\r\n\r\n", NoHttp),
-            ("SSH-2.0-x", NoHttp),
-            ("\u{15}\u{3}\u{3}", NoHttp),
-            ("\r\nHTTP/1.1 200 OK\r\n\r\n", NoHttp),
+            ("HTTP/1.1 100 Continue\r\n\r\nSSH", NotHttp),
+            ("HTTP/1.1 200 OK\r\n", Incomplete),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n", Incomplete),
+            ("HTTP/1.", Incomplete),
+            ("HT", Incomplete),
+            ("", Incomplete),
+            ("HTTP/1.1 2000 OK\r\n\r\n", NotHttp),
+            ("HTTP/1.1 20\r\n\r\n", NotHttp),
+            ("HTTP/1.1 099 x\r\n\r\n", NotHttp),
+            ("HTTP/2 200\r\n\r\n", NotHttp),
+            ("SSH-2.0-x", NotHttp),
+            ("\u{15}\u{3}\u{3}", NotHttp),
+            ("\r\nHTTP/1.1 200 OK\r\n\r\n", NotHttp),
         ] {
-            assert_eq!(read(answer.as_bytes()), expected, "{answer:?}");
+            assert_eq!(parse(response.as_bytes()), expected, "{response:?}");
         }
     }
 }

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use keybound_transport::{
-    HttpsClient, ProxyConfig, RequestBody, TransportError, TransportErrorKind,
+    HttpsClient, HttpsSettings, ProxyConfig, RequestBody, TransportError, TransportErrorKind,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,18 +23,18 @@ use windows::core::{HSTRING, PCWSTR, PWSTR};
 // The only test of this process: what it replaces, it replaces for all threads.
 #[tokio::test]
 async fn the_settings_of_windows_are_followed() {
-    let (port, asked) = proxy().await;
+    let (port, requests) = proxy().await;
     let here = format!("127.0.0.1:{port}");
     // OpenSSL finds no entropy without the machine's registry; the settings are read later.
     let [unset, machine, user, other_user] = std::array::from_fn(|_| Client::new());
     let unfollowed: [_; 4] = std::array::from_fn(|_| Client::new());
     let registry = OwnRegistry::new();
 
-    let error = unset.failure(NOWHERE).await;
+    let error = unset.failure(UNREACHABLE).await;
     assert_eq!(error.kind(), TransportErrorKind::Connect);
 
     registry.set_machine(&here, "0.0.*");
-    machine.assert_asks(FAR, &asked).await;
+    machine.assert_uses_proxy(REMOTE, &requests).await;
     machine.assert_direct().await;
 
     // The user's go first: these leave https without a proxy.
@@ -43,15 +43,16 @@ async fn the_settings_of_windows_are_followed() {
 
     let list = format!("http=127.0.0.1:1;https={here}");
     registry.set_user(NAMED, &list, "*.fabrikam.com;0.0.0.0:1;<local>", "");
-    user.assert_asks(FAR, &asked).await;
-    user.assert_asks("https://0.0.0.0:2/", &asked).await;
+    user.assert_uses_proxy(REMOTE, &requests).await;
+    user.assert_uses_proxy("https://0.0.0.0:2/", &requests)
+        .await;
     user.assert_direct().await;
 
     // What was found before stays.
     registry.set_machine("", "");
     registry.set_user(0, "", "", "");
-    machine.assert_asks(FAR, &asked).await;
-    user.assert_asks(FAR, &asked).await;
+    machine.assert_uses_proxy(REMOTE, &requests).await;
+    user.assert_uses_proxy(REMOTE, &requests).await;
 
     let long = "x;".repeat(40_000);
     let cases = [
@@ -60,14 +61,14 @@ async fn the_settings_of_windows_are_followed() {
         (NAMED, "socks=127.0.0.1:1", "", "socks is not supported"),
         (NAMED, &here, &long, "settings are longer than allowed"),
     ];
-    for ((flags, proxies, bypass, words), client) in cases.into_iter().zip(&unfollowed) {
+    for ((flags, proxies, bypass, message), client) in cases.into_iter().zip(&unfollowed) {
         registry.set_user(flags, proxies, bypass, "http://swordfish/");
-        let message = client.failure(NOWHERE).await.to_string();
+        let message = client.failure(UNREACHABLE).await.to_string();
         assert!(
             message.starts_with("0.0.0.0:1 was tried without"),
             "{message}"
         );
-        assert!(message.contains(words), "{message}");
+        assert!(message.contains(message), "{message}");
         assert!(!format!("{message}{:?}", client.0).contains("swordfish"));
     }
 }
@@ -77,39 +78,42 @@ struct Client(HttpsClient);
 
 impl Client {
     fn new() -> Self {
-        let builder = HttpsClient::builder().proxy(ProxyConfig::system());
-        Self(builder.build().unwrap())
+        let settings = HttpsSettings {
+            proxy: ProxyConfig::system(),
+            ..HttpsSettings::default()
+        };
+        Self(HttpsClient::new(None, settings).unwrap())
     }
 
     async fn failure(&self, uri: &str) -> TransportError {
         let request = http::Request::get(uri).body(RequestBody::empty()).unwrap();
-        self.0.send(request, PATIENCE).await.unwrap_err()
+        self.0.send(request, TEST_TIMEOUT).await.unwrap_err()
     }
 
     async fn assert_direct(&self) {
-        let message = self.failure(NOWHERE).await.to_string();
+        let message = self.failure(UNREACHABLE).await.to_string();
         assert_eq!(message, "no connection to 0.0.0.0:1");
     }
 
-    async fn assert_asks(&self, uri: &str, asked: &Asked) {
+    async fn assert_uses_proxy(&self, uri: &str, requests: &ConnectRequests) {
         let error = self.failure(uri).await;
         assert_eq!(error.kind(), TransportErrorKind::Proxy, "{error:?}");
         let uri: http::Uri = uri.parse().unwrap();
         let (host, port) = (uri.host().unwrap(), uri.port_u16().unwrap_or(443));
         let expected = format!("CONNECT {host}:{port} HTTP/1.1");
-        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), [expected]);
+        assert_eq!(std::mem::take(&mut *requests.lock().unwrap()), [expected]);
     }
 }
 
-/// The first lines of what a proxy was asked.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// The first lines of what a proxy was requests.
+type ConnectRequests = Arc<Mutex<Vec<String>>>;
 
-/// A proxy that refuses whatever it is asked.
-async fn proxy() -> (u16, Asked) {
+/// A proxy that refuses whatever it is requests.
+async fn proxy() -> (u16, ConnectRequests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked = Asked::default();
-    let log = Arc::clone(&asked);
+    let requests = ConnectRequests::default();
+    let log = Arc::clone(&requests);
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -127,7 +131,7 @@ async fn proxy() -> (u16, Asked) {
                 .unwrap();
         }
     });
-    (port, asked)
+    (port, requests)
 }
 
 /// An empty registry in place of the user's and the machine's, for this process, until it is dropped.
@@ -226,7 +230,7 @@ const NAMED: u32 = 2;
 const SCRIPT: u32 = 4;
 const DETECTION: u32 = 8;
 
-const FAR: &str = "https://a.contoso.com/";
-const PATIENCE: Duration = Duration::from_secs(60);
+const REMOTE: &str = "https://a.contoso.com/";
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Not a loopback address, and nobody answers there.
-const NOWHERE: &str = "https://0.0.0.0:1/";
+const UNREACHABLE: &str = "https://0.0.0.0:1/";

@@ -33,10 +33,7 @@ impl Binding {
         settings: &Settings,
     ) -> Result<Self> {
         let identity = ClientIdentity::new(credential.certificate.clone(), key)?;
-        let client = settings
-            .https()
-            .identity(identity.clone())
-            .build()
+        let client = HttpsClient::new(Some(identity.clone()), settings.https.clone())
             .map_err(|error| error.at(Stage::Token))?;
         Ok(Self {
             credential,
@@ -44,9 +41,9 @@ impl Binding {
             attestation,
             client,
             #[cfg(any(feature = "openssl", feature = "rustls"))]
-            trust: settings.trust.clone(),
+            trust: settings.https.trust.clone(),
             #[cfg(feature = "openssl")]
-            versions: settings.versions.clone(),
+            versions: settings.https.versions.clone(),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
 use keybound_keys::ProviderChain;
-use keybound_transport::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
+use keybound_transport::{HttpsSettings, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,14 +304,17 @@ impl ManagedIdentityClientBuilder {
                 None => Attestor::of_platform(&environment),
             },
             attestation_cache: environment.attestation_cache(),
-            trust: self.trust,
-            versions: self.versions,
-            engine: self.engine,
-            proxy,
+            https: HttpsSettings {
+                trust: self.trust,
+                versions: self.versions,
+                engine: self.engine,
+                proxy,
+                ..HttpsSettings::default()
+            },
             capabilities: self.capabilities,
             retries: !self.no_retries,
             clocks: Clocks::new(self.clock),
-            wire: self.wire.unwrap_or_else(|| Box::new(Network::default())),
+            wire: self.wire.unwrap_or_else(|| Box::new(Network)),
             chance: Chance::new(self.chance.unwrap_or_default()),
             store,
             imds_v2_disabled: environment.imds_v2_disabled(),

@@ -6,9 +6,7 @@ use crate::wire::Wire;
 use keybound_core::tls::Host;
 use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage, lock};
 use keybound_keys::ProviderChain;
-use keybound_transport::{
-    HttpsClient, HttpsClientBuilder, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy,
-};
+use keybound_transport::HttpsSettings;
 use std::sync::{Arc, Mutex};
 use url::Url;
 
@@ -21,10 +19,8 @@ pub(crate) struct Settings {
     pub(crate) providers: ProviderChain,
     pub(crate) attestation: Option<Attestor>,
     pub(crate) attestation_cache: bool,
-    pub(crate) trust: TrustAnchors,
-    pub(crate) versions: VersionPolicy,
-    pub(crate) engine: TlsEngine,
-    pub(crate) proxy: ProxyConfig,
+    /// The settings of connections to Entra and to resources.
+    pub(crate) https: HttpsSettings,
     pub(crate) capabilities: Vec<String>,
     pub(crate) retries: bool,
     pub(crate) clocks: Clocks,
@@ -38,7 +34,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Whether simulated keys have a place here: IMDS on loopback, and a CA that the caller named.
     pub(crate) fn is_simulated_world(&self) -> bool {
-        self.imds.is_loopback() && self.trust.is_extended()
+        self.imds.is_loopback() && self.https.trust.is_extended()
     }
 
     /// Whether what attests keys vouches for simulated ones only.
@@ -60,25 +56,13 @@ impl Settings {
         ))
     }
 
-    /// What connections to Entra and to resources are made with.
-    pub(crate) fn https(&self) -> HttpsClientBuilder {
-        HttpsClient::builder()
-            .trust(self.trust.clone())
-            .versions(self.versions.clone())
-            .engine(self.engine)
-            .proxy(self.proxy.clone())
-    }
-
     pub(crate) fn shared(&self) -> SharedSettings {
         SharedSettings {
             imds: self.imds.clone(),
             policy: self.policy.clone(),
             providers: self.providers.clone(),
             attestation: self.attestation.clone(),
-            trust: self.trust.clone(),
-            versions: self.versions.clone(),
-            engine: self.engine,
-            proxy: self.proxy.clone(),
+            https: self.https.clone(),
             capabilities: self.capabilities.clone(),
         }
     }
@@ -91,10 +75,7 @@ pub(crate) struct SharedSettings {
     policy: EndpointPolicy,
     providers: ProviderChain,
     attestation: Option<Attestor>,
-    trust: TrustAnchors,
-    versions: VersionPolicy,
-    engine: TlsEngine,
-    proxy: ProxyConfig,
+    https: HttpsSettings,
     capabilities: Vec<String>,
 }
 
@@ -106,10 +87,10 @@ impl SharedSettings {
             ("allowed_hosts", self.policy == other.policy),
             ("key_providers", self.providers == other.providers),
             ("attestation", self.attestation == other.attestation),
-            ("trust", self.trust == other.trust),
-            ("tls_versions", self.versions == other.versions),
-            ("tls_engine", self.engine == other.engine),
-            ("proxy", self.proxy == other.proxy),
+            ("trust", self.https.trust == other.https.trust),
+            ("tls_versions", self.https.versions == other.https.versions),
+            ("tls_engine", self.https.engine == other.https.engine),
+            ("proxy", self.https.proxy == other.https.proxy),
             (
                 "client_capabilities",
                 self.capabilities == other.capabilities,

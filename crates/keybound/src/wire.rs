@@ -3,7 +3,7 @@ use crate::Binding;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use keybound_transport::{
-    ConnectionReuse, HttpsClient, PlainClient, RequestBody, ResponseBody, TransportError,
+    ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportError, send_plain,
 };
 use std::fmt;
 use std::time::Duration;
@@ -32,9 +32,7 @@ pub(crate) enum Route<'a> {
 
 /// The network of the host.
 #[derive(Debug, Default)]
-pub(crate) struct Network {
-    plain: PlainClient,
-}
+pub(crate) struct Network;
 
 impl Wire for Network {
     fn send<'a>(
@@ -44,7 +42,7 @@ impl Wire for Network {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
         match route {
-            Route::Imds => Box::pin(self.plain.send(request, timeout)),
+            Route::Imds => Box::pin(send_plain(request, timeout)),
             Route::Entra(binding) => Box::pin(binding.https().send(request, timeout)),
             Route::Resource(https, reuse) => Box::pin(https.send_with(request, timeout, reuse)),
         }

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn handshakes() {
-        let seen = |seed: &[u8]| keybound_transport::fuzz::seen_in_handshake([seed]);
+        let seen = |seed: &[u8]| keybound_transport::fuzz::handshake_events([seed]);
         assert_eq!(seen(seed!("server_handshake/tls12")), ["Tls12"]);
         assert_eq!(
             seen(seed!("server_handshake/tls12_asks")),
@@ -179,6 +179,6 @@ mod tests {
         );
         assert_eq!(seen(seed!("server_handshake/tls13")), ["Tls13"]);
         assert_eq!(seen(seed!("server_handshake/alert")), ["Alert(70)"]);
-        assert_eq!(seen(seed!("server_handshake/http")), ["NoTls"]);
+        assert_eq!(seen(seed!("server_handshake/http")), ["NotTls"]);
     }
 }

@@ -89,11 +89,11 @@ fn lines(data: &[u8]) -> Option<[&str; 3]> {
 
 /// A proxy's answer to CONNECT: what it says does not change with what comes later, but for how much that is.
 pub fn proxy_answer(data: &[u8]) {
-    let whole = fuzz::proxy_answer(data);
+    let whole = fuzz::connect_response(data);
     let without_rest = |text: &str| text.split(',').next().map(str::to_owned);
     for length in [1, 7, 12, 40, data.len() / 2] {
-        let part = fuzz::proxy_answer(&data[..length.min(data.len())]);
-        if part != "More" {
+        let part = fuzz::connect_response(&data[..length.min(data.len())]);
+        if part != "Incomplete" {
             assert_eq!(
                 without_rest(&part),
                 without_rest(&whole),

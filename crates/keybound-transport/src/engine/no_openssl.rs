@@ -1,4 +1,4 @@
-//! Replaces OpenSSL in builds without it, on Windows: the same interface, with types that have no values.
+//! The interface of `openssl.rs` in builds for Windows without OpenSSL. Its types have no values.
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind};
 use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
@@ -45,7 +45,7 @@ impl Session {
     }
 }
 
-/// Which certificate authorities are trusted: the system's. Others need OpenSSL, which this build does not have.
+/// The trusted certificate authorities: the system's. Others require OpenSSL, which this build does not contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustAnchors(());
 
@@ -55,20 +55,20 @@ impl TrustAnchors {
         Self::default()
     }
 
-    /// Would add the certificates of a PEM text.
+    /// Fails in this build; with OpenSSL, adds the certificates of a PEM text.
     ///
     /// # Errors
-    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported), in this build.
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported).
     pub fn with_pem(self, _: &[u8]) -> Result<Self, keybound_core::Error> {
         Err(TransportError::new(
             TransportErrorKind::HostUnsupported,
-            "windows trusts what its certificate stores hold: add the certificate there (certutil -addstore Root FILE), or \
+            "windows trusts the CA certificates of its certificate stores: add the certificate there (certutil -addstore Root FILE), or \
              build with the feature openssl-vendored",
         )
         .into())
     }
 
-    /// Would add the certificates of a PEM text for loopback hosts only.
+    /// Fails in this build; with OpenSSL, adds the certificates for loopback hosts only.
     ///
     /// # Errors
     /// As [`with_pem`](Self::with_pem).
@@ -76,7 +76,7 @@ impl TrustAnchors {
         self.with_pem(pem)
     }
 
-    /// Whether anything was added to the system's.
+    /// Whether certificates were added to the system's.
     pub fn is_extended(&self) -> bool {
         false
     }

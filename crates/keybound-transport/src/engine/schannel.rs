@@ -1,18 +1,18 @@
-//! TLS by SChannel, the one of Windows: a client credential for each binding, streams, and what its errors mean.
+//! TLS by SChannel: the client's credentials, streams, and the classes of errors.
 //!
-//! The `schannel` crate does the handshakes, the first and every later one, and has Windows judge the server in the first;
-//! in later ones the stream sees to it that it stays the same.
+//! The `schannel` crate performs the handshakes, the first and all later ones, and calls back in the first to verify the server.
+//! In later ones the stream checks that the server presents the same certificate.
 mod classify;
 mod credentials;
-mod judgement;
+mod server_certificate;
 mod stream;
 
 pub(crate) use classify::classify;
-pub(crate) use credentials::{Credentials, Unfit};
+pub(crate) use credentials::Credentials;
 
 use crate::TransportError;
-use crate::engine::queued::{QueuedStream, Wire, refused};
-use crate::failure::Peer;
+use crate::engine::buffered::{BufferedTlsStream, CiphertextBuffers, rejected};
+use crate::peer::Peer;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, CertValidationResult, TlsStream};
 use keybound_core::tls::{ConnectionState, Host};
@@ -32,12 +32,12 @@ impl Session {
         &self.state
     }
 
-    /// Does the first handshake.
+    /// Performs the first handshake.
     pub(crate) async fn connect(
         self,
         tcp: TcpStream,
         peer: &Peer,
-    ) -> Result<QueuedStream<TlsStream<Wire>, TcpStream>, TransportError> {
+    ) -> Result<BufferedTlsStream<TlsStream<CiphertextBuffers>, TcpStream>, TransportError> {
         let builder = self.builder();
         stream::connect(builder, self.credential, tcp, self.state)
             .await
@@ -48,42 +48,42 @@ impl Session {
         let mut builder = Builder::new();
         match &self.host {
             Host::Name(name) => builder.domain(name),
-            // The name that a client asks for is never an address (RFC 6066, 3); it is verified all the same.
+            // SNI never contains an address (RFC 6066, section 3); the address is verified all the same.
             Host::Ip(ip) => builder.domain(&ip.to_string()).use_sni(false),
         };
         let (state, host) = (Arc::clone(&self.state), self.host.clone());
         builder
             .request_application_protocols(&[b"http/1.1"])
-            .verify_callback(move |verdict| judge(&state, &host, &verdict));
+            .verify_callback(move |result| verify(&state, &host, &result));
         builder
     }
 }
 
-/// Has Windows judge the server's certificate, and holds the server to who it was. In a later handshake this comes before the
-/// server has shown anything, and sees the certificate of before.
+/// Verifies the server's certificate with Windows, and checks that it has not changed. In a later handshake it runs before the
+/// server has presented a certificate, and receives the earlier one.
 ///
-/// The judgement that the crate brings is made first. It counts, unless it says only that nothing is known of revocation:
-/// it says that in place of what else may be wrong.
-fn judge(state: &ConnectionState, host: &Host, verdict: &CertValidationResult) -> io::Result<()> {
-    let refuse = |error: io::Error| {
+/// The result of the schannel crate comes first. It is an error unless it says that the revocation status is unknown: it says
+/// that instead of other errors that the certificate may have.
+fn verify(state: &ConnectionState, host: &Host, result: &CertValidationResult) -> io::Result<()> {
+    let reject = |error: io::Error| {
         state.reject_server(classify::reason(&error));
         error
     };
-    // Each message after a handshake of TLS 1.3 calls for a judgement.
-    state.on_handshake_message(false).map_err(refused)?;
-    if let Err(error) = verdict.result()
+    // The crate calls back for each message after a handshake of TLS 1.3.
+    state.on_handshake_message(false).map_err(rejected)?;
+    if let Err(error) = result.result()
         && !classify::is_unknown_revocation(&error)
     {
-        return Err(refuse(error));
+        return Err(reject(error));
     }
-    let shown = verdict
+    let chain = result
         .chain()
-        .ok_or_else(|| refuse(refused("the server showed no certificate")))?;
-    judgement::judge(&shown, host).map_err(refuse)?;
-    let own = shown.get(0);
-    if own.is_some_and(|certificate| state.on_server_certificate(certificate.to_der())) {
+        .ok_or_else(|| reject(rejected("the server presented no certificate")))?;
+    server_certificate::verify(&chain, host).map_err(reject)?;
+    let leaf = chain.get(0);
+    if leaf.is_some_and(|leaf| state.on_server_certificate(leaf.to_der())) {
         Ok(())
     } else {
-        Err(refused("the server showed another certificate"))
+        Err(rejected("the server presented another certificate"))
     }
 }

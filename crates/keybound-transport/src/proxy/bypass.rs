@@ -1,9 +1,9 @@
-use super::winhttp::fits;
-use crate::target::{Target, parse_port, split_port};
+use super::winhttp_lists::matches_pattern;
+use crate::origin::{Origin, parse_port, split_port};
 use keybound_core::tls::Host;
 use std::net::IpAddr;
 
-/// What goes past the proxy.
+/// Hosts that are reached without the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bypass {
     pub(super) hosts: Hosts,
@@ -13,22 +13,22 @@ pub(super) struct Bypass {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hosts {
     All,
-    /// A name and all below it.
+    /// A name and its subdomains.
     Name(String),
     Network(IpAddr, u8),
     /// Names without a dot.
     Local,
-    /// Names and addresses in which `*` stands for any part.
+    /// Names and addresses; `*` matches any characters.
     Pattern(String),
 }
 
 impl Bypass {
-    /// At any port.
+    /// These hosts, at any port.
     pub(super) fn new(hosts: Hosts) -> Self {
         Self { hosts, port: None }
     }
 
-    /// Reads an entry of `NO_PROXY`.
+    /// Parses an entry of `NO_PROXY`.
     pub(super) fn parse(entry: &str) -> Option<Self> {
         let entry = entry.trim();
         if entry == "*" {
@@ -49,23 +49,25 @@ impl Bypass {
         Some(Self { hosts, port })
     }
 
-    pub(super) fn matches(&self, target: &Target) -> bool {
-        self.port.is_none_or(|port| port == target.port)
-            && match (&self.hosts, &target.host) {
+    pub(super) fn matches(&self, origin: &Origin) -> bool {
+        self.port.is_none_or(|port| port == origin.port)
+            && match (&self.hosts, &origin.host) {
                 (Hosts::All, _) => true,
                 (Hosts::Name(name), Host::Name(host)) => host
                     .strip_suffix(name.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
                 (Hosts::Network(network, bits), Host::Ip(ip)) => contains(*network, *bits, *ip),
                 (Hosts::Local, Host::Name(host)) => !host.contains('.'),
-                (Hosts::Pattern(pattern), Host::Name(host)) => fits(pattern, host),
-                (Hosts::Pattern(pattern), Host::Ip(ip)) => fits(pattern, &ip.to_string()),
+                (Hosts::Pattern(pattern), Host::Name(host)) => matches_pattern(pattern, host),
+                (Hosts::Pattern(pattern), Host::Ip(ip)) => {
+                    matches_pattern(pattern, &ip.to_string())
+                }
                 _ => false,
             }
     }
 }
 
-/// An address, perhaps in brackets, or a network in the notation of RFC 4632.
+/// Parses an address, with or without brackets, or a network in CIDR notation (RFC 4632).
 pub(super) fn network(text: &str) -> Option<Hosts> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
@@ -76,10 +78,10 @@ pub(super) fn network(text: &str) -> Option<Hosts> {
         .and_then(|inner| inner.strip_suffix(']'))
         .unwrap_or(address);
     let ip: IpAddr = address.parse().ok()?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let max = if ip.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
-        None => most,
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
+        None => max,
+        Some(bits) => bits.parse().ok().filter(|bits| *bits <= max)?,
     };
     Some(Hosts::Network(ip, bits))
 }

@@ -1,16 +1,16 @@
-//! What Windows keeps of the way to the network.
+//! The proxy settings of Windows.
 use crate::TransportError;
 use keybound_core::BoxError;
 use std::fmt;
 
-/// Where Windows keeps settings.
+/// Whose settings they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SettingsSource {
     User,
     Machine,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "the user's proxy settings",
@@ -19,57 +19,57 @@ impl fmt::Display for Place {
     }
 }
 
-/// The settings in one place.
+/// The settings of one source.
 #[derive(Default)]
 pub(super) struct Settings {
-    /// Servers, as [`https_proxy`](super::winhttp::https_proxy) reads them.
+    /// The list that [`https_proxy`](super::winhttp_lists::https_proxy) parses.
     pub(super) proxies: Option<String>,
-    /// What is reached without them, as [`exceptions`](super::winhttp::exceptions) reads it.
+    /// The list that [`exceptions`](super::winhttp_lists::exceptions) parses.
     pub(super) bypass: Option<String>,
-    pub(super) names_script: bool,
-    pub(super) asks_for_detection: bool,
+    pub(super) has_script: bool,
+    pub(super) has_detection: bool,
 }
 
-/// Why a setting is left aside.
+/// Why a setting is not used.
 #[derive(Debug)]
-pub(super) enum Unfollowed {
+pub(super) enum SkippedSetting {
     Script,
     Detection,
     Proxies(TransportError),
-    /// They are longer than [`MAX_UNITS`].
+    /// Longer than [`MAX_UNITS`].
     TooLong,
-    /// They are no UTF-16.
-    NoText,
-    /// The function of Windows failed.
+    /// Not UTF-16.
+    NotUnicode,
+    /// The Windows function failed.
     #[cfg_attr(
         not(any(windows, test)),
-        expect(dead_code, reason = "what is only for Windows itself")
+        expect(dead_code, reason = "constructed on Windows only")
     )]
     Unreadable(BoxError),
 }
 
-impl fmt::Display for Unfollowed {
+impl fmt::Display for SkippedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Script => f.write_str("name a script, which is not followed"),
             Self::Detection => f.write_str("ask for automatic detection, which is not followed"),
             Self::Proxies(error) => write!(f, "name no proxy that can be used ({error})"),
             Self::TooLong => f.write_str("are longer than allowed"),
-            Self::NoText => f.write_str("are not Unicode"),
+            Self::NotUnicode => f.write_str("are not Unicode"),
             Self::Unreadable(error) => write!(f, "cannot be read ({error})"),
         }
     }
 }
 
-/// A text of Windows, without the zero that ends it.
-pub(super) fn text(units: &[u16]) -> Result<String, Unfollowed> {
+/// Decodes a text of Windows, without the terminating zero.
+pub(super) fn text(units: &[u16]) -> Result<String, SkippedSetting> {
     if units.len() > MAX_UNITS {
-        return Err(Unfollowed::TooLong);
+        return Err(SkippedSetting::TooLong);
     }
-    String::from_utf16(units).map_err(|_| Unfollowed::NoText)
+    String::from_utf16(units).map_err(|_| SkippedSetting::NotUnicode)
 }
 
-/// The longest setting that is read, in UTF-16 units; those that people write have a few hundred.
+/// The maximum length of a setting in UTF-16 units; usual ones have a few hundred.
 const MAX_UNITS: usize = 32 * 1024;
 
 #[cfg(test)]
@@ -81,7 +81,10 @@ mod tests {
         let longest = vec![u16::from(b'x'); MAX_UNITS];
         assert_eq!(text(&longest).unwrap().len(), MAX_UNITS);
         let longer = [&longest[..], &[u16::from(b'x')]].concat();
-        assert!(matches!(text(&longer), Err(Unfollowed::TooLong)));
-        assert!(matches!(text(&[0xd800, 0x61]), Err(Unfollowed::NoText)));
+        assert!(matches!(text(&longer), Err(SkippedSetting::TooLong)));
+        assert!(matches!(
+            text(&[0xd800, 0x61]),
+            Err(SkippedSetting::NotUnicode)
+        ));
     }
 }

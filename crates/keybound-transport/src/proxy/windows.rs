@@ -1,5 +1,5 @@
-//! The settings that Windows keeps, by winhttp.dll. All `unsafe` code of proxies is here.
-use super::settings::{Place, Settings, Unfollowed, text};
+//! The proxy settings of Windows, read through winhttp.dll.
+use super::settings::{Settings, SettingsSource, SkippedSetting, text};
 use windows::Win32::Foundation::{ERROR_FILE_NOT_FOUND, HGLOBAL};
 use windows::Win32::Networking::WinHttp::{
     WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_CURRENT_USER_IE_PROXY_CONFIG, WINHTTP_PROXY_INFO,
@@ -7,27 +7,27 @@ use windows::Win32::Networking::WinHttp::{
 };
 use windows::core::{Owned, PWSTR};
 
-/// Reads the settings as they are now: some values of the registry.
-pub(super) fn read(place: Place) -> Result<Settings, Unfollowed> {
-    match place {
-        Place::User => of_user(),
-        Place::Machine => of_machine(),
+/// Reads the current settings.
+pub(super) fn read(source: SettingsSource) -> Result<Settings, SkippedSetting> {
+    match source {
+        SettingsSource::User => read_user(),
+        SettingsSource::Machine => read_machine(),
     }
 }
 
 /// <https://learn.microsoft.com/windows/win32/api/winhttp/nf-winhttp-winhttpgetieproxyconfigforcurrentuser>
-fn of_user() -> Result<Settings, Unfollowed> {
+fn read_user() -> Result<Settings, SkippedSetting> {
     let mut config = WINHTTP_CURRENT_USER_IE_PROXY_CONFIG::default();
-    // SAFETY: the structure is whole, and nobody else has it during the call.
+    // SAFETY: the structure is initialized and exclusively borrowed during the call.
     match unsafe { WinHttpGetIEProxyConfigForCurrentUser(&raw mut config) } {
         Ok(()) => {}
-        // Some accounts of services have none.
+        // Some service accounts have no settings.
         Err(error) if error.code() == ERROR_FILE_NOT_FOUND.to_hresult() => {
             return Ok(Settings::default());
         }
-        Err(error) => return Err(Unfollowed::Unreadable(error.into())),
+        Err(error) => return Err(SkippedSetting::Unreadable(error.into())),
     }
-    // SAFETY: the call succeeded, so these are null or texts that are ours; each is taken once.
+    // SAFETY: the call succeeded, so each is null or a text that the caller owns; each is taken once.
     let [script, proxies, bypass] = unsafe {
         [
             WindowsText::take(config.lpszAutoConfigUrl),
@@ -38,18 +38,18 @@ fn of_user() -> Result<Settings, Unfollowed> {
     Ok(Settings {
         proxies: proxies.as_ref().map(WindowsText::read).transpose()?,
         bypass: bypass.as_ref().map(WindowsText::read).transpose()?,
-        names_script: script.is_some_and(|script| !script.units().is_empty()),
-        asks_for_detection: config.fAutoDetect.as_bool(),
+        has_script: script.is_some_and(|script| !script.units().is_empty()),
+        has_detection: config.fAutoDetect.as_bool(),
     })
 }
 
 /// <https://learn.microsoft.com/windows/win32/api/winhttp/nf-winhttp-winhttpgetdefaultproxyconfiguration>
-fn of_machine() -> Result<Settings, Unfollowed> {
+fn read_machine() -> Result<Settings, SkippedSetting> {
     let mut info = WINHTTP_PROXY_INFO::default();
-    // SAFETY: the structure is whole, and nobody else has it during the call.
+    // SAFETY: the structure is initialized and exclusively borrowed during the call.
     unsafe { WinHttpGetDefaultProxyConfiguration(&raw mut info) }
-        .map_err(|error| Unfollowed::Unreadable(error.into()))?;
-    // SAFETY: the call succeeded, so these are null or texts that are ours; each is taken once.
+        .map_err(|error| SkippedSetting::Unreadable(error.into()))?;
+    // SAFETY: the call succeeded, so each is null or a text that the caller owns; each is taken once.
     let [proxies, bypass] = unsafe {
         [
             WindowsText::take(info.lpszProxy),
@@ -66,23 +66,23 @@ fn of_machine() -> Result<Settings, Unfollowed> {
     })
 }
 
-/// A text that Windows allocated; it is freed (`GlobalFree`) when this is dropped.
+/// A text that Windows allocated, freed (`GlobalFree`) on drop.
 struct WindowsText {
     text: PWSTR,
     _memory: Owned<HGLOBAL>,
 }
 
 impl WindowsText {
-    /// `None` where the pointer is null.
+    /// Takes ownership; `None` for a null pointer.
     ///
     /// # Safety
-    /// The pointer is null, or it is to UTF-16 units that end with a zero, allocated with `GlobalAlloc` as fixed memory,
-    /// and nobody else writes or frees them from now on.
+    /// The pointer is null, or points to UTF-16 units that end with a zero, in fixed memory from `GlobalAlloc` that nothing
+    /// else writes or frees from now on.
     unsafe fn take(text: PWSTR) -> Option<Self> {
         if text.is_null() {
             return None;
         }
-        // SAFETY: the memory is the caller's to give away; the handle of fixed memory is its address.
+        // SAFETY: the caller passes ownership of the memory; the handle of fixed memory is its address.
         let memory = unsafe { Owned::new(HGLOBAL(text.0.cast())) };
         Some(Self {
             text,
@@ -91,11 +91,11 @@ impl WindowsText {
     }
 
     fn units(&self) -> &[u16] {
-        // SAFETY: the units end with a zero; nobody writes them, and they are freed with `self`, which is borrowed.
+        // SAFETY: the units end with a zero; nothing writes them, and they are freed with `self`, which is borrowed.
         unsafe { self.text.as_wide() }
     }
 
-    fn read(&self) -> Result<String, Unfollowed> {
+    fn read(&self) -> Result<String, SkippedSetting> {
         text(self.units())
     }
 }

@@ -1,9 +1,9 @@
 //! The certificate in the first handshake, by renegotiation and by post-handshake authentication.
-use crate::support::http::{receive, reply};
+use crate::support::fixture::{BOTH, fixture, name};
+use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
-use crate::support::scene::{BOTH, name, scene};
-use crate::support::server::{Asks, Manners, Tls, hex, resource, scripted};
+use crate::support::server::{ClientAuth, ServerConfig, Tls, hex, resource_server, tls_server};
 use crate::support::{call, client_builder, get, post};
 use keybound_transport::{RequestBody, TransportErrorKind};
 use openssl::sha::sha256;
@@ -12,17 +12,19 @@ use openssl::ssl::SslVersion;
 #[tokio::test]
 async fn the_certificate_goes_out_in_the_first_handshake() {
     for version in BOTH {
-        for asks in [Asks::Politely, Asks::Firmly] {
-            let scene = scene(version, asks).await;
+        for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
+            let fixture = fixture(version, client_auth).await;
             for reused in [false, true] {
-                let answer = get(&scene.client, &scene.server.uri("/")).await.unwrap();
-                assert_eq!(answer.text(), format!("0 {}", scene.thumbprint));
-                let info = answer.info();
+                let response = get(&fixture.client, &fixture.server.uri("/"))
+                    .await
+                    .unwrap();
+                assert_eq!(response.text(), format!("0 {}", fixture.thumbprint));
+                let info = response.info();
                 assert_eq!(info.tls_version, name(version));
                 assert!(info.certificate_requested);
                 assert_eq!(info.reused, reused);
             }
-            assert_eq!(scene.server.connections(), 1);
+            assert_eq!(fixture.server.connections(), 1);
         }
     }
 }
@@ -30,35 +32,35 @@ async fn the_certificate_goes_out_in_the_first_handshake() {
 #[tokio::test]
 async fn the_certificate_goes_out_when_asked_for_after_the_request() {
     for version in BOTH {
-        let scene = scene(version, Asks::Nothing).await;
-        let uri = scene.server.uri("/secure");
-        let before = get(&scene.client, &scene.server.uri("/open"))
+        let fixture = fixture(version, ClientAuth::None).await;
+        let uri = fixture.server.uri("/secure");
+        let before = get(&fixture.client, &fixture.server.uri("/open"))
             .await
             .unwrap();
         assert_eq!(before.text(), "0 none");
         assert!(!before.info().certificate_requested);
         for length in [0, 64 * 1024, 64 * 1024] {
-            let answer = post(&scene.client, &uri, length).await.unwrap();
+            let response = post(&fixture.client, &uri, length).await.unwrap();
             assert_eq!(
-                answer.text(),
-                format!("{length} {}", scene.thumbprint),
+                response.text(),
+                format!("{length} {}", fixture.thumbprint),
                 "{}",
                 name(version)
             );
-            assert!(answer.info().certificate_requested && answer.info().reused);
+            assert!(response.info().certificate_requested && response.info().reused);
         }
-        assert_eq!(scene.server.connections(), 1);
+        assert_eq!(fixture.server.connections(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_body_crosses_a_renegotiation_on_the_first_request() {
     for version in BOTH {
-        let scene = scene(version, Asks::Nothing).await;
-        let answer = post(&scene.client, &scene.server.uri("/secure"), 64 * 1024)
+        let fixture = fixture(version, ClientAuth::None).await;
+        let response = post(&fixture.client, &fixture.server.uri("/secure"), 64 * 1024)
             .await
             .unwrap();
-        assert_eq!(answer.text(), format!("65536 {}", scene.thumbprint));
+        assert_eq!(response.text(), format!("65536 {}", fixture.thumbprint));
     }
 }
 
@@ -66,23 +68,23 @@ async fn a_body_crosses_a_renegotiation_on_the_first_request() {
 async fn no_certificate_without_an_identity() {
     for version in BOTH {
         let authority = Authority::new("test authority");
-        let manners = |asks| Manners {
+        let server_config = |client_auth| ServerConfig {
             leaf: authority.server("localhost"),
             version: Some(version),
-            asks,
-            clients: authority.clone(),
+            client_auth,
+            client_ca: authority.clone(),
         };
         let client = client_builder(&authority).build().unwrap();
-        let later = resource(manners(Asks::Nothing).context()).await;
-        let answer = get(&client, &later.uri("/secure")).await.unwrap();
+        let later = resource_server(server_config(ClientAuth::None).context()).await;
+        let response = get(&client, &later.uri("/secure")).await.unwrap();
         if version == SslVersion::TLS1_2 {
-            assert_eq!((answer.status, answer.text()), (401, "0 none"));
-            assert!(answer.info().certificate_requested);
+            assert_eq!((response.status, response.text()), (401, "0 none"));
+            assert!(response.info().certificate_requested);
         } else {
-            assert_eq!((answer.status, answer.text()), (403, "cannot ask"));
-            assert!(!answer.info().certificate_requested);
+            assert_eq!((response.status, response.text()), (403, "cannot ask"));
+            assert!(!response.info().certificate_requested);
         }
-        let first = resource(manners(Asks::Firmly).context()).await;
+        let first = resource_server(server_config(ClientAuth::Required).context()).await;
         let error = get(&client, &first.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ClientCertificateRejected);
         assert!(
@@ -97,11 +99,11 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_repor
     for version in BOTH {
         let authority = Authority::new("test authority");
         let foreign = Authority::new("foreign authority");
-        let manners = |asks| Manners {
+        let server_config = |client_auth| ServerConfig {
             leaf: authority.server("localhost"),
             version: Some(version),
-            asks,
-            clients: authority.clone(),
+            client_auth,
+            client_ca: authority.clone(),
         };
         let identity = foreign.client("client", shared_key());
         let thumbprint = hex(&sha256(identity.certificate().der()));
@@ -109,10 +111,10 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_repor
             .identity(identity)
             .build()
             .unwrap();
-        let polite = resource(manners(Asks::Politely).context()).await;
-        let answer = get(&client, &polite.uri("/")).await.unwrap();
-        assert_eq!(answer.text(), format!("0 {thumbprint}"));
-        let firm = resource(manners(Asks::Firmly).context()).await;
+        let polite = resource_server(server_config(ClientAuth::Optional).context()).await;
+        let response = get(&client, &polite.uri("/")).await.unwrap();
+        assert_eq!(response.text(), format!("0 {thumbprint}"));
+        let firm = resource_server(server_config(ClientAuth::Required).context()).await;
         for method in ["GET", "POST"] {
             let error = call(&client, method, &firm.uri("/"), RequestBody::full("x"))
                 .await
@@ -130,20 +132,23 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_repor
 #[tokio::test]
 async fn the_certificate_goes_out_alone() {
     let authority = Authority::new("test authority");
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Politely,
-        clients: authority.clone(),
+        client_auth: ClientAuth::Optional,
+        client_ca: authority.clone(),
     };
-    let server = scripted(manners.context(), |mut stream: Tls, _, _| async move {
-        receive(&mut stream).await;
-        let issuers = stream
-            .ssl()
-            .peer_cert_chain()
-            .map_or(0, |chain| chain.len());
-        reply(&mut stream, "200 OK", &issuers.to_string()).await;
-    })
+    let server = tls_server(
+        server_config.context(),
+        |mut stream: Tls, _, _| async move {
+            read_request(&mut stream).await;
+            let issuers = stream
+                .ssl()
+                .peer_cert_chain()
+                .map_or(0, |chain| chain.len());
+            write_response(&mut stream, "200 OK", &issuers.to_string()).await;
+        },
+    )
     .await;
     // The client trusts the issuer of its own certificate, which is no reason to send that along.
     let client = client_builder(&authority)
@@ -156,27 +161,27 @@ async fn the_certificate_goes_out_alone() {
 #[tokio::test]
 async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
     for version in BOTH {
-        for (asks, cut) in [
-            (Asks::Politely, true),
-            (Asks::Politely, false),
-            (Asks::Nothing, false),
+        for (client_auth, cut) in [
+            (ClientAuth::Optional, true),
+            (ClientAuth::Optional, false),
+            (ClientAuth::None, false),
         ] {
             let authority = Authority::new("test authority");
-            let manners = Manners {
+            let server_config = ServerConfig {
                 leaf: authority.server("localhost"),
                 version: Some(version),
-                asks,
-                clients: authority.clone(),
+                client_auth,
+                client_ca: authority.clone(),
             };
-            let server = scripted(
-                manners.context(),
+            let server = tls_server(
+                server_config.context(),
                 move |mut stream: Tls, number, _| async move {
                     // The first connection ends upon the first request, the second one upon the second.
                     for _ in 0..number {
-                        receive(&mut stream).await;
-                        reply(&mut stream, "200 OK", "x").await;
+                        read_request(&mut stream).await;
+                        write_response(&mut stream, "200 OK", "x").await;
                     }
-                    receive(&mut stream).await;
+                    read_request(&mut stream).await;
                     if cut {
                         stream.get_ref().set_zero_linger().unwrap();
                     }
@@ -188,8 +193,8 @@ async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
                 .build()
                 .unwrap();
             let error = get(&client, &server.uri("/")).await.unwrap_err();
-            let expected = match asks {
-                Asks::Nothing => TransportErrorKind::Protocol,
+            let expected = match client_auth {
+                ClientAuth::None => TransportErrorKind::Protocol,
                 _ => TransportErrorKind::ClientCertificateRejected,
             };
             assert_eq!(error.kind(), expected);

@@ -1,9 +1,9 @@
 //! Invariants of the design that are not elsewhere: `no_stale_pairing` is in `pool`, `bounded_input` in `hostile` and
 //! `proxy`, `key_never_exported` with the bridge.
-use crate::support::http::{receive, reply};
-use crate::support::scene::{bare, scene};
-use crate::support::server::{Asks, Tls, scripted};
-use crate::support::{PATIENCE, get, request, words};
+use crate::support::fixture::{context_and_client, fixture};
+use crate::support::http::{read_request, write_response};
+use crate::support::server::{ClientAuth, Tls, tls_server};
+use crate::support::{TEST_TIMEOUT, error_chain, get, request};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use keybound_transport::{RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
@@ -11,34 +11,34 @@ use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn https_only_no_redirects() {
-    let (context, client) = bare();
-    let target = scripted(context.clone(), |mut stream: Tls, _, _| async move {
-        receive(&mut stream).await;
+    let (context, client) = context_and_client();
+    let target = tls_server(context.clone(), |mut stream: Tls, _, _| async move {
+        read_request(&mut stream).await;
     })
     .await;
     let elsewhere = target.uri("/stolen");
-    let server = scripted(context, move |mut stream: Tls, _, _| {
+    let server = tls_server(context, move |mut stream: Tls, _, _| {
         let elsewhere = elsewhere.clone();
         async move {
-            while let Some(request) = receive(&mut stream).await {
+            while let Some(request) = read_request(&mut stream).await {
                 let status = request.path().trim_start_matches('/');
                 let status = format!("{status} Moved\r\nLocation: {elsewhere}");
-                reply(&mut stream, &status, "there").await;
+                write_response(&mut stream, &status, "there").await;
             }
         }
     })
     .await;
     for status in [301, 302, 303, 307, 308] {
-        let answer = get(&client, &server.uri(&format!("/{status}")))
+        let response = get(&client, &server.uri(&format!("/{status}")))
             .await
             .unwrap();
-        assert_eq!((answer.status, answer.text()), (status, "there"));
+        assert_eq!((response.status, response.text()), (status, "there"));
     }
     assert_eq!(target.connections(), 0);
     let plain = server.uri("/").replace("https", "http");
     for uri in [plain.as_str(), "http://localhost/", "ftp://localhost/", "/"] {
         let request = request("GET", uri, RequestBody::empty());
-        let error = client.send(request, PATIENCE).await.unwrap_err();
+        let error = client.send(request, TEST_TIMEOUT).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{uri}");
     }
     assert_eq!(server.connections(), 1);
@@ -55,11 +55,11 @@ async fn no_header_injection() {
     }
     assert!(HeaderName::from_bytes(b"a:b").is_err());
     // What the types let through and a request line must not hold.
-    let (context, client) = bare();
-    let server = scripted(context, |mut stream: Tls, _, log| async move {
-        while let Some(request) = receive(&mut stream).await {
+    let (context, client) = context_and_client();
+    let server = tls_server(context, |mut stream: Tls, _, log| async move {
+        while let Some(request) = read_request(&mut stream).await {
             log.lock().unwrap().push(request);
-            reply(&mut stream, "200 OK", "").await;
+            write_response(&mut stream, "200 OK", "").await;
         }
     })
     .await;
@@ -73,8 +73,8 @@ async fn no_header_injection() {
             .uri(uri)
             .body(RequestBody::empty())
             .unwrap();
-        match client.send(request, PATIENCE).await {
-            Ok(answer) => drop(answer.into_body().collect(0).await.unwrap()),
+        match client.send(request, TEST_TIMEOUT).await {
+            Ok(response) => drop(response.into_body().collect(0).await.unwrap()),
             Err(error) => assert_eq!(error.kind(), TransportErrorKind::InvalidRequest),
         }
     }
@@ -102,12 +102,12 @@ async fn secrets_stay_secret() {
             .body(RequestBody::full("body: swordfish"))
             .unwrap()
     };
-    let (context, client) = bare();
+    let (context, client) = context_and_client();
     // A server that throws what it got back, in every place.
-    let server = scripted(context, |mut stream: Tls, number, _| async move {
-        let request = receive(&mut stream).await.unwrap();
+    let server = tls_server(context, |mut stream: Tls, number, _| async move {
+        let request = read_request(&mut stream).await.unwrap();
         let secret = request.header("authorization").unwrap();
-        let answer = match number {
+        let response = match number {
             0 => format!("{secret}\r\n\r\n"),
             1 => format!("HTTP/1.1 {secret}\r\n\r\n"),
             2 => format!("HTTP/1.1 200 OK\r\n{secret}\r\n\r\n"),
@@ -115,32 +115,35 @@ async fn secrets_stay_secret() {
             4 => format!("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{secret}"),
             _ => format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{secret}\r\n"),
         };
-        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.write_all(response.as_bytes()).await;
         let _ = stream.shutdown().await;
     })
     .await;
     for _ in 0..6 {
         let request = with_secret(&server.uri("/"));
         assert!(!format!("{:?}", request.body()).contains("swordfish"));
-        let error = match client.send(request, PATIENCE).await {
+        let error = match client.send(request, TEST_TIMEOUT).await {
             Err(error) => error,
-            Ok(answer) => {
-                assert!(!format!("{:?}", answer.body()).contains("swordfish"));
-                answer.into_body().collect(1000).await.unwrap_err()
+            Ok(response) => {
+                assert!(!format!("{:?}", response.body()).contains("swordfish"));
+                response.into_body().collect(1000).await.unwrap_err()
             }
         };
-        let words = words(&error);
-        assert!(!words.contains("swordfish"), "{words}");
+        let message = error_chain(&error);
+        assert!(!message.contains("swordfish"), "{message}");
     }
     for uri in [
         "https://u:swordfish@localhost/",
         "http://localhost/swordfish",
     ] {
-        let error = client.send(with_secret(uri), PATIENCE).await.unwrap_err();
-        assert!(!words(&error).contains("swordfish"));
+        let error = client
+            .send(with_secret(uri), TEST_TIMEOUT)
+            .await
+            .unwrap_err();
+        assert!(!error_chain(&error).contains("swordfish"));
     }
-    let scene = scene(SslVersion::TLS1_3, Asks::Firmly).await;
-    let shown = format!("{:?}", scene.client);
+    let fixture = fixture(SslVersion::TLS1_3, ClientAuth::Required).await;
+    let shown = format!("{:?}", fixture.client);
     assert!(
         shown.contains("Certificate") && !shown.contains("PRIVATE"),
         "{shown}"

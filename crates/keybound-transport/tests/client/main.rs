@@ -4,13 +4,13 @@
 mod support;
 
 mod authentication;
+mod failing_keys;
 mod handshakes;
-mod hostile;
 mod invariants;
-mod keys;
+mod malformed_responses;
 mod plain;
 mod pool;
 mod proxy;
+mod retries;
 mod servers;
 mod slow_keys;
-mod unanswered;

@@ -1,9 +1,9 @@
-//! The plain client.
-use crate::support::http::{receive, reply};
-use crate::support::server::{Server, raw};
-use crate::support::{PATIENCE, request};
+//! Plain HTTP.
+use crate::support::http::{read_request, write_response};
+use crate::support::server::{Server, tcp_server};
+use crate::support::{TEST_TIMEOUT, request};
 use keybound_transport::{
-    ConnectionInfo, PlainClient, RequestBody, TransportError, TransportErrorKind,
+    ConnectionInfo, RequestBody, TransportError, TransportErrorKind, send_plain,
 };
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -14,19 +14,19 @@ fn uri(server: &Server) -> String {
 
 async fn get(server: &Server) -> Result<(u16, String), TransportError> {
     let request = request("GET", &uri(server), RequestBody::empty());
-    let answer = PlainClient::new().send(request, PATIENCE).await?;
-    assert!(answer.extensions().get::<ConnectionInfo>().is_none());
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect(1000).await?;
+    let response = send_plain(request, TEST_TIMEOUT).await?;
+    assert!(response.extensions().get::<ConnectionInfo>().is_none());
+    let status = response.status().as_u16();
+    let body = response.into_body().collect(1000).await?;
     Ok((status, String::from_utf8(body.to_vec()).unwrap()))
 }
 
 #[tokio::test]
 async fn requests_are_answered_and_redirects_returned() {
-    let server = raw(|mut stream, _, log| async move {
-        let request = receive(&mut stream).await.unwrap();
+    let server = tcp_server(|mut stream, _, log| async move {
+        let request = read_request(&mut stream).await.unwrap();
         log.lock().unwrap().push(request);
-        reply(
+        write_response(
             &mut stream,
             "302 Found\r\nLocation: http://127.0.0.1:1/",
             "there",
@@ -38,8 +38,8 @@ async fn requests_are_answered_and_redirects_returned() {
     let mut post = request("POST", &uri(&server), RequestBody::full("{}"));
     post.headers_mut()
         .insert("metadata", http::HeaderValue::from_static("true"));
-    let answer = PlainClient::new().send(post, PATIENCE).await.unwrap();
-    assert_eq!(answer.status(), 302);
+    let response = send_plain(post, TEST_TIMEOUT).await.unwrap();
+    assert_eq!(response.status(), 302);
     let received = server.requests.lock().unwrap();
     assert_eq!(received.len(), 2);
     assert_eq!(received[1].path(), "/metadata?x=y");
@@ -61,18 +61,15 @@ async fn only_http_addresses_are_taken() {
         "ftp://a.b/",
     ] {
         let request = request("GET", uri, RequestBody::empty());
-        let error = PlainClient::new()
-            .send(request, PATIENCE)
-            .await
-            .unwrap_err();
+        let error = send_plain(request, TEST_TIMEOUT).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{uri}");
     }
 }
 
 #[tokio::test]
 async fn limits_hold() {
-    let large = raw(|mut stream, _, _| async move {
-        receive(&mut stream).await;
+    let large = tcp_server(|mut stream, _, _| async move {
+        read_request(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let _ = stream.write_all(head).await;
         while stream.write_all(b"5\r\nabcde\r\n").await.is_ok() {}
@@ -82,36 +79,36 @@ async fn limits_hold() {
         get(&large).await.unwrap_err().kind(),
         TransportErrorKind::TooLarge
     );
-    let garbage = raw(|mut stream, _, _| async move {
-        receive(&mut stream).await;
+    let garbage = tcp_server(|mut stream, _, _| async move {
+        read_request(&mut stream).await;
         let _ = stream.write_all(b"<html>\r\n\r\n").await;
     })
     .await;
     let error = get(&garbage).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Protocol);
     assert!(!error.is_connection_lost());
-    let closing = raw(|mut stream, _, _| async move {
-        receive(&mut stream).await;
+    let closing = tcp_server(|mut stream, _, _| async move {
+        read_request(&mut stream).await;
     })
     .await;
     let error = get(&closing).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Protocol);
     assert!(error.is_connection_lost());
-    let half = raw(|mut stream, _, _| async move {
-        receive(&mut stream).await;
+    let half = tcp_server(|mut stream, _, _| async move {
+        read_request(&mut stream).await;
         let half = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
         let _ = stream.write_all(half).await;
     })
     .await;
     assert!(get(&half).await.unwrap_err().is_connection_lost());
-    let silent = raw(|stream, _, _| async move {
+    let silent = tcp_server(|stream, _, _| async move {
         std::future::pending::<()>().await;
         drop(stream);
     })
     .await;
     let request = request("GET", &uri(&silent), RequestBody::empty());
     let short = Duration::from_millis(200);
-    let error = PlainClient::new().send(request, short).await.unwrap_err();
+    let error = send_plain(request, short).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
     assert!(!error.is_connection_lost());
 }
@@ -119,10 +116,7 @@ async fn limits_hold() {
 #[tokio::test]
 async fn nobody_there_is_no_connection() {
     let request = request("GET", "http://127.0.0.1:1/", RequestBody::empty());
-    let error = PlainClient::new()
-        .send(request, PATIENCE)
-        .await
-        .unwrap_err();
+    let error = send_plain(request, TEST_TIMEOUT).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
     assert!(error.is_connection_lost());
 }

@@ -1,10 +1,10 @@
 //! Which connection a request goes out on.
-use crate::support::http::{receive, reply};
+use crate::support::fixture::context_and_client;
+use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
-use crate::support::scene::bare;
-use crate::support::server::{Asks, Manners, Tls, resource, scripted};
-use crate::support::{PATIENCE, call, client_builder, get, post, request};
+use crate::support::server::{ClientAuth, ServerConfig, Tls, resource_server, tls_server};
+use crate::support::{TEST_TIMEOUT, call, client_builder, get, post, request};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
-    let (context, client) = bare();
-    let server = resource(context).await;
+    let (context, client) = context_and_client();
+    let server = resource_server(context).await;
     let uri = server.uri("/");
     for _ in 0..3 {
         get(&client.clone(), &uri).await.unwrap();
@@ -35,32 +35,35 @@ async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
 #[tokio::test]
 async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
     let authority = Authority::new("test authority");
-    for (status, asks, has_identity, connections) in [
-        ("401 Unauthorized", Asks::Nothing, true, 2),
-        ("403 Forbidden", Asks::Nothing, true, 2),
-        ("413 Content Too Large", Asks::Nothing, true, 2),
-        ("404 Not Found", Asks::Nothing, true, 1),
-        ("200 OK", Asks::Nothing, true, 1),
-        ("401 Unauthorized", Asks::Politely, true, 1),
-        ("401 Unauthorized", Asks::Nothing, false, 1),
+    for (status, client_auth, has_identity, connections) in [
+        ("401 Unauthorized", ClientAuth::None, true, 2),
+        ("403 Forbidden", ClientAuth::None, true, 2),
+        ("413 Content Too Large", ClientAuth::None, true, 2),
+        ("404 Not Found", ClientAuth::None, true, 1),
+        ("200 OK", ClientAuth::None, true, 1),
+        ("401 Unauthorized", ClientAuth::Optional, true, 1),
+        ("401 Unauthorized", ClientAuth::None, false, 1),
     ] {
-        let manners = Manners {
+        let server_config = ServerConfig {
             leaf: authority.server("localhost"),
             version: None,
-            asks,
-            clients: authority.clone(),
+            client_auth,
+            client_ca: authority.clone(),
         };
-        let server = scripted(manners.context(), move |mut stream: Tls, _, _| async move {
-            while receive(&mut stream).await.is_some() {
-                reply(&mut stream, status, "").await;
-            }
-        })
+        let server = tls_server(
+            server_config.context(),
+            move |mut stream: Tls, _, _| async move {
+                while read_request(&mut stream).await.is_some() {
+                    write_response(&mut stream, status, "").await;
+                }
+            },
+        )
         .await;
-        let mut builder = client_builder(&authority);
-        if has_identity {
-            builder = builder.identity(authority.client("client", shared_key()));
-        }
-        let client = builder.build().unwrap();
+        let identity = has_identity.then(|| authority.client("client", shared_key()));
+        let client = client_builder(&authority)
+            .identity(identity)
+            .build()
+            .unwrap();
         for _ in 0..2 {
             get(&client, &server.uri("/")).await.unwrap();
         }
@@ -70,12 +73,12 @@ async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
 
 #[tokio::test]
 async fn a_connection_whose_answer_was_not_read_is_closed() {
-    let (context, client) = bare();
+    let (context, client) = context_and_client();
     let (closed, mut was_closed) = mpsc::unbounded_channel();
-    let server = scripted(context, move |mut stream: Tls, _, _| {
+    let server = tls_server(context, move |mut stream: Tls, _, _| {
         let closed = closed.clone();
         async move {
-            receive(&mut stream).await.unwrap();
+            read_request(&mut stream).await.unwrap();
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx";
             stream.write_all(head).await.unwrap();
             closed.send(stream.read_u8().await.is_err()).unwrap();
@@ -83,17 +86,17 @@ async fn a_connection_whose_answer_was_not_read_is_closed() {
     })
     .await;
     let uri = server.uri("/");
-    let answer = client
-        .send(request("GET", &uri, RequestBody::empty()), PATIENCE)
+    let response = client
+        .send(request("GET", &uri, RequestBody::empty()), TEST_TIMEOUT)
         .await
         .unwrap();
-    drop(answer);
+    drop(response);
     assert_eq!(was_closed.recv().await, Some(true));
-    // One that is given up before its answer came ends in the same way.
+    // One that is given up before its response came ends in the same way.
     {
-        let sending = client.send(request("GET", &uri, RequestBody::empty()), PATIENCE);
-        let answer = sending.await.unwrap();
-        let mut body = answer.into_body();
+        let sending = client.send(request("GET", &uri, RequestBody::empty()), TEST_TIMEOUT);
+        let response = sending.await.unwrap();
+        let mut body = response.into_body();
         assert!(body.frame().await.unwrap().is_ok());
     }
     assert_eq!(was_closed.recv().await, Some(true));
@@ -102,14 +105,18 @@ async fn a_connection_whose_answer_was_not_read_is_closed() {
 
 #[tokio::test]
 async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() {
-    let (context, client) = bare();
-    let server = resource(context).await;
+    let (context, client) = context_and_client();
+    let server = resource_server(context).await;
     let uri = server.uri("/");
     let whole = get(&client, &uri).await.unwrap().body;
     for (limit, read, connections) in [(1, true, 1), (usize::MAX, true, 1), (usize::MAX, false, 2)]
     {
         let request = request("GET", &uri, RequestBody::empty());
-        let mut body = client.send(request, PATIENCE).await.unwrap().into_body();
+        let mut body = client
+            .send(request, TEST_TIMEOUT)
+            .await
+            .unwrap()
+            .into_body();
         let seen = body.peek(limit).await;
         assert!(!seen.is_empty() && whole.starts_with(&seen));
         assert_eq!(body.peek(0).await, seen);
@@ -127,16 +134,16 @@ async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() 
 
 #[tokio::test]
 async fn a_connection_of_its_own_can_be_asked_for() {
-    let (context, client) = bare();
-    let server = resource(context).await;
+    let (context, client) = context_and_client();
+    let server = resource_server(context).await;
     let uri = server.uri("/");
     for connections in 1..=3 {
         let request = request("GET", &uri, RequestBody::empty());
-        let answer = client
-            .send_with(request, PATIENCE, ConnectionReuse::Never)
+        let response = client
+            .send_with(request, TEST_TIMEOUT, ConnectionReuse::Never)
             .await
             .unwrap();
-        answer.into_body().collect(1000).await.unwrap();
+        response.into_body().collect(1000).await.unwrap();
         assert_eq!(server.connections(), connections);
     }
     assert!(get(&client, &uri).await.unwrap().info().reused);
@@ -144,12 +151,12 @@ async fn a_connection_of_its_own_can_be_asked_for() {
 
 #[tokio::test]
 async fn giving_up_closes_the_connection() {
-    let (context, client) = bare();
+    let (context, client) = context_and_client();
     let (event, mut events) = mpsc::unbounded_channel();
-    let server = scripted(context, move |mut stream: Tls, _, _| {
+    let server = tls_server(context, move |mut stream: Tls, _, _| {
         let event = event.clone();
         async move {
-            receive(&mut stream).await.unwrap();
+            read_request(&mut stream).await.unwrap();
             event.send("received").unwrap();
             assert!(stream.read_u8().await.is_err());
             event.send("closed").unwrap();
@@ -158,7 +165,7 @@ async fn giving_up_closes_the_connection() {
     .await;
     let uri = server.uri("/");
     tokio::select! {
-        _ = get(&client, &uri) => panic!("the server does not answer"),
+        _ = get(&client, &uri) => panic!("the server does not response"),
         received = events.recv() => assert_eq!(received, Some("received")),
     }
     assert_eq!(events.recv().await, Some("closed"));
@@ -166,9 +173,9 @@ async fn giving_up_closes_the_connection() {
 
 #[tokio::test]
 async fn answers_without_a_body_give_their_connection_back_unread() {
-    let (context, client) = bare();
-    let server = scripted(context, |mut stream: Tls, _, _| async move {
-        while let Some(request) = receive(&mut stream).await {
+    let (context, client) = context_and_client();
+    let server = tls_server(context, |mut stream: Tls, _, _| async move {
+        while let Some(request) = read_request(&mut stream).await {
             let head = match request.method() {
                 "HEAD" => "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
                 "DELETE" => "HTTP/1.1 204 No Content\r\n\r\n",
@@ -180,18 +187,18 @@ async fn answers_without_a_body_give_their_connection_back_unread() {
     .await;
     for method in ["HEAD", "DELETE", "GET", "POST", "HEAD"] {
         let request = request(method, &server.uri("/"), RequestBody::empty());
-        client.send(request, PATIENCE).await.unwrap();
+        client.send(request, TEST_TIMEOUT).await.unwrap();
     }
     assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_will_close_is_not_kept() {
-    let (context, client) = bare();
-    let server = scripted(context, |mut stream: Tls, _, _| async move {
-        receive(&mut stream).await.unwrap();
-        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
-        stream.write_all(answer).await.unwrap();
+    let (context, client) = context_and_client();
+    let server = tls_server(context, |mut stream: Tls, _, _| async move {
+        read_request(&mut stream).await.unwrap();
+        let response = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+        stream.write_all(response).await.unwrap();
         // It stays open, and nobody listens.
         std::future::pending::<()>().await;
     })
@@ -205,18 +212,18 @@ async fn a_connection_that_the_server_will_close_is_not_kept() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
     let authority = Authority::new("test authority");
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
     let (ended, mut has_ended) = mpsc::unbounded_channel();
-    let server = scripted(manners.context(), move |mut stream: Tls, _, _| {
+    let server = tls_server(server_config.context(), move |mut stream: Tls, _, _| {
         let ended = ended.clone();
         async move {
-            receive(&mut stream).await.unwrap();
-            reply(&mut stream, "200 OK", "x").await;
+            read_request(&mut stream).await.unwrap();
+            write_response(&mut stream, "200 OK", "x").await;
             // A polite end: close_notify, not a cut.
             let read = stream.read(&mut [0]).await;
             ended.send(read.is_ok_and(|read| read == 0)).unwrap();
@@ -240,13 +247,13 @@ async fn an_idle_connection_is_closed_in_time() {
 #[tokio::test]
 async fn large_bodies_go_where_the_certificate_was_asked_for() {
     let authority = Authority::new("test authority");
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
-    let server = resource(manners.context()).await;
+    let server = resource_server(server_config.context()).await;
     let client = client_builder(&authority)
         .identity(authority.client("client", shared_key()))
         .build()
@@ -254,20 +261,20 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
     let (open, secure) = (server.uri("/open"), server.uri("/secure"));
     // Two connections at rest: the one that is authenticated, and above it the one that is not.
     let held = client
-        .send(request("GET", &secure, RequestBody::empty()), PATIENCE)
+        .send(request("GET", &secure, RequestBody::empty()), TEST_TIMEOUT)
         .await
         .unwrap();
     let other = client
-        .send(request("GET", &open, RequestBody::empty()), PATIENCE)
+        .send(request("GET", &open, RequestBody::empty()), TEST_TIMEOUT)
         .await
         .unwrap();
     held.into_body().collect(1000).await.unwrap();
     other.into_body().collect(1000).await.unwrap();
     assert_eq!(server.connections(), 2);
     for (length, authenticated) in [(16 * 1024, false), (16 * 1024 + 1, true), (1 << 20, true)] {
-        let answer = post(&client, &open, length).await.unwrap();
+        let response = post(&client, &open, length).await.unwrap();
         assert_eq!(
-            answer.info().certificate_requested,
+            response.info().certificate_requested,
             authenticated,
             "{length}"
         );
@@ -281,8 +288,8 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
 
 #[tokio::test]
 async fn bodies_are_streamed_both_ways() {
-    let (context, client) = bare();
-    let server = resource(context).await;
+    let (context, client) = context_and_client();
+    let server = resource_server(context).await;
     let stream = |length: Option<u64>| {
         let frames =
             (0..100).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1000]))));
@@ -297,10 +304,10 @@ async fn bodies_are_streamed_both_ways() {
         (stream(Some(100_000)), "content-length", "100000"),
         (RequestBody::empty(), "content-length", "0"),
     ] {
-        let answer = call(&client, "POST", &server.uri("/"), body).await.unwrap();
+        let response = call(&client, "POST", &server.uri("/"), body).await.unwrap();
         let received = server.requests.lock().unwrap().pop().unwrap();
         assert_eq!(received.header(header), Some(value));
-        assert_eq!(answer.text(), format!("{} none", received.body));
+        assert_eq!(response.text(), format!("{} none", received.body));
     }
     assert_eq!(server.connections(), 1);
     // Another length than was announced: the request fails and the connection with it.
@@ -327,16 +334,16 @@ fn a_connection_of_another_runtime_is_not_taken() {
             .unwrap()
     };
     let (servers, one, other) = (runtime(), runtime(), runtime());
-    let (context, client) = bare();
-    let server = servers.block_on(resource(context));
+    let (context, client) = context_and_client();
+    let server = servers.block_on(resource_server(context));
     let uri = server.uri("/");
     std::thread::scope(|scope| {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         scope.spawn(|| servers.block_on(ended));
         // The first runtime rests while the second one works.
         for (runtime, reused) in [(&one, false), (&other, false), (&one, true), (&other, true)] {
-            let answer = runtime.block_on(get(&client, &uri)).unwrap();
-            assert_eq!(answer.info().reused, reused);
+            let response = runtime.block_on(get(&client, &uri)).unwrap();
+            assert_eq!(response.info().reused, reused);
         }
         drop(end);
     });
@@ -345,21 +352,29 @@ fn a_connection_of_another_runtime_is_not_taken() {
 #[tokio::test]
 async fn no_stale_pairing() {
     let authority = Authority::new("test authority");
-    let mut manners = Manners {
+    let mut server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Politely,
-        clients: authority.clone(),
+        client_auth: ClientAuth::Optional,
+        client_ca: authority.clone(),
     };
-    for (version, asks, path) in [
-        (openssl::ssl::SslVersion::TLS1_2, Asks::Politely, "/"),
-        (openssl::ssl::SslVersion::TLS1_3, Asks::Politely, "/"),
-        (openssl::ssl::SslVersion::TLS1_2, Asks::Nothing, "/secure"),
-        (openssl::ssl::SslVersion::TLS1_3, Asks::Nothing, "/secure"),
+    for (version, client_auth, path) in [
+        (openssl::ssl::SslVersion::TLS1_2, ClientAuth::Optional, "/"),
+        (openssl::ssl::SslVersion::TLS1_3, ClientAuth::Optional, "/"),
+        (
+            openssl::ssl::SslVersion::TLS1_2,
+            ClientAuth::None,
+            "/secure",
+        ),
+        (
+            openssl::ssl::SslVersion::TLS1_3,
+            ClientAuth::None,
+            "/secure",
+        ),
     ] {
-        manners.version = Some(version);
-        manners.asks = asks;
-        let server = resource(manners.context()).await;
+        server_config.version = Some(version);
+        server_config.client_auth = client_auth;
+        let server = resource_server(server_config.context()).await;
         // The same key in two certificates: only the connection can tell them apart.
         let clients: Vec<(HttpsClient, String)> = ["first", "second"]
             .iter()
@@ -372,8 +387,8 @@ async fn no_stale_pairing() {
             .collect();
         for _ in 0..3 {
             for (client, thumbprint) in &clients {
-                let answer = get(client, &server.uri(path)).await.unwrap();
-                assert_eq!(answer.text(), format!("0 {thumbprint}"));
+                let response = get(client, &server.uri(path)).await.unwrap();
+                assert_eq!(response.text(), format!("0 {thumbprint}"));
             }
         }
         assert_eq!(server.connections(), 2);
@@ -394,10 +409,10 @@ async fn no_session_is_resumed() {
         builder.set_session_id_context(b"test").unwrap();
         builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
         builder.clear_options(SslOptions::NO_TICKET);
-        let server = scripted(builder.build(), |mut stream: Tls, _, _| async move {
-            receive(&mut stream).await;
+        let server = tls_server(builder.build(), |mut stream: Tls, _, _| async move {
+            read_request(&mut stream).await;
             let resumed = stream.ssl().session_reused().to_string();
-            reply(&mut stream, "200 OK", &resumed).await;
+            write_response(&mut stream, "200 OK", &resumed).await;
         })
         .await;
         let client = client_builder(&authority)
@@ -433,14 +448,14 @@ async fn no_session_is_resumed_in_a_renegotiation() {
     // A server that would take its client's session up again, and then not ask for the certificate.
     builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
     builder.clear_options(SslOptions::NO_RENEGOTIATION);
-    let server = resource(builder.build()).await;
+    let server = resource_server(builder.build()).await;
     let client = client_builder(&authority)
         .identity(authority.client("client", shared_key()))
         .build()
         .unwrap();
-    let answer = get(&client, &server.uri("/secure")).await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(answer.info().certificate_requested);
+    let response = get(&client, &server.uri("/secure")).await.unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert!(response.info().certificate_requested);
 }
 
 /// A body of an announced length.

@@ -1,10 +1,8 @@
 //! Through a proxy that answers CONNECT.
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, Server, raw, resource};
-use crate::support::{PATIENCE, client_builder, get, request, words};
-use keybound_transport::{
-    HttpsClient, ProxyConfig, RequestBody, TlsEngine, TransportErrorKind, TrustAnchors,
-};
+use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server, tcp_server};
+use crate::support::{ClientBuilder, TEST_TIMEOUT, client_builder, error_chain, get, request};
+use keybound_transport::{ProxyConfig, RequestBody, TlsEngine, TransportErrorKind, TrustAnchors};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +13,7 @@ use tokio::net::TcpStream;
 async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
     let heads = Arc::new(Mutex::new(vec![]));
     let log = Arc::clone(&heads);
-    let server = raw(move |mut stream, _, _| {
+    let server = tcp_server(move |mut stream, _, _| {
         let log = Arc::clone(&log);
         async move {
             let mut request = vec![];
@@ -37,32 +35,32 @@ async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<Str
 }
 
 async fn origin(authority: &Authority, host: &str) -> Server {
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server(host),
         version: None,
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
-    resource(manners.context()).await
+    resource_server(server_config.context()).await
 }
 
 /// Not a loopback address, and nobody answers there.
-const NOWHERE: &str = "https://0.0.0.0:1/";
-const GOOD: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+const UNREACHABLE: &str = "https://0.0.0.0:1/";
+const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 #[tokio::test]
 async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
-    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;
     let url = format!("http://user:swordfish@127.0.0.1:{}", proxy.address.port());
     let client = client_builder(&authority)
         .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
         .build()
         .unwrap();
     for _ in 0..2 {
-        let answer = get(&client, "https://vault.example/x").await.unwrap();
-        assert_eq!(answer.status, 200);
+        let response = get(&client, "https://vault.example/x").await.unwrap();
+        assert_eq!(response.status, 200);
     }
     assert_eq!(
         *heads.lock().unwrap(),
@@ -90,13 +88,13 @@ async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only(
 async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
-    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;
     let list = format!("http=other:1;https=127.0.0.1:{}", proxy.address.port());
     let config = ProxyConfig::from_windows_settings(&list, "0.0.*;<-loopback>");
     let client = client_builder(&authority).proxy(config).build().unwrap();
-    let answer = get(&client, "https://vault.example/x").await.unwrap();
-    assert_eq!(answer.status, 200);
-    let error = get(&client, NOWHERE).await.unwrap_err();
+    let response = get(&client, "https://vault.example/x").await.unwrap();
+    assert_eq!(response.status, 200);
+    let error = get(&client, UNREACHABLE).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
     let local = format!("https://127.0.0.1:{}/", origin.address.port());
     let error = get(&client, &local).await.unwrap_err();
@@ -115,16 +113,16 @@ async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way()
     let client = client_builder(&authority).proxy(config).build().unwrap();
     let uri = format!("https://localhost:{}/", origin.address.port());
     assert_eq!(get(&client, &uri).await.unwrap().status, 200);
-    let error = get(&client, NOWHERE).await.unwrap_err();
+    let error = get(&client, UNREACHABLE).await.unwrap_err();
     let message = error.to_string();
     assert!(
         message.starts_with("0.0.0.0:1 was tried without a proxy: the user's proxy settings"),
         "{message}"
     );
-    let words = words(&error);
-    assert_eq!(error.kind(), TransportErrorKind::Connect, "{words}");
-    assert!(words.contains("no connection to 0.0.0.0:1"), "{words}");
-    assert!(!words.contains("swordfish"), "{words}");
+    let message = error_chain(&error);
+    assert_eq!(error.kind(), TransportErrorKind::Connect, "{message}");
+    assert!(message.contains("no connection to 0.0.0.0:1"), "{message}");
+    assert!(!message.contains("swordfish"), "{message}");
 }
 
 #[tokio::test]
@@ -136,7 +134,7 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
         let url = format!("127.0.0.1:{}", proxy.address.port());
         ProxyConfig::from_values(Some(&url), None).unwrap()
     };
-    let (wrong, _) = proxy(elsewhere.address, GOOD).await;
+    let (wrong, _) = proxy(elsewhere.address, ESTABLISHED).await;
     let client = client_builder(&authority)
         .proxy(config(&wrong))
         .build()
@@ -144,11 +142,11 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
     let error = get(&client, "https://vault.example/").await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
     // What is trusted for loopback is not trusted for others.
-    let (right, _) = proxy(here.address, GOOD).await;
+    let (right, _) = proxy(here.address, ESTABLISHED).await;
     let trust = TrustAnchors::system()
         .with_loopback_pem(&authority.pem())
         .unwrap();
-    let client = HttpsClient::builder()
+    let client = ClientBuilder::default()
         .engine(TlsEngine::OpenSsl)
         .trust(trust)
         .proxy(config(&right))
@@ -163,25 +161,46 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
 async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
     let authority = Authority::new("test authority");
     let host = "my.vault.example";
-    for (leaf, is_good) in [
-        (authority.named(host, &[host], &[]), true),
-        (authority.named("any", &["*.vault.example"], &[]), true),
-        (authority.named("any", &["m*.vault.example"], &[]), false),
-        (authority.named("any", &["*y.vault.example"], &[]), false),
-        (authority.named("any", &["my.*.example"], &[]), false),
-        (authority.named("any", &["*.example"], &[]), false),
-        (authority.named(host, &[], &[]), false),
-        (authority.named("*.vault.example", &[], &[]), false),
-        (authority.named(host, &[], &["127.0.0.1"]), false),
+    for (leaf, is_valid) in [
+        (authority.server_with_names(host, &[host], &[]), true),
+        (
+            authority.server_with_names("any", &["*.vault.example"], &[]),
+            true,
+        ),
+        (
+            authority.server_with_names("any", &["m*.vault.example"], &[]),
+            false,
+        ),
+        (
+            authority.server_with_names("any", &["*y.vault.example"], &[]),
+            false,
+        ),
+        (
+            authority.server_with_names("any", &["my.*.example"], &[]),
+            false,
+        ),
+        (
+            authority.server_with_names("any", &["*.example"], &[]),
+            false,
+        ),
+        (authority.server_with_names(host, &[], &[]), false),
+        (
+            authority.server_with_names("*.vault.example", &[], &[]),
+            false,
+        ),
+        (
+            authority.server_with_names(host, &[], &["127.0.0.1"]),
+            false,
+        ),
     ] {
-        let manners = Manners {
+        let server_config = ServerConfig {
             leaf: leaf.clone(),
             version: None,
-            asks: Asks::Nothing,
-            clients: authority.clone(),
+            client_auth: ClientAuth::None,
+            client_ca: authority.clone(),
         };
-        let origin = resource(manners.context()).await;
-        let (proxy, _) = proxy(origin.address, GOOD).await;
+        let origin = resource_server(server_config.context()).await;
+        let (proxy, _) = proxy(origin.address, ESTABLISHED).await;
         let url = format!("http://127.0.0.1:{}", proxy.address.port());
         let client = client_builder(&authority)
             .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
@@ -189,9 +208,9 @@ async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
             .unwrap();
         let outcome = get(&client, &format!("https://{host}/")).await;
         let kind = outcome
-            .map(|answer| answer.status)
+            .map(|response| response.status)
             .map_err(|error| error.kind());
-        let expected = if is_good {
+        let expected = if is_valid {
             Ok(200)
         } else {
             Err(TransportErrorKind::ServerCertificate)
@@ -235,7 +254,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
         ),
         (
             "HTTP/1.1 200 OK\r\n\r\ntoo much".to_owned(),
-            "more than its answer",
+            "more than its response",
         ),
         (
             "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
@@ -245,7 +264,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
         ("HTTP/1.1 200".to_owned(), "closed the connection"),
         (String::new(), "closed the connection"),
     ] {
-        let proxy = raw(move |mut stream, _, _| {
+        let proxy = tcp_server(move |mut stream, _, _| {
             let head_of_proxy = head.clone();
             async move {
                 let mut byte = vec![];
@@ -266,12 +285,12 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
             .build()
             .unwrap();
         let error = get(&client, "https://vault.example/").await.unwrap_err();
-        let words = words(&error);
-        assert_eq!(error.kind(), TransportErrorKind::Proxy, "{words}");
-        assert!(words.contains(word), "{words}");
+        let message = error_chain(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Proxy, "{message}");
+        assert!(message.contains(word), "{message}");
         assert!(
-            !words.contains("swordfish") && !words.contains("dXNlcj"),
-            "{words}"
+            !message.contains("swordfish") && !message.contains("dXNlcj"),
+            "{message}"
         );
     }
     assert_eq!(origin.connections(), 0);
@@ -280,13 +299,13 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
 #[tokio::test]
 async fn bounded_input_from_proxies() {
     let authority = Authority::new("test authority");
-    let proxy = raw(|mut stream, _, _| async move {
+    let proxy = tcp_server(|mut stream, _, _| async move {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
         let field = format!("A: {}\r\n", "b".repeat(1000));
         while stream.write_all(field.as_bytes()).await.is_ok() {}
     })
     .await;
-    let silent = raw(|stream, _, _| async move {
+    let silent = tcp_server(|stream, _, _| async move {
         std::future::pending::<()>().await;
         drop(stream);
     })
@@ -299,25 +318,28 @@ async fn bounded_input_from_proxies() {
             .unwrap()
     };
     let request = || request("GET", "https://vault.example/", RequestBody::empty());
-    let error = client(&proxy).send(request(), PATIENCE).await.unwrap_err();
+    let error = client(&proxy)
+        .send(request(), TEST_TIMEOUT)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Proxy);
-    assert!(words(&error).contains("answered with a longer head than allowed"));
+    assert!(error_chain(&error).contains("answered with a longer head than allowed"));
     let short = Duration::from_millis(200);
-    let half = raw(|mut stream, _, _| async move {
+    let half = tcp_server(|mut stream, _, _| async move {
         stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
         std::future::pending::<()>().await;
     })
     .await;
     for server in [&silent, &half] {
         let error = client(server).send(request(), short).await.unwrap_err();
-        let words = words(&error);
-        assert_eq!(error.kind(), TransportErrorKind::Timeout, "{words}");
+        let message = error_chain(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Timeout, "{message}");
         let name = format!("the proxy 127.0.0.1:{}", server.address.port());
         assert!(
-            words.contains(&name) && words.contains("vault.example:443"),
-            "{words}"
+            message.contains(&name) && message.contains("vault.example:443"),
+            "{message}"
         );
-        assert!(!words.contains("swordfish"), "{words}");
+        assert!(!message.contains("swordfish"), "{message}");
     }
 }
 
@@ -338,8 +360,8 @@ async fn a_tunnel_opens_however_the_proxy_says_so() {
             .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())
             .build()
             .unwrap();
-        let answer = get(&client, "https://vault.example/").await.unwrap();
-        assert_eq!(answer.status, 200, "{head}");
+        let response = get(&client, "https://vault.example/").await.unwrap();
+        assert_eq!(response.status, 200, "{head}");
     }
 }
 
@@ -350,14 +372,18 @@ async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_i
     let config = ProxyConfig::from_environment(Some("socks5://u:swordfish@p:1"), Some("0.0.0.0"));
     let client = client_builder(&authority).proxy(config).build().unwrap();
     assert_eq!(get(&client, &origin.uri("/")).await.unwrap().status, 200);
-    let error = get(&client, NOWHERE).await.unwrap_err();
+    let error = get(&client, UNREACHABLE).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
     let error = get(&client, "https://vault.example/").await.unwrap_err();
-    let words = words(&error);
-    assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{words}");
+    let message = error_chain(&error);
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::InvalidRequest,
+        "{message}"
+    );
     assert!(
-        words.contains("vault.example:443") && !words.contains("swordfish"),
-        "{words}"
+        message.contains("vault.example:443") && !message.contains("swordfish"),
+        "{message}"
     );
 }
 
@@ -365,7 +391,7 @@ async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_i
 async fn loopback_and_exceptions_go_direct() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "localhost").await;
-    let (proxy, heads) = proxy(origin.address, GOOD).await;
+    let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;
     let url = format!("127.0.0.1:{}", proxy.address.port());
     let client = client_builder(&authority)
         .proxy(ProxyConfig::from_values(Some(&url), None).unwrap())

@@ -1,21 +1,23 @@
 //! Who the server is: names, validity, trust, and that it stays the same.
-use crate::support::http::{receive, reply};
+use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::{Authority, Leaf, self_signed};
-use crate::support::server::{Asks, Manners, Server, resource, scripted, switch};
-use crate::support::{client_builder, get, words};
+use crate::support::server::{
+    ClientAuth, Server, ServerConfig, resource_server, switch_context, tls_server,
+};
+use crate::support::{ClientBuilder, client_builder, error_chain, get};
 use keybound_openssl::server::request_client_certificate;
-use keybound_transport::{HttpsClient, TlsEngine, TransportErrorKind, TrustAnchors};
+use keybound_transport::{TlsEngine, TransportErrorKind, TrustAnchors};
 use openssl::ssl::SslVersion;
 
 async fn server(authority: &Authority, leaf: Leaf) -> Server {
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf,
         version: None,
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
-    resource(manners.context()).await
+    resource_server(server_config.context()).await
 }
 
 #[tokio::test]
@@ -80,38 +82,44 @@ async fn names_come_from_the_subject_alternative_name_only() {
     let authority = Authority::new("test authority");
     let client = client_builder(&authority).build().unwrap();
     for (host, leaf) in [
-        ("localhost", authority.named("localhost", &[], &[])),
         (
             "localhost",
-            authority.named("localhost", &["elsewhere.example"], &[]),
+            authority.server_with_names("localhost", &[], &[]),
         ),
         (
             "localhost",
-            authority.named("localhost", &[], &["127.0.0.1"]),
+            authority.server_with_names("localhost", &["elsewhere.example"], &[]),
         ),
-        ("127.0.0.1", authority.named("127.0.0.1", &[], &[])),
         (
-            "127.0.0.1",
-            authority.named("127.0.0.1", &["127.0.0.1"], &[]),
+            "localhost",
+            authority.server_with_names("localhost", &[], &["127.0.0.1"]),
         ),
         (
             "127.0.0.1",
-            authority.named("127.0.0.1", &[], &["127.0.0.2"]),
+            authority.server_with_names("127.0.0.1", &[], &[]),
+        ),
+        (
+            "127.0.0.1",
+            authority.server_with_names("127.0.0.1", &["127.0.0.1"], &[]),
+        ),
+        (
+            "127.0.0.1",
+            authority.server_with_names("127.0.0.1", &[], &["127.0.0.2"]),
         ),
     ] {
         let mut server = server(&authority, leaf).await;
         server.host = host.into();
         let error = get(&client, &server.uri("/")).await.unwrap_err();
-        let words = words(&error);
+        let message = error_chain(&error);
         assert_eq!(
             error.kind(),
             TransportErrorKind::ServerCertificate,
-            "{words}"
+            "{message}"
         );
-        assert!(words.to_lowercase().contains("mismatch"), "{words}");
+        assert!(message.to_lowercase().contains("mismatch"), "{message}");
         assert_eq!(server.requests(), 0);
     }
-    let named = authority.named(
+    let named = authority.server_with_names(
         "nobody",
         &["elsewhere.example", "localhost"],
         &["127.0.0.1"],
@@ -135,7 +143,7 @@ async fn any_certificate_can_be_an_anchor() {
     let other = root.intermediate("other authority");
     let leaf = middle.server("localhost");
     let full = leaf.clone().with_chain(&[&middle]);
-    for (anchor, leaf, is_good) in [
+    for (anchor, leaf, is_valid) in [
         (middle.pem(), &leaf, true),
         (middle.pem(), &full, true),
         (leaf.pem(), &leaf, true),
@@ -155,16 +163,16 @@ async fn any_certificate_can_be_an_anchor() {
                 true => system.with_loopback_pem(&anchor),
                 false => system.with_pem(&anchor),
             };
-            let client = HttpsClient::builder()
+            let client = ClientBuilder::default()
                 .engine(TlsEngine::OpenSsl)
                 .trust(trust.unwrap())
                 .build()
                 .unwrap();
             let outcome = get(&client, &server.uri("/")).await;
             let kind = outcome
-                .map(|answer| answer.status)
+                .map(|response| response.status)
                 .map_err(|error| error.kind());
-            let expected = match is_good {
+            let expected = match is_valid {
                 true => Ok(200),
                 false => Err(TransportErrorKind::ServerCertificate),
             };
@@ -193,13 +201,13 @@ async fn anchors_for_loopback_count_there() {
     let trust = TrustAnchors::system()
         .with_loopback_pem(&authority.pem())
         .unwrap();
-    let client = HttpsClient::builder()
+    let client = ClientBuilder::default()
         .engine(TlsEngine::OpenSsl)
         .trust(trust)
         .build()
         .unwrap();
     assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
-    let client = HttpsClient::builder().build().unwrap();
+    let client = ClientBuilder::default().build().unwrap();
     let error = get(&client, &server.uri("/")).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
 }
@@ -207,27 +215,27 @@ async fn anchors_for_loopback_count_there() {
 #[tokio::test]
 async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
     let authority = Authority::new("test authority");
-    let manners = |leaf| Manners {
+    let server_config = |leaf| ServerConfig {
         leaf,
         version: Some(SslVersion::TLS1_2),
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
     let (first, second) = (
-        manners(authority.server("localhost")).context(),
-        manners(authority.server("localhost")).context(),
+        server_config(authority.server("localhost")).context(),
+        server_config(authority.server("localhost")).context(),
     );
     for changes in [false, true] {
         let second = second.clone();
-        let server = scripted(first.clone(), move |mut stream, _, _| {
+        let server = tls_server(first.clone(), move |mut stream, _, _| {
             let second = second.clone();
             async move {
-                receive(&mut stream).await;
+                read_request(&mut stream).await;
                 if changes {
-                    switch(&stream, &second);
+                    switch_context(&stream, &second);
                 }
                 let _ = request_client_certificate(&mut stream).await;
-                reply(&mut stream, "200 OK", "here").await;
+                write_response(&mut stream, "200 OK", "here").await;
             }
         })
         .await;
@@ -235,18 +243,18 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
             .identity(authority.client("client", shared_key()))
             .build()
             .unwrap();
-        let answer = get(&client, &server.uri("/")).await;
+        let response = get(&client, &server.uri("/")).await;
         if changes {
-            let error = answer.unwrap_err();
-            let words = words(&error);
+            let error = response.unwrap_err();
+            let message = error_chain(&error);
             assert_eq!(
                 error.kind(),
                 TransportErrorKind::ServerCertificate,
-                "{words}"
+                "{message}"
             );
-            assert!(words.contains("another certificate"), "{words}");
+            assert!(message.contains("another certificate"), "{message}");
         } else {
-            assert_eq!(answer.unwrap().text(), "here");
+            assert_eq!(response.unwrap().text(), "here");
         }
     }
 }

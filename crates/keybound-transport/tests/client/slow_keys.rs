@@ -1,9 +1,9 @@
 //! Where connections are driven.
-use crate::support::keys::{OddKey, hanging_key, shared_key};
+use crate::support::fixture::BOTH;
+use crate::support::keys::{CallbackKey, hanging_key, shared_key};
 use crate::support::pki::Authority;
-use crate::support::scene::BOTH;
-use crate::support::server::{Asks, Manners, Server, resource};
-use crate::support::{client_builder, get, words};
+use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server};
+use crate::support::{client_builder, error_chain, get};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
@@ -20,31 +20,35 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc as async_mpsc;
 
-async fn cast(version: SslVersion, asks: Asks, key: Arc<dyn BindingKey>) -> (Server, HttpsClient) {
+async fn fixture(
+    version: SslVersion,
+    client_auth: ClientAuth,
+    key: Arc<dyn BindingKey>,
+) -> (Server, HttpsClient) {
     let authority = Authority::new("test authority");
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: Some(version),
-        asks,
-        clients: authority.clone(),
+        client_auth,
+        client_ca: authority.clone(),
     };
     let client = client_builder(&authority)
         .identity(authority.client("client", key))
         .build()
         .unwrap();
-    (resource(manners.context()).await, client)
+    (resource_server(server_config.context()).await, client)
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn the_caller_goes_on_while_a_slow_key_signs() {
     for version in BOTH {
-        for (asks, path) in [(Asks::Firmly, "/"), (Asks::Nothing, "/secure")] {
+        for (client_auth, path) in [(ClientAuth::Required, "/"), (ClientAuth::None, "/secure")] {
             let (entered, mut has_entered) = async_mpsc::unbounded_channel();
             let (release, released) = mpsc::channel::<()>();
             let released = Mutex::new(released);
             // The signature waits for another task of the caller's only thread. Were it made on that thread, the task
             // could not run and the key would give up.
-            let key = OddKey::new(SigningCost::Slow, move |scheme, digest| {
+            let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
                 entered.send(()).unwrap();
                 let waited = released
                     .lock()
@@ -53,13 +57,13 @@ async fn the_caller_goes_on_while_a_slow_key_signs() {
                 waited.map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
                 shared_key().sign(scheme, digest)
             });
-            let (server, client) = cast(version, asks, key).await;
+            let (server, client) = fixture(version, client_auth, key).await;
             let other = tokio::spawn(async move {
                 has_entered.recv().await.unwrap();
                 release.send(()).unwrap();
             });
-            let answer = get(&client, &server.uri(path)).await.unwrap();
-            assert_eq!(answer.status, 200);
+            let response = get(&client, &server.uri(path)).await.unwrap();
+            assert_eq!(response.status, 200);
             other.await.unwrap();
         }
     }
@@ -67,11 +71,11 @@ async fn the_caller_goes_on_while_a_slow_key_signs() {
 
 async fn signing_thread(cost: SigningCost) -> ThreadId {
     let (thread, threads) = mpsc::channel();
-    let key = OddKey::new(cost, move |scheme, digest| {
+    let key = CallbackKey::new(cost, move |scheme, digest| {
         thread.send(std::thread::current().id()).unwrap();
         shared_key().sign(scheme, digest)
     });
-    let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
+    let (server, client) = fixture(SslVersion::TLS1_3, ClientAuth::Required, key).await;
     get(&client, &server.uri("/")).await.unwrap();
     threads.recv().unwrap()
 }
@@ -95,42 +99,43 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
         static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
     }
     let (exit, mut has_exited) = async_mpsc::unbounded_channel();
-    let key = OddKey::new(SigningCost::Slow, |scheme, digest| {
+    let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
         shared_key().sign(scheme, digest)
     });
-    let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, key).await;
-    // The body is asked for on the thread that drives the connection.
+    let (server, client) = fixture(SslVersion::TLS1_3, ClientAuth::Required, key).await;
+    // The body is signature_calls for on the thread that drives the connection.
     let body = RequestBody::stream(StreamBody::new(stream::poll_fn(move |_| {
         AT_EXIT.with_borrow_mut(|slot| *slot = Some(AtExit(exit.clone())));
         Poll::Ready(None::<Result<Frame<Bytes>, Infallible>>)
     })));
     let request = crate::support::request("POST", &server.uri("/"), body);
-    let answer = client
-        .send(request, crate::support::PATIENCE)
+    let response = client
+        .send(request, crate::support::TEST_TIMEOUT)
         .await
         .unwrap();
     drop(client);
-    // The answer is still there to be read.
+    // The response is still there to be read.
     assert!(has_exited.try_recv().is_err());
-    assert!(!answer.into_body().collect(1000).await.unwrap().is_empty());
+    assert!(!response.into_body().collect(1000).await.unwrap().is_empty());
     assert_eq!(has_exited.recv().await, Some(()));
 }
 
 /// Also for one client after the other.
 #[tokio::test]
 async fn a_key_that_hangs_costs_one_thread_and_is_an_error() {
-    let (key, _release, asked) = hanging_key();
+    let (key, _release, signature_calls) = hanging_key();
     for _ in 0..5 {
-        let (server, client) = cast(SslVersion::TLS1_3, Asks::Firmly, Arc::clone(&key)).await;
+        let (server, client) =
+            fixture(SslVersion::TLS1_3, ClientAuth::Required, Arc::clone(&key)).await;
         let error = get(&client, &server.uri("/")).await.unwrap_err();
-        let words = words(&error);
-        assert_eq!(error.kind(), TransportErrorKind::Key, "{words}");
-        assert!(words.contains("the key hangs"), "{words}");
+        let message = error_chain(&error);
+        assert_eq!(error.kind(), TransportErrorKind::Key, "{message}");
+        assert!(message.contains("the key hangs"), "{message}");
     }
     // The key's thread may start after its callers have timed out: their timeout is zero.
-    let deadline = Instant::now() + crate::support::PATIENCE;
-    while asked.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
+    let deadline = Instant::now() + crate::support::TEST_TIMEOUT;
+    while signature_calls.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(signature_calls.load(Ordering::SeqCst), 1);
 }

@@ -4,13 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use keybound_transport::{HttpsClient, TlsEngine, TlsVersions, TransportError, VersionPolicy};
+use keybound_transport::{TlsEngine, TlsVersions, TransportError, VersionPolicy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::keys::shared_key;
 use support::pki::Authority;
-use support::server::{Asks, Manners, anonymous, resource};
-use support::{client_builder, get};
+use support::server::{ClientAuth, ServerConfig, anonymous, resource_server};
+use support::{ClientBuilder, client_builder, get};
 
 const CASE: &str = "KEYBOUND_TEST_CASE";
 
@@ -31,11 +31,11 @@ fn run(file: &str, case: &str) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let words = text
+    let message = text
         .lines()
         .find_map(|line| line.split_once("result: "))
-        .map(|(_, words)| words.to_owned());
-    words.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+        .map(|(_, message)| message.to_owned());
+    message.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A file beside the configuration that OpenSSL's environment variable names.
@@ -49,8 +49,8 @@ fn case() {
     let Ok(case) = std::env::var(CASE) else {
         return;
     };
-    let said = match case.as_str() {
-        "build" => match HttpsClient::builder().engine(TlsEngine::OpenSsl).build() {
+    let results = match case.as_str() {
+        "build" => match ClientBuilder::default().engine(TlsEngine::OpenSsl).build() {
             Ok(_) => "built".to_owned(),
             Err(error) => message_of(&error),
         },
@@ -59,7 +59,7 @@ fn case() {
         "anonymous" => runtime().block_on(unauthenticated()),
         other => panic!("no case {other}"),
     };
-    println!("\nresult: {said}");
+    println!("\nresult: {results}");
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -74,15 +74,14 @@ async fn environment() -> String {
     let authority = Authority::new("test authority");
     let file = std::env::var("SSL_CERT_FILE").unwrap();
     std::fs::write(file, authority.pem()).unwrap();
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Nothing,
-        clients: authority.clone(),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
     };
-    let server = resource(manners.context()).await;
-    let client = HttpsClient::builder()
-        .engine(TlsEngine::OpenSsl)
+    let server = resource_server(server_config.context()).await;
+    let client = ClientBuilder::default()
         .engine(TlsEngine::OpenSsl)
         .build()
         .unwrap();
@@ -95,36 +94,35 @@ async fn environment() -> String {
 /// Calls servers that show no certificate, each with other suites.
 async fn unauthenticated() -> String {
     let authority = Authority::new("test authority");
-    let mut said = vec![];
+    let mut results = vec![];
     for suites in ["AECDH", "ADH"] {
-        let server = resource(anonymous(suites)).await;
+        let server = resource_server(anonymous(suites)).await;
         for identity in [None, Some(authority.client("client", shared_key()))] {
-            let mut builder = client_builder(&authority);
-            if let Some(identity) = identity {
-                builder = builder.identity(identity);
-            }
-            let client = builder.build().unwrap();
-            said.push(match get(&client, &server.uri("/")).await {
-                Ok(answer) => answer.status.to_string(),
+            let client = client_builder(&authority)
+                .identity(identity)
+                .build()
+                .unwrap();
+            results.push(match get(&client, &server.uri("/")).await {
+                Ok(response) => response.status.to_string(),
                 Err(error) => format!("{:?}", error.kind()),
             });
         }
         assert_eq!(server.requests(), 0);
     }
-    said.join(", ")
+    results.join(", ")
 }
 
 /// Calls a server that asks for a certificate with each choice of versions.
 async fn call() -> String {
     let authority = Authority::new("test authority");
-    let manners = Manners {
+    let server_config = ServerConfig {
         leaf: authority.server("localhost"),
         version: None,
-        asks: Asks::Firmly,
-        clients: authority.clone(),
+        client_auth: ClientAuth::Required,
+        client_ca: authority.clone(),
     };
-    let server = resource(manners.context()).await;
-    let mut said = vec![];
+    let server = resource_server(server_config.context()).await;
+    let mut results = vec![];
     for versions in [
         TlsVersions::Tls12Or13,
         TlsVersions::Tls12,
@@ -134,15 +132,15 @@ async fn call() -> String {
             .identity(authority.client("client", shared_key()))
             .versions(VersionPolicy::default().with_host("localhost", versions))
             .build();
-        said.push(match client {
+        results.push(match client {
             Err(error) => message_of(&error),
             Ok(client) => match get(&client, &server.uri("/")).await {
-                Ok(answer) => answer.info().tls_version.to_owned(),
+                Ok(response) => response.info().tls_version.to_owned(),
                 Err(error) => message_of(&error),
             },
         });
     }
-    said.join(", ")
+    results.join(", ")
 }
 
 fn message_of(error: &TransportError) -> String {
@@ -170,10 +168,10 @@ fn no_environment_variable_widens_trust() {
         .map(String::as_str)
         .chain(["", &tls("VerifyMode = ")])
     {
-        let said = under(configuration, "environment");
+        let results = under(configuration, "environment");
         assert!(
-            said.starts_with("ServerCertificate "),
-            "{configuration} {said}"
+            results.starts_with("ServerCertificate "),
+            "{configuration} {results}"
         );
     }
 }
@@ -266,9 +264,9 @@ fn a_process_that_allows_validated_modules_only_is_refused_plainly() {
         activate = 1
         [algorithms]
         default_properties = fips=yes";
-    let said = under(configuration, "build");
+    let results = under(configuration, "build");
     assert!(
-        said.starts_with("HostUnsupported the host's OpenSSL configuration"),
-        "{said}"
+        results.starts_with("HostUnsupported the host's OpenSSL configuration"),
+        "{results}"
     );
 }

@@ -1,10 +1,12 @@
 //! What goes over connections, and how they end.
-use crate::native::{sound, trusted, under_wine};
-use crate::scene::{builder, client, clients, good_server, manners, server};
-use crate::support::http::{receive, reply};
+use crate::fixture::{builder, client, clients, server, server_config, trusted_server};
+use crate::native::{trusted, under_wine, wine_compatible};
+use crate::support::http::{read_request, write_response};
 use crate::support::pki::Authority;
-use crate::support::server::{Asks, Manners, raw, resource, scripted, switch};
-use crate::support::{get, post, words};
+use crate::support::server::{
+    ClientAuth, ServerConfig, resource_server, switch_context, tcp_server, tls_server,
+};
+use crate::support::{error_chain, get, post};
 use keybound_openssl::server::request_client_certificate;
 use keybound_transport::{ConnectionReuse, RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
@@ -13,13 +15,13 @@ use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn the_certificate_goes_out_in_the_first_handshake() {
-    for asks in [Asks::Politely, Asks::Firmly] {
-        let server = good_server(asks).await;
+    for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
+        let server = trusted_server(client_auth).await;
         let (client, thumbprint) = client();
         for reused in [false, true] {
-            let answer = get(&client, &server.uri("/")).await.unwrap();
-            assert_eq!(answer.text(), format!("0 {thumbprint}"));
-            let info = answer.info();
+            let response = get(&client, &server.uri("/")).await.unwrap();
+            assert_eq!(response.text(), format!("0 {thumbprint}"));
+            let info = response.info();
             assert_eq!(info.tls_version, "TLSv1.2");
             assert!(info.certificate_requested);
             assert_eq!(info.reused, reused);
@@ -30,26 +32,26 @@ async fn the_certificate_goes_out_in_the_first_handshake() {
 
 #[tokio::test]
 async fn no_certificate_where_none_is_asked_for() {
-    let server = good_server(Asks::Nothing).await;
+    let server = trusted_server(ClientAuth::None).await;
     let (client, _) = client();
-    let answer = get(&client, &server.uri("/")).await.unwrap();
-    assert_eq!(answer.text(), "0 none");
-    assert!(!answer.info().certificate_requested);
+    let response = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!(response.text(), "0 none");
+    assert!(!response.info().certificate_requested);
 }
 
 #[tokio::test]
 async fn no_certificate_without_an_identity() {
     let client = builder().build().unwrap();
-    let server = good_server(Asks::Politely).await;
-    let answer = get(&client, &server.uri("/")).await.unwrap();
-    assert_eq!(answer.text(), "0 none");
-    let server = good_server(Asks::Firmly).await;
+    let server = trusted_server(ClientAuth::Optional).await;
+    let response = get(&client, &server.uri("/")).await.unwrap();
+    assert_eq!(response.text(), "0 none");
+    let server = trusted_server(ClientAuth::Required).await;
     let error = get(&client, &server.uri("/")).await.unwrap_err();
     assert_eq!(
         error.kind(),
         TransportErrorKind::ClientCertificateRejected,
         "{}",
-        words(&error)
+        error_chain(&error)
     );
     assert!(error.to_string().contains("there is none"), "{error}");
 }
@@ -58,9 +60,9 @@ async fn no_certificate_without_an_identity() {
 async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
     let strangers = Authority::new("authority of others");
     let server = server(
-        sound(|| trusted().server("localhost")),
+        wine_compatible(|| trusted().server("localhost")),
         &strangers,
-        Asks::Firmly,
+        ClientAuth::Required,
     )
     .await;
     let (client, _) = client();
@@ -69,7 +71,7 @@ async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
         error.kind(),
         TransportErrorKind::ClientCertificateRejected,
         "{}",
-        words(&error)
+        error_chain(&error)
     );
     assert_eq!(server.requests(), 0);
 }
@@ -77,42 +79,42 @@ async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
 #[tokio::test]
 async fn bodies_of_every_length_go_both_ways() {
     let (client, _) = client();
-    let context = manners(
-        sound(|| trusted().server("localhost")),
+    let context = server_config(
+        wine_compatible(|| trusted().server("localhost")),
         clients(),
-        Asks::Firmly,
+        ClientAuth::Required,
     )
     .context();
-    let server = scripted(context, |mut stream, _, _| async move {
-        while let Some(request) = receive(&mut stream).await {
+    let server = tls_server(context, |mut stream, _, _| async move {
+        while let Some(request) = read_request(&mut stream).await {
             let body = "y".repeat(request.body);
-            if reply(&mut stream, "200 OK", &body).await.is_none() {
+            if write_response(&mut stream, "200 OK", &body).await.is_none() {
                 break;
             }
         }
     })
     .await;
     for length in [0, 1, 16_384, 16_385, 100_000, 1_000_000] {
-        let answer = post(&client, &server.uri("/"), length).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{length}: {}", words(&error)));
-        assert_eq!(answer.body.len(), length);
-        assert!(answer.body.iter().all(|byte| *byte == b'y'));
+        let response = post(&client, &server.uri("/"), length).await;
+        let response = response.unwrap_or_else(|error| panic!("{length}: {}", error_chain(&error)));
+        assert_eq!(response.body.len(), length);
+        assert!(response.body.iter().all(|byte| *byte == b'y'));
     }
     assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
-    let context = manners(
-        sound(|| trusted().server("localhost")),
+    let context = server_config(
+        wine_compatible(|| trusted().server("localhost")),
         clients(),
-        Asks::Nothing,
+        ClientAuth::None,
     )
     .context();
-    let server = scripted(context, |mut stream, number, _| async move {
-        receive(&mut stream).await;
-        let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf";
-        stream.write_all(answer).await.unwrap();
+    let server = tls_server(context, |mut stream, number, _| async move {
+        read_request(&mut stream).await;
+        let response = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf";
+        stream.write_all(response).await.unwrap();
         stream.flush().await.unwrap();
         if number == 0 {
             let _ = stream.shutdown().await;
@@ -124,7 +126,7 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
     let client = builder().build().unwrap();
     let whole = get(&client, &server.uri("/")).await;
     if under_wine() {
-        // Its SChannel keeps to itself that the peer has said so. No answer that may be torn passes for whole.
+        // Its SChannel keeps to itself that the peer has said so. No response that may be torn passes for whole.
         whole.unwrap_err();
     } else {
         assert_eq!(whole.unwrap().text(), "half");
@@ -135,21 +137,26 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
 
 #[tokio::test]
 async fn a_peer_that_speaks_no_tls_is_reported_as_such() {
-    let server = raw(|mut stream, _, _| async move {
-        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-        let _ = stream.write_all(answer).await;
+    let server = tcp_server(|mut stream, _, _| async move {
+        let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let _ = stream.write_all(response).await;
         let _ = stream.shutdown().await;
     })
     .await;
     let error = get(&builder().build().unwrap(), &server.uri("/"))
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::Tls, "{}", words(&error));
+    assert_eq!(
+        error.kind(),
+        TransportErrorKind::Tls,
+        "{}",
+        error_chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn an_end_within_the_handshake_is_no_connection() {
-    let server = raw(|stream, _, _| async move { drop(stream) }).await;
+    let server = tcp_server(|stream, _, _| async move { drop(stream) }).await;
     let error = get(&builder().build().unwrap(), &server.uri("/"))
         .await
         .unwrap_err();
@@ -157,13 +164,13 @@ async fn an_end_within_the_handshake_is_no_connection() {
         error.kind(),
         TransportErrorKind::Connect,
         "{}",
-        words(&error)
+        error_chain(&error)
     );
 }
 
 #[tokio::test]
 async fn silence_ends_at_the_deadline() {
-    let server = raw(|stream, _, _| async move {
+    let server = tcp_server(|stream, _, _| async move {
         let _stream = stream;
         std::future::pending().await
     })
@@ -183,20 +190,20 @@ async fn the_certificate_goes_out_when_asked_for_after_the_request() {
         // Its SChannel takes no part in a renegotiation.
         return;
     }
-    let context = Manners {
+    let context = ServerConfig {
         version: Some(SslVersion::TLS1_2),
-        ..manners(
-            sound(|| trusted().server("localhost")),
+        ..server_config(
+            wine_compatible(|| trusted().server("localhost")),
             clients(),
-            Asks::Nothing,
+            ClientAuth::None,
         )
     };
-    let server = resource(context.context()).await;
+    let server = resource_server(context.context()).await;
     let (client, thumbprint) = client();
     for length in [0, 64 * 1024] {
-        let answer = post(&client, &server.uri("/secure"), length).await.unwrap();
-        assert_eq!(answer.text(), format!("{length} {thumbprint}"));
-        assert!(answer.info().certificate_requested);
+        let response = post(&client, &server.uri("/secure"), length).await.unwrap();
+        assert_eq!(response.text(), format!("{length} {thumbprint}"));
+        assert!(response.info().certificate_requested);
     }
     assert_eq!(server.connections(), 1);
 }
@@ -207,47 +214,51 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
         return;
     }
     let context = || {
-        let leaf = sound(|| trusted().server("localhost"));
-        let manners = Manners {
+        let leaf = wine_compatible(|| trusted().server("localhost"));
+        let server_config = ServerConfig {
             version: Some(SslVersion::TLS1_2),
-            ..manners(leaf, clients(), Asks::Nothing)
+            ..server_config(leaf, clients(), ClientAuth::None)
         };
-        manners.context()
+        server_config.context()
     };
     let second = context();
-    let server = scripted(context(), move |mut stream, _, _| {
+    let server = tls_server(context(), move |mut stream, _, _| {
         let second = second.clone();
         async move {
-            receive(&mut stream).await;
-            switch(&stream, &second);
+            read_request(&mut stream).await;
+            switch_context(&stream, &second);
             let _ = request_client_certificate(&mut stream).await;
-            reply(&mut stream, "200 OK", "here").await;
+            write_response(&mut stream, "200 OK", "here").await;
         }
     })
     .await;
     let (client, _) = client();
     let error = get(&client, &server.uri("/")).await.unwrap_err();
-    let words = words(&error);
+    let message = error_chain(&error);
     assert_eq!(
         error.kind(),
         TransportErrorKind::ServerCertificate,
-        "{words}"
+        "{message}"
     );
-    assert!(words.contains("another certificate"), "{words}");
+    assert!(message.contains("another certificate"), "{message}");
 }
 
 #[tokio::test]
 async fn connections_leave_no_handle_open() {
-    let server = good_server(Asks::Firmly).await;
+    let server = trusted_server(ClientAuth::Required).await;
     let round = async || {
         let (client, _) = client();
         for _ in 0..10 {
             let request = crate::support::request("GET", &server.uri("/"), RequestBody::empty());
-            let answer = client
-                .send_with(request, crate::support::PATIENCE, ConnectionReuse::Never)
+            let response = client
+                .send_with(
+                    request,
+                    crate::support::TEST_TIMEOUT,
+                    ConnectionReuse::Never,
+                )
                 .await
                 .unwrap();
-            answer.into_body().collect(1000).await.unwrap();
+            response.into_body().collect(1000).await.unwrap();
         }
     };
     round().await;

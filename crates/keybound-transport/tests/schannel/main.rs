@@ -7,8 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod choice;
 mod connections;
+mod engine_choice;
+mod fixture;
 mod native;
-mod scene;
 mod trust;

@@ -22,7 +22,7 @@ use windows::core::{s, w};
 /// The authority that Windows trusts while these tests run, the same for all: Windows reads its roots once.
 pub fn trusted() -> &'static Authority {
     static TRUSTED: LazyLock<Authority> = LazyLock::new(|| {
-        let authority = sound_authority("keybound test authority");
+        let authority = wine_compatible_authority("keybound test authority");
         forget_old_ones();
         let der = authority.certificate.to_der().unwrap();
         with_roots(|roots| {
@@ -97,17 +97,17 @@ fn with_roots(work: impl FnOnce(HCERTSTORE)) {
 }
 
 /// An authority whose signature Wine verifies.
-pub fn sound_authority(name: &str) -> Authority {
-    until_sound(|| Authority::new(name), |made| &made.certificate)
+pub fn wine_compatible_authority(name: &str) -> Authority {
+    until_wine_compatible(|| Authority::new(name), |made| &made.certificate)
 }
 
 /// A server's certificate whose signature Wine verifies.
-pub fn sound(make: impl Fn() -> Leaf) -> Leaf {
-    until_sound(make, |made| &made.certificate)
+pub fn wine_compatible(make: impl Fn() -> Leaf) -> Leaf {
+    until_wine_compatible(make, |made| &made.certificate)
 }
 
 /// Wine takes a signature of ECDSA for wrong where one of its numbers begins with a zero byte.
-fn until_sound<T>(make: impl Fn() -> T, certificate: impl Fn(&T) -> &X509) -> T {
+fn until_wine_compatible<T>(make: impl Fn() -> T, certificate: impl Fn(&T) -> &X509) -> T {
     loop {
         let made = make();
         let signature = EcdsaSig::from_der(certificate(&made).signature().as_slice()).unwrap();

@@ -1,43 +1,43 @@
 //! Who the server is, in Windows' judgement.
-use crate::native::{sound, sound_authority, trusted};
-use crate::scene::{builder, server};
+use crate::fixture::{builder, server};
+use crate::native::{trusted, wine_compatible, wine_compatible_authority};
 use crate::support::pki::self_signed;
-use crate::support::server::Asks;
-use crate::support::{get, words};
+use crate::support::server::ClientAuth;
+use crate::support::{error_chain, get};
 use keybound_transport::TransportErrorKind;
 
 #[tokio::test]
 async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
     let authority = trusted();
-    let other = sound_authority("other authority");
+    let other = wine_compatible_authority("other authority");
     let client = builder().build().unwrap();
     for (leaf, reason) in [
         (
-            sound(|| authority.server("elsewhere.example")),
+            wine_compatible(|| authority.server("elsewhere.example")),
             "hostname mismatch",
         ),
         (
-            sound(|| authority.server_between("localhost", -9, -1)),
+            wine_compatible(|| authority.server_between("localhost", -9, -1)),
             "expired",
         ),
         (
-            sound(|| authority.server_between("localhost", 1, 9)),
+            wine_compatible(|| authority.server_between("localhost", 1, 9)),
             "not yet valid",
         ),
-        (sound(|| self_signed("localhost")), "not trusted"),
-        (sound(|| other.server("localhost")), "issuer"),
+        (wine_compatible(|| self_signed("localhost")), "not trusted"),
+        (wine_compatible(|| other.server("localhost")), "issuer"),
         (
-            sound(|| authority.for_clients_only("localhost")),
+            wine_compatible(|| authority.for_clients_only("localhost")),
             "not one for servers",
         ),
     ] {
-        let server = server(leaf, authority, Asks::Nothing).await;
+        let server = server(leaf, authority, ClientAuth::None).await;
         let error = get(&client, &server.uri("/")).await.expect_err(reason);
         assert_eq!(
             error.kind(),
             TransportErrorKind::ServerCertificate,
             "{reason}: {}",
-            words(&error)
+            error_chain(&error)
         );
         let text = error.to_string();
         assert!(

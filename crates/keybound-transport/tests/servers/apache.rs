@@ -1,10 +1,10 @@
 //! Apache, which can ask for the certificate for some paths only: by renegotiation on TLS 1.2, by post-handshake
 //! authentication on TLS 1.3.
-use crate::front::{Kind, Settings};
+use crate::web_server::{ServerKind, Settings};
 use rustix::process::Signal;
 use std::path::Path;
 
-pub static APACHE: Kind = Kind {
+pub static APACHE: ServerKind = ServerKind {
     name: "apache",
     program: "/usr/sbin/apache2",
     package: "apache2-bin",

@@ -1,5 +1,5 @@
-//! An application behind a web server: it keeps a ledger of every request that arrives, by the request's `x-id`.
-use crate::support::http::{Received, receive, reply};
+//! An application behind a web server: it keeps a request_log of every request that arrives, by the request's `x-id`.
+use crate::support::http::{ReceivedRequest, read_request, write_response};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,26 +11,26 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals {
     pub count: usize,
-    /// What the server in front says of the certificate each time: `SUCCESS someone`.
+    /// What the server in web_server says of the certificate each time: `SUCCESS someone`.
     pub certificates: Vec<String>,
 }
 
-pub type Ledger = HashMap<String, Arrivals>;
+pub type RequestLog = HashMap<String, Arrivals>;
 
 /// A running application. It ends with the value.
 pub struct Application {
     pub address: SocketAddr,
-    ledger: Arc<Mutex<Ledger>>,
+    request_log: Arc<Mutex<RequestLog>>,
     task: JoinHandle<()>,
 }
 
 impl Application {
-    /// Answers the length of the body, and what the server in front says of the certificate.
+    /// Answers the length of the body, and what the server in web_server says of the certificate.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ledger = Arc::<Mutex<Ledger>>::default();
-        let books = Arc::clone(&ledger);
+        let request_log = Arc::<Mutex<RequestLog>>::default();
+        let books = Arc::clone(&request_log);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
@@ -39,13 +39,13 @@ impl Application {
         });
         Self {
             address,
-            ledger,
+            request_log,
             task,
         }
     }
 
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap()
+    pub fn request_log(&self) -> MutexGuard<'_, RequestLog> {
+        self.request_log.lock().unwrap()
     }
 }
 
@@ -55,24 +55,24 @@ impl Drop for Application {
     }
 }
 
-async fn serve(stream: TcpStream, ledger: Arc<Mutex<Ledger>>) {
+async fn serve(stream: TcpStream, request_log: Arc<Mutex<RequestLog>>) {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = receive(&mut stream).await {
+    while let Some(request) = read_request(&mut stream).await {
         let certificate = certificate(&request);
         if let Some(id) = request.header("x-id") {
-            let mut ledger = ledger.lock().unwrap();
-            let arrivals = ledger.entry(id.to_owned()).or_default();
+            let mut request_log = request_log.lock().unwrap();
+            let arrivals = request_log.entry(id.to_owned()).or_default();
             arrivals.count += 1;
             arrivals.certificates.push(certificate.clone());
         }
         let body = format!("{} {certificate}", request.body);
-        if reply(&mut stream, "200 OK", &body).await.is_none() {
+        if write_response(&mut stream, "200 OK", &body).await.is_none() {
             break;
         }
     }
 }
 
-fn certificate(request: &Received) -> String {
-    let said = |name| request.header(name).unwrap_or("?").to_owned();
-    format!("{} {}", said("x-verify"), said("x-subject"))
+fn certificate(request: &ReceivedRequest) -> String {
+    let output = |name| request.header(name).unwrap_or("?").to_owned();
+    format!("{} {}", output("x-verify"), output("x-subject"))
 }

@@ -1,13 +1,13 @@
 //! Servers that restart, die and lose patience in the middle of the work.
-use crate::front::{Front, KINDS};
+use crate::fixture::{BOTH, Fixture, demands, each};
 use crate::load::{Load, Tally, WORKERS};
-use crate::scene::{BOTH, Scene, demands, each};
+use crate::web_server::{SERVER_KINDS, WebServer};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_gracefully_loses_no_safe_request() {
-    for_all(Front::reload, |tally| {
+    for_all(WebServer::reload, |tally| {
         assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
         assert_only(tally, &["POST Protocol"]);
     })
@@ -16,7 +16,7 @@ async fn a_server_that_restarts_gracefully_loses_no_safe_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_is_reported_and_nothing_is_done_twice() {
-    for_all(Front::kill_and_start, |tally| {
+    for_all(WebServer::kill_and_start, |tally| {
         let kinds = ["Connect", "Protocol", "ClientCertificateRejected"];
         let expected = ["GET", "POST"].map(|method| kinds.map(|kind| format!("{method} {kind}")));
         let expected: Vec<&str> = expected.iter().flatten().map(String::as_str).collect();
@@ -30,15 +30,18 @@ async fn a_killed_server_is_reported_and_nothing_is_done_twice() {
 async fn a_server_that_closes_idle_connections_loses_no_safe_request() {
     let each = each(100);
     let mut crossed = 0;
-    for kind in KINDS {
+    for kind in SERVER_KINDS {
         for version in BOTH {
-            for (site, path) in demands(kind) {
-                let scene = Scene::with_idle(kind, Duration::from_millis(5)).await;
-                let mut load =
-                    Load::new(&scene.client(version), scene.front.uri(*site, path), each);
+            for (virtual_host, path) in demands(kind) {
+                let fixture = Fixture::with_idle(kind, Duration::from_millis(5)).await;
+                let mut load = Load::new(
+                    &fixture.client(version),
+                    fixture.web_server.uri(*virtual_host, path),
+                    each,
+                );
                 // Around the server's own patience, so that its end and the next request cross.
                 load.pause = |number| 3 + number as u64 % 5;
-                let tally = load.run().await.reckon(&scene.application.ledger());
+                let tally = load.run().await.check(&fixture.application.request_log());
                 assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
                 assert_only(&tally, &["POST Protocol"]);
                 assert!(tally.answered > WORKERS * each / 2, "{tally:?}");
@@ -50,19 +53,20 @@ async fn a_server_that_closes_idle_connections_loses_no_safe_request() {
 }
 
 /// Runs the load on each server, and lets something happen to it a few times in the middle of it.
-async fn for_all(happen: fn(&mut Front), judge: fn(&Tally)) {
+async fn for_all(happen: fn(&mut WebServer), judge: fn(&Tally)) {
     let each = each(300);
-    for kind in KINDS {
+    for kind in SERVER_KINDS {
         for version in BOTH {
-            let (site, path) = *demands(kind).last().unwrap();
-            let scene = Scene::new(kind).await;
-            let Scene {
-                mut front,
+            let (virtual_host, path) = *demands(kind).last().unwrap();
+            let fixture = Fixture::new(kind).await;
+            let Fixture {
+                mut web_server,
                 application,
                 ..
-            } = scene;
-            let client = crate::scene::client_of(&scene.authority, version, Some(&scene.clients));
-            let load = Load::new(&client, front.uri(site, path), each);
+            } = fixture;
+            let client =
+                crate::fixture::client_of(&fixture.authority, version, Some(&fixture.clients));
+            let load = Load::new(&client, web_server.uri(virtual_host, path), each);
             let (done, all) = (load.done.clone(), WORKERS * each);
             let running = tokio::spawn(load.run());
             for happening in 1..=HAPPENINGS {
@@ -70,18 +74,18 @@ async fn for_all(happen: fn(&mut Front), judge: fn(&Tally)) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let work = tokio::task::spawn_blocking(move || {
-                    happen(&mut front);
-                    front
+                    happen(&mut web_server);
+                    web_server
                 });
-                front = work.await.unwrap();
+                web_server = work.await.unwrap();
             }
-            let tally = running.await.unwrap().reckon(&application.ledger());
+            let tally = running.await.unwrap().check(&application.request_log());
             judge(&tally);
             assert!(tally.answered > all / 2, "{tally:?}");
             // Later requests succeed.
-            application.ledger().clear();
-            let after = Load::new(&client, front.uri(site, path), 3);
-            let after = after.run().await.reckon(&application.ledger());
+            application.request_log().clear();
+            let after = Load::new(&client, web_server.uri(virtual_host, path), 3);
+            let after = after.run().await.check(&application.request_log());
             assert_eq!(after.answered, WORKERS * 3, "{after:?}");
         }
     }

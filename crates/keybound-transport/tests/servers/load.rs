@@ -1,6 +1,6 @@
 //! Many requests at once, each with an id, and the reckoning with what arrived.
-use crate::application::Ledger;
-use crate::support::{PATIENCE, request};
+use crate::application::RequestLog;
+use crate::support::{TEST_TIMEOUT, request};
 use http::HeaderValue;
 use keybound_transport::{ConnectionInfo, HttpsClient, RequestBody, TransportErrorKind};
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +38,7 @@ pub struct Outcomes(HashMap<String, (&'static str, Outcome)>);
 pub struct Tally {
     pub answered: usize,
     pub repeated: usize,
-    /// Requests that failed without an answer, by method and kind.
+    /// Requests that failed without an response, by method and kind.
     pub failed: BTreeMap<String, usize>,
     /// How many of those had arrived all the same.
     pub failed_and_arrived: usize,
@@ -70,7 +70,7 @@ impl Load {
         let mut outcomes = vec![];
         for number in 0..self.each {
             let id = format!("{worker}-{number}");
-            let (method, length) = KINDS[number % KINDS.len()];
+            let (method, length) = REQUESTS[number % REQUESTS.len()];
             let outcome = self.send(&id, method, length).await;
             self.done.fetch_add(1, Ordering::Relaxed);
             let pause = match &outcome {
@@ -91,13 +91,13 @@ impl Load {
         let id = HeaderValue::from_str(id).unwrap();
         request.headers_mut().insert("x-id", id);
         let failed = |error: keybound_transport::TransportError| {
-            Outcome::Failed(error.kind(), crate::support::words(&error))
+            Outcome::Failed(error.kind(), crate::support::error_chain(&error))
         };
-        let answer = match self.client.send(request, PATIENCE).await {
-            Ok(answer) => answer,
+        let response = match self.client.send(request, TEST_TIMEOUT).await {
+            Ok(response) => response,
             Err(error) => return failed(error),
         };
-        let (parts, body) = answer.into_parts();
+        let (parts, body) = response.into_parts();
         let info = parts.extensions.get::<ConnectionInfo>().unwrap();
         match body.collect(1000).await {
             Ok(body) => {
@@ -118,10 +118,10 @@ impl Load {
 impl Outcomes {
     /// Compares the results with what arrived: an answered request arrived exactly once (a safe one that was repeated,
     /// once or twice), a failed one at most once (twice, where it is safe), and each with the certificate.
-    pub fn reckon(&self, ledger: &Ledger) -> Tally {
+    pub fn check(&self, request_log: &RequestLog) -> Tally {
         let mut tally = Tally::default();
         for (id, (method, outcome)) in &self.0 {
-            let count = ledger.get(id).map_or(0, |arrivals| arrivals.count);
+            let count = request_log.get(id).map_or(0, |arrivals| arrivals.count);
             match outcome {
                 Outcome::Answered { status, repeated } => {
                     assert_eq!(*status, 200, "{method} {id}");
@@ -134,14 +134,14 @@ impl Outcomes {
                     tally.answered += 1;
                     tally.repeated += usize::from(*repeated);
                 }
-                Outcome::Failed(kind, words) => {
+                Outcome::Failed(kind, message) => {
                     let most = if *method == "GET" { 2 } else { 1 };
                     assert!(
                         count <= most,
-                        "{method} {id} arrived {count} times: {words}"
+                        "{method} {id} arrived {count} times: {message}"
                     );
                     if *method == "POST" && *kind == TransportErrorKind::Connect {
-                        assert_eq!(count, 0, "{id} went out without a connection: {words}");
+                        assert_eq!(count, 0, "{id} went out without a connection: {message}");
                     }
                     let row = format!("{method} {kind:?}");
                     *tally.failed.entry(row).or_default() += 1;
@@ -149,7 +149,7 @@ impl Outcomes {
                 }
             }
         }
-        for (id, arrivals) in ledger {
+        for (id, arrivals) in request_log {
             assert!(self.0.contains_key(id), "nobody sent {id}");
             for certificate in &arrivals.certificates {
                 assert_eq!(certificate, BOUND, "{id} came without the certificate");
@@ -169,7 +169,7 @@ impl Tally {
     }
 }
 
-/// What the servers in front say of our client's certificate.
+/// What the servers in web_server say of our client's certificate.
 pub const BOUND: &str = "SUCCESS someone";
 pub const WORKERS: usize = 8;
-const KINDS: [(&str, usize); 3] = [("POST", 1000), ("GET", 0), ("POST", 0)];
+const REQUESTS: [(&str, usize); 3] = [("POST", 1000), ("GET", 0), ("POST", 0)];

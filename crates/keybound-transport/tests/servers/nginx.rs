@@ -1,9 +1,9 @@
 //! nginx, which asks in the first handshake only.
-use crate::front::{Kind, Settings};
+use crate::web_server::{ServerKind, Settings};
 use rustix::process::Signal;
 use std::path::Path;
 
-pub static NGINX: Kind = Kind {
+pub static NGINX: ServerKind = ServerKind {
     name: "nginx",
     program: "/usr/sbin/nginx",
     package: "nginx-light",

@@ -1,4 +1,4 @@
-//! A server as an ordinary process: its words are heard, and it ends with the value.
+//! A server as an ordinary process: its message are heard, and it ends with the value.
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 pub struct Process {
     child: Child,
     pid: Pid,
-    said: Arc<Said>,
+    output: Arc<Output>,
 }
 
-/// What a process has said so far.
+/// What a process has output so far.
 #[derive(Default)]
-struct Said {
-    words: Mutex<Words>,
+struct Output {
+    message: Mutex<Words>,
     more: Condvar,
 }
 
@@ -39,15 +39,15 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = Arc::<Said>::default();
+        let output = Arc::<Output>::default();
         let (errors, out) = (child.stderr.take().unwrap(), child.stdout.take().unwrap());
-        let (ear, other_ear) = (Arc::clone(&said), Arc::clone(&said));
+        let (ear, other_ear) = (Arc::clone(&output), Arc::clone(&output));
         std::thread::spawn(move || ear.hear_lines(errors));
         std::thread::spawn(move || other_ear.hear(out));
         Self {
             pid: Pid::from_child(&child),
             child,
-            said,
+            output,
         }
     }
 
@@ -56,42 +56,43 @@ impl Process {
         self.child.stdin.take().unwrap()
     }
 
-    /// How many lines of its standard error output it has said so far.
+    /// How many lines of its standard error output it has output so far.
     pub fn lines(&self) -> usize {
-        self.said.lock().lines.len()
+        self.output.lock().lines.len()
     }
 
-    /// How many lines with those words it has said.
-    pub fn count(&self, words: &str) -> usize {
-        let said = self.said.lock();
-        said.lines
+    /// How many lines with those message it has output.
+    pub fn count(&self, message: &str) -> usize {
+        let output = self.output.lock();
+        output
+            .lines
             .iter()
-            .filter(|line| line.contains(words))
+            .filter(|line| line.contains(message))
             .count()
     }
 
     /// Its standard output so far.
     pub fn out(&self) -> Vec<u8> {
-        self.said.lock().out.clone()
+        self.output.lock().out.clone()
     }
 
-    /// Waits until it says a line with those words, after the first so many lines.
+    /// Waits until it says a line with those message, after the first so many lines.
     ///
     /// # Errors
-    /// Everything that it said, where it ends before or takes far too long.
-    pub fn wait_for(&self, words: &str, after: usize) -> Result<(), String> {
+    /// Everything that it output, where it ends before or takes far too long.
+    pub fn wait_for(&self, message: &str, after: usize) -> Result<(), String> {
         let end = Instant::now() + FAR_TOO_LONG;
-        let mut said = self.said.lock();
+        let mut output = self.output.lock();
         loop {
-            let mut lines = said.lines.iter().skip(after);
-            if lines.any(|line| line.contains(words)) {
+            let mut lines = output.lines.iter().skip(after);
+            if lines.any(|line| line.contains(message)) {
                 return Ok(());
             }
             let left = end.saturating_duration_since(Instant::now());
-            if said.over || left.is_zero() {
-                return Err(said.lines.join("\n"));
+            if output.over || left.is_zero() {
+                return Err(output.lines.join("\n"));
             }
-            said = self.said.more.wait_timeout(said, left).unwrap().0;
+            output = self.output.more.wait_timeout(output, left).unwrap().0;
         }
     }
 
@@ -112,9 +113,9 @@ impl Drop for Process {
     }
 }
 
-impl Said {
+impl Output {
     fn lock(&self) -> MutexGuard<'_, Words> {
-        self.words.lock().unwrap()
+        self.message.lock().unwrap()
     }
 
     fn hear_lines(&self, source: impl Read) {

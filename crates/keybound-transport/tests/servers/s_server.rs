@@ -1,8 +1,8 @@
-//! `openssl s_server`: as a server of files that ends each connection with its answer, and as a pipe through which the test
+//! `openssl s_server`: as a server of files that ends each connection with its response, and as a pipe through which the test
 //! itself answers, and has it ask for the certificate in the middle.
+use crate::fixture::{BOTH, client_of, each};
 use crate::process::Process;
-use crate::scene::{BOTH, client_of, each};
-use crate::support::keys::{OddKey, shared_key};
+use crate::support::keys::{CallbackKey, shared_key};
 use crate::support::pki::Authority;
 use crate::support::{client_builder, get, post};
 use keybound_keys::SigningCost;
@@ -88,9 +88,9 @@ async fn files_served_one_to_a_connection_arrive_once_each_and_bound() {
             workers.spawn(async move {
                 for number in 0..each {
                     let name = format!("file-{worker}-{number}.txt");
-                    let answer = get(&client, &format!("{uri}/{name}")).await.unwrap();
-                    assert_eq!((answer.status, answer.text()), (200, &*name));
-                    assert!(!answer.info().repeated && answer.info().certificate_requested);
+                    let response = get(&client, &format!("{uri}/{name}")).await.unwrap();
+                    assert_eq!((response.status, response.text()), (200, &*name));
+                    assert!(!response.info().repeated && response.info().certificate_requested);
                 }
             });
         }
@@ -119,7 +119,7 @@ async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
         let signatures = Arc::new(AtomicUsize::new(0));
         let key = {
             let signatures = Arc::clone(&signatures);
-            OddKey::new(SigningCost::Quick, move |scheme, digest| {
+            CallbackKey::new(SigningCost::Quick, move |scheme, digest| {
                 signatures.fetch_add(1, Ordering::SeqCst);
                 shared_key().sign(scheme, digest)
             })
@@ -166,8 +166,8 @@ fn serve(server: &Server, input: &mut ChildStdin, path: &str, ask: Option<(&str,
             input.write_all(ask.as_bytes()).unwrap();
             until(|| (signatures.load(Ordering::SeqCst) == 1).then_some(()));
         }
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-        input.write_all(answer).unwrap();
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        input.write_all(response).unwrap();
     });
 }
 

@@ -1,14 +1,14 @@
-//! As much HTTP/1.1 as a test server needs.
+//! The HTTP/1.1 of test servers.
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedRequest {
     pub head: String,
     pub body: usize,
 }
 
-impl Received {
+impl ReceivedRequest {
     pub fn method(&self) -> &str {
         self.head.split(' ').next().unwrap()
     }
@@ -25,13 +25,13 @@ impl Received {
     }
 }
 
-/// Reads one request and its body; `None` where the client is gone.
-pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Received> {
+/// Reads one request and its body; `None` where the connection is closed.
+pub async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<ReceivedRequest> {
     let mut head = vec![];
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
-    let mut received = Received {
+    let mut received = ReceivedRequest {
         head: String::from_utf8(head).unwrap(),
         body: 0,
     };
@@ -62,9 +62,13 @@ async fn receive_chunks<S: AsyncRead + Unpin>(stream: &mut S) -> Option<usize> {
     }
 }
 
-pub async fn reply<S: AsyncWrite + Unpin>(stream: &mut S, status: &str, body: &str) -> Option<()> {
+pub async fn write_response<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    status: &str,
+    body: &str,
+) -> Option<()> {
     let length = body.len();
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-    stream.write_all(answer.as_bytes()).await.ok()?;
+    let response = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(response.as_bytes()).await.ok()?;
     stream.flush().await.ok()
 }

@@ -1,31 +1,30 @@
 //! A test authority, binding keys, and servers on loopback.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
+pub mod client;
+pub mod fixture;
 pub mod http;
 pub mod keys;
 pub mod pki;
-pub mod scene;
 pub mod server;
 
 use bytes::Bytes;
-use keybound_transport::{
-    ConnectionInfo, HttpsClient, HttpsClientBuilder, RequestBody, TlsEngine, TransportError,
-    TrustAnchors,
-};
+pub use client::{ClientBuilder, client_builder};
+use keybound_transport::{ConnectionInfo, HttpsClient, RequestBody, TransportError};
 use std::time::Duration;
 
-/// Far more than any test needs; what must run out uses less.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any test needs; tests of timeouts use shorter ones.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An answer, read in full.
+/// An response, read in full.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: ::http::HeaderMap,
     pub info: Option<ConnectionInfo>,
     pub body: Bytes,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -33,13 +32,6 @@ impl Answer {
     pub fn info(&self) -> &ConnectionInfo {
         self.info.as_ref().unwrap()
     }
-}
-
-/// A client that trusts the authority.
-pub fn client_builder(authority: &pki::Authority) -> HttpsClientBuilder {
-    HttpsClient::builder()
-        .engine(TlsEngine::OpenSsl)
-        .trust(TrustAnchors::system().with_pem(&authority.pem()).unwrap())
 }
 
 pub fn request(method: &str, uri: &str, body: RequestBody) -> ::http::Request<RequestBody> {
@@ -50,17 +42,19 @@ pub fn request(method: &str, uri: &str, body: RequestBody) -> ::http::Request<Re
         .unwrap()
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request and reads the response.
 pub async fn call(
     client: &HttpsClient,
     method: &str,
     uri: &str,
     body: RequestBody,
-) -> Result<Answer, TransportError> {
-    let response = client.send(request(method, uri, body), PATIENCE).await?;
+) -> Result<Response, TransportError> {
+    let response = client
+        .send(request(method, uri, body), TEST_TIMEOUT)
+        .await?;
     let (parts, body) = response.into_parts();
     let body = body.collect(1 << 20).await?;
-    Ok(Answer {
+    Ok(Response {
         status: parts.status.as_u16(),
         headers: parts.headers,
         info: parts.extensions.get::<ConnectionInfo>().cloned(),
@@ -68,7 +62,7 @@ pub async fn call(
     })
 }
 
-pub async fn get(client: &HttpsClient, uri: &str) -> Result<Answer, TransportError> {
+pub async fn get(client: &HttpsClient, uri: &str) -> Result<Response, TransportError> {
     call(client, "GET", uri, RequestBody::empty()).await
 }
 
@@ -76,12 +70,12 @@ pub async fn post(
     client: &HttpsClient,
     uri: &str,
     length: usize,
-) -> Result<Answer, TransportError> {
+) -> Result<Response, TransportError> {
     call(client, "POST", uri, RequestBody::full(vec![b'x'; length])).await
 }
 
-/// The whole chain of an error, for assertions on words.
-pub fn words(error: &TransportError) -> String {
+/// The whole chain of an error, for assertions on message.
+pub fn error_chain(error: &TransportError) -> String {
     let mut text = format!("{error:?} {error}");
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {

@@ -1,4 +1,4 @@
-//! Certificates made on the spot.
+//! Generated certificates.
 use keybound_core::Certificate;
 use keybound_keys::BindingKey;
 use keybound_transport::ClientIdentity;
@@ -27,12 +27,12 @@ pub struct Authority {
 pub struct Leaf {
     pub certificate: X509,
     pub key: PKey<Private>,
-    /// What the server sends besides.
+    /// The intermediate certificates that the server sends.
     pub chain: Vec<X509>,
 }
 
 impl Leaf {
-    /// The same, sent with these authorities.
+    /// Adds these authorities to the chain.
     pub fn with_chain(mut self, authorities: &[&Authority]) -> Self {
         self.chain = authorities
             .iter()
@@ -53,7 +53,7 @@ impl Authority {
         Self::signed(builder, key.clone(), &key)
     }
 
-    /// An authority below this one.
+    /// An intermediate authority, issued by this one.
     pub fn intermediate(&self, name: &str) -> Self {
         let key = ec_key();
         let builder = builder(name, &self.name(), &key, -30, 3650);
@@ -90,7 +90,7 @@ impl Authority {
         self.server_between(host, -1, 1)
     }
 
-    /// The same, valid from and to so many days from now.
+    /// Like [`server`](Self::server), valid from and to these days from now.
     pub fn server_between(&self, host: &str, from: i64, to: i64) -> Leaf {
         match host.parse::<std::net::IpAddr>() {
             Ok(_) => self.leaf(host, &[], &[host], from, to),
@@ -98,8 +98,8 @@ impl Authority {
         }
     }
 
-    /// A server certificate with a common name, and these alternative names; without any there is no such extension.
-    pub fn named(&self, common_name: &str, names: &[&str], addresses: &[&str]) -> Leaf {
+    /// A server certificate with a common name and these subject alternative names; without any, there is no such extension.
+    pub fn server_with_names(&self, common_name: &str, names: &[&str], addresses: &[&str]) -> Leaf {
         self.leaf(common_name, names, addresses, -1, 1)
     }
 
@@ -127,7 +127,7 @@ impl Authority {
         }
     }
 
-    /// A certificate with a server's name that may be used by clients only.
+    /// A certificate with a server's name, for clients only.
     pub fn for_clients_only(&self, host: &str) -> Leaf {
         let key = ec_key();
         let mut builder = builder(host, &self.name(), &key, -1, 1);
@@ -156,7 +156,7 @@ impl Authority {
     }
 }
 
-/// A certificate that signs itself.
+/// A self-signed certificate.
 pub fn self_signed(host: &str) -> Leaf {
     let authority = Authority::new(host);
     let mut leaf = authority.server(host);
@@ -206,7 +206,7 @@ fn builder<T: HasPublic>(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "OpenSSL judges certificates by the wall clock"
+    reason = "OpenSSL checks certificates against the wall clock"
 )]
 fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

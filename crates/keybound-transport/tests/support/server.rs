@@ -1,5 +1,5 @@
-//! TLS servers on loopback, run on the test's own runtime.
-use super::http::{Received, receive, reply};
+//! TLS servers on loopback, on the test's runtime.
+use super::http::{ReceivedRequest, read_request, write_response};
 use super::pki::{Authority, Leaf};
 use keybound_openssl::server::request_client_certificate;
 use openssl::dh::Dh;
@@ -20,27 +20,28 @@ use tokio_openssl::SslStream;
 
 pub type Tls = SslStream<TcpStream>;
 
-/// What a server wants of clients in the first handshake.
+/// Whether a server requests the client certificate in the first handshake.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Asks {
-    Nothing,
-    /// Takes what comes, or nothing.
-    Politely,
-    /// Refuses clients without a certificate of the authority.
-    Firmly,
+pub enum ClientAuth {
+    /// Does not request it.
+    None,
+    /// Requests it, and accepts any or none.
+    Optional,
+    /// Rejects clients without a certificate of the authority.
+    Required,
 }
 
-/// How a server greets.
+/// The TLS settings of a server.
 #[derive(Clone)]
-pub struct Manners {
+pub struct ServerConfig {
     pub leaf: Leaf,
     pub version: Option<SslVersion>,
-    pub asks: Asks,
-    /// Whose clients are trusted.
-    pub clients: Authority,
+    pub client_auth: ClientAuth,
+    /// The authority of the clients.
+    pub client_ca: Authority,
 }
 
-impl Manners {
+impl ServerConfig {
     pub fn context(&self) -> SslContext {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         builder.set_certificate(&self.leaf.certificate).unwrap();
@@ -54,18 +55,18 @@ impl Manners {
         }
         builder
             .cert_store_mut()
-            .add_cert(self.clients.certificate.clone())
+            .add_cert(self.client_ca.certificate.clone())
             .unwrap();
-        // Named in the request for the certificate; clients of another authority must come all the same.
-        builder.add_client_ca(&self.clients.certificate).unwrap();
+        // Named in the certificate request; clients of another authority present their certificate all the same.
+        builder.add_client_ca(&self.client_ca.certificate).unwrap();
         builder.set_session_id_context(b"test").unwrap();
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_options(SslOptions::NO_TICKET);
         builder.clear_options(SslOptions::NO_RENEGOTIATION);
-        match self.asks {
-            Asks::Nothing => builder.set_verify(SslVerifyMode::NONE),
-            Asks::Politely => builder.set_verify_callback(SslVerifyMode::PEER, |_, _| true),
-            Asks::Firmly => {
+        match self.client_auth {
+            ClientAuth::None => builder.set_verify(SslVerifyMode::NONE),
+            ClientAuth::Optional => builder.set_verify_callback(SslVerifyMode::PEER, |_, _| true),
+            ClientAuth::Required => {
                 builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
             }
         }
@@ -73,7 +74,7 @@ impl Manners {
     }
 }
 
-/// The context of a server that shows no certificate: it has TLS 1.2 with these suites, which are anonymous.
+/// The context of a server without a certificate: TLS 1.2 with these anonymous suites.
 pub fn anonymous(suites: &str) -> SslContext {
     let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
     builder
@@ -87,22 +88,22 @@ pub fn anonymous(suites: &str) -> SslContext {
     builder.build()
 }
 
-/// The context of a server that shows no certificate: it has TLS 1.3 and this secret in common with its clients.
+/// The context of a server without a certificate: TLS 1.3 with this pre-shared key.
 pub fn with_shared_secret(secret: &'static [u8]) -> SslContext {
     let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
-    builder.set_psk_server_callback(move |_, _, room| {
-        room[..secret.len()].copy_from_slice(secret);
+    builder.set_psk_server_callback(move |_, _, buffer| {
+        buffer[..secret.len()].copy_from_slice(secret);
         Ok(secret.len())
     });
     builder.build()
 }
 
-/// A server and what it saw. It ends with the value.
+/// A running server, and what it received. It stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
     pub host: String,
     connections: Arc<AtomicUsize>,
-    pub requests: Arc<Mutex<Vec<Received>>>,
+    pub requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     task: JoinHandle<()>,
 }
 
@@ -127,10 +128,10 @@ impl Drop for Server {
     }
 }
 
-/// A server that runs a script on each raw connection; the script gets the connection's number, from 0.
-pub async fn raw<F, R>(script: F) -> Server
+/// A server that runs a script on each TCP connection. The script receives the number of the connection, from 0.
+pub async fn tcp_server<F, R>(script: F) -> Server
 where
-    F: Fn(TcpStream, usize, Arc<Mutex<Vec<Received>>>) -> R + Send + 'static,
+    F: Fn(TcpStream, usize, Arc<Mutex<Vec<ReceivedRequest>>>) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,7 +141,7 @@ where
     let (count, log) = (Arc::clone(&connections), Arc::clone(&requests));
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Else the answer waits until the client has acknowledged the session tickets of TLS 1.3.
+            // Otherwise the response waits until the client has acknowledged the session tickets of TLS 1.3.
             stream.set_nodelay(true).unwrap();
             let number = count.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(script(stream, number, Arc::clone(&log)));
@@ -156,12 +157,12 @@ where
 }
 
 /// A server that runs a script on each connection after the TLS handshake.
-pub async fn scripted<F, R>(context: SslContext, script: F) -> Server
+pub async fn tls_server<F, R>(context: SslContext, script: F) -> Server
 where
-    F: Fn(Tls, usize, Arc<Mutex<Vec<Received>>>) -> R + Clone + Send + 'static,
+    F: Fn(Tls, usize, Arc<Mutex<Vec<ReceivedRequest>>>) -> R + Clone + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    raw(move |stream, number, log| {
+    tcp_server(move |stream, number, log| {
         let (context, script) = (context.clone(), script.clone());
         async move {
             if let Some(stream) = handshake(&context, stream).await {
@@ -178,8 +179,8 @@ pub async fn handshake(context: &SslContext, stream: TcpStream) -> Option<Tls> {
     Some(stream)
 }
 
-/// Has a server show the certificate of another context from now on.
-pub fn switch(stream: &Tls, context: &SslContext) {
+/// Makes a server present the certificate of another context from now on.
+pub fn switch_context(stream: &Tls, context: &SslContext) {
     use foreign_types::ForeignTypeRef as _;
     unsafe extern "C" {
         fn SSL_set_SSL_CTX(
@@ -187,11 +188,11 @@ pub fn switch(stream: &Tls, context: &SslContext) {
             context: *mut openssl_sys::SSL_CTX,
         ) -> *mut openssl_sys::SSL_CTX;
     }
-    // SAFETY: both are alive; the connection takes its own hold on the context.
+    // SAFETY: both are alive; the connection takes its own reference to the context.
     unsafe { SSL_set_SSL_CTX(stream.ssl().as_ptr(), context.as_ptr()) };
 }
 
-/// Renegotiates (TLS 1.2) without asking for a certificate. False where the client does not take part.
+/// Renegotiates (TLS 1.2) without requesting a certificate. False where the client does not take part.
 pub async fn renegotiate(stream: &mut Tls) -> bool {
     use foreign_types::ForeignTypeRef as _;
     unsafe extern "C" {
@@ -204,48 +205,48 @@ pub async fn renegotiate(stream: &mut Tls) -> bool {
         bytes[..length].to_vec()
     };
     let before = finished(stream);
-    // SAFETY: the connection is alive; nobody else has it.
+    // SAFETY: the connection is alive and exclusively borrowed.
     assert_eq!(unsafe { SSL_renegotiate(stream.ssl().as_ptr()) }, 1);
-    // Sends the request to renegotiate, and only that. Reading does the rest.
+    // Sends only the HelloRequest; reading performs the handshake.
     if Pin::new(&mut *stream).do_handshake().await.is_err() {
         return false;
     }
     std::future::poll_fn(|cx| {
         let peeked = Pin::new(&mut *stream).poll_peek(cx, &mut [0]);
         // SAFETY: the connection is alive and is only read.
-        let is_over = unsafe { SSL_in_init(stream.ssl().as_ptr()) } == 0;
+        let is_complete = unsafe { SSL_in_init(stream.ssl().as_ptr()) } == 0;
         match peeked {
             Poll::Ready(Err(_) | Ok(0)) => Poll::Ready(false),
-            _ if is_over && finished(stream) != before => Poll::Ready(true),
+            _ if is_complete && finished(stream) != before => Poll::Ready(true),
             _ => Poll::Pending,
         }
     })
     .await
 }
 
-/// Changes the server's keys (TLS 1.3). False where the client is gone.
+/// Updates the server's keys (TLS 1.3). False where the connection is closed.
 pub async fn update_keys(stream: &mut Tls) -> bool {
     use foreign_types::ForeignTypeRef as _;
     unsafe extern "C" {
         fn SSL_key_update(ssl: *mut openssl_sys::SSL, kind: std::ffi::c_int) -> std::ffi::c_int;
     }
-    // SAFETY: the connection is alive; nobody else has it.
+    // SAFETY: the connection is alive and exclusively borrowed.
     assert_eq!(unsafe { SSL_key_update(stream.ssl().as_ptr(), 0) }, 1);
     Pin::new(stream).do_handshake().await.is_ok()
 }
 
-/// A server that answers every request, `length certificate`, the latter `none` or a SHA-256. Paths that start with
-/// `/secure` have it ask for the certificate after the request was read; 401 where none comes.
-pub async fn resource(context: SslContext) -> Server {
-    scripted(context, |mut stream, _, log| async move {
-        while let Some(request) = receive(&mut stream).await {
+/// A server that returns `length certificate` for each request: the length of the body, and `none` or the SHA-256 of the client
+/// certificate. For paths that begin with `/secure` it requests the certificate after the request, and returns 401 without one.
+pub async fn resource_server(context: SslContext) -> Server {
+    tls_server(context, |mut stream, _, log| async move {
+        while let Some(request) = read_request(&mut stream).await {
             log.lock().unwrap().push(request.clone());
-            let had = stream.ssl().peer_certificate().is_some();
+            let has_certificate = stream.ssl().peer_certificate().is_some();
             if request.path().starts_with("/secure")
-                && !had
+                && !has_certificate
                 && request_client_certificate(&mut stream).await.is_err()
             {
-                let _ = reply(&mut stream, "403 Forbidden", "cannot ask").await;
+                let _ = write_response(&mut stream, "403 Forbidden", "cannot ask").await;
                 break;
             }
             let certificate = stream
@@ -258,7 +259,7 @@ pub async fn resource(context: SslContext) -> Server {
             };
             let certificate = certificate.as_deref().unwrap_or("none");
             let body = format!("{} {certificate}", request.body);
-            if reply(&mut stream, status, &body).await.is_none() {
+            if write_response(&mut stream, status, &body).await.is_none() {
                 break;
             }
         }

@@ -1,17 +1,15 @@
-use keybound_core::{Error, ErrorKind, Result, Stage, lock};
-use std::sync::{Mutex, mpsc};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use keybound_core::{Error, ErrorKind, Result, Stage};
+use keybound_transport::RuntimeThread;
+use std::sync::mpsc;
 
-/// A thread with a runtime, started when first needed.
-#[derive(Debug, Default)]
-pub(super) struct Worker(Mutex<Option<Running>>);
-
+/// Runs work on the runtime of a thread, started when first needed.
 #[derive(Debug)]
-struct Running {
-    handle: Handle,
-    /// Dropped with the worker: ends the thread.
-    _stop: oneshot::Sender<()>,
+pub(super) struct Worker(RuntimeThread);
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self(RuntimeThread::new("keybound"))
+    }
 }
 
 impl Worker {
@@ -30,7 +28,7 @@ impl Worker {
         stage: Stage,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<Begun<T>> {
-        let handle = self.handle().map_err(|error| {
+        let runtime = self.0.handle().map_err(|error| {
             Error::new(
                 ErrorKind::HostUnsupported,
                 stage,
@@ -39,32 +37,11 @@ impl Worker {
             .with_source(error)
         })?;
         let (send, receive) = mpsc::sync_channel(1);
-        handle.spawn(async move {
+        runtime.handle().spawn(async move {
             // Where the receiver is gone, its thread panicked and nobody wants the result.
             let _ = send.send(work.await);
         });
         Ok(Begun { receive, stage })
-    }
-
-    fn handle(&self) -> std::io::Result<Handle> {
-        let mut running = lock(&self.0);
-        if let Some(running) = &*running {
-            return Ok(running.handle.clone());
-        }
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let handle = runtime.handle().clone();
-        std::thread::Builder::new()
-            .name("keybound".into())
-            .spawn(move || {
-                // An error says that the sender is gone: the same.
-                let _ = runtime.block_on(stopped);
-            })?;
-        *running = Some(Running {
-            handle: handle.clone(),
-            _stop: stop,
-        });
-        Ok(handle)
     }
 }
 

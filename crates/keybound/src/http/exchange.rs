@@ -240,7 +240,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keybound_transport::PlainClient;
+    use keybound_transport::send_plain;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -256,8 +256,7 @@ mod tests {
             stream
         };
         let request = Request::get(format!("http://{address}/")).body(RequestBody::empty());
-        let client = PlainClient::default();
-        let sent = client.send(request.unwrap(), Duration::from_secs(600));
+        let sent = send_plain(request.unwrap(), Duration::from_secs(600));
         let (answer, mut stream) = tokio::join!(sent, server);
         tokio::time::pause();
         let begun = Instant::now();

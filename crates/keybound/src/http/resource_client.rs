@@ -218,11 +218,7 @@ impl ResourceClientBuilder {
 
 /// A client whose connections present no certificate.
 pub(crate) fn without_certificate(shared: &ClientContext) -> Result<HttpsClient> {
-    shared
-        .settings
-        .https()
-        .build()
-        .map_err(|error| error.at(Stage::Resource))
+    HttpsClient::new(None, shared.settings.https.clone()).map_err(|error| error.at(Stage::Resource))
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@ use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
 use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
 use keybound_transport::{
-    ClientIdentity, HttpsClient, TlsEngine, TransportError, TransportErrorKind,
+    ClientIdentity, HttpsClient, HttpsSettings, TlsEngine, TransportError, TransportErrorKind,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -54,14 +54,12 @@ async fn steal(
     identity: Option<ClientIdentity>,
     attempt: &'static str,
 ) -> Result<Theft, Failure> {
-    let builder = HttpsClient::builder()
-        .engine(TlsEngine::OpenSsl)
-        .trust(world.trust.clone());
-    let builder = match identity {
-        Some(identity) => builder.identity(identity),
-        None => builder,
+    let settings = HttpsSettings {
+        engine: TlsEngine::OpenSsl,
+        trust: world.trust.clone(),
+        ..HttpsSettings::default()
     };
-    let client = builder.build().map_err(failed)?;
+    let client = HttpsClient::new(identity, settings).map_err(failed)?;
     let mut request = world.secret_request()?;
     let mut stolen = HeaderValue::from_str(token.authorization().expose())
         .map_err(|_| Error::invalid_request("the token cannot be a header value"))?;

@@ -1,14 +1,14 @@
-//! What the statuses of SChannel and of Windows' judgement of certificates mean.
+//! The classes of the statuses of SChannel and of Windows' certificate verification.
 //!
 //! <https://learn.microsoft.com/windows/win32/secauthn/schannel-error-codes-for-tls-and-ssl-alerts>
-use crate::engine::queued::is_refusal;
+use crate::engine::buffered::is_rejection;
 use keybound_core::tls::TlsErrorClass;
 use std::error::Error;
 use std::io;
 
-/// `None` where the error is neither a status of Windows' security nor of our own making.
+/// `None` where the error is neither a security status of Windows nor [`rejected`](crate::engine::buffered::rejected).
 pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
-    if is_refusal(error) {
+    if is_rejection(error) {
         return Some(TlsErrorClass::default());
     }
     let status = status_of(error.downcast_ref()?)?;
@@ -22,17 +22,17 @@ pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     })
 }
 
-/// Whether it says that none of the TLS versions asked for is switched on.
-pub(super) fn is_of_version(error: &io::Error) -> bool {
+/// Whether none of the requested TLS versions is enabled.
+pub(super) fn is_version_unsupported(error: &io::Error) -> bool {
     status_of(error).is_some_and(|status| NO_PROTOCOL.contains(&status))
 }
 
-/// Whether it says that the key cannot be used.
-pub(super) fn is_of_key(error: &io::Error) -> bool {
+/// Whether the key cannot be used.
+pub(super) fn is_key_error(error: &io::Error) -> bool {
     status_of(error).is_some_and(is_key_status)
 }
 
-/// Whether it says that Windows could not learn whether a certificate is revoked.
+/// Whether the revocation status of a certificate is unknown.
 pub(crate) fn is_unknown_revocation(error: &io::Error) -> bool {
     // CERT_E_REVOCATION_FAILURE, CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE.
     matches!(
@@ -41,7 +41,7 @@ pub(crate) fn is_unknown_revocation(error: &io::Error) -> bool {
     )
 }
 
-/// Why Windows refuses a server's certificate.
+/// Why Windows rejects a server's certificate.
 pub(super) fn reason(error: &io::Error) -> &'static str {
     match status_of(error).unwrap_or_default() {
         0x800B_010F | 0x8009_0322 => "hostname mismatch",
@@ -50,27 +50,27 @@ pub(super) fn reason(error: &io::Error) -> &'static str {
         0x800B_0109 | 0x8009_0325 => "its authority is not trusted by windows",
         0x800B_010A => "its issuer cannot be found",
         0x800B_010C | 0x8009_2010 => "certificate is revoked",
-        0x800B_0110 => "certificate is not one for servers",
-        0x8009_6004 => "a signature in its chain does not hold",
+        0x800B_0110 => "certificate is not for servers",
+        0x8009_6004 => "a signature in its chain is invalid",
         0x800B_0111 => "certificate is distrusted on this host",
-        _ => "windows refuses it",
+        _ => "windows rejects it",
     }
 }
 
-/// An `HRESULT` of the security facilities (0x8009, 0x800B, the informative 0x0009), as the number that it is.
+/// The error as an `HRESULT` of the security facilities (0x8009, 0x800B, the informative 0x0009).
 fn status_of(error: &io::Error) -> Option<u32> {
     let status = error.raw_os_error()?.cast_unsigned();
     matches!(status >> 16, 0x8009 | 0x800B | 0x0009).then_some(status)
 }
 
 fn is_key_status(status: u32) -> bool {
-    // Below 0x300 they are those of keys and providers (NTE_…).
+    // Those below 0x300 are of keys and providers (NTE_…).
     matches!(status, 0x8009_0001..0x8009_0300) || NO_CREDENTIALS.contains(&status)
 }
 
-/// `SEC_E_UNKNOWN_CREDENTIALS`, `SEC_E_NO_CREDENTIALS`: the certificate is there, its key cannot be opened or is not there.
+/// `SEC_E_UNKNOWN_CREDENTIALS`, `SEC_E_NO_CREDENTIALS`: the certificate exists, its key is missing or cannot be opened.
 const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
-/// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate fails with in the middle of a handshake.
+/// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate returns during a handshake.
 const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
 /// The statuses of the alerts with which servers refuse a certificate. Our own verification of the server differs by the
 /// connection's state.
@@ -91,23 +91,23 @@ const CERTIFICATE_ALERTS: [u32; 8] = [
 ];
 /// `SEC_E_INTERNAL_ERROR`.
 const INTERNAL_ERROR: u32 = 0x8009_0304;
-/// `SEC_E_DECRYPT_FAILURE`: the alert `decrypt_error`, or a record that is damaged.
+/// `SEC_E_DECRYPT_FAILURE`: the alert `decrypt_error`, or a damaged record.
 const DECRYPT_FAILURE: u32 = 0x8009_0330;
-/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: nothing in common with the host's settings, or the server's
-/// alerts `insufficient_security` and `protocol_version`.
+/// `SEC_E_ALGORITHM_MISMATCH`, `SEC_E_UNSUPPORTED_FUNCTION`: no version or suite in common with the server, or its alerts
+/// `insufficient_security` and `protocol_version`.
 const NO_PROTOCOL: [u32; 2] = [0x8009_0331, 0x8009_0302];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::queued::refused;
+    use crate::engine::buffered::rejected;
 
     fn status(status: u32) -> io::Error {
         io::Error::from_raw_os_error(status.cast_signed())
     }
 
     #[test]
-    fn statuses_are_classified() {
+    fn classifies_statuses() {
         for (number, key, alert, no_protocol) in [
             (0x8009_0016, true, false, false),
             (0x8009_030D, true, false, false),
@@ -116,12 +116,8 @@ mod tests {
             (0x8009_0331, false, false, true),
             (0x8009_0304, false, false, false),
         ] {
-            let findings = classify(&status(number)).unwrap();
-            let found = (
-                findings.key,
-                findings.certificate_alert,
-                findings.no_protocol,
-            );
+            let class = classify(&status(number)).unwrap();
+            let found = (class.key, class.certificate_alert, class.no_protocol);
             assert_eq!(found, (key, alert, no_protocol), "{number:x}");
         }
         for (number, closed) in [
@@ -133,9 +129,9 @@ mod tests {
         }
         assert_eq!(classify(&io::Error::from_raw_os_error(10054)), None);
         assert_eq!(classify(&io::Error::other("x")), None);
-        let ours = refused("x");
+        let own = rejected("x");
         assert_eq!(
-            classify(ours.get_ref().unwrap()),
+            classify(own.get_ref().unwrap()),
             Some(TlsErrorClass::default())
         );
     }

@@ -10,64 +10,47 @@ use keybound_keys::windows::NativeCertificate;
 use std::io;
 use std::sync::Arc;
 
-/// What one client presents, and with which versions. Each connection has a handle of its own: Windows keeps sessions by
-/// handle, and none is to be taken up again.
+/// The credentials of one client. Each connection acquires its own handle: Windows caches sessions by handle, and none is to be
+/// resumed.
 pub(crate) struct Credentials {
     certificate: Option<NativeCertificate>,
     has_tls_13: bool,
 }
 
-/// Why SChannel is not for a client.
-pub(crate) enum Unfit {
-    /// It cannot do what is asked.
-    Unable(&'static str),
-    /// It should.
-    Failed(TransportError),
-}
-
-impl Unfit {
-    pub(crate) fn into_error(self) -> TransportError {
-        match self {
-            Self::Unable(what) => TransportError::new(TransportErrorKind::HostUnsupported, what),
-            Self::Failed(error) => error,
-        }
-    }
-}
-
 impl Credentials {
+    /// The credentials, or why SChannel does not support the settings. The inner error is
+    /// [`Key`](TransportErrorKind::Key) where Windows cannot open the key.
     pub(crate) fn new(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Result<Self, TransportError>, &'static str> {
         if trust.is_extended() {
-            return Err(Unfit::Unable(
-                "SChannel trusts what the certificate stores of Windows trust: add the certificate there \
+            return Err(
+                "SChannel trusts the CA certificates of the Windows certificate stores: add the certificate there \
                  (certutil -addstore Root FILE), or use OpenSSL",
-            ));
+            );
         }
-        let certificate = match identity {
-            Some(identity) => {
-                let native = identity.key().native_certificate(identity.certificate());
-                let native = native.ok_or(Unfit::Unable(
-                    "SChannel presents certificates whose keys are in Windows, and this key is not: use a key of CNG, or \
-                     OpenSSL",
-                ))?;
-                Some(native.map_err(|error| {
-                    let kind = TransportErrorKind::Key;
-                    Unfit::Failed(
-                        TransportError::new(
-                            kind,
-                            "windows does not open the binding's key for tls",
-                        )
-                        .with_source(error),
+        let certificate = identity
+            .map(|identity| {
+                identity
+                    .key()
+                    .native_certificate(identity.certificate())
+                    .ok_or(
+                        "SChannel presents certificates whose keys are in Windows, and this key is not: use a CNG key, or \
+                         OpenSSL",
                     )
-                })?)
-            }
-            None => None,
-        };
-        Ok(Self {
-            certificate,
-            has_tls_13: has_tls_13(),
+            })
+            .transpose()?;
+        Ok(match certificate.transpose() {
+            Ok(certificate) => Ok(Self {
+                certificate,
+                has_tls_13: has_tls_13(),
+            }),
+            Err(error) => Err(TransportError::new(
+                TransportErrorKind::Key,
+                "windows cannot open the binding's key for tls",
+            )
+            .with_source(error)),
         })
     }
 
@@ -79,7 +62,7 @@ impl Credentials {
     ) -> Result<Session, TransportError> {
         let credential = self
             .acquire(versions)
-            .map_err(|error| self.failed(host, error))?;
+            .map_err(|error| self.acquire_failed(host, error))?;
         Ok(Session {
             credential,
             host: host.clone(),
@@ -90,35 +73,35 @@ impl Credentials {
         })
     }
 
-    /// Why there is no handle. What Windows does not say more of is the key's fault where there is one: nothing else of a
-    /// credential hangs on more than the TLS versions.
-    fn failed(&self, host: &Host, error: Option<io::Error>) -> TransportError {
-        let (kind, what) = match &error {
+    /// The error where no handle is acquired. An unspecific status counts as an error of the key, if there is one: besides the
+    /// key, a credential depends on the TLS versions only.
+    fn acquire_failed(&self, host: &Host, error: Option<io::Error>) -> TransportError {
+        let (kind, message) = match &error {
             None => (
                 TransportErrorKind::HostUnsupported,
-                "this windows does not have the tls version",
+                "this version of windows does not support the tls version",
             ),
-            Some(error) if classify::is_of_version(error) => (
+            Some(error) if classify::is_version_unsupported(error) => (
                 TransportErrorKind::HostUnsupported,
                 "windows does not allow the tls version",
             ),
-            Some(error) if self.certificate.is_some() || classify::is_of_key(error) => (
+            Some(error) if self.certificate.is_some() || classify::is_key_error(error) => (
                 TransportErrorKind::Key,
-                "SChannel does not take the binding's key",
+                "SChannel does not accept the binding's key",
             ),
             Some(_) => (
                 TransportErrorKind::Tls,
-                "SChannel does not begin a connection",
+                "SChannel cannot create a connection",
             ),
         };
-        let failed = TransportError::new(kind, format!("{what} for {host}"));
+        let failed = TransportError::new(kind, format!("{message} for {host}"));
         match error {
             Some(error) => failed.with_source(error),
             None => failed,
         }
     }
 
-    /// The error is `None` where Windows has none of the versions.
+    /// Acquires a handle. The error is `None` where Windows supports none of the versions.
     fn acquire(&self, versions: TlsVersions) -> Result<SchannelCred, Option<io::Error>> {
         let mut protocols = vec![];
         if versions.includes_12() {
@@ -139,17 +122,17 @@ impl Credentials {
     }
 }
 
-/// The certificate in the type of the `schannel` crate, with a reference of its own.
-#[allow(unsafe_code, reason = "hands a reference to a context over")]
+/// The certificate in the type of the `schannel` crate, with its own reference.
+#[allow(unsafe_code, reason = "passes on the ownership of a context")]
 fn context(certificate: &NativeCertificate) -> Result<CertContext, io::Error> {
     let own = certificate
         .share()
         .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    // SAFETY: it is a certificate context, and the reference is given away: the other value frees it.
+    // SAFETY: the pointer is a certificate context; its reference is passed on, and the new value frees it.
     Ok(unsafe { CertContext::from_ptr(own.into_ptr().cast_mut()) })
 }
 
-/// TLS 1.3 is in SChannel since Windows Server 2022 (and Windows 11). Older ones have a switch for it that breaks
+/// SChannel supports TLS 1.3 since Windows Server 2022 and Windows 11. Older versions have a setting for it that breaks
 /// connections.
 fn has_tls_13() -> bool {
     windows_version::OsVersion::current().build >= 20348

@@ -1,5 +1,5 @@
-//! SChannel over a wire.
-use crate::engine::queued::{QueuedStream, Tls, Wire, receive, send};
+//! SChannel over ciphertext buffers.
+use crate::engine::buffered::{BufferedTlsStream, CiphertextBuffers, SyncTls, receive, send};
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::SchannelCred;
@@ -9,48 +9,48 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Does the first handshake.
+/// Performs the first handshake.
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     mut builder: Builder,
     credential: SchannelCred,
     mut connection: S,
     state: Arc<ConnectionState>,
-) -> io::Result<QueuedStream<TlsStream<Wire>, S>> {
-    let mut progress = builder.connect(credential, Wire::new(Arc::clone(&state)));
+) -> io::Result<BufferedTlsStream<TlsStream<CiphertextBuffers>, S>> {
+    let mut progress = builder.connect(credential, CiphertextBuffers::new(Arc::clone(&state)));
     let mut tls = loop {
         match progress {
             Ok(tls) => break tls,
             Err(HandshakeError::Failure(error)) => return Err(error),
             Err(HandshakeError::Interrupted(mut handshake)) => {
-                let wire = handshake.get_mut();
-                send(&mut connection, wire).await?;
-                receive(&mut connection, wire).await?;
+                let buffers = handshake.get_mut();
+                send(&mut connection, buffers).await?;
+                receive(&mut connection, buffers).await?;
                 progress = handshake.handshake();
             }
         }
     };
     state.on_first_handshake();
-    // There the request is encrypted, but what was presented can be asked for.
+    // In TLS 1.3 the request is encrypted; a presented certificate implies it.
     if state.version() == "TLSv1.3" && has_presented(&tls) {
         state.on_certificate_request();
     }
-    let wire = tls.get_mut();
-    send(&mut connection, wire).await?;
-    wire.report_empty_as_end();
-    Ok(QueuedStream::new(tls, connection))
+    let buffers = tls.get_mut();
+    send(&mut connection, buffers).await?;
+    buffers.report_empty_as_end();
+    Ok(BufferedTlsStream::new(tls, connection))
 }
 
-impl Tls for TlsStream<Wire> {
-    fn wire(&self) -> &Wire {
+impl SyncTls for TlsStream<CiphertextBuffers> {
+    fn buffers(&self) -> &CiphertextBuffers {
         self.get_ref()
     }
 
-    fn wire_mut(&mut self) -> &mut Wire {
+    fn buffers_mut(&mut self) -> &mut CiphertextBuffers {
         self.get_mut()
     }
 
     fn server_certificate(&self) -> Option<Vec<u8>> {
-        existing(self.peer_certificate()).map(|shown| shown.to_der().to_vec())
+        existing(self.peer_certificate()).map(|certificate| certificate.to_der().to_vec())
     }
 
     fn close(&mut self) -> io::Result<()> {
@@ -58,16 +58,16 @@ impl Tls for TlsStream<Wire> {
     }
 }
 
-/// Whether our certificate has gone out: a certificate that was only at hand is not the connection's.
-fn has_presented(tls: &TlsStream<Wire>) -> bool {
+/// Whether the client certificate was presented: a certificate that is only available is not part of the connection.
+fn has_presented(tls: &TlsStream<CiphertextBuffers>) -> bool {
     existing(tls.certificate()).is_some()
 }
 
-/// The certificate, where there is one: Windows may succeed without.
-#[allow(unsafe_code, reason = "asks whether there is a pointer")]
+/// The certificate, where its pointer is not null: Windows may succeed without one.
+#[allow(unsafe_code, reason = "checks a pointer for null")]
 fn existing(certificate: io::Result<CertContext>) -> Option<CertContext> {
     certificate.ok().filter(|certificate| {
-        // SAFETY: the pointer is compared, not followed.
+        // SAFETY: the pointer is compared, not dereferenced.
         !unsafe { certificate.as_ptr() }.is_null()
     })
 }

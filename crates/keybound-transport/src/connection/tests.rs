@@ -1,0 +1,139 @@
+use super::*;
+use crate::origin::Origin;
+use crate::{TlsEngine, TransportErrorKind};
+use http_body_util::BodyExt as _;
+use keybound_core::tls::ConnectionState;
+use keybound_core::tls::Host;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf};
+
+async fn connection(room: usize) -> (Connection, DuplexStream, Arc<Pool>, PoolKey) {
+    let (ours, theirs) = tokio::io::duplex(room);
+    let (connection, pool, key) = connection_over(ours).await;
+    (connection, theirs, pool, key)
+}
+
+async fn connection_over<S>(stream: S) -> (Connection, Arc<Pool>, PoolKey)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let runtime = RuntimeHandle::current().unwrap();
+    let key = PoolKey {
+        origin: Origin {
+            host: Host::Name("a.b".into()),
+            port: 443,
+        },
+        runtime: runtime.handle().id(),
+    };
+    let peer = Peer {
+        name: "a.b:443".into(),
+        state: Some(Arc::new(ConnectionState::new(TlsEngine::OpenSsl, false))),
+        last_key_error: None,
+    };
+    let pool = Pool::new(Duration::from_secs(60));
+    let connection = Connection::start(stream, peer, runtime).await.unwrap();
+    let connection = connection.with_pool(&pool, key.clone());
+    (connection, pool, key)
+}
+
+fn request(length: usize) -> http::Request<RequestBody> {
+    let mut request = http::Request::new(RequestBody::full(vec![b'x'; length]));
+    *request.method_mut() = http::Method::POST;
+    request
+}
+
+#[tokio::test]
+async fn returns_to_the_pool_only_after_the_request_was_written() {
+    for (length, is_returned) in [(10, true), (10_000, false)] {
+        let (mut connection, mut theirs, pool, key) = connection(1000).await;
+        let server = async {
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(theirs.read_u8().await.unwrap());
+            }
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            theirs.write_all(response).await.unwrap();
+        };
+        let (response, ()) = tokio::join!(connection.send(request(length)), server);
+        assert!(response.is_ok());
+        assert!(connection.request_finished.load(Ordering::Acquire));
+        connection.release();
+        assert_eq!(pool.take(&key, false).is_some(), is_returned, "{length}");
+    }
+}
+
+/// A stream whose writes fail once the flag is set.
+struct BrokenStream(DuplexStream, Arc<AtomicBool>);
+
+impl AsyncRead for BrokenStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for BrokenStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        if self.1.load(Ordering::Acquire) {
+            return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn request_of_which_nothing_was_written_is_not_sent() {
+    let (ours, mut theirs) = tokio::io::duplex(1000);
+    let broken = Arc::new(AtomicBool::new(false));
+    let stream = BrokenStream(ours, Arc::clone(&broken));
+    let (mut connection, ..) = connection_over(stream).await;
+    let server = async {
+        theirs.read_exact(&mut [0; 20]).await.unwrap();
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        theirs.write_all(response).await.unwrap();
+    };
+    let (response, ()) = tokio::join!(connection.send(request(5)), server);
+    assert!(response.is_ok());
+    broken.store(true, Ordering::Release);
+    let Err(SendError::NotSent(unsent)) = connection.send(request(5)).await else {
+        panic!("nothing was sent");
+    };
+    assert_eq!(unsent.method(), http::Method::POST);
+    let body = unsent.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"xxxxx");
+}
+
+#[tokio::test]
+async fn error_names_why_a_new_connection_ended() {
+    let (mut connection, mut theirs, ..) = connection(1000).await;
+    theirs.write_all(b"garbage\r\n\r\n").await.unwrap();
+    while !connection.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let Err(SendError::Failed(error)) = connection.send(request(1)).await else {
+        panic!("the connection has ended");
+    };
+    assert_eq!(error.kind(), TransportErrorKind::Protocol);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(!source.contains("canceled"), "{source}");
+    let mut sent = vec![];
+    theirs.read_to_end(&mut sent).await.unwrap();
+    assert!(sent.is_empty());
+}

@@ -1,0 +1,28 @@
+use crate::TlsEngine;
+
+/// The connection of a response, in the response's extensions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The TLS library, [`OpenSsl`](TlsEngine::OpenSsl) or [`SChannel`](TlsEngine::SChannel).
+    pub tls_engine: TlsEngine,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: &'static str,
+    /// Whether the server has requested the client certificate on this connection, up to this response.
+    pub certificate_requested: bool,
+    /// Whether the connection had carried an earlier request.
+    pub reused: bool,
+    /// Whether the request was retried after a reused connection ended without a byte of a response. The server may have
+    /// received it twice. Idempotent requests only; see [`HttpsClient::send`](crate::HttpsClient::send).
+    pub repeated: bool,
+}
+
+/// The connection on which a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectionUse {
+    New,
+    /// From the pool.
+    Reused,
+    /// New, after a connection from the pool ended without a response.
+    Retried,
+}

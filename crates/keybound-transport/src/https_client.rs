@@ -1,0 +1,289 @@
+use crate::connection::{Connection, SendError};
+use crate::connection_info::ConnectionUse;
+use crate::engine::{Engine, openssl};
+use crate::exchange::{deadline, into_response, send_on_new, timed_out};
+use crate::pool::{Pool, PoolKey};
+use crate::prepare_request::prepare_request;
+use crate::replayable_request::is_idempotent;
+use crate::route::Route;
+use crate::runtime_thread::{RuntimeHandle, RuntimeThread};
+use crate::{
+    ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TransportError,
+    TransportErrorKind, TrustAnchors, VersionPolicy,
+};
+use http::uri::Scheme;
+use http::{Request, Response};
+use keybound_keys::SigningCost;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// An HTTPS/1.1 client whose connections all present the same certificate. Clones share the pool.
+///
+/// It is used within a tokio runtime with time and I/O enabled. Connections are driven on that runtime; where the key is
+/// [slow](SigningCost::Slow), on a thread that ends when the client and its responses are dropped.
+#[derive(Clone)]
+pub struct HttpsClient(Arc<Inner>);
+
+/// Settings of an [`HttpsClient`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers set its fields")]
+pub struct HttpsSettings {
+    /// The trust anchors for server certificates. Default: the system's.
+    pub trust: TrustAnchors,
+    /// TLS versions by host. Default: [`VersionPolicy::default`].
+    pub versions: VersionPolicy,
+    /// The TLS library. Default: [`TlsEngine::Automatic`].
+    pub engine: TlsEngine,
+    /// The proxy. Default: none.
+    pub proxy: ProxyConfig,
+    /// How long an idle connection remains in the pool. Default: 30 s; with zero, connections are not reused.
+    pub idle_timeout: Duration,
+}
+
+impl Default for HttpsSettings {
+    fn default() -> Self {
+        Self {
+            trust: TrustAnchors::default(),
+            versions: VersionPolicy::default(),
+            engine: TlsEngine::default(),
+            proxy: ProxyConfig::default(),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+struct Inner {
+    // Dropped before the thread, so that connections are closed with close_notify.
+    pool: Arc<Pool>,
+    engine: Arc<Engine>,
+    /// Drives the connections where signatures or the engine would block the caller's event loop.
+    thread: Option<RuntimeThread>,
+    identity: Option<ClientIdentity>,
+    settings: HttpsSettings,
+}
+
+impl HttpsClient {
+    /// A client that presents the certificate of the identity, if any, whenever a server requests it. Opens no connection
+    /// and signs nothing.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's TLS configuration does not allow the key,
+    /// or the [engine](TlsEngine) is not available or does not support the settings; [`Key`](TransportErrorKind::Key) where
+    /// Windows cannot open the key.
+    pub fn new(
+        identity: Option<ClientIdentity>,
+        settings: HttpsSettings,
+    ) -> Result<Self, TransportError> {
+        let engine = Engine::new(settings.engine, identity.as_ref(), &settings.trust)?;
+        let slow_key = identity
+            .as_ref()
+            .is_some_and(|identity| identity.key().signing_cost() == SigningCost::Slow);
+        let thread =
+            (slow_key || engine.may_block()).then(|| RuntimeThread::new("keybound-transport"));
+        Ok(Self(Arc::new(Inner {
+            pool: Pool::new(settings.idle_timeout),
+            engine: Arc::new(engine),
+            thread,
+            identity,
+            settings,
+        })))
+    }
+
+    /// Sends a request with an absolute https URI. The response's extensions hold a
+    /// [`ConnectionInfo`](crate::ConnectionInfo). Redirects are returned, not followed. The timeout covers everything up to
+    /// the head of the response, and reading the body. Dropping the future cancels the request and closes the connection.
+    ///
+    /// A request is sent once, with two exceptions. Where a reused connection was closed before any of the request was
+    /// written, the request is sent on another. Where a reused connection ends without a byte of a response, as after a
+    /// restart or the idle timeout of the server, a request of a safe method (GET, HEAD, OPTIONS, TRACE) or one with the
+    /// extension [`Idempotent`](crate::Idempotent) is retried once, on a new connection;
+    /// [`ConnectionInfo::repeated`](crate::ConnectionInfo::repeated) is then set. Any other request, and every
+    /// [stream](RequestBody::stream), fails instead: the server may have acted on it.
+    ///
+    /// # Errors
+    /// See [`TransportErrorKind`].
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+        timeout: Duration,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        self.send_with(request, timeout, ConnectionReuse::Allowed)
+            .await
+    }
+
+    /// Like [`send`](Self::send), with a choice whether an idle connection is reused.
+    ///
+    /// # Errors
+    /// See [`TransportErrorKind`].
+    pub async fn send_with(
+        &self,
+        request: Request<RequestBody>,
+        timeout: Duration,
+        reuse: ConnectionReuse,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        let (origin, request) = prepare_request(request, &Scheme::HTTPS)?;
+        let runtime = self.runtime()?;
+        let deadline = deadline(timeout);
+        let key = PoolKey {
+            origin,
+            runtime: runtime.handle().id(),
+        };
+        let exchange = self.exchange(&key, request, runtime, deadline, reuse);
+        match timeout_at(deadline, exchange).await {
+            Ok(result) => result,
+            Err(elapsed) => {
+                let proxy = self.0.settings.proxy.for_origin(&key.origin);
+                let proxy = proxy.ok().flatten().map(|proxy| proxy.name());
+                Err(timed_out(&key.origin, proxy).with_source(elapsed))
+            }
+        }
+    }
+
+    /// The runtime that drives the connections.
+    fn runtime(&self) -> Result<RuntimeHandle, TransportError> {
+        let caller = RuntimeHandle::current()?;
+        match &self.0.thread {
+            None => Ok(caller),
+            Some(thread) => thread.handle().map_err(|error| {
+                TransportError::new(
+                    TransportErrorKind::Connect,
+                    "the thread for connections with a slow key could not be started",
+                )
+                .with_source(error)
+            }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        key: &PoolKey,
+        mut request: Request<RequestBody>,
+        runtime: RuntimeHandle,
+        deadline: Instant,
+        reuse: ConnectionReuse,
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        let pool = &self.0.pool;
+        // A large body blocks while the server requests the certificate.
+        let authenticated = request.body().may_exceed(SMALL_BODY);
+        let retry_safe = is_idempotent(&request) && request.body().try_clone().is_some();
+        let mut has_yielded = false;
+        let mut connection_use = ConnectionUse::New;
+        while reuse == ConnectionReuse::Allowed
+            && let Some((mut connection, idle_for)) = pool.take(key, authenticated)
+        {
+            if !(has_yielded || retry_safe && idle_for < SHORT_IDLE) {
+                // Runs the tasks of idle connections, which detect those that their servers have closed.
+                tokio::task::yield_now().await;
+                has_yielded = true;
+            }
+            if !connection.is_ready().await {
+                continue;
+            }
+            match connection.send(request).await {
+                Ok(response) => {
+                    return Ok(into_response(
+                        connection,
+                        response,
+                        deadline,
+                        ConnectionUse::Reused,
+                    ));
+                }
+                Err(SendError::NotSent(unsent)) => request = *unsent,
+                Err(SendError::SafeToRetry(copy)) => {
+                    tracing::debug!(
+                        peer = %key.origin.name(),
+                        "a reused connection ended without a response; retrying the request"
+                    );
+                    request = *copy;
+                    connection_use = ConnectionUse::Retried;
+                    // The server has most likely closed the other idle connections too.
+                    break;
+                }
+                Err(SendError::Failed(error)) => return Err(error),
+            }
+        }
+        let connected = self.connect(key, runtime, deadline).await;
+        let proxy = &self.0.settings.proxy;
+        let connection = connected.map_err(|error| proxy.explain(&key.origin, error))?;
+        send_on_new(connection, request, deadline, connection_use).await
+    }
+
+    async fn connect(
+        &self,
+        key: &PoolKey,
+        runtime: RuntimeHandle,
+        deadline: Instant,
+    ) -> Result<Connection, TransportError> {
+        let Inner {
+            engine, settings, ..
+        } = &*self.0;
+        let origin = key.origin.clone();
+        let versions = settings.versions.for_host(&origin.host);
+        let route = Route {
+            proxy: settings.proxy.for_origin(&origin)?.cloned(),
+            origin,
+            deadline,
+        };
+        let connecting = route.connect_tls(Arc::clone(engine), versions, runtime.clone());
+        let connection = if runtime.is_on_thread() {
+            spawn_on(&runtime, connecting).await?
+        } else {
+            connecting.await?
+        };
+        Ok(connection.with_pool(&self.0.pool, key.clone()))
+    }
+}
+
+impl fmt::Debug for HttpsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsClient")
+            .field("identity", &self.0.identity)
+            .field("settings", &self.0.settings)
+            .finish()
+    }
+}
+
+/// Whether a request may be sent on an idle connection of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "yes or no")]
+pub enum ConnectionReuse {
+    /// On an idle connection, where there is one.
+    Allowed,
+    /// On a new connection only.
+    Never,
+}
+
+/// Connects on a runtime. Dropping the future aborts the task.
+async fn spawn_on(
+    runtime: &RuntimeHandle,
+    connecting: impl Future<Output = Result<Connection, TransportError>> + Send + 'static,
+) -> Result<Connection, TransportError> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_on(connecting, runtime.handle());
+    let failed = || {
+        TransportError::new(
+            TransportErrorKind::Connect,
+            "the thread for connections with a slow key has ended",
+        )
+    };
+    match tasks.join_next().await {
+        Some(Ok(connected)) => connected,
+        Some(Err(error)) => Err(failed().with_source(error)),
+        None => Err(failed()),
+    }
+}
+
+/// Initializes what all clients of the process share: the private OpenSSL context and the system's trust anchors, which takes
+/// some tens of milliseconds; SChannel needs nothing. Optional. It blocks: call it off the event loop, before the first client
+/// is built or during another wait.
+pub fn warm_up() {
+    openssl::warm_up();
+}
+
+/// Bodies up to this size fit the buffers of a server while it requests the certificate; in bytes.
+const SMALL_BODY: u64 = 16 * 1024;
+/// A connection that was idle for less is not checked before a request that can be retried.
+const SHORT_IDLE: Duration = Duration::from_millis(20);

@@ -1,0 +1,11 @@
+//! What the stacks of callers do with what they are given, against OpenSSL servers in this process.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fixture;
+mod openssl_clients;
+mod openssl_contexts;
+mod rustls_clients;
+mod rustls_keys;
+mod rustls_servers;

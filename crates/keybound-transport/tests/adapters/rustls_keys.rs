@@ -1,0 +1,99 @@
+//! Keys that do not do what keys should, behind rustls.
+use crate::fixture::{error_chain, fixture_with, get, thumbprint};
+use crate::rustls_clients::{config, connect};
+use crate::support::fixture::BOTH;
+use crate::support::keys::{CallbackKey, hanging_key, shared_key};
+use crate::support::server::ClientAuth;
+use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
+use openssl::ssl::SslVersion;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Shakes hands with a server that wants the certificate, and returns what rustls says.
+async fn failure(key: Arc<dyn BindingKey>) -> Vec<rustls::Error> {
+    let mut failures = vec![];
+    for version in BOTH {
+        let fixture = fixture_with(version, ClientAuth::Required, Arc::clone(&key)).await;
+        let config = config(&fixture.identity, &fixture.trust);
+        let error = connect(config, &fixture.server).await.unwrap_err();
+        assert_eq!(fixture.server.requests(), 0, "{}", error_chain(&error));
+        let inner = error.into_inner().unwrap();
+        failures.push(*inner.downcast::<rustls::Error>().unwrap());
+    }
+    failures
+}
+
+async fn fails_with(key: Arc<dyn BindingKey>, expected: &str) {
+    for error in failure(key).await {
+        let rustls::Error::Other(cause) = &error else {
+            panic!("{error:?}");
+        };
+        let cause = cause.0.downcast_ref::<KeyError>().unwrap();
+        assert_eq!(cause.kind(), KeyErrorKind::Failed);
+        assert_eq!(cause.to_string(), expected);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
+    let key = CallbackKey::new(SigningCost::Quick, |_, _| {
+        Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
+    });
+    fails_with(key, "the key is gone").await;
+}
+
+#[tokio::test]
+async fn a_key_that_panics_fails_the_handshake() {
+    for cost in [SigningCost::Quick, SigningCost::Slow] {
+        let key = CallbackKey::new(cost, |_, _| panic!("on purpose, in a test"));
+        fails_with(key, "the key panicked while signing").await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_of_any_length_never_leaves() {
+    for length in [0, 100, 256, 10_000] {
+        let key = CallbackKey::new(SigningCost::Quick, move |_, _| Ok(vec![7; length]));
+        let expected = "the key's signature does not hold against its own public key";
+        fails_with(key, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_runtime_goes_on_while_a_slow_key_signs() {
+    for version in BOTH {
+        // The signature waits for another task of the only worker.
+        let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
+            let (sender, receiver) = mpsc::channel();
+            tokio::spawn(async move { sender.send(()) });
+            receiver
+                .recv_timeout(Duration::from_secs(20))
+                .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+            shared_key().sign(scheme, digest)
+        });
+        let fixture = fixture_with(version, ClientAuth::Required, key).await;
+        let expected = format!("0 {}", thumbprint(&fixture.identity));
+        // Not the test's own thread, which is no worker.
+        let response = tokio::spawn(async move {
+            let config = config(&fixture.identity, &fixture.trust);
+            let mut stream = connect(config, &fixture.server).await.unwrap();
+            get(&mut stream, "/").await.unwrap()
+        });
+        assert_eq!(response.await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
+    let (key, _release, signature_calls) = hanging_key();
+    for _ in 0..3 {
+        let fixture = fixture_with(SslVersion::TLS1_3, ClientAuth::Required, key.clone()).await;
+        let error = connect(config(&fixture.identity, &fixture.trust), &fixture.server)
+            .await
+            .unwrap_err();
+        assert!(error_chain(&error).contains("the key hangs"), "{error}");
+    }
+    assert_eq!(signature_calls.load(Ordering::SeqCst), 1);
+}
