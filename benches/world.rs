@@ -51,24 +51,38 @@ impl World {
         &self.emulator
     }
 
+    /// The address of its IMDS.
+    pub fn imds(&self) -> &str {
+        self.emulator.ready().imds.as_str()
+    }
+
+    /// What its clients trust.
+    pub fn trust(&self) -> &TrustAnchors {
+        &self.trust
+    }
+
     /// A client that has nothing but the key.
     pub fn client(&self) -> ManagedIdentityClient {
-        self.client_of(self.emulator.ready().imds.as_str())
+        self.client_of(self.imds())
     }
 
     /// A client of another IMDS.
     pub fn client_of(&self, imds: &str) -> ManagedIdentityClient {
-        let key = AtHand(Arc::clone(&self.key));
-        ManagedIdentityClient::builder()
-            .tls_engine(TlsEngine::OpenSsl)
-            .environment(Environment::empty())
-            .imds_endpoint(imds)
-            .key_providers(ProviderChain::new(vec![Arc::new(key)]))
-            .trust(self.trust.clone())
-            .retries(false)
-            .build()
-            .expect("a client")
+        client(imds, &self.trust, Arc::clone(&self.key))
     }
+}
+
+/// A client that has nothing but a key.
+pub fn client(imds: &str, trust: &TrustAnchors, key: Arc<dyn BindingKey>) -> ManagedIdentityClient {
+    ManagedIdentityClient::builder()
+        .tls_engine(TlsEngine::OpenSsl)
+        .environment(Environment::empty())
+        .imds_endpoint(imds)
+        .key_providers(ProviderChain::new(vec![Arc::new(AtHand(key))]))
+        .trust(trust.clone())
+        .retries(false)
+        .build()
+        .expect("a client")
 }
 
 /// What all that is measured asks for: a key in memory, which nothing attests.

@@ -1,5 +1,5 @@
 //! The same by hand: hyper above tokio-openssl, with an ordinary key file; a connection for each caller.
-use crate::server::Server;
+use crate::server::Site;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
@@ -23,23 +23,23 @@ struct Caller {
 }
 
 impl Bare {
-    pub async fn prepare(server: &Server, authorization: &str, callers: usize) -> Self {
+    pub async fn prepare(site: &Site, authorization: &str, callers: usize) -> Self {
         let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("a connector");
         connector
-            .set_ca_file(server.file("servers.pem"))
+            .set_ca_file(site.file("servers.pem"))
             .expect("the CA");
         connector
-            .set_certificate_chain_file(server.file("client.pem"))
+            .set_certificate_chain_file(site.file("client.pem"))
             .expect("a certificate");
         connector
-            .set_private_key_file(server.file("client.key"), SslFiletype::PEM)
+            .set_private_key_file(site.file("client.key"), SslFiletype::PEM)
             .expect("a key");
         let connector = connector.build();
         let mut all = vec![];
         for _ in 0..callers {
             all.push(Arc::new(Mutex::new(Caller {
-                sender: connect(&connector, server.port).await,
-                authority: format!("localhost:{}", server.port),
+                sender: connect(&connector, site.port).await,
+                authority: format!("localhost:{}", site.port),
                 authorization: authorization.to_owned(),
             })));
         }

@@ -1,11 +1,11 @@
 //! Keybound's side: a bound token, and the client that its binding yields.
-use crate::certificates::Authority;
-use crate::server::Server;
+use crate::server::Site;
 use keybound::http::Request;
-use keybound::http::{BoundClient, RequestBody};
+use keybound::http::{BoundClient, RequestBody, ResourceClient};
 use keybound::keys::{BindingKey, KeyError};
+use keybound::tls::TrustAnchors;
 use keybound::{AccessToken, KeyStrength, TokenRequest};
-use keybound_benches::world::{World, unattested};
+use keybound_benches::world::{client, unattested};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{SignatureScheme, SigningCost};
 use std::collections::BTreeMap;
@@ -17,34 +17,36 @@ use tokio::task::JoinSet;
 pub struct Bound {
     token: AccessToken,
     client: BoundClient,
+    resource: ResourceClient,
     key: Arc<CountingKey>,
     /// Signatures before the resource was called.
     signatures: usize,
     url: String,
     callers: usize,
-    /// Held, as it holds the identity provider.
-    _world: World,
 }
 
 impl Bound {
-    pub async fn prepare(server: &Server, servers: &Authority, callers: usize) -> Self {
+    /// A bound token of an IMDS, and the client of its binding.
+    pub async fn prepare(site: &Site, imds: &str, trust: &TrustAnchors, callers: usize) -> Self {
         let key = Arc::new(CountingKey {
             key: MemoryKey::generate().expect("a key"),
             signatures: AtomicUsize::new(0),
         });
-        let counted: Arc<dyn BindingKey> = Arc::clone(&key) as _;
-        let world = World::with_key(counted).trusting(&servers.pem());
-        let request = TokenRequest::pop("https://vault.azure.net", unattested());
-        let token = world.client().acquire_token(&request).await;
+        let client = client(imds, trust, Arc::clone(&key) as _);
+        let request = TokenRequest::pop(RESOURCE, unattested());
+        let token = client.acquire_token(&request).await;
         let token = token.expect("a token");
         Self {
             client: token.bound_client().expect("a bound token"),
+            resource: client
+                .resource(RESOURCE, unattested())
+                .build()
+                .expect("a client"),
             token,
             signatures: key.signatures.load(Ordering::SeqCst),
             key,
-            url: server.url(),
+            url: site.url(),
             callers,
-            _world: world,
         }
     }
 
@@ -64,6 +66,20 @@ impl Bound {
             callers.spawn(async move { get(&client, &token, &url, each).await });
         }
         callers.join_all().await;
+    }
+
+    /// So many GETs by one caller, by the client that takes the token from the cache for each of them.
+    pub async fn get_by_resource_client(&self, count: usize) {
+        for _ in 0..count {
+            let response = self
+                .resource
+                .get(&self.url)
+                .send()
+                .await
+                .expect("a response");
+            assert_eq!(response.status(), 200);
+            response.bytes_limited(64 * 1024).await.expect("a body");
+        }
     }
 
     /// What is known of handshakes after all the work.
@@ -165,3 +181,5 @@ impl fmt::Debug for CountingKey {
         f.write_str("CountingKey")
     }
 }
+
+const RESOURCE: &str = "https://vault.azure.net";

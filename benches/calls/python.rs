@@ -1,5 +1,5 @@
 //! The same by Python's `requests`: a `Session` with an ordinary key file for each caller, in a process of their own.
-use crate::server::Server;
+use crate::server::Site;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -11,10 +11,10 @@ pub struct Python {
 }
 
 impl Python {
-    pub fn start(server: &Server, authorization: &str, callers: usize) -> Self {
+    pub fn start(site: &Site, authorization: &str, callers: usize) -> Self {
         let mut process = Command::new(PROGRAM)
-            .args(["-c", SCRIPT, &server.url(), &callers.to_string()])
-            .args(["servers.pem", "client.pem", "client.key"].map(|name| server.file(name)))
+            .args(["-c", SCRIPT, &site.url(), &callers.to_string()])
+            .args(["servers.pem", "client.pem", "client.key"].map(|name| site.file(name)))
             // Nothing of the surroundings changes what it does: no proxies, no other packages.
             .env_clear()
             .stdin(Stdio::piped())

@@ -7,11 +7,28 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A running nginx, and the files of an ordinary client. It ends with the value.
+/// A running nginx. It is stopped when this value is dropped.
 pub struct Server {
     process: Child,
-    folder: TempDir,
+    pub site: Site,
+    _folder: TempDir,
+}
+
+/// The address of the server, and the folder with the files of an ordinary client.
+pub struct Site {
+    pub folder: PathBuf,
     pub port: u16,
+}
+
+impl Site {
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}/", self.port)
+    }
+
+    /// A file: `servers.pem`, `client.key`, `client.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
 }
 
 impl Server {
@@ -47,24 +64,18 @@ impl Server {
             .expect("nginx");
         let mut server = Self {
             process,
-            folder,
-            port,
+            site: Site {
+                folder: folder.path().to_owned(),
+                port,
+            },
+            _folder: folder,
         };
         server.wait_until_it_listens();
         server
     }
 
-    pub fn url(&self) -> String {
-        format!("https://localhost:{}/", self.port)
-    }
-
-    /// A file: `servers.pem`, `client.key`, `client.pem`.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn wait_until_it_listens(&mut self) {
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.site.port)).is_err() {
             let ended = self.process.try_wait().expect("a process");
             assert!(ended.is_none(), "nginx did not start: {ended:?}");
             std::thread::sleep(Duration::from_millis(5));
