@@ -49,21 +49,21 @@ try {
 
     $run = Invoke-Script ($vault + @{ ResourceUrl = $secret; VerboseLogging = $false; ShowFullToken = $true })
     Assert-That ($run.Status -eq 0) 'the same without verbose logging has exit code 0'
-    Assert-That ($run.Output -match 'eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{20,}') 'the token is printed whole'
+    Assert-That ($run.Output -match 'eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{20,}') 'the full token is printed'
 
     $run = Invoke-Script ($vault + @{ ResourceUrl = "$env:KEYBOUND_EMULATOR_VAULT/secrets/missing?api-version=7.4" })
-    Assert-That ($run.Status -eq 1) 'a refused call has exit code 1'
+    Assert-That ($run.Status -eq 1) 'a rejected call has exit code 1'
 
     foreach ($wrong in @{ Scope = 'a" --show-full-token "b' }, @{ ResourceUrl = 'https://localhost/ --bearer' },
         @{ Scope = "a`n" }, @{ ResourceUrl = '' }) {
-        $refused = $false
+        $rejected = $false
         try {
             [void] (Invoke-Script $wrong)
         }
         catch [System.Management.Automation.ParameterBindingException] {
-            $refused = $true
+            $rejected = $true
         }
-        Assert-That $refused "$($wrong.Keys) with quotation marks or white space is refused"
+        Assert-That $rejected "$($wrong.Keys) with quotation marks or white space is rejected"
     }
 }
 catch {
