@@ -4,43 +4,41 @@ use std::sync::Arc;
 
 /// A source of binding keys of one strength.
 pub trait KeyProvider: Send + Sync + fmt::Debug {
-    /// How well its keys are protected.
+    /// The strength of its keys.
     fn strength(&self) -> KeyStrength;
 
-    /// Opens the host's key, or makes one. It may block; call it off the event loop.
+    /// Opens or creates the host's key. It may block; call it off the event loop.
     ///
     /// # Errors
-    /// One whose kind [is an absence](KeyErrorKind::is_absence) where this host has no such key (the chain then goes
-    /// on), any other kind where it should have one and fails (the chain then stops: a failure is not a reason for a
+    /// A kind that [is an absence](KeyErrorKind::is_absence) where this host has no such key (the chain then tries the next
+    /// provider), any other kind where the key should exist and fails (the chain then stops: a failure is not a reason for a
     /// weaker key).
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError>;
 
-    /// Whether [`open`](Self::open) never blocks, so that it may run in the event loop. Default: false, and it runs on a
-    /// thread of its own.
+    /// Whether [`open`](Self::open) never blocks, so that it can run in the event loop. Default: false, and it runs on a
+    /// separate thread.
     fn opens_at_once(&self) -> bool {
         false
     }
 }
 
-/// Providers, from which the host's best key is taken.
+/// Key providers, of which the strongest that has a key is used.
 ///
-/// Two chains are equal where they hold the same providers, not just alike ones, as are the clones of a chain; and where
-/// both are [`platform`](Self::platform)'s, with the same name for KeyGuard keys.
+/// Two chains are equal where their providers are the same objects, as those of clones are, or where both are
+/// [`platform`](Self::platform)'s, with the same name for KeyGuard keys.
 #[derive(Clone, Debug)]
 pub struct ProviderChain {
     providers: Vec<Arc<dyn KeyProvider>>,
-    /// Where it is the platform's.
+    /// For a chain of the platform.
     platform: Option<Platform>,
 }
 
-/// With what [`ProviderChain::platform_named`] was called.
+/// The argument of [`ProviderChain::platform_named`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Platform {
-    keyguard: Option<String>,
-}
+struct Platform(Option<String>);
 
 impl ProviderChain {
-    /// A chain of these providers, tried strongest first; of equal strength, in the order given.
+    /// A chain of these providers, tried strongest first; those of equal strength, in the given order.
     pub fn new(mut providers: Vec<Arc<dyn KeyProvider>>) -> Self {
         providers.sort_by_key(|provider| std::cmp::Reverse(provider.strength()));
         Self {
@@ -49,48 +47,51 @@ impl ProviderChain {
         }
     }
 
-    /// What this platform offers: see [`platform_named`](Self::platform_named).
+    /// The providers of this platform: see [`platform_named`](Self::platform_named).
     pub fn platform() -> Self {
         Self::platform_named(None)
     }
 
-    /// What this platform offers. On Windows: KeyGuard keys, in the container of this name (default: `KeyGuardRSAKey`,
-    /// which MSAL uses too), keys in the TPM, and keys kept by Windows in software. Elsewhere: a key in memory, made
-    /// for each process; the name means nothing there.
+    /// The providers of this platform. On Windows: KeyGuard keys, in the container of this name (default: `KeyGuardRSAKey`,
+    /// which MSAL uses too), keys in the TPM, and software keys of Windows. Elsewhere: a key in memory for each process; the name
+    /// is ignored.
     pub fn platform_named(keyguard: Option<&str>) -> Self {
-        let named = keyguard.map(str::to_owned);
         Self {
-            platform: Some(Platform { keyguard: named }),
-            ..Self::new(platform::providers(keyguard))
+            platform: Some(Platform(keyguard.map(str::to_owned))),
+            ..Self::new(platform_providers(keyguard))
         }
     }
 
-    /// Whether [`open`](Self::open) never blocks: that of no provider does.
+    /// Whether [`open`](Self::open) never blocks, for all providers.
     pub fn opens_at_once(&self) -> bool {
         self.providers
             .iter()
             .all(|provider| provider.opens_at_once())
     }
 
-    /// Opens the best key and checks it against the floor.
+    /// Opens the best key and checks it against the minimum key strength.
     ///
     /// # Errors
     /// [`KeyErrorKind::Unavailable`] where no provider has a key, [`KeyErrorKind::TooWeak`] where the best one is below
-    /// the floor, both with the strongest provider's reason as their cause; [`KeyErrorKind::IsolationUnavailable`] or
-    /// [`KeyErrorKind::NotIsolated`] instead where that is why the key asked for is not to be had; or the failure of a
-    /// provider that should have had one.
-    pub fn open(&self, floor: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
+    /// the minimum, both with the error of the strongest provider as their cause; [`KeyErrorKind::IsolationUnavailable`] or
+    /// [`KeyErrorKind::NotIsolated`] instead where that is the error of the strongest provider; or the error of a provider that
+    /// failed.
+    pub fn open(&self, minimum: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
         let mut reason = None;
         for provider in &self.providers {
-            if provider.strength() < floor {
-                return Err(because(too_weak(provider.strength(), floor), reason));
+            if provider.strength() < minimum {
+                let error = KeyError::too_weak(provider.strength(), minimum);
+                return Err(because(error, reason));
             }
             match provider.open() {
-                Ok(key) if key.strength() >= floor => {
+                Ok(key) if key.strength() >= minimum => {
                     tracing::debug!(strength = %key.strength(), simulated = key.is_simulated(), "binding key opened");
                     return Ok(key);
                 }
-                Ok(key) => return Err(because(too_weak(key.strength(), floor), reason)),
+                Ok(key) => {
+                    let error = KeyError::too_weak(key.strength(), minimum);
+                    return Err(because(error, reason));
+                }
                 Err(error) if error.kind().is_absence() => {
                     tracing::debug!(strength = %provider.strength(), %error, "no such key on this host");
                     reason.get_or_insert(error);
@@ -110,25 +111,25 @@ impl ProviderChain {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ProviderStatus {
-    /// How well its keys are protected.
+    /// The strength of its keys.
     pub strength: KeyStrength,
-    /// The key, or why there is none.
+    /// The key, or the error.
     pub key: Result<Arc<dyn BindingKey>, KeyError>,
 }
 
 impl ProviderChain {
-    /// Opens the key of each provider, the strongest first, up to the first that has a key or fails: which key this host has,
-    /// and why no stronger one. Weaker providers are skipped, as in [`open`](Self::open). It may block.
+    /// Opens the key of each provider, strongest first, up to the first that has a key or fails: the result shows which key this
+    /// host has, and why no stronger one. Weaker providers are skipped, as in [`open`](Self::open). It may block.
     pub fn probe_all(&self) -> Vec<ProviderStatus> {
         let mut statuses = Vec::new();
         for provider in &self.providers {
             let key = provider.open();
-            let goes_on = matches!(&key, Err(error) if error.kind().is_absence());
+            let is_absent = matches!(&key, Err(error) if error.kind().is_absence());
             statuses.push(ProviderStatus {
                 strength: provider.strength(),
                 key,
             });
-            if !goes_on {
+            if !is_absent {
                 break;
             }
         }
@@ -148,43 +149,27 @@ impl PartialEq for ProviderChain {
 impl Eq for ProviderChain {}
 
 #[cfg(windows)]
-mod platform {
-    use super::{Arc, KeyProvider};
+fn platform_providers(keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
     use crate::windows::CngProvider;
-
-    pub(super) fn providers(keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
-        vec![
-            Arc::new(CngProvider::keyguard(keyguard)),
-            Arc::new(CngProvider::platform()),
-            Arc::new(CngProvider::software()),
-        ]
-    }
+    vec![
+        Arc::new(CngProvider::keyguard(keyguard)),
+        Arc::new(CngProvider::platform()),
+        Arc::new(CngProvider::software()),
+    ]
 }
 
 #[cfg(not(windows))]
-mod platform {
-    use super::{Arc, KeyProvider};
-    use crate::memory::MemoryKeyProvider;
-
-    pub(super) fn providers(_keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
-        vec![Arc::new(MemoryKeyProvider::new())]
-    }
+fn platform_providers(_keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
+    vec![Arc::new(crate::memory::MemoryKeyProvider::new())]
 }
 
 fn because(error: KeyError, reason: Option<KeyError>) -> KeyError {
     match reason {
-        // It says what to switch on, which is more than that something is missing.
+        // Its message names the setting to enable, which is more specific.
         Some(reason) if reason.kind() != KeyErrorKind::Unavailable => reason,
         Some(reason) => error.with_source(reason),
         None => error,
     }
-}
-
-fn too_weak(best: KeyStrength, floor: KeyStrength) -> KeyError {
-    KeyError::new(
-        KeyErrorKind::TooWeak,
-        format!("the best key of this host is {best}, the required minimum is {floor}"),
-    )
 }
 
 #[cfg(test)]
@@ -237,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_key_is_taken_whatever_the_floor() {
+    fn opens_the_best_key_regardless_of_the_minimum() {
         use KeyStrength::{Hardware, KeyGuard, Software};
         let chain = chain(&[(Software, None), (KeyGuard, None), (Hardware, None)]);
         assert_eq!(chain.open(Software).unwrap().strength(), KeyGuard);
@@ -269,11 +254,11 @@ mod tests {
         );
     }
 
-    /// Claims one strength and opens keys of another; counts.
+    /// Claims one strength, opens keys of another, and counts the calls.
     #[derive(Debug)]
-    struct Boasting(KeyStrength, KeyStrength, AtomicUsize);
+    struct Overstating(KeyStrength, KeyStrength, AtomicUsize);
 
-    impl KeyProvider for Boasting {
+    impl KeyProvider for Overstating {
         fn strength(&self) -> KeyStrength {
             self.0
         }
@@ -286,14 +271,14 @@ mod tests {
     #[test]
     fn no_weaker_key_from_a_provider_that_claims_more() {
         use KeyStrength::{KeyGuard, Software};
-        let chain = ProviderChain::new(vec![Arc::new(Boasting(KeyGuard, Software, 0.into()))]);
+        let chain = ProviderChain::new(vec![Arc::new(Overstating(KeyGuard, Software, 0.into()))]);
         let error = chain.open(KeyGuard).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::TooWeak);
         assert_eq!(chain.open(Software).unwrap().strength(), Software);
     }
 
     #[test]
-    fn a_key_that_is_missing_for_want_of_isolation_is_reported_as_that() {
+    fn reports_missing_isolation_where_the_key_is_missing_for_it() {
         use KeyErrorKind::{IsolationUnavailable, NotIsolated};
         use KeyStrength::{Hardware, KeyGuard, Software};
         for kind in [IsolationUnavailable, NotIsolated] {
@@ -305,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn probe_all_returns_why_there_is_no_stronger_key_and_skips_weaker_providers() {
+    fn probe_all_returns_errors_of_stronger_providers_and_skips_weaker_ones() {
         use KeyStrength::{Hardware, KeyGuard, Software};
         let absent = Some(KeyErrorKind::IsolationUnavailable);
         let probed = |providers: &[_]| -> Vec<_> {
@@ -327,16 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_below_the_floor_is_not_even_opened() {
+    fn does_not_open_providers_below_the_minimum() {
         use KeyStrength::{Hardware, Software};
-        let provider = Arc::new(Boasting(Software, Software, 0.into()));
+        let provider = Arc::new(Overstating(Software, Software, 0.into()));
         let chain = ProviderChain::new(vec![provider.clone()]);
         chain.open(Hardware).unwrap_err();
         assert_eq!(provider.2.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn errors_say_why_the_strongest_key_is_not_to_be_had() {
+    fn the_cause_is_the_error_of_the_strongest_provider() {
         use KeyStrength::{Hardware, KeyGuard, Software};
         let absent = Some(KeyErrorKind::Unavailable);
         let chain = chain(&[(Software, None), (Hardware, absent), (KeyGuard, absent)]);
@@ -354,19 +339,19 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_strength_the_first_one_is_taken() {
+    fn opens_the_first_of_equal_strength() {
         use KeyStrength::Software;
-        let providers = [(); 2].map(|()| Arc::new(Boasting(Software, Software, 0.into())));
+        let providers = [(); 2].map(|()| Arc::new(Overstating(Software, Software, 0.into())));
         let chain = ProviderChain::new(vec![providers[0].clone(), providers[1].clone()]);
         chain.open(Software).unwrap();
         assert_eq!(providers[0].2.load(Ordering::Relaxed), 1);
         assert_eq!(providers[1].2.load(Ordering::Relaxed), 0);
     }
 
-    /// Wine cannot open keys of CNG by name.
+    /// Wine cannot open CNG keys by name.
     #[cfg(not(windows))]
     #[test]
-    fn the_platform_offers_a_software_key_that_signs() {
+    fn the_platform_has_a_software_key_that_signs() {
         let key = ProviderChain::platform()
             .open(KeyStrength::Software)
             .unwrap();

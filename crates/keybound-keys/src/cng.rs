@@ -2,30 +2,30 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// An open `NCRYPT_KEY_HANDLE` of a key in Windows CNG, lent to native code that takes one (the attestation library).
+/// An open `NCRYPT_KEY_HANDLE` of a key in Windows CNG, borrowed by native code (the attestation library).
 ///
-/// The key stays open as long as this value or a clone of it lives, so that it may go to a thread which outlives the
-/// one who asked. The borrower neither frees nor deletes it.
+/// The key stays open while this value or a clone of it lives, so that it can move to a thread that outlives its caller. The
+/// borrower must not free or delete it.
 #[derive(Clone)]
 pub struct CngHandle {
     raw: usize,
-    _keeps_open: Arc<dyn Any + Send + Sync>,
+    _owner: Arc<dyn Any + Send + Sync>,
 }
 
 impl CngHandle {
-    /// Lends a handle.
+    /// Borrows a handle from its owner.
     ///
     /// # Safety
-    /// `raw` is an open `NCRYPT_KEY_HANDLE` that may be used from every thread and stays open as long as `owner` lives.
-    #[allow(unsafe_code, reason = "what makes a number a handle is a promise")]
+    /// `raw` is an open `NCRYPT_KEY_HANDLE` that can be used from every thread and stays open while `owner` lives.
+    #[allow(
+        unsafe_code,
+        reason = "the caller promises that the number is an open handle"
+    )]
     pub unsafe fn new(raw: usize, owner: Arc<dyn Any + Send + Sync>) -> Self {
-        Self {
-            raw,
-            _keeps_open: owner,
-        }
+        Self { raw, _owner: owner }
     }
 
-    /// The value of the handle, never 0. It means something in this process only, while this value lives.
+    /// The value of the handle, never 0. It is valid only in this process, while this value lives.
     pub fn raw(&self) -> usize {
         self.raw
     }

@@ -6,11 +6,11 @@ use keybound_core::Certificate;
 use std::any::Any;
 use std::sync::Arc;
 
-/// A key together with the [`KeyGate`] that all its callers share, which [`BindingKey::gate`] returns. Its own methods
-/// still block: callers that cannot wait run them through the gate.
+/// A key with the [`KeyGate`] that all its callers share, which [`BindingKey::gate`] returns. Its own methods
+/// still block: callers that must not block run them through the gate.
 #[derive(Debug)]
 pub struct GatedKey {
-    /// There until the drop.
+    /// `Some` until the drop.
     key: Option<Arc<dyn BindingKey>>,
     gate: KeyGate,
 }
@@ -21,8 +21,8 @@ impl GatedKey {
         Self::with_gate(key, KeyGate::default())
     }
 
-    /// Adds this gate, unless the key has one: keys that are opened one after the other share it, so that another handle
-    /// of a key store that hangs costs no other thread.
+    /// Adds this gate, unless the key has one. Keys that are opened one after the other share a gate, so that further handles
+    /// of a key store that hangs do not block further threads.
     pub fn with_gate(key: Arc<dyn BindingKey>, gate: KeyGate) -> Arc<dyn BindingKey> {
         if key.gate().is_some() {
             return key;
@@ -32,11 +32,13 @@ impl GatedKey {
     }
 
     fn key(&self) -> &dyn BindingKey {
-        self.key.as_deref().expect("it is there until the drop")
+        self.key
+            .as_deref()
+            .expect("the key is present until the drop")
     }
 }
 
-/// To close a key may block too, and the last owner may be a task of the caller's runtime.
+/// Closing a key may block, and the last owner may be a task of the caller's runtime.
 impl Drop for GatedKey {
     fn drop(&mut self) {
         let key = self.key.take();
@@ -111,11 +113,11 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::thread::{self, ThreadId};
 
-    /// Answers everything otherwise than the trait's defaults do.
+    /// Returns other values than the trait's defaults.
     #[derive(Debug)]
-    struct Odd(crate::memory::MemoryKey);
+    struct NonDefault(crate::memory::MemoryKey);
 
-    impl BindingKey for Odd {
+    impl BindingKey for NonDefault {
         fn public_key_der(&self) -> &[u8] {
             self.0.public_key_der()
         }
@@ -126,7 +128,7 @@ mod tests {
             KeyStrength::KeyGuard
         }
         fn id(&self) -> &'static str {
-            "odd"
+            "non-default"
         }
         fn persistent_name(&self) -> Option<&str> {
             Some("a name")
@@ -146,28 +148,29 @@ mod tests {
     }
 
     #[test]
-    fn a_gated_key_is_the_key_with_one_gate() {
-        let odd: Arc<dyn BindingKey> = Arc::new(Odd(crate::memory::MemoryKey::generate().unwrap()));
-        assert!(odd.gate().is_none());
-        let gated = GatedKey::wrap(Arc::clone(&odd));
+    fn delegates_to_the_key_and_adds_one_gate() {
+        let key: Arc<dyn BindingKey> =
+            Arc::new(NonDefault(crate::memory::MemoryKey::generate().unwrap()));
+        assert!(key.gate().is_none());
+        let gated = GatedKey::wrap(Arc::clone(&key));
         assert!(gated.gate().is_some());
         assert!(Arc::ptr_eq(&gated, &GatedKey::wrap(Arc::clone(&gated))));
-        assert_eq!(gated.public_key_der(), odd.public_key_der());
+        assert_eq!(gated.public_key_der(), key.public_key_der());
         assert_eq!(gated.strength(), KeyStrength::KeyGuard);
-        assert_eq!(gated.id(), "odd");
+        assert_eq!(gated.id(), "non-default");
         assert_eq!(gated.persistent_name(), Some("a name"));
         assert!(!gated.is_in_place() && gated.is_simulated());
         assert_eq!(gated.signing_cost(), SigningCost::Quick);
         let evidence = gated.attestation_evidence().unwrap();
-        assert!(evidence.is::<Odd>());
+        assert!(evidence.is::<NonDefault>());
         let scheme = SignatureScheme::PssSha256;
         let signature = gated.sign(scheme, &[7; 32]).unwrap();
-        assert!(verify(odd.public_key_der(), scheme, &[7; 32], &signature));
-        let ordinary = GatedKey::wrap(Arc::new(crate::memory::MemoryKey::generate().unwrap()));
-        assert!(ordinary.is_in_place() && !ordinary.is_simulated());
+        assert!(verify(key.public_key_der(), scheme, &[7; 32], &signature));
+        let default = GatedKey::wrap(Arc::new(crate::memory::MemoryKey::generate().unwrap()));
+        assert!(default.is_in_place() && !default.is_simulated());
     }
 
-    /// Sends the thread that closes it.
+    /// Reports the thread that drops it.
     #[derive(Debug)]
     struct Closing(SigningCost, Sender<ThreadId>);
 
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_slow_key_is_closed_on_another_thread() {
+    fn only_slow_keys_are_closed_on_another_thread() {
         for (cost, elsewhere) in [(SigningCost::Slow, true), (SigningCost::Quick, false)] {
             let (closing, closed) = channel();
             drop(GatedKey::wrap(Arc::new(Closing(cost, closing))));

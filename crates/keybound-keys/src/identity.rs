@@ -2,7 +2,7 @@ use crate::{BindingKey, GatedKey};
 use keybound_core::{Certificate, Error, ErrorKind, Stage};
 use std::sync::Arc;
 
-/// A certificate and the key that it certifies: what a TLS client presents.
+/// A certificate with its key, which a TLS client presents.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
     certificate: Certificate,
@@ -10,8 +10,8 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Pairs them. A key without a [gate](BindingKey::gate) gets one, which all clones of the identity share: one that
-    /// hangs costs one thread, however many clients and set-ups are made with it.
+    /// Combines a certificate and its key. A key without a [gate](BindingKey::gate) gets one, which all clones of the identity
+    /// share: a key that hangs blocks one thread, regardless of the number of clients and connections.
     ///
     /// # Errors
     /// [`CertificateKeyMismatch`](ErrorKind::CertificateKeyMismatch) where the certificate is for another key.
@@ -27,7 +27,7 @@ impl ClientIdentity {
         Ok(Self { certificate, key })
     }
 
-    /// The same certificate, and a key that wraps the key of this identity.
+    /// The same certificate, with a wrapper of the key.
     #[must_use]
     pub fn map_key(&self, wrap: impl FnOnce(Arc<dyn BindingKey>) -> Arc<dyn BindingKey>) -> Self {
         Self {

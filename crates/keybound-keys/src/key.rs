@@ -4,9 +4,9 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
-/// An RSA-2048 key that signs digests and never yields its private half.
+/// An RSA-2048 key that signs digests and never exports its private part.
 ///
-/// Signing blocks: [`signing_cost`](Self::signing_cost) tells whether that is to be noticed.
+/// Signing blocks; [`signing_cost`](Self::signing_cost) estimates for how long.
 pub trait BindingKey: Send + Sync + fmt::Debug {
     /// The public key: SubjectPublicKeyInfo in DER, rsaEncryption with NULL.
     fn public_key_der(&self) -> &[u8];
@@ -14,57 +14,57 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// Signs a digest of the scheme's hash.
     ///
     /// # Errors
-    /// [`KeyError`] where the digest has another length, the scheme is not supported, or the key cannot sign.
+    /// [`KeyError`] where the digest has the wrong length, the scheme is not supported, or the key cannot sign.
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// How well it is protected. For a [simulated](Self::is_simulated) key: what it stands for.
+    /// The strength of its protection. A [simulated](Self::is_simulated) key returns the strength that it simulates.
     fn strength(&self) -> KeyStrength;
 
-    /// A name that stays the same for the same key and differs between keys; not a secret.
+    /// An identifier that is stable for the key and differs between keys; not a secret.
     fn id(&self) -> &str;
 
-    /// The name under which a later process can open the same key again. `None` where it ends with this process.
+    /// The name under which a later process can open the same key. `None` where the key does not outlive this process.
     fn persistent_name(&self) -> Option<&str> {
         None
     }
 
-    /// Whether the key of its [name](Self::persistent_name) is still this one. Somebody may have put another in its place:
-    /// then what opens keys by their names, as Windows' TLS does, signs with that, while this one may go on signing. Where that
-    /// is unknown, true.
+    /// Whether its [name](Self::persistent_name) still opens this key. After another program has replaced the key, this handle may
+    /// still sign, while code that opens the key by its name, such as Windows' TLS, signs with the other key. True where that
+    /// is unknown.
     fn is_in_place(&self) -> bool {
         true
     }
 
-    /// Whether signing is quick enough to be done inside an event loop.
+    /// Whether signing is fast enough for an event loop.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Slow
     }
 
-    /// The gate through which all callers of the key run what blocks. `None` where the key has none in common for them
-    /// ([`GatedKey`](crate::GatedKey) adds one): each caller then makes its own.
+    /// The gate through which all callers of the key run blocking operations. `None` where the key has no shared gate
+    /// ([`GatedKey`](crate::GatedKey) adds one): each caller then creates its own.
     fn gate(&self) -> Option<&KeyGate> {
         None
     }
 
-    /// Whether the key only stands for a stronger one (the emulator's). Results then say `simulated`.
+    /// Whether the key only simulates a stronger one (the emulator's). Results are then marked as `simulated`.
     fn is_simulated(&self) -> bool {
         false
     }
 
-    /// What the attestation of this kind of key needs (a key handle, the key itself), for the provider that knows the
-    /// kind. `None` where such a key cannot be attested.
+    /// The input for an attestation of this type of key (a key handle, the key itself), for an attestation provider that knows the
+    /// type. `None` where such a key cannot be attested.
     fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
         None
     }
 
-    /// The open handle of a key that lives in Windows CNG, for native code that takes one. `None` for any other key.
+    /// The open handle of a key in Windows CNG, for native code. `None` for any other key.
     fn cng_handle(&self) -> Option<CngHandle> {
         None
     }
 
-    /// A `CERT_CONTEXT` of a certificate for this key, from which Windows' TLS (SChannel) finds the key. SChannel signs in
-    /// another process of the system, so the context has to name a key that is kept in Windows. `None` for any other key, and
-    /// on other platforms, where the type has no values.
+    /// A `CERT_CONTEXT` of a certificate for this key, with which Windows' TLS (SChannel) finds the key. SChannel signs in
+    /// another process, so the context must name a key that Windows stores. `None` for any other key, and
+    /// on other platforms.
     fn native_certificate(
         &self,
         _certificate: &Certificate,
@@ -73,7 +73,7 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     }
 }
 
-/// How a digest is signed (RFC 8017). The salt of PSS is as long as the digest, its mask generation uses the same hash.
+/// A signature scheme (RFC 8017). The salt of PSS is as long as the digest; its mask generation uses the same hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureScheme {
@@ -92,7 +92,7 @@ pub enum SignatureScheme {
 }
 
 impl SignatureScheme {
-    /// Length of the digest, in bytes.
+    /// The length of the digest, in bytes.
     pub fn digest_len(self) -> usize {
         match self {
             Self::Pkcs1Sha256 | Self::PssSha256 => 32,
@@ -105,22 +105,32 @@ impl SignatureScheme {
     pub fn is_pss(self) -> bool {
         matches!(self, Self::PssSha256 | Self::PssSha384 | Self::PssSha512)
     }
+
+    pub(crate) fn check_digest(self, digest: &[u8]) -> Result<(), KeyError> {
+        if digest.len() == self.digest_len() {
+            return Ok(());
+        }
+        Err(KeyError::new(
+            KeyErrorKind::Failed,
+            "the digest has another length than the scheme's hash",
+        ))
+    }
 }
 
-/// How long a signature takes.
+/// The duration of signing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "a connection's driver runs here or there"
+    reason = "a connection runs on the event loop or on a thread"
 )]
 pub enum SigningCost {
-    /// Well below a millisecond: may be done inside an event loop.
+    /// Well below a millisecond: can run inside an event loop.
     Quick,
-    /// Perhaps longer: connections are driven on a thread of their own.
+    /// Possibly longer: connections run on a separate thread.
     Slow,
 }
 
-/// A key or its provider failed.
+/// An error of a key or its provider.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct KeyError {
@@ -130,13 +140,21 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// An error of a kind; the message is lower-case, without a full stop.
+    /// An error with a message, which is lower-case, without a full stop.
     pub fn new(kind: KeyErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
             message: message.into(),
             source: None,
         }
+    }
+
+    /// [`TooWeak`](KeyErrorKind::TooWeak): the strength of the host's best key is below the minimum.
+    pub fn too_weak(best: KeyStrength, minimum: KeyStrength) -> Self {
+        Self::new(
+            KeyErrorKind::TooWeak,
+            format!("the best key of this host is {best}, the required minimum is {minimum}"),
+        )
     }
 
     /// Adds the cause.
@@ -146,32 +164,32 @@ impl KeyError {
         self
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub fn kind(&self) -> KeyErrorKind {
         self.kind
     }
 }
 
-/// One kind for each thing that a caller can do differently.
+/// The kind of a [`KeyError`]: kinds differ in what a caller can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyErrorKind {
-    /// The host offers no such key: try the next provider.
+    /// The host has no such key: try the next provider.
     Unavailable,
-    /// Virtualization-based security, which KeyGuard keys need, is not there: switch it on, or go on with a weaker key
-    /// where the floor allows it.
+    /// Virtualization-based security, which KeyGuard keys require, is unavailable: enable it, or use a weaker key
+    /// where the minimum key strength allows it.
     IsolationUnavailable,
-    /// A key of the name that KeyGuard keys have is there and is not isolated: remove it or name another, or go on with
-    /// a weaker key where the floor allows it.
+    /// The key in the container of the KeyGuard key is not isolated: remove it, name another container, or use a weaker key where
+    /// the minimum key strength allows it.
     NotIsolated,
-    /// The best key of the host is below the floor.
+    /// The best key of the host is below the minimum key strength.
     TooWeak,
-    /// The key is there and cannot sign this.
+    /// The key exists and failed.
     Failed,
 }
 
 impl KeyErrorKind {
-    /// Whether it says that the host has no such key, so that the next provider is to be tried. All else is a failure.
+    /// Whether the host has no such key, so that the next provider is tried. Every other kind is a failure.
     pub fn is_absence(self) -> bool {
         matches!(
             self,

@@ -2,12 +2,12 @@ use crate::KeyError;
 use keybound_core::lock;
 use std::sync::Mutex;
 
-/// The last error of a key that did not sign. The errors of a TLS library cannot carry it.
+/// The last error of a signing key, which the errors of a TLS library cannot contain.
 #[derive(Debug, Default)]
 pub struct LastKeyError(Mutex<Option<KeyError>>);
 
 impl LastKeyError {
-    /// Stores an error in place of an earlier one.
+    /// Stores an error and drops an earlier one.
     pub fn set(&self, error: KeyError) {
         *lock(&self.0) = Some(error);
     }

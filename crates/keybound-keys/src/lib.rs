@@ -1,11 +1,11 @@
-//! Binding keys: keys that sign and never yield their bytes.
+//! Binding keys, which sign and are never exported, and stores of certificates for them.
 //!
-//! A [`BindingKey`] is all that the rest of Keybound knows of a key. Where it lives is a provider's concern:
-//! `memory` keeps it in the process; on Windows, `windows` keeps it in CNG (KeyGuard, the TPM, or software), and `memory`
-//! is there with the feature `openssl-vendored` only. A [`ProviderChain`] takes the best key that the host offers and
-//! enforces the caller's floor.
+//! A [`BindingKey`] is the interface of a key to all other crates. `memory` has keys in the process; on Windows, `windows` has
+//! keys in CNG (KeyGuard, the TPM, or software), and `memory` requires the feature `openssl-vendored`. A [`ProviderChain`]
+//! opens the best key of the host and enforces the caller's minimum key strength. A [`BindingStore`] stores certificates.
 #![deny(unsafe_code)]
 
+mod binding_store;
 mod chain;
 mod cng;
 #[doc(hidden)]
@@ -24,6 +24,7 @@ mod verify;
 pub mod windows;
 
 // The public interface.
+pub use binding_store::{BindingStore, IssuanceLock, StoredBinding};
 pub use chain::{KeyProvider, ProviderChain, ProviderStatus};
 pub use cng::CngHandle;
 pub use gate::KeyGate;

@@ -1,8 +1,7 @@
-//! Keys in the memory of the process: strength software. They live as long as the value does and are never exported;
-//! OpenSSL wipes them when they are freed.
+//! Keys in the memory of the process, of software strength. They live as long as their value and are never exported;
+//! OpenSSL zeroizes them when they are freed.
 //!
-//! On Windows they are there with the feature `openssl-vendored` only. A software key lives in CNG there, which
-//! `windows::CngProvider::software` opens.
+//! On Windows this module requires the feature `openssl-vendored`; `windows::CngProvider::software` opens software keys in CNG.
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };
@@ -16,7 +15,7 @@ use openssl::sign::RsaPssSaltlen;
 use std::fmt;
 use std::sync::Arc;
 
-/// Makes an RSA-2048 key in memory, a new one at each call.
+/// Creates a new RSA-2048 key in memory at each call.
 #[derive(Debug, Default)]
 pub struct MemoryKeyProvider(());
 
@@ -45,18 +44,19 @@ pub struct MemoryKey {
 }
 
 impl MemoryKey {
-    /// Makes a key, exponent 65537. It takes some tens of milliseconds, at times several hundred.
+    /// Generates a key with exponent 65537, within tens to hundreds of milliseconds.
     ///
     /// # Errors
-    /// [`KeyErrorKind::Failed`] where OpenSSL cannot make one.
+    /// [`KeyErrorKind::Failed`] where OpenSSL fails.
     pub fn generate() -> Result<Self, KeyError> {
-        let make = || -> Result<(PKey<Private>, Vec<u8>), ErrorStack> {
+        let generate = || -> Result<(PKey<Private>, Vec<u8>), ErrorStack> {
             let key = PKey::from_rsa(Rsa::generate(2048)?)?;
             let public_key = key.public_key_to_der()?;
             Ok((key, public_key))
         };
-        let (key, public_key) = make().map_err(|error| {
-            KeyError::new(KeyErrorKind::Failed, "no RSA-2048 key could be made").with_source(error)
+        let (key, public_key) = generate().map_err(|error| {
+            KeyError::new(KeyErrorKind::Failed, "no RSA-2048 key could be generated")
+                .with_source(error)
         })?;
         let id = format!("memory:{}", X5tS256::of_der(&public_key));
         Ok(Self {
@@ -82,12 +82,7 @@ impl BindingKey for MemoryKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        if digest.len() != scheme.digest_len() {
-            return Err(KeyError::new(
-                KeyErrorKind::Failed,
-                "the digest is of another length than the scheme's hash",
-            ));
-        }
+        scheme.check_digest(digest)?;
         self.signature(scheme, digest).map_err(|error| {
             KeyError::new(KeyErrorKind::Failed, "the key in memory did not sign").with_source(error)
         })
@@ -114,7 +109,7 @@ impl fmt::Debug for MemoryKey {
     }
 }
 
-/// Sets padding and hash on a context that has been started for signing or verifying.
+/// Sets padding and hash of a context that is initialized for signing or verifying.
 pub(crate) fn set_scheme<T>(
     context: &mut PkeyCtxRef<T>,
     scheme: SignatureScheme,
@@ -152,7 +147,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_scheme_signs_and_verifies() {
+    fn signs_and_verifies_in_every_scheme() {
         let key = MemoryKey::generate().unwrap();
         for scheme in SCHEMES {
             let digest = vec![7; scheme.digest_len()];
@@ -174,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_of_another_length_is_refused() {
+    fn rejects_digests_of_the_wrong_length() {
         let key = MemoryKey::generate().unwrap();
         for scheme in SCHEMES {
             assert!(key.sign(scheme, &[0; 20]).is_err(), "{scheme:?}");
@@ -182,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_another_and_its_id_says_so() {
+    fn generated_keys_and_their_ids_differ() {
         let keys = [
             MemoryKey::generate().unwrap(),
             MemoryKey::generate().unwrap(),
@@ -194,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_rsa_2048_with_the_usual_exponent_and_its_strength_is_software() {
+    fn generates_rsa_2048_of_software_strength() {
         let key = MemoryKey::generate().unwrap();
         let public = PKey::public_key_from_der(key.public_key_der()).unwrap();
         let public = public.rsa().unwrap();
@@ -206,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_of_pss_differ_and_those_of_pkcs1_do_not() {
+    fn pss_signatures_are_randomized_and_pkcs1_signatures_are_not() {
         let key = MemoryKey::generate().unwrap();
         for scheme in SCHEMES {
             let digest = vec![7; scheme.digest_len()];
@@ -221,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_sign_with_one_key_at_once() {
+    fn threads_sign_concurrently_with_one_key() {
         let key = MemoryKey::generate().unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4u8 {
@@ -239,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_queue_is_left_clean() {
+    fn signing_leaves_the_error_queue_empty() {
         let key = MemoryKey::generate().unwrap();
         key.sign(SignatureScheme::PssSha256, &[0; 32]).unwrap();
         assert!(ErrorStack::get().errors().is_empty());
@@ -251,10 +246,10 @@ mod tests {
     fn key_never_exported_by_debug() {
         let key = MemoryKey::generate().unwrap();
         let private = key.key.private_key_to_der().unwrap();
-        let shown = format!("{key:?} {:?}", key.id());
-        assert!(shown.len() < 200);
+        let formatted = format!("{key:?} {:?}", key.id());
+        assert!(formatted.len() < 200);
         assert!(
-            !shown
+            !formatted
                 .as_bytes()
                 .windows(16)
                 .any(|window| private.windows(16).any(|key| key == window))

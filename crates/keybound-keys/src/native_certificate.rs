@@ -1,8 +1,8 @@
-//! One name for the type on all platforms, so that the trait of keys has one shape.
+//! One type name on all platforms, so that [`BindingKey`](crate::BindingKey) has the same methods everywhere.
 #[cfg(windows)]
 pub use crate::windows::NativeCertificate;
 
-/// A certificate context of Windows with its key. There is no value of it on other platforms.
+/// A `CERT_CONTEXT` with its key. The type has no values on other platforms than Windows.
 #[cfg(not(windows))]
 #[derive(Debug)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
-//! A public key as CNG has it, and as everybody else has it.
+//! Conversion of RSA-2048 public keys between the format of CNG and SubjectPublicKeyInfo.
 
-/// Turns a `BCRYPT_RSAKEY_BLOB` with a public key (`RSAPUBLICBLOB`) into SubjectPublicKeyInfo in DER. `None` unless it is
-/// exactly a public RSA-2048 key: magic, every length, nothing after it, a modulus of 2048 bits, an odd exponent.
+/// Converts a `BCRYPT_RSAKEY_BLOB` with a public key (`RSAPUBLICBLOB`) to SubjectPublicKeyInfo in DER. `None` unless it is
+/// exactly a public RSA-2048 key: the magic, every length, no trailing bytes, a modulus of 2048 bits, an odd exponent.
 ///
 /// Layout: <https://learn.microsoft.com/windows/win32/api/bcrypt/ns-bcrypt-bcrypt_rsakey_blob>.
 pub(crate) fn public_key_info(blob: &[u8]) -> Option<Vec<u8>> {
@@ -12,23 +12,23 @@ pub(crate) fn public_key_info(blob: &[u8]) -> Option<Vec<u8>> {
     };
     let exponent_length = usize::try_from(field(2)?).ok()?;
     let fixed = [(0, MAGIC), (1, BITS), (3, MODULUS as u32), (4, 0), (5, 0)];
-    let is_right = fixed
+    let is_rsa_2048 = fixed
         .iter()
         .all(|(index, value)| field(*index) == Some(*value));
-    if !is_right || rest.len() != exponent_length.checked_add(MODULUS)? {
+    if !is_rsa_2048 || rest.len() != exponent_length.checked_add(MODULUS)? {
         return None;
     }
     let (exponent, modulus) = rest.split_at_checked(exponent_length)?;
-    let is_whole = (1..=LONGEST_EXPONENT).contains(&exponent.len())
+    let is_valid = (1..=MAX_EXPONENT).contains(&exponent.len())
         && exponent.first().is_some_and(|first| *first != 0)
         && exponent.last().is_some_and(|last| last % 2 == 1)
         && exponent != [1]
         && modulus.first().is_some_and(|first| *first >= 0x80)
         && modulus.last().is_some_and(|last| last % 2 == 1);
-    is_whole.then(|| encode(modulus, exponent))
+    is_valid.then(|| encode(modulus, exponent))
 }
 
-/// The length that the blob of a public RSA key tells, in bits. `None` where it is none.
+/// The key length in the header of a public RSA key's blob, in bits. `None` for other blobs.
 #[cfg(any(windows, test))]
 pub(crate) fn bits(blob: &[u8]) -> Option<u32> {
     let (magic, rest) = blob.split_first_chunk()?;
@@ -36,8 +36,8 @@ pub(crate) fn bits(blob: &[u8]) -> Option<u32> {
     (u32::from_le_bytes(*magic) == MAGIC).then(|| u32::from_le_bytes(*bits))
 }
 
-/// The other way: the blob of an RSA-2048 key in SubjectPublicKeyInfo. `None` for all that [`public_key_info`] would not
-/// have written, to the byte.
+/// Converts SubjectPublicKeyInfo of an RSA-2048 key to a `BCRYPT_RSAKEY_BLOB`. `None` unless the input is, byte for byte, the
+/// output of [`public_key_info`].
 pub(crate) fn public_blob(info: &[u8]) -> Option<Vec<u8>> {
     let (modulus, rest) = info.get(BEFORE_MODULUS..)?.split_at_checked(MODULUS)?;
     let exponent = rest.get(BEFORE_EXPONENT..)?;
@@ -63,14 +63,14 @@ fn encode(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     der(SEQUENCE, &[&RSA_ENCRYPTION[..], &bits].concat())
 }
 
-/// A positive number.
+/// An INTEGER with a positive value.
 fn integer(bytes: &[u8]) -> Vec<u8> {
     let high = bytes.first().is_some_and(|first| *first >= 0x80);
     let sign: &[u8] = if high { &[0] } else { &[] };
     der(INTEGER, &[sign, bytes].concat())
 }
 
-/// Of what is longer than 65535 bytes there is nothing here.
+/// An element with at most 65535 bytes of content.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let [high, low] = (content.len() as u16).to_be_bytes();
     let mut out = match content.len() {
@@ -87,12 +87,12 @@ const HEADER: usize = 24;
 const MAGIC: u32 = 0x3141_5352;
 const BITS: u32 = 2048;
 const MODULUS: usize = 256;
-/// As .NET and OpenSSL make them: at most 64 bits.
-const LONGEST_EXPONENT: usize = 8;
-/// Four heads of four bytes (the whole, the bits, the key, the modulus), the algorithm, the count of unused bits, the sign
-/// of the modulus.
+/// 64 bits, the maximum of .NET and OpenSSL.
+const MAX_EXPONENT: usize = 8;
+/// Four headers of four bytes (of the outer SEQUENCE, BIT STRING, key and modulus), the algorithm, the count of unused bits, the
+/// sign of the modulus.
 const BEFORE_MODULUS: usize = 4 * 4 + RSA_ENCRYPTION.len() + 2;
-/// Its tag and its length.
+/// Tag and length.
 const BEFORE_EXPONENT: usize = 2;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -108,7 +108,7 @@ pub(crate) mod tests {
     use openssl::pkey::PKey;
     use openssl::rsa::Rsa;
 
-    /// The blob of a public key, as CNG would export it.
+    /// The blob of a public key, as CNG exports it.
     pub(crate) fn blob_of(public_key: &[u8]) -> Vec<u8> {
         let key = PKey::public_key_from_der(public_key).unwrap();
         let rsa = key.rsa().unwrap();
@@ -136,19 +136,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_blob_becomes_what_openssl_writes() {
+    fn converts_a_blob_to_the_encoding_of_openssl() {
         let public = public_key(2048);
         assert_eq!(public_key_info(&blob_of(&public)), Some(public));
     }
 
     #[test]
-    fn what_openssl_writes_becomes_a_blob() {
+    fn converts_the_encoding_of_openssl_to_a_blob() {
         let public = public_key(2048);
         assert_eq!(public_blob(&public), Some(blob_of(&public)));
     }
 
     #[test]
-    fn only_rsa_2048_is_taken() {
+    fn rejects_other_key_lengths() {
         for bits in [1024, 3072] {
             let public = public_key(bits);
             assert_eq!(public_key_info(&blob_of(&public)), None);
@@ -157,7 +157,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_written_to_the_byte_as_it_should_be_is_none() {
+    fn rejects_non_canonical_encodings() {
         let public = public_key(2048);
         for length in 0..public.len() {
             assert_eq!(public_blob(&public[..length]), None, "{length}");
@@ -176,7 +176,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_length_is_checked() {
+    fn checks_every_length() {
         let blob = blob_of(&public_key(2048));
         for length in 0..blob.len() {
             assert_eq!(public_key_info(&blob[..length]), None, "{length}");
@@ -198,7 +198,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn exponents_of_any_usual_length_are_encoded_right() {
+    fn encodes_exponents_up_to_64_bits() {
         let modulus = [0x81; MODULUS];
         for exponent in [&[3][..], &[0x81], &[1, 0, 1], &[0xff, 1, 1, 1, 1, 1, 1, 1]] {
             let info = encode(&modulus, exponent);

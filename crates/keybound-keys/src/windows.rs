@@ -1,41 +1,45 @@
-//! Keys and certificates of Windows: CNG key storage providers, the certificate store, what processes share by name.
+//! Keys and certificates of Windows: CNG key storage providers, certificate stores, and the names that processes share.
 //!
-//! What decides stands over a narrow api to the functions of Windows and is tested everywhere; `native` is that
-//! api on Windows itself.
+//! `native` calls Windows. Everything else uses its functions through the trait `WindowsApi`, and is tested on all platforms.
+mod binding_store;
 #[cfg(windows)]
 mod certificate;
+mod certificate_error;
+mod certificate_key;
+mod certificate_store;
 mod checks;
 mod container;
-mod existing;
-#[cfg(test)]
-mod fake_ncrypt;
+mod friendly_name;
 mod handle;
 mod key;
-mod msal_certificate_cache;
-mod names;
+mod key_prov_info;
+mod mutex_name;
 #[cfg(windows)]
 mod native;
-mod ncrypt_api;
+#[cfg(windows)]
+mod native_certificate;
 #[cfg(test)]
 #[cfg(windows)]
 mod on_windows;
 mod provider;
 mod status;
+mod store_path;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod windows_api;
 
+pub use binding_store::WindowsBindingStore;
 #[cfg(windows)]
-pub use certificate::{
-    CertificateError, NativeCertificate, WindowsCertificate, WindowsCertificateMetadata,
-};
+pub use certificate::{WindowsCertificate, WindowsCertificateMetadata};
+pub use certificate_error::CertificateError;
 pub use key::CngKey;
-pub use msal_certificate_cache::{MsalCertificateCache, PersistedCertificate, Turn};
 #[cfg(windows)]
-pub(crate) use native::bcrypt as signatures;
-#[cfg(windows)]
-pub use native::store::{StoreLocation, StorePath};
+pub(crate) use native::bcrypt;
 #[cfg(windows)]
 pub use native::{make_private_folder, open_private_file};
+#[cfg(windows)]
+pub use native_certificate::NativeCertificate;
 pub use provider::CngProvider;
+pub use store_path::{StoreLocation, StorePath};

@@ -1,5 +1,5 @@
-//! What OpenSSL's command line says of our signatures, and we of its. Where there is none, as on Windows, signatures are
-//! held against OpenSSL's library: `src/verify/tests.rs`.
+//! OpenSSL's command line verifies signatures of this crate, and this crate those of OpenSSL. Where it is missing, as on Windows,
+//! OpenSSL's library does: `src/verify/tests.rs`.
 #![cfg(test)]
 #![cfg(not(windows))]
 
@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 const MESSAGE: &[u8] = b"a message\n";
 
-/// A scheme, the name of its hash, and what `openssl dgst` needs beyond it.
+/// A scheme, the name of its hash, and further options of `openssl dgst`.
 const SCHEMES: [(SignatureScheme, &str, &[&str]); 6] = [
     (SignatureScheme::Pkcs1Sha256, "sha256", &[]),
     (SignatureScheme::Pkcs1Sha384, "sha384", &[]),
@@ -44,13 +44,13 @@ fn openssl(folder: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(folder)
         .output()
-        .unwrap_or_else(|error| panic!("openssl is needed ({error}): run scripts/setup"))
+        .unwrap_or_else(|error| panic!("openssl is required ({error}): run scripts/setup"))
 }
 
 fn succeed(folder: &Path, arguments: &[&str]) {
     let output = openssl(folder, arguments);
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {words}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
 }
 
 fn digest(name: &str) -> Vec<u8> {
@@ -59,7 +59,7 @@ fn digest(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn openssl_verifies_our_signatures() {
+fn openssl_verifies_signatures_of_this_crate() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let key = MemoryKey::generate().unwrap();
@@ -96,7 +96,7 @@ fn openssl_verifies_our_signatures() {
                 }
             })
             .collect();
-        let own_mask = if scheme.is_pss() {
+        let mask = if scheme.is_pss() {
             &["-pkeyopt", &mgf1][..]
         } else {
             &[]
@@ -111,12 +111,12 @@ fn openssl_verifies_our_signatures() {
             "digest",
         ];
         let call = ["pkeyutl", "-verify", "-pkeyopt", &md];
-        succeed(folder, &[&call[..], &options, own_mask, &files].concat());
+        succeed(folder, &[&call[..], &options, mask, &files].concat());
     }
 }
 
 #[test]
-fn we_verify_signatures_of_openssl_and_only_of_the_exact_scheme() {
+fn verifies_signatures_of_openssl_of_the_exact_scheme_only() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     succeed(folder, &["genrsa", "-out", "key.pem", "2048"]);
@@ -144,11 +144,11 @@ fn we_verify_signatures_of_openssl_and_only_of_the_exact_scheme() {
     for (scheme, hash, options) in SCHEMES {
         let signature = sign(hash, options);
         for (other, other_hash, _) in SCHEMES {
-            let held = verify(&public, other, &digest(other_hash), &signature);
-            assert_eq!(held, other == scheme, "{scheme:?} {other:?}");
+            let is_valid = verify(&public, other, &digest(other_hash), &signature);
+            assert_eq!(is_valid, other == scheme, "{scheme:?} {other:?}");
         }
     }
-    // PSS of another salt or another mask is another scheme.
+    // PSS with another salt length or another mask is another scheme.
     let scheme = SignatureScheme::PssSha256;
     for options in [
         &pss("rsa_pss_saltlen:20")[..],

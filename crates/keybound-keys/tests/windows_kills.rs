@@ -1,13 +1,12 @@
-//! A process that keeps certificates is killed at random moments; what another process then finds is whole.
+//! Processes that store certificates are killed at random times; the entries that another process then loads are complete.
 //!
-//! `KEYBOUND_KILLS` is the number of processes that die so: 200 where it is not set.
+//! `KEYBOUND_KILLS` is the number of killed processes, by default 200.
 #![cfg(test)]
 #![cfg(windows)]
 
-use keybound_core::Certificate;
-use keybound_keys::windows::{
-    MsalCertificateCache, PersistedCertificate, StoreLocation, StorePath,
-};
+use keybound_core::{Attestation, BindingCacheKey, Certificate, Guid, ManagedIdentity};
+use keybound_keys::windows::{StoreLocation, StorePath, WindowsBindingStore};
+use keybound_keys::{BindingStore as _, StoredBinding};
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
@@ -19,21 +18,21 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
 const STORE: &str = "KEYBOUND_TEST_STORE";
-/// So many die at a time, each with a store and an alias of its own, so that none of them waits for another.
-const AT_ONCE: usize = 4;
+/// The number of concurrent processes. Each has a separate store and identity, so that none waits for another.
+const CONCURRENT: usize = 4;
 
 #[test]
-fn a_process_that_is_killed_while_it_saves_certificates_leaves_no_wrong_pair() {
+fn a_process_killed_while_saving_leaves_no_incomplete_entry() {
     let folder = tempfile::tempdir().unwrap();
-    let certificates = make_certificates(folder.path());
-    let seen: usize = std::thread::scope(|scope| {
+    let certificates = create_certificates(folder.path());
+    let loaded: usize = std::thread::scope(|scope| {
         let (folder, certificates) = (folder.path(), &certificates);
-        let rounds = |first: usize| (first..kills()).step_by(AT_ONCE);
-        let killers: Vec<_> = (0..AT_ONCE)
+        let rounds = |first: usize| (first..kills()).step_by(CONCURRENT);
+        let killers: Vec<_> = (0..CONCURRENT)
             .map(|first| scope.spawn(move || kill_all(rounds(first), first, folder, certificates)))
             .collect();
         killers
@@ -41,60 +40,66 @@ fn a_process_that_is_killed_while_it_saves_certificates_leaves_no_wrong_pair() {
             .map(|killer| killer.join().unwrap())
             .sum()
     });
-    assert!(seen > 0, "nothing was ever kept");
+    assert!(loaded > 0, "no entry was ever stored");
 }
 
-/// Kills one process in each round. How many entries of theirs were found.
+/// Kills one process in each round. Returns the number of loaded entries that the processes had stored.
 fn kill_all(
     rounds: impl Iterator<Item = usize>,
     number: usize,
     folder: &Path,
     certificates: &BTreeMap<Vec<u8>, String>,
 ) -> usize {
-    // Stores are the whole host's, and outlive a run that is killed.
+    // Stores are the host's, and outlive a run that is killed.
     let name = format!("KeyboundTest-{}-kills-{number}", std::process::id());
-    let alias = alias(&name);
-    let store = OwnStore::new(&name);
-    let (mut seen, mut ours) = (0, None);
+    let key = cache_key(&name);
+    let store = TestStore::new(&name);
+    let (mut loaded, mut own) = (0, None);
     for round in rounds {
-        kill_one(folder, &name, moment(round));
-        let found = store.0.load(&alias);
-        for entry in &found {
-            seen += usize::from(ours.as_deref() != Some(entry.certificate.der()));
+        kill_one(folder, &name, delay(round));
+        for entry in store.0.load(&key) {
+            loaded += usize::from(own.as_deref() != Some(entry.certificate.der()));
             let expected = &certificates[entry.certificate.der()];
             assert_eq!(&entry.key_name, expected, "round {round}");
             assert_eq!(entry.endpoint, endpoint(expected), "round {round}");
         }
-        // Whatever it held when it died, the next one goes on with.
-        let (der, name) = certificates.iter().nth(round % certificates.len()).unwrap();
-        let entry = entry(der, name);
-        store.0.remove(&alias, &entry.certificate);
-        store.0.save(&alias, &entry, SystemTime::UNIX_EPOCH);
-        let is_there = |found: &PersistedCertificate| found.key_name == entry.key_name;
-        assert!(store.0.load(&alias).iter().any(is_there), "round {round}");
-        ours = Some(der.clone());
+        // Another process can still write, whatever the killed one held.
+        let (der, key_name) = certificates.iter().nth(round % certificates.len()).unwrap();
+        let entry = binding(der, key_name);
+        let start = Instant::now();
+        // On a machine under load a write may not get the mutex in time, and is then skipped.
+        while !is_saved(&store.0, &key, &entry) {
+            assert!(start.elapsed() < MAX_WRITE, "round {round}");
+        }
+        own = Some(der.clone());
     }
-    seen
+    loaded
 }
 
-/// What the processes that die do: not a test of its own.
+fn is_saved(store: &WindowsBindingStore, key: &BindingCacheKey, entry: &StoredBinding) -> bool {
+    store.remove(key, &entry.certificate);
+    store.save(key, entry);
+    store.load(key).contains(entry)
+}
+
+/// The process that is killed; not a test.
 #[test]
 fn child() {
     let (Some(folder), Ok(name)) = (std::env::var_os(FOLDER), std::env::var(STORE)) else {
         return;
     };
-    let (persistence, alias) = (persistence(&name), alias(&name));
+    let (store, key) = (store(&name), cache_key(&name));
     let entries: Vec<_> = read_certificates(Path::new(&folder))
         .iter()
-        .map(|(der, name)| entry(der, name))
+        .map(|(der, key_name)| binding(der, key_name))
         .collect();
     println!("{READY}");
     loop {
         for entry in &entries {
-            persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
+            store.save(&key, entry);
         }
         for entry in &entries {
-            persistence.remove(&alias, &entry.certificate);
+            store.remove(&key, &entry.certificate);
         }
     }
 }
@@ -107,35 +112,35 @@ fn kill_one(folder: &Path, store: &str, after: Duration) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (say, says) = channel();
+    let (send, output) = channel();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let _ = say.send(line);
+            let _ = send.send(line);
         }
     });
-    let mut said = Vec::new();
-    while !said
+    let mut printed = Vec::new();
+    while !printed
         .last()
         .is_some_and(|line: &String| line.contains(READY))
     {
-        match says.recv_timeout(LONGEST_START) {
-            Ok(line) => said.push(line),
+        match output.recv_timeout(MAX_START) {
+            Ok(line) => printed.push(line),
             Err(error) => {
                 let _ = child.kill();
-                panic!("the process did not begin ({error}); it said {said:?}");
+                panic!("the process did not start ({error}); it printed {printed:?}");
             }
         }
     }
     std::thread::sleep(after);
-    assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+    assert_eq!(child.try_wait().unwrap(), None, "it exited");
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap();
 }
 
-/// Moments of a quarter of a second, in which all is kept and removed several times, spread evenly and in no order.
-fn moment(round: usize) -> Duration {
+/// Evenly spread delays up to a quarter of a second, in which all entries are saved and removed several times.
+fn delay(round: usize) -> Duration {
     Duration::from_micros((round as u64 * 154_509) % 250_000)
 }
 
@@ -146,34 +151,44 @@ fn kills() -> usize {
     }
 }
 
-/// Mutexes are named by the alias.
-fn alias(store: &str) -> String {
-    MsalCertificateCache::alias(Some(store), true)
+/// The key of an identity that is unique to the store: mutexes are named by the identity.
+fn cache_key(store: &str) -> BindingCacheKey {
+    let resource_id = format!("/subscriptions/s/resourceGroups/{store}");
+    BindingCacheKey {
+        identity: ManagedIdentity::resource_id(&resource_id).unwrap(),
+        attestation: Attestation::Attested,
+    }
 }
 
-/// It waits longer for the mutex than a machine under load stands still.
-fn persistence(store: &str) -> MsalCertificateCache {
-    let path = StorePath::new(StoreLocation::CurrentUser, store);
-    MsalCertificateCache::in_store(path).with_longest_wait(Duration::from_secs(60))
+fn store(name: &str) -> WindowsBindingStore {
+    WindowsBindingStore::new(StorePath::new(StoreLocation::CurrentUser, name), None)
 }
 
 fn endpoint(key_name: &str) -> String {
-    format!("https://{key_name}.example/tenant")
+    format!("https://{key_name}.example")
 }
 
-fn entry(der: &[u8], key_name: &str) -> PersistedCertificate {
-    let certificate = Certificate::from_der(der).unwrap();
-    PersistedCertificate::new(certificate, endpoint(key_name), key_name)
+fn binding(der: &[u8], key_name: &str) -> StoredBinding {
+    let endpoint = endpoint(key_name);
+    StoredBinding {
+        certificate: Certificate::from_der(der).unwrap(),
+        client_id: Guid::parse(CLIENT).unwrap(),
+        tenant_id: Guid::parse(TENANT).unwrap(),
+        identity_type: "UserAssigned".to_owned(),
+        token_endpoint: format!("{endpoint}/{TENANT}/oauth2/v2.0/token"),
+        endpoint,
+        key_name: key_name.to_owned(),
+    }
 }
 
-/// Two certificates for each of three keys, by their DER, with the names of their keys.
-fn make_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
+/// Two certificates for each of three keys: the names of their keys by their DER.
+fn create_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
     let issuer = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    for number in 0..3 {
+    for key_name in KEY_NAMES {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         for day in [20_000, 30_000] {
             let der = certificate(&key, &issuer, day);
-            fs::write(folder.join(format!("Key{number}-{day}")), der).unwrap();
+            fs::write(folder.join(format!("{key_name}-{day}")), der).unwrap();
         }
     }
     read_certificates(folder)
@@ -197,7 +212,7 @@ fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8>
     };
     let time = |day: i64| Asn1Time::from_unix(day * 86_400).unwrap();
     let mut builder = X509Builder::new().unwrap();
-    builder.set_subject_name(&name("kills")).unwrap();
+    builder.set_subject_name(&name(CLIENT)).unwrap();
     builder.set_issuer_name(&name(ISSUER)).unwrap();
     builder.set_pubkey(key).unwrap();
     builder.set_not_before(&time(day - 14)).unwrap();
@@ -206,12 +221,12 @@ fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8>
     builder.build().to_der().unwrap()
 }
 
-/// A store with its alias, emptied at its beginning and its end.
-struct OwnStore(MsalCertificateCache, String);
+/// A store with its identity, emptied when it is created and dropped.
+struct TestStore(WindowsBindingStore, BindingCacheKey);
 
-impl OwnStore {
+impl TestStore {
     fn new(name: &str) -> Self {
-        let own = Self(persistence(name), alias(name));
+        let own = Self(store(name), cache_key(name));
         own.clear();
         own
     }
@@ -223,13 +238,22 @@ impl OwnStore {
     }
 }
 
-impl Drop for OwnStore {
+impl Drop for TestStore {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// What names another issuer is passed over.
+const CLIENT: &str = "11111111-2222-3333-4444-55555555555a";
+const TENANT: &str = "66666666-2222-3333-4444-55555555555b";
+/// The keys of the platform: a store ignores others.
+const KEY_NAMES: [&str; 3] = [
+    "KeyGuardRSAKey",
+    "KeyboundPlatformKey",
+    "KeyboundSoftwareKey",
+];
+/// A store ignores certificates of other issuers.
 const ISSUER: &str = "managedidentitysnissuer.login.microsoft.com";
-const READY: &str = "keeping";
-const LONGEST_START: Duration = Duration::from_secs(120);
+const READY: &str = "storing";
+const MAX_START: Duration = Duration::from_secs(120);
+const MAX_WRITE: Duration = Duration::from_secs(60);

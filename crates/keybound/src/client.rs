@@ -287,7 +287,7 @@ impl ManagedIdentityClientBuilder {
         let store = match self.store {
             _ if self.no_persistence || environment.no_binding_store() => None,
             // What an emulator issues is not for others to find.
-            None if !imds.is_loopback() => store::of_platform(&environment),
+            None if !imds.is_loopback() => store::platform_store(&environment),
             store => store,
         };
         let settings = Settings {

@@ -1,121 +1,53 @@
-//! Certificates that outlive a process: kept with the name of their key, never with the key.
-#[cfg(any(windows, test))]
-mod msal;
+//! Certificates that are stored across processes, with the name of their key.
 #[cfg(windows)]
-mod windows;
-
-#[cfg(windows)]
-pub use keybound_keys::windows::{StoreLocation, StorePath};
-#[cfg(windows)]
-pub use windows::WindowsBindingStore;
-#[cfg(windows)]
-pub(crate) use windows::of_platform;
+pub use keybound_keys::windows::{StoreLocation, StorePath, WindowsBindingStore};
+pub use keybound_keys::{BindingStore, IssuanceLock, StoredBinding};
 
 use crate::settings::Settings;
 pub use keybound_core::BindingCacheKey;
-use keybound_core::{Certificate, Guid, IssuedCredential, MtlsEndpoint};
-use std::any::Any;
-use std::fmt;
+use keybound_core::{Certificate, IssuedCredential, MtlsEndpoint};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Stores certificates for later processes of this host, with the name of their key. Best effort: a store cannot fail an
-/// acquisition, and delays one for its timeouts at most.
-///
-/// The methods may block: they are called on blocking threads, sixteen at most. A method that never returns occupies its
-/// thread, and a runtime that is dropped waits for it. Only [`load_timeout`](Self::load_timeout) and
-/// [`lock_timeout`](Self::lock_timeout) are called on any thread and return immediately.
-pub trait BindingStore: Send + Sync + fmt::Debug {
-    /// All entries of a key, in any order.
-    fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding>;
-
-    /// Adds an entry.
-    fn save(&self, key: &BindingCacheKey, entry: &StoredBinding);
-
-    /// Removes the entry with this certificate, if there is one.
-    fn remove(&self, key: &BindingCacheKey, certificate: &Certificate);
-
-    /// Locks the issuance of certificates for a key against other processes of this host, so that processes that start at the
-    /// same time share one certificate: after the lock is acquired, the store is loaded again. The lock is released when the
-    /// value is dropped, after the certificate is saved. `None` where the store has no locks (the default), or where another
-    /// process holds the lock for too long.
-    fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
-        None
-    }
-
-    /// The timeout of [`load`](Self::load), after which an acquisition continues without stored certificates. Default: two
-    /// seconds.
-    fn load_timeout(&self) -> Duration {
-        Duration::from_secs(2)
-    }
-
-    /// The timeout of [`lock_issuance`](Self::lock_issuance), after which an acquisition continues without the lock. Default:
-    /// ten seconds.
-    fn lock_timeout(&self) -> Duration {
-        Duration::from_secs(10)
-    }
+/// The default store of the platform.
+#[cfg(windows)]
+pub(crate) fn platform_store(environment: &crate::Environment) -> Option<Arc<dyn BindingStore>> {
+    let path = StorePath::current_user_my();
+    let store = WindowsBindingStore::new(path, environment.key_name());
+    Some(Arc::new(store))
 }
 
-/// The lock of [`BindingStore::lock_issuance`]: dropping it releases the lock.
-pub type IssuanceLock = Box<dyn Any + Send>;
-
-/// Where certificates are kept by default.
+/// The default store of the platform.
 #[cfg(not(windows))]
-pub(crate) fn of_platform(_: &crate::Environment) -> Option<Arc<dyn BindingStore>> {
+pub(crate) fn platform_store(_: &crate::Environment) -> Option<Arc<dyn BindingStore>> {
     None
 }
 
-/// What a store saves of a certificate. A store saves every field and returns it unchanged; it need not understand them. A loaded
-/// entry is checked like a response of IMDS, and is not used where a check fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store saves every field; a new one must break the stores"
-)]
-pub struct StoredBinding {
-    /// The certificate.
-    pub certificate: Certificate,
-    /// The client id that it was issued to.
-    pub client_id: Guid,
-    /// The tenant that it was issued in.
-    pub tenant_id: Guid,
-    /// `identity_type`, as IMDS gave it.
-    pub identity_type: String,
-    /// The mTLS endpoint that came with it.
-    pub endpoint: String,
-    /// The token endpoint that came with it.
-    pub token_endpoint: String,
-    /// The name under which the key is opened again.
-    pub key_name: String,
-}
-
-impl StoredBinding {
-    /// An entry for an issued certificate and the name of its key.
-    pub(crate) fn new(credential: &IssuedCredential, key_name: &str) -> Self {
-        Self {
-            certificate: credential.certificate.clone(),
-            client_id: credential.client_id.clone(),
-            tenant_id: credential.tenant_id.clone(),
-            identity_type: credential.identity_type.clone(),
-            endpoint: credential.endpoint.origin().to_string(),
-            token_endpoint: credential.endpoint.token_url().to_string(),
-            key_name: key_name.to_owned(),
-        }
+/// The entry for an issued certificate and the name of its key.
+pub(crate) fn entry(credential: &IssuedCredential, key_name: &str) -> StoredBinding {
+    StoredBinding {
+        certificate: credential.certificate.clone(),
+        client_id: credential.client_id.clone(),
+        tenant_id: credential.tenant_id.clone(),
+        identity_type: credential.identity_type.clone(),
+        endpoint: credential.endpoint.origin().to_string(),
+        token_endpoint: credential.endpoint.token_url().to_string(),
+        key_name: key_name.to_owned(),
     }
 }
 
-/// What is good among the entries of a key.
+/// The result of [`select`].
 pub(crate) struct Selected {
-    /// The whole one that ends last.
+    /// The valid certificate that expires last.
     pub(crate) chosen: Option<IssuedCredential>,
-    /// Those that ended, and those of this container whose key is gone: to be removed.
+    /// Certificates to remove: expired ones, and those of this key container that are for another key.
     pub(crate) orphans: Vec<Certificate>,
 }
 
-/// Chooses among entries: of this key, credible, valid, with more left than the floor; the one that ends last. What is another
-/// container's is neither chosen nor, while it is valid, an orphan: its key may well be there.
+/// Selects the certificate that expires last among the entries that are for this key, plausible, valid, and not about to expire.
+/// Entries of other key containers are not selected; they are orphans only once they have expired, since their key may exist.
 pub(crate) fn select(
     entries: Vec<StoredBinding>,
     key_name: &str,
@@ -124,54 +56,47 @@ pub(crate) fn select(
     now: SystemTime,
 ) -> Selected {
     let mut orphans = Vec::new();
-    let mut chosen: Option<IssuedCredential> = None;
+    let mut candidates = Vec::new();
     for entry in entries {
-        let is_ours = entry.key_name == key_name;
-        let has_ended = entry.certificate.effective_not_after() <= now;
-        if has_ended || (is_ours && entry.certificate.check_key(public_key).is_err()) {
+        let names_key = entry.key_name == key_name;
+        let has_expired = entry.certificate.effective_not_after() <= now;
+        if has_expired || (names_key && entry.certificate.check_key(public_key).is_err()) {
             orphans.push(entry.certificate);
-            continue;
-        }
-        if !is_ours || !is_credible(&entry.certificate) || !has_enough_left(&entry.certificate, now)
+        } else if names_key
+            && is_plausible(&entry.certificate)
+            && remains_fresh(&entry.certificate, now)
         {
-            continue;
-        }
-        let ends_later = |credential: &IssuedCredential| {
-            chosen.as_ref().is_none_or(|before| {
-                before.certificate.effective_not_after()
-                    <= credential.certificate.effective_not_after()
-            })
-        };
-        if let Some(credential) = restore(&entry, public_key, settings, now).filter(ends_later) {
-            chosen = Some(credential);
+            candidates.extend(restore(&entry, public_key, settings, now));
         }
     }
+    let chosen = candidates
+        .into_iter()
+        .max_by_key(|credential| credential.certificate.effective_not_after());
     Selected { chosen, orphans }
 }
 
-/// The calls of stores that are under way. Each holds a thread of the runtime, and one that hangs does so for as long as
-/// it likes: beyond a few of them no more is asked. Waiting for a lock does not count among them.
+/// The calls of stores in progress. Each blocks a thread of the runtime, and one that hangs does so without a limit: the number of
+/// concurrent calls is limited. Waits for a lock have a separate limit.
 pub(crate) struct StoreCalls {
     calls: Arc<Semaphore>,
     locks: Arc<Semaphore>,
 }
 
 impl StoreCalls {
-    /// Has the store look, for as long as it says at most.
+    /// Loads the entries, within the store's timeout.
     pub(crate) async fn load(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
     ) -> Vec<StoredBinding> {
         let timeout = store.load_timeout();
-        let look = begin(&self.calls, move || store.load(&key));
-        let Some(look) = look else {
+        let Some(load) = spawn(&self.calls, move || store.load(&key)) else {
             return Vec::new();
         };
-        match tokio::time::timeout(timeout, look).await {
+        match tokio::time::timeout(timeout, load).await {
             Ok(Ok(entries)) => entries,
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the store of certificates failed or did not answer in time");
+                tracing::warn!("loading from the certificate store failed or timed out");
                 Vec::new()
             }
         }
@@ -184,13 +109,13 @@ impl StoreCalls {
         key: BindingCacheKey,
     ) -> Option<IssuanceLock> {
         let timeout = store.lock_timeout();
-        let wait = begin(&self.locks, move || store.lock_issuance(&key))?;
+        let wait = spawn(&self.locks, move || store.lock_issuance(&key))?;
         // A lock that is acquired after the timeout is dropped, and so released.
         tokio::time::timeout(timeout, wait).await.ok()?.ok()?
     }
 
-    /// Has the store keep an entry, and drop those that ended; nobody waits for it. The lock is released after that. `replaces`: other
-    /// entries with the same certificate are removed, too.
+    /// Saves an entry and removes expired ones, in the background; then releases the lock. `replaces`: other entries with the same
+    /// certificate are removed first.
     pub(crate) fn save(
         &self,
         store: Arc<dyn BindingStore>,
@@ -200,7 +125,7 @@ impl StoreCalls {
         replaces: bool,
         lock: Option<IssuanceLock>,
     ) {
-        begin(&self.calls, move || {
+        spawn(&self.calls, move || {
             if replaces {
                 store.remove(&key, &entry.certificate);
             }
@@ -214,14 +139,14 @@ impl StoreCalls {
         });
     }
 
-    /// Has the store remove entries; nobody waits for it.
+    /// Removes entries, in the background.
     pub(crate) fn remove(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
         certificates: Vec<Certificate>,
     ) {
-        begin(&self.calls, move || {
+        spawn(&self.calls, move || {
             for certificate in certificates {
                 store.remove(&key, &certificate);
             }
@@ -229,30 +154,31 @@ impl StoreCalls {
     }
 }
 
-fn begin<T: Send + 'static>(
+/// Runs a call on a blocking thread. `None` where the limit is reached.
+fn spawn<T: Send + 'static>(
     calls: &Arc<Semaphore>,
-    work: impl FnOnce() -> T + Send + 'static,
+    call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<JoinHandle<T>> {
     let Ok(permit) = Arc::clone(calls).try_acquire_owned() else {
-        tracing::warn!("the store of certificates hangs and is not asked");
+        tracing::warn!("certificate store is unresponsive; skipping it");
         return None;
     };
     Some(tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        work()
+        call()
     }))
 }
 
 impl Default for StoreCalls {
     fn default() -> Self {
         Self {
-            calls: Arc::new(Semaphore::new(MOST_CALLS)),
-            locks: Arc::new(Semaphore::new(MOST_CALLS)),
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            locks: Arc::new(Semaphore::new(MAX_CALLS)),
         }
     }
 }
 
-/// The entry as IMDS would answer it now, checked in the same way.
+/// Checks an entry like a response of IMDS.
 fn restore(
     entry: &StoredBinding,
     public_key: &[u8],
@@ -279,30 +205,34 @@ fn restore(
     .ok()
 }
 
-/// Whether IMDS may have issued it. Other programs of the account write to the store, and a certificate that one of them made
-/// for the key would be preferred for as long as it says.
-fn is_credible(certificate: &Certificate) -> bool {
-    let is_credible = certificate.is_plausible();
-    if !is_credible {
+/// Whether IMDS may have issued a certificate. Other programs of the account can add certificates to the store; one that they
+/// issued for the key would otherwise be used until it expires.
+fn is_plausible(certificate: &Certificate) -> bool {
+    let is_plausible = certificate.is_plausible();
+    if !is_plausible {
         tracing::warn!(
             issuer = certificate.issuer(),
-            "a kept certificate is of another issuer than managed identities have, or lives for longer, and is not used"
+            "skipping a stored certificate: not issued by the issuer of managed identities, or valid for too long"
         );
     }
-    is_credible
+    is_plausible
 }
 
-fn has_enough_left(certificate: &Certificate, now: SystemTime) -> bool {
-    let floor = MAX_STALE_TIME.min(certificate.effective_life() / 7);
+fn remains_fresh(certificate: &Certificate, now: SystemTime) -> bool {
     certificate
         .effective_not_after()
         .duration_since(now)
-        .is_ok_and(|left| left > floor)
+        .is_ok_and(|left| left > stale_time(certificate))
 }
 
-const MOST_CALLS: usize = 16;
-/// As for certificates in memory.
+/// The remaining lifetime at which a certificate becomes stale, so that a new one is fetched first.
+pub(crate) fn stale_time(certificate: &Certificate) -> Duration {
+    MAX_STALE_TIME.min(certificate.effective_life() / 7)
+}
+
+/// 24 hours would be more than the whole lifetime of the 8-hour certificates that IMDS has issued.
 const MAX_STALE_TIME: Duration = Duration::from_secs(24 * 3600);
+const MAX_CALLS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -311,7 +241,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
 
-    /// Hangs until the other end is dropped, and says how long that may take.
+    /// Hangs until the sender is dropped, with timeouts of a minute.
     #[derive(Debug)]
     struct Hanging(Mutex<Receiver<()>>);
 
@@ -335,28 +265,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_is_waited_for_as_long_as_it_says() {
+    async fn waits_for_a_store_until_its_timeouts() {
         let key = BindingCacheKey {
             identity: ManagedIdentity::system_assigned(),
             attestation: Attestation::None,
         };
-        let (let_go, hangs) = channel();
+        let (release, hangs) = channel();
         let store = Arc::new(Hanging(Mutex::new(hangs)));
         let calls = Arc::new(StoreCalls::default());
-        let look = tokio::spawn({
+        let load = tokio::spawn({
             let (calls, store, key) = (Arc::clone(&calls), Arc::clone(&store), key.clone());
             async move { calls.load(store, key).await.len() }
         });
         let lock = tokio::spawn(async move { calls.lock_issuance(store, key).await.is_some() });
-        pass(Duration::from_secs(59)).await;
-        assert!(!look.is_finished() && !lock.is_finished());
-        pass(Duration::from_secs(2)).await;
-        assert_eq!((look.await.unwrap(), lock.await.unwrap()), (0, false));
-        drop(let_go);
+        advance(Duration::from_secs(59)).await;
+        assert!(!load.is_finished() && !lock.is_finished());
+        advance(Duration::from_secs(2)).await;
+        assert_eq!((load.await.unwrap(), lock.await.unwrap()), (0, false));
+        drop(release);
     }
 
-    /// Lets everybody begin to wait, and then come to an end.
-    async fn pass(time: Duration) {
+    /// Advances the clock between two runs of the other tasks.
+    async fn advance(time: Duration) {
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }

@@ -6,14 +6,16 @@
 use keybound::keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
 };
-use keybound::store::{StoreLocation, StorePath, WindowsBindingStore};
+use keybound::store::{
+    BindingCacheKey, BindingStore as _, StoreLocation, StorePath, WindowsBindingStore,
+};
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
-    Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
+    Attestation, Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient,
+    TokenRequest,
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
-use keybound_keys::windows::MsalCertificateCache;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::pkey::{PKey, Private};
@@ -123,7 +125,7 @@ fn child() {
 struct TestStore {
     name: String,
     client_id: String,
-    cache: MsalCertificateCache,
+    store: WindowsBindingStore,
 }
 
 impl TestStore {
@@ -133,16 +135,19 @@ impl TestStore {
         let store = Self {
             name,
             client_id: format!("11111111-0000-4000-8000-{:012x}", std::process::id()),
-            cache: MsalCertificateCache::in_store(path),
+            store: WindowsBindingStore::new(path, None),
         };
         store.clear();
         store
     }
 
     fn clear(&self) {
-        let alias = MsalCertificateCache::alias(Some(&self.client_id), false);
-        for entry in self.cache.load(&alias) {
-            self.cache.remove(&alias, &entry.certificate);
+        let key = BindingCacheKey {
+            identity: ManagedIdentity::client_id(&self.client_id).unwrap(),
+            attestation: Attestation::None,
+        };
+        for entry in self.store.load(&key) {
+            self.store.remove(&key, &entry.certificate);
         }
     }
 }

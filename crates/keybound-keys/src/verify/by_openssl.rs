@@ -1,4 +1,4 @@
-//! What OpenSSL says of signatures.
+//! Verification by OpenSSL.
 use crate::SignatureScheme;
 use crate::memory::set_scheme;
 use crate::rsa_blob::public_blob;
@@ -6,8 +6,8 @@ use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::pkey_ctx::PkeyCtx;
 
-/// Whether a signature holds for a public key, which has to be RSA-2048.
-pub(crate) fn holds(
+/// Verifies a signature by a public key, which must be RSA-2048.
+pub(crate) fn verify(
     public_key: &[u8],
     scheme: SignatureScheme,
     digest: &[u8],
@@ -16,13 +16,13 @@ pub(crate) fn holds(
     if public_blob(public_key).is_none() {
         return false;
     }
-    let held = check(public_key, scheme, digest, signature);
-    // A signature that does not hold leaves its reason on OpenSSL's queue, where the next call would find it.
+    let verified = try_verify(public_key, scheme, digest, signature);
+    // An invalid signature leaves its reason on OpenSSL's error queue, where the next call would find it.
     let _ = ErrorStack::get();
-    held.unwrap_or(false)
+    verified.unwrap_or(false)
 }
 
-fn check(
+fn try_verify(
     public_key: &[u8],
     scheme: SignatureScheme,
     digest: &[u8],

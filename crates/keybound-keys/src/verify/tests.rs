@@ -11,11 +11,11 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::RsaPssSaltlen;
 use std::sync::LazyLock;
 
-/// All that are to be had on this platform: each is held to the same table.
-const IMPLEMENTATIONS: &[(&str, Holds)] = &[
-    ("OpenSSL", by_openssl::holds),
+/// The implementations of this platform, all with the same test cases.
+const IMPLEMENTATIONS: &[(&str, Verify)] = &[
+    ("OpenSSL", by_openssl::verify),
     #[cfg(windows)]
-    ("CNG", crate::windows::signatures::holds),
+    ("CNG", crate::windows::bcrypt::verify),
 ];
 
 const SCHEMES: [SignatureScheme; 6] = [
@@ -28,7 +28,7 @@ const SCHEMES: [SignatureScheme; 6] = [
 ];
 const SCHEME: SignatureScheme = SignatureScheme::PssSha256;
 
-/// What is asked. The signature is OpenSSL's in every case.
+/// An input of `verify`. OpenSSL created the signature in every case.
 struct Case {
     name: String,
     public_key: Vec<u8>,
@@ -38,7 +38,7 @@ struct Case {
 }
 
 impl Case {
-    fn right(scheme: SignatureScheme) -> Self {
+    fn valid(scheme: SignatureScheme) -> Self {
         let digest = vec![7; scheme.digest_len()];
         Self {
             name: format!("{scheme:?}"),
@@ -49,19 +49,19 @@ impl Case {
         }
     }
 
-    /// PSS with SHA-256, signed in a way of its own.
-    fn signed_otherwise(name: &str, change: Change) -> Self {
-        let case = Self::right(SCHEME).named(name);
+    /// PSS with SHA-256, signed with other parameters.
+    fn signed_with(name: &str, change: Change) -> Self {
+        let case = Self::valid(SCHEME).named(name);
         Self {
             signature: sign(&KEY, SCHEME, &case.digest, change),
             ..case
         }
     }
 
-    /// PSS with SHA-256, by another key.
+    /// PSS with SHA-256, signed by a key of another length.
     fn of_rsa(bits: u32) -> Self {
         let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
-        let case = Self::right(SCHEME).named(&format!("RSA-{bits}"));
+        let case = Self::valid(SCHEME).named(&format!("RSA-{bits}"));
         Self {
             signature: sign(&key, SCHEME, &case.digest, |_| Ok(())),
             public_key: key.public_key_to_der().unwrap(),
@@ -118,56 +118,56 @@ fn sign(key: &PKey<Private>, scheme: SignatureScheme, digest: &[u8], change: Cha
 static KEY: LazyLock<PKey<Private>> =
     LazyLock::new(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
 
-/// Asks all implementations. What one leaves in OpenSSL's queue, the next call of somebody else would find.
+/// Checks the results of all implementations, and that none leaves an error in OpenSSL's queue, where the next call would find it.
 #[track_caller]
-fn assert_all_say(holds: bool, cases: impl IntoIterator<Item = Case>) {
+fn assert_all(is_valid: bool, cases: impl IntoIterator<Item = Case>) {
     for case in cases {
         for (name, implementation) in IMPLEMENTATIONS {
-            let said = check(
+            let result = check(
                 *implementation,
                 &case.public_key,
                 case.scheme,
                 &case.digest,
                 &case.signature,
             );
-            assert_eq!(said, holds, "{name}: {}", case.name);
+            assert_eq!(result, is_valid, "{name}: {}", case.name);
             assert!(ErrorStack::get().errors().is_empty(), "{}", case.name);
         }
     }
 }
 
 #[test]
-fn signatures_of_openssl_hold_in_every_scheme() {
-    assert_all_say(true, SCHEMES.map(Case::right));
+fn accepts_signatures_of_openssl_in_every_scheme() {
+    assert_all(true, SCHEMES.map(Case::valid));
 }
 
 #[test]
-fn a_signature_holds_for_its_own_scheme_only() {
+fn rejects_signatures_of_another_scheme() {
     let of_another = |scheme| {
         let others = SCHEMES.into_iter().filter(move |other| *other != scheme);
-        others.map(move |other| Case::right(scheme).with_scheme(other))
+        others.map(move |other| Case::valid(scheme).with_scheme(other))
     };
-    assert_all_say(false, SCHEMES.into_iter().flat_map(of_another));
+    assert_all(false, SCHEMES.into_iter().flat_map(of_another));
 }
 
 #[test]
-fn pss_of_another_salt_or_mask_holds_for_nothing() {
-    assert_all_say(
+fn rejects_pss_with_another_salt_length_or_mask() {
+    assert_all(
         false,
         [
-            Case::signed_otherwise("a salt of 20", |context| {
+            Case::signed_with("a salt of 20", |context| {
                 context.set_rsa_pss_saltlen(RsaPssSaltlen::custom(20))
             }),
-            Case::signed_otherwise("no salt", |context| {
+            Case::signed_with("no salt", |context| {
                 context.set_rsa_pss_saltlen(RsaPssSaltlen::custom(0))
             }),
-            Case::signed_otherwise("a salt of 33", |context| {
+            Case::signed_with("a salt of 33", |context| {
                 context.set_rsa_pss_saltlen(RsaPssSaltlen::custom(33))
             }),
-            Case::signed_otherwise("the longest salt", |context| {
+            Case::signed_with("the longest salt", |context| {
                 context.set_rsa_pss_saltlen(RsaPssSaltlen::MAXIMUM_LENGTH)
             }),
-            Case::signed_otherwise("a mask of SHA-384", |context| {
+            Case::signed_with("a mask of SHA-384", |context| {
                 context.set_rsa_mgf1_md(Md::sha384())
             }),
         ],
@@ -175,38 +175,38 @@ fn pss_of_another_salt_or_mask_holds_for_nothing() {
 }
 
 #[test]
-fn pkcs1_without_the_name_of_its_hash_holds_for_nothing() {
-    let case = Case::right(SignatureScheme::Pkcs1Sha256).named("a bare digest");
+fn rejects_pkcs1_without_digest_info() {
+    let case = Case::valid(SignatureScheme::Pkcs1Sha256).named("a bare digest");
     let mut context = PkeyCtx::new(&*KEY).unwrap();
     context.sign_init().unwrap();
     context.set_rsa_padding(Padding::PKCS1).unwrap();
     let mut signature = Vec::new();
     context.sign_to_vec(&case.digest, &mut signature).unwrap();
-    assert_all_say(false, [Case { signature, ..case }]);
+    assert_all(false, [Case { signature, ..case }]);
 }
 
 #[test]
-fn another_digest_or_one_of_another_length_holds_for_nothing() {
+fn rejects_other_digests_and_digest_lengths() {
     for scheme in SCHEMES {
-        let right = scheme.digest_len();
+        let digest_len = scheme.digest_len();
         for length in [0, 1, 20, 31, 32, 33, 48, 64, 128, 256] {
-            let byte = if length == right { 8 } else { 7 };
-            let case = Case::right(scheme).with_digest(&vec![byte; length]);
-            assert_all_say(false, [case]);
+            let byte = if length == digest_len { 8 } else { 7 };
+            let case = Case::valid(scheme).with_digest(&vec![byte; length]);
+            assert_all(false, [case]);
         }
     }
 }
 
 #[test]
-fn a_changed_signature_or_one_of_another_length_holds_for_nothing() {
+fn rejects_changed_signatures_and_other_lengths() {
     for scheme in SCHEMES {
-        let signature = Case::right(scheme).signature;
+        let signature = Case::valid(scheme).signature;
         let changed = [0, 100, 255].map(|position| {
             let mut changed = signature.clone();
             changed[position] ^= 1;
-            Case::right(scheme).with_signature("a changed signature", &changed)
+            Case::valid(scheme).with_signature("a changed signature", &changed)
         });
-        assert_all_say(false, changed);
+        assert_all(false, changed);
         let longer = [&signature[..], &[0]].concat();
         let later = [&[0][..], &signature].concat();
         let wrong = [
@@ -219,25 +219,25 @@ fn a_changed_signature_or_one_of_another_length_holds_for_nothing() {
             &[0; 1000],
             &[],
         ];
-        assert_all_say(
+        assert_all(
             false,
-            wrong.map(|wrong| Case::right(scheme).with_signature("a wrong one", wrong)),
+            wrong.map(|wrong| Case::valid(scheme).with_signature("a wrong signature", wrong)),
         );
     }
 }
 
 #[test]
-fn only_rsa_2048_in_plain_der_is_taken_for_a_key() {
-    assert_all_say(false, [1024, 2047, 2056, 3072].map(Case::of_rsa));
+fn rejects_keys_other_than_rsa_2048_in_der() {
+    assert_all(false, [1024, 2047, 2056, 3072].map(Case::of_rsa));
     let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let elliptic = PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap();
     let public = KEY.public_key_to_der().unwrap();
     let other = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let bare = KEY.rsa().unwrap().public_key_to_der_pkcs1().unwrap();
-    // The algorithm's last arc: rsaEncryption becomes RSASSA-PSS, which names its padding itself.
+    // The last arc of the algorithm: rsaEncryption becomes RSASSA-PSS.
     let mut pss = public.clone();
     pss[16] = 10;
-    assert_all_say(
+    assert_all(
         false,
         [
             ("another key", &other.public_key_to_der().unwrap()[..]),
@@ -251,15 +251,15 @@ fn only_rsa_2048_in_plain_der_is_taken_for_a_key() {
             ("garbage", b"garbage"),
             ("nothing", &[]),
         ]
-        .map(|(name, key)| Case::right(SCHEME).with_key(name, key)),
+        .map(|(name, key)| Case::valid(SCHEME).with_key(name, key)),
     );
 }
 
-/// A key whose signatures are another key's: a container that was overwritten.
+/// A key whose signatures are another key's, as after its container was overwritten.
 #[derive(Debug)]
-struct Torn(MemoryKey, MemoryKey);
+struct Mismatched(MemoryKey, MemoryKey);
 
-impl BindingKey for Torn {
+impl BindingKey for Mismatched {
     fn public_key_der(&self) -> &[u8] {
         self.0.public_key_der()
     }
@@ -275,11 +275,11 @@ impl BindingKey for Torn {
 }
 
 #[test]
-fn a_key_that_signs_passes_and_one_that_is_torn_does_not() {
+fn self_test_rejects_signatures_of_another_key() {
     let key = MemoryKey::generate().unwrap();
     self_test(&key).unwrap();
-    let torn = Torn(key, MemoryKey::generate().unwrap());
-    let error = self_test(&torn).unwrap_err();
+    let mismatched = Mismatched(key, MemoryKey::generate().unwrap());
+    let error = self_test(&mismatched).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::Failed);
     assert!(ErrorStack::get().errors().is_empty());
 }

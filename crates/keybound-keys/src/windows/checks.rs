@@ -1,11 +1,12 @@
-//! What is required of a key before it is used, whatever created it.
+//! Requirements of a key before it is used, regardless of which program created it.
 use super::handle::Key;
-use super::ncrypt_api::Property;
 use super::status::{Status, Step};
-use crate::{KeyError, KeyErrorKind, SignatureScheme, verify};
+use super::windows_api::Property;
+use crate::KeyError;
+use crate::verify::{SELF_TEST_DIGEST, SELF_TEST_SCHEME};
 
-/// Whether the key's provider may hand out its private half, in whatever form. One that does not tell is an error: each
-/// provider that keys are made with gets a policy when it creates them.
+/// Whether the key's provider may export its private part in any form. A missing policy is an error: every provider in use
+/// sets one when it creates a key.
 pub(crate) fn is_exportable(key: &Key) -> Result<bool, KeyError> {
     let policy = key
         .get(Property::ExportPolicy)
@@ -13,31 +14,17 @@ pub(crate) fn is_exportable(key: &Key) -> Result<bool, KeyError> {
     Ok(policy != [0; 4])
 }
 
-/// Whether the property says so: present, not empty, its first byte not 0. What only fails for now says nothing, and is no
-/// reason to take a weaker key.
+/// Whether the property is present, not empty, and its first byte not 0. A temporary failure is an error, not a reason to use
+/// a weaker key.
 pub(crate) fn is_isolated(key: &Key) -> Result<bool, KeyError> {
     match key.get(Property::VirtualIsolation) {
         Ok(value) => Ok(value.first().is_some_and(|first| *first != 0)),
-        Err(status) if status.is_passing() => Err(Step::ReadIsolation.error(status, true)),
+        Err(status) if status.is_temporary() => Err(Step::ReadIsolation.error(status, true)),
         Err(_) => Ok(false),
     }
 }
 
-/// Signs a digest that nobody uses: a name can open after its key is lost.
+/// Signs the digest of the self-test: a key that is lost may still open by its name.
 pub(crate) fn sign(key: &Key) -> Result<Vec<u8>, Status> {
-    key.sign(SCHEME, &DIGEST)
+    key.sign(SELF_TEST_SCHEME, &SELF_TEST_DIGEST)
 }
-
-/// Checks what [`sign`] signed against the key's own public half (SubjectPublicKeyInfo in DER).
-pub(crate) fn check_signature(public_key: &[u8], signature: &[u8]) -> Result<(), KeyError> {
-    if verify(public_key, SCHEME, &DIGEST, signature) {
-        return Ok(());
-    }
-    Err(KeyError::new(
-        KeyErrorKind::Failed,
-        "the key's signature does not hold against its own public key",
-    ))
-}
-
-const SCHEME: SignatureScheme = SignatureScheme::PssSha256;
-const DIGEST: [u8; 32] = [0x5a; 32];

@@ -1,96 +1,97 @@
-//! A named key of the host: opened where it is there, created where it is not, replaced where its material is lost.
+//! A named key of the host: opened if it exists, created if it does not, replaced if its material is lost.
+use super::certificate_store::CertificateStore;
 use super::checks;
 use super::handle::{Key, Provider};
-use super::msal_certificate_cache::KeyPlace;
-use super::names::MutexName;
-use super::ncrypt_api::{
-    Lock, MACHINE, NcryptApi, OVERWRITE, PER_BOOT, Property, SIGN_AND_DECRYPT,
-};
+use super::key_prov_info::KeyProvInfo;
+use super::mutex_name::MutexName;
 use super::status::{Status, Step};
+use super::store_path::StorePath;
+use super::windows_api::{
+    Lock, OVERWRITE, PER_BOOT, Property, SIGN_AND_DECRYPT, VIRTUAL_ISOLATION, WindowsApi,
+};
 use crate::rsa_blob::{bits, public_key_info};
+use crate::verify::check_self_test;
 use crate::{KeyError, KeyErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which key: where it is kept, its name, and how it is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A key container of this account, and how its key is created.
+#[derive(Debug)]
 pub(crate) struct Container {
-    pub(crate) provider: &'static str,
-    pub(crate) name: String,
-    /// With which it is made, beside those that every key is made with.
-    pub(crate) flags: u32,
-    /// Whether it has to be isolated by virtualization-based security.
-    pub(crate) isolated: bool,
+    pub(crate) api: Arc<dyn WindowsApi>,
+    pub(crate) info: KeyProvInfo,
+    /// Whether the key is a KeyGuard key: isolated by virtualization-based security, and lost with each boot.
+    pub(crate) keyguard: bool,
 }
 
-/// An open key that has just signed, and its public half.
+/// An open key that has just signed, and its public key.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedKey {
     pub(crate) key: Key,
     /// SubjectPublicKeyInfo in DER.
     pub(crate) public_key: Vec<u8>,
 }
 
 impl Container {
-    /// Opens the key, or makes it. Two processes that do so at once end with the same key.
-    pub(crate) fn open_or_create(&self, api: &Arc<dyn NcryptApi>) -> Result<Opened, KeyError> {
-        let provider = Provider::open(api, self.provider)
+    /// Opens or creates the key. Two processes that do so at the same time get the same key.
+    pub(crate) fn open_or_create(&self) -> Result<OpenedKey, KeyError> {
+        let provider = Provider::open(&self.api, &self.info.provider)
             .map_err(|status| self.error(Step::OpenProvider, status))?;
-        let key = match provider.open_key(&self.name, 0) {
-            Ok(key) => Some(key),
-            Err(status) if status.is_not_found() => match self.create(&provider, 0) {
+        let key = match self.open(&provider)? {
+            Some(key) => Some(key),
+            None => match self.create(&provider, 0) {
                 Ok(opened) => {
                     let opened = self.check_new(opened)?;
-                    // Certificates of a key that was there by this name once may still be there.
-                    api.purge_certificates(&self.place(), &opened.public_key);
+                    // An earlier key of this name may have left certificates.
+                    self.remove_certificates_of_lost_keys(&opened.public_key);
                     return Ok(opened);
                 }
-                Err(Creation::Exists) => self.open_again(&provider)?,
-                Err(Creation::Failed(error)) => return Err(error),
+                Err(CreateError::Exists) => {
+                    tracing::debug!("another process created the key: opening it");
+                    self.open(&provider)?
+                }
+                Err(CreateError::Failed(error)) => return Err(error),
             },
-            Err(status) => return Err(self.error(Step::Open, status)),
         };
-        match key.map(|key| self.living(key)).transpose()?.flatten() {
-            Some(opened) => self.check_old(opened),
-            None => self.recreate(api, &provider),
+        match key.map(|key| self.usable(key)).transpose()?.flatten() {
+            Some(opened) => self.check_existing(opened),
+            None => self.replace(&provider),
         }
     }
 
-    /// After somebody else made it, or where only its name is left (`None`).
-    fn open_again(&self, provider: &Arc<Provider>) -> Result<Option<Key>, KeyError> {
-        tracing::debug!("a key of this name is there already: it is opened again");
-        match provider.open_key(&self.name, 0) {
+    /// Opens the key. `None` where it does not exist, or only its name does.
+    fn open(&self, provider: &Arc<Provider>) -> Result<Option<Key>, KeyError> {
+        match provider.open_key(&self.info.container, 0) {
             Ok(key) => Ok(Some(key)),
             Err(status) if status.is_not_found() => Ok(None),
             Err(status) => Err(self.error(Step::Open, status)),
         }
     }
 
-    /// The key, where it signs. `None` where it does not: its material is lost, as that of a KeyGuard key with every boot.
+    /// Returns the key if it signs. `None` where its material is lost, as that of a KeyGuard key is with every boot.
     ///
-    /// Every other failure, a key that is not RSA-2048, and one that signs for another public key than its own are errors:
+    /// Every other failure, a key that is not RSA-2048, and a signature that its own public key does not verify are errors:
     /// such a key must not be overwritten.
-    fn living(&self, key: Key) -> Result<Option<Opened>, KeyError> {
+    fn usable(&self, key: Key) -> Result<Option<OpenedKey>, KeyError> {
         let signature = match checks::sign(&key) {
             Ok(signature) => signature,
             Err(status) if !self.is_lost(status) => return Err(self.error(Step::Sign, status)),
             Err(status) => {
                 check_kind(&key)?;
-                tracing::warn!(%status, "the key is there by name and does not sign");
+                tracing::warn!(%status, "the key exists by name and does not sign");
                 return Ok(None);
             }
         };
         let public_key = self.public_key(&key)?;
-        checks::check_signature(&public_key, &signature)?;
-        Ok(Some(Opened { key, public_key }))
+        check_self_test(&public_key, &signature)?;
+        Ok(Some(OpenedKey { key, public_key }))
     }
 
-    /// Whether a signature that fails with this status shows that the key's material is lost. With which statuses CNG reports
-    /// a per-boot key of an earlier boot is not documented: for such a key alone, a status of CNG's own that is neither known
-    /// as a loss nor as passing counts as one.
+    /// Whether a signature that fails with this status shows that the key's material is lost. The statuses with which CNG
+    /// reports a per-boot key of an earlier boot are not documented: for such a key alone, an unknown status of CNG itself
+    /// counts as a loss.
     fn is_lost(&self, status: Status) -> bool {
-        let is_per_boot = self.flags & PER_BOOT != 0;
-        status.is_loss() || (is_per_boot && !status.is_passing())
+        status.is_loss() || (self.keyguard && !status.is_temporary())
     }
 
     fn public_key(&self, key: &Key) -> Result<Vec<u8>, KeyError> {
@@ -100,13 +101,18 @@ impl Container {
         public_key_info(&blob).ok_or_else(not_rsa_2048)
     }
 
-    fn create(&self, provider: &Arc<Provider>, flags: u32) -> Result<Opened, Creation> {
+    fn create(&self, provider: &Arc<Provider>, flags: u32) -> Result<OpenedKey, CreateError> {
         let failed = |status| match status {
-            Status::EXISTS => Creation::Exists,
-            status => Creation::Failed(self.error(Step::Create, status)),
+            Status::EXISTS => CreateError::Exists,
+            status => CreateError::Failed(self.error(Step::Create, status)),
+        };
+        let isolation = if self.keyguard {
+            VIRTUAL_ISOLATION | PER_BOOT
+        } else {
+            0
         };
         let key = provider
-            .create_key(&self.name, self.flags | flags)
+            .create_key(&self.info.container, isolation | flags)
             .map_err(failed)?;
         for (property, value) in [
             (Property::Length, 2048),
@@ -116,43 +122,36 @@ impl Container {
             key.set(property, value).map_err(failed)?;
         }
         key.finalize().map_err(failed)?;
-        let public_key = self.public_key(&key).map_err(Creation::Failed)?;
-        Ok(Opened { key, public_key })
+        let public_key = self.public_key(&key).map_err(CreateError::Failed)?;
+        Ok(OpenedKey { key, public_key })
     }
 
-    /// A key that was just made here. One that is not what was asked for is not left behind.
-    fn check_new(&self, opened: Opened) -> Result<Opened, KeyError> {
-        let refused = match self.refusal(&opened.key) {
-            Ok(None) => {
-                return self.living(opened.key)?.ok_or_else(|| {
-                    KeyError::new(
-                        KeyErrorKind::Failed,
-                        "a key that was just made does not sign",
-                    )
-                });
-            }
-            Ok(Some(Refusal::NotIsolated)) => self.error(Step::Create, Status::NO_KEYGUARD),
-            Ok(Some(Refusal::Exportable)) => self.exportable(),
+    /// Checks a key that was just created here. One that does not meet the requirements is deleted.
+    fn check_new(&self, opened: OpenedKey) -> Result<OpenedKey, KeyError> {
+        let error = match self.violation(&opened.key) {
+            Ok(None) => return self.usable(opened.key)?.ok_or_else(new_key_does_not_sign),
+            Ok(Some(Violation::NotIsolated)) => self.error(Step::Create, Status::NO_KEYGUARD),
+            Ok(Some(Violation::Exportable)) => self.exportable(),
             Err(error) => error,
         };
         if let Err(status) = opened.key.delete() {
-            tracing::warn!(%status, "a key that is of no use could not be removed");
+            tracing::warn!(%status, "an unusable new key could not be deleted");
         }
-        Err(refused)
+        Err(error)
     }
 
-    /// A key that was there before.
-    fn check_old(&self, opened: Opened) -> Result<Opened, KeyError> {
-        match self.refusal(&opened.key)? {
+    /// Checks a key that existed before.
+    fn check_existing(&self, opened: OpenedKey) -> Result<OpenedKey, KeyError> {
+        match self.violation(&opened.key)? {
             None => Ok(opened),
-            Some(Refusal::Exportable) => Err(self.exportable()),
-            Some(Refusal::NotIsolated) => Err(KeyError::new(
+            Some(Violation::Exportable) => Err(self.exportable()),
+            Some(Violation::NotIsolated) => Err(KeyError::new(
                 KeyErrorKind::NotIsolated,
                 format!(
                     "the key {} is not isolated by virtualization-based security: remove it by `{}`, or name another key by \
                      MSAL_MSI_V2_KEY_NAME",
-                    self.name,
-                    self.removal()
+                    self.info.container,
+                    self.delete_command()
                 ),
             )),
         }
@@ -162,112 +161,87 @@ impl Container {
         KeyError::new(
             KeyErrorKind::Failed,
             format!(
-                "the key {} may be exported from its provider, so that it binds nothing: remove it by `{}`",
-                self.name,
-                self.removal()
+                "the key {} may be exported from its provider, so it binds nothing: remove it by `{}`",
+                self.info.container,
+                self.delete_command()
             ),
         )
     }
 
-    /// The command that removes the key.
-    fn removal(&self) -> String {
+    fn delete_command(&self) -> String {
         format!(
             r#"certutil -user -csp "{}" -delkey "{}""#,
-            self.provider, self.name
+            self.info.provider, self.info.container
         )
     }
 
-    fn refusal(&self, key: &Key) -> Result<Option<Refusal>, KeyError> {
-        if self.isolated && !checks::is_isolated(key)? {
-            return Ok(Some(Refusal::NotIsolated));
+    fn violation(&self, key: &Key) -> Result<Option<Violation>, KeyError> {
+        if self.keyguard && !checks::is_isolated(key)? {
+            return Ok(Some(Violation::NotIsolated));
         }
-        Ok(checks::is_exportable(key)?.then_some(Refusal::Exportable))
+        Ok(checks::is_exportable(key)?.then_some(Violation::Exportable))
     }
 
-    /// Puts a new key in the place of one that does not sign. The processes of this account do this one after the other, and
-    /// a later caller finds the new key. A mutex that is not acquired delays this and does not stop it: other programs
-    /// overwrite keys without it, so that correctness does not rest on it.
-    fn recreate(
-        &self,
-        api: &Arc<dyn NcryptApi>,
-        provider: &Arc<Provider>,
-    ) -> Result<Opened, KeyError> {
-        let lock = api.lock(&MutexName::of_key(&self.name), LONGEST_WAIT);
+    /// Replaces a key whose material is lost. The processes of this account do this one after the other, and a later one
+    /// finds the new key. A mutex that is not acquired delays this and does not prevent it: other programs overwrite keys
+    /// without it, so correctness does not depend on it.
+    fn replace(&self, provider: &Arc<Provider>) -> Result<OpenedKey, KeyError> {
+        let name = MutexName::of_key(&self.info.container);
+        let lock = self.api.lock(&name, LOCK_TIMEOUT);
         if !matches!(lock, Lock::Held(_)) {
-            // Safe, since what is below opens the key again before and after, and compares.
-            tracing::warn!("the mutex of the key was not acquired: the key is checked without it");
+            // Safe: the key is opened again before and after, and the public keys are compared.
+            tracing::warn!("the mutex of the key was not acquired: continuing without it");
         }
-        if let Some(key) = self.open_again(provider)?
-            && let Some(opened) = self.living(key)?
+        if let Some(key) = self.open(provider)?
+            && let Some(opened) = self.usable(key)?
         {
-            return self.check_old(opened);
+            return self.check_existing(opened);
         }
-        tracing::warn!("the key's material is lost: a new key takes its place");
-        let made = match self.create(provider, OVERWRITE) {
+        tracing::warn!("the key's material is lost: creating a new key in its place");
+        let new = match self.create(provider, OVERWRITE) {
             Ok(opened) => self.check_new(opened)?,
-            Err(Creation::Failed(error)) => return Err(error),
-            Err(Creation::Exists) => return Err(self.error(Step::Create, Status::EXISTS)),
+            Err(CreateError::Failed(error)) => return Err(error),
+            Err(CreateError::Exists) => return Err(self.error(Step::Create, Status::EXISTS)),
         };
-        // Others than we may overwrite without a mutex: what is in the container is what everybody uses.
-        let kept = provider
-            .open_key(&self.name, 0)
+        // Other programs may overwrite the key without the mutex; all use the key that is in the container.
+        let current = provider
+            .open_key(&self.info.container, 0)
             .map_err(|status| self.error(Step::Open, status))?;
-        let kept = self.living(kept)?.ok_or_else(|| {
-            KeyError::new(
-                KeyErrorKind::Failed,
-                "a key that was just made does not sign",
-            )
-        })?;
-        if kept.public_key != made.public_key {
-            tracing::warn!("another process replaced the key at the same time: its key is used");
+        let current = self.usable(current)?.ok_or_else(new_key_does_not_sign)?;
+        if current.public_key != new.public_key {
+            tracing::warn!("another process replaced the key at the same time: using its key");
         }
-        api.purge_certificates(&self.place(), &kept.public_key);
-        self.check_old(kept)
+        self.remove_certificates_of_lost_keys(&current.public_key);
+        self.check_existing(current)
     }
 
-    /// Where certificates say that the key is.
-    pub(crate) fn place(&self) -> KeyPlace {
-        KeyPlace {
-            provider: self.provider.to_owned(),
-            name: self.name.clone(),
-            machine: false,
-            legacy: false,
-        }
+    fn remove_certificates_of_lost_keys(&self, public_key: &[u8]) {
+        let store = CertificateStore {
+            api: Arc::clone(&self.api),
+            path: StorePath::current_user_my(),
+        };
+        store.remove_of_lost_keys(&self.info, public_key);
     }
 
     fn error(&self, step: Step, status: Status) -> KeyError {
-        step.error(status, self.isolated)
+        step.error(status, self.keyguard)
     }
 }
 
-/// Whether another key than this one is in the place, or none. False where that is unknown.
-pub(crate) fn is_replaced(api: &Arc<dyn NcryptApi>, place: &KeyPlace, public_key: &[u8]) -> bool {
-    let flags = if place.machine { MACHINE } else { 0 };
-    let opened =
-        Provider::open(api, &place.provider).map(|provider| provider.open_key(&place.name, flags));
-    match opened {
-        Ok(Ok(key)) => key
-            .export_public()
-            .is_ok_and(|blob| public_key_info(&blob).as_deref() != Some(public_key)),
-        Ok(Err(status)) => status.is_not_found(),
-        Err(_) => false,
-    }
-}
-
-/// Why a key could not be made.
-enum Creation {
+/// Why a key was not created.
+enum CreateError {
     Exists,
     Failed(KeyError),
 }
 
-/// Why a key that is there is not used.
-enum Refusal {
+/// The requirement that a key does not meet.
+enum Violation {
     NotIsolated,
     Exportable,
 }
 
-/// Refuses a key that is reported to be of another kind than RSA-2048. What is not reported refuses nothing: of a key whose material is
-/// lost, its properties may be gone too.
+/// Rejects a key that is reported to be of another kind than RSA-2048. A property that cannot be read does not matter: those
+/// of a lost key may be gone, too.
 fn check_kind(key: &Key) -> Result<(), KeyError> {
     let is_other_group = key
         .get(Property::AlgorithmGroup)
@@ -285,7 +259,14 @@ fn not_rsa_2048() -> KeyError {
     KeyError::new(KeyErrorKind::Failed, "the key is not RSA-2048")
 }
 
+fn new_key_does_not_sign() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::Failed,
+        "a key that was just created does not sign",
+    )
+}
+
 /// In UTF-16, little-endian.
 const RSA: &[u8] = b"R\0S\0A\0";
-/// Making a key takes a second or two on slow hosts.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// Creating a key takes a second or two on slow hosts.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,7 +1,11 @@
-//! Handles of CNG, each owned by one value and freed once.
-#![allow(unsafe_code, reason = "owning a handle is the promise that it is open")]
-use super::ncrypt_api::{NcryptApi, Property, SILENT};
-use super::status::Status;
+//! CNG handles, each with one owner that frees it.
+#![allow(
+    unsafe_code,
+    reason = "the owner of a handle guarantees that it is open"
+)]
+use super::key_prov_info::KeyProvInfo;
+use super::status::{Status, Step};
+use super::windows_api::{MACHINE, Property, SILENT, WindowsApi};
 use crate::SignatureScheme;
 use keybound_core::lock;
 use std::sync::{Arc, Mutex};
@@ -10,11 +14,11 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub(crate) struct Provider {
     raw: usize,
-    api: Arc<dyn NcryptApi>,
+    api: Arc<dyn WindowsApi>,
 }
 
 impl Provider {
-    pub(crate) fn open(api: &Arc<dyn NcryptApi>, name: &str) -> Result<Arc<Self>, Status> {
+    pub(crate) fn open(api: &Arc<dyn WindowsApi>, name: &str) -> Result<Arc<Self>, Status> {
         Ok(Arc::new(Self {
             raw: api.open_provider(name)?,
             api: Arc::clone(api),
@@ -22,12 +26,12 @@ impl Provider {
     }
 
     pub(crate) fn open_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
-        // SAFETY: `self.raw` is this api's and open until `self` is dropped.
+        // SAFETY: `self.raw` was opened by this API and stays open until `self` is dropped.
         let raw = unsafe { self.api.open_key(self.raw, name, flags | SILENT) }?;
         Ok(self.key(raw))
     }
 
-    /// A key that is not there before it is [finalized](Key::finalize).
+    /// Creates a key, which is stored when it is [finalized](Key::finalize).
     pub(crate) fn create_key(self: &Arc<Self>, name: &str, flags: u32) -> Result<Key, Status> {
         // SAFETY: as in `open_key`.
         let raw = unsafe { self.api.create_key(self.raw, name, flags) }?;
@@ -37,7 +41,7 @@ impl Provider {
     fn key(self: &Arc<Self>, raw: usize) -> Key {
         Key {
             raw,
-            turn: Mutex::new(()),
+            signing: Mutex::new(()),
             provider: Arc::clone(self),
         }
     }
@@ -45,8 +49,8 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: it is this api's, open, and nobody has it any more: a key has a part in it, but for one that was given away
-        // (`Key::into_raw`), as .NET gives keys to certificates whose providers it frees.
+        // SAFETY: `self.raw` was opened by this API and has no other user: keys hold a reference to their provider, except for
+        // keys that a certificate context owns (`Key::into_raw`). .NET frees the providers of such keys, too.
         unsafe { self.api.free(self.raw) };
     }
 }
@@ -54,25 +58,37 @@ impl Drop for Provider {
 /// An open key.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// [`NONE`] once somebody else frees it, or nobody has to.
+    /// [`NONE`] where the handle has been freed or has another owner.
     raw: usize,
-    /// CNG is bound to no thread, and does not promise that two may sign with one handle at once:
+    /// Held while the key signs: CNG does not guarantee that two threads can sign with one handle at the same time:
     /// <https://learn.microsoft.com/windows/win32/seccng/cng-features>, "Thread safety".
-    turn: Mutex<()>,
-    /// Not freed before the key is.
+    signing: Mutex<()>,
+    /// Freed after the key.
     provider: Arc<Provider>,
 }
 
 impl Key {
+    /// Opens the key that a certificate names. An error comes with the step that failed.
+    pub(crate) fn open(
+        api: &Arc<dyn WindowsApi>,
+        info: &KeyProvInfo,
+    ) -> Result<Self, (Step, Status)> {
+        let flags = if info.machine { MACHINE } else { 0 };
+        Provider::open(api, &info.provider)
+            .map_err(|status| (Step::OpenProvider, status))?
+            .open_key(&info.container, flags)
+            .map_err(|status| (Step::Open, status))
+    }
+
     pub(crate) fn set(&self, property: Property, value: u32) -> Result<(), Status> {
-        // SAFETY: `self.raw` is this api's and open until `self` is dropped.
+        // SAFETY: `self.raw` was opened by this API and stays open until `self` is dropped.
         unsafe { self.api().set_property(self.raw, property, value) }
     }
 
-    /// The bytes of a property, 64 at most.
+    /// The value of a property, at most 64 bytes.
     pub(crate) fn get(&self, property: Property) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
-        bounded(LONGEST_PROPERTY, |into| unsafe {
+        read(MAX_PROPERTY, |into| unsafe {
             self.api().property(self.raw, property, into)
         })
     }
@@ -85,39 +101,39 @@ impl Key {
     /// The public key as a `BCRYPT_RSAKEY_BLOB`.
     pub(crate) fn export_public(&self) -> Result<Vec<u8>, Status> {
         // SAFETY: as in `set`.
-        bounded(LONGEST_BLOB, |into| unsafe {
+        read(MAX_BLOB, |into| unsafe {
             self.api().export_public(self.raw, into)
         })
     }
 
     pub(crate) fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, Status> {
-        let _turn = lock(&self.turn);
+        let _signing = lock(&self.signing);
         // SAFETY: as in `set`.
-        bounded(LONGEST_SIGNATURE, |into| unsafe {
+        read(MAX_SIGNATURE, |into| unsafe {
             self.api().sign(self.raw, scheme, digest, into)
         })
     }
 
     /// Deletes the key from its provider.
     pub(crate) fn delete(mut self) -> Result<(), Status> {
-        // SAFETY: as in `set`. Where it succeeds, the handle went with the key, and is not used again.
+        // SAFETY: as in `set`. On success the handle was freed with the key, and is not used again.
         unsafe { self.api().delete(self.raw) }?;
         self.raw = NONE;
         Ok(())
     }
 
-    /// The API that it was opened by.
-    pub(crate) fn api(&self) -> &Arc<dyn NcryptApi> {
+    /// The API that opened it.
+    pub(crate) fn api(&self) -> &Arc<dyn WindowsApi> {
         &self.provider.api
     }
 
-    /// The number, for those who keep `self` alive.
+    /// The value of the handle, which is open while `self` lives.
     pub(crate) fn raw(&self) -> usize {
         self.raw
     }
 
-    /// The number, which the caller frees from here on: after the provider, of which the caller knows nothing. .NET hands keys
-    /// to certificates in the same way.
+    /// The value of the handle, which the caller frees. The provider is freed before it, as .NET does for the keys of
+    /// certificates.
     #[cfg(windows)]
     pub(crate) fn into_raw(mut self) -> usize {
         std::mem::replace(&mut self.raw, NONE)
@@ -127,18 +143,18 @@ impl Key {
 impl Drop for Key {
     fn drop(&mut self) {
         if self.raw != NONE {
-            // SAFETY: it is this api's, open, and nobody has it any more.
+            // SAFETY: the handle was opened by this API, is open, and has no other user.
             unsafe { self.api().free(self.raw) };
         }
     }
 }
 
-/// What a function writes into a buffer of a fixed length: never more, whatever it says.
-fn bounded(
-    longest: usize,
+/// Returns what a function writes into a buffer of this length.
+fn read(
+    max: usize,
     write: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
 ) -> Result<Vec<u8>, Status> {
-    let mut buffer = vec![0; longest];
+    let mut buffer = vec![0; max];
     let written = write(&mut buffer)?;
     buffer.truncate(written);
     Ok(buffer)
@@ -146,7 +162,7 @@ fn bounded(
 
 /// No handle has this value.
 const NONE: usize = 0;
-const LONGEST_PROPERTY: usize = 64;
-/// Enough for RSA-16384, the longest that Windows knows.
-const LONGEST_BLOB: usize = 4096;
-const LONGEST_SIGNATURE: usize = 2048;
+const MAX_PROPERTY: usize = 64;
+/// Enough for RSA-16384, the longest RSA key of Windows.
+const MAX_BLOB: usize = 4096;
+const MAX_SIGNATURE: usize = 2048;

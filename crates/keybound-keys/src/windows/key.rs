@@ -1,10 +1,10 @@
-#[cfg(windows)]
-use super::certificate::NativeCertificate;
-use super::container::is_replaced;
 use super::handle::Key;
-use super::msal_certificate_cache::KeyPlace;
+use super::key_prov_info::KeyProvInfo;
+#[cfg(windows)]
+use super::native_certificate::NativeCertificate;
 use super::status::Step;
-use crate::{BindingKey, CngHandle, KeyError, KeyErrorKind, KeyStrength, SignatureScheme};
+use crate::rsa_blob::public_key_info;
+use crate::{BindingKey, CngHandle, KeyError, KeyStrength, SignatureScheme};
 #[cfg(windows)]
 use keybound_core::Certificate;
 use keybound_core::X5tS256;
@@ -12,15 +12,15 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// An RSA-2048 key in Windows CNG. It signs; there is no way to its private half.
+/// An RSA-2048 key in Windows CNG. It signs, and its private part cannot be read.
 ///
-/// Signing is [slow](crate::SigningCost::Slow): every signature is made in another process, the secure kernel or the TPM.
+/// Signing is [slow](crate::SigningCost::Slow): another process, the secure kernel or the TPM creates every signature.
 pub struct CngKey {
     key: Arc<Key>,
     public_key: Vec<u8>,
     strength: KeyStrength,
     id: String,
-    place: KeyPlace,
+    info: KeyProvInfo,
 }
 
 impl CngKey {
@@ -28,14 +28,14 @@ impl CngKey {
         key: Key,
         public_key: Vec<u8>,
         strength: KeyStrength,
-        place: KeyPlace,
+        info: KeyProvInfo,
     ) -> Self {
         Self {
             key: Arc::new(key),
             id: format!("cng:{}", X5tS256::of_der(&public_key)),
             public_key,
             strength,
-            place,
+            info,
         }
     }
 }
@@ -46,12 +46,7 @@ impl BindingKey for CngKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        if digest.len() != scheme.digest_len() {
-            return Err(KeyError::new(
-                KeyErrorKind::Failed,
-                "the digest is of another length than the scheme's hash",
-            ));
-        }
+        scheme.check_digest(digest)?;
         self.key
             .sign(scheme, digest)
             .map_err(|status| Step::Sign.error(status, false))
@@ -66,11 +61,16 @@ impl BindingKey for CngKey {
     }
 
     fn persistent_name(&self) -> Option<&str> {
-        Some(&self.place.name)
+        Some(&self.info.container)
     }
 
     fn is_in_place(&self) -> bool {
-        !is_replaced(self.key.api(), &self.place, &self.public_key)
+        match Key::open(self.key.api(), &self.info) {
+            Ok(current) => current.export_public().map_or(true, |blob| {
+                public_key_info(&blob).as_ref() == Some(&self.public_key)
+            }),
+            Err((step, status)) => step != Step::Open || !status.is_not_found(),
+        }
     }
 
     #[allow(
@@ -79,9 +79,9 @@ impl BindingKey for CngKey {
     )]
     fn cng_handle(&self) -> Option<CngHandle> {
         let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.key) as _;
-        // SAFETY: the handle is open as long as the `Key` that goes along. Handles of CNG are bound to no thread, and functions
-        // that change none of the same memory may run at once on one; signing and attesting change nothing of the key.
-        // The borrower's calls are not serialised with those of `Key::sign`.
+        // SAFETY: the handle is open while its owner lives. CNG handles are not bound to a thread, and functions that do not
+        // modify the same memory may run concurrently on one; signing and attesting do not modify the key. The borrower's
+        // calls are not serialised with those of `Key::sign`.
         Some(unsafe { CngHandle::new(self.key.raw(), owner) })
     }
 
@@ -90,16 +90,15 @@ impl BindingKey for CngKey {
         &self,
         certificate: &Certificate,
     ) -> Option<Result<NativeCertificate, KeyError>> {
-        // Not the handle: SChannel cannot use one of this process, and opens the key by its name.
-        Some(
-            NativeCertificate::naming(certificate, &self.place).map_err(|error| {
-                KeyError::new(
-                    KeyErrorKind::Failed,
-                    "windows does not bring the certificate and its key together",
-                )
-                .with_source(error)
-            }),
-        )
+        // Without the handle: SChannel cannot use a handle of this process, and opens the key by its name.
+        let context = NativeCertificate::without_key_handle(certificate, &self.info);
+        Some(context.map_err(|error| {
+            KeyError::new(
+                crate::KeyErrorKind::Failed,
+                "windows cannot associate the certificate with its key",
+            )
+            .with_source(error)
+        }))
     }
 }
 
@@ -108,7 +107,7 @@ impl fmt::Debug for CngKey {
         f.debug_struct("CngKey")
             .field("id", &self.id)
             .field("strength", &self.strength)
-            .field("name", &self.place.name)
+            .field("name", &self.info.container)
             .finish_non_exhaustive()
     }
 }

@@ -1,35 +1,33 @@
-//! Windows itself. All `unsafe` calls of it are here and below.
+//! The only module that calls Windows.
 #![allow(unsafe_code, reason = "the functions of Windows are unsafe")]
 mod account;
 pub(crate) mod bcrypt;
-pub(super) mod certificate_store;
 mod context;
 mod folder;
 mod mutex;
-mod ncrypt;
+mod native_api;
 mod padding;
-pub mod store;
+mod store;
 
 pub(super) use context::CertificateContext;
 pub use folder::{make_private_folder, open_private_file};
 pub(super) use store::Store;
 
-use super::ncrypt_api::NcryptApi;
 use super::status::Status;
+use super::windows_api::WindowsApi;
 use std::sync::Arc;
 
-/// Windows' functions, as this process calls them.
-pub(super) fn api() -> Arc<dyn NcryptApi> {
-    Arc::new(ncrypt::Ncrypt)
+/// Windows itself.
+pub(super) fn api() -> Arc<dyn WindowsApi> {
+    Arc::new(native_api::NativeApi)
 }
 
-/// What a function said; `GetLastError` is among it already, as an `HRESULT`.
+/// The status of a failed function; codes of `GetLastError` have been converted to an `HRESULT`.
 fn status(error: &windows::core::Error) -> Status {
     Status(error.code().0.cast_unsigned())
 }
 
-/// Handles of one kind that are open, for tests: counted for each thread, so that tests at the same time do not see each
-/// other's.
+/// The number of open handles, for tests. Each thread has a counter, so that parallel tests do not affect each other.
 #[cfg(test)]
 pub(super) mod counted {
     use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! What Windows itself does, or Wine in its place: the functions, not the decisions. What Wine lacks is rehearsed.
+//! Tests of the functions of Windows itself, or of Wine. A shim adds the functions that Wine lacks.
 mod certificates;
 mod keys;
 mod stores;

@@ -1,15 +1,15 @@
-//! What CNG answers, and what it means.
+//! Statuses of CNG and their meaning.
 use crate::{KeyError, KeyErrorKind};
 use std::fmt;
 
-/// A `SECURITY_STATUS` that is not success.
+/// A `SECURITY_STATUS` of a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
 
 impl Status {
     pub(crate) const NOT_ENOUGH_MEMORY: Self = Self(0x8009_000E);
     pub(crate) const BAD_FLAGS: Self = Self(0x8009_0009);
-    /// `NTE_BAD_DATA`: what is stored for the key cannot be decrypted.
+    /// `NTE_BAD_DATA`: the stored key cannot be decrypted.
     pub(crate) const BAD_DATA: Self = Self(0x8009_0005);
     pub(crate) const NO_KEY: Self = Self(0x8009_000D);
     pub(crate) const EXISTS: Self = Self(0x8009_000F);
@@ -19,9 +19,9 @@ impl Status {
     pub(crate) const KEYSET_NOT_DEFINED: Self = Self(0x8009_0019);
     pub(crate) const PROVIDER_DLL_FAILED: Self = Self(0x8009_001D);
     pub(crate) const PROVIDER_DLL_NOT_FOUND: Self = Self(0x8009_001E);
-    /// `NTE_TEMPORARY_PROFILE`: a profile that is thrown away with what is kept in it.
+    /// `NTE_TEMPORARY_PROFILE`: the profile will be deleted with its keys.
     pub(crate) const TEMPORARY_PROFILE: Self = Self(0x8009_0024);
-    /// `NTE_SILENT_CONTEXT`: a key that asks its user before it signs.
+    /// `NTE_SILENT_CONTEXT`: the key requires a confirmation by its user.
     pub(crate) const SILENT_CONTEXT: Self = Self(0x8009_0022);
     const FAIL: Self = Self(0x8009_0020);
     const SYSTEM_ERROR: Self = Self(0x8009_0021);
@@ -36,18 +36,18 @@ impl Status {
     pub(crate) const DEVICE_NOT_FOUND: Self = Self(0x8009_0035);
     /// `NTE_VBS_UNAVAILABLE`.
     pub(crate) const VBS_UNAVAILABLE: Self = Self(0x8009_0039);
-    /// `NTE_VBS_CANNOT_DECRYPT_KEY`: the container is there, what protected it is not.
+    /// `NTE_VBS_CANNOT_DECRYPT_KEY`: the container exists, and the protection of its key is lost.
     pub(crate) const VBS_CANNOT_DECRYPT: Self = Self(0x8009_003A);
-    /// What the creation of a KeyGuard key says on a host without virtualization-based security.
+    /// The creation of a KeyGuard key failed on a host without virtualization-based security.
     pub(crate) const NO_KEYGUARD: Self = Self(0x8089_0014);
-    /// `ERROR_FILE_NOT_FOUND`: where the keys of an account are kept, without its profile.
+    /// `ERROR_FILE_NOT_FOUND`: the status where the account's profile, which has its keys, is not loaded.
     pub(crate) const FILE_NOT_FOUND: Self = Self(0x8007_0002);
     pub(crate) const TPM_NOT_FOUND: Self = Self(0x8028_400F);
     pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);
     pub(crate) const TPM_SERVICE_DISABLED: Self = Self(0x8028_4010);
     pub(crate) const TPM_PROVIDER_NOT_READY: Self = Self(0x8029_0401);
 
-    /// Whether opening by name said that there is nothing usable of that name.
+    /// Whether it means that no usable key has this name.
     pub(crate) fn is_not_found(self) -> bool {
         [
             Self::BAD_KEYSET,
@@ -58,14 +58,14 @@ impl Status {
         .contains(&self)
     }
 
-    /// Whether a signature that fails for this reason shows that the key's material is lost, whatever the kind of key.
+    /// Whether a signature that fails with this status shows that the key's material is lost, for every kind of key.
     pub(crate) fn is_loss(self) -> bool {
         self == Self::BAD_DATA || self.is_not_found()
     }
 
-    /// Whether a key that does not sign for this reason may well sign later, or for somebody else. Statuses of other
-    /// facilities than CNG's own come from below it (Windows, RPC, the TPM and its services) and say nothing of the key.
-    pub(crate) fn is_passing(self) -> bool {
+    /// Whether a key that does not sign with this status may sign later, or for another account. Statuses of other facilities
+    /// than CNG's are from lower layers (Windows, RPC, the TPM and its services) and do not describe the key.
+    pub(crate) fn is_temporary(self) -> bool {
         [
             Self::NOT_ENOUGH_MEMORY,
             Self::PERMISSION,
@@ -86,12 +86,12 @@ impl Status {
             || self.is_without_provider()
     }
 
-    /// Whether it says that this host has no virtualization-based security for keys.
+    /// Whether it means that this host has no virtualization-based security for keys.
     fn is_without_isolation(self, step: Step) -> bool {
-        // Windows before KeyGuard knows neither the flags nor the property.
-        let unknown =
+        // Versions of Windows without KeyGuard support neither the flags nor the property.
+        let unsupported =
             step == Step::Create && [Self::BAD_FLAGS, Self::NOT_SUPPORTED].contains(&self);
-        unknown
+        unsupported
             || [
                 Self::NO_KEYGUARD,
                 Self::VBS_UNAVAILABLE,
@@ -100,7 +100,7 @@ impl Status {
             .contains(&self)
     }
 
-    /// Whether it says that the provider, or the device below it, is not there.
+    /// Whether it means that the provider, or its device, is missing.
     fn is_without_provider(self) -> bool {
         [
             Self::KEYSET_NOT_DEFINED,
@@ -117,7 +117,7 @@ impl Status {
     }
 }
 
-/// Where the code is all there is to say: names of codes come from several headers.
+/// The code alone: the names of codes are in several headers.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status 0x{:08X}", self.0)
@@ -132,7 +132,7 @@ impl fmt::Debug for Status {
 
 impl std::error::Error for Status {}
 
-/// What was being done.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     OpenProvider,
@@ -145,10 +145,10 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    /// The error that a status means at this step, for a key that is to be isolated or not.
+    /// The error for a status at this step. `isolated`: whether the key must be isolated.
     pub(crate) fn error(self, status: Status, isolated: bool) -> KeyError {
         let error = if self.has_open_key() {
-            // Not an absence: the key is there, and a weaker one must not take its place.
+            // Not an absence: the key exists, so a weaker one must not be used.
             KeyError::new(KeyErrorKind::Failed, self.failed(status))
         } else if isolated && status.is_without_isolation(self) {
             KeyError::new(KeyErrorKind::IsolationUnavailable, WITHOUT_ISOLATION)
@@ -178,11 +178,11 @@ impl Step {
             | (Self::Open | Self::Create, Status::FILE_NOT_FOUND) => WITHOUT_PROFILE,
             (_, Status::NOT_ENOUGH_MEMORY) => "the key storage provider is out of memory",
             (_, Status::SILENT_CONTEXT) => {
-                "the key asks its user before it signs, which a service has not: name another key by MSAL_MSI_V2_KEY_NAME"
+                "the key requires a confirmation by a user before it signs: name another key by MSAL_MSI_V2_KEY_NAME"
             }
             (Self::OpenProvider, _) => "the key storage provider could not be opened",
             (Self::Open, _) => "the key could not be opened",
-            (Self::Create, _) => "the key could not be made",
+            (Self::Create, _) => "the key could not be created",
             (Self::Export, _) => "the public key could not be read",
             (Self::ReadExportPolicy, _) => {
                 "whether the key may be exported from its provider could not be read"
@@ -198,15 +198,15 @@ impl Step {
 const WITHOUT_ISOLATION: &str = "this host offers no KeyGuard keys: virtualization-based security is not running; use a \
      Trusted Launch VM with Secure Boot and vTPM switched on, and see `Virtualization-based security` in msinfo32";
 
-const ISOLATION_STOPPED: &str = "the key is there and cannot be used: virtualization-based security is not running; see \
+const ISOLATION_STOPPED: &str = "the key exists and cannot be used: virtualization-based security is not running; see \
      `Virtualization-based security` in msinfo32";
-const WITHOUT_PROVIDER: &str = "the key storage provider, or the device below it, is not there";
+const WITHOUT_PROVIDER: &str = "the key storage provider, or its device, is not available";
 const WITHOUT_PERMISSION: &str = "the key storage provider denies this account access to the key: run as the account that \
-     made it or, for a key of the machine, grant this account the key (certlm.msc, All Tasks, Manage Private Keys)";
-const WITHOUT_PROFILE: &str = "the key storage provider keeps keys in the account's user profile, which is not loaded: have it \
-     loaded (IIS: LoadUserProfile of the application pool)";
+     created it or, for a key of the machine, grant this account the key (certlm.msc, All Tasks, Manage Private Keys)";
+const WITHOUT_PROFILE: &str = "the key storage provider stores keys in the account's user profile, which is not loaded: load it \
+     (IIS: LoadUserProfile of the application pool)";
 
-/// `FACILITY_SECURITY`, with the bit of a failure.
+/// `FACILITY_SECURITY`, with the failure bit.
 const CNG: u32 = 0x8009_0000;
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn errors_without_isolation_name_what_to_switch_on() {
+    fn isolation_errors_name_the_settings_to_enable() {
         for (step, status) in [
             (Step::Create, Status::NO_KEYGUARD),
             (Step::Open, Status::VBS_UNAVAILABLE),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_a_failure_and_no_reason_for_a_weaker_key() {
+    fn unknown_statuses_are_failures_and_no_reason_for_a_weaker_key() {
         for (step, status, isolated) in [
             (Step::Open, Status::NOT_SUPPORTED, true),
             (Step::Open, Status::PERMISSION, true),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_what_the_account_lacks_and_the_next_step() {
+    fn errors_name_missing_rights_and_the_next_step() {
         for (step, status, words) in [
             (Step::Open, Status::PERMISSION, "Manage Private Keys"),
             (Step::Sign, Status::PERMISSION, "run as the account"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_loss_or_passing_or_neither() {
+    fn classifies_statuses_as_loss_or_temporary_or_neither() {
         for loss in [
             0x8009_0005,
             0x8009_000D,
@@ -277,9 +277,9 @@ mod tests {
             0x8009_003A,
         ] {
             let status = Status(loss);
-            assert!(status.is_loss() && !status.is_passing(), "{status}");
+            assert!(status.is_loss() && !status.is_temporary(), "{status}");
         }
-        for passing in [
+        for temporary in [
             // NTE_NO_MEMORY, NTE_PERM, NTE_FAIL, NTE_SYS_ERR, NTE_SILENT_CONTEXT, NTE_TEMPORARY_PROFILE, NTE_INTERNAL_ERROR,
             // NTE_UI_REQUIRED, NTE_DEVICE_NOT_READY, NTE_DEVICE_NOT_FOUND, NTE_VBS_UNAVAILABLE.
             0x8009_000E,
@@ -306,17 +306,17 @@ mod tests {
             0x8089_0014,
             0xC000_0001,
         ] {
-            let status = Status(passing);
-            assert!(status.is_passing() && !status.is_loss(), "{status}");
+            let status = Status(temporary);
+            assert!(status.is_temporary() && !status.is_loss(), "{status}");
         }
         for unknown in [0x8009_0003, 0x8009_0026, 0x8009_0027, 0x8009_002C] {
             let status = Status(unknown);
-            assert!(!status.is_passing() && !status.is_loss(), "{status}");
+            assert!(!status.is_temporary() && !status.is_loss(), "{status}");
         }
     }
 
     #[test]
-    fn no_weaker_key_where_the_open_key_fails_for_its_device() {
+    fn no_weaker_key_where_the_device_of_an_open_key_fails() {
         for step in [
             Step::Export,
             Step::ReadExportPolicy,
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn providers_and_devices_that_are_not_there_are_absences() {
+    fn missing_providers_and_devices_are_absences() {
         for (step, status) in [
             (Step::OpenProvider, Status::NOT_FOUND),
             (Step::OpenProvider, Status::KEYSET_NOT_DEFINED),

@@ -1,8 +1,11 @@
-//! What becomes of keys on the good days of a host and on the bad ones.
-use super::fake_ncrypt::{FakeNcrypt, Kept};
-use super::ncrypt_api::{Lock, NcryptApi, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION};
+//! Keys of CNG on a fake host.
+use super::certificate_store::CertificateEntry;
+use super::key_prov_info::KeyProvInfo;
 use super::provider::CngProvider;
 use super::status::Status;
+use super::testing::certificates::{ISSUER, certificate};
+use super::testing::fake_windows::{FakeContainer, FakeWindows};
+use super::windows_api::{Lock, OVERWRITE, PER_BOOT, VIRTUAL_ISOLATION, WindowsApi};
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider as _, KeyStrength, ProviderChain,
     SignatureScheme, self_test,
@@ -10,34 +13,50 @@ use crate::{
 use std::error::Error as _;
 use std::sync::Arc;
 
-fn api(windows: &Arc<FakeNcrypt>) -> Arc<dyn NcryptApi> {
+fn api(windows: &Arc<FakeWindows>) -> Arc<dyn WindowsApi> {
     Arc::new(Arc::clone(windows))
 }
 
-fn keyguard(windows: &Arc<FakeNcrypt>) -> Result<Arc<dyn BindingKey>, KeyError> {
-    CngProvider::keyguard_over(api(windows), None).open()
+fn keyguard(windows: &Arc<FakeWindows>) -> Result<Arc<dyn BindingKey>, KeyError> {
+    CngProvider::keyguard_with_api(api(windows), None).open()
 }
 
-fn calls(windows: &Arc<FakeNcrypt>) -> Vec<String> {
-    windows.with(|world| std::mem::take(&mut world.calls))
+fn calls(windows: &Arc<FakeWindows>) -> Vec<String> {
+    windows.with(|state| std::mem::take(&mut state.calls))
 }
 
-/// A host on which a key has been made, and what its public half is.
-fn host_with_a_key() -> (Arc<FakeNcrypt>, Vec<u8>) {
-    let windows = FakeNcrypt::new();
+/// Adds a certificate for a public key, which names the container of the KeyGuard key.
+fn add_certificate(windows: &FakeWindows, public_key: &[u8]) {
+    let provider = "Microsoft Software Key Storage Provider";
+    let entry = CertificateEntry {
+        der: certificate(public_key, "x", ISSUER, 30).der().to_vec(),
+        friendly_name: String::new(),
+        key: Some(KeyProvInfo::cng(provider, "KeyGuardRSAKey")),
+    };
+    windows.with(|state| state.certificates.push(entry));
+}
+
+/// The number of certificates in the store.
+fn certificates(windows: &FakeWindows) -> usize {
+    windows.with(|state| state.certificates.len())
+}
+
+/// A host with a key, and its public key.
+fn host_with_a_key() -> (Arc<FakeWindows>, Vec<u8>) {
+    let windows = FakeWindows::new();
     let public_key = keyguard(&windows).unwrap().public_key_der().to_vec();
     calls(&windows);
     (windows, public_key)
 }
 
 #[test]
-fn at_first_boot_a_key_is_made_and_later_opened() {
-    let windows = FakeNcrypt::new();
+fn creates_a_key_at_first_and_opens_it_later() {
+    let windows = FakeWindows::new();
     let first = keyguard(&windows).unwrap();
     let flags = format!("create {:x}", VIRTUAL_ISOLATION | PER_BOOT);
-    let made = "finalize {Length: 2048, ExportPolicy: 0, KeyUsage: 3}";
-    // Certificates of a key that was there by this name once may still be there.
-    assert_eq!(calls(&windows), ["open", &flags, made, "purge"]);
+    let finalize = "finalize {Length: 2048, ExportPolicy: 0, KeyUsage: 3}";
+    // An earlier key of this name may have left certificates.
+    assert_eq!(calls(&windows), ["open", &flags, finalize, "certificates"]);
     assert_eq!(first.strength(), KeyStrength::KeyGuard);
     assert_eq!(first.persistent_name(), Some("KeyGuardRSAKey"));
     self_test(&*first).unwrap();
@@ -49,32 +68,34 @@ fn at_first_boot_a_key_is_made_and_later_opened() {
 }
 
 #[test]
-fn every_status_for_not_found_has_a_key_made() {
+fn creates_a_key_on_every_not_found_status() {
     for status in [0x8009_0016, 0x8009_000D, 0x8009_0011, 0x8009_003A] {
-        let windows = FakeNcrypt::new();
-        windows.with(|world| world.open_fails = Some(Status(status)));
+        let windows = FakeWindows::new();
+        windows.with(|state| state.open_fails = Some(Status(status)));
         self_test(&*keyguard(&windows).unwrap()).unwrap();
     }
 }
 
 #[test]
-fn any_other_status_has_none_made() {
-    let windows = FakeNcrypt::new();
-    windows.with(|world| world.open_fails = Some(Status::PERMISSION));
+fn creates_no_key_on_other_statuses() {
+    let windows = FakeWindows::new();
+    windows.with(|state| state.open_fails = Some(Status::PERMISSION));
     assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows), ["open"]);
 }
 
 #[test]
-fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
+fn replaces_a_lost_key_after_a_reboot() {
     let (windows, old) = host_with_a_key();
+    add_certificate(&windows, &old);
     windows.reboot(Status(0x8009_0005));
     let key = keyguard(&windows).unwrap();
     assert_ne!(key.public_key_der(), old);
     self_test(&*key).unwrap();
+    assert_eq!(certificates(&windows), 0);
     let calls = calls(&windows);
     let overwrite = format!("create {:x}", VIRTUAL_ISOLATION | PER_BOOT | OVERWRITE);
-    // Opened, tried; under the mutex tried again, made, the certificates of the old one removed, opened and compared.
+    // The key does not sign. Under the mutex it is opened again, created, opened and compared; then its certificates are read.
     let order: Vec<_> = calls
         .iter()
         .map(|call| call.split(' ').next().unwrap())
@@ -82,34 +103,36 @@ fn after_a_reboot_the_name_opens_and_a_new_key_takes_its_place() {
     assert_eq!(
         order,
         [
-            "open", "lock", "open", "create", "finalize", "open", "purge"
+            "open",
+            "lock",
+            "open",
+            "create",
+            "finalize",
+            "open",
+            "certificates"
         ]
     );
     assert!(calls.contains(&overwrite), "{calls:?}");
     assert!(
-        calls[1].starts_with("lock OfAccount(\"KEYBOUND_KEY_"),
+        calls[1].starts_with("lock Account(\"KEYBOUND_KEY_"),
         "{calls:?}"
     );
-    let (place, public_key) = windows.with(|world| world.purged.pop().unwrap());
-    assert_eq!(place.name, "KeyGuardRSAKey");
-    assert_eq!(place.provider, "Microsoft Software Key Storage Provider");
-    assert_eq!(public_key, key.public_key_der());
 }
 
 #[test]
-fn a_lost_key_that_tells_nothing_of_itself_is_replaced_too() {
-    let untold: [fn(&mut Kept); 3] = [
-        |kept| kept.group = Err(Status::VBS_CANNOT_DECRYPT),
-        |kept| kept.exports = Err(Status::NO_KEY),
-        |kept| {
-            kept.group = Err(Status(0x8009_0005));
-            kept.exports = Err(Status(0x8009_0005));
+fn replaces_a_lost_key_without_properties() {
+    let changes: [fn(&mut FakeContainer); 3] = [
+        |container| container.group = Err(Status::VBS_CANNOT_DECRYPT),
+        |container| container.exports = Err(Status::NO_KEY),
+        |container| {
+            container.group = Err(Status(0x8009_0005));
+            container.exports = Err(Status(0x8009_0005));
         },
     ];
-    for forget in untold {
+    for change in changes {
         let (windows, old) = host_with_a_key();
         windows.reboot(Status(0x8009_0005));
-        windows.with(|world| world.containers.values_mut().for_each(forget));
+        windows.with(|state| state.containers.values_mut().for_each(change));
         let key = keyguard(&windows).unwrap();
         assert_ne!(key.public_key_der(), old);
         self_test(&*key).unwrap();
@@ -117,25 +140,25 @@ fn a_lost_key_that_tells_nothing_of_itself_is_replaced_too() {
 }
 
 #[test]
-fn a_name_that_no_longer_opens_is_taken_over_too() {
+fn replaces_a_key_that_does_not_open() {
     let (windows, old) = host_with_a_key();
-    windows.with(|world| {
-        for kept in world.containers.values_mut() {
-            kept.opens = Err(Status::VBS_CANNOT_DECRYPT);
+    windows.with(|state| {
+        for container in state.containers.values_mut() {
+            container.opens = Err(Status::VBS_CANNOT_DECRYPT);
         }
     });
     let key = keyguard(&windows).unwrap();
     assert_ne!(key.public_key_der(), old);
-    assert!(calls(&windows).contains(&"purge".to_owned()));
+    assert!(calls(&windows).contains(&"certificates".to_owned()));
 }
 
 #[test]
-fn a_process_that_waited_for_another_uses_the_key_that_it_created() {
+fn uses_the_key_that_another_process_creates_during_the_wait() {
     let (windows, _) = host_with_a_key();
     windows.reboot(Status(0x8009_0005));
-    let theirs = Kept::of_a_rival();
-    let public_key = theirs.key.public_key_der().to_vec();
-    windows.with(|world| world.while_waiting = Some(theirs));
+    let other = FakeContainer::of_another_process();
+    let public_key = other.key.public_key_der().to_vec();
+    windows.with(|state| state.created_while_waiting = Some(other));
     let key = keyguard(&windows).unwrap();
     assert_eq!(key.public_key_der(), public_key);
     assert!(
@@ -146,28 +169,28 @@ fn a_process_that_waited_for_another_uses_the_key_that_it_created() {
 }
 
 #[test]
-fn without_its_mutex_a_lost_key_is_replaced_all_the_same() {
+fn replaces_a_lost_key_without_the_mutex() {
     for fails in LOCK_FAILURES {
         let (windows, old) = host_with_a_key();
         windows.reboot(Status(0x8009_0005));
-        windows.with(|world| world.lock_fails = Some(fails));
+        windows.with(|state| state.lock_fails = Some(fails));
         let key = keyguard(&windows).unwrap();
         assert_ne!(key.public_key_der(), old);
         self_test(&*key).unwrap();
-        assert_eq!(calls(&windows).last().unwrap(), "purge");
+        assert_eq!(calls(&windows).last().unwrap(), "certificates");
     }
 }
 
 #[test]
-fn without_its_mutex_a_key_that_another_process_made_meanwhile_is_not_overwritten() {
+fn without_the_mutex_does_not_overwrite_the_key_of_another_process() {
     for fails in LOCK_FAILURES {
         let (windows, _) = host_with_a_key();
         windows.reboot(Status(0x8009_0005));
-        let theirs = Kept::of_a_rival();
-        let public_key = theirs.key.public_key_der().to_vec();
-        windows.with(|world| {
-            world.lock_fails = Some(fails);
-            world.while_waiting = Some(theirs);
+        let other = FakeContainer::of_another_process();
+        let public_key = other.key.public_key_der().to_vec();
+        windows.with(|state| {
+            state.lock_fails = Some(fails);
+            state.created_while_waiting = Some(other);
         });
         assert_eq!(keyguard(&windows).unwrap().public_key_der(), public_key);
         let calls = calls(&windows);
@@ -176,56 +199,58 @@ fn without_its_mutex_a_key_that_another_process_made_meanwhile_is_not_overwritte
 }
 
 #[test]
-fn without_its_mutex_a_key_that_another_process_put_in_place_of_ours_is_used() {
+fn without_the_mutex_uses_the_key_that_overwrote_its_own() {
     for fails in LOCK_FAILURES {
-        let (windows, _) = host_with_a_key();
+        let (windows, old) = host_with_a_key();
         windows.reboot(Status(0x8009_0005));
-        let theirs = Kept::of_a_rival();
-        let public_key = theirs.key.public_key_der().to_vec();
-        windows.with(|world| {
-            world.lock_fails = Some(fails);
-            world.overwrites_ours = Some(theirs);
+        let other = FakeContainer::of_another_process();
+        let public_key = other.key.public_key_der().to_vec();
+        windows.with(|state| {
+            state.lock_fails = Some(fails);
+            state.overwritten_by_another = Some(other);
         });
+        add_certificate(&windows, &public_key);
+        add_certificate(&windows, &old);
         assert_eq!(keyguard(&windows).unwrap().public_key_der(), public_key);
-        windows.with(|world| assert_eq!(world.purged.last().unwrap().1, public_key));
+        assert_eq!(certificates(&windows), 1);
     }
 }
 
 #[test]
-fn of_two_who_create_at_once_both_end_with_the_first_ones_key() {
-    let windows = FakeNcrypt::new();
-    let rival = Kept::of_a_rival();
-    let theirs = rival.key.public_key_der().to_vec();
-    windows.with(|world| world.rival = Some(rival));
+fn two_processes_that_create_a_key_use_the_first() {
+    let windows = FakeWindows::new();
+    let other = FakeContainer::of_another_process();
+    let public_key = other.key.public_key_der().to_vec();
+    windows.with(|state| state.created_by_another = Some(other));
     let key = keyguard(&windows).unwrap();
-    assert_eq!(key.public_key_der(), theirs);
+    assert_eq!(key.public_key_der(), public_key);
     assert_eq!(calls(&windows).last().unwrap(), "open");
-    assert_eq!(keyguard(&windows).unwrap().public_key_der(), theirs);
+    assert_eq!(keyguard(&windows).unwrap().public_key_der(), public_key);
 }
 
 #[test]
-fn a_key_that_somebody_replaced_knows_and_still_signs() {
+fn a_replaced_key_is_not_in_place_and_still_signs() {
     let (windows, _) = host_with_a_key();
     let key = keyguard(&windows).unwrap();
     assert!(key.is_in_place());
-    let opened = windows.open_now();
-    // Nothing that only fails for now says so.
-    windows.with(|world| world.open_fails = Some(Status::PERMISSION));
+    let opened = windows.open_handles();
+    // A temporary failure does not show a replacement.
+    windows.with(|state| state.open_fails = Some(Status::PERMISSION));
     assert!(key.is_in_place());
-    windows.with(|world| world.open_fails = None);
-    let rival = Kept::of_a_rival();
-    windows.with(|world| world.containers.insert("KeyGuardRSAKey".into(), rival));
+    windows.with(|state| state.open_fails = None);
+    let other = FakeContainer::of_another_process();
+    windows.with(|state| state.containers.insert("KeyGuardRSAKey".into(), other));
     assert!(!key.is_in_place());
-    windows.with(|world| world.containers.clear());
+    windows.with(|state| state.containers.clear());
     assert!(!key.is_in_place());
     self_test(&*key).unwrap();
-    assert_eq!(windows.open_now(), opened);
+    assert_eq!(windows.open_handles(), opened);
 }
 
 #[test]
-fn without_vbs_the_error_says_what_to_switch_on() {
-    let windows = FakeNcrypt::new();
-    windows.with(|world| world.create_fails = Some(Status(0x8089_0014)));
+fn without_vbs_the_error_names_the_settings_to_enable() {
+    let windows = FakeWindows::new();
+    windows.with(|state| state.create_fails = Some(Status(0x8089_0014)));
     let error = keyguard(&windows).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
     for word in ["Trusted Launch", "Secure Boot", "vTPM", "msinfo32"] {
@@ -234,77 +259,77 @@ fn without_vbs_the_error_says_what_to_switch_on() {
     assert_eq!(error.source().unwrap().to_string(), "status 0x80890014");
 
     let (windows, _) = host_with_a_key();
-    windows.with(|world| world.open_fails = Some(Status::VBS_UNAVAILABLE));
+    windows.with(|state| state.open_fails = Some(Status::VBS_UNAVAILABLE));
     let kind = keyguard(&windows).unwrap_err().kind();
     assert_eq!(kind, KeyErrorKind::IsolationUnavailable);
 }
 
 #[test]
-fn without_vbs_a_weaker_key_is_had_only_where_the_floor_allows_it() {
-    let windows = FakeNcrypt::new();
-    windows.with(|world| world.isolates = false);
+fn without_vbs_uses_a_weaker_key_only_where_the_minimum_allows_it() {
+    let windows = FakeWindows::new();
+    windows.with(|state| state.isolates = false);
     let chain = ProviderChain::new(vec![
-        Arc::new(CngProvider::keyguard_over(api(&windows), None)),
-        Arc::new(CngProvider::platform_over(api(&windows))),
-        Arc::new(CngProvider::software_over(api(&windows))),
+        Arc::new(CngProvider::keyguard_with_api(api(&windows), None)),
+        Arc::new(CngProvider::platform_with_api(api(&windows))),
+        Arc::new(CngProvider::software_with_api(api(&windows))),
     ]);
     let error = chain.open(KeyStrength::KeyGuard).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
     let key = chain.open(KeyStrength::Software).unwrap();
     assert_eq!(key.strength(), KeyStrength::Hardware);
-    windows.with(|world| world.provider_fails = Some(Status::KEYSET_NOT_DEFINED));
+    windows.with(|state| state.provider_fails = Some(Status::KEYSET_NOT_DEFINED));
     let kind = chain.open(KeyStrength::Hardware).unwrap_err().kind();
     assert_eq!(kind, KeyErrorKind::TooWeak);
 }
 
 #[test]
-fn a_key_that_was_made_and_is_not_isolated_is_not_left_behind() {
-    let windows = FakeNcrypt::new();
-    windows.with(|world| world.isolates = false);
+fn deletes_a_new_key_that_is_not_isolated() {
+    let windows = FakeWindows::new();
+    windows.with(|state| state.isolates = false);
     let kind = keyguard(&windows).unwrap_err().kind();
     assert_eq!(kind, KeyErrorKind::IsolationUnavailable);
     assert_eq!(calls(&windows).last().unwrap(), "delete");
-    assert!(windows.with(|world| world.containers.is_empty()));
+    assert!(windows.with(|state| state.containers.is_empty()));
 }
 
 #[test]
-fn a_key_that_is_there_and_not_isolated_is_neither_used_nor_touched() {
+fn an_existing_key_without_isolation_is_neither_used_nor_changed() {
     let reported = [vec![], vec![0, 0, 0, 0], vec![0, 1, 0, 0]].map(Ok);
     for isolation in [&reported[..], &[Err(Status::NOT_SUPPORTED)]].concat() {
         let (windows, _) = host_with_a_key();
-        windows.with(|world| {
-            for kept in world.containers.values_mut() {
-                kept.isolation.clone_from(&isolation);
+        windows.with(|state| {
+            for container in state.containers.values_mut() {
+                container.isolation.clone_from(&isolation);
             }
         });
         let error = keyguard(&windows).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::NotIsolated, "{isolation:?}");
-        assert!(error.to_string().contains(REMOVAL), "{error}");
+        assert!(error.to_string().contains(DELETE_COMMAND), "{error}");
         assert_eq!(calls(&windows), ["open"]);
     }
 }
 
 #[test]
-fn key_never_exported_not_even_by_others() {
+fn key_never_exported_by_other_programs() {
     let (windows, _) = host_with_a_key();
-    windows.with(|world| {
-        for kept in world.containers.values_mut() {
-            kept.export_policy = Ok(2);
+    windows.with(|state| {
+        for container in state.containers.values_mut() {
+            container.export_policy = Ok(2);
         }
     });
     let error = keyguard(&windows).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::Failed);
     assert!(error.to_string().contains("exported"), "{error}");
-    assert!(error.to_string().contains(REMOVAL), "{error}");
+    assert!(error.to_string().contains(DELETE_COMMAND), "{error}");
     assert_eq!(calls(&windows), ["open"]);
 }
 
 #[test]
-fn that_isolation_cannot_be_read_for_now_is_no_absence() {
+fn a_temporary_failure_to_read_isolation_is_no_absence() {
     let (windows, _) = host_with_a_key();
-    windows.with(|world| {
-        for kept in world.containers.values_mut() {
-            kept.isolation = Err(Status::NOT_ENOUGH_MEMORY);
+    windows.with(|state| {
+        for container in state.containers.values_mut() {
+            container.isolation = Err(Status::NOT_ENOUGH_MEMORY);
         }
     });
     let error = keyguard(&windows).unwrap_err();
@@ -313,16 +338,16 @@ fn that_isolation_cannot_be_read_for_now_is_no_absence() {
 }
 
 #[test]
-fn a_key_that_does_not_tell_whether_it_may_be_exported_is_not_used() {
+fn rejects_a_key_without_a_readable_export_policy() {
     for status in [
         Status::NOT_SUPPORTED,
         Status::NOT_FOUND,
         Status::NOT_ENOUGH_MEMORY,
     ] {
         let (windows, _) = host_with_a_key();
-        windows.with(|world| {
-            for kept in world.containers.values_mut() {
-                kept.export_policy = Err(status);
+        windows.with(|state| {
+            for container in state.containers.values_mut() {
+                container.export_policy = Err(status);
             }
         });
         let error = keyguard(&windows).unwrap_err();
@@ -333,32 +358,32 @@ fn a_key_that_does_not_tell_whether_it_may_be_exported_is_not_used() {
 }
 
 #[test]
-fn a_new_key_that_does_not_tell_it_is_not_left_behind() {
-    let windows = FakeNcrypt::new();
-    windows.with(|world| world.policy_fails = Some(Status::NOT_SUPPORTED));
+fn deletes_a_new_key_without_a_readable_export_policy() {
+    let windows = FakeWindows::new();
+    windows.with(|state| state.policy_fails = Some(Status::NOT_SUPPORTED));
     assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows).last().unwrap(), "delete");
-    assert!(windows.with(|world| world.containers.is_empty()));
+    assert!(windows.with(|state| state.containers.is_empty()));
 }
 
 #[test]
-fn a_public_key_that_is_not_given_is_an_error_and_nothing_is_overwritten() {
+fn does_not_overwrite_a_key_whose_public_key_cannot_be_exported() {
     let (windows, _) = host_with_a_key();
-    windows.with(|world| world.export_fails = Some(Status::NOT_SUPPORTED));
+    windows.with(|state| state.export_fails = Some(Status::NOT_SUPPORTED));
     assert_eq!(keyguard(&windows).unwrap_err().kind(), KeyErrorKind::Failed);
     assert_eq!(calls(&windows), ["open"]);
 }
 
 #[test]
-fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
-    let change = |change: fn(&mut Kept)| {
+fn does_not_overwrite_keys_that_fail_temporarily_or_are_of_another_kind() {
+    let change = |change: fn(&mut FakeContainer)| {
         let (windows, _) = host_with_a_key();
-        windows.with(|world| world.containers.values_mut().for_each(change));
+        windows.with(|state| state.containers.values_mut().for_each(change));
         let error = keyguard(&windows).unwrap_err();
         assert_eq!(calls(&windows), ["open"]);
         error.kind()
     };
-    let busy = change(|kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY));
+    let busy = change(|container| container.signs = Err(Status::NOT_ENOUGH_MEMORY));
     assert_eq!(busy, KeyErrorKind::Failed);
     for status in [
         0x8009_0010,
@@ -382,42 +407,45 @@ fn what_only_fails_for_now_or_is_no_such_key_is_not_overwritten() {
         assert_eq!(error.kind(), KeyErrorKind::Failed, "{status:x}");
         assert_eq!(calls(&windows), ["open"], "{status:x}");
     }
-    let device = change(|kept| kept.signs = Err(Status::DEVICE_NOT_READY));
+    let device = change(|container| container.signs = Err(Status::DEVICE_NOT_READY));
     assert_eq!(device, KeyErrorKind::Failed);
-    let elliptic = change(|kept| {
-        kept.signs = Err(Status(0x8009_0027));
-        kept.group = Ok("ECDSA");
+    let elliptic = change(|container| {
+        container.signs = Err(Status(0x8009_0027));
+        container.group = Ok("ECDSA");
     });
     assert_eq!(elliptic, KeyErrorKind::Failed);
-    let longer = change(|kept| {
-        kept.signs = Err(Status(0x8009_0027));
-        kept.exports = Ok(3072);
+    let longer = change(|container| {
+        container.signs = Err(Status(0x8009_0027));
+        container.exports = Ok(3072);
     });
     assert_eq!(longer, KeyErrorKind::Failed);
 }
 
 #[test]
-fn of_an_unknown_status_only_a_key_of_an_earlier_boot_is_replaced() {
+fn replaces_only_per_boot_keys_on_an_unknown_status() {
     let unknown = Status(0x8009_0027);
     let (windows, old) = host_with_a_key();
     windows.reboot(unknown);
     assert_ne!(keyguard(&windows).unwrap().public_key_der(), old);
-    for over in [CngProvider::platform_over, CngProvider::software_over] {
-        let windows = FakeNcrypt::new();
-        let old = over(api(&windows)).open().unwrap();
+    for provider in [
+        CngProvider::platform_with_api,
+        CngProvider::software_with_api,
+    ] {
+        let windows = FakeWindows::new();
+        let old = provider(api(&windows)).open().unwrap();
         calls(&windows);
         windows.reboot(unknown);
-        let error = over(api(&windows)).open().unwrap_err();
+        let error = provider(api(&windows)).open().unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::Failed);
         assert_eq!(calls(&windows), ["open"]);
         windows.reboot(Status::BAD_DATA);
-        let new = over(api(&windows)).open().unwrap();
+        let new = provider(api(&windows)).open().unwrap();
         assert_ne!(new.public_key_der(), old.public_key_der());
     }
 }
 
 #[test]
-fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
+fn no_weaker_key_where_an_existing_stronger_one_fails() {
     for status in [
         Status::VBS_UNAVAILABLE,
         Status::DEVICE_NOT_READY,
@@ -426,8 +454,8 @@ fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
         let (windows, _) = host_with_a_key();
         windows.reboot(status);
         let chain = ProviderChain::new(vec![
-            Arc::new(CngProvider::keyguard_over(api(&windows), None)),
-            Arc::new(CngProvider::software_over(api(&windows))),
+            Arc::new(CngProvider::keyguard_with_api(api(&windows), None)),
+            Arc::new(CngProvider::software_with_api(api(&windows))),
         ]);
         let error = chain.open(KeyStrength::Software).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::Failed, "{status}");
@@ -435,87 +463,87 @@ fn no_weaker_key_where_a_stronger_one_is_there_and_fails() {
 }
 
 #[test]
-fn a_key_of_another_name_is_another_key() {
-    let windows = FakeNcrypt::new();
-    let named = CngProvider::keyguard_over(api(&windows), Some("Mine")).open();
+fn opens_a_separate_key_for_each_name() {
+    let windows = FakeWindows::new();
+    let named = CngProvider::keyguard_with_api(api(&windows), Some("Mine")).open();
     assert_eq!(named.unwrap().persistent_name(), Some("Mine"));
-    assert_eq!(windows.with(|world| world.containers.len()), 1);
+    assert_eq!(windows.with(|state| state.containers.len()), 1);
     keyguard(&windows).unwrap();
-    assert_eq!(windows.with(|world| world.containers.len()), 2);
-    let malformed = CngProvider::keyguard_over(api(&windows), Some("a\nb")).open();
+    assert_eq!(windows.with(|state| state.containers.len()), 2);
+    let malformed = CngProvider::keyguard_with_api(api(&windows), Some("a\nb")).open();
     assert_eq!(malformed.unwrap_err().kind(), KeyErrorKind::Failed);
 }
 
 #[test]
-fn a_keyguard_key_takes_the_name_of_no_other_key() {
-    let windows = FakeNcrypt::new();
+fn rejects_reserved_names_for_the_keyguard_key() {
+    let windows = FakeWindows::new();
     for name in ["KeyboundPlatformKey", "keyboundSOFTWAREkey"] {
-        let refused = CngProvider::keyguard_over(api(&windows), Some(name)).open();
-        let error = refused.unwrap_err();
+        let result = CngProvider::keyguard_with_api(api(&windows), Some(name)).open();
+        let error = result.unwrap_err();
         // Not an absence: a weaker key would be in that container.
         assert_eq!(error.kind(), KeyErrorKind::Failed);
-        let words = error.to_string();
-        assert!(words.contains(name) && words.contains("MSAL_MSI_V2_KEY_NAME"));
+        let message = error.to_string();
+        assert!(message.contains(name) && message.contains("MSAL_MSI_V2_KEY_NAME"));
     }
-    assert_eq!(windows.open_now(), 0);
+    assert_eq!(windows.open_handles(), 0);
     assert!(calls(&windows).is_empty());
 }
 
 #[test]
-fn no_handle_is_left_open_in_a_thousand_acquisitions_whatever_goes_wrong() {
+fn leaves_no_handle_open_in_a_thousand_opens_with_failures() {
     let (windows, _) = host_with_a_key();
-    let troubles: [fn(&mut Kept); 6] = [
+    let changes: [fn(&mut FakeContainer); 6] = [
         |_| {},
-        |kept| kept.opens = Err(Status::PERMISSION),
-        |kept| kept.isolation = Ok(vec![0]),
-        |kept| kept.export_policy = Ok(1),
-        |kept| kept.signs = Err(Status::NOT_ENOUGH_MEMORY),
-        |kept| kept.group = Ok("DSA"),
+        |container| container.opens = Err(Status::PERMISSION),
+        |container| container.isolation = Ok(vec![0]),
+        |container| container.export_policy = Ok(1),
+        |container| container.signs = Err(Status::NOT_ENOUGH_MEMORY),
+        |container| container.group = Ok("DSA"),
     ];
-    let whole = windows.with(|world| world.containers["KeyGuardRSAKey"].clone());
+    let original = windows.with(|state| state.containers["KeyGuardRSAKey"].clone());
     for round in 0..1000 {
-        windows.with(|world| {
-            let mut kept = whole.clone();
-            troubles[round % troubles.len()](&mut kept);
-            world.containers.insert("KeyGuardRSAKey".into(), kept);
+        windows.with(|state| {
+            let mut container = original.clone();
+            changes[round % changes.len()](&mut container);
+            state.containers.insert("KeyGuardRSAKey".into(), container);
         });
         drop(keyguard(&windows));
-        assert_eq!(windows.open_now(), 0, "round {round}");
+        assert_eq!(windows.open_handles(), 0, "round {round}");
     }
     for fails in [Status::NO_KEYGUARD, Status::EXISTS, Status::PERMISSION] {
-        windows.with(|world| {
-            world.containers.clear();
-            world.create_fails = Some(fails);
+        windows.with(|state| {
+            state.containers.clear();
+            state.create_fails = Some(fails);
         });
         keyguard(&windows).unwrap_err();
-        assert_eq!(windows.open_now(), 0);
+        assert_eq!(windows.open_handles(), 0);
     }
-    windows.with(|world| {
-        world.create_fails = None;
-        world.containers.insert("KeyGuardRSAKey".into(), whole);
+    windows.with(|state| {
+        state.create_fails = None;
+        state.containers.insert("KeyGuardRSAKey".into(), original);
     });
     windows.reboot(Status::NO_KEY);
     keyguard(&windows).unwrap();
-    assert_eq!(windows.open_now(), 0);
-    assert!(windows.with(|world| world.opened) > 1800);
+    assert_eq!(windows.open_handles(), 0);
+    assert!(windows.with(|state| state.opened) > 1800);
 }
 
 #[test]
-fn a_lent_handle_stays_open_as_long_as_it_is_lent() {
-    let windows = FakeNcrypt::new();
+fn a_borrowed_handle_keeps_the_key_open() {
+    let windows = FakeWindows::new();
     let key = keyguard(&windows).unwrap();
-    let lent = key.cng_handle().unwrap();
+    let borrowed = key.cng_handle().unwrap();
     drop(key);
-    // The key, and the provider that it is of.
-    assert_eq!(windows.open_now(), 2);
-    assert_ne!(lent.raw(), 0);
-    drop(lent);
-    assert_eq!(windows.open_now(), 0);
+    // The key and its provider.
+    assert_eq!(windows.open_handles(), 2);
+    assert_ne!(borrowed.raw(), 0);
+    drop(borrowed);
+    assert_eq!(windows.open_handles(), 0);
 }
 
 #[test]
-fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
-    let windows = FakeNcrypt::new();
+fn signs_digests_of_the_right_length_and_formats_no_secret() {
+    let windows = FakeWindows::new();
     let key = keyguard(&windows).unwrap();
     for scheme in [SignatureScheme::PssSha256, SignatureScheme::Pkcs1Sha512] {
         let signature = key.sign(scheme, &vec![7; scheme.digest_len()]).unwrap();
@@ -523,11 +551,14 @@ fn signing_takes_digests_of_the_right_length_and_says_nothing_private() {
         assert!(key.sign(scheme, &[7; 20]).is_err());
     }
     windows.reboot(Status::NO_KEY);
-    let shown = format!("{key:?} {:?}", key.cng_handle());
-    assert!(shown.len() < 250 && shown.contains("cng:"), "{shown}");
+    let formatted = format!("{key:?} {:?}", key.cng_handle());
+    assert!(
+        formatted.len() < 250 && formatted.contains("cng:"),
+        "{formatted}"
+    );
 }
 
-/// Another process of this account holds it, or another account has an object of its name.
+/// Another process of this account holds the mutex, or another account has an object of its name.
 const LOCK_FAILURES: [fn() -> Lock; 2] = [|| Lock::Busy, || Lock::Unusable];
-const REMOVAL: &str =
+const DELETE_COMMAND: &str =
     r#"`certutil -user -csp "Microsoft Software Key Storage Provider" -delkey "KeyGuardRSAKey"`"#;

@@ -190,7 +190,7 @@ impl BindingKey for LegacyKey {
     ) -> Option<Result<NativeCertificate, KeyError>> {
         // A second import would take the key away from the first.
         let context = self.context.get_or_init(|| self.import(certificate));
-        Some(Ok(context.share().unwrap()))
+        Some(Ok(context.clone()))
     }
 }
 

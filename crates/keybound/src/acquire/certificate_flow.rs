@@ -2,7 +2,7 @@
 use super::{ClientContext, Flow, Plan, Progress};
 use crate::Binding;
 use crate::cache::CachedBinding;
-use crate::store::{self, IssuanceLock, StoredBinding};
+use crate::store::{self, IssuanceLock};
 use keybound_core::csr::Csr;
 use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Error, ErrorKind, IssuedCredential,
@@ -232,7 +232,7 @@ impl Flow {
         lock: Option<IssuanceLock>,
     ) {
         if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
-            let entry = StoredBinding::new(credential, name);
+            let entry = store::entry(credential, name);
             let now = self.shared.now().wall;
             let calls = &self.shared.state.inner().store_calls;
             // An entry that got no token may hold this certificate with another endpoint.

@@ -1,5 +1,6 @@
 use super::{DualTime, RefreshAttempts, Refreshable};
 use crate::Binding;
+use crate::store::stale_time;
 use keybound_core::{Attestation, Certificate};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -55,7 +56,7 @@ impl CachedBinding {
             expires: got.after(left_until(certificate.not_after())),
             tokens_end: got.after(left),
             renew: got.after(half.saturating_sub(used).max(left / 4)),
-            stale: got.after(left.saturating_sub(MAX_STALE_TIME.min(life / 7))),
+            stale: got.after(left.saturating_sub(stale_time(certificate))),
             renewal: RefreshAttempts::default(),
             unproven: AtomicBool::new(false),
             binding,
@@ -207,5 +208,3 @@ impl BindingCache {
 
 /// As long as a mint past IMDS's cache counts against their limit.
 const REJECTION_LIFETIME: Duration = Duration::from_secs(5 * 60);
-/// 24 hours would be more than the whole lifetime of the 8-hour certificates that IMDS has issued.
-const MAX_STALE_TIME: Duration = Duration::from_secs(24 * 3600);

@@ -398,9 +398,7 @@ fn key_step(
     match (best, reason) {
         (Some(best), _) if best >= min_strength => Step::ok(NAME, detail, elapsed),
         (Some(best), reason) => {
-            let message = format!(
-                "the best key of this host is {best}, the required minimum is {min_strength}"
-            );
+            let message = KeyError::too_weak(best, min_strength).to_string();
             let kind = match reason {
                 Some(reason) if reason.kind() != KeyErrorKind::Unavailable => kind_of(&reason),
                 _ => ErrorKind::KeyTooWeak,

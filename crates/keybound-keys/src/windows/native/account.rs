@@ -1,5 +1,8 @@
-//! The account that the current thread acts as, and objects that only this account may use:
+//! The account of the current thread, and objects that only this account can use:
 //! <https://learn.microsoft.com/windows/win32/secauthz/access-control-model>.
+#[cfg(test)]
+mod testing;
+
 use super::super::status::Status;
 use super::status;
 use std::ffi::c_void;
@@ -34,13 +37,13 @@ impl Account {
     }
 }
 
-/// The rights to a new object, for its creation.
+/// The security descriptor of a new object.
 pub(super) struct Protection {
     descriptor: Local,
 }
 
 impl Protection {
-    /// An object that belongs to an account, and that no other account may open.
+    /// For an object that belongs to an account, and that no other account can open.
     pub(super) fn of(account: &Account) -> Result<Self, Status> {
         Self::from_sddl(&format!("O:{user}D:P(A;;GA;;;{user})", user = account.user))
     }
@@ -48,7 +51,7 @@ impl Protection {
     /// <https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format>.
     pub(super) fn from_sddl(text: &str) -> Result<Self, Status> {
         let mut descriptor = PSECURITY_DESCRIPTOR::default();
-        // SAFETY: the text ends with a zero; the pointer is written to.
+        // SAFETY: the text is zero-terminated; the descriptor is an out pointer.
         unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 &HSTRING::from(text),
@@ -63,57 +66,7 @@ impl Protection {
         })
     }
 
-    /// Owner and access control list of an object.
-    ///
-    /// # Safety
-    /// As [`owner_of`].
-    #[cfg(test)]
-    pub(super) unsafe fn of_object(object: HANDLE, kind: SE_OBJECT_TYPE) -> Self {
-        let mut descriptor = PSECURITY_DESCRIPTOR::default();
-        let parts =
-            OWNER_SECURITY_INFORMATION | windows::Win32::Security::DACL_SECURITY_INFORMATION;
-        // SAFETY: the caller's promise; the pointer is written to.
-        unsafe {
-            GetSecurityInfo(
-                object,
-                kind,
-                parts,
-                None,
-                None,
-                None,
-                None,
-                Some(&raw mut descriptor),
-            )
-        }
-        .ok()
-        .unwrap();
-        Self {
-            descriptor: Local(descriptor.0),
-        }
-    }
-
-    /// As text: owner and access control list.
-    #[cfg(test)]
-    pub(super) fn to_sddl(&self) -> String {
-        use windows::Win32::Security::Authorization::ConvertSecurityDescriptorToStringSecurityDescriptorW;
-        let mut text = PWSTR::null();
-        // SAFETY: the descriptor is this value's; the pointer to the text is written to.
-        unsafe {
-            ConvertSecurityDescriptorToStringSecurityDescriptorW(
-                PSECURITY_DESCRIPTOR(self.descriptor.0),
-                SDDL_REVISION_1,
-                OWNER_SECURITY_INFORMATION | windows::Win32::Security::DACL_SECURITY_INFORMATION,
-                &raw mut text,
-                None,
-            )
-        }
-        .unwrap();
-        let _freed = Local(text.0.cast());
-        // SAFETY: it is a text that ends with a zero.
-        unsafe { text.to_string() }.unwrap()
-    }
-
-    /// What the functions that create objects take, valid while this value lives.
+    /// The attributes for functions that create objects, valid while this value lives.
     pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
@@ -133,7 +86,7 @@ pub(super) unsafe fn owner_of(
 ) -> Result<Option<String>, Status> {
     let mut owner = PSID::default();
     let mut descriptor = PSECURITY_DESCRIPTOR::default();
-    // SAFETY: the handle is open (the caller's promise); the pointers are written to.
+    // SAFETY: the handle is open (the caller's promise); the others are out pointers.
     let error = unsafe {
         GetSecurityInfo(
             object,
@@ -154,18 +107,17 @@ pub(super) unsafe fn owner_of(
     unsafe { text_of(owner) }
 }
 
-/// The SID of one of the kinds of information that begin with a pointer to one.
+/// The SID of a class of information that begins with a pointer to one.
 fn sid_of_token(kind: TOKEN_INFORMATION_CLASS) -> Result<String, Status> {
-    let mut buffer = [0_u64; LONGEST_INFORMATION / size_of::<u64>()];
+    let mut buffer = [0_u64; MAX_INFORMATION / size_of::<u64>()];
     let mut length = 0;
-    // SAFETY: the token needs no closing: it is a constant that means the token of this thread. No more is written than
-    // the buffer's length, which goes along.
+    // SAFETY: the token is a pseudo handle, which is not closed. At most the buffer's length, which is passed, is written.
     unsafe {
         GetTokenInformation(
             EFFECTIVE_TOKEN,
             kind,
             Some(buffer.as_mut_ptr().cast::<c_void>()),
-            LONGEST_INFORMATION as u32,
+            MAX_INFORMATION as u32,
             &raw mut length,
         )
     }
@@ -182,20 +134,20 @@ unsafe fn text_of(sid: PSID) -> Result<Option<String>, Status> {
         return Ok(None);
     }
     let mut text = PWSTR::null();
-    // SAFETY: it points to a SID (the caller's promise); the pointer to the text is written to.
+    // SAFETY: it points to a SID (the caller's promise); the text is an out pointer.
     unsafe { ConvertSidToStringSidW(sid, &raw mut text) }.map_err(|error| status(&error))?;
     let _freed = Local(text.0.cast());
-    // SAFETY: on success it is a text that ends with a zero.
+    // SAFETY: on success it is a zero-terminated text.
     let text = unsafe { text.to_string() };
     text.map(Some).map_err(|_| Status::NOT_SUPPORTED)
 }
 
-/// Memory that Windows allocated, or null.
+/// Memory that Windows allocated by `LocalAlloc`, or null.
 struct Local(*mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: the memory is this value's, and nobody uses it any more; null is allowed.
+        // SAFETY: this value owns the memory, which is not used again; null is allowed.
         unsafe { LocalFree(Some(HLOCAL(self.0))) };
     }
 }
@@ -203,4 +155,4 @@ impl Drop for Local {
 /// `GetCurrentThreadEffectiveToken()`, which Windows' headers define as this constant.
 const EFFECTIVE_TOKEN: HANDLE = HANDLE(std::ptr::without_provenance_mut(-6_isize as usize));
 /// In bytes: a pointer, attributes, and the longest SID (68).
-const LONGEST_INFORMATION: usize = 96;
+const MAX_INFORMATION: usize = 96;

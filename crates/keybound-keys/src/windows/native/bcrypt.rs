@@ -1,4 +1,4 @@
-//! Public keys that are in no provider: <https://learn.microsoft.com/windows/win32/api/bcrypt/>.
+//! Verification by CNG: <https://learn.microsoft.com/windows/win32/api/bcrypt/>.
 use super::super::status::Status;
 use super::counted;
 use super::padding::with_padding;
@@ -10,8 +10,8 @@ use windows::Win32::Security::Cryptography::{
     BCryptDestroyKey, BCryptImportKeyPair, BCryptVerifySignature,
 };
 
-/// Whether a signature holds for a public key (SubjectPublicKeyInfo), which has to be RSA-2048.
-pub(crate) fn holds(
+/// Verifies a signature by a public key (SubjectPublicKeyInfo), which must be RSA-2048.
+pub(crate) fn verify(
     public_key: &[u8],
     scheme: SignatureScheme,
     digest: &[u8],
@@ -36,8 +36,8 @@ struct PublicKey(BCRYPT_KEY_HANDLE);
 impl PublicKey {
     fn import(blob: &[u8]) -> Result<Self, NTSTATUS> {
         let mut key = BCRYPT_KEY_HANDLE::default();
-        // SAFETY: the handle of the algorithm is a constant of every Windows that Rust's library runs on, the name of the
-        // blob's kind one that ends with a zero. The blob's length goes along, the key's handle is written to.
+        // SAFETY: the handle of the algorithm is a constant of every Windows that Rust's library supports, and the blob type is
+        // a zero-terminated constant. The blob is passed with its length; the key's handle is an out pointer.
         let status = unsafe {
             BCryptImportKeyPair(
                 BCRYPT_RSA_ALG_HANDLE,
@@ -57,8 +57,8 @@ impl PublicKey {
 
     fn verify(&self, scheme: SignatureScheme, digest: &[u8], signature: &[u8]) -> NTSTATUS {
         with_padding(scheme, |padding, kind| {
-            // SAFETY: the key is open until `self` is dropped; the padding is of its kind and lives through the call;
-            // digest and signature are only read, their lengths go along.
+            // SAFETY: the key is open until `self` is dropped; the padding has the type of the flag and outlives the call;
+            // digest and signature are passed with their lengths, and only read.
             unsafe {
                 BCryptVerifySignature(self.0, Some(padding), digest, signature, BCRYPT_FLAGS(kind))
             }
@@ -69,7 +69,7 @@ impl PublicKey {
 impl Drop for PublicKey {
     fn drop(&mut self) {
         counted::add(-1);
-        // SAFETY: the key is open, and nobody has it any more.
+        // SAFETY: the key is open and not used again.
         let status = unsafe { BCryptDestroyKey(self.0) };
         if status.is_err() {
             let status = Status(status.0.cast_unsigned());

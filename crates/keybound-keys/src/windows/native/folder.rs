@@ -1,4 +1,4 @@
-//! Folders that no other account may use.
+//! Folders and files that no other account can modify.
 use super::account::{Account, Protection, owner_of};
 use super::status;
 use std::fs::{self, File, OpenOptions};
@@ -14,14 +14,14 @@ use windows::Win32::Storage::FileSystem::{
 };
 use windows::core::HSTRING;
 
-/// Makes a folder that only this account, SYSTEM and administrators may use; files that are made in it inherit that. Folders
-/// above it that are absent are made with the permissions that they inherit. A folder that is there keeps its permissions.
+/// Creates a folder that only this account, SYSTEM and administrators can access; files in it inherit the permissions. Missing
+/// parent folders are created with inherited permissions. An existing folder keeps its permissions.
 ///
-/// Returns the open folder, or `None` where it belongs to none of these three. While it is open, neither it nor a folder above
-/// it can be renamed or removed.
+/// Returns the open folder, or `None` where it belongs to none of these three. While it is open, neither it nor a parent folder
+/// can be renamed or removed.
 ///
 /// # Errors
-/// Those of making or opening the folder, or of reading its owner; a link or another reparse point is not opened.
+/// Those of creating or opening the folder, or of reading its owner; a link or another reparse point is not opened.
 pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     let account = Account::current().map_err(io::Error::other)?;
     if let Some(parent) = path
@@ -30,14 +30,14 @@ pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     {
         fs::create_dir_all(parent)?;
     }
-    make(path, &account)?;
+    create(path, &account)?;
     let folder = OpenOptions::new()
         .read(true)
         .share_mode(FILE_SHARE_READ.0 | FILE_SHARE_WRITE.0)
         .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0 | FILE_FLAG_OPEN_REPARSE_POINT.0)
         .open(path)?;
     let metadata = folder.metadata()?;
-    refuse_reparse_point(metadata.file_attributes())?;
+    reject_reparse_point(metadata.file_attributes())?;
     if !metadata.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
@@ -45,7 +45,7 @@ pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     Ok(is_own.then_some(folder))
 }
 
-/// Opens a file to read it. Returns `None` where it belongs neither to this account nor to SYSTEM or administrators.
+/// Opens a file for reading. Returns `None` where it belongs neither to this account nor to SYSTEM or administrators.
 ///
 /// # Errors
 /// Those of opening the file, or of reading its owner; a link or another reparse point is not opened.
@@ -56,22 +56,22 @@ pub fn open_private_file(path: &Path) -> io::Result<Option<File>> {
         .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT.0)
         .security_qos_flags(SECURITY_IDENTIFICATION.0)
         .open(path)?;
-    refuse_reparse_point(file.metadata()?.file_attributes())?;
+    reject_reparse_point(file.metadata()?.file_attributes())?;
     let is_own = belongs_to(&file, &account)?;
     Ok(is_own.then_some(file))
 }
 
-fn make(path: &Path, account: &Account) -> io::Result<()> {
+fn create(path: &Path, account: &Account) -> io::Result<()> {
     let protection = Protection::from_sddl(&sddl(account)).map_err(io::Error::other)?;
     let attributes = protection.attributes();
-    // SAFETY: the path ends with a zero; the attributes and what they point to live through the call.
-    let made = unsafe {
+    // SAFETY: the path is zero-terminated; the attributes and their security descriptor outlive the call.
+    let created = unsafe {
         CreateDirectoryW(
             &HSTRING::from(path.as_os_str()),
             Some(&raw const attributes),
         )
     };
-    match made {
+    match created {
         Err(error) if error.code() != ERROR_ALREADY_EXISTS.to_hresult() => {
             Err(io::Error::other(status(&error)))
         }
@@ -79,7 +79,7 @@ fn make(path: &Path, account: &Account) -> io::Result<()> {
     }
 }
 
-fn refuse_reparse_point(attributes: u32) -> io::Result<()> {
+fn reject_reparse_point(attributes: u32) -> io::Result<()> {
     if attributes & FILE_ATTRIBUTE_REPARSE_POINT.0 != 0 {
         return Err(io::Error::other("it is a link or another reparse point"));
     }
@@ -87,13 +87,13 @@ fn refuse_reparse_point(attributes: u32) -> io::Result<()> {
 }
 
 fn belongs_to(object: &File, account: &Account) -> io::Result<bool> {
-    // SAFETY: the handle is open; opening to read includes the right to read the owner.
+    // SAFETY: the handle is open for reading, which includes the right to read the owner.
     let owner = unsafe { owner_of(HANDLE(object.as_raw_handle()), SE_FILE_OBJECT) }
         .map_err(io::Error::other)?;
     Ok(owner.is_some_and(|owner| is_trusted(&owner, account)))
 }
 
-/// SYSTEM and administrators may do as they like anyway.
+/// SYSTEM and administrators have access to everything anyway.
 fn is_trusted(owner: &str, account: &Account) -> bool {
     [&*account.user, SYSTEM, ADMINISTRATORS].contains(&owner)
 }
@@ -111,25 +111,25 @@ mod tests {
     use super::*;
     use windows::Win32::Storage::FileSystem::READ_CONTROL;
 
-    /// As Windows shows it, with the owner that it gave.
-    fn shown(path: &Path) -> String {
+    /// The owner and permissions of a folder.
+    fn sddl_of(path: &Path) -> String {
         let folder = OpenOptions::new()
             .access_mode(READ_CONTROL.0)
             .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0)
             .open(path)
             .unwrap();
-        // SAFETY: the handle is open, with the right to read this.
+        // SAFETY: the handle is open, with the right to read the descriptor.
         unsafe { Protection::of_object(HANDLE(folder.as_raw_handle()), SE_FILE_OBJECT) }.to_sddl()
     }
 
     #[test]
-    fn a_new_folder_admits_no_other_account() {
+    fn a_new_folder_denies_access_to_other_accounts() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a").join("b");
         assert!(make_private_folder(&path).unwrap().is_some());
         let user = Account::current().unwrap().user;
-        let shown = shown(&path);
-        assert!(shown.starts_with(&format!("O:{user}D:")), "{shown}");
+        let sddl = sddl_of(&path);
+        assert!(sddl.starts_with(&format!("O:{user}D:")), "{sddl}");
         // Everybody, users, authenticated users.
         for other in [
             "WD)",
@@ -139,13 +139,13 @@ mod tests {
             "AU)",
             "S-1-5-11)",
         ] {
-            assert!(!shown.contains(other), "{shown}");
+            assert!(!sddl.contains(other), "{sddl}");
         }
         assert!(make_private_folder(&path).unwrap().is_some());
     }
 
     #[test]
-    fn while_it_is_open_a_folder_is_not_renamed() {
+    fn an_open_folder_cannot_be_renamed() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a").join("b");
         let folder = make_private_folder(&path).unwrap().unwrap();
@@ -156,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn links_are_no_private_folders_and_files() {
-        for (attributes, refused) in [(0x10, false), (0x20, false), (0x410, true), (0x420, true)] {
-            assert_eq!(refuse_reparse_point(attributes).is_err(), refused);
+    fn rejects_links() {
+        for (attributes, rejected) in [(0x10, false), (0x20, false), (0x410, true), (0x420, true)] {
+            assert_eq!(reject_reparse_point(attributes).is_err(), rejected);
         }
         let parent = tempfile::tempdir().unwrap();
         let (folder, file) = (parent.path().join("a"), parent.path().join("a").join("b"));
@@ -166,29 +166,29 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(open_private_file(&file).unwrap().is_some());
         let (to_folder, to_file) = (parent.path().join("c"), parent.path().join("d"));
-        let made = std::os::windows::fs::symlink_dir(&folder, &to_folder)
+        let created = std::os::windows::fs::symlink_dir(&folder, &to_folder)
             .and_then(|()| std::os::windows::fs::symlink_file(&file, &to_file))
             .and_then(|()| fs::symlink_metadata(&to_file));
-        // Not every Windows lets its users make links, and Wine only says that it makes them.
-        if made.is_ok() {
+        // Not every Windows lets its users create links, and Wine reports success without creating one.
+        if created.is_ok() {
             make_private_folder(&to_folder).unwrap_err();
             open_private_file(&to_file).unwrap_err();
         }
     }
 
     #[test]
-    fn files_in_it_inherit_its_permissions() {
+    fn files_inherit_the_permissions_of_the_folder() {
         let account = Account {
             user: "S-1-5-21-1-2-3-1001".to_owned(),
             default_owner: ADMINISTRATORS.to_owned(),
         };
-        let shown = Protection::from_sddl(&sddl(&account)).unwrap().to_sddl();
+        let inherited = Protection::from_sddl(&sddl(&account)).unwrap().to_sddl();
         let expected = "O:S-1-5-21-1-2-3-1001D:P(A;OICI;FA;;;S-1-5-21-1-2-3-1001)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
-        assert_eq!(shown, expected);
+        assert_eq!(inherited, expected);
     }
 
     #[test]
-    fn a_folder_of_another_account_is_recognized() {
+    fn trusts_only_this_account_system_and_administrators() {
         let account = Account::current().unwrap();
         for owner in [&*account.user, SYSTEM, ADMINISTRATORS] {
             assert!(is_trusted(owner, &account), "{owner}");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_folder() {
+    fn rejects_a_file_in_place_of_a_folder() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("file");
         fs::write(&path, "").unwrap();

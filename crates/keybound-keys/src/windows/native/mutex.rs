@@ -1,10 +1,10 @@
 //! Named mutexes: <https://learn.microsoft.com/windows/win32/sync/mutex-objects>.
 //!
-//! Every account of the host may create objects in `Global\`, of any name. So an object is waited for only where it belongs
-//! to this account.
-use super::super::names::MutexName;
-use super::super::ncrypt_api::{Held, Lock};
+//! Every account of the host can create objects of any name in `Global\`. So this module only waits for objects that belong to
+//! this account.
+use super::super::mutex_name::MutexName;
 use super::super::status::Status;
+use super::super::windows_api::Lock;
 use super::account::{Account, Protection, owner_of};
 use super::{counted, status};
 use std::marker::PhantomData;
@@ -17,9 +17,9 @@ use windows::Win32::System::Threading::{
 };
 use windows::core::HSTRING;
 
-/// Acquires the mutex in `Global\`, or in `Local\` where the object of that name in `Global\` is not this account's: it denies
-/// access, is no mutex, or has another owner. An abandoned mutex is acquired: what it guards is whole at every moment.
-pub(super) fn lock(name: &MutexName, longest: Duration) -> Lock {
+/// Acquires the mutex in `Global\`, or in `Local\` where the object of that name in `Global\` does not belong to this account: it
+/// denies access, is no mutex, or has another owner. An abandoned mutex is acquired: changes under it are atomic.
+pub(super) fn lock(name: &MutexName, timeout: Duration) -> Lock {
     let account = Account::current().and_then(|account| {
         let protection = Protection::of(&account)?;
         Ok((account, protection))
@@ -35,10 +35,10 @@ pub(super) fn lock(name: &MutexName, longest: Duration) -> Lock {
         match Mutex::open(&path(space, name, &account), &protection) {
             Ok(mutex) if mutex.belongs_to(name, &account) => {
                 return mutex
-                    .wait(longest)
+                    .wait(timeout)
                     .map_or(Lock::Busy, |held| Lock::Held(Box::new(held)));
             }
-            Ok(_) => tracing::warn!(space, "a mutex belongs to another account and is not used"),
+            Ok(_) => tracing::warn!(space, "a mutex belongs to another account: not used"),
             Err(status) => tracing::warn!(space, %status, "a mutex could not be opened"),
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn lock(name: &MutexName, longest: Duration) -> Lock {
 
 fn path(space: &str, name: &MutexName, account: &Account) -> String {
     match name {
-        MutexName::OfAccount(name) => format!(r"{space}\{name}_{}", account.user),
+        MutexName::Account(name) => format!(r"{space}\{name}_{}", account.user),
         MutexName::Shared(name) => format!(r"{space}\{name}"),
     }
 }
@@ -59,7 +59,7 @@ impl Mutex {
         let attributes = protection.attributes();
         let rights =
             SYNCHRONIZATION_SYNCHRONIZE | MUTEX_MODIFY_STATE | SYNCHRONIZATION_READ_CONTROL;
-        // SAFETY: the name ends with a zero; the attributes and what they point to live through the call.
+        // SAFETY: the name is zero-terminated; the attributes and their security descriptor outlive the call.
         let mutex = unsafe {
             CreateMutexExW(
                 Some(&raw const attributes),
@@ -73,10 +73,10 @@ impl Mutex {
         Ok(Self(mutex))
     }
 
-    /// Windows lets no unprivileged account name another one as the owner of its object. Other programs of this account
-    /// create the shared ones without naming an owner.
+    /// Whether the owner is this account: an unprivileged account cannot name another one as the owner of its object. Other
+    /// programs of this account create the shared mutexes with the default owner.
     fn belongs_to(&self, name: &MutexName, account: &Account) -> bool {
-        // SAFETY: the handle is open until `self` is dropped, and has the right to be asked for its owner.
+        // SAFETY: the handle is open until `self` is dropped, with the right to read the owner.
         let owner = match unsafe { owner_of(self.0, SE_KERNEL_OBJECT) } {
             Ok(Some(owner)) => owner,
             Ok(None) => return false,
@@ -89,16 +89,16 @@ impl Mutex {
         owner == account.user || is_default
     }
 
-    fn wait(self, longest: Duration) -> Option<HeldMutex> {
-        let longest = u32::try_from(longest.as_millis()).unwrap_or(MOST_MILLISECONDS);
+    fn wait(self, timeout: Duration) -> Option<HeldMutex> {
+        let timeout = u32::try_from(timeout.as_millis()).unwrap_or(MAX_MILLISECONDS);
         // SAFETY: the handle is open until `self` is dropped.
-        let event = unsafe { WaitForSingleObject(self.0, longest.min(MOST_MILLISECONDS)) };
-        // Made only where it is held: dropping it releases the mutex.
+        let event = unsafe { WaitForSingleObject(self.0, timeout.min(MAX_MILLISECONDS)) };
+        // Created only where the mutex is held: dropping it releases the mutex.
         [WAIT_OBJECT_0, WAIT_ABANDONED]
             .contains(&event)
             .then(|| HeldMutex {
                 mutex: self,
-                _of_this_thread: PhantomData,
+                _not_send: PhantomData,
             })
     }
 }
@@ -106,24 +106,22 @@ impl Mutex {
 impl Drop for Mutex {
     fn drop(&mut self) {
         counted::add(-1);
-        // SAFETY: the handle is open, and nobody has it any more.
+        // SAFETY: the handle is open and not used again.
         if let Err(error) = unsafe { CloseHandle(self.0) } {
             tracing::warn!(%error, "a mutex could not be closed");
         }
     }
 }
 
-/// Held by the thread that took it, which has to release it.
+/// A mutex that is held by this thread, which must release it.
 struct HeldMutex {
     mutex: Mutex,
-    _of_this_thread: PhantomData<*const ()>,
+    _not_send: PhantomData<*const ()>,
 }
-
-impl Held for HeldMutex {}
 
 impl Drop for HeldMutex {
     fn drop(&mut self) {
-        // SAFETY: the handle is open; this thread holds the mutex, since the value cannot leave it.
+        // SAFETY: the handle is open; this thread holds the mutex, since the value is not `Send`.
         if let Err(error) = unsafe { ReleaseMutex(self.mutex.0) } {
             tracing::warn!(%error, "a mutex could not be released");
         }
@@ -131,7 +129,7 @@ impl Drop for HeldMutex {
 }
 
 /// `INFINITE` is one more.
-const MOST_MILLISECONDS: u32 = u32::MAX - 1;
+const MAX_MILLISECONDS: u32 = u32::MAX - 1;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The padding parameters of CNG for a scheme, to sign and to verify.
+//! The padding parameters of CNG for a signature scheme.
 use crate::SignatureScheme;
 use std::ffi::c_void;
 use windows::Win32::Security::Cryptography::{
@@ -6,8 +6,8 @@ use windows::Win32::Security::Cryptography::{
     BCRYPT_SHA256_ALGORITHM, BCRYPT_SHA384_ALGORITHM, BCRYPT_SHA512_ALGORITHM,
 };
 
-/// Calls with a pointer to the scheme's padding, which is there during the call, and the flag that says of what kind it
-/// is: `BCRYPT_PAD_PSS` with a `BCRYPT_PSS_PADDING_INFO`, or `BCRYPT_PAD_PKCS1` with a `BCRYPT_PKCS1_PADDING_INFO`. The
+/// Calls a function with a pointer to the scheme's padding, which is valid during the call, and the flag of its type:
+/// `BCRYPT_PAD_PSS` with a `BCRYPT_PSS_PADDING_INFO`, or `BCRYPT_PAD_PKCS1` with a `BCRYPT_PKCS1_PADDING_INFO`. The
 /// flags of `ncrypt.dll` have the same values.
 pub(super) fn with_padding<T>(
     scheme: SignatureScheme,

@@ -1,8 +1,7 @@
 //! Certificate stores: <https://learn.microsoft.com/windows/win32/seccrypto/certificate-stores>.
 use super::super::status::Status;
+use super::super::store_path::{StoreLocation, StorePath};
 use super::{CertificateContext, counted, status};
-use std::fmt;
-use std::str::FromStr;
 use windows::Win32::Foundation::ERROR_FILE_NOT_FOUND;
 use windows::Win32::Security::Cryptography::{
     CERT_OPEN_STORE_FLAGS, CERT_QUERY_ENCODING_TYPE, CERT_STORE_ADD_REPLACE_EXISTING,
@@ -14,79 +13,12 @@ use windows::Win32::Security::Cryptography::{
 };
 use windows::core::HSTRING;
 
-/// Whose certificate store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StoreLocation {
-    /// This user's.
-    CurrentUser,
-    /// The host's.
-    LocalMachine,
-}
-
-/// A certificate store of Windows, such as `CurrentUser\My`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StorePath {
-    location: StoreLocation,
-    name: String,
-}
-
-impl StorePath {
-    /// The store of this location and name. The name is `My` for certificates with keys.
-    pub fn new(location: StoreLocation, name: impl Into<String>) -> Self {
-        Self {
-            location,
-            name: name.into(),
-        }
-    }
-
-    /// Whose it is.
-    pub fn location(&self) -> StoreLocation {
-        self.location
-    }
-
-    /// `CurrentUser\My`, the one that MSAL keeps certificates in.
-    pub fn current_user_my() -> Self {
-        Self::new(StoreLocation::CurrentUser, "My")
-    }
-}
-
-impl FromStr for StorePath {
-    type Err = &'static str;
-
-    /// Reads `CurrentUser\My`, `LocalMachine\My` and the like; case does not matter, `/` does for `\`.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = "a certificate store is named CurrentUser\\My or LocalMachine\\My";
-        let (location, name) = text.split_once(['\\', '/']).ok_or(rule)?;
-        let location = match location.to_ascii_lowercase().as_str() {
-            "currentuser" => StoreLocation::CurrentUser,
-            "localmachine" => StoreLocation::LocalMachine,
-            _ => return Err(rule),
-        };
-        let is_name = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b" -_".contains(&byte));
-        is_name.then(|| Self::new(location, name)).ok_or(rule)
-    }
-}
-
-impl fmt::Display for StorePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location = match self.location {
-            StoreLocation::CurrentUser => "CurrentUser",
-            StoreLocation::LocalMachine => "LocalMachine",
-        };
-        write!(f, "{location}\\{}", self.name)
-    }
-}
-
 /// An open store.
 #[derive(Debug)]
 pub(in super::super) struct Store(HCERTSTORE);
 
 impl Store {
-    /// Opens a store to be read. `None` where there is none of this name.
+    /// Opens a store for reading. `None` where no store has this name.
     pub(in super::super) fn read(path: &StorePath) -> Result<Option<Self>, Status> {
         match Self::open(
             path,
@@ -99,18 +31,18 @@ impl Store {
         }
     }
 
-    /// Opens a store to be changed.
-    pub(in super::super) fn write(path: &StorePath) -> Result<Self, Status> {
+    /// Opens a store for writing.
+    pub(super) fn write(path: &StorePath) -> Result<Self, Status> {
         Self::open(path, CERT_OPEN_STORE_FLAGS(0))
     }
 
     fn open(path: &StorePath, flags: CERT_OPEN_STORE_FLAGS) -> Result<Self, Status> {
-        let location = CERT_OPEN_STORE_FLAGS(match path.location {
+        let location = CERT_OPEN_STORE_FLAGS(match path.location() {
             StoreLocation::CurrentUser => CERT_SYSTEM_STORE_CURRENT_USER,
             StoreLocation::LocalMachine => CERT_SYSTEM_STORE_LOCAL_MACHINE,
         });
-        let name = HSTRING::from(&path.name);
-        // SAFETY: a system store takes its name, which ends with a zero.
+        let name = HSTRING::from(path.name());
+        // SAFETY: the parameter of a system store is its name, which is zero-terminated.
         let store = unsafe {
             CertOpenStore(
                 CERT_STORE_PROV_SYSTEM_W,
@@ -125,31 +57,24 @@ impl Store {
         Ok(Self(store))
     }
 
-    /// The certificates in it, a few thousand at most.
+    /// The certificates in it, at most 4096.
     pub(in super::super) fn certificates(&self) -> Vec<CertificateContext> {
-        let mut found = Vec::new();
-        let mut current = None;
-        loop {
-            // SAFETY: the store is open until `self` is dropped; the context before is given back to be freed.
-            let next = unsafe { CertEnumCertificatesInStore(self.0, current) };
-            if next.is_null() {
-                return found;
-            }
-            // SAFETY: it is not freed before the next turn.
-            found.extend(unsafe { CertificateContext::share(next) });
-            current = Some(next.cast_const());
-            if found.len() == MOST_CERTIFICATES {
-                // SAFETY: the walk ends here, so that nobody else frees it.
-                let _ = unsafe {
-                    windows::Win32::Security::Cryptography::CertFreeCertificateContext(current)
-                };
-                return found;
+        let mut found: Vec<CertificateContext> = Vec::new();
+        while found.len() < MAX_CERTIFICATES {
+            let previous = found.last().cloned().map(CertificateContext::into_ptr);
+            // SAFETY: the store is open until `self` is dropped. The function frees the reference to the previous context.
+            let next = unsafe { CertEnumCertificatesInStore(self.0, previous) };
+            // SAFETY: the pointer is null or a context, whose reference is the caller's.
+            match unsafe { CertificateContext::from_ptr(next) } {
+                Some(context) => found.push(context),
+                None => break,
             }
         }
+        found
     }
 
-    /// Adds a certificate with its properties, in the place of the same certificate if it is there, and has it written.
-    pub(in super::super) fn add(&self, context: &CertificateContext) -> Result<(), Status> {
+    /// Adds a certificate with its properties, in place of the same certificate if that is present.
+    pub(super) fn add(&self, context: &CertificateContext) -> Result<(), Status> {
         // SAFETY: store and context are open; the context is copied.
         unsafe {
             CertAddCertificateContextToStore(
@@ -163,11 +88,11 @@ impl Store {
         self.commit()
     }
 
-    /// Removes the certificate with this DER, if it is there, and has that written.
-    pub(in super::super) fn remove(&self, der: &[u8]) -> Result<(), Status> {
+    /// Removes the certificate with this DER, if it is present.
+    pub(super) fn remove(&self, der: &[u8]) -> Result<(), Status> {
         for context in self.certificates() {
             if context.der() == der {
-                // SAFETY: the reference is passed on: it is freed in any case.
+                // SAFETY: the function frees the reference, on failure too.
                 unsafe { CertDeleteCertificateFromStore(context.into_ptr()) }
                     .map_err(|error| status(&error))?;
             }
@@ -175,7 +100,7 @@ impl Store {
         self.commit()
     }
 
-    /// Other processes see what was changed once it is written.
+    /// Writes the changes, so that other processes see them.
     fn commit(&self) -> Result<(), Status> {
         // SAFETY: the store is open.
         unsafe {
@@ -193,36 +118,11 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         counted::add(-1);
-        // SAFETY: the store is open, and nobody has it any more; contexts of it keep what they need.
+        // SAFETY: the store is open and not used again; its contexts stay valid.
         if let Err(error) = unsafe { CertCloseStore(Some(self.0), 0) } {
             tracing::warn!(status = %status(&error), "a certificate store could not be closed");
         }
     }
 }
 
-const MOST_CERTIFICATES: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_read_and_shown() {
-        for (text, shown) in [
-            ("CurrentUser\\My", "CurrentUser\\My"),
-            ("localmachine/WebHosting", "LocalMachine\\WebHosting"),
-        ] {
-            let path: StorePath = text.parse().unwrap();
-            assert_eq!(path.to_string(), shown);
-        }
-        for text in [
-            "My",
-            "CurrentUser\\",
-            "Elsewhere\\My",
-            "CurrentUser\\a\\b",
-            "CurrentUser\\\0",
-        ] {
-            assert!(text.parse::<StorePath>().is_err(), "{text:?}");
-        }
-    }
-}
+const MAX_CERTIFICATES: usize = 4096;

@@ -1,63 +1,66 @@
-use super::super::certificate::{CertificateError, WindowsCertificate};
-use super::super::fake_ncrypt::FakeNcrypt;
-use super::super::msal_certificate_cache::{CertificateStore as _, Entry, KeyPlace};
-use super::super::native::counted;
-use super::super::ncrypt_api::NcryptApi;
+use super::super::certificate::WindowsCertificate;
+use super::super::certificate_error::CertificateError;
+use super::super::certificate_store::CertificateEntry;
+use super::super::key_prov_info::KeyProvInfo;
+use super::super::native::{self, counted};
 use super::super::provider::CngProvider;
-use super::super::testing::certificate;
-use super::stores::{OwnStore, own};
+use super::super::testing::certificates::certificate;
+use super::super::testing::fake_windows::{FakeContainer, FakeWindows};
+use super::super::windows_api::WindowsApi;
+use super::stores::{TestStore, unique};
 use crate::{BindingKey as _, KeyProvider as _, KeyStrength, self_test};
 use keybound_core::Certificate;
 use std::sync::Arc;
 
 /// A host with a key, and a store with a certificate for it.
 struct Host {
-    windows: Arc<FakeNcrypt>,
-    store: OwnStore,
+    windows: Arc<FakeWindows>,
+    store: TestStore,
     certificate: Certificate,
 }
 
 impl Host {
     fn new(name: &str) -> Self {
-        let windows = FakeNcrypt::new();
-        let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&windows));
-        let key = CngProvider::keyguard_over(api, None).open().unwrap();
+        let windows = FakeWindows::new();
+        let api: Arc<dyn WindowsApi> = Arc::new(Arc::clone(&windows));
+        let key = CngProvider::keyguard_with_api(api, None).open().unwrap();
         let certificate = certificate(key.public_key_der(), "client", "issuer", 30_000);
         let host = Self {
             windows,
-            store: OwnStore::new(name),
+            store: TestStore::new(name),
             certificate,
         };
-        host.put(&host.certificate, Some(place("KeyGuardRSAKey", false)));
+        host.add(&host.certificate, Some(prov_info(false)));
         host
     }
 
-    fn put(&self, certificate: &Certificate, key: Option<KeyPlace>) {
-        let entry = Entry {
+    fn add(&self, certificate: &Certificate, key: Option<KeyProvInfo>) {
+        let entry = CertificateEntry {
             der: certificate.der().to_vec(),
             friendly_name: "x".to_owned(),
             key,
         };
-        self.store.certificate_store().add(&entry).unwrap();
+        native::api()
+            .add_certificate(&self.store.0, &entry)
+            .unwrap();
     }
 
     fn find(&self) -> Result<WindowsCertificate, CertificateError> {
-        let api: Arc<dyn NcryptApi> = Arc::new(Arc::clone(&self.windows));
+        let api: Arc<dyn WindowsApi> = Arc::new(Arc::clone(&self.windows));
         WindowsCertificate::find(api, &self.store.0, |found| *found == self.certificate)
     }
 }
 
-fn place(name: &str, legacy: bool) -> KeyPlace {
-    KeyPlace {
-        provider: "Microsoft Software Key Storage Provider".to_owned(),
-        name: name.to_owned(),
-        machine: false,
+fn prov_info(legacy: bool) -> KeyProvInfo {
+    let provider = "Microsoft Software Key Storage Provider";
+    KeyProvInfo {
         legacy,
+        ..KeyProvInfo::cng(provider, "KeyGuardRSAKey")
     }
 }
 
 #[test]
-fn certificates_are_found_by_thumbprint_and_by_subject() {
+fn finds_certificates_by_thumbprint_and_by_subject() {
     let host = Host::new("find");
     let prints = host.certificate.thumbprints();
     let spaced = prints
@@ -74,7 +77,7 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
     }
     let public_key = host.certificate.public_key_der();
     let later = certificate(public_key, "client", "issuer", 30_001);
-    host.put(&later, None);
+    host.add(&later, None);
     let found = WindowsCertificate::by_subject(&host.store.0, "cn=CLIENT").unwrap();
     assert_eq!(found.certificate(), &later);
     assert!(!found.has_private_key());
@@ -91,13 +94,13 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
     }
     let error = by_thumbprint(&"0".repeat(40)).unwrap_err();
     assert!(matches!(error, CertificateError::NotFound(_)));
-    let words = error.to_string();
+    let message = error.to_string();
     assert!(
-        words.contains(&format!("CurrentUser\\{}", own("find"))),
-        "{words}"
+        message.contains(&format!("CurrentUser\\{}", unique("find"))),
+        "{message}"
     );
-    assert!(words.contains("of the account"), "{words}");
-    for text in ["nobody", " ", ""] {
+    assert!(message.contains("of the account"), "{message}");
+    for text in ["another", " ", ""] {
         let found = WindowsCertificate::by_subject(&host.store.0, text);
         assert!(
             matches!(found, Err(CertificateError::NotFound(_))),
@@ -108,8 +111,8 @@ fn certificates_are_found_by_thumbprint_and_by_subject() {
 }
 
 #[test]
-fn public_properties_are_shown_and_nothing_private() {
-    let host = Host::new("tell");
+fn reports_public_properties_and_no_secret() {
+    let host = Host::new("properties");
     let found = host.find().unwrap();
     let metadata = found.metadata();
     assert_eq!(metadata.subject, "CN=client");
@@ -120,7 +123,10 @@ fn public_properties_are_shown_and_nothing_private() {
         metadata.x5t_s256,
         host.certificate.thumbprints().x5t_s256.as_str()
     );
-    assert_eq!(metadata.store_path, format!("CurrentUser\\{}", own("tell")));
+    assert_eq!(
+        metadata.store_path,
+        format!("CurrentUser\\{}", unique("properties"))
+    );
     assert_eq!(metadata.key_name.as_deref(), Some("KeyGuardRSAKey"));
     assert!(metadata.has_private_key);
     assert_eq!(found.public_certificate_der(), host.certificate.der());
@@ -129,8 +135,11 @@ fn public_properties_are_shown_and_nothing_private() {
             .public_certificate_pem()
             .starts_with("-----BEGIN CERTIFICATE-----")
     );
-    let shown = format!("{found:?}");
-    assert!(shown.len() < 400 && !shown.contains("PRIVATE"), "{shown}");
+    let formatted = format!("{found:?}");
+    assert!(
+        formatted.len() < 400 && !formatted.contains("PRIVATE"),
+        "{formatted}"
+    );
 
     let key = found.binding_key().unwrap();
     assert_eq!(key.strength(), KeyStrength::KeyGuard);
@@ -139,46 +148,46 @@ fn public_properties_are_shown_and_nothing_private() {
 }
 
 #[test]
-fn a_legacy_key_is_a_clear_error() {
+fn rejects_legacy_keys() {
     let host = Host::new("legacy");
-    host.put(&host.certificate, Some(place("KeyGuardRSAKey", true)));
+    host.add(&host.certificate, Some(prov_info(true)));
     let error = host.find().unwrap_err();
     assert!(matches!(error, CertificateError::LegacyKey));
-    let words = error.to_string();
+    let message = error.to_string();
     assert!(
-        words.contains("CryptoAPI") && words.contains("-importpfx"),
-        "{words}"
+        message.contains("CryptoAPI") && message.contains("-importpfx"),
+        "{message}"
     );
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn a_key_that_is_gone_or_another_one_is_an_error_and_leaves_nothing_open() {
-    let host = Host::new("gone");
+fn rejects_missing_and_replaced_keys_and_leaves_no_handle_open() {
+    let host = Host::new("missing");
     let found = host.find().unwrap();
-    let taken = host
+    let removed = host
         .windows
-        .with(|world| std::mem::take(&mut world.containers));
+        .with(|state| std::mem::take(&mut state.containers));
     assert!(matches!(
         found.create_context(),
         Err(CertificateError::Key(_))
     ));
-    let kept = super::super::fake_ncrypt::Kept::of_a_rival();
+    let container = FakeContainer::of_another_process();
     host.windows
-        .with(|world| world.containers.insert("KeyGuardRSAKey".into(), kept));
+        .with(|state| state.containers.insert("KeyGuardRSAKey".into(), container));
     assert!(matches!(
         found.create_context(),
         Err(CertificateError::KeyMismatch)
     ));
-    host.windows.with(|world| world.containers = taken);
-    assert_eq!(host.windows.open_now(), 0);
+    host.windows.with(|state| state.containers = removed);
+    assert_eq!(host.windows.open_handles(), 0);
     drop(found);
     assert_eq!(counted::open(), 0);
 }
 
-/// Wine's contexts take no key of CNG: what is left open then shows.
+/// Wine's contexts do not accept CNG keys.
 #[test]
-fn where_windows_does_not_take_the_key_nothing_is_left_open() {
+fn leaves_no_handle_open_where_windows_rejects_the_key() {
     let host = Host::new("context");
     let found = host.find().unwrap();
     for _ in 0..100 {
@@ -187,13 +196,13 @@ fn where_windows_does_not_take_the_key_nothing_is_left_open() {
             Err(CertificateError::Context(_))
         ));
     }
-    assert_eq!(host.windows.open_now(), 0);
+    assert_eq!(host.windows.open_handles(), 0);
     drop(found);
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn closing_again_does_nothing_and_what_is_known_stays() {
+fn closing_twice_has_no_effect_and_properties_remain_readable() {
     let host = Host::new("close");
     let mut found = host.find().unwrap();
     for _ in 0..2 {

@@ -1,169 +1,172 @@
-use super::super::msal_certificate_cache::{
-    CertificateStore as _, Entry, KeyPlace, MsalCertificateCache, PersistedCertificate,
-};
-use super::super::native::certificate_store::SystemCertificateStore;
-use super::super::native::counted;
-use super::super::native::store::{StoreLocation, StorePath};
-use super::super::testing::{ISSUER, certificate};
-use crate::BindingKey as _;
+use super::super::binding_store::WindowsBindingStore;
+use super::super::certificate_store::{CertificateEntry, CertificateStore};
+use super::super::key_prov_info::KeyProvInfo;
+use super::super::native::{self, counted};
+use super::super::store_path::{StoreLocation, StorePath};
+use super::super::testing::certificates::{ISSUER, certificate};
 use crate::memory::MemoryKey;
+use crate::{BindingKey as _, BindingStore as _, StoredBinding};
+use keybound_core::{Attestation, BindingCacheKey, Guid, ManagedIdentity};
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// A name of this run's own: mutexes and stores are the whole host's, and outlive a run that is killed.
-pub(super) fn own(name: &str) -> String {
+const CLIENT: &str = "11111111-2222-3333-4444-55555555555a";
+const TENANT: &str = "66666666-2222-3333-4444-55555555555b";
+const PROVIDER: &str = "Microsoft Software Key Storage Provider";
+
+/// A name that is unique to this run: mutexes and stores are the host's, and outlive a run that is killed.
+pub(super) fn unique(name: &str) -> String {
     format!("KeyboundTest-{}-{name}", std::process::id())
 }
 
-/// A store of this test's own, emptied at its beginning and its end.
-pub(super) struct OwnStore(pub(super) StorePath);
+/// A store of one test, emptied when it is created and dropped.
+pub(super) struct TestStore(pub(super) StorePath);
 
-impl OwnStore {
+impl TestStore {
     pub(super) fn new(name: &str) -> Self {
-        let own = Self(StorePath::new(StoreLocation::CurrentUser, own(name)));
-        own.clear();
-        own
+        let store = Self(StorePath::new(StoreLocation::CurrentUser, unique(name)));
+        store.clear();
+        store
     }
 
-    pub(super) fn certificate_store(&self) -> SystemCertificateStore {
-        SystemCertificateStore::new(self.0.clone())
+    fn entries(&self) -> Vec<CertificateEntry> {
+        native::api().certificates(&self.0).unwrap()
     }
 
     fn clear(&self) {
-        for entry in self.certificate_store().entries().unwrap() {
-            self.certificate_store().remove(&entry.der).unwrap();
+        for entry in self.entries() {
+            native::api()
+                .remove_certificate(&self.0, &entry.der)
+                .unwrap();
         }
     }
 }
 
-impl Drop for OwnStore {
+impl Drop for TestStore {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-fn entry(public_key: &[u8], day: i64) -> PersistedCertificate {
-    let certificate = certificate(public_key, "client", ISSUER, day);
-    PersistedCertificate::new(certificate, "https://e.example/tenant", "KeyGuardRSAKey")
+fn binding(public_key: &[u8], day: i64) -> StoredBinding {
+    StoredBinding {
+        certificate: certificate(public_key, CLIENT, ISSUER, day),
+        client_id: Guid::parse(CLIENT).unwrap(),
+        tenant_id: Guid::parse(TENANT).unwrap(),
+        identity_type: "UserAssigned".to_owned(),
+        endpoint: "https://e.example".to_owned(),
+        token_endpoint: format!("https://e.example/{TENANT}/oauth2/v2.0/token"),
+        key_name: "KeyGuardRSAKey".to_owned(),
+    }
+}
+
+/// The key of an identity that is unique to this run, since mutexes are named by it.
+fn cache_key(name: &str) -> BindingCacheKey {
+    let resource_id = format!("/subscriptions/s/resourceGroups/{}", unique(name));
+    BindingCacheKey {
+        identity: ManagedIdentity::resource_id(&resource_id).unwrap(),
+        attestation: Attestation::Attested,
+    }
 }
 
 #[test]
-fn certificates_are_kept_as_msal_keeps_them() {
-    let store = OwnStore::new("msal");
+fn stores_certificates_in_the_format_of_msal() {
+    let store = TestStore::new("msal");
     let key = MemoryKey::generate().unwrap();
-    let persistence = MsalCertificateCache::in_store(store.0.clone());
-    let id = own("id");
-    let alias = MsalCertificateCache::alias(Some(&id), true);
-    let kept = [20_000, 30_000].map(|day| entry(key.public_key_der(), day));
-    for entry in &kept {
-        persistence.save(&alias, entry, SystemTime::UNIX_EPOCH);
+    let bindings = WindowsBindingStore::new(store.0.clone(), None);
+    let cache_key = cache_key("id");
+    let saved = [20_000, 30_000].map(|day| binding(key.public_key_der(), day));
+    for binding in &saved {
+        bindings.save(&cache_key, binding);
     }
-    assert_eq!(persistence.load(&alias), [kept[1].clone(), kept[0].clone()]);
-    let entries = store.certificate_store().entries().unwrap();
+    let mut loaded = bindings.load(&cache_key);
+    loaded.sort_by_key(|binding| binding.certificate.not_after());
+    assert_eq!(loaded, saved);
+    let entries = store.entries();
     assert_eq!(entries.len(), 2);
+    let id = cache_key.identity.configured_id().unwrap();
     for entry in entries {
         assert_eq!(
             entry.friendly_name,
-            format!("MSAL|alias={id}#att=1|ep=https://e.example/tenant")
+            format!("MSAL|alias={id}#att=1|ep=https://e.example/{TENANT}")
         );
-        let place = KeyPlace {
-            provider: "Microsoft Software Key Storage Provider".to_owned(),
-            name: "KeyGuardRSAKey".to_owned(),
-            machine: false,
-            legacy: false,
-        };
-        assert_eq!(entry.key, Some(place));
+        let info = KeyProvInfo::cng(PROVIDER, "KeyGuardRSAKey");
+        assert_eq!(entry.key, Some(info));
     }
-    persistence.remove(&alias, &kept[0].certificate);
-    assert_eq!(persistence.load(&alias), [kept[1].clone()]);
+    bindings.remove(&cache_key, &saved[0].certificate);
+    assert_eq!(bindings.load(&cache_key), [saved[1].clone()]);
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn a_store_that_is_not_there_is_empty() {
-    let path = StorePath::new(StoreLocation::CurrentUser, own("none"));
-    assert!(
-        SystemCertificateStore::new(path)
-            .entries()
-            .unwrap()
-            .is_empty()
-    );
+fn a_missing_store_is_empty() {
+    let path = StorePath::new(StoreLocation::CurrentUser, unique("none"));
+    assert!(native::api().certificates(&path).unwrap().is_empty());
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn of_a_lost_key_the_certificates_that_name_its_container_go() {
-    let store = OwnStore::new("purge");
+fn removes_only_certificates_of_lost_keys_that_name_the_container() {
+    let store = TestStore::new("lost");
     let [lost, new] = [(); 2].map(|()| MemoryKey::generate().unwrap());
-    let place = |name: &str| KeyPlace {
-        provider: "Microsoft Software Key Storage Provider".to_owned(),
-        name: name.to_owned(),
-        machine: false,
-        legacy: false,
-    };
     let entries = [
         ("lost", &lost, ISSUER, "KeyGuardRSAKey"),
         ("new", &new, ISSUER, "KeyGuardRSAKey"),
-        ("another container's", &lost, ISSUER, "KeyboundSoftwareKey"),
-        ("another issuer's", &lost, "somebody else", "KeyGuardRSAKey"),
+        ("other container", &lost, ISSUER, "KeyboundSoftwareKey"),
+        ("other issuer", &lost, "another", "KeyGuardRSAKey"),
     ];
     for (name, key, issuer, container) in entries {
-        let entry = Entry {
+        let entry = CertificateEntry {
             der: certificate(key.public_key_der(), name, issuer, 30_000)
                 .der()
                 .to_vec(),
             friendly_name: name.to_owned(),
-            key: Some(place(container)),
+            key: Some(KeyProvInfo::cng(PROVIDER, container)),
         };
-        store.certificate_store().add(&entry).unwrap();
+        native::api().add_certificate(&store.0, &entry).unwrap();
     }
-    let persistence = MsalCertificateCache::in_store(store.0.clone());
-    persistence.purge(&place("KeyGuardRSAKey"), new.public_key_der());
-    let mut left: Vec<_> = store
-        .certificate_store()
+    let certificate_store = CertificateStore {
+        api: native::api(),
+        path: store.0.clone(),
+    };
+    let info = KeyProvInfo::cng(PROVIDER, "KeyGuardRSAKey");
+    certificate_store.remove_of_lost_keys(&info, new.public_key_der());
+    let mut remaining: Vec<_> = store
         .entries()
-        .unwrap()
         .into_iter()
         .map(|entry| entry.friendly_name)
         .collect();
-    left.sort();
-    assert_eq!(left, ["another container's", "another issuer's", "new"]);
+    remaining.sort();
+    assert_eq!(remaining, ["new", "other container", "other issuer"]);
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn no_handle_is_left_open_in_a_thousand_looks() {
-    let store = OwnStore::new("looks");
+fn leaves_no_handle_open_in_a_thousand_loads() {
+    let store = TestStore::new("loads");
     let key = MemoryKey::generate().unwrap();
-    let persistence = MsalCertificateCache::in_store(store.0.clone());
-    let alias = own("looks");
-    persistence.save(
-        &alias,
-        &entry(key.public_key_der(), 30_000),
-        SystemTime::UNIX_EPOCH,
-    );
+    let bindings = WindowsBindingStore::new(store.0.clone(), None);
+    let cache_key = cache_key("loads");
+    bindings.save(&cache_key, &binding(key.public_key_der(), 30_000));
     for _ in 0..1000 {
-        assert_eq!(persistence.load(&alias).len(), 1);
+        assert_eq!(bindings.load(&cache_key).len(), 1);
     }
     assert_eq!(counted::open(), 0);
 }
 
 #[test]
-fn a_turn_goes_from_thread_to_thread_and_ends_when_it_is_dropped() {
-    let store = OwnStore::new("turn");
-    let persistence = MsalCertificateCache::in_store(store.0.clone());
-    let [turn, another] = ["turn", "another"].map(own);
-    let (give, take) = channel();
-    give.send(persistence.take_turn(&turn, Duration::ZERO).unwrap())
-        .unwrap();
-    assert!(persistence.take_turn(&turn, Duration::ZERO).is_none());
-    assert!(persistence.take_turn(&another, Duration::ZERO).is_some());
-    std::thread::spawn(move || drop(take.recv()))
+fn an_issuance_lock_moves_between_threads_and_is_released_when_dropped() {
+    let store = TestStore::new("lock");
+    let bindings = WindowsBindingStore::new(store.0.clone(), None);
+    let impatient = bindings.clone().with_lock_timeout(Duration::ZERO);
+    let patient = bindings.with_lock_timeout(Duration::from_secs(10));
+    let [key, other] = ["lock", "other"].map(cache_key);
+    let (send, receive) = channel();
+    send.send(impatient.lock_issuance(&key).unwrap()).unwrap();
+    assert!(impatient.lock_issuance(&key).is_none());
+    assert!(impatient.lock_issuance(&other).is_some());
+    std::thread::spawn(move || drop(receive.recv()))
         .join()
         .unwrap();
-    assert!(
-        persistence
-            .take_turn(&turn, Duration::from_secs(10))
-            .is_some()
-    );
+    assert!(patient.lock_issuance(&key).is_some());
 }

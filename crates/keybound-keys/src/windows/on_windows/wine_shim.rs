@@ -1,59 +1,60 @@
-//! Real keys of CNG under Wine, where they neither open by name, nor are deleted, nor tell whether they are isolated: that
-//! is played here.
+//! Real CNG keys under Wine. Wine neither opens keys by name, nor deletes them, nor reports whether they are isolated: the shim
+//! does.
 #![allow(
     unsafe_code,
-    reason = "handles are passed on under the promise that they came with"
+    reason = "the caller's promises about handles apply to the calls of the shim"
 )]
-use super::super::msal_certificate_cache::KeyPlace;
-use super::super::names::MutexName;
+use super::super::certificate_store::CertificateEntry;
+use super::super::mutex_name::MutexName;
 use super::super::native;
-use super::super::ncrypt_api::{Lock, NcryptApi, PER_BOOT, Property, VIRTUAL_ISOLATION};
 use super::super::status::Status;
+use super::super::store_path::StorePath;
+use super::super::windows_api::{Lock, PER_BOOT, Property, VIRTUAL_ISOLATION, WindowsApi};
 use crate::SignatureScheme;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Passes all on, but for what Wine lacks, and counts handles.
+/// Delegates to Wine, adds the functions that it lacks, and counts handles.
 #[derive(Debug)]
 pub(super) struct WineShim {
-    windows: Arc<dyn NcryptApi>,
-    /// Whether there are a TPM and virtualization-based security, which isolates every key.
-    protects: bool,
+    windows: Arc<dyn WindowsApi>,
+    /// Whether the host has a TPM and virtualization-based security, which isolates every key.
+    has_tpm_and_vbs: bool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Finalized keys by name: their real handles, kept until the end.
-    kept: HashMap<String, usize>,
+    /// The real handles of finalized keys by name, open until the end.
+    finalized: HashMap<String, usize>,
     /// New keys by their handles.
     names: HashMap<usize, String>,
-    /// How often each real handle is lent.
+    /// The number of references to each real handle.
     open: HashMap<usize, usize>,
 }
 
 impl WineShim {
     pub(super) fn new() -> Arc<Self> {
-        Self::of_a_host(true)
+        Self::with(true)
     }
 
-    /// Of a host with neither a TPM nor virtualization-based security.
-    pub(super) fn of_a_plain_host() -> Arc<Self> {
-        Self::of_a_host(false)
+    /// A host with neither a TPM nor virtualization-based security.
+    pub(super) fn without_tpm_and_vbs() -> Arc<Self> {
+        Self::with(false)
     }
 
-    fn of_a_host(protects: bool) -> Arc<Self> {
+    fn with(has_tpm_and_vbs: bool) -> Arc<Self> {
         Arc::new(Self {
             windows: native::api(),
-            protects,
+            has_tpm_and_vbs,
             state: Mutex::default(),
         })
     }
 
-    /// Handles that are open now.
-    pub(super) fn open_now(&self) -> usize {
+    /// The number of open handles.
+    pub(super) fn open_handles(&self) -> usize {
         self.state().open.values().sum()
     }
 
@@ -61,13 +62,13 @@ impl WineShim {
         self.state.lock().unwrap()
     }
 
-    fn lend(&self, raw: usize) -> usize {
+    fn add_reference(&self, raw: usize) -> usize {
         *self.state().open.entry(raw).or_default() += 1;
         raw
     }
 
-    /// Whether it was the last one, of a handle that is not kept.
-    fn give_back(&self, raw: usize) -> bool {
+    /// Returns whether it was the last one, of a handle without a finalized key.
+    fn remove_reference(&self, raw: usize) -> bool {
         let mut state = self.state();
         let count = state.open.get_mut(&raw).expect("an open handle");
         *count -= 1;
@@ -76,41 +77,45 @@ impl WineShim {
         }
         state.open.remove(&raw);
         state.names.remove(&raw);
-        !state.kept.values().any(|kept| *kept == raw)
+        !state.finalized.values().any(|handle| *handle == raw)
     }
 }
 
 impl Drop for WineShim {
     fn drop(&mut self) {
-        assert_eq!(self.open_now(), 0);
-        for raw in std::mem::take(&mut self.state().kept).into_values() {
-            // SAFETY: it was kept open for this.
+        assert_eq!(self.open_handles(), 0);
+        for raw in std::mem::take(&mut self.state().finalized).into_values() {
+            // SAFETY: the handle is open and not used again.
             unsafe { self.windows.free(raw) };
         }
     }
 }
 
-impl NcryptApi for Arc<WineShim> {
+impl WindowsApi for Arc<WineShim> {
     fn open_provider(&self, name: &str) -> Result<usize, Status> {
-        if !self.protects && name == "Microsoft Platform Crypto Provider" {
+        if !self.has_tpm_and_vbs && name == "Microsoft Platform Crypto Provider" {
             return Err(Status::TPM_NOT_FOUND);
         }
-        self.windows.open_provider(name).map(|raw| self.lend(raw))
+        self.windows
+            .open_provider(name)
+            .map(|raw| self.add_reference(raw))
     }
 
     unsafe fn open_key(&self, _: usize, name: &str, _: u32) -> Result<usize, Status> {
-        let kept = self.state().kept.get(name).copied();
-        kept.map(|raw| self.lend(raw)).ok_or(Status::BAD_KEYSET)
+        let handle = self.state().finalized.get(name).copied();
+        handle
+            .map(|raw| self.add_reference(raw))
+            .ok_or(Status::BAD_KEYSET)
     }
 
     unsafe fn create_key(&self, provider: usize, name: &str, flags: u32) -> Result<usize, Status> {
-        // No two are to meet in a key, where it is kept by its name: names are for `kept` alone.
-        let own_name = format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed));
+        // Unique, so that tests do not share a key where Wine stores it by its name.
+        let unique_name = format!("{name}-{}", CREATED.fetch_add(1, Ordering::Relaxed));
         let flags = flags & !KEYGUARD;
         // SAFETY: the caller's promise, here and below.
-        let raw = unsafe { self.windows.create_key(provider, &own_name, flags) }?;
+        let raw = unsafe { self.windows.create_key(provider, &unique_name, flags) }?;
         self.state().names.insert(raw, name.to_owned());
-        Ok(self.lend(raw))
+        Ok(self.add_reference(raw))
     }
 
     unsafe fn set_property(
@@ -129,7 +134,7 @@ impl NcryptApi for Arc<WineShim> {
         property: Property,
         into: &mut [u8],
     ) -> Result<usize, Status> {
-        if self.protects && property == Property::VirtualIsolation {
+        if self.has_tpm_and_vbs && property == Property::VirtualIsolation {
             into[..4].copy_from_slice(&[1, 0, 0, 0]);
             return Ok(4);
         }
@@ -142,7 +147,7 @@ impl NcryptApi for Arc<WineShim> {
         unsafe { self.windows.finalize(key) }?;
         let mut state = self.state();
         let name = state.names[&key].clone();
-        state.kept.insert(name, key);
+        state.finalized.insert(name, key);
         Ok(())
     }
 
@@ -162,31 +167,41 @@ impl NcryptApi for Arc<WineShim> {
         unsafe { self.windows.sign(key, scheme, digest, into) }
     }
 
-    /// Wine does not do it; and keeps nothing that would be left.
+    /// Wine does not delete keys, and does not store them either.
     unsafe fn delete(&self, key: usize) -> Result<(), Status> {
-        self.state().kept.retain(|_, kept| *kept != key);
+        self.state().finalized.retain(|_, handle| *handle != key);
         // SAFETY: as above.
         unsafe { self.free(key) };
         Ok(())
     }
 
     unsafe fn free(&self, object: usize) {
-        if self.give_back(object) {
+        if self.remove_reference(object) {
             // SAFETY: as above.
             unsafe { self.windows.free(object) };
         }
     }
 
-    fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
-        self.windows.lock(name, longest)
+    fn lock(&self, name: &MutexName, timeout: Duration) -> Lock {
+        self.windows.lock(name, timeout)
     }
 
-    /// The certificates of this user are not for tests.
-    fn purge_certificates(&self, _: &KeyPlace, _: &[u8]) {}
+    /// Tests do not use the certificates of this user.
+    fn certificates(&self, _: &StorePath) -> Result<Vec<CertificateEntry>, Status> {
+        Ok(Vec::new())
+    }
+
+    fn add_certificate(&self, _: &StorePath, _: &CertificateEntry) -> Result<(), Status> {
+        Err(Status::NOT_SUPPORTED)
+    }
+
+    fn remove_certificate(&self, _: &StorePath, _: &[u8]) -> Result<(), Status> {
+        Err(Status::NOT_SUPPORTED)
+    }
 }
 
-/// What there is not, neither in Wine nor in the stand-in for its ncrypt.dll.
+/// The flags that neither Wine nor the shim for its ncrypt.dll supports.
 const KEYGUARD: u32 = VIRTUAL_ISOLATION | PER_BOOT;
 
-/// How many keys were made.
-static MADE: AtomicUsize = AtomicUsize::new(0);
+/// The number of created keys.
+static CREATED: AtomicUsize = AtomicUsize::new(0);

@@ -116,20 +116,17 @@ impl Credentials {
         let mut builder = SchannelCred::builder();
         builder.enabled_protocols(&protocols);
         if let Some(certificate) = &self.certificate {
-            builder.cert(context(certificate)?);
+            builder.cert(context(certificate.clone()));
         }
         builder.acquire(Direction::Outbound).map_err(Some)
     }
 }
 
-/// The certificate in the type of the `schannel` crate, with its own reference.
-#[allow(unsafe_code, reason = "passes on the ownership of a context")]
-fn context(certificate: &NativeCertificate) -> Result<CertContext, io::Error> {
-    let own = certificate
-        .share()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    // SAFETY: the pointer is a certificate context; its reference is passed on, and the new value frees it.
-    Ok(unsafe { CertContext::from_ptr(own.into_ptr().cast_mut()) })
+/// The certificate in the type of the `schannel` crate.
+#[allow(unsafe_code, reason = "passes the ownership of a context")]
+fn context(certificate: NativeCertificate) -> CertContext {
+    // SAFETY: the pointer is a certificate context, whose reference the other value owns and frees.
+    unsafe { CertContext::from_ptr(certificate.into_ptr().cast_mut()) }
 }
 
 /// SChannel supports TLS 1.3 since Windows Server 2022 and Windows 11. Older versions have a setting for it that breaks

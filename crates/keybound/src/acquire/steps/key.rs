@@ -123,7 +123,7 @@ async fn operate<T: Send + 'static>(
 }
 
 pub(in crate::acquire) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
-    let message = format!("the best key of this host is {best}, the required minimum is {floor}");
+    let message = KeyError::too_weak(best, floor).to_string();
     Error::new(ErrorKind::KeyTooWeak, Stage::Key, message)
 }
 

@@ -1,11 +1,11 @@
-//! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>.
-use super::super::msal_certificate_cache::{KeyPlace, MsalCertificateCache};
-use super::super::names::MutexName;
-use super::super::ncrypt_api::{Lock, NcryptApi, Property, SILENT};
+//! CNG key storage: <https://learn.microsoft.com/windows/win32/api/ncrypt/>, mutexes and certificate stores.
+use super::super::certificate_store::CertificateEntry;
+use super::super::mutex_name::MutexName;
 use super::super::status::Status;
+use super::super::store_path::StorePath;
+use super::super::windows_api::{Lock, Property, SILENT, WindowsApi};
 use super::padding::with_padding;
-use super::store::StorePath;
-use super::{mutex, status};
+use super::{CertificateContext, Store, mutex, status};
 use crate::SignatureScheme;
 use std::time::Duration;
 use windows::Win32::Security::Cryptography::{
@@ -19,14 +19,14 @@ use windows::Win32::Security::Cryptography::{
 use windows::Win32::Security::OBJECT_SECURITY_INFORMATION;
 use windows::core::{HSTRING, PCWSTR};
 
-/// `ncrypt.dll`.
+/// The functions of Windows.
 #[derive(Debug)]
-pub(super) struct Ncrypt;
+pub(super) struct NativeApi;
 
-impl NcryptApi for Ncrypt {
+impl WindowsApi for NativeApi {
     fn open_provider(&self, name: &str) -> Result<usize, Status> {
         let mut provider = NCRYPT_PROV_HANDLE::default();
-        // SAFETY: the handle is written to, the name ends with a zero.
+        // SAFETY: the handle is an out pointer, the name is zero-terminated.
         unsafe { NCryptOpenStorageProvider(&raw mut provider, &HSTRING::from(name), 0) }
             .map_err(|error| status(&error))?;
         Ok(provider.0)
@@ -36,7 +36,7 @@ impl NcryptApi for Ncrypt {
         let mut key = NCRYPT_KEY_HANDLE::default();
         let provider = NCRYPT_PROV_HANDLE(provider);
         let (name, flags) = (HSTRING::from(name), NCRYPT_FLAGS(flags));
-        // SAFETY: the provider is open (the caller's promise), the handle is written to, the name ends with a zero.
+        // SAFETY: the provider is open (the caller's promise), the handle is an out pointer, the name is zero-terminated.
         unsafe { NCryptOpenKey(provider, &raw mut key, &name, NOT_LEGACY, flags) }
             .map_err(|error| status(&error))?;
         Ok(key.0)
@@ -68,7 +68,7 @@ impl NcryptApi for Ncrypt {
         value: u32,
     ) -> Result<(), Status> {
         let value = value.to_le_bytes();
-        // SAFETY: the key is open (the caller's promise), name and value are whole.
+        // SAFETY: the key is open (the caller's promise), name and value are valid during the call.
         unsafe {
             NCryptSetProperty(
                 NCRYPT_HANDLE(key),
@@ -88,7 +88,7 @@ impl NcryptApi for Ncrypt {
     ) -> Result<usize, Status> {
         let mut written = 0;
         let flags = OBJECT_SECURITY_INFORMATION(SILENT);
-        // SAFETY: as in `set_property`; no more is written than the buffer's length, which goes along.
+        // SAFETY: as in `set_property`; at most the buffer's length, which is passed, is written.
         unsafe {
             NCryptGetProperty(
                 NCRYPT_HANDLE(key),
@@ -110,7 +110,7 @@ impl NcryptApi for Ncrypt {
 
     unsafe fn export_public(&self, key: usize, into: &mut [u8]) -> Result<usize, Status> {
         let mut written = 0;
-        // SAFETY: the key is open (the caller's promise); no more is written than the buffer's length, which goes along.
+        // SAFETY: the key is open (the caller's promise); at most the buffer's length, which is passed, is written.
         unsafe {
             NCryptExportKey(
                 NCRYPT_KEY_HANDLE(key),
@@ -135,8 +135,8 @@ impl NcryptApi for Ncrypt {
     ) -> Result<usize, Status> {
         let mut written = 0;
         with_padding(scheme, |padding, kind| {
-            // SAFETY: the key is open (the caller's promise); the padding is of its kind and lives through the call; no
-            // more is written than the buffer's length, which goes along.
+            // SAFETY: the key is open (the caller's promise); the padding has the type of the flag and outlives the call; at
+            // most the buffer's length, which is passed, is written.
             unsafe {
                 NCryptSignHash(
                     NCRYPT_KEY_HANDLE(key),
@@ -153,23 +153,44 @@ impl NcryptApi for Ncrypt {
     }
 
     unsafe fn delete(&self, key: usize) -> Result<(), Status> {
-        // SAFETY: the key is open, and nobody uses it hereafter where this succeeds (the caller's promise).
+        // SAFETY: the key is open, and is not used again where this succeeds (the caller's promise).
         unsafe { NCryptDeleteKey(NCRYPT_KEY_HANDLE(key), SILENT) }.map_err(|error| status(&error))
     }
 
     unsafe fn free(&self, object: usize) {
-        // SAFETY: the object is open, and nobody uses it hereafter (the caller's promise).
+        // SAFETY: the object is open, and is not used again (the caller's promise).
         if let Err(error) = unsafe { NCryptFreeObject(NCRYPT_HANDLE(object)) } {
             tracing::warn!(status = %status(&error), "a handle could not be freed");
         }
     }
 
-    fn lock(&self, name: &MutexName, longest: Duration) -> Lock {
-        mutex::lock(name, longest)
+    fn lock(&self, name: &MutexName, timeout: Duration) -> Lock {
+        mutex::lock(name, timeout)
     }
 
-    fn purge_certificates(&self, place: &KeyPlace, public_key: &[u8]) {
-        MsalCertificateCache::in_store(StorePath::current_user_my()).purge(place, public_key);
+    fn certificates(&self, store: &StorePath) -> Result<Vec<CertificateEntry>, Status> {
+        let Some(store) = Store::read(store)? else {
+            return Ok(Vec::new());
+        };
+        Ok(store
+            .certificates()
+            .iter()
+            .map(CertificateContext::entry)
+            .collect())
+    }
+
+    fn add_certificate(&self, store: &StorePath, entry: &CertificateEntry) -> Result<(), Status> {
+        // The context is complete before it is added, so that the change is atomic.
+        let mut context = CertificateContext::from_der(&entry.der)?;
+        context.set_friendly_name(&entry.friendly_name)?;
+        if let Some(key) = &entry.key {
+            context.set_key_prov_info(key)?;
+        }
+        Store::write(store)?.add(&context)
+    }
+
+    fn remove_certificate(&self, store: &StorePath, der: &[u8]) -> Result<(), Status> {
+        Store::write(store)?.remove(der)
     }
 }
 
@@ -183,5 +204,5 @@ fn name_of(property: Property) -> PCWSTR {
     }
 }
 
-/// Keys of CNG have no legacy use.
+/// The key spec of CNG keys, which have no legacy use.
 const NOT_LEGACY: CERT_KEY_SPEC = CERT_KEY_SPEC(0);
