@@ -79,25 +79,23 @@ impl ProviderChain {
     pub fn open(&self, minimum: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
         let mut reason = None;
         for provider in &self.providers {
-            if provider.strength() < minimum {
-                let error = KeyError::too_weak(provider.strength(), minimum);
-                return Err(because(error, reason));
+            let mut best = provider.strength();
+            if best >= minimum {
+                match provider.open() {
+                    Ok(key) if key.strength() >= minimum => {
+                        tracing::debug!(strength = %key.strength(), simulated = key.is_simulated(), "binding key opened");
+                        return Ok(key);
+                    }
+                    Ok(key) => best = key.strength(),
+                    Err(error) if error.kind().is_absence() => {
+                        tracing::debug!(strength = %best, %error, "no such key on this host");
+                        reason.get_or_insert(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            match provider.open() {
-                Ok(key) if key.strength() >= minimum => {
-                    tracing::debug!(strength = %key.strength(), simulated = key.is_simulated(), "binding key opened");
-                    return Ok(key);
-                }
-                Ok(key) => {
-                    let error = KeyError::too_weak(key.strength(), minimum);
-                    return Err(because(error, reason));
-                }
-                Err(error) if error.kind().is_absence() => {
-                    tracing::debug!(strength = %provider.strength(), %error, "no such key on this host");
-                    reason.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
+            return Err(because(KeyError::too_weak(best, minimum), reason));
         }
         let none = KeyError::new(
             KeyErrorKind::Unavailable,
@@ -149,14 +147,7 @@ impl PartialEq for ProviderChain {
 impl Eq for ProviderChain {}
 
 #[cfg(windows)]
-fn platform_providers(keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
-    use crate::windows::CngProvider;
-    vec![
-        Arc::new(CngProvider::keyguard(keyguard)),
-        Arc::new(CngProvider::platform()),
-        Arc::new(CngProvider::software()),
-    ]
-}
+use crate::windows::platform_providers;
 
 #[cfg(not(windows))]
 fn platform_providers(_keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {

@@ -74,8 +74,8 @@ impl BindingKey for GatedKey {
         self.key().persistent_name()
     }
 
-    fn is_in_place(&self) -> bool {
-        self.key().is_in_place()
+    fn is_current(&self) -> bool {
+        self.key().is_current()
     }
 
     fn signing_cost(&self) -> SigningCost {
@@ -133,7 +133,7 @@ mod tests {
         fn persistent_name(&self) -> Option<&str> {
             Some("a name")
         }
-        fn is_in_place(&self) -> bool {
+        fn is_current(&self) -> bool {
             false
         }
         fn signing_cost(&self) -> SigningCost {
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(gated.strength(), KeyStrength::KeyGuard);
         assert_eq!(gated.id(), "non-default");
         assert_eq!(gated.persistent_name(), Some("a name"));
-        assert!(!gated.is_in_place() && gated.is_simulated());
+        assert!(!gated.is_current() && gated.is_simulated());
         assert_eq!(gated.signing_cost(), SigningCost::Quick);
         let evidence = gated.attestation_evidence().unwrap();
         assert!(evidence.is::<NonDefault>());
@@ -167,7 +167,7 @@ mod tests {
         let signature = gated.sign(scheme, &[7; 32]).unwrap();
         assert!(verify(key.public_key_der(), scheme, &[7; 32], &signature));
         let default = GatedKey::wrap(Arc::new(crate::memory::MemoryKey::generate().unwrap()));
-        assert!(default.is_in_place() && !default.is_simulated());
+        assert!(default.is_current() && !default.is_simulated());
     }
 
     /// Reports the thread that drops it.

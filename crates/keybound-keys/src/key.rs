@@ -31,7 +31,7 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// Whether its [name](Self::persistent_name) still opens this key. After another program has replaced the key, this handle may
     /// still sign, while code that opens the key by its name, such as Windows' TLS, signs with the other key. True where that
     /// is unknown.
-    fn is_in_place(&self) -> bool {
+    fn is_current(&self) -> bool {
         true
     }
 

@@ -1,7 +1,7 @@
 //! Keys in the memory of the process, of software strength. They live as long as their value and are never exported;
 //! OpenSSL zeroizes them when they are freed.
 //!
-//! On Windows this module requires the feature `openssl-vendored`; `windows::CngProvider::software` opens software keys in CNG.
+//! On Windows this module requires the feature `openssl-vendored`; `windows` has software keys in CNG.
 use crate::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };

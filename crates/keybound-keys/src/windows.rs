@@ -41,5 +41,6 @@ pub(crate) use native::bcrypt;
 pub use native::{make_private_folder, open_private_file};
 #[cfg(windows)]
 pub use native_certificate::NativeCertificate;
-pub use provider::CngProvider;
+#[cfg(windows)]
+pub(crate) use provider::platform_providers;
 pub use store_path::{StoreLocation, StorePath};

@@ -45,14 +45,10 @@ impl WindowsBindingStore {
         path: StorePath,
         keyguard: Option<&str>,
     ) -> Self {
-        let providers = [
-            CngProvider::keyguard_with_api(Arc::clone(&api), keyguard),
-            CngProvider::platform_with_api(Arc::clone(&api)),
-            CngProvider::software_with_api(Arc::clone(&api)),
-        ];
         Self {
+            containers: CngProvider::all(&api, keyguard)
+                .map(|provider| provider.key_prov_info().clone()),
             store: CertificateStore { api, path },
-            containers: providers.map(|provider| provider.key_prov_info().clone()),
             load_timeout: LOAD_TIMEOUT,
             lock_timeout: LOCK_TIMEOUT,
         }
@@ -148,18 +144,18 @@ impl BindingStore for WindowsBindingStore {
         self.write(&name.alias, || {
             let present = self.entries(&name.alias);
             // Other members of the friendly name do not matter.
-            let is_new = |(there, there_name): &(CertificateEntry, FriendlyName)| {
-                there.der == new.der && there.key == new.key && there_name.endpoint == name.endpoint
+            let is_new = |(old, old_name): &(CertificateEntry, FriendlyName)| {
+                old.der == new.der && old.key == new.key && old_name.endpoint == name.endpoint
             };
             let is_stored = present.iter().any(is_new) || self.store.add(&new);
-            for (there, _) in present {
-                let is_superseded = there.key.as_ref().is_none_or(|info| {
+            for (old, _) in present {
+                let is_superseded = old.key.as_ref().is_none_or(|info| {
                     is_stored
                         && info.is_same(container)
-                        && expires_no_earlier(&there.der, &entry.certificate)
+                        && expires_no_earlier(&old.der, &entry.certificate)
                 });
-                if there.der != new.der && is_superseded {
-                    self.store.remove(&there.der);
+                if old.der != new.der && is_superseded {
+                    self.store.remove(&old.der);
                 }
             }
         });

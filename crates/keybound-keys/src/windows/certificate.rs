@@ -134,8 +134,8 @@ impl WindowsCertificate {
     }
 
     /// Opens its key for binding tokens, and checks that the certificate is for it. As for the keys of
-    /// [`CngProvider`](super::CngProvider), the key must sign, and its provider must not export it. It is a KeyGuard key only
-    /// where Microsoft's software provider reports that it is isolated.
+    /// [`ProviderChain::platform`](crate::ProviderChain::platform), the key must sign, and its provider must not export it. It is
+    /// a KeyGuard key only where Microsoft's software provider reports that it is isolated.
     ///
     /// # Errors
     /// [`CertificateError::Closed`], [`CertificateError::NoPrivateKey`], [`CertificateError::KeyMismatch`], or

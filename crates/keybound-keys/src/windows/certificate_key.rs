@@ -1,4 +1,4 @@
-//! Opens the key of a certificate, checks it as [`CngProvider`](super::CngProvider) checks its keys, and determines its strength.
+//! Opens the key of a certificate, checks it as `CngProvider` checks its keys, and determines its strength.
 use super::certificate_error::CertificateError;
 use super::checks;
 use super::handle::Key;
@@ -80,7 +80,7 @@ mod tests {
     ) -> Result<KeyStrength, CertificateError> {
         let windows = FakeWindows::new();
         let api: Arc<dyn WindowsApi> = Arc::new(Arc::clone(&windows));
-        let key = CngProvider::keyguard_with_api(Arc::clone(&api), None)
+        let key = CngProvider::keyguard(Arc::clone(&api), None)
             .open()
             .unwrap();
         windows.with(|state| state.containers.values_mut().for_each(change));

@@ -64,7 +64,7 @@ impl BindingKey for CngKey {
         Some(&self.info.container)
     }
 
-    fn is_in_place(&self) -> bool {
+    fn is_current(&self) -> bool {
         match Key::open(self.key.api(), &self.info) {
             Ok(current) => current.export_public().map_or(true, |blob| {
                 public_key_info(&blob).as_ref() == Some(&self.public_key)

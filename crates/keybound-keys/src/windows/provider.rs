@@ -11,48 +11,42 @@ use std::sync::Arc;
 ///
 /// A key whose material is lost is replaced, under a mutex named for the key. Whenever a key is created, certificates of
 /// managed identities that name its container and are for another key are removed from `CurrentUser\My`: their key is lost.
-pub struct CngProvider {
+pub(crate) struct CngProvider {
     container: Container,
     strength: KeyStrength,
 }
 
 impl CngProvider {
+    /// The providers of Windows, strongest first. `keyguard` names the container of the KeyGuard key (default: MSAL's).
+    pub(crate) fn all(api: &Arc<dyn WindowsApi>, keyguard: Option<&str>) -> [Self; 3] {
+        [
+            Self::keyguard(Arc::clone(api), keyguard),
+            Self::platform(Arc::clone(api)),
+            Self::software(Arc::clone(api)),
+        ]
+    }
+
     /// KeyGuard keys, isolated by virtualization-based security and lost with each boot, in the container
     /// `KeyGuardRSAKey`, which MSAL uses too, or in one of another name. [`open`](KeyProvider::open) rejects
     /// `KeyboundPlatformKey` and `KeyboundSoftwareKey`, the names of the other keys.
-    #[cfg(windows)]
-    pub fn keyguard(name: Option<&str>) -> Self {
-        Self::keyguard_with_api(super::native::api(), name)
+    pub(crate) fn keyguard(api: Arc<dyn WindowsApi>, name: Option<&str>) -> Self {
+        let info = KeyProvInfo::cng(SOFTWARE_PROVIDER, name.unwrap_or(KEYGUARD_NAME));
+        Self::new(api, info, KeyStrength::KeyGuard)
     }
 
     /// Keys in the TPM, by the Microsoft Platform Crypto Provider.
-    #[cfg(windows)]
-    pub fn platform() -> Self {
-        Self::platform_with_api(super::native::api())
+    pub(crate) fn platform(api: Arc<dyn WindowsApi>) -> Self {
+        let info = KeyProvInfo::cng(PLATFORM_PROVIDER, PLATFORM_NAME);
+        Self::new(api, info, KeyStrength::Hardware)
     }
 
     /// Software keys, by the Microsoft Software Key Storage Provider.
-    #[cfg(windows)]
-    pub fn software() -> Self {
-        Self::software_with_api(super::native::api())
-    }
-
-    pub(crate) fn keyguard_with_api(api: Arc<dyn WindowsApi>, name: Option<&str>) -> Self {
-        let info = KeyProvInfo::cng(SOFTWARE_PROVIDER, name.unwrap_or(KEYGUARD_NAME));
-        Self::with_api(api, info, KeyStrength::KeyGuard)
-    }
-
-    pub(crate) fn platform_with_api(api: Arc<dyn WindowsApi>) -> Self {
-        let info = KeyProvInfo::cng(PLATFORM_PROVIDER, PLATFORM_NAME);
-        Self::with_api(api, info, KeyStrength::Hardware)
-    }
-
-    pub(crate) fn software_with_api(api: Arc<dyn WindowsApi>) -> Self {
+    pub(crate) fn software(api: Arc<dyn WindowsApi>) -> Self {
         let info = KeyProvInfo::cng(SOFTWARE_PROVIDER, SOFTWARE_NAME);
-        Self::with_api(api, info, KeyStrength::Software)
+        Self::new(api, info, KeyStrength::Software)
     }
 
-    fn with_api(api: Arc<dyn WindowsApi>, info: KeyProvInfo, strength: KeyStrength) -> Self {
+    fn new(api: Arc<dyn WindowsApi>, info: KeyProvInfo, strength: KeyStrength) -> Self {
         let container = Container {
             api,
             info,
@@ -108,6 +102,14 @@ impl fmt::Debug for CngProvider {
             .field("name", &self.container.info.container)
             .finish_non_exhaustive()
     }
+}
+
+/// The providers of [`ProviderChain::platform_named`](crate::ProviderChain::platform_named).
+#[cfg(windows)]
+pub(crate) fn platform_providers(keyguard: Option<&str>) -> Vec<Arc<dyn KeyProvider>> {
+    CngProvider::all(&super::native::api(), keyguard)
+        .map(|provider| Arc::new(provider) as _)
+        .into()
 }
 
 pub(crate) const SOFTWARE_PROVIDER: &str = "Microsoft Software Key Storage Provider";

@@ -18,7 +18,7 @@ fn api(windows: &Arc<FakeWindows>) -> Arc<dyn WindowsApi> {
 }
 
 fn keyguard(windows: &Arc<FakeWindows>) -> Result<Arc<dyn BindingKey>, KeyError> {
-    CngProvider::keyguard_with_api(api(windows), None).open()
+    CngProvider::keyguard(api(windows), None).open()
 }
 
 fn calls(windows: &Arc<FakeWindows>) -> Vec<String> {
@@ -229,20 +229,20 @@ fn two_processes_that_create_a_key_use_the_first() {
 }
 
 #[test]
-fn a_replaced_key_is_not_in_place_and_still_signs() {
+fn a_replaced_key_is_not_current_and_still_signs() {
     let (windows, _) = host_with_a_key();
     let key = keyguard(&windows).unwrap();
-    assert!(key.is_in_place());
+    assert!(key.is_current());
     let opened = windows.open_handles();
     // A temporary failure does not show a replacement.
     windows.with(|state| state.open_fails = Some(Status::PERMISSION));
-    assert!(key.is_in_place());
+    assert!(key.is_current());
     windows.with(|state| state.open_fails = None);
     let other = FakeContainer::of_another_process();
     windows.with(|state| state.containers.insert("KeyGuardRSAKey".into(), other));
-    assert!(!key.is_in_place());
+    assert!(!key.is_current());
     windows.with(|state| state.containers.clear());
-    assert!(!key.is_in_place());
+    assert!(!key.is_current());
     self_test(&*key).unwrap();
     assert_eq!(windows.open_handles(), opened);
 }
@@ -269,9 +269,9 @@ fn without_vbs_uses_a_weaker_key_only_where_the_minimum_allows_it() {
     let windows = FakeWindows::new();
     windows.with(|state| state.isolates = false);
     let chain = ProviderChain::new(vec![
-        Arc::new(CngProvider::keyguard_with_api(api(&windows), None)),
-        Arc::new(CngProvider::platform_with_api(api(&windows))),
-        Arc::new(CngProvider::software_with_api(api(&windows))),
+        Arc::new(CngProvider::keyguard(api(&windows), None)),
+        Arc::new(CngProvider::platform(api(&windows))),
+        Arc::new(CngProvider::software(api(&windows))),
     ]);
     let error = chain.open(KeyStrength::KeyGuard).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::IsolationUnavailable);
@@ -427,10 +427,7 @@ fn replaces_only_per_boot_keys_on_an_unknown_status() {
     let (windows, old) = host_with_a_key();
     windows.reboot(unknown);
     assert_ne!(keyguard(&windows).unwrap().public_key_der(), old);
-    for provider in [
-        CngProvider::platform_with_api,
-        CngProvider::software_with_api,
-    ] {
+    for provider in [CngProvider::platform, CngProvider::software] {
         let windows = FakeWindows::new();
         let old = provider(api(&windows)).open().unwrap();
         calls(&windows);
@@ -454,8 +451,8 @@ fn no_weaker_key_where_an_existing_stronger_one_fails() {
         let (windows, _) = host_with_a_key();
         windows.reboot(status);
         let chain = ProviderChain::new(vec![
-            Arc::new(CngProvider::keyguard_with_api(api(&windows), None)),
-            Arc::new(CngProvider::software_with_api(api(&windows))),
+            Arc::new(CngProvider::keyguard(api(&windows), None)),
+            Arc::new(CngProvider::software(api(&windows))),
         ]);
         let error = chain.open(KeyStrength::Software).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::Failed, "{status}");
@@ -465,12 +462,12 @@ fn no_weaker_key_where_an_existing_stronger_one_fails() {
 #[test]
 fn opens_a_separate_key_for_each_name() {
     let windows = FakeWindows::new();
-    let named = CngProvider::keyguard_with_api(api(&windows), Some("Mine")).open();
+    let named = CngProvider::keyguard(api(&windows), Some("Mine")).open();
     assert_eq!(named.unwrap().persistent_name(), Some("Mine"));
     assert_eq!(windows.with(|state| state.containers.len()), 1);
     keyguard(&windows).unwrap();
     assert_eq!(windows.with(|state| state.containers.len()), 2);
-    let malformed = CngProvider::keyguard_with_api(api(&windows), Some("a\nb")).open();
+    let malformed = CngProvider::keyguard(api(&windows), Some("a\nb")).open();
     assert_eq!(malformed.unwrap_err().kind(), KeyErrorKind::Failed);
 }
 
@@ -478,7 +475,7 @@ fn opens_a_separate_key_for_each_name() {
 fn rejects_reserved_names_for_the_keyguard_key() {
     let windows = FakeWindows::new();
     for name in ["KeyboundPlatformKey", "keyboundSOFTWAREkey"] {
-        let result = CngProvider::keyguard_with_api(api(&windows), Some(name)).open();
+        let result = CngProvider::keyguard(api(&windows), Some(name)).open();
         let error = result.unwrap_err();
         // Not an absence: a weaker key would be in that container.
         assert_eq!(error.kind(), KeyErrorKind::Failed);

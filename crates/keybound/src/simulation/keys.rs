@@ -118,7 +118,7 @@ impl BindingKey for Key {
         self.name.as_deref()
     }
 
-    fn is_in_place(&self) -> bool {
+    fn is_current(&self) -> bool {
         !self.replaced.load(Ordering::Relaxed)
     }
 

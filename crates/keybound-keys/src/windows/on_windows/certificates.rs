@@ -23,7 +23,7 @@ impl Host {
     fn new(name: &str) -> Self {
         let windows = FakeWindows::new();
         let api: Arc<dyn WindowsApi> = Arc::new(Arc::clone(&windows));
-        let key = CngProvider::keyguard_with_api(api, None).open().unwrap();
+        let key = CngProvider::keyguard(api, None).open().unwrap();
         let certificate = certificate(key.public_key_der(), "client", "issuer", 30_000);
         let host = Self {
             windows,

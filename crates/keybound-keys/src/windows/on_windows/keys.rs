@@ -91,9 +91,9 @@ fn uses_a_software_key_without_vbs_and_tpm_where_the_minimum_allows_it() {
     let wine_shim = WineShim::without_tpm_and_vbs();
     let api: Arc<dyn WindowsApi> = Arc::new(Arc::clone(&wine_shim));
     let chain = ProviderChain::new(vec![
-        Arc::new(CngProvider::keyguard_with_api(Arc::clone(&api), None)),
-        Arc::new(CngProvider::platform_with_api(Arc::clone(&api))),
-        Arc::new(CngProvider::software_with_api(api)),
+        Arc::new(CngProvider::keyguard(Arc::clone(&api), None)),
+        Arc::new(CngProvider::platform(Arc::clone(&api))),
+        Arc::new(CngProvider::software(api)),
     ]);
     for minimum in [KeyStrength::KeyGuard, KeyStrength::Hardware] {
         let error = chain.open(minimum).unwrap_err();
@@ -111,7 +111,7 @@ fn uses_a_software_key_without_vbs_and_tpm_where_the_minimum_allows_it() {
 #[test]
 fn leaves_no_handle_open_in_a_thousand_opens_of_a_real_key() {
     let wine_shim = WineShim::new();
-    let provider = CngProvider::keyguard_with_api(Arc::new(Arc::clone(&wine_shim)), None);
+    let provider = CngProvider::keyguard(Arc::new(Arc::clone(&wine_shim)), None);
     let first = provider.open().unwrap();
     assert_eq!(first.strength(), KeyStrength::KeyGuard);
     for _ in 0..1000 {

@@ -266,11 +266,11 @@ impl WindowsApi for Arc<FakeWindows> {
                 container.isolation = Ok(vec![]);
             }
             container.export_policy = Ok(properties[&Property::ExportPolicy]);
-            let in_place = state
+            let stored = state
                 .overwritten_by_another
                 .take()
                 .unwrap_or_else(|| container.clone());
-            state.containers.insert(name.clone(), in_place);
+            state.containers.insert(name.clone(), stored);
             state.objects.insert(key, Object::Key(name, container));
             Ok(())
         })

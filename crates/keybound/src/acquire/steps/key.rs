@@ -23,8 +23,8 @@ impl Flow {
             let known = match kept.clone() {
                 // Certificates are asked for seldom enough to look.
                 Some(key) if key.persistent_name().is_some() => {
-                    let in_place = operate(&key, |key| Ok(key.is_in_place())).await?;
-                    in_place.then_some(key)
+                    let is_current = operate(&key, |key| Ok(key.is_current())).await?;
+                    is_current.then_some(key)
                 }
                 known => known,
             };
@@ -88,7 +88,7 @@ impl Flow {
 
 fn check_usable(key: &dyn BindingKey) -> std::result::Result<(), KeyError> {
     self_test(key)?;
-    if key.is_in_place() {
+    if key.is_current() {
         return Ok(());
     }
     Err(KeyError::new(

@@ -5,11 +5,11 @@ use windows::Win32::Foundation::ERROR_ALREADY_EXISTS;
 use windows::Win32::System::Threading::CreateEventW;
 
 /// A name that is unique to this run: names are the host's.
-fn own(name: &str) -> MutexName {
+fn account_name(name: &str) -> MutexName {
     MutexName::Account(format!("KeyboundTest-{}-{name}", std::process::id()))
 }
 
-fn shared(name: &str) -> MutexName {
+fn shared_name(name: &str) -> MutexName {
     MutexName::Shared(format!("KeyboundTest-{}-{name}", std::process::id()))
 }
 
@@ -34,7 +34,7 @@ fn user() -> String {
 
 #[test]
 fn one_thread_at_a_time_holds_a_mutex_and_abandoned_ones_are_acquired() {
-    for name in &[own("held"), shared("held")] {
+    for name in &[account_name("held"), shared_name("held")] {
         let held = try_lock(name);
         assert!(matches!(held, Lock::Held(_)));
         scope(|scope| {
@@ -53,7 +53,7 @@ fn one_thread_at_a_time_holds_a_mutex_and_abandoned_ones_are_acquired() {
 
 #[test]
 fn does_not_release_a_mutex_that_was_not_acquired() {
-    let name = &own("not-acquired");
+    let name = &account_name("not-acquired");
     let _held = try_lock(name);
     scope(|scope| {
         let other = scope.spawn(|| {
@@ -68,7 +68,7 @@ fn does_not_release_a_mutex_that_was_not_acquired() {
 
 #[test]
 fn names_contain_the_account_and_those_of_msal_do_not() {
-    let (own, shared) = (own("names"), shared("names"));
+    let (own, shared) = (account_name("names"), shared_name("names"));
     let _held = [try_lock(&own), try_lock(&shared)];
     for (name, end) in [(&own, format!("_{}", user())), (&shared, String::new())] {
         let (MutexName::Account(text) | MutexName::Shared(text)) = name;
@@ -88,7 +88,7 @@ fn mutexes_belong_to_the_account_and_deny_access_to_others() {
     let user = &account.user;
     assert!(user.starts_with("S-1-"), "{user}");
     assert_eq!(sddl, format!("O:{user}D:P(A;;GA;;;{user})"));
-    for name in [own("owner"), shared("owner")] {
+    for name in [account_name("owner"), shared_name("owner")] {
         let path = path("Global", &name, &account);
         let mutex = Mutex::open(&path, &Protection::of(&account).unwrap()).unwrap();
         // SAFETY: the handle is open.
@@ -100,7 +100,7 @@ fn mutexes_belong_to_the_account_and_deny_access_to_others() {
 /// Wine lets a program name any owner of its objects.
 #[test]
 fn does_not_wait_for_the_mutex_of_another_account() {
-    for name in [own("foreign"), shared("foreign")] {
+    for name in [account_name("foreign"), shared_name("foreign")] {
         let (send, receive) = channel();
         let (done, wait) = channel::<()>();
         let held = name.clone();
@@ -122,11 +122,11 @@ fn does_not_wait_for_the_mutex_of_another_account() {
 
 #[test]
 fn skips_objects_that_deny_access_or_are_no_mutex() {
-    let name = own("denied");
+    let name = account_name("denied");
     let _denied = planted("Global", &name, &format!("O:{}D:P", user()));
     assert!(matches!(try_lock(&name), Lock::Held(_)));
 
-    let name = shared("event");
+    let name = shared_name("event");
     for (space, is_usable) in [("Global", true), ("Local", false)] {
         let path = HSTRING::from(path(space, &name, &Account::current().unwrap()));
         // SAFETY: the name is zero-terminated; the handle is closed with the process.
@@ -144,7 +144,7 @@ fn accepts_the_default_owner_for_shared_mutexes_only() {
         default_owner: "S-1-1-0".to_owned(),
         ..Account::current().unwrap()
     };
-    for (name, belongs) in [(shared(name), true), (own(name), false)] {
+    for (name, belongs) in [(shared_name(name), true), (account_name(name), false)] {
         let mutex = planted("Global", &name, "O:WDD:(A;;GA;;;WD)");
         assert_eq!(mutex.belongs_to(&name, &account), belongs, "{name:?}");
     }
