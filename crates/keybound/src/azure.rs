@@ -1,9 +1,9 @@
 //! For the Azure SDK: credentials and a transport that its clients take (feature `azure`).
-mod bound;
-mod credential;
-mod exchange;
+mod bearer_credential;
+mod bound_calls;
+mod conversions;
 
-pub use bound::BoundCalls;
-pub use credential::BearerCredential;
+pub use bearer_credential::BearerCredential;
+pub use bound_calls::BoundCalls;
 
-pub(crate) use credential::date;
+pub(crate) use bearer_credential::date;

@@ -2,16 +2,16 @@
 //!
 //! Each client owns one thread, started at the first call, on which its work is done; it ends with the last clone. The
 //! calls block the calling thread: do not make them inside async code.
-mod body;
 mod request_builder;
 mod resource_client;
 mod response;
+mod response_body;
 mod worker;
 
-pub use body::ResponseBody;
 pub use request_builder::RequestBuilder;
 pub use resource_client::ResourceClient;
 pub use response::Response;
+pub use response_body::ResponseBody;
 
 use crate::{AccessToken, KeyRequirements, Result, Stage, TokenRequest};
 use http::Request;

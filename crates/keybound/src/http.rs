@@ -25,17 +25,17 @@
 //!
 //! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
 mod bound_client;
-mod exchange;
+mod error_response;
 mod redirect;
-mod refusal;
 mod replayable_request;
 mod request_builder;
+mod resource_call;
 mod resource_client;
+mod resource_tokens;
 mod response;
 mod response_body;
 mod service;
 mod token_bound_auth;
-mod tokens;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 pub use bound_client::BoundClient;
@@ -46,7 +46,7 @@ pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;
 pub use response_body::ResponseBody;
 
-pub(crate) use refusal::map_missing_client_cert;
+pub(crate) use error_response::map_missing_client_cert;
 #[cfg(feature = "azure")]
 pub(crate) use resource_client::without_certificate;
 pub(crate) use response_body::{DEFAULT_LIMIT, from_json};

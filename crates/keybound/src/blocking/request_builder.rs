@@ -1,5 +1,5 @@
 use super::Response;
-use super::body::{Piece, pieces};
+use super::response_body::{Piece, pieces};
 use super::worker::Worker;
 use crate::http::{self, HeaderName, HeaderValue};
 use bytes::Bytes;

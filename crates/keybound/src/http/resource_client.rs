@@ -1,5 +1,5 @@
-use super::exchange;
-use super::tokens::Tokens;
+use super::resource_call;
+use super::resource_tokens::Tokens;
 use super::{RequestBuilder, RequestTimeout, Response, TokenBoundAuthHosts};
 use crate::acquire::ClientContext;
 use crate::{ManagedIdentityClient, TokenRequest};
@@ -132,7 +132,7 @@ impl ResourceClient {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        exchange::run(&self.0, request.map(RequestBody::from_body)).await
+        resource_call::run(&self.0, request.map(RequestBody::from_body)).await
     }
 }
 

@@ -1,4 +1,4 @@
-use super::refusal::error_of_status;
+use super::error_response::error_of_status;
 use super::{ConnectionInfo, ResponseBody};
 use crate::AccessToken;
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-use super::credential::access_token;
-use super::exchange::{answer, outgoing, unexchanged};
+use super::bearer_credential::access_token;
+use super::conversions::{answer, outgoing, unexchanged};
 use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -135,7 +135,7 @@ impl TokenCredential for BoundCalls {
         scopes: &[&str],
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let scope = super::credential::only(scopes)?;
+        let scope = super::bearer_credential::only(scopes)?;
         // Fetched here, so that a failure is the credential's.
         let token = Box::pin(self.0.client.acquire_token(&self.request(scope)))
             .await

@@ -1,5 +1,5 @@
 //! One call: its attempts, and the decision after each response.
-use super::refusal::{claims_asked, is_binding_failure, map_missing_client_cert};
+use super::error_response::{claims_asked, is_binding_failure, map_missing_client_cert};
 use super::replayable_request::ReplayableRequest;
 use super::resource_client::Inner;
 use super::{authorize, redirect};
