@@ -1,8 +1,8 @@
-//! Ways of doing the same, in turn, so that the machine's moods hit all of them.
+//! Interleaved measurements of two or three alternatives, so that disturbances of the machine affect all of them.
 use std::fmt;
 use std::time::Instant;
 
-/// What a comparison came to: the ratios of our times to the others', round by round.
+/// The result of a comparison: the ratios of our times to the other's, round by round.
 pub struct Figure {
     name: &'static str,
     bound: f64,
@@ -11,7 +11,7 @@ pub struct Figure {
     theirs: Vec<f64>,
 }
 
-/// Runs both `pairs` times, A B then B A, after one pair that does not count.
+/// Measures both `pairs` times, in the order A B B A, after one pair for warm-up.
 pub async fn compare(
     name: &'static str,
     bound: f64,
@@ -19,22 +19,22 @@ pub async fn compare(
     mut ours: impl AsyncFnMut(),
     mut theirs: impl AsyncFnMut(),
 ) -> Figure {
-    let (mut of_ours, mut of_theirs) = (vec![], vec![]);
+    let (mut our_times, mut their_times) = (vec![], vec![]);
     ours().await;
     theirs().await;
     for pair in 0..pairs {
         for turn in 0..2 {
             match (pair + turn) % 2 {
-                0 => of_ours.push(timed(&mut ours).await),
-                _ => of_theirs.push(timed(&mut theirs).await),
+                0 => our_times.push(timed(&mut ours).await),
+                _ => their_times.push(timed(&mut theirs).await),
             }
         }
     }
-    Figure::new(name, bound, of_ours, of_theirs)
+    Figure::new(name, bound, our_times, their_times)
 }
 
-/// Runs all three `rounds` times, each of them first in turn, after one round that does not count. The figures are of
-/// ours beside each of the others.
+/// Measures all three `rounds` times, in alternating order, after one round for warm-up. The figures compare ours with each of
+/// the others.
 pub async fn compare_three(
     names: [&'static str; 2],
     bounds: [f64; 2],
@@ -43,22 +43,22 @@ pub async fn compare_three(
     mut theirs: impl AsyncFnMut(),
     mut others: impl AsyncFnMut(),
 ) -> [Figure; 2] {
-    let (mut of_ours, mut of_theirs, mut of_others) = (vec![], vec![], vec![]);
+    let (mut our_times, mut their_times, mut other_times) = (vec![], vec![], vec![]);
     ours().await;
     theirs().await;
     others().await;
     for round in 0..rounds {
         for turn in ORDERS[round % ORDERS.len()] {
             match turn {
-                0 => of_ours.push(timed(&mut ours).await),
-                1 => of_theirs.push(timed(&mut theirs).await),
-                _ => of_others.push(timed(&mut others).await),
+                0 => our_times.push(timed(&mut ours).await),
+                1 => their_times.push(timed(&mut theirs).await),
+                _ => other_times.push(timed(&mut others).await),
             }
         }
     }
     [
-        Figure::new(names[0], bounds[0], of_ours.clone(), of_theirs),
-        Figure::new(names[1], bounds[1], of_ours, of_others),
+        Figure::new(names[0], bounds[0], our_times.clone(), their_times),
+        Figure::new(names[1], bounds[1], our_times, other_times),
     ]
 }
 
@@ -83,7 +83,7 @@ impl Figure {
         }
     }
 
-    /// Whether the median ratio keeps its bound.
+    /// Whether the median ratio is within its bound.
     pub fn holds(&self) -> bool {
         quantile(&self.ratios, 0.5) <= self.bound
     }
@@ -99,7 +99,7 @@ impl fmt::Display for Figure {
             quantile(&self.ratios, 0.25),
             quantile(&self.ratios, 0.75),
             self.bound,
-            if self.holds() { "kept" } else { "BROKEN" },
+            if self.holds() { "within" } else { "EXCEEDED" },
             quantile(&self.ours, 0.5),
             quantile(&self.theirs, 0.5),
         )
@@ -110,8 +110,8 @@ fn quantile(sorted: &[f64], at: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * at).round() as usize]
 }
 
-/// All of them, so that each side comes as often after each other one: the first after a slow one pays for what that one has
-/// driven out of the processor's caches.
+/// All orders, so that each side runs equally often after each other one: a side pays for what the one before evicted from the
+/// processor's caches.
 const ORDERS: [[usize; 3]; 6] = [
     [0, 1, 2],
     [1, 0, 2],

@@ -1,4 +1,4 @@
-//! 64 callers at once on an endpoint that answers 404 after 50 ms, with retries off: when the last one gets the error.
+//! The time until 64 concurrent callers have the error of an endpoint that returns 404 after 50 ms, without retries.
 use crate::peer;
 use crate::requests;
 use keybound_benches::world::World;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Medians: how many times one answer it takes until all have the error.
+/// Medians of the time until all callers have the error, in multiples of the time for one caller.
 pub struct FailureTimes {
     ours: f64,
     theirs: f64,
@@ -27,7 +27,7 @@ pub async fn compare() -> FailureTimes {
             })
             .await,
         );
-        let credential = peer::failing(AFTER);
+        let credential = peer::failing(DELAY);
         theirs.push(
             ratio(move || {
                 let credential = credential.clone();
@@ -57,16 +57,16 @@ impl fmt::Display for FailureTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{CALLERS} callers on a 404 after {} ms      all have the error within {:.2} responses, bound {BOUND}: {}; azure_identity {:.1}",
-            AFTER.as_millis(),
+            "{CALLERS} callers on a 404 after {} ms      all have the error after {:.2} responses, bound {BOUND}: {}; azure_identity {:.1}",
+            DELAY.as_millis(),
             self.ours,
-            if self.holds() { "kept" } else { "BROKEN" },
+            if self.holds() { "within" } else { "EXCEEDED" },
             self.theirs,
         )
     }
 }
 
-/// The time until all callers have the error over the time until a single one has it.
+/// The time until all callers have the error, divided by that of a single caller.
 async fn ratio<T: Future<Output = bool> + Send + 'static>(call: impl Fn() -> T) -> f64 {
     let one = timed(&call, 1).await;
     timed(&call, CALLERS).await / one
@@ -91,19 +91,22 @@ async fn slow_404() -> String {
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            tokio::spawn(answer(connection));
+            tokio::spawn(respond(connection));
         }
     });
     format!("http://{address}")
 }
 
-async fn answer(mut connection: TcpStream) {
+async fn respond(mut connection: TcpStream) {
     let mut head = [0; 4096];
     let read = connection.read(&mut head).await.expect("a request");
-    assert!(head[..read].ends_with(b"\r\n\r\n"), "a whole head at once");
-    tokio::time::sleep(AFTER).await;
-    let written = connection.write_all(ANSWER).await;
-    written.expect("somebody who waits");
+    assert!(
+        head[..read].ends_with(b"\r\n\r\n"),
+        "the complete head in one read"
+    );
+    tokio::time::sleep(DELAY).await;
+    let written = connection.write_all(RESPONSE).await;
+    written.expect("an open connection");
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -113,7 +116,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 const ROUNDS: usize = 5;
 const CALLERS: usize = 64;
-const AFTER: Duration = Duration::from_millis(50);
+const DELAY: Duration = Duration::from_millis(50);
 const BOUND: f64 = 1.5;
-const ANSWER: &[u8] =
+const RESPONSE: &[u8] =
     b"HTTP/1.1 404 Not Found\r\nserver: IMDS/150.0\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";

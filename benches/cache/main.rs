@@ -1,9 +1,9 @@
-//! The cost of cached tokens beside azure_identity, both asked through azure_core's `TokenCredential`, in pairs, in one
-//! run; how long a failure takes to reach 64 callers; how much memory a token and a client take.
+//! The time of cache hits against azure_identity, both through azure_core's `TokenCredential`, in pairs; the time until 64
+//! callers have the error of a failed request; the memory of a cached token and of a client.
 //!
-//! `cargo bench --package keybound-benches --bench cache [-- PAIRS]`. A ratio is Keybound's time over the other's, pair
-//! by pair; its median and quartiles are printed, and the exit status says whether each median keeps its bound. Neither
-//! side has a network to wait for: tokens are cached before anything is timed.
+//! `cargo bench --package keybound-benches --bench cache [-- PAIRS]`. A ratio is Keybound's time divided by the other's, pair by
+//! pair; its median and quartiles are printed, and the exit status is 0 if every median is within its bound. Tokens are cached
+//! before the measurements, which use no network.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod failure;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 fn main() -> ExitCode {
     if !peer::has_environment() {
-        return again_with_environment();
+        return run_with_environment();
     }
     let pairs = std::env::args()
         .skip(1)
@@ -52,14 +52,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// The peer reads its endpoint from the process's environment.
-fn again_with_environment() -> ExitCode {
+/// Runs this program again: the peer reads its endpoint from the environment of the process.
+fn run_with_environment() -> ExitCode {
     let program = std::env::current_exe().expect("the program");
     let status = Command::new(program)
         .args(std::env::args_os().skip(1))
         .envs(peer::ENVIRONMENT)
         .status()
-        .expect("the program again");
+        .expect("the program runs");
     if status.success() {
         ExitCode::SUCCESS
     } else {
@@ -108,7 +108,7 @@ fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) ->
         Arc::new(BearerCredential::new(sides.ours.clone(), unattested()));
     let theirs = Arc::clone(&sides.theirs);
     let client = sides.ours.clone();
-    let kept = requests::request(0);
+    let request = requests::request(0);
     vec![
         one_thread.block_on(compare(
             "TokenCredential, 1 caller",
@@ -121,7 +121,7 @@ fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) ->
             "own API, 1 caller",
             1.0 / 3.0,
             pairs,
-            async || through_own(&client, &kept).await,
+            async || through_own(&client, &request).await,
             async || through_trait(&*theirs).await,
         )),
         threads.block_on(compare(
@@ -135,17 +135,17 @@ fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) ->
             "own API, 8 callers",
             1.0 / 3.0,
             pairs,
-            async || eight(|| through_own_owned(client.clone(), kept.clone())).await,
+            async || eight(|| through_own_owned(client.clone(), request.clone())).await,
             async || eight(|| through_trait_owned(Arc::clone(&theirs))).await,
         )),
     ]
 }
 
-/// Here a ratio is the cost of a hit among a thousand resources over that of the only one.
+/// Here a ratio is the time of a hit with a thousand cached resources divided by that with one.
 fn many_resources(runtime: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
-    let kept: Vec<_> = (0..RESOURCES).map(requests::request).collect();
+    let requests: Vec<_> = (0..RESOURCES).map(requests::request).collect();
     let scopes: Vec<_> = (0..RESOURCES).map(requests::scope).collect();
-    // As many different requests on both sides: what is compared is the cache, not the processor's.
+    // The same number of request values on both sides, so that the processor's caches affect both equally.
     let only: Vec<_> = (0..RESOURCES).map(|_| requests::request(0)).collect();
     let only_scope: Vec<_> = (0..RESOURCES).map(|_| requests::scope(0)).collect();
     vec![
@@ -153,7 +153,7 @@ fn many_resources(runtime: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure>
             "own API, 1000 resources / 1",
             1.3,
             pairs,
-            async || through_all(&sides.ours_with_many, &kept).await,
+            async || through_all(&sides.ours_with_many, &requests).await,
             async || through_all(&sides.ours, &only).await,
         )),
         runtime.block_on(compare(
@@ -178,8 +178,8 @@ async fn through_trait_owned(credential: Arc<dyn TokenCredential>) {
     through_trait(&*credential).await;
 }
 
-async fn through_own_owned(client: ManagedIdentityClient, kept: TokenRequest) {
-    through_own(&client, &kept).await;
+async fn through_own_owned(client: ManagedIdentityClient, request: TokenRequest) {
+    through_own(&client, &request).await;
 }
 
 async fn through_trait(credential: &dyn TokenCredential) {
@@ -190,15 +190,15 @@ async fn through_trait(credential: &dyn TokenCredential) {
     }
 }
 
-async fn through_own(client: &ManagedIdentityClient, kept: &TokenRequest) {
+async fn through_own(client: &ManagedIdentityClient, request: &TokenRequest) {
     for _ in 0..HITS {
-        let token = client.acquire_token(kept).await;
+        let token = client.acquire_token(request).await;
         std::hint::black_box(token.expect("a token"));
     }
 }
 
-async fn through_all(client: &ManagedIdentityClient, kept: &[TokenRequest]) {
-    for request in kept {
+async fn through_all(client: &ManagedIdentityClient, requests: &[TokenRequest]) {
+    for request in requests {
         let token = client.acquire_token(request).await;
         std::hint::black_box(token.expect("a token"));
     }
@@ -212,6 +212,6 @@ async fn through_scopes(credential: &dyn TokenCredential, scopes: &[String]) {
 }
 
 const PAIRS: usize = 400;
-/// In a batch: its milliseconds are microseconds of a hit.
+/// Per batch: milliseconds of a batch are microseconds of a hit.
 const HITS: usize = 1000;
 const RESOURCES: usize = 1000;

@@ -1,22 +1,22 @@
-//! What tokens and clients hold of the heap, as the Rust allocator counts it: what OpenSSL allocates is not seen.
+//! The heap memory of tokens and clients, counted in the Rust allocator: allocations of OpenSSL are not counted.
 use crate::{RESOURCES, Sides, peer, requests};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
 
 pub async fn report(sides: &Sides) {
-    COUNTS.store(true, Relaxed);
+    IS_ENABLED.store(true, Relaxed);
     let length = sides.token.len();
     println!("a token of {length} bytes, cached:");
     println!("  keybound        {:6} bytes", our_token(sides).await);
     println!("  azure_identity  {:6} bytes", their_token(sides).await);
-    println!("a client that has asked for nothing:");
-    let of_ours = held(|| {
+    println!("a new client:");
+    let of_ours = allocated_by(|| {
         (0..CLIENTS)
             .map(|_| sides.world.client())
             .collect::<Vec<_>>()
     });
-    let of_theirs = held(|| {
+    let of_theirs = allocated_by(|| {
         (0..CLIENTS)
             .map(|_| peer::credential(&sides.token))
             .collect::<Vec<_>>()
@@ -24,10 +24,10 @@ pub async fn report(sides: &Sides) {
     println!("  keybound        {:6} bytes", of_ours / CLIENTS);
     println!("  azure_identity  {:6} bytes", of_theirs / CLIENTS);
     let idle = idle_client(sides).await;
-    println!("a keybound client at rest, with a certificate and a token: {idle} bytes");
+    println!("an idle keybound client, with a certificate and a token: {idle} bytes");
 }
 
-/// Freed by dropping a client with many tokens, over one with a single one: what the emulator holds of their
+/// The memory freed by dropping a client with many tokens, minus that of one with one token: the emulator's memory for their
 /// connections cancels out.
 async fn our_token(sides: &Sides) -> usize {
     let many = freed_with(sides, RESOURCES).await;
@@ -57,15 +57,15 @@ async fn their_token(sides: &Sides) -> usize {
     difference(live(), before) / (RESOURCES - 1)
 }
 
-fn held<T>(make: impl FnOnce() -> T) -> usize {
+fn allocated_by<T>(create: impl FnOnce() -> T) -> usize {
     let before = live();
-    let made = make();
+    let value = create();
     let after = live();
-    drop(made);
+    drop(value);
     difference(after, before)
 }
 
-/// Lets both sides close what they have to close.
+/// Waits until both sides have closed their connections.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
@@ -81,30 +81,30 @@ fn live() -> isize {
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
-/// Only when all is timed: a side that allocates more would pay more for the counting.
-static COUNTS: AtomicBool = AtomicBool::new(false);
+/// Enabled after the time measurements, which counting would distort.
+static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn count(change: usize, sign: isize) {
-    if COUNTS.load(Relaxed) {
+    if IS_ENABLED.load(Relaxed) {
         // No allocation is larger than isize::MAX.
         LIVE.fetch_add(sign * change.cast_signed(), Relaxed);
     }
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is; counting allocates nothing.
+// SAFETY: every call is forwarded unchanged to the system's allocator; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 1);
-        // SAFETY: the caller keeps the contract, which is the same.
+        // SAFETY: the caller upholds the contract, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(layout.size(), -1);
-        // SAFETY: as above; the pointer came from the system's allocator.
+        // SAFETY: as above; the pointer is from the system's allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -1,7 +1,6 @@
-//! azure_identity's side. Its transport answers in this process: it has no network to wait for.
+//! azure_identity, with a transport that responds in this process, without a network.
 //!
-//! In the manner of App Service, because for IMDS itself it retries six times whatever the response is; cache and requests are
-//! the same.
+//! It is configured for App Service, because with IMDS it retries six times after any response; cache and requests are the same.
 use crate::requests;
 use azure_core::Bytes;
 use azure_core::credentials::TokenCredential;
@@ -13,7 +12,7 @@ use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What it reads where its endpoint is.
+/// The variables from which it reads its endpoint.
 pub const ENVIRONMENT: [(&str, &str); 2] = [
     ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/token"),
     ("IDENTITY_HEADER", "unused"),
@@ -25,34 +24,34 @@ pub fn has_environment() -> bool {
         .all(|(name, value)| std::env::var(name).is_ok_and(|set| set == *value))
 }
 
-/// A credential for which every request is answered with this token, good for long.
+/// A credential whose requests return this token, which is valid until 2100.
 pub fn credential(token: &str) -> Arc<dyn TokenCredential> {
-    let answer = serde_json::json!({
+    let response = serde_json::json!({
         "access_token": token,
         "expires_on": FAR.to_string(),
         "token_type": "Bearer",
         "resource": "unused",
     });
-    with_transport(Answers {
+    with_transport(FixedResponse {
         status: StatusCode::Ok,
-        body: answer.to_string().into(),
-        after: Duration::ZERO,
+        body: response.to_string().into(),
+        delay: Duration::ZERO,
     })
 }
 
-/// A credential for which every request is answered with 404 after a while.
-pub fn failing(after: Duration) -> Arc<dyn TokenCredential> {
-    with_transport(Answers {
+/// A credential whose requests return 404 after a delay.
+pub fn failing(delay: Duration) -> Arc<dyn TokenCredential> {
+    with_transport(FixedResponse {
         status: StatusCode::NotFound,
         body: Bytes::from_static(b"{}"),
-        after,
+        delay,
     })
 }
 
-fn with_transport(answers: Answers) -> Arc<dyn TokenCredential> {
+fn with_transport(response: FixedResponse) -> Arc<dyn TokenCredential> {
     let client_options = ClientOptions {
         retry: RetryOptions::none(),
-        transport: Some(Transport::new(Arc::new(answers))),
+        transport: Some(Transport::new(Arc::new(response))),
         ..Default::default()
     };
     let options = ManagedIdentityCredentialOptions {
@@ -62,7 +61,7 @@ fn with_transport(answers: Answers) -> Arc<dyn TokenCredential> {
     ManagedIdentityCredential::new(Some(options)).expect("a credential")
 }
 
-/// Has a credential cache the tokens of so many resources.
+/// Fills the cache of a credential with the tokens of this number of resources.
 pub async fn fill(credential: &dyn TokenCredential, resources: usize) {
     for resource in 0..resources {
         let scope = requests::scope(resource);
@@ -72,17 +71,17 @@ pub async fn fill(credential: &dyn TokenCredential, resources: usize) {
 }
 
 #[derive(Debug)]
-struct Answers {
+struct FixedResponse {
     status: StatusCode,
     body: Bytes,
-    after: Duration,
+    delay: Duration,
 }
 
 #[async_trait::async_trait]
-impl HttpClient for Answers {
+impl HttpClient for FixedResponse {
     async fn execute_request(&self, _request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        if !self.after.is_zero() {
-            tokio::time::sleep(self.after).await;
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
         }
         Ok(AsyncRawResponse::from_bytes(
             self.status,

@@ -1,8 +1,8 @@
-//! What the clients are asked for.
+//! The token requests.
 use keybound::{ManagedIdentityClient, TokenRequest};
 use keybound_benches::world::unattested;
 
-/// A bearer token, as azure_core knows no other.
+/// A request for a bearer token: azure_core has no other type.
 pub fn request(resource: usize) -> TokenRequest {
     TokenRequest::bearer_over_mtls(scope(resource), unattested())
 }
@@ -11,7 +11,7 @@ pub fn scope(resource: usize) -> String {
     format!("https://resource-{resource:04}.example.net/.default")
 }
 
-/// Has a client cache the tokens of so many resources.
+/// Fills the cache of a client with the tokens of this number of resources.
 pub async fn fill(client: &ManagedIdentityClient, resources: usize) {
     for resource in 0..resources {
         let token = client.acquire_token(&request(resource)).await;

@@ -1,4 +1,4 @@
-//! The same steps without the library: bare hyper, tokio-openssl, an ordinary key. Whatever can be prepared is.
+//! The same steps without the library: bare hyper, tokio-openssl, an ordinary key. Everything possible is prepared in advance.
 use crate::vault::secret_url;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
-/// An ordinary key with its certificate, and every request at hand.
+/// An ordinary key with its certificate, and all requests.
 pub struct ByHand {
     imds: Url,
     key: PKey<Private>,
@@ -71,7 +71,7 @@ impl ByHand {
         }
     }
 
-    /// Metadata, one signature for the CSR, the certificate, one token: the other signature is the handshake's.
+    /// Fetches metadata, signs the CSR, fetches the certificate and a token. The handshake makes a second signature.
     pub async fn first_acquisition(&self) {
         call_imds(&self.imds, Method::GET, METADATA, Bytes::new()).await;
         sign(&self.key, &self.to_be_signed);
@@ -79,7 +79,7 @@ impl ByHand {
         self.token().await;
     }
 
-    /// One POST over a new mutual TLS connection.
+    /// One POST request over a new mutual TLS connection.
     pub async fn token(&self) -> String {
         let mut sender = self.connect(&self.token_url).await;
         let request = Request::post(self.token_url.path())
@@ -87,11 +87,14 @@ impl ByHand {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(self.form.clone()))
             .expect("a request");
-        let answer = json_of(&mut sender, request).await;
-        answer["access_token"].as_str().expect("a token").to_owned()
+        let response = json_of(&mut sender, request).await;
+        response["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
-    /// A connection to the vault with a token of its own.
+    /// A connection to the vault with a new token.
     pub async fn vault_connection(&self) -> VaultConnection {
         VaultConnection {
             authorization: format!("mtls_pop {}", self.token().await),
@@ -114,7 +117,7 @@ impl ByHand {
     }
 }
 
-/// A kept connection to the vault.
+/// An open connection to the vault.
 pub struct VaultConnection {
     authorization: String,
     sender: SendRequest<Full<Bytes>>,
@@ -153,9 +156,9 @@ async fn call_imds(imds: &Url, method: Method, call: &str, body: Bytes) -> Value
 
 async fn json_of(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Value {
     sender.ready().await.expect("a connection");
-    let answer = sender.send_request(request).await.expect("an answer");
-    let status = answer.status();
-    let body = answer
+    let response = sender.send_request(request).await.expect("a response");
+    let status = response.status();
+    let body = response
         .into_body()
         .collect()
         .await
@@ -170,7 +173,7 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) -> SendRequest<Full<Bytes>> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(async move {
-        // It ends with the sender; what broke shows there.
+        // It ends with the sender, which reports errors.
         let _ = connection.await;
     });
     sender

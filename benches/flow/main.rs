@@ -1,8 +1,8 @@
-//! What an acquisition and a bound call cost beside the same steps done by hand, in pairs, in one run.
+//! The time of an acquisition and of bound calls, against the same steps done by hand, in pairs.
 //!
-//! `cargo bench --package keybound-benches [-- PAIRS]`. Keys are made before anything is timed. Both sides talk to one
-//! emulator in this process. A ratio is Keybound's time over the other's, pair by pair; its median and quartiles are
-//! printed, and the exit status says whether each median keeps its bound.
+//! `cargo bench --package keybound-benches [-- PAIRS]`. Keys are generated before the measurements. Both sides use one emulator
+//! in this process. A ratio is Keybound's time divided by the other's, pair by pair; its median and quartiles are printed, and
+//! the exit status is 0 if every median is within its bound.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod by_hand;
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
     println!("{pairs} pairs each; ratio = keybound / by hand: median (quartiles); times: medians");
     let figures = [
         first_acquisition(&world, &by_hand, pairs).await,
-        certificate_at_hand(&world, &by_hand, pairs).await,
+        cached_certificate(&world, &by_hand, pairs).await,
         bound_gets(&world, &by_hand, pairs).await,
     ];
     for figure in &figures {
@@ -38,10 +38,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The key is at hand; everything else is got: metadata, certificate, token.
+/// With an existing key; metadata, certificate and token are fetched.
 async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     compare(
-        "first acquisition, key at hand",
+        "first acquisition, existing key",
         1.25,
         pairs,
         async || {
@@ -56,15 +56,15 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
     .await
 }
 
-/// Key and certificate are at hand; a token is asked for. The connection to Entra is kept, as a client does.
-async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
+/// With a cached certificate; a token is fetched, on a reused connection to Entra.
+async fn cached_certificate(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let client = world.client();
     client
         .acquire_token(&token_request())
         .await
         .expect("a token");
     compare(
-        "token, certificate at hand",
+        "token, cached certificate",
         1.25,
         pairs,
         async || {
@@ -80,7 +80,7 @@ async fn certificate_at_hand(world: &World, by_hand: &ByHand, pairs: usize) -> F
     .await
 }
 
-/// Reads of one secret, one after another, on kept connections that the certificate has authenticated.
+/// Sequential reads of one secret, on a reused connection that the certificate has authenticated.
 async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let token = world
         .client()
@@ -90,17 +90,17 @@ async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
     let client = token.bound_client().expect("a bound token");
     let mut connection = by_hand.vault_connection().await;
     compare(
-        "20 bound GETs, connection kept",
+        "20 bound GETs, reused connection",
         1.0 / 0.85,
         pairs,
         async || {
             for _ in 0..GETS {
-                let answer = client
+                let response = client
                     .send(&token, secret_request(world))
                     .await
-                    .expect("an answer");
-                assert_eq!(answer.status(), 200);
-                answer.bytes_limited(64 * 1024).await.expect("a body");
+                    .expect("a response");
+                assert_eq!(response.status(), 200);
+                response.bytes_limited(64 * 1024).await.expect("a body");
             }
         },
         async || {

@@ -1,4 +1,4 @@
-//! What both sides ask the emulated vault for.
+//! The requests of both sides to the emulated vault.
 use keybound::TokenRequest;
 use keybound::http::Request;
 use keybound::http::RequestBody;
