@@ -32,8 +32,8 @@ pub fn certificate(data: &[u8]) {
         ),
         (40, 64, 43)
     );
-    let in_time = certificate.not_before() <= now() && now() <= certificate.not_after();
-    assert_eq!(certificate.check_validity(now()).is_ok(), in_time);
+    let is_valid = certificate.not_before() <= now() && now() <= certificate.not_after();
+    assert_eq!(certificate.check_validity(now()).is_ok(), is_valid);
     let effective = certificate.effective_not_after();
     let token_end = certificate.token_not_after();
     assert_eq!(
@@ -41,10 +41,10 @@ pub fn certificate(data: &[u8]) {
         token_end.map_or(certificate.not_after(), |end| end
             .min(certificate.not_after()))
     );
-    let gets_tokens = token_end.is_none_or(|end| now() < end);
+    let allows_tokens = token_end.is_none_or(|end| now() < end);
     assert_eq!(
         certificate.check_token_not_after(now()).is_ok(),
-        gets_tokens
+        allows_tokens
     );
     if let Err(error) = certificate.check_usages() {
         check::error(&error);
@@ -56,15 +56,15 @@ pub fn certificate(data: &[u8]) {
         .is_ok()
     {
         let subject = certificate.subject().to_lowercase();
-        let whole = !subject.ends_with('…');
+        let is_complete = !subject.ends_with('…');
         assert!(
-            !whole || (subject.contains(CLIENT) && subject.contains(TENANT)),
+            !is_complete || (subject.contains(CLIENT) && subject.contains(TENANT)),
             "{subject}"
         );
     }
 }
 
-/// A public key as Windows exports it. What is read is a key that a signing request takes, and that leads back.
+/// A public key in the format of Windows. An accepted key works in a signing request, and converts back.
 pub fn rsa_public_blob(data: &[u8]) {
     let Some(public_key) = keybound_keys::fuzz::rsa_public_blob(data) else {
         return;
@@ -79,7 +79,7 @@ pub fn rsa_public_blob(data: &[u8]) {
     assert_eq!(back.as_deref(), Some(data));
 }
 
-/// A public key in DER, in a signing request for it, and as Windows takes it.
+/// A public key in DER, in a signing request and in the format of Windows.
 pub fn signing_request(data: &[u8]) {
     let blob = keybound_keys::fuzz::rsa_public_key(data);
     if let Some(blob) = &blob {
@@ -94,7 +94,7 @@ pub fn signing_request(data: &[u8]) {
             return check::error(&error);
         }
     };
-    // Of RSA-2048 keys, only the exponent has no fixed length.
+    // Only the exponent of an RSA-2048 key has no fixed length.
     assert!((290..=560).contains(&data.len()), "{}", data.len());
     let info = unsigned.to_be_signed();
     assert!(info.windows(data.len()).any(|window| window == data));
@@ -114,15 +114,15 @@ fn guid(text: &str) -> Guid {
     Guid::parse(text).expect("a GUID")
 }
 
-/// A CA file: it is read in the same way however its lines end, and nothing of it is repeated.
+/// A CA file: line endings do not matter, and errors do not quote it.
 pub fn trust_anchors(data: &[u8]) {
-    let read = |text: &[u8]| TrustAnchors::system().with_pem(text);
-    match read(data) {
+    let parse = |text: &[u8]| TrustAnchors::system().with_pem(text);
+    match parse(data) {
         Ok(anchors) => {
             assert!(anchors.is_extended());
-            // After the text there may be a line that it does not end.
+            // Text after the last certificate is ignored, also without a line end before it.
             let more = [data, b"\n# -----BEGIN CERTIFICATE-----\n"].concat();
-            assert_eq!(read(&more).expect("only a comment more"), anchors);
+            assert_eq!(parse(&more).expect("only a comment was added"), anchors);
         }
         Err(error) => {
             assert_safe(&error.to_string());

@@ -1,36 +1,35 @@
-//! Rules that hold for more than one target, and the fixtures they share.
+//! Checks and fixtures of several targets.
 use keybound_core::{Certificate, Error, ManagedIdentity};
 use std::error::Error as _;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-/// Stands where secrets stand in the seeds.
+/// Replaces secrets in the seeds.
 pub const CANARY: &str = "swordfish";
 
-/// The binding key of every target: SubjectPublicKeyInfo of an RSA-2048 key that nobody has any more.
+/// The binding key of every target: SubjectPublicKeyInfo of an RSA-2048 key that was deleted.
 pub const PUBLIC_KEY: &[u8] = include_bytes!("../fixtures/public_key.der");
 pub const CLIENT: &str = "1a1a1111-1111-1111-1111-11111111111b";
 pub const TENANT: &str = "2a2a2222-2222-2222-2222-22222222222b";
 
-/// A certificate for it, as IMDS issues them.
+/// A certificate for this key in the form that IMDS issues.
 pub static CERTIFICATE: LazyLock<Certificate> = LazyLock::new(|| {
     let der = include_bytes!("../fixtures/certificate.der");
     Certificate::from_der(der).expect("the fixture is a certificate")
 });
 
-/// A day into the life of [`CERTIFICATE`].
+/// A day after the start of the validity of [`CERTIFICATE`].
 pub fn now() -> SystemTime {
     CERTIFICATE.not_before() + Duration::from_secs(24 * 3600)
 }
 
-/// Every kind of identity that an answer may be for.
+/// Every kind of identity that a response may be for.
 pub fn identities() -> [ManagedIdentity; 2] {
     let by_client_id = ManagedIdentity::client_id(CLIENT).expect("a GUID");
     [ManagedIdentity::system_assigned(), by_client_id]
 }
 
-/// An error is short, safe to be shown, and quotes no secret: neither itself nor its causes. A service's words in the
-/// place of an answer are quoted.
+/// Checks that an error and its causes are short, printable and without secrets. The text of a service error is quoted.
 pub fn error(error: &Error) {
     let shown = error.to_string();
     assert!(shown.chars().count() <= 2500, "too long: {shown:?}");
@@ -47,14 +46,14 @@ pub fn error(error: &Error) {
     assert!(!error.next_step().is_empty());
 }
 
-/// Text that may be shown as it is.
+/// Checks that a text is short, printable and without secrets.
 pub fn assert_safe(text: &str) {
     assert!(text.chars().count() <= 2500, "too long: {text:?}");
     assert_printable(text);
     assert_no_canary(text);
 }
 
-/// No character that controls, reorders or hides what is shown. Written here again, not taken from the reader.
+/// Checks that no character controls, reorders or hides text. This list is independent of the product's.
 pub fn assert_printable(text: &str) {
     for character in text.chars() {
         let code = u32::from(character);
@@ -65,5 +64,5 @@ pub fn assert_printable(text: &str) {
 }
 
 pub fn assert_no_canary(text: &str) {
-    assert!(!text.contains(CANARY), "a secret came out: {text:?}");
+    assert!(!text.contains(CANARY), "a secret leaks: {text:?}");
 }

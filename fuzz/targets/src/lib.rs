@@ -1,18 +1,16 @@
-//! What must hold for every reader of outside bytes, whatever the bytes are: it does not panic, a value that it yields
-//! is whole, and nothing that it says can harm a terminal or give away a secret.
+//! Properties of every parser of untrusted input: it does not panic, the values that it returns are valid, and its errors
+//! contain neither control characters nor secrets.
 //!
-//! Each function is the body of one fuzz target. Seeds hold the word [`CANARY`] where a secret stands: it must never
-//! come out.
+//! Each function is the body of one fuzz target. Secrets in the seeds are the word [`CANARY`], which must never be output.
 
-mod answers;
 mod certificates;
 mod check;
 mod handshakes;
 mod proxies;
+mod responses;
 mod texts;
 mod tokens;
 
-pub use answers::{credential, metadata, service_error, token_answer};
 pub use certificates::{certificate, rsa_public_blob, signing_request, trust_anchors};
 pub use check::CANARY;
 pub use handshakes::server_handshake;
@@ -21,7 +19,8 @@ pub use keybound_emulator::fuzz::{
     fault as emulator_fault, request as emulator_request,
     token_not_after as emulator_token_not_after,
 };
-pub use proxies::{environment_proxy, proxy_answer, system_proxy};
+pub use proxies::{environment_proxy, proxy_response, system_proxy};
+pub use responses::{credential, metadata, service_error, token_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
 pub use tokens::{attestation_token, jwt};
 
@@ -47,7 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("identity", identity),
     ("jwt", jwt),
     ("metadata", metadata),
-    ("proxy_answer", proxy_answer),
+    ("proxy_response", proxy_response),
     ("redact", redact),
     ("rsa_public_blob", rsa_public_blob),
     ("scope", scope),
@@ -55,13 +54,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("service_error", service_error),
     ("signing_request", signing_request),
     ("system_proxy", system_proxy),
-    ("token_answer", token_answer),
+    ("token_response", token_response),
     ("trust_anchors", trust_anchors),
 ];
 
 #[cfg(test)]
 mod tests {
-    //! The good seeds are taken for good: else the rules for good values would be checked for none.
+    //! Valid seeds are accepted: otherwise the properties of valid values would never be checked.
     use crate::check::{CERTIFICATE, CLIENT, PUBLIC_KEY, identities, now};
     use keybound_core::{
         AttestationToken, Certificate, Challenge, Claims, EndpointPolicy, Guid, IssuedCredential,
@@ -81,32 +80,32 @@ mod tests {
     }
 
     #[test]
-    fn answers() {
+    fn responses() {
         let policy = EndpointPolicy::default();
         let loopback = EndpointPolicy::new(true);
         assert!(PlatformMetadata::parse(seed!("metadata/vm"), &policy).is_ok());
         assert!(PlatformMetadata::parse(seed!("metadata/scale_set"), &policy).is_ok());
         assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &policy).is_err());
         assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &loopback).is_ok());
-        for asked in identities() {
+        for identity in identities() {
             for body in [
                 &seed!("credential/issued")[..],
                 seed!("credential/token_endpoint"),
                 seed!("credential/wrapped"),
             ] {
-                IssuedCredential::parse(body, PUBLIC_KEY, &asked, &policy, now()).unwrap();
+                IssuedCredential::parse(body, PUBLIC_KEY, &identity, &policy, now()).unwrap();
             }
         }
-        assert!(TokenResponse::parse(seed!("token_answer/bound"), TokenType::MtlsPop).is_ok());
-        assert!(TokenResponse::parse(seed!("token_answer/bearer"), TokenType::Bearer).is_ok());
+        assert!(TokenResponse::parse(seed!("token_response/bound"), TokenType::MtlsPop).is_ok());
+        assert!(TokenResponse::parse(seed!("token_response/bearer"), TokenType::Bearer).is_ok());
         assert!(PlatformMetadata::parse(seed!("metadata/byte_order_mark"), &policy).is_ok());
         for body in [
-            &seed!("token_answer/odd_advice")[..],
-            seed!("token_answer/odd_life"),
+            &seed!("token_response/odd_refresh_in")[..],
+            seed!("token_response/odd_expires_in"),
         ] {
-            let answer = TokenResponse::parse(body, TokenType::MtlsPop).unwrap();
+            let response = TokenResponse::parse(body, TokenType::MtlsPop).unwrap();
             assert_eq!(
-                (answer.expires_in.as_secs(), answer.refresh_in),
+                (response.expires_in.as_secs(), response.refresh_in),
                 (86399, None)
             );
         }
@@ -152,33 +151,33 @@ mod tests {
 
     #[test]
     fn proxies() {
-        let way = |seed: &[u8]| {
+        let route = |seed: &[u8]| {
             let lines: Vec<_> = text(seed).split('\n').collect();
             let config = ProxyConfig::from_windows_settings(lines[0], lines[1]);
             keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host")
         };
-        let named = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(way(seed!("system_proxy/by_protocol")), named("b", 81));
-        assert_eq!(way(seed!("system_proxy/address")), named("fd00::1", 8080));
-        assert_eq!(way(seed!("system_proxy/exempt")), None);
+        let proxy = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(route(seed!("system_proxy/by_protocol")), proxy("b", 81));
+        assert_eq!(route(seed!("system_proxy/address")), proxy("fd00::1", 8080));
+        assert_eq!(route(seed!("system_proxy/exempt")), None);
         let lines: Vec<_> = text(seed!("environment_proxy/credentials"))
             .split('\n')
             .collect();
         let config = ProxyConfig::from_values(Some(lines[0]), Some(lines[1])).unwrap();
-        let way = keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
-        assert_eq!(way, named("proxy", 3128));
+        let route = keybound_transport::fuzz::proxy_for(&config, lines[2], 443).expect("a host");
+        assert_eq!(route, proxy("proxy", 3128));
     }
 
     #[test]
     fn handshakes() {
-        let seen = |seed: &[u8]| keybound_transport::fuzz::handshake_events([seed]);
-        assert_eq!(seen(seed!("server_handshake/tls12")), ["Tls12"]);
+        let events = |seed: &[u8]| keybound_transport::fuzz::handshake_events([seed]);
+        assert_eq!(events(seed!("server_handshake/tls12")), ["Tls12"]);
         assert_eq!(
-            seen(seed!("server_handshake/tls12_asks")),
+            events(seed!("server_handshake/tls12_certificate_request")),
             ["Tls12", "CertificateRequest"]
         );
-        assert_eq!(seen(seed!("server_handshake/tls13")), ["Tls13"]);
-        assert_eq!(seen(seed!("server_handshake/alert")), ["Alert(70)"]);
-        assert_eq!(seen(seed!("server_handshake/http")), ["NotTls"]);
+        assert_eq!(events(seed!("server_handshake/tls13")), ["Tls13"]);
+        assert_eq!(events(seed!("server_handshake/alert")), ["Alert(70)"]);
+        assert_eq!(events(seed!("server_handshake/http")), ["NotTls"]);
     }
 }

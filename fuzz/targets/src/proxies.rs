@@ -2,7 +2,7 @@ use crate::check::{CANARY, assert_no_canary, assert_safe};
 use keybound_transport::ProxyConfig;
 use keybound_transport::fuzz::{self, proxy_for};
 
-/// Three lines: `HTTPS_PROXY`, `NO_PROXY`, and a host to go to.
+/// Three lines: `HTTPS_PROXY`, `NO_PROXY`, and the target host.
 pub fn environment_proxy(data: &[u8]) {
     let Some([proxy, exempt, host]) = lines(data) else {
         return;
@@ -15,34 +15,37 @@ pub fn environment_proxy(data: &[u8]) {
         }
     };
     let with = |proxy: &str, exempt: &str| {
-        ProxyConfig::from_values(Some(proxy), Some(exempt)).expect("taken before")
+        ProxyConfig::from_values(Some(proxy), Some(exempt)).expect("accepted before")
     };
-    assert_way(&config, host, exempt, ',', |exempt| with(proxy, exempt));
-    if let Some(Some(way)) = proxy_for(&config, host, 443) {
+    assert_route(&config, host, exempt, ',', |exempt| with(proxy, exempt));
+    if let Some(Some(route)) = proxy_for(&config, host, 443) {
         assert_eq!(
-            proxy_for(&with(&printed(&way), ""), host, 443),
-            Some(Some(way))
+            proxy_for(&with(&printed(&route), ""), host, 443),
+            Some(Some(route))
         );
     }
 }
 
-/// Three lines: proxies and exceptions as Windows has them, and a host to go to.
+/// Three lines: proxies and exceptions in the format of Windows, and the target host.
 pub fn system_proxy(data: &[u8]) {
     let Some([proxies, exempt, host]) = lines(data) else {
         return;
     };
     let config = ProxyConfig::from_windows_settings(proxies, exempt);
-    assert_way(&config, host, exempt, ';', |exempt| {
+    assert_route(&config, host, exempt, ';', |exempt| {
         ProxyConfig::from_windows_settings(proxies, exempt)
     });
-    if let Some(Some(way)) = proxy_for(&config, host, 443) {
-        let list = format!("http=other:1;https={}", printed(&way));
-        assert_eq!(proxy_for(&ProxyConfig::from_windows_settings(&list, ""), host, 443), Some(Some(way)));
+    if let Some(Some(route)) = proxy_for(&config, host, 443) {
+        let list = format!("http=other:1;https={}", printed(&route));
+        assert_eq!(
+            proxy_for(&ProxyConfig::from_windows_settings(&list, ""), host, 443),
+            Some(Some(route))
+        );
     }
 }
 
-/// What holds for every way to a host, `with` other exceptions too.
-fn assert_way(
+/// Checks the route to a host, also `with` other exceptions.
+fn assert_route(
     config: &ProxyConfig,
     host: &str,
     exempt: &str,
@@ -52,14 +55,14 @@ fn assert_way(
     for local in ["localhost", "127.0.0.1", "[::1]"] {
         assert_eq!(proxy_for(config, local, 443), Some(None));
     }
-    let way = proxy_for(config, host, 443);
-    assert_eq!(way, proxy_for(config, &host.to_ascii_uppercase(), 443));
-    if let Some(Some((name, _))) = &way {
+    let route = proxy_for(config, host, 443);
+    assert_eq!(route, proxy_for(config, &host.to_ascii_uppercase(), 443));
+    if let Some(Some((name, _))) = &route {
         assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()));
-        // Exceptions only make exceptions.
-        assert_eq!(proxy_for(&with(""), host, 443), way);
+        // Exceptions do not change the proxy.
+        assert_eq!(proxy_for(&with(""), host, 443), route);
     }
-    if way.is_some() {
+    if route.is_some() {
         for exception in ["*", host] {
             let more = with(&format!("{exempt}{separator}{exception}"));
             assert_eq!(proxy_for(&more, host, 443), Some(None), "{exception}");
@@ -73,7 +76,7 @@ fn assert_way(
     }
 }
 
-/// A proxy as it is written; the brackets of addresses are left out where it is shown.
+/// The proxy in the format of a setting, with brackets around IPv6 addresses.
 fn printed((host, port): &(String, u16)) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -87,16 +90,16 @@ fn lines(data: &[u8]) -> Option<[&str; 3]> {
     Some([lines.next()?, lines.next()?, lines.next()?])
 }
 
-/// A proxy's answer to CONNECT: what it says does not change with what comes later, but for how much that is.
-pub fn proxy_answer(data: &[u8]) {
-    let whole = fuzz::connect_response(data);
-    let without_rest = |text: &str| text.split(',').next().map(str::to_owned);
+/// A proxy's response to CONNECT: its meaning does not change with later bytes, except their number.
+pub fn proxy_response(data: &[u8]) {
+    let complete = fuzz::connect_response(data);
+    let without_length = |text: &str| text.split(',').next().map(str::to_owned);
     for length in [1, 7, 12, 40, data.len() / 2] {
         let part = fuzz::connect_response(&data[..length.min(data.len())]);
         if part != "Incomplete" {
             assert_eq!(
-                without_rest(&part),
-                without_rest(&whole),
+                without_length(&part),
+                without_length(&complete),
                 "after {length} bytes"
             );
         }

@@ -5,8 +5,8 @@ use keybound_core::{
 };
 use serde_json::Value;
 
-/// Three lines: the mTLS endpoint, the token endpoint and an entry of the allow-list, the last two absent where empty. The entry
-/// is read as the operator's list, too.
+/// Three lines: the mTLS endpoint, the token endpoint and an entry of the allow-list; the last two are optional. The entry is
+/// parsed as the operator's list too.
 pub fn endpoint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -29,28 +29,31 @@ pub fn endpoint(data: &[u8]) {
                 assert_endpoint(&url, loopback);
                 assert_eq!((url.path(), url.query(), url.fragment()), ("/", None, None));
                 let again = attestation_endpoint(url.as_str(), &policy);
-                assert_eq!(again.expect("what is printed is read"), url);
+                assert_eq!(again.expect("the printed value parses"), url);
                 assert_allowed(url.host_str(), allowed);
             }
         }
         match MtlsEndpoint::new(endpoint, token, &tenant, &policy) {
             Err(error) => check::error(&error),
-            Ok(made) => {
-                assert_endpoint(made.origin(), loopback);
-                assert_endpoint(made.token_url(), loopback);
-                assert_eq!(made.token_url().origin(), made.origin().origin());
-                assert_allowed(made.token_url().host_str(), allowed);
+            Ok(parsed) => {
+                assert_endpoint(parsed.origin(), loopback);
+                assert_endpoint(parsed.token_url(), loopback);
+                assert_eq!(parsed.token_url().origin(), parsed.origin().origin());
+                assert_allowed(parsed.token_url().host_str(), allowed);
             }
         }
     }
 }
 
-/// An address that credentials may be sent to.
+/// Checks a URL that credentials may be sent to.
 pub fn assert_endpoint<U: std::fmt::Display>(url: &U, loopback: bool) {
     let url = url.to_string();
-    let rest = url.strip_prefix("https://").expect("https only");
+    let without_scheme = url.strip_prefix("https://").expect("https only");
     assert!(url.bytes().all(|byte| byte.is_ascii_graphic()), "{url}");
-    let authority = rest.split(['/', '?']).next().expect("an authority");
+    let authority = without_scheme
+        .split(['/', '?'])
+        .next()
+        .expect("an authority");
     assert!(
         !authority.is_empty() && !authority.contains(['@', '\\', '%']),
         "{url}"
@@ -72,8 +75,8 @@ fn assert_allowed(host: Option<&str>, entry: Option<&str>) {
     };
     let entry = entry.to_ascii_lowercase();
     match entry.strip_prefix('*') {
-        Some(below) => assert!(
-            host.ends_with(below) && host.len() > below.len(),
+        Some(suffix) => assert!(
+            host.ends_with(suffix) && host.len() > suffix.len(),
             "{host} {entry}"
         ),
         None => assert_eq!(host, entry),
@@ -93,7 +96,7 @@ pub fn scope(data: &[u8]) {
             assert!(scope.as_str().ends_with("/.default"));
             for form in [scope.as_str(), scope.resource()] {
                 assert_eq!(
-                    Scope::for_resource(form).expect("what is printed is read"),
+                    Scope::for_resource(form).expect("the printed value parses"),
                     scope
                 );
             }
@@ -101,7 +104,7 @@ pub fn scope(data: &[u8]) {
     }
 }
 
-/// How often the suffix stands within the resource, before its end.
+/// The number of times the suffix occurs before the end of the resource.
 fn inner(resource: &str) -> usize {
     let mut bare = resource.trim_end_matches('/');
     while let Some(shorter) = bare.strip_suffix("/.default") {
@@ -130,11 +133,11 @@ pub fn claims(data: &[u8]) {
     }
     match merge_capabilities(Some(&claims), &["cp1".into()]) {
         Err(error) => check::error(&error),
-        Ok(merged) => assert_merged(&merged.expect("capabilities are something to say")),
+        Ok(merged) => assert_merged(&merged.expect("claims with a capability")),
     }
 }
 
-/// A host that the operator's list allows is one that it names.
+/// Checks that an allowed host is in the operator's list.
 fn assert_operator_hosts(endpoint: &str, loopback: bool, list: &str) {
     let policy = EndpointPolicy::new(loopback).with_operator_hosts(list);
     match attestation_endpoint(endpoint, &policy) {
@@ -216,30 +219,30 @@ pub fn guid(data: &[u8]) {
     assert_eq!(guid.matches(CLIENT), text.eq_ignore_ascii_case(CLIENT));
 }
 
-/// The id of an identity, as each kind of id.
+/// The id of an identity, parsed as each kind of id.
 pub fn identity(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    for make in [
+    for parse in [
         ManagedIdentity::client_id,
         ManagedIdentity::object_id,
         ManagedIdentity::resource_id,
     ] {
-        match make(text) {
+        match parse(text) {
             Err(error) => check::error(&error),
             Ok(identity) => {
                 let (name, id) = identity.v2_selector().expect("user-assigned");
                 assert!(["client_id", "object_id", "mi_res_id"].contains(&name));
                 assert!(id.eq_ignore_ascii_case(text) && id.len() <= 2048);
                 assert_printable(id);
-                assert_eq!(make(id).expect("what is printed is read"), identity);
+                assert_eq!(parse(id).expect("the printed value parses"), identity);
             }
         }
     }
 }
 
-/// Text of a service.
+/// Text from a service.
 pub fn redact(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let clean = keybound_core::redact(&text);

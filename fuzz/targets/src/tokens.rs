@@ -7,7 +7,7 @@ use keybound_core::{
 };
 use serde_json::Value;
 
-/// A JWT; bytes that do not begin like one are taken for its claims.
+/// A JWT. Input that does not start like one is its claims.
 pub fn jwt(data: &[u8]) {
     let text = match std::str::from_utf8(data) {
         Ok(text) if text.starts_with("ey") => text.to_owned(),
@@ -15,7 +15,7 @@ pub fn jwt(data: &[u8]) {
     };
     let bound = check_binding(&SecretString::new(text.clone()), &CERTIFICATE);
     let Some(jwt) = UnverifiedJwt::parse(&text) else {
-        return check::error(&bound.expect_err("an unreadable token is bound to nothing"));
+        return check::error(&bound.expect_err("a malformed token is not bound"));
     };
     assert!(text.len() <= MAX_JWT);
     assert_no_canary(&format!("{jwt:?}"));
@@ -25,18 +25,18 @@ pub fn jwt(data: &[u8]) {
         check::error(&error);
     }
     assert_identity(&jwt);
-    assert_end(&jwt);
+    assert_expiry(&jwt);
     let encode = |object: &serde_json::Map<String, Value>| {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(object).expect("JSON"))
     };
     let printed = format!("{}.{}.c2ln", encode(&jwt.header), encode(&jwt.claims));
     if printed.len() <= MAX_JWT {
-        assert!(UnverifiedJwt::parse(&printed).expect("what is printed is read") == jwt);
+        assert!(UnverifiedJwt::parse(&printed).expect("the printed value parses") == jwt);
     }
 }
 
-/// Any number is an end, nothing else is one, and none counts as absent.
-fn assert_end(jwt: &UnverifiedJwt) {
+/// Any number is an expiry; another value is an error.
+fn assert_expiry(jwt: &UnverifiedJwt) {
     let claim = jwt.claims.get("exp");
     match jwt.expires() {
         Err(error) => {
@@ -44,10 +44,10 @@ fn assert_end(jwt: &UnverifiedJwt) {
             assert!(!claim.expect("a claim").is_number());
         }
         Ok(None) => assert_eq!(claim, None),
-        Ok(Some(end)) => {
+        Ok(Some(expiry)) => {
             let claim = claim.and_then(Value::as_f64).expect("a number");
-            assert!(end.as_secs_f64() <= claim.max(0.0), "never later");
-            assert!(claim - end.as_secs_f64() < 1.0 || claim > 9e15);
+            assert!(expiry.as_secs_f64() <= claim.max(0.0), "never later");
+            assert!(claim - expiry.as_secs_f64() < 1.0 || claim > 9e15);
         }
     }
 }
@@ -68,7 +68,7 @@ fn assert_identity(jwt: &UnverifiedJwt) {
     }
 }
 
-/// What an attestation yielded.
+/// An attestation token.
 pub fn attestation_token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

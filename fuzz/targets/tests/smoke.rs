@@ -1,4 +1,4 @@
-//! The fuzz targets on stable Rust: every seed, and mutations of the seeds that are the same in each run.
+//! The fuzz targets on stable Rust, with every seed and reproducible mutations of the seeds.
 //!
 //! `KEYBOUND_FUZZ_ROUNDS` is the number of mutations for each target.
 use keybound_fuzz_targets::{TARGETS, Target};
@@ -14,7 +14,7 @@ macro_rules! smoke {
         })*
 
         #[test]
-        fn every_target_is_run_and_has_an_entry_point_and_seeds() {
+        fn runs_every_target_and_each_has_an_entry_point_and_seeds() {
             let run = [$(stringify!($name)),*];
             let listed: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
             assert_eq!(listed, run);
@@ -26,8 +26,8 @@ macro_rules! smoke {
 
 smoke! {
     attestation_token certificate challenge claims credential emulator_attestation emulator_config emulator_csr
-    emulator_fault emulator_request emulator_token_not_after endpoint environment_proxy guid identity jwt metadata proxy_answer redact
-    rsa_public_blob scope server_handshake service_error signing_request system_proxy token_answer trust_anchors
+    emulator_fault emulator_request emulator_token_not_after endpoint environment_proxy guid identity jwt metadata proxy_response redact
+    rsa_public_blob scope server_handshake service_error signing_request system_proxy token_response trust_anchors
 }
 
 fn run(name: &str, target: Target) {
@@ -42,7 +42,7 @@ fn run(name: &str, target: Target) {
     check(name, target, b"");
 }
 
-/// Runs one input; one that fails is shown so that it can be kept as a seed.
+/// Runs one input, and prints it if it fails, so that it can become a seed.
 fn check(name: &str, target: Target, data: &[u8]) {
     if let Err(cause) = catch_unwind(AssertUnwindSafe(|| target(data))) {
         eprintln!(
@@ -93,7 +93,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Changes seeds at random, the same way in each run.
+/// Mutates seeds with a pseudorandom generator that starts with the same state in each run.
 struct Mutator<'a> {
     seeds: &'a [Vec<u8>],
     state: u64,
@@ -123,8 +123,8 @@ impl<'a> Mutator<'a> {
             0 => data.truncate(at),
             1 => drop(data.drain(at..at + length)),
             2 => {
-                let piece = data[at..at + length].to_vec();
-                data.splice(at..at, piece);
+                let part = data[at..at + length].to_vec();
+                data.splice(at..at, part);
             }
             3 => {
                 let other = self.seed();
@@ -159,7 +159,7 @@ impl<'a> Mutator<'a> {
         usize::try_from(self.random() >> 33).expect("31 bits") % bound
     }
 
-    /// A linear congruential generator (Knuth's constants); the high bits are good enough here.
+    /// A linear congruential generator (Knuth's constants), of which the high bits suffice.
     fn random(&mut self) -> u64 {
         self.state = self
             .state
@@ -169,7 +169,7 @@ impl<'a> Mutator<'a> {
     }
 }
 
-/// What a byte flip finds late.
+/// Strings that random bytes rarely contain.
 const WORDS: &[&[u8]] = &[
     b"",
     b"\"",

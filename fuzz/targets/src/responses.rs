@@ -11,7 +11,7 @@ use keybound_core::{
 use serde_json::json;
 use std::time::Duration;
 
-/// The answer of `getplatformmetadata`.
+/// The response of `getplatformmetadata`.
 pub fn metadata(data: &[u8]) {
     for loopback in [false, true] {
         let policy = EndpointPolicy::new(loopback);
@@ -32,7 +32,7 @@ pub fn metadata(data: &[u8]) {
             "attestationEndpoint": metadata.attestation_endpoint.as_str(),
         });
         let again = PlatformMetadata::parse(printed.to_string().as_bytes(), &policy);
-        assert_eq!(again.expect("what is printed is read"), metadata);
+        assert_eq!(again.expect("the printed value parses"), metadata);
         let cu_id: serde_json::Value =
             serde_json::from_str(&metadata.cu_id.to_json()).expect("cuId is JSON");
         assert_eq!(
@@ -47,20 +47,20 @@ pub fn metadata(data: &[u8]) {
     }
 }
 
-/// The answer of `issuecredential`, for a fixed key; bytes that do not begin like JSON are taken for the certificate
-/// in an answer that is right otherwise.
+/// The response of `issuecredential`, for a fixed key. Input that does not start like JSON is the certificate in an otherwise
+/// valid response.
 pub fn credential(data: &[u8]) {
     let wrapped;
     let body = if data.first() == Some(&b'{') {
         data
     } else {
-        wrapped = answer_with(data);
+        wrapped = response_with(data);
         &wrapped
     };
     for loopback in [false, true] {
         let policy = EndpointPolicy::new(loopback);
-        for asked in identities() {
-            match IssuedCredential::parse(body, PUBLIC_KEY, &asked, &policy, now()) {
+        for identity in identities() {
+            match IssuedCredential::parse(body, PUBLIC_KEY, &identity, &policy, now()) {
                 Ok(credential) => assert_credential(&credential, loopback),
                 Err(error) => check::error(&error),
             }
@@ -68,15 +68,15 @@ pub fn credential(data: &[u8]) {
     }
 }
 
-fn answer_with(certificate: &[u8]) -> Vec<u8> {
-    let answer = json!({
+fn response_with(certificate: &[u8]) -> Vec<u8> {
+    let response = json!({
         "client_id": CLIENT,
         "tenant_id": TENANT,
         "certificate": STANDARD.encode(certificate),
         "identity_type": "SystemAssigned",
         "mtls_authentication_endpoint": "https://westus.mtlsauth.microsoft.com",
     });
-    answer.to_string().into_bytes()
+    response.to_string().into_bytes()
 }
 
 fn assert_credential(credential: &IssuedCredential, loopback: bool) {
@@ -97,44 +97,44 @@ fn assert_credential(credential: &IssuedCredential, loopback: bool) {
     );
 }
 
-/// The answer of the token endpoint.
-pub fn token_answer(data: &[u8]) {
-    let read = [TokenType::MtlsPop, TokenType::Bearer].map(|asked| {
-        let answer = TokenResponse::parse(data, asked);
-        match &answer {
-            Ok(answer) => assert_token(answer, asked),
+/// The response of the token endpoint.
+pub fn token_response(data: &[u8]) {
+    let accepted = [TokenType::MtlsPop, TokenType::Bearer].map(|token_type| {
+        let response = TokenResponse::parse(data, token_type);
+        match &response {
+            Ok(response) => assert_token(response, token_type),
             Err(error) => check::error(error),
         }
-        answer.is_ok()
+        response.is_ok()
     });
-    assert_ne!(read, [true, true], "one answer of two types");
+    assert_ne!(accepted, [true, true], "one response of two types");
 }
 
-fn assert_token(answer: &TokenResponse, asked: TokenType) {
-    assert_eq!(answer.token_type, asked);
-    assert!(answer.expires_in > Duration::ZERO);
+fn assert_token(response: &TokenResponse, token_type: TokenType) {
+    assert_eq!(response.token_type, token_type);
+    assert!(response.expires_in > Duration::ZERO);
     assert!(
-        answer
+        response
             .refresh_in
-            .is_none_or(|refresh| refresh > Duration::ZERO && refresh <= answer.expires_in)
+            .is_none_or(|refresh| refresh > Duration::ZERO && refresh <= response.expires_in)
     );
-    let token = answer.access_token.expose();
+    let token = response.access_token.expose();
     assert!((1..=MAX_JWT).contains(&token.len()));
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic()));
-    assert_no_canary(&format!("{answer:?}"));
+    assert_no_canary(&format!("{response:?}"));
     assert!(
         std::time::SystemTime::UNIX_EPOCH
-            .checked_add(answer.expires_in)
+            .checked_add(response.expires_in)
             .is_some()
     );
 }
 
-/// The body of a refusal.
+/// The body of an error response.
 pub fn service_error(data: &[u8]) {
     let object = ServiceError::parse(data);
-    let words = ServiceError::from_response(data);
-    assert!(object.is_none() || object == words);
-    let Some(error) = words else {
+    let error = ServiceError::from_response(data);
+    assert!(object.is_none() || object == error);
+    let Some(error) = error else {
         return;
     };
     if object.is_none() {
@@ -158,7 +158,7 @@ pub fn service_error(data: &[u8]) {
     let shown = keybound_core::Error::new(
         keybound_core::ErrorKind::Refused,
         keybound_core::Stage::Token,
-        "refused",
+        "rejected",
     )
     .with_service(Some(error));
     assert!(shown.to_string().chars().count() <= 2100);
