@@ -1,11 +1,12 @@
-//! The same client for programs without a runtime.
+//! Blocking clients, for programs without an async runtime.
 //!
-//! Each client owns one thread, started at the first call, on which its work is done; it ends with the last clone. The
-//! calls block the calling thread: do not make them inside async code.
+//! Each client has one thread that runs its I/O, from the first call until its last clone is dropped. Calls block the calling
+//! thread: do not use them in async code.
 mod request_builder;
 mod resource_client;
 mod response;
 mod response_body;
+mod upload;
 mod worker;
 
 pub use request_builder::RequestBuilder;
@@ -19,7 +20,8 @@ use keybound_transport::RequestBody;
 use std::sync::Arc;
 use worker::Worker;
 
-/// Acquires access tokens for a managed identity of this host; its methods block. Cloning is cheap and shares everything.
+/// Acquires access tokens for a managed identity of this host. Cloning is cheap and shares everything. See
+/// [`keybound::ManagedIdentityClient`](crate::ManagedIdentityClient).
 #[derive(Clone, Debug)]
 pub struct ManagedIdentityClient {
     client: crate::ManagedIdentityClient,
@@ -27,7 +29,7 @@ pub struct ManagedIdentityClient {
 }
 
 impl ManagedIdentityClient {
-    /// Wraps a client. Clones of it that are used asynchronously share its caches.
+    /// Wraps a client. Its async clones share the caches.
     pub fn new(client: crate::ManagedIdentityClient) -> Self {
         Self {
             client,
@@ -38,7 +40,7 @@ impl ManagedIdentityClient {
     /// Acquires a token. See [`acquire_token`](crate::ManagedIdentityClient::acquire_token).
     ///
     /// # Errors
-    /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where no thread can be started.
+    /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if no thread can be started.
     pub fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
         let (client, request) = (self.client.clone(), request.clone());
         self.worker.run(Stage::Request, async move {
@@ -58,17 +60,20 @@ impl ManagedIdentityClient {
         self.acquire_token(&TokenRequest::pop(resource, requirements))
     }
 
-    /// A client for calls of resources with tokens as this request asks for them; it shares the thread of this one. See
+    /// A client that calls resources with tokens of this request, on the same thread. See
     /// [`http::ResourceClient`](crate::http::ResourceClient).
     ///
     /// # Errors
     /// Those of [`ResourceClientBuilder::build`](crate::http::ResourceClientBuilder::build).
     pub fn resource_client(&self, request: TokenRequest) -> Result<ResourceClient> {
         let client = crate::http::ResourceClient::new(&self.client, request)?;
-        Ok(ResourceClient::on(client, Arc::clone(&self.worker)))
+        Ok(ResourceClient::with_worker(
+            client,
+            Arc::clone(&self.worker),
+        ))
     }
 
-    /// Sends a request to a resource with this one token. See [`BoundClient::send`](crate::http::BoundClient::send).
+    /// Sends a request to a resource with this token. See [`BoundClient::send`](crate::http::BoundClient::send).
     ///
     /// # Errors
     /// The same.

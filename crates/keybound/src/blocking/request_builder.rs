@@ -1,17 +1,16 @@
 use super::Response;
-use super::response_body::{Piece, pieces};
+use super::upload::upload;
 use super::worker::Worker;
 use crate::http::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
-use keybound_core::{BoxError, Error, ErrorKind, Result, Stage};
+use keybound_core::{BoxError, Result, Stage};
 use serde::Serialize;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request that is being built, as [`http::RequestBuilder`], and is sent by a thread of the library. It stays on the thread
-/// that created it: the reader that it may hold need not be `Send`.
+/// Builds a request, as [`http::RequestBuilder`] does. It is not `Send`, because its reader need not be.
 #[must_use = "a request has no effect until it is sent"]
 pub struct RequestBuilder {
     request: http::RequestBuilder,
@@ -37,26 +36,26 @@ impl RequestBuilder {
         self.map(|request| request.header(name, value))
     }
 
-    /// Sets a body that is in memory. It can be sent again where a response requires that.
+    /// Sets a body in memory, which can be sent again if a response requires that.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.reader = None;
         self.map(|request| request.body(body))
     }
 
-    /// Sets a body that the calling thread reads while it is sent; in chunks, and never sent twice. A reader that does not
-    /// return delays the call past its timeout.
+    /// Sets a body that the calling thread reads while it is sent, in chunks; it is never sent again. A reader that blocks
+    /// delays the call past its timeout.
     pub fn read_from(mut self, reader: impl Read + 'static) -> Self {
         self.reader = Some(Box::new(reader));
         self
     }
 
-    /// Sets a body of JSON, with `Content-Type: application/json` unless one is set.
+    /// Sets a body of JSON, with `Content-Type: application/json` unless the header is set.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         self.reader = None;
         self.map(|request| request.json(value))
     }
 
-    /// The timeout, until the body of the response is read. Default: the client's.
+    /// Sets the timeout, which includes reading the body of the response. Default: the client's.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map(|request| request.timeout(timeout))
     }
@@ -64,8 +63,8 @@ impl RequestBuilder {
     /// Sends the request and waits for the head of the response. See [`http::ResourceClient::send`].
     ///
     /// # Errors
-    /// The same, [`ErrorKind::InvalidRequest`] where the body could not be read, and [`ErrorKind::HostUnsupported`] where
-    /// no thread can be started.
+    /// The same, [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the body cannot be read, and
+    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if no thread can be started.
     pub fn send(self) -> Result<Response> {
         let Self {
             request,
@@ -90,43 +89,3 @@ impl fmt::Debug for RequestBuilder {
         self.request.fmt(f)
     }
 }
-
-/// Reads here what is sent there, piece by piece, until all of it is sent or nobody wants more.
-fn upload(
-    worker: &Worker,
-    request: http::RequestBuilder,
-    mut reader: Box<dyn Read>,
-) -> Result<http::Response> {
-    let (sender, body) = pieces();
-    let answer = worker.begin(Stage::Resource, request.stream(body).send())?;
-    loop {
-        let mut piece = vec![0; PIECE];
-        let next = match reader.read(&mut piece) {
-            Ok(0) => Piece::End,
-            Ok(length) => {
-                piece.truncate(length);
-                Piece::Data(Bytes::from(piece))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => Piece::Failed(error),
-        };
-        let more = matches!(next, Piece::Data(_));
-        let sender = sender.clone();
-        let taken = worker.run(Stage::Resource, async move {
-            sender.send(next).await.map_err(|_| not_wanted())
-        });
-        if !more || taken.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    answer.wait()
-}
-
-fn not_wanted() -> Error {
-    let message = "the resource answered before the body was over";
-    Error::new(ErrorKind::InvalidRequest, Stage::Resource, message)
-}
-
-/// So much of a body is read at a time, in bytes.
-const PIECE: usize = 64 * 1024;

@@ -3,7 +3,7 @@ use super::worker::Worker;
 use http::Method;
 use std::sync::Arc;
 
-/// Calls resources with tokens of one kind, blocking the caller. Cloning is cheap and shares everything. See
+/// Calls resources with tokens of one kind. Cloning is cheap and shares everything. See
 /// [`http::ResourceClient`](crate::http::ResourceClient).
 #[derive(Clone, Debug)]
 pub struct ResourceClient {
@@ -12,46 +12,46 @@ pub struct ResourceClient {
 }
 
 impl ResourceClient {
-    /// Wraps a client; the calls are made on a thread of its own.
+    /// Wraps a client, with a new thread.
     pub fn new(client: crate::http::ResourceClient) -> Self {
-        Self::on(client, Arc::default())
+        Self::with_worker(client, Arc::default())
     }
 
-    pub(super) fn on(client: crate::http::ResourceClient, worker: Arc<Worker>) -> Self {
+    pub(super) fn with_worker(client: crate::http::ResourceClient, worker: Arc<Worker>) -> Self {
         Self { client, worker }
     }
 
-    /// A GET of an absolute https URL.
+    /// A GET request for an absolute https URL.
     pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
-    /// A HEAD.
+    /// A HEAD request.
     pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
-    /// A POST.
+    /// A POST request.
     pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
-    /// A PUT.
+    /// A PUT request.
     pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
-    /// A PATCH.
+    /// A PATCH request.
     pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
-    /// A DELETE.
+    /// A DELETE request.
     pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
-    /// Any method but CONNECT.
+    /// A request with any method except CONNECT.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
         let request = self.client.request(method, url);
         RequestBuilder::new(request, Arc::clone(&self.worker))

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
-/// A response of a resource, as [`http::Response`](crate::http::Response). Its methods that read the body block.
+/// A response of a resource. See [`http::Response`](crate::http::Response).
 pub struct Response {
     response: crate::http::Response,
     worker: Arc<Worker>,
@@ -35,12 +35,12 @@ impl Response {
         self.response.token()
     }
 
-    /// The connection that the response came on. `None` only for a response that no connection returned.
+    /// The connection of the response; `None` only for a response that was created in memory.
     pub fn connection(&self) -> Option<&ConnectionInfo> {
         self.response.connection()
     }
 
-    /// Returns the response, or an error where its status is 400 or above. See
+    /// Returns the response, or an error if its status is 400 or above. See
     /// [`http::Response::error_for_status`](crate::http::Response::error_for_status).
     ///
     /// # Errors
