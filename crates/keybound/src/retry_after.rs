@@ -1,19 +1,19 @@
 use http::{HeaderMap, HeaderName, header};
 use std::time::{Duration, SystemTime};
 
-/// How long an answer asks to wait (`Retry-After`, RFC 9110 section 10.2.3). A date is held against the service's clock
-/// where the answer says what that shows, else against the host's.
-pub(crate) fn retry_after(headers: &HeaderMap, host: SystemTime) -> Option<Duration> {
-    let now = service_time(headers).unwrap_or(host);
+/// The wait that `Retry-After` requires (RFC 9110 section 10.2.3). A date is compared with the service's clock if the response
+/// has a `Date`, otherwise with the host's.
+pub(crate) fn retry_after(headers: &HeaderMap, host_time: SystemTime) -> Option<Duration> {
+    let now = service_time(headers).unwrap_or(host_time);
     texts(headers, &header::RETRY_AFTER).find_map(|value| parse(value.trim(), now))
 }
 
-/// The time by the service's clock (`Date`).
+/// The time of the service's clock (`Date`).
 pub(crate) fn service_time(headers: &HeaderMap) -> Option<SystemTime> {
     texts(headers, &header::DATE).find_map(|value| httpdate::parse_http_date(value.trim()).ok())
 }
 
-/// The values of a header that are text. One that is not, or cannot be read, does not hide the next.
+/// The values of a header that are UTF-8; others are skipped.
 fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter();
     values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -21,7 +21,7 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 
 fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are a long wait, not none.
+        // A number that overflows is a long wait.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
+    fn parses_seconds_and_dates() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let parse = |value| parse(value, now);
         assert_eq!(parse("7"), Some(Duration::from_secs(7)));
@@ -46,13 +46,13 @@ mod tests {
             parse("99999999999999999999"),
             Some(Duration::from_secs(u64::MAX))
         );
-        for neither in ["", "-1", "+7", "7.5", "soon"] {
-            assert_eq!(parse(neither), None, "{neither}");
+        for malformed in ["", "-1", "+7", "7.5", "soon"] {
+            assert_eq!(parse(malformed), None, "{malformed}");
         }
     }
 
     #[test]
-    fn a_date_is_held_against_the_clock_of_who_says_it() {
+    fn compares_dates_with_the_clock_of_the_service() {
         let host = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers, host), None);
@@ -69,12 +69,12 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_read_do_not_hide_the_next() {
+    fn skips_malformed_values() {
         let host = SystemTime::UNIX_EPOCH;
-        for odd in [&b"bald \xfc"[..], b"\xc3\xbc", b"soon", b"7.5", b""] {
+        for malformed in [&b"bald \xfc"[..], b"\xc3\xbc", b"soon", b"7.5", b""] {
             let mut headers = HeaderMap::new();
-            let odd = http::HeaderValue::from_bytes(odd).unwrap();
-            headers.append(header::RETRY_AFTER, odd);
+            let malformed = http::HeaderValue::from_bytes(malformed).unwrap();
+            headers.append(header::RETRY_AFTER, malformed);
             assert_eq!(retry_after(&headers, host), None);
             headers.append(header::RETRY_AFTER, http::HeaderValue::from_static(" 7 "));
             assert_eq!(retry_after(&headers, host), Some(Duration::from_secs(7)));
