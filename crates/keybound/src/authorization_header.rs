@@ -1,35 +1,33 @@
-use crate::access_token::IssuedToken;
 use http::HeaderValue;
-use keybound_core::vault_domain;
+use keybound_core::{Scope, SecretString, vault_domain};
 use url::Url;
 
 /// The value of the `Authorization` header for a token, created once for all requests.
 pub(crate) struct AuthorizationHeader {
-    authorization: Option<HeaderValue>,
-    for_vault: bool,
+    value: Option<HeaderValue>,
+    is_for_vault: bool,
 }
 
 impl AuthorizationHeader {
-    pub(crate) fn of(issued: &IssuedToken) -> Self {
-        let text = issued.authorization();
-        let mut authorization = HeaderValue::from_str(text.expose()).ok();
-        if let Some(value) = &mut authorization {
+    pub(crate) fn new(authorization: &SecretString, scope: &Scope) -> Self {
+        let mut value = HeaderValue::from_str(authorization.expose()).ok();
+        if let Some(value) = &mut value {
             value.set_sensitive(true);
         }
         Self {
-            authorization,
-            for_vault: is_vault(issued.scope.resource()),
+            value,
+            is_for_vault: is_vault(scope.resource()),
         }
     }
 
-    /// The value; `None` where the token is not a valid header value.
-    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
-        self.authorization.as_ref()
+    /// The value; `None` if the token is not a valid header value.
+    pub(crate) fn value(&self) -> Option<&HeaderValue> {
+        self.value.as_ref()
     }
 
     /// Whether the token is for Key Vault or Managed HSM.
     pub(crate) fn is_for_vault(&self) -> bool {
-        self.for_vault
+        self.is_for_vault
     }
 }
 
@@ -44,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vaults_are_recognized_by_the_resource() {
+    fn recognizes_vaults_by_the_resource() {
         for (resource, expected) in [
             ("https://vault.azure.net", true),
             ("https://MANAGEDHSM.azure.net/", true),

@@ -85,7 +85,13 @@ pub(crate) enum Freshness {
 impl CachedToken {
     /// The header that it is sent with.
     pub(crate) fn header(&self) -> &AuthorizationHeader {
-        let make = || Box::new(AuthorizationHeader::of(&self.issued));
+        let issued = &self.issued;
+        let make = || {
+            Box::new(AuthorizationHeader::new(
+                &issued.authorization(),
+                &issued.scope,
+            ))
+        };
         self.header.get_or_init(make)
     }
 

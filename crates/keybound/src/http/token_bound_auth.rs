@@ -1,28 +1,27 @@
-//! The headers that carry a token.
+//! The headers of a request with a token.
 use crate::AccessToken;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use keybound_core::{Error, Result, TokenType, vault_domain};
 
-/// Hosts that, besides those of Key Vault and Managed HSM, get the header `x-ms-tokenboundauth`: names, or `*.domain`.
+/// Hosts that are sent `x-ms-tokenboundauth`, besides those of Key Vault and Managed HSM: names, or `*.domain`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenBoundAuthHosts(Vec<String>);
 
 impl TokenBoundAuthHosts {
     pub(crate) fn new(hosts: impl IntoIterator<Item = String>) -> Self {
-        Self(hosts.into_iter().map(|host| plain(&host)).collect())
+        Self(hosts.into_iter().map(|host| normalize(&host)).collect())
     }
 
-    fn has(&self, host: &str) -> bool {
-        let host = plain(host);
+    fn contains(&self, host: &str) -> bool {
+        let host = normalize(host);
         self.0.iter().any(|entry| match entry.strip_prefix('*') {
-            Some(below) => host.len() > below.len() && host.ends_with(below),
+            Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
             None => *entry == host,
         })
     }
 }
 
-/// Sets `Authorization`, and `x-ms-tokenboundauth` for hosts that request the certificate only with that header. A bearer token
-/// is never sent with it.
+/// Sets `Authorization`; for bound tokens also `x-ms-tokenboundauth`, without which some hosts do not request the certificate.
 pub(crate) fn authorize(
     headers: &mut HeaderMap,
     host: &str,
@@ -31,20 +30,20 @@ pub(crate) fn authorize(
 ) -> Result<()> {
     let header = token.header();
     let value = header
-        .authorization()
+        .value()
         .ok_or_else(|| Error::invalid_request("the token cannot be a header value"))?;
-    // The host may be an alias of a vault: the resource of the token counts too.
+    // The host may be an alias of a vault, so check the resource of the token too.
     let is_vault = || vault_domain(host).is_some() || header.is_for_vault();
     headers.insert(AUTHORIZATION, value.clone());
     if token.token_type() != TokenType::MtlsPop {
         headers.remove(TOKEN_BOUND_AUTH);
-    } else if is_vault() || hosts.has(host) {
+    } else if is_vault() || hosts.contains(host) {
         headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
     }
     Ok(())
 }
 
-fn plain(host: &str) -> String {
+fn normalize(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_can_be_extended_by_names_and_domains() {
+    fn matches_names_and_domains() {
         let hosts =
             TokenBoundAuthHosts::new(["Api.Example.".to_owned(), "*.vault.example".to_owned()]);
         for (host, expected) in [
@@ -66,8 +65,8 @@ mod tests {
             ("evilvault.example", false),
             ("a.vault.example.evil", false),
         ] {
-            assert_eq!(hosts.has(host), expected, "{host}");
+            assert_eq!(hosts.contains(host), expected, "{host}");
         }
-        assert!(!TokenBoundAuthHosts::default().has("api.example"));
+        assert!(!TokenBoundAuthHosts::default().contains("api.example"));
     }
 }
