@@ -1,8 +1,7 @@
 use crate::Binding;
 use crate::authorization_header::AuthorizationHeader;
 use crate::cache::CachedToken;
-use crate::http::BoundClient;
-use keybound_core::{Error, Result, Scope, SecretString, TokenType, UnverifiedJwt};
+use keybound_core::{Error, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -128,19 +127,6 @@ impl AccessToken {
 
     pub(crate) fn header(&self) -> &AuthorizationHeader {
         self.token.header()
-    }
-
-    /// The client that calls resources with the key that this token is bound to.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for a bearer token, which is bound to none.
-    pub fn bound_client(&self) -> Result<BoundClient> {
-        match self.binding() {
-            Some(binding) => Ok(binding.client()),
-            None => Err(Error::invalid_request(
-                "a bearer token is bound to no certificate",
-            )),
-        }
     }
 }
 

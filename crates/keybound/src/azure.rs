@@ -1,4 +1,4 @@
-//! For the Azure SDK: credentials and a transport that its clients take (feature `azure`).
+//! Credentials and a transport for clients of the Azure SDK (feature `azure`).
 mod bearer_credential;
 mod bound_calls;
 mod conversions;

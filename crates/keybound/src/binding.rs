@@ -1,4 +1,3 @@
-use crate::http::BoundClient;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
 #[cfg(feature = "rustls")]
@@ -94,14 +93,6 @@ impl Binding {
     /// Whether, and by what, the key was attested.
     pub fn attestation(&self) -> Attestation {
         self.attestation
-    }
-
-    /// The HTTPS client whose connections present this certificate.
-    pub fn client(&self) -> BoundClient {
-        BoundClient::new(
-            self.client.clone(),
-            self.certificate().thumbprints().x5t_s256.clone(),
-        )
     }
 
     /// Sets up OpenSSL for callers with their own OpenSSL stack, with this client's trust and TLS versions. Send

@@ -1,7 +1,6 @@
 use crate::acquire::{ClientContext, Flow, Progress, acquire};
 use crate::attestor::Attestor;
 use crate::cache::{Clocks, SharedState};
-use crate::http::{ResourceClient, ResourceClientBuilder};
 use crate::settings::{Chance, ImdsEndpoint, Settings};
 use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
@@ -64,16 +63,6 @@ impl ManagedIdentityClient {
     ) -> Result<AccessToken> {
         self.acquire_token(&TokenRequest::pop(resource, requirements))
             .await
-    }
-
-    /// A builder of a client that calls one resource with bound tokens: [`ResourceClient::builder`] with
-    /// [`TokenRequest::pop`].
-    pub fn resource(
-        &self,
-        resource: impl AsRef<str>,
-        requirements: KeyRequirements,
-    ) -> ResourceClientBuilder {
-        ResourceClient::builder(self, TokenRequest::pop(resource, requirements))
     }
 }
 

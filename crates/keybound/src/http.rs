@@ -1,8 +1,8 @@
 //! Requests to resources. Methods, headers and URIs are those of the crate `http`.
 //!
 //! A [`ResourceClient`] is created once, from a client and a token request, and reused. For each request it fetches or
-//! refreshes the token, presents the certificate that this token is bound to, and handles the responses that need no decision:
-//! a claims challenge, a binding that the resource could not validate, a redirect within the origin.
+//! refreshes the token, presents the certificate that this token is bound to, and handles some responses: claims challenges,
+//! failed bindings, redirects within the origin.
 //!
 //! ```no_run
 //! use keybound::{KeyRequirements, ManagedIdentityClient};
@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! It is also a [`tower_service::Service`] for requests with any body, HTTP/1.1 below.
+//! It is also a [`tower_service::Service`] for requests with any body, over HTTP/1.1.
 mod bound_client;
 mod error_response;
 mod redirect;
@@ -34,7 +34,6 @@ mod resource_client;
 mod resource_tokens;
 mod response;
 mod response_body;
-mod service;
 mod token_bound_auth;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -46,8 +45,11 @@ pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;
 pub use response_body::ResponseBody;
 
-pub(crate) use error_response::map_missing_client_cert;
+use error_response::map_missing_client_cert;
 #[cfg(feature = "azure")]
-pub(crate) use resource_client::without_certificate;
+pub(crate) use resource_client::client_without_certificate;
 pub(crate) use response_body::{DEFAULT_LIMIT, from_json};
-pub(crate) use token_bound_auth::{TokenBoundAuthHosts, authorize};
+use std::time::Duration;
+use token_bound_auth::{TokenBoundAuthHosts, authorize};
+
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

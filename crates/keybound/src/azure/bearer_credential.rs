@@ -9,9 +9,9 @@ use futures_util::future::{BoxFuture, ready};
 use keybound_core::TokenType;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bearer tokens for the Azure SDK's clients, got over mutual TLS
-/// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Anyone who holds such a token can use it: where the service takes
-/// bound tokens, give its client [`BoundCalls`](crate::azure::BoundCalls) instead.
+/// Bearer tokens for clients of the Azure SDK, acquired over mutual TLS
+/// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Anyone who has such a token can use it: if the service accepts bound
+/// tokens, use [`BoundCalls`](crate::azure::BoundCalls) instead.
 #[derive(Clone, Debug)]
 pub struct BearerCredential {
     client: ManagedIdentityClient,
@@ -19,7 +19,7 @@ pub struct BearerCredential {
 }
 
 impl BearerCredential {
-    /// Tokens of a client, whose key and certificate for Entra meet these requirements.
+    /// A credential with the tokens of this client, acquired with a key that meets these requirements.
     pub fn new(client: ManagedIdentityClient, requirements: KeyRequirements) -> Self {
         Self {
             client,
@@ -27,16 +27,16 @@ impl BearerCredential {
         }
     }
 
-    /// The cached token for a scope as [`Scope`](crate::Scope) spells it: others are normalized first.
+    /// The cached token, if the scope is in the normal form of [`Scope`](crate::Scope).
     fn cached_token(&self, scope: &str) -> Option<AccessToken> {
         let shared = &self.client.shared();
-        let asked = BorrowedTokenKey {
+        let key = BorrowedTokenKey {
             scope,
             token_type: TokenType::Bearer,
             attestation: shared.attestation(self.requirements),
             min_strength: self.requirements.min_strength,
         };
-        shared.peek_fresh(&asked, access_token)
+        shared.peek_fresh(&key, access_token)
     }
 
     async fn acquire(&self, scope: &str) -> azure_core::Result<AccessToken> {
@@ -49,9 +49,9 @@ impl BearerCredential {
 }
 
 impl TokenCredential for BearerCredential {
-    /// Takes one scope, a resource with or without `/.default`. Errors are of kind `Credential` and hold the
+    /// Accepts one scope: a resource with or without `/.default`. Errors are of kind `Credential` and contain the
     /// [`keybound::Error`](crate::Error).
-    // Written out, not by the attribute of async_trait: a cache hit needs no future but one that is ready.
+    // Without the attribute of async_trait, so that a cache hit returns a ready future.
     fn get_token<'a, 'scopes, 'scope, 'options, 'future>(
         &'a self,
         scopes: &'scopes [&'scope str],
@@ -64,7 +64,7 @@ impl TokenCredential for BearerCredential {
         'options: 'future,
         Self: 'future,
     {
-        let scope = match only(scopes) {
+        let scope = match single_scope(scopes) {
             Ok(scope) => scope,
             Err(error) => return ready(Err(error)).boxed(),
         };
@@ -75,13 +75,13 @@ impl TokenCredential for BearerCredential {
     }
 }
 
-/// The scope, where there is exactly one.
-pub(super) fn only<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str> {
+/// Returns the scope, or an error if there is not exactly one.
+pub(super) fn single_scope<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str> {
     match scopes {
         &[scope] => Ok(scope),
         _ => Err(Error::with_message(
             ErrorKind::Credential,
-            "a managed identity gets tokens for exactly one scope at a time",
+            "a token of a managed identity is for exactly one scope",
         )),
     }
 }
@@ -91,9 +91,9 @@ pub(super) fn access_token(issued: &IssuedToken) -> AccessToken {
     AccessToken::new(secret, issued.expires_on_date)
 }
 
-/// The date of a moment; of one beyond the years that dates have, the last.
-pub(crate) fn date(moment: SystemTime) -> OffsetDateTime {
-    let seconds = moment
+/// Converts a time to the SDK's type, which ends with the year 9999.
+pub(crate) fn date(time: SystemTime) -> OffsetDateTime {
+    let seconds = time
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     let seconds = i64::try_from(seconds).unwrap_or(LAST_DATE).min(LAST_DATE);
@@ -109,7 +109,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_moment_beyond_all_dates_is_the_last() {
+    fn limits_dates_to_the_year_9999() {
         let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(1_700_000_000).unix_timestamp(), 1_700_000_000);
         assert_eq!(at(300_000_000_000).unix_timestamp(), LAST_DATE);

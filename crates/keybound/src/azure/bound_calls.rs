@@ -1,6 +1,6 @@
-use super::bearer_credential::access_token;
-use super::conversions::{answer, outgoing, unexchanged};
-use crate::http::{ResourceClient, Response, ResponseBody, without_certificate};
+use super::bearer_credential::{access_token, single_scope};
+use super::conversions::{to_http_request, to_sdk_error, to_sdk_response};
+use crate::http::{DEFAULT_TIMEOUT, ResourceClient, ResponseBody, client_without_certificate};
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
@@ -11,11 +11,10 @@ use keybound_transport::{HttpsClient, RequestBody};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use uuid::Uuid;
 
-/// What a client of the Azure SDK needs to make bound calls: a [`credential`](Self::credential) for its constructor and a
-/// [`transport`](Self::transport) for its options, always both of one value.
+/// Bound tokens for clients of the Azure SDK: a [`credential`](Self::credential) for the constructor of a client and a
+/// [`transport`](Self::transport) for its options, both from the same value.
 ///
 /// ```no_run
 /// use azure_core::http::ClientOptions;
@@ -38,33 +37,33 @@ use uuid::Uuid;
 /// # }
 /// ```
 ///
-/// The SDK never holds the token: the credential hands it a note that names the scope, and the transport puts the token
-/// there when it sends, on a connection that presents the certificate of that token. The note is good for nothing else.
-/// What a [`ResourceClient`] does by itself (claims challenges, moving to a renewed pair) is done here too; retries after
-/// 429 and 503 are the SDK's.
+/// The SDK never has the token: the credential returns a placeholder that names the scope, and the transport replaces it by the
+/// token when it sends the request, on a connection that presents the certificate of that token. The placeholder is useless
+/// elsewhere. The transport handles claims challenges and renewed certificates as a [`ResourceClient`] does; the SDK retries
+/// after 429 and 503.
 #[derive(Clone)]
 pub struct BoundCalls(Arc<Inner>);
 
 struct Inner {
     client: ManagedIdentityClient,
     requirements: KeyRequirements,
-    /// Tells the notes of this value from those of others.
+    /// Distinguishes the placeholders of this value from those of others.
     id: String,
-    unauthenticated: HttpsClient,
+    without_certificate: HttpsClient,
     resources: Mutex<HashMap<String, ResourceClient>>,
 }
 
 impl BoundCalls {
-    /// Calls with tokens of a client, whose key and certificate meet these requirements.
+    /// Calls with the tokens of this client, with a key and certificate that meet these requirements.
     ///
     /// # Errors
-    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS library does not do the work.
+    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
     pub fn new(
         client: &ManagedIdentityClient,
         requirements: KeyRequirements,
     ) -> crate::Result<Self> {
         Ok(Self(Arc::new(Inner {
-            unauthenticated: without_certificate(client.shared())?,
+            without_certificate: client_without_certificate(client.shared())?,
             client: client.clone(),
             requirements,
             id: Uuid::new_v4().simple().to_string(),
@@ -72,14 +71,14 @@ impl BoundCalls {
         })))
     }
 
-    /// For the constructor of an SDK client that is given this value's [`transport`](Self::transport). Over any other
-    /// transport its calls are refused by the resource, and nothing is given away.
+    /// The credential for the constructor of an SDK client that also has this value's [`transport`](Self::transport). With
+    /// another transport the resource rejects its calls, and no token is disclosed.
     pub fn credential(&self) -> Arc<dyn TokenCredential> {
         Arc::new(self.clone())
     }
 
-    /// For the options of an SDK client that is given this value's [`credential`](Self::credential). Calls with the tokens
-    /// of other credentials are errors.
+    /// The transport for the options of an SDK client that also has this value's [`credential`](Self::credential). Calls with
+    /// tokens of other credentials are errors.
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))
     }
@@ -88,29 +87,43 @@ impl BoundCalls {
         TokenRequest::pop(scope, self.0.requirements)
     }
 
-    /// What stands for a token of this scope.
-    fn note(&self, scope: &str) -> String {
+    /// The placeholder for a token of this scope.
+    fn placeholder(&self, scope: &str) -> String {
         format!("keybound-{}:{scope}", self.0.id)
     }
 
-    /// The scope of the note in the header that the SDK wrote.
-    fn noted_scope<'a>(&self, authorization: &'a str) -> Option<&'a str> {
-        let (scheme, note) = authorization.split_once(' ')?;
+    /// The scope of the placeholder in the header that the SDK set.
+    fn scope_of_placeholder<'a>(&self, authorization: &'a str) -> Option<&'a str> {
+        let (scheme, placeholder) = authorization.split_once(' ')?;
         scheme
             .eq_ignore_ascii_case("Bearer")
-            .then_some(note)?
+            .then_some(placeholder)?
             .strip_prefix("keybound-")?
             .strip_prefix(self.0.id.as_str())?
             .strip_prefix(':')
     }
 
-    async fn unauthenticated(
+    async fn send_without_token(
         &self,
         request: http::Request<RequestBody>,
     ) -> crate::Result<http::Response<ResponseBody>> {
-        let sent = self.0.unauthenticated.send(request, TIMEOUT).await;
-        sent.map(|response| response.map(ResponseBody::new))
-            .map_err(|error| error.at(Stage::Resource))
+        match self
+            .0
+            .without_certificate
+            .send(request, DEFAULT_TIMEOUT)
+            .await
+        {
+            Ok(response) => Ok(response.map(ResponseBody)),
+            Err(error) => Err(error.at(Stage::Resource)),
+        }
+    }
+
+    async fn send_with_token(
+        &self,
+        scope: &str,
+        request: http::Request<RequestBody>,
+    ) -> crate::Result<http::Response<ResponseBody>> {
+        Ok(self.resource(scope)?.send(request).await?.into_http())
     }
 
     fn resource(&self, scope: &str) -> crate::Result<ResourceClient> {
@@ -119,8 +132,8 @@ impl BoundCalls {
             return Ok(resource.clone());
         }
         let resource = ResourceClient::new(&self.0.client, self.request(scope))?;
-        // They hold little that is not the client's.
-        if resources.len() >= MOST_RESOURCES {
+        // They are cheap to create again.
+        if resources.len() >= MAX_RESOURCES {
             resources.clear();
         }
         resources.insert(scope.to_owned(), resource.clone());
@@ -135,41 +148,41 @@ impl TokenCredential for BoundCalls {
         scopes: &[&str],
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let scope = super::bearer_credential::only(scopes)?;
-        // Fetched here, so that a failure is the credential's.
+        let scope = single_scope(scopes)?;
+        // Acquired here, so that a failure is an error of the credential.
         let token = Box::pin(self.0.client.acquire_token(&self.request(scope)))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
-        let mut noted = access_token(token.issued());
-        noted.token = Secret::new(self.note(scope));
-        Ok(noted)
+        let mut placeholder = access_token(token.issued());
+        placeholder.token = Secret::new(self.placeholder(scope));
+        Ok(placeholder)
     }
 }
 
 #[async_trait::async_trait]
 impl HttpClient for BoundCalls {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let sent = match request.headers().get_optional_str(&AUTHORIZATION) {
-            // As the SDK's clients for Key Vault do, to learn the scope from the challenge.
-            None => self.unauthenticated(outgoing(request)?).await,
+        let http_request = to_http_request(request)?;
+        let result = match request.headers().get_optional_str(&AUTHORIZATION) {
+            // The SDK's clients for Key Vault send such requests to learn the scope from the challenge.
+            None => self.send_without_token(http_request).await,
             Some(authorization) => {
-                let scope = self.noted_scope(authorization).ok_or_else(foreign_token)?;
-                let resource = self
-                    .resource(scope)
-                    .map_err(|error| unexchanged(request, error))?;
-                let sent = resource.send(outgoing(request)?).await;
-                sent.map(Response::into_http)
+                let scope = self
+                    .scope_of_placeholder(authorization)
+                    .ok_or_else(foreign_token)?;
+                self.send_with_token(scope, http_request).await
             }
         };
-        sent.map(answer)
-            .map_err(|error| unexchanged(request, error))
+        result
+            .map(to_sdk_response)
+            .map_err(|error| to_sdk_error(request, error))
     }
 }
 
 fn foreign_token() -> Error {
     Error::with_message(
         ErrorKind::Credential,
-        "this transport sends bound tokens only: give the client the credential of the same BoundCalls",
+        "this transport sends bound tokens only: create the client with the credential of the same BoundCalls",
     )
 }
 
@@ -182,6 +195,4 @@ impl fmt::Debug for BoundCalls {
     }
 }
 
-/// As that of calls with a token.
-const TIMEOUT: Duration = Duration::from_secs(60);
-const MOST_RESOURCES: usize = 256;
+const MAX_RESOURCES: usize = 256;

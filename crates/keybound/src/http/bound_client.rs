@@ -1,5 +1,5 @@
-use crate::AccessToken;
-use crate::http::{Response, TokenBoundAuthHosts, authorize, map_missing_client_cert};
+use super::{DEFAULT_TIMEOUT, Response, TokenBoundAuthHosts, authorize, map_missing_client_cert};
+use crate::{AccessToken, Binding};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Sends requests on connections that present one certificate, with tokens bound to it. Cloning shares the connection pool.
 ///
-/// It is for callers that have one token and handle the rest themselves: a [`ResourceClient`](crate::http::ResourceClient)
-/// refreshes, answers challenges and moves to the next certificate.
+/// It is for callers that handle one token themselves: a [`ResourceClient`](crate::http::ResourceClient) also refreshes tokens,
+/// handles challenges and uses renewed certificates.
 #[derive(Clone)]
 pub struct BoundClient {
     https: HttpsClient,
@@ -19,37 +19,52 @@ pub struct BoundClient {
     timeout: Duration,
 }
 
-impl BoundClient {
-    pub(crate) fn new(https: HttpsClient, certificate: X5tS256) -> Self {
-        Self {
-            https,
-            certificate,
+impl Binding {
+    /// The client whose connections present this certificate.
+    pub fn client(&self) -> BoundClient {
+        BoundClient {
+            https: self.https().clone(),
+            certificate: self.certificate().thumbprints().x5t_s256.clone(),
             timeout: DEFAULT_TIMEOUT,
         }
     }
+}
 
-    /// The timeout of a request, its response's body included. Default: 60 s.
+impl AccessToken {
+    /// The client whose connections present the certificate that this token is bound to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] for a bearer token.
+    pub fn bound_client(&self) -> Result<BoundClient> {
+        let binding = self
+            .binding()
+            .ok_or_else(|| Error::invalid_request("a bearer token is bound to no certificate"))?;
+        Ok(binding.client())
+    }
+}
+
+impl BoundClient {
+    /// The timeout of a request, including the body of its response. Default: 60 s.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends a request (absolute https URI) with the token. `Authorization` is set here; for Key Vault and Managed HSM
-    /// `x-ms-tokenboundauth: true` too, with which they request the certificate. Redirects are returned, not followed.
+    /// Sends a request (absolute https URI) with the token. `Authorization` is set here; for Key Vault and Managed HSM also
+    /// `x-ms-tokenboundauth: true`, with which they request the certificate. Redirects are returned, not followed.
     ///
     /// # Errors
-    /// All of stage resource. [`ErrorKind::BindingMismatch`] where the token is bound to another certificate than this
-    /// client presents: nothing was sent. [`ErrorKind::ClientCertificateNotRequested`] where the server answered 401 or
-    /// 403 without ever having asked for the certificate. [`ErrorKind::BodyTooLargeForRenegotiation`] where it answered
-    /// 413 on such a connection. Any other status is a response; see
-    /// [`Response::error_for_status`].
+    /// All of stage resource. [`ErrorKind::BindingMismatch`] if the token is bound to another certificate than this client
+    /// presents: nothing was sent. [`ErrorKind::ClientCertificateNotRequested`] if the server returned 401 or 403 and never
+    /// requested the certificate. [`ErrorKind::BodyTooLargeForRenegotiation`] if it returned 413 on such a connection. Any
+    /// other status is a response; see [`Response::error_for_status`].
     pub async fn send<B>(&self, token: &AccessToken, request: Request<B>) -> Result<Response>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.check_pairing(token)?;
+        self.check_certificate(token)?;
         let mut request = request.map(RequestBody::from_body);
         let host = request.uri().host().unwrap_or_default().to_owned();
         let hosts = TokenBoundAuthHosts::default();
@@ -65,8 +80,8 @@ impl BoundClient {
         ))
     }
 
-    /// A token must not meet a certificate that it is not bound to.
-    fn check_pairing(&self, token: &AccessToken) -> Result<()> {
+    /// Rejects a token that is not bound to the certificate of this client.
+    fn check_certificate(&self, token: &AccessToken) -> Result<()> {
         match token.binding() {
             Some(binding) if binding.certificate().thumbprints().x5t_s256 == self.certificate => {
                 Ok(())
@@ -90,5 +105,3 @@ impl fmt::Debug for BoundClient {
             .finish_non_exhaustive()
     }
 }
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

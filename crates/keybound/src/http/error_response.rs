@@ -1,4 +1,4 @@
-//! Rejections by a resource: without a request for the certificate, or because it could not validate the binding.
+//! Error responses of a resource, and the errors that they are mapped to.
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use keybound_core::{Challenge, Claims, Error, ErrorKind, Result, ServiceError, Stage};
@@ -8,26 +8,23 @@ use keybound_transport::{ConnectionInfo, ResponseBody};
 pub(crate) async fn map_missing_client_cert(
     mut response: Response<ResponseBody>,
 ) -> Result<Response<ResponseBody>> {
-    let (kind, message) = match response.status() {
-        _ if was_asked(&response) => return Ok(response),
+    let status = response.status();
+    let (kind, message) = match status {
+        _ if certificate_requested(&response) => return Ok(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
             ErrorKind::ClientCertificateNotRequested,
             "the resource rejected the request, and never requested the client certificate on this connection",
         ),
         StatusCode::PAYLOAD_TOO_LARGE => (
             ErrorKind::BodyTooLargeForRenegotiation,
-            "the body is too large to be held while the server asks for the client certificate",
+            "the body is too large for the server to buffer while it requests the client certificate",
         ),
         _ => return Ok(response),
     };
-    let status = response.status().as_u16();
-    let body = response.body_mut().peek(LONGEST_REFUSAL).await;
-    Err(Error::new(kind, Stage::Resource, message)
-        .with_status(status)
-        .with_service(ServiceError::from_response(&body)))
+    Err(error(kind, message, status, response.body_mut()).await)
 }
 
-/// The error that a status of 400 or above means, with the service's code and message.
+/// The error for a status of 400 or above.
 pub(super) async fn error_of_status(status: StatusCode, body: &mut ResponseBody) -> Option<Error> {
     let (kind, message) = match status.as_u16() {
         ..400 => return None,
@@ -41,15 +38,24 @@ pub(super) async fn error_of_status(status: StatusCode, body: &mut ResponseBody)
         ),
         _ => (ErrorKind::Refused, "the resource rejected the request"),
     };
-    let body = body.peek(LONGEST_REFUSAL).await;
-    let error = Error::new(kind, Stage::Resource, message)
-        .with_status(status.as_u16())
-        .with_service(ServiceError::from_response(&body));
-    Some(error)
+    Some(error(kind, message, status, body).await)
 }
 
-/// The claims of a challenge, where there is one.
-pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
+/// An error with the status, and the code and message in the body.
+async fn error(
+    kind: ErrorKind,
+    message: &'static str,
+    status: StatusCode,
+    body: &mut ResponseBody,
+) -> Error {
+    let body = body.peek(MAX_ERROR_BODY).await;
+    Error::new(kind, Stage::Resource, message)
+        .with_status(status.as_u16())
+        .with_service(ServiceError::from_response(&body))
+}
+
+/// The claims of a claims challenge.
+pub(super) fn challenge_claims(headers: &HeaderMap) -> Option<Claims> {
     headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {
         let challenges = Challenge::parse_all(value);
         challenges.iter().find_map(Challenge::claims)
@@ -58,7 +64,7 @@ pub(super) fn claims_asked(headers: &HeaderMap) -> Option<Claims> {
 
 /// Whether a 401 has the error code for a certificate that is not the one that the token is bound to.
 pub(super) async fn is_binding_failure(response: &mut Response<ResponseBody>) -> bool {
-    let said = |text: &str| BINDING_FAILURES.iter().any(|word| text.contains(word));
+    let has_code = |text: &str| BINDING_FAILURES.iter().any(|code| text.contains(code));
     let in_header = response
         .headers()
         .get_all(WWW_AUTHENTICATE)
@@ -68,29 +74,29 @@ pub(super) async fn is_binding_failure(response: &mut Response<ResponseBody>) ->
             challenges
                 .iter()
                 .filter_map(|challenge| challenge.parameter("error_description"))
-                .any(said)
+                .any(has_code)
         });
     if in_header {
         return true;
     }
-    let body = response.body_mut().peek(LONGEST_REFUSAL).await;
-    let words = ServiceError::parse(&body);
-    words.is_some_and(|words| {
-        words.has_code(CERTIFICATE_DOES_NOT_MATCH) || words.description.as_deref().is_some_and(said)
+    let body = response.body_mut().peek(MAX_ERROR_BODY).await;
+    ServiceError::parse(&body).is_some_and(|service| {
+        service.has_code(CERTIFICATE_MISMATCH)
+            || service.description.as_deref().is_some_and(has_code)
     })
 }
 
-fn was_asked(response: &Response<ResponseBody>) -> bool {
+fn certificate_requested(response: &Response<ResponseBody>) -> bool {
     response
         .extensions()
         .get::<ConnectionInfo>()
         .is_none_or(|info| info.certificate_requested)
 }
 
-/// What Key Vault and Graph say (Azure SDK for .NET, pull 62756; MSAL Go's integration tests), and Entra's number.
+/// The codes of Key Vault and Graph (Azure SDK for .NET, pull 62756; MSAL Go's integration tests), and Entra's number.
 const BINDING_FAILURES: [&str; 2] = ["MtlsCnfClaimRequestDataValidationFailed", "AADSTS500181"];
-const CERTIFICATE_DOES_NOT_MATCH: u64 = 500_181;
-const LONGEST_REFUSAL: usize = 64 * 1024;
+const CERTIFICATE_MISMATCH: u64 = 500_181;
+const MAX_ERROR_BODY: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -98,7 +104,7 @@ mod tests {
     use http::HeaderValue;
 
     #[tokio::test]
-    async fn a_failed_binding_is_distinguished_from_other_refusals() {
+    async fn detects_binding_failures() {
         let vault = r#"{"error":{"code":"Unauthorized","message":"[MtlsCnfClaimRequestDataValidationFailed] no"}}"#;
         for (header, body, expected) in [
             ("Bearer", vault, true),
@@ -139,14 +145,14 @@ mod tests {
             let header = HeaderValue::from_bytes(header.as_bytes()).unwrap();
             response.headers_mut().insert(WWW_AUTHENTICATE, header);
             assert_eq!(is_binding_failure(&mut response).await, expected, "{body}");
-            // The caller can read all of the response.
+            // The body is still complete for the caller.
             let read = response.into_body().collect(1000).await.unwrap();
             assert_eq!(read, body);
         }
     }
 
     #[test]
-    fn claims_are_found_in_any_header_line_and_beside_any_text() {
+    fn finds_claims_in_any_header_and_beside_any_text() {
         let challenge = "Bearer error=\"insufficient_claims\", claims=\"e30\"";
         let described = challenge.replace(", claims", ", error_description=\"no vá\", claims");
         let latin_1 = described.replace('á', "?").into_bytes();
@@ -170,7 +176,7 @@ mod tests {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(line).unwrap());
             }
             assert_eq!(
-                claims_asked(&headers),
+                challenge_claims(&headers),
                 Claims::parse("{}").ok(),
                 "{headers:?}"
             );

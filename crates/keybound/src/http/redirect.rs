@@ -1,38 +1,38 @@
-//! Where a redirect leads, as far as it may be followed.
+//! The target of a redirect that may be followed.
 use http::header::{HeaderMap, LOCATION};
 use http::{StatusCode, Uri};
 use url::Url;
 
-/// The address that a redirect names, where it is on the origin of the request: scheme, host and port are the same.
+/// The target of a redirect, if its origin (scheme, host and port) is that of the request.
 pub(super) fn target(status: StatusCode, headers: &HeaderMap, from: &Uri) -> Option<Uri> {
-    let leads_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let mut locations = headers.get_all(LOCATION).iter();
     let (Some(location), None) = (locations.next(), locations.next()) else {
         return None;
     };
-    // UTF-8 is sent in it too, and is percent-encoded below as browsers do.
+    // Servers send UTF-8 too, which is percent-encoded below as in browsers.
     let location = std::str::from_utf8(location.as_bytes()).ok()?;
-    if !leads_on || location.len() > LONGEST {
+    if !is_redirect || location.len() > MAX_LOCATION {
         return None;
     }
     let from = Url::parse(&from.to_string()).ok()?;
     let mut target = from.join(location).ok()?;
-    let plain = target.username().is_empty() && target.password().is_none();
-    if target.origin() != from.origin() || !plain {
+    let has_no_credentials = target.username().is_empty() && target.password().is_none();
+    if target.origin() != from.origin() || !has_no_credentials {
         return None;
     }
     target.set_fragment(None);
     target.as_str().parse().ok()
 }
 
-const LONGEST: usize = 8 * 1024;
+const MAX_LOCATION: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn followed(status: u16, locations: &[&str]) -> Option<String> {
+    fn resolve(status: u16, locations: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for location in locations {
             headers.append(LOCATION, HeaderValue::from_str(location).unwrap());
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_within_the_origin_are_resolved() {
+    fn resolves_redirects_within_the_origin() {
         for (location, expected) in [
             ("/x", "https://a.example:8443/x"),
             ("x?y#z", "https://a.example:8443/b/x?y"),
@@ -51,12 +51,12 @@ mod tests {
             ("//a.example:8443/x", "https://a.example:8443/x"),
             ("/\u{e4}?\u{e4}", "https://a.example:8443/%C3%A4?%C3%A4"),
         ] {
-            assert_eq!(followed(307, &[location]).as_deref(), Some(expected));
+            assert_eq!(resolve(307, &[location]).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn others_are_not_followed() {
+    fn ignores_other_redirects() {
         for location in [
             "http://a.example:8443/x",
             "https://a.example/x",
@@ -69,13 +69,13 @@ mod tests {
             "data:,x",
             "https://",
         ] {
-            assert_eq!(followed(302, &[location]), None, "{location}");
+            assert_eq!(resolve(302, &[location]), None, "{location}");
         }
-        assert_eq!(followed(302, &["https://\u{e4}.example:8443/x"]), None);
-        assert_eq!(followed(302, &[]), None);
-        assert_eq!(followed(302, &["/x", "/y"]), None);
-        assert_eq!(followed(300, &["/x"]), None);
-        assert_eq!(followed(304, &["/x"]), None);
-        assert_eq!(followed(302, &[&"x".repeat(LONGEST + 1)]), None);
+        assert_eq!(resolve(302, &["https://\u{e4}.example:8443/x"]), None);
+        assert_eq!(resolve(302, &[]), None);
+        assert_eq!(resolve(302, &["/x", "/y"]), None);
+        assert_eq!(resolve(300, &["/x"]), None);
+        assert_eq!(resolve(304, &["/x"]), None);
+        assert_eq!(resolve(302, &[&"x".repeat(MAX_LOCATION + 1)]), None);
     }
 }

@@ -3,10 +3,10 @@ use http::{Method, Request, request};
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::RequestBody;
 
-/// A checked request, which is sent again where its body is in memory.
+/// A validated request, which can be sent again if its body is in memory.
 pub(super) struct ReplayableRequest {
     head: request::Parts,
-    /// `None` once a body that is not in memory was sent.
+    /// `None` after a streamed body was sent.
     body: Option<RequestBody>,
 }
 
@@ -14,10 +14,10 @@ impl ReplayableRequest {
     pub(super) fn new(request: Request<RequestBody>) -> Result<Self> {
         let (head, body) = request.into_parts();
         if head.uri.scheme() != Some(&Scheme::HTTPS) {
-            return Err(refused("the request is not for an https address"));
+            return Err(invalid_request("the URL of the request is not https"));
         }
         if head.method == Method::CONNECT {
-            return Err(refused("a request cannot ask for a tunnel"));
+            return Err(invalid_request("CONNECT is not supported"));
         }
         Ok(Self {
             head,
@@ -44,15 +44,14 @@ impl ReplayableRequest {
 
     /// The request to send now.
     pub(super) fn next(&mut self) -> Result<Request<RequestBody>> {
-        let body = self
-            .body
-            .take()
-            .ok_or_else(|| refused("the body of the request has been sent already"))?;
+        let body = self.body.take().ok_or_else(|| {
+            invalid_request("the body of the request was already sent and cannot be sent again")
+        })?;
         self.body = body.try_clone();
         Ok(Request::from_parts(self.head.clone(), body))
     }
 }
 
-fn refused(message: &'static str) -> Error {
+pub(super) fn invalid_request(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidRequest, Stage::Resource, message)
 }

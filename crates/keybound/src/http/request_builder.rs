@@ -1,34 +1,31 @@
+use super::replayable_request::invalid_request;
 use super::{ResourceClient, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 use http_body::Body;
-use keybound_core::{BoxError, Error, ErrorKind, Result, Stage};
+use keybound_core::{BoxError, Error, Result};
 use keybound_transport::RequestBody;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// A request that is being built. What is malformed is an error of [`send`](Self::send), before a byte is sent.
+/// Builds a request. A malformed URL, header or body is an error of [`send`](Self::send), before anything is sent.
 #[must_use = "a request has no effect until it is sent"]
 pub struct RequestBuilder {
     client: ResourceClient,
     request: Result<Request<RequestBody>>,
 }
 
-/// In the extensions of a request: its timeout, instead of the client's.
+/// The timeout of a request instead of the client's, in the extensions of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "one value that needs a type")]
 pub struct RequestTimeout(pub Duration);
 
 impl RequestBuilder {
     pub(super) fn new(client: ResourceClient, method: Method, url: &str) -> Self {
-        let request = url.parse().map_err(malformed).map(|uri: Uri| {
-            let mut request = Request::new(RequestBody::empty());
-            *request.method_mut() = method;
-            *request.uri_mut() = uri;
-            request
-        });
+        let request = Request::builder().method(method).uri(url);
+        let request = request.body(RequestBody::empty()).map_err(malformed);
         Self { client, request }
     }
 
@@ -47,33 +44,27 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets a body that is in memory. It can be sent again where a response requires that.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.change(|request| {
-            *request.body_mut() = RequestBody::full(body);
-            Ok(())
-        });
-        self
+    /// Sets a body in memory, which can be sent again if a response requires that.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        self.with_body(RequestBody::full(body))
     }
 
-    /// Sets a body that is produced while it is sent; it is never sent twice. See [`RequestBody::stream`].
-    pub fn stream<B>(mut self, body: B) -> Self
+    /// Sets a body that is produced while it is sent; it is never sent again. See [`RequestBody::stream`].
+    pub fn stream<B>(self, body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.change(|request| {
-            *request.body_mut() = RequestBody::from_body(body);
-            Ok(())
-        });
-        self
+        self.with_body(RequestBody::from_body(body))
     }
 
-    /// Sets a body of JSON, with `Content-Type: application/json` unless one is set.
+    /// Sets a body of JSON, with `Content-Type: application/json` unless the header is set.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         self.change(|request| {
-            // What serde says of the value may repeat it.
-            let text = serde_json::to_vec(value).map_err(|_| not_json())?;
+            // An error of serde may contain the value.
+            let text = serde_json::to_vec(value).map_err(|_| {
+                invalid_request("the body of the request cannot be serialized as JSON")
+            })?;
             *request.body_mut() = RequestBody::full(text);
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().entry(CONTENT_TYPE).or_insert(json);
@@ -82,7 +73,7 @@ impl RequestBuilder {
         self
     }
 
-    /// The timeout, until the body of the response is read. Default: the client's.
+    /// Sets the timeout, which includes reading the body of the response. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.change(|request| {
             request.extensions_mut().insert(RequestTimeout(timeout));
@@ -94,9 +85,15 @@ impl RequestBuilder {
     /// Sends the request. See [`ResourceClient::send`].
     ///
     /// # Errors
-    /// The same; [`ErrorKind::InvalidRequest`] where the URL, a header or the JSON cannot be sent.
+    /// The same, and [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the URL, a header or the JSON value is
+    /// invalid.
     pub async fn send(self) -> Result<Response> {
         self.client.send(self.request?).await
+    }
+
+    fn with_body(mut self, body: RequestBody) -> Self {
+        self.request = self.request.map(|request| request.map(|_| body));
+        self
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<()>) {
@@ -119,11 +116,5 @@ impl fmt::Debug for RequestBuilder {
 }
 
 fn malformed(error: impl Into<BoxError>) -> Error {
-    let message = "the url or a header of the request is malformed";
-    Error::new(ErrorKind::InvalidRequest, Stage::Resource, message).with_source(error)
-}
-
-fn not_json() -> Error {
-    let message = "the body of the request cannot be written as JSON";
-    Error::new(ErrorKind::InvalidRequest, Stage::Resource, message)
+    invalid_request("the URL or a header of the request is malformed").with_source(error)
 }

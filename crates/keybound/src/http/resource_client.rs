@@ -1,16 +1,19 @@
-use super::resource_call;
-use super::resource_tokens::Tokens;
-use super::{RequestBuilder, RequestTimeout, Response, TokenBoundAuthHosts};
+use super::resource_call::ResourceCall;
+use super::resource_tokens::ResourceTokens;
+use super::{DEFAULT_TIMEOUT, RequestBuilder, Response, ResponseBody, TokenBoundAuthHosts};
 use crate::acquire::ClientContext;
-use crate::{ManagedIdentityClient, TokenRequest};
+use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Method, Request};
 use http_body::Body;
-use keybound_core::{BoxError, Result, Stage, TokenType};
+use keybound_core::{BoxError, Error, Result, Stage, TokenType};
 use keybound_transport::{HttpsClient, RequestBody};
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tower_service::Service;
 
 /// Sends requests to resources with tokens of one kind: fetches, refreshes and attaches them, and presents the certificate that
 /// each is bound to. Cloning is cheap and shares everything: create one and reuse it.
@@ -23,13 +26,13 @@ pub struct ResourceClient(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) shared: Arc<ClientContext>,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: ResourceTokens,
     /// For bearer tokens: its connections present no certificate.
-    pub(super) plain: Option<HttpsClient>,
+    pub(super) without_certificate: Option<HttpsClient>,
     pub(super) options: Options,
 }
 
-/// What a [`ResourceClientBuilder`] sets.
+/// The settings of a [`ResourceClientBuilder`].
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) timeout: Duration,
@@ -61,37 +64,37 @@ impl ResourceClient {
         }
     }
 
-    /// A GET of an absolute https URL.
+    /// A GET request for an absolute https URL.
     pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
-    /// A HEAD.
+    /// A HEAD request.
     pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
-    /// A POST.
+    /// A POST request.
     pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
-    /// A PUT.
+    /// A PUT request.
     pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
-    /// A PATCH.
+    /// A PATCH request.
     pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
-    /// A DELETE.
+    /// A DELETE request.
     pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
-    /// Any method but CONNECT.
+    /// A request with any method except CONNECT.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
         RequestBuilder::new(self.clone(), method, url.as_ref())
     }
@@ -99,28 +102,28 @@ impl ResourceClient {
     /// Sends a request (absolute https URI) and returns the response as soon as its head is received.
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
-    /// [others](ResourceClientBuilder::token_bound_auth_hosts)) `x-ms-tokenboundauth: true` too where the token is bound.
+    /// [others](ResourceClientBuilder::token_bound_auth_hosts)) for a bound token also `x-ms-tokenboundauth: true`.
     /// A [`RequestTimeout`] in the request's extensions is the timeout of the call: fetching a token, all attempts, and reading
     /// the body.
     ///
-    /// The request is sent again only after a response, only where its body is empty or in memory
+    /// The request is sent again only after a response, only if its body is empty or in memory
     /// ([`RequestBody::full`]), and only as follows. Otherwise that response is returned.
     ///
     /// | response | action |
     /// |---|---|
-    /// | 401 with a claims challenge | once: a token that meets the claims, with a new certificate where the limit of mints allows; later calls use it too. Where the request cannot be sent again, only later calls do |
-    /// | 401 whose error is that the binding could not be validated | once: on a new connection, with the renewed pair where there is one |
-    /// | 429, 503 with `Retry-After` | where [enabled](ResourceClientBuilder::honor_retry_after), idempotent methods, within the timeout |
+    /// | 401 with a claims challenge | once: a token that meets the claims, with a new certificate if the mint limit allows; later calls use it too. If the request cannot be sent again, only later calls do |
+    /// | 401 whose error code is a failed binding | once: on a new connection, with the renewed token and certificate if there are any |
+    /// | 429, 503 with `Retry-After` | if [enabled](ResourceClientBuilder::honor_retry_after), idempotent methods, within the timeout |
     /// | redirect within the origin | GET and HEAD (and other safe methods), five times at most |
     ///
     /// Resources of Entra challenge only clients that declare the capability:
     /// [`client_capabilities(["cp1"])`](crate::ManagedIdentityClientBuilder::client_capabilities).
     ///
-    /// A connection that breaks is an error and no reason to retry: the request may have been processed. Redirects to another
-    /// origin are returned. The token is sent to the origin of the request only.
+    /// A broken connection is an error and not retried: the request may have been processed. Redirects to another origin are
+    /// returned. The token is sent to the origin of the request only.
     ///
     /// # Errors
-    /// Those of fetching a token, by their stage. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where the
+    /// Those of fetching a token, with their stages. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where the
     /// server returned 401 or 403 for a bound token and never requested the certificate,
     /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it returned 413 on such a connection, and those of the
     /// connection. Any other status is a response; see [`Response::error_for_status`].
@@ -132,7 +135,7 @@ impl ResourceClient {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        resource_call::run(&self.0, request.map(RequestBody::from_body)).await
+        ResourceCall::run(&self.0, request.map(RequestBody::from_body)).await
     }
 }
 
@@ -145,11 +148,36 @@ impl fmt::Debug for ResourceClient {
     }
 }
 
-impl Inner {
-    /// The timeout of a request.
-    pub(super) fn timeout(&self, request: &Request<RequestBody>) -> Duration {
-        let own = request.extensions().get::<RequestTimeout>();
-        own.map_or(self.options.timeout, |own| own.0)
+/// As [`send`](ResourceClient::send), behind layers of tower. It is always ready. The response is that of
+/// [`Response::into_http`](super::Response::into_http).
+impl<B> Service<Request<B>> for ResourceClient
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let client = self.clone();
+        Box::pin(async move { Ok(client.send(request).await?.into_http()) })
+    }
+}
+
+impl ManagedIdentityClient {
+    /// A builder of a client that calls one resource with bound tokens: [`ResourceClient::builder`] with
+    /// [`TokenRequest::pop`].
+    pub fn resource(
+        &self,
+        resource: impl AsRef<str>,
+        requirements: KeyRequirements,
+    ) -> ResourceClientBuilder {
+        ResourceClient::builder(self, TokenRequest::pop(resource, requirements))
     }
 }
 
@@ -170,7 +198,7 @@ impl ResourceClientBuilder {
     }
 
     /// Whether a request is retried after 429 and 503 with `Retry-After`: idempotent methods only, five times at most, and
-    /// only where the wait ends within the timeout. Default: false.
+    /// only if the wait ends within the timeout. Default: false.
     pub fn honor_retry_after(mut self, honor: bool) -> Self {
         self.options.honors_retry_after = honor;
         self
@@ -183,7 +211,7 @@ impl ResourceClientBuilder {
     }
 
     /// Hosts that request the certificate only after `x-ms-tokenboundauth: true`, besides those of Key Vault and Managed
-    /// HSM: names, or `*.domain`. Such a host mostly needs TLS 1.2 as well
+    /// HSM: names, or `*.domain`. Such a host usually needs TLS 1.2 as well
     /// ([`tls_versions`](crate::ManagedIdentityClientBuilder::tls_versions)). Default: none.
     pub fn token_bound_auth_hosts(
         mut self,
@@ -197,28 +225,25 @@ impl ResourceClientBuilder {
     /// Builds the client. Nothing is opened or requested yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the resource of the token request is malformed;
-    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) where the host's TLS
-    /// does not allow the work.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the resource of the token request is malformed;
+    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
     pub fn build(self) -> Result<ResourceClient> {
         let shared = Arc::clone(self.client.shared());
-        let kind = shared.token_key(&self.request)?.token_type;
-        let plain = match kind {
+        let token_type = shared.token_key(&self.request)?.token_type;
+        let without_certificate = match token_type {
             TokenType::MtlsPop => None,
-            _ => Some(without_certificate(&shared)?),
+            _ => Some(client_without_certificate(&shared)?),
         };
         Ok(ResourceClient(Arc::new(Inner {
             shared,
-            tokens: Tokens::new(self.client, self.request),
-            plain,
+            tokens: ResourceTokens::new(self.client, self.request),
+            without_certificate,
             options: self.options,
         })))
     }
 }
 
 /// A client whose connections present no certificate.
-pub(crate) fn without_certificate(shared: &ClientContext) -> Result<HttpsClient> {
+pub(crate) fn client_without_certificate(shared: &ClientContext) -> Result<HttpsClient> {
     HttpsClient::new(None, shared.settings.https.clone()).map_err(|error| error.at(Stage::Resource))
 }
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,130 +1,125 @@
-//! Which token a call goes with.
 use crate::{AccessToken, ManagedIdentityClient, TokenRequest};
 use keybound_core::{Claims, Result, lock};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The tokens of one resource client: the client's own, which it refreshes; and for a while the one that met a challenge, which
-/// the client does not cache.
-pub(super) struct Tokens {
+/// The tokens of one resource client: those that the [`ManagedIdentityClient`] caches and refreshes, and temporarily one with
+/// claims, which it does not cache.
+pub(super) struct ResourceTokens {
     client: ManagedIdentityClient,
-    /// What the client answers from its cache.
-    usual: TokenRequest,
-    special: Mutex<Special>,
-    /// Whether there is anything special: looked at by every call, most of which so take no lock.
+    /// The request for cached tokens.
+    request: TokenRequest,
+    special: Mutex<Option<Special>>,
+    /// Whether `special` is set. Most calls read only this, and take no lock.
     is_special: AtomicBool,
 }
 
-#[derive(Default)]
-struct Special {
-    /// What the first token is asked for with, where that is something else.
-    first: Option<TokenRequest>,
-    held: Option<Held>,
-}
-
-/// A token got for a purpose of its own, used by later calls until token or certificate are renewed: so that the resource
-/// does not challenge each of them.
+/// What is used instead of the cached token.
 #[derive(Clone)]
-struct Held {
-    token: AccessToken,
-    claims: Option<Claims>,
+enum Special {
+    /// The request for the first token, with claims or a forced refresh.
+    First(TokenRequest),
+    /// A token with claims. It is used until token or certificate are renewed, so that the resource does not challenge every
+    /// call.
+    Token(AccessToken, Option<Claims>),
 }
 
-impl Tokens {
+impl ResourceTokens {
     pub(super) fn new(client: ManagedIdentityClient, mut request: TokenRequest) -> Self {
-        let special = request.claims.is_some() || request.force_refresh;
-        let first = special.then(|| request.clone());
+        let is_special = request.claims.is_some() || request.force_refresh;
+        let first = is_special.then(|| Special::First(request.clone()));
         request.claims = None;
         request.force_refresh = false;
         Self {
             client,
-            usual: request,
-            special: Mutex::new(Special { first, held: None }),
-            is_special: AtomicBool::new(special),
+            request,
+            special: Mutex::new(first),
+            is_special: AtomicBool::new(is_special),
         }
     }
 
     /// The token for the next request.
-    pub(super) async fn current(&self, time: Duration) -> Result<AccessToken> {
+    pub(super) async fn current(&self, timeout: Duration) -> Result<AccessToken> {
         if !self.is_special.load(Ordering::Acquire) {
-            return self.acquire(&self.usual, time).await;
+            return self.acquire(&self.request, timeout).await;
         }
-        if let Some(held) = self.held() {
-            return Ok(held.token);
+        match self.special() {
+            None => self.acquire(&self.request, timeout).await,
+            Some(Special::Token(token, _)) => Ok(token),
+            Some(Special::First(request)) => {
+                let token = self.acquire(&request, timeout).await?;
+                self.set_special(&token, request.claims);
+                Ok(token)
+            }
         }
-        let first = self.change(|special| special.first.clone());
-        let Some(first) = first else {
-            return self.acquire(&self.usual, time).await;
-        };
-        let token = self.acquire(&first, time).await?;
-        self.hold(&token, first.claims);
-        Ok(token)
     }
 
-    /// The token that meets these claims, after one that did not. Calls that were challenged for the same share it.
-    pub(super) async fn meeting(
+    /// A token that meets these claims, other than the rejected one. Calls with the same challenge share it.
+    pub(super) async fn for_claims(
         &self,
         claims: Claims,
-        refused: &AccessToken,
-        time: Duration,
+        rejected: &AccessToken,
+        timeout: Duration,
     ) -> Result<AccessToken> {
-        let held = self.held();
-        if let Some(held) = held.filter(|held| held.claims.as_ref() == Some(&claims))
-            && !held.token.is(refused)
+        if let Some(Special::Token(token, Some(met))) = self.special()
+            && met == claims
+            && !token.is(rejected)
         {
-            return Ok(held.token);
+            return Ok(token);
         }
-        let request = self.usual.clone().claims(claims.clone());
-        let token = self.acquire(&request, time).await?;
-        self.hold(&token, Some(claims));
+        let request = self.request.clone().claims(claims.clone());
+        let token = self.acquire(&request, timeout).await?;
+        self.set_special(&token, Some(claims));
         Ok(token)
     }
 
-    /// The token to try with after the binding of this one could not be validated: the client's own, which is another
-    /// one where token or certificate were renewed meanwhile.
-    pub(super) async fn after(&self, failed: &AccessToken, time: Duration) -> Result<AccessToken> {
-        self.let_go(failed);
-        self.current(time).await
+    /// The token for a retry after the binding of this one could not be validated: another one if token or certificate were
+    /// renewed in the meantime.
+    pub(super) async fn after_binding_failure(
+        &self,
+        failed: &AccessToken,
+        timeout: Duration,
+    ) -> Result<AccessToken> {
+        self.change(|special| {
+            special.take_if(|special| special.is_token(|token| token.is(failed)));
+        });
+        self.current(timeout).await
     }
 
-    async fn acquire(&self, request: &TokenRequest, time: Duration) -> Result<AccessToken> {
+    async fn acquire(&self, request: &TokenRequest, timeout: Duration) -> Result<AccessToken> {
         if let Some(token) = self.client.shared().cached_token(request) {
             return Ok(token);
         }
-        let time = time.min(request.timeout);
-        let request = request.clone().timeout(time);
+        let timeout = timeout.min(request.timeout);
+        let request = request.clone().timeout(timeout);
         self.client.acquire_token(&request).await
     }
 
-    fn held(&self) -> Option<Held> {
+    fn special(&self) -> Option<Special> {
         let shared = self.client.shared();
         self.change(|special| {
-            special.held.take_if(|held| !shared.is_current(&held.token));
-            special.held.clone()
+            special.take_if(|special| special.is_token(|token| !shared.is_current(token)));
+            special.clone()
         })
     }
 
-    fn let_go(&self, token: &AccessToken) {
-        self.change(|special| {
-            special.held.take_if(|held| held.token.is(token));
-        });
-    }
-
-    fn hold(&self, token: &AccessToken, claims: Option<Claims>) {
+    fn set_special(&self, token: &AccessToken, claims: Option<Claims>) {
         let token = token.clone();
-        self.change(|special| {
-            special.first = None;
-            special.held = Some(Held { token, claims });
-        });
+        self.change(|special| *special = Some(Special::Token(token, claims)));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Special) -> T) -> T {
-        // Each change is a few assignments: a panic leaves what is usable.
+    fn change<T>(&self, change: impl FnOnce(&mut Option<Special>) -> T) -> T {
         let mut special = lock(&self.special);
         let result = change(&mut special);
-        let is_special = special.first.is_some() || special.held.is_some();
-        self.is_special.store(is_special, Ordering::Release);
+        self.is_special.store(special.is_some(), Ordering::Release);
         result
+    }
+}
+
+impl Special {
+    /// Whether it is a token for which the condition is true.
+    fn is_token(&self, condition: impl FnOnce(&AccessToken) -> bool) -> bool {
+        matches!(self, Self::Token(token, _) if condition(token))
     }
 }

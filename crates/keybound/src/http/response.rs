@@ -24,7 +24,7 @@ impl Response {
         let (head, body) = response.into_parts();
         Self {
             head,
-            body: ResponseBody::new(body),
+            body: ResponseBody(body),
             token,
         }
     }
@@ -44,17 +44,17 @@ impl Response {
         &self.token
     }
 
-    /// The connection that the response came on. `None` only for a response that no connection returned.
+    /// The connection of the response; `None` only for a response that was created in memory.
     pub fn connection(&self) -> Option<&ConnectionInfo> {
         self.head.extensions.get()
     }
 
-    /// Returns the response, or an error where its status is 400 or above.
+    /// Returns the response, or an error if its status is 400 or above.
     ///
     /// # Errors
     /// [`ErrorKind::ServiceUnavailable`](crate::ErrorKind::ServiceUnavailable) for 408, 429 and 5xx,
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for the rest. Each has the status and, from the first 64 KiB of the
-    /// body, the error code and message of the service, without what looks like a secret.
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for other statuses. Each has the status and the error code and message of
+    /// the service, redacted, from the first 64 KiB of the body.
     pub async fn error_for_status(mut self) -> Result<Self> {
         match error_of_status(self.head.status, &mut self.body.0).await {
             Some(error) => Err(error),

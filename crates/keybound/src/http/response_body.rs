@@ -6,22 +6,18 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The body of a response, read on demand. The deadline of the request applies to it. A body that is read to its end returns
-/// its connection to the pool; one that is dropped before closes the connection.
-pub struct ResponseBody(pub(super) keybound_transport::ResponseBody);
+/// The body of a response, read on demand and within the deadline of the request. After the body is read to its end, its
+/// connection returns to the pool; a body that is dropped earlier closes the connection.
+pub struct ResponseBody(pub(crate) keybound_transport::ResponseBody);
 
 impl ResponseBody {
-    pub(crate) fn new(body: keybound_transport::ResponseBody) -> Self {
-        Self(body)
-    }
-
     /// A body that is in memory, for tests that replace a resource.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self(keybound_transport::ResponseBody::full(bytes))
     }
 
-    /// The first `limit` bytes, or all of a shorter body, without consuming them. A body that breaks off ends there. The
-    /// connection is not used for other requests until the rest is read.
+    /// Returns the first `limit` bytes, or all of a shorter or interrupted body, without consuming them. The connection is not
+    /// reused until the body is read to its end.
     pub async fn peek(&mut self, limit: usize) -> Bytes {
         self.0.peek(limit).await
     }
@@ -37,7 +33,7 @@ impl ResponseBody {
     /// Reads the body to its end, at most `limit` bytes.
     ///
     /// # Errors
-    /// Of stage resource: [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge) where it is longer (the connection
+    /// Of stage resource: [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge) if it is longer (the connection
     /// is closed), [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), and those of a connection that breaks.
     pub async fn bytes_limited(self, limit: usize) -> Result<Bytes> {
         self.0.collect(limit).await.map_err(failed)
@@ -65,8 +61,8 @@ impl ResponseBody {
     ///
     /// # Errors
     /// Those of [`bytes_limited`](Self::bytes_limited), and
-    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) where it is not JSON of the type `T`. No error repeats
-    /// the body.
+    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) if it is not JSON of the type `T`. No error
+    /// contains the body.
     pub async fn json_limited<T: DeserializeOwned>(self, limit: usize) -> Result<T> {
         from_json(&self.bytes_limited(limit).await?)
     }
@@ -103,7 +99,7 @@ fn failed(error: keybound_transport::TransportError) -> Error {
     error.at(Stage::Resource)
 }
 
-/// Parses JSON. The error has the position and not the text there, which may be a secret.
+/// Parses JSON. An error contains the position only: the text may be a secret.
 pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(strip_bom(body)).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -113,7 +109,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     })
 }
 
-/// Enough for any response of a control plane, and no burden for the process.
+/// In bytes: enough for any response of a control plane.
 pub(crate) const DEFAULT_LIMIT: usize = 1024 * 1024;
 
 #[cfg(test)]
@@ -123,7 +119,7 @@ mod tests {
     use std::error::Error as _;
 
     #[tokio::test]
-    async fn bodies_are_read_within_their_limits() {
+    async fn reads_bodies_within_their_limits() {
         let body = || ResponseBody::full(r#"{"a":1}"#);
         let read: serde_json::Value = body().json_limited(7).await.unwrap();
         assert_eq!(read["a"], 1);
@@ -144,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_byte_order_mark_is_ignored() {
+    async fn ignores_a_byte_order_mark() {
         let body = || ResponseBody::full("\u{feff}{\"a\":1}");
         let read: serde_json::Value = body().json().await.unwrap();
         assert_eq!(read["a"], 1);
@@ -152,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn secrets_stay_secret_where_the_json_is_of_another_type() {
+    async fn secrets_stay_secret_in_json_errors() {
         let body = ResponseBody::full(r#"{"value":"swordfish"}"#);
         let error = body
             .json::<std::collections::HashMap<String, u32>>()
