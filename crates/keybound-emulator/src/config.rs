@@ -1,7 +1,7 @@
 //! The configuration: the host, its identities, the services.
+mod deserialize;
 mod identity;
 mod parts;
-mod read;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +24,7 @@ use serde::Deserialize;
 #[non_exhaustive]
 pub struct Config {
     /// The tenant (a GUID).
-    #[serde(deserialize_with = "read::guid")]
+    #[serde(deserialize_with = "deserialize::guid")]
     pub tenant_id: Guid,
     /// The region, a name of Azure's form such as `westus2`.
     pub region: String,
@@ -45,7 +45,7 @@ pub struct Config {
     /// TLS versions.
     pub tls: TlsConfig,
     /// Faults that are pending from the start, `LEG=ACTION[:ARG][*COUNT]`. See [`Fault`].
-    #[serde(deserialize_with = "read::faults")]
+    #[serde(deserialize_with = "deserialize::faults")]
     pub faults: Vec<Fault>,
 }
 

@@ -1,19 +1,19 @@
 //! Entra's token service for managed identities: tokens over mutual TLS, the discovery document and the key set.
-pub(crate) mod challenge;
-pub(crate) mod check;
+pub(crate) mod claims_challenge;
 mod discovery;
-mod refusal;
-mod request;
+mod error_response;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod token;
+pub(crate) mod token_check;
+mod token_endpoint;
+mod token_request;
 
 use crate::call::Call;
 use crate::reply::{Response, not_found};
 use crate::state::State;
-use refusal::Refusal;
+use error_response::Refusal;
 
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     let path = call.request.uri().path().to_owned();
@@ -21,7 +21,7 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
         return not_found();
     };
     let answered = match rest {
-        "oauth2/v2.0/token" => token::answer(state, call, tenant).await,
+        "oauth2/v2.0/token" => token_endpoint::answer(state, call, tenant).await,
         "v2.0/.well-known/openid-configuration" => discovery::document(state, tenant),
         "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
         _ => return not_found(),

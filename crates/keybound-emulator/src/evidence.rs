@@ -1,7 +1,7 @@
 //! The evidence with which a simulated key is attested: a JWS as in DPoP (RFC 9449), signed by the key over its public key,
 //! the audience, the time and a nonce. It proves possession of a key in memory only, which is why all names say simulated.
 use crate::clock::{host_now, unix};
-use crate::signing::jwk_thumbprint;
+use crate::signing_key::jwk_thumbprint;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_core::{UnverifiedJwt, lock};

@@ -1,13 +1,13 @@
 //! Fault injection: which requests fail, how, and how often.
 mod action;
 mod apply;
+mod fault;
 mod leg;
-mod syntax;
 
 pub(crate) use action::{Action, CertificateFault, ServerCertificateFault, StatusFault};
 pub(crate) use apply::{alter, replace};
+pub use fault::{Fault, FaultError};
 pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};
-pub use syntax::{Fault, FaultError};
 
 use keybound_core::X5tS256;
 use keybound_core::lock;

@@ -7,7 +7,7 @@ use crate::evidence;
 use crate::faults::Fault;
 use crate::imds::{self, csr, read_attestation};
 use crate::pki::{read_token_not_after, read_token_not_after_value};
-use crate::tls;
+use crate::server;
 
 /// Checks a certificate signing request, strict and lenient.
 pub fn csr(bytes: &[u8]) {
@@ -52,7 +52,7 @@ pub fn fault(bytes: &[u8]) {
 /// Reads the requests of a connection. Whatever the form of the target, services see a path.
 pub fn request(bytes: &[u8]) {
     for link_local in [false, true] {
-        for request in tls::read_requests(bytes, link_local) {
+        for request in server::read_requests(bytes, link_local) {
             let uri = request.uri();
             assert!(uri.authority().is_none() && uri.path().starts_with('/'));
             let query = uri.query().unwrap_or_default();

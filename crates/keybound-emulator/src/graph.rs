@@ -5,8 +5,8 @@ mod tests;
 
 use crate::call::Call;
 use crate::endpoints::origin;
-use crate::entra::challenge::claims_challenge;
-use crate::entra::check::{TokenProblem, check};
+use crate::entra::claims_challenge::claims_challenge;
+use crate::entra::token_check::{TokenProblem, check};
 use crate::faults::Action;
 use crate::pki::ClientCertificateProblem;
 use crate::reply::{Response, json_response};

@@ -1,14 +1,14 @@
 //! IMDS v2: platform metadata, and certificates for keys.
-mod attestation;
+mod attestation_claims;
 pub(crate) mod csr;
-mod instance;
-mod issue;
-mod metadata;
+mod instance_metadata;
+mod issue_credential;
+mod platform_metadata;
 mod query;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attestation::read as read_attestation;
+pub(crate) use attestation_claims::read as read_attestation;
 
 use crate::call::Call;
 use crate::config::BypassCache;
@@ -16,7 +16,7 @@ use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::reply::{Response, json_response};
 use crate::state::State;
 use http::{HeaderValue, Method, header};
-use instance::Document;
+use instance_metadata::Document;
 use query::Query;
 use serde_json::json;
 
@@ -60,9 +60,13 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, Refusal> {
     let identity = query.identity(&state.config.identities)?;
     call.note("client_id", identity.client_id.as_str());
     if method == Method::GET {
-        return Ok(metadata::answer(state, identity, call.fault.as_ref()));
+        return Ok(platform_metadata::answer(
+            state,
+            identity,
+            call.fault.as_ref(),
+        ));
     }
-    issue::answer(state, identity, query.bypass_cache, call).await
+    issue_credential::answer(state, identity, query.bypass_cache, call).await
 }
 
 /// What makes a request a local one: the header that browsers do not send, and no sign of a proxy.

@@ -26,9 +26,9 @@ mod call;
 mod clock;
 mod config;
 mod control;
+mod emulator;
 mod endpoints;
 mod entra;
-mod error;
 mod evidence;
 mod exchange;
 mod faults;
@@ -45,12 +45,13 @@ mod reply;
 mod secrets;
 mod server;
 mod service;
-mod signing;
-mod simulated;
+mod service_handler;
+mod signing_key;
+mod simulated_attestation;
+mod start_error;
 mod state;
 #[cfg(test)]
 mod testing;
-mod tls;
 mod vault;
 
 // The public API.
@@ -60,9 +61,9 @@ pub use config::{
     HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, TlsConfig,
     TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
 };
-pub use error::StartError;
+pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};
 pub use ready::{Control, Ready};
 pub use records::Record;
-pub use server::{Emulator, EmulatorBuilder};
-pub use simulated::{SimulatedAttestation, SimulatedKey, SimulatedKeyProvider};
+pub use simulated_attestation::{SimulatedAttestation, SimulatedKey, SimulatedKeyProvider};
+pub use start_error::StartError;

@@ -7,7 +7,7 @@ use crate::endpoints::origin;
 use crate::evidence;
 use crate::faults::{ATTEST_PATH, Action};
 use crate::reply::{Response, json_response, not_found};
-use crate::signing::JwtSigner;
+use crate::signing_key::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, Method, header};
 use serde::Deserialize;

@@ -1,24 +1,24 @@
 //! The emulator's two authorities. They are independent: one signs the certificates of the servers, the other binding
 //! certificates, and neither is trusted for the other's purpose.
-mod client;
+mod authority;
+mod ca_store;
+mod client_certificate;
 mod issuer;
-mod make;
 mod server_ca;
 mod state_dir;
-mod store;
 #[cfg(test)]
 mod tests;
 mod token_not_after;
 
-pub(crate) use client::{ClientCertificate, ClientCertificateProblem};
+pub(crate) use client_certificate::{ClientCertificate, ClientCertificateProblem};
 pub(crate) use issuer::ClientCertificateRequest;
 pub(crate) use server_ca::ServerIdentity;
 pub(crate) use token_not_after::{
     TokenNotAfter, read as read_token_not_after, time_of as read_token_not_after_value,
 };
 
-use crate::error::StartError;
 use crate::faults::ServerCertificateFault;
+use crate::start_error::StartError;
 use openssl::error::ErrorStack;
 use std::net::IpAddr;
 use std::path::Path;
@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 /// Both authorities, and the certificate of the servers.
 pub(crate) struct Pki {
-    store: store::CaStore,
+    store: ca_store::CaStore,
     issuer: issuer::Issuer,
     server: ServerIdentity,
     /// Where the servers listen.
@@ -42,8 +42,8 @@ impl Pki {
     pub fn new(state_dir: Option<&Path>, address: IpAddr) -> Result<Self, StartError> {
         let refused = |error: ErrorStack| StartError::Certificates(error.into());
         let store = match state_dir {
-            Some(folder) => store::CaStore::stored(folder)?,
-            None => store::CaStore::temporary()?,
+            Some(folder) => ca_store::CaStore::stored(folder)?,
+            None => ca_store::CaStore::temporary()?,
         };
         Ok(Self {
             issuer: issuer::Issuer::new().map_err(refused)?,
@@ -97,6 +97,6 @@ impl Pki {
         der: &[u8],
         now: SystemTime,
     ) -> Result<ClientCertificate, ClientCertificateProblem> {
-        client::check(der, self.issuer.certificate(), now)
+        client_certificate::check(der, self.issuer.certificate(), now)
     }
 }

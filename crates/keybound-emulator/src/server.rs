@@ -1,305 +1,165 @@
-use crate::clock::Clock;
-use crate::config::{Config, HostName, NetworkConfig};
-use crate::endpoints::Endpoints;
-use crate::error::StartError;
-use crate::faults::{Fault, FaultError};
-use crate::pki::Pki;
-use crate::ready::Ready;
-use crate::records::Record;
-use crate::service::Service;
-use crate::state::{Keys, State};
-use crate::tls::{Server, ServiceHandler};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
-use url::Url;
+//! HTTP/1.1 servers, plain or with TLS. With TLS they request client certificates in the first handshake, or after
+//! the request as Key Vault does.
+mod alert_rewriter;
+mod certificate_alert;
+mod connection;
+mod hosts;
+mod maybe_tls_stream;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod tls_settings;
+mod wire;
 
-/// Settings of an [`Emulator`].
-#[derive(Clone, Debug, Default)]
-pub struct EmulatorBuilder {
-    config: Config,
-    state_dir: Option<PathBuf>,
+pub(crate) use certificate_alert::{CertificateAlert, CertificateCheck};
+pub(crate) use tls_settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
+
+use crate::call::Peer;
+use crate::reply::Reply;
+use bytes::Bytes;
+use http::{Request, request};
+use openssl::ssl::SslAcceptor;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Handles the requests of one listener.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// How a new connection begins. Called once for each.
+    fn greet(&self) -> Greeting {
+        Greeting::default()
+    }
+
+    /// Whether requests may name Azure's IMDS as their host.
+    fn is_link_local(&self) -> bool {
+        false
+    }
+
+    /// Whether the body of a request is read. Where it is not, the request is answered without it and the connection closed.
+    fn reads_body(&self, head: &request::Parts) -> bool {
+        let _ = head;
+        true
+    }
+
+    /// Whether the certificate of a client is requested after its request was read: TLS 1.2 renegotiation or TLS 1.3
+    /// post-handshake authentication.
+    fn wants_certificate(&self, head: &request::Parts) -> bool {
+        let _ = head;
+        false
+    }
+
+    /// Handles a request that has been read in whole.
+    fn answer(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
 }
 
-impl EmulatorBuilder {
-    /// The configuration. Default: [`Config::default`].
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
+/// A listener that is ready to serve.
+pub(crate) struct Server<H> {
+    listener: TcpListener,
+    shared: Arc<connection::Shared<H>>,
+}
 
-    /// Stores the CA in a folder, which is created if absent: `ca.pem` and, readable by the owner only,
-    /// `ca-key.pem`. The next start loads it, so that clients can trust the same file. Default: a CA for each
-    /// start, its certificate in a temporary folder, its key in memory only. The authority of binding certificates and the
-    /// keys that sign tokens are new at each start in any case.
-    #[must_use]
-    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.state_dir = Some(folder.into());
-        self
-    }
-
-    /// Starts it.
+impl<H: Handler> Server<H> {
+    /// Prepares the TLS context.
     ///
     /// # Errors
-    /// As [`Emulator::start`], and where the folder cannot be used.
-    pub fn start(self) -> Result<Emulator, StartError> {
-        self.config.check().map_err(StartError::Config)?;
-        let listeners = Listeners::bind(&self.config.network)?;
-        let endpoints = listeners.endpoints(&self.config.network)?;
-        // The path of the CA is used by programs in other folders.
-        let state_dir = self.state_dir.map(std::path::absolute).transpose();
-        let state_dir = state_dir.map_err(StartError::Host)?;
-        let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;
-        let state = State::new(self.config, pki, endpoints)
-            .map_err(|error| StartError::Certificates(error.into()))?;
-        let state = Arc::new(state);
-        let running = Running::start(listeners, &state)?;
-        Ok(Emulator {
-            ready: Ready::of(&state),
-            state,
-            running: Some(running),
+    /// Where the listener is not on loopback (the emulator serves no other), or OpenSSL does not take the settings.
+    pub(crate) fn new(
+        listener: TcpListener,
+        settings: &TlsSettings,
+        handler: H,
+    ) -> io::Result<Self> {
+        let acceptor = settings.acceptor()?;
+        Self::over(listener, Some(acceptor), settings.timeouts, handler)
+    }
+
+    /// Without TLS: for services that are plain HTTP on Azure too.
+    ///
+    /// # Errors
+    /// Where the listener is not on loopback.
+    pub(crate) fn plain(listener: TcpListener, timeouts: Timeouts, handler: H) -> io::Result<Self> {
+        Self::over(listener, None, timeouts, handler)
+    }
+
+    fn over(
+        listener: TcpListener,
+        acceptor: Option<SslAcceptor>,
+        timeouts: Timeouts,
+        handler: H,
+    ) -> io::Result<Self> {
+        if !listener.local_addr()?.ip().is_loopback() {
+            return Err(io::Error::other(
+                "the listener is not on a loopback address",
+            ));
+        }
+        let hosts = hosts::Hosts {
+            scheme: if acceptor.is_some() { "https" } else { "http" },
+            link_local: handler.is_link_local(),
+        };
+        let shared = connection::Shared {
+            acceptor,
+            hosts,
+            timeouts,
+            handler,
+        };
+        Ok(Self {
+            listener,
+            shared: Arc::new(shared),
         })
     }
-}
 
-/// The services, running on loopback until the value is dropped.
-///
-/// They run on a thread of their own with a runtime of their own: it makes no difference whether the program around them
-/// is asynchronous, or has its clock stopped.
-pub struct Emulator {
-    ready: Ready,
-    state: Arc<State>,
-    running: Option<Running>,
-}
-
-impl Emulator {
-    /// A builder with the settings of the start.
-    pub fn builder() -> EmulatorBuilder {
-        EmulatorBuilder::default()
-    }
-
-    /// Starts an emulator with a CA of its own. When this returns, all services listen. It takes some milliseconds; the
-    /// keys that sign tokens are made in the background meanwhile.
-    ///
-    /// # Errors
-    /// [`StartError`] where the configuration cannot be used, a port is taken, or the host refuses.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::builder().config(config).start()
-    }
-
-    /// The addresses of the services.
-    pub fn ready(&self) -> &Ready {
-        &self.ready
-    }
-
-    /// The CA certificate of all TLS services, PEM.
-    pub fn ca_pem(&self) -> &[u8] {
-        self.state.pki.ca_pem()
-    }
-
-    /// The emulated clock, which tests may move.
-    pub fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    /// The last 1000 requests, oldest first. No secrets are part of them.
-    pub fn records(&self) -> Vec<Record> {
-        self.state.records.all()
-    }
-
-    /// The number of requests by the names of [`Record::leg`], and the number of connections to the services with
-    /// TLS: `attest-tls`, `token-tls`, `vault-tls`, `graph-tls`. A leg without any is absent.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.state.records.counts()
-    }
-
-    /// Injects a fault, after those that are pending.
-    ///
-    /// # Errors
-    /// Where more than 1000 faults would be pending.
-    pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
-        self.state.faults.add(vec![fault])
-    }
-
-    /// The pending faults.
-    pub fn faults(&self) -> Vec<Fault> {
-        self.state.faults.waiting()
-    }
-
-    /// Removes all faults.
-    pub fn clear_faults(&self) {
-        self.state.faults.clear();
-    }
-
-    /// Removes faults (those of the configuration too), records and issued certificates, and resets the clock. Keys and
-    /// authorities do not change.
-    pub fn reset(&self) {
-        self.state.reset();
-    }
-
-    /// Stops all services and closes their connections. Dropping does the same.
-    pub fn shutdown(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop();
-        }
-    }
-}
-
-impl fmt::Debug for Emulator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emulator")
-            .field("ready", &self.ready)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One bound listener for each service.
-struct Listeners(Vec<(Service, TcpListener)>);
-
-impl Listeners {
-    fn bind(network: &NetworkConfig) -> Result<Self, StartError> {
-        let ports = [
-            (Service::Imds, network.imds_port),
-            (Service::Sts, network.sts_port),
-            (Service::Maa, network.maa_port),
-            (Service::Vault, network.vault_port),
-            (Service::Graph, network.graph_port),
-            (Service::Control, network.control_port),
-        ];
-        let bind = |(service, port)| {
-            let address = SocketAddr::new(network.bind, port);
-            TcpListener::bind(address)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| (service, listener)))
-                .map_err(|source| StartError::Listen { address, source })
-        };
-        // Services with a fixed port bind first, so that no other service gets that port as a free one.
-        let (mut fixed, free): (Vec<_>, Vec<_>) =
-            ports.into_iter().partition(|(_, port)| *port != 0);
-        fixed.extend(free);
-        fixed
-            .into_iter()
-            .map(bind)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    fn endpoints(&self, network: &NetworkConfig) -> Result<Endpoints, StartError> {
-        let url = |service: Service, scheme: &str| {
-            let found = self.0.iter().find(|(of, _)| *of == service);
-            let address = found
-                .ok_or(io::Error::from(io::ErrorKind::NotFound))
-                .and_then(|(_, listener)| listener.local_addr())?;
-            // Clients resolve localhost to both families, and only one is listened at: at the other, another program may
-            // have the port. It has no certificate for TLS; over plain HTTP it would get the control secret.
-            let text = match network.host {
-                HostName::Localhost if scheme == "https" => {
-                    format!("https://localhost:{}/", address.port())
-                }
-                _ => format!("{scheme}://{address}/"),
+    /// Serves until it is dropped, which ends all its connections.
+    pub(crate) async fn run(self) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                return;
             };
-            Url::parse(&text).map_err(io::Error::other)
-        };
-        let all = || -> io::Result<Endpoints> {
-            Ok(Endpoints {
-                imds: url(Service::Imds, "http")?,
-                sts: url(Service::Sts, "https")?,
-                maa: url(Service::Maa, "https")?,
-                vault: url(Service::Vault, "https")?,
-                graph: url(Service::Graph, "https")?,
-                control: url(Service::Control, "http")?,
-            })
-        };
-        all().map_err(StartError::Host)
-    }
-}
-
-/// The thread that serves.
-struct Running {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Running {
-    /// Returns when the services listen, or with the error. The runtime is created and dropped on the thread: it cannot be
-    /// dropped in an asynchronous caller.
-    fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
-        let (ready, started) = mpsc::sync_channel(1);
-        let (stop, stopped) = oneshot::channel();
-        let state = state.clone();
-        let serve = move || match prepare(listeners, &state) {
-            Ok((runtime, servers)) => {
-                let _ = ready.send(Ok(()));
-                run(runtime, servers, state.keys.clone(), stopped);
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("keybound-emulator".into())
-            .spawn(serve)
-            .map_err(StartError::Host)?;
-        match started.recv() {
-            Ok(Ok(())) => Ok(Self { stop, thread }),
-            Ok(Err(error)) => Err(StartError::Host(error)),
-            Err(ended) => Err(StartError::Host(io::Error::other(ended))),
+            let Ok((stream, address)) = self.listener.accept().await else {
+                // Out of file handles, or a client that disconnected immediately: both are temporary.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let shared = self.shared.clone();
+            connections.spawn(async move {
+                connection::serve(stream, address, &shared).await;
+                drop(slot);
+            });
         }
     }
-
-    fn stop(self) {
-        let _ = self.stop.send(());
-        // A panic of the thread has been reported already.
-        let _ = self.thread.join();
-    }
 }
 
-fn prepare(
-    listeners: Listeners,
-    state: &Arc<State>,
-) -> io::Result<(Runtime, Vec<Server<ServiceHandler>>)> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let entered = runtime.enter();
-    let serve = |(service, listener)| {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Server::of_service(listener, state.clone(), service)
+/// Reads the requests of a plain connection from memory, for fuzzers; up to the first that is refused.
+pub(crate) fn read_requests(bytes: &[u8], link_local: bool) -> Vec<Request<Bytes>> {
+    let hosts = hosts::Hosts {
+        scheme: "http",
+        link_local,
     };
-    let servers = listeners
-        .0
-        .into_iter()
-        .map(serve)
-        .collect::<io::Result<_>>()?;
-    drop(entered);
-    Ok((runtime, servers))
+    let mut wire = wire::Wire::new(tokio::io::join(bytes, tokio::io::sink()));
+    let reading = async {
+        let mut requests = vec![];
+        while let Ok(Some(head)) = wire.read_head(hosts).await {
+            let Ok(body) = wire.read_body(head.framing, 64 * 1024).await else {
+                break;
+            };
+            requests.push(head.request.map(|()| body));
+        }
+        requests
+    };
+    // Memory is always ready.
+    match pin!(reading).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(requests) => requests,
+        Poll::Pending => vec![],
+    }
 }
 
-/// Serves until `stopped` receives a value or its sender is dropped.
-fn run(
-    runtime: Runtime,
-    servers: Vec<Server<ServiceHandler>>,
-    keys: Keys,
-    stopped: oneshot::Receiver<()>,
-) {
-    for server in servers {
-        runtime.spawn(server.run());
-    }
-    runtime.spawn(async move { keys.make().await });
-    let _ = runtime.block_on(stopped);
-    // Pending work ends with the runtime; the generation of a key is not waited for.
-    runtime.shutdown_background();
-}
+/// Connections served at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

@@ -8,7 +8,7 @@ use crate::issued_certificates::IssuedCertificates;
 use crate::pki::Pki;
 use crate::records::Records;
 use crate::secrets::Secrets;
-use crate::signing::SigningKey;
+use crate::signing_key::SigningKey;
 use openssl::error::ErrorStack;
 
 /// The shared state of the services of an emulator.

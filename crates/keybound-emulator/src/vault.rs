@@ -1,25 +1,25 @@
 //! The simulated Key Vault: secrets for clients that prove possession of the key of their token's certificate.
-mod answers;
+mod responses;
 #[cfg(test)]
 mod tests;
 
 use crate::call::Call;
 use crate::endpoints::origin;
-use crate::entra::check::check;
+use crate::entra::token_check::check;
 use crate::faults::Action;
 use crate::reply::{Response, json_response};
 use crate::secrets::SetError;
 use crate::state::State;
-use answers::{bad_parameter, secret_bundle, secret_item};
 use http::Method;
+use responses::{bad_parameter, secret_bundle, secret_item};
 use serde_json::{Value, json};
 
 pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
-        return answers::refused(state, call, problem);
+        return responses::refused(state, call, problem);
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
-        return answers::challenged(state, claims.as_deref());
+        return responses::challenged(state, claims.as_deref());
     }
     if !has_api_version(call) {
         return bad_parameter("api-version must be specified, as in api-version=7.4");
@@ -32,8 +32,8 @@ pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
         (Method::GET, ["secrets", name]) => get(state, name, None),
         (Method::GET, ["secrets", name, version]) => get(state, name, Some(version)),
         (Method::PUT, ["secrets", name]) => set(state, name, call.request.body()),
-        (_, ["secrets", ..]) => answers::method_not_allowed(),
-        _ => answers::no_such_path(),
+        (_, ["secrets", ..]) => responses::method_not_allowed(),
+        _ => responses::no_such_path(),
     }
 }
 
@@ -54,7 +54,7 @@ fn is_api_version(text: &str) -> bool {
 fn get(state: &State, name: &str, version: Option<&str>) -> Response {
     match state.secrets.get(name, version) {
         Some(found) => json_response(200, &secret_bundle(&base(state), name, &found)),
-        None => answers::secret_not_found(),
+        None => responses::secret_not_found(),
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{ConfigError, read};
+use super::{ConfigError, deserialize};
 use keybound_core::Guid;
 use serde::Deserialize;
 
@@ -10,10 +10,10 @@ pub struct Identity {
     /// System-assigned or user-assigned.
     pub kind: IdentityType,
     /// The client id (a GUID).
-    #[serde(deserialize_with = "read::guid")]
+    #[serde(deserialize_with = "deserialize::guid")]
     pub client_id: Guid,
     /// The object id (a GUID).
-    #[serde(deserialize_with = "read::guid")]
+    #[serde(deserialize_with = "deserialize::guid")]
     pub object_id: Guid,
     /// The Azure resource id. Required for a user-assigned identity, absent for the system-assigned one.
     #[serde(default)]

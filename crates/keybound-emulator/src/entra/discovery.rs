@@ -1,4 +1,4 @@
-use super::refusal::Refusal;
+use super::error_response::Refusal;
 use super::{check_tenant, issuer};
 use crate::call::Call;
 use crate::endpoints::origin;

@@ -1,6 +1,6 @@
 use super::testing::{BOTH, FORM, Lab};
 use crate::config::Config;
-use crate::tls::testing::{Client, ClientOptions, Received, self_signed};
+use crate::server::testing::{Client, ClientOptions, Received, self_signed};
 use keybound_core::{UnverifiedJwt, X5tS256};
 use serde_json::json;
 

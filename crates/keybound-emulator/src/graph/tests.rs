@@ -1,7 +1,7 @@
 use super::AUDIENCE;
 use crate::config::Config;
 use crate::entra::testing::{BOTH, Lab};
-use crate::tls::testing::self_signed;
+use crate::server::testing::self_signed;
 use serde_json::json;
 
 const LIST: &str = "/v1.0/applications?$top=5";

@@ -1,5 +1,5 @@
-mod instance;
-mod issuing;
+mod instance_metadata;
+mod issue_credential;
 
 use crate::config::{AttestationRule, Config, TokenUrlMember};
 use crate::endpoints::origin;

@@ -1,4 +1,4 @@
-use super::make::{Authority, Template};
+use super::authority::{Authority, Template};
 use super::token_not_after::TokenNotAfter;
 use crate::clock::host_now;
 use openssl::error::ErrorStack;

@@ -1,4 +1,4 @@
-use super::make::{Authority, Template, common_name_only, p256_key};
+use super::authority::{Authority, Template, common_name_only, p256_key};
 use crate::clock::host_now;
 use crate::faults::ServerCertificateFault;
 use openssl::asn1::{Asn1Object, Asn1OctetString};

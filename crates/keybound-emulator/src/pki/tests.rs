@@ -8,7 +8,7 @@ mod verified;
 use super::server_ca::ServerCa;
 use super::{ClientCertificateProblem, ClientCertificateRequest, Pki};
 use crate::clock::host_now;
-use crate::error::StartError;
+use crate::start_error::StartError;
 use openssl::asn1::Asn1Type;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
@@ -349,9 +349,9 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
 
 /// A CA for everything, such as someone might put in the folder.
 fn unconstrained() -> Vec<u8> {
-    let key = super::make::p256_key().unwrap();
+    let key = super::authority::p256_key().unwrap();
     let mut builder = X509::builder().unwrap();
-    let name = super::make::common_name_only("anything goes").unwrap();
+    let name = super::authority::common_name_only("anything goes").unwrap();
     builder.set_subject_name(&name).unwrap();
     builder.set_issuer_name(&name).unwrap();
     let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();

@@ -1,7 +1,7 @@
 use super::AUDIENCE;
 use crate::entra::testing::{BOTH, Lab};
 use crate::pki::ServerIdentity;
-use crate::tls::testing::{Client, ClientOptions, self_signed};
+use crate::server::testing::{Client, ClientOptions, self_signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::ssl::SslVersion;

@@ -1,7 +1,7 @@
 //! The permissions of the stored CA.
 use super::LOCALHOST;
-use crate::error::StartError;
 use crate::pki::Pki;
+use crate::start_error::StartError;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;

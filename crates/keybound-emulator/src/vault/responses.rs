@@ -1,8 +1,8 @@
 use super::AUDIENCE;
 use crate::call::Call;
 use crate::endpoints::origin;
-use crate::entra::challenge::claims_challenge;
-use crate::entra::check::TokenProblem;
+use crate::entra::claims_challenge::claims_challenge;
+use crate::entra::token_check::TokenProblem;
 use crate::pki::ClientCertificateProblem;
 use crate::reply::{Response, json_response};
 use crate::secrets::Version;

@@ -1,6 +1,6 @@
 use super::csr::{self, CheckedCsr, Expected};
-use super::metadata::{expected_cu_id, faulty_endpoint};
-use super::{Refusal, attestation};
+use super::platform_metadata::{expected_cu_id, faulty_endpoint};
+use super::{Refusal, attestation_claims};
 use crate::call::Call;
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
 use crate::endpoints::origin;
@@ -111,7 +111,9 @@ async fn check_attestation(
     match (token, state.config.imds.attestation) {
         ("", AttestationRule::Optional) => Ok(false),
         ("", AttestationRule::Required) => Err(Refusal::invalid("Attestation Token is missing")),
-        (token, _) => attestation::check(state, token, csr).await.map(|()| true),
+        (token, _) => attestation_claims::check(state, token, csr)
+            .await
+            .map(|()| true),
     }
 }
 

@@ -1,4 +1,4 @@
-use super::alert::CertificateAlert;
+use super::certificate_alert::CertificateAlert;
 use super::testing::{Client, ClientOptions, Echo, Greeter, self_signed, settings, start};
 use super::{ClientCertificate, Greeting, Silence};
 use crate::config::TlsVersionRange;

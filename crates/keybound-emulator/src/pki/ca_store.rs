@@ -1,8 +1,8 @@
-use super::make::Authority;
+use super::authority::Authority;
 use super::server_ca::ServerCa;
 use super::state_dir::{StateDir, StoredFile, Unusable};
 use crate::clock::host_now;
-use crate::error::StartError;
+use crate::start_error::StartError;
 use keybound_core::BoxError;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
@@ -130,7 +130,7 @@ fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
             .of("the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is")
             .alone());
     }
-    let soon = super::make::asn1_time(host_now() + LEAST_LEFT).map_err(malformed)?;
+    let soon = super::authority::asn1_time(host_now() + LEAST_LEFT).map_err(malformed)?;
     if certificate.not_after() < soon {
         return Err(problem
             .of("the CA has expired or is about to: remove ca.pem and ca-key.pem to get a new one")

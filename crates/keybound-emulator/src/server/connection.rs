@@ -1,10 +1,10 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
-use super::alert::Rewriting;
 use super::alert_rewriter::AlertRewriter;
-use super::host::Hosts;
-use super::http1::{Framing, ReadError, Wire, response_head};
-use super::link::Link;
+use super::certificate_alert::Rewriting;
+use super::hosts::Hosts;
+use super::maybe_tls_stream::Link;
+use super::wire::{Framing, ReadError, Wire, response_head};
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::call::Peer;
 use crate::reply::{Reply, Response};

@@ -1,4 +1,4 @@
-use super::alert::Rewriting;
+use super::certificate_alert::Rewriting;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-use super::refusal::Refusal;
+use super::error_response::Refusal;
 use crate::call::Call;
 use http::{Method, header};
 use keybound_core::{Claims, Guid};

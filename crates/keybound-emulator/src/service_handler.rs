@@ -1,9 +1,11 @@
-use super::alert::{CertificateAlert, CertificateCheck};
-use super::{ClientCertificate, Greeting, Handler, Server, Silence, Timeouts, TlsSettings};
 use crate::call::Peer;
 use crate::exchange;
 use crate::faults::{Action, Leg};
 use crate::reply::Reply;
+use crate::server::{
+    CertificateAlert, CertificateCheck, ClientCertificate, Greeting, Handler, Server, Silence,
+    Timeouts, TlsSettings,
+};
 use crate::service::Service;
 use crate::state::State;
 use bytes::Bytes;

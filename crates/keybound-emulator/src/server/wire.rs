@@ -1,6 +1,6 @@
 //! A minimal HTTP/1.1 server. It can request a certificate after the head of a request and inject faults, which HTTP
 //! libraries do not support.
-use super::host::{Form, Hosts};
+use super::hosts::{Form, Hosts};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};

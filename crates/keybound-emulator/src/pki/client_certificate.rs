@@ -1,4 +1,4 @@
-use super::make::asn1_time;
+use super::authority::asn1_time;
 use super::token_not_after;
 use keybound_core::X5tS256;
 use openssl::nid::Nid;

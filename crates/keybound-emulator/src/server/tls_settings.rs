@@ -1,4 +1,4 @@
-use super::alert::{CertificateCheck, Rewriting, check_certificates, store_secrets};
+use super::certificate_alert::{CertificateCheck, Rewriting, check_certificates, store_secrets};
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
 use openssl::error::ErrorStack;

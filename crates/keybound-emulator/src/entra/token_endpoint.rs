@@ -1,14 +1,14 @@
-use super::refusal::{
+use super::error_response::{
     NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, Refusal, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
 };
-use super::request::{TokenRequest, unknown_client};
+use super::token_request::{TokenRequest, unknown_client};
 use super::{check_tenant, issuer};
 use crate::call::Call;
 use crate::config::{Identity, IdentityType};
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
 use crate::reply::{Response, json_response};
-use crate::signing::JwtSigner;
+use crate::signing_key::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, header};
 use keybound_core::X5tS256;
