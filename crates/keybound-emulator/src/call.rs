@@ -1,22 +1,15 @@
 use crate::faults::Action;
+use crate::peer::Peer;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use keybound_core::Guid;
 use std::collections::BTreeMap;
 
-/// The client, as known from the connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// The certificate that the peer presented, DER. The handshake proved possession of its key; nothing else is checked.
-    pub client_certificate: Option<Vec<u8>>,
-    /// `TLSv1.2` or `TLSv1.3`; `None` on plain HTTP.
-    pub tls_version: Option<&'static str>,
-}
-
-/// A request to a service, with its whole body, which the listener bounds.
+/// A request to a service, with its whole body, which the listener limits.
 pub(crate) struct Call {
     pub request: http::Request<Bytes>,
     pub peer: Peer,
-    /// The fault for this request, if the service applies it. Faults that replace the whole response do not reach the
-    /// service.
+    /// The fault of this request, if the service applies it. The service does not see requests whose response a fault replaces.
     pub fault: Option<Action>,
     pub notes: BTreeMap<&'static str, String>,
 }
@@ -30,5 +23,19 @@ impl Call {
     /// A request header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name)?.to_str().ok()
+    }
+
+    /// Whether the body has this media type; parameters are ignored.
+    pub fn has_content_type(&self, media_type: &str) -> bool {
+        let value = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let found = value.split(';').next().unwrap_or_default();
+        found.trim().eq_ignore_ascii_case(media_type)
+    }
+
+    /// The id by which the client finds the request in logs.
+    pub fn client_request_id(&self) -> Option<Guid> {
+        ["x-ms-client-request-id", "client-request-id"]
+            .into_iter()
+            .find_map(|name| Guid::parse(self.header(name)?))
     }
 }

@@ -3,69 +3,22 @@
 mod tests;
 
 use crate::faults::{Fault, Leg};
-use crate::reply::{Response, json_response, not_found};
+use crate::response::{Response, json_response, not_found, oauth_error};
 use crate::state::State;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
-use openssl::error::ErrorStack;
-use openssl::memcmp;
+use http::{Method, Request, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::fmt;
-
-/// The secret of the control endpoint: 256 random bits in hexadecimal, new at each start.
-pub(crate) struct ControlSecret(String);
-
-impl ControlSecret {
-    /// A new one.
-    ///
-    /// # Errors
-    /// Where the host returns no random bytes.
-    pub fn random() -> Result<Self, ErrorStack> {
-        let mut bytes = [0; 32];
-        openssl::rand::rand_bytes(&mut bytes)?;
-        Ok(Self(
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ))
-    }
-
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether an `Authorization` header holds it; compared in constant time.
-    pub fn opens(&self, header: Option<&HeaderValue>) -> bool {
-        let given = header.and_then(|value| value.as_bytes().split_at_checked(BEARER.len()));
-        let own = self.0.as_bytes();
-        given.is_some_and(|(scheme, given)| {
-            // RFC 9110 section 11.1: without regard to case, and any number of spaces follows.
-            let given = given.trim_ascii_start();
-            scheme.eq_ignore_ascii_case(BEARER)
-                && given.len() == own.len()
-                && memcmp::eq(given, own)
-        })
-    }
-}
-
-impl fmt::Debug for ControlSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlSecret(…)")
-    }
-}
-
-const BEARER: &[u8] = b"Bearer ";
 
 /// Handles a request to the control endpoint.
-pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Response {
-    if !state
-        .control_secret
-        .opens(request.headers().get(header::AUTHORIZATION))
-    {
+pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    if !state.control_secret.matches(authorization) {
         return not_found();
     }
     let body = request.body();
     let query = request.uri().query().unwrap_or_default();
-    let answered = match (request.method(), request.uri().path()) {
+    let result = match (request.method(), request.uri().path()) {
         (&Method::GET, "/records") => records(state, query),
         (_, "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
             Err("there is no parameter here".to_owned())
@@ -82,12 +35,9 @@ pub(crate) fn answer(state: &State, request: &Request<Bytes>) -> Response {
         (&Method::POST, "/reset") => reset(state, body),
         _ => return not_found(),
     };
-    match answered {
+    match result {
         Ok(body) => json_response(200, &body),
-        Err(why) => json_response(
-            400,
-            &json!({"error": "invalid_request", "error_description": why}),
-        ),
+        Err(problem) => oauth_error(400, "invalid_request", &problem),
     }
 }
 

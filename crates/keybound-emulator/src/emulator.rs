@@ -1,25 +1,17 @@
 use crate::clock::Clock;
-use crate::config::{Config, HostName, NetworkConfig};
-use crate::endpoints::Endpoints;
+use crate::config::Config;
 use crate::faults::{Fault, FaultError};
+use crate::listeners::Listeners;
 use crate::pki::Pki;
 use crate::ready::Ready;
 use crate::records::Record;
-use crate::server::Server;
-use crate::service::Service;
-use crate::service_handler::ServiceHandler;
+use crate::server_thread::ServerThread;
 use crate::start_error::StartError;
-use crate::state::{Keys, State};
+use crate::state::State;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
-use url::Url;
+use std::sync::Arc;
 
 /// Settings of an [`Emulator`].
 #[derive(Clone, Debug, Default)]
@@ -53,7 +45,7 @@ impl EmulatorBuilder {
     pub fn start(self) -> Result<Emulator, StartError> {
         self.config.check().map_err(StartError::Config)?;
         let listeners = Listeners::bind(&self.config.network)?;
-        let endpoints = listeners.endpoints(&self.config.network)?;
+        let endpoints = listeners.endpoints(self.config.network.host)?;
         // The path of the CA is used by programs in other folders.
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
         let state_dir = state_dir.map_err(StartError::Host)?;
@@ -61,7 +53,7 @@ impl EmulatorBuilder {
         let state = State::new(self.config, pki, endpoints)
             .map_err(|error| StartError::Certificates(error.into()))?;
         let state = Arc::new(state);
-        let running = Running::start(listeners, &state)?;
+        let running = ServerThread::start(listeners, &state)?;
         Ok(Emulator {
             ready: Ready::of(&state),
             state,
@@ -77,7 +69,7 @@ impl EmulatorBuilder {
 pub struct Emulator {
     ready: Ready,
     state: Arc<State>,
-    running: Option<Running>,
+    running: Option<ServerThread>,
 }
 
 impl Emulator {
@@ -165,142 +157,4 @@ impl fmt::Debug for Emulator {
             .field("ready", &self.ready)
             .finish_non_exhaustive()
     }
-}
-
-/// One bound listener for each service.
-struct Listeners(Vec<(Service, TcpListener)>);
-
-impl Listeners {
-    fn bind(network: &NetworkConfig) -> Result<Self, StartError> {
-        let ports = [
-            (Service::Imds, network.imds_port),
-            (Service::Sts, network.sts_port),
-            (Service::Maa, network.maa_port),
-            (Service::Vault, network.vault_port),
-            (Service::Graph, network.graph_port),
-            (Service::Control, network.control_port),
-        ];
-        let bind = |(service, port)| {
-            let address = SocketAddr::new(network.bind, port);
-            TcpListener::bind(address)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| (service, listener)))
-                .map_err(|source| StartError::Listen { address, source })
-        };
-        // Services with a fixed port bind first, so that no other service gets that port as a free one.
-        let (mut fixed, free): (Vec<_>, Vec<_>) =
-            ports.into_iter().partition(|(_, port)| *port != 0);
-        fixed.extend(free);
-        fixed
-            .into_iter()
-            .map(bind)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    fn endpoints(&self, network: &NetworkConfig) -> Result<Endpoints, StartError> {
-        let url = |service: Service, scheme: &str| {
-            let found = self.0.iter().find(|(of, _)| *of == service);
-            let address = found
-                .ok_or(io::Error::from(io::ErrorKind::NotFound))
-                .and_then(|(_, listener)| listener.local_addr())?;
-            // Clients resolve localhost to both families, and only one is listened at: at the other, another program may
-            // have the port. It has no certificate for TLS; over plain HTTP it would get the control secret.
-            let text = match network.host {
-                HostName::Localhost if scheme == "https" => {
-                    format!("https://localhost:{}/", address.port())
-                }
-                _ => format!("{scheme}://{address}/"),
-            };
-            Url::parse(&text).map_err(io::Error::other)
-        };
-        let all = || -> io::Result<Endpoints> {
-            Ok(Endpoints {
-                imds: url(Service::Imds, "http")?,
-                sts: url(Service::Sts, "https")?,
-                maa: url(Service::Maa, "https")?,
-                vault: url(Service::Vault, "https")?,
-                graph: url(Service::Graph, "https")?,
-                control: url(Service::Control, "http")?,
-            })
-        };
-        all().map_err(StartError::Host)
-    }
-}
-
-/// The thread that serves.
-struct Running {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Running {
-    /// Returns when the services listen, or with the error. The runtime is created and dropped on the thread: it cannot be
-    /// dropped in an asynchronous caller.
-    fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
-        let (ready, started) = mpsc::sync_channel(1);
-        let (stop, stopped) = oneshot::channel();
-        let state = state.clone();
-        let serve = move || match prepare(listeners, &state) {
-            Ok((runtime, servers)) => {
-                let _ = ready.send(Ok(()));
-                run(runtime, servers, state.keys.clone(), stopped);
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("keybound-emulator".into())
-            .spawn(serve)
-            .map_err(StartError::Host)?;
-        match started.recv() {
-            Ok(Ok(())) => Ok(Self { stop, thread }),
-            Ok(Err(error)) => Err(StartError::Host(error)),
-            Err(ended) => Err(StartError::Host(io::Error::other(ended))),
-        }
-    }
-
-    fn stop(self) {
-        let _ = self.stop.send(());
-        // A panic of the thread has been reported already.
-        let _ = self.thread.join();
-    }
-}
-
-fn prepare(
-    listeners: Listeners,
-    state: &Arc<State>,
-) -> io::Result<(Runtime, Vec<Server<ServiceHandler>>)> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let entered = runtime.enter();
-    let serve = |(service, listener)| {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Server::of_service(listener, state.clone(), service)
-    };
-    let servers = listeners
-        .0
-        .into_iter()
-        .map(serve)
-        .collect::<io::Result<_>>()?;
-    drop(entered);
-    Ok((runtime, servers))
-}
-
-/// Serves until `stopped` receives a value or its sender is dropped.
-fn run(
-    runtime: Runtime,
-    servers: Vec<Server<ServiceHandler>>,
-    keys: Keys,
-    stopped: oneshot::Receiver<()>,
-) {
-    for server in servers {
-        runtime.spawn(server.run());
-    }
-    runtime.spawn(async move { keys.make().await });
-    let _ = runtime.block_on(stopped);
-    // Pending work ends with the runtime; the generation of a key is not waited for.
-    runtime.shutdown_background();
 }

@@ -1,17 +1,14 @@
+use crate::service::Service;
+use std::collections::BTreeMap;
 use url::Url;
 
-/// Where the services listen: origins without a trailing slash in their text form, see [`origin`].
+/// The URLs of all services.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    pub imds: Url,
-    pub sts: Url,
-    pub maa: Url,
-    pub vault: Url,
-    pub graph: Url,
-    pub control: Url,
-}
+pub(crate) struct Endpoints(pub BTreeMap<Service, Url>);
 
-/// An endpoint as services and tokens write it: `https://127.0.0.1:8443`, without the trailing slash.
-pub(crate) fn origin(url: &Url) -> &str {
-    url.as_str().trim_end_matches('/')
+impl Endpoints {
+    /// The origin of a service, as tokens and documents contain it: `https://127.0.0.1:8443`, without a trailing slash.
+    pub fn origin(&self, service: Service) -> &str {
+        self.0[&service].as_str().trim_end_matches('/')
+    }
 }

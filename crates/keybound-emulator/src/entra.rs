@@ -11,22 +11,23 @@ mod token_endpoint;
 mod token_request;
 
 use crate::call::Call;
-use crate::reply::{Response, not_found};
+use crate::response::{Response, not_found};
+use crate::service::Service;
 use crate::state::State;
 use error_response::Refusal;
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
+pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     let path = call.request.uri().path().to_owned();
     let Some((tenant, rest)) = path.trim_start_matches('/').split_once('/') else {
         return not_found();
     };
     let answered = match rest {
-        "oauth2/v2.0/token" => token_endpoint::answer(state, call, tenant).await,
+        "oauth2/v2.0/token" => token_endpoint::respond(state, call, tenant).await,
         "v2.0/.well-known/openid-configuration" => discovery::document(state, tenant),
         "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
         _ => return not_found(),
     };
-    answered.unwrap_or_else(|refusal| refusal.answer(state, call))
+    answered.unwrap_or_else(|refusal| refusal.respond(state, call))
 }
 
 /// Checks that the tenant in the path is the emulator's.
@@ -42,6 +43,6 @@ fn check_tenant(state: &State, tenant: &str) -> Result<(), Refusal> {
 
 /// The issuer in the tokens of this service.
 fn issuer(state: &State) -> String {
-    let sts = crate::endpoints::origin(&state.endpoints.sts);
+    let sts = state.endpoints.origin(Service::Sts);
     format!("{sts}/{}/v2.0", state.config.tenant_id)
 }

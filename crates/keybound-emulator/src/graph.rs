@@ -4,20 +4,19 @@
 mod tests;
 
 use crate::call::Call;
-use crate::endpoints::origin;
 use crate::entra::claims_challenge::claims_challenge;
 use crate::entra::token_check::{TokenProblem, check};
 use crate::faults::Action;
 use crate::pki::ClientCertificateProblem;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
+use crate::service::Service;
 use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
-use keybound_core::Guid;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
+pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
         let message = words(problem);
         call.note("refused", message);
@@ -97,15 +96,14 @@ fn applications(state: &State, most: usize) -> Value {
             })
         })
         .collect();
-    let base = origin(&state.endpoints.graph);
+    let base = state.endpoints.origin(Service::Graph);
     json!({"@odata.context": format!("{base}/v1.0/$metadata#applications"), "value": entries})
 }
 
 fn error(call: &Call, status: u16, code: &str, message: &str) -> Response {
     let request_id = Uuid::new_v4().to_string();
-    let client_request_id = ["client-request-id", "x-ms-client-request-id"]
-        .into_iter()
-        .find_map(|name| Guid::parse(call.header(name)?))
+    let client_request_id = call
+        .client_request_id()
         .map_or_else(|| request_id.clone(), |id| id.to_string());
     json_response(
         status,

@@ -13,12 +13,11 @@ pub(crate) use attestation_claims::read as read_attestation;
 use crate::call::Call;
 use crate::config::BypassCache;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
-use crate::reply::{Response, json_response};
+use crate::response::{Response, allow, oauth_error};
 use crate::state::State;
-use http::{HeaderValue, Method, header};
+use http::Method;
 use instance_metadata::Document;
 use query::Query;
-use serde_json::json;
 
 /// Reads a query, for fuzzers: whether it is one.
 pub(crate) fn read_query(query: &str) -> bool {
@@ -26,19 +25,19 @@ pub(crate) fn read_query(query: &str) -> bool {
 }
 
 /// Handles a request to IMDS.
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
+pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     match handle(state, call).await {
         Ok(answer) => answer,
         Err(refusal) => {
             call.note("refused", refusal.description);
-            refusal.answer()
+            refusal.respond()
         }
     }
 }
 
 async fn handle(state: &State, call: &mut Call) -> Result<Response, Refusal> {
     if let Some(document) = Document::at(call.request.uri().path()) {
-        return document.answer(state, call);
+        return document.respond(state, call);
     }
     let method = match call.request.uri().path() {
         METADATA_PATH => Method::GET,
@@ -60,13 +59,13 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, Refusal> {
     let identity = query.identity(&state.config.identities)?;
     call.note("client_id", identity.client_id.as_str());
     if method == Method::GET {
-        return Ok(platform_metadata::answer(
+        return Ok(platform_metadata::respond(
             state,
             identity,
             call.fault.as_ref(),
         ));
     }
-    issue_credential::answer(state, identity, query.bypass_cache, call).await
+    issue_credential::respond(state, identity, query.bypass_cache, call).await
 }
 
 /// What makes a request a local one: the header that browsers do not send, and no sign of a proxy.
@@ -137,14 +136,12 @@ impl Refusal {
         Self::new(500, "internal_server_error", description)
     }
 
-    fn answer(self) -> Response {
-        let body = json!({"error": self.error, "error_description": self.description});
-        let mut answer = json_response(self.status, &body);
-        let allowed = self.allow.as_ref().map(Method::as_str);
-        if let Some(Ok(value)) = allowed.map(HeaderValue::from_str) {
-            answer.headers_mut().insert(header::ALLOW, value);
+    fn respond(self) -> Response {
+        let response = oauth_error(self.status, self.error, self.description);
+        match &self.allow {
+            Some(method) => allow(response, method),
+            None => response,
         }
-        answer
     }
 }
 

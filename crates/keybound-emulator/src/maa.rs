@@ -3,47 +3,48 @@
 mod tests;
 
 use crate::call::Call;
-use crate::endpoints::origin;
 use crate::evidence;
 use crate::faults::{ATTEST_PATH, Action};
-use crate::reply::{Response, json_response, not_found};
+use crate::response::{Response, allow, azure_error, json_response, not_found};
+use crate::service::Service;
 use crate::signing_key::JwtSigner;
 use crate::state::State;
-use http::{HeaderValue, Method, header};
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
 
 /// Handles a request to the attestation service.
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
+pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     let allowed = match call.request.uri().path() {
         ATTEST_PATH => Method::POST,
         KEYS_PATH | DISCOVERY_PATH => Method::GET,
         _ => return not_found(),
     };
     if call.request.method() != allowed {
-        return wrong_method(&allowed);
+        let message = "the method is not allowed for this resource";
+        return allow(azure_error(405, "MethodNotAllowed", message), &allowed);
     }
-    let answered = match call.request.uri().path() {
+    let result = match call.request.uri().path() {
         ATTEST_PATH => attest(state, call).await,
         KEYS_PATH => keys(state, call.fault.as_ref()).await,
         _ => Ok(discovery(state)),
     };
-    answered.unwrap_or_else(|_| refusal(500, "InternalError", "the token could not be signed"))
+    result.unwrap_or_else(|_| azure_error(500, "InternalError", "the token could not be signed"))
 }
 
 /// The value of `x-ms-attestation-type` in all attestation tokens of this service.
 pub(crate) const SIMULATED: &str = "simulated";
 
 async fn attest(state: &State, call: &mut Call) -> io::Result<Response> {
-    let audience = origin(&state.endpoints.maa);
+    let audience = state.endpoints.origin(Service::Maa);
     let proven = read_request(call)
         .and_then(|request| evidence::check(&request.evidence, audience, &state.evidence_seen));
     let mut key = match proven {
         Ok(proven) => proven.jwk,
-        Err(why) => {
-            call.note("refused", why);
-            return Ok(refusal(400, "InvalidParameter", why));
+        Err(problem) => {
+            call.note("refused", problem);
+            return Ok(azure_error(400, "InvalidParameter", problem));
         }
     };
     let foreign = state.keys.foreign.get();
@@ -97,7 +98,7 @@ async fn keys(state: &State, fault: Option<&Action>) -> io::Result<Response> {
 }
 
 fn discovery(state: &State) -> Response {
-    let issuer = origin(&state.endpoints.maa);
+    let issuer = state.endpoints.origin(Service::Maa);
     let body = json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}{KEYS_PATH}"),
@@ -105,25 +106,6 @@ fn discovery(state: &State) -> Response {
         "id_token_signing_alg_values_supported": ["RS256"],
     });
     json_response(200, &body)
-}
-
-fn refusal(status: u16, code: &str, message: &str) -> Response {
-    json_response(
-        status,
-        &json!({"error": {"code": code, "message": message}}),
-    )
-}
-
-fn wrong_method(allowed: &Method) -> Response {
-    let mut answer = refusal(
-        405,
-        "MethodNotAllowed",
-        "the method is not allowed for this resource",
-    );
-    if let Ok(value) = HeaderValue::from_str(allowed.as_str()) {
-        answer.headers_mut().insert(header::ALLOW, value);
-    }
-    answer
 }
 
 const KEYS_PATH: &str = "/certs";

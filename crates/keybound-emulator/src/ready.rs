@@ -1,4 +1,4 @@
-use crate::endpoints::origin;
+use crate::service::Service;
 use crate::state::State;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -41,25 +41,24 @@ pub struct Control {
 
 impl Ready {
     pub(crate) fn of(state: &State) -> Self {
-        let endpoints = &state.endpoints;
-        let text = |url| origin(url).to_owned();
+        let origin = |service| state.endpoints.origin(service).to_owned();
         let ca_file = state.pki.ca_file().to_owned();
         let env = BTreeMap::from([
-            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(&endpoints.imds)),
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", origin(Service::Imds)),
             ("KEYBOUND_CA_FILE", ca_file.display().to_string()),
-            ("KEYBOUND_EMULATOR_VAULT", text(&endpoints.vault)),
-            ("KEYBOUND_EMULATOR_GRAPH", text(&endpoints.graph)),
+            ("KEYBOUND_EMULATOR_VAULT", origin(Service::Vault)),
+            ("KEYBOUND_EMULATOR_GRAPH", origin(Service::Graph)),
         ]);
         Self {
             event: "ready",
-            imds: text(&endpoints.imds),
-            sts: text(&endpoints.sts),
-            maa: text(&endpoints.maa),
-            vault: text(&endpoints.vault),
-            graph: text(&endpoints.graph),
+            imds: origin(Service::Imds),
+            sts: origin(Service::Sts),
+            maa: origin(Service::Maa),
+            vault: origin(Service::Vault),
+            graph: origin(Service::Graph),
             ca_file,
             control: Control {
-                url: text(&endpoints.control),
+                url: origin(Service::Control),
                 secret: state.control_secret.expose().to_owned(),
             },
             env,

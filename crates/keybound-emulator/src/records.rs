@@ -1,5 +1,5 @@
-use crate::call::Peer;
 use crate::faults::{Action, Leg};
+use crate::peer::Peer;
 use bytes::Bytes;
 use http::Request;
 use keybound_core::lock;

@@ -15,7 +15,7 @@ mod wire;
 pub(crate) use certificate_alert::{CertificateAlert, CertificateCheck};
 pub(crate) use tls_settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
 
-use crate::call::Peer;
+use crate::peer::Peer;
 use crate::reply::Reply;
 use bytes::Bytes;
 use http::{Request, request};
@@ -55,7 +55,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     }
 
     /// Handles a request that has been read in whole.
-    fn answer(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
+    fn handle(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
 }
 
 /// A listener that is ready to serve.

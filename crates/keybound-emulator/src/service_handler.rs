@@ -1,55 +1,112 @@
-use crate::call::Peer;
-use crate::exchange;
-use crate::faults::{Action, Leg};
+use crate::call::Call;
+use crate::clock::unix_ms;
+use crate::faults::{self, Action, Leg};
+use crate::peer::Peer;
 use crate::reply::Reply;
+use crate::response::{Response, not_found};
 use crate::server::{
     CertificateAlert, CertificateCheck, ClientCertificate, Greeting, Handler, Server, Silence,
     Timeouts, TlsSettings,
 };
 use crate::service::Service;
 use crate::state::State;
+use crate::{control, entra, graph, imds, maa, vault};
 use bytes::Bytes;
-use http::{Request, header, request};
+use http::{HeaderValue, Request, header, request};
 use keybound_core::X5tS256;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Handles the requests of one service of the emulator.
+/// Handles the requests of one service: consults the fault plan, runs the service and records the request and its response.
 pub(crate) struct ServiceHandler {
     state: Arc<State>,
     service: Service,
 }
 
-impl Server<ServiceHandler> {
-    /// The server of a service, as the configuration has it.
+impl ServiceHandler {
+    pub fn new(state: Arc<State>, service: Service) -> Self {
+        Self { state, service }
+    }
+
+    /// The server of this service, with the TLS settings of the configuration.
     ///
     /// # Errors
     /// As [`Server::new`].
-    pub(crate) fn of_service(
-        listener: TcpListener,
-        state: Arc<State>,
-        service: Service,
-    ) -> io::Result<Self> {
-        let tls = &state.config.tls;
-        if matches!(service, Service::Imds | Service::Control) {
-            let handler = ServiceHandler { state, service };
-            return Self::plain(listener, Timeouts::default(), handler);
-        }
-        let (versions, client_certificate) = match service {
-            Service::Sts => (tls.sts, ClientCertificate::First),
-            Service::Graph => (tls.graph, ClientCertificate::First),
-            Service::Vault => (tls.vault, ClientCertificate::OnDemand),
-            _ => (tls.maa, ClientCertificate::OnDemand),
+    pub fn server(self, listener: TcpListener) -> io::Result<Server<Self>> {
+        let Some(versions) = self.state.config.tls.versions(self.service) else {
+            return Server::plain(listener, Timeouts::default(), self);
         };
         let settings = TlsSettings {
-            identity: state.pki.server().clone(),
+            identity: self.state.pki.server().clone(),
             versions,
-            client_certificate,
+            client_certificate: match self.service {
+                Service::Sts | Service::Graph => ClientCertificate::First,
+                _ => ClientCertificate::OnDemand,
+            },
             timeouts: Timeouts::default(),
         };
-        Self::new(listener, &settings, ServiceHandler { state, service })
+        Server::new(listener, &settings, self)
+    }
+
+    /// The response of the service, changed or replaced by the fault of the request.
+    async fn reply(&self, call: &mut Call) -> Reply {
+        let fault = call.fault.as_ref();
+        if let Some(mut reply) =
+            fault.and_then(|fault| faults::replace(fault, &self.state.endpoints))
+        {
+            if let Reply::Full(response) | Reply::Oversized(response, _) = &mut reply {
+                self.add_server_header(response);
+            }
+            return reply;
+        }
+        if let Some(Action::Delay(milliseconds)) = call.fault {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        }
+        let mut response = self.respond(call).await;
+        self.add_server_header(&mut response);
+        faults::alter(call.fault.as_ref(), response)
+    }
+
+    async fn respond(&self, call: &mut Call) -> Response {
+        match self.service {
+            Service::Imds => imds::respond(&self.state, call).await,
+            Service::Maa => maa::respond(&self.state, call).await,
+            Service::Sts => entra::respond(&self.state, call).await,
+            Service::Vault => vault::respond(&self.state, call).await,
+            Service::Graph => graph::respond(&self.state, call).await,
+            Service::Control => not_found(),
+        }
+    }
+
+    /// Adds the `Server` header unless there is one.
+    fn add_server_header(&self, response: &mut Response) {
+        let name = match self.service {
+            Service::Imds => imds::SERVER,
+            _ => SERVER,
+        };
+        response
+            .headers_mut()
+            .entry(header::SERVER)
+            .or_insert(HeaderValue::from_static(name));
+    }
+
+    /// Rejects the certificates that are revoked on a leg.
+    fn revocation(&self, leg: Leg) -> CertificateCheck {
+        let state = self.state.clone();
+        Arc::new(move |certificate| {
+            match state.faults.revoked(leg, &X5tS256::of_der(certificate)) {
+                Some(Action::RejectCertificate(alert)) => CertificateAlert::named(alert),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether the fault for the next request on the leg is `never-ask`. Its count is decremented by the request itself.
+    fn never_asks(&self, leg: Leg) -> bool {
+        self.state.faults.peek_is(leg, &Action::NeverAsk)
     }
 }
 
@@ -90,41 +147,44 @@ impl Handler for ServiceHandler {
         self.service == Service::Imds
     }
 
-    /// Without the secret nothing is sent to the control endpoint that has to be read.
+    /// Without the secret, the control endpoint reads no body.
     fn reads_body(&self, head: &request::Parts) -> bool {
         let secret = &self.state.control_secret;
-        self.service != Service::Control || secret.opens(head.headers.get(header::AUTHORIZATION))
+        self.service != Service::Control || secret.matches(head.headers.get(header::AUTHORIZATION))
     }
 
-    /// Key Vault requests the certificate only where the request says that its token is bound.
+    /// Key Vault requests the certificate only where the request declares that its token is bound.
     fn wants_certificate(&self, head: &request::Parts) -> bool {
-        let is_true = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
+        let is_true = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
         self.service == Service::Vault
             && head.headers.get(BOUND_TOKEN_HEADER).is_some_and(is_true)
             && !self.never_asks(Leg::Vault)
     }
 
-    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
-        exchange::answer(&self.state, self.service, peer, request).await
+    async fn handle(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+        let state = &self.state;
+        if self.service == Service::Control {
+            return Reply::Full(control::respond(state, &request));
+        }
+        let leg = Leg::of(self.service, &request);
+        let certificate = peer.client_certificate.as_deref();
+        let revoked = certificate.and_then(|der| state.faults.revoked(leg, &X5tS256::of_der(der)));
+        let fault = revoked.or_else(|| state.faults.next(leg));
+        let unix_ms = unix_ms(state.clock.now());
+        let sequence = state
+            .records
+            .begin(unix_ms, leg, &peer, &request, fault.as_ref());
+        let mut call = Call {
+            request,
+            peer,
+            fault,
+            notes: BTreeMap::new(),
+        };
+        let reply = self.reply(&mut call).await;
+        state.records.finish(sequence, reply.status(), call.notes);
+        reply
     }
 }
 
-impl ServiceHandler {
-    /// Rejects the certificates that are revoked on a leg.
-    fn revocation(&self, leg: Leg) -> CertificateCheck {
-        let state = self.state.clone();
-        Arc::new(move |certificate| {
-            match state.faults.revoked(leg, &X5tS256::of_der(certificate)) {
-                Some(Action::RejectCertificate(alert)) => CertificateAlert::named(alert),
-                _ => None,
-            }
-        })
-    }
-
-    /// Whether the fault for the next request on the leg is `never-ask`. Its count is decremented by the request itself.
-    fn never_asks(&self, leg: Leg) -> bool {
-        self.state.faults.peek_is(leg, &Action::NeverAsk)
-    }
-}
-
-pub(crate) const BOUND_TOKEN_HEADER: &str = "x-ms-tokenboundauth";
+const BOUND_TOKEN_HEADER: &str = "x-ms-tokenboundauth";
+const SERVER: &str = "keybound-emulator";

@@ -1,6 +1,6 @@
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::ControlSecret;
+use crate::control_secret::ControlSecret;
 use crate::endpoints::Endpoints;
 use crate::evidence::Seen;
 use crate::faults::FaultPlan;

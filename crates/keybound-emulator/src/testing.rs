@@ -1,12 +1,13 @@
 //! A state without sockets, and requests that are passed to the services directly.
-use crate::call::Peer;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
-use crate::exchange;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
+use crate::peer::Peer;
 use crate::pki::Pki;
 use crate::reply::Reply;
+use crate::server::Handler as _;
 use crate::service::Service;
+use crate::service_handler::ServiceHandler;
 use crate::state::{Keys, State};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -15,15 +16,12 @@ use std::sync::{Arc, LazyLock};
 
 /// The state of an emulator whose services listen nowhere.
 pub(crate) fn state(config: Config) -> Arc<State> {
-    let at = |port: u16, scheme: &str| format!("{scheme}://127.0.0.1:{port}").parse().unwrap();
-    let endpoints = Endpoints {
-        imds: at(1001, "http"),
-        sts: at(1002, "https"),
-        maa: at(1003, "https"),
-        vault: at(1004, "https"),
-        graph: at(1005, "https"),
-        control: at(1006, "http"),
+    let endpoint = |(service, port): (Service, u16)| {
+        let url = format!("{}://127.0.0.1:{port}", service.scheme());
+        (service, url.parse().unwrap())
     };
+    let endpoints = Service::ALL.into_iter().zip(1001..).map(endpoint);
+    let endpoints = Endpoints(endpoints.collect());
     let state = State::new(
         config,
         Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
@@ -62,8 +60,8 @@ impl Answered {
 }
 
 /// Puts a request to a service and takes the answer, which has to be JSON.
-pub(crate) async fn ask(state: &State, service: Service, request: Request<Bytes>) -> Answered {
-    match exchange::answer(state, service, anonymous(), request).await {
+pub(crate) async fn ask(state: &Arc<State>, service: Service, request: Request<Bytes>) -> Answered {
+    match handle(state, service, request).await {
         Reply::Full(answer) => Answered {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
@@ -71,6 +69,12 @@ pub(crate) async fn ask(state: &State, service: Service, request: Request<Bytes>
         },
         other => panic!("an answer was expected, not {other:?}"),
     }
+}
+
+/// Handles a request without a client certificate.
+pub(crate) async fn handle(state: &Arc<State>, service: Service, request: Request<Bytes>) -> Reply {
+    let handler = ServiceHandler::new(state.clone(), service);
+    handler.handle(request, anonymous()).await
 }
 
 /// A request for the metadata of the system-assigned identity, as it should be.

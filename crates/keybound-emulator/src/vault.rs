@@ -4,17 +4,17 @@ mod responses;
 mod tests;
 
 use crate::call::Call;
-use crate::endpoints::origin;
 use crate::entra::token_check::check;
 use crate::faults::Action;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
 use crate::secrets::SetError;
+use crate::service::Service;
 use crate::state::State;
 use http::Method;
 use responses::{bad_parameter, secret_bundle, secret_item};
 use serde_json::{Value, json};
 
-pub(crate) async fn answer(state: &State, call: &mut Call) -> Response {
+pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
         return responses::refused(state, call, problem);
     }
@@ -85,7 +85,7 @@ fn set(state: &State, name: &str, body: &[u8]) -> Response {
 }
 
 fn base(state: &State) -> String {
-    origin(&state.endpoints.vault).to_owned()
+    state.endpoints.origin(Service::Vault).to_owned()
 }
 
 /// What tokens for Key Vault are for.

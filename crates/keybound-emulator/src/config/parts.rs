@@ -1,4 +1,5 @@
 use super::ConfigError;
+use crate::service::Service;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -322,20 +323,25 @@ impl NetworkConfig {
                 self.bind
             )));
         }
-        let mut ports = vec![
-            self.imds_port,
-            self.sts_port,
-            self.maa_port,
-            self.vault_port,
-            self.graph_port,
-            self.control_port,
-        ];
+        let mut ports = Service::ALL.map(|service| self.port(service)).to_vec();
         ports.retain(|port| *port != 0);
         ports.sort_unstable();
         if ports.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(ConfigError::new("network: two services share a port"));
         }
         Ok(())
+    }
+
+    /// The port of a service.
+    pub(crate) fn port(&self, service: Service) -> u16 {
+        match service {
+            Service::Imds => self.imds_port,
+            Service::Sts => self.sts_port,
+            Service::Maa => self.maa_port,
+            Service::Vault => self.vault_port,
+            Service::Graph => self.graph_port,
+            Service::Control => self.control_port,
+        }
     }
 }
 
@@ -379,6 +385,19 @@ pub struct TlsConfig {
     pub vault: TlsVersionRange,
     /// Of the simulated Graph. Default: 1.2 and 1.3.
     pub graph: TlsVersionRange,
+}
+
+impl TlsConfig {
+    /// The versions of a service; `None` for plain HTTP.
+    pub(crate) fn versions(&self, service: Service) -> Option<TlsVersionRange> {
+        match service {
+            Service::Imds | Service::Control => None,
+            Service::Sts => Some(self.sts),
+            Service::Maa => Some(self.maa),
+            Service::Vault => Some(self.vault),
+            Service::Graph => Some(self.graph),
+        }
+    }
 }
 
 impl Default for TlsConfig {

@@ -6,8 +6,9 @@ use crate::testing::{Answered, ask, metadata_request, state};
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-async fn control(state: &State, method: &str, path: &str, body: impl Into<Bytes>) -> Answered {
+async fn control(state: &Arc<State>, method: &str, path: &str, body: impl Into<Bytes>) -> Answered {
     let secret = state.control_secret.expose();
     let request = Request::builder()
         .method(method)

@@ -1,9 +1,9 @@
 use super::error_response::Refusal;
 use super::{check_tenant, issuer};
 use crate::call::Call;
-use crate::endpoints::origin;
 use crate::faults::Action;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
+use crate::service::Service;
 use crate::state::State;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ pub(super) fn document(state: &State, tenant: &str) -> Result<Response, Refusal>
     check_tenant(state, tenant)?;
     let base = format!(
         "{}/{}",
-        origin(&state.endpoints.sts),
+        state.endpoints.origin(Service::Sts),
         state.config.tenant_id
     );
     let token_endpoint = format!("{base}/oauth2/v2.0/token");

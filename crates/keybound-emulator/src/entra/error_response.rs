@@ -1,8 +1,8 @@
 use crate::call::Call;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
+use crate::service::Service;
 use crate::state::State;
 use http::HeaderValue;
-use keybound_core::Guid;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -52,11 +52,10 @@ impl Refusal {
     }
 
     /// The body and the status; with the ids by which the request is found in logs.
-    pub(super) fn answer(&self, state: &State, call: &mut Call) -> Response {
+    pub(super) fn respond(&self, state: &State, call: &mut Call) -> Response {
         let trace_id = Uuid::new_v4().to_string();
-        let correlation_id = ["x-ms-client-request-id", "client-request-id"]
-            .into_iter()
-            .find_map(|name| Guid::parse(call.header(name)?))
+        let correlation_id = call
+            .client_request_id()
             .map_or_else(|| Uuid::new_v4().to_string(), |id| id.to_string());
         let timestamp = timestamp(state.clock.unix());
         let prefix = self.code.map(|code| format!("AADSTS{code}: "));
@@ -73,7 +72,7 @@ impl Refusal {
             "correlation_id": correlation_id,
         });
         if let Some(code) = self.code {
-            let sts = crate::endpoints::origin(&state.endpoints.sts);
+            let sts = state.endpoints.origin(Service::Sts);
             body["error_codes"] = json!([code]);
             body["error_uri"] = Value::String(format!("{sts}/error?code={code}"));
         }

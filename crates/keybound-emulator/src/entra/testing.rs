@@ -1,14 +1,14 @@
 //! Entra, the vault and Graph on listeners of their own, and clients with certificates of all kinds.
 use crate::clock::host_now;
 use crate::config::{Config, TlsVersionRange, TokenNotAfterEncoding};
-use crate::control::ControlSecret;
+use crate::control_secret::ControlSecret;
 use crate::endpoints::Endpoints;
 use crate::faults::FaultPlan;
 use crate::pki::{ClientCertificateRequest, Pki, ServerIdentity, TokenNotAfter};
 use crate::secrets::Secrets;
-use crate::server::Server;
 use crate::server::testing::{Client, ClientOptions, Received};
 use crate::service::Service;
+use crate::service_handler::ServiceHandler;
 use crate::state::{Keys, State};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -21,7 +21,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use url::Url;
 
 pub(crate) const BOTH: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
 
@@ -44,10 +43,16 @@ impl Lab {
         let (sts, sts_address) = listen().await;
         let (vault, vault_address) = listen().await;
         let (graph, graph_address) = listen().await;
-        let url = |scheme: &str, address: SocketAddr| {
-            Url::parse(&format!("{scheme}://{address}")).unwrap()
+        let endpoint = |service: Service| {
+            let address = match service {
+                Service::Sts => sts_address,
+                Service::Vault => vault_address,
+                Service::Graph => graph_address,
+                _ => SocketAddr::from(([127, 0, 0, 1], 9)),
+            };
+            let url = format!("{}://{address}", service.scheme());
+            (service, url.parse().unwrap())
         };
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
         let state = Arc::new(State {
             secrets: Secrets::new(&config.vault, 0),
             faults: FaultPlan::new(config.faults.clone()),
@@ -55,14 +60,7 @@ impl Lab {
             clock: crate::Clock::default(),
             records: crate::records::Records::default(),
             pki: Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
-            endpoints: Endpoints {
-                imds: url("http", nowhere),
-                control: url("http", nowhere),
-                maa: url("https", nowhere),
-                sts: url("https", sts_address),
-                vault: url("https", vault_address),
-                graph: url("https", graph_address),
-            },
+            endpoints: Endpoints(Service::ALL.map(endpoint).into()),
             keys: keys(),
             control_secret: ControlSecret::random().unwrap(),
             issued: crate::issued_certificates::IssuedCertificates::default(),
@@ -74,7 +72,9 @@ impl Lab {
             (vault, Service::Vault),
             (graph, Service::Graph),
         ] {
-            let server = Server::of_service(listener, state.clone(), service).unwrap();
+            let server = ServiceHandler::new(state.clone(), service)
+                .server(listener)
+                .unwrap();
             servers.spawn(server.run());
         }
         Self {

@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::config::{Identity, IdentityType};
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
 use crate::signing_key::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, header};
@@ -15,7 +15,7 @@ use keybound_core::X5tS256;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(super) async fn answer(
+pub(super) async fn respond(
     state: &State,
     call: &mut Call,
     tenant: &str,

@@ -1,6 +1,6 @@
 use super::error_response::Refusal;
 use crate::call::Call;
-use http::{Method, header};
+use http::Method;
 use keybound_core::{Claims, Guid};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -82,15 +82,8 @@ struct Form(BTreeMap<String, String>);
 
 impl Form {
     fn read(call: &Call) -> Result<Self, Refusal> {
-        let form = call
-            .header(header::CONTENT_TYPE.as_str())
-            .is_some_and(|text| {
-                let kind = text.split(';').next().unwrap_or_default();
-                kind.trim()
-                    .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-            });
         let mut parameters = BTreeMap::new();
-        if form {
+        if call.has_content_type("application/x-www-form-urlencoded") {
             for (name, value) in form_urlencoded::parse(call.request.body()) {
                 if parameters
                     .insert(name.into_owned(), value.into_owned())

@@ -1,9 +1,11 @@
 use super::{Action, StatusFault};
-use crate::endpoints::{Endpoints, origin};
-use crate::reply::{Reply, Response, json_response, text_response};
+use crate::endpoints::Endpoints;
+use crate::reply::Reply;
+use crate::response::{JSON, Response, oauth_error, text_response};
+use crate::service::Service;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The reply of an action that replaces the response; `None` for all others.
 pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
@@ -57,10 +59,7 @@ pub(crate) fn alter(action: Option<&Action>, mut answer: Response) -> Reply {
 fn status_answer(status: &StatusFault) -> Response {
     let mut answer = match &status.body {
         Some(body) => text_response(status.code, JSON, body.clone()),
-        None => json_response(
-            status.code,
-            &json!({"error": "injected_fault", "error_description": "a fault was injected"}),
-        ),
+        None => oauth_error(status.code, "injected_fault", "a fault was injected"),
     };
     for (name, value) in &status.headers {
         if let (Ok(name), Ok(value)) = (
@@ -82,7 +81,7 @@ fn page() -> Response {
 }
 
 fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Response {
-    let own = || format!("{}/redirected", origin(&endpoints.imds));
+    let own = || format!("{}/redirected", endpoints.origin(Service::Imds));
     let target = url.map_or_else(own, str::to_owned);
     let mut answer = text_response(307, JSON, "");
     if let Ok(target) = HeaderValue::from_str(&target) {
@@ -109,13 +108,14 @@ fn parent_of<'a, 'n>(
     }
 }
 
-const JSON: &str = "application/json; charset=utf-8";
 const PAGE: &str =
     "<!DOCTYPE html><html><head><title>Sign in</title></head><body>captive portal</body></html>";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response::json_response;
+    use serde_json::json;
 
     fn altered(action: Action, body: Value) -> Value {
         let Reply::Full(answer) = alter(Some(&action), json_response(200, &body)) else {

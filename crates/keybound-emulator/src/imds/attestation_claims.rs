@@ -1,8 +1,8 @@
 use super::Refusal;
 use super::csr::CheckedCsr;
 use crate::clock::unix;
-use crate::endpoints::origin;
 use crate::maa;
+use crate::service::Service;
 use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use std::time::SystemTime;
 /// Checks that an attestation token is valid and attests the key of a signing request.
 pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> Result<(), Refusal> {
     let claims = read(token).map_err(Refusal::invalid)?;
-    if claims.issuer != origin(&state.endpoints.maa) {
+    if claims.issuer != state.endpoints.origin(Service::Maa) {
         return Err(Refusal::invalid(
             "Attestation Token is of an issuer that is not trusted",
         ));

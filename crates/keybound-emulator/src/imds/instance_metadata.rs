@@ -1,7 +1,7 @@
 use super::Refusal;
 use crate::call::Call;
 use crate::config::ComputeConfig;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
 use crate::state::State;
 use form_urlencoded::parse;
 use http::Method;
@@ -27,7 +27,7 @@ impl Document {
     }
 
     /// Answers a request for it. The refusals have the form of this part of IMDS: one member `error`.
-    pub(super) fn answer(self, state: &State, call: &mut Call) -> Result<Response, Refusal> {
+    pub(super) fn respond(self, state: &State, call: &mut Call) -> Result<Response, Refusal> {
         if call.request.method() != Method::GET {
             return Err(Refusal::method_not_allowed(Method::GET));
         }

@@ -3,15 +3,14 @@ use super::platform_metadata::{expected_cu_id, faulty_endpoint};
 use super::{Refusal, attestation_claims};
 use crate::call::Call;
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
-use crate::endpoints::origin;
 use crate::faults::{Action, CertificateFault};
 use crate::issued_certificates::CacheKey;
 use crate::pki::{ClientCertificateRequest, TokenNotAfter};
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
+use crate::service::Service;
 use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header;
 use keybound_core::{MAX_BODY, X5tS256};
 use openssl::asn1::Asn1Type;
 use openssl::error::ErrorStack;
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
 /// `issuecredential`.
-pub(super) async fn answer(
+pub(super) async fn respond(
     state: &State,
     identity: &Identity,
     bypass_cache: bool,
@@ -76,11 +75,7 @@ struct IssueRequest {
 }
 
 fn check_content(call: &Call) -> Result<(), Refusal> {
-    let content_type = call
-        .header(header::CONTENT_TYPE.as_str())
-        .unwrap_or_default();
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
+    if !call.has_content_type("application/json") {
         return Err(Refusal::new(
             415,
             "unsupported_media_type",
@@ -227,7 +222,7 @@ fn credential(
     certificate: &[u8],
     fault: Option<&Action>,
 ) -> Response {
-    let sts = faulty_endpoint(origin(&state.endpoints.sts), fault);
+    let sts = faulty_endpoint(state.endpoints.origin(Service::Sts), fault);
     let tenant = state.config.tenant_id.as_str();
     let token_url = format!("{sts}/{tenant}/oauth2/v2.0/token");
     let mut body = json!({

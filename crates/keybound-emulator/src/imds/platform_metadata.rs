@@ -1,13 +1,13 @@
 use crate::config::{Identity, ImdsConfig};
-use crate::endpoints::origin;
 use crate::faults::Action;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, json_response};
+use crate::service::Service;
 use crate::state::State;
 use serde_json::{Map, Value, json};
 
 /// `getplatformmetadata`.
-pub(super) fn answer(state: &State, identity: &Identity, fault: Option<&Action>) -> Response {
-    let endpoint = faulty_endpoint(origin(&state.endpoints.maa), fault);
+pub(super) fn respond(state: &State, identity: &Identity, fault: Option<&Action>) -> Response {
+    let endpoint = faulty_endpoint(state.endpoints.origin(Service::Maa), fault);
     let body = json!({
         "clientId": identity.client_id.as_str(),
         "tenantId": state.config.tenant_id.as_str(),

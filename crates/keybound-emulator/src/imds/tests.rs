@@ -2,13 +2,11 @@ mod instance_metadata;
 mod issue_credential;
 
 use crate::config::{AttestationRule, Config, TokenUrlMember};
-use crate::endpoints::origin;
-use crate::exchange;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::reply::Reply;
 use crate::service::Service;
 use crate::state::State;
-use crate::testing::{Answered, anonymous, ask, issue_request, metadata_request, state};
+use crate::testing::{Answered, ask, handle, issue_request, metadata_request, state};
 use bytes::Bytes;
 use http::Request;
 use keybound_core::csr::UnsignedCsr;
@@ -18,13 +16,13 @@ use keybound_core::{
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, SignatureScheme};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 static OTHER: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 
-async fn imds(state: &State, request: Request<Bytes>) -> Answered {
+async fn imds(state: &Arc<State>, request: Request<Bytes>) -> Answered {
     ask(state, Service::Imds, request).await
 }
 
@@ -45,11 +43,11 @@ fn with(header: &'static str, value: &str, mut request: Request<Bytes>) -> Reque
 }
 
 /// A signing request of the system-assigned identity, made by the client's code.
-fn csr(state: &State, key: &MemoryKey) -> String {
+fn csr(state: &Arc<State>, key: &MemoryKey) -> String {
     csr_for(state, key, state.config.identities[0].client_id.as_str())
 }
 
-fn csr_for(state: &State, key: &MemoryKey, client_id: &str) -> String {
+fn csr_for(state: &Arc<State>, key: &MemoryKey, client_id: &str) -> String {
     let imds = &state.config.imds;
     let cu_id = CuId::new(Some(imds.vm_id.clone()), imds.vmss_id.clone()).unwrap();
     let client_id = Guid::parse(client_id).unwrap();
@@ -70,8 +68,8 @@ fn optional() -> Config {
     config
 }
 
-async fn attested(state: &State, key: &MemoryKey) -> String {
-    let evidence = crate::evidence::make(key, origin(&state.endpoints.maa)).unwrap();
+async fn attested(state: &Arc<State>, key: &MemoryKey) -> String {
+    let evidence = crate::evidence::make(key, state.endpoints.origin(Service::Maa)).unwrap();
     let request = Request::post("/attest/keyguard")
         .body(json!({"evidence": evidence}).to_string().into())
         .unwrap();
@@ -97,7 +95,10 @@ async fn the_client_can_parse_the_metadata() {
     let metadata = PlatformMetadata::parse(body.as_bytes(), &EndpointPolicy::new(true)).unwrap();
     assert_eq!(metadata.client_id, state.config.identities[0].client_id);
     assert_eq!(metadata.tenant_id, state.config.tenant_id);
-    assert_eq!(metadata.attestation_endpoint, state.endpoints.maa);
+    assert_eq!(
+        metadata.attestation_endpoint,
+        state.endpoints.0[&Service::Maa]
+    );
 }
 
 #[tokio::test]
@@ -296,7 +297,7 @@ async fn faults_of_the_metadata_leg() {
             .faults
             .add(vec![format!("metadata={fault}*1").parse().unwrap()])
             .unwrap();
-        exchange::answer(&state, Service::Imds, anonymous(), metadata_request()).await
+        handle(&state, Service::Imds, metadata_request()).await
     };
     let Reply::Full(answer) = next("no-server-header").await else {
         panic!()

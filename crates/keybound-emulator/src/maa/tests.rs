@@ -1,5 +1,4 @@
 use crate::config::Config;
-use crate::endpoints::origin;
 use crate::evidence;
 use crate::service::Service;
 use crate::signing_key::jwk_thumbprint;
@@ -14,17 +13,18 @@ use keybound_core::UnverifiedJwt;
 use keybound_keys::{BindingKey, SignatureScheme};
 use openssl::sha::sha256;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-async fn attest(state: &State, evidence: &str) -> Answered {
+async fn attest(state: &Arc<State>, evidence: &str) -> Answered {
     post(state, json!({"evidence": evidence}).to_string()).await
 }
 
-async fn post(state: &State, body: impl Into<Bytes>) -> Answered {
+async fn post(state: &Arc<State>, body: impl Into<Bytes>) -> Answered {
     let request = Request::post("/attest/keyguard").body(body.into()).unwrap();
     ask(state, Service::Maa, request).await
 }
 
-async fn get(state: &State, path: &str) -> Answered {
+async fn get(state: &Arc<State>, path: &str) -> Answered {
     ask(
         state,
         Service::Maa,
@@ -33,8 +33,8 @@ async fn get(state: &State, path: &str) -> Answered {
     .await
 }
 
-fn audience(state: &State) -> &str {
-    origin(&state.endpoints.maa)
+fn audience(state: &Arc<State>) -> &str {
+    state.endpoints.origin(Service::Maa)
 }
 
 /// Evidence with another header and other claims, signed by the key.

@@ -6,8 +6,9 @@ use super::hosts::Hosts;
 use super::maybe_tls_stream::Link;
 use super::wire::{Framing, ReadError, Wire, response_head};
 use super::{Greeting, Handler, Silence, Timeouts};
-use crate::call::Peer;
-use crate::reply::{Reply, Response};
+use crate::peer::Peer;
+use crate::reply::Reply;
+use crate::response::Response;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use keybound_openssl::server::{RequestCertificateError, request_client_certificate};
@@ -118,7 +119,7 @@ impl<H: Handler> Connection<'_, H> {
     /// Reads a request and handles it.
     async fn exchange(&mut self) -> After {
         match self.read_request().await {
-            Ok(Some(request)) => self.answer(request).await,
+            Ok(Some(request)) => self.respond(request).await,
             Ok(None) => After::Close,
             Err(ReadError::Gone) => After::Cut,
             Err(ReadError::Refused(status, why)) => self.refuse(status, why).await,
@@ -163,7 +164,7 @@ impl<H: Handler> Connection<'_, H> {
         }))
     }
 
-    async fn answer(&mut self, incoming: Incoming) -> After {
+    async fn respond(&mut self, incoming: Incoming) -> After {
         if incoming.ask && !self.ask_certificate().await {
             return After::Cut;
         }
@@ -172,7 +173,7 @@ impl<H: Handler> Connection<'_, H> {
             client_certificate: self.certificate(),
             tls_version: self.wire.stream.ssl().map(SslRef::version_str),
         };
-        let reply = self.shared.handler.answer(incoming.request, peer).await;
+        let reply = self.shared.handler.handle(incoming.request, peer).await;
         self.reply(reply, head_only, incoming.last).await
     }
 

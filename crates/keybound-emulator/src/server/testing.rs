@@ -1,9 +1,10 @@
 //! A throw-away PKI and a bare client for the tests of the TLS server.
 use super::{ClientCertificate, Greeting, Handler, Server, Timeouts, TlsSettings};
-use crate::call::Peer;
 use crate::config::TlsVersionRange;
+use crate::peer::Peer;
 use crate::pki::ServerIdentity;
-use crate::reply::{Reply, Response};
+use crate::reply::Reply;
+use crate::response::Response;
 use bytes::Bytes;
 use http::{Request, request};
 use keybound_openssl::server::offer_post_handshake_auth;
@@ -95,7 +96,7 @@ impl Handler for Echo {
         head.headers.contains_key("x-want")
     }
 
-    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+    async fn handle(&self, request: Request<Bytes>, peer: Peer) -> Reply {
         let subject = peer
             .client_certificate
             .map_or("none".into(), |der| common_name(&der));
@@ -135,8 +136,8 @@ impl<F: Fn() -> Greeting + Send + Sync + 'static> Handler for Greeter<F> {
         Echo.wants_certificate(head)
     }
 
-    async fn answer(&self, request: Request<Bytes>, peer: Peer) -> Reply {
-        Echo.answer(request, peer).await
+    async fn handle(&self, request: Request<Bytes>, peer: Peer) -> Reply {
+        Echo.handle(request, peer).await
     }
 }
 

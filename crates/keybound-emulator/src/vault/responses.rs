@@ -1,11 +1,11 @@
 use super::AUDIENCE;
 use crate::call::Call;
-use crate::endpoints::origin;
 use crate::entra::claims_challenge::claims_challenge;
 use crate::entra::token_check::TokenProblem;
 use crate::pki::ClientCertificateProblem;
-use crate::reply::{Response, json_response};
+use crate::response::{Response, azure_error, json_response};
 use crate::secrets::Version;
+use crate::service::Service;
 use crate::state::State;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -17,7 +17,7 @@ pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> 
     call.note("refused", code);
     let challenge = format!(
         r#"Bearer authorization="{}/{}", resource="{AUDIENCE}""#,
-        origin(&state.endpoints.sts),
+        state.endpoints.origin(Service::Sts),
         state.config.tenant_id
     );
     let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
@@ -59,19 +59,19 @@ pub(super) fn secret_item(base: &str, name: &str, version: &Version) -> Value {
 
 pub(super) fn secret_not_found() -> Response {
     let message = "A secret with (name/id) as asked for was not found in this key vault.";
-    error(404, "SecretNotFound", message)
+    azure_error(404, "SecretNotFound", message)
 }
 
 pub(super) fn bad_parameter(message: &str) -> Response {
-    error(400, "BadParameter", message)
+    azure_error(400, "BadParameter", message)
 }
 
 pub(super) fn method_not_allowed() -> Response {
-    error(405, "MethodNotAllowed", "the method is not known here")
+    azure_error(405, "MethodNotAllowed", "the method is not known here")
 }
 
 pub(super) fn no_such_path() -> Response {
-    error(404, "NotFound", "the emulated vault has /secrets only")
+    azure_error(404, "NotFound", "the emulated vault has /secrets only")
 }
 
 fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
@@ -85,13 +85,6 @@ fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
     );
     answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     answer
-}
-
-fn error(status: u16, code: &str, message: &str) -> Response {
-    json_response(
-        status,
-        &json!({"error": {"code": code, "message": message}}),
-    )
 }
 
 fn words(problem: TokenProblem) -> (&'static str, &'static str) {

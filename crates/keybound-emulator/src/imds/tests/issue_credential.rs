@@ -18,7 +18,10 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
     )
     .unwrap();
     assert_eq!(credential.identity_type, "SystemAssigned");
-    assert_eq!(*credential.endpoint.origin(), state.endpoints.sts);
+    assert_eq!(
+        *credential.endpoint.origin(),
+        state.endpoints.0[&Service::Sts]
+    );
     let certificate = &credential.certificate;
     assert_eq!(
         certificate.issuer(),
@@ -93,7 +96,7 @@ async fn bypass_cache_is_refused_or_ignored_where_configured() {
     let mut config = optional();
     config.imds.bypass_cache = BypassCache::Refused;
     let refusing = state(config.clone());
-    let request = |state: &State| issue_request(&csr(state, &KEY), None);
+    let request = |state: &Arc<State>| issue_request(&csr(state, &KEY), None);
     for value in ["true", "false", "perhaps"] {
         let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache={value}");
         let answered = imds(&refusing, at(&uri, request(&refusing))).await;
@@ -365,13 +368,7 @@ async fn faults_make_wrong_certificates_and_endpoints() {
             .faults
             .add(vec![format!("issue={fault}*1").parse().unwrap()])
             .unwrap();
-        let reply = exchange::answer(
-            &state,
-            Service::Imds,
-            anonymous(),
-            issue_request(&csr, None),
-        )
-        .await;
+        let reply = handle(&state, Service::Imds, issue_request(&csr, None)).await;
         let Reply::Full(answer) = reply else {
             panic!("{fault}: {reply:?}")
         };
@@ -405,6 +402,6 @@ async fn faults_make_wrong_certificates_and_endpoints() {
     );
     assert_eq!(
         parsed("delay:1").await.unwrap().endpoint.origin(),
-        &state.endpoints.sts
+        &state.endpoints.0[&Service::Sts]
     );
 }
