@@ -1,16 +1,27 @@
 //! The configuration: the host, its identities, the services.
+mod compute_config;
 mod deserialize;
+mod entra_config;
+mod graph_config;
 mod identity;
-mod parts;
+mod imds_config;
+mod lifetime;
+mod network_config;
 #[cfg(test)]
 mod tests;
+mod tls_config;
+mod vault_config;
 
+pub use compute_config::{ComputeConfig, OsType};
+pub use entra_config::EntraConfig;
+pub use graph_config::GraphConfig;
 pub use identity::{Identity, IdentityType};
-pub use parts::{
-    AttestationRule, BypassCache, ComputeConfig, EntraConfig, GraphConfig, HostName, ImdsConfig,
-    NetworkConfig, OsType, TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember,
-    VaultConfig,
+pub use imds_config::{
+    AttestationRule, BypassCache, ImdsConfig, TokenNotAfterEncoding, TokenUrlMember,
 };
+pub use network_config::{HostName, NetworkConfig};
+pub use tls_config::{TlsConfig, TlsVersionRange};
+pub use vault_config::VaultConfig;
 
 use crate::faults::Fault;
 use identity::default_identities;

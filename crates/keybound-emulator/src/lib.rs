@@ -52,6 +52,7 @@ mod service;
 mod service_handler;
 mod signing_key;
 mod simulated_attestation;
+mod simulated_key;
 mod start_error;
 mod state;
 #[cfg(test)]
@@ -69,5 +70,6 @@ pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};
 pub use ready::{Control, Ready};
 pub use records::Record;
-pub use simulated_attestation::{SimulatedAttestation, SimulatedKey, SimulatedKeyProvider};
+pub use simulated_attestation::SimulatedAttestation;
+pub use simulated_key::{SimulatedKey, SimulatedKeyProvider};
 pub use start_error::StartError;

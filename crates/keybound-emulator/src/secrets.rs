@@ -1,4 +1,3 @@
-use crate::config::VaultConfig;
 use keybound_core::lock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -27,9 +26,8 @@ pub(crate) enum SetError {
 
 impl Secrets {
     /// Those of the configuration, one version each.
-    pub(crate) fn new(config: &VaultConfig, now: u64) -> Self {
-        let configured = config.secrets.iter();
-        let secrets = configured.map(|(name, value)| {
+    pub fn new(configured: &BTreeMap<String, String>, now: u64) -> Self {
+        let secrets = configured.iter().map(|(name, value)| {
             (
                 name.to_ascii_lowercase(),
                 vec![Version::new(value.clone(), now)],
@@ -62,8 +60,7 @@ impl Secrets {
 
     /// Adds a version, and the secret where there was none.
     pub fn set(&self, name: &str, value: String, now: u64) -> Result<Version, SetError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        if name.is_empty() || name.len() > 127 || !name.bytes().all(plain) {
+        if !is_secret_name(name) {
             return Err(SetError::Name);
         }
         if value.len() > MAX_VALUE_BYTES {
@@ -95,17 +92,24 @@ impl Version {
     }
 }
 
+/// Whether a text is the name of a secret in Key Vault: 1 to 127 letters, digits and dashes.
+pub(crate) fn is_secret_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=127).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 /// As in Key Vault.
-const MAX_VALUE_BYTES: usize = 25 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 25 * 1024;
 /// Of all secrets together: 25 MiB at most.
 const MAX_VERSIONS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::VaultConfig;
 
     fn secrets() -> Secrets {
-        Secrets::new(&VaultConfig::default(), 7)
+        Secrets::new(&VaultConfig::default().secrets, 7)
     }
 
     #[test]

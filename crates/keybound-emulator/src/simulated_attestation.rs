@@ -1,102 +1,18 @@
-//! The simulated key and attestation, in place of those of KeyGuard.
 use crate::evidence;
 use crate::faults::ATTEST_PATH;
+use crate::simulated_key::SimulatedKey;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::tls::Host;
 use keybound_core::{AttestationToken, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
-use keybound_keys::memory::MemoryKey;
-use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength, SignatureScheme, SigningCost};
+use keybound_keys::BindingKey;
 use keybound_transport::{
     HttpsClient, HttpsSettings, RequestBody, ResponseBody, TlsEngine, TransportError,
     TransportErrorKind, TrustAnchors,
 };
 use serde::Deserialize;
-use std::any::Any;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
-
-/// Creates a simulated key on each call.
-#[derive(Debug, Default)]
-pub struct SimulatedKeyProvider(());
-
-impl SimulatedKeyProvider {
-    /// A provider of simulated keys.
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
-
-impl KeyProvider for SimulatedKeyProvider {
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::KeyGuard
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::new(SimulatedKey::generate()?))
-    }
-}
-
-/// A key in memory in place of a KeyGuard key; [`is_simulated`] is true for it and everything derived from it. Only the
-/// emulator's attestation service attests it.
-///
-/// [`is_simulated`]: BindingKey::is_simulated
-pub struct SimulatedKey {
-    key: MemoryKey,
-    id: String,
-}
-
-impl SimulatedKey {
-    /// Makes a key. It takes some tens of milliseconds.
-    ///
-    /// # Errors
-    /// Where OpenSSL cannot make one.
-    pub fn generate() -> Result<Self, KeyError> {
-        let key = MemoryKey::generate()?;
-        let id = key.id().replacen("memory:", "simulated:", 1);
-        Ok(Self { key, id })
-    }
-}
-
-impl BindingKey for SimulatedKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.key.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::KeyGuard
-    }
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        self.key.signing_cost()
-    }
-
-    fn is_simulated(&self) -> bool {
-        true
-    }
-
-    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
-        Some(self)
-    }
-}
-
-impl fmt::Debug for SimulatedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimulatedKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Attests simulated keys with the emulator's attestation service, on loopback only.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ impl State {
     pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, ErrorStack> {
         let clock = Clock::default();
         Ok(Self {
-            secrets: Secrets::new(&config.vault, clock.unix()),
+            secrets: Secrets::new(&config.vault.secrets, clock.unix()),
             clock,
             faults: FaultPlan::new(config.faults.clone()),
             records: Records::default(),

@@ -74,25 +74,22 @@ pub(super) fn check(identities: &[Identity]) -> Result<(), ConfigError> {
     }
     for (position, identity) in identities.iter().enumerate() {
         check_resource_id(identity)?;
-        for earlier in &identities[..position] {
-            let same_resource = identity.resource_id.is_some()
-                && identity
-                    .resource_id
-                    .as_ref()
-                    .map(|id| id.to_ascii_lowercase())
-                    == earlier
-                        .resource_id
-                        .as_ref()
-                        .map(|id| id.to_ascii_lowercase());
-            if identity.client_id == earlier.client_id
-                || identity.object_id == earlier.object_id
-                || same_resource
-            {
-                return wrong("two of them share a client_id, an object_id or a resource_id");
-            }
+        if identities[..position]
+            .iter()
+            .any(|earlier| share_an_id(identity, earlier))
+        {
+            return wrong("two of them share a client_id, an object_id or a resource_id");
         }
     }
     Ok(())
+}
+
+fn share_an_id(one: &Identity, other: &Identity) -> bool {
+    let resource_id =
+        |identity: &Identity| Some(identity.resource_id.as_ref()?.to_ascii_lowercase());
+    one.client_id == other.client_id
+        || one.object_id == other.object_id
+        || resource_id(one).is_some_and(|id| Some(id) == resource_id(other))
 }
 
 fn check_resource_id(identity: &Identity) -> Result<(), ConfigError> {

@@ -54,7 +54,7 @@ impl Lab {
             (service, url.parse().unwrap())
         };
         let state = Arc::new(State {
-            secrets: Secrets::new(&config.vault, 0),
+            secrets: Secrets::new(&config.vault.secrets, 0),
             faults: FaultPlan::new(config.faults.clone()),
             config,
             clock: crate::Clock::default(),

@@ -2,7 +2,7 @@ use crate::config::Config;
 use crate::evidence;
 use crate::service::Service;
 use crate::signing_key::jwk_thumbprint;
-use crate::simulated_attestation::SimulatedKey;
+use crate::simulated_key::SimulatedKey;
 use crate::state::State;
 use crate::testing::{Answered, ask, state};
 use base64::Engine as _;

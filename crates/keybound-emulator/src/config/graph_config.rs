@@ -1,0 +1,10 @@
+use serde::Deserialize;
+
+/// The simulated Graph.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct GraphConfig {
+    /// Whether the identity lacks the permission: every call with a valid bound token gets a 403.
+    pub forbidden: bool,
+}

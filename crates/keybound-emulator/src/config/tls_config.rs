@@ -1,0 +1,56 @@
+use crate::service::Service;
+use serde::Deserialize;
+
+/// TLS versions of the services.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// Of Entra's token service. Default: 1.2 and 1.3.
+    pub sts: TlsVersionRange,
+    /// Of the attestation service. Default: 1.2 and 1.3.
+    pub maa: TlsVersionRange,
+    /// Of the simulated Key Vault. Default: 1.2 only, since the real one requests certificates with 1.2 only.
+    pub vault: TlsVersionRange,
+    /// Of the simulated Graph. Default: 1.2 and 1.3.
+    pub graph: TlsVersionRange,
+}
+
+impl TlsConfig {
+    /// The versions of a service; `None` for plain HTTP.
+    pub(crate) fn versions(&self, service: Service) -> Option<TlsVersionRange> {
+        match service {
+            Service::Imds | Service::Control => None,
+            Service::Sts => Some(self.sts),
+            Service::Maa => Some(self.maa),
+            Service::Vault => Some(self.vault),
+            Service::Graph => Some(self.graph),
+        }
+    }
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            sts: TlsVersionRange::Tls12To13,
+            maa: TlsVersionRange::Tls12To13,
+            vault: TlsVersionRange::Tls12,
+            graph: TlsVersionRange::Tls12To13,
+        }
+    }
+}
+
+/// TLS versions that a service accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub enum TlsVersionRange {
+    /// `1.2`
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// `1.3`
+    #[serde(rename = "1.3")]
+    Tls13,
+    /// `1.2-1.3`
+    #[serde(rename = "1.2-1.3")]
+    Tls12To13,
+}
