@@ -53,7 +53,11 @@ pub(crate) struct ProvenKey {
 ///
 /// # Errors
 /// What is wrong.
-pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey, &'static str> {
+pub(crate) fn check(
+    text: &str,
+    audience: &str,
+    used_nonces: &UsedNonces,
+) -> Result<ProvenKey, &'static str> {
     let evidence = read(text)?;
     if !signature_holds(text, &evidence.key) {
         return Err("the evidence is not signed by the key that it shows");
@@ -64,7 +68,7 @@ pub(crate) fn check(text: &str, audience: &str, seen: &Seen) -> Result<ProvenKey
     if evidence.issued_at.abs_diff(unix(host_now())) > MAX_TIME_DIFFERENCE {
         return Err("the evidence is not fresh");
     }
-    if !seen.first_time(&evidence.id) {
+    if !used_nonces.insert(&evidence.id) {
         return Err("the evidence was used before");
     }
     Ok(ProvenKey {
@@ -110,21 +114,21 @@ pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
     }
 }
 
-/// The nonces that were used.
+/// The nonces of evidence that was used, against replay.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<VecDeque<String>>);
+pub(crate) struct UsedNonces(Mutex<VecDeque<String>>);
 
-impl Seen {
-    fn first_time(&self, id: &str) -> bool {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        let mut seen = lock(&self.0);
-        if seen.iter().any(|seen| seen == id) {
+impl UsedNonces {
+    /// Whether the nonce is new.
+    fn insert(&self, id: &str) -> bool {
+        let mut used = lock(&self.0);
+        if used.iter().any(|nonce| nonce == id) {
             return false;
         }
-        if seen.len() == MAX_NONCES {
-            seen.pop_front();
+        if used.len() == MAX_NONCES {
+            used.pop_front();
         }
-        seen.push_back(id.to_owned());
+        used.push_back(id.to_owned());
         true
     }
 }
@@ -181,12 +185,12 @@ mod tests {
 
     #[test]
     fn nonces_are_accepted_once_and_their_number_is_bounded() {
-        let seen = Seen::default();
-        assert!(seen.first_time("0") && !seen.first_time("0"));
+        let nonces = UsedNonces::default();
+        assert!(nonces.insert("0") && !nonces.insert("0"));
         for number in 1..=MAX_NONCES {
-            assert!(seen.first_time(&number.to_string()));
+            assert!(nonces.insert(&number.to_string()));
         }
-        assert!(seen.first_time("0"), "the oldest is forgotten");
-        assert!(!seen.first_time(&MAX_NONCES.to_string()));
+        assert!(nonces.insert("0"), "the oldest is forgotten");
+        assert!(!nonces.insert(&MAX_NONCES.to_string()));
     }
 }

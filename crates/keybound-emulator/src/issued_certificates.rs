@@ -1,7 +1,7 @@
 use keybound_core::lock;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 /// The cache of issued certificates.
@@ -26,7 +26,7 @@ pub(crate) struct CacheKey {
 impl IssuedCertificates {
     /// The certificate, if in the first half of its lifetime: a client that renews it gets a new one.
     pub fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
-        let issued = self.lock();
+        let issued = lock(&self.0);
         let found = issued.iter().find(|issued| issued.key == *key)?;
         let Range { start, end } = found.validity;
         let half = start + end.duration_since(start).ok()? / 2;
@@ -37,7 +37,7 @@ impl IssuedCertificates {
 
     /// Replaces an earlier one with the same key; evicts the oldest where there are too many.
     pub fn insert(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
-        let mut issued = self.lock();
+        let mut issued = lock(&self.0);
         issued.retain(|issued| issued.key != key);
         if issued.len() == MAX_CERTIFICATES {
             issued.pop_front();
@@ -51,12 +51,7 @@ impl IssuedCertificates {
 
     /// Removes all.
     pub fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Issued>> {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        lock(&self.0)
+        lock(&self.0).clear();
     }
 }
 
@@ -80,11 +75,11 @@ mod tests {
         for number in 0..=MAX_CERTIFICATES {
             issued.insert(key(number), vec![1], start..start + DAY);
         }
-        assert_eq!(issued.lock().len(), MAX_CERTIFICATES);
+        assert_eq!(lock(&issued.0).len(), MAX_CERTIFICATES);
         assert_eq!(issued.find(&key(0), start), None);
         assert_eq!(issued.find(&key(1), start), Some(vec![1]));
         issued.insert(key(1), vec![2], start..start + DAY);
         assert_eq!(issued.find(&key(1), start), Some(vec![2]));
-        assert_eq!(issued.lock().len(), MAX_CERTIFICATES);
+        assert_eq!(lock(&issued.0).len(), MAX_CERTIFICATES);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) const SIMULATED: &str = "simulated";
 async fn attest(state: &State, call: &mut Call) -> io::Result<Response> {
     let audience = state.endpoints.origin(Service::Maa);
     let proven = read_request(call)
-        .and_then(|request| evidence::check(&request.evidence, audience, &state.evidence_seen));
+        .and_then(|request| evidence::check(&request.evidence, audience, &state.used_nonces));
     let mut key = match proven {
         Ok(proven) => proven.jwk,
         Err(problem) => {

@@ -5,7 +5,7 @@ use http::Request;
 use keybound_core::lock;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 /// The record of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
 #[derive(Clone, Debug, Serialize)]
@@ -70,7 +70,7 @@ impl Records {
         request: &Request<Bytes>,
         fault: Option<&Action>,
     ) -> u64 {
-        let mut log = self.lock();
+        let mut log = lock(&self.0);
         log.last_sequence += 1;
         let sequence = log.last_sequence;
         *log.counts.entry(leg.as_str()).or_default() += 1;
@@ -100,7 +100,7 @@ impl Records {
 
     /// Counts a new TLS connection, under the leg of its handshakes.
     pub fn count_connection(&self, leg: Leg) {
-        *self.lock().counts.entry(leg.as_str()).or_default() += 1;
+        *lock(&self.0).counts.entry(leg.as_str()).or_default() += 1;
     }
 
     /// Adds the response to the record of a request, if it is still stored.
@@ -122,7 +122,7 @@ impl Records {
         status: Option<u16>,
         notes: BTreeMap<&'static str, String>,
     ) -> Option<Record> {
-        let mut log = self.lock();
+        let mut log = lock(&self.0);
         let found = |record: &&mut Record| record.sequence == sequence;
         let record = log.records.iter_mut().rev().find(found)?;
         record.status = status;
@@ -135,24 +135,19 @@ impl Records {
 
     /// The last 1000 requests, oldest first.
     pub fn all(&self) -> Vec<Record> {
-        self.lock().records.iter().cloned().collect()
+        lock(&self.0).records.iter().cloned().collect()
     }
 
     /// The number of requests on each leg since the start or the last [`clear`](Self::clear), stored or not.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.lock().counts.clone()
+        lock(&self.0).counts.clone()
     }
 
     /// Removes all records. The numbering continues.
     pub fn clear(&self) {
-        let mut log = self.lock();
+        let mut log = lock(&self.0);
         log.records.clear();
         log.counts.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        lock(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 use keybound_core::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use uuid::Uuid;
 
 /// The secrets of a vault, all versions of each.
@@ -38,7 +38,7 @@ impl Secrets {
 
     /// A version; the newest where none is named. Names count without case.
     pub fn get(&self, name: &str, version: Option<&str>) -> Option<Version> {
-        let secrets = self.lock();
+        let secrets = lock(&self.0);
         let versions = secrets.get(&name.to_ascii_lowercase())?;
         let found = match version.filter(|version| !version.is_empty()) {
             Some(id) => versions
@@ -51,7 +51,7 @@ impl Secrets {
 
     /// The newest version of every secret.
     pub fn newest(&self) -> Vec<(String, Version)> {
-        let secrets = self.lock();
+        let secrets = lock(&self.0);
         secrets
             .iter()
             .filter_map(|(name, versions)| Some((name.clone(), versions.last()?.clone())))
@@ -66,7 +66,7 @@ impl Secrets {
         if value.len() > MAX_VALUE_BYTES {
             return Err(SetError::TooLong);
         }
-        let mut secrets = self.lock();
+        let mut secrets = lock(&self.0);
         if secrets.values().map(Vec::len).sum::<usize>() >= MAX_VERSIONS {
             return Err(SetError::Full);
         }
@@ -74,11 +74,6 @@ impl Secrets {
         let versions = secrets.entry(name.to_ascii_lowercase()).or_default();
         versions.push(version.clone());
         Ok(version)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Version>>> {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        lock(&self.0)
     }
 }
 

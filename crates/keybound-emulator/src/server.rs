@@ -1,10 +1,13 @@
 //! HTTP/1.1 servers, plain or with TLS. With TLS they request client certificates in the first handshake, or after
 //! the request as Key Vault does.
+mod alert_replacement;
 mod alert_rewriter;
 mod certificate_alert;
 mod connection;
+mod head;
 mod hosts;
 mod maybe_tls_stream;
+mod read_error;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -2,7 +2,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_secret::ControlSecret;
 use crate::endpoints::Endpoints;
-use crate::evidence::Seen;
+use crate::evidence::UsedNonces;
 use crate::faults::FaultPlan;
 use crate::issued_certificates::IssuedCertificates;
 use crate::pki::Pki;
@@ -25,8 +25,8 @@ pub(crate) struct State {
     pub control_secret: ControlSecret,
     /// The certificates that IMDS issued.
     pub issued: IssuedCertificates,
-    /// The evidence that the attestation service has seen, against replay.
-    pub evidence_seen: Seen,
+    /// The nonces that the attestation service accepted.
+    pub used_nonces: UsedNonces,
 }
 
 impl State {
@@ -46,7 +46,7 @@ impl State {
             keys: Keys::default(),
             control_secret: ControlSecret::random()?,
             issued: IssuedCertificates::default(),
-            evidence_seen: Seen::default(),
+            used_nonces: UsedNonces::default(),
             config,
         })
     }

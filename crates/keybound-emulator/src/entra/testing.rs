@@ -64,7 +64,7 @@ impl Lab {
             keys: keys(),
             control_secret: ControlSecret::random().unwrap(),
             issued: crate::issued_certificates::IssuedCertificates::default(),
-            evidence_seen: crate::evidence::Seen::default(),
+            used_nonces: crate::evidence::UsedNonces::default(),
         });
         let mut servers = JoinSet::new();
         for (listener, service) in [

@@ -1,4 +1,5 @@
-use super::{Action, StatusFault};
+use super::Action;
+use super::status_fault::StatusFault;
 use crate::endpoints::Endpoints;
 use crate::reply::Reply;
 use crate::response::{JSON, Response, oauth_error, text_response};

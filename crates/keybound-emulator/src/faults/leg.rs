@@ -1,10 +1,12 @@
+use super::FaultError;
 use crate::service::Service;
 use bytes::Bytes;
 use http::Request;
 use std::fmt;
+use std::str::FromStr;
 
 /// A step of the flow, as faults, counts and records name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leg {
     /// `getplatformmetadata` without the `Metadata` header: the probe for v2.
     Probe,
@@ -116,6 +118,23 @@ impl Leg {
             Self::GraphTls => "graph-tls",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+impl FromStr for Leg {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        Self::ALL
+            .into_iter()
+            .find(|leg| leg.as_str() == text)
+            .ok_or_else(|| {
+                FaultError::new(format!(
+                    "no such leg: {}; known: {}",
+                    text.escape_default(),
+                    Self::ALL.map(Self::as_str).join(", ")
+                ))
+            })
     }
 }
 

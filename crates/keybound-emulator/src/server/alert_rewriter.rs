@@ -1,4 +1,4 @@
-use super::certificate_alert::Rewriting;
+use super::alert_replacement::AlertReplacement;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 /// The socket below TLS. It can replace the alert that rejects a certificate.
 pub(super) struct AlertRewriter {
     pub(super) tcp: TcpStream,
-    pub(super) rewriting: Rewriting,
+    pub(super) replacement: AlertReplacement,
 }
 
 impl AsyncRead for AlertRewriter {
@@ -28,8 +28,8 @@ impl AsyncWrite for AlertRewriter {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let replacement = self.rewriting.replacement(bytes);
-        let bytes = replacement.as_deref().unwrap_or(bytes);
+        let replaced = self.replacement.apply(bytes);
+        let bytes = replaced.as_deref().unwrap_or(bytes);
         Pin::new(&mut self.tcp).poll_write(context, bytes)
     }
 

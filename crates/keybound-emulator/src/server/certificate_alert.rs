@@ -1,23 +1,12 @@
-//! The alert that rejects a client certificate. OpenSSL derives it from a verification error; no error leads to `access_denied`
-//! or `certificate_required`. For these the record of the alert is replaced before it is sent, in the first handshake of a
-//! connection only: there it is not encrypted (TLS 1.2), or it is the first record under a key that OpenSSL logs (TLS 1.3).
-use keybound_core::lock;
 use keybound_openssl::server::HandshakeRefusal;
-use openssl::error::ErrorStack;
-use openssl::ex_data::Index;
-use openssl::md::{Md, MdRef};
-use openssl::pkey::Id;
-use openssl::pkey_ctx::{HkdfMode, PkeyCtx};
-use openssl::ssl::{Ssl, SslContextBuilder, SslRef};
-use openssl::symm::{Cipher, encrypt_aead};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// An alert that rejects a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateAlert {
-    refusal: HandshakeRefusal,
+    pub(super) refusal: HandshakeRefusal,
     /// Sent instead of the alert of the verification error.
-    description: Option<u8>,
+    pub(super) description: Option<u8>,
 }
 
 impl CertificateAlert {
@@ -37,128 +26,3 @@ impl CertificateAlert {
 
 /// Checks a client certificate (DER) and returns the alert that rejects it, if any.
 pub(crate) type CertificateCheck = Arc<dyn Fn(&[u8]) -> Option<CertificateAlert> + Send + Sync>;
-
-/// Checks all certificates of one connection, those presented later included.
-pub(super) fn check_certificates(ssl: &mut Ssl, rewriting: &Rewriting, check: CertificateCheck) {
-    let mode = ssl.verify_mode();
-    ssl.set_ex_data(*SLOT, rewriting.clone());
-    let rewriting = rewriting.clone();
-    ssl.set_verify_callback(mode, move |_, context| {
-        let leaf = context
-            .current_cert()
-            .filter(|_| context.error_depth() == 0);
-        let Some(alert) = leaf.and_then(|leaf| check(&leaf.to_der().ok()?)) else {
-            return true;
-        };
-        rewriting.lock().description = alert.description;
-        context.set_error(alert.refusal.verify_result());
-        false
-    });
-}
-
-/// Stores the server application traffic secret (TLS 1.3) of connections whose certificates are checked.
-pub(super) fn store_secrets(builder: &mut SslContextBuilder) {
-    builder.set_keylog_callback(|ssl, line| {
-        let secret = line.strip_prefix("SERVER_TRAFFIC_SECRET_0 ");
-        if let (Some(slot), Some(line)) = (ssl.ex_data(*SLOT), secret) {
-            slot.lock().seal = Seal::of(ssl, line);
-        }
-    });
-}
-
-/// How the next alert of a connection is changed.
-#[derive(Clone, Default)]
-pub(super) struct Rewriting(Arc<Mutex<Pending>>);
-
-#[derive(Default)]
-struct Pending {
-    description: Option<u8>,
-    seal: Option<Seal>,
-}
-
-impl Rewriting {
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Consistent after every step, so that it stays usable after a panic elsewhere.
-        lock(&self.0)
-    }
-
-    /// The replacement of these bytes, if they are the record of the alert.
-    pub(super) fn replacement(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let pending = self.lock();
-        let alert = [FATAL, pending.description?];
-        match bytes {
-            [0x15, 3, 3, 0, 2, FATAL, _] => Some([&bytes[..5], &alert].concat()),
-            [0x17, 3, 3, 0, SEALED_LENGTH, ..] if bytes.len() == 5 + usize::from(SEALED_LENGTH) => {
-                pending.seal.as_ref()?.record(alert).ok()
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The key of the first record that a server of TLS 1.3 writes after its handshake.
-struct Seal {
-    cipher: Cipher,
-    key: Vec<u8>,
-    nonce: [u8; 12],
-}
-
-impl Seal {
-    /// From a line of the log: the client's random and the secret, in hexadecimal.
-    fn of(ssl: &SslRef, line: &str) -> Option<Self> {
-        let (_, secret) = line.split_once(' ')?;
-        let secret = openssl::bn::BigNum::from_hex_str(secret).ok()?;
-        let (cipher, md, length, key) = match ssl.current_cipher()?.name() {
-            "TLS_AES_256_GCM_SHA384" => (Cipher::aes_256_gcm(), Md::sha384(), 48, 32),
-            "TLS_AES_128_GCM_SHA256" => (Cipher::aes_128_gcm(), Md::sha256(), 32, 16),
-            "TLS_CHACHA20_POLY1305_SHA256" => (Cipher::chacha20_poly1305(), Md::sha256(), 32, 32),
-            _ => return None,
-        };
-        let secret = secret.to_vec_padded(length).ok()?;
-        let mut nonce = [0; 12];
-        expand(md, &secret, b"tls13 iv", &mut nonce).ok()?;
-        let mut bytes = vec![0; key];
-        expand(md, &secret, b"tls13 key", &mut bytes).ok()?;
-        Some(Self {
-            cipher,
-            key: bytes,
-            nonce,
-        })
-    }
-
-    /// The record of an alert (RFC 8446 section 5.2), number 0, for which the nonce is the IV itself.
-    fn record(&self, [level, description]: [u8; 2]) -> Result<Vec<u8>, ErrorStack> {
-        let header = [0x17, 3, 3, 0, SEALED_LENGTH];
-        let mut tag = [0; 16];
-        let inner = [level, description, 0x15];
-        let sealed = encrypt_aead(
-            self.cipher,
-            &self.key,
-            Some(&self.nonce),
-            &header,
-            &inner,
-            &mut tag,
-        )?;
-        Ok([&header[..], &sealed, &tag].concat())
-    }
-}
-
-/// HKDF-Expand-Label without a context (RFC 8446 section 7.1).
-fn expand(md: &MdRef, secret: &[u8], label: &[u8], output: &mut [u8]) -> Result<(), ErrorStack> {
-    let mut context = PkeyCtx::new_id(Id::HKDF)?;
-    context.derive_init()?;
-    context.set_hkdf_mode(HkdfMode::EXPAND_ONLY)?;
-    context.set_hkdf_md(md)?;
-    context.set_hkdf_key(secret)?;
-    let [length, label_length] = [output.len(), label.len()].map(|length| length as u8);
-    context.add_hkdf_info(&[&[0, length, label_length], label, &[0]].concat())?;
-    context.derive(Some(output)).map(|_| ())
-}
-
-/// The index of the data in a connection.
-static SLOT: LazyLock<Index<Ssl, Rewriting>> =
-    LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has memory for an index"));
-
-const FATAL: u8 = 2;
-/// An alert, its content type and the tag.
-const SEALED_LENGTH: u8 = 2 + 1 + 16;

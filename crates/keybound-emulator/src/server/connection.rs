@@ -1,10 +1,12 @@
 //! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
 //! like any other handshake, so that no thread is needed.
+use super::alert_replacement::AlertReplacement;
 use super::alert_rewriter::AlertRewriter;
-use super::certificate_alert::Rewriting;
+use super::head::Framing;
 use super::hosts::Hosts;
 use super::maybe_tls_stream::Link;
-use super::wire::{Framing, ReadError, Wire, response_head};
+use super::read_error::ReadError;
+use super::wire::{Wire, response_head};
 use super::{Greeting, Handler, Silence, Timeouts};
 use crate::peer::Peer;
 use crate::reply::Reply;
@@ -91,9 +93,9 @@ fn unconnected(
     let mut ssl = Ssl::new(acceptor.context())?;
     let stream = AlertRewriter {
         tcp: stream,
-        rewriting: Rewriting::default(),
+        replacement: AlertReplacement::default(),
     };
-    greeting.apply(&mut ssl, &stream.rewriting)?;
+    greeting.apply(&mut ssl, &stream.replacement)?;
     Ok(SslStream::new(ssl, stream)?)
 }
 

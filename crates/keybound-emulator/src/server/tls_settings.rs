@@ -1,4 +1,5 @@
-use super::certificate_alert::{CertificateCheck, Rewriting, check_certificates, store_secrets};
+use super::alert_replacement::{AlertReplacement, check_certificates, store_secrets};
+use super::certificate_alert::CertificateCheck;
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
 use openssl::error::ErrorStack;
@@ -114,7 +115,11 @@ pub(crate) enum Silence {
 }
 
 impl Greeting {
-    pub(super) fn apply(self, ssl: &mut Ssl, rewriting: &Rewriting) -> Result<(), ErrorStack> {
+    pub(super) fn apply(
+        self,
+        ssl: &mut Ssl,
+        replacement: &AlertReplacement,
+    ) -> Result<(), ErrorStack> {
         if self.never_ask {
             ssl.set_verify(SslVerifyMode::NONE);
         }
@@ -123,7 +128,7 @@ impl Greeting {
             ssl.set_private_key(&identity.key)?;
         }
         if let Some(check) = self.check {
-            check_certificates(ssl, rewriting, check);
+            check_certificates(ssl, replacement, check);
         }
         Ok(())
     }

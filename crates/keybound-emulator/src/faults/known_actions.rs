@@ -1,0 +1,92 @@
+//! The names of actions, and the legs on which they apply.
+use super::Leg;
+
+/// The legs of an action.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Legs {
+    /// Requests and handshakes.
+    Everywhere,
+    /// All legs with requests.
+    Requests,
+    /// All handshakes.
+    Handshakes,
+    /// These legs.
+    Only(&'static [Leg]),
+}
+
+impl Legs {
+    pub fn contains(self, leg: Leg) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Requests => !leg.is_handshake(),
+            Self::Handshakes => leg.is_handshake(),
+            Self::Only(legs) => legs.contains(&leg),
+        }
+    }
+}
+
+/// The names of all actions, their arguments, and their legs.
+pub(super) const KNOWN: &[(&str, &str, Legs)] = {
+    use Leg::{Attest, Discovery, Graph, Issue, Metadata, Token, Vault};
+    use Legs::{Everywhere, Handshakes, Only, Requests};
+    &[
+        ("status", ":CODE[,HEADER=VALUE]…[,body=TEXT]", Requests),
+        ("delay", ":MILLISECONDS", Everywhere),
+        ("hang", "", Everywhere),
+        ("close", "", Everywhere),
+        ("reset", "", Everywhere),
+        ("not-http", "", Requests),
+        ("garbage", "", Requests),
+        ("html", "", Requests),
+        ("redirect", "[:URL]", Requests),
+        ("oversized", "[:BYTES]", Requests),
+        ("truncated", "", Requests),
+        ("missing-field", ":NAME", Requests),
+        ("set-field", ":NAME=JSON", Requests),
+        ("server-header", ":TEXT", Requests),
+        ("no-server-header", "", Requests),
+        ("http-endpoint", "", Only(&[Metadata, Issue])),
+        ("foreign-endpoint", "[:URL]", Only(&[Metadata, Issue])),
+        (
+            "certificate",
+            ":garbage|other-key|expired|not-yet-valid|other-client|other-tenant|past-token-not-after|unreadable-token-not-after",
+            Only(&[Issue]),
+        ),
+        ("aadsts", ":NUMBER", Only(&[Token])),
+        ("invalid-client", "", Only(&[Token])),
+        ("token-type", ":WORD", Only(&[Token])),
+        ("no-cnf", "", Only(&[Token])),
+        ("other-cnf", "", Only(&[Token])),
+        ("other-client", "", Only(&[Token])),
+        ("garbage-token", "", Only(&[Token, Attest])),
+        ("expired-token", "", Only(&[Token, Attest])),
+        ("foreign-key", "", Only(&[Token, Attest, Discovery])),
+        ("other-key", "", Only(&[Attest])),
+        ("never-ask", "", Only(&[Vault, Graph])),
+        ("claims-challenge", "[:JSON]", Only(&[Vault, Graph])),
+        ("reject-certificate", "[:ALERT]", Handshakes),
+        ("revoke-certificate", "[:NUMBER]", Only(&[Token])),
+        ("revoke-certificate", "[:ALERT]", Handshakes),
+        (
+            "server-certificate",
+            ":untrusted|expired|other-name",
+            Handshakes,
+        ),
+    ]
+};
+
+/// The TLS alerts that reject a certificate; the first is the default of `reject-certificate`.
+pub(super) const ALERTS: &[&str] = &[
+    "bad_certificate",
+    "certificate_revoked",
+    "certificate_expired",
+    "certificate_unknown",
+    "unknown_ca",
+    "unsupported_certificate",
+    "handshake_failure",
+    "access_denied",
+    "certificate_required",
+];
+
+/// Those that are sent in the first handshake of a connection only, where Entra and Graph request the certificate.
+pub(super) const FIRST_HANDSHAKE_ALERTS: &[&str] = &["access_denied", "certificate_required"];
