@@ -4,7 +4,7 @@ use crate::faults::{Fault, FaultError};
 use crate::listeners::Listeners;
 use crate::pki::Pki;
 use crate::ready::Ready;
-use crate::records::Record;
+use crate::record::Record;
 use crate::server_thread::ServerThread;
 use crate::start_error::StartError;
 use crate::state::State;

@@ -1,18 +1,16 @@
 //! The evidence with which a simulated key is attested: a JWS as in DPoP (RFC 9449), signed by the key over its public key,
 //! the audience, the time and a nonce. It proves possession of a key in memory only, which is why all names say simulated.
 use crate::clock::{host_now, unix};
-use crate::signing_key::jwk_thumbprint;
+use crate::signing_key::{jwk, signing_input, verifies_ps256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_core::{UnverifiedJwt, lock};
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SignatureScheme};
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::Rsa;
 use openssl::sha::sha256;
-use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -34,20 +32,13 @@ pub(crate) fn make(key: &dyn BindingKey, audience: &str) -> Result<String, KeyEr
         "iat": unix(host_now()),
         "jti": uuid::Uuid::new_v4().to_string(),
     });
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signed = signing_input(&header, &claims);
     let signature = key.sign(SignatureScheme::PssSha256, &sha256(signed.as_bytes()))?;
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// A key with valid evidence.
-#[derive(Debug)]
-pub(crate) struct ProvenKey {
-    /// Its public half (RFC 7517), with its thumbprint as `kid`.
-    pub jwk: Value,
-}
-
-/// Checks evidence: form, proof of possession, audience, freshness, and that it is not replayed.
+/// Checks evidence: form, proof of possession, audience, freshness, and that it is not replayed. Returns the public key as a
+/// JWK.
 ///
 /// The time is the host's, not the emulated one: clients use it, whatever the offset of the emulated clock.
 ///
@@ -57,9 +48,9 @@ pub(crate) fn check(
     text: &str,
     audience: &str,
     used_nonces: &UsedNonces,
-) -> Result<ProvenKey, &'static str> {
+) -> Result<Value, &'static str> {
     let evidence = read(text)?;
-    if !signature_holds(text, &evidence.key) {
+    if !is_signed_by(text, &evidence.key) {
         return Err("the evidence is not signed by the key that it shows");
     }
     if evidence.audience != audience {
@@ -71,9 +62,7 @@ pub(crate) fn check(
     if !used_nonces.insert(&evidence.id) {
         return Err("the evidence was used before");
     }
-    Ok(ProvenKey {
-        jwk: jwk(&evidence.key),
-    })
+    Ok(jwk(&evidence.key))
 }
 
 /// Parsed evidence, not verified.
@@ -133,13 +122,6 @@ impl UsedNonces {
     }
 }
 
-/// The JWK of an RSA key.
-pub(crate) fn jwk(key: &Rsa<Public>) -> Value {
-    let n = URL_SAFE_NO_PAD.encode(key.n().to_vec());
-    let e = URL_SAFE_NO_PAD.encode(key.e().to_vec());
-    json!({"kty": "RSA", "kid": jwk_thumbprint(&n, &e), "n": n, "e": e})
-}
-
 fn public_key(jwk: &Value) -> Option<Rsa<Public>> {
     let number = |name: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok()?;
@@ -153,23 +135,14 @@ fn public_key(jwk: &Value) -> Option<Rsa<Public>> {
     Rsa::from_public_components(n, e).ok()
 }
 
-fn signature_holds(text: &str, key: &Rsa<Public>) -> bool {
-    let check = || -> Option<bool> {
+fn is_signed_by(text: &str, key: &Rsa<Public>) -> bool {
+    let verified = || {
         let (signed, signature) = text.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let key = PKey::from_rsa(key.clone()).ok()?;
-        let mut verifier = Verifier::new(MessageDigest::sha256(), &key).ok()?;
-        verifier.set_rsa_padding(Padding::PKCS1_PSS).ok()?;
-        verifier.set_rsa_mgf1_md(MessageDigest::sha256()).ok()?;
-        verifier
-            .set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))
-            .ok()?;
-        verifier.verify_oneshot(&signature, signed.as_bytes()).ok()
+        Some(verifies_ps256(&key, signed.as_bytes(), &signature))
     };
-    let held = check();
-    // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
-    let _ = ErrorStack::get();
-    held.unwrap_or(false)
+    verified().unwrap_or(false)
 }
 
 const TYPE: &str = "keybound-simulated-evidence+jwt";

@@ -42,6 +42,7 @@ mod maa;
 mod peer;
 mod pki;
 mod ready;
+mod record;
 mod records;
 mod reply;
 mod response;
@@ -69,7 +70,7 @@ pub use config::{
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};
 pub use ready::{Control, Ready};
-pub use records::Record;
+pub use record::Record;
 pub use simulated_attestation::SimulatedAttestation;
 pub use simulated_key::{SimulatedKey, SimulatedKeyProvider};
 pub use start_error::StartError;

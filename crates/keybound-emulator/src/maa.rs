@@ -38,10 +38,10 @@ pub(crate) const SIMULATED: &str = "simulated";
 
 async fn attest(state: &State, call: &mut Call) -> io::Result<Response> {
     let audience = state.endpoints.origin(Service::Maa);
-    let proven = read_request(call)
+    let checked = read_request(call)
         .and_then(|request| evidence::check(&request.evidence, audience, &state.used_nonces));
-    let mut key = match proven {
-        Ok(proven) => proven.jwk,
+    let mut key = match checked {
+        Ok(key) => key,
         Err(problem) => {
             call.note("refused", problem);
             return Ok(azure_error(400, "InvalidParameter", problem));
@@ -55,7 +55,7 @@ async fn attest(state: &State, call: &mut Call) -> io::Result<Response> {
         }
         Some(Action::ExpiredToken) => issued_at = issued_at.saturating_sub(2 * LIFETIME),
         Some(Action::ForeignKey) => signer = foreign.await?,
-        Some(Action::OtherKey) => key = foreign.await?.public_jwk(),
+        Some(Action::OtherKey) => key = foreign.await?.public_jwk().clone(),
         _ => (),
     }
     let token = token(audience, issued_at, &key, signer)?;

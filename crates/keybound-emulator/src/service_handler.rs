@@ -2,6 +2,7 @@ use crate::call::Call;
 use crate::clock::unix_ms;
 use crate::faults::{self, Action, Leg};
 use crate::peer::Peer;
+use crate::record::Record;
 use crate::reply::Reply;
 use crate::response::{Response, not_found};
 use crate::server::{
@@ -171,9 +172,8 @@ impl Handler for ServiceHandler {
         let revoked = certificate.and_then(|der| state.faults.revoked(leg, &X5tS256::of_der(der)));
         let fault = revoked.or_else(|| state.faults.next(leg));
         let unix_ms = unix_ms(state.clock.now());
-        let sequence = state
-            .records
-            .begin(unix_ms, leg, &peer, &request, fault.as_ref());
+        let record = Record::new(unix_ms, leg, &peer, &request, fault.as_ref());
+        let sequence = state.records.begin(record);
         let mut call = Call {
             request,
             peer,

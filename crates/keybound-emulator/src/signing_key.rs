@@ -2,10 +2,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
+use openssl::pkey::{HasPublic, PKey, PKeyRef, Private, Public};
+use openssl::rsa::{Padding, Rsa, RsaRef};
 use openssl::sha::sha256;
-use openssl::sign::{Signer, Verifier};
+use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
@@ -37,40 +37,29 @@ pub(crate) struct JwtSigner {
     key: PKey<Private>,
     public_key: Vec<u8>,
     jwk: Value,
-    key_id: String,
 }
 
 impl JwtSigner {
     fn generate() -> Result<Self, ErrorStack> {
         let rsa = Rsa::generate(2048)?;
-        let public_key = rsa.public_key_to_der()?;
-        let (n, e) = (
-            URL_SAFE_NO_PAD.encode(rsa.n().to_vec()),
-            URL_SAFE_NO_PAD.encode(rsa.e().to_vec()),
-        );
-        let key_id = jwk_thumbprint(&n, &e);
-        let jwk =
-            json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key_id, "n": n, "e": e});
         Ok(Self {
+            public_key: rsa.public_key_to_der()?,
+            jwk: jwk(&rsa),
             key: PKey::from_rsa(rsa)?,
-            public_key,
-            jwk,
-            key_id,
         })
     }
 
     /// The JWK set with this key only (RFC 7517).
     pub fn jwks(&self) -> Value {
-        json!({"keys": [self.jwk]})
+        let mut jwk = self.jwk.clone();
+        jwk["use"] = json!("sig");
+        jwk["alg"] = json!("RS256");
+        json!({"keys": [jwk]})
     }
 
     /// The public key as a JWK.
-    pub fn public_jwk(&self) -> Value {
-        let mut jwk = self.jwk.clone();
-        if let Some(members) = jwk.as_object_mut() {
-            members.retain(|name, _| ["kty", "kid", "n", "e"].contains(&name.as_str()));
-        }
-        jwk
+    pub fn public_jwk(&self) -> &Value {
+        &self.jwk
     }
 
     /// SubjectPublicKeyInfo, DER.
@@ -83,9 +72,8 @@ impl JwtSigner {
     /// # Errors
     /// Where OpenSSL cannot sign.
     pub fn sign(&self, claims: &Value) -> io::Result<String> {
-        let header = json!({"typ": "JWT", "alg": "RS256", "kid": self.key_id});
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(claims));
+        let header = json!({"typ": "JWT", "alg": "RS256", "kid": self.jwk["kid"]});
+        let signed = signing_input(&header, claims);
         let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
         let signature = signer.sign_oneshot_to_vec(signed.as_bytes())?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
@@ -104,12 +92,41 @@ impl JwtSigner {
         let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else {
             return false;
         };
-        let held = Verifier::new(MessageDigest::sha256(), &self.key)
+        let verified = Verifier::new(MessageDigest::sha256(), &self.key)
             .and_then(|mut verifier| verifier.verify_oneshot(&signature, signed.as_bytes()));
-        // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
-        let _ = ErrorStack::get();
-        held.unwrap_or(false)
+        is_valid(verified)
     }
+}
+
+/// The part of a compact JWS that is signed (RFC 7515 section 5.1).
+pub(crate) fn signing_input(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
+}
+
+/// The JWK of an RSA key, with its thumbprint as `kid`.
+pub(crate) fn jwk<T: HasPublic>(key: &RsaRef<T>) -> Value {
+    let n = URL_SAFE_NO_PAD.encode(key.n().to_vec());
+    let e = URL_SAFE_NO_PAD.encode(key.e().to_vec());
+    json!({"kty": "RSA", "kid": jwk_thumbprint(&n, &e), "n": n, "e": e})
+}
+
+/// Whether a signature with RSASSA-PSS, SHA-256 and a salt of 32 bytes (PS256) is valid.
+pub(crate) fn verifies_ps256(key: &PKeyRef<Public>, signed: &[u8], signature: &[u8]) -> bool {
+    let verify = || -> Result<bool, ErrorStack> {
+        let mut verifier = Verifier::new(MessageDigest::sha256(), key)?;
+        verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
+        verifier.set_rsa_mgf1_md(MessageDigest::sha256())?;
+        verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))?;
+        verifier.verify_oneshot(signature, signed)
+    };
+    is_valid(verify())
+}
+
+fn is_valid(verified: Result<bool, ErrorStack>) -> bool {
+    // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
+    let _ = ErrorStack::get();
+    verified.unwrap_or(false)
 }
 
 /// The thumbprint of an RSA key from its base64url members (RFC 7638 section 3).

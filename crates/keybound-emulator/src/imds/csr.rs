@@ -3,15 +3,12 @@ mod der;
 #[cfg(test)]
 mod tests;
 
+use crate::signing_key::verifies_ps256;
 use der::{
     BIT_STRING, CONTEXT_0, Element, IA5_STRING, INTEGER, OID, PRINTABLE_STRING, Reader, SEQUENCE,
     SET, UTF8_STRING, only, positive, whole_bytes,
 };
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
-use openssl::rsa::Padding;
-use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::Value;
 
 /// The expected request of an identity on this host.
@@ -37,14 +34,14 @@ pub(crate) struct CheckedCsr<'a> {
     pub exponent: &'a [u8],
 }
 
-/// Why a request is rejected, as text for the caller.
-pub(crate) type Refusal = &'static str;
-
 /// Checks a request (PKCS#10, DER): RFC 2986 in the one form that IMDS accepts.
 ///
 /// # Errors
 /// The first problem.
-pub(crate) fn check<'a>(der: &'a [u8], expected: &Expected<'_>) -> Result<CheckedCsr<'a>, Refusal> {
+pub(crate) fn check<'a>(
+    der: &'a [u8],
+    expected: &Expected<'_>,
+) -> Result<CheckedCsr<'a>, &'static str> {
     let request = only(der, SEQUENCE).ok_or("CSR: not one DER SEQUENCE, or bytes follow it")?;
     let mut parts = Reader::new(request.content);
     let (Some(info), Some(algorithm), Some(signature), true) = (
@@ -61,7 +58,8 @@ pub(crate) fn check<'a>(der: &'a [u8], expected: &Expected<'_>) -> Result<Checke
     check_attributes(info_parts.attributes.content, expected)?;
     check_algorithm(algorithm.raw, expected.lenient)?;
     let signature = whole_bytes(&signature).ok_or("CSR: the signature is not of whole bytes")?;
-    if !signature_holds(info_parts.public_key.raw, info.raw, signature) {
+    let key = PKey::public_key_from_der(info_parts.public_key.raw);
+    if !key.is_ok_and(|key| verifies_ps256(&key, info.raw, signature)) {
         return Err(
             "CSR: the signature does not hold against the CSR's own key (RSASSA-PSS, SHA-256, salt of 32 bytes)",
         );
@@ -80,7 +78,7 @@ struct Info<'a> {
     attributes: Element<'a>,
 }
 
-fn read_info<'a>(info: &Element<'a>) -> Result<Info<'a>, Refusal> {
+fn read_info<'a>(info: &Element<'a>) -> Result<Info<'a>, &'static str> {
     let mut parts = Reader::new(info.content);
     let version = parts.expect(INTEGER);
     if version.is_none_or(|version| version.content != [0]) {
@@ -101,7 +99,7 @@ fn read_info<'a>(info: &Element<'a>) -> Result<Info<'a>, Refusal> {
 }
 
 /// Subject: DC = tenant as IA5String, then CN = client as PrintableString.
-fn check_subject(subject: &[u8], expected: &Expected<'_>) -> Result<(), Refusal> {
+fn check_subject(subject: &[u8], expected: &Expected<'_>) -> Result<(), &'static str> {
     let parts = read_subject(subject)
         .ok_or("CSR: the subject is not of two names with one attribute each")?;
     let domain = NamePart {
@@ -131,7 +129,7 @@ fn subject_refusal(
     parts: &[NamePart<'_>; 2],
     domain: &NamePart<'_>,
     common: &NamePart<'_>,
-) -> Refusal {
+) -> &'static str {
     match parts {
         [first, second] if first.oid == common.oid && second.oid == domain.oid => {
             "CSR: the subject is in the wrong order: expected DC, then CN"
@@ -173,7 +171,7 @@ fn name_part(name: Element<'_>) -> Option<NamePart<'_>> {
 }
 
 /// rsaEncryption with NULL, 2048 bits. Gives modulus and exponent.
-fn read_key(public_key: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+fn read_key(public_key: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let mut parts = Reader::new(public_key);
     let algorithm = parts.expect(SEQUENCE);
     if algorithm.is_none_or(|algorithm| algorithm.raw != RSA_ENCRYPTION) {
@@ -194,7 +192,7 @@ fn read_key(public_key: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 }
 
 /// One attribute: the machine's id as a UTF8String of compact JSON.
-fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), Refusal> {
+fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), &'static str> {
     let mut parts = Reader::new(attributes);
     let attribute = parts
         .expect(SEQUENCE)
@@ -217,7 +215,7 @@ fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), Re
     Err(cu_id_refusal(value.content, expected.cu_id))
 }
 
-fn cu_id_refusal(given: &[u8], expected: &str) -> Refusal {
+fn cu_id_refusal(given: &[u8], expected: &str) -> &'static str {
     let Ok(given) = serde_json::from_slice::<Value>(given) else {
         return "CSR: the machine's id (cuId) is not JSON";
     };
@@ -233,28 +231,13 @@ fn cu_id_refusal(given: &[u8], expected: &str) -> Refusal {
     }
 }
 
-fn check_algorithm(algorithm: &[u8], lenient: bool) -> Result<(), Refusal> {
+fn check_algorithm(algorithm: &[u8], lenient: bool) -> Result<(), &'static str> {
     if algorithm == PSS || (lenient && PSS_LENIENT.contains(&algorithm)) {
         return Ok(());
     }
     Err(
         "CSR: the signature algorithm is not RSASSA-PSS with SHA-256 identifiers without parameters, MGF1-SHA-256, salt 32 and no trailer field",
     )
-}
-
-fn signature_holds(public_key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    let check = || -> Result<bool, ErrorStack> {
-        let key = PKey::public_key_from_der(public_key)?;
-        let mut verifier = Verifier::new(MessageDigest::sha256(), &key)?;
-        verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
-        verifier.set_rsa_mgf1_md(MessageDigest::sha256())?;
-        verifier.set_rsa_pss_saltlen(RsaPssSaltlen::custom(32))?;
-        verifier.verify_oneshot(signature, signed)
-    };
-    let held = check();
-    // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
-    let _ = ErrorStack::get();
-    held.unwrap_or(false)
 }
 
 /// 0.9.2342.19200300.100.1.25

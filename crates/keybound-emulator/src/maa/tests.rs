@@ -1,7 +1,7 @@
 use crate::config::Config;
 use crate::evidence;
 use crate::service::Service;
-use crate::signing_key::jwk_thumbprint;
+use crate::signing_key::{jwk, jwk_thumbprint, signing_input};
 use crate::simulated_key::SimulatedKey;
 use crate::state::State;
 use crate::testing::{Answered, ask, state};
@@ -46,8 +46,7 @@ fn changed(
     let jws = UnverifiedJwt::parse(evidence).unwrap();
     let (mut header, mut claims) = (Value::Object(jws.header), Value::Object(jws.claims));
     change(&mut header, &mut claims);
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signed = signing_input(&header, &claims);
     let signature = key
         .sign(SignatureScheme::PssSha256, &sha256(signed.as_bytes()))
         .unwrap();
@@ -99,9 +98,8 @@ async fn evidence_that_proves_nothing_is_refused_with_its_reason() {
     );
     let good = evidence::make(&key, audience(&state)).unwrap();
     let weak = openssl::rsa::Rsa::generate(1024).unwrap();
-    let weak = evidence::jwk(
-        &openssl::rsa::Rsa::public_key_from_der(&weak.public_key_to_der().unwrap()).unwrap(),
-    );
+    let weak =
+        jwk(&openssl::rsa::Rsa::public_key_from_der(&weak.public_key_to_der().unwrap()).unwrap());
     for (evidence, words) in [
         ("nonsense".into(), "not a compact JWS"),
         ("a".repeat(20_000), "longer than 16 KiB"),
