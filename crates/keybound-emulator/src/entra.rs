@@ -14,28 +14,28 @@ use crate::call::Call;
 use crate::response::{Response, not_found};
 use crate::service::Service;
 use crate::state::State;
-use error_response::Refusal;
+use error_response::ErrorResponse;
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     let path = call.request.uri().path().to_owned();
     let Some((tenant, rest)) = path.trim_start_matches('/').split_once('/') else {
         return not_found();
     };
-    let answered = match rest {
+    let response = match rest {
         "oauth2/v2.0/token" => token_endpoint::respond(state, call, tenant).await,
         "v2.0/.well-known/openid-configuration" => discovery::document(state, tenant),
         "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
         _ => return not_found(),
     };
-    answered.unwrap_or_else(|refusal| refusal.respond(state, call))
+    response.unwrap_or_else(|refusal| refusal.respond(state, call))
 }
 
 /// Checks that the tenant in the path is the emulator's.
-fn check_tenant(state: &State, tenant: &str) -> Result<(), Refusal> {
+fn check_tenant(state: &State, tenant: &str) -> Result<(), ErrorResponse> {
     if state.config.tenant_id.matches(tenant) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(ErrorResponse::new(
         90002,
         "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
     ))

@@ -20,17 +20,17 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
         let message = words(problem);
         call.note("refused", message);
-        let mut answer = error(call, 401, "InvalidAuthenticationToken", message);
+        let mut response = error(call, 401, "InvalidAuthenticationToken", message);
         let challenge = HeaderValue::from_static(CHALLENGE);
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return answer;
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return response;
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
         let challenge = claims_challenge(state, claims.as_deref());
         let message = "The token does not have the requested claims.";
-        let mut answer = error(call, 401, "InvalidAuthenticationToken", message);
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return answer;
+        let mut response = error(call, 401, "InvalidAuthenticationToken", message);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        return response;
     }
     if call.request.uri().path() != "/v1.0/applications" {
         return error(

@@ -4,6 +4,7 @@ mod alert_replacement;
 mod alert_rewriter;
 mod certificate_alert;
 mod connection;
+mod connection_options;
 mod head;
 mod hosts;
 mod maybe_tls_stream;
@@ -12,17 +13,19 @@ mod read_error;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod tls_settings;
 mod wire;
 
 pub(crate) use certificate_alert::{CertificateAlert, CertificateCheck};
-pub(crate) use tls_settings::{ClientCertificate, Greeting, Silence, Timeouts, TlsSettings};
+pub(crate) use connection_options::{ConnectionOptions, Refusal};
+pub(crate) use timeouts::Timeouts;
+pub(crate) use tls_settings::{ClientCertificate, TlsSettings};
 
 use crate::peer::Peer;
 use crate::reply::Reply;
 use bytes::Bytes;
 use http::{Request, request};
-use openssl::ssl::SslAcceptor;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -35,8 +38,8 @@ use tokio::task::JoinSet;
 /// Handles the requests of one listener.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// How a new connection begins. Called once for each.
-    fn greet(&self) -> Greeting {
-        Greeting::default()
+    fn connection_options(&self) -> ConnectionOptions {
+        ConnectionOptions::default()
     }
 
     /// Whether requests may name Azure's IMDS as their host.
@@ -68,33 +71,17 @@ pub(crate) struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    /// Prepares the TLS context.
+    /// A server with TLS, or of plain HTTP where there are no settings.
     ///
     /// # Errors
-    /// Where the listener is not on loopback (the emulator serves no other), or OpenSSL does not take the settings.
+    /// If the listener is not on loopback (the emulator serves no other), or OpenSSL rejects the settings.
     pub(crate) fn new(
         listener: TcpListener,
-        settings: &TlsSettings,
-        handler: H,
-    ) -> io::Result<Self> {
-        let acceptor = settings.acceptor()?;
-        Self::over(listener, Some(acceptor), settings.timeouts, handler)
-    }
-
-    /// Without TLS: for services that are plain HTTP on Azure too.
-    ///
-    /// # Errors
-    /// Where the listener is not on loopback.
-    pub(crate) fn plain(listener: TcpListener, timeouts: Timeouts, handler: H) -> io::Result<Self> {
-        Self::over(listener, None, timeouts, handler)
-    }
-
-    fn over(
-        listener: TcpListener,
-        acceptor: Option<SslAcceptor>,
+        tls: Option<&TlsSettings>,
         timeouts: Timeouts,
         handler: H,
     ) -> io::Result<Self> {
+        let acceptor = tls.map(TlsSettings::acceptor).transpose()?;
         if !listener.local_addr()?.ip().is_loopback() {
             return Err(io::Error::other(
                 "the listener is not on a loopback address",

@@ -6,8 +6,8 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::response::{Response, not_found};
 use crate::server::{
-    CertificateAlert, CertificateCheck, ClientCertificate, Greeting, Handler, Server, Silence,
-    Timeouts, TlsSettings,
+    CertificateAlert, CertificateCheck, ClientCertificate, ConnectionOptions, Handler, Refusal,
+    Server, Timeouts, TlsSettings,
 };
 use crate::service::Service;
 use crate::state::State;
@@ -37,19 +37,16 @@ impl ServiceHandler {
     /// # Errors
     /// As [`Server::new`].
     pub fn server(self, listener: TcpListener) -> io::Result<Server<Self>> {
-        let Some(versions) = self.state.config.tls.versions(self.service) else {
-            return Server::plain(listener, Timeouts::default(), self);
-        };
-        let settings = TlsSettings {
+        let versions = self.state.config.tls.versions(self.service);
+        let tls = versions.map(|versions| TlsSettings {
             identity: self.state.pki.server().clone(),
             versions,
             client_certificate: match self.service {
                 Service::Sts | Service::Graph => ClientCertificate::First,
                 _ => ClientCertificate::OnDemand,
             },
-            timeouts: Timeouts::default(),
-        };
-        Server::new(listener, &settings, self)
+        });
+        Server::new(listener, tls.as_ref(), Timeouts::default(), self)
     }
 
     /// The response of the service, changed or replaced by the fault of the request.
@@ -112,10 +109,10 @@ impl ServiceHandler {
 }
 
 impl Handler for ServiceHandler {
-    fn greet(&self) -> Greeting {
-        let mut greeting = Greeting {
-            never_ask: self.service == Service::Graph && self.never_asks(Leg::Graph),
-            ..Greeting::default()
+    fn connection_options(&self) -> ConnectionOptions {
+        let mut options = ConnectionOptions {
+            no_certificate_request: self.service == Service::Graph && self.never_asks(Leg::Graph),
+            ..ConnectionOptions::default()
         };
         let leg = Leg::handshake(self.service);
         if leg.is_handshake() {
@@ -123,25 +120,25 @@ impl Handler for ServiceHandler {
         }
         match self.state.faults.next(leg) {
             Some(Action::Delay(milliseconds)) => {
-                greeting.delay = Duration::from_millis(milliseconds);
+                options.delay = Duration::from_millis(milliseconds);
             }
-            Some(Action::Hang) => greeting.instead = Some(Silence::Hang),
-            Some(Action::Close) => greeting.instead = Some(Silence::Close),
-            Some(Action::Reset) => greeting.instead = Some(Silence::Reset),
+            Some(Action::Hang) => options.refusal = Some(Refusal::Hang),
+            Some(Action::Close) => options.refusal = Some(Refusal::Close),
+            Some(Action::Reset) => options.refusal = Some(Refusal::Reset),
             Some(Action::RejectCertificate(alert)) => {
-                greeting.check = Some(Arc::new(move |_| CertificateAlert::named(alert)));
+                options.check = Some(Arc::new(move |_| CertificateAlert::named(alert)));
             }
             Some(Action::ServerCertificate(fault)) => match self.state.pki.faulty_server(fault) {
-                Ok(identity) => greeting.identity = Some(identity),
+                Ok(identity) => options.identity = Some(identity),
                 // A fault that cannot be applied must not look like a success.
-                Err(_) => greeting.instead = Some(Silence::Close),
+                Err(_) => options.refusal = Some(Refusal::Close),
             },
             _ => (),
         }
-        if greeting.check.is_none() && self.state.faults.revokes_on(leg) {
-            greeting.check = Some(self.revocation(leg));
+        if options.check.is_none() && self.state.faults.revokes_on(leg) {
+            options.check = Some(self.revocation(leg));
         }
-        greeting
+        options
     }
 
     fn is_link_local(&self) -> bool {

@@ -56,12 +56,12 @@ impl SimulatedAttestation {
             .map_err(|error| {
                 failed("the attestation request cannot be sent as it is").with_source(error)
             })?;
-        let answer = self
+        let response = self
             .client
             .send(request, TIMEOUT)
             .await
             .map_err(transport_error)?;
-        read_answer(answer).await
+        read_answer(response).await
     }
 }
 
@@ -105,9 +105,9 @@ struct Attested {
     token: String,
 }
 
-async fn read_answer(answer: http::Response<ResponseBody>) -> Result<AttestationToken> {
-    let status = answer.status();
-    let body = answer
+async fn read_answer(response: http::Response<ResponseBody>) -> Result<AttestationToken> {
+    let status = response.status();
+    let body = response
         .into_body()
         .collect(MAX_BODY)
         .await

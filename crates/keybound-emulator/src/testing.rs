@@ -45,13 +45,13 @@ pub(crate) fn anonymous() -> Peer {
 
 /// The response.
 #[derive(Debug)]
-pub(crate) struct Answered {
+pub(crate) struct JsonResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
-impl Answered {
+impl JsonResponse {
     pub fn text(&self, member: &str) -> &str {
         self.body[member]
             .as_str()
@@ -60,12 +60,16 @@ impl Answered {
 }
 
 /// Puts a request to a service and takes the answer, which has to be JSON.
-pub(crate) async fn ask(state: &Arc<State>, service: Service, request: Request<Bytes>) -> Answered {
+pub(crate) async fn ask(
+    state: &Arc<State>,
+    service: Service,
+    request: Request<Bytes>,
+) -> JsonResponse {
     match handle(state, service, request).await {
-        Reply::Full(answer) => Answered {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
-            body: serde_json::from_slice(answer.body()).expect("a JSON answer"),
+        Reply::Full(response) => JsonResponse {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: serde_json::from_slice(response.body()).expect("a JSON answer"),
         },
         other => panic!("an answer was expected, not {other:?}"),
     }

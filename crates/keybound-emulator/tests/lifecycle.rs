@@ -24,10 +24,10 @@ fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
         "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
     (status, body.to_owned())
 }
 
@@ -326,9 +326,9 @@ fn the_control_endpoint_reads_no_body_without_the_secret() {
                 "POST /reset HTTP/1.1\r\nHost: localhost\r\n{authorization}{framing}\r\n\r\n"
             );
             stream.write_all(head.as_bytes()).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            assert!(answer.starts_with("HTTP/1.1 404 "), "{head}: {answer}");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            assert!(response.starts_with("HTTP/1.1 404 "), "{head}: {response}");
         }
     }
 }

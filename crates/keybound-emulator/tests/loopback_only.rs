@@ -150,8 +150,8 @@ async fn get(trust: &TrustAnchors, impostor: &Impostor, host: &str) -> Result<u1
     let request = http::Request::get(format!("https://{host}:{port}/"))
         .body(RequestBody::empty())
         .unwrap();
-    let answer = client.send(request, Duration::from_secs(30)).await?;
-    Ok(answer.status().as_u16())
+    let response = client.send(request, Duration::from_secs(30)).await?;
+    Ok(response.status().as_u16())
 }
 
 #[tokio::test]

@@ -2,13 +2,18 @@ use crate::config::Config;
 use crate::faults::Leg;
 use crate::service::Service;
 use crate::state::State;
-use crate::testing::{Answered, ask, metadata_request, state};
+use crate::testing::{JsonResponse, ask, metadata_request, state};
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-async fn control(state: &Arc<State>, method: &str, path: &str, body: impl Into<Bytes>) -> Answered {
+async fn control(
+    state: &Arc<State>,
+    method: &str,
+    path: &str,
+    body: impl Into<Bytes>,
+) -> JsonResponse {
     let secret = state.control_secret.expose();
     let request = Request::builder()
         .method(method)
@@ -44,14 +49,14 @@ async fn without_the_secret_every_request_gets_a_404() {
             if let Some(value) = &value {
                 request = request.header("authorization", value);
             }
-            let answered = ask(
+            let response = ask(
                 &state,
                 Service::Control,
                 request.body(Bytes::new()).unwrap(),
             )
             .await;
             assert_eq!(
-                (answered.status, &answered.body),
+                (response.status, &response.body),
                 (404, &unknown.body),
                 "{path}"
             );
@@ -60,8 +65,8 @@ async fn without_the_secret_every_request_gets_a_404() {
     for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer   "] {
         let request = Request::get("/records").header("authorization", format!("{scheme}{secret}"));
         let request = request.body(Bytes::new()).unwrap();
-        let answered = ask(&state, Service::Control, request).await;
-        assert_eq!(answered.status, 200, "{scheme}");
+        let response = ask(&state, Service::Control, request).await;
+        assert_eq!(response.status, 200, "{scheme}");
     }
 }
 
@@ -138,9 +143,9 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
         ("leg=metadata&leg=token", "at most one parameter, leg"),
         ("leg=metadata&since=1", "at most one parameter, leg"),
     ] {
-        let answered = control(&state, "GET", &format!("/records?{query}"), "").await;
-        assert_eq!(answered.status, 400, "{query}: {answered:?}");
-        let description = answered.text("error_description");
+        let response = control(&state, "GET", &format!("/records?{query}"), "").await;
+        assert_eq!(response.status, 400, "{query}: {response:?}");
+        let description = response.text("error_description");
         assert!(description.contains(words), "{query}: {description}");
     }
     for (method, path) in [
@@ -152,13 +157,13 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
         ("POST", "/clock?advance_seconds=5"),
         ("POST", "/reset?faults=true"),
     ] {
-        let answered = control(&state, method, path, "").await;
-        assert_eq!(answered.status, 400, "{path}");
-        let description = answered.text("error_description");
+        let response = control(&state, method, path, "").await;
+        assert_eq!(response.status, 400, "{path}");
+        let description = response.text("error_description");
         assert_eq!(description, "there is no parameter here", "{path}");
     }
-    let answered = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
-    assert_eq!(answered.status, 400);
+    let response = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
+    assert_eq!(response.status, 400);
     assert_eq!(state.records.all().len(), 1, "nothing was reset");
     assert_eq!(control(&state, "POST", "/reset", "{}").await.status, 200);
     assert!(state.records.all().is_empty());
@@ -179,11 +184,11 @@ async fn mistakes_are_reported_and_have_no_effect() {
         ("/clock", json!({"advance_seconds": "7"}), "advance_seconds"),
         ("/clock", json!({"advance": 7}), "advance_seconds"),
     ] {
-        let answered = control(&state, "POST", path, body.to_string()).await;
-        assert_eq!(answered.status, 400, "{path} {body}");
+        let response = control(&state, "POST", path, body.to_string()).await;
+        assert_eq!(response.status, 400, "{path} {body}");
         assert!(
-            answered.text("error_description").contains(words),
-            "{answered:?}"
+            response.text("error_description").contains(words),
+            "{response:?}"
         );
     }
     assert!(state.faults.waiting().is_empty());

@@ -1,4 +1,4 @@
-use super::error_response::Refusal;
+use super::error_response::ErrorResponse;
 use super::{check_tenant, issuer};
 use crate::call::Call;
 use crate::faults::Action;
@@ -8,7 +8,7 @@ use crate::state::State;
 use serde_json::json;
 
 /// The discovery document (OpenID Connect Discovery section 3, with the members of RFC 8705 section 5).
-pub(super) fn document(state: &State, tenant: &str) -> Result<Response, Refusal> {
+pub(super) fn document(state: &State, tenant: &str) -> Result<Response, ErrorResponse> {
     check_tenant(state, tenant)?;
     let base = format!(
         "{}/{}",
@@ -35,15 +35,18 @@ pub(super) fn document(state: &State, tenant: &str) -> Result<Response, Refusal>
 }
 
 /// The key set that tokens are verified with.
-pub(super) async fn keys(state: &State, call: &Call, tenant: &str) -> Result<Response, Refusal> {
+pub(super) async fn keys(
+    state: &State,
+    call: &Call,
+    tenant: &str,
+) -> Result<Response, ErrorResponse> {
     check_tenant(state, tenant)?;
     let key = match call.fault {
         Some(Action::ForeignKey) => &state.keys.foreign,
         _ => &state.keys.entra,
     };
-    let signer = key
-        .get()
-        .await
-        .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))?;
+    let signer = key.get().await.map_err(|_| {
+        ErrorResponse::new(90_033, "A transient error has occurred. Please try again.")
+    })?;
     Ok(json_response(200, &signer.jwks()))
 }

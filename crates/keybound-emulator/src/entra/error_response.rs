@@ -11,13 +11,13 @@ use x509_cert::der::DateTime;
 
 /// The error of Entra when it does not issue a token: an OAuth error (RFC 6749 section 5.2) with an AADSTS number.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     /// `None`: `invalid_client` without a number, as some backends respond.
     code: Option<u32>,
     message: Cow<'static, str>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code: Some(code),
@@ -82,11 +82,11 @@ impl Refusal {
         } else {
             400
         };
-        let mut answer = json_response(status, &body);
+        let mut response = json_response(status, &body);
         if let Ok(id) = HeaderValue::from_str(&trace_id) {
-            answer.headers_mut().insert("x-ms-request-id", id);
+            response.headers_mut().insert("x-ms-request-id", id);
         }
-        answer
+        response
     }
 
     fn word(&self) -> String {

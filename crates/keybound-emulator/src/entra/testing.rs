@@ -225,9 +225,9 @@ fn keys() -> Keys {
     }
 }
 
-fn token(answer: &Received) -> String {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()["access_token"].as_str().unwrap().to_owned()
+fn token(response: &Received) -> String {
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()["access_token"].as_str().unwrap().to_owned()
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

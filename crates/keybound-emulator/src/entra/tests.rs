@@ -6,8 +6,10 @@ use serde_json::json;
 
 const VAULT: &str = "https://vault.azure.net";
 
-fn code(answer: &Received) -> u64 {
-    answer.json()["error_codes"][0].as_u64().unwrap_or_default()
+fn code(response: &Received) -> u64 {
+    response.json()["error_codes"][0]
+        .as_u64()
+        .unwrap_or_default()
 }
 
 #[tokio::test]
@@ -20,10 +22,10 @@ async fn a_bound_token_names_the_certificate_of_the_connection() {
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(lab.form(VAULT))
             .finish();
-        let answer = client.post(&path, FORM, body.as_bytes()).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(answer.head.contains("cache-control: no-store"));
-        let body = answer.json();
+        let response = client.post(&path, FORM, body.as_bytes()).await.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert!(response.head.contains("cache-control: no-store"));
+        let body = response.json();
         assert_eq!(body["token_type"], "mtls_pop");
         assert_eq!(
             (&body["expires_in"], &body["ext_expires_in"]),
@@ -61,9 +63,9 @@ async fn the_token_is_bearer_where_the_request_says_so_or_names_no_type() {
         let mut form = lab.form("https://management.azure.com");
         form.pop();
         form.extend(token_type.map(|word| ("token_type", word.to_owned())));
-        let answer = lab.post_form(Some(&lab.binding()), &form).await;
-        assert_eq!(answer.status, 200, "{token_type:?}: {}", answer.text());
-        let body = answer.json();
+        let response = lab.post_form(Some(&lab.binding()), &form).await;
+        assert_eq!(response.status, 200, "{token_type:?}: {}", response.text());
+        let body = response.json();
         assert_eq!(
             (&body["token_type"], &body["refresh_in"]),
             (&json!("Bearer"), &json!(43_000)),
@@ -83,8 +85,8 @@ async fn resource_id_and_capabilities_show_in_the_token() {
     let claims =
         r#"{"access_token":{"xms_cc":{"values":["cp1"]},"nbf":{"essential":true,"value":"1"}}}"#;
     form.push(("claims", claims.into()));
-    let answer = lab.post_form(Some(&binding), &form).await;
-    let jwt = UnverifiedJwt::parse(answer.json()["access_token"].as_str().unwrap()).unwrap();
+    let response = lab.post_form(Some(&binding), &form).await;
+    let jwt = UnverifiedJwt::parse(response.json()["access_token"].as_str().unwrap()).unwrap();
     let identity = &lab.state.config.identities[1];
     assert_eq!(jwt.text("xms_mirid"), identity.resource_id.as_deref());
     assert_eq!(jwt.claims["xms_cc"], json!(["cp1"]));
@@ -171,13 +173,13 @@ async fn malformed_requests_are_refused_by_number() {
         let mut form = lab.form(VAULT);
         form.retain(|(known, _)| *known != name);
         form.extend(value.map(|value| (name, value.to_owned())));
-        let answer = lab.post_form(Some(&binding), &form).await;
+        let response = lab.post_form(Some(&binding), &form).await;
         assert_eq!(
-            (answer.status, code(&answer)),
+            (response.status, code(&response)),
             (400, number),
             "{name} {value:?}"
         );
-        assert_eq!(answer.json()["error"], error, "{name} {value:?}");
+        assert_eq!(response.json()["error"], error, "{name} {value:?}");
     }
     let mut doubled = lab.form(VAULT);
     doubled.extend(lab.form("https://graph.microsoft.com"));
@@ -307,8 +309,8 @@ async fn a_refusal_can_be_traced() {
     let id = "11111111-2222-3333-4444-555555555555";
     let path = format!("/{}/oauth2/v2.0/token", lab.tenant());
     let headers = format!("{FORM}x-ms-client-request-id: {id}\r\n");
-    let answer = client.post(&path, &headers, b"").await.unwrap();
-    let body = answer.json();
+    let response = client.post(&path, &headers, b"").await.unwrap();
+    let body = response.json();
     assert_eq!(body["correlation_id"], id);
     let description = body["error_description"].as_str().unwrap();
     let trace = body["trace_id"].as_str().unwrap();
@@ -324,7 +326,7 @@ async fn a_refusal_can_be_traced() {
             .unwrap()
             .ends_with("/error?code=900144")
     );
-    assert!(answer.head.contains(&format!("x-ms-request-id: {trace}")));
+    assert!(response.head.contains(&format!("x-ms-request-id: {trace}")));
     let record = lab.state.records.all().pop().unwrap();
     assert_eq!(record.notes["refused"], "AADSTS900144");
 }
@@ -372,9 +374,9 @@ async fn wrong_tokens_come_on_demand() {
         "foreign-key",
     ] {
         lab.fault(&format!("token={fault}*1"));
-        let answer = lab.post_form(Some(&binding), &form).await;
-        assert_eq!(answer.status, 200, "{fault}");
-        let body = answer.json();
+        let response = lab.post_form(Some(&binding), &form).await;
+        assert_eq!(response.status, 200, "{fault}");
+        let body = response.json();
         let token = body["access_token"].as_str().unwrap();
         let jwt = UnverifiedJwt::parse(token);
         assert_eq!(
@@ -474,11 +476,11 @@ async fn a_revoked_certificate_is_refused_until_another_one_comes() {
         for version in BOTH {
             for certificate in [&old, &new, &old] {
                 let options = ClientOptions::with(certificate);
-                let answered = async {
+                let response = async {
                     let mut client = Client::connect(lab.sts, version, &options).await?;
                     client.get("/", "").await
                 };
-                let shown = format!("{:?}", answered.await);
+                let shown = format!("{:?}", response.await);
                 let is_refused = shown.contains(words);
                 assert_eq!(is_refused, std::ptr::eq(certificate, &old), "{shown}");
             }

@@ -1,5 +1,5 @@
 use super::error_response::{
-    NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, Refusal, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
+    ErrorResponse, NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
 };
 use super::token_request::{TokenRequest, unknown_client};
 use super::{check_tenant, issuer};
@@ -19,10 +19,10 @@ pub(super) async fn respond(
     state: &State,
     call: &mut Call,
     tenant: &str,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     match call.fault {
-        Some(Action::Aadsts(code)) => return Err(Refusal::injected(code)),
-        Some(Action::InvalidClient) => return Err(Refusal::without_code()),
+        Some(Action::Aadsts(code)) => return Err(ErrorResponse::injected(code)),
+        Some(Action::InvalidClient) => return Err(ErrorResponse::without_code()),
         _ => (),
     }
     check_tenant(state, tenant)?;
@@ -32,10 +32,10 @@ pub(super) async fn respond(
     call.note("token_type", token_type(&request));
     let (identity, certificate) = authenticate(state, call, &request)?;
     if request.bound && !state.config.entra.bound_tokens_allowed {
-        return Err(Refusal::new(3_921_996, TENANT_NOT_ALLOWED));
+        return Err(ErrorResponse::new(3_921_996, TENANT_NOT_ALLOWED));
     }
     if request.bound && takes_no_bound_tokens(state, &request.resource) {
-        return Err(Refusal::new(392_196, NOT_BOUND));
+        return Err(ErrorResponse::new(392_196, NOT_BOUND));
     }
     let claims = claims(state, call, &request, identity, &certificate);
     let token = match call.fault {
@@ -56,14 +56,14 @@ pub(super) async fn respond(
     if let Some(Action::TokenType(word)) = &call.fault {
         body["token_type"] = Value::String(word.clone());
     }
-    let mut answer = json_response(200, &body);
-    let headers = answer.headers_mut();
+    let mut response = json_response(200, &body);
+    let headers = response.headers_mut();
     headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-store, no-cache"),
     );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(answer)
+    Ok(response)
 }
 
 /// Checks that the certificate of the connection is the one of the client that the request names.
@@ -71,12 +71,12 @@ fn authenticate<'a>(
     state: &'a State,
     call: &Call,
     request: &TokenRequest,
-) -> Result<(&'a Identity, ClientCertificate), Refusal> {
+) -> Result<(&'a Identity, ClientCertificate), ErrorResponse> {
     let der = call
         .peer
         .client_certificate
         .as_deref()
-        .ok_or_else(|| Refusal::new(392_200, NO_CERTIFICATE))?;
+        .ok_or_else(|| ErrorResponse::new(392_200, NO_CERTIFICATE))?;
     let identity = state
         .config
         .identities
@@ -90,7 +90,7 @@ fn authenticate<'a>(
             ClientCertificateProblem::Malformed => not_accepted("the certificate cannot be read"),
             ClientCertificateProblem::Foreign => not_accepted("the key was not found"),
             ClientCertificateProblem::Expired | ClientCertificateProblem::NotYetValid => {
-                Refusal::new(1_000_502, NOT_VALID_NOW)
+                ErrorResponse::new(1_000_502, NOT_VALID_NOW)
             }
         })?;
     if !identity.client_id.matches(&certificate.client_id) {
@@ -103,13 +103,13 @@ fn authenticate<'a>(
         .token_not_after
         .is_some_and(|end| end <= state.clock.now())
     {
-        return Err(Refusal::new(1_000_901, TOKEN_NOT_AFTER));
+        return Err(ErrorResponse::new(1_000_901, TOKEN_NOT_AFTER));
     }
     Ok((identity, certificate))
 }
 
-fn not_accepted(reason: &'static str) -> Refusal {
-    Refusal::new(
+fn not_accepted(reason: &'static str) -> ErrorResponse {
+    ErrorResponse::new(
         700_027,
         format!("The client certificate is not accepted. [Reason - {reason}.]"),
     )
@@ -175,10 +175,10 @@ fn token_type(request: &TokenRequest) -> &'static str {
     if request.bound { "mtls_pop" } else { "Bearer" }
 }
 
-fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, Refusal> {
-    signer
-        .and_then(|signer| signer.sign(claims))
-        .map_err(|_| Refusal::new(90_033, "A transient error has occurred. Please try again."))
+fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, ErrorResponse> {
+    signer.and_then(|signer| signer.sign(claims)).map_err(|_| {
+        ErrorResponse::new(90_033, "A transient error has occurred. Please try again.")
+    })
 }
 
 /// How long ago an expired token ended, in seconds: longer than any accepted clock skew.

@@ -1,4 +1,4 @@
-use super::error_response::Refusal;
+use super::error_response::ErrorResponse;
 use crate::call::Call;
 use http::Method;
 use keybound_core::{Claims, Guid};
@@ -18,9 +18,9 @@ pub(super) struct TokenRequest {
 }
 
 impl TokenRequest {
-    pub(super) fn read(call: &Call) -> Result<Self, Refusal> {
+    pub(super) fn read(call: &Call) -> Result<Self, ErrorResponse> {
         if call.request.method() != Method::POST {
-            return Err(Refusal::new(
+            return Err(ErrorResponse::new(
                 900_561,
                 format!(
                     "The endpoint only accepts POST requests. Received a {} request.",
@@ -31,7 +31,7 @@ impl TokenRequest {
         let form = Form::read(call)?;
         let grant_type = form.required("grant_type")?;
         if grant_type != "client_credentials" {
-            return Err(Refusal::new(
+            return Err(ErrorResponse::new(
                 70_003,
                 "The app requested an unsupported grant type. Managed identities use client_credentials.",
             ));
@@ -70,8 +70,8 @@ impl TokenRequest {
     }
 }
 
-pub(super) fn unknown_client() -> Refusal {
-    Refusal::new(
+pub(super) fn unknown_client() -> ErrorResponse {
+    ErrorResponse::new(
         700_016,
         "The application was not found in the directory. Check its identifier and the tenant.",
     )
@@ -81,7 +81,7 @@ pub(super) fn unknown_client() -> Refusal {
 struct Form(BTreeMap<String, String>);
 
 impl Form {
-    fn read(call: &Call) -> Result<Self, Refusal> {
+    fn read(call: &Call) -> Result<Self, ErrorResponse> {
         let mut parameters = BTreeMap::new();
         if call.has_content_type("application/x-www-form-urlencoded") {
             for (name, value) in form_urlencoded::parse(call.request.body()) {
@@ -89,7 +89,7 @@ impl Form {
                     .insert(name.into_owned(), value.into_owned())
                     .is_some()
                 {
-                    return Err(Refusal::new(
+                    return Err(ErrorResponse::new(
                         9_000_411,
                         "The request is not properly formatted. A parameter is duplicated.",
                     ));
@@ -99,13 +99,13 @@ impl Form {
         Ok(Self(parameters))
     }
 
-    fn required(&self, name: &str) -> Result<&str, Refusal> {
+    fn required(&self, name: &str) -> Result<&str, ErrorResponse> {
         self.0
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| {
-                Refusal::new(
+                ErrorResponse::new(
                     900_144,
                     format!("The request body must contain the following parameter: '{name}'."),
                 )
@@ -114,9 +114,9 @@ impl Form {
 }
 
 /// The one resource of a scope that ends with `/.default`.
-fn resource(scope: &str) -> Result<String, Refusal> {
+fn resource(scope: &str) -> Result<String, ErrorResponse> {
     if scope.split_whitespace().count() != 1 || scope.len() > MAX_SCOPE_BYTES {
-        return Err(Refusal::new(
+        return Err(ErrorResponse::new(
             70_011,
             "The provided value for the input parameter 'scope' is not valid. It must name one resource.",
         ));
@@ -126,7 +126,7 @@ fn resource(scope: &str) -> Result<String, Refusal> {
         .strip_suffix("/.default")
         .filter(|resource| !resource.is_empty());
     resource.map(str::to_owned).ok_or_else(|| {
-        Refusal::new(
+        ErrorResponse::new(
             1_002_012,
             "The provided value for scope is not valid. Client credential flows must have a scope value with \
              /.default suffixed to the resource identifier (application ID URI).",
@@ -134,7 +134,7 @@ fn resource(scope: &str) -> Result<String, Refusal> {
     })
 }
 
-fn capabilities(claims: Option<&str>) -> Result<Vec<String>, Refusal> {
+fn capabilities(claims: Option<&str>) -> Result<Vec<String>, ErrorResponse> {
     let Some(claims) = claims else {
         return Ok(vec![]);
     };
@@ -157,8 +157,8 @@ fn capabilities(claims: Option<&str>) -> Result<Vec<String>, Refusal> {
         .collect()
 }
 
-fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(9_002_313, message)
+fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse {
+    ErrorResponse::new(9_002_313, message)
 }
 
 const MAX_SCOPE_BYTES: usize = 2048;

@@ -27,38 +27,38 @@ pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
 }
 
 /// Applies the actions that change a response on any leg.
-pub(crate) fn alter(action: Option<&Action>, mut answer: Response) -> Reply {
+pub(crate) fn alter(action: Option<&Action>, mut response: Response) -> Reply {
     match action {
-        Some(Action::Truncated) => return Reply::Truncated(answer),
+        Some(Action::Truncated) => return Reply::Truncated(response),
         Some(Action::MissingField(name)) => {
-            change_json(&mut answer, |body| {
+            change_json(&mut response, |body| {
                 if let Some((parent, last)) = parent_of(body, name) {
                     parent.remove(last);
                 }
             });
         }
         Some(Action::SetField(name, value)) => {
-            change_json(&mut answer, |body| {
+            change_json(&mut response, |body| {
                 if let Some((parent, last)) = parent_of(body, name) {
                     parent.insert(last.to_owned(), value.clone());
                 }
             });
         }
         Some(Action::ServerHeader(None)) => {
-            answer.headers_mut().remove(header::SERVER);
+            response.headers_mut().remove(header::SERVER);
         }
         Some(Action::ServerHeader(Some(text))) => {
             if let Ok(value) = HeaderValue::from_str(text) {
-                answer.headers_mut().insert(header::SERVER, value);
+                response.headers_mut().insert(header::SERVER, value);
             }
         }
         _ => {}
     }
-    Reply::Full(answer)
+    Reply::Full(response)
 }
 
 fn status_answer(status: &StatusFault) -> Response {
-    let mut answer = match &status.body {
+    let mut response = match &status.body {
         Some(body) => text_response(status.code, JSON, body.clone()),
         None => oauth_error(status.code, "injected_fault", "a fault was injected"),
     };
@@ -67,34 +67,34 @@ fn status_answer(status: &StatusFault) -> Response {
             HeaderName::from_bytes(name.as_bytes()),
             HeaderValue::from_str(value),
         ) {
-            answer.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, value);
         }
     }
-    answer
+    response
 }
 
 /// The page of a captive portal, with its `Server` header.
 fn page() -> Response {
-    let mut answer = text_response(200, "text/html; charset=utf-8", PAGE);
+    let mut response = text_response(200, "text/html; charset=utf-8", PAGE);
     let portal = HeaderValue::from_static("captive-portal");
-    answer.headers_mut().insert(header::SERVER, portal);
-    answer
+    response.headers_mut().insert(header::SERVER, portal);
+    response
 }
 
 fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Response {
     let own = || format!("{}/redirected", endpoints.origin(Service::Imds));
     let target = url.map_or_else(own, str::to_owned);
-    let mut answer = text_response(307, JSON, "");
+    let mut response = text_response(307, JSON, "");
     if let Ok(target) = HeaderValue::from_str(&target) {
-        answer.headers_mut().insert(header::LOCATION, target);
+        response.headers_mut().insert(header::LOCATION, target);
     }
-    answer
+    response
 }
 
-fn change_json(answer: &mut Response, change: impl FnOnce(&mut Value)) {
-    if let Ok(mut body) = serde_json::from_slice::<Value>(answer.body()) {
+fn change_json(response: &mut Response, change: impl FnOnce(&mut Value)) {
+    if let Ok(mut body) = serde_json::from_slice::<Value>(response.body()) {
         change(&mut body);
-        *answer.body_mut() = body.to_string().into();
+        *response.body_mut() = body.to_string().into();
     }
 }
 
@@ -119,10 +119,10 @@ mod tests {
     use serde_json::json;
 
     fn altered(action: Action, body: Value) -> Value {
-        let Reply::Full(answer) = alter(Some(&action), json_response(200, &body)) else {
+        let Reply::Full(response) = alter(Some(&action), json_response(200, &body)) else {
             panic!("an answer was expected");
         };
-        serde_json::from_slice(answer.body()).unwrap()
+        serde_json::from_slice(response.body()).unwrap()
     }
 
     #[test]
@@ -149,9 +149,9 @@ mod tests {
             headers: vec![("Retry-After".into(), "1".into())],
             body: Some("later".into()),
         };
-        let answer = status_answer(&status);
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "1");
-        assert_eq!(&answer.body()[..], b"later");
+        let response = status_answer(&status);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(&response.body()[..], b"later");
     }
 }

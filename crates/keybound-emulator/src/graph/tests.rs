@@ -22,9 +22,9 @@ async fn the_holder_of_the_key_lists_the_applications() {
             ("/v1.0/applications", 2),
             ("/v1.0/applications?%24top=1", 1),
         ] {
-            let answer = client.get(path, &pop(&token)).await.unwrap();
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            assert_eq!(answer.json()["value"].as_array().unwrap().len(), length);
+            let response = client.get(path, &pop(&token)).await.unwrap();
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(response.json()["value"].as_array().unwrap().len(), length);
         }
     }
 }
@@ -54,14 +54,17 @@ async fn who_lacks_token_or_certificate_is_refused() {
         ),
     ] {
         let mut client = lab.connect(lab.graph, BOTH[1], pair).await;
-        let answer = client.get(LIST, &headers).await.unwrap();
-        assert_eq!(answer.status, 401);
-        assert_eq!(answer.json()["error"]["code"], "InvalidAuthenticationToken");
-        assert!(answer.text().contains(words), "{}", answer.text());
+        let response = client.get(LIST, &headers).await.unwrap();
+        assert_eq!(response.status, 401);
+        assert_eq!(
+            response.json()["error"]["code"],
+            "InvalidAuthenticationToken"
+        );
+        assert!(response.text().contains(words), "{}", response.text());
         assert!(
-            answer.head.contains("www-authenticate: bearer"),
+            response.head.contains("www-authenticate: bearer"),
             "{}",
-            answer.head
+            response.head
         );
     }
 }
@@ -74,9 +77,9 @@ async fn a_missing_permission_is_no_failed_binding() {
     let binding = lab.binding();
     let token = lab.bound_token(&binding, AUDIENCE).await;
     let mut client = lab.connect(lab.graph, BOTH[1], Some(&binding)).await;
-    let answer = client.get(LIST, &pop(&token)).await.unwrap();
+    let response = client.get(LIST, &pop(&token)).await.unwrap();
     assert_eq!(
-        (answer.status, &answer.json()["error"]["code"]),
+        (response.status, &response.json()["error"]["code"]),
         (403, &json!("Authorization_RequestDenied"))
     );
     assert_eq!(client.get(LIST, "").await.unwrap().status, 401);
@@ -90,11 +93,11 @@ async fn the_server_that_never_asks_sees_no_certificate() {
     for version in BOTH {
         lab.fault("graph=never-ask*1");
         let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
-        let answer = client.get(LIST, &pop(&token)).await.unwrap();
+        let response = client.get(LIST, &pop(&token)).await.unwrap();
         assert!(
-            answer.text().contains("no client certificate"),
+            response.text().contains("no client certificate"),
             "{}",
-            answer.text()
+            response.text()
         );
         let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
         assert_eq!(client.get(LIST, &pop(&token)).await.unwrap().status, 200);
@@ -124,13 +127,13 @@ async fn challenges_page_sizes_and_unknown_paths() {
         405
     );
     lab.fault("graph=claims-challenge*1");
-    let answer = client.get(LIST, &pop(&token)).await.unwrap();
-    assert_eq!(answer.status, 401);
+    let response = client.get(LIST, &pop(&token)).await.unwrap();
+    assert_eq!(response.status, 401);
     assert!(
-        answer
+        response
             .head
             .contains(r#"error="insufficient_claims", claims=""#),
         "{}",
-        answer.head
+        response.head
     );
 }

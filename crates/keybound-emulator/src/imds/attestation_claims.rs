@@ -1,4 +1,4 @@
-use super::Refusal;
+use super::ErrorResponse;
 use super::csr::CheckedCsr;
 use crate::clock::unix;
 use crate::maa;
@@ -10,32 +10,36 @@ use keybound_core::UnverifiedJwt;
 use std::time::SystemTime;
 
 /// Checks that an attestation token is valid and attests the key of a signing request.
-pub(super) async fn check(state: &State, token: &str, csr: &CheckedCsr<'_>) -> Result<(), Refusal> {
-    let claims = read(token).map_err(Refusal::invalid)?;
+pub(super) async fn check(
+    state: &State,
+    token: &str,
+    csr: &CheckedCsr<'_>,
+) -> Result<(), ErrorResponse> {
+    let claims = read(token).map_err(ErrorResponse::invalid)?;
     if claims.issuer != state.endpoints.origin(Service::Maa) {
-        return Err(Refusal::invalid(
+        return Err(ErrorResponse::invalid(
             "Attestation Token is of an issuer that is not trusted",
         ));
     }
     let Ok(key) = state.keys.maa.get().await else {
-        return Err(Refusal::failed(
+        return Err(ErrorResponse::failed(
             "The key of the attestation service could not be made",
         ));
     };
     if !key.verifies(token) {
-        return Err(Refusal::invalid(
+        return Err(ErrorResponse::invalid(
             "Attestation Token has an invalid signature",
         ));
     }
     check_times(&claims, state.clock.now())?;
     if !claims.simulated {
-        return Err(Refusal::invalid(
+        return Err(ErrorResponse::invalid(
             "Attestation Token is not of the simulated kind",
         ));
     }
     let is_of = |text: &str, number: &[u8]| URL_SAFE_NO_PAD.encode(number) == text;
     if !is_of(&claims.modulus, csr.modulus) || !is_of(&claims.exponent, csr.exponent) {
-        return Err(Refusal::invalid(
+        return Err(ErrorResponse::invalid(
             "Attestation Token is for another key than the CSR",
         ));
     }
@@ -75,13 +79,13 @@ pub(crate) fn read(token: &str) -> Result<AttestationClaims, &'static str> {
     claims().ok_or("Attestation Token lacks iss, nbf, exp or the key")
 }
 
-fn check_times(claims: &AttestationClaims, now: SystemTime) -> Result<(), Refusal> {
+fn check_times(claims: &AttestationClaims, now: SystemTime) -> Result<(), ErrorResponse> {
     let now = unix(now);
     if claims.expires <= now {
-        return Err(Refusal::invalid("Attestation Token has expired"));
+        return Err(ErrorResponse::invalid("Attestation Token has expired"));
     }
     if claims.not_before > now {
-        return Err(Refusal::invalid("Attestation Token is not valid yet"));
+        return Err(ErrorResponse::invalid("Attestation Token is not valid yet"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-use super::Refusal;
+use super::ErrorResponse;
 use crate::call::Call;
 use crate::config::ComputeConfig;
 use crate::response::{Response, json_response};
@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 
 /// A document of instance metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Document {
+pub(super) enum InstanceMetadata {
     /// `/metadata/instance`
     Instance,
     /// `/metadata/instance/compute`
     Compute,
 }
 
-impl Document {
+impl InstanceMetadata {
     /// The document at a path; with or without a slash at its end, as clients differ.
     pub(super) fn at(path: &str) -> Option<Self> {
         match path.strip_suffix('/').unwrap_or(path) {
@@ -27,9 +27,9 @@ impl Document {
     }
 
     /// Answers a request for it. The refusals have the form of this part of IMDS: one member `error`.
-    pub(super) fn respond(self, state: &State, call: &mut Call) -> Result<Response, Refusal> {
+    pub(super) fn respond(self, state: &State, call: &mut Call) -> Result<Response, ErrorResponse> {
         if call.request.method() != Method::GET {
-            return Err(Refusal::method_not_allowed(Method::GET));
+            return Err(ErrorResponse::method_not_allowed(Method::GET));
         }
         let body = match check(call) {
             Ok(()) => self.body(state),

@@ -1,6 +1,6 @@
 use super::csr::{self, CheckedCsr, Expected};
 use super::platform_metadata::{expected_cu_id, faulty_endpoint};
-use super::{Refusal, attestation_claims};
+use super::{ErrorResponse, attestation_claims};
 use crate::call::Call;
 use crate::config::{AttestationRule, Identity, TokenUrlMember};
 use crate::faults::{Action, CertificateFault};
@@ -27,13 +27,13 @@ pub(super) async fn respond(
     identity: &Identity,
     bypass_cache: bool,
     call: &mut Call,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     check_content(call)?;
     let request: IssueRequest = serde_json::from_slice(call.request.body())
-        .map_err(|_| Refusal::invalid("The body is not JSON with a csr"))?;
+        .map_err(|_| ErrorResponse::invalid("The body is not JSON with a csr"))?;
     let der = STANDARD
         .decode(&request.csr)
-        .map_err(|_| Refusal::invalid("CSR: not one line of base64 without armour"))?;
+        .map_err(|_| ErrorResponse::invalid("CSR: not one line of base64 without armour"))?;
     let cu_id = expected_cu_id(&state.config.imds);
     let expected = Expected {
         client_id: identity.client_id.as_str(),
@@ -41,7 +41,7 @@ pub(super) async fn respond(
         cu_id: &cu_id,
         lenient: state.config.imds.lenient_csr,
     };
-    let csr = csr::check(&der, &expected).map_err(Refusal::invalid)?;
+    let csr = csr::check(&der, &expected).map_err(ErrorResponse::invalid)?;
     let attested = check_attestation(state, &request, &csr).await?;
     call.note("attested", attested.to_string());
     call.note("bypass_cache", bypass_cache.to_string());
@@ -74,16 +74,16 @@ struct IssueRequest {
     attestation_token: Option<String>,
 }
 
-fn check_content(call: &Call) -> Result<(), Refusal> {
+fn check_content(call: &Call) -> Result<(), ErrorResponse> {
     if !call.has_content_type("application/json") {
-        return Err(Refusal::new(
+        return Err(ErrorResponse::new(
             415,
             "unsupported_media_type",
             "Content-Type is not application/json",
         ));
     }
     if call.request.body().len() > MAX_BODY {
-        return Err(Refusal::new(
+        return Err(ErrorResponse::new(
             413,
             "content_too_large",
             "The body is longer than 1 MiB",
@@ -97,7 +97,7 @@ async fn check_attestation(
     state: &State,
     request: &IssueRequest,
     csr: &CheckedCsr<'_>,
-) -> Result<bool, Refusal> {
+) -> Result<bool, ErrorResponse> {
     let token = request
         .attestation_token
         .as_deref()
@@ -105,7 +105,9 @@ async fn check_attestation(
         .trim();
     match (token, state.config.imds.attestation) {
         ("", AttestationRule::Optional) => Ok(false),
-        ("", AttestationRule::Required) => Err(Refusal::invalid("Attestation Token is missing")),
+        ("", AttestationRule::Required) => {
+            Err(ErrorResponse::invalid("Attestation Token is missing"))
+        }
         (token, _) => attestation_claims::check(state, token, csr)
             .await
             .map(|()| true),
@@ -131,7 +133,7 @@ impl Wanted<'_> {
 
 /// The certificate issued before for the same identity, key and attestation, in the first half of its lifetime, else a new
 /// one; and whether it is from the cache.
-fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Refusal> {
+fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), ErrorResponse> {
     let now = state.clock.now();
     let key = wanted.key();
     let before = state
@@ -151,7 +153,7 @@ fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), Re
             token_not_after: token_not_after(state, now),
         })
     };
-    let certificate = issue().map_err(|_| CANNOT_SIGN)?;
+    let certificate = issue().map_err(cannot_sign)?;
     state.issued.insert(key, certificate.clone(), validity);
     Ok((certificate, false))
 }
@@ -169,7 +171,7 @@ async fn wrong_certificate(
     state: &State,
     wanted: &Wanted<'_>,
     fault: CertificateFault,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, ErrorResponse> {
     let now = state.clock.now();
     let mut validity = now - BACKDATED..now + lifetime(state);
     let mut token_not_after = token_not_after(state, now);
@@ -177,7 +179,7 @@ async fn wrong_certificate(
         wanted.identity.client_id.as_str(),
         state.config.tenant_id.as_str(),
     ];
-    let foreign = state.keys.foreign.get().await.map_err(|_| CANNOT_SIGN)?;
+    let foreign = state.keys.foreign.get().await.map_err(cannot_sign)?;
     let mut public_key = wanted.csr.public_key;
     match fault {
         CertificateFault::Garbage => return Ok(b"this is not a certificate".to_vec()),
@@ -208,7 +210,7 @@ async fn wrong_certificate(
             token_not_after,
         })
     };
-    let certificate = issue().map_err(|_| CANNOT_SIGN)?;
+    let certificate = issue().map_err(cannot_sign)?;
     if fault == CertificateFault::PastTokenNotAfter {
         let cached = certificate.clone();
         state.issued.insert(wanted.key(), cached, validity);
@@ -240,16 +242,14 @@ fn credential(
     json_response(200, &body)
 }
 
+fn cannot_sign<E>(_: E) -> ErrorResponse {
+    ErrorResponse::failed("The certificate could not be signed")
+}
+
 fn lifetime(state: &State) -> Duration {
     Duration::from_secs(state.config.imds.certificate_lifetime_seconds.into())
 }
 
-const CANNOT_SIGN: Refusal = Refusal {
-    status: 500,
-    error: "internal_server_error",
-    description: "The certificate could not be signed",
-    allow: None,
-};
 /// Allows for clients whose clock is slightly behind.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,4 +1,4 @@
-use super::Refusal;
+use super::ErrorResponse;
 use crate::config::{BypassCache, Identity, IdentityType};
 use form_urlencoded::parse;
 
@@ -18,7 +18,7 @@ enum Selector {
 
 impl Query {
     /// Parses the query. A live IMDS rejects unknown parameters, `msi_res_id` of v1 among them.
-    pub fn read(query: &str, bypass: BypassCache) -> Result<Self, Refusal> {
+    pub fn read(query: &str, bypass: BypassCache) -> Result<Self, ErrorResponse> {
         let mut version = None;
         let mut selector = None;
         let mut bypass_cache = None;
@@ -32,19 +32,23 @@ impl Query {
                 "bypass_cache" if bypass != BypassCache::Refused => {
                     bypass_cache.replace(value).is_some()
                 }
-                _ => return Err(Refusal::invalid("Unsupported query variables")),
+                _ => return Err(ErrorResponse::invalid("Unsupported query variables")),
             };
             if repeated {
-                return Err(Refusal::invalid(
+                return Err(ErrorResponse::invalid(
                     "A parameter occurs twice in the query, or identities are named in two ways",
                 ));
             }
         }
         match version.as_deref() {
             Some(VERSION) => (),
-            Some(_) => return Err(Refusal::invalid("Unsupported cred-api-version: use 2.0")),
+            Some(_) => {
+                return Err(ErrorResponse::invalid(
+                    "Unsupported cred-api-version: use 2.0",
+                ));
+            }
             None => {
-                return Err(Refusal::invalid(
+                return Err(ErrorResponse::invalid(
                     "Required cred-api-version parameter not specified",
                 ));
             }
@@ -57,13 +61,13 @@ impl Query {
                     bypass == BypassCache::Supported
                 }
                 Some(value) if value.eq_ignore_ascii_case("false") => false,
-                Some(_) => return Err(Refusal::invalid("bypass_cache is true or false")),
+                Some(_) => return Err(ErrorResponse::invalid("bypass_cache is true or false")),
             },
         })
     }
 
     /// The requested identity.
-    pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, Refusal> {
+    pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, ErrorResponse> {
         let is_meant = |identity: &&Identity| match &self.selector {
             Selector::SystemAssigned => identity.kind == IdentityType::System,
             Selector::ClientId(id) => identity.client_id.matches(id),
@@ -73,10 +77,9 @@ impl Query {
                 own.is_some_and(|own| own.eq_ignore_ascii_case(id))
             }
         };
-        identities
-            .iter()
-            .find(is_meant)
-            .ok_or_else(|| Refusal::new(400, "identity_not_found", "Managed Identity not found"))
+        identities.iter().find(is_meant).ok_or_else(|| {
+            ErrorResponse::new(400, "identity_not_found", "Managed Identity not found")
+        })
     }
 }
 

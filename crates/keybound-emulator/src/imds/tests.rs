@@ -6,7 +6,7 @@ use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::reply::Reply;
 use crate::service::Service;
 use crate::state::State;
-use crate::testing::{Answered, ask, handle, issue_request, metadata_request, state};
+use crate::testing::{JsonResponse, ask, handle, issue_request, metadata_request, state};
 use bytes::Bytes;
 use http::Request;
 use keybound_core::csr::UnsignedCsr;
@@ -22,7 +22,7 @@ use std::time::Duration;
 static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 static OTHER: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 
-async fn imds(state: &Arc<State>, request: Request<Bytes>) -> Answered {
+async fn imds(state: &Arc<State>, request: Request<Bytes>) -> JsonResponse {
     ask(state, Service::Imds, request).await
 }
 
@@ -79,19 +79,19 @@ async fn attested(state: &Arc<State>, key: &MemoryKey) -> String {
         .to_owned()
 }
 
-fn certificate(answered: &Answered) -> Certificate {
+fn certificate(response: &JsonResponse) -> Certificate {
     use base64::Engine as _;
-    let der = base64::engine::general_purpose::STANDARD.decode(answered.text("certificate"));
+    let der = base64::engine::general_purpose::STANDARD.decode(response.text("certificate"));
     Certificate::from_der(&der.unwrap()).unwrap()
 }
 
 #[tokio::test]
 async fn the_client_can_parse_the_metadata() {
     let state = state(Config::default());
-    let answered = imds(&state, metadata_request()).await;
-    assert_eq!(answered.status, 200);
-    assert_eq!(answered.headers["server"], "IMDS/150.870.65.1854");
-    let body = answered.body.to_string();
+    let response = imds(&state, metadata_request()).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.headers["server"], "IMDS/150.870.65.1854");
+    let body = response.body.to_string();
     let metadata = PlatformMetadata::parse(body.as_bytes(), &EndpointPolicy::new(true)).unwrap();
     assert_eq!(metadata.client_id, state.config.identities[0].client_id);
     assert_eq!(metadata.tenant_id, state.config.tenant_id);
@@ -110,8 +110,8 @@ async fn a_probe_is_answered_in_the_words_of_imds() {
         at(METADATA_PATH, without("metadata", metadata_request())),
         with("metadata", "false", metadata_request()),
     ] {
-        let answered = imds(&state, request).await;
-        assert_eq!((answered.status, &answered.body), (400, &expected));
+        let response = imds(&state, request).await;
+        assert_eq!((response.status, &response.body), (400, &expected));
     }
     let legs: Vec<_> = state
         .records
@@ -220,13 +220,13 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
     ];
     for (request, status, words) in cases {
         let shown = format!("{request:?}");
-        let answered = imds(&state, request).await;
-        assert_eq!(answered.status, status, "{shown}");
+        let response = imds(&state, request).await;
+        assert_eq!(response.status, status, "{shown}");
         assert!(
-            answered.text("error_description").contains(words),
-            "{words}: {answered:?}"
+            response.text("error_description").contains(words),
+            "{words}: {response:?}"
         );
-        assert_eq!(answered.headers["server"], super::SERVER);
+        assert_eq!(response.headers["server"], super::SERVER);
     }
     let last = state.records.all().pop().unwrap();
     assert_eq!(last.status, Some(405));
@@ -265,9 +265,9 @@ async fn every_selector_finds_its_identity() {
             .append_pair(name, id)
             .finish();
         let uri = format!("{METADATA_PATH}?cred-api-version=2.0&{query}");
-        let answered = imds(&state, at(&uri, metadata_request())).await;
+        let response = imds(&state, at(&uri, metadata_request())).await;
         assert_eq!(
-            answered.text("clientId"),
+            response.text("clientId"),
             user.client_id.as_str(),
             "{name}={id}"
         );
@@ -278,12 +278,12 @@ async fn every_selector_finds_its_identity() {
 async fn a_host_without_a_system_identity_has_none_to_tell() {
     let mut config = Config::default();
     config.identities.remove(0);
-    let answered = imds(&state(config), metadata_request()).await;
+    let response = imds(&state(config), metadata_request()).await;
     assert_eq!(
         (
-            answered.status,
-            answered.text("error"),
-            answered.text("error_description")
+            response.status,
+            response.text("error"),
+            response.text("error_description")
         ),
         (400, "identity_not_found", "Managed Identity not found")
     );
@@ -299,49 +299,51 @@ async fn faults_of_the_metadata_leg() {
             .unwrap();
         handle(&state, Service::Imds, metadata_request()).await
     };
-    let Reply::Full(answer) = next("no-server-header").await else {
+    let Reply::Full(response) = next("no-server-header").await else {
         panic!()
     };
-    assert!(!answer.headers().contains_key("server"));
-    let Reply::Full(answer) = next("server-header:nginx").await else {
+    assert!(!response.headers().contains_key("server"));
+    let Reply::Full(response) = next("server-header:nginx").await else {
         panic!()
     };
-    assert_eq!(answer.headers()["server"], "nginx");
-    let Reply::Full(answer) = next("status:404").await else {
+    assert_eq!(response.headers()["server"], "nginx");
+    let Reply::Full(response) = next("status:404").await else {
         panic!()
     };
     assert_eq!(
         (
-            answer.status().as_u16(),
-            &answer.headers()["server"].to_str().unwrap()[..4]
+            response.status().as_u16(),
+            &response.headers()["server"].to_str().unwrap()[..4]
         ),
         (404, "IMDS")
     );
-    let Reply::Full(answer) = next("missing-field:cuId.vmId").await else {
+    let Reply::Full(response) = next("missing-field:cuId.vmId").await else {
         panic!()
     };
-    let body: Value = serde_json::from_slice(answer.body()).unwrap();
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(body["cuId"], json!({}));
-    let Reply::Full(answer) = next("http-endpoint").await else {
+    let Reply::Full(response) = next("http-endpoint").await else {
         panic!()
     };
-    assert!(String::from_utf8_lossy(answer.body()).contains("http://127.0.0.1:1003"));
-    let Reply::Full(answer) = next("redirect").await else {
+    assert!(String::from_utf8_lossy(response.body()).contains("http://127.0.0.1:1003"));
+    let Reply::Full(response) = next("redirect").await else {
         panic!()
     };
     assert_eq!(
-        answer.headers()["location"],
+        response.headers()["location"],
         "http://127.0.0.1:1001/redirected"
     );
-    let Reply::Full(answer) = next("html").await else {
+    let Reply::Full(response) = next("html").await else {
         panic!()
     };
-    assert_eq!(answer.headers()["server"], "captive-portal");
+    assert_eq!(response.headers()["server"], "captive-portal");
     assert!(matches!(
         next("oversized").await,
         Reply::Oversized(_, 67_108_864)
     ));
-    assert!(matches!(next("truncated").await, Reply::Truncated(answer) if answer.status() == 200));
+    assert!(
+        matches!(next("truncated").await, Reply::Truncated(response) if response.status() == 200)
+    );
     assert!(matches!(next("hang").await, Reply::Hang));
     let record = state.records.all().pop().unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use crate::service::Service;
 use crate::signing_key::{jwk, jwk_thumbprint, signing_input};
 use crate::simulated_key::SimulatedKey;
 use crate::state::State;
-use crate::testing::{Answered, ask, state};
+use crate::testing::{JsonResponse, ask, state};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -15,16 +15,16 @@ use openssl::sha::sha256;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-async fn attest(state: &Arc<State>, evidence: &str) -> Answered {
+async fn attest(state: &Arc<State>, evidence: &str) -> JsonResponse {
     post(state, json!({"evidence": evidence}).to_string()).await
 }
 
-async fn post(state: &Arc<State>, body: impl Into<Bytes>) -> Answered {
+async fn post(state: &Arc<State>, body: impl Into<Bytes>) -> JsonResponse {
     let request = Request::post("/attest/keyguard").body(body.into()).unwrap();
     ask(state, Service::Maa, request).await
 }
 
-async fn get(state: &Arc<State>, path: &str) -> Answered {
+async fn get(state: &Arc<State>, path: &str) -> JsonResponse {
     ask(
         state,
         Service::Maa,
@@ -57,9 +57,9 @@ fn changed(
 async fn a_proven_key_is_vouched_for_as_simulated() {
     let state = state(Config::default());
     let key = SimulatedKey::generate().unwrap();
-    let answered = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
-    assert_eq!(answered.status, 200, "{answered:?}");
-    let token = answered.text("token");
+    let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let token = response.text("token");
     assert!(state.keys.maa.get().await.unwrap().verifies(token));
     let jwt = UnverifiedJwt::parse(token).unwrap();
     assert_eq!(jwt.text("iss"), Some("https://127.0.0.1:1003"));
@@ -84,8 +84,8 @@ async fn the_token_is_dated_by_the_emulated_clock_and_evidence_by_the_hosts() {
     let state = state(Config::default());
     state.clock.advance(30 * 24 * 3600);
     let key = SimulatedKey::generate().unwrap();
-    let answered = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
-    let jwt = UnverifiedJwt::parse(answered.text("token")).unwrap();
+    let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+    let jwt = UnverifiedJwt::parse(response.text("token")).unwrap();
     assert!(jwt.claims["iat"].as_u64().unwrap() >= state.clock.unix() - 5);
 }
 
@@ -156,9 +156,9 @@ async fn evidence_that_proves_nothing_is_refused_with_its_reason() {
             "lacks aud, iat or jti",
         ),
     ] {
-        let answered = attest(&state, &evidence).await;
-        assert_eq!(answered.status, 400, "{words}");
-        let message = answered.body["error"]["message"].as_str().unwrap();
+        let response = attest(&state, &evidence).await;
+        assert_eq!(response.status, 400, "{words}");
+        let message = response.body["error"]["message"].as_str().unwrap();
         assert!(message.contains(words), "{words}: {message}");
     }
     assert_eq!(attest(&state, &good).await.status, 200);
@@ -190,9 +190,9 @@ async fn documents_and_methods() {
     let document = get(&state, "/.well-known/openid-configuration").await.body;
     assert_eq!(document["issuer"], "https://127.0.0.1:1003");
     assert_eq!(document["jwks_uri"], "https://127.0.0.1:1003/certs");
-    let answered = get(&state, "/attest/keyguard").await;
+    let response = get(&state, "/attest/keyguard").await;
     assert_eq!(
-        (answered.status, &answered.headers["allow"]),
+        (response.status, &response.headers["allow"]),
         (405, &"POST".parse().unwrap())
     );
     assert_eq!(get(&state, "/").await.status, 404);
@@ -207,8 +207,8 @@ async fn faults_make_wrong_tokens() {
             .faults
             .add(vec![format!("attest={fault}*1").parse().unwrap()])
             .unwrap();
-        let answered = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
-        answered.body["token"].as_str().unwrap().to_owned()
+        let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+        response.body["token"].as_str().unwrap().to_owned()
     };
     let maa = state.keys.maa.get().await.unwrap();
     let claims = |token: &str| UnverifiedJwt::parse(token).unwrap().claims;

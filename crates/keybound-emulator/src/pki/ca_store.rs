@@ -1,9 +1,8 @@
 use super::authority::Authority;
 use super::server_ca::ServerCa;
-use super::state_dir::{StateDir, StoredFile, Unusable};
+use super::state_dir::{StateDir, StoredFile};
 use crate::clock::host_now;
 use crate::start_error::StartError;
-use keybound_core::BoxError;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
@@ -31,7 +30,7 @@ impl CaStore {
     /// A new CA; its certificate is in a folder that is removed with the store, its key in memory only.
     pub fn temporary() -> Result<Self, StartError> {
         let folder = temporary_folder().map_err(StartError::Host)?;
-        let ca = make()?;
+        let ca = create()?;
         let ca_file = folder.path().join(StoredFile::Certificate.name());
         readable_file(folder.path(), ca.pem())
             .and_then(|file| Ok(file.persist(&ca_file)?))
@@ -46,19 +45,18 @@ impl CaStore {
     /// The CA stored in a folder, which is created if absent. The key file holds key and certificate and comes into
     /// being in one step, so that two emulators started at once agree on one CA; the certificate's file follows from it.
     pub fn stored(folder: &Path) -> Result<Self, StartError> {
-        let problem = Problem(folder);
-        let dir = StateDir::open(folder.to_owned()).map_err(|why| problem.unusable(why))?;
-        let read = |stored| dir.read(stored).map_err(|why| problem.unusable(why));
-        let ca = match (read(StoredFile::Key)?, read(StoredFile::Certificate)?) {
-            (Some(pem), _) => read_ca(&pem, problem)?,
-            (None, None) => keep_new(&dir, problem)?,
+        let dir = StateDir::open(folder.to_owned())?;
+        let key_and_certificate = dir.read(StoredFile::Key)?;
+        let ca = match (key_and_certificate, dir.read(StoredFile::Certificate)?) {
+            (Some(pem), _) => read_ca(&dir, &pem)?,
+            (None, None) => store_new(&dir)?,
             // Another emulator may have written both in between.
-            (None, Some(_)) => match read(StoredFile::Key)? {
-                Some(pem) => read_ca(&pem, problem)?,
-                None => return Err(problem.of("ca.pem is there without ca-key.pem").alone()),
+            (None, Some(_)) => match dir.read(StoredFile::Key)? {
+                Some(pem) => read_ca(&dir, &pem)?,
+                None => return Err(dir.problem("ca.pem exists, but ca-key.pem does not")),
             },
         };
-        write_certificate(&dir, &ca, problem)?;
+        write_certificate(&dir, &ca)?;
         Ok(Self {
             ca,
             ca_file: dir.file(StoredFile::Certificate),
@@ -75,18 +73,18 @@ impl CaStore {
     }
 }
 
-fn make() -> Result<ServerCa, StartError> {
-    ServerCa::make().map_err(|error| StartError::Certificates(error.into()))
+fn create() -> Result<ServerCa, StartError> {
+    ServerCa::create().map_err(|error| StartError::Certificates(error.into()))
 }
 
 /// Creates and stores a CA, unless another emulator has stored one; then loads that one from the opened folder.
-fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError> {
-    let ca = make()?;
+fn store_new(dir: &StateDir) -> Result<ServerCa, StartError> {
+    let ca = create()?;
     let mut pem = ca
         .key_pem()
         .map_err(|error| StartError::Certificates(error.into()))?;
     pem.extend_from_slice(ca.pem());
-    let unwritable = |error: io::Error| problem.of("ca-key.pem cannot be written").because(error);
+    let unwritable = |error: io::Error| dir.error("ca-key.pem cannot be written", error);
     // The temporary file is readable by its owner only, and stays so under its new name.
     let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
     file.write_all(&pem).map_err(unwritable)?;
@@ -96,23 +94,17 @@ fn keep_new(dir: &StateDir, problem: Problem<'_>) -> Result<ServerCa, StartError
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => (),
         Err(error) => return Err(unwritable(error.error)),
     }
-    match dir
-        .read(StoredFile::Key)
-        .map_err(|why| problem.unusable(why))?
-    {
-        Some(pem) => read_ca(&pem, problem),
-        None => Err(problem.of("it was replaced meanwhile").alone()),
+    match dir.read(StoredFile::Key)? {
+        Some(pem) => read_ca(dir, &pem),
+        None => Err(dir.problem("it was replaced meanwhile")),
     }
 }
 
-/// Reads key and certificate and checks that they are what [`ServerCa::make`] makes: above all that the certificate is
+/// Reads key and certificate and checks that they are what [`ServerCa::create`] creates: above all that the certificate is
 /// constrained to loopback, since clients trust it.
-fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
-    let malformed = |error: ErrorStack| {
-        problem
-            .of("ca-key.pem does not hold a key and a certificate")
-            .because(error)
-    };
+fn read_ca(dir: &StateDir, pem: &[u8]) -> Result<ServerCa, StartError> {
+    let malformed =
+        |error: ErrorStack| dir.error("ca-key.pem does not hold a key and a certificate", error);
     let pem = without_mark(pem);
     // Without the callback OpenSSL prompts on the terminal for the passphrase of an encrypted key.
     let no_passphrase = |_: &mut [u8]| Err(ErrorStack::get());
@@ -120,70 +112,56 @@ fn read_ca(pem: &[u8], problem: Problem<'_>) -> Result<ServerCa, StartError> {
     let certificate = X509::from_pem(pem).map_err(malformed)?;
     let certified = certificate.public_key().map_err(malformed)?;
     if !certified.public_eq(&key) {
-        return Err(problem
-            .of("the certificate in ca-key.pem is for another key")
-            .alone());
+        return Err(dir.problem("the certificate in ca-key.pem is for another key"));
     }
-    let made = make()?;
-    if !limits(&certificate).is_some_and(|found| Some(found) == limits(made.certificate())) {
-        return Err(problem
-            .of("the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is")
-            .alone());
+    let new = create()?;
+    if !constraints(&certificate).is_some_and(|found| Some(found) == constraints(new.certificate()))
+    {
+        return Err(dir.problem("the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is"));
     }
     let soon = super::authority::asn1_time(host_now() + LEAST_LEFT).map_err(malformed)?;
     if certificate.not_after() < soon {
-        return Err(problem
-            .of("the CA has expired or is about to: remove ca.pem and ca-key.pem to get a new one")
-            .alone());
+        return Err(dir.problem(
+            "the CA has expired or is about to: remove ca.pem and ca-key.pem to get a new one",
+        ));
     }
     ServerCa::from_parts(Authority { certificate, key }).map_err(malformed)
 }
 
 /// The extensions of a certificate but for the identifier of its key, in their order.
-fn limits(certificate: &X509) -> Option<Vec<Extension>> {
+fn constraints(certificate: &X509) -> Option<Vec<Extension>> {
     let der = certificate.to_der().ok()?;
     let parsed = x509_cert::Certificate::from_der(&der).ok()?;
-    let mut limits = parsed.tbs_certificate().extensions()?.clone();
-    limits.retain(|extension| extension.extn_id != SubjectKeyIdentifier::OID);
-    Some(limits)
+    let mut constraints = parsed.tbs_certificate().extensions()?.clone();
+    constraints.retain(|extension| extension.extn_id != SubjectKeyIdentifier::OID);
+    Some(constraints)
 }
 
 /// Writes the certificate, unless it is there. Nothing is replaced: where one of several that do this at once has the file
 /// open, Windows would not let it be.
-fn write_certificate(
-    dir: &StateDir,
-    ca: &ServerCa,
-    problem: Problem<'_>,
-) -> Result<(), StartError> {
-    if has_certificate(dir, ca, problem)? {
+fn write_certificate(dir: &StateDir, ca: &ServerCa) -> Result<(), StartError> {
+    if has_certificate(dir, ca)? {
         return Ok(());
     }
-    let unwritable = |error: io::Error| problem.of("ca.pem cannot be written").because(error);
+    let unwritable = |error: io::Error| dir.error("ca.pem cannot be written", error);
     let file = readable_file(dir.path(), ca.pem()).map_err(unwritable)?;
     match file.persist_noclobber(dir.file(StoredFile::Certificate)) {
         Ok(_) => Ok(()),
-        Err(_) if has_certificate(dir, ca, problem)? => Ok(()),
+        Err(_) if has_certificate(dir, ca)? => Ok(()),
         Err(error) => Err(unwritable(error.error)),
     }
 }
 
 /// Whether the certificate is in its file, and no other one: however editors and version control wrote the lines, clients
 /// read the same. Another one there is an error.
-fn has_certificate(
-    dir: &StateDir,
-    ca: &ServerCa,
-    problem: Problem<'_>,
-) -> Result<bool, StartError> {
-    let read = dir.read(StoredFile::Certificate);
-    let Some(pem) = read.map_err(|why| problem.unusable(why))? else {
+fn has_certificate(dir: &StateDir, ca: &ServerCa) -> Result<bool, StartError> {
+    let Some(pem) = dir.read(StoredFile::Certificate)? else {
         return Ok(false);
     };
     if certificates(&pem).is_some_and(|found| matches!(&found[..], [only] if ca.is(only))) {
         return Ok(true);
     }
-    Err(problem
-        .of("ca.pem is not the certificate in ca-key.pem")
-        .alone())
+    Err(dir.problem("ca.pem is not the certificate in ca-key.pem"))
 }
 
 /// The certificates of a PEM text.
@@ -231,40 +209,6 @@ fn temporary_folder() -> io::Result<TempDir> {
 }
 
 const TEMPORARY: &str = "keybound-emulator-";
-
-/// Makes the errors of one folder.
-#[derive(Clone, Copy)]
-struct Problem<'a>(&'a Path);
-
-struct Named<'a>(&'a Path, &'static str);
-
-impl<'a> Problem<'a> {
-    fn of(self, what: &'static str) -> Named<'a> {
-        Named(self.0, what)
-    }
-
-    fn unusable(self, Unusable(what, source): Unusable) -> StartError {
-        self.of(what).with(source.map(Into::into))
-    }
-}
-
-impl Named<'_> {
-    fn alone(self) -> StartError {
-        self.with(None)
-    }
-
-    fn because(self, source: impl Into<BoxError>) -> StartError {
-        self.with(Some(source.into()))
-    }
-
-    fn with(self, source: Option<BoxError>) -> StartError {
-        StartError::StateDir {
-            path: self.0.to_owned(),
-            problem: self.1,
-            source,
-        }
-    }
-}
 
 /// A stored CA that expires sooner is an error at the start, so that it does not expire during the run.
 const LEAST_LEFT: Duration = Duration::from_secs(24 * 3600);

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 /// The authority of server certificates, for loopback names only.
 pub(crate) struct ServerCa {
-    authority: Authority,
+    pub(super) authority: Authority,
     pem: Vec<u8>,
 }
 
@@ -27,11 +27,11 @@ pub(crate) struct ServerIdentity {
 
 impl ServerCa {
     /// Makes a new one.
-    pub fn make() -> Result<Self, ErrorStack> {
-        Self::make_until(host_now() + CA_LIFETIME)
+    pub fn create() -> Result<Self, ErrorStack> {
+        Self::create_until(host_now() + CA_LIFETIME)
     }
 
-    pub(super) fn make_until(end: SystemTime) -> Result<Self, ErrorStack> {
+    pub(super) fn create_until(end: SystemTime) -> Result<Self, ErrorStack> {
         Self::with_extensions(end, extensions()?)
     }
 
@@ -76,7 +76,7 @@ impl ServerCa {
         let stranger;
         let authority = match fault {
             Some(ServerCertificateFault::Untrusted) => {
-                stranger = Self::make()?;
+                stranger = Self::create()?;
                 &stranger.authority
             }
             _ => &self.authority,
@@ -91,27 +91,6 @@ impl ServerCa {
         };
         let certificate = authority.sign(&template)?;
         Ok(ServerIdentity { certificate, key })
-    }
-
-    /// A certificate for a name (`DNS:…`, `IP:…`, or `CN:…` in the subject alone) that the constraints may forbid.
-    #[cfg(all(test, unix))]
-    pub(super) fn certificate_for(&self, name: &str) -> Result<X509, ErrorStack> {
-        let mut names = SubjectAlternativeName::new();
-        let (common_name, extensions) = match name.split_once(':') {
-            Some(("CN", name)) => (name, vec![BasicConstraints::new().critical().build()?]),
-            Some(("IP", address)) => ("someone", extensions_with(names.ip(address))?),
-            _ => {
-                let name = name.trim_start_matches("DNS:");
-                ("someone", extensions_with(names.dns(name))?)
-            }
-        };
-        let key = p256_key()?;
-        self.authority.sign(&Template {
-            subject: &*common_name_only(common_name)?,
-            public_key: &key,
-            validity: server_validity(None),
-            extensions,
-        })
     }
 }
 
@@ -129,7 +108,7 @@ pub(super) fn extensions() -> Result<Vec<X509Extension>, ErrorStack> {
     ])
 }
 
-fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {
+pub(super) fn server_validity(fault: Option<ServerCertificateFault>) -> Range<SystemTime> {
     let now = host_now();
     match fault {
         Some(ServerCertificateFault::Expired) => now - 2 * BACKDATED..now - BACKDATED,
@@ -162,7 +141,9 @@ fn server_extensions(
     extensions_with(&names)
 }
 
-fn extensions_with(names: &SubjectAlternativeName) -> Result<Vec<X509Extension>, ErrorStack> {
+pub(super) fn extensions_with(
+    names: &SubjectAlternativeName,
+) -> Result<Vec<X509Extension>, ErrorStack> {
     // No issuer is needed to write names down.
     let context = X509::builder()?;
     let names = names.build(&context.x509v3_context(None, None))?;

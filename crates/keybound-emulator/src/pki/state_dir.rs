@@ -1,3 +1,5 @@
+use crate::start_error::StartError;
+use keybound_core::BoxError;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +13,6 @@ pub(super) struct StateDir {
     #[cfg(windows)]
     _handle: std::fs::File,
 }
-
-/// Why a folder, or a file in it, is not taken.
-pub(super) struct Unusable(pub &'static str, pub Option<io::Error>);
 
 /// The files that are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl StoredFile {
         }
     }
 
-    fn unreadable(self) -> &'static str {
+    fn cannot_be_read(self) -> &'static str {
         match self {
             Self::Certificate => "ca.pem cannot be read",
             Self::Key => "ca-key.pem cannot be read",
@@ -49,9 +48,9 @@ impl StateDir {
         self.path.join(stored.name())
     }
 
-    /// Reads a file of at most 64 KiB. `None` where there is none.
-    pub fn read(&self, stored: StoredFile) -> Result<Option<Vec<u8>>, Unusable> {
-        let unreadable = |error| Unusable(stored.unreadable(), Some(error));
+    /// Reads a file of at most 64 KiB; `None` if it does not exist.
+    pub fn read(&self, stored: StoredFile) -> Result<Option<Vec<u8>>, StartError> {
+        let unreadable = |error: io::Error| self.error(stored.cannot_be_read(), error);
         let file = match self.open_file(stored) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -61,7 +60,7 @@ impl StateDir {
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("it is not a regular file")));
         }
-        platform::check(stored, &metadata)?;
+        platform::check(stored, &metadata).map_err(|problem| self.problem(problem))?;
         let mut bytes = Vec::new();
         file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
@@ -71,11 +70,30 @@ impl StateDir {
         }
         Ok(Some(bytes))
     }
+
+    /// The error for a problem of the folder or of a file in it.
+    pub fn problem(&self, problem: &'static str) -> StartError {
+        state_dir_error(&self.path, problem, None)
+    }
+
+    /// The same, with a cause.
+    pub fn error(&self, problem: &'static str, cause: impl Into<BoxError>) -> StartError {
+        state_dir_error(&self.path, problem, Some(cause.into()))
+    }
+}
+
+fn state_dir_error(path: &Path, problem: &'static str, source: Option<BoxError>) -> StartError {
+    StartError::StateDir {
+        path: path.to_owned(),
+        problem,
+        source,
+    }
 }
 
 #[cfg(unix)]
 mod platform {
-    use super::{StateDir, StoredFile, Unusable};
+    use super::{StateDir, StoredFile, state_dir_error};
+    use crate::start_error::StartError;
     use rustix::fs::{Mode, OFlags, openat};
     use std::fs::{DirBuilder, File, Metadata};
     use std::io;
@@ -85,22 +103,28 @@ mod platform {
     impl StateDir {
         /// Opens the folder, which is made where it is absent. It must belong to this user (or to root), and nobody else
         /// may write to it.
-        pub fn open(path: PathBuf) -> Result<Self, Unusable> {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|error| Unusable("it cannot be made", Some(error)))?;
-            let unreadable = |error| Unusable("it cannot be read", Some(error));
+        pub fn open(path: PathBuf) -> Result<Self, StartError> {
+            let error =
+                |problem, cause: io::Error| state_dir_error(&path, problem, Some(cause.into()));
+            let mut builder = DirBuilder::new();
+            let created = builder.recursive(true).mode(0o700).create(&path);
+            created.map_err(|cause| error("it cannot be created", cause))?;
+            let unreadable = |cause| error("it cannot be read", cause);
             let handle = File::open(&path).map_err(unreadable)?;
             let metadata = handle.metadata().map_err(unreadable)?;
+            let dir = Self {
+                path: path.clone(),
+                handle,
+            };
             if !is_own(&metadata) {
-                return Err(Unusable("the folder belongs to another user", None));
+                return Err(dir.problem("the folder belongs to another user"));
             }
             if metadata.mode() & 0o022 != 0 {
-                return Err(Unusable(
+                return Err(dir.problem(
                     "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700",
-                    None,
                 ));
             }
-            Ok(Self { path, handle })
+            Ok(dir)
         }
 
         /// Without waiting, which opening a FIFO would do.
@@ -111,8 +135,8 @@ mod platform {
         }
     }
 
-    pub(super) fn check(stored: StoredFile, metadata: &Metadata) -> Result<(), Unusable> {
-        let (belongs, forbidden, mode) = match stored {
+    pub(super) fn check(stored: StoredFile, metadata: &Metadata) -> Result<(), &'static str> {
+        let (owner, forbidden, mode) = match stored {
             StoredFile::Certificate => (
                 "ca.pem belongs to another user",
                 0o022,
@@ -125,10 +149,10 @@ mod platform {
             ),
         };
         if !is_own(metadata) {
-            return Err(Unusable(belongs, None));
+            return Err(owner);
         }
         if metadata.mode() & forbidden != 0 {
-            return Err(Unusable(mode, None));
+            return Err(mode);
         }
         Ok(())
     }
@@ -152,7 +176,8 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use super::{StateDir, StoredFile, Unusable};
+    use super::{StateDir, StoredFile, state_dir_error};
+    use crate::start_error::StartError;
     use keybound_keys::windows::{make_private_folder, open_private_file};
     use std::fs::{File, Metadata};
     use std::io;
@@ -162,11 +187,13 @@ mod platform {
         /// Opens the folder, which is made where it is absent. A new one, and the files in it, admit this account, SYSTEM and
         /// administrators only. One that is there must belong to one of these and be no link; its permissions are not
         /// checked, see the guide.
-        pub fn open(path: PathBuf) -> Result<Self, Unusable> {
-            let folder = make_private_folder(&path)
-                .map_err(|error| Unusable("it cannot be made or opened", Some(error)))?;
+        pub fn open(path: PathBuf) -> Result<Self, StartError> {
+            let folder = make_private_folder(&path).map_err(|error| {
+                state_dir_error(&path, "it cannot be created or opened", Some(error.into()))
+            })?;
             let Some(handle) = folder else {
-                return Err(Unusable("the folder belongs to another account", None));
+                let problem = "the folder belongs to another account";
+                return Err(state_dir_error(&path, problem, None));
             };
             Ok(Self {
                 path,
@@ -181,7 +208,7 @@ mod platform {
         }
     }
 
-    pub(super) fn check(_: StoredFile, _: &Metadata) -> Result<(), Unusable> {
+    pub(super) fn check(_: StoredFile, _: &Metadata) -> Result<(), &'static str> {
         Ok(())
     }
 }

@@ -188,7 +188,7 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
         .unwrap()
         .ca_pem()
         .to_vec();
-    let other = ServerCa::make().unwrap();
+    let other = ServerCa::create().unwrap();
     let (ca_file, key_file) = (
         folder.path().join("ca.pem"),
         folder.path().join("ca-key.pem"),
@@ -298,7 +298,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     fs::write(&key_file, vec![b'x'; 70_000]).unwrap();
     assert_eq!(problem(), "ca-key.pem cannot be read");
 
-    let other = ServerCa::make().unwrap();
+    let other = ServerCa::create().unwrap();
     fs::write(&key_file, [&other.key_pem().unwrap()[..], &ca].concat()).unwrap();
     assert_eq!(
         problem(),
@@ -325,7 +325,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
         .unwrap();
         assert_eq!(problem(), not_constrained, "{index}");
     }
-    let expiring = ServerCa::make_until(host_now() + Duration::from_secs(3600)).unwrap();
+    let expiring = ServerCa::create_until(host_now() + Duration::from_secs(3600)).unwrap();
     fs::write(
         &key_file,
         [&expiring.key_pem().unwrap()[..], expiring.pem()].concat(),
@@ -334,7 +334,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     assert!(problem().contains("about to"));
 
     fs::remove_file(&key_file).unwrap();
-    assert_eq!(problem(), "ca.pem is there without ca-key.pem");
+    assert_eq!(problem(), "ca.pem exists, but ca-key.pem does not");
     fs::rename(&aside, &key_file).unwrap();
     assert_eq!(
         Pki::new(Some(folder.path()), LOCALHOST).unwrap().ca_pem(),
@@ -343,7 +343,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     let below_a_file = key_file.join("x");
     assert!(matches!(
         Pki::new(Some(&below_a_file), LOCALHOST),
-        Err(StartError::StateDir { problem, .. }) if problem.starts_with("it cannot be made")
+        Err(StartError::StateDir { problem, .. }) if problem.starts_with("it cannot be created")
     ));
 }
 

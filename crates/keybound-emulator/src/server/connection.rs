@@ -4,10 +4,10 @@ use super::alert_replacement::AlertReplacement;
 use super::alert_rewriter::AlertRewriter;
 use super::head::Framing;
 use super::hosts::Hosts;
-use super::maybe_tls_stream::Link;
+use super::maybe_tls_stream::MaybeTlsStream;
 use super::read_error::ReadError;
 use super::wire::{Wire, response_head};
-use super::{Greeting, Handler, Silence, Timeouts};
+use super::{ConnectionOptions, Handler, Refusal, Timeouts};
 use crate::peer::Peer;
 use crate::reply::Reply;
 use crate::response::Response;
@@ -38,21 +38,21 @@ pub(super) struct Shared<H> {
 /// Serves one client until it, or a reply, ends the connection. Failures end this connection only.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, shared: &Shared<H>) {
     let _ = stream.set_nodelay(true);
-    let greeting = shared.handler.greet();
-    tokio::time::sleep(greeting.delay).await;
-    match greeting.instead {
+    let options = shared.handler.connection_options();
+    tokio::time::sleep(options.delay).await;
+    match options.refusal {
         None => (),
-        Some(Silence::Hang) => return wait_for_the_end(stream).await,
-        Some(Silence::Close) => return finish(stream).await,
-        Some(Silence::Reset) => {
+        Some(Refusal::Hang) => return wait_for_the_end(stream).await,
+        Some(Refusal::Close) => return finish(stream).await,
+        Some(Refusal::Reset) => {
             let _ = stream.set_zero_linger();
             return;
         }
     }
     let link = match &shared.acceptor {
-        None => Link::Plain(stream),
+        None => MaybeTlsStream::Plain(stream),
         Some(acceptor) => {
-            let Ok(mut stream) = unconnected(stream, acceptor, greeting) else {
+            let Ok(mut stream) = unconnected(stream, acceptor, options) else {
                 return;
             };
             let accepting = async {
@@ -63,7 +63,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
                 tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
                 return finish(&mut stream.get_mut().tcp).await;
             }
-            Link::Tls(stream)
+            MaybeTlsStream::Tls(stream)
         }
     };
     let mut connection = Connection {
@@ -88,19 +88,19 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
 fn unconnected(
     stream: TcpStream,
     acceptor: &SslAcceptor,
-    greeting: Greeting,
+    options: ConnectionOptions,
 ) -> io::Result<SslStream<AlertRewriter>> {
     let mut ssl = Ssl::new(acceptor.context())?;
     let stream = AlertRewriter {
         tcp: stream,
         replacement: AlertReplacement::default(),
     };
-    greeting.apply(&mut ssl, &stream.replacement)?;
+    options.apply(&mut ssl, &stream.replacement)?;
     Ok(SslStream::new(ssl, stream)?)
 }
 
 struct Connection<'a, H> {
-    wire: Wire<Link>,
+    wire: Wire<MaybeTlsStream>,
     address: SocketAddr,
     shared: &'a Shared<H>,
 }
@@ -153,7 +153,7 @@ impl<H: Handler> Connection<'_, H> {
         };
         let too_long = matches!(head.framing, Framing::Length(length) if length > limit as u64);
         if head.expects_continue && head.framing != Framing::None && !too_long {
-            let waiting = within(timeouts.answer, self.wire.write_continue());
+            let waiting = within(timeouts.response, self.wire.write_continue());
             waiting.await.map_err(|_| ReadError::Gone)?;
         }
         let body = timeout(timeouts.body, self.wire.read_body(head.framing, limit))
@@ -202,21 +202,21 @@ impl<H: Handler> Connection<'_, H> {
 
     async fn reply(&mut self, reply: Reply, head_only: bool, last: bool) -> After {
         match reply {
-            Reply::Full(answer) => {
-                let writing = self.wire.write_response(&answer, head_only, last);
-                match within(self.shared.timeouts.answer, writing).await {
+            Reply::Full(response) => {
+                let writing = self.wire.write_response(&response, head_only, last);
+                match within(self.shared.timeouts.response, writing).await {
                     Ok(()) if !last => After::Next,
                     Ok(()) => After::Close,
                     Err(_) => After::Cut,
                 }
             }
-            Reply::Oversized(answer, length) => {
-                let writing = oversized(&mut self.wire.stream, &answer, length);
+            Reply::Oversized(response, length) => {
+                let writing = oversized(&mut self.wire.stream, &response, length);
                 closing(within(STREAM_TIMEOUT, writing).await)
             }
-            Reply::Truncated(answer) => {
-                let mut bytes = head_of(&answer, answer.body().len() as u64);
-                bytes.extend_from_slice(&answer.body()[..answer.body().len() / 2]);
+            Reply::Truncated(response) => {
+                let mut bytes = head_of(&response, response.body().len() as u64);
+                bytes.extend_from_slice(&response.body()[..response.body().len() / 2]);
                 let _ = self.write(&bytes).await;
                 After::Cut
             }
@@ -231,13 +231,13 @@ impl<H: Handler> Connection<'_, H> {
     }
 
     async fn refuse(&mut self, status: StatusCode, why: &'static str) -> After {
-        let mut answer = Response::new(Bytes::from_static(why.as_bytes()));
-        *answer.status_mut() = status;
-        self.reply(Reply::Full(answer), false, true).await
+        let mut response = Response::new(Bytes::from_static(why.as_bytes()));
+        *response.status_mut() = status;
+        self.reply(Reply::Full(response), false, true).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        within(self.shared.timeouts.answer, async {
+        within(self.shared.timeouts.response, async {
             self.wire.stream.write_all(bytes).await?;
             self.wire.stream.flush().await
         })
@@ -263,8 +263,12 @@ struct Incoming {
     ask: bool,
 }
 
-async fn oversized(stream: &mut Link, answer: &Response, length: u64) -> io::Result<()> {
-    stream.write_all(&head_of(answer, length)).await?;
+async fn oversized(
+    stream: &mut MaybeTlsStream,
+    response: &Response,
+    length: u64,
+) -> io::Result<()> {
+    stream.write_all(&head_of(response, length)).await?;
     let spaces = [b' '; 16 * 1024];
     let mut left = length;
     while left > 0 {
@@ -275,8 +279,8 @@ async fn oversized(stream: &mut Link, answer: &Response, length: u64) -> io::Res
     stream.flush().await
 }
 
-fn head_of(answer: &Response, length: u64) -> Vec<u8> {
-    let mut head = response_head(answer.status(), answer.headers());
+fn head_of(response: &Response, length: u64) -> Vec<u8> {
+    let mut head = response_head(response.status(), response.headers());
     head.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
     head
 }

@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 /// What a connection runs over.
-pub(super) enum Link {
+pub(super) enum MaybeTlsStream {
     Plain(TcpStream),
     Tls(SslStream<AlertRewriter>),
 }
 
-impl Link {
+impl MaybeTlsStream {
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
@@ -47,7 +47,7 @@ impl Link {
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for MaybeTlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for MaybeTlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,5 +1,5 @@
 //! A throw-away PKI and a bare client for the tests of the TLS server.
-use super::{ClientCertificate, Greeting, Handler, Server, Timeouts, TlsSettings};
+use super::{ClientCertificate, ConnectionOptions, Handler, Server, Timeouts, TlsSettings};
 use crate::config::TlsVersionRange;
 use crate::peer::Peer;
 use crate::pki::ServerIdentity;
@@ -51,13 +51,20 @@ pub(crate) fn self_signed(name: &str, days: i64) -> ServerIdentity {
     }
 }
 
-/// Settings that most tests want: both versions, certificate on demand.
-pub(crate) fn settings(client_certificate: ClientCertificate) -> TlsSettings {
-    let server = self_signed("server", 1);
-    TlsSettings {
-        identity: server,
-        versions: TlsVersionRange::Tls12To13,
-        client_certificate,
+/// The settings of a test server.
+pub(crate) struct Settings {
+    pub(crate) tls: TlsSettings,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// The usual settings: both TLS versions, 5 seconds for a handshake.
+pub(crate) fn settings(client_certificate: ClientCertificate) -> Settings {
+    Settings {
+        tls: TlsSettings {
+            identity: self_signed("server", 1),
+            versions: TlsVersionRange::Tls12To13,
+            client_certificate,
+        },
         timeouts: Timeouts {
             handshake: Duration::from_secs(5),
             ..Timeouts::default()
@@ -77,10 +84,10 @@ impl Drop for Running {
     }
 }
 
-pub(crate) async fn start(settings: &TlsSettings, handler: impl Handler) -> Running {
+pub(crate) async fn start(settings: &Settings, handler: impl Handler) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(listener, settings, handler).unwrap();
+    let server = Server::new(listener, Some(&settings.tls), settings.timeouts, handler).unwrap();
     Running {
         address,
         task: tokio::spawn(server.run()),
@@ -105,15 +112,15 @@ impl Handler for Echo {
             request.body().len(),
             peer.tls_version.unwrap()
         );
-        let answer = Response::new(Bytes::from(text));
+        let response = Response::new(Bytes::from(text));
         match request.uri().path() {
-            "/oversized" => Reply::Oversized(answer, 1_000_000),
-            "/truncated" => Reply::Truncated(answer),
+            "/oversized" => Reply::Oversized(response, 1_000_000),
+            "/truncated" => Reply::Truncated(response),
             "/garbage" => Reply::NotHttp(Bytes::from_static(b"\0\xff no http")),
             "/hang" => Reply::Hang,
             "/close" => Reply::Close,
             "/reset" => Reply::Reset,
-            _ => Reply::Full(answer),
+            _ => Reply::Full(response),
         }
     }
 }
@@ -124,11 +131,11 @@ fn common_name(der: &[u8]) -> String {
     entries.next().unwrap().data().to_string().unwrap()
 }
 
-/// Echo, behind a greeting.
-pub(crate) struct Greeter<F>(pub(crate) F);
+/// Echo, behind a options.
+pub(crate) struct EchoWithOptions<F>(pub(crate) F);
 
-impl<F: Fn() -> Greeting + Send + Sync + 'static> Handler for Greeter<F> {
-    fn greet(&self) -> Greeting {
+impl<F: Fn() -> ConnectionOptions + Send + Sync + 'static> Handler for EchoWithOptions<F> {
+    fn connection_options(&self) -> ConnectionOptions {
         self.0()
     }
 

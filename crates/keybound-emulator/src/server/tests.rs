@@ -1,6 +1,6 @@
 use super::certificate_alert::CertificateAlert;
-use super::testing::{Client, ClientOptions, Echo, Greeter, self_signed, settings, start};
-use super::{ClientCertificate, Greeting, Silence};
+use super::testing::{Client, ClientOptions, Echo, EchoWithOptions, self_signed, settings, start};
+use super::{ClientCertificate, ConnectionOptions, Refusal};
 use crate::config::TlsVersionRange;
 use openssl::ssl::SslVersion;
 use std::io;
@@ -21,9 +21,9 @@ async fn any_certificate_of_the_first_handshake_reaches_the_handler() {
             let mut client = Client::connect(server.address, version, &options)
                 .await
                 .unwrap();
-            let answer = client.get("/", "").await.unwrap();
-            assert_eq!(answer.status, 200);
-            assert!(!answer.text().starts_with("none"), "{}", answer.text());
+            let response = client.get("/", "").await.unwrap();
+            assert_eq!(response.status, 200);
+            assert!(!response.text().starts_with("none"), "{}", response.text());
         }
         let options = ClientOptions::default();
         let mut client = Client::connect(server.address, version, &options)
@@ -53,8 +53,8 @@ async fn the_certificate_is_requested_after_the_request_on_a_reused_connection()
             format!("none 0 {word}")
         );
         for _ in 0..2 {
-            let answer = client.post("/", WANT, &[b'x'; 40_000]).await.unwrap();
-            assert_eq!(answer.text(), format!("me 40000 {word}"));
+            let response = client.post("/", WANT, &[b'x'; 40_000]).await.unwrap();
+            assert_eq!(response.text(), format!("me 40000 {word}"));
         }
         assert_eq!(
             client.get("/", "").await.unwrap().text(),
@@ -72,8 +72,8 @@ async fn a_client_that_answers_without_a_certificate_can_be_asked_again() {
             .await
             .unwrap();
         for _ in 0..3 {
-            let answer = client.get("/", WANT).await.unwrap();
-            assert!(answer.text().starts_with("none "), "{}", answer.text());
+            let response = client.get("/", WANT).await.unwrap();
+            assert!(response.text().starts_with("none "), "{}", response.text());
         }
     }
 }
@@ -129,11 +129,11 @@ async fn a_body_too_long_to_cross_the_renegotiation_passes_once_the_client_is_kn
             .await
             .unwrap();
         client.get("/", WANT).await.unwrap();
-        let answer = client.post("/", WANT, &long).await.unwrap();
+        let response = client.post("/", WANT, &long).await.unwrap();
         assert!(
-            answer.text().starts_with("me 1048576 "),
+            response.text().starts_with("me 1048576 "),
             "{}",
-            answer.text()
+            response.text()
         );
     }
 }
@@ -181,8 +181,12 @@ async fn a_certificate_is_refused_with_the_alert_that_says_why() {
         ("handshake_failure", "handshake failure"),
     ] {
         let greet = move || refusing(name);
-        let first = start(&settings(ClientCertificate::First), Greeter(greet)).await;
-        let later = start(&settings(ClientCertificate::OnDemand), Greeter(greet)).await;
+        let first = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+        let later = start(
+            &settings(ClientCertificate::OnDemand),
+            EchoWithOptions(greet),
+        )
+        .await;
         let options = ClientOptions::with(&self_signed("me", 1));
         for version in BOTH {
             let error = first_answer(first.address, version, &options)
@@ -214,7 +218,7 @@ async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
         ("certificate_required", "certificate required"),
     ] {
         let greet = move || refusing(name);
-        let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+        let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
         for (version, cipher) in [
             (BOTH[0], None),
             (BOTH[1], None),
@@ -234,50 +238,50 @@ async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
                 "{version:?} {cipher:?} {error:?}"
             );
             let anonymous = ClientOptions::default();
-            let answered = first_answer(server.address, version, &anonymous).await;
-            assert_eq!(answered.unwrap(), 200, "nothing was presented");
+            let response = first_answer(server.address, version, &anonymous).await;
+            assert_eq!(response.unwrap(), 200, "nothing was presented");
         }
     }
 }
 
-fn refusing(alert: &str) -> Greeting {
+fn refusing(alert: &str) -> ConnectionOptions {
     let alert = CertificateAlert::named(alert);
-    Greeting {
+    ConnectionOptions {
         check: Some(Arc::new(move |_| alert)),
-        ..Greeting::default()
+        ..ConnectionOptions::default()
     }
 }
 
 #[tokio::test]
-async fn a_greeting_takes_the_place_of_the_handshake() {
+async fn a_options_takes_the_place_of_the_handshake() {
     let options = ClientOptions::default();
-    for silence in [Silence::Close, Silence::Reset, Silence::Hang] {
-        let greet = move || Greeting {
-            instead: Some(silence),
-            ..Greeting::default()
+    for silence in [Refusal::Close, Refusal::Reset, Refusal::Hang] {
+        let greet = move || ConnectionOptions {
+            refusal: Some(silence),
+            ..ConnectionOptions::default()
         };
-        let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+        let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
         let connecting = Client::connect(server.address, SslVersion::TLS1_3, &options);
         match silence {
-            Silence::Hang => {
+            Refusal::Hang => {
                 let connected = tokio::time::timeout(Duration::from_millis(50), connecting);
                 assert!(connected.await.is_err());
             }
-            Silence::Close | Silence::Reset => assert!(connecting.await.is_err()),
+            Refusal::Close | Refusal::Reset => assert!(connecting.await.is_err()),
         }
     }
 }
 
 #[tokio::test]
-async fn a_greeting_shows_another_certificate_and_may_never_ask() {
+async fn a_options_shows_another_certificate_and_may_never_ask() {
     let other = self_signed("other", 1);
     let shown = other.certificate.clone();
-    let greet = move || Greeting {
+    let greet = move || ConnectionOptions {
         identity: Some(other.clone()),
-        never_ask: true,
-        ..Greeting::default()
+        no_certificate_request: true,
+        ..ConnectionOptions::default()
     };
-    let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+    let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for version in BOTH {
         let mut client = Client::connect(server.address, version, &options)
@@ -303,14 +307,14 @@ async fn only_the_versions_set_are_spoken() {
         (TlsVersionRange::Tls13, SslVersion::TLS1_3),
     ] {
         let mut settings = settings(ClientCertificate::First);
-        settings.versions = versions;
+        settings.tls.versions = versions;
         let server = start(&settings, Echo).await;
         for version in BOTH {
             let options = ClientOptions::default();
-            let answered = first_answer(server.address, version, &options)
+            let response = first_answer(server.address, version, &options)
                 .await
                 .is_ok();
-            assert_eq!(answered, version == taken, "{versions:?}");
+            assert_eq!(response, version == taken, "{versions:?}");
         }
     }
 }
@@ -427,7 +431,7 @@ async fn a_request_that_stops_in_the_middle_is_answered_when_its_time_is_over() 
             let server = start(&impatient, Echo).await;
             let mut client = connect(&server, &ClientOptions::default()).await;
             // Where the machine is busy, the time of a head may be over before anything of it was sent.
-            answers.push(client.send(bytes).await.map(|answer| answer.status));
+            answers.push(client.send(bytes).await.map(|response| response.status));
             if let Some(Ok(_)) = answers.last() {
                 break;
             }
@@ -491,8 +495,8 @@ async fn many_clients_are_served_side_by_side() {
             client.get("/", WANT).await
         }
     });
-    for answer in futures_util::future::join_all(calls).await {
-        assert!(answer.unwrap().text().starts_with("me 0 "));
+    for response in futures_util::future::join_all(calls).await {
+        assert!(response.unwrap().text().starts_with("me 0 "));
     }
 }
 
@@ -539,7 +543,7 @@ async fn first_answer(
 #[tokio::test]
 async fn a_refused_certificate_never_ends_in_a_reset() {
     let greet = || refusing("certificate_revoked");
-    let server = start(&settings(ClientCertificate::First), Greeter(greet)).await;
+    let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for run in 0..100 {
         for (version, waits) in [(BOTH[0], false), (BOTH[1], false), (BOTH[1], true)] {
@@ -563,11 +567,11 @@ async fn a_refused_certificate_never_ends_in_a_reset() {
 /// reset.
 #[tokio::test]
 async fn a_close_with_unread_bytes_is_an_orderly_end() {
-    let close = || Greeting {
-        instead: Some(Silence::Close),
-        ..Greeting::default()
+    let close = || ConnectionOptions {
+        refusal: Some(Refusal::Close),
+        ..ConnectionOptions::default()
     };
-    let closing = start(&settings(ClientCertificate::First), Greeter(close)).await;
+    let closing = start(&settings(ClientCertificate::First), EchoWithOptions(close)).await;
     let echo = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let unread = [b'x'; 50_000];
     for run in 0..20 {
@@ -575,7 +579,7 @@ async fn a_close_with_unread_bytes_is_an_orderly_end() {
         silent.write_all(&unread).await.unwrap();
         let read = silent.read_to_end(&mut vec![]).await;
         assert_eq!(read.map_err(|error| error.kind()), Ok(0), "run {run}");
-        for (path, answered) in [("/close", false), ("/truncated", true), ("/garbage", true)] {
+        for (path, response) in [("/close", false), ("/truncated", true), ("/garbage", true)] {
             let mut client = connect(&echo, &ClientOptions::default()).await;
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             let bytes = [request.as_bytes(), &unread].concat();
@@ -584,7 +588,7 @@ async fn a_close_with_unread_bytes_is_an_orderly_end() {
             let mut received = vec![];
             let read = client.stream.get_mut().read_to_end(&mut received).await;
             assert!(read.is_ok(), "run {run}, {path}: {read:?}");
-            assert_eq!(!received.is_empty(), answered, "run {run}, {path}");
+            assert_eq!(!received.is_empty(), response, "run {run}, {path}");
         }
         let mut client = connect(&echo, &ClientOptions::default()).await;
         let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n";

@@ -1,22 +1,19 @@
-use super::alert_replacement::{AlertReplacement, check_certificates, store_secrets};
-use super::certificate_alert::CertificateCheck;
+use super::alert_replacement::store_secrets;
 use crate::config::TlsVersionRange;
 use crate::pki::ServerIdentity;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::ssl::{
-    Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
+    SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
 use openssl::stack::Stack;
 use openssl::x509::X509Name;
-use std::time::Duration;
 
 /// The TLS settings of one listener.
 pub(crate) struct TlsSettings {
     pub(crate) identity: ServerIdentity,
     pub(crate) versions: TlsVersionRange,
     pub(crate) client_certificate: ClientCertificate,
-    pub(crate) timeouts: Timeouts,
 }
 
 /// When the certificate of the client is requested.
@@ -26,30 +23,6 @@ pub(crate) enum ClientCertificate {
     OnDemand,
     /// In the first handshake; a client without one is taken too.
     First,
-}
-
-/// The time limits for clients.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    /// For a handshake, the first or a later one.
-    pub(crate) handshake: Duration,
-    /// From one exchange, or the handshake, to the whole head of the next request.
-    pub(crate) head: Duration,
-    /// To send a body.
-    pub(crate) body: Duration,
-    /// To take an answer.
-    pub(crate) answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(60),
-            body: Duration::from_secs(30),
-            answer: Duration::from_secs(30),
-        }
-    }
 }
 
 impl TlsSettings {
@@ -90,48 +63,6 @@ fn authorities() -> Result<Stack<X509Name>, ErrorStack> {
     let mut names = Stack::new()?;
     names.push(name.build())?;
     Ok(names)
-}
-
-/// How one new connection begins.
-#[derive(Default)]
-pub(crate) struct Greeting {
-    pub(crate) delay: Duration,
-    /// Instead of a handshake.
-    pub(crate) instead: Option<Silence>,
-    /// Checks the certificates that the client presents, now or later.
-    pub(crate) check: Option<CertificateCheck>,
-    /// The certificate to present instead of the listener's own.
-    pub(crate) identity: Option<ServerIdentity>,
-    /// The certificate is not requested in the first handshake.
-    pub(crate) never_ask: bool,
-}
-
-/// Ways to send nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Silence {
-    Hang,
-    Close,
-    Reset,
-}
-
-impl Greeting {
-    pub(super) fn apply(
-        self,
-        ssl: &mut Ssl,
-        replacement: &AlertReplacement,
-    ) -> Result<(), ErrorStack> {
-        if self.never_ask {
-            ssl.set_verify(SslVerifyMode::NONE);
-        }
-        if let Some(identity) = self.identity {
-            ssl.set_certificate(&identity.certificate)?;
-            ssl.set_private_key(&identity.key)?;
-        }
-        if let Some(check) = self.check {
-            check_certificates(ssl, replacement, check);
-        }
-        Ok(())
-    }
 }
 
 const NAMED_AUTHORITY: &str = "An authority of other clients (simulated)";

@@ -75,7 +75,7 @@ pub(super) fn no_such_path() -> Response {
 }
 
 fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
-    let mut answer = json_response(
+    let mut response = json_response(
         StatusCode::UNAUTHORIZED.as_u16(),
         &json!({"error": {
             "code": "Unauthorized",
@@ -83,8 +83,8 @@ fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
             "innererror": {"code": code},
         }}),
     );
-    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    answer
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn words(problem: TokenProblem) -> (&'static str, &'static str) {

@@ -18,18 +18,18 @@ async fn read(
     headers: &str,
 ) -> Result<Value, String> {
     let mut client = lab.connect(lab.vault, version, pair).await;
-    let answer = client.get(SECRET, headers).await.unwrap();
-    let body = answer.json();
-    if answer.status == 200 {
+    let response = client.get(SECRET, headers).await.unwrap();
+    let body = response.json();
+    if response.status == 200 {
         return Ok(body);
     }
-    assert_eq!(answer.status, 401, "{body}");
+    assert_eq!(response.status, 401, "{body}");
     let challenge = format!(
         r#"www-authenticate: bearer authorization="https://{}/{}", resource="{AUDIENCE}""#,
         lab.sts,
         lab.tenant()
     );
-    assert!(answer.head.contains(&challenge), "{}", answer.head);
+    assert!(response.head.contains(&challenge), "{}", response.head);
     Err(body["error"]["innererror"]["code"].as_str().unwrap().into())
 }
 
@@ -45,9 +45,9 @@ async fn the_holder_of_the_key_reads_the_secret_time_and_again() {
     for version in BOTH {
         let mut client = lab.connect(lab.vault, version, Some(&binding)).await;
         for _ in 0..2 {
-            let answer = client.get(SECRET, &pop(&token)).await.unwrap();
-            let body = answer.json();
-            assert_eq!(answer.status, 200, "{body}");
+            let response = client.get(SECRET, &pop(&token)).await.unwrap();
+            let body = response.json();
+            assert_eq!(response.status, 200, "{body}");
             assert_eq!(body["value"], lab.state.config.vault.secrets["demo-secret"]);
             let id = format!("https://{}/secrets/demo-secret/", lab.vault);
             assert!(body["id"].as_str().unwrap().starts_with(&id), "{body}");
@@ -86,10 +86,10 @@ async fn who_does_not_say_that_the_token_is_bound_is_not_asked() {
         for header in ["", "x-ms-tokenboundauth: false\r\n"] {
             let headers = format!("Authorization: mtls_pop {token}\r\n{header}");
             let mut client = lab.connect(lab.vault, version, Some(&binding)).await;
-            let answer = client.get(SECRET, &headers).await.unwrap();
-            assert_eq!(answer.status, 401);
+            let response = client.get(SECRET, &headers).await.unwrap();
+            assert_eq!(response.status, 401);
             let words = "Client certificate required for using MTLS_POP token";
-            assert!(answer.text().contains(words), "{}", answer.text());
+            assert!(response.text().contains(words), "{}", response.text());
         }
         lab.fault("vault=never-ask*1");
         let refused = read(&lab, version, Some(&binding), &pop(&token)).await;
@@ -110,11 +110,11 @@ async fn clients_that_cannot_be_asked_are_refused() {
     let mut client = Client::connect(lab.vault, SslVersion::TLS1_3, &options)
         .await
         .unwrap();
-    let answer = client.get(SECRET, &pop(&token)).await.unwrap();
+    let response = client.get(SECRET, &pop(&token)).await.unwrap();
     assert!(
-        answer.text().contains("MissingClientCertificate"),
+        response.text().contains("MissingClientCertificate"),
         "{}",
-        answer.text()
+        response.text()
     );
     options.no_renegotiation = true;
     let mut client = Client::connect(lab.vault, SslVersion::TLS1_2, &options)
@@ -220,18 +220,18 @@ async fn a_claims_challenge_comes_on_demand_after_all_checks() {
     let claims = r#"{"access_token":{"acrs":{"essential":true}}}"#;
     lab.fault(&format!("vault=claims-challenge:{claims}*1"));
     let mut client = lab.connect(lab.vault, BOTH[0], Some(&binding)).await;
-    let answer = client.get(SECRET, &pop(&token)).await.unwrap();
-    assert_eq!(answer.status, 401);
+    let response = client.get(SECRET, &pop(&token)).await.unwrap();
+    assert_eq!(response.status, 401);
     let encoded = URL_SAFE_NO_PAD.encode(claims).to_lowercase();
     assert!(
-        answer.head.contains(&format!(r#"claims="{encoded}""#)),
+        response.head.contains(&format!(r#"claims="{encoded}""#)),
         "{}",
-        answer.head
+        response.head
     );
     assert!(
-        answer.head.contains(r#"error="insufficient_claims""#),
+        response.head.contains(r#"error="insufficient_claims""#),
         "{}",
-        answer.head
+        response.head
     );
     assert_eq!(client.get(SECRET, &pop(&token)).await.unwrap().status, 200);
 }
@@ -306,16 +306,16 @@ async fn what_the_vault_does_not_have_is_refused() {
         ("/secrets/demo-secret?api-version=x", 400, "BadParameter"),
         ("/keys?api-version=7.4", 404, "NotFound"),
     ] {
-        let answer = client.get(path, &headers).await.unwrap();
+        let response = client.get(path, &headers).await.unwrap();
         assert_eq!(
-            (answer.status, &answer.json()["error"]["code"]),
+            (response.status, &response.json()["error"]["code"]),
             (status, &json!(code)),
             "{path}"
         );
     }
-    let answer = client.post(SECRET, &headers, b"").await.unwrap();
-    assert_eq!(answer.status, 405);
+    let response = client.post(SECRET, &headers, b"").await.unwrap();
+    assert_eq!(response.status, 405);
     // A client that is not accepted does not learn which secrets exist.
-    let answer = client.get("/secrets/none", "").await.unwrap();
-    assert_eq!(answer.status, 401);
+    let response = client.get("/secrets/none", "").await.unwrap();
+    assert_eq!(response.status, 401);
 }

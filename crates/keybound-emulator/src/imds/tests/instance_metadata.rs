@@ -18,16 +18,16 @@ async fn the_security_profile_is_in_the_known_versions() {
             format!("{COMPUTE}?api-version={version}"),
             format!("{COMPUTE}/?format=json&api-version={version}"),
         ] {
-            let answered = imds(&state, request(&target)).await;
-            assert_eq!((answered.status, answered.text("osType")), (200, "Windows"));
-            assert_eq!(answered.headers["server"], super::super::SERVER);
+            let response = imds(&state, request(&target)).await;
+            assert_eq!((response.status, response.text("osType")), (200, "Windows"));
+            assert_eq!(response.headers["server"], super::super::SERVER);
             let expected = json!({
                 "secureBootEnabled": "true",
                 "virtualTpmEnabled": "false",
                 "securityType": "TrustedLaunch",
             });
-            assert_eq!(answered.body["securityProfile"], expected, "{target}");
-            assert_eq!(answered.text("vmId"), state.config.imds.vm_id);
+            assert_eq!(response.body["securityProfile"], expected, "{target}");
+            assert_eq!(response.text("vmId"), state.config.imds.vm_id);
         }
         let whole = format!("/metadata/instance?api-version={version}");
         let whole = imds(&state, request(&whole)).await;
@@ -44,14 +44,14 @@ async fn a_host_without_a_security_profile_reports_none() {
     config.compute.security_type = String::new();
     config.compute.secure_boot_enabled = false;
     let state = state(config);
-    let answered = imds(
+    let response = imds(
         &state,
         request(&format!("{COMPUTE}?api-version=2021-12-13")),
     )
     .await;
-    assert_eq!(answered.text("osType"), "Linux");
+    assert_eq!(response.text("osType"), "Linux");
     let expected = json!({"secureBootEnabled": "false", "virtualTpmEnabled": "true"});
-    assert_eq!(answered.body["securityProfile"], expected);
+    assert_eq!(response.body["securityProfile"], expected);
 }
 
 #[tokio::test]
@@ -103,16 +103,16 @@ async fn instance_metadata_is_refused_as_imds_refuses_it() {
         ),
     ] {
         let shown = format!("{request:?}");
-        let answered = imds(&state, request).await;
-        assert_eq!(answered.status, status, "{shown}");
-        assert!(answered.text("error").contains(words), "{answered:?}");
-        assert_eq!(answered.headers["server"], super::super::SERVER);
+        let response = imds(&state, request).await;
+        assert_eq!(response.status, status, "{shown}");
+        assert!(response.text("error").contains(words), "{response:?}");
+        assert_eq!(response.headers["server"], super::super::SERVER);
     }
     let mut post = request(&good);
     *post.method_mut() = http::Method::POST;
-    let answered = imds(&state, post).await;
+    let response = imds(&state, post).await;
     assert_eq!(
-        (answered.status, &answered.headers["allow"]),
+        (response.status, &response.headers["allow"]),
         (405, &"GET".parse().unwrap())
     );
     // A host that knows the older version only.

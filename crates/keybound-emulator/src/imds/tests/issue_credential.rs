@@ -7,10 +7,10 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
     let state = state(Config::default());
     let key = &*KEY;
     let token = attested(&state, key).await;
-    let answered = imds(&state, issue_request(&csr(&state, key), Some(&token))).await;
-    assert_eq!(answered.status, 200, "{answered:?}");
+    let response = imds(&state, issue_request(&csr(&state, key), Some(&token))).await;
+    assert_eq!(response.status, 200, "{response:?}");
     let credential = IssuedCredential::parse(
-        answered.body.to_string().as_bytes(),
+        response.body.to_string().as_bytes(),
         key.public_key_der(),
         &ManagedIdentity::system_assigned(),
         &EndpointPolicy::new(true),
@@ -99,11 +99,11 @@ async fn bypass_cache_is_refused_or_ignored_where_configured() {
     let request = |state: &Arc<State>| issue_request(&csr(state, &KEY), None);
     for value in ["true", "false", "perhaps"] {
         let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache={value}");
-        let answered = imds(&refusing, at(&uri, request(&refusing))).await;
+        let response = imds(&refusing, at(&uri, request(&refusing))).await;
         let found = (
-            answered.status,
-            answered.text("error"),
-            answered.text("error_description"),
+            response.status,
+            response.text("error"),
+            response.text("error_description"),
         );
         assert_eq!(
             found,
@@ -166,16 +166,16 @@ async fn a_user_assigned_identity_gets_its_own_certificate() {
     let user = state.config.identities[1].client_id.clone();
     let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&client_id={user}");
     let request = issue_request(&csr_for(&state, key, user.as_str()), None);
-    let answered = imds(&state, at(&uri, request)).await;
-    assert_eq!(answered.text("client_id"), user.as_str());
-    assert_eq!(answered.text("identity_type"), "UserAssigned");
-    certificate(&answered)
+    let response = imds(&state, at(&uri, request)).await;
+    assert_eq!(response.text("client_id"), user.as_str());
+    assert_eq!(response.text("identity_type"), "UserAssigned");
+    certificate(&response)
         .check_names(&user, &state.config.tenant_id)
         .unwrap();
     // Another identity's request is refused.
-    let answered = imds(&state, at(&uri, issue_request(&csr(&state, key), None))).await;
+    let response = imds(&state, at(&uri, issue_request(&csr(&state, key), None))).await;
     assert_eq!(
-        answered.text("error_description"),
+        response.text("error_description"),
         "CSR: CN of the subject is not the client id"
     );
 }
@@ -226,11 +226,11 @@ async fn bodies_that_are_no_request_are_refused() {
         ),
     ];
     for (request, status, words) in cases {
-        let answered = imds(&state, request).await;
-        assert_eq!(answered.status, status, "{words}");
+        let response = imds(&state, request).await;
+        assert_eq!(response.status, status, "{words}");
         assert!(
-            answered.text("error_description").contains(words),
-            "{words}: {answered:?}"
+            response.text("error_description").contains(words),
+            "{words}: {response:?}"
         );
     }
     let charset = with(
@@ -247,9 +247,9 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
     let key = &*KEY;
     let csr = csr(&state, key);
     let refusal = async |token: Option<&str>| {
-        let answered = imds(&state, issue_request(&csr, token)).await;
-        assert_eq!(answered.status, 400);
-        answered.text("error_description").to_owned()
+        let response = imds(&state, issue_request(&csr, token)).await;
+        assert_eq!(response.status, 400);
+        response.text("error_description").to_owned()
     };
     assert_eq!(refusal(None).await, "Attestation Token is missing");
     assert_eq!(refusal(Some(" ")).await, "Attestation Token is missing");
@@ -329,9 +329,9 @@ async fn attestation_that_is_optional_must_still_be_good() {
         imds(&state, issue_request(&csr, Some(""))).await.status,
         200
     );
-    let answered = imds(&state, issue_request(&csr, Some("nonsense"))).await;
+    let response = imds(&state, issue_request(&csr, Some("nonsense"))).await;
     assert_eq!(
-        answered.text("error_description"),
+        response.text("error_description"),
         "Attestation Token is not a JWT"
     );
 }
@@ -346,11 +346,11 @@ async fn the_token_endpoint_is_named_outright_where_asked_for() {
         config.imds.token_url = member;
         let state = state(config);
         let key = &*KEY;
-        let answered = imds(&state, issue_request(&csr(&state, key), None)).await;
+        let response = imds(&state, issue_request(&csr(&state, key), None)).await;
         let tenant = state.config.tenant_id.as_str();
         let expected = format!("https://127.0.0.1:1002/{tenant}/oauth2/v2.0/token");
-        assert_eq!(answered.text(name), expected);
-        let members = answered.body.as_object().unwrap();
+        assert_eq!(response.text(name), expected);
+        let members = response.body.as_object().unwrap();
         assert_eq!(
             members.keys().filter(|name| name.contains("token")).count(),
             1
@@ -369,11 +369,11 @@ async fn faults_make_wrong_certificates_and_endpoints() {
             .add(vec![format!("issue={fault}*1").parse().unwrap()])
             .unwrap();
         let reply = handle(&state, Service::Imds, issue_request(&csr, None)).await;
-        let Reply::Full(answer) = reply else {
+        let Reply::Full(response) = reply else {
             panic!("{fault}: {reply:?}")
         };
         IssuedCredential::parse(
-            answer.body(),
+            response.body(),
             key.public_key_der(),
             &ManagedIdentity::system_assigned(),
             &EndpointPolicy::new(true),
