@@ -152,7 +152,7 @@ fn certificate_for(ca: &ServerCa, name: &str) -> X509 {
     };
     let key = p256_key().unwrap();
     let template = Template {
-        subject: &*common_name_only(common_name).unwrap(),
+        subject: &common_name_only(common_name).unwrap(),
         public_key: &key,
         validity: server_validity(None),
         extensions,
