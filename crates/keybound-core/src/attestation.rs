@@ -1,19 +1,19 @@
 use crate::{Error, ErrorKind, MAX_JWT, Result, SecretString, Stage};
 
-/// Whether, and by what, a binding key was attested. Part of every cache key: attested and unattested never mix.
+/// Whether and by whom a binding key is attested. Part of every cache key: attested and unattested results never mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Attestation {
-    /// No attestation was asked for.
+    /// Not attested.
     None,
-    /// The attestation service (MAA) vouched for the key.
+    /// Attested by the attestation service (MAA).
     Attested,
-    /// The emulator vouched for a simulated key: proof of nothing.
+    /// A simulated key, attested by the emulator. It proves nothing.
     Simulated,
 }
 
 impl Attestation {
-    /// The word used in results: `none`, `attested` or `simulated`.
+    /// The name in results: `none`, `attested` or `simulated`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -23,29 +23,29 @@ impl Attestation {
     }
 }
 
-/// A JWT of the attestation service: never empty, never blank, bounded. `Debug` hides it.
+/// A JWT of the attestation service, of bounded length. `Debug` hides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttestationToken(SecretString);
 
 impl AttestationToken {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     ///
     /// # Errors
-    /// [`ErrorKind::AttestationFailed`] where the text is blank, longer than [`MAX_JWT`] or not in the compact form of
-    /// a JWT (three parts, none empty): an attestation that was asked for must be had.
+    /// [`ErrorKind::AttestationFailed`] if the text is longer than [`MAX_JWT`] or not in the compact form of a JWT (three
+    /// parts, none empty).
     pub fn new(text: String) -> Result<Self> {
         let text = SecretString::new(text);
         if text.expose().len() > MAX_JWT || !is_compact(text.expose()) {
             return Err(Error::new(
                 ErrorKind::AttestationFailed,
                 Stage::Attestation,
-                "the attestation yielded no usable token",
+                "the attestation returned no usable token",
             ));
         }
         Ok(Self(text))
     }
 
-    /// The JWT. It goes to IMDS and nowhere else.
+    /// The JWT. It is sent to IMDS only.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -53,11 +53,8 @@ impl AttestationToken {
 
 fn is_compact(text: &str) -> bool {
     let base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let mut parts = 0;
-    text.split('.').all(|part| {
-        parts += 1;
-        !part.is_empty() && part.bytes().all(base64url)
-    }) && parts == 3
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(base64url);
+    text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
 #[cfg(test)]
@@ -65,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_and_malformed_tokens_are_refused() {
+    fn rejects_malformed_tokens() {
         for text in [
             "",
             " ",
@@ -90,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_attestation() {
+    fn names_match_results() {
         let all = [
             Attestation::None,
             Attestation::Attested,

@@ -1,38 +1,38 @@
 use crate::{Attestation, KeyStrength, ManagedIdentity, Scope, TokenType};
 use url::Url;
 
-/// Everything that changes which certificate is answered, beside the host.
+/// The cache key of a certificate: all that distinguishes it from others of the same host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a key names every input; a new input must break its makers"
+    reason = "all inputs are part of the key; a new one must break its users"
 )]
 pub struct BindingCacheKey {
-    /// Kind and id of the identity.
+    /// The identity.
     pub identity: ManagedIdentity,
-    /// Attested and unattested certificates never share an entry.
+    /// Whether the key is attested: attested and unattested certificates never share an entry.
     pub attestation: Attestation,
 }
 
-/// Everything that changes which token is answered, beside the identity. An entry is a token with the certificate that it
-/// was issued over, so that the two never part. Requests with claims are not cached.
+/// The cache key of a token: all that distinguishes it from others of the same identity. An entry holds the token and the
+/// certificate with which it was requested. Requests with claims are not cached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a key names every input; a new input must break its makers"
+    reason = "all inputs are part of the key; a new one must break its users"
 )]
 pub struct TokenCacheKey {
     /// The scope.
     pub scope: Scope,
     /// Bound or bearer.
     pub token_type: TokenType,
-    /// Attested or not.
+    /// Whether the key is attested.
     pub attestation: Attestation,
-    /// The floor asked for.
+    /// The minimum key strength.
     pub min_strength: KeyStrength,
 }
 
-/// Everything that changes which attestation token is answered.
+/// The cache key of an attestation token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AttestationCacheKey {
     endpoint: String,
@@ -40,17 +40,17 @@ pub struct AttestationCacheKey {
 }
 
 impl AttestationCacheKey {
-    /// The key's id.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
-    /// The endpoint counts in lower case and without a trailing slash.
+    /// The key for an endpoint and a binding key. Case and a trailing slash of the endpoint are ignored.
     pub fn new(endpoint: &Url, key_id: &str) -> Self {
         Self {
             endpoint: endpoint.as_str().trim_end_matches('/').to_ascii_lowercase(),
             key_id: key_id.to_owned(),
         }
+    }
+
+    /// The id of the binding key.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn attestation_endpoint_counts_without_case_and_slash() {
+    fn ignores_case_and_trailing_slash_of_attestation_endpoint() {
         let key = |url: &str| AttestationCacheKey::new(&Url::parse(url).unwrap(), "k");
         assert_eq!(key("https://MAA.example/"), key("https://maa.example"));
         assert_ne!(key("https://maa.example/a"), key("https://maa.example"));

@@ -1,9 +1,13 @@
+mod client_auth;
+mod token_not_after;
+
 use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT, TOKEN_NOT_AFTER};
 use crate::text::printable;
-use crate::usage::client_auth_problem;
-use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints, token_not_after};
+use crate::{Error, ErrorKind, Guid, MAX_CERTIFICATE, Result, Stage, Thumbprints};
+use client_auth::client_auth_problem;
 use der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
-use der::{Decode as _, Encode as _};
+use der::{Decode as _, Encode as _, Tag, Tagged as _};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +16,7 @@ use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::Extension;
 use x509_cert::name::Name;
 
-/// An X.509 certificate, read once and kept with its DER. Cloning is cheap.
+/// A parsed X.509 certificate with its DER. Cloning is cheap.
 #[derive(Clone)]
 pub struct Certificate(Arc<Parts>);
 
@@ -31,34 +35,33 @@ struct Parts {
 }
 
 impl Certificate {
-    /// Reads the DER; nothing may follow it. The signature is not checked: the holder of the binding key needs to know
-    /// that the certificate is for its key, whether it is trusted is for the peers to say.
+    /// Parses the DER; trailing bytes are an error. The signature is not verified: the client checks that the certificate
+    /// is for its key, and its peers verify whether to trust it.
     ///
     /// # Errors
     /// [`ErrorKind::CertificateMalformed`] where it is not a certificate or longer than [`MAX_CERTIFICATE`].
     pub fn from_der(der: &[u8]) -> Result<Self> {
-        let wrong =
-            |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
+        let malformed = |message| failed(ErrorKind::CertificateMalformed, message);
         if der.len() > MAX_CERTIFICATE {
-            return Err(wrong("the certificate is longer than 16 KiB"));
+            return Err(malformed("the certificate is longer than 16 KiB"));
         }
         let parsed = x509_cert::Certificate::from_der(der)
-            .map_err(|error| wrong("the certificate is not X.509 in DER").with_source(error))?;
+            .map_err(|error| malformed("the certificate is not X.509 in DER").with_source(error))?;
         let tbs = parsed.tbs_certificate();
         let extensions = tbs.extensions().map_or(&[][..], Vec::as_slice);
         let public_key = tbs.subject_public_key_info().to_der().map_err(|error| {
-            wrong("the certificate's public key is malformed").with_source(error)
+            malformed("the certificate's public key is malformed").with_source(error)
         })?;
         Ok(Self(Arc::new(Parts {
             der: der.to_vec(),
             public_key,
-            subject: printable(&tbs.subject().to_string(), LONGEST_NAME),
-            issuer: printable(&tbs.issuer().to_string(), LONGEST_NAME),
+            subject: printable(&tbs.subject().to_string(), MAX_NAME),
+            issuer: printable(&tbs.issuer().to_string(), MAX_NAME),
             common_name: single(tbs.subject(), COMMON_NAME),
             domain_component: single(tbs.subject(), DOMAIN_COMPONENT),
             not_before: tbs.validity().not_before.to_system_time(),
             not_after: tbs.validity().not_after.to_system_time(),
-            token_not_after: token_end(extensions),
+            token_not_after: token_not_after(extensions),
             client_auth_problem: client_auth_problem(extensions),
             thumbprints: Thumbprints::of_der(der),
         })))
@@ -86,7 +89,7 @@ impl Certificate {
         &self.0.public_key
     }
 
-    /// The subject as text (RFC 4514), fit to be shown: see [`printable`].
+    /// The subject as printable text (RFC 4514): see [`printable`].
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
@@ -96,43 +99,44 @@ impl Certificate {
         self.0.common_name.as_deref()
     }
 
-    /// The issuer as text (RFC 4514), fit to be shown: see [`printable`].
+    /// The issuer as printable text (RFC 4514): see [`printable`].
     pub fn issuer(&self) -> &str {
         &self.0.issuer
     }
 
-    /// Whether it says that the issuer of managed identities issued it,
-    /// `CN=managedidentitysnissuer.login.microsoft.com` (the emulator's has that name, too). Its signature is not checked.
+    /// Whether its issuer is that of managed identities, `CN=managedidentitysnissuer.login.microsoft.com` (the emulator
+    /// uses the same name). Its signature is not verified.
     pub fn names_managed_identity_issuer(&self) -> bool {
         self.0.issuer.eq_ignore_ascii_case(MANAGED_IDENTITY_ISSUER)
     }
 
-    /// Whether IMDS may have issued it, for one that was found in a certificate store: it names the issuer of managed identities
-    /// and is valid for 30 days at most (IMDS issues certificates for 8 hours to 14 days).
+    /// Whether IMDS may have issued it, for one from a certificate store: it names the issuer of managed identities and is
+    /// valid for 30 days at most (IMDS issues certificates for 8 hours to 14 days).
     pub fn is_plausible(&self) -> bool {
-        let life = self.0.not_after.duration_since(self.0.not_before);
-        self.names_managed_identity_issuer() && life.is_ok_and(|life| life <= LONGEST_LIFE)
+        let lifetime = self.0.not_after.duration_since(self.0.not_before);
+        self.names_managed_identity_issuer()
+            && lifetime.is_ok_and(|lifetime| lifetime <= MAX_LIFETIME)
     }
 
-    /// The first moment at which it is valid.
+    /// The start of its validity.
     pub fn not_before(&self) -> SystemTime {
         self.0.not_before
     }
 
-    /// The last moment at which it is valid. TLS goes by this end alone; caches and renewal go by
+    /// The end of its validity. TLS uses this one; caches and renewal use
     /// [`effective_not_after`](Self::effective_not_after).
     pub fn not_after(&self) -> SystemTime {
         self.0.not_after
     }
 
-    /// Until when Entra issues tokens for it: the extension `token_not_after` (1.3.6.1.4.1.311.90.2.1), usually earlier than
-    /// [`not_after`](Self::not_after). From then on TLS still succeeds and Entra answers AADSTS1000901; tokens that were
-    /// issued before stay valid. `None` where the extension is absent or cannot be read. Of several, the earliest counts.
+    /// The time until which Entra issues tokens for it: the extension `token_not_after` (1.3.6.1.4.1.311.90.2.1), usually
+    /// earlier than [`not_after`](Self::not_after). Afterwards TLS still succeeds and Entra returns AADSTS1000901; tokens
+    /// that were issued before remain valid. `None` if the extension is absent or malformed. The earliest of several counts.
     pub fn token_not_after(&self) -> Option<SystemTime> {
         self.0.token_not_after
     }
 
-    /// The end of the certificate for every cache and renewal rule: the earlier of [`not_after`](Self::not_after) and
+    /// The expiry for caches and renewal: the earlier of [`not_after`](Self::not_after) and
     /// [`token_not_after`](Self::token_not_after).
     pub fn effective_not_after(&self) -> SystemTime {
         let not_after = self.0.not_after;
@@ -141,8 +145,8 @@ impl Certificate {
             .map_or(not_after, |end| end.min(not_after))
     }
 
-    /// How long it is good for new tokens, from its beginning to [`effective_not_after`](Self::effective_not_after). Zero
-    /// where it ends before it begins.
+    /// The time from [`not_before`](Self::not_before) to [`effective_not_after`](Self::effective_not_after), in which Entra
+    /// issues tokens for it. Zero if the latter is earlier.
     pub fn effective_life(&self) -> Duration {
         let end = self.effective_not_after();
         end.duration_since(self.0.not_before).unwrap_or_default()
@@ -153,8 +157,7 @@ impl Certificate {
         &self.0.thumbprints
     }
 
-    /// Checks that it certifies this public key (SubjectPublicKeyInfo in DER), as IMDS must answer a certificate for the
-    /// key that asked.
+    /// Checks that it certifies this public key (SubjectPublicKeyInfo in DER), that of the certificate signing request.
     ///
     /// # Errors
     /// [`ErrorKind::CertificateKeyMismatch`].
@@ -162,10 +165,9 @@ impl Certificate {
         if bool::from(self.0.public_key.ct_eq(public_key)) {
             return Ok(());
         }
-        Err(Error::new(
+        Err(failed(
             ErrorKind::CertificateKeyMismatch,
-            Stage::Credential,
-            "the issued certificate is for another key than the one that asked",
+            "the issued certificate is for another key than that of the signing request",
         ))
     }
 
@@ -174,48 +176,40 @@ impl Certificate {
     /// # Errors
     /// [`ErrorKind::CertificateNotValid`].
     pub fn check_validity(&self, now: SystemTime) -> Result<()> {
-        let wrong = |message| {
-            Err(Error::new(
-                ErrorKind::CertificateNotValid,
-                Stage::Credential,
-                message,
-            ))
-        };
+        let not_valid = |message| Err(failed(ErrorKind::CertificateNotValid, message));
         if now < self.0.not_before {
-            return wrong("by this host's clock the issued certificate is not yet valid");
+            return not_valid("by this host's clock the issued certificate is not yet valid");
         }
         if now > self.0.not_after {
-            return wrong("by this host's clock the issued certificate has expired");
+            return not_valid("by this host's clock the issued certificate has expired");
         }
         Ok(())
     }
 
-    /// Checks that Entra still issues tokens for it at `now`.
+    /// Checks that Entra issues tokens for it at `now`.
     ///
     /// # Errors
-    /// [`ErrorKind::CertificateNotValid`] from [`token_not_after`](Self::token_not_after) on.
+    /// [`ErrorKind::CertificateNotValid`] if `now` is not before [`token_not_after`](Self::token_not_after).
     pub fn check_token_not_after(&self, now: SystemTime) -> Result<()> {
         if self.0.token_not_after.is_none_or(|end| now < end) {
             return Ok(());
         }
-        Err(Error::new(
+        Err(failed(
             ErrorKind::CertificateNotValid,
-            Stage::Credential,
             "by this host's clock the issued certificate is past its token_not_after: entra issues no tokens for it",
         ))
     }
 
-    /// Checks that its key usages, where it has any, allow it to authenticate a TLS client: clientAuth in the extended key
-    /// usage, digitalSignature in the key usage.
+    /// Checks that its key usages, if present, allow TLS client authentication: clientAuth in the extended key usage,
+    /// digitalSignature in the key usage.
     ///
     /// # Errors
-    /// [`ErrorKind::CertificateUnusable`], also where one of them cannot be read.
+    /// [`ErrorKind::CertificateUnusable`], also if one of them is malformed.
     pub fn check_usages(&self) -> Result<()> {
         match self.0.client_auth_problem {
             None => Ok(()),
-            Some(problem) => Err(Error::new(
+            Some(problem) => Err(failed(
                 ErrorKind::CertificateUnusable,
-                Stage::Credential,
                 format!("the issued certificate cannot authenticate a TLS client: {problem}"),
             )),
         }
@@ -232,10 +226,9 @@ impl Certificate {
         if is(&self.0.common_name, client_id) && is(&self.0.domain_component, tenant_id) {
             return Ok(());
         }
-        Err(Error::new(
+        Err(failed(
             ErrorKind::IdentityMismatch,
-            Stage::Credential,
-            "the issued certificate names another client or tenant than the answer it came with",
+            "the issued certificate names another client or tenant than its response",
         ))
     }
 }
@@ -257,17 +250,21 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The end that the extension names: the earliest where it stands several times, which RFC 5280 forbids.
-fn token_end(extensions: &[Extension]) -> Option<SystemTime> {
+fn failed(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(kind, Stage::Credential, message)
+}
+
+/// The value of the extension; the earliest if it occurs several times, which RFC 5280 forbids.
+fn token_not_after(extensions: &[Extension]) -> Option<SystemTime> {
     let values = extensions
         .iter()
         .filter(|extension| extension.extn_id == TOKEN_NOT_AFTER);
     values
-        .filter_map(|extension| token_not_after::read(extension.extn_value.as_bytes()))
+        .filter_map(|extension| token_not_after::parse(extension.extn_value.as_bytes()))
         .min()
 }
 
-/// The value of an attribute that stands in the name exactly once.
+/// The value of an attribute that occurs in the name exactly once.
 fn single(name: &Name, oid: ObjectIdentifier) -> Option<String> {
     let mut found = name.iter().filter(|attribute| attribute.oid == oid);
     let attribute = found.next()?;
@@ -279,23 +276,19 @@ fn single(name: &Name, oid: ObjectIdentifier) -> Option<String> {
 
 fn text(attribute: &AttributeTypeAndValue) -> Option<String> {
     let value = &attribute.value;
-    value
-        .decode_as::<Utf8StringRef<'_>>()
-        .map(|text| text.as_str().to_owned())
-        .or_else(|_| {
-            value
-                .decode_as::<PrintableStringRef<'_>>()
-                .map(|text| text.as_str().to_owned())
-        })
-        .or_else(|_| {
-            value
-                .decode_as::<Ia5StringRef<'_>>()
-                .map(|text| text.as_str().to_owned())
-        })
-        .ok()
+    let text = match value.tag() {
+        Tag::Utf8String => value.decode_as::<Utf8StringRef<'_>>().ok()?.to_string(),
+        Tag::PrintableString => value
+            .decode_as::<PrintableStringRef<'_>>()
+            .ok()?
+            .to_string(),
+        Tag::Ia5String => value.decode_as::<Ia5StringRef<'_>>().ok()?.to_string(),
+        _ => return None,
+    };
+    Some(text)
 }
 
 const MANAGED_IDENTITY_ISSUER: &str = "CN=managedidentitysnissuer.login.microsoft.com";
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Of a subject or issuer as it is shown, in characters.
-const LONGEST_NAME: usize = 1024;
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Limit of a subject or issuer as text, in characters.
+const MAX_NAME: usize = 1024;

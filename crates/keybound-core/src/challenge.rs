@@ -5,8 +5,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::borrow::Cow;
 use std::fmt;
 
-/// One challenge of a `WWW-Authenticate` header: a scheme and its parameters (RFC 9110 section 11.6.1). `Debug` shows
-/// none of it.
+/// One challenge of a `WWW-Authenticate` header: a scheme and its parameters (RFC 9110 section 11.6.1). `Debug` hides
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Challenge<'a> {
     scheme: &'a str,
@@ -14,13 +14,13 @@ pub struct Challenge<'a> {
 }
 
 impl<'a> Challenge<'a> {
-    /// Reads the challenges of one header value: at most 64 KiB, 16 challenges and 64 parameters of each. A value may hold
-    /// bytes that are not ASCII (RFC 9110 sections 5.5 and 5.6.4); those that are not UTF-8 become U+FFFD. What cannot be
-    /// read is skipped up to the next comma; a quoted string that does not end hides all that follows.
+    /// Parses the challenges of one header value: at most 64 KiB, 16 challenges and 64 parameters of each. A value may contain
+    /// bytes that are not ASCII (RFC 9110 sections 5.5 and 5.6.4); those that are not UTF-8 become U+FFFD. Malformed parts
+    /// are skipped up to the next comma; an unterminated quoted string ends the parsing.
     pub fn parse_all(value: &'a (impl AsRef<[u8]> + ?Sized)) -> Vec<Self> {
         let value = value.as_ref();
         let mut challenges: Vec<Self> = Vec::new();
-        if value.len() > LONGEST {
+        if value.len() > MAX_HEADER {
             return challenges;
         }
         let mut rest = Reader(value);
@@ -28,7 +28,7 @@ impl<'a> Challenge<'a> {
             let name = rest.next_name();
             match rest.value() {
                 Value::None if name.is_empty() => rest.skip_to_comma(),
-                Value::None if challenges.len() < MOST_CHALLENGES => {
+                Value::None if challenges.len() < MAX_CHALLENGES => {
                     rest.skip_token68();
                     challenges.push(Self {
                         scheme: name,
@@ -36,7 +36,7 @@ impl<'a> Challenge<'a> {
                     });
                 }
                 Value::Text(text) => match challenges.last_mut() {
-                    Some(last) if last.parameters.len() < MOST_PARAMETERS => {
+                    Some(last) if last.parameters.len() < MAX_PARAMETERS => {
                         last.parameters.push((name, text));
                     }
                     Some(_) => break,
@@ -49,47 +49,40 @@ impl<'a> Challenge<'a> {
         challenges
     }
 
-    /// `Bearer`, `PoP`, … as it came: schemes are compared without regard to case.
+    /// The scheme (`Bearer`, `PoP`, …) in its original case; schemes are compared without case.
     pub fn scheme(&self) -> &str {
         self.scheme
     }
 
-    /// The value of a parameter. `None` where it is absent, or stands twice, which RFC 9110 forbids.
+    /// The value of a parameter. `None` if it is missing or occurs twice, which RFC 9110 forbids.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .parameters
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        match (found.next(), found.next()) {
-            (Some((_, value)), None) => Some(value),
-            _ => None,
-        }
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
     }
 
-    /// The claims that a new token must meet (continuous access evaluation): those of `claims`, base64 of a JSON object,
-    /// where `error` is `insufficient_claims` or is not said.
+    /// The claims for a new token (continuous access evaluation): the parameter `claims`, base64 of a JSON object, if `error`
+    /// is `insufficient_claims` or missing.
     pub fn claims(&self) -> Option<Claims> {
-        let says_otherwise = self.has("error")
-            && !self
-                .parameter("error")
-                .is_some_and(|error| error.eq_ignore_ascii_case("insufficient_claims"));
-        if says_otherwise {
+        let has_error = self.values("error").next().is_some();
+        let is_insufficient = |error: &str| error.eq_ignore_ascii_case("insufficient_claims");
+        if has_error && !self.parameter("error").is_some_and(is_insufficient) {
             return None;
         }
         let claims = self.parameter("claims")?;
         if claims.starts_with('{') {
             return Claims::parse(claims).ok();
         }
-        // Both alphabets are seen.
+        // Services use both alphabets.
         let standard = claims.replace('-', "+").replace('_', "/");
         let json = String::from_utf8(BASE64.decode(standard).ok()?).ok()?;
         Claims::parse(&json).ok()
     }
 
-    fn has(&self, name: &str) -> bool {
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.parameters
             .iter()
-            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| &**value)
     }
 }
 
@@ -99,28 +92,28 @@ impl fmt::Debug for Challenge<'_> {
     }
 }
 
-/// What is left of a header value.
+/// The rest of a header value.
 struct Reader<'a>(&'a [u8]);
 
-/// What follows a name.
+/// The value after a name.
 enum Value<'a> {
-    /// No `=`: the name is that of a scheme.
+    /// There is no `=`: the name is a scheme.
     None,
     Text(Cow<'a, str>),
-    /// A `=` with nothing behind it.
+    /// Nothing after the `=`.
     Empty,
-    /// A quoted string without its end.
+    /// A quoted string without an end.
     Unterminated,
 }
 
 impl<'a> Reader<'a> {
-    /// Goes past commas and spaces, and says whether anything is left.
+    /// Skips commas and spaces; returns whether anything remains.
     fn skip_to_name(&mut self) -> bool {
         self.take_while(|byte| is_space(byte) || byte == b',');
         !self.0.is_empty()
     }
 
-    /// The next name; empty where something else stands there.
+    /// The next name; empty if something else follows.
     fn next_name(&mut self) -> &'a str {
         // All of these bytes are ASCII.
         std::str::from_utf8(self.take_while(is_token_byte)).unwrap_or_default()
@@ -136,7 +129,7 @@ impl<'a> Reader<'a> {
         self.skip_spaces();
         match self.0.strip_prefix(b"\"") {
             Some(quoted) => self.quoted(quoted),
-            // Values with an equals sign in them are seen without quotes.
+            // Services send values that contain an equals sign without quotes.
             None => match self.take_while(|byte| !is_space(byte) && byte != b',') {
                 b"" => Value::Empty,
                 text => Value::Text(String::from_utf8_lossy(text)),
@@ -168,7 +161,7 @@ impl<'a> Reader<'a> {
         Value::Unterminated
     }
 
-    /// What a scheme may have in the place of parameters: base64 text by itself.
+    /// Skips the token68 that a scheme may have instead of parameters.
     fn skip_token68(&mut self) {
         let mut ahead = Reader(self.0);
         ahead.skip_spaces();
@@ -186,7 +179,7 @@ impl<'a> Reader<'a> {
         self.take_while(is_space);
     }
 
-    /// Commas in quoted strings do not count.
+    /// Ignores commas in quoted strings.
     fn skip_to_comma(&mut self) {
         self.take_while(|byte| byte != b',' && byte != b'"');
         while let Some(quoted) = self.0.strip_prefix(b"\"") {
@@ -217,10 +210,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// Claims have at most 64 KiB, and a head of an answer no more than that either.
-const LONGEST: usize = 64 * 1024;
-const MOST_CHALLENGES: usize = 16;
-const MOST_PARAMETERS: usize = 64;
+/// Claims have at most 64 KiB, and so has the head of a response.
+const MAX_HEADER: usize = 64 * 1024;
+const MAX_CHALLENGES: usize = 16;
+const MAX_PARAMETERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -243,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_and_their_parameters_are_separated() {
+    fn separates_challenges_and_parameters() {
         let value = r#"Negotiate, NTLM TlRM, Basic YWJj==, Bearer realm="", x = "a\"b,c" ,y=z==, PoP nonce="n""#;
         assert_eq!(
             read(value),
@@ -265,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_skipped() {
+    fn skips_malformed_parts() {
         for (value, schemes) in [
             ("", 0),
             ("=", 0),
@@ -292,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_ascii_hides_no_parameter() {
+    fn parses_text_that_is_not_ascii() {
         let encoded = URL_SAFE_NO_PAD.encode("{}");
         for description in [
             &b"\"Credenciales no v\xc3\xa1lidas.\""[..],
@@ -327,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_found_in_either_alphabet_with_and_without_padding() {
+    fn decodes_claims_in_both_alphabets_with_and_without_padding() {
         let json = r#"{"access_token":{"acrs":{"value":"c1?>~"}}}"#;
         let expected = Claims::parse(json).unwrap();
         for encoded in [
@@ -345,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn another_error_two_values_and_garbage_are_no_claims() {
+    fn ignores_claims_with_another_error_or_malformed() {
         let encoded = URL_SAFE_NO_PAD.encode("{}");
         for value in [
             format!(r#"Bearer error="invalid_token", claims="{encoded}""#),
@@ -361,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_found_without_regard_to_case() {
+    fn finds_parameters_without_case() {
         let challenges = Challenge::parse_all(r#"bearer Error_Description="AADSTS500181: no""#);
         assert_eq!(challenges[0].scheme(), "bearer");
         assert_eq!(

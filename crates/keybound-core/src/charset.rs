@@ -1,15 +1,14 @@
-//! Bytes that a service sent, as text. A byte order mark is no part of it: RFC 8259 section 8.1 lets a reader of JSON
-//! ignore one, and some Azure services send it.
+//! Decodes the text of services. A byte order mark is removed: RFC 8259 section 8.1 allows parsers of JSON to ignore one,
+//! and some Azure services send it.
 use std::borrow::Cow;
 
-/// The bytes behind a UTF-8 byte order mark, or all of them where there is none.
+/// Returns the bytes without a leading UTF-8 byte order mark.
 pub fn strip_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The text of a message that is for a person: UTF-8, or UTF-16 where a byte order mark says so. What is malformed
-/// becomes U+FFFD: half an explanation is better than none.
-pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+/// Decodes the text of a message: UTF-8, or UTF-16 with a byte order mark. Malformed parts become U+FFFD.
+pub(crate) fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes).into(),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes).into(),
@@ -28,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_leading_utf_8_byte_order_mark_is_removed() {
+    fn removes_one_leading_byte_order_mark() {
         assert_eq!(strip_bom(b"\xef\xbb\xbf{}"), b"{}");
         assert_eq!(strip_bom(b"\xef\xbb\xbf\xef\xbb\xbf{}"), b"\xef\xbb\xbf{}");
         for bytes in [
@@ -43,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_decoded_by_its_byte_order_mark() {
+    fn decodes_by_byte_order_mark() {
         for (bytes, text) in [
             (&b"no"[..], "no"),
             (b"\xef\xbb\xbfno", "no"),
@@ -54,7 +53,7 @@ mod tests {
             (b"\xc3\xa9t\xc3\xa9", "\u{e9}t\u{e9}"),
             (b"v\xe1lidas", "v\u{fffd}lidas"),
         ] {
-            assert_eq!(text_of(bytes), text, "{bytes:?}");
+            assert_eq!(decode_text(bytes), text, "{bytes:?}");
         }
     }
 }

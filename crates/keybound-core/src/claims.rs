@@ -1,27 +1,35 @@
-use crate::json::read_unique_object;
+use crate::json::JsonProblem;
+use crate::json::lenient::{self, Duplicates};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
-/// A claims request: the JSON object that a resource's challenge carries (OpenID Connect Core section 5.5).
+/// A claims request: the JSON object in a claims challenge (OpenID Connect Core section 5.5).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Reads the JSON text, at most 64 KiB.
+    /// Parses the JSON text, at most 64 KiB.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where it is longer, not a JSON object, or names a
-    /// member twice.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if it is longer, is not a JSON object, has a
+    /// duplicate name or is nested deeper than 100 levels.
     pub fn parse(text: &str) -> Result<Self> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_CLAIMS {
             return Err(Error::invalid_request("claims are longer than 64 KiB"));
         }
-        read_unique_object(text.as_bytes())
-            .map(Self)
-            .map_err(|problem| {
-                Error::invalid_request("claims are not a JSON object").with_source(problem)
-            })
+        let claims = serde_json::from_str(text).map_err(|error| {
+            Error::invalid_request("claims are not a JSON object")
+                .with_source(JsonProblem::from(&error))
+        })?;
+        // Of duplicates serde_json returns the last one; another parser may use the first.
+        let without_duplicates = lenient::parse(text, Duplicates::Rejected);
+        if without_duplicates.as_ref().and_then(Value::as_object) != Some(&claims) {
+            return Err(Error::invalid_request(
+                "claims have a duplicate name or are nested too deep",
+            ));
+        }
+        Ok(Self(claims))
     }
 }
 
@@ -31,66 +39,57 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// The `claims` parameter of a token request: the challenge's claims with the client's capabilities (`cp1`) as
-/// `access_token.xms_cc.values`. `None` where there is nothing to say.
+/// Returns the `claims` parameter of a token request: the claims of a challenge with the client's capabilities (`cp1`) as
+/// `access_token.xms_cc.values`. `None` if there are neither.
 ///
-/// The capabilities are the client's to declare: whatever the claims say of `xms_cc`, at any depth, is dropped, so that no
-/// resource makes Entra believe that the client handles what it does not.
+/// Only the client declares its capabilities: `xms_cc` is removed from the claims at every depth, so that a resource cannot
+/// claim capabilities that the client does not have.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the claims have a member `access_token` of another
-/// shape (null counts as absent).
+/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if `access_token` of the claims is neither an object nor
+/// null.
 pub fn merge_capabilities(
     claims: Option<&Claims>,
     capabilities: &[String],
 ) -> Result<Option<String>> {
     let mut merged = claims.map(|claims| claims.0.clone()).unwrap_or_default();
     let was_empty = merged.is_empty();
-    drop_capabilities(&mut merged);
+    remove_capabilities(&mut merged);
     if !capabilities.is_empty() {
-        let access_token = object_in(&mut merged, "access_token")?;
+        let access_token = merged.entry("access_token").or_insert(Value::Null);
+        if access_token.is_null() {
+            *access_token = json!({});
+        }
+        let access_token = access_token.as_object_mut().ok_or_else(|| {
+            Error::invalid_request("the member access_token of the claims is not an object")
+        })?;
         access_token.insert(CAPABILITIES.to_owned(), json!({ "values": capabilities }));
     }
-    let nothing_to_say = merged.is_empty() && (claims.is_none() || !was_empty);
-    Ok((!nothing_to_say).then(|| Value::Object(merged).to_string()))
+    let is_nothing = merged.is_empty() && (claims.is_none() || !was_empty);
+    Ok((!is_nothing).then(|| Value::Object(merged).to_string()))
 }
 
-/// Drops all members `xms_cc`, and the objects that are empty without them.
-fn drop_capabilities(object: &mut Map<String, Value>) {
+/// Removes all members `xms_cc`, and the objects that become empty.
+fn remove_capabilities(object: &mut Map<String, Value>) {
     object.retain(|name, value| {
         let was_empty = value.as_object().is_some_and(Map::is_empty);
-        drop_capabilities_in(value);
+        remove_capabilities_in(value);
         let is_empty = value.as_object().is_some_and(Map::is_empty);
         !name.eq_ignore_ascii_case(CAPABILITIES) && (was_empty || !is_empty)
     });
 }
 
-/// Nested no deeper than the reader of JSON allows.
-fn drop_capabilities_in(value: &mut Value) {
+/// The recursion is bounded by the depth that the parser allows.
+fn remove_capabilities_in(value: &mut Value) {
     match value {
-        Value::Object(object) => drop_capabilities(object),
-        Value::Array(values) => values.iter_mut().for_each(drop_capabilities_in),
+        Value::Object(object) => remove_capabilities(object),
+        Value::Array(values) => values.iter_mut().for_each(remove_capabilities_in),
         _ => {}
     }
 }
 
-fn object_in<'a>(
-    object: &'a mut Map<String, Value>,
-    name: &str,
-) -> Result<&'a mut Map<String, Value>> {
-    let value = object.entry(name).or_insert(Value::Null);
-    if value.is_null() {
-        *value = Value::Object(Map::new());
-    }
-    value.as_object_mut().ok_or_else(another_shape)
-}
-
-fn another_shape() -> Error {
-    Error::invalid_request("claims have a member of another shape than the capabilities need")
-}
-
 const CAPABILITIES: &str = "xms_cc";
-const LONGEST: usize = 64 * 1024;
+const MAX_CLAIMS: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -98,7 +97,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn capabilities_join_the_claims_that_are_there() {
+    fn adds_capabilities_to_claims() {
         let claims = Claims::parse(
             r#"{"access_token":{"nbf":{"essential":true,"value":"1"},"xms_cc":null}}"#,
         )
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_say_is_none_and_capabilities_alone_are_enough() {
+    fn returns_capabilities_without_claims() {
         assert_eq!(merge_capabilities(None, &[]).unwrap(), None);
         assert_eq!(
             merge_capabilities(None, &["cp1".into()]).unwrap().unwrap(),
@@ -121,18 +120,43 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_another_shape_are_refused() {
-        for text in ["", "[]", "1", "{", "null", r#"{"a":1,"a":2}"#] {
+    fn rejects_malformed_claims() {
+        let nested =
+            |depth: usize| format!("{}{{}}{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        for text in [
+            "",
+            "[]",
+            "1",
+            "7",
+            "{",
+            "null",
+            "{} {}",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"b":1,"b":2}]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":1e400}"#,
+            &nested(100),
+            &nested(200),
+        ] {
             assert!(Claims::parse(text).is_err(), "{text:?}");
         }
+        assert!(Claims::parse(&nested(99)).is_ok());
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"é"],"b":{}}"#;
+        assert_eq!(
+            Value::Object(Claims::parse(text).unwrap().0).to_string(),
+            text
+        );
         let odd = Claims::parse(r#"{"access_token":[]}"#).unwrap();
         assert!(merge_capabilities(Some(&odd), &["cp1".into()]).is_err());
         assert!(merge_capabilities(Some(&odd), &[]).is_ok());
     }
 
     #[test]
-    fn a_challenge_adds_no_capability() {
-        for (challenge, kept) in [
+    fn ignores_capabilities_of_a_challenge() {
+        for (challenge, remaining) in [
             (
                 r#"{"access_token":{"xms_cc":{"values":["cp1","protapp"]}}}"#,
                 "{}",
@@ -160,12 +184,12 @@ mod tests {
         ] {
             let claims = Claims::parse(challenge).unwrap();
             let undeclared = merge_capabilities(Some(&claims), &[]).unwrap();
-            let expected = (kept != "{}").then(|| kept.to_owned());
+            let expected = (remaining != "{}").then(|| remaining.to_owned());
             assert_eq!(undeclared, expected, "{challenge}");
             let declared = merge_capabilities(Some(&claims), &["cp1".into()])
                 .unwrap()
                 .unwrap();
-            let mut expected: Value = serde_json::from_str(kept).unwrap();
+            let mut expected: Value = serde_json::from_str(remaining).unwrap();
             expected["access_token"]["xms_cc"] = json!({"values": ["cp1"]});
             assert_eq!(
                 serde_json::from_str::<Value>(&declared).unwrap(),
@@ -181,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_passed_on_as_they_came() {
+    fn keeps_numbers_exactly() {
         let text =
             r#"{"a":[0.1,1.7976931348623157e308,123456789.12345679,-7,18446744073709551615]}"#;
         let claims = Claims::parse(text).unwrap();

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// The body of `issuecredential`. `Debug` hides the attestation token.
+/// The body of an `issuecredential` request. `Debug` hides the attestation token.
 pub struct IssueRequest<'a> {
     csr: &'a Csr,
     attestation: Option<&'a AttestationToken>,
@@ -23,18 +23,18 @@ impl<'a> IssueRequest<'a> {
         Self { csr, attestation }
     }
 
-    /// The JSON body; `attestation_token` is absent where there is none. It holds a secret where there is one.
+    /// The JSON body. It contains a secret if there is an attestation token.
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
         let wire = WireRequest {
             csr: self.csr.to_wire(),
             attestation_token: self.attestation.map(AttestationToken::expose),
         };
-        // With room for all of it: a buffer that grows leaves copies behind that nobody wipes. Nothing in base64 and
-        // JWTs needs an escape.
-        let length = wire.csr.len() + wire.attestation_token.map_or(0, str::len) + LONGEST_FRAME;
+        // The capacity suffices: a buffer that grows would leave copies that are not zeroed. Base64 and JWTs need no
+        // escapes.
+        let length = wire.csr.len() + wire.attestation_token.map_or(0, str::len) + MAX_OVERHEAD;
         let mut body = Zeroizing::new(Vec::with_capacity(length));
-        // Fails for writers that fail and maps with odd keys; here is neither.
-        serde_json::to_writer(&mut *body, &wire).expect("two strings always make JSON");
+        // Fails only for writers that fail and maps whose keys are not strings.
+        serde_json::to_writer(&mut *body, &wire).expect("strings can be written as JSON");
         body
     }
 }
@@ -47,31 +47,30 @@ impl fmt::Debug for IssueRequest<'_> {
     }
 }
 
-/// What IMDS issued: a certificate that has been checked against the key, the names, the clock and the identity asked
-/// for, and the endpoint it is for.
+/// An issued certificate and its mTLS endpoint, validated against the key, the requested identity and the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IssuedCredential {
-    /// The canonical client id for the token request.
+    /// The client id for the token request.
     pub client_id: Guid,
-    /// The canonical tenant for the token request.
+    /// The tenant id for the token request.
     pub tenant_id: Guid,
     /// The certificate.
     pub certificate: Certificate,
-    /// `identity_type`, as IMDS gave it (`SystemAssigned`, `UserAssigned`).
+    /// `identity_type` of the response (`SystemAssigned`, `UserAssigned`).
     pub identity_type: String,
-    /// Where the token is asked for.
+    /// The endpoint for token requests.
     pub endpoint: MtlsEndpoint,
 }
 
 impl IssuedCredential {
-    /// Puts together what an earlier process was issued, and checks it as if it had just been answered.
+    /// Creates it from stored values, with all checks of [`parse`](Self::parse) except those of the form.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), but for what is malformed.
+    /// As [`parse`](Self::parse).
     #[expect(
         clippy::too_many_arguments,
-        reason = "each is a member, or what a member is checked against"
+        reason = "members, and values that they are checked against"
     )]
     pub fn restore(
         client_id: Guid,
@@ -80,12 +79,12 @@ impl IssuedCredential {
         identity_type: String,
         endpoint: MtlsEndpoint,
         public_key: &[u8],
-        asked: &ManagedIdentity,
+        requested: &ManagedIdentity,
         now: SystemTime,
     ) -> Result<Self> {
-        if !asked.accepts_client_id(&client_id) {
+        if !requested.accepts_client_id(&client_id) {
             return Err(mismatch(
-                "the issued credential is for another client id than the one asked for",
+                "the issued credential is for another client id than the requested one",
             ));
         }
         let identity_type = check_identity_type(identity_type)?;
@@ -102,31 +101,23 @@ impl IssuedCredential {
         })
     }
 
-    /// Reads the answer's body and checks all of it: see [`Certificate`] for the checks on the certificate.
+    /// Parses and validates the body of the response: for the certificate see the checks of [`Certificate`].
     ///
     /// # Errors
-    /// By what is wrong: [`ErrorKind::ResponseTooLarge`], [`ErrorKind::InvalidResponse`],
+    /// [`ErrorKind::ResponseTooLarge`], [`ErrorKind::InvalidResponse`],
     /// [`ErrorKind::CertificateMalformed`], [`ErrorKind::CertificateKeyMismatch`], [`ErrorKind::CertificateNotValid`],
     /// [`ErrorKind::CertificateUnusable`], [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
     pub fn parse(
         body: &[u8],
         public_key: &[u8],
-        asked: &ManagedIdentity,
+        requested: &ManagedIdentity,
         policy: &EndpointPolicy,
         now: SystemTime,
     ) -> Result<Self> {
         let wire: WireResponse = read_response(body, Stage::Credential, "the issued credential")?;
-        let guid = |text: &str, message| {
-            Guid::parse(text).ok_or_else(|| Error::invalid_response(Stage::Credential, message))
-        };
-        let client_id = guid(
-            &wire.client_id,
-            "client_id of the issued credential is not a GUID",
-        )?;
-        let tenant_id = guid(
-            &wire.tenant_id,
-            "tenant_id of the issued credential is not a GUID",
-        )?;
+        let guid = |text: &str, what| Guid::from_response(text, Stage::Credential, what);
+        let client_id = guid(&wire.client_id, "client_id of the issued credential")?;
+        let tenant_id = guid(&wire.tenant_id, "tenant_id of the issued credential")?;
         let endpoint = MtlsEndpoint::new(
             &wire.mtls_authentication_endpoint,
             wire.token_endpoint.as_deref(),
@@ -141,13 +132,12 @@ impl IssuedCredential {
             wire.identity_type,
             endpoint,
             public_key,
-            asked,
+            requested,
             now,
         )
     }
 
-    /// Checks that it is for the identity and the tenant that the platform metadata named: the signing request asked
-    /// for these.
+    /// Checks that it is for the client and tenant of the platform metadata, those of the signing request.
     ///
     /// # Errors
     /// [`ErrorKind::IdentityMismatch`].
@@ -175,20 +165,22 @@ fn check_identity_type(text: String) -> Result<String> {
     Ok(text)
 }
 
-/// White space is no part of base64: a final newline and wrapped lines are seen. PEM armour is not the form that the
-/// protocol has.
+/// Decodes base64 with white space, which some services insert. PEM is not a form of the protocol.
 fn decode(certificate: &str) -> Result<Vec<u8>> {
-    let wrong = |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
+    let malformed =
+        |message| Error::new(ErrorKind::CertificateMalformed, Stage::Credential, message);
     if certificate.trim_start().starts_with("-----") {
-        return Err(wrong("the issued certificate is PEM, not base64 of DER"));
+        return Err(malformed(
+            "the issued certificate is PEM, not base64 of DER",
+        ));
     }
     let base64: String = certificate.split_ascii_whitespace().collect();
     if base64.len() > MAX_CERTIFICATE.div_ceil(3) * 4 {
-        return Err(wrong("the issued certificate is longer than 16 KiB"));
+        return Err(malformed("the issued certificate is longer than 16 KiB"));
     }
     STANDARD
         .decode(base64)
-        .map_err(|error| wrong("the issued certificate is not base64").with_source(error))
+        .map_err(|error| malformed("the issued certificate is not base64").with_source(error))
 }
 
 #[derive(Serialize)]
@@ -208,5 +200,5 @@ struct WireResponse {
     token_endpoint: Option<String>,
 }
 
-/// More than the names and signs around the two members.
-const LONGEST_FRAME: usize = 64;
+/// More than the names and punctuation around the two members.
+const MAX_OVERHEAD: usize = 64;

@@ -1,6 +1,6 @@
-//! The certificate signing request (PKCS#10, RFC 2986) in exactly the shape that IMDS takes: subject DC = tenant
-//! (IA5String) then CN = client (PrintableString), one attribute with the machine's id, RSASSA-PSS with SHA-256
-//! identifiers that carry no parameters.
+//! The certificate signing request (PKCS#10, RFC 2986) in the form that IMDS accepts: subject DC = tenant (IA5String), then
+//! CN = client (PrintableString); one attribute with the compute unit id; RSASSA-PSS with SHA-256 identifiers without
+//! parameters.
 use crate::oid::{COMMON_NAME, DOMAIN_COMPONENT};
 use crate::{CuId, Error, ErrorKind, Guid, Result, Stage};
 use base64::Engine as _;
@@ -14,8 +14,8 @@ use x509_cert::attr::{Attribute, AttributeTypeAndValue};
 use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
-/// AlgorithmIdentifier of RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes: SHA-256 without parameters (a
-/// NULL there is refused) and without the trailer field.
+/// AlgorithmIdentifier of RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes: SHA-256 without parameters
+/// (IMDS rejects NULL there) and without the trailer field.
 pub const PSS_ALGORITHM: [u8; 63] = [
     0x30, 0x3d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x30, 0xa0,
     0x0d, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa1, 0x1a,
@@ -23,21 +23,21 @@ pub const PSS_ALGORITHM: [u8; 63] = [
     0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0xa2, 0x03, 0x02, 0x01, 0x20,
 ];
 
-/// The attribute that carries the machine's id as compact JSON.
+/// The attribute with the compute unit id as compact JSON.
 pub const CU_ID_ATTRIBUTE: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
 
-/// A request that still has to be signed.
+/// A certificate signing request without its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsignedCsr {
     info: Vec<u8>,
 }
 
 impl UnsignedCsr {
-    /// Assembles the request for a public key (SubjectPublicKeyInfo in DER, RSA-2048).
+    /// Creates the request for a public key (SubjectPublicKeyInfo in DER, RSA-2048).
     ///
     /// # Errors
-    /// [`ErrorKind::KeyFailed`] where the key is not RSA of exactly 2048 bits.
+    /// [`ErrorKind::KeyFailed`] if the key is not RSA of exactly 2048 bits.
     pub fn new(
         client_id: &Guid,
         tenant_id: &Guid,
@@ -45,14 +45,8 @@ impl UnsignedCsr {
         public_key: &[u8],
     ) -> Result<Self> {
         check_rsa_2048(public_key)?;
-        let info = request_info(client_id, tenant_id, cu_id, public_key).map_err(|error| {
-            Error::new(
-                ErrorKind::KeyFailed,
-                Stage::Key,
-                "the signing request could not be assembled",
-            )
-            .with_source(error)
-        })?;
+        let info =
+            request_info(client_id, tenant_id, cu_id, public_key).map_err(encoding_failed)?;
         Ok(Self { info })
     }
 
@@ -66,39 +60,31 @@ impl UnsignedCsr {
         Sha256::digest(&self.info).into()
     }
 
-    /// Puts the signature (RSASSA-PSS, SHA-256, salt 32) to it. Verify it first: IMDS answers a broken one with a bare
-    /// 400.
+    /// Adds the signature (RSASSA-PSS, SHA-256, salt of 32 bytes). Verify it first: IMDS rejects an invalid one with status
+    /// 400 and no reason.
     ///
     /// # Errors
-    /// [`ErrorKind::KeyFailed`] where the signature is not as long as an RSA-2048 signature is.
+    /// [`ErrorKind::KeyFailed`] if the signature does not have the length of RSA-2048.
     pub fn finish(&self, signature: &[u8]) -> Result<Csr> {
         if signature.len() != SIGNATURE_LENGTH {
-            return Err(Error::new(
-                ErrorKind::KeyFailed,
-                Stage::Key,
-                "the signature of the signing request is of another length than 256 bytes",
+            return Err(key_failed(
+                "the signature of the signing request is not 256 bytes long",
             ));
         }
-        let assemble = || -> der::Result<Vec<u8>> {
-            Signed {
+        let encode = || -> der::Result<Vec<u8>> {
+            SignedRequest {
                 info: AnyRef::from_der(&self.info)?,
                 algorithm: AnyRef::from_der(&PSS_ALGORITHM)?,
                 signature: BitString::from_bytes(signature)?,
             }
             .to_der()
         };
-        assemble().map(|der| Csr { der }).map_err(|error| {
-            Error::new(
-                ErrorKind::KeyFailed,
-                Stage::Key,
-                "the signing request could not be assembled",
-            )
-            .with_source(error)
-        })
+        let der = encode().map_err(encoding_failed)?;
+        Ok(Csr { der })
     }
 }
 
-/// A signed request.
+/// A signed certificate signing request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csr {
     der: Vec<u8>,
@@ -110,14 +96,14 @@ impl Csr {
         &self.der
     }
 
-    /// One line of standard base64, without armour: what goes over the wire.
+    /// The form for `issuecredential`: standard base64 on one line, without PEM boundaries.
     pub fn to_wire(&self) -> String {
         STANDARD.encode(&self.der)
     }
 }
 
 #[derive(Sequence)]
-struct Signed<'a> {
+struct SignedRequest<'a> {
     info: AnyRef<'a>,
     algorithm: AnyRef<'a>,
     signature: BitString,
@@ -169,17 +155,19 @@ fn name_part(oid: ObjectIdentifier, value: Any) -> der::Result<RelativeDistingui
     Ok(part)
 }
 
+fn encoding_failed(error: der::Error) -> Error {
+    key_failed("the signing request could not be encoded").with_source(error)
+}
+
+fn key_failed(message: &'static str) -> Error {
+    Error::new(ErrorKind::KeyFailed, Stage::Key, message)
+}
+
 /// Checks that a SubjectPublicKeyInfo is rsaEncryption with NULL and a modulus of exactly 2048 bits.
-pub(crate) fn check_rsa_2048(public_key: &[u8]) -> Result<()> {
-    let wrong = || {
-        Error::new(
-            ErrorKind::KeyFailed,
-            Stage::Key,
-            "the binding key is not RSA of exactly 2048 bits",
-        )
-    };
+fn check_rsa_2048(public_key: &[u8]) -> Result<()> {
+    let wrong_type = || key_failed("the binding key is not RSA of exactly 2048 bits");
     let spki = SubjectPublicKeyInfoRef::from_der(public_key)
-        .map_err(|error| wrong().with_source(error))?;
+        .map_err(|error| wrong_type().with_source(error))?;
     let null = spki.algorithm.parameters == Some(AnyRef::NULL);
     let key = spki
         .subject_public_key
@@ -192,7 +180,7 @@ pub(crate) fn check_rsa_2048(public_key: &[u8]) -> Result<()> {
     if spki.algorithm.oid == RSA_ENCRYPTION && null && fits {
         Ok(())
     } else {
-        Err(wrong())
+        Err(wrong_type())
     }
 }
 
@@ -202,7 +190,7 @@ struct RsaPublicKey<'a> {
     exponent: der::asn1::UintRef<'a>,
 }
 
-/// Of RSA-2048, in bytes; the highest bit of the modulus is set.
+/// Length for RSA-2048 in bytes; the highest bit of the modulus is set.
 const MODULUS_LENGTH: usize = 256;
 const SIGNATURE_LENGTH: usize = MODULUS_LENGTH;
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

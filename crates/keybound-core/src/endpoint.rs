@@ -1,18 +1,20 @@
-use crate::allowed_hosts::{AllowedHosts, is_below, is_host_name};
+mod allowed_hosts;
+
 use crate::{Error, ErrorKind, Guid, MAX_TEXT, Result, Stage};
+use allowed_hosts::{AllowedHosts, is_below, is_host_name};
 use url::{Host, Url};
 
-/// Which endpoints that IMDS supplies may be sent credentials. IMDS speaks plain HTTP, so what it says is checked.
+/// Which endpoints from IMDS may receive credentials. IMDS uses plain HTTP, so its responses are not trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointPolicy {
     loopback_imds: bool,
-    /// A host has to be on each of them.
+    /// A host must be on each list.
     allowed_hosts: Vec<AllowedHosts>,
 }
 
 impl EndpointPolicy {
-    /// A policy for an IMDS that was set to loopback (`true`: tests, the emulator), where IP addresses, loopback names
-    /// and any port are allowed too.
+    /// Creates a policy. With an IMDS on loopback (`true`: the emulator) IP addresses, loopback names and all ports are
+    /// allowed too.
     pub fn new(loopback_imds: bool) -> Self {
         Self {
             loopback_imds,
@@ -20,67 +22,52 @@ impl EndpointPolicy {
         }
     }
 
-    /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. Case does not
-    /// count. An empty list allows none, and so does an entry that is neither. Of several lists, a host has to be on each.
+    /// Allows only these hosts: `login.example.com` exactly, or `*.example.com` for any name below. Case is ignored. An
+    /// empty list allows no host; an entry in another form matches none. Of several lists, a host must be on each.
     #[must_use]
     pub fn with_allowed_hosts(mut self, hosts: Vec<String>) -> Self {
-        self.allowed_hosts.push(AllowedHosts::of_program(hosts));
+        self.allowed_hosts.push(AllowedHosts::from_program(hosts));
         self
     }
 
-    /// Allows only the hosts of the operator's list, as `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds it: names separated by commas or
-    /// semicolons; `*.example.com` allows any name below and `example.com` itself, as in MSAL Go. A blank text restricts
-    /// nothing; a list with a malformed entry, or without any, allows no host. Hosts have to be on the lists of
-    /// [`with_allowed_hosts`](Self::with_allowed_hosts), too.
+    /// Allows only the hosts of the operator's list, the value of `MSAL_MI_IMDSV2_ALLOWED_HOSTS`: names separated by commas or
+    /// semicolons; `*.example.com` allows any name below and `example.com` itself, as in MSAL Go. A blank value restricts
+    /// nothing; a list with a malformed entry, or without entries, allows no host. Hosts must also be on the lists of
+    /// [`with_allowed_hosts`](Self::with_allowed_hosts).
     #[must_use]
     pub fn with_operator_hosts(mut self, list: &str) -> Self {
-        self.allowed_hosts.extend(AllowedHosts::of_operator(list));
+        self.allowed_hosts.extend(AllowedHosts::from_operator(list));
         self
     }
 
-    /// Reads an endpoint and keeps its origin. Text without a scheme gets https.
-    fn origin(&self, text: &str, stage: Stage, what: &str) -> Result<Url> {
-        let refuse = |why: &str| {
-            Err(Error::new(
-                ErrorKind::EndpointRefused,
-                stage,
-                format!("the {what} that IMDS supplied {why}"),
-            ))
-        };
-        let url = match parse_https(text) {
-            Ok(url) => url,
-            Err(why) => return refuse(why),
-        };
-        let Some(host) = url.host() else {
-            return refuse("has no host");
-        };
-        if !self.loopback_imds && (is_special(&host) || url.port_or_known_default() != Some(443)) {
-            return refuse("is an address, a loopback name or on a port other than 443");
+    /// Parses an endpoint and returns its origin. The scheme is https, also if there is none.
+    fn origin(&self, text: &str) -> Result<Url, &'static str> {
+        let mut url = parse_https(text)?;
+        let host = url.host().ok_or("has no host")?;
+        if !self.loopback_imds && (is_local(&host) || url.port_or_known_default() != Some(443)) {
+            return Err("is an address, a loopback name or on a port other than 443");
         }
-        if let Some(why) = self
-            .allowed_hosts
-            .iter()
-            .find_map(|list| list.refusal(&host))
-        {
-            return refuse(why);
+        for list in &self.allowed_hosts {
+            list.check(&host)?;
         }
-        let mut origin = url.clone();
-        origin.set_path("/");
-        origin.set_query(None);
-        origin.set_fragment(None);
-        Ok(origin)
+        url.set_path("/");
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(url)
     }
 }
 
-/// Reads the attestation endpoint of the platform metadata; the origin is kept.
+/// Parses the attestation endpoint of the platform metadata and returns its origin.
 ///
 /// # Errors
-/// [`ErrorKind::EndpointRefused`] where the policy does not allow it.
+/// [`ErrorKind::EndpointRefused`] if the policy does not allow it.
 pub fn attestation_endpoint(text: &str, policy: &EndpointPolicy) -> Result<Url> {
-    policy.origin(text, Stage::Metadata, "attestation endpoint")
+    policy
+        .origin(text)
+        .map_err(|reason| refused(Stage::Metadata, "attestation endpoint", reason))
 }
 
-/// Where tokens are asked for over mutual TLS.
+/// The mTLS endpoint of Entra, which takes the client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MtlsEndpoint {
     origin: Url,
@@ -88,21 +75,24 @@ pub struct MtlsEndpoint {
 }
 
 impl MtlsEndpoint {
-    /// Reads `mtls_authentication_endpoint` (its origin is kept) and, where the answer gives one, `token_endpoint`,
-    /// which must be of the same origin. Without it the token URL is `{origin}/{tenant}/oauth2/v2.0/token`.
+    /// Parses `mtls_authentication_endpoint`, of which the origin is used, and `token_endpoint`, if present, which must have
+    /// the same origin. Without it the token URL is `{origin}/{tenant}/oauth2/v2.0/token`.
     ///
     /// # Errors
-    /// [`ErrorKind::EndpointRefused`] where the policy does not allow it.
+    /// [`ErrorKind::EndpointRefused`] if the policy does not allow it.
     pub fn new(
         endpoint: &str,
         token_endpoint: Option<&str>,
         tenant: &Guid,
         policy: &EndpointPolicy,
     ) -> Result<Self> {
-        let origin = policy.origin(endpoint, Stage::Credential, "mTLS endpoint")?;
+        let origin = policy
+            .origin(endpoint)
+            .map_err(|reason| refused(Stage::Credential, "mTLS endpoint", reason))?;
         let token_url = match token_endpoint.filter(|text| !text.is_empty()) {
             None => tenant_url(&origin, tenant),
-            Some(text) => same_origin(text, &origin)?,
+            Some(text) => same_origin(text, &origin)
+                .map_err(|reason| refused(Stage::Credential, "token endpoint", reason))?,
         };
         Ok(Self { origin, token_url })
     }
@@ -112,7 +102,7 @@ impl MtlsEndpoint {
         &self.origin
     }
 
-    /// Where the token request is posted.
+    /// The URL of the token endpoint.
     pub fn token_url(&self) -> &Url {
         &self.token_url
     }
@@ -124,24 +114,18 @@ fn tenant_url(origin: &Url, tenant: &Guid) -> Url {
     url
 }
 
-fn same_origin(text: &str, origin: &Url) -> Result<Url> {
-    let refuse = |why: &str| {
-        Err(Error::new(
-            ErrorKind::EndpointRefused,
-            Stage::Credential,
-            format!("the token endpoint that IMDS supplied {why}"),
-        ))
-    };
-    match parse_https(text) {
-        Err(why) => refuse(why),
-        Ok(url) if url.origin() != origin.origin() => {
-            refuse("is of another origin than the mTLS endpoint")
-        }
-        Ok(mut url) => {
-            url.set_fragment(None);
-            Ok(url)
-        }
+fn same_origin(text: &str, origin: &Url) -> Result<Url, &'static str> {
+    let mut url = parse_https(text)?;
+    if url.origin() != origin.origin() {
+        return Err("has another origin than the mTLS endpoint");
     }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn refused(stage: Stage, what: &str, reason: &str) -> Error {
+    let message = format!("the {what} that IMDS supplied {reason}");
+    Error::new(ErrorKind::EndpointRefused, stage, message)
 }
 
 fn parse_https(text: &str) -> Result<Url, &'static str> {
@@ -152,9 +136,9 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
         .chars()
         .any(|c| c == '\\' || c.is_control() || c.is_whitespace() || !c.is_ascii())
     {
-        return Err("holds a character that has no place in a URL");
+        return Err("contains a character that is not valid in a URL");
     }
-    // Readers of URLs find an authority in more places than after the first `://`; so it is put there.
+    // URL parsers find an authority in further places than after the first `://`; so it is put there.
     let rest = match text.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
         Some(_) => return Err("is not https"),
@@ -162,7 +146,7 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() || authority.contains(['@', '%']) || authority.ends_with(':') {
-        return Err("has a malformed authority or carries user information");
+        return Err("has a malformed authority or contains user information");
     }
     let url = Url::parse(&format!("https://{rest}")).map_err(|_| "is not a URL")?;
     if !url.domain().is_none_or(is_host_name) {
@@ -171,8 +155,8 @@ fn parse_https(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// Whether it is an address or a name of this host or its own network, never one of Azure's.
-fn is_special(host: &Host<&str>) -> bool {
+/// Whether it is an address, or a name of this host or its local network; services of Azure have neither.
+fn is_local(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(_) | Host::Ipv6(_) => true,
         Host::Domain(name) => {
@@ -181,7 +165,7 @@ fn is_special(host: &Host<&str>) -> bool {
     }
 }
 
-/// RFC 6761 section 6.3, and what systems call themselves besides.
+/// RFC 6761 section 6.3, and further names that systems use for themselves.
 const LOCAL_DOMAINS: [&str; 3] = ["localhost", "localdomain", "localdomain6"];
 
 #[cfg(test)]
@@ -198,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn token_url_is_made_of_origin_and_tenant() {
+    fn builds_token_url_from_origin_and_tenant() {
         let expected = "https://westus.mtlsauth.microsoft.com/22222222-2222-2222-2222-222222222222/oauth2/v2.0/token";
         for endpoint in [
             "https://westus.mtlsauth.microsoft.com",
@@ -215,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn token_endpoint_counts_on_the_same_origin_only() {
+    fn requires_same_origin_for_token_endpoint() {
         let policy = EndpointPolicy::default();
         assert_eq!(
             mtls("https://a.b", Some("https://a.b/t"), &policy).unwrap(),
@@ -319,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_allowed_where_imds_is_loopback_and_https_stays() {
+    fn allows_loopback_for_loopback_imds_and_requires_https() {
         let policy = EndpointPolicy::new(true);
         assert!(mtls("https://127.0.0.1:8443", None, &policy).is_ok());
         assert!(mtls("https://localhost:1", None, &policy).is_ok());
@@ -370,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_to_be_on_every_list() {
+    fn requires_host_on_every_list() {
         let policy = |program: &[&str], operator: &str| {
             EndpointPolicy::default()
                 .with_operator_hosts(operator)

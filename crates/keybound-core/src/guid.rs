@@ -1,12 +1,13 @@
+use crate::{Error, Result, Stage};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// A GUID in its 36-character form. It keeps the letters as they came (the CSR repeats them); equality ignores case.
+/// A GUID in its 36-character form. Comparison ignores case; the text keeps its case, as the CSR needs it.
 #[derive(Clone)]
 pub struct Guid(String);
 
 impl Guid {
-    /// Reads the form `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`; `None` for anything else.
+    /// Parses the form `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let well_formed = text.len() == 36
             && text
@@ -19,7 +20,13 @@ impl Guid {
         well_formed.then(|| Self(text.to_owned()))
     }
 
-    /// The text as it came.
+    /// Parses the member of a response that `what` names.
+    pub(crate) fn from_response(text: &str, stage: Stage, what: &str) -> Result<Self> {
+        Self::parse(text)
+            .ok_or_else(|| Error::invalid_response(stage, format!("{what} is not a GUID")))
+    }
+
+    /// The text in its original case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equality_ignores_case_and_text_is_kept() {
+    fn compares_without_case_and_keeps_text() {
         let upper = Guid::parse("0A000000-0000-0000-0000-00000000000B").unwrap();
         let lower = Guid::parse("0a000000-0000-0000-0000-00000000000b").unwrap();
         assert_eq!(upper, lower);
@@ -71,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn other_shapes_are_refused() {
+    fn rejects_other_forms() {
         for text in [
             "",
             "0a000000000000000000000000000000000b",

@@ -1,22 +1,22 @@
-use crate::text::is_unsafe;
+use crate::text::is_unprintable;
 use crate::{Error, Guid, MAX_TEXT, Result};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Which managed identity of the host is meant. Ids that are GUIDs are the same in any case.
+/// A managed identity of the host. The case of ids that are GUIDs is ignored.
 #[derive(Clone)]
 pub struct ManagedIdentity {
     kind: IdentityKind,
     id: Option<String>,
-    /// As the caller wrote it.
+    /// The id in its original case.
     configured: Option<String>,
 }
 
-/// How an identity is named. The set is closed: IMDS knows these four.
+/// How an identity is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_enums, reason = "IMDS knows these four")]
+#[expect(clippy::exhaustive_enums, reason = "IMDS supports these four")]
 pub enum IdentityKind {
-    /// The one identity that belongs to the host.
+    /// The identity that belongs to the host.
     SystemAssigned,
     /// A user-assigned identity by its client id (a GUID).
     ClientId,
@@ -39,7 +39,7 @@ impl ManagedIdentity {
     /// A user-assigned identity by its client id.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` is not a GUID.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if `id` is not a GUID.
     pub fn client_id(id: &str) -> Result<Self> {
         Self::guid(
             IdentityKind::ClientId,
@@ -51,7 +51,7 @@ impl ManagedIdentity {
     /// A user-assigned identity by its object id.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` is not a GUID.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if `id` is not a GUID.
     pub fn object_id(id: &str) -> Result<Self> {
         Self::guid(
             IdentityKind::ObjectId,
@@ -64,11 +64,11 @@ impl ManagedIdentity {
     /// `/subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where `id` does not begin with a slash and go
-    /// on after it, is longer than 2048 bytes, or holds characters that cannot be shown.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if `id` does not begin with a slash, is only a
+    /// slash, is longer than 2048 bytes, or contains characters that are not printable.
     pub fn resource_id(id: &str) -> Result<Self> {
-        let begins = id.strip_prefix('/').is_some_and(|rest| !rest.is_empty());
-        if !begins || id.len() > MAX_TEXT || id.chars().any(is_unsafe) {
+        let is_path = id.starts_with('/') && id.len() > 1;
+        if !is_path || id.len() > MAX_TEXT || id.chars().any(is_unprintable) {
             return Err(Error::invalid_request(
                 "the resource id of an identity is one line of text that begins with /subscriptions/",
             ));
@@ -80,31 +80,29 @@ impl ManagedIdentity {
         })
     }
 
-    /// How it is named.
+    /// How it is selected.
     pub fn kind(&self) -> IdentityKind {
         self.kind
     }
 
-    /// The id it is named by, a GUID in lower case; `None` for the system-assigned one.
+    /// Its id, a GUID in lower case; `None` for the system-assigned identity.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The id exactly as it was given, in the letters of the caller: certificate stores shared with MSAL name the identity so.
-    /// `None` for the system-assigned one.
+    /// Its id in the case of the caller, as certificate stores shared with MSAL use it. `None` for the system-assigned
+    /// identity.
     pub fn configured_id(&self) -> Option<&str> {
         self.configured.as_deref()
     }
 
-    /// Whether an answer for this client id can be the answer for this identity: anything goes unless it was named by its
-    /// client id.
+    /// Whether a response for this client id can be one for this identity. Always true unless the identity is selected by
+    /// its client id.
     pub(crate) fn accepts_client_id(&self, client_id: &Guid) -> bool {
-        self.kind != IdentityKind::ClientId
-            || self.id().is_some_and(|asked| client_id.matches(asked))
+        self.kind != IdentityKind::ClientId || self.id().is_some_and(|id| client_id.matches(id))
     }
 
-    /// The query parameter of IMDS v2 that selects this identity; `None` for the system-assigned one. The value still
-    /// has to be URL-encoded.
+    /// The query parameter of IMDS v2 that selects this identity, not URL-encoded; `None` for the system-assigned identity.
     pub fn v2_selector(&self) -> Option<(&'static str, &str)> {
         let name = match self.kind {
             IdentityKind::SystemAssigned => return None,
@@ -157,7 +155,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn selectors_of_imds_v2() {
+    fn selects_identity_by_query_parameter() {
         let guid = "11111111-2222-3333-4444-55555555555A";
         let lower = "11111111-2222-3333-4444-55555555555a";
         assert_eq!(ManagedIdentity::system_assigned().v2_selector(), None);
@@ -178,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_kept_as_it_was_given_and_does_not_tell_identities_apart() {
-        let given = "AAAAAAAA-2222-3333-4444-55555555555a";
-        for make in [ManagedIdentity::client_id, ManagedIdentity::object_id] {
-            let identity = make(given).unwrap();
-            assert_eq!(identity.configured_id(), Some(given));
-            let lower = make(&given.to_lowercase()).unwrap();
+    fn keeps_case_of_id_and_compares_without_it() {
+        let id = "AAAAAAAA-2222-3333-4444-55555555555a";
+        for create in [ManagedIdentity::client_id, ManagedIdentity::object_id] {
+            let identity = create(id).unwrap();
+            assert_eq!(identity.configured_id(), Some(id));
+            let lower = create(&id.to_lowercase()).unwrap();
             assert_eq!(identity.id(), lower.configured_id());
             assert_eq!(HashSet::from([identity, lower]).len(), 1);
         }
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ids_are_refused() {
+    fn rejects_malformed_ids() {
         assert!(ManagedIdentity::client_id("not-a-guid").is_err());
         assert!(ManagedIdentity::object_id("").is_err());
         for id in [
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_identity_with_the_same_id_differ() {
+    fn identities_of_different_kinds_differ() {
         let guid = "11111111-2222-3333-4444-555555555555";
         assert_ne!(
             ManagedIdentity::client_id(guid).unwrap(),

@@ -1,13 +1,14 @@
-//! Reading JSON that came from outside: bounded, and with errors that quote nothing of it, since it may hold a secret.
+//! Parses JSON from services: bounded, and with errors that quote nothing of it, since it may contain a secret.
+pub(crate) mod lenient;
+
 use crate::charset::strip_bom;
 use crate::{BoxError, Error, ErrorKind, MAX_BODY, Result, ServiceError, Stage};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use serde_json::{Map, Value};
 use std::fmt;
 
-/// Reads an answer's body of at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token answer". Where
-/// the body is an error object instead, the error carries the service's words.
+/// Parses the body of a response, at most [`MAX_BODY`] bytes. `what` names it in errors, such as "the token response". If
+/// the body is an error object, it becomes the error's [`ServiceError`].
 pub(crate) fn read_response<T: DeserializeOwned>(
     body: &[u8],
     stage: Stage,
@@ -21,26 +22,26 @@ pub(crate) fn read_response<T: DeserializeOwned>(
         ));
     }
     serde_json::from_slice(strip_bom(body)).map_err(|error| {
-        let problem: BoxError = match encoding_instead(body) {
+        let problem: BoxError = match other_encoding(body) {
             Some(encoding) => encoding.into(),
             None => JsonProblem::from(&error).into(),
         };
         match ServiceError::parse(body) {
-            Some(service) => Error::invalid_response(stage, format!("{what} holds an error"))
+            Some(service) => Error::invalid_response(stage, format!("{what} contains an error"))
                 .with_service(Some(service))
                 .with_next_step(ErrorKind::Refused.next_step()),
             None => Error::invalid_response(stage, format!("{what} is not the JSON expected"))
-                .with_service(words_instead(body, stage)),
+                .with_service(text_of_error(body, stage)),
         }
         .with_source(problem)
     })
 }
 
-/// What the bytes are where they are not UTF-8 (RFC 8259 section 8.1), in the words of an error.
-fn encoding_instead(body: &[u8]) -> Option<&'static str> {
+/// Describes the encoding if it is not UTF-8 (RFC 8259 section 8.1).
+fn other_encoding(body: &[u8]) -> Option<&'static str> {
     match body {
-        [0x1f, 0x8b, ..] => Some("it is compressed (gzip), which was not asked for"),
-        // No JSON has a NUL; text of this encoding has one beside its first character, which is ASCII.
+        [0x1f, 0x8b, ..] => Some("it is compressed (gzip), which was not requested"),
+        // JSON contains no NUL; in these encodings there is one next to the first character, which is ASCII.
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
             Some("it is UTF-16 or UTF-32, and JSON is UTF-8")
         }
@@ -48,27 +49,13 @@ fn encoding_instead(body: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What a text in the place of the answer says, unless it may be the secret asked for.
-fn words_instead(body: &[u8], stage: Stage) -> Option<ServiceError> {
-    let holds_no_secret = matches!(stage, Stage::Metadata | Stage::Credential);
-    ServiceError::from_unexpected_response(body).filter(|_| holds_no_secret)
+/// The error that text in place of the response describes, unless the text may be the requested secret.
+fn text_of_error(body: &[u8], stage: Stage) -> Option<ServiceError> {
+    let has_no_secret = matches!(stage, Stage::Metadata | Stage::Credential);
+    ServiceError::from_unexpected_response(body).filter(|_| has_no_secret)
 }
 
-/// Reads an object in which no name stands twice, at any depth: of two readers of such text, one may take the first
-/// value and the other the last (RFC 7519 section 4 leaves the choice to refuse).
-pub(crate) fn read_unique_object(text: &[u8]) -> Result<Map<String, Value>, JsonProblem> {
-    match serde_json::from_slice(text) {
-        Ok(Unique(Value::Object(object))) => Ok(object),
-        Ok(_) => Err(JsonProblem {
-            category: Category::Data,
-            line: 1,
-            column: 1,
-        }),
-        Err(error) => Err(JsonProblem::from(&error)),
-    }
-}
-
-/// Where reading JSON failed, without a word of what stood there.
+/// What is wrong with JSON and where, without any of its text.
 #[derive(Debug)]
 pub(crate) struct JsonProblem {
     category: Category,
@@ -90,7 +77,7 @@ impl fmt::Display for JsonProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.category {
             Category::Eof => "the text ends within a value",
-            Category::Data => "a member is missing, doubled or of another type",
+            Category::Data => "a member is missing, duplicate or of another type",
             Category::Syntax | Category::Io => "the text is not JSON",
         };
         write!(f, "{what} at line {} column {}", self.line, self.column)
@@ -98,67 +85,6 @@ impl fmt::Display for JsonProblem {
 }
 
 impl std::error::Error for JsonProblem {}
-
-/// A value whose objects name nothing twice.
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
-    }
-}
-
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Unique(item)) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, Unique(value))) = access.next_entry::<String, Unique>()? {
-            if object.insert(name, value).is_some() {
-                return Err(serde::de::Error::custom("a name stands twice"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +106,7 @@ mod tests {
             r#""swordfish""#,
         ] {
             let error =
-                read_response::<Wire>(body.as_bytes(), Stage::Token, "the answer").unwrap_err();
+                read_response::<Wire>(body.as_bytes(), Stage::Token, "the response").unwrap_err();
             let source = error.source().unwrap();
             assert!(
                 !format!("{error} {error:?} {source} {source:?}").contains("swordfish"),
@@ -195,17 +121,17 @@ mod tests {
         let mut body = b"7".to_vec();
         body.resize(MAX_BODY, b' ');
         assert_eq!(
-            read_response::<u8>(&body, Stage::Token, "the answer").unwrap(),
+            read_response::<u8>(&body, Stage::Token, "the response").unwrap(),
             7
         );
         body.push(b' ');
-        let error = read_response::<u8>(&body, Stage::Token, "the answer").unwrap_err();
+        let error = read_response::<u8>(&body, Stage::Token, "the response").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ResponseTooLarge);
-        assert_eq!(error.to_string(), "the answer is longer than 1 MiB");
+        assert_eq!(error.to_string(), "the response is longer than 1 MiB");
     }
 
     #[test]
-    fn an_error_in_the_place_of_an_answer_keeps_its_words() {
+    fn returns_error_in_place_of_a_response() {
         let object = r#"{"error":"invalid_client","error_codes":[700027],"trace_id":"t","correlationId":"c"}"#;
         let marked = format!("\u{feff}{object}");
         for (body, stage, words) in [
@@ -223,14 +149,14 @@ mod tests {
             (r#"{"certificate":"x","#, Stage::Credential, None),
             (r#"["x"]"#, Stage::Metadata, None),
         ] {
-            let error = read_response::<u8>(body.as_bytes(), stage, "the answer").unwrap_err();
+            let error = read_response::<u8>(body.as_bytes(), stage, "the response").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidResponse);
             let service = error.service();
             assert_eq!(service.is_some(), words.is_some(), "{body} {stage}");
             assert!(error.to_string().contains(words.unwrap_or("JSON expected")));
             if body.contains("700027") {
                 let service = service.unwrap();
-                assert!(service.has_code(700_027) && error.next_step().contains("words"));
+                assert!(service.has_code(700_027) && error.next_step().contains("error"));
                 let ids = (
                     service.trace_id.as_deref(),
                     service.correlation_id.as_deref(),
@@ -241,15 +167,15 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_ignored() {
-        let read = |body: &[u8]| read_response::<u8>(body, Stage::Metadata, "the answer").ok();
+    fn ignores_byte_order_mark() {
+        let read = |body: &[u8]| read_response::<u8>(body, Stage::Metadata, "the response").ok();
         assert_eq!(read(b"\xef\xbb\xbf7"), Some(7));
         assert_eq!(read(b"\xef\xbb\xbf\xef\xbb\xbf7"), None);
         assert_eq!(read(b"\xff\xfe7\0"), None);
     }
 
     #[test]
-    fn an_answer_in_another_encoding_is_named_for_what_it_is() {
+    fn names_other_encodings() {
         for (body, words) in [
             (&b"\x1f\x8b\x08\x00"[..], "gzip"),
             (b"\xff\xfe{\0}\0", "UTF-16"),
@@ -261,34 +187,9 @@ mod tests {
             (b"", "ends within"),
             (b"\0", "not JSON"),
         ] {
-            let error = read_response::<u8>(body, Stage::Token, "the answer").unwrap_err();
+            let error = read_response::<u8>(body, Stage::Token, "the response").unwrap_err();
             let cause = std::error::Error::source(&error).unwrap().to_string();
             assert!(cause.contains(words), "{body:?} {cause}");
         }
-    }
-
-    #[test]
-    fn doubled_names_and_values_that_are_no_object_are_refused() {
-        for text in [
-            r#"{"a":1,"a":1}"#,
-            r#"{"a":{"b":1,"b":2}}"#,
-            r#"{"a":[{"b":1,"b":2}]}"#,
-            r#"{"a":1,"\u0061":2}"#,
-            "[]",
-            "7",
-            "",
-            "{} {}",
-        ] {
-            assert!(read_unique_object(text.as_bytes()).is_err(), "{text}");
-        }
-        let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-        assert!(read_unique_object(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn every_kind_of_value_is_read() {
-        let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"é"],"b":{}}"#;
-        let object = read_unique_object(text.as_bytes()).unwrap();
-        assert_eq!(Value::Object(object).to_string(), text);
     }
 }

@@ -1,5 +1,5 @@
 use crate::charset::strip_bom;
-use crate::lenient::{self, Duplicates};
+use crate::json::lenient::{self, Duplicates};
 use crate::{Error, MAX_JWT, Result, Stage};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,8 +8,8 @@ use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The readable parts of a JWT whose signature nobody has checked. Good for comparing claims with what is known
-/// otherwise and, through [`printable`](crate::printable), for showing them to a person; not for believing them.
+/// Header and claims of a JWT whose signature is not verified. For comparison with values from other sources and, through
+/// [`printable`](crate::printable), for output; the claims are not trustworthy.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct UnverifiedJwt {
@@ -20,10 +20,10 @@ pub struct UnverifiedJwt {
 }
 
 impl UnverifiedJwt {
-    /// Reads the compact form (RFC 7519 section 3): three parts of base64url without padding, the first two JSON
-    /// objects that name no member twice, the signature not empty. `None` for anything else and for more than
-    /// [`MAX_JWT`] bytes. A byte order mark before an object is ignored. A value without a representation (a lone
-    /// surrogate, 1e400) becomes U+FFFD or the largest number, so that it hides no other claim.
+    /// Parses the compact form (RFC 7519 section 3): three parts of base64url without padding, the first two JSON
+    /// objects without duplicate names, the signature not empty. `None` for anything else and for more than
+    /// [`MAX_JWT`] bytes. A byte order mark before an object is ignored. A value that cannot be represented (a lone
+    /// surrogate, 1e400) becomes U+FFFD or the largest number, so that the other claims remain readable.
     pub fn parse(token: &str) -> Option<Self> {
         if token.len() > MAX_JWT {
             return None;
@@ -39,18 +39,17 @@ impl UnverifiedJwt {
         })
     }
 
-    /// A claim that is text.
+    /// The value of a claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.claims.get(name)?.as_str()
     }
 
-    /// The end that the claim `exp` names, since the beginning of 1970; `None` where there is no such claim. A
-    /// NumericDate is any JSON number (RFC 7519 section 2): fractions of a second are cut off, one before 1970 counts
-    /// as its beginning, one that is too large as the largest.
+    /// The claim `exp`, since the Unix epoch; `None` if it is missing. A NumericDate is any JSON number (RFC 7519
+    /// section 2): fractions of a second are dropped, negative numbers become zero, too large ones the largest.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) where the claim is anything but a number: it
-    /// limits the token's life in a way that cannot be read.
+    /// [`ErrorKind::InvalidResponse`](crate::ErrorKind::InvalidResponse) if the claim is not a number: the token has
+    /// an expiry that is unknown.
     pub fn expires(&self) -> Result<Option<Duration>> {
         if !self.claims.contains_key("exp") {
             return Ok(None);
@@ -60,15 +59,15 @@ impl UnverifiedJwt {
         })
     }
 
-    /// A claim that is a NumericDate, such as `iat`, read as [`expires`](Self::expires) reads `exp`.
+    /// The value of a claim that is a NumericDate, such as `iat`, parsed as by [`expires`](Self::expires).
     pub fn time(&self, name: &str) -> Option<Duration> {
         let claim = self.claims.get(name)?;
-        // The cast cuts off fractions and saturates.
+        // The cast drops fractions and saturates.
         let seconds = claim.as_u64().or_else(|| Some(claim.as_f64()? as u64))?;
         Some(Duration::from_secs(seconds))
     }
 
-    /// The claim `cnf.x5t#S256` (RFC 8705 section 3.1), where it is text.
+    /// The claim `cnf.x5t#S256` (RFC 8705 section 3.1), if it is a string.
     pub fn confirmation(&self) -> Option<&str> {
         self.claims
             .get("cnf")?
@@ -87,7 +86,7 @@ impl fmt::Debug for UnverifiedJwt {
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = decode(part)?;
     let text = String::from_utf8_lossy(strip_bom(&bytes));
-    match lenient::read(&text, Duplicates::Refused)? {
+    match lenient::parse(&text, Duplicates::Rejected)? {
         Value::Object(object) => Some(object),
         _ => None,
     }
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_read() {
+    fn parses_claims() {
         let jwt = UnverifiedJwt::parse(&jwt(
             r#"{"alg":"RS256"}"#,
             r#"{"cnf":{"x5t#S256":"abc"},"tid":"t"}"#,
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_tokens_are_refused() {
+    fn rejects_malformed_tokens() {
         let good = jwt("{}", "{}");
         for text in [
             "",
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn numeric_dates_are_any_number_and_nothing_else() {
+    fn accepts_any_number_as_numeric_date() {
         let parse = |claims: &str| UnverifiedJwt::parse(&jwt("{}", claims)).unwrap();
         for (exp, seconds) in [
             ("1698742245", 1_698_742_245),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_nobody_needs_make_no_token_unreadable() {
+    fn parses_tokens_with_unrepresentable_claims() {
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
         for other in [
             r#""\ud800""#,
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmation_of_another_shape_is_none() {
+    fn ignores_malformed_confirmation() {
         for claims in [
             r#"{"cnf":"x"}"#,
             r#"{"cnf":{"x5t#S256":7}}"#,

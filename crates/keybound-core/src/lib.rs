@@ -1,11 +1,10 @@
-//! The pure part of Keybound: wire types, the certificate signing request, JWT reading, the binding check and the
-//! errors of Azure Managed Identity v2.
+//! The part of Keybound without I/O: wire types, certificate signing request, JWT reading, binding check and errors of
+//! Azure Managed Identity v2.
 //!
-//! Nothing here touches a socket, a clock, a file or the environment: the current time is an argument, randomness
-//! comes in as values. Every reader of outside bytes is bounded and either yields a complete value or an error.
+//! Nothing here uses a socket, a clock, a file or the environment: the current time is an argument. Every parser of
+//! external bytes has a limit and returns either a complete value or an error.
 #![forbid(unsafe_code)]
 
-mod allowed_hosts;
 mod attestation;
 mod binding;
 mod cache_key;
@@ -17,12 +16,10 @@ mod credential;
 pub mod csr;
 mod endpoint;
 mod error;
-mod first_line;
 mod guid;
 mod identity;
 mod json;
 mod jwt;
-mod lenient;
 mod limits;
 mod lock;
 mod metadata;
@@ -37,11 +34,8 @@ mod text;
 mod thumbprint;
 pub mod tls;
 mod token;
-mod token_not_after;
-mod usage;
 mod vaults;
 
-// The public interface.
 pub use attestation::{Attestation, AttestationToken};
 pub use binding::{check_binding, check_token_identity};
 pub use cache_key::{AttestationCacheKey, BindingCacheKey, TokenCacheKey};

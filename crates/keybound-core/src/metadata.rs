@@ -1,68 +1,59 @@
 use crate::json::read_response;
-use crate::text::is_unsafe;
+use crate::text::is_unprintable;
 use crate::{
     EndpointPolicy, Error, ErrorKind, Guid, ManagedIdentity, Result, Stage, attestation_endpoint,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// What IMDS says of the host and its identity (`getplatformmetadata`, `cred-api-version=2.0`). Complete or not at all.
+/// The platform metadata: what IMDS reports about host and identity (`getplatformmetadata`, `cred-api-version=2.0`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlatformMetadata {
-    /// The identity's client id, in the letters that IMDS gave.
+    /// The identity's client id, in the case that IMDS uses.
     pub client_id: Guid,
-    /// The tenant, in the letters that IMDS gave.
+    /// The tenant id, in the case that IMDS uses.
     pub tenant_id: Guid,
-    /// What the certificate signing request carries of the machine.
+    /// The compute unit id, which the certificate signing request contains.
     pub cu_id: CuId,
-    /// The origin of the attestation service, checked by the [`EndpointPolicy`].
+    /// The origin of the attestation service, which the [`EndpointPolicy`] allows.
     pub attestation_endpoint: Url,
 }
 
 impl PlatformMetadata {
-    /// Reads the answer's body.
+    /// Parses the body of the response.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidResponse`] where a member is missing, empty or malformed; [`ErrorKind::ResponseTooLarge`] beyond
-    /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointRefused`] where the attestation endpoint is not allowed.
+    /// [`ErrorKind::InvalidResponse`] if a member is missing, empty or malformed; [`ErrorKind::ResponseTooLarge`] beyond
+    /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointRefused`] if the attestation endpoint is not allowed.
     pub fn parse(body: &[u8], policy: &EndpointPolicy) -> Result<Self> {
         let wire: Wire = read_response(body, Stage::Metadata, "the platform metadata")?;
-        let guid = |text: &str, message| {
-            Guid::parse(text).ok_or_else(|| Error::invalid_response(Stage::Metadata, message))
-        };
+        let guid = |text: &str, what| Guid::from_response(text, Stage::Metadata, what);
         Ok(Self {
-            client_id: guid(
-                &wire.client_id,
-                "clientId of the platform metadata is not a GUID",
-            )?,
-            tenant_id: guid(
-                &wire.tenant_id,
-                "tenantId of the platform metadata is not a GUID",
-            )?,
+            client_id: guid(&wire.client_id, "clientId of the platform metadata")?,
+            tenant_id: guid(&wire.tenant_id, "tenantId of the platform metadata")?,
             cu_id: CuId::new(wire.cu_id.vm_id, wire.cu_id.vmss_id)?,
             attestation_endpoint: attestation_endpoint(&wire.attestation_endpoint, policy)?,
         })
     }
 
-    /// Checks that it is of the identity asked for, where that was named by its client id: no key need be made for
-    /// another one.
+    /// Checks that it is for the requested identity, if that is selected by its client id, before a key is created.
     ///
     /// # Errors
     /// [`ErrorKind::IdentityMismatch`].
-    pub fn check_identity(&self, asked: &ManagedIdentity) -> Result<()> {
-        if asked.accepts_client_id(&self.client_id) {
+    pub fn check_identity(&self, requested: &ManagedIdentity) -> Result<()> {
+        if requested.accepts_client_id(&self.client_id) {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::IdentityMismatch,
             Stage::Metadata,
-            "the platform metadata is for another client id than the one asked for",
+            "the platform metadata is for another client id than the requested one",
         ))
     }
 }
 
-/// The machine's id (`cuId`): of the VM, of its scale set, or both.
+/// The compute unit id (`cuId`): VM id, scale set id, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CuId {
     #[serde(rename = "vmId", skip_serializing_if = "Option::is_none")]
@@ -72,13 +63,13 @@ pub struct CuId {
 }
 
 impl CuId {
-    /// Takes the two members; an empty one counts as absent, since a request that carries it is refused.
+    /// Creates it from its members. An empty one is treated as missing, since IMDS rejects requests that contain it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidResponse`] where both are absent, or one is longer than 128 bytes or holds characters that
-    /// cannot be shown.
+    /// [`ErrorKind::InvalidResponse`] if both are missing, or one is longer than 128 bytes or contains characters that are
+    /// not printable.
     pub fn new(vm_id: Option<String>, vmss_id: Option<String>) -> Result<Self> {
-        let wrong = |message| Err(Error::invalid_response(Stage::Metadata, message));
+        let invalid = |message| Err(Error::invalid_response(Stage::Metadata, message));
         let present = |text: Option<String>| text.filter(|text| !text.is_empty());
         let cu_id = Self {
             vm_id: present(vm_id),
@@ -86,10 +77,10 @@ impl CuId {
         };
         let mut members = cu_id.vm_id.iter().chain(&cu_id.vmss_id);
         if cu_id.vm_id.is_none() && cu_id.vmss_id.is_none() {
-            return wrong("cuId of the platform metadata has neither vmId nor vmssId");
+            return invalid("cuId of the platform metadata has neither vmId nor vmssId");
         }
-        if members.any(|text| text.len() > LONGEST_ID || text.chars().any(is_unsafe)) {
-            return wrong("cuId of the platform metadata is malformed");
+        if members.any(|text| text.len() > MAX_ID || text.chars().any(is_unprintable)) {
+            return invalid("cuId of the platform metadata is malformed");
         }
         Ok(cu_id)
     }
@@ -104,21 +95,21 @@ impl CuId {
         self.vmss_id.as_deref()
     }
 
-    /// The compact JSON that goes into the certificate signing request, absent members left out.
+    /// The compact JSON in the certificate signing request, without missing members.
     pub fn to_json(&self) -> String {
-        // Fails for writers that fail and maps with odd keys; here is neither.
-        serde_json::to_string(self).expect("two strings always make JSON")
+        // Fails only for writers that fail and maps whose keys are not strings.
+        serde_json::to_string(self).expect("strings can be written as JSON")
     }
 }
 
-/// Whether the value of a `Server` header names IMDS (real: `IMDS/150.870.65.1854`). On plain HTTP it is the only sign
-/// of who answers.
+/// Whether the value of a `Server` header names IMDS (for example `IMDS/150.870.65.1854`). On plain HTTP nothing else
+/// identifies the peer.
 pub fn is_imds_server(header: &[u8]) -> bool {
     header.windows(4).any(|name| name == b"IMDS")
 }
 
 impl Error {
-    /// The capability answer: this host has IMDS v1 only.
+    /// The error for a host whose IMDS supports only v1.
     pub fn imds_v2_unavailable() -> Self {
         Self::new(
             ErrorKind::ImdsV2Unavailable,
@@ -149,13 +140,13 @@ struct WireCuId {
     vmss_id: Option<String>,
 }
 
-const LONGEST_ID: usize = 128;
+const MAX_ID: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"clientId":"11111111-1111-1111-1111-11111111111A","tenantId":"22222222-2222-2222-2222-222222222222",
+    const METADATA: &str = r#"{"clientId":"11111111-1111-1111-1111-11111111111A","tenantId":"22222222-2222-2222-2222-222222222222",
         "cuId":{"vmId":"v","vmssId":""},"attestationEndpoint":"https://maa.attest.azure.net"}"#;
 
     fn parse(text: &str) -> Result<PlatformMetadata> {
@@ -163,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_answer_is_read_and_its_letters_are_kept() {
-        let metadata = parse(GOOD).unwrap();
+    fn parses_metadata_and_keeps_case() {
+        let metadata = parse(METADATA).unwrap();
         assert_eq!(
             metadata.client_id.as_str(),
             "11111111-1111-1111-1111-11111111111A"
@@ -177,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn both_members_of_cu_id_come_in_order() {
+    fn writes_members_of_cu_id_in_order() {
         let cu_id = CuId::new(Some("a\"b".into()), Some("s".into())).unwrap();
         assert_eq!(cu_id.to_json(), r#"{"vmId":"a\"b","vmssId":"s"}"#);
         assert_eq!((cu_id.vm_id(), cu_id.vmss_id()), (Some("a\"b"), Some("s")));
@@ -186,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn every_member_is_required() {
+    fn requires_every_member() {
         for member in ["clientId", "tenantId", "cuId", "attestationEndpoint"] {
-            let error = parse(&GOOD.replace(member, "other")).unwrap_err();
+            let error = parse(&METADATA.replace(member, "other")).unwrap_err();
             assert_eq!(
                 (error.kind(), error.stage()),
                 (ErrorKind::InvalidResponse, Stage::Metadata),
                 "{member}"
             );
         }
-        for (good, bad) in [
+        for (valid, invalid) in [
             (r#""v""#, r#""""#),
             ("11111111-1111", "x"),
             ("22222222-2222", "x"),
@@ -203,12 +194,12 @@ mod tests {
             (r#"{"vmId":"v","vmssId":""}"#, r#""v""#),
         ] {
             assert_eq!(
-                parse(&GOOD.replace(good, bad)).unwrap_err().kind(),
+                parse(&METADATA.replace(valid, invalid)).unwrap_err().kind(),
                 ErrorKind::InvalidResponse,
-                "{bad}"
+                "{invalid}"
             );
         }
-        for body in ["<html>", "", "[]", "null", &format!("{GOOD} x")] {
+        for body in ["<html>", "", "[]", "null", &format!("{METADATA} x")] {
             assert_eq!(
                 parse(body).unwrap_err().kind(),
                 ErrorKind::InvalidResponse,
@@ -219,12 +210,12 @@ mod tests {
 
     #[test]
     fn bounded_input() {
-        let body = GOOD.to_owned() + &" ".repeat(crate::MAX_BODY);
+        let body = METADATA.to_owned() + &" ".repeat(crate::MAX_BODY);
         assert_eq!(
             parse(&body).unwrap_err().kind(),
             ErrorKind::ResponseTooLarge
         );
-        let long = GOOD.replace(r#""v""#, &format!("\"{}\"", "v".repeat(129)));
+        let long = METADATA.replace(r#""v""#, &format!("\"{}\"", "v".repeat(129)));
         assert_eq!(parse(&long).unwrap_err().kind(), ErrorKind::InvalidResponse);
     }
 
@@ -236,7 +227,8 @@ mod tests {
             "https://u@maa.attest.azure.net",
             "",
         ] {
-            let error = parse(&GOOD.replace("https://maa.attest.azure.net", endpoint)).unwrap_err();
+            let error =
+                parse(&METADATA.replace("https://maa.attest.azure.net", endpoint)).unwrap_err();
             assert_eq!(
                 (error.kind(), error.stage()),
                 (ErrorKind::EndpointRefused, Stage::Metadata),
@@ -247,15 +239,15 @@ mod tests {
 
     #[test]
     fn identity_as_asked() {
-        let metadata = parse(GOOD).unwrap();
+        let metadata = parse(METADATA).unwrap();
         let same = "11111111-1111-1111-1111-11111111111a";
         let other = "11111111-1111-1111-1111-11111111111b";
-        for asked in [
+        for identity in [
             ManagedIdentity::system_assigned(),
             ManagedIdentity::client_id(same).unwrap(),
             ManagedIdentity::object_id(other).unwrap(),
         ] {
-            metadata.check_identity(&asked).unwrap();
+            metadata.check_identity(&identity).unwrap();
         }
         let error = metadata
             .check_identity(&ManagedIdentity::client_id(other).unwrap())
@@ -264,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_imds_signs_as_imds() {
+    fn recognizes_server_header_of_imds() {
         assert!(is_imds_server(b"IMDS/150.870.65.1854"));
         assert!(is_imds_server(b"IMDS/1 (M\xfcnchen)"));
         assert!(!is_imds_server(b"nginx"));

@@ -6,6 +6,6 @@ pub(crate) const DOMAIN_COMPONENT: ObjectIdentifier =
 pub(crate) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
-/// Until when the certificate is good for new tokens.
+/// The time until which Entra issues tokens for the certificate.
 pub(crate) const TOKEN_NOT_AFTER: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.1");

@@ -1,18 +1,17 @@
 use crate::Guid;
-use crate::text::shown;
+use crate::text::printable_character;
 
-/// Makes a service's text fit for logs and terminals: one line of at most 1024 characters, without characters that
-/// control or reorder what is shown, and with `[redacted]` in place of what looks like a secret: JWTs, certificates and
-/// keys (PEM or base64), anything without a break over more than 128 characters, the value of `…secret=`, `…token=` and
-/// the like, and shorter words that look drawn by lot. GUIDs, URLs, names and thumbprints of SHA-1 stay.
+/// Prepares a service's text for logs and terminals: one line of at most 1024 printable characters, with `[redacted]` in
+/// place of what looks like a secret: JWTs, certificates and keys (PEM or base64), words of more than 128 characters, the
+/// values of `…secret=`, `…token=` and the like, and shorter words that look random. GUIDs, URLs, names and SHA-1
+/// thumbprints remain.
 ///
-/// The look of a short secret is a guess: this is a net below the rule that secrets are not put into texts, not a
-/// substitute for it.
+/// Short secrets are recognized by a heuristic: redaction is a second defense, beside the rule that texts contain no secrets.
 pub fn redact(text: &str) -> String {
     let mut out = Output::default();
     let mut rest = text;
     let mut name_of_secret = false;
-    while !rest.is_empty() && !out.is_full() {
+    while !rest.is_empty() && !out.full {
         if rest.starts_with(PEM_BEGIN) {
             out.word(REDACTED);
             rest = &rest[pem_length(rest)..];
@@ -39,7 +38,7 @@ struct Output {
 }
 
 impl Output {
-    /// Whole or not at all: half a word no longer looks like what it is.
+    /// Adds a word completely or not at all: part of a secret would not be recognized.
     fn word(&mut self, word: &str) {
         if self.make_room(word.len()) {
             self.text.push_str(word);
@@ -47,7 +46,7 @@ impl Output {
     }
 
     fn gap(&mut self, gap: &str) {
-        for character in gap.chars().map(shown) {
+        for character in gap.chars().map(printable_character) {
             if !self.make_room(1) {
                 return;
             }
@@ -60,19 +59,15 @@ impl Output {
             return false;
         }
         self.length += length;
-        if self.length > LONGEST_TEXT {
+        if self.length > MAX_OUTPUT {
             self.full = true;
             self.text.push('…');
         }
         !self.full
     }
-
-    fn is_full(&self) -> bool {
-        self.full
-    }
 }
 
-/// Length of a PEM block at the beginning of `text`; one without an end takes all.
+/// The length of the PEM block at the beginning of `text`; without an end it is the whole text.
 fn pem_length(text: &str) -> usize {
     let Some(end) = text.find(PEM_END) else {
         return text.len();
@@ -84,7 +79,7 @@ fn pem_length(text: &str) -> usize {
     }
 }
 
-/// Length of the word at the beginning of `text`; a PEM block is not part of one.
+/// The length of the word at the beginning of `text`, up to a PEM block.
 fn word_length(text: &str) -> usize {
     let length = text.find(|c| !is_word_character(c)).unwrap_or(text.len());
     text[..length].find(PEM_BEGIN).unwrap_or(length)
@@ -94,20 +89,20 @@ fn gap_length(text: &str) -> usize {
     text.find(is_word_character).unwrap_or(text.len())
 }
 
-/// All that base64, base64url, JWTs, GUIDs and URLs without a query are made of.
+/// The characters of base64, base64url, JWTs, GUIDs and URLs without a query.
 fn is_word_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-_.+/=~".contains(character)
 }
 
 fn is_secret(word: &str) -> bool {
-    word.len() > LONGEST_WORD
+    word.len() > MAX_WORD
         || (word.len() > 8 && word.contains(JWT_BEGIN))
-        || gives_secret(word)
+        || assigns_secret(word)
         || looks_random(word)
 }
 
-/// Whether a word is of the form `client_secret=x`.
-fn gives_secret(word: &str) -> bool {
+/// Whether a word has the form `client_secret=x`.
+fn assigns_secret(word: &str) -> bool {
     word.split_once('=')
         .is_some_and(|(name, value)| names_secret(name) && !value.is_empty())
 }
@@ -117,17 +112,17 @@ fn names_secret(name: &str) -> bool {
     SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
 }
 
-/// Whether a word, GUIDs left aside, looks drawn by lot rather than written by a person.
+/// Whether a word, except for GUIDs, looks random.
 fn looks_random(word: &str) -> bool {
     outside_guids(word).any(|part| {
-        is_broken_up(part, 32)
+        is_mixed(part, 32)
             || part
                 .split(['/', '.', '='])
-                .any(|piece| is_long_hex(piece) || is_broken_up(piece, 20))
+                .any(|piece| is_long_hex(piece) || is_mixed(piece, 20))
     })
 }
 
-/// What is left of a word without its GUIDs.
+/// The parts of a word between its GUIDs.
 fn outside_guids(word: &str) -> impl Iterator<Item = &str> {
     let mut rest = word;
     std::iter::from_fn(move || {
@@ -147,14 +142,14 @@ fn outside_guids(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A SHA-1 thumbprint is 40 digits long.
+/// Longer than a SHA-1 thumbprint, 40 digits.
 fn is_long_hex(piece: &str) -> bool {
     piece.len() > 40 && piece.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether letters and digits, at least `least` of them, change as often as chance has it: names in camel case begin a
-/// new part every four characters or so, random base64 every second one.
-fn is_broken_up(part: &str, least: usize) -> bool {
+/// Whether at least `min` letters and digits change between cases and digits as often as in random text: in random base64
+/// about every second character, in names in camel case about every fourth.
+fn is_mixed(part: &str, min: usize) -> bool {
     let bytes = part.as_bytes();
     let count = bytes
         .iter()
@@ -162,10 +157,10 @@ fn is_broken_up(part: &str, least: usize) -> bool {
         .count();
     let hex = bytes.iter().all(u8::is_ascii_hexdigit);
     let breaks = (1..bytes.len()).filter(|&at| is_break(bytes, at)).count();
-    count >= least && !hex && breaks * 10 >= count * 3
+    count >= min && !hex && breaks * 10 >= count * 3
 }
 
-/// Whether another part of a name in camel case, or a number in it, begins at this byte.
+/// Whether a part of a name in camel case, or a number in it, begins at this byte.
 fn is_break(bytes: &[u8], at: usize) -> bool {
     let (left, right) = (bytes[at - 1], bytes[at]);
     let ends_capitals = bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase);
@@ -176,11 +171,11 @@ fn is_break(bytes: &[u8], at: usize) -> bool {
 }
 
 const REDACTED: &str = "[redacted]";
-const LONGEST_TEXT: usize = 1024;
-/// Longer than any word, GUID, host name or short URL that a service writes; shorter than any token or certificate.
-const LONGEST_WORD: usize = 128;
+const MAX_OUTPUT: usize = 1024;
+/// Longer than words, GUIDs, host names and short URLs of services; shorter than tokens and certificates.
+const MAX_WORD: usize = 128;
 const GUID_LENGTH: usize = 36;
-/// base64url of `{"`: how the header of a JWT begins.
+/// base64url of `{"`, the beginning of a JWT.
 const JWT_BEGIN: &str = "eyJ";
 const PEM_BEGIN: &str = "-----BEGIN";
 const PEM_END: &str = "-----END";
@@ -199,22 +194,22 @@ const SECRET_NAMES: [&str; 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::is_unsafe;
+    use crate::text::is_unprintable;
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use sha2::{Digest as _, Sha256, Sha512};
 
-    /// Bytes that look random and are the same each time.
+    /// Reproducible bytes that look random.
     fn random(seed: usize) -> Vec<u8> {
         Sha512::digest(format!("redact {seed}")).to_vec()
     }
 
-    fn assert_stays(text: &str) {
+    fn assert_unchanged(text: &str) {
         assert_eq!(redact(text), text);
     }
 
     #[test]
-    fn words_of_services_stay() {
+    fn keeps_ordinary_text() {
         for text in [
             "AADSTS700016: Application with identifier '11111111-2222-3333-4444-55555555555a' was not found in the \
              directory 'Contoso'. Trace ID: 0a1b2c3d-4e5f-6a7b-8c9d-0e1f2a3b4c00 Timestamp: 2026-01-01 00:00:00Z",
@@ -233,10 +228,10 @@ mod tests {
             "the key was not found (token: expired)",
             "eyJ",
         ] {
-            assert_stays(text);
+            assert_unchanged(text);
         }
         let word = "word-".repeat(26);
-        assert_stays(&word[..128]);
+        assert_unchanged(&word[..128]);
         assert_eq!(redact(&word[..129]), "[redacted]");
     }
 
@@ -266,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn pem_is_left_out_whole() {
+    fn redacts_whole_pem_blocks() {
         let lines = "MIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAwggE8AgEAAkEAq7BFUpkGp3+LQmlQ\nYx2eqzDV+xeG8kx/sQFV18S5\nab";
         let block =
             format!("-----BEGIN RSA PRIVATE KEY-----\n{lines}\n-----END RSA PRIVATE KEY-----");
@@ -277,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_drawn_by_lot_is_left_out() {
+    fn redacts_random_words() {
         for seed in 0..300 {
             let bytes = random(seed);
             let hex: String = bytes[..32]
@@ -293,7 +288,7 @@ mod tests {
                 assert_eq!(text, "got [redacted], no", "{secret}");
             }
         }
-        // Keys of 32 bytes are short: nearly all are seen.
+        // Keys of 32 bytes are short: nearly all are recognized.
         let missed = (0..1000)
             .filter(|&seed| {
                 let secret = STANDARD.encode(&random(seed)[..32]);
@@ -304,17 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_at_the_end_of_the_room_is_not_cut_into_a_harmless_word() {
+    fn does_not_truncate_a_secret_at_the_limit() {
         let secret = URL_SAFE_NO_PAD.encode(Sha256::digest("x"));
         for filler in 980..1030 {
             let text = redact(&format!("{} {secret}", "a ".repeat(filler / 2)));
             assert!(!text.contains(&secret[..4]), "{text}");
-            assert!(text.chars().count() <= LONGEST_TEXT + 1);
+            assert!(text.chars().count() <= MAX_OUTPUT + 1);
         }
     }
 
     #[test]
-    fn text_is_cut_after_1024_characters() {
+    fn truncates_text_after_1024_characters() {
         let text = "a ".repeat(512);
         assert_eq!(redact(&text), text);
         assert_eq!(redact(&format!("{text}b")), format!("{text}…"));
@@ -322,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn terminal_controls_are_replaced() {
+    fn replaces_terminal_controls() {
         let text = redact("\u{1b}[31mred\u{202e}\u{9b}\r\nx");
-        assert!(!text.chars().any(is_unsafe), "{text:?}");
+        assert!(!text.chars().any(is_unprintable), "{text:?}");
     }
 
     #[test]
-    fn cleaning_twice_is_cleaning_once() {
+    fn is_idempotent() {
         for text in [
             "a\u{1b}b\nc",
             &"word ".repeat(1000),

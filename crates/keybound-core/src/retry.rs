@@ -1,13 +1,13 @@
-//! Which failures are retried, when, and how often. Pure: the caller waits.
+//! The retry policy: which failures are retried, after which delay, how often.
 use std::time::Duration;
 
-/// The leg of the flow that failed; each has its own row.
+/// The service of a request; each has its own rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Leg {
     /// IMDS v2: metadata and issuecredential.
     Imds,
-    /// The probe of IMDS: 404 is an answer there.
+    /// The probe of IMDS, for which 404 is a result.
     ImdsProbe,
     /// Entra's token endpoint.
     Entra,
@@ -15,21 +15,21 @@ pub enum Leg {
     OtherSource,
 }
 
-/// What an attempt came to.
+/// The result of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The service answered this status.
+    /// A response with this status.
     Status(u16),
-    /// No answer within the attempt's time.
+    /// No response within the timeout of the attempt.
     Timeout,
-    /// No connection (a name without an address, no route, refused), or one that ended before the answer was complete.
+    /// No connection (a name without an address, no route, refused), or one that was closed before the end of the response.
     NoConnection,
 }
 
-/// How long to wait before the next attempt, or `None` where the outcome stands.
+/// Returns the delay before the next attempt, or `None` if there is none.
 ///
-/// `attempt` counts from 1: the attempt that just ended. `retry_after` is what the service asked for.
+/// `attempt` is the number of the failed attempt, from 1. `retry_after` is the delay that the service requested.
 pub fn delay(
     leg: Leg,
     attempt: u32,
@@ -61,9 +61,9 @@ fn imds(
         return None;
     }
     match retry_after {
-        Some(asked) if asked > LONGEST_RETRY_AFTER => None,
-        Some(asked) => Some(asked),
-        // At most 4 s, as attempts are bounded above.
+        Some(delay) if delay > MAX_RETRY_AFTER => None,
+        Some(delay) => Some(delay),
+        // At most 4 s: the number of attempts is checked above.
         None => Some(Duration::from_secs(1 << attempt.saturating_sub(1))),
     }
 }
@@ -87,13 +87,13 @@ fn other_source(attempt: u32, outcome: Outcome) -> Option<Duration> {
     (transient && attempt <= 3).then_some(Duration::from_secs(1))
 }
 
-/// Three tries more: after 1 s, 2 s and 4 s.
+/// Three retries, after 1 s, 2 s and 4 s.
 const IMDS_ATTEMPTS: u32 = 3;
-/// 410 means that the agent is being updated: every 10 s, up to 7 times.
+/// Status 410 means that the agent is being updated: a retry every 10 s, up to 7 times.
 const GONE_ATTEMPTS: u32 = 7;
 const GONE_WAIT: Duration = Duration::from_secs(10);
-/// A longer wait asked for is the caller's to decide on.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// After a longer delay the caller has to retry.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn imds_rows() {
+    fn retries_imds() {
         for outcome in [404, 408, 429, 500, 503]
             .map(Outcome::Status)
             .into_iter()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn probe_row_takes_404_as_an_answer() {
+    fn does_not_retry_probe_after_404() {
         assert!(schedule(Leg::ImdsProbe, Outcome::Status(404), None).is_empty());
         for outcome in [Outcome::Status(500), Outcome::NoConnection] {
             assert_eq!(schedule(Leg::ImdsProbe, outcome, None), [1, 2, 4]);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn entra_row() {
+    fn retries_entra_once() {
         assert_eq!(schedule(Leg::Entra, Outcome::Status(503), None), [1]);
         for outcome in [Outcome::Timeout, Outcome::NoConnection] {
             assert_eq!(schedule(Leg::Entra, outcome, None), [1], "{outcome:?}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempt_number_is_too_odd() {
+    fn bounds_delays_for_every_attempt() {
         for leg in [Leg::Imds, Leg::ImdsProbe, Leg::Entra, Leg::OtherSource] {
             for attempt in [0, 1, u32::MAX] {
                 for outcome in [Outcome::Timeout, Outcome::Status(410), Outcome::Status(503)] {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sources_row() {
+    fn retries_other_sources() {
         for outcome in [Outcome::Status(504), Outcome::NoConnection] {
             assert_eq!(schedule(Leg::OtherSource, outcome, None), [1, 1, 1]);
         }

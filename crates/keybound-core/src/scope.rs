@@ -2,17 +2,17 @@ use crate::{Error, MAX_TEXT, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// What a token is asked for: `<resource>/.default`. Cloning is cheap.
+/// The scope of a token request: `<resource>/.default`. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    /// Makes the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). Trailing slashes of
-    /// the resource are dropped, `/.default` is added unless it is there already (protocol: token request).
+    /// Creates the scope of a resource (`https://vault.azure.net`, an application id URI or a GUID). Trailing slashes of
+    /// the resource are removed and `/.default` is added unless present (docs/protocol.md: token request).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the resource is empty, longer than 2048
-    /// bytes, or holds anything but visible ASCII characters (managed identities take one resource at a time).
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the resource is empty, longer than 2048
+    /// bytes, or contains anything but visible ASCII characters (a request is for one resource).
     pub fn for_resource(resource: &str) -> Result<Self> {
         let bare = bare(resource);
         if bare.is_empty()
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_end_with_default_exactly_once() {
+    fn appends_default_once() {
         for (resource, scope) in [
             (
                 "https://vault.azure.net",
@@ -90,10 +90,10 @@ mod tests {
             ("https://a/.default/.default", "https://a/.default"),
             ("https://a.default", "https://a.default/.default"),
         ] {
-            let made = Scope::for_resource(resource).unwrap();
-            assert_eq!(made.as_str(), scope);
-            assert_eq!(Scope::for_resource(made.as_str()).unwrap(), made);
-            assert_eq!(Scope::for_resource(made.resource()).unwrap(), made);
+            let parsed = Scope::for_resource(resource).unwrap();
+            assert_eq!(parsed.as_str(), scope);
+            assert_eq!(Scope::for_resource(parsed.as_str()).unwrap(), parsed);
+            assert_eq!(Scope::for_resource(parsed.resource()).unwrap(), parsed);
         }
         assert_eq!(
             Scope::for_resource("https://a/").unwrap().resource(),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn several_empty_or_unprintable_resources_are_refused() {
+    fn rejects_several_empty_and_unprintable_resources() {
         for resource in [
             "",
             "/",

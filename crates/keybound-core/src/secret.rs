@@ -3,18 +3,18 @@ use std::fmt;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// Text that must not be seen: a token or an attestation JWT. `Debug` hides it, its memory is wiped on drop, and two are
-/// compared in constant time (but for their length).
+/// A secret text: an access token or an attestation token. `Debug` hides it, its memory is zeroed on drop, and comparison
+/// takes constant time (except for the length).
 #[derive(Clone)]
 pub struct SecretString(Zeroizing<String>);
 
 impl SecretString {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Take care where it goes.
+    /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -43,7 +43,7 @@ impl From<String> for SecretString {
     }
 }
 
-/// For members of answers: wiped too where the rest of the answer turns out to be wrong.
+/// For members of responses: zeroed also if another member is invalid.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<SecretString, D::Error> {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn comparison_is_exact() {
+    fn compares_exactly() {
         let secret = |text: &str| SecretString::new(text.into());
         assert_eq!(secret("swordfish"), secret("swordfish"));
         for other in ["", "Swordfish", "swordfis", "swordfish "] {

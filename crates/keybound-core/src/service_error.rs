@@ -1,50 +1,50 @@
-use crate::charset::text_of;
-use crate::first_line::first_line;
-use crate::lenient::{self, Duplicates};
+mod first_line;
+
+use crate::charset::decode_text;
+use crate::json::lenient::{self, Duplicates};
 use crate::redact;
+use first_line::first_line;
 use serde_json::{Map, Value};
 
-/// What a service said of its refusal: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions), the
-/// error object of IMDS, MAA or a resource, or the first line of a plain text. All text is bounded, free of control
-/// characters and of anything that looks like a token.
+/// The error in a service's response: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions), the error
+/// object of IMDS, MAA or a resource, or the first line of plain text. All text is bounded, printable and redacted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServiceError {
     /// `error`, `error.code` or `code`.
     pub error: Option<String>,
-    /// `error_description`, `error.message`, `message` or `detail`; else the first line of the text.
+    /// `error_description`, `error.message`, `message` or `detail`; otherwise the first line of the text.
     pub description: Option<String>,
-    /// `error_codes`: the numbers of AADSTS. Empty where the service gave none.
+    /// `error_codes`: the AADSTS codes. Empty if there are none.
     pub codes: Vec<u64>,
     /// `trace_id`.
     pub trace_id: Option<String>,
-    /// `correlation_id`; IMDS spells it `correlationId`.
+    /// `correlation_id`, or `correlationId` from IMDS.
     pub correlation_id: Option<String>,
-    /// `timestamp`, as the service wrote it.
+    /// `timestamp`, unparsed.
     pub timestamp: Option<String>,
 }
 
 impl ServiceError {
-    /// Reads an error object of at most 64 KiB, in whatever charset its byte order mark names; of an array the first one
-    /// counts. `None` where it is not one of the known shapes (HTML, empty, garbage). A member of another type than
-    /// expected counts as absent: half an explanation is better than none.
+    /// Parses an error object of at most 64 KiB, in UTF-8 or in the encoding of its byte order mark; of an array the first
+    /// one counts. `None` for any other body (HTML, empty, garbage). A member of another type than expected is ignored.
     pub fn parse(body: &[u8]) -> Option<Self> {
-        if body.len() > LONGEST_BODY {
+        if body.len() > MAX_BODY {
             return None;
         }
-        Self::of_value(&lenient::read(&text_of(body), Duplicates::LastCounts)?)
+        Self::of_value(&lenient::parse(&decode_text(body), Duplicates::LastWins)?)
     }
 
-    /// Reads a refusal of at most 64 KiB: an error object as [`parse`](Self::parse) does; where there is none, the first
-    /// line of the text or the title of the page is the description. `None` where there is nothing that can be shown.
+    /// Reads an error response of at most 64 KiB: an error object as by [`parse`](Self::parse); otherwise the first line of
+    /// the text or the title of the page is the description. `None` if there is no printable text.
     ///
-    /// Not for answers that may hold a secret in the place of a refusal.
+    /// Not for responses that may contain a secret instead of an error.
     pub fn from_response(body: &[u8]) -> Option<Self> {
-        if body.len() > LONGEST_BODY {
+        if body.len() > MAX_BODY {
             return None;
         }
-        let text = text_of(body);
-        let value = lenient::read(&text, Duplicates::LastCounts);
+        let text = decode_text(body);
+        let value = lenient::parse(&text, Duplicates::LastWins);
         if let Some(error) = value.as_ref().and_then(Self::of_value) {
             return Some(error);
         }
@@ -62,12 +62,12 @@ impl ServiceError {
         })
     }
 
-    /// Reads what came with success and is not the answer: as [`from_response`](Self::from_response), but JSON that is no error
-    /// object may be a damaged answer and is not shown.
+    /// Reads an unexpected response with a status of success: as [`from_response`](Self::from_response), but JSON that is not
+    /// an error object may be a malformed response and is ignored.
     ///
-    /// Not for answers that may hold a secret.
+    /// Not for responses that may contain a secret.
     pub fn from_unexpected_response(body: &[u8]) -> Option<Self> {
-        let is_json = text_of(body).trim_start().starts_with(['{', '[', '"']);
+        let is_json = decode_text(body).trim_start().starts_with(['{', '[', '"']);
         if is_json {
             Self::parse(body)
         } else {
@@ -78,7 +78,7 @@ impl ServiceError {
     fn of_value(value: &Value) -> Option<Self> {
         match value {
             Value::Object(object) => Self::of_object(object),
-            // The first that says something.
+            // The first one with an error.
             Value::Array(items) => {
                 let mut objects = items.iter().filter_map(Value::as_object);
                 objects.find_map(Self::of_object)
@@ -118,13 +118,13 @@ impl ServiceError {
         })
     }
 
-    /// Whether Entra gave this AADSTS number.
+    /// Whether the response has this AADSTS code.
     pub fn has_code(&self, code: u64) -> bool {
         self.codes.contains(&code)
     }
 }
 
-/// A member by its name; by its name in other letters (`Message`) where there is none.
+/// The member of this name, or, if there is none, of this name in another case (`Message`).
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| {
         let mut members = object.iter();
@@ -138,7 +138,7 @@ fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
     (!text.trim().is_empty()).then(|| redact(text))
 }
 
-/// Numbers, which some services quote.
+/// The codes, numbers or numbers in strings.
 fn codes(object: &Map<String, Value>) -> Vec<u64> {
     let codes = match member(object, "error_codes") {
         Some(Value::Array(codes)) => codes.as_slice(),
@@ -146,19 +146,18 @@ fn codes(object: &Map<String, Value>) -> Vec<u64> {
         None => &[],
     };
     let number = |code: &Value| code.as_u64().or_else(|| code.as_str()?.parse().ok());
-    codes.iter().filter_map(number).take(MOST_CODES).collect()
+    codes.iter().filter_map(number).take(MAX_CODES).collect()
 }
 
-/// Error bodies are small.
-const LONGEST_BODY: usize = 64 * 1024;
-const MOST_CODES: usize = 16;
+const MAX_BODY: usize = 64 * 1024;
+const MAX_CODES: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn entra_error_is_read_whole() {
+    fn parses_error_of_entra() {
         let error = ServiceError::parse(
             br#"{"error":"invalid_client","error_description":"AADSTS1000610: no\r\nTrace","error_codes":[1000610],
                 "timestamp":"2026-01-01 00:00:00Z","trace_id":"t","correlation_id":"c"}"#,
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_correlation_id_is_read_in_both_spellings() {
+    fn parses_both_names_of_correlation_id() {
         for (members, expected) in [
             (r#""correlation_id":"entra""#, Some("entra")),
             (r#""correlationId":"imds""#, Some("imds")),
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn vault_error_object_is_read() {
+    fn parses_error_of_key_vault() {
         let error =
             ServiceError::parse(br#"{"error":{"code":"Unauthorized","message":"no"}}"#).unwrap();
         assert_eq!(error.error.as_deref(), Some("Unauthorized"));
@@ -197,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn html_and_garbage_are_no_service_error() {
+    fn ignores_html_and_garbage() {
         for body in [&b"<html>"[..], b"", b"[]", b"{}", b"\xff\xfe", b"\"x\""] {
             assert_eq!(ServiceError::parse(body), None);
         }
     }
 
     #[test]
-    fn members_of_another_type_count_as_absent() {
+    fn ignores_members_of_another_type() {
         let error = ServiceError::parse(
             br#"{"error":"invalid_client","error_description":7,"error_codes":["x",-1,1000611,null],"trace_id":{}}"#,
         )
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn error_objects_of_other_shapes_are_read() {
+    fn parses_other_forms_of_error_objects() {
         for (body, error, description) in [
             (
                 r#"[{"error":{"code":"a","message":"b"}},{"error":"c"}]"#,
@@ -256,8 +255,8 @@ mod tests {
         ] {
             for read in [ServiceError::parse, ServiceError::from_response] {
                 let read = read(body.as_bytes()).expect(body);
-                let words = (read.error.as_deref(), read.description.as_deref());
-                assert_eq!(words, (Some(error), Some(description)), "{body}");
+                let texts = (read.error.as_deref(), read.description.as_deref());
+                assert_eq!(texts, (Some(error), Some(description)), "{body}");
             }
         }
         let utf16: Vec<u8> = "\u{feff}{\"error\":\"a\"}"
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_ids_are_found_where_services_put_them() {
+    fn finds_codes_and_ids_in_every_form() {
         for body in [
             r#"{"error":"e","error_codes":[700027],"trace_id":"t","correlation_id":"c"}"#,
             r#"{"error":"e","error_codes":["700027"],"traceId":"t","correlationId":"c"}"#,
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_no_error_object_are_shown() {
+    fn describes_text_that_is_not_an_error_object() {
         for (body, description) in [
             (&b"pod list is empty"[..], Some("pod list is empty")),
             (
@@ -329,7 +328,7 @@ mod tests {
                 .unwrap()
                 .codes
                 .len(),
-            MOST_CODES
+            MAX_CODES
         );
         let sized = |length: usize| format!(r#"{{"error":"e"}}{}"#, " ".repeat(length - 13));
         for read in [ServiceError::parse, ServiceError::from_response] {

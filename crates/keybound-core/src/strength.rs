@@ -1,8 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How well a binding key is protected, weakest first. As a floor it never lowers what the host offers: the best key
-/// is always taken, and one below the floor is an error.
+/// How well a binding key is protected, weakest first. As a minimum it does not select the key: the strongest key of the
+/// host is always used, and one below the minimum is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyStrength {
@@ -15,7 +15,7 @@ pub enum KeyStrength {
 }
 
 impl KeyStrength {
-    /// The word used in options and results: `software`, `hardware` or `keyguard`.
+    /// The name in options and results: `software`, `hardware` or `keyguard`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Software => "software",
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strengths_are_ordered_and_round_trip() {
+    fn orders_and_parses_strengths() {
         assert!(KeyStrength::Software < KeyStrength::Hardware);
         assert!(KeyStrength::Hardware < KeyStrength::KeyGuard);
         assert_eq!("keyguard".parse(), Ok(KeyStrength::KeyGuard));

@@ -1,26 +1,26 @@
-/// Makes text from outside fit for one line of a terminal or a log: white space becomes a space, characters that
-/// control, reorder or hide what is shown become U+FFFD. Past `longest` characters it is cut and ends with `…`.
+/// Prepares external text for one line of a terminal or a log: white space becomes a space, characters that control,
+/// reorder or hide text become U+FFFD. Text of more than `max` characters is truncated and ends with `…`.
 ///
-/// It hides no secret: that is what [`redact`](crate::redact) is for.
-pub fn printable(text: &str, longest: usize) -> String {
-    let mut out: String = text.chars().take(longest).map(shown).collect();
-    if text.chars().nth(longest).is_some() {
+/// Secrets are not removed: see [`redact`](crate::redact).
+pub fn printable(text: &str, max: usize) -> String {
+    let mut out: String = text.chars().take(max).map(printable_character).collect();
+    if text.chars().nth(max).is_some() {
         out.push('…');
     }
     out
 }
 
-/// The character as it may be shown.
-pub(crate) fn shown(character: char) -> char {
+/// The character, or its replacement if it is not printable.
+pub(crate) fn printable_character(character: char) -> char {
     match character {
         '\t' | '\n' | '\r' => ' ',
-        other if is_unsafe(other) => char::REPLACEMENT_CHARACTER,
+        other if is_unprintable(other) => char::REPLACEMENT_CHARACTER,
         other => other,
     }
 }
 
-/// Control characters, and the ones that reorder or hide what a terminal shows.
-pub(crate) fn is_unsafe(character: char) -> bool {
+/// Whether it is a control character, or one that reorders or hides text on a terminal.
+pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_controls_are_replaced() {
+    fn replaces_terminal_controls() {
         for hostile in [
             "\u{1b}[31m",
             "\u{9b}31m",
@@ -48,7 +48,7 @@ mod tests {
             "\u{e0041}",
         ] {
             let text = printable(hostile, 100);
-            assert!(!text.chars().any(is_unsafe), "{text:?}");
+            assert!(!text.chars().any(is_unprintable), "{text:?}");
             assert!(text.contains('\u{fffd}'), "{text:?}");
         }
         assert_eq!(printable("a\r\n\tb", 100), "a   b");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_by_characters() {
+    fn truncates_long_text_by_characters() {
         assert_eq!(printable("äöü", 3), "äöü");
         assert_eq!(printable("äöüß", 3), "äöü…");
         assert_eq!(printable("", 0), "");

@@ -5,8 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq as _;
 
-/// The certificate thumbprint `x5t#S256`: base64url, without padding, of the SHA-256 of the certificate's DER
-/// (RFC 8705 section 3.1).
+/// The thumbprint `x5t#S256`: the SHA-256 of the certificate's DER in base64url without padding (RFC 8705 section 3.1).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct X5tS256(String);
 
@@ -16,7 +15,7 @@ impl X5tS256 {
         Self(URL_SAFE_NO_PAD.encode(Sha256::digest(certificate)))
     }
 
-    /// The 43 characters.
+    /// The text, 43 characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,11 +38,11 @@ impl fmt::Debug for X5tS256 {
     }
 }
 
-/// The names by which certificates are found in tools: SHA-1 and SHA-256 of the DER, upper-case hexadecimal.
+/// The hashes of a certificate's DER that tools show: SHA-1 and SHA-256 in upper-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Thumbprints {
-    /// SHA-1, 40 digits: what Windows shows as "Thumbprint". A name, not a proof.
+    /// SHA-1, 40 digits, the "Thumbprint" of Windows. Not for security decisions.
     pub sha1: String,
     /// SHA-256, 64 digits.
     pub sha256: String,
@@ -52,7 +51,7 @@ pub struct Thumbprints {
 }
 
 impl Thumbprints {
-    /// Computes all three from a certificate's DER.
+    /// Computes the thumbprints of a certificate.
     pub fn of_der(certificate: &[u8]) -> Self {
         Self {
             sha1: upper_hex(&Sha1::digest(certificate)),
@@ -74,9 +73,9 @@ fn upper_hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// Values of `printf abc | openssl sha1 / sha256`.
+    /// The values are those of `printf abc | openssl sha1 / sha256`.
     #[test]
-    fn thumbprints_of_known_bytes() {
+    fn matches_known_hashes() {
         let prints = Thumbprints::of_der(b"abc");
         assert_eq!(prints.sha1, "A9993E364706816ABA3E25717850C26C9CD0D89D");
         assert_eq!(
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn comparison_is_exact() {
+    fn compares_exactly() {
         let print = X5tS256::of_der(b"abc");
         assert!(print.matches("ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"));
         assert!(!print.matches("ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0="));

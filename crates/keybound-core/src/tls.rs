@@ -1,4 +1,4 @@
-//! What a TLS library and its caller share: hosts, versions, limits of a connection, classes of errors.
+//! Types that TLS libraries and their callers share: hosts, versions, the state of a connection, classes of errors.
 mod connection_state;
 mod engine;
 mod error;

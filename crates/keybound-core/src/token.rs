@@ -9,14 +9,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenType {
-    /// Bound to a certificate: worth nothing without its key.
+    /// Bound to a certificate: unusable without its key.
     MtlsPop,
-    /// Can be used by anyone who holds it.
+    /// Usable by anyone who holds it.
     Bearer,
 }
 
 impl TokenType {
-    /// The word on the wire and in the `Authorization` header: `mtls_pop` or `Bearer`.
+    /// The token type in responses, and the scheme of the `Authorization` header: `mtls_pop` or `Bearer`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MtlsPop => "mtls_pop",
@@ -24,7 +24,7 @@ impl TokenType {
         }
     }
 
-    /// The value of the request's parameter `token_type`, which Entra compares by letters.
+    /// The value of the request's parameter `token_type`, which Entra compares case-sensitively.
     fn in_request(self) -> &'static str {
         match self {
             Self::MtlsPop => "mtls_pop",
@@ -39,21 +39,21 @@ impl fmt::Display for TokenType {
     }
 }
 
-/// The form posted to the token endpoint (client credentials over mutual TLS; neither assertion nor `req_cnf`). `Debug`
-/// hides the claims.
+/// The form for the token endpoint: a client credentials grant over mTLS, without assertion and `req_cnf`. `Debug` hides
+/// the claims.
 #[derive(Clone)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a form has every parameter; a new one must break its makers"
+    reason = "all parameters are set; a new one must break its users"
 )]
 pub struct TokenForm<'a> {
-    /// The canonical client id.
+    /// The client id.
     pub client_id: &'a Guid,
-    /// What the token is for.
+    /// The scope.
     pub scope: &'a Scope,
-    /// The type wanted: `token_type=mtls_pop`, or `token_type=bearer` in lower case.
+    /// The requested type: `token_type=mtls_pop`, or `token_type=bearer` in lower case.
     pub token_type: TokenType,
-    /// The claims parameter, capabilities merged in.
+    /// The parameter `claims`, with capabilities.
     pub claims: Option<&'a str>,
 }
 
@@ -82,52 +82,54 @@ impl fmt::Debug for TokenForm<'_> {
     }
 }
 
-/// A token answer of the type asked for. Whether the token is bound is for [`check_binding`](crate::check_binding) to
-/// say.
+/// A response of the token endpoint, of the requested type. Its binding is checked by
+/// [`check_binding`](crate::check_binding).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The token.
     pub access_token: SecretString,
-    /// Its type: the one asked for.
+    /// Its type, the requested one.
     pub token_type: TokenType,
-    /// How long it is good for, from the answer on.
+    /// The lifetime, from the time of the response.
     pub expires_in: Duration,
-    /// When to renew it ahead, from the answer on, where the service said so: not at once and within its life.
+    /// The time until a refresh, from the time of the response, if the service sent one: more than zero, at most the lifetime.
     pub refresh_in: Option<Duration>,
 }
 
 impl TokenResponse {
-    /// Reads the answer's body.
+    /// Parses the body of the response.
     ///
     /// # Errors
-    /// [`ErrorKind::TokenTypeMismatch`] where the type is another than asked for (compared without case, RFC 6749
+    /// [`ErrorKind::TokenTypeMismatch`] if the type is not the requested one (compared without case, RFC 6749
     /// section 7.1); [`ErrorKind::ResponseTooLarge`] beyond [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::InvalidResponse`]
-    /// where a member is missing or malformed.
-    pub fn parse(body: &[u8], asked: TokenType) -> Result<Self> {
-        let wrong = |message| Error::invalid_response(Stage::Token, message);
-        let wire: Wire = read_response(body, Stage::Token, "the token answer")?;
-        if !wire.token_type.eq_ignore_ascii_case(asked.as_str()) {
+    /// if a member is missing or malformed.
+    pub fn parse(body: &[u8], requested: TokenType) -> Result<Self> {
+        let invalid = |message| Error::invalid_response(Stage::Token, message);
+        let wire: Wire = read_response(body, Stage::Token, "the token response")?;
+        if !wire.token_type.eq_ignore_ascii_case(requested.as_str()) {
             return Err(Error::new(
                 ErrorKind::TokenTypeMismatch,
                 Stage::Token,
-                format!("a token of type {asked} was asked for and another type was answered"),
+                format!(
+                    "the requested token type is {requested}, and the response has another type"
+                ),
             ));
         }
         let visible = |byte: u8| (0x21..=0x7e).contains(&byte);
         let text = wire.access_token.expose();
         if text.is_empty() || text.len() > MAX_JWT || !text.bytes().all(visible) {
-            return Err(wrong(
-                "access_token of the token answer is empty, too long or not printable",
+            return Err(invalid(
+                "access_token of the token response is empty, too long or not printable",
             ));
         }
-        let expires_in = seconds(&wire.expires_in, LONGEST_LIFE).ok_or_else(|| {
-            wrong("expires_in of the token answer is not a sensible number of seconds")
+        let expires_in = seconds(&wire.expires_in, MAX_LIFETIME).ok_or_else(|| {
+            invalid("expires_in of the token response is not a valid number of seconds")
         })?;
         let refresh_in = wire.refresh_in.and_then(|raw| seconds(&raw, expires_in));
         Ok(Self {
             access_token: wire.access_token,
-            token_type: asked,
+            token_type: requested,
             expires_in: Duration::from_secs(expires_in),
             refresh_in: refresh_in.map(Duration::from_secs),
         })
@@ -139,25 +141,25 @@ struct Wire {
     token_type: String,
     #[serde(deserialize_with = "secret::deserialize")]
     access_token: SecretString,
-    // Raw, since a number out of range is no reason to refuse an answer in which it is mere advice.
+    // Raw: an invalid `refresh_in` is ignored.
     expires_in: Box<RawValue>,
     refresh_in: Option<Box<RawValue>>,
 }
 
-/// A number of seconds from 1 to `longest`, fractions cut off; some services quote it.
-fn seconds(raw: &RawValue, longest: u64) -> Option<u64> {
+/// Parses a number of seconds from 1 to `max`, without fractions; some services send it as a string.
+fn seconds(raw: &RawValue, max: u64) -> Option<u64> {
     let quoted: Option<String> = serde_json::from_str(raw.get()).ok();
     let text = quoted.as_deref().unwrap_or(raw.get());
     if !text.bytes().all(|byte| b"0123456789.eE+-".contains(&byte)) {
         return None;
     }
-    // The cast cuts off fractions and saturates: no life is long enough to lose a second in it.
+    // The cast drops fractions and saturates; f64 is exact up to `max`.
     let seconds = text.parse::<f64>().ok()? as u64;
-    (1..=longest).contains(&seconds).then_some(seconds)
+    (1..=max).contains(&seconds).then_some(seconds)
 }
 
-/// Ten years, in seconds: longer than any token lives, short enough for every clock.
-const LONGEST_LIFE: u64 = 10 * 366 * 24 * 3600;
+/// Ten years, in seconds: longer than any token is valid, short enough for every clock.
+const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
 
 #[cfg(test)]
 mod tests {
@@ -165,7 +167,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn the_form_is_what_entra_takes() {
+    fn encodes_form_for_entra() {
         let client_id = Guid::parse("11111111-1111-1111-1111-111111111111").unwrap();
         let scope = Scope::for_resource("https://vault.azure.net").unwrap();
         let form = TokenForm {
@@ -193,14 +195,15 @@ mod tests {
 
     #[test]
     fn strict_token_type() {
-        let answer = |token_type: &str| {
+        let response = |token_type: &str| {
             format!(r#"{{"token_type":"{token_type}","access_token":"t","expires_in":60}}"#)
         };
-        let parse =
-            |token_type: &str, asked| TokenResponse::parse(answer(token_type).as_bytes(), asked);
+        let parse = |token_type: &str, requested| {
+            TokenResponse::parse(response(token_type).as_bytes(), requested)
+        };
         assert!(parse("MTLS_POP", TokenType::MtlsPop).is_ok());
         assert!(parse("bearer", TokenType::Bearer).is_ok());
-        for (token_type, asked) in [
+        for (token_type, requested) in [
             ("Bearer", TokenType::MtlsPop),
             ("pop", TokenType::MtlsPop),
             ("", TokenType::MtlsPop),
@@ -208,7 +211,7 @@ mod tests {
             ("mtls_pop", TokenType::Bearer),
         ] {
             assert_eq!(
-                parse(token_type, asked).unwrap_err().kind(),
+                parse(token_type, requested).unwrap_err().kind(),
                 ErrorKind::TokenTypeMismatch,
                 "{token_type}"
             );
@@ -227,20 +230,20 @@ mod tests {
         };
         assert!(!format!("{form:?}").contains("swordfish"));
         let body = br#"{"token_type":"Bearer","access_token":"swordfish","expires_in":60}"#;
-        let answer = TokenResponse::parse(body, TokenType::Bearer).unwrap();
-        assert_eq!(answer.access_token.expose(), "swordfish");
-        assert!(!format!("{answer:?}").contains("swordfish"));
+        let response = TokenResponse::parse(body, TokenType::Bearer).unwrap();
+        assert_eq!(response.access_token.expose(), "swordfish");
+        assert!(!format!("{response:?}").contains("swordfish"));
     }
 
     #[test]
-    fn lives_are_sensible_numbers_of_seconds_quoted_or_not() {
+    fn parses_lifetimes_as_numbers_and_strings() {
         let parse = |expires_in: &str, refresh_in: &str| {
             let body = format!(
                 r#"{{"token_type":"Bearer","access_token":"t","expires_in":{expires_in},"refresh_in":{refresh_in}}}"#
             );
-            let answer = TokenResponse::parse(body.as_bytes(), TokenType::Bearer).ok()?;
-            let refresh_in = answer.refresh_in.map(|life| life.as_secs());
-            Some((answer.expires_in.as_secs(), refresh_in))
+            let response = TokenResponse::parse(body.as_bytes(), TokenType::Bearer).ok()?;
+            let refresh_in = response.refresh_in.map(|life| life.as_secs());
+            Some((response.expires_in.as_secs(), refresh_in))
         };
         assert_eq!(parse("86399", "43200"), Some((86399, Some(43200))));
         assert_eq!(parse(r#""86399""#, r#""1""#), Some((86399, Some(1))));
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(parse("86399.9", "43199.5"), Some((86399, Some(43199))));
         assert_eq!(parse(r#""60.5""#, r#""5e1""#), Some((60, Some(50))));
         assert_eq!(parse("8.6399e4", "60.0"), Some((86399, Some(60))));
-        // A renewal at once, or after the end, is no advice to follow; neither is what is no number.
+        // A refresh at once or after expiry is ignored, and so is what is not a number.
         for refresh_in in [
             "null",
             "0",
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_answers_are_refused_and_secrets_stay_secret() {
+    fn rejects_malformed_responses_without_quoting_secrets() {
         for body in [
             "",
             "{}",

@@ -1,8 +1,7 @@
-/// The domain of Key Vault or Managed HSM that a host belongs to (`vault.azure.net` for `my.vault.azure.net`, and for
+/// Returns the domain of Key Vault or Managed HSM that a host belongs to (`vault.azure.net` for `my.vault.azure.net`, and for
 /// itself), in the public cloud, China and US Government; `None` for any other host.
 ///
-/// These services ask for the client certificate only after the request says that its token is bound, and then
-/// renegotiate TLS 1.2.
+/// These services request the client certificate by TLS 1.2 renegotiation, after a request header announces a bound token.
 pub fn vault_domain(host: &str) -> Option<&'static str> {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     DOMAINS.into_iter().find(|domain| {
@@ -25,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_of_vaults_are_distinguished_from_look_alikes() {
+    fn distinguishes_vaults_from_similar_hosts() {
         for (host, domain) in [
             ("my.vault.azure.net", Some("vault.azure.net")),
             ("MY.Managedhsm.Azure.Net.", Some("managedhsm.azure.net")),

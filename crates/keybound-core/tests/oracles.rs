@@ -1,5 +1,5 @@
-//! What other programs say of the bytes that core makes and reads: OpenSSL's command line and Python's `cryptography`.
-//! On Unix only: neither is available under Wine.
+//! Comparison with other implementations: OpenSSL's command line and Python's `cryptography`. On Unix only: neither is
+//! available under Wine.
 #![cfg(unix)]
 #![cfg(test)]
 
@@ -27,20 +27,20 @@ fn output(program: &str, arguments: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(missing);
-    // A program that does not read to the end closes its input; what it says then counts.
+    // A program that does not read to the end closes its input; its output counts.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
-/// What a program that must succeed wrote: its standard output, and its words on the side.
+/// Runs a program that must succeed; returns its standard output and standard error.
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String) {
     let output = output(program, arguments, input);
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.success(),
-        "{program} failed (where a module is missing: run scripts/setup): {words}"
+        "{program} failed (where a module is missing: run scripts/setup): {stderr}"
     );
-    (output.stdout, words)
+    (output.stdout, stderr)
 }
 
 fn openssl(arguments: &[&str], input: &[u8]) -> String {
@@ -71,9 +71,9 @@ fn certificate() -> Certificate {
 fn openssl_accepts_the_signing_request() {
     let arguments = ["req", "-inform", "DER", "-verify", "-noout", "-subject"];
     let arguments = [&arguments[..], &["-nameopt", "RFC2253"]].concat();
-    let (out, words) = run("openssl", &arguments, csr().der());
+    let (out, stderr) = run("openssl", &arguments, csr().der());
     let out = String::from_utf8(out).unwrap();
-    assert!(format!("{out}{words}").contains("verify OK"), "{words}");
+    assert!(format!("{out}{stderr}").contains("verify OK"), "{stderr}");
     assert!(
         out.contains(&format!("subject=CN={CLIENT},DC={TENANT}")),
         "{out}"
@@ -81,18 +81,18 @@ fn openssl_accepts_the_signing_request() {
 }
 
 #[test]
-fn openssl_refuses_the_signing_request_once_a_byte_is_changed() {
+fn openssl_rejects_modified_signing_request() {
     let mut der = csr().der().to_vec();
     der[40] ^= 1;
     let arguments = ["req", "-inform", "DER", "-verify", "-noout"];
     let output = output("openssl", &arguments, &der);
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("verify failure"), "{words}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("verify failure"), "{stderr}");
 }
 
 #[test]
 fn python_accepts_the_signing_request() {
-    let said = python(
+    let result = python(
         r#"
 import json, sys
 from cryptography import x509
@@ -116,7 +116,7 @@ print(json.dumps({
         .map(|byte| format!("{byte:02x}"))
         .collect();
     assert_eq!(
-        said,
+        result,
         json!({
             "valid": true,
             "subject": format!("CN={CLIENT},DC={TENANT}"),
@@ -132,29 +132,29 @@ print(json.dumps({
 }
 
 #[test]
-fn openssl_computes_the_same_thumbprints() {
+fn openssl_agrees_on_thumbprints() {
     let certificate = certificate();
-    for (digest, ours) in [
+    for (digest, actual) in [
         ("-sha1", &certificate.thumbprints().sha1),
         ("-sha256", &certificate.thumbprints().sha256),
     ] {
         let arguments = ["x509", "-inform", "DER", "-noout", "-fingerprint", digest];
-        let said = openssl(&arguments, certificate.der());
-        let (_, fingerprint) = said.trim().split_once('=').unwrap();
-        assert_eq!(fingerprint.replace(':', ""), *ours);
+        let result = openssl(&arguments, certificate.der());
+        let (_, fingerprint) = result.trim().split_once('=').unwrap();
+        assert_eq!(fingerprint.replace(':', ""), *actual);
     }
 }
 
 #[test]
-fn python_computes_the_same_thumbprints_and_reads_the_same_certificate() {
+fn python_agrees_on_thumbprints_and_certificate() {
     let certificate = certificate();
-    let said = python(
+    let result = python(
         r#"
 import base64, calendar, json, sys
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 certificate = x509.load_der_x509_certificate(sys.stdin.buffer.read())
-def moment(name):
+def unix_time(name):
     value = getattr(certificate, name + "_utc", None) or getattr(certificate, name)
     return calendar.timegm(value.timetuple())
 digest = certificate.fingerprint(hashes.SHA256())
@@ -162,8 +162,8 @@ print(json.dumps({
     "x5t#S256": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
     "subject": certificate.subject.rfc4514_string(),
     "issuer": certificate.issuer.rfc4514_string(),
-    "not_before": moment("not_valid_before"),
-    "not_after": moment("not_valid_after"),
+    "not_before": unix_time("not_valid_before"),
+    "not_after": unix_time("not_valid_after"),
 }))
 "#,
         certificate.der(),
@@ -174,7 +174,7 @@ print(json.dumps({
             .as_secs()
     };
     assert_eq!(
-        said,
+        result,
         json!({
             "x5t#S256": certificate.thumbprints().x5t_s256.as_str(),
             "subject": certificate.subject(),
@@ -186,7 +186,7 @@ print(json.dumps({
 }
 
 #[test]
-fn pem_is_what_openssl_writes_and_reads() {
+fn pem_matches_openssl() {
     let certificate = certificate();
     let pem = openssl(&["x509", "-inform", "DER"], certificate.der());
     assert_eq!(certificate.to_pem(), pem);
@@ -199,8 +199,8 @@ fn pem_is_what_openssl_writes_and_reads() {
 }
 
 #[test]
-fn python_reads_jwts_the_same_way() {
-    let good = jwt("{}");
+fn python_parses_jwts_alike() {
+    let valid = jwt("{}");
     let mut tokens = vec![
         jwt(
             r#"{"aud":"https://vault.azure.net","exp":1780000000,"tid":"t","cnf":{"x5t#S256":"a"}}"#,
@@ -215,7 +215,7 @@ fn python_reads_jwts_the_same_way() {
         jwt("{'a':1}"),
         jwt(r#"{"a":01}"#),
         jwt("\u{feff}{}"),
-        good.clone(),
+        valid.clone(),
     ];
     for (old, new) in [
         (".", ".."),
@@ -225,17 +225,21 @@ fn python_reads_jwts_the_same_way() {
         ("e", " "),
         (".", ""),
     ] {
-        tokens.push(good.replacen(old, new, 1));
+        tokens.push(valid.replacen(old, new, 1));
     }
-    tokens.extend((0..good.len()).map(|length| good[..length].to_owned()));
-    tokens.extend([format!("{good}="), format!("{good}\n"), format!("{good}A")]);
-    let said = python(
+    tokens.extend((0..valid.len()).map(|length| valid[..length].to_owned()));
+    tokens.extend([
+        format!("{valid}="),
+        format!("{valid}\n"),
+        format!("{valid}A"),
+    ]);
+    let result = python(
         r#"
 import base64, json, re, sys
 
 def unique(pairs):
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("doubled")
+        raise ValueError("duplicate")
     return dict(pairs)
 
 def decode(part):
@@ -260,12 +264,12 @@ print(json.dumps([read(token) for token in json.load(sys.stdin)]))
 "#,
         &serde_json::to_vec(&tokens).unwrap(),
     );
-    let theirs = said.as_array().unwrap();
-    assert_eq!(theirs.len(), tokens.len());
-    for (token, theirs) in tokens.iter().zip(theirs) {
-        let ours =
+    let expected = result.as_array().unwrap();
+    assert_eq!(expected.len(), tokens.len());
+    for (token, expected) in tokens.iter().zip(expected) {
+        let actual =
             UnverifiedJwt::parse(token).map_or(Value::Null, |jwt| json!([jwt.header, jwt.claims]));
-        assert_eq!(ours, *theirs, "{token:?}");
+        assert_eq!(actual, *expected, "{token:?}");
     }
-    assert!(theirs.iter().any(Value::is_null) && theirs.iter().any(Value::is_array));
+    assert!(expected.iter().any(Value::is_null) && expected.iter().any(Value::is_array));
 }

@@ -1,18 +1,18 @@
 use std::fmt;
 
-/// The TLS library under a client.
+/// The TLS library of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsEngine {
-    /// The system's: SChannel on Windows, OpenSSL elsewhere. Features of this crate do not change it.
+    /// SChannel on Windows, OpenSSL elsewhere. Features of this crate do not change it.
     #[default]
     Automatic,
-    /// The system's; on Windows OpenSSL instead for what SChannel cannot do: present a certificate whose key is not in Windows,
-    /// or trust more than Windows trusts. For that it needs what [`OpenSsl`](Self::OpenSsl) needs.
+    /// As [`Automatic`](Self::Automatic), but on Windows OpenSSL for what SChannel does not support: certificates whose keys
+    /// are not in Windows, and further trust anchors. That requires the features of [`OpenSsl`](Self::OpenSsl).
     SystemOrOpenSsl,
-    /// OpenSSL 3. On Windows it is there with one of the features `openssl-vendored`, `openssl` and `rustls`.
+    /// OpenSSL 3. On Windows it requires one of the features `openssl-vendored`, `openssl` and `rustls`.
     OpenSsl,
-    /// Windows' own. It trusts what the certificate stores of Windows trust, and presents certificates whose keys
+    /// The TLS implementation of Windows. It trusts the certificate stores of Windows and presents certificates whose keys
     /// are in Windows (`BindingKey::native_certificate`).
     SChannel,
 }

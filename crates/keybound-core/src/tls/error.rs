@@ -2,7 +2,7 @@ use crate::{BoxError, Error, ErrorKind, Stage};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A connection or an exchange failed.
+/// The error of a connection, or of a request and its response.
 #[derive(Debug)]
 pub struct TransportError {
     kind: TransportErrorKind,
@@ -12,7 +12,7 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// An error of a kind; the message is lower-case, without a full stop.
+    /// Creates an error. The message is lower-case, without a full stop.
     pub fn new(kind: TransportErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
@@ -22,48 +22,48 @@ impl TransportError {
         }
     }
 
-    /// Marks that there was no connection, or that it ended before the answer was complete.
+    /// Marks that there was no connection, or that it was closed before the response was complete.
     #[must_use]
     pub fn with_connection_lost(mut self) -> Self {
         self.connection_lost = true;
         self
     }
 
-    /// Adds the cause.
+    /// Adds the source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of failure it is.
+    /// The kind of the error.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }
 
-    /// Whether there was no connection (a name without an address, no route, refused), or it ended before the answer was
-    /// complete, for no reason that is known: a new attempt may succeed. The request may have been received. With the kind
-    /// [`ClientCertificateRejected`](TransportErrorKind::ClientCertificateRejected), no alert said that the peer refused it.
+    /// Whether there was no connection (a name without an address, no route, refused), or it was closed before the response
+    /// was complete, without a known reason: a retry may succeed. The request may have been received. With the kind
+    /// [`ClientCertificateRejected`](TransportErrorKind::ClientCertificateRejected), there was no alert of the peer.
     pub fn is_connection_lost(&self) -> bool {
         self.connection_lost
     }
 
-    /// The error of a step in which a request failed. This error is its source.
+    /// Converts it to the error of a failed request at a stage, with this error as its source.
     pub fn at(self, stage: Stage) -> Error {
         let kind = ErrorKind::from(self.kind);
-        // A connection that broke may hold the next time; an answer that broke HTTP may not, but asking is harmless.
+        // After a broken connection a retry may succeed; after a response that violates HTTP it is harmless.
         let retryable = kind.is_transient() || self.kind == TransportErrorKind::Protocol;
         let message = match kind {
-            ErrorKind::InvalidRequest => "the request cannot be sent as it is",
+            ErrorKind::InvalidRequest => "the request cannot be sent",
             ErrorKind::Unreachable => "no connection to the service",
             ErrorKind::ServerCertificateInvalid => "the server's certificate could not be verified",
-            ErrorKind::ClientCertificateRejected => "the server refused the client certificate",
-            ErrorKind::KeyFailed => "the binding key did not sign",
+            ErrorKind::ClientCertificateRejected => "the server rejected the client certificate",
+            ErrorKind::KeyFailed => "the binding key failed to sign",
             ErrorKind::TlsFailed => "TLS failed",
-            ErrorKind::ResponseTooLarge => "the answer is larger than allowed",
-            ErrorKind::DeadlineReached => "the service did not answer in time",
-            ErrorKind::HostUnsupported => "the host's TLS does not allow the work",
-            _ => "the connection broke, or the answer is not HTTP",
+            ErrorKind::ResponseTooLarge => "the response is larger than allowed",
+            ErrorKind::DeadlineReached => "the service did not respond in time",
+            ErrorKind::HostUnsupported => "the host's TLS does not support the operation",
+            _ => "the connection broke, or the response is not HTTP",
         };
         Error::new(kind, stage, message)
             .with_retryable(retryable)
@@ -71,7 +71,7 @@ impl TransportError {
     }
 }
 
-/// The error of a setting: nothing was sent. For a request that failed see [`TransportError::at`].
+/// For errors of settings, where nothing was sent. For a failed request see [`TransportError::at`].
 impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
         let converted = Self::new(error.kind.into(), Stage::Request, error.message);
@@ -94,32 +94,32 @@ impl std::error::Error for TransportError {
     }
 }
 
-/// One kind for each thing that a caller can do differently.
+/// The kind of a transport error: one for each different reaction of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
-    /// The request cannot be sent as it is (a header with CR, LF or NUL; not https). Nothing was sent.
+    /// The request is invalid (a header with CR, LF or NUL; not https). Nothing was sent.
     InvalidRequest,
     /// No connection to the peer.
     Connect,
-    /// The proxy refused or failed.
+    /// The proxy rejected the request or failed.
     Proxy,
     /// The server's certificate could not be verified.
     ServerCertificate,
-    /// The peer refused our certificate, or broke the handshake after it was presented.
+    /// The peer rejected the client certificate, or failed the handshake after it was presented.
     ClientCertificateRejected,
-    /// The key did not sign.
+    /// The key failed to sign.
     Key,
     /// TLS failed for another reason.
     Tls,
-    /// The peer closed the connection or broke HTTP.
+    /// The peer closed the connection or violated HTTP.
     Protocol,
-    /// The answer is longer than allowed.
+    /// The response is longer than allowed.
     TooLarge,
-    /// The time given passed.
+    /// The timeout passed.
     Timeout,
-    /// The host's TLS does not allow the work: OpenSSL's configuration, what SChannel cannot do, or a library that is not
-    /// built in.
+    /// The host's TLS does not support the operation: OpenSSL's configuration, the limits of SChannel, or a library that is
+    /// not built in.
     HostUnsupported,
 }
 

@@ -22,12 +22,12 @@ impl Host {
         }
     }
 
-    /// The host of a URL; `None` where it has none, or one that is not a DNS name.
+    /// The host of a URL; `None` if it has none, or one that is neither a DNS name nor an address.
     pub fn from_url(url: &Url) -> Option<Self> {
         Self::parse(url.host_str()?)
     }
 
-    /// Reads a name or an address, an IPv6 address in brackets. `None` where it is neither.
+    /// Parses a name or an address, an IPv6 address in brackets. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
             let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
@@ -51,8 +51,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// A DNS name (underscores are seen in practice). A last label that starts as a number does would be read as an address
-/// by some resolvers and is refused.
+/// Whether it is a DNS name, possibly with underscores, which exist in practice. Not if the last label is a number: some
+/// resolvers would parse it as an address.
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_hosts() {
+    fn recognizes_loopback_hosts() {
         for (host, loopback) in [
             ("localhost", true),
             ("LOCALHOST.", true),

@@ -25,8 +25,8 @@ impl TlsVersions {
     }
 }
 
-/// TLS versions by host. Without an entry: TLS 1.2 for hosts of Key Vault and Managed HSM (they ask for the
-/// certificate by renegotiation), 1.2 or 1.3 for all others.
+/// TLS versions by host. Without an entry: TLS 1.2 for hosts of Key Vault and Managed HSM, which request the certificate
+/// by renegotiation; 1.2 or 1.3 for all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionPolicy {
     entries: Vec<(Host, TlsVersions)>,
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vaults_and_hsms_get_tls_12_and_others_both() {
+    fn offers_tls_12_to_vaults_and_both_to_others() {
         let policy = VersionPolicy::default();
         let versions = |host| policy.for_host(&Host::parse(host).unwrap());
         for host in ["my-vault.vault.azure.net", "MY.MANAGEDHSM.AZURE.CN."] {

@@ -11,7 +11,7 @@ fn thumbprint() -> &'static str {
     CERTIFICATE.thumbprints().x5t_s256.as_str()
 }
 
-fn refusal(token: String) -> ErrorKind {
+fn error_kind(token: String) -> ErrorKind {
     let error = check_binding(&SecretString::new(token.clone()), &CERTIFICATE).unwrap_err();
     assert_eq!(error.stage(), Stage::Token);
     assert!(!error.is_retryable());
@@ -31,7 +31,7 @@ fn bound_or_error() {
 }
 
 #[test]
-fn a_token_without_a_binding_is_refused() {
+fn rejects_token_without_binding() {
     let thumbprint = thumbprint();
     for claims in [
         "{}".to_owned(),
@@ -45,12 +45,16 @@ fn a_token_without_a_binding_is_refused() {
         format!(r#"{{"cnf":{{"X5T#S256":"{thumbprint}"}}}}"#),
         format!(r#"{{"x5t#S256":"{thumbprint}"}}"#),
     ] {
-        assert_eq!(refusal(jwt(&claims)), ErrorKind::TokenNotBound, "{claims}");
+        assert_eq!(
+            error_kind(jwt(&claims)),
+            ErrorKind::TokenNotBound,
+            "{claims}"
+        );
     }
 }
 
 #[test]
-fn a_token_bound_to_another_certificate_is_refused() {
+fn rejects_token_of_another_certificate() {
     let other = Issue {
         not_after: Issue::default().not_after + 1,
         ..Issue::default()
@@ -68,19 +72,23 @@ fn a_token_bound_to_another_certificate_is_refused() {
         CERTIFICATE.thumbprints().sha1.clone(),
     ] {
         let token = jwt(&format!(r#"{{"cnf":{{"x5t#S256":"{confirmation}"}}}}"#));
-        assert_eq!(refusal(token), ErrorKind::BindingMismatch, "{confirmation}");
+        assert_eq!(
+            error_kind(token),
+            ErrorKind::BindingMismatch,
+            "{confirmation}"
+        );
     }
 }
 
 #[test]
-fn a_token_that_names_its_binding_twice_is_refused() {
+fn rejects_token_with_two_bindings() {
     let own = thumbprint();
     for claims in [
         format!(r#"{{"cnf":{{"x5t#S256":"x"}},"cnf":{{"x5t#S256":"{own}"}}}}"#),
         format!(r#"{{"cnf":{{"x5t#S256":"x","x5t#S256":"{own}"}}}}"#),
     ] {
         assert_eq!(
-            refusal(jwt(&claims)),
+            error_kind(jwt(&claims)),
             ErrorKind::InvalidResponse,
             "{claims}"
         );
@@ -88,18 +96,18 @@ fn a_token_that_names_its_binding_twice_is_refused() {
 }
 
 #[test]
-fn a_token_that_cannot_be_read_is_refused() {
-    let good = jwt(&format!(r#"{{"cnf":{{"x5t#S256":"{}"}}}}"#, thumbprint()));
-    let without_signature = good[..=good.rfind('.').unwrap()].to_owned();
+fn rejects_unreadable_token() {
+    let valid = jwt(&format!(r#"{{"cnf":{{"x5t#S256":"{}"}}}}"#, thumbprint()));
+    let without_signature = valid[..=valid.rfind('.').unwrap()].to_owned();
     for token in [
         String::new(),
         "opaque".to_owned(),
-        format!("{good} "),
-        format!("{good}.{good}"),
+        format!("{valid} "),
+        format!("{valid}.{valid}"),
         without_signature,
-        good.replace('.', ".."),
+        valid.replace('.', ".."),
     ] {
-        assert_eq!(refusal(token), ErrorKind::InvalidResponse);
+        assert_eq!(error_kind(token), ErrorKind::InvalidResponse);
     }
 }
 

@@ -10,7 +10,7 @@ use openssl::nid::Nid;
 use openssl::x509::X509;
 use std::time::Duration;
 
-fn refusal(der: &[u8]) -> ErrorKind {
+fn error_kind(der: &[u8]) -> ErrorKind {
     let error = Certificate::from_der(der).unwrap_err();
     assert_eq!(error.stage(), Stage::Credential);
     error.kind()
@@ -29,7 +29,7 @@ fn named(names: &[(Nid, Asn1Type, &str)]) -> Certificate {
 }
 
 #[test]
-fn an_issued_certificate_is_read_whole() {
+fn parses_issued_certificate() {
     let issue = Issue::default();
     let certificate = issue.certificate();
     assert_eq!(certificate.subject(), format!("CN={CLIENT},DC={TENANT}"));
@@ -70,7 +70,7 @@ fn certificate_matches_key() {
 }
 
 #[test]
-fn validity_includes_its_ends() {
+fn validity_includes_both_ends() {
     let issue = Issue::default();
     let certificate = issue.certificate();
     let beyond = Duration::from_nanos(1000);
@@ -90,7 +90,7 @@ fn validity_includes_its_ends() {
 }
 
 #[test]
-fn a_validity_that_ends_before_it_begins_is_never_now() {
+fn reversed_validity_is_never_valid() {
     let certificate = Issue {
         not_before: NOW + 10,
         not_after: NOW - 10,
@@ -103,7 +103,7 @@ fn a_validity_that_ends_before_it_begins_is_never_now() {
 }
 
 #[test]
-fn dates_after_2050_are_read() {
+fn parses_dates_after_2050() {
     let issue = Issue {
         not_after: 253_402_300_799, // the last second of the year 9999
         ..Issue::default()
@@ -112,7 +112,7 @@ fn dates_after_2050_are_read() {
 }
 
 #[test]
-fn names_count_without_case_in_every_string_type() {
+fn compares_names_without_case_in_every_string_type() {
     let lower = (CLIENT.to_lowercase(), TENANT.to_lowercase());
     for kind in [Asn1Type::PRINTABLESTRING, Asn1Type::UTF8STRING] {
         let certificate = named(&[
@@ -136,7 +136,7 @@ fn identity_as_asked() {
         &[(CN, CLIENT)],
         &[(DC, TENANT)],
         &[],
-        // Two names, of which the peers may take the other one.
+        // Two names, of which peers may use the other one.
         &[(CN, CLIENT), (CN, OTHER), (DC, TENANT)],
         &[(CN, CLIENT), (CN, CLIENT), (DC, TENANT)],
         &[(CN, CLIENT), (DC, TENANT), (DC, OTHER)],
@@ -162,7 +162,7 @@ fn identity_as_asked() {
 }
 
 #[test]
-fn names_are_safe_to_be_shown() {
+fn names_are_printable() {
     let certificate = named(&[
         (
             Nid::COMMONNAME,
@@ -201,7 +201,7 @@ fn bounded_input() {
     let error = Certificate::from_der(&larger).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CertificateMalformed);
     assert!(error.to_string().contains("16 KiB"), "{error}");
-    // Names are bounded where they are shown.
+    // Names as text are bounded.
     let long = "n".repeat(64);
     let many = vec![
         (
@@ -215,31 +215,31 @@ fn bounded_input() {
 }
 
 #[test]
-fn what_is_not_one_certificate_is_refused() {
-    let good = Issue::default().der();
-    let pem = X509::from_der(&good).unwrap().to_pem().unwrap();
+fn rejects_anything_but_one_certificate() {
+    let valid = Issue::default().der();
+    let pem = X509::from_der(&valid).unwrap().to_pem().unwrap();
     for der in [
         &[][..],
         b"garbage",
         &pem,
-        &good[..good.len() - 1],
-        &[&good[..], &[0]].concat(),
-        &[&good[..], &good[..]].concat(),
+        &valid[..valid.len() - 1],
+        &[&valid[..], &[0]].concat(),
+        &[&valid[..], &valid[..]].concat(),
         KEY.public_key_der(),
         &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
         &[0x30, 0x80, 0, 0],
     ] {
-        assert_eq!(refusal(der), ErrorKind::CertificateMalformed);
+        assert_eq!(error_kind(der), ErrorKind::CertificateMalformed);
     }
-    let thumbprints = Certificate::from_der(&good).unwrap().thumbprints().clone();
-    // Cut anywhere, it is never a certificate; a byte changed anywhere never panics.
-    for length in 0..good.len() {
-        refusal(&good[..length]);
+    let thumbprints = Certificate::from_der(&valid).unwrap().thumbprints().clone();
+    // Truncated certificates are rejected; a changed byte never causes a panic.
+    for length in 0..valid.len() {
+        error_kind(&valid[..length]);
     }
-    for position in 0..good.len() {
-        let mut bad = good.clone();
-        bad[position] ^= 0x80;
-        if let Ok(certificate) = Certificate::from_der(&bad) {
+    for position in 0..valid.len() {
+        let mut changed = valid.clone();
+        changed[position] ^= 0x80;
+        if let Ok(certificate) = Certificate::from_der(&changed) {
             assert_ne!(certificate.thumbprints(), &thumbprints);
         }
     }
@@ -258,7 +258,7 @@ fn extended(extensions: Vec<(&'static str, Vec<u8>)>) -> Certificate {
 }
 
 #[test]
-fn a_certificate_ends_at_the_earlier_of_its_two_ends_for_everything_but_tls() {
+fn effective_expiry_is_the_earlier_one() {
     let issue = Issue::default();
     let day = 24 * 3600;
     for (extensions, token_not_after, effective) in [
@@ -280,20 +280,20 @@ fn a_certificate_ends_at_the_earlier_of_its_two_ends_for_everything_but_tls() {
         assert_eq!(certificate.effective_not_after(), at(effective));
         let life = effective.saturating_sub(issue.not_before);
         assert_eq!(certificate.effective_life(), Duration::from_secs(life));
-        // TLS goes by NotAfter alone.
+        // TLS uses NotAfter.
         assert_eq!(certificate.not_after(), at(issue.not_after));
         certificate.check_validity(at(issue.not_after)).unwrap();
     }
     let unreadable = extended(vec![(TOKEN_NOT_AFTER, b"\x18\x03now".to_vec())]);
     assert_eq!(unreadable.token_not_after(), None);
     assert_eq!(unreadable.effective_not_after(), at(issue.not_after));
-    // The attribute of the signing request has the neighbouring number.
+    // The attribute of the signing request has a similar identifier.
     let neighbour = extended(vec![("1.3.6.1.4.1.311.90.2.10", generalized_time(NOW))]);
     assert_eq!(neighbour.token_not_after(), None);
 }
 
 #[test]
-fn from_token_not_after_on_a_certificate_gets_no_tokens() {
+fn rejects_certificate_from_token_not_after_on() {
     let certificate = extended(vec![(TOKEN_NOT_AFTER, generalized_time(NOW))]);
     certificate.check_token_not_after(at(NOW - 1)).unwrap();
     for now in [NOW, NOW + 1] {
@@ -307,7 +307,7 @@ fn from_token_not_after_on_a_certificate_gets_no_tokens() {
 }
 
 #[test]
-fn only_what_imds_may_have_issued_is_plausible() {
+fn only_certificates_like_those_of_imds_are_plausible() {
     let day = 24 * 3600;
     for (issuer, life, plausible) in [
         (MANAGED_IDENTITY_ISSUER, 8 * 3600, true),
@@ -351,7 +351,7 @@ fn only_what_imds_may_have_issued_is_plausible() {
 }
 
 #[test]
-fn key_usages_that_exclude_tls_client_authentication_are_refused() {
+fn rejects_key_usages_without_client_authentication() {
     // Extended key usages in DER: clientAuth, serverAuth, anyExtendedKeyUsage.
     let client = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2];
     let server = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
@@ -379,7 +379,7 @@ fn key_usages_that_exclude_tls_client_authentication_are_refused() {
     ] {
         extended(allowed).check_usages().unwrap();
     }
-    for (refused, words) in [
+    for (rejected, words) in [
         (vec![purposes(&[&server])], "clientAuth"),
         (vec![purposes(&[&any])], "clientAuth"),
         (vec![digital_signature, purposes(&[&server])], "clientAuth"),
@@ -396,7 +396,7 @@ fn key_usages_that_exclude_tls_client_authentication_are_refused() {
             "clientAuth",
         ),
     ] {
-        let error = extended(refused).check_usages().unwrap_err();
+        let error = extended(rejected).check_usages().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CertificateUnusable);
         assert!(error.to_string().contains(words), "{error}");
     }

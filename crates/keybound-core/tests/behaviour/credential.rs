@@ -11,11 +11,11 @@ use keybound_keys::memory::MemoryKey;
 use serde_json::{Value, json};
 use std::error::Error as _;
 
-fn answer() -> Value {
-    answer_with(&Issue::default().der())
+fn response() -> Value {
+    response_with(&Issue::default().der())
 }
 
-fn answer_with(certificate: &[u8]) -> Value {
+fn response_with(certificate: &[u8]) -> Value {
     json!({
         "client_id": CLIENT,
         "tenant_id": TENANT,
@@ -25,40 +25,43 @@ fn answer_with(certificate: &[u8]) -> Value {
     })
 }
 
-fn parse(answer: &Value) -> keybound_core::Result<IssuedCredential> {
-    parse_for(answer, &ManagedIdentity::system_assigned())
+fn parse(response: &Value) -> keybound_core::Result<IssuedCredential> {
+    parse_for(response, &ManagedIdentity::system_assigned())
 }
 
-fn parse_for(answer: &Value, asked: &ManagedIdentity) -> keybound_core::Result<IssuedCredential> {
+fn parse_for(
+    response: &Value,
+    requested: &ManagedIdentity,
+) -> keybound_core::Result<IssuedCredential> {
     IssuedCredential::parse(
-        answer.to_string().as_bytes(),
+        response.to_string().as_bytes(),
         KEY.public_key_der(),
-        asked,
+        requested,
         &EndpointPolicy::default(),
         at(NOW),
     )
 }
 
-fn refusal(answer: &Value) -> ErrorKind {
-    let error = parse(answer).unwrap_err();
+fn error_kind(response: &Value) -> ErrorKind {
+    let error = parse(response).unwrap_err();
     assert_eq!(error.stage(), Stage::Credential);
     error.kind()
 }
 
 fn with(name: &str, value: impl Into<Value>) -> Value {
-    let mut answer = answer();
-    answer[name] = value.into();
-    answer
+    let mut response = response();
+    response[name] = value.into();
+    response
 }
 
-fn shown(error: &Error) -> String {
+fn debug_text(error: &Error) -> String {
     let source = error.source().map(ToString::to_string);
     format!("{error} {error:?} {source:?}")
 }
 
 #[test]
-fn a_complete_answer_is_read() {
-    let credential = parse(&answer()).unwrap();
+fn parses_complete_response() {
+    let credential = parse(&response()).unwrap();
     assert_eq!(credential.client_id.as_str(), CLIENT);
     assert_eq!(credential.tenant_id.as_str(), TENANT);
     assert_eq!(credential.identity_type, "SystemAssigned");
@@ -67,13 +70,13 @@ fn a_complete_answer_is_read() {
         credential.endpoint.token_url().as_str(),
         format!("https://westus.mtlsauth.microsoft.com/{TENANT}/oauth2/v2.0/token")
     );
-    // Members of later versions do not disturb.
+    // Unknown members are ignored.
     let later = with("regional_token_url", "https://elsewhere.example");
     assert_eq!(parse(&later).unwrap(), credential);
 }
 
 #[test]
-fn every_member_is_required() {
+fn requires_every_member() {
     for name in [
         "client_id",
         "tenant_id",
@@ -82,10 +85,10 @@ fn every_member_is_required() {
         "mtls_authentication_endpoint",
     ] {
         for value in [None, Some(Value::Null), Some(json!(7)), Some(json!(""))] {
-            let mut answer = answer();
+            let mut response = response();
             match &value {
-                None => drop(answer.as_object_mut().unwrap().remove(name)),
-                Some(value) => answer[name] = value.clone(),
+                None => drop(response.as_object_mut().unwrap().remove(name)),
+                Some(value) => response[name] = value.clone(),
             }
             let expected = match (name, &value) {
                 ("certificate", Some(Value::String(_))) => ErrorKind::CertificateMalformed,
@@ -94,7 +97,7 @@ fn every_member_is_required() {
                 }
                 _ => ErrorKind::InvalidResponse,
             };
-            assert_eq!(refusal(&answer), expected, "{name} {value:?}");
+            assert_eq!(error_kind(&response), expected, "{name} {value:?}");
         }
     }
     for body in ["", "<html>", "[]", "null", "{}"] {
@@ -111,7 +114,7 @@ fn every_member_is_required() {
 }
 
 #[test]
-fn malformed_members_are_refused() {
+fn rejects_malformed_members() {
     for (name, value) in [
         ("client_id", "not-a-guid"),
         ("client_id", "{1A1a1111-1111-1111-1111-11111111111B}"),
@@ -123,7 +126,7 @@ fn malformed_members_are_refused() {
         ("identity_type", &"x".repeat(65)),
     ] {
         assert_eq!(
-            refusal(&with(name, value)),
+            error_kind(&with(name, value)),
             ErrorKind::InvalidResponse,
             "{name} {value}"
         );
@@ -131,7 +134,7 @@ fn malformed_members_are_refused() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_read_is_refused() {
+fn rejects_malformed_certificate() {
     let der = Issue::default().der();
     let pem = Issue::default().certificate().to_pem();
     for certificate in [
@@ -146,14 +149,14 @@ fn a_certificate_that_cannot_be_read_is_refused() {
         STANDARD.encode(&der).trim_end_matches('=').to_owned() + "===",
     ] {
         assert_eq!(
-            refusal(&with("certificate", certificate)),
+            error_kind(&with("certificate", certificate)),
             ErrorKind::CertificateMalformed
         );
     }
 }
 
 #[test]
-fn white_space_is_no_part_of_a_certificate() {
+fn ignores_white_space_in_certificate() {
     let base64 = STANDARD.encode(Issue::default().der());
     let wrapped = |width: usize, end: &str| {
         let lines = base64.as_bytes().chunks(width);
@@ -169,10 +172,10 @@ fn white_space_is_no_part_of_a_certificate() {
         wrapped(1, "\t\r\n "),
     ] {
         let read = parse(&with("certificate", certificate)).unwrap();
-        assert_eq!(read.certificate, parse(&answer()).unwrap().certificate);
+        assert_eq!(read.certificate, parse(&response()).unwrap().certificate);
     }
     let mut marked = b"\xef\xbb\xbf".to_vec();
-    marked.extend(answer().to_string().into_bytes());
+    marked.extend(response().to_string().into_bytes());
     let read = IssuedCredential::parse(
         &marked,
         KEY.public_key_der(),
@@ -191,13 +194,13 @@ fn certificate_matches_key() {
         ..Issue::default()
     };
     assert_eq!(
-        refusal(&answer_with(&certificate.der())),
+        error_kind(&response_with(&certificate.der())),
         ErrorKind::CertificateKeyMismatch
     );
 }
 
 #[test]
-fn a_certificate_that_is_not_valid_now_is_refused() {
+fn rejects_certificate_that_is_not_valid_now() {
     for (not_before, not_after) in [(NOW + 1, NOW + 9), (NOW - 9, NOW - 1)] {
         let issue = Issue {
             not_before,
@@ -205,44 +208,44 @@ fn a_certificate_that_is_not_valid_now_is_refused() {
             ..Issue::default()
         };
         assert_eq!(
-            refusal(&answer_with(&issue.der())),
+            error_kind(&response_with(&issue.der())),
             ErrorKind::CertificateNotValid
         );
     }
 }
 
 #[test]
-fn a_certificate_that_cannot_authenticate_a_tls_client_is_refused() {
+fn rejects_certificate_without_client_auth() {
     let server_auth = vec![0x30, 10, 0x06, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
     let issue = Issue {
         extensions: vec![("2.5.29.37", server_auth)],
         ..Issue::default()
     };
     assert_eq!(
-        refusal(&answer_with(&issue.der())),
+        error_kind(&response_with(&issue.der())),
         ErrorKind::CertificateUnusable
     );
 }
 
 #[test]
 fn identity_as_asked() {
-    assert!(parse_for(&answer(), &ManagedIdentity::client_id(CLIENT).unwrap()).is_ok());
-    assert!(parse_for(&answer(), &ManagedIdentity::object_id(OTHER).unwrap()).is_ok());
-    let error = parse_for(&answer(), &ManagedIdentity::client_id(OTHER).unwrap()).unwrap_err();
+    assert!(parse_for(&response(), &ManagedIdentity::client_id(CLIENT).unwrap()).is_ok());
+    assert!(parse_for(&response(), &ManagedIdentity::object_id(OTHER).unwrap()).is_ok());
+    let error = parse_for(&response(), &ManagedIdentity::client_id(OTHER).unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdentityMismatch);
-    // The answer and the certificate in it differ.
+    // Response and certificate differ.
     for name in ["client_id", "tenant_id"] {
-        assert_eq!(refusal(&with(name, OTHER)), ErrorKind::IdentityMismatch);
+        assert_eq!(error_kind(&with(name, OTHER)), ErrorKind::IdentityMismatch);
     }
-    // Letters count without case.
+    // Case is ignored.
     for name in ["client_id", "tenant_id"] {
-        let value = answer()[name].as_str().unwrap().to_lowercase();
+        let value = response()[name].as_str().unwrap().to_lowercase();
         assert!(parse(&with(name, value)).is_ok());
     }
 }
 
 #[test]
-fn identity_as_asked_by_the_signing_request() {
+fn identity_as_in_platform_metadata() {
     let metadata = |client: &str, tenant: &str| {
         let body = json!({
             "clientId": client, "tenantId": tenant, "cuId": {"vmId": "v"},
@@ -250,7 +253,7 @@ fn identity_as_asked_by_the_signing_request() {
         });
         PlatformMetadata::parse(body.to_string().as_bytes(), &EndpointPolicy::default()).unwrap()
     };
-    let credential = parse(&answer()).unwrap();
+    let credential = parse(&response()).unwrap();
     let lower = metadata(&CLIENT.to_lowercase(), &TENANT.to_lowercase());
     credential.check_metadata(&lower).unwrap();
     for other in [metadata(OTHER, TENANT), metadata(CLIENT, OTHER)] {
@@ -268,17 +271,21 @@ fn endpoints_checked() {
         "https://westus.mtlsauth.microsoft.com:8443",
         "https://localhost",
     ] {
-        let answer = with("mtls_authentication_endpoint", endpoint);
-        assert_eq!(refusal(&answer), ErrorKind::EndpointRefused, "{endpoint}");
+        let response = with("mtls_authentication_endpoint", endpoint);
+        assert_eq!(
+            error_kind(&response),
+            ErrorKind::EndpointRefused,
+            "{endpoint}"
+        );
     }
-    let answer = with("token_endpoint", "https://elsewhere.example/token");
-    assert_eq!(refusal(&answer), ErrorKind::EndpointRefused);
-    let answer = with(
+    let response = with("token_endpoint", "https://elsewhere.example/token");
+    assert_eq!(error_kind(&response), ErrorKind::EndpointRefused);
+    let response = with(
         "token_endpoint",
         "https://westus.mtlsauth.microsoft.com/own/token",
     );
     assert_eq!(
-        parse(&answer).unwrap().endpoint.token_url().path(),
+        parse(&response).unwrap().endpoint.token_url().path(),
         "/own/token"
     );
 }
@@ -286,7 +293,7 @@ fn endpoints_checked() {
 #[test]
 fn bounded_input() {
     let long = with("padding", "x".repeat(MAX_BODY));
-    assert_eq!(refusal(&long), ErrorKind::ResponseTooLarge);
+    assert_eq!(error_kind(&long), ErrorKind::ResponseTooLarge);
     let sized = |comment_length| {
         let issue = Issue {
             comment_length,
@@ -296,7 +303,7 @@ fn bounded_input() {
     };
     let largest = sized(1000 + MAX_CERTIFICATE - sized(1000).len());
     assert_eq!(largest.len(), MAX_CERTIFICATE);
-    parse(&answer_with(&largest)).unwrap();
+    parse(&response_with(&largest)).unwrap();
     parse(&with("identity_type", "x".repeat(64))).unwrap();
     let certificate = STANDARD.encode(vec![0x30; MAX_CERTIFICATE + 3]);
     let error = parse(&with("certificate", certificate)).unwrap_err();
@@ -305,17 +312,21 @@ fn bounded_input() {
 }
 
 #[test]
-fn errors_quote_nothing_of_the_answer() {
+fn errors_quote_nothing_of_the_response() {
     for name in ["client_id", "identity_type", "certificate"] {
         for value in [json!("sword fish"), json!(["sword fish"])] {
             let error = parse(&with(name, value)).unwrap_err();
-            assert!(!shown(&error).contains("sword"), "{}", shown(&error));
+            assert!(
+                !debug_text(&error).contains("sword"),
+                "{}",
+                debug_text(&error)
+            );
         }
     }
 }
 
 #[test]
-fn the_request_carries_the_attestation_only_where_there_is_one() {
+fn request_has_attestation_token_if_there_is_one() {
     let cu_id = CuId::new(Some("v".into()), None).unwrap();
     let csr = UnsignedCsr::new(&client(), &tenant(), &cu_id, KEY.public_key_der())
         .unwrap()
@@ -337,7 +348,7 @@ fn the_request_carries_the_attestation_only_where_there_is_one() {
 }
 
 #[test]
-fn secrets_stay_secret_in_memory_that_is_let_go() {
+fn secrets_stay_secret_in_freed_memory() {
     let cu_id = CuId::new(Some("v".into()), None).unwrap();
     let csr = UnsignedCsr::new(&client(), &tenant(), &cu_id, KEY.public_key_der())
         .unwrap()
@@ -345,7 +356,7 @@ fn secrets_stay_secret_in_memory_that_is_let_go() {
         .unwrap();
     let token = AttestationToken::new(format!("a.{}.c", "b".repeat(100_000))).unwrap();
     let body = IssueRequest::new(&csr, Some(&token)).to_json();
-    // A buffer that had to grow has left a copy behind; growing doubles it.
+    // A buffer that grew has left a copy; its capacity is doubled.
     assert!(
         body.capacity() < body.len() + 64,
         "{} for {}",

@@ -1,4 +1,4 @@
-//! The signing request, byte for byte. The golden one was made by OpenSSL's own encoder: `tests/golden/make.sh`.
+//! The signing request, byte for byte. The golden request is encoded by OpenSSL: `tests/golden/make.sh`.
 use crate::support::{CLIENT, KEY, TENANT, client, tenant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_golden_request_is_made_byte_for_byte() {
+fn encodes_golden_request() {
     let cu_id = cu_id(
         Some("33333333-3333-3333-3333-333333333333"),
         Some("44444444-4444-4444-4444-444444444444"),
@@ -53,7 +53,7 @@ fn the_golden_request_is_made_byte_for_byte() {
 }
 
 #[test]
-fn the_subject_is_the_tenant_then_the_client_in_their_string_types() {
+fn subject_is_tenant_then_client() {
     let unsigned = unsigned(&cu_id(Some("v"), None), GOLDEN_KEY).unwrap();
     let ia5_string = 0x16;
     let printable_string = 0x13;
@@ -72,7 +72,7 @@ fn the_subject_is_the_tenant_then_the_client_in_their_string_types() {
 }
 
 #[test]
-fn the_algorithm_is_what_imds_takes() {
+fn algorithm_has_the_form_for_imds() {
     let expected = "303d06092a864886f70d01010a3030a00d300b0609608648016503040201a11a301806092a864886f70d010108300b06096086\
                     48016503040201a203020120";
     assert_eq!(PSS_ALGORITHM[..], hex(expected));
@@ -85,7 +85,7 @@ fn the_algorithm_is_what_imds_takes() {
 }
 
 #[test]
-fn the_attribute_holds_the_machine_without_absent_members() {
+fn attribute_omits_missing_ids() {
     for (vm, vmss, json) in [
         (Some("v"), None, r#"{"vmId":"v"}"#),
         (Some("v"), Some(""), r#"{"vmId":"v"}"#),
@@ -93,7 +93,7 @@ fn the_attribute_holds_the_machine_without_absent_members() {
         (Some("v"), Some("s"), r#"{"vmId":"v","vmssId":"s"}"#),
     ] {
         let unsigned = unsigned(&cu_id(vm, vmss), GOLDEN_KEY).unwrap();
-        let length = |over: usize| u8::try_from(json.len() + over).unwrap();
+        let length = |overhead: usize| u8::try_from(json.len() + overhead).unwrap();
         let mut attribute = vec![0xa0, length(18), 0x30, length(16)];
         attribute.extend(hex("060a2b0601040182375a020a"));
         attribute.extend([0x31, length(2), 0x0c, length(0)]);
@@ -103,13 +103,13 @@ fn the_attribute_holds_the_machine_without_absent_members() {
 }
 
 #[test]
-fn the_public_key_is_carried_as_it_is() {
+fn contains_public_key_unchanged() {
     let unsigned = unsigned(&cu_id(Some("v"), None), GOLDEN_KEY).unwrap();
     assert!(contains(unsigned.to_be_signed(), GOLDEN_KEY));
 }
 
 #[test]
-fn the_wire_form_is_one_line_of_base64() {
+fn wire_form_is_one_line_of_base64() {
     let csr = unsigned(&cu_id(Some("v"), None), GOLDEN_KEY)
         .unwrap()
         .finish(&[7; 256])
@@ -120,7 +120,7 @@ fn the_wire_form_is_one_line_of_base64() {
 }
 
 #[test]
-fn a_signature_of_the_binding_key_holds() {
+fn signature_of_binding_key_is_valid() {
     let unsigned = unsigned(&cu_id(Some("v"), None), KEY.public_key_der()).unwrap();
     let signature = KEY
         .sign(SignatureScheme::PssSha256, &unsigned.digest())
@@ -131,7 +131,7 @@ fn a_signature_of_the_binding_key_holds() {
 }
 
 #[test]
-fn a_signature_of_another_length_is_refused() {
+fn rejects_signature_of_another_length() {
     let unsigned = unsigned(&cu_id(Some("v"), None), GOLDEN_KEY).unwrap();
     for length in [0, 32, 255, 257, 512] {
         let error = unsigned.finish(&vec![7; length]).unwrap_err();
@@ -143,7 +143,7 @@ fn a_signature_of_another_length_is_refused() {
 }
 
 #[test]
-fn keys_other_than_rsa_2048_are_refused() {
+fn rejects_keys_other_than_rsa_2048() {
     let rsa = |bits| {
         PKey::from_rsa(Rsa::generate(bits).unwrap())
             .unwrap()

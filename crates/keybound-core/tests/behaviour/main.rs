@@ -1,4 +1,4 @@
-//! How the public interface behaves with real keys, signatures and certificates.
+//! Tests of the public interface with real keys, signatures and certificates.
 #![cfg(test)]
 
 mod binding;

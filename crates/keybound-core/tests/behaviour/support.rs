@@ -18,7 +18,7 @@ pub const CLIENT: &str = "1A1a1111-1111-1111-1111-11111111111B";
 pub const TENANT: &str = "2A2a2222-2222-2222-2222-22222222222B";
 pub const OTHER: &str = "3A3a3333-3333-3333-3333-33333333333B";
 pub const MANAGED_IDENTITY_ISSUER: &str = "managedidentitysnissuer.login.microsoft.com";
-/// The present of every test, in seconds since 1970.
+/// The current time of every test, in seconds since 1970.
 pub const NOW: u64 = 1_780_000_000;
 
 /// The binding key of every test.
@@ -35,16 +35,16 @@ pub fn tenant() -> Guid {
     Guid::parse(TENANT).unwrap()
 }
 
-/// A moment, in seconds since 1970.
+/// The time of these seconds since 1970.
 pub fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// What IMDS issues by default: for [`KEY`], seven days around [`NOW`].
+/// A certificate as IMDS issues it: for [`KEY`], valid for seven days from [`NOW`].
 pub struct Issue {
     pub names: Vec<(Nid, Asn1Type, String)>,
     pub public_key: Vec<u8>,
-    /// The issuer's CN; none where empty.
+    /// The issuer's CN; none if empty.
     pub issuer: String,
     pub not_before: u64,
     pub not_after: u64,
@@ -126,7 +126,7 @@ fn name(parts: &[(Nid, Asn1Type, String)]) -> X509Name {
     name
 }
 
-/// The Netscape comment: text of any length that means nothing.
+/// The Netscape comment: text of any length without meaning.
 fn comment_extension(text: &str) -> X509Extension {
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
     let contents = [&[0x16, 0x82], &length[..], text.as_bytes()].concat();
@@ -139,13 +139,13 @@ fn extension(oid: &str, value: &[u8]) -> X509Extension {
     X509Extension::new_from_der(&oid, false, &value).unwrap()
 }
 
-/// A moment as a GeneralizedTime in DER.
+/// A time as a GeneralizedTime in DER.
 pub fn generalized_time(seconds: u64) -> Vec<u8> {
     let text = generalized(seconds);
     [&[0x18, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
-/// A JWT with these claims and a signature of no worth.
+/// A JWT with these claims and an invalid signature.
 pub fn jwt(claims: &str) -> String {
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     format!(
@@ -156,7 +156,7 @@ pub fn jwt(claims: &str) -> String {
     )
 }
 
-/// As `YYYYMMDDHHMMSSZ`: seconds since 1970 do not fit where they are counted in 32 bits.
+/// As `YYYYMMDDHHMMSSZ`: OpenSSL may count seconds since 1970 in 32 bits.
 fn generalized(seconds: u64) -> String {
     let date = der::DateTime::from_unix_duration(Duration::from_secs(seconds)).unwrap();
     let text = date.to_string();

@@ -126,7 +126,7 @@ async fn a_server_that_goes_on_with_them_is_given_up() {
             "{handshake:?} {message}"
         );
         assert!(
-            message.contains("handshake messages over and over"),
+            message.contains("too many handshake messages"),
             "{handshake:?} {message}"
         );
         assert_eq!(server.requests(), 1, "nothing is sent twice");

@@ -82,22 +82,16 @@ async fn a_peer_that_speaks_no_tls_is_named_for_it() {
     for (response, message) in [
         (
             &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-            "answers plain http, not tls",
+            "responds with plain http, not tls",
         ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            "answers plain http, not tls",
+            "responds with plain http, not tls",
         ),
-        (
-            b"SSH-2.0-OpenSSH_9.2\r\n",
-            "answers something else than tls",
-        ),
-        (
-            b"220 mail.example ESMTP\r\n",
-            "answers something else than tls",
-        ),
-        (b"<html></html>", "answers something else than tls"),
-        (&[0; 64], "answers something else than tls"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not respond with tls"),
+        (b"220 mail.example ESMTP\r\n", "does not respond with tls"),
+        (b"<html></html>", "does not respond with tls"),
+        (&[0; 64], "does not respond with tls"),
     ] {
         let server = tcp_server(move |mut stream, _, _| async move {
             let _ = stream.write_all(response).await;

@@ -1,24 +1,23 @@
-//! The first line of what a service answered in plain text or HTML.
-use crate::redact;
+use crate::{printable, redact};
 
-/// The title of an HTML or XML page, else the first line that is not blank once tags are removed: redacted, without
-/// control characters, at most 256 characters. `None` where there is no such line, or it is not text.
-pub(crate) fn first_line(text: &str) -> Option<String> {
+/// Returns the title of an HTML or XML page, otherwise the first line that is not blank, without tags: redacted, printable,
+/// at most 256 characters. `None` if there is no such line or it is not text.
+pub(super) fn first_line(text: &str) -> Option<String> {
     let text = text.trim_start();
     let line = if text.starts_with('<') {
-        title(text).or_else(|| first_words(&without_tags(text)))
+        title(text).or_else(|| first_nonblank(&without_tags(text)))
     } else {
-        first_words(text)
+        first_nonblank(text)
     }?;
     let clean = redact(&line);
-    is_text(&clean).then(|| cut(&clean))
+    is_text(&clean).then(|| printable(&clean, MAX_LINE))
 }
 
-fn first_words(text: &str) -> Option<String> {
+fn first_nonblank(text: &str) -> Option<String> {
     text.lines().map(words).find(|line| !line.is_empty())
 }
 
-/// The words, one space between two.
+/// The words, separated by single spaces.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -31,7 +30,7 @@ fn title(page: &str) -> Option<String> {
     Some(words(&page[begin..end])).filter(|title| !title.is_empty())
 }
 
-/// The page with a line's end for each tag, and without what stands in `style` and `script`.
+/// The page with a newline in place of each tag, without the contents of `style` and `script`.
 fn without_tags(page: &str) -> String {
     let lower = page.to_ascii_lowercase();
     let mut text = String::new();
@@ -55,28 +54,21 @@ fn without_tags(page: &str) -> String {
     text + &page[at..]
 }
 
-/// Whether most of it can be shown: compressed and encrypted bytes cannot.
+/// Whether most of it is printable, unlike compressed or encrypted bytes.
 fn is_text(line: &str) -> bool {
     let replaced = line.matches(char::REPLACEMENT_CHARACTER).count();
     replaced * 4 <= line.chars().count()
 }
 
-fn cut(line: &str) -> String {
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
-}
-
-/// In characters: a sentence or two.
-const LONGEST: usize = 256;
+/// In characters.
+const MAX_LINE: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_text_or_the_title_of_a_page_is_found() {
+    fn finds_first_line_or_title() {
         for (text, line) in [
             ("pod list is empty", "pod list is empty"),
             (
@@ -112,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_short_text_without_secrets_and_controls() {
+    fn returns_short_printable_text_without_secrets() {
         let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln";
         let line = first_line(&format!("\u{1b}[31mno {jwt}\u{202e}")).unwrap();
         assert_eq!(line, "\u{fffd}[31mno [redacted]\u{fffd}");

@@ -1,28 +1,28 @@
-//! JSON of which only some members matter: what cannot be represented elsewhere must not make these unreadable. An
-//! escaped lone surrogate and bytes that are not UTF-8 become U+FFFD, a number out of range the largest one, what is
-//! nested too deep null. What is not JSON stays an error.
+//! A parser for JSON of which only some members are used: values elsewhere that cannot be represented are replaced. An
+//! escaped lone surrogate becomes U+FFFD, a number out of range the largest one, a value nested too deep null. Text that
+//! is not JSON is an error.
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// What to do with a name that an object has twice.
+/// How duplicate names in an object are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duplicates {
-    /// The text is refused: two readers of it may take different values (RFC 7519 section 4).
-    Refused,
+    /// They are an error: two parsers may use different values (RFC 7519 section 4).
+    Rejected,
     /// The last one counts.
-    LastCounts,
+    LastWins,
 }
 
-/// Reads one JSON value.
-pub(crate) fn read(text: &str, duplicates: Duplicates) -> Option<Value> {
+/// Parses one JSON value.
+pub(crate) fn parse(text: &str, duplicates: Duplicates) -> Option<Value> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
-    value(raw, duplicates, DEEPEST)
+    value(raw, duplicates, MAX_DEPTH)
 }
 
-/// `raw` has been found to be JSON: what fails below is a value that has no representation.
+/// `raw` is valid JSON: what fails below is a value that cannot be represented.
 fn value(raw: &RawValue, duplicates: Duplicates, depth: usize) -> Option<Value> {
     let text = raw.get();
     match text.as_bytes().first()? {
@@ -32,7 +32,7 @@ fn value(raw: &RawValue, duplicates: Duplicates, depth: usize) -> Option<Value> 
             let mut object = Map::new();
             for (Text(name), member) in members {
                 let member = value(member, duplicates, depth - 1)?;
-                if object.insert(name, member).is_some() && duplicates == Duplicates::Refused {
+                if object.insert(name, member).is_some() && duplicates == Duplicates::Rejected {
                     return None;
                 }
             }
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A JSON string. Read as bytes, as only then serde_json yields one that has a lone surrogate.
+/// A JSON string. Read as bytes: only then serde_json returns one with a lone surrogate.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -104,20 +104,20 @@ impl Visitor<'_> for TextVisitor {
     }
 }
 
-/// Less than what serde_json reads (128), so that a value read here can be printed and read again.
-const DEEPEST: usize = 100;
+/// Less than the limit of serde_json (128), so that a parsed value can be written and parsed again.
+const MAX_DEPTH: usize = 100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(text: &str) -> Option<Value> {
-        super::read(text, Duplicates::Refused)
+    fn parse(text: &str) -> Option<Value> {
+        super::parse(text, Duplicates::Rejected)
     }
 
     #[test]
-    fn ordinary_json_is_read_as_serde_json_reads_it() {
+    fn parses_ordinary_json_as_serde_json_does() {
         for text in [
             r#" {"a":[null,true,false,-1,18446744073709551615,1.5,"\u00e9\n"],"b":{}} "#,
             "[]",
@@ -127,25 +127,25 @@ mod tests {
             "null",
         ] {
             let strict: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(read(text), Some(strict), "{text}");
+            assert_eq!(parse(text), Some(strict), "{text}");
         }
     }
 
     #[test]
-    fn values_without_a_representation_hide_no_other_member() {
+    fn replaces_unrepresentable_values() {
         let text = r#"{"exp":1,"\ud800":"a\ud800b","n":[1e400,-1e400,{"x":"\udc00"}],"tid":"t"}"#;
-        let value = read(text).unwrap();
+        let value = parse(text).unwrap();
         assert_eq!((&value["exp"], &value["tid"]), (&json!(1), &json!("t")));
         let numbers = json!([f64::MAX, f64::MIN, {"x": "\u{fffd}\u{fffd}\u{fffd}"}]);
         assert_eq!(value["n"], numbers);
         let deep = |levels: usize, begin: &str, end: &str| {
             let nested = format!("{}1{}", begin.repeat(levels), end.repeat(levels));
-            read(&format!(r#"{{"deep":{nested},"exp":7}}"#)).unwrap()
+            parse(&format!(r#"{{"deep":{nested},"exp":7}}"#)).unwrap()
         };
         for levels in [1, 99, 100, 101, 5000] {
             for value in [deep(levels, "[", "]"), deep(levels, r#"{"a":"#, "}")] {
                 assert_eq!(value["exp"], 7, "{levels}");
-                // What is printed is read.
+                // The written value can be parsed again.
                 assert_eq!(
                     serde_json::from_str::<Value>(&value.to_string()).unwrap(),
                     value
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_text_that_is_no_json_are_refused() {
+    fn rejects_duplicates_and_invalid_json() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":[{"b":1,"b":1e400}]}"#,
@@ -173,9 +173,9 @@ mod tests {
             "- 1",
             "-",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(parse(text), None, "{text}");
         }
-        let last = super::read(r#"{"a":1,"a":2}"#, Duplicates::LastCounts);
+        let last = super::parse(r#"{"a":1,"a":2}"#, Duplicates::LastWins);
         assert_eq!(last, Some(json!({"a": 2})));
     }
 }

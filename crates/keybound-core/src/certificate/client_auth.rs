@@ -3,13 +3,13 @@ use der::Decode as _;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
 
-/// Why a certificate with these extensions may not authenticate a TLS client; `None` where it may. A usage that the
-/// certificate does not restrict is allowed (RFC 5280 sections 4.2.1.3 and 4.2.1.12); one that cannot be read is not.
-pub(crate) fn client_auth_problem(extensions: &[Extension]) -> Option<&'static str> {
-    extensions.iter().find_map(problem_of)
+/// Why a certificate with these extensions cannot authenticate a TLS client; `None` if it can. A usage that the
+/// certificate does not restrict is allowed (RFC 5280 sections 4.2.1.3 and 4.2.1.12); a malformed one is not.
+pub(super) fn client_auth_problem(extensions: &[Extension]) -> Option<&'static str> {
+    extensions.iter().find_map(problem)
 }
 
-fn problem_of(extension: &Extension) -> Option<&'static str> {
+fn problem(extension: &Extension) -> Option<&'static str> {
     let value = extension.extn_value.as_bytes();
     if extension.extn_id == EXTENDED_KEY_USAGE {
         let allowed =

@@ -3,9 +3,9 @@ use der::{Decode as _, Tag, Tagged as _};
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-/// Reads the value of the extension `token_not_after`: a GeneralizedTime or UTCTime, bare or as the only element of one
-/// SEQUENCE. `None` where it is anything else. Fractions of a second, which .NET writes, are dropped.
-pub(crate) fn read(value: &[u8]) -> Option<SystemTime> {
+/// Parses the value of the extension `token_not_after`: a GeneralizedTime or UTCTime, alone or as the only element of a
+/// SEQUENCE. `None` for anything else. Fractions of a second, which .NET writes, are dropped.
+pub(super) fn parse(value: &[u8]) -> Option<SystemTime> {
     let value = AnyRef::from_der(value).ok()?;
     match value.tag() {
         Tag::Sequence => time(AnyRef::from_der(value.value()).ok()?),
@@ -47,7 +47,7 @@ mod tests {
     }
 
     fn seconds(value: &[u8]) -> Option<u64> {
-        let end = read(value)?;
+        let end = parse(value)?;
         Some(
             end.duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap()
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_time_are_read_bare_and_in_one_sequence() {
+    fn parses_both_time_types_alone_and_in_a_sequence() {
         for value in [
             tlv(0x18, b"20261128123456Z"),
             tlv(0x18, b"20261128123456.5Z"),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_counts_as_absent() {
+    fn ignores_other_values() {
         let time = tlv(0x18, b"20261128123456Z");
         for value in [
             vec![],

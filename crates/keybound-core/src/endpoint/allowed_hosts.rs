@@ -1,17 +1,17 @@
 use url::Host;
 
-/// A list of hosts, the only ones that an endpoint may have. Letters count without case.
+/// A list of the hosts that an endpoint may have. Case is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AllowedHosts {
     entries: Vec<String>,
-    /// What a refusal says.
+    /// The reason for refusing other hosts.
     refusal: &'static str,
 }
 
 impl AllowedHosts {
-    /// A list of the program: `login.example.com` exactly, or `*.example.com` for any name below. An entry that is neither
-    /// allows nothing.
-    pub(crate) fn of_program(entries: Vec<String>) -> Self {
+    /// The program's list: `login.example.com` exactly, or `*.example.com` for any name below. An entry in another form
+    /// matches no host.
+    pub(super) fn from_program(entries: Vec<String>) -> Self {
         Self {
             entries: entries
                 .iter()
@@ -21,9 +21,9 @@ impl AllowedHosts {
         }
     }
 
-    /// The list of the operator, entries separated by commas or semicolons; `*.example.com` also allows `example.com`. `None`
-    /// for a blank text, which is no list. A list with an entry that is no host allows nothing.
-    pub(crate) fn of_operator(text: &str) -> Option<Self> {
+    /// The operator's list: entries separated by commas or semicolons; `*.example.com` also allows `example.com`. `None` for
+    /// a blank text. A list with a malformed entry allows no host.
+    pub(super) fn from_operator(text: &str) -> Option<Self> {
         if text.trim().is_empty() {
             return None;
         }
@@ -33,7 +33,7 @@ impl AllowedHosts {
         if !entries.iter().all(|entry| is_entry(entry)) {
             return Some(Self {
                 entries: vec![],
-                refusal: "is refused: MSAL_MI_IMDSV2_ALLOWED_HOSTS has an entry that is no host name, and so allows no host",
+                refusal: "is refused: MSAL_MI_IMDSV2_ALLOWED_HOSTS has an entry that is not a host name, and so allows no host",
             });
         }
         let expanded = entries
@@ -45,15 +45,19 @@ impl AllowedHosts {
         })
     }
 
-    /// Why a host is refused; `None` where it is allowed.
-    pub(crate) fn refusal(&self, host: &Host<&str>) -> Option<&'static str> {
+    /// Checks that a host is on the list; the error is the reason why not.
+    pub(super) fn check(&self, host: &Host<&str>) -> Result<(), &'static str> {
         let text = host.to_string();
         let allows = |entry: &String| match (entry.strip_prefix("*."), host) {
             (Some(domain), Host::Domain(name)) => is_below(name, domain),
             (Some(_), _) => false,
             (None, _) => text == *entry,
         };
-        (!self.entries.iter().any(allows)).then_some(self.refusal)
+        if self.entries.iter().any(allows) {
+            Ok(())
+        } else {
+            Err(self.refusal)
+        }
     }
 }
 
@@ -64,9 +68,9 @@ fn is_entry(entry: &str) -> bool {
     }
 }
 
-/// Whether it is a host name (RFC 1123 section 2.1), in lower case, names of other scripts as `xn--…`. URLs allow more; no
-/// service and no certificate has more.
-pub(crate) fn is_host_name(name: &str) -> bool {
+/// Whether it is a host name (RFC 1123 section 2.1) in lower case, internationalized names as `xn--…`. URLs allow more;
+/// names of services and certificates are no more than this.
+pub(super) fn is_host_name(name: &str) -> bool {
     let well_formed = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -78,8 +82,8 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(well_formed)
 }
 
-/// Whether a name is below a domain, and not the domain itself.
-pub(crate) fn is_below(name: &str, domain: &str) -> bool {
+/// Whether a name is below a domain and not the domain itself.
+pub(super) fn is_below(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain)
         .and_then(|rest| rest.strip_suffix('.'))
         .is_some_and(|rest| !rest.is_empty())
@@ -90,18 +94,18 @@ mod tests {
     use super::*;
 
     fn allows(list: &str, host: &str) -> bool {
-        let list = AllowedHosts::of_operator(list).expect("a list");
+        let list = AllowedHosts::from_operator(list).expect("a list");
         let host = Host::parse(host).unwrap();
         let host = match &host {
             Host::Domain(name) => Host::Domain(name.as_str()),
             Host::Ipv4(address) => Host::Ipv4(*address),
             Host::Ipv6(address) => Host::Ipv6(*address),
         };
-        list.refusal(&host).is_none()
+        list.check(&host).is_ok()
     }
 
     #[test]
-    fn the_operators_list_is_separated_by_commas_and_semicolons() {
+    fn separates_entries_by_commas_and_semicolons() {
         let list = " a.example ;*.B.example, 127.0.0.1,[::1],,";
         for host in [
             "a.example",
@@ -127,9 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_list_is_none_and_a_list_without_entries_allows_nothing() {
+    fn blank_list_is_none_and_list_without_entries_allows_nothing() {
         for blank in ["", " ", "\t\r\n"] {
-            assert_eq!(AllowedHosts::of_operator(blank), None, "{blank:?}");
+            assert_eq!(AllowedHosts::from_operator(blank), None, "{blank:?}");
         }
         for empty in [",", ";", " , ; "] {
             assert!(!allows(empty, "a.example"), "{empty:?}");
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn one_malformed_entry_closes_the_operators_list() {
+    fn malformed_entry_disallows_all_hosts() {
         for entry in [
             "*",
             "*.",
@@ -161,10 +165,10 @@ mod tests {
             "b\u{fc}cher.example",
             "\u{fffd}",
         ] {
-            let list = format!("good.example,{entry}");
-            assert!(!allows(&list, "good.example"), "{entry:?}");
-            let refusal = AllowedHosts::of_operator(&list).unwrap().refusal;
-            assert!(refusal.contains("is no host name"), "{entry:?}");
+            let list = format!("valid.example,{entry}");
+            assert!(!allows(&list, "valid.example"), "{entry:?}");
+            let refusal = AllowedHosts::from_operator(&list).unwrap().refusal;
+            assert!(refusal.contains("is not a host name"), "{entry:?}");
         }
     }
 }

@@ -1,0 +1,42 @@
+use std::fmt;
+
+/// The step of the flow at which an error occurred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The request itself; nothing was sent.
+    Request,
+    /// IMDS `getplatformmetadata`.
+    Metadata,
+    /// The binding key.
+    Key,
+    /// The attestation of the key.
+    Attestation,
+    /// IMDS `issuecredential` and the issued certificate.
+    Credential,
+    /// Entra's token endpoint and the access token.
+    Token,
+    /// The request to the resource.
+    Resource,
+}
+
+impl Stage {
+    /// The name in results: `metadata`, `key`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Metadata => "metadata",
+            Self::Key => "key",
+            Self::Attestation => "attestation",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
