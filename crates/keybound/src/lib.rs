@@ -50,6 +50,9 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/emulator.md")]
 mod emulator_guide {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+mod library_guide {}
 #[cfg(all(doctest, feature = "azure"))]
 #[doc = include_str!("../../../docs/azure-sdk.md")]
 mod azure_sdk_guide {}
