@@ -34,4 +34,4 @@ pub use key::{BindingKey, KeyError, KeyErrorKind, SignatureScheme, SigningCost};
 pub use keybound_core::KeyStrength;
 pub use last_error::LastKeyError;
 pub use native_certificate::NativeCertificate;
-pub use verify::{self_test, verify};
+pub use verify::{self_test, sign_verified, verify};

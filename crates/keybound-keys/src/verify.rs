@@ -15,19 +15,42 @@ pub fn verify(public_key: &[u8], scheme: SignatureScheme, digest: &[u8], signatu
     check(platform::verify, public_key, scheme, digest, signature)
 }
 
-/// Checks that a key signs, and that its public key verifies the signature. Without this check a broken key shows as an
+/// Signs a digest and verifies the signature with the key's public key. Without this check a broken key shows as an
 /// unexplained error response of a service.
 ///
 /// # Errors
-/// The error of the signing key, or [`KeyErrorKind::Failed`] where the signature is invalid.
+/// The error of [`BindingKey::sign`], or [`KeyErrorKind::Failed`] where the signature is invalid.
+pub fn sign_verified(
+    key: &dyn BindingKey,
+    scheme: SignatureScheme,
+    digest: &[u8],
+) -> Result<Vec<u8>, KeyError> {
+    let signature = key.sign(scheme, digest)?;
+    check_signature(key.public_key_der(), scheme, digest, &signature)?;
+    Ok(signature)
+}
+
+/// Checks that a key signs, as [`sign_verified`] does.
+///
+/// # Errors
+/// Those of [`sign_verified`].
 pub fn self_test(key: &dyn BindingKey) -> Result<(), KeyError> {
-    let signature = key.sign(SELF_TEST_SCHEME, &SELF_TEST_DIGEST)?;
-    check_self_test(key.public_key_der(), &signature)
+    sign_verified(key, SELF_TEST_SCHEME, &SELF_TEST_DIGEST).map(|_| ())
 }
 
 /// Verifies the signature over [`SELF_TEST_DIGEST`].
+#[cfg(any(windows, test))]
 pub(crate) fn check_self_test(public_key: &[u8], signature: &[u8]) -> Result<(), KeyError> {
-    if verify(public_key, SELF_TEST_SCHEME, &SELF_TEST_DIGEST, signature) {
+    check_signature(public_key, SELF_TEST_SCHEME, &SELF_TEST_DIGEST, signature)
+}
+
+fn check_signature(
+    public_key: &[u8],
+    scheme: SignatureScheme,
+    digest: &[u8],
+    signature: &[u8],
+) -> Result<(), KeyError> {
+    if verify(public_key, scheme, digest, signature) {
         return Ok(());
     }
     Err(KeyError::new(

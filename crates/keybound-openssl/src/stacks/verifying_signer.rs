@@ -1,5 +1,6 @@
 use keybound_keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyGate, KeyStrength, SignatureScheme, SigningCost, verify,
+    BindingKey, KeyError, KeyErrorKind, KeyGate, KeyStrength, SignatureScheme, SigningCost,
+    sign_verified,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -26,24 +27,21 @@ impl VerifyingSigner {
         scheme: SignatureScheme,
         digest: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let failed = |message: &'static str| KeyError::new(KeyErrorKind::Failed, message);
         let sign = {
             let (key, digest) = (Arc::clone(&self.key), digest.to_vec());
             move || {
-                catch_unwind(AssertUnwindSafe(|| key.sign(scheme, &digest)))
-                    .unwrap_or_else(|_| Err(failed("the key panicked while signing")))
+                catch_unwind(AssertUnwindSafe(|| sign_verified(&*key, scheme, &digest)))
+                    .unwrap_or_else(|_| {
+                        Err(KeyError::new(
+                            KeyErrorKind::Failed,
+                            "the key panicked while signing",
+                        ))
+                    })
             }
         };
-        let signature = match self.key.signing_cost() {
+        match self.key.signing_cost() {
             SigningCost::Quick => sign(),
             SigningCost::Slow => run_aside(|| self.gate.run_blocking(sign)),
-        }?;
-        if verify(self.key.public_key_der(), scheme, digest, &signature) {
-            Ok(signature)
-        } else {
-            Err(failed(
-                "the key's signature does not hold against its own public key",
-            ))
         }
     }
 }

@@ -2,8 +2,8 @@ use super::key::sign;
 use crate::access_token::Step;
 use crate::acquire::Flow;
 use keybound_core::csr::{Csr, UnsignedCsr};
-use keybound_core::{Error, ErrorKind, PlatformMetadata, Result, Stage};
-use keybound_keys::{BindingKey, SignatureScheme, verify};
+use keybound_core::{PlatformMetadata, Result};
+use keybound_keys::{BindingKey, SignatureScheme};
 use std::sync::Arc;
 
 impl Flow {
@@ -23,18 +23,6 @@ impl Flow {
             )?;
             let digest = unsigned.digest();
             let signature = sign(key, SignatureScheme::PssSha256, digest).await?;
-            if !verify(
-                key.public_key_der(),
-                SignatureScheme::PssSha256,
-                &digest,
-                &signature,
-            ) {
-                return Err(Error::new(
-                    ErrorKind::KeyFailed,
-                    Stage::Key,
-                    "the key's signature does not hold against its own public key",
-                ));
-            }
             unsigned.finish(&signature)
         })
         .await

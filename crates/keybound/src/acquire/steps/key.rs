@@ -3,6 +3,7 @@ use crate::acquire::Flow;
 use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
 use keybound_keys::{
     BindingKey, GatedKey, KeyError, KeyErrorKind, KeyGate, SignatureScheme, SigningCost, self_test,
+    sign_verified,
 };
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ pub(super) async fn sign(
     scheme: SignatureScheme,
     digest: [u8; 32],
 ) -> Result<Vec<u8>> {
-    operate(key, move |key| key.sign(scheme, &digest)).await
+    operate(key, move |key| sign_verified(key, scheme, &digest)).await
 }
 
 /// Runs an operation of a key: of a slow one behind its gate, off the runtime's threads, so that one that hangs costs
