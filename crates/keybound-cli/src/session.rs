@@ -1,6 +1,7 @@
 //! From raw flags to a client and a request: everything is resolved and checked before anything is done.
 use crate::args::{HostArgs, LibraryArgs, TokenArgs};
 use crate::failure::Failure;
+use crate::steps::StepLog;
 use crate::{emulation, out, text};
 use keybound::attestation::native::NativeAttestation;
 use keybound::http::ResourceClient;
@@ -21,6 +22,7 @@ use url::Url;
 pub(crate) struct Session {
     client: ManagedIdentityClient,
     request: TokenRequest,
+    steps: StepLog,
     timeout: Duration,
     started: Instant,
 }
@@ -34,14 +36,17 @@ impl Session {
     /// are requested without an emulator.
     pub(crate) fn new(
         args: &TokenArgs,
+        steps: StepLog,
         fallback: Option<&str>,
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
         Ok(Self {
             client: client_builder(&args.host, called)?
+                .on_step(steps.listener())
                 .build()
                 .map_err(Failure::before_work)?,
             request: request(args, fallback),
+            steps,
             timeout: args.host.timeout,
             started: Instant::now(),
         })
@@ -70,6 +75,11 @@ impl Session {
     /// The time until the deadline.
     fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
+    }
+
+    /// Where steps are logged.
+    pub(crate) fn steps(&self) -> &StepLog {
+        &self.steps
     }
 
     /// The time since the start.

@@ -1,215 +1,205 @@
-//! The output of `-v`: each step when it ends, and the log events of the libraries, as lines on standard error.
-mod recorder;
-
-pub(crate) use recorder::Recorder;
-
+//! The steps of the flow and the log events of the libraries, as lines on standard error (`-v`).
 use crate::out;
 use crate::text::{printable_line, timestamp};
+use keybound::{Error, StepEvent};
 use keybound_core::lock;
 use std::fmt::{self, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{Filtered, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+/// The steps of the flow: logged where the verbosity or `KEYBOUND_LOG` requires it, and recorded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StepLog(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    targets: Targets,
+    lines: Lines,
+    events: Mutex<Vec<StepEvent>>,
+}
 
 /// Starts logging: nothing at verbosity 0, steps and notable events at 1, everything at 2. `KEYBOUND_LOG` (`LEVEL` or
 /// `TARGET=LEVEL,…`) overrides the verbosity; a malformed value is ignored with a warning.
-pub(crate) fn log(verbosity: u8, target: &str) {
-    if let Some(lines) = lines(verbosity, target) {
-        // A second call has no effect.
-        let _ = tracing_subscriber::registry().with(lines).try_init();
-    }
-}
-
-/// As [`log`], and records the steps of the flow.
-pub(crate) fn log_and_record(verbosity: u8, target: &str) -> Recorder {
-    let recorder = Recorder::default();
-    let steps = Targets::new().with_target(STEP_TARGET, Level::INFO);
-    let _ = tracing_subscriber::registry()
-        .with(recorder.clone().with_filter(steps))
-        .with(lines(verbosity, target))
+pub(crate) fn log(verbosity: u8, target: &str) -> StepLog {
+    let targets = targets(verbosity, target);
+    let lines = Lines::default();
+    // The library logs its steps too.
+    let events = targets.clone().with_target(STEP_TARGET, LevelFilter::OFF);
+    // A second call has no effect.
+    let _ = Registry::default()
+        .with(lines.clone().with_filter(events))
         .try_init();
-    recorder
+    StepLog(Arc::new(Inner {
+        targets,
+        lines,
+        events: Mutex::default(),
+    }))
 }
 
-fn lines<S>(verbosity: u8, target: &str) -> Option<Filtered<Lines, Targets, S>>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    // Invalid Unicode is replaced; the result does not parse as a list of targets.
-    let filter = std::env::var_os("KEYBOUND_LOG")
-        .filter(|text| !text.is_empty())
-        .map(|text| text.to_string_lossy().into_owned());
+fn targets(verbosity: u8, target: &str) -> Targets {
     let level = match verbosity {
-        0 => None,
-        1 => Some(Level::INFO),
-        _ => Some(Level::DEBUG),
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    let targets = match filter.as_deref().map(str::parse::<Targets>) {
+    let default = Targets::new().with_target(target, level);
+    // Invalid Unicode is replaced; the result does not parse as a list of targets.
+    let filter = std::env::var_os("KEYBOUND_LOG").filter(|text| !text.is_empty());
+    match filter.map(|text| text.to_string_lossy().parse()) {
+        None => default,
         Some(Ok(targets)) => targets,
         Some(Err(_)) => {
             out::log("warning: KEYBOUND_LOG is not LEVEL or TARGET=LEVEL,…; ignored");
-            Targets::new().with_target(target, level)
+            default
         }
-        None if level.is_none() => return None,
-        None => Targets::new().with_target(target, level),
-    };
-    Some(Lines(Mutex::new(String::new())).with_filter(targets))
+    }
 }
 
-/// The number of a step of the flow, in its order; 0 for the metadata request, which precedes the key.
-pub(crate) fn number(step: &str) -> u8 {
-    let position = ORDER.iter().position(|known| *known == step);
-    position
-        .and_then(|position| u8::try_from(position).ok())
-        .unwrap_or(0)
+impl StepLog {
+    /// The listener for the builder of the client.
+    pub(crate) fn listener(&self) -> impl Fn(&StepEvent) + Send + Sync + 'static {
+        let log = self.clone();
+        move |event| {
+            log.events().push(event.clone());
+            let id = Some(event.correlation_id.as_str());
+            log.line(event.step.as_str(), event.elapsed, event.error.as_ref(), id);
+        }
+    }
+
+    /// Logs the call of the resource.
+    pub(crate) fn resource(&self, elapsed: Duration, error: Option<&Error>) {
+        self.line("resource", elapsed, error, None);
+    }
+
+    /// The recorded events, in their order.
+    pub(crate) fn events(&self) -> MutexGuard<'_, Vec<StepEvent>> {
+        lock(&self.0.events)
+    }
+
+    fn line(&self, step: &str, elapsed: Duration, error: Option<&Error>, id: Option<&str>) {
+        let level = error.map_or(Level::INFO, |_| Level::WARN);
+        if self.0.targets.would_enable(STEP_TARGET, &level) {
+            self.0.lines.write(id, &step_line(step, elapsed, error));
+        }
+    }
+}
+
+fn step_line(step: &str, elapsed: Duration, error: Option<&Error>) -> String {
+    let outcome = match error {
+        None => title(step).to_owned(),
+        Some(error) => format!("{step} failed: {}", error.kind().code()),
+    };
+    let elapsed = elapsed.as_secs_f64() * 1000.0;
+    format!("step {} {outcome} [{elapsed:.1} ms]", number(step))
+}
+
+/// The number of a step in the flow; 0 for the metadata request, which precedes the key.
+pub(crate) fn number(step: &str) -> usize {
+    let position = STEPS.iter().position(|(name, _)| *name == step);
+    position.unwrap_or(0)
 }
 
 /// What a step does, for people.
 pub(crate) fn title(step: &str) -> &str {
-    match step {
-        "metadata" => "platform metadata fetched from IMDS",
-        "key" => "binding key opened",
-        "csr" => "certificate signing request signed and verified",
-        "attestation" => "key attested",
-        "credential" => "certificate issued by IMDS and checked",
-        "token" => "token issued by Entra over mutual TLS",
-        "binding_check" => "token is bound to the certificate",
-        "resource" => "resource called over mutual TLS",
-        other => other,
-    }
+    let found = STEPS.iter().find(|(name, _)| *name == step);
+    found.map_or(step, |(_, title)| title)
 }
 
-/// The target of the step events of the library and of `call`.
-pub(crate) const STEP_TARGET: &str = "keybound::step";
+/// Writes log lines; holds the correlation id that was logged last.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<String>>);
 
-/// Writes events as lines; holds the correlation id that was logged last.
-struct Lines(Mutex<String>);
+impl Lines {
+    fn write(&self, correlation_id: Option<&str>, line: &str) {
+        let mut logged = lock(&self.0);
+        if let Some(id) = correlation_id.filter(|id| logged.as_str() != *id) {
+            id.clone_into(&mut logged);
+            let id = printable_line(id);
+            out::log(&format!("{} correlation id {id}", timestamp()));
+        }
+        out::log(&format!("{} {}", timestamp(), printable_line(line)));
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        if let Some(id) = fields.get("request_id") {
-            let mut logged = lock(&self.0);
-            if *logged != id {
-                id.clone_into(&mut logged);
-                out::log(&format!(
-                    "{} correlation id {}",
-                    timestamp(),
-                    printable_line(id)
-                ));
+        let metadata = event.metadata();
+        let crate_name = metadata.target().split("::").next().unwrap_or_default();
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        let mut text = EventText {
+            line: format!("{level} {crate_name}:"),
+            correlation_id: None,
+        };
+        event.record(&mut text);
+        self.write(text.correlation_id.as_deref(), &text.line);
+    }
+}
+
+/// An event as text: its message and its fields, without the correlation id.
+struct EventText {
+    line: String,
+    correlation_id: Option<String>,
+}
+
+impl EventText {
+    fn add(&mut self, field: &Field, value: String) {
+        // Writing to a String does not fail.
+        let _ = match field.name() {
+            "request_id" => {
+                self.correlation_id = Some(value);
+                Ok(())
             }
-        }
-        let line = match event.metadata().target() {
-            STEP_TARGET => fields.step_line(),
-            target => fields.plain_line(event.metadata().level(), target),
+            "message" => write!(self.line, " {value}"),
+            name => write!(self.line, " {name}={value}"),
         };
-        out::log(&format!("{} {}", timestamp(), printable_line(&line)));
     }
 }
 
-/// The fields of an event, in their order.
-#[derive(Default)]
-struct Fields(Vec<(&'static str, String)>);
-
-impl Fields {
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    fn step_line(&self) -> String {
-        let step = self.get("step").unwrap_or_default();
-        let elapsed: f64 = self
-            .get("elapsed_ms")
-            .and_then(|ms| ms.parse().ok())
-            .unwrap_or(0.0);
-        let end = match self.get("code") {
-            None => format!("{} [{elapsed:.1} ms]", title(step)),
-            Some(code) => format!("{step} failed: {code} [{elapsed:.1} ms]"),
-        };
-        format!("step {} {end}", number(step))
-    }
-
-    fn plain_line(&self, level: &Level, target: &str) -> String {
-        let crate_name = target.split("::").next().unwrap_or(target);
-        let mut line = format!("{} {crate_name}:", level.as_str().to_ascii_lowercase());
-        for (name, value) in &self.0 {
-            // Writing to a String does not fail.
-            let _ = match *name {
-                "message" => write!(line, " {value}"),
-                "request_id" => Ok(()),
-                name => write!(line, " {name}={value}"),
-            };
-        }
-        line
-    }
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.push((field.name(), value.to_string()));
-    }
-
+impl Visit for EventText {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.push((field.name(), value.to_owned()));
+        self.add(field, value.to_owned());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.push((field.name(), format!("{value:?}")));
+        self.add(field, format!("{value:?}"));
     }
 }
 
-/// The steps of the flow; the metadata request, which precedes the key, is 0.
-const ORDER: [&str; 8] = [
-    "metadata",
-    "key",
-    "csr",
-    "attestation",
-    "credential",
-    "token",
-    "binding_check",
-    "resource",
+/// The target of the step events in the library's log.
+const STEP_TARGET: &str = "keybound::step";
+/// The steps in the order of the flow, with their titles.
+const STEPS: [(&str, &str); 8] = [
+    ("metadata", "platform metadata fetched from IMDS"),
+    ("key", "binding key opened"),
+    ("csr", "certificate signing request signed and verified"),
+    ("attestation", "key attested"),
+    ("credential", "certificate issued by IMDS and checked"),
+    ("token", "token issued by Entra over mutual TLS"),
+    ("binding_check", "token is bound to the certificate"),
+    ("resource", "resource called over mutual TLS"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(fields: &[(&'static str, &str)]) -> Fields {
-        Fields(
-            fields
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
-        )
-    }
+    use keybound::{ErrorKind, Stage};
 
     #[test]
-    fn steps_are_numbered_in_the_order_of_the_flow() {
-        let line = fields(&[("step", "credential"), ("elapsed_ms", "1.25")]).step_line();
+    fn numbers_steps_in_order_of_flow() {
+        let line = step_line("credential", Duration::from_micros(1_250), None);
         assert_eq!(
             line,
             "step 4 certificate issued by IMDS and checked [1.2 ms]"
         );
-        let line =
-            fields(&[("step", "token"), ("elapsed_ms", "3"), ("code", "refused")]).step_line();
+        let error = Error::new(ErrorKind::Refused, Stage::Token, "refused");
+        let line = step_line("token", Duration::from_millis(3), Some(&error));
         assert_eq!(line, "step 5 token failed: refused [3.0 ms]");
-    }
-
-    #[test]
-    fn other_events_show_their_fields() {
-        let line = fields(&[
-            ("message", "trying again"),
-            ("attempt", "2"),
-            ("request_id", "x"),
-        ])
-        .plain_line(&Level::INFO, "keybound::flow::call");
-        assert_eq!(line, "info keybound: trying again attempt=2");
     }
 }

@@ -1,7 +1,7 @@
-//! The program with attestation libraries on Windows: the real one, and an unsigned stand-in. Both come
-//! from scripts/attestation-libraries.
+//! The program with attestation libraries on Windows: Microsoft's, and an unsigned fake. Both are provided by
+//! scripts/attestation-libraries.
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::emulated::Emulated;
 use support::{keybound, run};
 
 #[test]
-fn the_real_library_is_found_through_the_environment_and_ready() {
+fn finds_and_starts_microsofts_library_named_by_environment() {
     let mut command = keybound(["attestation", "probe"]);
     let run = run(command.env("ATTESTATION_CLIENTLIB_PATH", library(REAL)));
     assert_eq!(run.status, Some(0), "{run:#?}");
@@ -27,14 +27,14 @@ fn the_real_library_is_found_through_the_environment_and_ready() {
 }
 
 #[test]
-fn an_unsigned_library_is_used_by_its_hash_only() {
-    let stand_in = library("stand_in.dll");
+fn uses_unsigned_library_only_with_its_hash() {
+    let fake = library("stand_in.dll");
     let named = [
         "attestation",
         "probe",
         "--json",
         "--attestation-library",
-        &stand_in,
+        &fake,
     ];
     let refused = run(&mut keybound(named));
     assert_eq!(refused.status, Some(1), "{refused:#?}");
@@ -53,10 +53,10 @@ fn an_unsigned_library_is_used_by_its_hash_only() {
     assert_eq!(report["library"]["started"], true);
 }
 
-/// No library makes up for a key that is none of KeyGuard's.
+/// The library attests KeyGuard keys only.
 #[test]
-fn a_software_key_is_not_attested_by_the_real_library() {
-    let world = Emulated::shared();
+fn microsofts_library_does_not_attest_software_key() {
+    let emulated = Emulated::shared();
     let arguments = [
         "get-token",
         "--min-strength",
@@ -64,7 +64,7 @@ fn a_software_key_is_not_attested_by_the_real_library() {
         "--output",
         "json",
     ];
-    let mut command = world.keybound(&arguments);
+    let mut command = emulated.keybound(&arguments);
     let run = run(command.env("ATTESTATION_CLIENTLIB_PATH", library(REAL)));
     assert_eq!(run.status, Some(1), "{run:#?}");
     let error = &run.json()["error"];
@@ -74,8 +74,9 @@ fn a_software_key_is_not_attested_by_the_real_library() {
 
 fn library(name: &str) -> String {
     let folder = std::env::var_os("KEYBOUND_ATTESTATION_LIBRARIES");
-    let folder = folder
-        .expect("KEYBOUND_ATTESTATION_LIBRARIES is to name a folder: run scripts/test-windows");
+    let folder = folder.expect(
+        "KEYBOUND_ATTESTATION_LIBRARIES must be the path of a folder: run scripts/test-windows",
+    );
     let path = std::path::absolute(PathBuf::from(folder).join(name)).unwrap();
     assert!(
         path.exists(),

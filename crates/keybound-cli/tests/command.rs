@@ -1,6 +1,6 @@
-//! `emulator --exec` runs a command as `env` does: signals, job control, exit statuses, and nothing that stays behind.
+//! `emulator --exec` runs a command as `env` does: signals, job control, exit statuses, and no temporary files left.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -15,9 +15,9 @@ use support::{keybound, run};
 use tempfile::TempDir;
 
 #[test]
-fn every_signal_that_is_sent_to_the_emulator_reaches_the_command_once() {
-    let heeded = "HUP,INT,QUIT,USR1,USR2,ALRM,WINCH,CONT,TSTP,VTALRM,PROF,URG";
-    let mut wrapped = Wrapped::start(&["python3", REPORT, heeded]);
+fn forwards_each_signal_once() {
+    let handled = "HUP,INT,QUIT,USR1,USR2,ALRM,WINCH,CONT,TSTP,VTALRM,PROF,URG";
+    let mut wrapped = Wrapped::start(&["python3", REPORT, handled]);
     assert!(wrapped.line().starts_with("up "));
     for (signal, name) in SIGNALS {
         wrapped.signal(*signal);
@@ -28,7 +28,7 @@ fn every_signal_that_is_sent_to_the_emulator_reaches_the_command_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn signals_of_linux_reach_the_command_too() {
+fn forwards_signals_of_linux() {
     let mut wrapped = Wrapped::start(&["python3", REPORT, "IO,PWR,STKFLT"]);
     assert!(wrapped.line().starts_with("up "));
     for (signal, name) in [
@@ -49,7 +49,7 @@ fn signals_of_linux_reach_the_command_too() {
 }
 
 #[test]
-fn a_signal_that_the_command_sends_does_not_come_back_to_it() {
+fn does_not_forward_signal_to_its_sender() {
     let script = "
 import os, signal
 both = {signal.SIGUSR1, signal.SIGUSR2}
@@ -58,7 +58,7 @@ for round in range(5):
     os.killpg(0, signal.SIGUSR1)
     signal.sigwait({signal.SIGUSR1})
     print('sent', flush=True)
-    # The emulator has handled all that came before.
+    # The emulator has handled the signals before this one.
     signal.sigwait({signal.SIGUSR2})
     assert signal.SIGUSR1 not in signal.sigpending()
 ";
@@ -72,7 +72,7 @@ for round in range(5):
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
+fn command_in_terminal_behaves_as_without_emulator() {
     for case in [
         "keys_reach_the_command_once",
         "a_command_in_a_group_of_its_own_receives_keys_too",
@@ -83,7 +83,7 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
         "a_command_that_stops_itself_without_a_shell_stops_nothing_else",
         "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on",
     ] {
-        // The session of each is its own.
+        // Each runs in its own session.
         let mut command = Command::new("setsid");
         command
             .args(["--wait", "python3", TERMINAL, case])
@@ -95,20 +95,20 @@ fn a_command_in_a_terminal_is_treated_as_without_the_emulator() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_command_ends_with_an_emulator_that_is_killed() {
-    // One process, which prints another line only where it is not killed.
+fn command_is_killed_with_emulator() {
+    // One process, which prints another line unless it is killed.
     let script = "import time; print('up', flush=True); time.sleep(60); print('alive')";
     let mut wrapped = Wrapped::start(&["python3", "-c", script]);
     assert_eq!(wrapped.line(), "up\n");
     wrapped.signal(Signal::KILL);
     assert_eq!(wrapped.child.wait().unwrap().code(), None);
-    // At its end when the last process that could write has ended.
+    // Ends when the last process that could write has exited.
     assert_eq!(wrapped.stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_was_ignored_stays_ignored_and_nothing_else_is() {
+fn ignored_signals_stay_ignored() {
     let report = ["grep", "-E", "^Sig(Ign|Blk):", "/proc/self/status"];
     let mut command = Command::new("env");
     command.arg("--ignore-signal=CHLD,HUP,INT,QUIT,USR1,ALRM,TSTP,WINCH");
@@ -137,7 +137,7 @@ fn what_was_ignored_stays_ignored_and_nothing_else_is() {
             .iter()
             .fold(0, |mask, it| mask | 1 << (it.as_raw() - 1))
     };
-    // Those above 31 are the C library's, and are inherited from the process that runs the tests.
+    // Signals above 31 belong to the C library, and are inherited from the process that runs the tests.
     assert_eq!(mask("SigIgn:") & 0x7fff_ffff, bits(&ignored), "{run:#?}");
     assert_eq!(mask("SigBlk:"), 0, "{run:#?}");
 }
@@ -187,7 +187,7 @@ fn exit_statuses_are_those_of_env() {
 }
 
 #[test]
-fn an_emulator_by_itself_leaves_nothing_behind_whatever_signal_ends_it() {
+fn emulator_removes_its_files_at_any_ending_signal() {
     for (signal, status) in [
         (Signal::TERM, 0),
         (Signal::INT, 0),
@@ -205,7 +205,7 @@ fn an_emulator_by_itself_leaves_nothing_behind_whatever_signal_ends_it() {
     }
 }
 
-/// An emulator, and the folder for what is temporary.
+/// An emulator, with a folder for its temporary files.
 struct Wrapped {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -213,7 +213,7 @@ struct Wrapped {
 }
 
 impl Wrapped {
-    /// One around a command.
+    /// Starts an emulator that runs a command.
     fn start(command: &[&str]) -> Self {
         Self::of(keybound([&["emulator", "--exec", "--"], command].concat()))
     }
@@ -246,7 +246,7 @@ impl Wrapped {
         kill_process(id, signal).unwrap();
     }
 
-    /// Its exit status; nothing temporary is left then.
+    /// Waits for the end and returns the exit status; no temporary files are left.
     fn end(&mut self) -> Option<i32> {
         let status = self.child.wait().unwrap().code();
         assert!(is_empty(self.temporary.path()));

@@ -1,7 +1,6 @@
-//! The program in a console of Windows whose user presses Ctrl-C. `console/console.c` is that console; scripts/test-windows
-//! builds it.
+//! Ctrl-C in a console of Windows. `console/console.c` is that console; scripts/test-windows builds it.
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -12,7 +11,7 @@ use support::keybound;
 use tempfile::TempDir;
 
 #[test]
-fn the_emulator_stops_on_request() {
+fn ctrl_c_stops_emulator() {
     let mut console = Console::open(&["emulator"]);
     assert!(console.line().starts_with(r#"{"event":"ready""#));
     assert!(!console.is_clean());
@@ -22,9 +21,9 @@ fn the_emulator_stops_on_request() {
 }
 
 #[test]
-fn exec_leaves_it_to_its_command_how_it_stops() {
+fn command_of_exec_handles_ctrl_c() {
     let mut console = Console::open(&["emulator", "--exec", "--", "keybound", "emulator"]);
-    // That of the inner emulator: the outer one prints nothing around a command.
+    // The ready line of the inner emulator: the outer one prints none with a command.
     assert!(console.line().starts_with(r#"{"event":"ready""#));
     console.press_ctrl_c();
     assert_eq!(console.status(), Some(0));
@@ -32,16 +31,16 @@ fn exec_leaves_it_to_its_command_how_it_stops() {
 }
 
 #[test]
-fn a_demonstration_that_is_stopped_leaves_nothing_behind() {
-    // A busy machine may let the story end before it is stopped; hardly so often.
+fn stopped_demo_removes_its_files() {
+    // On a busy machine, the demo may finish before it is stopped; hardly five times in a row.
     let ended = (0..5)
-        .map(|_| stopped_demonstration())
+        .map(|_| stopped_demo())
         .find(|status| *status != Some(0));
     assert_eq!(ended, Some(Some(130)));
 }
 
-/// Its exit status; stopped as soon as it has a folder.
-fn stopped_demonstration() -> Option<i32> {
+/// The exit status of a demo that is stopped as soon as it has a folder.
+fn stopped_demo() -> Option<i32> {
     let mut console = Console::open(&["demo"]);
     while console.is_clean() && console.host.try_wait().unwrap().is_none() {
         std::thread::yield_now();
@@ -52,7 +51,7 @@ fn stopped_demonstration() -> Option<i32> {
     status
 }
 
-/// A console with the program in it, and a folder for what is temporary.
+/// A console with the program in it, and a folder for its temporary files.
 struct Console {
     host: Child,
     stdout: BufReader<ChildStdout>,
@@ -62,8 +61,8 @@ struct Console {
 impl Console {
     fn open(arguments: &[&str]) -> Self {
         let console = std::env::var_os("KEYBOUND_CONSOLE");
-        let console =
-            console.expect("KEYBOUND_CONSOLE is to name console.exe: run scripts/test-windows");
+        let console = console
+            .expect("KEYBOUND_CONSOLE must be the path of console.exe: run scripts/test-windows");
         let temporary = tempfile::tempdir().unwrap();
         let program = keybound(arguments);
         let mut host = Command::new(console)
@@ -94,17 +93,17 @@ impl Console {
     }
 
     fn press_ctrl_c(&mut self) {
-        // Where the program has ended already, so has its console.
+        // The console exits with the program.
         let _ = writeln!(self.host.stdin.as_mut().unwrap());
     }
 
-    /// That of the program, at its end.
+    /// Waits for the program and returns its exit status.
     fn status(&mut self) -> Option<i32> {
         self.stdout.read_to_end(&mut Vec::new()).unwrap();
         self.host.wait().unwrap().code()
     }
 
-    /// Whether nothing temporary is there.
+    /// Whether there are no temporary files.
     fn is_clean(&self) -> bool {
         fs::read_dir(self.temporary.path())
             .unwrap()

@@ -1,5 +1,5 @@
-//! Each way in which the services fail: the right stage and code, a next step, within the time, nothing leaked.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+//! Failures of the services: stage, code and next step, within the timeout, without secrets.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -7,18 +7,18 @@ use support::emulated::Emulated;
 use support::{run, shows_a_jwt};
 
 #[test]
-fn every_failure_names_stage_code_and_next_step() {
-    let world = Emulated::in_this_program();
+fn reports_stage_code_and_next_step() {
+    let emulated = Emulated::in_this_process();
     let wrong: Vec<_> = CASES
         .iter()
-        .filter_map(|case| check(&world, *case).err())
+        .filter_map(|case| check(&emulated, *case).err())
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn check(world: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), String> {
-    world.fault(fault);
-    let run = world.run_until(stage, timeout, &["get-token", "--simulated", "-v"]);
+fn check(emulated: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), String> {
+    emulated.fault(fault);
+    let run = emulated.run_until(stage, timeout, &["get-token", "--simulated", "-v"]);
     let wrong = |what: &str| Err(format!("{fault}: {what}: {run:#?}"));
     let Ok(result) = serde_json::from_str::<serde_json::Value>(&run.stdout) else {
         return wrong("no JSON");
@@ -38,17 +38,17 @@ fn check(world: &Emulated, (fault, timeout, stage, code): Case) -> Result<(), St
     {
         return wrong("next step");
     }
-    if shows_a_jwt(&run.seen()) {
-        return wrong("a secret is seen");
+    if shows_a_jwt(&run.printed()) {
+        return wrong("a secret is printed");
     }
     Ok(())
 }
 
 #[test]
-fn the_operators_switch_is_reported_and_no_request_is_sent() {
-    let world = Emulated::in_this_program();
-    // A service that is asked would fail otherwise.
-    world.fault("metadata=status:400");
+fn disabled_imds_v2_is_reported_without_a_request() {
+    let emulated = Emulated::in_this_process();
+    // A request would fail with another error.
+    emulated.fault("metadata=status:400");
     for (value, code) in [
         ("1", "imds_v2_disabled"),
         ("True", "imds_v2_disabled"),
@@ -56,7 +56,7 @@ fn the_operators_switch_is_reported_and_no_request_is_sent() {
     ] {
         for command in ["get-token", "call"] {
             let arguments = [command, "--simulated", "--output", "json"];
-            let run = run(world
+            let run = run(emulated
                 .keybound(&arguments)
                 .env("MSAL_MI_DISABLE_IMDS_V2", value));
             assert_eq!(run.status, Some(1), "{run:#?}");
@@ -74,7 +74,7 @@ fn the_operators_switch_is_reported_and_no_request_is_sent() {
         }
     }
     let selftest = ["selftest", "--simulated", "--output", "json"];
-    let run = run(world
+    let run = run(emulated
         .keybound(&selftest)
         .env("MSAL_MI_DISABLE_IMDS_V2", "1"));
     let probe = &run.json()["steps"][0];
@@ -82,16 +82,16 @@ fn the_operators_switch_is_reported_and_no_request_is_sent() {
 }
 
 #[test]
-fn the_words_of_a_hostile_service_are_harmless_to_a_terminal() {
+fn hostile_errors_of_services_have_no_control_characters() {
     let body = r#"{"error":"\u001b[2Jx","error_description":"a\r\nerror: forged\u009b31m\u202e","trace_id":"\u0007t"}"#;
     let fault = format!("token=status:400,body={body}");
-    let world = Emulated::in_this_program();
+    let emulated = Emulated::in_this_process();
     for output in ["text", "json"] {
-        world.fault(&fault);
-        let run = world.run(&["get-token", "--simulated", "-vv", "--output", output]);
+        emulated.fault(&fault);
+        let run = emulated.run(&["get-token", "--simulated", "-vv", "--output", output]);
         assert_eq!(run.status, Some(1), "{run:#?}");
         let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
-        assert!(run.seen().chars().all(harmless), "{run:#?}");
+        assert!(run.printed().chars().all(harmless), "{run:#?}");
         assert!(
             !run.stderr
                 .lines()
@@ -101,8 +101,8 @@ fn the_words_of_a_hostile_service_are_harmless_to_a_terminal() {
     }
 }
 
-/// What goes wrong, the seconds given, and the stage and code that come of it. Where the program would repeat, the time is
-/// shorter than its wait.
+/// The fault, the timeout in seconds, and the stage and code of the error. Where the program would retry, the timeout is shorter
+/// than the delay.
 type Case = (&'static str, f64, &'static str, &'static str);
 const CASES: &[Case] = &[
     (

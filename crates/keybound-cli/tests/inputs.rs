@@ -1,5 +1,5 @@
-//! What the program is given: arguments and variables that are hostile, secret, no text, or of no concern.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+//! Arguments and environment variables that are hostile, secret, not UTF-8, or irrelevant.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -7,7 +7,7 @@ use support::emulated::Emulated;
 use support::{keybound, run};
 
 #[test]
-fn what_a_usage_error_repeats_is_harmless_to_a_terminal() {
+fn usage_errors_have_no_control_characters() {
     let hostile = "\u{1b}[2J\r\nerror: forged\u{9b}31m\u{202e}\u{7}\u{7f}";
     let options = [
         ("get-token", "--client-id"),
@@ -59,7 +59,7 @@ fn what_a_usage_error_repeats_is_harmless_to_a_terminal() {
         let run = run(&mut keybound(&words));
         assert_eq!(run.status, Some(2), "{words:?}: {run:#?}");
         let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
-        assert!(run.seen().chars().all(harmless), "{words:?}: {run:#?}");
+        assert!(run.printed().chars().all(harmless), "{words:?}: {run:#?}");
         let forged = |line: &str| line.starts_with("error: forged");
         assert!(!run.stderr.lines().any(forged), "{words:?}: {run:#?}");
         assert!(run.stderr.starts_with("error: "), "{words:?}: {run:#?}");
@@ -67,7 +67,7 @@ fn what_a_usage_error_repeats_is_harmless_to_a_terminal() {
 }
 
 #[test]
-fn what_may_be_a_secret_is_not_repeated() {
+fn usage_errors_do_not_repeat_secrets() {
     let secret = "swordfish";
     let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
     for words in [
@@ -97,13 +97,13 @@ fn what_may_be_a_secret_is_not_repeated() {
     ] {
         let run = run(&mut keybound(words));
         assert_eq!(run.status, Some(2), "{words:?}: {run:#?}");
-        assert!(!run.seen().contains(secret), "{words:?}: {run:#?}");
-        assert!(!run.seen().contains(jwt), "{words:?}: {run:#?}");
+        assert!(!run.printed().contains(secret), "{words:?}: {run:#?}");
+        assert!(!run.printed().contains(jwt), "{words:?}: {run:#?}");
     }
 }
 
 #[test]
-fn a_malformed_address_of_imds_is_named_for_what_it_is() {
+fn reports_malformed_imds_address() {
     for imds in ["127.0.0.1:1", "localhost:1", "://", "https://127.0.0.1:1"] {
         for key in ["--simulated", "--no-attestation"] {
             let run = run(&mut keybound(["get-token", key, "--imds", imds]));
@@ -114,9 +114,9 @@ fn a_malformed_address_of_imds_is_named_for_what_it_is() {
 }
 
 #[test]
-fn variables_that_concern_nothing_that_is_done_fail_nothing() {
-    let world = Emulated::shared();
-    let graph = format!("{}/v1.0/applications", world.named("graph"));
+fn ignores_malformed_variables_that_are_not_needed() {
+    let emulated = Emulated::shared();
+    let graph = format!("{}/v1.0/applications", emulated.named("graph"));
     for (words, quiet) in [
         (&["get-token", "--simulated", "--output", "json"][..], false),
         (&["call", "--simulated", "--output", "json", &graph], false),
@@ -136,24 +136,24 @@ fn variables_that_concern_nothing_that_is_done_fail_nothing() {
         (&["man"], true),
         (&["emulator", "--exec", "--", "keybound", "--version"], true),
     ] {
-        let mut command = world.keybound(words);
+        let mut command = emulated.keybound(words);
         command.envs(MALFORMED);
         if quiet {
-            // They concern connections, and there is none.
+            // They are settings of connections, and these commands open none.
             command.env("KEYBOUND_CA_FILE", "/none");
             command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "::");
         }
         let run = run(&mut command);
-        // The library is not there.
+        // The library does not exist here.
         let expected = i32::from(words[0] == "attestation");
         assert_eq!(run.status, Some(expected), "{words:?}: {run:#?}");
     }
     for (name, _) in MALFORMED {
-        let mut command = world.keybound(&["get-token", "--simulated"]);
+        let mut command = emulated.keybound(&["get-token", "--simulated"]);
         let run = run(command.env(name, ""));
         assert_eq!(run.status, Some(0), "{name}: {run:#?}");
     }
-    let mut command = world.keybound(&["get-token", "--simulated"]);
+    let mut command = emulated.keybound(&["get-token", "--simulated"]);
     let run = run(command.env("KEYBOUND_LOG", "keybound=loud"));
     assert!(run.stderr.contains("warning: KEYBOUND_LOG"), "{run:#?}");
 }
@@ -168,18 +168,18 @@ mod unix {
     use std::process::Command;
 
     #[test]
-    fn paths_need_not_be_text() {
-        let (_folder, path) = folder_that_is_no_text();
-        let world = Emulated::shared();
+    fn accepts_paths_that_are_not_utf_8() {
+        let (_folder, path) = folder_that_is_not_utf_8();
+        let emulated = Emulated::shared();
         let ca_file = path.join("ca.pem");
-        fs::copy(world.named("ca_file"), &ca_file).unwrap();
+        fs::copy(emulated.named("ca_file"), &ca_file).unwrap();
         fs::write(path.join("body"), "{}").unwrap();
         fs::write(path.join("emulator.toml"), "[graph]\n").unwrap();
         let mut data = OsString::from("@");
         data.push(path.join("body"));
-        let mut call = world.keybound(&["call", "--simulated", "--output", "json", "-X", "GET"]);
+        let mut call = emulated.keybound(&["call", "--simulated", "--output", "json", "-X", "GET"]);
         call.arg("--data").arg(data).arg("--ca-file").arg(&ca_file);
-        let mut by_variable = world.keybound(&["get-token", "--simulated"]);
+        let mut by_variable = emulated.keybound(&["get-token", "--simulated"]);
         by_variable.env("KEYBOUND_CA_FILE", &ca_file);
         let mut emulator = keybound(["emulator", "--config"]);
         emulator.arg(path.join("emulator.toml"));
@@ -197,27 +197,27 @@ mod unix {
     }
 
     #[test]
-    fn variables_that_concern_nothing_need_not_be_text() {
-        let world = Emulated::shared();
-        let not_text = OsStr::from_bytes(b"\xff");
+    fn ignores_variables_that_are_not_utf_8_and_not_needed() {
+        let emulated = Emulated::shared();
+        let not_utf_8 = OsStr::from_bytes(b"\xff");
         for (name, _) in MALFORMED {
-            let mut command = world.keybound(&["get-token", "--simulated"]);
-            command.env(name, not_text);
+            let mut command = emulated.keybound(&["get-token", "--simulated"]);
+            command.env(name, not_utf_8);
             succeeds(command);
         }
-        // Overridden by flags.
-        let ca_file = world.named("ca_file");
-        let imds = world.named("imds");
+        // Overridden by options.
+        let ca_file = emulated.named("ca_file");
+        let imds = emulated.named("imds");
         let flags = ["--imds", imds, "--ca-file", ca_file];
-        let mut command = world.keybound(&[&["get-token", "--simulated"], &flags[..]].concat());
-        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", not_text);
-        command.env("KEYBOUND_CA_FILE", not_text);
+        let mut command = emulated.keybound(&[&["get-token", "--simulated"], &flags[..]].concat());
+        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", not_utf_8);
+        command.env("KEYBOUND_CA_FILE", not_utf_8);
         succeeds(command);
     }
 
     #[test]
-    fn paths_that_json_cannot_hold_are_rejected_first() {
-        let (_folder, path) = folder_that_is_no_text();
+    fn rejects_paths_that_json_cannot_hold_before_start() {
+        let (_folder, path) = folder_that_is_not_utf_8();
         let ready_file = path.join("ready.json");
         let exec = ["--exec", "--", "true"];
         let emulator = || keybound(["emulator"]);
@@ -247,7 +247,7 @@ mod unix {
     }
 
     #[test]
-    fn the_temporary_ca_is_the_owners_to_write_whatever_the_umask() {
+    fn temporary_ca_is_writable_by_owner_only_at_any_umask() {
         let script = r#"umask 0; exec "$0" emulator --exec -- sh -c 'ls -ld "${KEYBOUND_CA_FILE%/*}" "$KEYBOUND_CA_FILE"'"#;
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_keybound")]);
@@ -259,7 +259,7 @@ mod unix {
     /// Without a terminal OpenSSL would read the passphrase from standard input.
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_encrypted_key_causes_no_prompt() {
+    fn encrypted_key_causes_no_prompt() {
         use crate::support::run_with_input;
         use openssl::pkey::PKey;
         use openssl::symm::Cipher;
@@ -291,7 +291,7 @@ mod unix {
     }
 
     #[test]
-    fn paths_that_others_are_given_are_absolute() {
+    fn paths_in_ready_line_are_absolute() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("temporary")).unwrap();
         for (flags, temporary) in [(&["--state-dir", "state"][..], "/tmp"), (&[], "temporary")] {
@@ -317,8 +317,8 @@ mod unix {
         assert!(output.status.success(), "{command:?}: {output:?}");
     }
 
-    /// It goes away with the first.
-    fn folder_that_is_no_text() -> (tempfile::TempDir, std::path::PathBuf) {
+    /// It is removed when the first is dropped.
+    fn folder_that_is_not_utf_8() -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(OsStr::from_bytes(b"not-\xff-text"));
         fs::create_dir(&path).unwrap();
@@ -326,7 +326,7 @@ mod unix {
     }
 }
 
-/// By themselves none of them can be meant.
+/// Variables with malformed values.
 const MALFORMED: [(&str, &str); 10] = [
     ("KEYBOUND_LOG", "keybound=loud"),
     ("KEYBOUND_EMULATOR_VAULT", "::"),

@@ -1,5 +1,5 @@
-//! The program as a program: pipes, signals, completions, man pages, the emulator around a command, the demonstration.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+//! Pipes, signals, completions, man pages, the emulator with a command, the demo.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::emulated::Emulated;
 use support::{keybound, run, shows_a_jwt};
 
 #[test]
-fn a_closed_pipe_is_success() {
+fn closed_pipe_is_success() {
     let mut child = keybound(["completions", "bash"])
         .stdout(Stdio::piped())
         .spawn()
@@ -21,7 +21,7 @@ fn a_closed_pipe_is_success() {
 
 #[cfg(unix)]
 #[test]
-fn a_closed_standard_error_stops_no_work() {
+fn runs_with_closed_standard_error() {
     let script = "exec 2>&-; exec keybound get-token --simulated";
     let mut command = keybound(["emulator", "--exec", "--", "sh", "-c", script]);
     let run = run(&mut command);
@@ -30,7 +30,7 @@ fn a_closed_standard_error_stops_no_work() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_a_failure() {
+fn fails_where_disk_is_full() {
     let full = fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
@@ -50,7 +50,7 @@ fn a_full_disk_is_a_failure() {
 }
 
 #[test]
-fn completions_come_for_every_shell() {
+fn prints_completions_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = run(&mut keybound(["completions", shell]));
         assert_eq!(run.status, Some(0), "{shell}");
@@ -62,7 +62,7 @@ fn completions_come_for_every_shell() {
 }
 
 #[test]
-fn man_pages_come_for_every_subcommand() {
+fn writes_man_pages_for_every_subcommand() {
     let program = run(&mut keybound(["man"]));
     assert!(
         program.stdout.contains(".TH keybound 1"),
@@ -99,7 +99,7 @@ fn man_pages_come_for_every_subcommand() {
 }
 
 #[test]
-fn the_powershell_script_uses_options_that_are_there() {
+fn powershell_script_uses_existing_options() {
     let script = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../scripts/get-token.ps1"
@@ -117,7 +117,7 @@ fn the_powershell_script_uses_options_that_are_there() {
 }
 
 #[test]
-fn the_demonstration_ends_well_whatever_the_environment() {
+fn demo_succeeds_in_any_environment() {
     let mut command = keybound(["demo"]);
     for (name, value) in HOSTILE_ENVIRONMENT {
         command.env(name, value);
@@ -143,11 +143,11 @@ fn the_demonstration_ends_well_whatever_the_environment() {
         run.stdout
     );
     assert_eq!(run.stderr, "");
-    assert!(!shows_a_jwt(&run.seen()));
+    assert!(!shows_a_jwt(&run.printed()));
 }
 
 #[test]
-fn the_demonstration_is_one_object_for_machines() {
+fn demo_prints_one_json_object() {
     let run = run(&mut keybound(["demo", "--json"]));
     assert_eq!(run.status, Some(0), "{run:#?}");
     let story = run.json();
@@ -171,38 +171,38 @@ fn the_demonstration_is_one_object_for_machines() {
         assert!(
             theft["description"]
                 .as_str()
-                .is_some_and(|words| !words.is_empty()),
+                .is_some_and(|text| !text.is_empty()),
             "{theft}"
         );
     }
     assert_eq!(story["steps"].as_array().unwrap().len(), 8);
-    assert!(!shows_a_jwt(&run.seen()));
+    assert!(!shows_a_jwt(&run.printed()));
 }
 
 #[test]
-fn the_ready_line_names_the_services() {
+fn ready_line_names_the_services() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ready.json");
-    let world = Emulated::start(&["--ready-file", file.to_str().unwrap()]);
-    assert_eq!(world.named("event"), "ready");
+    let emulated = Emulated::start(&["--ready-file", file.to_str().unwrap()]);
+    assert_eq!(emulated.named("event"), "ready");
     for service in ["sts", "maa", "vault", "graph"] {
-        assert!(world.named(service).starts_with("https://"), "{service}");
+        assert!(emulated.named(service).starts_with("https://"), "{service}");
     }
-    assert!(world.named("imds").starts_with("http://"));
-    assert!(fs::exists(world.named("ca_file")).unwrap());
-    assert!(world.ready["env"]["AZURE_POD_IDENTITY_AUTHORITY_HOST"].is_string());
+    assert!(emulated.named("imds").starts_with("http://"));
+    assert!(fs::exists(emulated.named("ca_file")).unwrap());
+    assert!(emulated.ready["env"]["AZURE_POD_IDENTITY_AUTHORITY_HOST"].is_string());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "the control secret is the owner's");
+        assert_eq!(mode & 0o077, 0, "only the owner reads the control secret");
     }
     let written: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!(written, world.ready);
+    assert_eq!(written, emulated.ready);
 }
 
 #[test]
-fn a_port_in_use_is_reported() {
+fn reports_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let run = run(&mut keybound(["emulator", "--imds-port", &port]));
@@ -215,7 +215,7 @@ fn a_port_in_use_is_reported() {
 }
 
 #[test]
-fn a_missing_command_is_reported() {
+fn reports_missing_command() {
     let run = run(&mut keybound([
         "emulator",
         "--exec",
@@ -228,8 +228,8 @@ fn a_missing_command_is_reported() {
 
 #[cfg(windows)]
 #[test]
-fn exec_ends_as_its_command_does_and_leaves_it_standard_output() {
-    // No more than a byte of a status fits.
+fn exec_returns_status_of_command_and_leaves_it_standard_output() {
+    // The status is a byte.
     for (script, status) in [("exit 7", 7), ("exit 70000", 255), ("exit 0", 0)] {
         let run = run(&mut keybound([
             "emulator", "--exec", "--", "cmd", "/C", script,
@@ -250,14 +250,14 @@ mod unix {
     use std::io::{BufRead as _, BufReader};
 
     #[test]
-    fn the_emulator_stops_on_request() {
+    fn emulator_stops_at_signal() {
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-            let mut world = Emulated::start(&[]);
-            let ca_file = world.named("ca_file").to_owned();
-            let id = Pid::from_raw(world.process().id().try_into().unwrap()).unwrap();
+            let mut emulated = Emulated::start(&[]);
+            let ca_file = emulated.named("ca_file").to_owned();
+            let id = Pid::from_raw(emulated.process().id().try_into().unwrap()).unwrap();
             kill_process(id, signal).unwrap();
             assert_eq!(
-                world.process().wait().unwrap().code(),
+                emulated.process().wait().unwrap().code(),
                 Some(0),
                 "{signal:?}"
             );
@@ -270,7 +270,7 @@ mod unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_hangup_that_is_ignored_stays_ignored() {
+    fn ignored_hangup_stays_ignored() {
         let mut child = std::process::Command::new("sh")
             .args(["-c", "trap '' HUP; exec \"$0\" emulator"])
             .arg(env!("CARGO_BIN_EXE_keybound"))
@@ -291,18 +291,18 @@ mod unix {
     }
 
     #[test]
-    fn a_demonstration_that_is_stopped_leaves_nothing_behind() {
+    fn stopped_demo_removes_its_files() {
         for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
-            // A busy machine may let the story end before it is stopped; hardly so often.
+            // On a busy machine, the demo may finish before it is stopped; hardly five times in a row.
             let ended = (0..5)
-                .map(|_| stopped_demonstration(signal))
+                .map(|_| stopped_demo(signal))
                 .find(|status| *status != Some(0));
             assert_eq!(ended, Some(Some(status)), "{signal:?}");
         }
     }
 
-    /// Its exit status; stopped as soon as it has a folder.
-    fn stopped_demonstration(signal: Signal) -> Option<i32> {
+    /// The exit status of a demo that is stopped as soon as it has a folder.
+    fn stopped_demo(signal: Signal) -> Option<i32> {
         let folder = tempfile::tempdir().unwrap();
         let is_empty = || fs::read_dir(folder.path()).unwrap().next().is_none();
         let mut command = keybound(["demo"]);
@@ -324,7 +324,7 @@ mod unix {
     }
 
     #[test]
-    fn exec_leaves_standard_output_to_its_command() {
+    fn exec_leaves_standard_output_to_command() {
         let run = run(&mut keybound([
             "emulator", "-v", "--exec", "--", "echo", "mine",
         ]));

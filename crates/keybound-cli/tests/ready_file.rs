@@ -1,7 +1,7 @@
-//! The file of `emulator --ready-file`: whole, private, there only while the services listen, and never in place of what is no
-//! file.
+//! The file of `emulator --ready-file`: complete, private, present only while the services listen; other kinds of files are not
+//! replaced.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use support::{keybound, run};
 
 #[test]
-fn the_file_is_private_and_gone_at_the_end() {
+fn file_is_private_and_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     for (signal, status) in [(Signal::TERM, 0), (Signal::QUIT, 131)] {
         let file = folder.path().join("ready.json");
@@ -33,7 +33,7 @@ fn the_file_is_private_and_gone_at_the_end() {
 }
 
 #[test]
-fn a_command_finds_the_file_and_leaves_none() {
+fn file_exists_while_command_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ready.json");
     let script = r#"cat "$0" && test "$(stat -c %a "$0")" = 600"#;
@@ -47,7 +47,7 @@ fn a_command_finds_the_file_and_leaves_none() {
 }
 
 #[test]
-fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
+fn removes_file_of_earlier_emulator_even_if_start_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ready.json");
     let link = folder.path().join("link");
@@ -56,7 +56,7 @@ fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
         let mut emulator = Started::with(&file);
         let left = fs::read(&file).unwrap();
         emulator.end(Signal::KILL);
-        assert!(file.exists(), "it is not removed then");
+        assert!(file.exists(), "SIGKILL leaves the file");
         left
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -81,7 +81,7 @@ fn what_an_earlier_emulator_left_is_removed_also_where_the_start_fails() {
 }
 
 #[test]
-fn a_file_with_other_data_is_refused_and_stays() {
+fn rejects_file_with_other_data() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes");
     let link = folder.path().join("link");
@@ -110,7 +110,7 @@ fn a_file_with_other_data_is_refused_and_stays() {
 }
 
 #[test]
-fn an_empty_file_stays_where_the_start_fails_and_is_replaced_where_it_does_not() {
+fn replaces_empty_file_unless_start_fails() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("empty");
     fs::write(&file, "").unwrap();
@@ -125,9 +125,9 @@ fn an_empty_file_stays_where_the_start_fails_and_is_replaced_where_it_does_not()
     assert!(!file.exists());
 }
 
-/// Only root can give files away: others see the rules alone, in the tests of `owners.rs`.
+/// Only root can change the owner of files: for other users, the tests in `owners.rs` check the rules.
 #[test]
-fn a_link_of_another_user_in_a_shared_sticky_folder_is_refused() {
+fn rejects_link_of_another_user_in_shared_sticky_folder() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -146,7 +146,7 @@ fn a_link_of_another_user_in_a_shared_sticky_folder_is_refused() {
         assert!(run.stderr.contains("link of another user"), "{run:#?}");
         assert_eq!(fs::read_to_string(&target).unwrap(), left);
     }
-    // A link of the folder's owner, and one in a folder of the user's own.
+    // A link of the folder's owner, and one in the user's own folder.
     chown(folder.path(), NOBODY, None).unwrap();
     assert_eq!(starts(&link).status, Some(0));
     chown(folder.path(), Some(0), None).unwrap();
@@ -154,20 +154,20 @@ fn a_link_of_another_user_in_a_shared_sticky_folder_is_refused() {
     assert_eq!(starts(&link).status, Some(0));
 }
 
-/// See above.
+/// Only for root, as above.
 #[test]
-fn a_fifo_or_a_device_of_another_user_gets_nothing() {
+fn rejects_fifo_and_device_of_another_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
-    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
-    assert!(made.success());
+    let created = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(created.success());
     chown(&fifo, NOBODY, None).unwrap();
     let (_terminal, device) = terminal();
     chown(&device, NOBODY, None).unwrap();
-    // So that there is a reader at once.
+    // So that the FIFO has a reader.
     let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
     for file in [&fifo, &device] {
         let run = run(emulator(file).args(["--exec", "--", "true"]));
@@ -177,7 +177,7 @@ fn a_fifo_or_a_device_of_another_user_gets_nothing() {
 }
 
 #[test]
-fn the_file_of_another_emulator_stays() {
+fn keeps_file_of_another_emulator() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ready.json");
     let mut first = Started::with(&file);
@@ -189,7 +189,7 @@ fn the_file_of_another_emulator_stays() {
 }
 
 #[test]
-fn links_stay_and_what_they_lead_to_is_the_file() {
+fn writes_to_target_of_symbolic_links() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("below")).unwrap();
@@ -215,9 +215,9 @@ fn links_stay_and_what_they_lead_to_is_the_file() {
     assert!(run.stderr.contains("symbolic links"), "{run:#?}");
 }
 
-/// No path here may be replaced by mistake: neither `/dev/pts` nor `/proc` takes new files, and the links are the test's own.
+/// No device can be replaced by mistake: `/dev/pts` and `/proc` accept no new files, and the links are in a temporary folder.
 #[test]
-fn a_device_is_written_to_and_stays() {
+fn writes_to_device() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("terminal");
     let (mut terminal, device) = terminal();
@@ -232,11 +232,11 @@ fn a_device_is_written_to_and_stays() {
 }
 
 #[test]
-fn standard_output_and_standard_error_by_their_paths_are_written_to() {
+fn writes_to_paths_of_standard_output_and_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     for (descriptor, of_stderr) in [("1", false), ("2", true)] {
         let path = Path::new("/proc/self/fd").join(descriptor);
-        // As /dev/stderr is one.
+        // Like /dev/stderr.
         let link = folder.path().join(descriptor);
         symlink(&path, &link).unwrap();
         for file in [&path, &link] {
@@ -255,16 +255,16 @@ fn standard_output_and_standard_error_by_their_paths_are_written_to() {
 }
 
 #[test]
-fn a_log_and_a_socket_that_standard_error_goes_to_are_written_to() {
+fn appends_to_log_and_socket_of_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let named = folder.path().join("stderr");
     symlink("/proc/self/fd/2", &named).unwrap();
     let log = folder.path().join("log");
     fs::write(&log, "earlier\n").unwrap();
     let inode = fs::metadata(&log).unwrap().ino();
-    let say = ["--exec", "--", "sh", "-c", "echo later >&2"];
+    let exec = ["--exec", "--", "sh", "-c", "echo later >&2"];
     let status = emulator(&named)
-        .args(say)
+        .args(exec)
         .stderr(File::options().append(true).open(&log).unwrap())
         .status();
     assert!(status.unwrap().success());
@@ -280,7 +280,7 @@ fn a_log_and_a_socket_that_standard_error_goes_to_are_written_to() {
 
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let mut command = emulator(&named);
-    command.args(say).stderr(OwnedFd::from(theirs));
+    command.args(exec).stderr(OwnedFd::from(theirs));
     assert!(command.status().unwrap().success());
     drop(command);
     let mut text = String::new();
@@ -293,7 +293,7 @@ fn a_log_and_a_socket_that_standard_error_goes_to_are_written_to() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_takes_nothing_fails_the_start() {
+fn fails_where_the_file_cannot_be_written() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = emulator(Path::new("/proc/self/fd/1"));
     let output = command.stdout(full).output().unwrap();
@@ -307,12 +307,12 @@ fn what_takes_nothing_fails_the_start() {
 }
 
 #[test]
-fn a_reader_at_a_fifo_gets_the_line_in_either_order() {
+fn fifo_reader_gets_line_in_either_order() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
-    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
-    assert!(made.success());
-    // The command is the reader.
+    let created = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(created.success());
+    // The command reads.
     let mut command = emulator(&fifo);
     let run = run(command.args(["--exec", "--", "cat"]).arg(&fifo));
     assert_eq!(run.json()["event"], "ready", "{run:#?}");
@@ -325,14 +325,14 @@ fn a_reader_at_a_fifo_gets_the_line_in_either_order() {
     let line: Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
     assert_eq!(line, started.ready);
     assert_eq!(started.end(Signal::TERM), Some(0));
-    // None at all: the emulator stops all the same.
+    // Without a reader, the emulator stops nevertheless.
     let mut started = Started::with(&fifo);
     assert_eq!(started.end(Signal::TERM), Some(0));
     assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
 }
 
 #[test]
-fn what_cannot_be_written_to_is_refused_before_the_start() {
+fn rejects_socket_and_folder_before_start() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
@@ -364,13 +364,13 @@ fn mode(file: &Path) -> u32 {
     fs::symlink_metadata(file).unwrap().permissions().mode() & 0o7777
 }
 
-/// A terminal by both its ends: what is written to the device comes to the reader.
+/// A pseudoterminal: the reader gets what is written to the device.
 fn terminal() -> (Terminal, PathBuf) {
     let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&end).unwrap();
     unlockpt(&end).unwrap();
     let device = ptsname(&end, Vec::new()).unwrap().into_string().unwrap();
-    // Held open, so that the reader is never at its end.
+    // Held open, so that the reader does not reach the end.
     let held = File::options()
         .read(true)
         .write(true)
@@ -395,7 +395,7 @@ impl Terminal {
     }
 }
 
-/// An emulator that has said that it is ready.
+/// An emulator that has printed its ready line.
 struct Started {
     child: Child,
     ready: Value,
@@ -416,7 +416,7 @@ impl Started {
         }
     }
 
-    /// Its exit status.
+    /// Sends a signal and returns the exit status.
     fn end(&mut self, signal: Signal) -> Option<i32> {
         let id = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         kill_process(id, signal).unwrap();

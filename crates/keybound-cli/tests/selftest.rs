@@ -1,5 +1,5 @@
-//! `keybound selftest`: what it tells where all is well and where not, and what it never tells.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+//! `keybound selftest`: its report for success and for failures, without secrets.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -10,19 +10,19 @@ use support::emulated::Emulated;
 use support::{Run, WITHOUT_KEYGUARD, shows_a_jwt};
 
 #[test]
-fn each_failure_is_reported_at_its_step_and_those_that_need_it_are_skipped() {
-    let world = Emulated::in_this_program();
-    let url = secret_url(&world);
+fn reports_failure_at_its_step_and_skips_dependent_steps() {
+    let emulated = Emulated::in_this_process();
+    let url = secret_url(&emulated);
     let wrong: Vec<_> = CASES
         .iter()
-        .filter_map(|case| check(&world, &url, *case).err())
+        .filter_map(|case| check(&emulated, &url, *case).err())
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn check(world: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(), String> {
-    world.fault(fault);
-    let run = report(world, &["--call", url]);
+fn check(emulated: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(), String> {
+    emulated.fault(fault);
+    let run = report(emulated, &["--call", url]);
     let report = run.json();
     let results: Vec<_> = steps(&report)
         .map(|step| initial(&step["result"]))
@@ -37,15 +37,15 @@ fn check(world: &Emulated, url: &str, (fault, expected, code): Case) -> Result<(
         ));
     }
     let next = steps(&report).find_map(|step| step["error"]["next_step"].as_str());
-    if next.is_none_or(str::is_empty) || shows_a_jwt(&run.seen()) {
+    if next.is_none_or(str::is_empty) || shows_a_jwt(&run.printed()) {
         return Err(format!("{fault}: no next step, or a secret: {run:#?}"));
     }
     Ok(())
 }
 
 #[test]
-fn full_ids_are_printed_only_on_request() {
-    let world = Emulated::shared();
+fn prints_full_ids_only_on_request() {
+    let emulated = Emulated::shared();
     let config = Config::default();
     let user = config
         .identities
@@ -56,7 +56,7 @@ fn full_ids_are_printed_only_on_request() {
     for output in ["text", "json"] {
         let arguments = ["selftest", "--simulated", "--client-id", client_id];
         let arguments = [&arguments[..], &["--output", output]].concat();
-        let run = world.run(&arguments);
+        let run = emulated.run(&arguments);
         assert_eq!(run.status, Some(0), "{run:#?}");
         let output = run.stdout.to_ascii_lowercase();
         let short = |id: &str| format!("{}…", &id[..8].to_ascii_lowercase());
@@ -64,17 +64,17 @@ fn full_ids_are_printed_only_on_request() {
             assert!(!output.contains(&id.to_ascii_lowercase()), "{run:#?}");
             assert!(output.contains(&short(id)), "{run:#?}");
         }
-        let run = world.run(&[&arguments[..], &["--show-ids"]].concat());
+        let run = emulated.run(&[&arguments[..], &["--show-ids"]].concat());
         let output = run.stdout.to_ascii_lowercase();
         for id in [client_id, tenant] {
             assert!(output.contains(&id.to_ascii_lowercase()), "{run:#?}");
         }
-        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+        assert!(!shows_a_jwt(&run.printed()), "{run:#?}");
     }
 }
 
 #[test]
-fn names_of_a_resource_id_are_ids_too() {
+fn abbreviates_resource_ids() {
     let config = Config::default();
     let mut identities = config.identities.iter();
     let id = identities
@@ -83,22 +83,22 @@ fn names_of_a_resource_id_are_ids_too() {
     let run = report(Emulated::shared(), &["--resource-id", id]);
     assert_eq!(run.status, Some(0), "{run:#?}");
     assert_eq!(run.json()["asked"]["identity"], "mi_res_id …");
-    assert!(!run.seen().contains(id), "{run:#?}");
+    assert!(!run.printed().contains(id), "{run:#?}");
 }
 
 #[test]
-fn the_response_of_a_resource_is_never_printed() {
-    let world = Emulated::shared();
+fn never_prints_response_of_resource() {
+    let emulated = Emulated::shared();
     let echo = Echo::start();
     let folder = tempfile::tempdir().unwrap();
-    let ca_file = echo.ca_file(folder.path(), world.named("ca_file"));
+    let ca_file = echo.ca_file(folder.path(), emulated.named("ca_file"));
     let url = format!("{}?sig=swordfish", echo.url);
     for output in ["text", "json"] {
         let arguments = ["selftest", "--simulated", "-vv", "--ca-file", &ca_file];
         let arguments = [&arguments[..], &["--output", output, "--call", &url]].concat();
-        let run = world.run(&arguments);
+        let run = emulated.run(&arguments);
         assert_eq!(run.status, Some(0), "{run:#?}");
-        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+        assert!(!shows_a_jwt(&run.printed()), "{run:#?}");
         assert!(!run.stdout.contains("swordfish"), "{run:#?}");
         assert!(
             run.stdout.contains("never requested the certificate"),
@@ -108,28 +108,28 @@ fn the_response_of_a_resource_is_never_printed() {
 }
 
 #[test]
-fn a_service_that_sends_a_secret_back_has_it_left_out() {
-    let world = Emulated::in_this_program();
+fn redacts_secrets_in_errors_of_services() {
+    let emulated = Emulated::in_this_process();
     let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln", "eyJh".repeat(20));
     let body = format!(
         r#"{{"error":"x","error_description":"you sent {token}\u001b[2J","trace_id":"{token}"}}"#
     );
     for output in ["text", "json"] {
-        world.fault(&format!("token=status:400,body={body}"));
-        let run = world.run(&["selftest", "--simulated", "--output", output]);
+        emulated.fault(&format!("token=status:400,body={body}"));
+        let run = emulated.run(&["selftest", "--simulated", "--output", output]);
         assert_eq!(run.status, Some(1), "{run:#?}");
         assert!(run.stdout.contains("you sent [redacted]"), "{run:#?}");
-        assert!(!run.seen().contains("eyJhbGciOi"), "{run:#?}");
+        assert!(!run.printed().contains("eyJhbGciOi"), "{run:#?}");
         let harmless = |c: char| c == '\n' || !c.is_control();
-        assert!(run.seen().chars().all(harmless), "{run:#?}");
+        assert!(run.printed().chars().all(harmless), "{run:#?}");
     }
 }
 
 #[test]
-fn a_key_below_the_minimum_strength_is_reported_with_the_best_one() {
-    let world = Emulated::shared();
+fn reports_best_key_where_it_is_below_minimum_strength() {
+    let emulated = Emulated::shared();
     let arguments = ["selftest", "--no-attestation", "--output", "json"];
-    let run = world.run(&arguments);
+    let run = emulated.run(&arguments);
     let report = run.json();
     let step = |name: &str| steps(&report).find(|step| step["step"] == name).unwrap();
     assert_eq!(run.status, Some(1), "{run:#?}");
@@ -141,12 +141,12 @@ fn a_key_below_the_minimum_strength_is_reported_with_the_best_one() {
     assert_eq!(step("csr")["result"], "skipped");
 }
 
-/// In memory, or on Windows in CNG.
+/// The key is in memory, or on Windows in CNG.
 #[test]
-fn a_key_of_the_platform_passes_without_further_requirements() {
-    let world = Emulated::start(&["--attestation", "optional"]);
+fn accepts_software_key_of_platform_on_request() {
+    let emulated = Emulated::start(&["--attestation", "optional"]);
     let key = ["--no-attestation", "--min-strength", "software"];
-    let run = world.run(&[&["selftest", "--output", "json"][..], &key].concat());
+    let run = emulated.run(&[&["selftest", "--output", "json"][..], &key].concat());
     assert_eq!(run.status, Some(0), "{run:#?}");
     let report = run.json();
     for step in [
@@ -166,23 +166,23 @@ fn a_key_of_the_platform_passes_without_further_requirements() {
 }
 
 #[test]
-fn a_report_says_whether_the_certificate_was_to_be_fresh() {
-    let world = Emulated::shared();
+fn reports_whether_a_new_certificate_was_requested() {
+    let emulated = Emulated::shared();
     for (flags, fresh) in [(&[][..], false), (&["--fresh"][..], true)] {
-        let run = report(world, flags);
+        let run = report(emulated, flags);
         assert_eq!(run.status, Some(0), "{run:#?}");
         assert_eq!(run.json()["asked"]["fresh"], fresh, "{run:#?}");
     }
-    let run = world.run(&["selftest", "--simulated", "--fresh"]);
-    let asked = run.stdout.lines().nth(1).unwrap();
-    assert!(asked.ends_with(", attested, new certificate"), "{run:#?}");
+    let run = emulated.run(&["selftest", "--simulated", "--fresh"]);
+    let request = run.stdout.lines().nth(1).unwrap();
+    assert!(request.ends_with(", attested, new certificate"), "{run:#?}");
 }
 
 #[test]
-fn the_time_given_ends_it() {
-    let world = Emulated::in_this_program();
-    world.fault("metadata=hang");
-    let run = report(&world, &["--timeout", "1.5"]);
+fn fails_at_the_deadline() {
+    let emulated = Emulated::in_this_process();
+    emulated.fault("metadata=hang");
+    let run = report(&emulated, &["--timeout", "1.5"]);
     let report = run.json();
     let metadata = steps(&report).find(|step| step["step"] == "metadata");
     let metadata = metadata.unwrap();
@@ -190,13 +190,13 @@ fn the_time_given_ends_it() {
     assert_eq!(metadata["error"]["code"], "deadline_reached", "{run:#?}");
 }
 
-fn report(world: &Emulated, arguments: &[&str]) -> Run {
+fn report(emulated: &Emulated, arguments: &[&str]) -> Run {
     let base = ["selftest", "--simulated", "--output", "json"];
-    world.run(&[&base[..], arguments].concat())
+    emulated.run(&[&base[..], arguments].concat())
 }
 
-fn secret_url(world: &Emulated) -> String {
-    let vault = world.named("vault").trim_end_matches('/');
+fn secret_url(emulated: &Emulated) -> String {
+    let vault = emulated.named("vault").trim_end_matches('/');
     format!("{vault}/secrets/demo-secret?api-version=7.4")
 }
 
@@ -204,13 +204,13 @@ fn steps(report: &Value) -> impl Iterator<Item = &Value> {
     report["steps"].as_array().unwrap().iter()
 }
 
-/// `o`, `f` or `s`.
+/// The first letter of a result: `o`, `f` or `s`.
 fn initial(result: &Value) -> &str {
     &result.as_str().unwrap()[..1]
 }
 
-/// What goes wrong, the first letters of the results of all steps (probe, key_providers, attestation_library; metadata,
-/// key, csr, attestation, credential; token, token_type, binding; cache, resource), and the code of the one that failed.
+/// The fault, the first letters of the results of all steps (probe, key_providers, attestation_library; metadata, key, csr,
+/// attestation, credential; token, token_type, binding; cache, resource), and the error code of the failed one.
 type Case = (&'static str, &'static str, &'static str);
 const CASES: &[Case] = &[
     ("probe=status:404", "fosssssssssss", "imds_v2_unavailable"),

@@ -1,6 +1,6 @@
-//! The scripts that hold what the product is built from: they fail where they cannot check it.
+//! The scripts that check the dependencies and tools of the build: they fail where they cannot check them.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use keybound::{Clock as _, SystemClock};
 use std::fs;
@@ -10,13 +10,13 @@ use std::process::{Command, Output};
 use std::time::UNIX_EPOCH;
 
 #[test]
-fn advisories_that_cannot_be_checked_fail_where_they_are_required() {
-    let world = World::new();
-    // Not fetched, and nothing required: said plainly.
-    let local = world.audit(&[]);
+fn audit_fails_where_required_advisories_cannot_be_checked() {
+    let tools = FakeTools::new();
+    // Not fetched and not required: a warning.
+    let local = tools.audit(&[]);
     assert!(local.status.success(), "{local:?}");
     assert!(text(&local).contains("ADVISORIES NOT CHECKED"), "{local:?}");
-    let pipeline = world.audit(&[("KEYBOUND_ADVISORIES", "required")]);
+    let pipeline = tools.audit(&[("KEYBOUND_ADVISORIES", "required")]);
     assert_eq!(pipeline.status.code(), Some(1), "{pipeline:?}");
     assert!(
         text(&pipeline).contains("cannot be fetched"),
@@ -24,7 +24,7 @@ fn advisories_that_cannot_be_checked_fail_where_they_are_required() {
     );
     // Fetched.
     let fetched = [("KEYBOUND_ADVISORIES", "required"), ("FETCHES", "yes")];
-    let fetched = world.audit(&fetched);
+    let fetched = tools.audit(&fetched);
     assert!(fetched.status.success(), "{fetched:?}");
     assert_eq!(
         text(&fetched)
@@ -32,16 +32,16 @@ fn advisories_that_cannot_be_checked_fail_where_they_are_required() {
             .count(),
         2
     );
-    // What is not understood requires no less.
+    // An unknown value counts as required.
     for value in ["yes", "1", "Required"] {
-        let unknown = world.audit(&[("KEYBOUND_ADVISORIES", value)]);
+        let unknown = tools.audit(&[("KEYBOUND_ADVISORIES", value)]);
         assert_eq!(unknown.status.code(), Some(1), "{value}: {unknown:?}");
     }
 }
 
 #[test]
-fn a_clone_of_the_advisories_is_whole_and_of_this_week() {
-    let world = World::new();
+fn audit_needs_complete_and_recent_clone_of_advisories() {
+    let tools = FakeTools::new();
     for (days, advisories, changed, why) in [
         (1, 600, false, None),
         (6, 500, false, None),
@@ -55,7 +55,7 @@ fn a_clone_of_the_advisories_is_whole_and_of_this_week() {
             fs::remove_file(clone.path().join("crates/a/RUSTSEC-2020-0001.md")).unwrap();
         }
         for required in ["", "required"] {
-            let output = world.audit(&[
+            let output = tools.audit(&[
                 ("KEYBOUND_ADVISORIES", required),
                 ("KEYBOUND_ADVISORY_DB", clone.path().to_str().unwrap()),
             ]);
@@ -68,15 +68,15 @@ fn a_clone_of_the_advisories_is_whole_and_of_this_week() {
             assert_eq!(denied, if why.is_none() { 2 } else { 0 }, "{output:?}");
         }
     }
-    let nothing = world.audit(&[("KEYBOUND_ADVISORY_DB", "/none")]);
+    let nothing = tools.audit(&[("KEYBOUND_ADVISORY_DB", "/none")]);
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
 #[test]
-fn tools_of_another_version_are_not_taken_where_advisories_are_required() {
-    let world = World::new();
+fn audit_installs_pinned_tools_where_advisories_are_required() {
+    let tools = FakeTools::new();
     for (required, installs) in [("", false), ("required", true)] {
-        let output = world.audit(&[
+        let output = tools.audit(&[
             ("KEYBOUND_ADVISORIES", required),
             ("FETCHES", "yes"),
             ("VERSION", "0.1.0"),
@@ -89,7 +89,7 @@ fn tools_of_another_version_are_not_taken_where_advisories_are_required() {
 }
 
 #[test]
-fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
+fn check_pipelines_rejects_unpinned_tools() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let digest = "@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1";
     for (file, from, to, why) in [
@@ -214,7 +214,7 @@ fn pipelines_that_bring_in_what_is_not_pinned_are_refused() {
 }
 
 #[test]
-fn a_folder_that_wine_did_not_make_keeps_its_files() {
+fn wine_does_not_change_other_folders() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes");
     fs::write(&file, "mine").unwrap();
@@ -231,28 +231,28 @@ fn a_folder_that_wine_did_not_make_keeps_its_files() {
 }
 
 #[test]
-fn fuzzing_without_a_list_of_targets_fails() {
+fn fuzz_smoke_fails_without_list_of_targets() {
     for list in ["exit 1", "exit 0"] {
-        let world = World::new();
-        world.tool("cargo", &format!("[ \"$3\" != list ] || {list}"));
-        let output = world.script("fuzz-smoke").arg("1").output().unwrap();
+        let tools = FakeTools::new();
+        tools.tool("cargo", &format!("[ \"$3\" != list ] || {list}"));
+        let output = tools.script("fuzz-smoke").arg("1").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{list}: {output:?}");
     }
 }
 
-/// A folder with tools that say how they were called, and whose database is had only where FETCHES is set.
-struct World(tempfile::TempDir);
+/// A folder with fake tools that print their arguments, and that fetch the database only where FETCHES is set.
+struct FakeTools(tempfile::TempDir);
 
-impl World {
+impl FakeTools {
     fn new() -> Self {
-        let world = Self(tempfile::tempdir().unwrap());
-        world.tool("cargo-deny", "echo cargo-deny \"${VERSION:-0.20.2}\"");
-        world.tool("cargo-audit", "echo cargo-audit \"${VERSION:-0.22.2}\"");
-        world.tool(
+        let tools = Self(tempfile::tempdir().unwrap());
+        tools.tool("cargo-deny", "echo cargo-deny \"${VERSION:-0.20.2}\"");
+        tools.tool("cargo-audit", "echo cargo-audit \"${VERSION:-0.22.2}\"");
+        tools.tool(
             "cargo",
             "echo cargo \"$@\"; [ \"$*\" != 'deny fetch db' ] || [ -n \"${FETCHES:-}\" ]",
         );
-        world
+        tools
     }
 
     fn tool(&self, name: &str, script: &str) {

@@ -1,5 +1,5 @@
 //! `get-token` with the emulator: results, identities, keys, secrets.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -9,9 +9,9 @@ use support::emulated::Emulated;
 use support::{WITHOUT_KEYGUARD, run, shows_a_jwt};
 
 #[test]
-fn json_holds_what_is_promised_and_no_more() {
-    let world = Emulated::shared();
-    let run = world.run(&["get-token", "--simulated", "--output", "json"]);
+fn json_has_documented_members_only() {
+    let emulated = Emulated::shared();
+    let run = emulated.run(&["get-token", "--simulated", "--output", "json"]);
     assert_eq!(run.status, Some(0), "{run:#?}");
     let result = run.json();
     let keys = |value: &Value| {
@@ -87,27 +87,27 @@ fn json_holds_what_is_promised_and_no_more() {
     );
     let token = result["access_token"].as_str().unwrap();
     assert_eq!(token.chars().count(), 16, "{token}");
-    assert!(!shows_a_jwt(&run.seen()));
+    assert!(!shows_a_jwt(&run.printed()));
 }
 
 #[test]
-fn simulated_is_never_called_attested() {
-    let world = Emulated::shared();
-    let result = world
+fn simulated_key_is_never_reported_as_attested() {
+    let emulated = Emulated::shared();
+    let result = emulated
         .run(&["get-token", "--simulated", "--output", "json"])
         .json();
     assert_eq!(result["binding"]["attested"], false);
     assert_eq!(result["binding"]["attestation"], "simulated");
     assert_eq!(result["binding"]["key_strength"], "simulated");
-    let text = world.run(&["get-token", "--simulated"]).stdout;
+    let text = emulated.run(&["get-token", "--simulated"]).stdout;
     assert!(text.contains("no (simulated)"), "{text}");
     assert!(!text.contains("keyguard"), "{text}");
 }
 
 #[test]
-fn text_names_token_binding_and_check() {
-    let world = Emulated::shared();
-    let run = world.run(&[
+fn text_shows_token_binding_and_check() {
+    let emulated = Emulated::shared();
+    let run = emulated.run(&[
         "get-token",
         "--simulated",
         "--resource",
@@ -125,17 +125,17 @@ fn text_names_token_binding_and_check() {
             run.stdout
         );
     }
-    assert!(!shows_a_jwt(&run.seen()));
+    assert!(!shows_a_jwt(&run.printed()));
 }
 
 #[test]
 fn the_full_token_is_printed_only_on_request() {
-    let world = Emulated::shared();
-    let bare = world.run(&["get-token", "--simulated", "--output", "token"]);
+    let emulated = Emulated::shared();
+    let bare = emulated.run(&["get-token", "--simulated", "--output", "token"]);
     assert_eq!(bare.stdout.lines().count(), 1);
     assert!(shows_a_jwt(&bare.stdout) && bare.stdout.ends_with('\n'));
     assert!(!shows_a_jwt(&bare.stderr));
-    let full = world.run(&[
+    let full = emulated.run(&[
         "get-token",
         "--simulated",
         "--output",
@@ -143,19 +143,20 @@ fn the_full_token_is_printed_only_on_request() {
         "--show-full-token",
     ]);
     assert!(shows_a_jwt(full.json()["access_token"].as_str().unwrap()));
-    let text = world.run(&["get-token", "--simulated", "--show-full-token"]);
+    let text = emulated.run(&["get-token", "--simulated", "--show-full-token"]);
     assert!(shows_a_jwt(&text.stdout));
 }
 
 #[test]
 fn verbose_output_holds_no_secrets() {
-    let world = Emulated::shared();
+    let emulated = Emulated::shared();
     for output in ["text", "json"] {
-        let mut command = world.keybound(&["get-token", "--simulated", "-vv", "--output", output]);
+        let mut command =
+            emulated.keybound(&["get-token", "--simulated", "-vv", "--output", output]);
         let run = run(command.env("KEYBOUND_LOG", "trace"));
         assert_eq!(run.status, Some(0), "{run:#?}");
-        assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
-        assert!(!run.seen().contains("mtls_pop ey"), "{run:#?}");
+        assert!(!shows_a_jwt(&run.printed()), "{run:#?}");
+        assert!(!run.printed().contains("mtls_pop ey"), "{run:#?}");
     }
     let bearer = [
         "get-token",
@@ -165,15 +166,15 @@ fn verbose_output_holds_no_secrets() {
         "--resource",
         "https://management.azure.com",
     ];
-    let run = world.run(&bearer);
+    let run = emulated.run(&bearer);
     assert_eq!(run.status, Some(0), "{run:#?}");
-    assert!(!shows_a_jwt(&run.seen()), "{run:#?}");
+    assert!(!shows_a_jwt(&run.printed()), "{run:#?}");
 }
 
 #[test]
 fn verbose_logs_every_step_once_with_the_correlation_id_and_the_claims() {
-    let world = Emulated::shared();
-    let run = world.run(&["get-token", "--simulated", "-v"]);
+    let emulated = Emulated::shared();
+    let run = emulated.run(&["get-token", "--simulated", "-v"]);
     for step in 0..=6 {
         let count = run
             .stderr
@@ -194,15 +195,15 @@ fn verbose_logs_every_step_once_with_the_correlation_id_and_the_claims() {
         run.stderr
     );
     assert!(run.stderr.contains("\"x5t#S256\""), "{}", run.stderr);
-    // With the spaces: a thumbprint may well hold the letters.
+    // With the spaces: a thumbprint may contain the letters.
     assert!(!run.stdout.contains(" step "), "{}", run.stdout);
 }
 
 #[test]
-fn a_bearer_token_is_requested_explicitly_and_is_not_bound() {
-    let world = Emulated::shared();
+fn bearer_token_needs_explicit_request_and_is_not_bound() {
+    let emulated = Emulated::shared();
     let azure = "https://management.azure.com";
-    let run = world.run(&[
+    let run = emulated.run(&[
         "get-token",
         "--simulated",
         "--output",
@@ -214,7 +215,7 @@ fn a_bearer_token_is_requested_explicitly_and_is_not_bound() {
         run.json()["error"]["code"],
         "resource_takes_no_bound_tokens"
     );
-    let run = world.run(&[
+    let run = emulated.run(&[
         "get-token",
         "--simulated",
         "--output",
@@ -226,20 +227,20 @@ fn a_bearer_token_is_requested_explicitly_and_is_not_bound() {
     let result = run.json();
     assert_eq!(result["token_type"], "Bearer", "{run:#?}");
     assert_eq!(result["binding"], Value::Null);
-    assert!(!shows_a_jwt(&run.seen()));
-    let text = world
+    assert!(!shows_a_jwt(&run.printed()));
+    let text = emulated
         .run(&["get-token", "--simulated", "--resource", azure, "--bearer"])
         .stdout;
     assert!(text.contains("not bound"), "{text}");
 }
 
 #[test]
-fn identities_are_named_by_client_object_and_resource_id() {
-    let world = Emulated::shared();
+fn selects_identity_by_client_object_or_resource_id() {
+    let emulated = Emulated::shared();
     let subject = |arguments: &[&str]| {
         let mut all = vec!["get-token", "--simulated", "--output", "json"];
         all.extend(arguments);
-        let run = world.run(&all);
+        let run = emulated.run(&all);
         assert_eq!(run.status, Some(0), "{run:#?}");
         run.json()["binding"]["subject"]
             .as_str()
@@ -259,9 +260,9 @@ fn identities_are_named_by_client_object_and_resource_id() {
 }
 
 #[test]
-fn a_key_below_the_minimum_strength_is_not_used() {
-    let world = Emulated::start(&["--attestation", "optional"]);
-    let weak = world.run(&["get-token", "--no-attestation", "--output", "json"]);
+fn rejects_key_below_minimum_strength() {
+    let emulated = Emulated::start(&["--attestation", "optional"]);
+    let weak = emulated.run(&["get-token", "--no-attestation", "--output", "json"]);
     assert_eq!(weak.status, Some(1));
     assert_eq!(weak.json()["error"]["code"], WITHOUT_KEYGUARD, "{weak:#?}");
     let allowed = [
@@ -272,15 +273,15 @@ fn a_key_below_the_minimum_strength_is_not_used() {
         "--output",
         "json",
     ];
-    let result = world.run(&allowed).json();
+    let result = emulated.run(&allowed).json();
     assert_eq!(result["binding"]["key_strength"], "software", "{result}");
     assert_eq!(result["binding"]["attestation"], "none");
 }
 
 #[test]
-fn the_key_is_attested_on_request() {
-    let world = Emulated::start(&["--attestation", "optional"]);
-    let run = world.run(&[
+fn attestation_is_required_by_default() {
+    let emulated = Emulated::start(&["--attestation", "optional"]);
+    let run = emulated.run(&[
         "get-token",
         "--min-strength",
         "software",
@@ -293,9 +294,9 @@ fn the_key_is_attested_on_request() {
 }
 
 #[test]
-fn the_ca_variable_is_warned_of_once_and_a_named_file_is_not() {
-    let world = Emulated::shared();
-    let by_variable = world.run(&["get-token", "--simulated", "--output", "json"]);
+fn warns_once_about_ca_variable_and_not_about_ca_option() {
+    let emulated = Emulated::shared();
+    let by_variable = emulated.run(&["get-token", "--simulated", "--output", "json"]);
     assert_eq!(
         by_variable
             .stderr
@@ -304,18 +305,18 @@ fn the_ca_variable_is_warned_of_once_and_a_named_file_is_not() {
         1,
         "{by_variable:#?}"
     );
-    let mut command = world.keybound(&[
+    let mut command = emulated.keybound(&[
         "get-token",
         "--simulated",
         "--output",
         "json",
         "--ca-file",
-        world.named("ca_file"),
+        emulated.named("ca_file"),
     ]);
     let by_flag = run(command.env_remove("KEYBOUND_CA_FILE"));
     assert_eq!(by_flag.status, Some(0), "{by_flag:#?}");
     assert_eq!(by_flag.stderr, "");
-    let mut command = world.keybound(&[
+    let mut command = emulated.keybound(&[
         "get-token",
         "--min-strength",
         "software",
@@ -328,22 +329,22 @@ fn the_ca_variable_is_warned_of_once_and_a_named_file_is_not() {
 }
 
 #[test]
-fn imds_is_named_by_flag_over_the_environment() {
-    let world = Emulated::shared();
-    let imds = world.named("imds").to_owned();
-    let mut command = world.keybound(&["get-token", "--simulated", "--imds", &imds]);
+fn imds_option_overrides_environment() {
+    let emulated = Emulated::shared();
+    let imds = emulated.named("imds").to_owned();
+    let mut command = emulated.keybound(&["get-token", "--simulated", "--imds", &imds]);
     let run = run(command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9"));
     assert_eq!(run.status, Some(0), "{run:#?}");
 }
 
 #[test]
-fn tls_versions_can_be_set_for_a_host() {
-    let world = Emulated::shared();
+fn sets_tls_versions_for_a_host() {
+    let emulated = Emulated::shared();
     let call = |versions: &str| {
-        let url = format!("{}/v1.0/applications", world.named("graph"));
+        let url = format!("{}/v1.0/applications", emulated.named("graph"));
         let host = url.split(['/', ':']).nth(3).unwrap().to_owned();
         let versions = format!("{host}={versions}");
-        world.run(&[
+        emulated.run(&[
             "call",
             "--simulated",
             "--tls",
@@ -358,9 +359,9 @@ fn tls_versions_can_be_set_for_a_host() {
 }
 
 #[test]
-fn endpoints_off_the_allow_list_are_refused() {
-    let world = Emulated::shared();
-    let run = world.run(&[
+fn rejects_endpoints_that_are_not_on_the_allow_list() {
+    let emulated = Emulated::shared();
+    let run = emulated.run(&[
         "get-token",
         "--simulated",
         "--output",

@@ -1,11 +1,11 @@
-//! The program as its users meet it: one file in `transcripts/` for each case, command, outputs and exit status in it.
+//! Runs of the program, each in a file in `transcripts/` with its command, output and exit status.
 //!
-//! A file holds comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, single quotes group),
-//! `status N`, and sections: `--- file NAME` is put into the working folder first, `--- stdout` and `--- stderr` are
-//! what must come out. In these, `[..]` stands for anything in a line and a line `...` for any lines. With
-//! `UPDATE_TRANSCRIPTS=1`, sections that differ are updated; review the difference before committing it. Where a case ends
-//! otherwise on Windows, `transcripts/windows/` has a file of the same name, which is taken there instead.
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+//! A file has comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, with single quotes around words),
+//! `status N`, and sections: `--- file NAME` is a file in the working folder, `--- stdout` and `--- stderr` are the expected
+//! output. There, `[..]` matches any text in a line, and a line `...` any number of lines. With `UPDATE_TRANSCRIPTS=1`, sections
+//! that differ are updated; review the difference before committing it. Where the output differs on Windows,
+//! `transcripts/windows/` has a file of the same name, which is used there instead.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use support::{Run, keybound};
 
 #[test]
-fn transcripts_hold() {
+fn output_matches_transcripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let files = cases(&folder);
     assert!(!files.is_empty());
@@ -40,19 +40,19 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.file_name())
         .collect();
     names.sort();
-    let own = folder.join("windows");
-    for entry in fs::read_dir(&own).unwrap() {
+    let windows = folder.join("windows");
+    for entry in fs::read_dir(&windows).unwrap() {
         let name = entry.unwrap().file_name();
-        assert!(names.contains(&name), "{name:?} is no case elsewhere");
+        assert!(names.contains(&name), "{name:?} is for Windows only");
     }
-    let place = |name| {
-        let own = own.join(&name);
-        match cfg!(windows) && own.exists() {
-            true => own,
+    let path = |name| {
+        let on_windows = windows.join(&name);
+        match cfg!(windows) && on_windows.exists() {
+            true => on_windows,
             false => folder.join(name),
         }
     };
-    names.into_iter().map(place).collect()
+    names.into_iter().map(path).collect()
 }
 
 fn check(path: &Path) -> Result<(), String> {
@@ -109,7 +109,7 @@ impl Case {
         } else {
             assert!(
                 line.is_empty() || line.starts_with('#'),
-                "not understood: {line}"
+                "unknown line: {line}"
             );
         }
         self.head.push_str(line);
@@ -212,7 +212,7 @@ fn line_matches(expected: &str, got: &str) -> bool {
 }
 
 #[test]
-fn the_matcher_matches_what_it_should_only() {
+fn matches_wildcards() {
     for (expected, got, matches) in [
         ("abc", "abc", true),
         ("abc", "abcd", false),

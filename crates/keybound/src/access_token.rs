@@ -1,6 +1,7 @@
 use crate::Binding;
 use crate::authorization_header::AuthorizationHeader;
 use crate::cache::CachedToken;
+use crate::step::StepTiming;
 use keybound_core::{Error, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
 use std::sync::Arc;
@@ -15,17 +16,17 @@ pub struct AccessToken {
     pub(crate) renewal_failure: Option<Error>,
 }
 
-/// What the token endpoint issued, checked.
+/// A token that the token endpoint issued, validated.
 pub(crate) struct IssuedToken {
     pub(crate) secret: SecretString,
     pub(crate) token_type: TokenType,
     pub(crate) scope: Scope,
     pub(crate) expires_on: SystemTime,
-    /// The same, as the Azure SDK wants it: computed once.
+    /// The same in the Azure SDK's type: converted once.
     #[cfg(feature = "azure")]
     pub(crate) expires_on_date: azure_core::time::OffsetDateTime,
     pub(crate) refresh_on: Option<SystemTime>,
-    /// How long it is good for, from before it was asked for.
+    /// Its lifetime, from before the request.
     pub(crate) life: Duration,
     pub(crate) refresh_in: Option<Duration>,
 }
@@ -64,38 +65,37 @@ impl AccessToken {
         &self.token
     }
 
-    /// Whether it is the same issued token.
+    /// Whether both are the same issued token.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.token, &other.token)
     }
 
-    /// Why the last attempt to renew it ahead failed, if it did. The token itself is valid.
+    /// The error of the last refresh, if it failed. The token itself is valid.
     pub fn renewal_failure(&self) -> Option<&Error> {
         self.renewal_failure.as_ref()
     }
 
-    /// The token itself. For a bound one, use [`bound_client`](Self::bound_client): it attaches the token and presents
-    /// the certificate.
+    /// The token itself. To send a bound token, use [`bound_client`](Self::bound_client), which presents the certificate.
     pub fn secret(&self) -> &SecretString {
         &self.issued().secret
     }
 
-    /// Bound or bearer.
+    /// The type: bound or bearer.
     pub fn token_type(&self) -> TokenType {
         self.issued().token_type
     }
 
-    /// What it is for.
+    /// The scope that it was issued for.
     pub fn scope(&self) -> &Scope {
         &self.issued().scope
     }
 
-    /// When it ends.
+    /// The time at which it expires.
     pub fn expires_on(&self) -> SystemTime {
         self.issued().expires_on
     }
 
-    /// When the service wants it renewed, where it said so.
+    /// The time at which the service wants it refreshed, if the response had one.
     pub fn refresh_on(&self) -> Option<SystemTime> {
         self.issued().refresh_on
     }
@@ -105,22 +105,22 @@ impl AccessToken {
         (self.token_type() == TokenType::MtlsPop).then_some(&self.token.binding.binding)
     }
 
-    /// Where this answer came from.
+    /// The source of this token: cache or token endpoint.
     pub fn source(&self) -> TokenSource {
         self.source
     }
 
-    /// How long each step took that this answer needed; empty for a cached one.
+    /// The durations of the steps of the acquisition; empty for a cached token.
     pub fn timings(&self) -> &[StepTiming] {
         &self.timings
     }
 
-    /// The readable claims. Nobody has checked the signature: that is for the resource.
+    /// The claims, if the token is a JWT. The signature is not verified: the resource does that.
     pub fn unverified_claims(&self) -> Option<UnverifiedJwt> {
         UnverifiedJwt::parse(self.secret().expose())
     }
 
-    /// The value of the `Authorization` header: the type, a space, the token.
+    /// The value of the `Authorization` header: the token type, a space, the token.
     pub fn authorization(&self) -> SecretString {
         self.issued().authorization()
     }
@@ -142,18 +142,18 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Where a token came from.
+/// The source of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// The token endpoint, now.
+    /// The token endpoint.
     IdentityProvider,
     /// The client's cache.
     Cache,
 }
 
 impl TokenSource {
-    /// The word used in results: `identity_provider` or `cache`.
+    /// The name in results: `identity_provider` or `cache`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::IdentityProvider => "identity_provider",
@@ -166,49 +166,4 @@ impl fmt::Display for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// A step of an acquisition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// IMDS `getplatformmetadata`.
-    Metadata,
-    /// Opening or making the binding key.
-    Key,
-    /// Assembling, signing and verifying the certificate signing request.
-    Csr,
-    /// The attestation of the key.
-    Attestation,
-    /// IMDS `issuecredential` and the checks on its certificate.
-    Credential,
-    /// The token request over mutual TLS.
-    Token,
-    /// The check that the token is bound to the certificate.
-    BindingCheck,
-}
-
-impl Step {
-    /// The word used in results: `metadata`, `key`, `csr`, …
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Metadata => "metadata",
-            Self::Key => "key",
-            Self::Csr => "csr",
-            Self::Attestation => "attestation",
-            Self::Credential => "credential",
-            Self::Token => "token",
-            Self::BindingCheck => "binding_check",
-        }
-    }
-}
-
-/// How long a step took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StepTiming {
-    /// The step.
-    pub step: Step,
-    /// From its start to its end, retries and waits included.
-    pub elapsed: Duration,
 }

@@ -1,5 +1,5 @@
-//! Token acquisition, from the top down: the token service looks a token up or joins a token flow; that uses the certificate
-//! service, which joins a certificate flow; each flow runs the steps, one for each request of the protocol.
+//! Token acquisition, from the top down: the token service looks up a token or joins a token flow; the token flow uses the
+//! certificate service, which joins a certificate flow; each flow runs steps, one for each request of the protocol.
 mod certificate_flow;
 mod certificate_service;
 mod context;

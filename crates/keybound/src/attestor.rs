@@ -3,7 +3,7 @@ use keybound_attestation::AttestationProvider;
 use std::fmt;
 use std::sync::Arc;
 
-/// What attests keys: what the caller gave, or the platform's own.
+/// The attestation provider of a client: the caller's or the platform's.
 #[derive(Clone)]
 pub(crate) struct Attestor {
     provider: Arc<dyn AttestationProvider>,
@@ -24,7 +24,7 @@ impl Attestor {
         }
     }
 
-    /// What attests keys where the caller says nothing. KeyGuard keys exist on Windows only.
+    /// The default attestation provider. KeyGuard keys exist on Windows only.
     pub(crate) fn of_platform(environment: &Environment) -> Option<Self> {
         cfg!(windows).then(|| Self::native(environment))
     }
@@ -43,8 +43,7 @@ impl Attestor {
     }
 }
 
-/// Those of the platform are equal where they take the same library. One of a caller's is equal to itself and its clones:
-/// nobody can say of another that it attests the same.
+/// Providers of the platform are equal where they use the same library; a caller's provider is equal to its clones only.
 impl PartialEq for Attestor {
     fn eq(&self, other: &Self) -> bool {
         match (&self.origin, &other.origin) {
@@ -65,22 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_of_the_platform_differ_by_their_library_alone() {
-        let of = |path: Option<&str>| {
+    fn compares_platform_providers_by_library() {
+        let native = |path: Option<&str>| {
             Attestor::native(&Environment::from_lookup(|_| path.map(str::to_owned)))
         };
-        assert_eq!(of(None), of(None));
-        assert_eq!(of(Some(r"C:\one.dll")), of(Some(r"C:\one.dll")));
-        assert_ne!(of(Some(r"C:\one.dll")), of(Some(r"C:\other.dll")));
-        assert_ne!(of(Some(r"C:\one.dll")), of(None));
+        assert_eq!(native(None), native(None));
+        assert_eq!(native(Some(r"C:\one.dll")), native(Some(r"C:\one.dll")));
+        assert_ne!(native(Some(r"C:\one.dll")), native(Some(r"C:\other.dll")));
+        assert_ne!(native(Some(r"C:\one.dll")), native(None));
     }
 
     #[test]
-    fn one_of_a_callers_is_equal_to_its_clones_only() {
-        let given = || Attestor::of_caller(Arc::new(Environment::empty().native_attestation()));
-        let one = given();
+    fn caller_provider_equals_only_its_clones() {
+        let provider = || Attestor::of_caller(Arc::new(Environment::empty().native_attestation()));
+        let one = provider();
         assert_eq!(one, one.clone());
-        assert_ne!(one, given());
+        assert_ne!(one, provider());
         assert_ne!(one, Attestor::native(&Environment::empty()));
     }
 }

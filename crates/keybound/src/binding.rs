@@ -1,3 +1,4 @@
+use crate::settings::Settings;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
 #[cfg(feature = "rustls")]
@@ -10,9 +11,7 @@ use keybound_transport::{OpensslSetup, VersionPolicy};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::settings::Settings;
-
-/// A certificate that IMDS issued, the key that it is for, and the endpoint that gives tokens bound to it.
+/// A certificate that IMDS issued, its key, and the endpoint that issues tokens bound to it.
 pub struct Binding {
     credential: IssuedCredential,
     identity: ClientIdentity,
@@ -32,7 +31,7 @@ impl Binding {
         settings: &Settings,
     ) -> Result<Self> {
         let identity = ClientIdentity::new(credential.certificate.clone(), key)?;
-        let client = HttpsClient::new(Some(identity.clone()), settings.https.clone())
+        let client = HttpsClient::new(Some(identity.clone()), settings.shared.https.clone())
             .map_err(|error| error.at(Stage::Token))?;
         Ok(Self {
             credential,
@@ -40,9 +39,9 @@ impl Binding {
             attestation,
             client,
             #[cfg(any(feature = "openssl", feature = "rustls"))]
-            trust: settings.https.trust.clone(),
+            trust: settings.shared.https.trust.clone(),
             #[cfg(feature = "openssl")]
-            versions: settings.https.versions.clone(),
+            versions: settings.shared.https.versions.clone(),
         })
     }
 
@@ -51,37 +50,38 @@ impl Binding {
         &self.credential.certificate
     }
 
-    /// The client id that it is issued to.
+    /// The client id in the certificate.
     pub fn client_id(&self) -> &Guid {
         &self.credential.client_id
     }
 
-    /// The tenant that it is issued in.
+    /// The tenant id in the certificate.
     pub fn tenant_id(&self) -> &Guid {
         &self.credential.tenant_id
     }
 
-    /// `identity_type`, as IMDS gave it.
+    /// The `identity_type` that IMDS returned.
     pub fn identity_type(&self) -> &str {
         &self.credential.identity_type
     }
 
-    /// The key: it signs, it is never read.
+    /// The binding key.
     pub fn key(&self) -> &Arc<dyn BindingKey> {
         self.identity.key()
     }
 
-    /// How well the key is protected. See [`is_simulated`](Self::is_simulated) before relying on it.
+    /// The strength of the key. A simulated key has the strength of the key that it simulates: see
+    /// [`is_simulated`](Self::is_simulated).
     pub fn key_strength(&self) -> KeyStrength {
         self.key().strength()
     }
 
-    /// Whether the key only stands for a stronger one (the emulator's).
+    /// Whether the key is simulated (of the emulator).
     pub fn is_simulated(&self) -> bool {
         self.key().is_simulated()
     }
 
-    /// The word to show for the key's strength: `simulated`, or that of [`KeyStrength`].
+    /// The name of the key's strength for users: `simulated`, or that of [`KeyStrength`].
     pub fn key_strength_label(&self) -> &'static str {
         if self.is_simulated() {
             "simulated"
@@ -90,25 +90,24 @@ impl Binding {
         }
     }
 
-    /// Whether, and by what, the key was attested.
+    /// How the key was attested, if it was.
     pub fn attestation(&self) -> Attestation {
         self.attestation
     }
 
-    /// Sets up OpenSSL for callers with their own OpenSSL stack, with this client's trust and TLS versions. Send
-    /// only tokens of this binding on such connections, and `x-ms-tokenboundauth: true` with them to Key Vault and Managed
-    /// HSM.
+    /// Configures OpenSSL for callers with their own TLS connections, with this client's trust and TLS versions. Send only
+    /// tokens of this binding on such connections, with the header `x-ms-tokenboundauth: true` to Key Vault and Managed HSM.
     ///
     /// # Errors
-    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not let
-    /// the key be used.
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow the
+    /// key.
     #[cfg(feature = "openssl")]
     pub fn openssl(&self) -> Result<OpensslSetup> {
         OpensslSetup::new(&self.identity, &self.trust, &self.versions)
     }
 
-    /// Sets up rustls for callers who have it, with this client's trust. Send only tokens of this binding on such
-    /// connections. Key Vault and Managed HSM cannot be called this way: see [`RustlsSetup`].
+    /// Configures rustls for callers with their own TLS connections, with this client's trust. Send only tokens of this binding
+    /// on such connections. Key Vault and Managed HSM are not supported: see [`RustlsSetup`].
     #[cfg(feature = "rustls")]
     pub fn rustls(&self) -> RustlsSetup {
         RustlsSetup::new(self.identity.clone(), self.trust.clone())

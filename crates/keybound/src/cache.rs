@@ -51,8 +51,8 @@ pub(crate) struct Inner {
     pub(crate) key_gate: KeyGate,
     pub(crate) attestations: AttestationCache,
     pub(crate) store_calls: StoreCalls,
-    /// Whether IMDS answered 400 to `bypass_cache` and took the request without it.
-    pub(crate) imds_refuses_bypass: AtomicBool,
+    /// Whether IMDS rejected a request with `bypass_cache` and accepted it without.
+    pub(crate) imds_rejects_bypass: AtomicBool,
 }
 
 impl SharedState {
@@ -62,10 +62,10 @@ impl SharedState {
     }
 
     /// Checks a client's settings against those of the first client.
-    pub(crate) fn check_compatible(&self, settings: SharedSettings) -> Result<()> {
+    pub(crate) fn check_compatible(&self, settings: &SharedSettings) -> Result<()> {
         let mut first = lock(&self.0.settings);
         let first = first.get_or_insert_with(|| settings.clone());
-        match first.difference(&settings) {
+        match first.difference(settings) {
             None => Ok(()),
             Some(setting) => Err(Error::invalid_request(format!(
                 "clients that share a SharedState must use identical settings; `{setting}` differs"

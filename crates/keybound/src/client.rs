@@ -1,7 +1,8 @@
 use crate::acquire::{ClientContext, Flow, Progress, acquire};
 use crate::attestor::Attestor;
 use crate::cache::{Clocks, SharedState};
-use crate::settings::{Chance, ImdsEndpoint, Settings};
+use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
+use crate::step::{StepEvent, StepListener};
 use crate::store::{self, BindingStore};
 use crate::wire::{Network, Wire};
 use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
@@ -33,7 +34,7 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Acquires a token, from the cache or by the whole flow. Concurrent requests for the same token share one flow and its
+    /// Acquires a token, from the cache or from Entra. Concurrent requests for the same token share one flow and its
     /// error; each has its own [`timeout`](TokenRequest::timeout), and the flow is cancelled when no caller waits for it.
     /// Tokens are refreshed and certificates renewed before they expire, in the background, on the runtime of the caller that
     /// finds them due. While a refresh fails, a token that is still valid is returned, with the error
@@ -42,8 +43,7 @@ impl ManagedIdentityClient {
     /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
     ///
     /// # Errors
-    /// Of the stage at which it failed: see [`ErrorKind`](crate::ErrorKind). A weaker token than the requested one is never
-    /// returned.
+    /// See [`ErrorKind`](crate::ErrorKind). A weaker token than the requested one is never returned.
     pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
         match self.0.cached_token(request) {
             Some(token) => Ok(token),
@@ -55,7 +55,7 @@ impl ManagedIdentityClient {
     /// [`TokenRequest::pop`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`acquire_token`](Self::acquire_token).
     pub async fn pop_token(
         &self,
         resource: impl AsRef<str>,
@@ -64,9 +64,7 @@ impl ManagedIdentityClient {
         self.acquire_token(&TokenRequest::pop(resource, requirements))
             .await
     }
-}
 
-impl ManagedIdentityClient {
     /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
     /// and whose response does not name the identity. Failures are retried as for every request to IMDS. False, without a
     /// request, where `MSAL_MI_DISABLE_IMDS_V2` disables v2.
@@ -78,11 +76,11 @@ impl ManagedIdentityClient {
         let flow = Flow::new(Arc::clone(&self.0), Arc::clone(&progress), Uuid::new_v4());
         match tokio::time::timeout(timeout, flow.supports_imds_v2()).await {
             Ok(result) => result,
-            Err(_) => Err(progress.out_of_time()),
+            Err(_) => Err(progress.deadline_error()),
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<ClientContext> {
+    pub(crate) fn context(&self) -> &Arc<ClientContext> {
         &self.0
     }
 }
@@ -102,9 +100,7 @@ pub struct ManagedIdentityClientBuilder {
     imds_endpoint: Option<String>,
     providers: Option<ProviderChain>,
     attestation: Option<Arc<dyn AttestationProvider>>,
-    trust: TrustAnchors,
-    versions: VersionPolicy,
-    engine: TlsEngine,
+    https: HttpsSettings,
     proxy: Option<ProxyConfig>,
     allowed_hosts: Option<Vec<String>>,
     capabilities: Vec<String>,
@@ -116,10 +112,11 @@ pub struct ManagedIdentityClientBuilder {
     no_persistence: bool,
     wire: Option<Box<dyn Wire>>,
     chance: Option<fastrand::Rng>,
+    on_step: Option<StepListener>,
 }
 
 impl ManagedIdentityClientBuilder {
-    /// The caches, for programs that create a client for each request. Default: caches of its own.
+    /// The caches, for programs that create a client for each request. Default: new caches.
     #[must_use]
     pub fn state(mut self, state: SharedState) -> Self {
         self.state = Some(state);
@@ -127,7 +124,7 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// The store of certificates for later processes. Default: on Windows `CurrentUser\My`, shared with MSAL .NET, where the
-    /// key outlives the process and IMDS is not on loopback; none on other platforms. None either where
+    /// key outlives the process and IMDS is not on loopback; none on other platforms, and where
     /// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` is `1` or `true`.
     #[must_use]
     pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
@@ -143,11 +140,11 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The network and chance, for tests.
+    /// The network and the seed of random numbers, for tests.
     #[cfg(test)]
     pub(crate) fn simulated(mut self, wire: impl Wire + 'static, seed: u64) -> Self {
-        // SChannel needs keys that are in Windows.
-        self.engine = TlsEngine::OpenSsl;
+        // SChannel requires keys of CNG.
+        self.https.engine = TlsEngine::OpenSsl;
         self.wire = Some(Box::new(wire));
         self.chance = Some(fastrand::Rng::with_seed(seed));
         self
@@ -168,7 +165,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The sources of keys. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
+    /// The key providers. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
     /// `MSAL_MSI_V2_KEY_NAME` names, where it is set.
     #[must_use]
     pub fn key_providers(mut self, providers: ProviderChain) -> Self {
@@ -187,28 +184,28 @@ impl ManagedIdentityClientBuilder {
     /// The trust anchors for server certificates. Default: the system's trust store. No environment variable extends it.
     #[must_use]
     pub fn trust(mut self, trust: TrustAnchors) -> Self {
-        self.trust = trust;
+        self.https.trust = trust;
         self
     }
 
     /// TLS versions by host. Default: [`VersionPolicy::default`].
     #[must_use]
     pub fn tls_versions(mut self, versions: VersionPolicy) -> Self {
-        self.versions = versions;
+        self.https.versions = versions;
         self
     }
 
     /// The TLS library. Default: [`TlsEngine::Automatic`], the system's, whatever features are enabled.
     #[must_use]
     pub fn tls_engine(mut self, engine: TlsEngine) -> Self {
-        self.engine = engine;
+        self.https.engine = engine;
         self
     }
 
-    /// The way to Entra and resources. Default: the proxy that `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`) names, a blank
-    /// one being none; where these are not set, the system's ([`ProxyConfig::system`]). Either but for the hosts in
-    /// `NO_PROXY`. IMDS is never reached through a proxy. A variable that is malformed fails what would go through that
-    /// proxy, with [`InvalidRequest`](crate::ErrorKind::InvalidRequest), and nothing else.
+    /// The proxy for Entra and resources. Default: the one in `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`), where a blank
+    /// value means none; where these are not set, the system's ([`ProxyConfig::system`]). The hosts in `NO_PROXY` are exempt.
+    /// Requests to IMDS never use a proxy. Where a variable is malformed, requests that would use that proxy fail with
+    /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
         self.proxy = Some(proxy);
@@ -216,7 +213,7 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// The only hosts to which the endpoints that IMDS supplies may point: names, or `*.domain`. Default: any public
-    /// https host. Where the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host has to be on both.
+    /// https host. Where the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_hosts = Some(hosts.into_iter().map(Into::into).collect());
@@ -254,6 +251,15 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
+    /// Called with each finished step of an acquisition, also of a failed one and of background refreshes; it must not block.
+    /// Acquisitions that share one flow report its steps once, to the client that started it. Default: none. Independently,
+    /// each step is logged with the target `keybound::step` and its name, duration, correlation id and error code.
+    #[must_use]
+    pub fn on_step(mut self, listener: impl Fn(&StepEvent) + Send + Sync + 'static) -> Self {
+        self.on_step = Some(StepListener(Arc::new(listener)));
+        self
+    }
+
     /// Builds the client. Nothing is opened or requested yet.
     ///
     /// # Errors
@@ -275,7 +281,7 @@ impl ManagedIdentityClientBuilder {
         };
         let store = match self.store {
             _ if self.no_persistence || environment.no_binding_store() => None,
-            // What an emulator issues is not for others to find.
+            // Certificates of an emulator are not stored.
             None if !imds.is_loopback() => store::platform_store(&environment),
             store => store,
         };
@@ -283,33 +289,33 @@ impl ManagedIdentityClientBuilder {
             identity: self
                 .identity
                 .unwrap_or_else(ManagedIdentity::system_assigned),
-            imds,
-            policy,
-            providers: self
-                .providers
-                .unwrap_or_else(|| environment.key_providers()),
-            attestation: match self.attestation {
-                Some(provider) => Some(Attestor::of_caller(provider)),
-                None => Attestor::of_platform(&environment),
+            shared: SharedSettings {
+                imds,
+                policy,
+                providers: self
+                    .providers
+                    .unwrap_or_else(|| environment.key_providers()),
+                attestation: match self.attestation {
+                    Some(provider) => Some(Attestor::of_caller(provider)),
+                    None => Attestor::of_platform(&environment),
+                },
+                https: HttpsSettings {
+                    proxy,
+                    ..self.https
+                },
+                capabilities: self.capabilities,
             },
             attestation_cache: environment.attestation_cache(),
-            https: HttpsSettings {
-                trust: self.trust,
-                versions: self.versions,
-                engine: self.engine,
-                proxy,
-                ..HttpsSettings::default()
-            },
-            capabilities: self.capabilities,
             retries: !self.no_retries,
             clocks: Clocks::new(self.clock),
             wire: self.wire.unwrap_or_else(|| Box::new(Network)),
             chance: Chance::new(self.chance.unwrap_or_default()),
             store,
+            on_step: self.on_step,
             imds_v2_disabled: environment.imds_v2_disabled(),
         };
         let state = self.state.unwrap_or_default();
-        state.check_compatible(settings.shared())?;
+        state.check_compatible(&settings.shared)?;
         let identity = state.identity(&settings.identity);
         Ok(ManagedIdentityClient(Arc::new(ClientContext {
             settings,
@@ -319,7 +325,7 @@ impl ManagedIdentityClientBuilder {
     }
 }
 
-/// The way where the caller says nothing: the environment goes before the system.
+/// The default proxy: that of the environment, otherwise that of the system.
 fn proxy_of(environment: &Environment) -> ProxyConfig {
     let no_proxy = environment.no_proxy();
     match environment.https_proxy() {
@@ -340,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_the_proxy_before_the_system_does() {
+    fn prefers_proxy_of_environment_to_that_of_system() {
         let proxy = |variables| proxy_of(&environment(variables));
         let named = |proxy, exempt| ProxyConfig::from_values(Some(proxy), exempt).unwrap();
         assert_eq!(proxy(&[]), ProxyConfig::system());
@@ -354,19 +360,19 @@ mod tests {
             proxy(&[("NO_PROXY", "a,b")]),
             ProxyConfig::system().with_no_proxy("a,b")
         );
-        // What is malformed fails what would go through it, not the client.
+        // A malformed proxy is an error of the requests that would use it, not of the client.
         assert_eq!(
             proxy(&[("HTTPS_PROXY", "https://p")]),
             ProxyConfig::from_environment(Some("https://p"), None)
         );
     }
 
-    /// At an address that no rule for loopback hosts covers, although it leads there.
+    /// At an address that reaches the loopback interface, but is not exempt from proxies as a loopback host.
     #[cfg(unix)]
     #[tokio::test]
-    async fn imds_is_never_reached_through_a_proxy() {
+    async fn never_uses_proxy_for_imds() {
         let imds = imds_beside_loopback().await;
-        // Nobody answers there: who asks a proxy fails.
+        // No proxy listens there: a request that uses it fails.
         let nowhere = "127.0.0.1:1";
         for proxy in [
             None,
@@ -391,7 +397,7 @@ mod tests {
         }
     }
 
-    /// Misses a header in whatever it is asked, as IMDS does.
+    /// Responds to every request as IMDS does where the header is missing.
     #[cfg(unix)]
     async fn imds_beside_loopback() -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -400,9 +406,9 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 4096]).await;
-                let answer =
+                let response =
                     "HTTP/1.1 400 Bad Request\r\nServer: IMDS/1\r\nContent-Length: 0\r\n\r\n";
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.write_all(response.as_bytes()).await;
             }
         });
         format!("http://0.0.0.0:{port}")

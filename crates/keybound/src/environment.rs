@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the
-/// KeyGuard key, the operator's switches and list of hosts (`MSAL_MI_DISABLE_IMDS_V2`,
-/// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`, `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), and what concerns the attestation. Variables that would widen trust are not among them: the attestation
-/// library that `ATTESTATION_CLIENTLIB_PATH` names is used only where Microsoft signed it.
+/// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the KeyGuard key,
+/// the operator's switches and allow-list (`MSAL_MI_DISABLE_IMDS_V2`, `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`,
+/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), and the settings of the attestation. None of them extends trust: the attestation library
+/// that `ATTESTATION_CLIENTLIB_PATH` names is loaded only if Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, String>);
 
 impl Environment {
-    /// Takes the variables of this process. What is no Unicode in one is replaced: it says something, which is then found to
-    /// be wrong. `MSAL_MI_DISABLE_IMDS_V2` is read once for the process, as in MSAL: the first call settles it.
+    /// The variables of this process. Invalid Unicode is replaced, so that the value is rejected and not ignored.
+    /// `MSAL_MI_DISABLE_IMDS_V2` is read once for the process, by the first call, as in MSAL.
     pub fn from_process() -> Self {
-        static DISABLE_V2_AT_FIRST: OnceLock<Option<String>> = OnceLock::new();
+        static DISABLE_V2_VALUE: OnceLock<Option<String>> = OnceLock::new();
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        Self::with_switch(&DISABLE_V2_AT_FIRST, variable)
+        Self::with_switch(&DISABLE_V2_VALUE, variable)
     }
 
     fn with_switch(
@@ -30,20 +30,20 @@ impl Environment {
         })
     }
 
-    /// Takes none.
+    /// No variables.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Takes the variables from a lookup: for tests, and for programs that keep their settings elsewhere. One that is empty
-    /// counts as absent, but for `MSAL_MSI_V2_ATTESTATION_CACHE`.
+    /// The variables that `lookup` returns: for tests, and for programs that store their settings elsewhere. An empty value
+    /// counts as absent, except of `MSAL_MSI_V2_ATTESTATION_CACHE`.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &'static str| Some((name, lookup(name)?));
         Self(NAMES.iter().filter_map(|name| value(name)).collect())
     }
 
-    /// The native attestation library, at the path that `ATTESTATION_CLIENTLIB_PATH` names where it does. It is what
-    /// the client uses on Windows by default; from here it can be given more settings.
+    /// The native attestation library, at the path in `ATTESTATION_CLIENTLIB_PATH` if it is set: the client's default on
+    /// Windows. Its further settings can be changed.
     pub fn native_attestation(&self) -> NativeAttestation {
         let native = NativeAttestation::new();
         match self.attestation_library() {
@@ -52,15 +52,14 @@ impl Environment {
         }
     }
 
-    /// The platform's keys, KeyGuard's in the container that `MSAL_MSI_V2_KEY_NAME` names where it does: what the client
-    /// uses by default.
+    /// The platform's key providers, the client's default; the container of the KeyGuard key is the one in
+    /// `MSAL_MSI_V2_KEY_NAME` if it is set.
     pub fn key_providers(&self) -> ProviderChain {
         ProviderChain::platform_named(self.key_name())
     }
 
-    /// Whether attestation tokens are cached: not where `MSAL_MSI_V2_ATTESTATION_CACHE` says anything but 1, true,
-    /// yes, y or on, in letters of either case and with blanks around it. The rule is the Python system's, for which a
-    /// variable that is set and empty says something else.
+    /// Whether attestation tokens are cached: unless `MSAL_MSI_V2_ATTESTATION_CACHE` is set to another value than 1, true, yes,
+    /// y or on, in any case and with whitespace around it. As in the Python implementation, an empty value is another value.
     pub(crate) fn attestation_cache(&self) -> bool {
         self.0.get(ATTESTATION_CACHE).is_none_or(|value| {
             let value = value.trim_matches(is_blank).to_ascii_lowercase();
@@ -68,23 +67,22 @@ impl Environment {
         })
     }
 
-    /// Whether `MSAL_MI_DISABLE_IMDS_V2` switches managed identity v2 off: `true` in any case, or `1`. Anything else does not.
+    /// Whether `MSAL_MI_DISABLE_IMDS_V2` disables managed identity v2: `true` in any case, or `1`.
     pub fn imds_v2_disabled(&self) -> bool {
         self.is_on(DISABLE_V2)
     }
 
-    /// Whether `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` says that no certificate is kept for later processes: `true` in any
-    /// case, or `1`.
+    /// Whether `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` disables the store of certificates: `true` in any case, or `1`.
     pub(crate) fn no_binding_store(&self) -> bool {
         self.is_on(NO_STORE)
     }
 
-    /// The operator's list of hosts, where there is one.
+    /// The operator's allow-list, if any.
     pub(crate) fn allowed_hosts(&self) -> Option<&str> {
         self.get(ALLOWED_HOSTS)
     }
 
-    /// The path of the native attestation library, where one is named.
+    /// The path of the native attestation library, if any.
     pub(crate) fn attestation_library(&self) -> Option<&str> {
         self.get(ATTESTATION_LIBRARY)
     }
@@ -93,7 +91,7 @@ impl Environment {
         self.get(IMDS)
     }
 
-    /// The container of the KeyGuard key, where another one than MSAL's is to be used.
+    /// The container of the KeyGuard key, if not MSAL's.
     pub(crate) fn key_name(&self) -> Option<&str> {
         self.get(KEY_NAME)
     }
@@ -121,12 +119,12 @@ impl Environment {
     }
 }
 
-/// What Python's `str.strip` takes away: the separators of ASCII, too.
+/// Whether Python's `str.strip` removes a character: whitespace and the separators of ASCII.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
 }
 
-/// Names only: a proxy's URL may hold a password.
+/// Names only: the URL of a proxy may hold a password.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -172,19 +170,19 @@ mod tests {
         assert_eq!(format!("{environment:?}"), r#"{"HTTPS_PROXY"}"#);
     }
 
-    fn with(variable: &'static str, value: &'static str) -> Environment {
+    fn environment(variable: &'static str, value: &'static str) -> Environment {
         Environment::from_lookup(|name| (name == variable).then(|| value.to_owned()))
     }
 
     #[test]
-    fn switches_are_on_for_true_and_one_only() {
+    fn switches_are_on_for_true_and_1_only() {
         for value in ["1", "true", "TRUE", "True"] {
             assert!(
-                with("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
+                environment("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
                 "{value:?}"
             );
             assert!(
-                with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
+                environment("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
                 "{value:?}"
             );
         }
@@ -202,21 +200,21 @@ mod tests {
             "\u{ff11}",
         ] {
             assert!(
-                !with("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
+                !environment("MSAL_MI_DISABLE_IMDS_V2", value).imds_v2_disabled(),
                 "{value:?}"
             );
             assert!(
-                !with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
+                !environment("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", value).no_binding_store(),
                 "{value:?}"
             );
         }
         assert!(!Environment::empty().imds_v2_disabled());
-        assert!(!with("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", "1").imds_v2_disabled());
-        assert!(!with("MSAL_MI_DISABLE_IMDS_V2", "1").no_binding_store());
+        assert!(!environment("MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE", "1").imds_v2_disabled());
+        assert!(!environment("MSAL_MI_DISABLE_IMDS_V2", "1").no_binding_store());
     }
 
     #[test]
-    fn the_switch_of_v2_is_read_once_for_the_process() {
+    fn reads_v2_switch_once_for_the_process() {
         let variables = |value: &'static str| move |_: &str| Some(value.to_owned());
         let switch = OnceLock::new();
         assert!(Environment::with_switch(&switch, variables("1")).imds_v2_disabled());
@@ -225,7 +223,7 @@ mod tests {
         assert_eq!(
             later.imds_endpoint(),
             Some("0"),
-            "the others are read each time"
+            "other variables are read each time"
         );
         let unset = OnceLock::new();
         assert!(!Environment::with_switch(&unset, |_| None).imds_v2_disabled());
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_values_count_as_absent() {
+    fn ignores_empty_values() {
         let environment = Environment::from_lookup(|_| Some(String::new()));
         assert_eq!(environment.imds_endpoint(), None);
         assert_eq!(environment.attestation_library(), None);
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_of_attestations_is_on_unless_it_is_switched_off() {
+    fn attestation_cache_is_on_unless_disabled() {
         let cache = |value: &'static str| {
             Environment::from_lookup(|name| {
                 (name == "MSAL_MSI_V2_ATTESTATION_CACHE").then(|| value.to_owned())
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_attestation_library_is_the_one_that_the_environment_names() {
+    fn uses_attestation_library_named_by_environment() {
         let environment = Environment::from_lookup(|name| {
             (name == "ATTESTATION_CLIENTLIB_PATH").then(|| "C:\\x.dll".to_owned())
         });

@@ -1,6 +1,6 @@
 //! Azure Managed Identity v2 with mTLS proof-of-possession.
 //!
-//! A [`ManagedIdentityClient`] opens or creates a key that is never exported, has IMDS issue a certificate for it, and requests
+//! A [`ManagedIdentityClient`] opens or creates a key that is never exported, requests a certificate for it from IMDS, and requests
 //! from Entra, over mutual TLS with that key, an access token that is bound to the certificate. A resource accepts the token
 //! only on a TLS connection that is authenticated with the same key: a stolen token is worthless.
 //!
@@ -38,12 +38,13 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod single_flight;
+mod step;
 pub mod store;
 mod sync;
 mod telemetry;
 mod wire;
 
-// The examples of these pages compile; those that need no Azure run.
+// The examples in these pages are compiled, and run where they need no Azure.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
@@ -58,7 +59,7 @@ mod library_guide {}
 mod azure_sdk_guide {}
 
 // The public interface.
-pub use access_token::{AccessToken, Step, StepTiming, TokenSource};
+pub use access_token::{AccessToken, TokenSource};
 pub use binding::Binding;
 pub use cache::SharedState;
 pub use cache::{Clock, SystemClock};
@@ -70,6 +71,7 @@ pub use keybound_core::{
     UnverifiedJwt, X5tS256,
 };
 pub use request::{KeyRequirements, TokenRequest};
+pub use step::{Step, StepEvent, StepTiming};
 
 /// Attestation of binding keys.
 pub mod attestation {
@@ -92,15 +94,15 @@ pub mod keys {
     };
 }
 
-/// Settings of TLS and of the route to the services.
+/// Settings of TLS and proxies.
 pub mod tls {
     pub use keybound_transport::{
         ClientIdentity, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
     };
-    // No function returns it: it is the source of errors of a connection, for callers that downcast.
     #[cfg(feature = "openssl")]
     pub use keybound_transport::{OpensslSetup, openssl};
     #[cfg(feature = "rustls")]
     pub use keybound_transport::{RustlsSetup, rustls};
+    // The source of connection errors, for callers that downcast it.
     pub use keybound_transport::{TransportError, TransportErrorKind};
 }

@@ -1,7 +1,7 @@
 use keybound_core::{Claims, KeyStrength, Result, Scope, TokenType};
 use std::time::Duration;
 
-/// What a caller requires of the binding key and its certificate.
+/// The requirements of a token request on the binding key and its certificate.
 ///
 /// The default minimum strength is [`KeyStrength::KeyGuard`]. A lower minimum does not select a weaker key: the best key of
 /// the host is always used.
@@ -12,7 +12,7 @@ pub struct KeyRequirements {
 }
 
 impl KeyRequirements {
-    /// The attestation service attests the key before IMDS issues the certificate.
+    /// The key is attested before IMDS issues the certificate.
     pub fn attested() -> Self {
         Self {
             attested: true,
@@ -20,7 +20,7 @@ impl KeyRequirements {
         }
     }
 
-    /// Without attestation, where IMDS allows it.
+    /// The key is not attested; IMDS may reject the request.
     pub fn unattested() -> Self {
         Self {
             attested: false,

@@ -1,6 +1,7 @@
 use crate::Environment;
 use crate::attestor::Attestor;
 use crate::cache::Clocks;
+use crate::step::StepListener;
 use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::tls::Host;
@@ -10,41 +11,36 @@ use keybound_transport::HttpsSettings;
 use std::sync::{Arc, Mutex};
 use url::Url;
 
-/// What a client was built with: nothing here changes afterwards.
+/// The settings of a client. They do not change after it is built.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) identity: ManagedIdentity,
-    pub(crate) imds: ImdsEndpoint,
-    pub(crate) policy: EndpointPolicy,
-    pub(crate) providers: ProviderChain,
-    pub(crate) attestation: Option<Attestor>,
+    pub(crate) shared: SharedSettings,
     pub(crate) attestation_cache: bool,
-    /// The settings of connections to Entra and to resources.
-    pub(crate) https: HttpsSettings,
-    pub(crate) capabilities: Vec<String>,
     pub(crate) retries: bool,
     pub(crate) clocks: Clocks,
     pub(crate) wire: Box<dyn Wire>,
     pub(crate) chance: Chance,
     pub(crate) store: Option<Arc<dyn BindingStore>>,
-    /// The operator's switch: no request of managed identity v2 is sent.
+    pub(crate) on_step: Option<StepListener>,
+    /// Whether the operator disabled managed identity v2: no request of it is sent.
     pub(crate) imds_v2_disabled: bool,
 }
 
+/// The settings that must be equal in clients that share a state: those that affect results, except the identity.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedSettings {
+    pub(crate) imds: ImdsEndpoint,
+    pub(crate) policy: EndpointPolicy,
+    pub(crate) providers: ProviderChain,
+    pub(crate) attestation: Option<Attestor>,
+    /// The settings of connections to Entra and resources.
+    pub(crate) https: HttpsSettings,
+    pub(crate) capabilities: Vec<String>,
+}
+
 impl Settings {
-    /// Whether simulated keys have a place here: IMDS on loopback, and a CA that the caller named.
-    pub(crate) fn is_simulated_world(&self) -> bool {
-        self.imds.is_loopback() && self.https.trust.is_extended()
-    }
-
-    /// Whether what attests keys vouches for simulated ones only.
-    pub(crate) fn attests_simulated(&self) -> bool {
-        self.attestation
-            .as_ref()
-            .is_some_and(|attestor| attestor.provider().is_simulated())
-    }
-
-    /// Checks that the operator has not switched v2 off.
+    /// Checks that the operator has not disabled managed identity v2.
     pub(crate) fn check_v2_enabled(&self) -> Result<()> {
         if !self.imds_v2_disabled {
             return Ok(());
@@ -52,34 +48,24 @@ impl Settings {
         Err(Error::new(
             ErrorKind::ImdsV2Disabled,
             Stage::Request,
-            "managed identity v2 is switched off by MSAL_MI_DISABLE_IMDS_V2",
+            "managed identity v2 is disabled by MSAL_MI_DISABLE_IMDS_V2",
         ))
     }
-
-    pub(crate) fn shared(&self) -> SharedSettings {
-        SharedSettings {
-            imds: self.imds.clone(),
-            policy: self.policy.clone(),
-            providers: self.providers.clone(),
-            attestation: self.attestation.clone(),
-            https: self.https.clone(),
-            capabilities: self.capabilities.clone(),
-        }
-    }
-}
-
-/// The settings in which clients that share a state must agree: all that change a result, except the identity.
-#[derive(Clone)]
-pub(crate) struct SharedSettings {
-    imds: ImdsEndpoint,
-    policy: EndpointPolicy,
-    providers: ProviderChain,
-    attestation: Option<Attestor>,
-    https: HttpsSettings,
-    capabilities: Vec<String>,
 }
 
 impl SharedSettings {
+    /// Whether simulated keys are accepted: IMDS is on loopback, and the caller added a trust anchor.
+    pub(crate) fn allows_simulated_keys(&self) -> bool {
+        self.imds.is_loopback() && self.https.trust.is_extended()
+    }
+
+    /// Whether the attestation provider attests simulated keys only.
+    pub(crate) fn attests_simulated(&self) -> bool {
+        self.attestation
+            .as_ref()
+            .is_some_and(|attestor| attestor.provider().is_simulated())
+    }
+
     /// The first setting that differs, by the name of its setter.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let equal = [
@@ -101,7 +87,7 @@ impl SharedSettings {
     }
 }
 
-/// Where chance comes from.
+/// The source of random numbers.
 #[derive(Debug)]
 pub(crate) struct Chance(Mutex<fastrand::Rng>);
 
@@ -110,7 +96,7 @@ impl Chance {
         Self(Mutex::new(source))
     }
 
-    /// A number from 0 to 1.
+    /// A random number from 0 to 1.
     pub(crate) fn next(&self) -> f64 {
         lock(&self.0).f64()
     }
@@ -124,9 +110,11 @@ pub(crate) struct ImdsEndpoint {
 }
 
 impl ImdsEndpoint {
-    /// Reads the address that was set, or takes the link-local one.
-    pub(crate) fn new(set: Option<&str>, environment: &Environment) -> Result<Self> {
-        let text = set.or(environment.imds_endpoint()).unwrap_or(LINK_LOCAL);
+    /// Parses the configured address, that of the environment, or the link-local one.
+    pub(crate) fn new(configured: Option<&str>, environment: &Environment) -> Result<Self> {
+        let text = configured
+            .or(environment.imds_endpoint())
+            .unwrap_or(LINK_LOCAL);
         let url =
             Url::parse(text).map_err(|error| Error::invalid_request(RULE).with_source(error))?;
         let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
@@ -144,8 +132,8 @@ impl ImdsEndpoint {
         self.loopback
     }
 
-    /// The URL of a call: `name` below `/metadata/identity/`, with these parameters.
-    pub(crate) fn call(&self, name: &str, parameters: &[(&str, &str)]) -> Url {
+    /// The URL of a request: `name` below `/metadata/identity/`, with these parameters.
+    pub(crate) fn url(&self, name: &str, parameters: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         let prefix = self.base.path().trim_end_matches('/');
         url.set_path(&format!("{prefix}/metadata/identity/{name}"));
@@ -162,11 +150,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_link_local_address_is_the_default_and_the_environment_overrides_it() {
-        let url = |set, environment: &Environment| {
-            ImdsEndpoint::new(set, environment)
+    fn uses_link_local_address_unless_environment_or_caller_overrides_it() {
+        let url = |configured, environment: &Environment| {
+            ImdsEndpoint::new(configured, environment)
                 .unwrap()
-                .call("x", &[("a", "b c")])
+                .url("x", &[("a", "b c")])
                 .to_string()
         };
         let environment = Environment::from_lookup(|name| {
@@ -184,7 +172,7 @@ mod tests {
             url(Some("http://[::1]:82"), &environment),
             "http://[::1]:82/metadata/identity/x?a=b+c"
         );
-        // A malformed variable does not concern a client that was given an address.
+        // A malformed variable is ignored where an address is configured.
         let malformed = Environment::from_lookup(|_| Some("https://?\u{fffd}".to_owned()));
         assert_eq!(
             url(Some("http://[::1]:82"), &malformed),
@@ -194,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_http_addresses_are_taken() {
+    fn rejects_addresses_that_are_not_plain_http() {
         for text in [
             "https://169.254.169.254",
             "169.254.169.254",
@@ -211,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_distinguished_from_other_hosts() {
+    fn distinguishes_loopback_from_other_hosts() {
         for (text, loopback) in [
             ("http://127.0.0.1:1", true),
             ("http://127.9.9.9", true),

@@ -67,7 +67,7 @@ where
             Arc::clone(&execution.progress)
         } else {
             let progress = Arc::<Progress>::default();
-            progress.follow(&execution.progress);
+            progress.begin_nested(&execution.progress);
             progress
         };
         let work = self
@@ -90,7 +90,7 @@ where
         loop {
             let outcome = execution.outcome().await;
             if !Arc::ptr_eq(&progress, &execution.progress) {
-                progress.leave();
+                progress.end_nested();
             }
             match outcome {
                 Outcome::Returned(value) => return value,
@@ -100,7 +100,7 @@ where
                     self.0.remove(&key, execution.number);
                     RuntimeAffinity::ensure_alive().await;
                     execution = self.execution(&key, &start);
-                    progress.follow(&execution.progress);
+                    progress.begin_nested(&execution.progress);
                 }
             }
         }

@@ -189,7 +189,7 @@ fn restore(
         &entry.endpoint,
         Some(&entry.token_endpoint),
         &entry.tenant_id,
-        &settings.policy,
+        &settings.shared.policy,
     )
     .ok()?;
     IssuedCredential::restore(

@@ -1,47 +1,25 @@
-//! What is counted, in the terms of MSAL: one counter with five tags, none of high cardinality, none secret.
+//! A counter with the name and tags of MSAL's, none of them secret or of high cardinality.
 use crate::Binding;
 use crate::acquire::Plan;
 
-/// What became of the certificate that a token was asked for with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// There was none to be had.
-    NotFound,
-    /// It was refused, and so was its successor, or there was none.
-    RetryFailed,
-    /// It was refused, and its successor was not.
-    RetrySucceeded,
-    /// It was not refused.
-    Success,
-}
-
-impl Outcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "Not found",
-            Self::RetryFailed => "Retry Failed",
-            Self::RetrySucceeded => "Retry Succeeded",
-            Self::Success => "Success",
-        }
-    }
-}
-
-/// Counts one token request (`MsalMsiCounter`).
-pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, bypassed: bool, outcome: Outcome) {
+/// Counts a token request (`MsalMsiCounter`): with the certificate, if there was one, whether it replaced a rejected one, and
+/// whether a token was issued.
+pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, retried: bool, issued: bool) {
     let token_type = plan.key.token_type.as_str();
     let key_type = binding.map_or("none", Binding::key_strength_label);
-    let bypass = if bypassed || plan.challenged {
+    let bypass = if retried || plan.challenged {
         "true"
     } else {
         "false"
     };
-    tracing::debug!(
-        token_type,
-        key_type,
-        bypass,
-        outcome = outcome.as_str(),
-        "counted"
-    );
+    // The outcome of the certificate: a failure for another reason is a success of it.
+    let outcome = match (binding, retried, issued) {
+        (None, false, _) => "Not found",
+        (_, true, false) => "Retry Failed",
+        (_, true, true) => "Retry Succeeded",
+        (Some(_), false, _) => "Success",
+    };
+    tracing::debug!(token_type, key_type, bypass, outcome, "counted");
     #[cfg(feature = "metrics")]
     metrics::counter!(
         "MsalMsiCounter",
@@ -49,7 +27,7 @@ pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, bypassed: bool, outc
         "TokenType" => token_type,
         "bypassCache" => bypass,
         "KeyType" => key_type,
-        "CredentialOutcome" => outcome.as_str(),
+        "CredentialOutcome" => outcome,
     )
     .increment(1);
 }

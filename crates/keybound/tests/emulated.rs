@@ -30,5 +30,7 @@ mod probe;
 mod resources;
 #[path = "emulated/runtimes.rs"]
 mod runtimes;
+#[path = "emulated/steps.rs"]
+mod steps;
 #[path = "emulated/world.rs"]
 mod world;

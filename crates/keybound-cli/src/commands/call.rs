@@ -7,11 +7,11 @@ use crate::report::{
     claims_text, error_text,
 };
 use crate::session::{Session, read_bounded, read_file, run_to_end};
+use crate::steps::StepLog;
 use crate::{emulation, json, out, steps, vaults};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
-use keybound::http::Bytes;
-use keybound::http::RequestBody;
+use keybound::http::{Bytes, RequestBody};
 use keybound::{AccessToken, Error, Stage};
 use std::io::IsTerminal as _;
 use std::time::Instant;
@@ -19,8 +19,8 @@ use url::Url;
 
 /// Gets a token, calls the resource with it and prints the response.
 pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
-    steps::log(args.token.verbose, "keybound");
-    let result = prepare(args).and_then(|(request, session)| {
+    let steps = steps::log(args.token.verbose, "keybound");
+    let result = prepare(args, steps).and_then(|(request, session)| {
         let (token, response) = run_to_end(exchange(&session, request))??;
         print(args, &session, &token, &response)
     });
@@ -30,14 +30,14 @@ pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn prepare(args: &CallArgs) -> Result<(Request<RequestBody>, Session), Failure> {
+fn prepare(args: &CallArgs, steps: StepLog) -> Result<(Request<RequestBody>, Session), Failure> {
     let url = match args.url()? {
         Some(url) => url,
         None => default_url(args.token.host.simulated)?,
     };
     let request = request(args, &url)?;
     let vault = vaults::resource(&url, args.token.host.simulated);
-    let session = Session::new(&args.token, vault.as_deref(), Some(&url))?;
+    let session = Session::new(&args.token, steps, vault.as_deref(), Some(&url))?;
     Ok((request, session))
 }
 
@@ -84,7 +84,7 @@ fn body(data: &Data) -> Result<Bytes, Failure> {
     }
 }
 
-/// Token and call, until the deadline.
+/// Acquires the token and calls the resource, until the deadline.
 async fn exchange(
     session: &Session,
     request: Request<RequestBody>,
@@ -94,14 +94,14 @@ async fn exchange(
     let elapsed = started.elapsed();
     match &result {
         Ok((token, _)) => {
-            // The library has reported the steps of the token.
+            // The steps of the acquisition are logged already.
             let for_token = token.timings().iter().map(|step| step.elapsed).sum();
-            let elapsed_ms = elapsed.saturating_sub(for_token).as_secs_f64() * 1000.0;
-            tracing::info!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, "done");
+            session
+                .steps()
+                .resource(elapsed.saturating_sub(for_token), None);
         }
         Err(error) if error.stage() == Stage::Resource => {
-            let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
-            tracing::warn!(target: steps::STEP_TARGET, step = "resource", elapsed_ms, code = error.kind().code(), "failed");
+            session.steps().resource(elapsed, Some(error));
         }
         Err(_) => {}
     }

@@ -8,8 +8,8 @@ use keybound::{AccessToken, Error};
 
 /// Gets a token and prints it.
 pub(crate) fn run(args: &GetTokenArgs) -> Result<Exit, Failure> {
-    steps::log(args.token.verbose, "keybound");
-    let result = Session::new(&args.token, None, None).and_then(|session| {
+    let steps = steps::log(args.token.verbose, "keybound");
+    let result = Session::new(&args.token, steps, None, None).and_then(|session| {
         let token = run_to_end(session.acquire())??;
         print(args, &session, &token)
     });

@@ -1,9 +1,13 @@
 //! Diagnostics of this host, step by step, in a report without secrets: on a real VM or with the emulator.
+mod attestation_library;
 mod checks;
 mod conceal;
 mod flow;
 mod host;
+mod key_providers;
 mod report;
+mod request_summary;
+mod resource;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +21,8 @@ use report::Report;
 
 /// Runs all steps, prints the result of each, and succeeds only where none failed.
 pub(crate) fn run(args: &SelftestArgs) -> Result<Exit, Failure> {
-    let recorder = steps::log_and_record(args.verbose, "keybound");
-    let checks = Checks::new(args, recorder)?;
+    let steps = steps::log(args.verbose, "keybound");
+    let checks = Checks::new(args, steps)?;
     let steps = run_to_end(checks.run())?;
     let report = Report::new(args, checks.request_summary(), steps);
     match args.output {

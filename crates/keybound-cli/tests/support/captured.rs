@@ -9,7 +9,7 @@ mod pipes {
     use std::io::Write as _;
     use std::process::{Command, Output, Stdio};
 
-    /// Runs it to its end, with this on standard input where there is some.
+    /// Runs a command with the given standard input, if any, and returns its output.
     pub fn output(command: &mut Command, input: Option<&[u8]>) -> Output {
         let Some(input) = input else {
             return command.output().unwrap();
@@ -24,14 +24,14 @@ mod pipes {
     }
 }
 
-/// Where a machine is busy, Wine sometimes never reports the end of the pipe of a program that ended; files are used instead.
+/// On a busy machine, Wine sometimes never reports the end of a pipe after the program has exited; files are used instead.
 #[cfg(windows)]
 mod files {
     use std::fs::File;
     use std::io::{Error, Read as _, Seek as _, Write as _};
     use std::process::{Child, Command, Output};
 
-    /// Runs it to its end, with this on standard input where there is some.
+    /// Runs a command with the given standard input, if any, and returns its output.
     pub fn output(command: &mut Command, input: Option<&[u8]>) -> Output {
         if let Some(input) = input {
             let mut file = tempfile::tempfile().unwrap();
@@ -50,13 +50,13 @@ mod files {
         }
     }
 
-    /// On a busy machine a program of Wine may also be gone before it begins: then another one is started.
+    /// On a busy machine, the start of a program may fail in Wine: it is retried.
     fn spawn(command: &mut Command) -> Child {
         let mut attempts = 0..3;
-        let is_gone = |error: &Error| error.raw_os_error() == Some(INTERNAL_ERROR);
+        let is_transient = |error: &Error| error.raw_os_error() == Some(INTERNAL_ERROR);
         loop {
             match command.spawn() {
-                Err(error) if is_gone(&error) && attempts.next().is_some() => {}
+                Err(error) if is_transient(&error) && attempts.next().is_some() => {}
                 child => return child.unwrap(),
             }
         }

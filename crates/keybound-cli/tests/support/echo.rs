@@ -1,4 +1,4 @@
-//! A resource that answers with what it was sent.
+//! A resource that echoes the token that it receives.
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
-/// Echoes the `Authorization` of each request: in a header, and in a body of JSON that holds it twice.
+/// Echoes the `Authorization` of each request: in a header, and twice in a JSON body.
 pub struct Echo {
     pub url: String,
     /// The certificate that it presents, PEM.
@@ -20,7 +20,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// A CA file in a folder that holds another's certificates and this one's.
+    /// Writes a CA file with the certificates of another file and this server's.
     pub fn ca_file(&self, folder: &Path, other: &str) -> String {
         let path = folder.join("ca.pem");
         let other = fs::read(other).unwrap();
@@ -28,7 +28,7 @@ impl Echo {
         path.to_str().unwrap().to_owned()
     }
 
-    /// One that runs until the test program ends.
+    /// Starts a server that runs until the test program exits.
     pub fn start() -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         let certificate = certificate(&key);
@@ -42,8 +42,8 @@ impl Echo {
             for connection in listener.incoming().flatten() {
                 // Errors of a client do not stop the server.
                 if let Ok(mut connection) = acceptor.accept(connection) {
-                    let answer = answer(&mut connection);
-                    let _ = connection.write_all(answer.as_bytes());
+                    let response = response(&mut connection);
+                    let _ = connection.write_all(response.as_bytes());
                     let _ = connection.shutdown();
                 }
             }
@@ -55,7 +55,7 @@ impl Echo {
     }
 }
 
-fn answer(request: impl Read) -> String {
+fn response(request: impl Read) -> String {
     let lines = BufReader::new(request).lines().map_while(Result::ok);
     let authorization = lines
         .take_while(|line| !line.is_empty())
@@ -73,7 +73,7 @@ fn answer(request: impl Read) -> String {
     )
 }
 
-/// A certificate for 127.0.0.1, signed by its own key.
+/// A self-signed certificate for 127.0.0.1.
 fn certificate(key: &PKey<Private>) -> X509 {
     let mut name = X509Name::builder().unwrap();
     name.append_entry_by_text("CN", "echo").unwrap();

@@ -8,23 +8,23 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// An emulator that ends with the test.
+/// An emulator that stops when it is dropped.
 pub struct Emulated {
     host: Host,
     pub ready: Value,
 }
 
-/// What runs it: a program of its own, or this one.
+/// The process that runs the emulator: a child process, or this one.
 enum Host {
     Program(
         Child,
         #[expect(dead_code, reason = "held open")] BufReader<ChildStdout>,
     ),
-    ThisProgram(Emulator),
+    ThisProcess(Emulator),
 }
 
 impl Emulated {
-    /// Starts one with these flags and waits for its ready line.
+    /// Starts `keybound emulator` with these options and waits for its ready line.
     pub fn start(flags: &[&str]) -> Self {
         let mut command = keybound(["emulator"]);
         command
@@ -41,39 +41,39 @@ impl Emulated {
         }
     }
 
-    /// One with the default configuration, in this program and for all tests in it that leave it as it is.
+    /// An emulator in this process with the default configuration, for all tests that inject no faults.
     pub fn shared() -> &'static Self {
         static SHARED: LazyLock<Emulated> = LazyLock::new(|| {
-            // It does not end before the program does, which then removes nothing: the CA goes where tests may leave it.
+            // It is never dropped, so that its CA is not removed: it is stored in the target folder.
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
             let emulator = Emulator::builder().state_dir(folder).start().unwrap();
             Emulated {
                 ready: serde_json::to_value(emulator.ready()).unwrap(),
-                host: Host::ThisProgram(emulator),
+                host: Host::ThisProcess(emulator),
             }
         });
         &SHARED
     }
 
-    /// Lets this go wrong next, and nothing else.
+    /// Replaces the injected faults by this one.
     pub fn fault(&self, fault: &str) {
-        let Host::ThisProgram(emulator) = &self.host else {
-            panic!("name the fault at the start");
+        let Host::ThisProcess(emulator) = &self.host else {
+            panic!("faults of a child process are options of its start");
         };
         emulator.clear_faults();
         emulator.inject(fault.parse().unwrap()).unwrap();
     }
 
-    /// One with the default configuration, in this program, for this test alone.
-    pub fn in_this_program() -> Self {
+    /// An emulator in this process with the default configuration, for one test.
+    pub fn in_this_process() -> Self {
         let emulator = Emulator::start(Config::default()).unwrap();
         Self {
             ready: serde_json::to_value(emulator.ready()).unwrap(),
-            host: Host::ThisProgram(emulator),
+            host: Host::ThisProcess(emulator),
         }
     }
 
-    /// The program with the environment that the ready line names.
+    /// The program with the environment in the ready line.
     pub fn keybound(&self, arguments: &[&str]) -> Command {
         let mut command = keybound(arguments);
         for (name, value) in self.ready["env"].as_object().unwrap() {
@@ -82,22 +82,22 @@ impl Emulated {
         command
     }
 
-    /// Runs the program in this world to its end.
+    /// Runs the program with this emulator.
     pub fn run(&self, arguments: &[&str]) -> Run {
         run(&mut self.keybound(arguments))
     }
 
-    /// Runs the program in this world with so many seconds; with four times as many, twice at most, where the time ended
-    /// before the stage that is to fail: a machine that is busy makes keys slowly.
+    /// Runs the program with a timeout in seconds; again with four and sixteen times as many where it failed at an earlier stage:
+    /// on a busy machine, creating a key is slow.
     pub fn run_until(&self, stage: &str, seconds: f64, arguments: &[&str]) -> Run {
         let run = |seconds: f64| {
             let started = Instant::now();
-            let given = seconds.to_string();
-            let run = self.run(&[arguments, &["--output", "json", "--timeout", &given]].concat());
-            let most = Duration::from_secs_f64(seconds) + START_OF_A_PROGRAM;
+            let timeout = seconds.to_string();
+            let run = self.run(&[arguments, &["--output", "json", "--timeout", &timeout]].concat());
+            let limit = Duration::from_secs_f64(seconds) + MAX_START_TIME;
             assert!(
-                started.elapsed() < most,
-                "later than the time given: {run:#?}"
+                started.elapsed() < limit,
+                "later than the timeout: {run:#?}"
             );
             run
         };
@@ -115,11 +115,11 @@ impl Emulated {
             .unwrap_or_else(|| panic!("{name}: {}", self.ready))
     }
 
-    /// The process that runs it.
+    /// The child process.
     pub fn process(&mut self) -> &mut Child {
         match &mut self.host {
             Host::Program(child, _) => child,
-            Host::ThisProgram(_) => panic!("it runs in this program"),
+            Host::ThisProcess(_) => panic!("it runs in this process"),
         }
     }
 }
@@ -133,11 +133,11 @@ impl Drop for Emulated {
     }
 }
 
-/// In good order, so that it removes its folder.
+/// By a signal, so that the emulator removes its folder.
 #[cfg(unix)]
 fn stop(child: &mut Child) {
     use rustix::process::{Pid, Signal, kill_process};
-    // One that has been waited for is gone, and its number may be another's.
+    // The process id of a process that has been waited for may be reused.
     if let Ok(None) = child.try_wait()
         && let Some(id) = child.id().try_into().ok().and_then(Pid::from_raw)
     {
@@ -150,5 +150,5 @@ fn stop(child: &mut Child) {
     let _ = child.kill();
 }
 
-/// Generous: the machine may be busy, and the time given counts from when the program runs.
-const START_OF_A_PROGRAM: Duration = Duration::from_secs(10);
+/// The start of the program is not part of the timeout, and the machine may be busy.
+const MAX_START_TIME: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Runs the program as its users do, with an environment of nothing but what the test gives it.
+//! Runs the program with an environment that the test defines.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 mod captured;
@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Run {
     pub status: Option<i32>,
@@ -31,13 +31,13 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
-    /// Everything that was printed.
-    pub fn seen(&self) -> String {
+    /// Standard output and standard error.
+    pub fn printed(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 }
 
-/// Has the program heed hang-ups, also where the tests run under `nohup` and would hand on that they are ignored.
+/// Resets the action of SIGHUP: under `nohup`, the tests and their children would ignore it.
 #[cfg(target_os = "linux")]
 fn starter(program: &Path) -> Command {
     let mut command = Command::new("/usr/bin/env");
@@ -50,7 +50,7 @@ fn starter(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// The program, found first on its own search path too: for `emulator --exec -- keybound`.
+/// The program, with its folder first in PATH, for `emulator --exec -- keybound`.
 pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_keybound"));
     let mut folders = vec![program.parent().unwrap().to_path_buf()];
@@ -63,7 +63,7 @@ pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
         .env("PATH", std::env::join_paths(folders).unwrap())
         .stdin(Stdio::null());
     if let Some(root) = std::env::var_os("SystemRoot").filter(|_| cfg!(windows)) {
-        // Without the first Windows has no sockets, without the second it puts what is temporary into its own folder.
+        // Without the first, sockets fail on Windows; without the second, temporary files are created in the folder of Windows.
         command
             .env("SystemRoot", root)
             .env("TMP", env!("CARGO_TARGET_TMPDIR"));
@@ -71,29 +71,29 @@ pub fn keybound(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
     command
 }
 
-/// The code of the error where a KeyGuard key is requested: these tests are for hosts without.
+/// The error code where a KeyGuard key is required: these tests run on hosts without one.
 pub const WITHOUT_KEYGUARD: &str = match cfg!(windows) {
     true => "key_isolation_unavailable",
     false => "key_too_weak",
 };
 
-/// Runs it to its end.
+/// Runs a command and returns its result.
 pub fn run(command: &mut Command) -> Run {
     Run::of(captured::output(command, None))
 }
 
-/// Runs it to its end with this on standard input.
+/// Runs a command with the given standard input.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
     Run::of(captured::output(command, Some(input)))
 }
 
-/// Whether a token or another JWT can be read off a text: the begin of a header or of claims and more than an abbreviation
-/// of it shows. By letters that no thumbprint begins with by chance.
+/// Whether a text contains a JWT: the start of its header or claims, and more than an abbreviation of it. No thumbprint starts
+/// with these letters by chance.
 pub fn shows_a_jwt(text: &str) -> bool {
-    let begin = |part: &str| JSON_BEGINS.iter().any(|begin| part.starts_with(begin));
+    let starts = |part: &str| JSON_BEGINS.iter().any(|start| part.starts_with(start));
     let word = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
     text.split(word)
-        .any(|word| word.split('.').any(|part| part.len() > 10 && begin(part)))
+        .any(|word| word.split('.').any(|part| part.len() > 10 && starts(part)))
 }
 
 /// base64url of `{"alg":`, `{"typ":`, `{"aud":`, `{"iss":`.

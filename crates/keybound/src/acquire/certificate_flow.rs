@@ -13,51 +13,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
-/// Loads or mints a certificate and caches it. `None` where the current one was rejected meanwhile, so that the certificate in
-/// IMDS's cache may be that one: the caller mints past the cache.
+/// Loads or mints a certificate and caches it. `None` where the current one was rejected meanwhile, so that IMDS may have
+/// returned that one from its cache: the caller mints with `bypass`, past IMDS's cache.
 pub(super) async fn mint(
-    shared: Arc<ClientContext>,
+    context: Arc<ClientContext>,
     progress: Arc<Progress>,
     plan: Arc<Plan>,
     bypass: bool,
     request_id: Uuid,
 ) -> Result<Option<Arc<CachedBinding>>> {
-    shared.settings.check_v2_enabled()?;
-    let flow = Flow::new(shared, progress, request_id);
-    // What TLS needs is read while IMDS is asked.
+    context.settings.check_v2_enabled()?;
+    let flow = Flow::new(context, progress, request_id);
+    // TLS is initialized during the requests to IMDS.
     let warm = tokio::task::spawn_blocking(keybound_transport::warm_up);
     let attestation = plan.key.attestation;
-    let identity = Arc::clone(&flow.shared.identity);
-    let before = identity.bindings.get(attestation, flow.shared.now());
-    let mut from_store = true;
-    let (credential, key) = match flow.stored(&plan, bypass).await {
-        Some(stored) => stored,
-        None => {
-            let lock = flow.lock_issuance(&plan, bypass).await;
-            let kept_meanwhile = match lock {
-                Some(_) => flow.stored(&plan, bypass).await,
-                None => None,
-            };
-            match kept_meanwhile {
-                Some(stored) => stored,
-                None => {
-                    from_store = false;
-                    flow.issued(&plan, bypass, lock).await?
-                }
-            }
-        }
-    };
-    // Where it failed, making the client says why.
+    let identity = Arc::clone(&flow.context.identity);
+    let before = identity.bindings.get(attestation, flow.context.now());
+    let (credential, key, from_store) = flow.stored_or_issued(&plan, bypass).await?;
+    // A failure recurs, with its reason, when the client is built.
     let _ = warm.await;
-    let binding = Binding::new(credential, key, attestation, &flow.shared.settings)?;
-    let (got, chance) = (flow.shared.now(), flow.shared.chance());
-    let binding = CachedBinding::new(Arc::new(binding), got, chance);
+    let binding = Binding::new(credential, key, attestation, &flow.context.settings)?;
+    let (now, chance) = (flow.context.now(), flow.context.chance());
+    let binding = CachedBinding::new(Arc::new(binding), now, chance);
     let binding = Arc::new(if from_store {
         binding.with_endpoint_unproven()
     } else {
         binding
     });
-    let current = identity.bindings.get(attestation, flow.shared.now());
+    let current = identity.bindings.get(attestation, flow.context.now());
     match &current {
         // IMDS returned the same certificate: its tokens stay in the cache.
         Some(current) if current.is(&binding) => return Ok(Some(Arc::clone(current))),
@@ -73,17 +56,37 @@ pub(super) async fn mint(
 }
 
 impl Flow {
+    /// A certificate with its key, and whether it is from the store.
+    async fn stored_or_issued(
+        &self,
+        plan: &Plan,
+        bypass: bool,
+    ) -> Result<(IssuedCredential, Arc<dyn BindingKey>, bool)> {
+        if let Some((credential, key)) = self.stored(plan, bypass).await {
+            return Ok((credential, key, true));
+        }
+        let lock = self.lock_issuance(plan, bypass).await;
+        // Another process may have stored one while this one waited for the lock.
+        if lock.is_some()
+            && let Some((credential, key)) = self.stored(plan, bypass).await
+        {
+            return Ok((credential, key, true));
+        }
+        let (credential, key) = self.issued(plan, bypass, lock).await?;
+        Ok((credential, key, false))
+    }
+
     async fn issued(
         &self,
         plan: &Plan,
         bypass: bool,
         lock: Option<IssuanceLock>,
     ) -> Result<(IssuedCredential, Arc<dyn BindingKey>)> {
-        if bypass && !self.shared.identity.mint_limiter.try_acquire() {
+        if bypass && !self.context.identity.mint_limiter.try_acquire() {
             return Err(Error::new(
                 ErrorKind::ClientCertificateRejected,
                 Stage::Credential,
-                "new certificates were asked for too often in a short time",
+                "new certificates were requested too often in a short time",
             )
             .with_retryable(true));
         }
@@ -97,18 +100,18 @@ impl Flow {
             .current_credential(&metadata, &csr, attested.as_ref(), &key, bypass)
             .await
             .inspect_err(|error| {
-                // It may be the attestation that IMDS finds wrong: the next attempt has one made.
+                // IMDS may have rejected the attestation token: the next attempt fetches a new one.
                 if attested.is_some() && error.kind() == ErrorKind::Refused {
-                    self.shared.state.inner().attestations.drop_of(key.id());
+                    self.context.state.inner().attestations.drop_of(key.id());
                 }
             })?;
-        self.check_not_refused(plan, &credential)?;
-        self.keep(plan, &credential, &key, lock);
+        self.check_not_rejected(plan, &credential)?;
+        self.save(plan, &credential, &key, lock);
         Ok((credential, key))
     }
 
-    /// A credential that gets tokens. IMDS caches certificates for longer than that: one that is past its `token_not_after` is
-    /// replaced past the cache, once.
+    /// A certificate with which tokens are issued. IMDS caches certificates for longer: one that is past its
+    /// `token_not_after` is replaced past the cache, once.
     async fn current_credential(
         &self,
         metadata: &PlatformMetadata,
@@ -118,7 +121,7 @@ impl Flow {
         bypass: bool,
     ) -> Result<IssuedCredential> {
         let check = |credential: IssuedCredential| {
-            let now = self.shared.now().wall;
+            let now = self.context.now().wall;
             let checked = credential.certificate.check_token_not_after(now);
             checked.map(|()| credential)
         };
@@ -126,9 +129,9 @@ impl Flow {
             .credential(metadata, csr, attestation, key, bypass)
             .await?;
         match check(issued) {
-            Err(error) if !bypass && self.shared.identity.mint_limiter.try_acquire() => {
+            Err(error) if !bypass && self.context.identity.mint_limiter.try_acquire() => {
                 tracing::info!(code = error.kind().code(), request_id = %self.request_id,
-                    "IMDS answered a certificate past its token_not_after: asking past its cache");
+                    "IMDS returned a certificate past its token_not_after: requesting one past its cache");
                 check(
                     self.credential(metadata, csr, attestation, key, true)
                         .await?,
@@ -138,17 +141,17 @@ impl Flow {
         }
     }
 
-    /// Asking Entra again with the certificate that it refused would change nothing.
-    fn check_not_refused(&self, plan: &Plan, credential: &IssuedCredential) -> Result<()> {
-        let bindings = &self.shared.identity.bindings;
-        let (attestation, now) = (plan.key.attestation, self.shared.now());
+    /// Entra would reject the same certificate again.
+    fn check_not_rejected(&self, plan: &Plan, credential: &IssuedCredential) -> Result<()> {
+        let bindings = &self.context.identity.bindings;
+        let (attestation, now) = (plan.key.attestation, self.context.now());
         if !bindings.was_rejected_explicitly(attestation, &credential.certificate, now) {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::ClientCertificateRejected,
             Stage::Credential,
-            "IMDS issued the certificate again that was refused, and no other",
+            "IMDS issued the rejected certificate again",
         ))
     }
 
@@ -159,103 +162,102 @@ impl Flow {
         metadata: &PlatformMetadata,
     ) -> Result<(Arc<dyn BindingKey>, Csr)> {
         let key = self.open_key(plan.key.min_strength).await?;
-        match self.signing_request(metadata, &key).await {
-            Ok(csr) => Ok((key, csr)),
-            Err(error) if error.kind() == ErrorKind::KeyFailed => {
-                if !self.drop_dead_key(&key).await {
-                    return Err(error);
-                }
-                let key = self.open_key(plan.key.min_strength).await?;
-                let csr = self.signing_request(metadata, &key).await?;
-                Ok((key, csr))
-            }
-            Err(error) => Err(error),
+        let csr = self.signing_request(metadata, &key).await;
+        if let Err(error) = &csr
+            && error.kind() == ErrorKind::KeyFailed
+            && self.drop_unusable_key(&key).await
+        {
+            let key = self.open_key(plan.key.min_strength).await?;
+            let csr = self.signing_request(metadata, &key).await?;
+            return Ok((key, csr));
         }
+        Ok((key, csr?))
     }
 
-    /// A certificate that outlived an earlier process, where it and its key are whole. Whatever fails here is no failure
-    /// of the acquisition.
+    /// The valid certificate of the key that an earlier process stored, and the key. A failure is not an error: a certificate is
+    /// requested instead.
     async fn stored(
         &self,
         plan: &Plan,
         bypass: bool,
     ) -> Option<(IssuedCredential, Arc<dyn BindingKey>)> {
-        let store = self.shared.settings.store.clone()?;
-        let identity = &self.shared.identity;
+        let store = self.context.settings.store.clone()?;
+        let identity = &self.context.identity;
         let skips_store = bypass || identity.skips_store.load(Ordering::Relaxed);
         let current = identity
             .bindings
-            .get(plan.key.attestation, self.shared.now());
+            .get(plan.key.attestation, self.context.now());
         if skips_store || current.is_some() {
             return None;
         }
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         let name = key.persistent_name()?.to_owned();
-        let calls = &self.shared.state.inner().store_calls;
+        let calls = &self.context.state.inner().store_calls;
         let entries = calls.load(Arc::clone(&store), self.store_key(plan)).await;
-        let settings = &self.shared.settings;
-        let restored = store::select(
+        let settings = &self.context.settings;
+        let selected = store::select(
             entries,
             &name,
             key.public_key_der(),
             settings,
-            self.shared.now().wall,
+            self.context.now().wall,
         );
-        if !restored.orphans.is_empty() {
-            calls.remove(store, self.store_key(plan), restored.orphans);
+        if !selected.orphans.is_empty() {
+            calls.remove(store, self.store_key(plan), selected.orphans);
         }
         tracing::debug!(
-            found = restored.chosen.is_some(),
-            "looked for a kept certificate"
+            found = selected.chosen.is_some(),
+            "loaded stored certificates"
         );
-        Some((restored.chosen?, key))
+        Some((selected.chosen?, key))
     }
 
     /// The lock of the issuance, where the store has locks. A certificate that replaces a rejected one needs none: a
     /// certificate of another process would be rejected too.
     async fn lock_issuance(&self, plan: &Plan, bypass: bool) -> Option<IssuanceLock> {
-        let store = self.shared.settings.store.clone()?;
+        let store = self.context.settings.store.clone()?;
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         if bypass || key.persistent_name().is_none() {
             return None;
         }
-        let calls = &self.shared.state.inner().store_calls;
+        let calls = &self.context.state.inner().store_calls;
         calls.lock_issuance(store, self.store_key(plan)).await
     }
 
-    /// Has the store keep a certificate, meanwhile.
-    fn keep(
+    /// Saves a certificate in the background.
+    fn save(
         &self,
         plan: &Plan,
         credential: &IssuedCredential,
         key: &Arc<dyn BindingKey>,
         lock: Option<IssuanceLock>,
     ) {
-        if let (Some(store), Some(name)) = (&self.shared.settings.store, key.persistent_name()) {
+        if let (Some(store), Some(name)) = (&self.context.settings.store, key.persistent_name()) {
             let entry = store::entry(credential, name);
-            let now = self.shared.now().wall;
-            let calls = &self.shared.state.inner().store_calls;
-            // An entry that got no token may hold this certificate with another endpoint.
-            let replaces = self.shared.identity.skips_store.load(Ordering::Relaxed);
+            let now = self.context.now().wall;
+            let calls = &self.context.state.inner().store_calls;
+            // An entry with which no token was issued may hold this certificate with another endpoint.
+            let replaces = self.context.identity.skips_store.load(Ordering::Relaxed);
             let (store, store_key) = (Arc::clone(store), self.store_key(plan));
             calls.save(store, store_key, entry, now, replaces, lock);
         }
     }
 
-    /// Has the store drop a refused certificate, meanwhile: later processes, and other programs, would be refused with it.
-    pub(super) fn drop_stored(&self, plan: &Plan, binding: &Binding) {
-        if let (Some(store), Some(_)) =
-            (&self.shared.settings.store, binding.key().persistent_name())
-        {
-            let calls = &self.shared.state.inner().store_calls;
-            let refused = vec![binding.certificate().clone()];
-            calls.remove(Arc::clone(store), self.store_key(plan), refused);
+    /// Removes a rejected certificate from the store in the background: it would be rejected from other processes too.
+    pub(super) fn remove_stored(&self, plan: &Plan, binding: &Binding) {
+        if let (Some(store), Some(_)) = (
+            &self.context.settings.store,
+            binding.key().persistent_name(),
+        ) {
+            let calls = &self.context.state.inner().store_calls;
+            let rejected = vec![binding.certificate().clone()];
+            calls.remove(Arc::clone(store), self.store_key(plan), rejected);
         }
     }
 
     fn store_key(&self, plan: &Plan) -> BindingCacheKey {
         BindingCacheKey {
-            identity: self.shared.settings.identity.clone(),
+            identity: self.context.settings.identity.clone(),
             attestation: plan.key.attestation,
         }
     }

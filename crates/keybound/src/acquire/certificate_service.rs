@@ -25,22 +25,22 @@ impl ClientContext {
             min_strength: plan.key.min_strength,
             bypass,
         };
-        let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
+        let (context, plan) = (Arc::clone(self), Arc::clone(plan));
         self.identity.binding_requests.join(&key, move |progress| {
-            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
-            Box::pin(mint(shared, progress, plan, bypass, request_id))
+            let (context, plan) = (Arc::clone(&context), Arc::clone(&plan));
+            Box::pin(mint(context, progress, plan, bypass, request_id))
         })
     }
 }
 
 /// Renews a certificate in the background, on the caller's runtime.
 pub(super) fn renew_certificate(
-    shared: &Arc<ClientContext>,
+    context: &Arc<ClientContext>,
     plan: &Arc<Plan>,
     binding: &Arc<CachedBinding>,
 ) {
-    let now = shared.now();
-    let superseded = shared
+    let now = context.now();
+    let superseded = context
         .identity
         .bindings
         .get(plan.key.attestation, now)
@@ -54,8 +54,8 @@ pub(super) fn renew_certificate(
     let Some(attempt) = RefreshAttempts::begin(binding, now) else {
         return;
     };
-    let waiter = shared.join_mint(plan, false, Uuid::new_v4());
-    let (shared, binding) = (Arc::clone(shared), Arc::clone(binding));
+    let waiter = context.join_mint(plan, false, Uuid::new_v4());
+    let (context, binding) = (Arc::clone(context), Arc::clone(binding));
     runtime.spawn(async move {
         let _attempt = attempt;
         let error = match await_refresh(waiter).await {
@@ -64,15 +64,15 @@ pub(super) fn renew_certificate(
             Err(error) => error,
         };
         tracing::warn!(code = error.kind().code(), stage = %error.stage(), "background certificate renewal failed; the current certificate is still used");
-        binding.renewal().failed(shared.now(), error, shared.chance());
+        binding.renewal().failed(context.now(), error, context.chance());
     });
 }
 
-/// Waits for a background refresh, no longer than a caller would.
+/// Waits for a background refresh, with the timeout of a request.
 pub(super) async fn await_refresh<T: Clone>(waiter: Waiter<Result<T>>) -> Result<T> {
     match timeout(REFRESH_TIMEOUT, waiter.work).await {
         Ok(result) => result,
-        Err(_) => Err(waiter.progress.out_of_time()),
+        Err(_) => Err(waiter.progress.deadline_error()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::settings::Settings;
 use keybound_core::{Attestation, Result, TokenCacheKey};
 use std::sync::Arc;
 
-/// What the clones of a client share: its settings and its caches.
+/// The settings and caches of a client, shared by its clones.
 pub(crate) struct ClientContext {
     pub(crate) settings: Settings,
     pub(crate) state: SharedState,
@@ -33,6 +33,7 @@ impl ClientContext {
         })
     }
 
+    /// The same key without an allocation.
     pub(super) fn borrowed_key<'a>(
         &self,
         request: &TokenRequest,
@@ -46,9 +47,12 @@ impl ClientContext {
         }
     }
 
-    /// How the key is attested.
+    /// The kind of attestation that requirements mean for this client.
     pub(crate) fn attestation(&self, requirements: KeyRequirements) -> Attestation {
-        match (requirements.attested, self.settings.attests_simulated()) {
+        match (
+            requirements.attested,
+            self.settings.shared.attests_simulated(),
+        ) {
             (false, _) => Attestation::None,
             (true, false) => Attestation::Attested,
             (true, true) => Attestation::Simulated,

@@ -1,10 +1,10 @@
 use super::ClientContext;
-use crate::cache::{CachedBinding, TokenRequestKey};
+use crate::cache::TokenRequestKey;
 use crate::request::TokenRequest;
 use keybound_core::{Result, TokenCacheKey, merge_capabilities};
 use std::sync::Arc;
 
-/// A checked token request.
+/// A validated token request.
 pub(crate) struct Plan {
     pub(crate) key: TokenCacheKey,
     /// Whether the cached token is ignored.
@@ -16,13 +16,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(shared: &ClientContext, request: &TokenRequest) -> Result<Self> {
+    pub(super) fn new(context: &ClientContext, request: &TokenRequest) -> Result<Self> {
         Ok(Self {
-            key: shared.token_key(request)?,
+            key: context.token_key(request)?,
             forced: request.force_refresh,
             challenged: request.claims.is_some(),
-            claims: merge_capabilities(request.claims.as_ref(), &shared.settings.capabilities)?
-                .map(Arc::from),
+            claims: merge_capabilities(
+                request.claims.as_ref(),
+                &context.settings.shared.capabilities,
+            )?
+            .map(Arc::from),
         })
     }
 
@@ -32,11 +35,5 @@ impl Plan {
             forced: self.forced,
             claims: self.claims.clone().filter(|_| self.challenged),
         }
-    }
-
-    /// Whether a cached certificate meets the requirements.
-    pub(crate) fn allows(&self, binding: &CachedBinding, shared: &ClientContext) -> bool {
-        binding.binding.key_strength() >= self.key.min_strength
-            && (!binding.binding.is_simulated() || shared.settings.is_simulated_world())
     }
 }

@@ -1,29 +1,29 @@
-//! What can be seen of an acquisition while it lasts: its step, its times, the last thing that a service said.
-use crate::access_token::{Step, StepTiming};
+//! The progress of an acquisition while it runs: its stage, its timings, and the last failed attempt.
+use crate::step::{Step, StepTiming};
 use keybound_core::{Error, ErrorKind, Stage, lock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The progress of one acquisition.
 #[derive(Debug)]
-pub(crate) struct Progress(Mutex<Seen>);
+pub(crate) struct Progress(Mutex<State>);
 
 #[derive(Debug)]
-struct Seen {
+struct State {
     stage: Stage,
     timings: Vec<StepTiming>,
     last_failure: Option<Error>,
-    /// The acquisition that this one waits for.
-    within: Option<Arc<Progress>>,
+    /// The execution that this one waits for.
+    nested: Option<Arc<Progress>>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(Mutex::new(Seen {
+        Self(Mutex::new(State {
             stage: Stage::Request,
             timings: Vec::new(),
             last_failure: None,
-            within: None,
+            nested: None,
         }))
     }
 }
@@ -33,16 +33,16 @@ impl Progress {
         lock(&self.0).stage = stage;
     }
 
-    pub(crate) fn took(&self, step: Step, elapsed: Duration) {
-        lock(&self.0).timings.push(StepTiming { step, elapsed });
+    /// Records the duration of a step. Failed attempts of a step that succeeded are no longer the last failure.
+    pub(crate) fn finish(&self, step: Step, elapsed: Duration, succeeded: bool) {
+        let mut state = lock(&self.0);
+        state.timings.push(StepTiming { step, elapsed });
+        if succeeded {
+            state.last_failure = None;
+        }
     }
 
-    /// The step went well: what was said on the way there explains nothing any more.
-    pub(crate) fn succeeded(&self) {
-        lock(&self.0).last_failure = None;
-    }
-
-    /// Notes what a service said to an attempt that is repeated.
+    /// Records the error of an attempt that is retried.
     pub(crate) fn note_failure(&self, error: Error) {
         lock(&self.0).last_failure = Some(error);
     }
@@ -51,47 +51,45 @@ impl Progress {
         lock(&self.0).timings.clone()
     }
 
-    /// The error of a caller whose time is over: the last thing that a service said, else the step that it was at.
-    pub(crate) fn out_of_time(&self) -> Error {
+    /// The error of a caller whose deadline has passed: the last failure, otherwise the current stage.
+    pub(crate) fn deadline_error(&self) -> Error {
         match self.last_failure() {
             Some(error) => error.with_deadline_reached(),
             None => Error::new(
                 ErrorKind::DeadlineReached,
                 self.stage(),
-                "the step was not over in time",
+                "the step did not finish before the deadline",
             ),
         }
     }
 
-    /// That of the acquisition that this one waits for is the later one.
+    /// The last failure; that of the nested execution is the later one.
     fn last_failure(&self) -> Option<Error> {
-        let (own, within) = {
-            let seen = lock(&self.0);
-            (seen.last_failure.clone(), seen.within.clone())
+        let (own, nested) = {
+            let state = lock(&self.0);
+            (state.last_failure.clone(), state.nested.clone())
         };
-        within.and_then(|within| within.last_failure()).or(own)
+        nested.and_then(|nested| nested.last_failure()).or(own)
     }
 
     fn stage(&self) -> Stage {
-        let (own, within) = {
-            let seen = lock(&self.0);
-            (seen.stage, seen.within.clone())
+        let (own, nested) = {
+            let state = lock(&self.0);
+            (state.stage, state.nested.clone())
         };
-        within.map_or(own, |within| within.stage())
-    }
-}
-
-impl Progress {
-    /// Reports another execution until [`leave`](Self::leave).
-    pub(crate) fn follow(&self, other: &Arc<Self>) {
-        lock(&self.0).within = Some(Arc::clone(other));
+        nested.map_or(own, |nested| nested.stage())
     }
 
-    /// Ends [`follow`](Self::follow); the timings of the other execution are added to these.
-    pub(crate) fn leave(&self) {
-        let within = lock(&self.0).within.take();
-        if let Some(within) = within {
-            let timings = within.timings();
+    /// Reports the progress of another execution until [`end_nested`](Self::end_nested).
+    pub(crate) fn begin_nested(&self, other: &Arc<Self>) {
+        lock(&self.0).nested = Some(Arc::clone(other));
+    }
+
+    /// Ends [`begin_nested`](Self::begin_nested), and adds the timings of the other execution.
+    pub(crate) fn end_nested(&self) {
+        let nested = lock(&self.0).nested.take();
+        if let Some(nested) = nested {
+            let timings = nested.timings();
             lock(&self.0).timings.extend(timings);
         }
     }

@@ -2,11 +2,11 @@
 mod attestation;
 mod credential;
 mod csr;
+mod error_response;
 mod imds_server;
 mod key;
 mod metadata;
 mod probe;
-mod refusal;
 mod send;
 mod token;
 

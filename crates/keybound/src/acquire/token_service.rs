@@ -18,18 +18,18 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 impl ClientContext {
-    /// Passes the cached token to `see`, if it is fresh.
+    /// Passes the cached token to `read`, if it is fresh.
     #[cfg(feature = "azure")]
     pub(crate) fn peek_fresh<T>(
         &self,
-        asked: &BorrowedTokenKey<'_>,
-        see: impl FnOnce(&IssuedToken) -> T,
+        key: &BorrowedTokenKey<'_>,
+        read: impl FnOnce(&IssuedToken) -> T,
     ) -> Option<T> {
         let now = self.settings.clocks.coarse_now();
-        let seen = self.identity.tokens.look_up(asked, |token| {
-            token.is_fresh(now).then(|| see(&token.issued))
+        let found = self.identity.tokens.look_up(key, |token| {
+            token.is_fresh(now).then(|| read(&token.issued))
         });
-        seen.flatten()
+        found.flatten()
     }
 
     /// Whether a token that is not in the cache is still fresh: neither it nor its certificate is due for a refresh, and its
@@ -49,12 +49,12 @@ impl ClientContext {
         if request.force_refresh || request.claims.is_some() {
             return None;
         }
-        let asked = self.borrowed_key(request, scope.as_str());
+        let key = self.borrowed_key(request, scope.as_str());
         let now = self.settings.clocks.coarse_now();
         match self
             .identity
             .tokens
-            .look_up(&asked, |token| CacheLookup::at(token, now))?
+            .look_up(&key, |token| CacheLookup::at(token, now))?
         {
             CacheLookup::Fresh(token) => Some(token),
             CacheLookup::Stale(token) => self.refresh_if_due(request, &token, now),
@@ -69,9 +69,6 @@ impl ClientContext {
         now: DualTime,
     ) -> Option<AccessToken> {
         let key = self.token_key(request).ok()?;
-        if token.binding.binding.is_simulated() && !self.settings.is_simulated_world() {
-            return None;
-        }
         match token.freshness(now) {
             Freshness::Expired => return None,
             // During the backoff after a failure, a stale token is returned without a request.
@@ -93,12 +90,13 @@ impl ClientContext {
         Some(AccessToken::new(token, TokenSource::Cache, failure))
     }
 
+    /// Joins or starts a token flow.
     fn join_token_request(self: &Arc<Self>, plan: &Arc<Plan>) -> Waiter<Result<Obtained>> {
         let key = plan.request_key();
-        let (shared, plan) = (Arc::clone(self), Arc::clone(plan));
+        let (context, plan) = (Arc::clone(self), Arc::clone(plan));
         self.identity.token_requests.join(&key, move |progress| {
-            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&plan));
-            Box::pin(fetch_token(shared, progress, plan))
+            let (context, plan) = (Arc::clone(&context), Arc::clone(&plan));
+            Box::pin(fetch_token(context, progress, plan))
         })
     }
 
@@ -115,7 +113,7 @@ impl ClientContext {
         let Some(attempt) = RefreshAttempts::begin(token, now) else {
             return;
         };
-        let Ok(claims) = merge_capabilities(None, &self.settings.capabilities) else {
+        let Ok(claims) = merge_capabilities(None, &self.settings.shared.capabilities) else {
             return;
         };
         let plan = Plan {
@@ -125,12 +123,12 @@ impl ClientContext {
             claims: claims.map(Arc::from),
         };
         let waiter = self.join_token_request(&Arc::new(plan));
-        let (shared, token) = (Arc::clone(self), Arc::clone(token));
+        let (context, token) = (Arc::clone(self), Arc::clone(token));
         runtime.spawn(async move {
             let _attempt = attempt;
             if let Err(error) = await_refresh(waiter).await {
                 tracing::warn!(code = error.kind().code(), stage = %error.stage(), "background token refresh failed; the cached token is still returned");
-                token.renewal().failed(shared.now(), error, shared.chance());
+                token.renewal().failed(context.now(), error, context.chance());
             }
         });
     }
@@ -153,60 +151,55 @@ impl CacheLookup {
     }
 }
 
-/// Fetches a token within the request's timeout. Where that fails, a cached token that is still valid is returned.
+/// Fetches a token within the request's timeout. Where that fails, returns a cached token that is still valid.
 pub(crate) async fn acquire(
-    shared: Arc<ClientContext>,
+    context: Arc<ClientContext>,
     request: TokenRequest,
 ) -> Result<AccessToken> {
-    let plan = Arc::new(Plan::new(&shared, &request)?);
-    let time = request.timeout.min(MAX_TIMEOUT);
-    let wait = time.min(wait_limit(&shared, &plan));
-    let mut waiter = shared.join_token_request(&plan);
+    let plan = Arc::new(Plan::new(&context, &request)?);
+    let request_timeout = request.timeout.min(MAX_TIMEOUT);
+    let wait = request_timeout.min(wait_limit(&context, &plan));
+    let mut waiter = context.join_token_request(&plan);
     let mut outcome = timeout(wait, &mut waiter.work).await;
-    if outcome.is_err() && wait < time {
-        if let Some(token) = still_valid(&shared, &plan, &waiter.progress.out_of_time()) {
-            // This caller no longer waits for it; a later one may get its result.
+    if outcome.is_err() && wait < request_timeout {
+        if let Some(token) = still_valid(&context, &plan, &waiter.progress.deadline_error()) {
+            // The flow continues in the background: a later caller may get its result.
             tokio::spawn(await_refresh(waiter));
             return Ok(token);
         }
-        // The cached token has expired meanwhile: only the new one is left.
-        outcome = timeout(time.saturating_sub(wait), &mut waiter.work).await;
+        // The cached token has expired meanwhile: wait for the new one.
+        outcome = timeout(request_timeout.saturating_sub(wait), &mut waiter.work).await;
     }
     let error = match outcome {
-        Ok(Ok(Obtained {
-            token,
-            from_cache: true,
-        })) => {
-            return Ok(AccessToken::new(&token, TokenSource::Cache, None));
+        Ok(Ok(obtained)) if obtained.from_cache => {
+            return Ok(AccessToken::new(&obtained.token, TokenSource::Cache, None));
         }
-        Ok(Ok(Obtained {
-            token,
-            from_cache: false,
-        })) => {
-            let token = AccessToken::new(&token, TokenSource::IdentityProvider, None);
+        Ok(Ok(obtained)) => {
+            let source = TokenSource::IdentityProvider;
+            let token = AccessToken::new(&obtained.token, source, None);
             return Ok(token.with_timings(waiter.progress.timings()));
         }
         Ok(Err(error)) => error,
-        Err(_) => waiter.progress.out_of_time(),
+        Err(_) => waiter.progress.deadline_error(),
     };
-    still_valid(&shared, &plan, &error).ok_or(error)
+    still_valid(&context, &plan, &error).ok_or(error)
 }
 
-/// How long a caller waits for a new token: while the cached one is valid, not long, and never until it has expired.
-fn wait_limit(shared: &Arc<ClientContext>, plan: &Plan) -> Duration {
-    let now = shared.now();
-    match valid_token(shared, plan, now) {
+/// How long a caller waits for a new token. While the cached one is valid, that is short, and never until it expires.
+fn wait_limit(context: &ClientContext, plan: &Plan) -> Duration {
+    let now = context.now();
+    match valid_token(context, plan, now) {
         Some(token) => MAX_WAIT.min(token.remaining(now) / 2),
         None => MAX_TIMEOUT,
     }
 }
 
-/// The cached token, if it is still valid although a refresh failed.
-fn still_valid(shared: &Arc<ClientContext>, plan: &Plan, error: &Error) -> Option<AccessToken> {
-    let now = shared.now();
-    let token = valid_token(shared, plan, now)?;
+/// The cached token, if it is still valid, after a failed refresh.
+fn still_valid(context: &ClientContext, plan: &Plan, error: &Error) -> Option<AccessToken> {
+    let now = context.now();
+    let token = valid_token(context, plan, now)?;
     tracing::warn!(code = error.kind().code(), stage = %error.stage(), "token refresh failed; returning the cached token");
-    token.renewal().failed(now, error.clone(), shared.chance());
+    token.renewal().failed(now, error.clone(), context.chance());
     Some(AccessToken::new(
         &token,
         TokenSource::Cache,
@@ -214,20 +207,15 @@ fn still_valid(shared: &Arc<ClientContext>, plan: &Plan, error: &Error) -> Optio
     ))
 }
 
-fn valid_token(
-    shared: &Arc<ClientContext>,
-    plan: &Plan,
-    now: DualTime,
-) -> Option<Arc<CachedToken>> {
+fn valid_token(context: &ClientContext, plan: &Plan, now: DualTime) -> Option<Arc<CachedToken>> {
     if plan.forced || plan.challenged {
         return None;
     }
-    let token = shared.identity.tokens.get(&plan.key)?;
-    let serves = token.freshness(now) != Freshness::Expired && plan.allows(&token.binding, shared);
-    serves.then_some(token)
+    let token = context.identity.tokens.get(&plan.key)?;
+    (token.freshness(now) != Freshness::Expired).then_some(token)
 }
 
-/// Longer timeouts are shortened to this: clocks overflow on much more.
+/// Longer timeouts are reduced to this, so that no clock overflows.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// While the cached token is valid. IMDS, where it fails at first, responds within its retries' 7 s.
+/// While the cached token is valid. The retries of requests to IMDS take up to 7 s.
 const MAX_WAIT: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ impl BearerCredential {
 
     /// The cached token, if the scope is in the normal form of [`Scope`](crate::Scope).
     fn cached_token(&self, scope: &str) -> Option<AccessToken> {
-        let shared = &self.client.shared();
+        let shared = &self.client.context();
         let key = BorrowedTokenKey {
             scope,
             token_type: TokenType::Bearer,

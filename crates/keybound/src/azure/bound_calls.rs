@@ -63,7 +63,7 @@ impl BoundCalls {
         requirements: KeyRequirements,
     ) -> crate::Result<Self> {
         Ok(Self(Arc::new(Inner {
-            without_certificate: client_without_certificate(client.shared())?,
+            without_certificate: client_without_certificate(client.context())?,
             client: client.clone(),
             requirements,
             id: Uuid::new_v4().simple().to_string(),

@@ -228,7 +228,7 @@ impl ResourceClientBuilder {
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the resource of the token request is malformed;
     /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
     pub fn build(self) -> Result<ResourceClient> {
-        let shared = Arc::clone(self.client.shared());
+        let shared = Arc::clone(self.client.context());
         let token_type = shared.token_key(&self.request)?.token_type;
         let without_certificate = match token_type {
             TokenType::MtlsPop => None,
@@ -245,5 +245,6 @@ impl ResourceClientBuilder {
 
 /// A client whose connections present no certificate.
 pub(crate) fn client_without_certificate(shared: &ClientContext) -> Result<HttpsClient> {
-    HttpsClient::new(None, shared.settings.https.clone()).map_err(|error| error.at(Stage::Resource))
+    HttpsClient::new(None, shared.settings.shared.https.clone())
+        .map_err(|error| error.at(Stage::Resource))
 }

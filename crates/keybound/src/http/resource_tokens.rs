@@ -88,7 +88,7 @@ impl ResourceTokens {
     }
 
     async fn acquire(&self, request: &TokenRequest, timeout: Duration) -> Result<AccessToken> {
-        if let Some(token) = self.client.shared().cached_token(request) {
+        if let Some(token) = self.client.context().cached_token(request) {
             return Ok(token);
         }
         let timeout = timeout.min(request.timeout);
@@ -97,7 +97,7 @@ impl ResourceTokens {
     }
 
     fn special(&self) -> Option<Special> {
-        let shared = self.client.shared();
+        let shared = self.client.context();
         self.change(|special| {
             special.take_if(|special| special.is_token(|token| !shared.is_current(token)));
             special.clone()

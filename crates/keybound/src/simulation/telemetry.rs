@@ -244,5 +244,5 @@ const LEGS: [(Leg, &str); 3] = [
     (Leg::Issue, "credential"),
     (Leg::Token, "token"),
 ];
-const AGAIN: &str = "trying again";
-const REFUSED: &str = "the certificate was refused: asking with a new one";
+const AGAIN: &str = "retrying";
+const REFUSED: &str = "certificate rejected; retrying with a new one";

@@ -57,7 +57,7 @@ async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
     secrets.append(&mut attestation.said.lock().unwrap());
     assert!(secrets.len() > 5, "attested more than once");
     let log = mark.since();
-    let said = ["trying again", "asking with a new one", "keybound_step"];
+    let said = ["retrying", "retrying with a new one", "keybound_step"];
     let said_of_calls = [
         "further claims",
         "on a new connection",

@@ -26,9 +26,9 @@ pub(super) struct Story {
 /// A step and its time.
 #[derive(Debug, Serialize)]
 struct StepReport {
-    number: u8,
+    number: usize,
     step: &'static str,
-    title: String,
+    title: &'static str,
     elapsed_ms: f64,
 }
 
@@ -174,7 +174,7 @@ fn step_reports(token: &AccessToken, call: Duration) -> Vec<StepReport> {
     let reports = all.map(|(step, elapsed)| StepReport {
         number: steps::number(step),
         step,
-        title: steps::title(step).to_owned(),
+        title: steps::title(step),
         elapsed_ms: millis(elapsed),
     });
     reports.collect()

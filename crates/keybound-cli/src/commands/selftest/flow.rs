@@ -1,83 +1,78 @@
 //! The steps of one acquisition, from the step events of the library and the result.
 use super::conceal::Conceal;
-use super::report::Step;
+use super::report::StepResult;
 use crate::report::check_binding;
-use crate::steps::{Recorder, title};
+use crate::steps::title;
 use crate::text::{rfc3339, span};
-use keybound::{AccessToken, Binding, Clock as _, Error, ErrorKind, Stage, SystemClock, TokenType};
+use keybound::{
+    AccessToken, Binding, Clock as _, Error, ErrorKind, Step, StepEvent, SystemClock, TokenType,
+};
 use std::time::Duration;
 
 /// All steps of an acquisition that did not run.
-pub(super) fn skipped(why: &str) -> Vec<Step> {
+pub(super) fn skipped(why: &str) -> Vec<StepResult> {
     let names = STEPS.iter();
-    names.map(|&name| Step::skipped(name, why)).collect()
-}
-
-/// The result of each step: those before the failed one succeeded, those after it were skipped.
-pub(super) fn steps_of(
-    acquired: &Result<AccessToken, Error>,
-    recorder: &Recorder,
-    attested: bool,
-    conceal: Conceal,
-) -> Vec<Step> {
-    let failed = acquired
-        .as_ref()
-        .err()
-        .map(|error| (position_of(error, recorder), error));
-    let names = STEPS.iter().enumerate();
     names
-        .map(|(position, &name)| match failed {
-            Some((at, error)) if position == at => Step::failed(
-                name,
-                format!("{} failed", subject(name)),
-                Some(error.clone()),
-                elapsed(name, recorder),
-            ),
-            Some((at, _)) if position > at => Step::skipped(name, "an earlier step failed"),
-            _ => succeeded(name, acquired.as_ref().ok(), recorder, attested, conceal),
-        })
+        .map(|(name, _)| StepResult::skipped(name, why))
         .collect()
 }
 
-fn succeeded(
-    name: &'static str,
-    token: Option<&AccessToken>,
-    recorder: &Recorder,
+/// The result of each step: those before the failed one succeeded, those after it were skipped.
+pub(super) fn results(
+    acquired: &Result<AccessToken, Error>,
+    events: &[StepEvent],
     attested: bool,
     conceal: Conceal,
-) -> Step {
-    let took = elapsed(name, recorder);
-    if name == "attestation" && !attested {
-        return Step::skipped(name, "attestation was not requested");
-    }
+) -> Vec<StepResult> {
+    let error = acquired.as_ref().err();
+    let failed = error.map(|error| (failed_position(error, events), error));
+    let result = |(position, &(name, step)): (usize, &(&'static str, Option<Step>))| {
+        let elapsed = step.and_then(|step| elapsed(step, events));
+        let result = match failed {
+            Some((at, error)) if position == at => {
+                let detail = format!("{} failed", subject(name));
+                StepResult::failed(name, detail, Some(error.clone()))
+            }
+            Some((at, _)) if position > at => StepResult::skipped(name, "an earlier step failed"),
+            _ if name == "attestation" && !attested => {
+                StepResult::skipped(name, "attestation was not requested")
+            }
+            _ if step.is_some() && elapsed.is_none() => StepResult::skipped(
+                name,
+                "not needed: the stored certificate of an earlier run was used",
+            ),
+            _ => succeeded(name, acquired.as_ref().ok(), conceal),
+        };
+        result.elapsed(elapsed)
+    };
+    STEPS.iter().enumerate().map(result).collect()
+}
+
+fn succeeded(name: &'static str, token: Option<&AccessToken>, conceal: Conceal) -> StepResult {
     match (name, token) {
         ("token_type", Some(token)) => token_type(token),
-        ("binding", Some(token)) => binding(token, took),
-        ("token_type", None) => Step::ok(name, "as requested", None),
-        _ if took.is_none() => Step::skipped(
-            name,
-            "not needed: the stored certificate of an earlier run was used",
-        ),
-        _ => Step::ok(name, detail(name, token, conceal), took),
+        ("token_type", None) => StepResult::ok(name, "as requested"),
+        ("binding", Some(token)) => binding(token),
+        _ => StepResult::ok(name, detail(name, token, conceal)),
     }
 }
 
-fn token_type(token: &AccessToken) -> Step {
+fn token_type(token: &AccessToken) -> StepResult {
     let found = token.token_type();
     let detail = format!("the token is of type {}", found.as_str());
     match found {
-        TokenType::MtlsPop => Step::ok("token_type", detail, None),
-        _ => Step::failed("token_type", detail, None, None),
+        TokenType::MtlsPop => StepResult::ok("token_type", detail),
+        _ => StepResult::failed("token_type", detail, None),
     }
 }
 
 /// Checked again, by the claims of the token and the certificate.
-fn binding(token: &AccessToken, took: Option<Duration>) -> Step {
+fn binding(token: &AccessToken) -> StepResult {
     const NAME: &str = "binding";
     match token.binding().map(|binding| check_binding(token, binding)) {
-        Some(Ok(())) => Step::ok(NAME, "cnf.x5t#S256 is the SHA-256 of the certificate", took),
-        Some(Err(error)) => Step::failed(NAME, "the token is not bound", Some(error), took),
-        None => Step::failed(NAME, "the token is not bound", None, took),
+        Some(Ok(())) => StepResult::ok(NAME, "cnf.x5t#S256 is the SHA-256 of the certificate"),
+        Some(Err(error)) => StepResult::failed(NAME, "the token is not bound", Some(error)),
+        None => StepResult::failed(NAME, "the token is not bound", None),
     }
 }
 
@@ -89,7 +84,7 @@ fn detail(name: &str, token: Option<&AccessToken>, conceal: Conceal) -> String {
         )),
         "attestation" => Some(token.binding()?.attestation().as_str().to_owned()),
         "credential" => Some(certificate(token.binding()?, conceal)),
-        "token" => Some(remaining_life(token)),
+        "token" => Some(remaining_lifetime(token)),
         _ => None,
     });
     match extra {
@@ -115,49 +110,37 @@ fn certificate(binding: &Binding, conceal: Conceal) -> String {
     ))
 }
 
-fn remaining_life(token: &AccessToken) -> String {
-    let left = token.expires_on().duration_since(SystemClock.now());
-    format!("valid for {}", span(left.unwrap_or_default()))
+fn remaining_lifetime(token: &AccessToken) -> String {
+    let remaining = token.expires_on().duration_since(SystemClock.now());
+    format!("valid for {}", span(remaining.unwrap_or_default()))
 }
 
-/// The step at which an error occurred: the one that was reported as failed, else the first of its stage without a report.
-fn position_of(error: &Error, recorder: &Recorder) -> usize {
-    if error.kind() == ErrorKind::TokenTypeMismatch {
-        return position("token_type");
-    }
-    if let Some(step) = recorder.failed() {
-        return position(reported(&step));
-    }
-    let of_stage: &[&str] = match error.stage() {
-        Stage::Key => &["key", "csr"],
-        Stage::Attestation => &["attestation"],
-        Stage::Credential => &["credential"],
-        Stage::Token => &["token", "binding"],
-        _ => &["metadata"],
+/// The position of the failed step: that of the last event, if it has an error, otherwise the first step of the error's stage
+/// without an event.
+fn failed_position(error: &Error, events: &[StepEvent]) -> usize {
+    let position = |found: &dyn Fn(&str, Option<Step>) -> bool| {
+        STEPS.iter().position(|(name, step)| found(name, *step))
     };
-    let open = of_stage
-        .iter()
-        .find(|name| elapsed(name, recorder).is_none());
-    position(open.or(of_stage.last()).unwrap_or(&"metadata"))
-}
-
-fn position(step: &str) -> usize {
-    STEPS.iter().position(|name| *name == step).unwrap_or(0)
-}
-
-fn elapsed(name: &str, recorder: &Recorder) -> Option<Duration> {
-    recorder.elapsed(match name {
-        "binding" => "binding_check",
-        name => name,
-    })
-}
-
-/// The name in the report for a step event of the library.
-fn reported(step: &str) -> &str {
-    match step {
-        "binding_check" => "binding",
-        step => step,
+    if error.kind() == ErrorKind::TokenTypeMismatch {
+        return position(&|name, _| name == "token_type").unwrap_or(0);
     }
+    let of_stage = || {
+        let steps = STEPS.iter().filter_map(|(_, step)| *step);
+        steps.filter(|step| step.stage() == error.stage())
+    };
+    let last = events.last().filter(|event| event.error.is_some());
+    let step = last
+        .map(|event| event.step)
+        .or_else(|| of_stage().find(|step| elapsed(*step, events).is_none()))
+        .or_else(|| of_stage().last());
+    step.and_then(|failed| position(&|_, step| step == Some(failed)))
+        .unwrap_or(0)
+}
+
+/// The total duration of a step over all its runs; `None` where it did not run.
+fn elapsed(step: Step, events: &[StepEvent]) -> Option<Duration> {
+    let runs = events.iter().filter(|event| event.step == step);
+    runs.map(|event| event.elapsed).reduce(|sum, one| sum + one)
 }
 
 fn subject(name: &str) -> &'static str {
@@ -173,14 +156,14 @@ fn subject(name: &str) -> &'static str {
     }
 }
 
-/// The steps in their order.
-const STEPS: [&str; 8] = [
-    "metadata",
-    "key",
-    "csr",
-    "attestation",
-    "credential",
-    "token",
-    "token_type",
-    "binding",
+/// The names in the report, in their order, with the steps of the library.
+const STEPS: [(&str, Option<Step>); 8] = [
+    ("metadata", Some(Step::Metadata)),
+    ("key", Some(Step::Key)),
+    ("csr", Some(Step::Csr)),
+    ("attestation", Some(Step::Attestation)),
+    ("credential", Some(Step::Credential)),
+    ("token", Some(Step::Token)),
+    ("token_type", None),
+    ("binding", Some(Step::BindingCheck)),
 ];

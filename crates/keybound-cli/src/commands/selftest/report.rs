@@ -1,6 +1,6 @@
-use super::checks::RequestSummary;
 use super::conceal::Conceal;
 use super::host;
+use super::request_summary::RequestSummary;
 use crate::args::SelftestArgs;
 use crate::report::ErrorReport;
 use crate::text::{millis, printable_line, rfc3339};
@@ -28,59 +28,56 @@ struct Program {
     architecture: &'static str,
 }
 
-/// A step and its outcome.
+/// The result of a step.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct StepResult {
     pub(super) name: &'static str,
     pub(super) outcome: Outcome,
     pub(super) detail: String,
-    pub(super) elapsed: Option<Duration>,
+    elapsed: Option<Duration>,
 }
 
 /// The outcome of a step.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Ok,
-    /// The error, where it is one of the flow's.
+    /// With the error, if the library returned one.
     Failed(Option<Error>),
     Skipped,
 }
 
-impl Step {
-    pub(super) fn ok(
-        name: &'static str,
-        detail: impl Into<String>,
-        elapsed: Option<Duration>,
-    ) -> Self {
-        Self {
-            name,
-            outcome: Outcome::Ok,
-            detail: detail.into(),
-            elapsed,
-        }
+impl StepResult {
+    pub(super) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Ok, detail.into())
     }
 
     pub(super) fn failed(
         name: &'static str,
         detail: impl Into<String>,
         error: Option<Error>,
-        elapsed: Option<Duration>,
     ) -> Self {
+        Self::new(name, Outcome::Failed(error), detail.into())
+    }
+
+    pub(super) fn skipped(name: &'static str, why: &str) -> Self {
+        Self::new(name, Outcome::Skipped, why.to_owned())
+    }
+
+    fn new(name: &'static str, outcome: Outcome, detail: String) -> Self {
         Self {
             name,
-            outcome: Outcome::Failed(error),
-            detail: detail.into(),
-            elapsed,
+            outcome,
+            detail,
+            elapsed: None,
         }
     }
 
-    pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
-        Self {
-            name,
-            outcome: Outcome::Skipped,
-            detail: why.into(),
-            elapsed: None,
+    /// Sets the duration, unless the step was skipped.
+    pub(super) fn elapsed(mut self, elapsed: Option<Duration>) -> Self {
+        if !matches!(self.outcome, Outcome::Skipped) {
+            self.elapsed = elapsed;
         }
+        self
     }
 }
 
@@ -95,7 +92,7 @@ struct StepReport {
 }
 
 impl StepReport {
-    fn new(step: Step, conceal: Conceal) -> Self {
+    fn new(step: StepResult, conceal: Conceal) -> Self {
         let (result, error) = match step.outcome {
             Outcome::Ok => ("ok", None),
             Outcome::Failed(error) => ("failed", error),
@@ -130,7 +127,11 @@ impl StepReport {
 }
 
 impl Report {
-    pub(super) fn new(args: &SelftestArgs, asked: RequestSummary, steps: Vec<Step>) -> Self {
+    pub(super) fn new(
+        args: &SelftestArgs,
+        request: RequestSummary,
+        steps: Vec<StepResult>,
+    ) -> Self {
         let conceal = Conceal {
             show_ids: args.show_ids,
         };
@@ -146,7 +147,7 @@ impl Report {
                 os: host::os(),
                 architecture: std::env::consts::ARCH,
             },
-            asked,
+            asked: request,
             steps: steps
                 .into_iter()
                 .map(|step| StepReport::new(step, conceal))

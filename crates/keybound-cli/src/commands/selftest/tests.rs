@@ -1,10 +1,10 @@
 //! The steps with a certificate that an earlier run stored. The store and the key outlive the client, as on Windows; there
 //! certificates of an emulator are not stored.
 use super::checks::Checks;
-use super::report::{Outcome, Step};
+use super::report::{Outcome, StepResult};
 use crate::args::{Cli, Command, SelftestArgs};
 use crate::session;
-use crate::steps::Recorder;
+use crate::steps::StepLog;
 use clap::Parser as _;
 use keybound::keys::{
     BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
@@ -15,7 +15,6 @@ use keybound_core::lock;
 use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
 use std::any::Any;
 use std::sync::{Arc, Mutex};
-use tracing_subscriber::layer::SubscriberExt as _;
 
 #[test]
 fn a_stored_certificate_is_used_unless_a_fresh_one_is_requested() {
@@ -53,10 +52,10 @@ fn a_stored_certificate_is_used_unless_a_fresh_one_is_requested() {
 }
 
 /// The names of those that were skipped; none may have failed.
-fn skipped(steps: &[Step]) -> Vec<&'static str> {
-    let failed = |step: &Step| matches!(step.outcome, Outcome::Failed(_));
+fn skipped(steps: &[StepResult]) -> Vec<&'static str> {
+    let failed = |step: &StepResult| matches!(step.outcome, Outcome::Failed(_));
     assert!(!steps.iter().any(failed), "{steps:#?}");
-    let skipped = |step: &&Step| matches!(step.outcome, Outcome::Skipped);
+    let skipped = |step: &&StepResult| matches!(step.outcome, Outcome::Skipped);
     steps.iter().filter(skipped).map(|step| step.name).collect()
 }
 
@@ -74,21 +73,19 @@ impl Host {
         }
     }
 
-    fn selftest(&self, emulator: &Emulator, flags: &[&str]) -> Vec<Step> {
+    fn selftest(&self, emulator: &Emulator, flags: &[&str]) -> Vec<StepResult> {
         let args = arguments(emulator, flags);
-        let recorder = Recorder::default();
         let builder = session::client_builder(&args.host, None)
             .unwrap_or_else(|failure| panic!("{failure:?}"))
             .binding_store(Arc::clone(&self.store) as _)
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.key) as _]));
-        let checks = Checks::with(&args, recorder.clone(), builder)
+        let checks = Checks::with(&args, StepLog::default(), builder)
             .unwrap_or_else(|failure| panic!("{failure:?}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let listening = tracing_subscriber::registry().with(recorder);
-        let steps = tracing::subscriber::with_default(listening, || runtime.block_on(checks.run()));
+        let steps = runtime.block_on(checks.run());
         // Waits until pending certificates are stored.
         drop(runtime);
         steps

@@ -1,10 +1,11 @@
-use super::send::To;
-use crate::access_token::Step;
 use crate::acquire::Flow;
+use crate::step::Step;
+use crate::wire::Route;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use keybound_core::csr::Csr;
+use keybound_core::retry::Leg;
 use keybound_core::{
     AttestationToken, Error, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
 };
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Flow {
-    /// Has IMDS sign the certificate, and checks what it answers against the key, the names, the clock, the identity
-    /// asked for and the one that the metadata named.
+    /// Requests the certificate from IMDS, and validates it against the key, the names, the clock, the requested identity and
+    /// the identity in the metadata.
     pub(in crate::acquire) async fn credential(
         &self,
         metadata: &PlatformMetadata,
@@ -26,18 +27,18 @@ impl Flow {
     ) -> Result<IssuedCredential> {
         self.step(Step::Credential, async {
             let body = Bytes::from_owner(IssueRequest::new(csr, attestation).to_json());
-            let answer = if bypass_cache {
+            let response = if bypass_cache {
                 self.issue_past_cache(&body).await?
             } else {
                 self.issue(&body, false).await?
             };
-            let settings = &self.shared.settings;
+            let settings = &self.context.settings;
             let issued = IssuedCredential::parse(
-                answer.body(),
+                response.body(),
                 key.public_key_der(),
                 &settings.identity,
-                &settings.policy,
-                self.shared.now().wall,
+                &settings.shared.policy,
+                self.context.now().wall,
             )?;
             issued.check_metadata(metadata)?;
             Ok(issued)
@@ -45,26 +46,26 @@ impl Flow {
         .await
     }
 
-    /// Asks with `bypass_cache`, and once more without it where IMDS answers 400: no version of IMDS is documented to know the
-    /// parameter. Where IMDS takes the request without it, the parameter is not sent again.
+    /// Sends the request with `bypass_cache`, and again without it where IMDS responds with 400: the parameter is not documented
+    /// for any version of IMDS. Where IMDS accepts the request without it, the parameter is not sent again.
     async fn issue_past_cache(&self, body: &Bytes) -> Result<Response<Bytes>> {
-        let refuses_bypass = &self.shared.state.inner().imds_refuses_bypass;
-        if refuses_bypass.load(Ordering::Relaxed) {
+        let rejects_bypass = &self.context.state.inner().imds_rejects_bypass;
+        if rejects_bypass.load(Ordering::Relaxed) {
             return self.issue(body, false).await;
         }
         match self.issue(body, true).await {
             Err(error) if error.status() == Some(400) => {
-                tracing::info!(stage = %Stage::Credential, attempt = 1, reason = "400 to bypass_cache", wait_ms = 0, request_id = %self.request_id, "trying again");
-                let answer = self.issue(body, false).await?;
-                refuses_bypass.store(true, Ordering::Relaxed);
-                Ok(answer)
+                tracing::info!(stage = %Stage::Credential, attempt = 1, reason = "400 to bypass_cache", wait_ms = 0, request_id = %self.request_id, "retrying");
+                let response = self.issue(body, false).await?;
+                rejects_bypass.store(true, Ordering::Relaxed);
+                Ok(response)
             }
-            answer => answer,
+            result => result,
         }
     }
 
     async fn issue(&self, body: &Bytes, bypass_cache: bool) -> Result<Response<Bytes>> {
-        self.call(To::Imds, Stage::Credential, || {
+        self.send(Leg::Imds, Route::Imds, Stage::Credential, || {
             self.issue_request(body.clone(), bypass_cache)
         })
         .await
@@ -80,7 +81,7 @@ impl Flow {
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .body(RequestBody::full(body))
             .map_err(|error| {
-                Error::invalid_request("the credential request is malformed").with_source(error)
+                Error::invalid_request("the certificate request is malformed").with_source(error)
             })
     }
 }

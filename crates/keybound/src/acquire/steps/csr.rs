@@ -1,14 +1,14 @@
 use super::key::sign;
-use crate::access_token::Step;
 use crate::acquire::Flow;
+use crate::step::Step;
 use keybound_core::csr::{Csr, UnsignedCsr};
 use keybound_core::{PlatformMetadata, Result};
 use keybound_keys::{BindingKey, SignatureScheme};
 use std::sync::Arc;
 
 impl Flow {
-    /// Assembles and signs the request, and verifies it before anyone sees it: IMDS answers a broken one with a bare
-    /// 400.
+    /// Encodes and signs the certificate signing request, and verifies the signature: IMDS rejects an invalid one with a 400
+    /// that does not say why.
     pub(in crate::acquire) async fn signing_request(
         &self,
         metadata: &PlatformMetadata,

@@ -1,39 +1,38 @@
-//! Which server responded, checked before the status is used: an intermediary between client and IMDS (a proxy, a captive portal,
-//! Docker Desktop) answers 200, 302, 403, 404, 407, 502, 503 or 511 as readily as IMDS does.
-use super::refusal::kind_of;
+//! The server of a response, checked before its status is used: an intermediary between client and IMDS (a proxy, a captive
+//! portal, Docker Desktop) may respond with 200, 302, 403, 404, 407, 502, 503 or 511.
+use super::error_response::kind_of;
 use bytes::Bytes;
 use http::Response;
 use http::header::SERVER;
 use keybound_core::{Error, ErrorKind, Result, ServiceError, Stage, is_imds_server};
 
-/// Refuses an answer at the address of IMDS that does not come from it.
-pub(super) fn check_sender(stage: Stage, answer: &Response<Bytes>) -> Result<()> {
-    if is_credible(stage, answer) {
+/// Rejects a response from the address of IMDS that another server sent.
+pub(super) fn check_server(stage: Stage, response: &Response<Bytes>) -> Result<()> {
+    if is_imds(stage, response) {
         return Ok(());
     }
-    let status = answer.status().as_u16();
+    let status = response.status().as_u16();
     let error = Error::new(
         ErrorKind::NotImds,
         stage,
         "the response from the address of IMDS has no Server header that names IMDS",
     );
-    if answer.status().is_success() {
-        return Err(error.with_service(ServiceError::from_unexpected_response(answer.body())));
+    if response.status().is_success() {
+        return Err(error.with_service(ServiceError::from_unexpected_response(response.body())));
     }
-    let passes = kind_of(stage, status, None).is_transient();
+    let transient = kind_of(stage, status, None).is_transient();
     Err(error
         .with_status(status)
-        .with_service(ServiceError::from_response(answer.body()))
-        .with_retryable(passes))
+        .with_service(ServiceError::from_response(response.body()))
+        .with_retryable(transient))
 }
 
-/// The metadata leg believes nobody without the header that names IMDS, whatever the status. After it the address is
-/// known to lead to IMDS, and a certificate is checked by what it holds; but IMDS never answers what only intermediaries
-/// do.
-fn is_credible(stage: Stage, answer: &Response<Bytes>) -> bool {
-    let mut servers = answer.headers().get_all(SERVER).iter();
+/// At stage metadata, a response needs the Server header of IMDS, whatever its status. Later the address is known to be that of
+/// IMDS, and the certificate is validated; only statuses that IMDS never sends are rejected.
+fn is_imds(stage: Stage, response: &Response<Bytes>) -> bool {
+    let mut servers = response.headers().get_all(SERVER).iter();
     let names_imds = servers.any(|server| is_imds_server(server.as_bytes()));
-    let status = answer.status().as_u16();
+    let status = response.status().as_u16();
     match stage {
         Stage::Metadata => names_imds,
         Stage::Credential => names_imds || !matches!(status, 300..=399 | 407 | 511),
@@ -46,18 +45,18 @@ mod tests {
     use super::*;
     use http::{HeaderValue, StatusCode};
 
-    fn answer(status: u16, servers: &[&'static [u8]]) -> Response<Bytes> {
-        let mut answer = Response::new("<html><title>Sign in</title>".into());
-        *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    fn response(status: u16, servers: &[&'static [u8]]) -> Response<Bytes> {
+        let mut response = Response::new("<html><title>Sign in</title>".into());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for server in servers {
             let server = HeaderValue::from_bytes(server).unwrap();
-            answer.headers_mut().append(SERVER, server);
+            response.headers_mut().append(SERVER, server);
         }
-        answer
+        response
     }
 
     #[test]
-    fn metadata_is_believed_from_imds_alone_whatever_the_status() {
+    fn metadata_needs_server_header_of_imds_at_any_status() {
         let others: [&[&'static [u8]]; 5] =
             [&[], &[b"nginx"], &[b""], &[b"\xff"], &[b"nginx", b"squid"]];
         let imds: [&[&'static [u8]]; 2] = [&[b"IMDS/150.870.65.1854"], &[b"proxy", b"IMDS/1 \xe9"]];
@@ -65,7 +64,7 @@ mod tests {
             200, 204, 302, 400, 403, 404, 407, 410, 429, 500, 502, 503, 511,
         ] {
             for servers in others {
-                let error = check_sender(Stage::Metadata, &answer(status, servers)).unwrap_err();
+                let error = check_server(Stage::Metadata, &response(status, servers)).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotImds, "{status}");
                 assert_eq!(error.status(), Some(status).filter(|status| *status >= 300));
                 assert!(error.to_string().ends_with(": Sign in"), "{error}");
@@ -73,23 +72,23 @@ mod tests {
                 assert_eq!(error.is_retryable(), transient, "{status}");
             }
             for servers in imds {
-                assert!(check_sender(Stage::Metadata, &answer(status, servers)).is_ok());
+                assert!(check_server(Stage::Metadata, &response(status, servers)).is_ok());
             }
         }
     }
 
     #[test]
-    fn other_legs_refuse_what_only_intermediaries_answer() {
+    fn other_stages_reject_statuses_of_intermediaries() {
         for status in [200, 302, 400, 403, 404, 407, 410, 429, 500, 503, 511] {
             let intermediary = matches!(status, 302 | 407 | 511);
-            let credential = check_sender(Stage::Credential, &answer(status, &[]));
+            let credential = check_server(Stage::Credential, &response(status, &[]));
             assert_eq!(credential.is_err(), intermediary, "{status}");
             if let Err(error) = credential {
-                let is = (error.kind(), error.stage());
-                assert_eq!(is, (ErrorKind::NotImds, Stage::Credential));
+                let found = (error.kind(), error.stage());
+                assert_eq!(found, (ErrorKind::NotImds, Stage::Credential));
             }
-            assert!(check_sender(Stage::Credential, &answer(status, &[b"IMDS/1"])).is_ok());
-            assert!(check_sender(Stage::Token, &answer(status, &[])).is_ok());
+            assert!(check_server(Stage::Credential, &response(status, &[b"IMDS/1"])).is_ok());
+            assert!(check_server(Stage::Token, &response(status, &[])).is_ok());
         }
     }
 }

@@ -1,5 +1,5 @@
-use crate::access_token::Step;
 use crate::acquire::Flow;
+use crate::step::Step;
 use keybound_core::{Error, ErrorKind, KeyStrength, Result, Stage};
 use keybound_keys::{
     BindingKey, GatedKey, KeyError, KeyErrorKind, KeyGate, SignatureScheme, SigningCost, self_test,
@@ -8,37 +8,35 @@ use keybound_keys::{
 use std::sync::Arc;
 
 impl Flow {
-    /// Opens the host's best key, once for each client and again where another took its place, and checks it against the
-    /// floor.
+    /// Opens the host's best key, once for each client and again where another key has replaced it, and checks its strength.
     ///
-    /// Opening goes on where the caller gives up meanwhile: a key that takes long to make is there for the next request,
-    /// and is not begun again by each.
+    /// Where the caller's deadline passes, opening continues in the background, so that the next request finds the key.
     pub(in crate::acquire) async fn open_key(
         &self,
-        floor: KeyStrength,
+        min_strength: KeyStrength,
     ) -> Result<Arc<dyn BindingKey>> {
         self.step(Step::Key, async {
-            let mut kept = Arc::clone(&self.shared.state.inner().key)
+            let mut cached = Arc::clone(&self.context.state.inner().key)
                 .lock_owned()
                 .await;
-            let known = match kept.clone() {
-                // Certificates are asked for seldom enough to look.
+            let current = match cached.clone() {
+                // Certificates are requested rarely: the check costs little.
                 Some(key) if key.persistent_name().is_some() => {
                     let is_current = operate(&key, |key| Ok(key.is_current())).await?;
                     is_current.then_some(key)
                 }
-                known => known,
+                current => current,
             };
-            let key = match known {
+            let key = match current {
                 Some(key) => key,
                 None => {
-                    let providers = self.shared.settings.providers.clone();
-                    let gate = self.shared.state.inner().key_gate.clone();
+                    let providers = self.context.settings.shared.providers.clone();
+                    let gate = self.context.state.inner().key_gate.clone();
                     let at_once = providers.opens_at_once();
                     let shared_gate = gate.clone();
                     let open = move || {
-                        let key = GatedKey::with_gate(providers.open(floor)?, shared_gate);
-                        Ok(kept.insert(key).clone())
+                        let key = GatedKey::with_gate(providers.open(min_strength)?, shared_gate);
+                        Ok(cached.insert(key).clone())
                     };
                     let opened = if at_once {
                         open()
@@ -48,30 +46,25 @@ impl Flow {
                     opened.map_err(key_error)?
                 }
             };
-            if key.strength() < floor {
-                return Err(too_weak(key.strength(), floor));
+            if key.strength() < min_strength {
+                return Err(too_weak(key.strength(), min_strength));
             }
-            self.check_simulated(&*key)?;
+            // The only check: caches are shared by clients with equal settings.
+            if key.is_simulated() && !self.context.settings.shared.allows_simulated_keys() {
+                return Err(Error::new(
+                    ErrorKind::SimulatedRefused,
+                    Stage::Key,
+                    "a simulated key was provided outside the emulator",
+                ));
+            }
             Ok(key)
         })
         .await
     }
 
-    /// A simulated key is for a simulated world: IMDS on loopback, and a CA that the caller named.
-    pub(in crate::acquire) fn check_simulated(&self, key: &dyn BindingKey) -> Result<()> {
-        if !key.is_simulated() || self.shared.settings.is_simulated_world() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::SimulatedRefused,
-            Stage::Key,
-            "a simulated key was offered outside the emulator",
-        ))
-    }
-
-    /// Lets go of a key that no longer signs, or whose name leads to another by now, so that the next certificate is for one
-    /// that can be used. Whether it was so. A key that hangs is not known to be dead, and would cost another thread.
-    pub(in crate::acquire) async fn drop_dead_key(&self, key: &Arc<dyn BindingKey>) -> bool {
+    /// Drops a key that no longer signs, or whose name now names another key, so that the next certificate is for a usable one.
+    /// Returns whether it did. A key whose operations hang is not dropped: another attempt would block another thread.
+    pub(in crate::acquire) async fn drop_unusable_key(&self, key: &Arc<dyn BindingKey>) -> bool {
         let Err(error) = operate(key, check_usable).await else {
             return false;
         };
@@ -79,9 +72,12 @@ impl Flow {
             return false;
         }
         tracing::warn!(%error, "the binding key is no longer usable; reopening");
-        let mut kept = self.shared.state.inner().key.lock().await;
-        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, key)) {
-            *kept = None;
+        let mut cached = self.context.state.inner().key.lock().await;
+        if cached
+            .as_ref()
+            .is_some_and(|cached| Arc::ptr_eq(cached, key))
+        {
+            *cached = None;
         }
         true
     }
@@ -94,7 +90,7 @@ fn check_usable(key: &dyn BindingKey) -> std::result::Result<(), KeyError> {
     }
     Err(KeyError::new(
         KeyErrorKind::Failed,
-        "another key has taken its place",
+        "another key has replaced it",
     ))
 }
 
@@ -106,8 +102,8 @@ pub(super) async fn sign(
     operate(key, move |key| sign_verified(key, scheme, &digest)).await
 }
 
-/// Runs an operation of a key: of a slow one behind its gate, off the runtime's threads, so that one that hangs costs
-/// one thread and no more however many callers give up.
+/// Runs an operation of a key. Those of a slow key run on the thread of its gate, so that one that hangs blocks one thread,
+/// however many callers give up.
 async fn operate<T: Send + 'static>(
     key: &Arc<dyn BindingKey>,
     operation: impl FnOnce(&dyn BindingKey) -> Result<T, KeyError> + Send + 'static,
@@ -123,8 +119,8 @@ async fn operate<T: Send + 'static>(
     result.map_err(key_error)
 }
 
-pub(in crate::acquire) fn too_weak(best: KeyStrength, floor: KeyStrength) -> Error {
-    let message = KeyError::too_weak(best, floor).to_string();
+pub(in crate::acquire) fn too_weak(best: KeyStrength, minimum: KeyStrength) -> Error {
+    let message = KeyError::too_weak(best, minimum).to_string();
     Error::new(ErrorKind::KeyTooWeak, Stage::Key, message)
 }
 

@@ -1,28 +1,31 @@
-use super::send::To;
-use crate::access_token::Step;
 use crate::acquire::Flow;
+use crate::step::Step;
+use crate::wire::Route;
 use http::header::ACCEPT;
 use http::{Method, Request, request};
+use keybound_core::retry::Leg;
 use keybound_core::{Error, PlatformMetadata, Result, Stage};
 use keybound_transport::RequestBody;
 use url::Url;
 
 impl Flow {
-    /// Asks IMDS who and where this host is, and checks that it speaks of the identity asked for.
+    /// Fetches the platform metadata from IMDS, and checks that it is that of the requested identity.
     pub(in crate::acquire) async fn metadata(&self) -> Result<PlatformMetadata> {
         self.step(Step::Metadata, async {
-            let answer = self
-                .call(To::Imds, Stage::Metadata, || self.metadata_request())
+            let response = self
+                .send(Leg::Imds, Route::Imds, Stage::Metadata, || {
+                    self.metadata_request()
+                })
                 .await?;
-            let settings = &self.shared.settings;
-            let metadata = PlatformMetadata::parse(answer.body(), &settings.policy)?;
+            let settings = &self.context.settings;
+            let metadata = PlatformMetadata::parse(response.body(), &settings.shared.policy)?;
             metadata.check_identity(&settings.identity)?;
             Ok(metadata)
         })
         .await
     }
 
-    /// The head that every call of IMDS v2 begins with.
+    /// The head of a request to IMDS v2.
     pub(super) fn imds_request(
         &self,
         method: Method,
@@ -39,12 +42,12 @@ impl Flow {
             .header(ACCEPT, "application/json")
     }
 
-    /// The address of a call of IMDS v2, for the identity asked for.
+    /// The URL of a request to IMDS v2, for the requested identity.
     pub(super) fn imds_url(&self, name: &str, extra: &[(&str, &str)]) -> Url {
         let mut parameters = vec![("cred-api-version", "2.0")];
-        parameters.extend(self.shared.settings.identity.v2_selector());
+        parameters.extend(self.context.settings.identity.v2_selector());
         parameters.extend(extra);
-        self.shared.settings.imds.call(name, &parameters)
+        self.context.settings.shared.imds.url(name, &parameters)
     }
 
     fn metadata_request(&self) -> Result<Request<RequestBody>> {

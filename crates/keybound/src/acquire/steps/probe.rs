@@ -1,22 +1,26 @@
-use super::send::To;
 use crate::acquire::Flow;
+use crate::wire::Route;
 use http::header::ACCEPT;
 use http::{Method, Request};
+use keybound_core::retry::Leg;
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::RequestBody;
 
 impl Flow {
-    /// Whether IMDS speaks v2: it misses the header of a metadata call where it does, and the whole call where not.
+    /// Whether IMDS supports v2: a metadata request without the required header is rejected with 400 by v2, and with 404
+    /// otherwise.
     pub(crate) async fn supports_imds_v2(&self) -> Result<bool> {
-        if self.shared.settings.check_v2_enabled().is_err() {
+        if self.context.settings.check_v2_enabled().is_err() {
             return Ok(false);
         }
         self.progress.enter(Stage::Metadata);
-        let answer = self
-            .call(To::ImdsProbe, Stage::Metadata, || self.probe_request())
+        let result = self
+            .send(Leg::ImdsProbe, Route::Imds, Stage::Metadata, || {
+                self.probe_request()
+            })
             .await;
-        match answer {
-            // Whatever it says: an IMDS that looks for the identity before the header speaks v2, too.
+        match result {
+            // Whatever the reason: IMDS may look up the identity before it checks the header.
             Err(error) if error.kind() != ErrorKind::NotImds && error.status() == Some(400) => {
                 Ok(true)
             }
@@ -25,7 +29,7 @@ impl Flow {
             Ok(_) => Err(Error::new(
                 ErrorKind::NotImds,
                 Stage::Metadata,
-                "what answered at the address of IMDS grants a call without the header that IMDS wants",
+                "the server at the address of IMDS accepted a request without the required header",
             )),
         }
     }

@@ -1,52 +1,33 @@
-use super::imds_server::check_sender;
-use super::refusal::refusal;
-use crate::Binding;
+use super::error_response::error_of;
+use super::imds_server::check_server;
 use crate::acquire::Flow;
 use crate::retry_after::retry_after;
 use crate::wire::Route;
 use bytes::Bytes;
 use http::{Request, Response};
 use keybound_core::retry::{self, Leg, Outcome};
-use keybound_core::{Error, MAX_BODY, Result, Stage};
+use keybound_core::{MAX_BODY, Result, Stage};
 use keybound_transport::{RequestBody, TransportError, TransportErrorKind};
 use std::time::Duration;
 
-/// Where a leg goes.
-#[derive(Clone, Copy)]
-pub(super) enum To<'a> {
-    Imds,
-    /// IMDS, where 404 is an answer.
-    ImdsProbe,
-    Entra(&'a Binding),
-}
-
-impl To<'_> {
-    fn leg(self) -> Leg {
-        match self {
-            Self::Imds => Leg::Imds,
-            Self::ImdsProbe => Leg::ImdsProbe,
-            Self::Entra(_) => Leg::Entra,
-        }
-    }
-}
-
 impl Flow {
-    /// Sends a request, again where the retry table says so, and returns the answer with status 200.
-    pub(super) async fn call(
+    /// Sends a request, with retries as the retry policy has them, and returns the response with status 200.
+    pub(super) async fn send(
         &self,
-        to: To<'_>,
+        leg: Leg,
+        route: Route<'_>,
         stage: Stage,
         request: impl Fn() -> Result<Request<RequestBody>>,
     ) -> Result<Response<Bytes>> {
         let mut attempt = 1;
         loop {
-            let result = self.attempt(to, request()?).await;
-            let Some(delay) = self.delay(to.leg(), attempt, &result) else {
-                return settle(stage, result);
+            let result = self.attempt(route, attempt_timeout(leg), request()?).await;
+            let Some(delay) = self.delay(leg, attempt, &result) else {
+                return check_response(stage, result);
             };
             let wait_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(%stage, attempt, reason = %reason(&result), wait_ms, request_id = %self.request_id, "trying again");
-            if let Err(error) = settle(stage, result) {
+            tracing::info!(%stage, attempt, reason = %reason(&result), wait_ms, request_id = %self.request_id, "retrying");
+            if let Err(error) = check_response(stage, result) {
                 self.progress.note_failure(error);
             }
             attempt += 1;
@@ -56,15 +37,11 @@ impl Flow {
 
     async fn attempt(
         &self,
-        to: To<'_>,
+        route: Route<'_>,
+        timeout: Duration,
         request: Request<RequestBody>,
     ) -> Result<Response<Bytes>, TransportError> {
-        let route = match to {
-            To::Imds | To::ImdsProbe => Route::Imds,
-            To::Entra(binding) => Route::Entra(binding),
-        };
-        let wire = &self.shared.settings.wire;
-        let timeout = longest_attempt(to.leg());
+        let wire = &self.context.settings.wire;
         let response = wire.send(request, route, timeout).await?;
         let (head, body) = response.into_parts();
         Ok(Response::from_parts(head, body.collect(MAX_BODY).await?))
@@ -76,47 +53,46 @@ impl Flow {
         attempt: u32,
         result: &Result<Response<Bytes>, TransportError>,
     ) -> Option<Duration> {
-        let (outcome, wait_asked) = match result {
-            Ok(answer) => (
-                Outcome::Status(answer.status().as_u16()),
-                retry_after(answer.headers(), self.shared.now().wall),
+        let (outcome, requested) = match result {
+            Ok(response) => (
+                Outcome::Status(response.status().as_u16()),
+                retry_after(response.headers(), self.context.now().wall),
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
-            // A new certificate is the remedy, not another attempt with this one.
+            // The token flow retries with a new certificate.
             Err(error) if error.kind() == TransportErrorKind::ClientCertificateRejected => {
                 return None;
             }
             Err(error) if error.is_connection_lost() => (Outcome::NoConnection, None),
             Err(_) => return None,
         };
-        retry::delay(leg, attempt, outcome, wait_asked).filter(|_| self.shared.settings.retries)
+        retry::delay(leg, attempt, outcome, requested).filter(|_| self.context.settings.retries)
     }
 }
 
-/// The answer, or the error that it is.
-fn settle(
+/// Returns a response with status 200, otherwise the error.
+fn check_response(
     stage: Stage,
     result: Result<Response<Bytes>, TransportError>,
-) -> Result<Response<Bytes>, Error> {
-    if let Ok(answer) = &result {
-        check_sender(stage, answer)?;
-    }
-    match result {
-        Ok(answer) if answer.status() == 200 => Ok(answer),
-        Ok(answer) => Err(refusal(stage, &answer)),
-        Err(error) => Err(error.at(stage)),
+) -> Result<Response<Bytes>> {
+    let response = result.map_err(|error| error.at(stage))?;
+    check_server(stage, &response)?;
+    match response.status() == 200 {
+        true => Ok(response),
+        false => Err(error_of(stage, &response)),
     }
 }
 
+/// The reason of a retry, for the log.
 fn reason(result: &Result<Response<Bytes>, TransportError>) -> String {
     match result {
-        Ok(answer) => answer.status().to_string(),
+        Ok(response) => response.status().to_string(),
         Err(error) => error.to_string(),
     }
 }
 
-/// How long one attempt may take before it counts as timed out: IMDS is on the host, Entra is not.
-fn longest_attempt(leg: Leg) -> Duration {
+/// The timeout of one attempt: IMDS is on the host, Entra is not.
+fn attempt_timeout(leg: Leg) -> Duration {
     match leg {
         Leg::Entra => Duration::from_secs(30),
         _ => Duration::from_secs(10),

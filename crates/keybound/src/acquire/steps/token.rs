@@ -1,13 +1,14 @@
-use super::send::To;
 use crate::Binding;
-use crate::access_token::{IssuedToken, Step};
-use crate::acquire::Flow;
-use crate::acquire::Plan;
+use crate::access_token::IssuedToken;
+use crate::acquire::{Flow, Plan};
 use crate::cache::DualTime;
 use crate::retry_after::service_time;
+use crate::step::Step;
+use crate::wire::Route;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
+use keybound_core::retry::Leg;
 use keybound_core::{
     Error, Result, Stage, TokenForm, TokenResponse, TokenType, UnverifiedJwt, check_binding,
     check_token_identity,
@@ -17,24 +18,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl Flow {
-    /// Asks Entra for the token over mutual TLS and checks it against the certificate. Its life is counted from before
-    /// the request: never late.
+    /// Requests the token from Entra over mutual TLS and checks it against the certificate. Returns it with the time before the
+    /// request, from which its lifetime is counted.
     pub(in crate::acquire) async fn token(
         &self,
         plan: &Plan,
         binding: &Arc<Binding>,
     ) -> Result<(IssuedToken, DualTime)> {
-        let (answer, asked_at, service_time) = self
-            .step(Step::Token, self.token_answer(plan, binding))
+        let (response, requested, service_time) = self
+            .step(Step::Token, self.request_token(plan, binding))
             .await?;
         let life = self
             .step(Step::BindingCheck, async {
-                check(&answer, binding, asked_at, service_time)
+                check(&response, binding, requested, service_time)
             })
             .await?;
         let later = |duration| {
-            asked_at.wall.checked_add(duration).ok_or_else(|| {
-                Error::invalid_response(Stage::Token, "the token's end is out of range")
+            requested.wall.checked_add(duration).ok_or_else(|| {
+                Error::invalid_response(Stage::Token, "the lifetime of the token is out of range")
             })
         };
         let expires_on = later(life)?;
@@ -42,18 +43,18 @@ impl Flow {
             expires_on,
             #[cfg(feature = "azure")]
             expires_on_date: crate::azure::date(expires_on),
-            refresh_on: answer.refresh_in.map(later).transpose()?,
+            refresh_on: response.refresh_in.map(later).transpose()?,
             life,
-            refresh_in: answer.refresh_in,
-            token_type: answer.token_type,
+            refresh_in: response.refresh_in,
+            token_type: response.token_type,
             scope: plan.key.scope.clone(),
-            secret: answer.access_token,
+            secret: response.access_token,
         };
-        Ok((issued, asked_at))
+        Ok((issued, requested))
     }
 
-    /// The answer, when it was asked for, and the time by the service's clock where it says so.
-    async fn token_answer(
+    /// The response, the time before the request, and the time in the response's Date header, if any.
+    async fn request_token(
         &self,
         plan: &Plan,
         binding: &Binding,
@@ -65,16 +66,16 @@ impl Flow {
             claims: plan.claims.as_deref(),
         };
         let body = Bytes::from(form.encode());
-        let asked_at = self.shared.now();
-        let answer = self
-            .call(To::Entra(binding), Stage::Token, || {
+        let requested = self.context.now();
+        let response = self
+            .send(Leg::Entra, Route::Entra(binding), Stage::Token, || {
                 self.token_request(binding, body.clone())
             })
             .await?;
         Ok((
-            TokenResponse::parse(answer.body(), plan.key.token_type)?,
-            asked_at,
-            service_time(answer.headers()),
+            TokenResponse::parse(response.body(), plan.key.token_type)?,
+            requested,
+            service_time(response.headers()),
         ))
     }
 
@@ -87,7 +88,7 @@ impl Flow {
             .header(ACCEPT, "application/json")
             .header("x-ms-client-request-id", &request_id)
             .header("return-client-request-id", "true")
-            // A retry yields another token at most, and Entra closes idle connections at any time.
+            // A replay issues another token at most, and Entra may close an idle connection at any time.
             .extension(Idempotent)
             .body(RequestBody::full(body))
             .map_err(|error| {
@@ -96,38 +97,40 @@ impl Flow {
     }
 }
 
-/// A bound token must be bound to this certificate; any token must be for this client and tenant, as far as it says. Yields
-/// how long it is good for: by the answer or by its own claim `exp`, whichever is shorter.
+/// Checks that a bound token is bound to this certificate, and that a token with claims is for this client and tenant. Returns
+/// the lifetime: that of the response or that of its claim `exp`, whichever is shorter.
 ///
-/// `exp` is held against the service's clock, which is the one that it was written by: a host whose clock is wrong by more
-/// than a token's life is served all the same.
+/// `exp` is compared with the service's clock, so that a clock skew of the host beyond a token's lifetime is harmless.
 fn check(
-    answer: &TokenResponse,
+    response: &TokenResponse,
     binding: &Binding,
-    asked_at: DualTime,
+    requested: DualTime,
     service_time: Option<SystemTime>,
 ) -> Result<Duration> {
-    let jwt = match answer.token_type {
-        TokenType::MtlsPop => Some(check_binding(&answer.access_token, binding.certificate())?),
+    let jwt = match response.token_type {
+        TokenType::MtlsPop => Some(check_binding(
+            &response.access_token,
+            binding.certificate(),
+        )?),
         // A bearer token may be opaque.
-        _ => UnverifiedJwt::parse(answer.access_token.expose()),
+        _ => UnverifiedJwt::parse(response.access_token.expose()),
     };
     let Some(jwt) = jwt else {
-        return Ok(answer.expires_in);
+        return Ok(response.expires_in);
     };
     check_token_identity(&jwt, binding.client_id(), binding.tenant_id())?;
-    let Some(ends) = jwt.expires()? else {
-        return Ok(answer.expires_in);
+    let Some(expires) = jwt.expires()? else {
+        return Ok(response.expires_in);
     };
-    let now = service_time.unwrap_or(asked_at.wall);
+    let now = service_time.unwrap_or(requested.wall);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    match ends.checked_sub(now) {
-        Some(left) if !left.is_zero() => Ok(left.min(answer.expires_in)),
+    match expires.checked_sub(now) {
+        Some(left) if !left.is_zero() => Ok(left.min(response.expires_in)),
         _ => Err(Error::invalid_response(
             Stage::Token,
             match service_time {
-                Some(_) => "the access token had ended before it was asked for",
-                None => "by this host's clock the access token had ended before it was asked for",
+                Some(_) => "the access token had expired before it was requested",
+                None => "by this host's clock the access token had expired before it was requested",
             },
         )),
     }

@@ -2,29 +2,25 @@ use bytes::Bytes;
 use http::Response;
 use keybound_core::{Error, ErrorKind, ServiceError, Stage};
 
-/// The error that an answer other than 200 means.
-pub(super) fn refusal(stage: Stage, answer: &Response<Bytes>) -> Error {
-    let service = words(answer);
-    let status = answer.status().as_u16();
+/// The error of a response with another status than 200.
+pub(super) fn error_of(stage: Stage, response: &Response<Bytes>) -> Error {
+    // The body of a successful response may hold a secret: only an error object is read.
+    let service = match response.status().is_success() {
+        true => ServiceError::parse(response.body()),
+        false => ServiceError::from_response(response.body()),
+    };
+    let status = response.status().as_u16();
     let kind = kind_of(stage, status, service.as_ref());
     Error::new(kind, stage, message(kind))
         .with_status(status)
         .with_service(service)
 }
 
-/// What the service said. A body that comes with success may be the secret asked for: only an error object is taken.
-pub(super) fn words(answer: &Response<Bytes>) -> Option<ServiceError> {
-    if answer.status().is_success() {
-        ServiceError::parse(answer.body())
-    } else {
-        ServiceError::from_response(answer.body())
-    }
-}
-
+/// The error kind of a status.
 pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>) -> ErrorKind {
     match (stage, status) {
         (Stage::Metadata, 404) => ErrorKind::ImdsV2Unavailable,
-        (Stage::Metadata | Stage::Credential, 400) if knows_no_identity(service) => {
+        (Stage::Metadata | Stage::Credential, 400) if is_identity_not_found(service) => {
             ErrorKind::IdentityNotFound
         }
         (_, 300..=399) => ErrorKind::RedirectRefused,
@@ -35,42 +31,43 @@ pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>)
     }
 }
 
-/// IMDS v2 says `identity_not_found`; v1 has other words for it, which are read too.
-fn knows_no_identity(service: Option<&ServiceError>) -> bool {
+/// The error code of IMDS v2 is `identity_not_found`; that of v1 is accepted too.
+fn is_identity_not_found(service: Option<&ServiceError>) -> bool {
     service.is_some_and(|service| {
-        let says = |text: &Option<String>, words: &str| {
-            text.as_deref()
-                .is_some_and(|text| text.trim().eq_ignore_ascii_case(words))
+        let is = |field: &Option<String>, value: &str| {
+            field
+                .as_deref()
+                .is_some_and(|field| field.trim().eq_ignore_ascii_case(value))
         };
-        says(&service.error, "identity_not_found")
-            || (says(&service.error, "invalid_request")
-                && says(&service.description, "Identity not found"))
+        is(&service.error, "identity_not_found")
+            || (is(&service.error, "invalid_request")
+                && is(&service.description, "Identity not found"))
     })
 }
 
-/// Entra's refusals that a caller can do something particular about.
+/// The errors of Entra that have a kind of their own.
 fn token_kind(service: Option<&ServiceError>) -> ErrorKind {
     let Some(service) = service else {
         return ErrorKind::Refused;
     };
-    if service.has_code(RESOURCE_TAKES_NO_BOUND_TOKENS) {
+    if service.has_code(RESOURCE_DOES_NOT_SUPPORT_BOUND_TOKENS) {
         ErrorKind::ResourceTakesNoBoundTokens
     } else if service.has_code(TENANT_NOT_ELIGIBLE) {
         ErrorKind::TenantNotEligible
     } else if service.has_code(CERTIFICATE_MISSING) {
         ErrorKind::ClientCertificateNotRequested
-    } else if refuses_certificate(service) {
+    } else if rejects_certificate(service) {
         ErrorKind::ClientCertificateRejected
     } else {
         ErrorKind::Refused
     }
 }
 
-/// Whether a new certificate may help.
-fn refuses_certificate(service: &ServiceError) -> bool {
+/// Whether Entra rejected the certificate, so that a new one may help.
+fn rejects_certificate(service: &ServiceError) -> bool {
     let invalid_client = service.error.as_deref() == Some("invalid_client");
     let codes = &service.codes;
-    codes.iter().any(|code| ENDED.contains(code))
+    codes.iter().any(|code| EXPIRED.contains(code))
         || (invalid_client && (codes.is_empty() || codes.iter().any(|code| REVOKED.contains(code))))
 }
 
@@ -79,30 +76,28 @@ fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::ImdsV2Unavailable => {
             "this host's IMDS does not offer managed identity v2 (only v1)"
         }
-        ErrorKind::RedirectRefused => "the service answered with a redirect",
-        ErrorKind::ServiceUnavailable => "the service failed or throttled",
-        ErrorKind::InvalidResponse => "the service answered an unexpected status",
-        ErrorKind::ResourceTakesNoBoundTokens => "the resource takes no bound tokens",
-        ErrorKind::IdentityNotFound => "IMDS knows no such managed identity on this host",
+        ErrorKind::RedirectRefused => "the service responded with a redirect",
+        ErrorKind::ServiceUnavailable => "the service failed or throttled the request",
+        ErrorKind::InvalidResponse => "the service responded with an unexpected status",
+        ErrorKind::ResourceTakesNoBoundTokens => "the resource does not support bound tokens",
+        ErrorKind::IdentityNotFound => "IMDS did not find the managed identity on this host",
         ErrorKind::TenantNotEligible => "the tenant is not eligible for attested bound tokens",
-        ErrorKind::ClientCertificateNotRequested => {
-            "the service did not see the client certificate"
-        }
-        ErrorKind::ClientCertificateRejected => "the service refused the client certificate",
-        _ => "the service refused",
+        ErrorKind::ClientCertificateNotRequested => "the service received no client certificate",
+        ErrorKind::ClientCertificateRejected => "the service rejected the client certificate",
+        _ => "the service rejected the request",
     }
 }
 
 /// AADSTS392196: MtlsClientPopTokenNotSupportedByResource.
-const RESOURCE_TAKES_NO_BOUND_TOKENS: u64 = 392_196;
+const RESOURCE_DOES_NOT_SUPPORT_BOUND_TOKENS: u64 = 392_196;
 /// AADSTS3921996: MtlsMsiTenantNotAllowedForBoundToken.
 const TENANT_NOT_ELIGIBLE: u64 = 3_921_996;
 /// AADSTS392200: the handshake did not present the certificate.
 const CERTIFICATE_MISSING: u64 = 392_200;
 /// AADSTS1000901: the certificate is past its `token_not_after` (under `invalid_request`); AADSTS1000502: it is outside its
-/// validity. A new one helps.
-const ENDED: [u64; 2] = [1_000_901, 1_000_502];
-/// AADSTS1000610 to 1000614: a new certificate may help.
+/// validity. A new one is accepted.
+const EXPIRED: [u64; 2] = [1_000_901, 1_000_502];
+/// AADSTS1000610 to 1000614: a new certificate may be accepted.
 const REVOKED: std::ops::RangeInclusive<u64> = 1_000_610..=1_000_614;
 
 #[cfg(test)]
@@ -110,13 +105,13 @@ mod tests {
     use super::*;
 
     fn kind(stage: Stage, status: u16, body: &str) -> ErrorKind {
-        let mut answer = Response::new(body.to_owned().into());
-        *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
-        refusal(stage, &answer).kind()
+        let mut response = Response::new(body.to_owned().into());
+        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        error_of(stage, &response).kind()
     }
 
     #[test]
-    fn statuses_by_stage() {
+    fn maps_statuses_by_stage() {
         assert_eq!(kind(Stage::Metadata, 404, ""), ErrorKind::ImdsV2Unavailable);
         assert_eq!(kind(Stage::Credential, 404, ""), ErrorKind::Refused);
         assert_eq!(kind(Stage::Token, 302, ""), ErrorKind::RedirectRefused);
@@ -129,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn entra_codes() {
+    fn maps_aadsts_codes() {
         for (body, expected) in [
             (
                 r#"{"error":"invalid_client"}"#,
@@ -199,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_that_imds_does_not_know() {
+    fn maps_identity_not_found_of_imds() {
         for body in [
             r#"{"error":"identity_not_found","error_description":"Managed Identity not found"}"#,
             r#"{"error":"Identity_Not_Found"}"#,
