@@ -24,10 +24,10 @@ pub(crate) fn start(config: Config, state_dir: Option<&Path>) -> Result<Emulator
     })
 }
 
-/// Configures simulated keys and their attestation. The library accepts them only with an emulator.
+/// Configures simulated keys and their attestation, which the library accepts only with an emulator.
 ///
 /// # Errors
-/// Where the host's OpenSSL configuration does not allow the work.
+/// Where the host's OpenSSL configuration does not allow it.
 pub(crate) fn simulate(
     builder: ManagedIdentityClientBuilder,
     trust: TrustAnchors,
@@ -59,9 +59,8 @@ fn origin(variable: &str) -> Option<String> {
     Some(url.to_string_lossy().into_owned())
 }
 
-/// Set by `emulator --exec`.
+/// Set by `emulator --exec`, as the next one.
 pub(crate) const GRAPH_VARIABLE: &str = "KEYBOUND_EMULATOR_GRAPH";
-/// Set by `emulator --exec`.
 const VAULT_VARIABLE: &str = "KEYBOUND_EMULATOR_VAULT";
 
 fn with_causes(error: &dyn Error) -> String {

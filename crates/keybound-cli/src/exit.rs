@@ -1,7 +1,7 @@
 use crate::signals::Received;
 use std::process::ExitCode;
 
-/// How the program ends. The numbers are part of its interface.
+/// The exit status of the program. The numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: success. Also where the reader of standard output closed it early.

@@ -41,7 +41,7 @@ impl Failure {
         }
     }
 
-    /// An error that occurred before anything was done: malformed input is a usage error.
+    /// An error from before the first request: malformed input is a usage error.
     pub(crate) fn before_work(error: keybound::Error) -> Self {
         match error.kind() {
             keybound::ErrorKind::InvalidRequest => Self::Usage(report::chain(&error)),
@@ -56,7 +56,7 @@ impl From<keybound::Error> for Failure {
     }
 }
 
-/// Of standard output.
+/// An error of standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Host(format!("writing to standard output failed: {error}"))

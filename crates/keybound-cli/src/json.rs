@@ -1,10 +1,10 @@
-//! JSON output without characters that a terminal obeys, and formatting of JSON from outside without changing its values.
+//! JSON output without control characters, and formatting of JSON from outside without changing its values.
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::io;
 
-/// A value as indented JSON without a character that a terminal would obey.
+/// A value as indented JSON without control characters.
 ///
 /// # Errors
 /// Where the value cannot be JSON: a map whose keys are not strings.
@@ -13,7 +13,7 @@ pub(crate) fn document(value: &impl Serialize) -> io::Result<String> {
     Ok(escaped(&json))
 }
 
-/// The text without the byte order mark that it may begin with, which is not part of it (RFC 8259 section 8.1).
+/// The text without a byte order mark at its start, which is not part of it (RFC 8259 section 8.1).
 pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
@@ -52,7 +52,7 @@ pub(crate) fn indented(json: &str) -> String {
     out
 }
 
-/// Escapes what a terminal would obey or hide. In JSON such characters occur in strings only, so the value does not change.
+/// Escapes characters that a terminal would interpret or hide. In JSON they occur in strings only, so the value does not change.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for character in json.chars() {
@@ -72,7 +72,7 @@ fn is_unsafe(character: char) -> bool {
     character == '\u{7f}' || (!character.is_ascii() && character != '\u{fffd}' && replaced())
 }
 
-/// Walks over the tokens of valid JSON: punctuation, whole strings with their quotes, and bare words.
+/// Calls `visit` with each token of valid JSON: punctuation, strings with their quotes, and literals.
 fn each_token<'a>(json: &'a str, mut visit: impl FnMut(&'a str)) {
     let mut rest = json.trim_start_matches(WHITESPACE);
     while let Some(first) = rest.chars().next() {
@@ -80,7 +80,7 @@ fn each_token<'a>(json: &'a str, mut visit: impl FnMut(&'a str)) {
             '"' => string_length(rest),
             '{' | '}' | '[' | ']' | ',' | ':' => 1,
             _ => rest
-                .find(ENDS_OF_WORDS)
+                .find(END_OF_LITERAL)
                 .unwrap_or(rest.len())
                 .max(first.len_utf8()),
         };
@@ -123,7 +123,7 @@ pub(crate) fn text_or_base64(bytes: &[u8]) -> (Cow<'_, str>, &'static str) {
 }
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-const ENDS_OF_WORDS: [char; 11] = ['{', '}', '[', ']', ',', ':', '"', ' ', '\t', '\r', '\n'];
+const END_OF_LITERAL: [char; 11] = ['{', '}', '[', ']', ',', ':', '"', ' ', '\t', '\r', '\n'];
 /// Deeper nesting is not indented further: otherwise a small body could expand to a large text.
 const MAX_INDENT: usize = 64;
 

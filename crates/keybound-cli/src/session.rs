@@ -1,4 +1,4 @@
-//! From raw flags to a client and a request: everything is resolved and checked before anything is done.
+//! From options to a client and a request: all options are resolved and checked before a request is sent.
 use crate::args::{HostArgs, LibraryArgs, TokenArgs};
 use crate::failure::Failure;
 use crate::steps::StepLog;
@@ -28,12 +28,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Resolves the flags and the environment. The token is for `fallback` where no option names the resource, and for
-    /// Microsoft Graph where that is none. `called` is the resource that is called with it, if any.
+    /// Resolves the options and the environment. The token is for the resource of the options, otherwise for `fallback`,
+    /// otherwise for Microsoft Graph. `called` is the resource that is called with it, if any.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where something named is malformed or cannot be read; [`Failure::Flow`] where simulated keys
-    /// are requested without an emulator.
+    /// [`Failure::Usage`] where a value is malformed or a file cannot be read; [`Failure::Flow`] where simulated keys are requested
+    /// without an emulator.
     pub(crate) fn new(
         args: &TokenArgs,
         steps: StepLog,
@@ -52,10 +52,10 @@ impl Session {
         })
     }
 
-    /// Gets the token.
+    /// Acquires the token.
     ///
     /// # Errors
-    /// Those of the flow.
+    /// Those of the library.
     pub(crate) async fn acquire(&self) -> Result<AccessToken, Error> {
         let request = self.request.clone().timeout(self.remaining());
         self.client.acquire_token(&request).await
@@ -64,7 +64,7 @@ impl Session {
     /// The client for the call of a resource, within the time until the deadline. It follows no redirects.
     ///
     /// # Errors
-    /// Where the host's TLS does not allow the work.
+    /// Where the host's TLS configuration does not allow it.
     pub(crate) fn resource_client(&self) -> Result<ResourceClient, Error> {
         ResourceClient::builder(&self.client, self.request.clone())
             .timeout(self.remaining())
@@ -88,7 +88,7 @@ impl Session {
     }
 }
 
-/// The client of the host's identity, keys and connections, not yet made; for calls of `called`, if of any resource.
+/// The builder of the client, with the options for identity, key and connections; `called` is the resource that is called, if any.
 ///
 /// # Errors
 /// As [`Session::new`].
@@ -118,7 +118,7 @@ pub(crate) fn client_builder(
     Ok(builder)
 }
 
-/// The native attestation library, as the flags and the environment name it.
+/// The native attestation library of the options and the environment.
 pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
     let mut native = Environment::from_process().native_attestation();
     if let Some(path) = &args.attestation_library {
@@ -133,11 +133,11 @@ pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
     }
 }
 
-/// Runs a future on a new runtime. Blocking work that has not ended by then (creating a key, resolving a name) is
-/// not waited for: it may take longer than the timeout.
+/// Runs a future on a new runtime. Blocking work that has not finished then (creating a key, resolving a name) is not waited
+/// for: it may take longer than the timeout.
 ///
 /// # Errors
-/// Where the host gives no more threads or descriptors.
+/// Where the host has no more threads or file descriptors.
 pub(crate) fn run_to_end<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -151,7 +151,7 @@ pub(crate) fn run_to_end<T>(work: impl Future<Output = T>) -> Result<T, Failure>
 /// Reads a file of at most `limit` bytes that an option or variable named.
 ///
 /// # Errors
-/// [`Failure::Usage`], naming both.
+/// [`Failure::Usage`], with both names.
 pub(crate) fn read_file(named_by: &str, path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     let file = File::open(path).and_then(|file| read_bounded(file, limit));
     file.map_err(|error| misnamed(named_by, path, &error))
@@ -233,9 +233,9 @@ fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure>
     Ok(trust)
 }
 
-/// The library checks this too, later; here no request has been sent yet.
+/// The library checks this too, but only after requests.
 fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
-    // The library refuses a malformed address for what it is.
+    // The library rejects a malformed address with a better error.
     let is_malformed = |imds| Url::parse(imds).map_or(true, |url| url.scheme() != "http");
     if args.imds().is_some_and(is_malformed) || (has_loopback_imds(args) && trust.is_extended()) {
         return Ok(());
@@ -247,7 +247,7 @@ fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure>
     )))
 }
 
-/// Without one the endpoints that IMDS names are no loopback hosts either.
+/// Only an IMDS on loopback may name endpoints on loopback.
 fn has_loopback_imds(args: &HostArgs) -> bool {
     let imds = args.imds().and_then(|url| Url::parse(url).ok());
     imds.as_ref().is_some_and(is_loopback)
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_attestation_library_reach_it() {
+    fn passes_options_to_attestation_library() {
         let default = library(&[]);
         assert!(!default.is_set());
         let debug = format!("{:?}", native_attestation(&default));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn blocking_work_is_not_waited_for() {
+    fn does_not_wait_for_blocking_work() {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let done = run_to_end(async {
             tokio::task::spawn_blocking(move || held.recv_timeout(Duration::from_secs(60)));

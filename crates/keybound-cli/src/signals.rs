@@ -1,4 +1,4 @@
-//! Signals that the program handles; on Windows the console events that are like them.
+//! The signals that the program handles; on Windows, console events.
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -15,12 +15,12 @@ use std::process::ExitStatus;
 #[cfg(unix)]
 pub(crate) use unix::Relay;
 
-/// The signals that this process receives from now on, in the order in which they arrive.
+/// The signals that this process receives from now on, in their order.
 pub(crate) struct Signals(platform::Signals);
 
 impl Signals {
-    /// Handles those that end a process by default and that may be sent to ask for its end, except those that were ignored
-    /// when the process started (`nohup`), which stay ignored.
+    /// Handles the signals that end a process by default, except those that were ignored when the process started (`nohup`),
+    /// which stay ignored.
     ///
     /// # Errors
     /// [`Failure::Host`] where no handler can be installed.
@@ -28,7 +28,7 @@ impl Signals {
         Self::of(platform::Signals::ending())
     }
 
-    /// As [`Signals::ending`], and those of job control and of the terminal's window: all that are passed on to a command.
+    /// As [`Signals::ending`], and those of job control and of the terminal's window: all that are forwarded to a command.
     ///
     /// # Errors
     /// As [`Signals::ending`].
@@ -42,12 +42,12 @@ impl Signals {
             .map_err(|error| Failure::Host(format!("signals cannot be handled: {error}")))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Received {
         self.0.next().await
     }
 
-    /// The next one that has arrived already.
+    /// The next signal, if one has arrived.
     pub(crate) fn pending(&mut self) -> Option<Received> {
         self.0.pending()
     }
@@ -56,18 +56,16 @@ impl Signals {
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    /// Its number.
     pub(crate) number: u8,
-    /// Who sent it.
     pub(crate) sender: Sender,
 }
 
-/// Who sent a signal.
+/// The sender of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// The kernel: for a terminal, a timer, a console of Windows.
     Kernel,
-    /// The process with this id; 0 for one that this process cannot see (of an outer PID namespace).
+    /// The process with this id; 0 for one in an outer PID namespace, which this process cannot see.
     #[cfg_attr(
         windows,
         expect(dead_code, reason = "there are no signals between processes")
@@ -76,17 +74,17 @@ pub(crate) enum Sender {
 }
 
 impl Received {
-    /// The exit status of a program that this ended: 128 + N for signal N.
+    /// The exit status of a program that this signal ended: 128 + N for signal N.
     pub(crate) fn status(self) -> u8 {
         128 + self.number
     }
 
-    /// Whether it ends a process that does not handle it.
+    /// Whether the signal ends a process that does not handle it.
     pub(crate) fn ends(self) -> bool {
         platform::ends(self.number)
     }
 
-    /// Whether it is the usual way to stop a service: SIGINT, SIGTERM, or SIGHUP.
+    /// Whether the signal requests a service to stop: SIGINT, SIGTERM, or SIGHUP.
     pub(crate) fn asks_to_stop(self) -> bool {
         matches!(self.number, HANGUP | INTERRUPT | TERMINATE)
     }
@@ -101,9 +99,9 @@ pub(crate) fn status_of(status: ExitStatus) -> u8 {
         .unwrap_or(u8::MAX)
 }
 
-/// SIGHUP; on Windows a console that is closed.
+/// SIGHUP; on Windows the close of the console.
 const HANGUP: u8 = 1;
 /// SIGINT, Ctrl-C.
 const INTERRUPT: u8 = 2;
-/// SIGTERM; on Windows Ctrl-Break, or the system that shuts down.
+/// SIGTERM; on Windows Ctrl-Break, or the shutdown of the system.
 const TERMINATE: u8 = 15;

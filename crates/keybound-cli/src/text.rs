@@ -4,12 +4,12 @@ use keybound::{Clock as _, SystemClock};
 use keybound_core::printable;
 use std::time::{Duration, SystemTime};
 
-/// One line from outside, without anything that a terminal obeys.
+/// One line from outside, without control characters.
 pub(crate) fn printable_line(line: &str) -> String {
     printable(line, MAX_LINE_BYTES)
 }
 
-/// Text of several lines from outside: line ends are the only control characters that remain.
+/// Lines from outside: line ends are the only control characters that remain.
 pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -18,7 +18,7 @@ pub(crate) fn printable_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A secret that can be recognised and not used: the ends of a long one, nothing of a short one.
+/// The start and the end of a long secret, to recognize it; nothing of a short one.
 pub(crate) fn abbreviated(secret: &str) -> String {
     if secret.len() < MIN_ABBREVIATED_LENGTH || !secret.is_ascii() {
         return "…".to_owned();
@@ -50,7 +50,7 @@ pub(crate) fn unix_time(time: SystemTime) -> Duration {
         .unwrap_or_default()
 }
 
-/// A span in the two largest units that it has: `23 h 59 min`.
+/// A duration in its two largest units: `23 h 59 min`.
 pub(crate) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -62,14 +62,14 @@ pub(crate) fn span(span: Duration) -> String {
     }
 }
 
-/// Milliseconds with the digits that mean something.
+/// Milliseconds, rounded to microseconds.
 pub(crate) fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Longer lines from outside are cut.
 const MAX_LINE_BYTES: usize = 4096;
-/// Of a shorter secret, 15 characters would be too many.
+/// The 15 characters that are shown are too much of a shorter secret.
 const MIN_ABBREVIATED_LENGTH: usize = 64;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_line_ends_stay_of_a_hostile_text() {
+    fn removes_control_characters_except_line_ends() {
         let text = "a\r\n\u{1b}]0;owned\u{7}b\rc\n\u{202e}d\u{9b}2J";
         let text = printable_lines(text);
         assert_eq!(text.lines().count(), 3);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abbreviated_secret_cannot_be_used() {
+    fn abbreviates_long_secrets_and_hides_short_ones() {
         let secret = format!("eyJhbGciOi{}tail5", "x".repeat(100));
         assert_eq!(abbreviated(&secret), "eyJhbGciOi…tail5");
         assert_eq!(abbreviated("short-secret"), "…");
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_in_utc() {
+    fn formats_times_in_utc() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(951_782_400_500);
         assert_eq!(rfc3339(time), "2000-02-29T00:00:00Z");
         assert_eq!(timestamp().len(), "2000-02-29T00:00:00.500Z".len());
     }
 
     #[test]
-    fn spans_are_shown_in_two_units() {
+    fn formats_durations_in_two_units() {
         for (seconds, expected) in [
             (0, "0 s"),
             (59, "59 s"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_keep_three_digits() {
+    fn rounds_milliseconds_to_three_digits() {
         assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);
     }
 }

@@ -1,4 +1,4 @@
-//! Usage errors as clap words them, without anything that a terminal obeys and without what may be a secret.
+//! Usage errors of clap, without control characters and without values that may be secrets.
 use crate::text::{printable_line, printable_lines};
 use crate::{exit::Exit, out};
 use clap::Error;
@@ -24,7 +24,7 @@ pub(crate) fn report(error: Error) -> Exit {
     Exit::Usage
 }
 
-/// clap repeats rejected values, which may be secrets: a token after the wrong option, claims, a word of an unquoted header.
+/// clap repeats rejected values, which may be secrets: a token after the wrong option, claims, part of an unquoted header.
 fn without_secrets(mut error: Error) -> Error {
     let kind = error.kind();
     let argument = text(&error, ContextKind::InvalidArg).unwrap_or_default();
@@ -35,18 +35,18 @@ fn without_secrets(mut error: Error) -> Error {
         ErrorKind::UnknownArgument if !value.starts_with('-') => NOT_REPEATED.to_owned(),
         _ => redact(value),
     };
-    let from_outside = match kind {
+    let context = match kind {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
         _ => ContextKind::InvalidValue,
     };
-    if let Some(value) = text(&error, from_outside) {
+    if let Some(value) = text(&error, context) {
         let repeated = repeatable(&value);
         if repeated != value {
-            // Its hints repeat the value, too.
+            // The hints repeat the value too.
             error.remove(ContextKind::Suggested);
         }
-        error.insert(from_outside, ContextValue::String(repeated));
+        error.insert(context, ContextValue::String(repeated));
     }
     error
 }

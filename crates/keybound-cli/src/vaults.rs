@@ -1,10 +1,9 @@
-//! The vault of a URL: a token for the URL is for the resource of that vault.
+//! The resource of a vault, by its URL.
 use crate::emulation;
 use keybound_core::vault_domain;
 use url::Url;
 
-/// The resource that tokens for the vault at this URL are for; `None` where it is not that of a vault. With `simulated`,
-/// that of the emulator's vault is one too.
+/// The resource of the vault at a URL; `None` for another URL. With `simulated`, the URL may be that of the emulator's vault.
 pub(crate) fn resource(url: &Url, simulated: bool) -> Option<String> {
     let emulated = simulated.then(emulation::vault_origin).flatten();
     resource_in(url, emulated.as_deref())
@@ -26,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vaults_url_names_the_vaults_resource_and_no_other_url_does() {
+    fn derives_resource_from_urls_of_vaults_only() {
         for (url, expected) in [
             (
                 "https://my.vault.azure.net/a",
@@ -68,7 +67,7 @@ mod tests {
             let found = resource_in(&parsed, Some("https://127.0.0.1:7000"));
             assert_eq!(found.as_deref(), expected, "{url}");
         }
-        let look_alike = Url::parse("https://127.0.0.1:7000/").unwrap();
-        assert_eq!(resource_in(&look_alike, None), None);
+        let emulated = Url::parse("https://127.0.0.1:7000/").unwrap();
+        assert_eq!(resource_in(&emulated, None), None);
     }
 }

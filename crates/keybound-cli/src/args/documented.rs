@@ -1,4 +1,4 @@
-//! The documentation names all options and variables, and no others.
+//! Checks that the documentation lists all options and environment variables, and no others.
 use super::{AFTER_HELP, Cli};
 use clap::{Command, CommandFactory as _};
 use keybound::Environment;
@@ -7,37 +7,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 #[test]
-fn the_tables_of_options_hold_what_the_commands_take() {
+fn tables_list_options_of_commands() {
     let command = Cli::command();
     let mut wrong = BTreeSet::new();
-    let mut of_tables: Vec<(Table, BTreeSet<String>)> = Vec::new();
+    let mut options_by_table: Vec<(Table, BTreeSet<String>)> = Vec::new();
     for (path, command) in commands(&command, "") {
         let Some((_, tables)) = TABLES.iter().find(|(name, _)| *name == path) else {
-            panic!("TABLES names no tables for the options of `{path}`");
+            panic!("TABLES has no entry for `{path}`");
         };
-        let taken = long_options(command);
+        let options = long_options(command);
         let documented: BTreeSet<_> = tables.iter().flat_map(|table| options_in(*table)).collect();
-        let missing = taken.difference(&documented);
+        let missing = options.difference(&documented);
         wrong.extend(missing.map(|option| format!("{path}: {option} is in none of {tables:?}")));
-        of_tables.extend(tables.iter().map(|table| (*table, taken.clone())));
+        options_by_table.extend(tables.iter().map(|table| (*table, options.clone())));
     }
-    for table in of_tables.iter().map(|(table, _)| *table) {
-        let of_table = of_tables.iter().filter(|(of, _)| *of == table);
-        let taken: BTreeSet<_> = of_table.flat_map(|(_, taken)| taken).collect();
+    for table in options_by_table.iter().map(|(table, _)| *table) {
+        let of_table = options_by_table.iter().filter(|(of, _)| *of == table);
+        let options: BTreeSet<_> = of_table.flat_map(|(_, options)| options).collect();
         let documented = options_in(table);
-        let unknown = documented.iter().filter(|option| !taken.contains(option));
-        wrong.extend(unknown.map(|option| format!("{table:?}: nothing takes {option}")));
+        let unknown = documented.iter().filter(|option| !options.contains(option));
+        wrong.extend(unknown.map(|option| format!("{table:?}: no command has {option}")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn the_table_of_variables_and_the_help_hold_what_is_read() {
+fn table_and_help_list_environment_variables() {
     let read = variables_read();
     let cells = first_cells(("cli.md", "## Environment")).join(" ");
     assert_eq!(variables_in(&cells), read, "docs/cli.md");
-    // Users do not set what only the emulator sets.
-    let set_by_people = read
+    // Those of the emulator are not set by users.
+    let set_by_users = read
         .into_iter()
         .filter(|name| !name.starts_with("KEYBOUND_EMULATOR_"));
     let (_, help) = AFTER_HELP.split_once("Environment:\n").unwrap();
@@ -46,7 +46,7 @@ fn the_table_of_variables_and_the_help_hold_what_is_read() {
         .filter_map(|line| line.strip_prefix("  "))
         .filter_map(|line| line.split("  ").next())
         .collect();
-    assert_eq!(variables_in(&names.join(" ")), set_by_people.collect());
+    assert_eq!(variables_in(&names.join(" ")), set_by_users.collect());
 }
 
 /// A page in `docs` and the heading in it with the table of options or variables.
@@ -54,7 +54,7 @@ type Table = (&'static str, &'static str);
 
 const SHARED: Table = ("cli.md", "## Options of `get-token` and `call`");
 const OTHERS: Table = ("cli.md", "### Other commands");
-/// By command.
+/// The tables with the options of each command.
 const TABLES: &[(&str, &[Table])] = &[
     ("keybound", &[]),
     ("keybound demo", &[OTHERS]),
@@ -71,7 +71,7 @@ const TABLES: &[(&str, &[Table])] = &[
     ("keybound man", &[OTHERS]),
 ];
 
-/// A command and those below it.
+/// A command and its subcommands.
 fn commands<'a>(command: &'a Command, above: &str) -> Vec<(String, &'a Command)> {
     let path = format!("{above} {}", command.get_name())
         .trim_start()
@@ -81,7 +81,7 @@ fn commands<'a>(command: &'a Command, above: &str) -> Vec<(String, &'a Command)>
     std::iter::once((path, command)).chain(below).collect()
 }
 
-/// `--help` and `--version` are added while arguments are parsed, and need no words.
+/// Without `--help` and `--version`, which clap adds when it parses arguments.
 fn long_options(command: &Command) -> BTreeSet<String> {
     let names = command.get_arguments().filter_map(|arg| arg.get_long());
     names.map(|name| format!("--{name}")).collect()
@@ -94,7 +94,7 @@ fn options_in(table: Table) -> BTreeSet<String> {
     options.map(str::to_owned).collect()
 }
 
-/// The first cells of the tables below a heading, up to the next one.
+/// The first cells of the tables below a heading, up to the next heading.
 fn first_cells((page, heading): Table) -> Vec<String> {
     let text = std::fs::read_to_string(of_project("docs").join(page)).unwrap();
     let mut below = text.lines().skip_while(|line| *line != heading);
@@ -107,7 +107,7 @@ fn first_cells((page, heading): Table) -> Vec<String> {
     cells
 }
 
-/// Those that the library looks up, those of arguments, and those that the program's sources name.
+/// The variables that the library looks up, those of arguments, and those that the sources of the program name.
 fn variables_read() -> BTreeSet<String> {
     let looked_up = Mutex::new(BTreeSet::new());
     Environment::from_lookup(|name| {
@@ -146,8 +146,8 @@ fn variables_in(text: &str) -> BTreeSet<String> {
 }
 
 fn is_variable(word: &str) -> bool {
-    let of_one = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    word.contains('_') && !word.ends_with('_') && word.chars().all(of_one)
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    word.contains('_') && !word.ends_with('_') && word.chars().all(is_part)
 }
 
 fn of_project(path: &str) -> PathBuf {

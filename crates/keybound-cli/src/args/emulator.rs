@@ -6,8 +6,9 @@ use std::path::PathBuf;
 /// Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback
 ///
 /// The services reject what Azure's reject, and inject faults on demand. Their certificates and attestation tokens prove
-/// nothing: the emulator is for tests and development. The first line on standard output is a JSON object: {"event":"ready", the URLs, ca_file,
-/// env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the console is closed.
+/// nothing: the emulator is for tests and development. The first line on standard output is a JSON object: {"event":"ready",
+/// the URLs, ca_file, env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the
+/// console is closed.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct EmulatorArgs {
@@ -35,7 +36,7 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
-    /// Port of IMDS; 0 takes a free one
+    /// Port of IMDS; 0 selects a free one
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) imds_port: Option<u16>,
 

@@ -33,7 +33,7 @@ fn probe(args: &ProbeArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// The result of the probe, for machines.
+/// The result of the probe as JSON.
 #[derive(Debug, Serialize)]
 struct ProbeReport {
     ready: bool,
@@ -124,8 +124,8 @@ fn place_line(place: &ProbedPlace) -> String {
     format!("{state} {}", printable_line(&place.path.to_string_lossy()))
 }
 
-fn yes_or_no(is_so: bool) -> &'static str {
-    if is_so { "yes" } else { "no" }
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -64,7 +64,7 @@ fn request(args: &CallArgs, url: &Url) -> Result<Request<RequestBody>, Failure> 
     Ok(request)
 }
 
-/// Graph's host for bound tokens; with the emulator, its simulated Graph.
+/// The URL of Microsoft Graph for bound tokens; with the emulator, that of its simulated Graph.
 fn default_url(simulated: bool) -> Result<Url, Failure> {
     let emulated = simulated.then(emulation::graph_origin).flatten();
     let origin = emulated

@@ -1,32 +1,25 @@
 //! The whole flow against the embedded emulator, printed as text or as one JSON object.
+mod services;
 mod story;
 mod theft;
-mod world;
 
+use super::get_token::failed;
 use crate::args::DemoArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{Document, ErrorReport};
 use crate::session::run_to_end;
 use crate::signals::{Received, Signals};
 use crate::{json, out};
+use services::Services;
 use story::Story;
-use world::World;
 
-/// Runs the flow, then sends the token without its key and with another key; succeeds only if the secret was read and both
-/// thefts were refused.
+/// Runs the flow, then sends the token without its key and with another key. Succeeds only if the secret was read and both thefts
+/// were refused.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    match run_to_end(run_demo()).and_then(|ended| ended) {
+    match run_to_end(run_demo()).and_then(|end| end) {
         Ok(End::Finished(story)) => print(args, &story),
         Ok(End::Stopped(received)) => Ok(Exit::Stopped(received)),
-        Err(Failure::Flow(error)) if args.json => {
-            let document = Document {
-                error: Some(ErrorReport::new(&error)),
-                ..Document::default()
-            };
-            out::line(&json::document(&document)?)?;
-            Ok(Exit::Failed)
-        }
+        Err(Failure::Flow(error)) if args.json => failed(&error),
         Err(failure) => Err(failure),
     }
 }
@@ -40,9 +33,9 @@ enum End {
 /// The emulator stops and its folder is removed when this returns.
 async fn run_demo() -> Result<End, Failure> {
     let mut signals = Signals::ending()?;
-    let world = World::start()?;
+    let services = Services::start()?;
     tokio::select! {
-        story = Story::run(&world) => Ok(End::Finished(Box::new(story?))),
+        story = Story::run(&services) => Ok(End::Finished(Box::new(story?))),
         received = signals.next() => Ok(End::Stopped(received)),
     }
 }

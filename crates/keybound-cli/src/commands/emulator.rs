@@ -1,4 +1,4 @@
-//! The emulator as a program: by itself until it is stopped, or around a command.
+//! The emulator as a program: alone until it is stopped, or with a command.
 pub(crate) mod command;
 mod ready_file;
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Runs the emulator.
 pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
-    // First: a program that waits for the file must not read that of an earlier emulator, even where this one fails.
+    // First: a program that waits for the file must not read the file of an earlier emulator, even if this one fails.
     let ready_file = args.ready_file.as_deref();
     let mut ready_file = ready_file.map(ReadyFile::prepare).transpose()?;
     let config = config(args)?;
@@ -36,13 +36,13 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
             file.write(ready)?;
         }
         match args.command.is_empty() {
-            true => alone(ready, &mut signals).await,
-            false => around(args, &emulator, ready, &mut signals).await,
+            true => run_alone(ready, &mut signals).await,
+            false => run_command(args, &emulator, ready, &mut signals).await,
         }
     })?
 }
 
-/// Removes what an earlier emulator left in the file of `--ready-file` where the arguments cannot be parsed.
+/// Removes the file of `--ready-file` that an earlier emulator left, where the arguments cannot be parsed.
 pub(crate) fn remove_stale_ready_file(arguments: impl Iterator<Item = OsString>) {
     let own: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
     if !own.iter().any(|argument| argument == "emulator") {
@@ -54,12 +54,12 @@ pub(crate) fn remove_stale_ready_file(arguments: impl Iterator<Item = OsString>)
         Some(OsStr::new(path))
     });
     for path in separate.map(|pair| &*pair[1]).chain(joined) {
-        // The usage error is reported either way.
+        // The usage error is reported in any case.
         let _ = ReadyFile::prepare(Path::new(path));
     }
 }
 
-async fn alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit, Failure> {
+async fn run_alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit, Failure> {
     if let Some(ready) = ready {
         out::line(&ready)?;
     }
@@ -70,7 +70,7 @@ async fn alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit, Fai
     })
 }
 
-async fn around(
+async fn run_command(
     args: &EmulatorArgs,
     emulator: &Emulator,
     ready: Option<String>,
@@ -79,7 +79,7 @@ async fn around(
     if let Some(ready) = ready.filter(|_| args.verbose > 0) {
         out::log(&ready);
     }
-    // Signals that arrived before the command started are handled here.
+    // Signals that arrived before the start of the command.
     while let Some(received) = signals.pending() {
         if received.ends() {
             return Ok(Exit::Stopped(received));
@@ -96,7 +96,7 @@ async fn around(
     Ok(Exit::Child(status))
 }
 
-/// Whether the ready line is written anywhere.
+/// Whether the ready line is written to any output.
 fn writes_ready_line(args: &EmulatorArgs) -> bool {
     args.command.is_empty() || args.ready_file.is_some() || args.verbose > 0
 }

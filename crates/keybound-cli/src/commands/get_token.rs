@@ -35,7 +35,7 @@ fn print(args: &GetTokenArgs, session: &Session, token: &AccessToken) -> Result<
     Ok(Exit::Success)
 }
 
-/// A failed flow as JSON.
+/// Prints a failed flow as JSON.
 pub(crate) fn failed(error: &Error) -> Result<Exit, Failure> {
     let document = Document {
         error: Some(ErrorReport::new(error)),

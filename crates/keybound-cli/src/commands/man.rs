@@ -28,7 +28,7 @@ fn write_all(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All commands below one, with the words that call them.
+/// All subcommands, with their command lines.
 fn below(words: &str, command: &clap::Command) -> Vec<(String, clap::Command)> {
     let subcommands = command.get_subcommands().flat_map(|subcommand| {
         let words = format!("{words} {}", subcommand.get_name());

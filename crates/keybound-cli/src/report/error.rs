@@ -4,7 +4,7 @@ use keybound::{Error, ServiceError};
 use serde::Serialize;
 use std::error::Error as _;
 
-/// A failed flow for machines.
+/// An error as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorReport {
     code: &'static str,
@@ -17,7 +17,7 @@ pub(crate) struct ErrorReport {
     next_step: String,
 }
 
-/// The error of the service.
+/// The error of the service as JSON.
 #[derive(Debug, Serialize)]
 struct ServiceReport {
     error: Option<String>,
@@ -45,7 +45,7 @@ impl ErrorReport {
 }
 
 impl ErrorReport {
-    /// The same with `text` applied to texts from outside, and `id` to the ids that the service's support needs.
+    /// Applies `text` to texts from outside, and `id` to the ids for the service's support.
     pub(crate) fn redacted(
         mut self,
         text: impl Fn(&str) -> String,
@@ -67,7 +67,7 @@ impl ErrorReport {
         self
     }
 
-    /// The error for people, in lines: what failed and what to do next, where, and the ids for the service's support.
+    /// The error as lines of text: message and next step, stage and code, and the ids for the service's support.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             printable_line(&self.message),
@@ -98,7 +98,7 @@ impl ServiceReport {
     }
 }
 
-/// The error and its causes in one line: `what failed: because: because`.
+/// The error and its causes in one line, separated by colons.
 pub(crate) fn chain(error: &Error) -> String {
     let mut line = printable_line(&error.to_string());
     for cause in causes(error) {
@@ -108,7 +108,7 @@ pub(crate) fn chain(error: &Error) -> String {
     line
 }
 
-/// The error for people: what failed and where, why, and what to do next.
+/// The error as text: message, causes, ids, stage and code, next step.
 pub(crate) fn error_text(error: &Error) -> String {
     let mut lines = vec![format!("error: {}", printable_line(&error.to_string()))];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
@@ -128,7 +128,7 @@ pub(crate) fn error_text(error: &Error) -> String {
     lines.join("\n")
 }
 
-/// The causes, outermost first, without those that repeat an earlier one.
+/// The causes, outermost first, without those whose text is part of an earlier one.
 fn causes(error: &Error) -> impl Iterator<Item = String> {
     let mut before = error.to_string();
     std::iter::successors(error.source(), |cause| (*cause).source())
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_error_takes_one_line_for_each_part() {
+    fn hostile_error_has_one_line_for_each_part() {
         let text = error_text(&hostile());
         let starts: Vec<_> = text
             .lines()
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_for_machines_names_causes_and_next_step() {
+    fn message_includes_causes_and_next_step() {
         let report = ErrorReport::new(&hostile());
         assert!(report.message.contains(": because"), "{}", report.message);
         assert!(report.message.ends_with(hostile().next_step()));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_repeats_the_error_is_left_out() {
+    fn omits_cause_that_repeats_the_error() {
         let error = Error::new(ErrorKind::KeyFailed, Stage::Key, "no key")
             .with_source(std::io::Error::other("no key"));
         assert_eq!(chain(&error), "no key");

@@ -1,7 +1,7 @@
-//! The next step of an error, with the option of this program that it concerns: the library knows no options.
+//! The next step of an error, with the option of this program: the library does not name options.
 use keybound::{Error, ErrorKind};
 
-/// The next step, and the option in brackets, where there is one.
+/// The next step, with the option in brackets, if any.
 pub(crate) fn next_step(error: &Error) -> String {
     match option(error.kind()) {
         Some(option) => format!("{} ({option})", error.next_step()),
@@ -33,7 +33,7 @@ mod tests {
     use keybound::Stage;
 
     #[test]
-    fn the_options_are_those_of_the_program_and_the_library_names_none() {
+    fn options_exist_and_the_library_names_none() {
         let help = std::fs::read_to_string(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/transcripts/help-get-token.txt"

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// The response of a resource, read to its end.
+/// The response of a resource, with its whole body.
 #[derive(Debug)]
 pub(crate) struct BufferedResponse {
     pub(crate) status: StatusCode,
@@ -17,7 +17,7 @@ pub(crate) struct BufferedResponse {
 }
 
 impl BufferedResponse {
-    /// Reads a response to its end, at most `limit` bytes of body.
+    /// Reads a response, with at most `limit` bytes of body.
     pub(crate) async fn read(response: Response, limit: usize) -> Result<Self, Error> {
         Ok(Self {
             status: response.status(),
@@ -26,8 +26,8 @@ impl BufferedResponse {
         })
     }
 
-    /// The response with each exact occurrence of a secret, in the values of headers and in the body, abbreviated: a
-    /// resource may echo what it was sent.
+    /// The response with each exact occurrence of a secret abbreviated, in the values of headers and in the body: a resource
+    /// may echo the token.
     pub(crate) fn without(&self, secret: &str) -> Self {
         let abbreviation = abbreviated(secret);
         let without = |bytes: &[u8]| replaced(bytes, secret.as_bytes(), abbreviation.as_bytes());
@@ -45,7 +45,7 @@ impl BufferedResponse {
         }
     }
 
-    /// For people: status, type, and the body laid out where it is JSON.
+    /// The response as text: status, type, and the body, indented if it is JSON.
     pub(crate) fn text(&self) -> String {
         let content_type = self.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.map_or_else(String::new, |value| {
@@ -61,7 +61,7 @@ impl BufferedResponse {
         )
     }
 
-    /// The headers for the log, a line each, without what looks like a secret.
+    /// The headers for the log, a line each, redacted.
     pub(crate) fn headers_text(&self) -> String {
         let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
             format!(
@@ -72,7 +72,7 @@ impl BufferedResponse {
         self.headers.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The body for people, safe for a terminal.
+    /// The body as text, without control characters.
     pub(crate) fn body_text(&self) -> String {
         if let Some(json) = self.json() {
             return printable_lines(&json::indented(&json));
@@ -99,7 +99,7 @@ impl BufferedResponse {
     }
 }
 
-/// A response for machines.
+/// A response as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct ResponseReport {
     status: u16,
@@ -152,7 +152,7 @@ pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
             ErrorKind::ServiceUnavailable,
             "the resource failed or throttled",
         ),
-        400.. => (ErrorKind::Refused, refusal(response)),
+        400.. => (ErrorKind::Refused, error_message(response)),
         _ => return Ok(()),
     };
     Err(Error::new(kind, Stage::Resource, message)
@@ -160,7 +160,7 @@ pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
         .with_service(ServiceError::from_response(&response.body)))
 }
 
-fn refusal(response: &BufferedResponse) -> &'static str {
+fn error_message(response: &BufferedResponse) -> &'static str {
     let challenge = response.headers.get_all(http::header::WWW_AUTHENTICATE);
     let requests_claims = challenge
         .iter()
@@ -170,7 +170,7 @@ fn refusal(response: &BufferedResponse) -> &'static str {
             "the resource requests claims: decode those of its WWW-Authenticate header (base64url) and pass them with --claims"
         }
         403 => "the resource accepted the token and denied the permission",
-        _ => "the resource refused",
+        _ => "the resource rejected the request",
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_headers_are_joined() {
+    fn joins_repeated_headers() {
         let mut response = response(200, None, b"");
         response.headers.append("x-a", "1".parse().unwrap());
         response.headers.append("x-a", "2".parse().unwrap());
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_echoed_is_abbreviated_at_any_position() {
+    fn abbreviates_echoed_secret_at_any_position() {
         let secret = format!("eyJhbGciOi{}tail5", "x".repeat(100));
         let short = abbreviated(&secret);
         for (body, expected) in [
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_echoes_nothing_stays_as_it_is_byte_by_byte() {
+    fn response_without_echo_is_unchanged() {
         let raw = response(200, Some("image/png"), b"\x89PNG\xff\0");
         let without = raw.without("secret");
         assert_eq!((without.body, without.headers), (raw.body, raw.headers));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_resource_are_part_of_the_error() {
+    fn error_includes_error_of_resource() {
         let error = check_response(&response(
             403,
             Some("application/json"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_bodies_are_shown_harmless() {
+    fn hostile_bodies_have_no_control_characters() {
         for body in [
             &b"\x1b[2J\x1b]0;x\x07"[..],
             "{\"a\":\"\u{202e}\u{9b}31m\"}".as_bytes(),

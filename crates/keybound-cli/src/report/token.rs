@@ -6,7 +6,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// A token for machines and, by [`text`](Self::text), for people.
+/// A token as JSON and, with [`text`](Self::text), as text.
 #[derive(Debug, Serialize)]
 pub(crate) struct TokenReport {
     access_token: String,
@@ -43,7 +43,7 @@ struct BindingReport {
 }
 
 impl TokenReport {
-    /// The report of a token that was acquired in `elapsed`. The binding is checked again before it is reported.
+    /// The report of a token that was acquired in `elapsed`. The binding is checked again.
     ///
     /// # Errors
     /// [`ErrorKind::BindingMismatch`] where the token is not bound to its certificate.
@@ -76,7 +76,7 @@ impl TokenReport {
         })
     }
 
-    /// For people: a line for each thing.
+    /// The token as text, a line for each property.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![
             field("token type", self.token_type),
@@ -155,7 +155,7 @@ impl BindingReport {
     }
 }
 
-/// The claims of a token, not verified, for people.
+/// The claims of a token as text; the signature is not verified.
 pub(crate) fn claims_text(token: &AccessToken) -> String {
     let Some(jwt) = token.unverified_claims() else {
         return "the token is not a JWT; it has no claims".to_owned();
@@ -206,7 +206,7 @@ impl Timings {
         for timing in token.timings() {
             let name = timing.step.as_str();
             match steps.iter_mut().find(|(known, _)| *known == name) {
-                // A step that was done twice counts with both times.
+                // The durations of a repeated step are added.
                 Some((_, spent)) => *spent += timing.elapsed,
                 None => steps.push((name, timing.elapsed)),
             }

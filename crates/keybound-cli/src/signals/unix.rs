@@ -25,14 +25,14 @@ impl Signals {
     }
 
     fn listen(signals: &[Signal]) -> io::Result<Self> {
-        let heeded = signals.iter().filter(|signal| !ignored_at_start(**signal));
-        let mut signals = SignalsInfo::<WithOrigin>::new(heeded.map(|signal| signal.as_raw()))?;
+        let handled = signals.iter().filter(|signal| !ignored_at_start(**signal));
+        let mut signals = SignalsInfo::<WithOrigin>::new(handled.map(|signal| signal.as_raw()))?;
         let (sender, receiver) = unbounded_channel();
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 let received = signals.forever().filter_map(|origin| received(&origin));
-                // Until the receiver is dropped.
+                // Ends when the receiver is dropped.
                 received
                     .map(|received| sender.send(received))
                     .take_while(Result::is_ok)
@@ -65,8 +65,8 @@ fn received(origin: &Origin) -> Option<Received> {
     })
 }
 
-/// Whether a signal was ignored when the process started, as `nohup` does; known on Linux only. A handler
-/// would undo that, also for programs that this one starts. Must be called before the first handler is installed.
+/// Whether a signal was ignored when the process started, as by `nohup`; known on Linux only. A handler would undo that, also for
+/// child processes. Must be called before the first handler is installed.
 fn ignored_at_start(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
@@ -76,19 +76,19 @@ fn ignored_at_start(signal: Signal) -> bool {
     mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
-/// Whether a process that does not handle it ends.
+/// Whether a signal ends a process that does not handle it.
 pub(super) fn ends(number: u8) -> bool {
     ENDING
         .iter()
         .any(|signal| signal.as_raw() == i32::from(number))
 }
 
-/// The signal that ended it.
+/// The signal that ended a process, if one did.
 pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// Signals that end a process without a handler and do not mean a fault in it.
+/// Signals that end a process without a handler, except those of a crash.
 const ENDING: &[Signal] = &[
     Signal::HUP,
     Signal::INT,

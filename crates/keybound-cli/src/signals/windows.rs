@@ -5,11 +5,11 @@ use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
 
-/// Ctrl-C, Ctrl-Break, a console that is closed, or a system that shuts down. For the last two Windows waits some seconds
-/// before it ends the process. The console sends each to the command of `emulator --exec`, too.
+/// Ctrl-C, Ctrl-Break, the close of the console, or the shutdown of the system. For the last two, Windows waits some seconds before
+/// it ends the process. The console sends each to the command of `emulator --exec` too.
 pub(super) struct Signals {
     interrupted: CtrlC,
-    broken_off: CtrlBreak,
+    break_pressed: CtrlBreak,
     closed: CtrlClose,
     shut_down: CtrlShutdown,
 }
@@ -18,7 +18,7 @@ impl Signals {
     pub(super) fn ending() -> io::Result<Self> {
         Ok(Self {
             interrupted: ctrl_c()?,
-            broken_off: ctrl_break()?,
+            break_pressed: ctrl_break()?,
             closed: ctrl_close()?,
             shut_down: ctrl_shutdown()?,
         })
@@ -31,7 +31,7 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Received {
         let number = tokio::select! {
             _ = self.interrupted.recv() => INTERRUPT,
-            _ = self.broken_off.recv() => TERMINATE,
+            _ = self.break_pressed.recv() => TERMINATE,
             _ = self.shut_down.recv() => TERMINATE,
             _ = self.closed.recv() => HANGUP,
         };
@@ -41,18 +41,18 @@ impl Signals {
         }
     }
 
-    /// The console starts no process that it has sent its event already.
+    /// The console sends its events to a process only after it has started.
     pub(super) fn pending(&mut self) -> Option<Received> {
         None
     }
 }
 
-/// All do.
+/// All events do.
 pub(super) fn ends(_: u8) -> bool {
     true
 }
 
-/// There are none.
+/// There are no signals.
 pub(super) fn signal_of(_: ExitStatus) -> Option<i32> {
     None
 }

@@ -1,5 +1,5 @@
+use super::services::{SECRET, Services};
 use super::theft::{self, Theft};
-use super::world::{SECRET, World};
 use crate::failure::Failure;
 use crate::report::{TokenReport, claims_text};
 use crate::steps;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
-/// What happened, step by step.
+/// The steps and results of the demo.
 #[derive(Debug, Serialize)]
 pub(super) struct Story {
     ok: bool,
@@ -23,7 +23,7 @@ pub(super) struct Story {
     claims_text: String,
 }
 
-/// A step and its time.
+/// A step and its duration.
 #[derive(Debug, Serialize)]
 struct StepReport {
     number: usize,
@@ -32,7 +32,7 @@ struct StepReport {
     elapsed_ms: f64,
 }
 
-/// The vault's response to the holder of the key.
+/// The call of the vault by the holder of the key.
 #[derive(Debug, Serialize)]
 struct Call {
     status: u16,
@@ -44,16 +44,16 @@ struct Call {
 }
 
 impl Story {
-    /// Runs it: token, call, thefts.
-    pub(super) async fn run(world: &World) -> Result<Self, Failure> {
+    /// Acquires the token, calls the vault, and attempts the thefts.
+    pub(super) async fn run(services: &Services) -> Result<Self, Failure> {
         let started = Instant::now();
         let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
-        let token = world.client()?.acquire_token(&request).await?;
+        let token = services.client()?.acquire_token(&request).await?;
         let report = TokenReport::new(&token, started.elapsed(), false)?;
         let called = Instant::now();
-        let call = Call::make(world, &token).await?;
+        let call = Call::send(services, &token).await?;
         let steps = step_reports(&token, called.elapsed());
-        let thefts = theft::attempts(world, &token).await?;
+        let thefts = theft::attempts(services, &token).await?;
         Ok(Self {
             ok: call.is_success() && thefts.iter().all(|theft| theft.refused),
             simulated: token
@@ -71,12 +71,12 @@ impl Story {
         })
     }
 
-    /// Whether the secret was read, and by its owner only.
+    /// Whether the secret was read by its owner only.
     pub(super) fn is_success(&self) -> bool {
         self.ok
     }
 
-    /// The text for people.
+    /// The results as text.
     pub(super) fn text(&self) -> String {
         let mut lines = vec![OPENING.to_owned()];
         lines.extend(self.steps.iter().map(|step| {
@@ -104,10 +104,10 @@ impl Story {
 }
 
 impl Call {
-    async fn make(world: &World, token: &AccessToken) -> Result<Self, Failure> {
+    async fn send(services: &Services, token: &AccessToken) -> Result<Self, Failure> {
         let response = token
             .bound_client()?
-            .send(token, world.secret_request()?)
+            .send(token, services.secret_request()?)
             .await?;
         let connection = response.connection().cloned();
         let status = response.status().as_u16();
@@ -149,8 +149,8 @@ impl Theft {
             || "no response".to_owned(),
             |status| format!("HTTP {status}"),
         );
-        let words = [self.error.as_deref(), self.description.as_deref()];
-        let words: Vec<_> = words.into_iter().flatten().map(printable_line).collect();
+        let details = [self.error.as_deref(), self.description.as_deref()];
+        let details: Vec<_> = details.into_iter().flatten().map(printable_line).collect();
         let end = if self.refused {
             "refused"
         } else {
@@ -159,7 +159,7 @@ impl Theft {
         format!(
             "  {}: {end}\n    {status}: {}",
             self.attempt,
-            words.join(": ")
+            details.join(": ")
         )
     }
 }

@@ -1,4 +1,4 @@
-use super::world::World;
+use super::services::Services;
 use crate::failure::Failure;
 use keybound::http::header::{AUTHORIZATION, HeaderValue};
 use keybound::{AccessToken, Error, ErrorKind, KeyRequirements, ServiceError, Stage, TokenRequest};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The result of a theft.
 #[derive(Debug, Serialize)]
 pub(super) struct Theft {
-    /// What the thief has.
+    /// A description of the attempt.
     pub(super) attempt: &'static str,
     /// The status of the vault's response; null where it closed the connection.
     pub(super) status: Option<u16>,
@@ -24,11 +24,14 @@ pub(super) struct Theft {
 }
 
 /// The token alone, then the token with the certificate and key of another identity.
-pub(super) async fn attempts(world: &World, token: &AccessToken) -> Result<[Theft; 2], Failure> {
-    let alone = steal(world, token, None, "the same token, without its key").await?;
-    let identity = Some(other_identity(world).await?);
+pub(super) async fn attempts(
+    services: &Services,
+    token: &AccessToken,
+) -> Result<[Theft; 2], Failure> {
+    let alone = steal(services, token, None, "the same token, without its key").await?;
+    let identity = Some(other_identity(services).await?);
     let foreign = steal(
-        world,
+        services,
         token,
         identity,
         "the same token, with another identity's key",
@@ -37,9 +40,9 @@ pub(super) async fn attempts(world: &World, token: &AccessToken) -> Result<[Thef
     Ok([alone, foreign])
 }
 
-async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
+async fn other_identity(services: &Services) -> Result<ClientIdentity, Failure> {
     let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
-    let token = world.other_client()?.acquire_token(&request).await?;
+    let token = services.other_client()?.acquire_token(&request).await?;
     let binding = token
         .binding()
         .ok_or_else(|| Error::invalid_request("the other token is not bound"))?;
@@ -47,20 +50,20 @@ async fn other_identity(world: &World) -> Result<ClientIdentity, Failure> {
     Ok(identity?)
 }
 
-/// Sends the token as a thief does: with an HTTPS client that does not know bindings.
+/// Sends the token with a plain HTTPS client, as a thief would.
 async fn steal(
-    world: &World,
+    services: &Services,
     token: &AccessToken,
     identity: Option<ClientIdentity>,
     attempt: &'static str,
 ) -> Result<Theft, Failure> {
     let settings = HttpsSettings {
         engine: TlsEngine::OpenSsl,
-        trust: world.trust.clone(),
+        trust: services.trust.clone(),
         ..HttpsSettings::default()
     };
     let client = HttpsClient::new(identity, settings).map_err(failed)?;
-    let mut request = world.secret_request()?;
+    let mut request = services.secret_request()?;
     let mut stolen = HeaderValue::from_str(token.authorization().expose())
         .map_err(|_| Error::invalid_request("the token cannot be a header value"))?;
     stolen.set_sensitive(true);
@@ -87,7 +90,7 @@ async fn steal(
     })
 }
 
-/// A closed connection is a refusal where the certificate was rejected.
+/// A closed connection counts as a refusal only where the certificate was rejected.
 fn connection_closed(attempt: &'static str, error: &TransportError) -> Theft {
     Theft {
         attempt,

@@ -1,4 +1,4 @@
-//! The command of `emulator --exec`, run as `env` runs one.
+//! The command of `emulator --exec`, which runs as with `env`.
 #[cfg(target_os = "linux")]
 pub(crate) mod launch;
 
@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use tokio::process::{Child, Command};
 
-/// A running command. It is killed where the value is dropped before it ended; on Linux also where this process is killed.
+/// A running command. It is killed when the value is dropped; on Linux also when this process is killed.
 pub(super) struct Running {
     child: Child,
     #[cfg(unix)]
@@ -21,7 +21,7 @@ impl Running {
     /// Starts the command with the emulator's environment.
     ///
     /// # Errors
-    /// The exit status, as that of `env`: 127 where the command is not found, 126 where it cannot be run.
+    /// The exit status, as of `env`: 127 where the command is not found, 126 where it cannot be run.
     pub(super) fn start(
         command: &[OsString],
         ready: &keybound_emulator::Ready,
@@ -29,7 +29,7 @@ impl Running {
         let mut prepared = prepared(command);
         prepared
             .envs(&ready.env)
-            // The path itself: it need not be UTF-8.
+            // As a path, which may not be UTF-8.
             .env("KEYBOUND_CA_FILE", &ready.ca_file)
             .kill_on_drop(true);
         Self::spawn(prepared).map_err(|error| not_started(&command[0], &error))
@@ -37,24 +37,24 @@ impl Running {
 
     fn spawn(mut prepared: Command) -> io::Result<Self> {
         Ok(Self {
-            // Before the start: while SIGCHLD is ignored, the kernel discards exit statuses of children. The command gets the
-            // default action, as from `timeout`.
+            // Before the start: while SIGCHLD is ignored, the kernel discards the exit statuses of child processes. The command
+            // gets the default action, as with `timeout`.
             #[cfg(unix)]
             changes: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?,
             child: prepared.spawn()?,
         })
     }
 
-    /// Waits for its end and forwards signals to it. Returns its exit status: 128 + N where signal N ended it.
+    /// Forwards signals to the command until it exits. Returns its exit status: 128 + N where signal N ended it.
     ///
     /// # Errors
-    /// Where the host cannot wait for it.
+    /// Where waiting for it fails.
     pub(super) async fn wait(&mut self, signals: &mut Signals) -> io::Result<u8> {
-        Ok(status_of(self.ended(signals).await?))
+        Ok(status_of(self.exit_status(signals).await?))
     }
 
     #[cfg(unix)]
-    async fn ended(&mut self, signals: &mut Signals) -> io::Result<std::process::ExitStatus> {
+    async fn exit_status(&mut self, signals: &mut Signals) -> io::Result<std::process::ExitStatus> {
         use crate::signals::Relay;
         use rustix::process::Pid;
         let id = self
@@ -73,9 +73,9 @@ impl Running {
         }
     }
 
-    /// The console has sent its events to the command, too.
+    /// The console sends its events to the command itself.
     #[cfg(not(unix))]
-    async fn ended(&mut self, _: &mut Signals) -> io::Result<std::process::ExitStatus> {
+    async fn exit_status(&mut self, _: &mut Signals) -> io::Result<std::process::ExitStatus> {
         self.child.wait().await
     }
 }
@@ -96,7 +96,7 @@ fn direct(command: &[OsString]) -> Command {
     direct
 }
 
-/// Reports why a command did not start, and returns the exit status for it.
+/// Reports why a command did not start, and returns the exit status for that.
 fn not_started(program: impl AsRef<Path>, error: &io::Error) -> u8 {
     let program = program.as_ref().to_string_lossy();
     out::log(&format!("error: {}: {error}", printable_line(&program)));

@@ -10,78 +10,79 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Where the ready line goes. A regular file is there, whole, from when the services listen until this value is dropped, so
-/// that one of an earlier emulator is not read. It holds the control endpoint's secret: only its owner reads it.
+/// The destination of the ready line. A regular file exists, complete, from when the services listen until this value is
+/// dropped, so that no reader gets that of an earlier emulator. It holds the control endpoint's secret: only its owner can read
+/// it.
 pub(super) struct ReadyFile {
-    /// As it was named.
-    named: PathBuf,
-    place: Place,
-    /// What was written.
+    /// The path in the option.
+    option: PathBuf,
+    target: Target,
+    /// The text that was written.
     written: Option<String>,
 }
 
-/// What the path leads to.
-enum Place {
-    /// A regular file, or nothing yet. Symbolic links to it are resolved, so that they stay.
+/// The target of the path.
+enum Target {
+    /// A regular file, which may not exist yet. Symbolic links to it are resolved, so that they are not replaced.
     File(PathBuf),
     /// A FIFO: opening it waits for a reader.
     #[cfg(unix)]
     Fifo(PathBuf),
-    /// This process's own standard output or standard error.
-    Own(Own),
-    /// A device, or a descriptor of a process: what is there is opened and written to.
+    /// The standard output or standard error of this process.
+    Standard(Standard),
+    /// A device, or a descriptor of a process, which is opened and written to.
     Stream(PathBuf),
 }
 
-enum Own {
+enum Standard {
     Stdout,
     Stderr,
 }
 
 impl ReadyFile {
-    /// Removes what an earlier emulator left there.
+    /// Resolves the path, and removes the file of an earlier emulator.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where nothing can be written there, and where a file holds anything but a ready line.
+    /// [`Failure::Usage`] where the path cannot be written to, or is a file with other data than a ready line.
     pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
         let wrong = |error| Failure::Usage(failed(path, &error));
-        let place = Place::of(path).map_err(wrong)?;
-        if let Place::File(file) = &place {
+        let target = Target::of(path).map_err(wrong)?;
+        if let Target::File(file) = &target {
             remove_earlier(file).map_err(wrong)?;
         }
         Ok(Self {
-            named: path.to_owned(),
-            place,
+            option: path.to_owned(),
+            target,
             written: None,
         })
     }
 
-    /// Writes the line. Where a FIFO has no reader yet, that is waited for in the background.
+    /// Writes the line; to a FIFO without a reader in the background, when it has one.
     ///
     /// # Errors
-    /// [`Failure::Host`], naming the file.
+    /// [`Failure::Host`], with the name of the file.
     pub(super) fn write(&mut self, line: &str) -> Result<(), Failure> {
         let text = format!("{line}\n");
-        let written = match &self.place {
-            Place::File(file) => {
+        let written = match &self.target {
+            Target::File(file) => {
                 self.written = Some(text.clone());
                 replace(file, &text)
             }
-            Place::Own(Own::Stdout) => write_to(io::stdout().lock(), &text),
-            Place::Own(Own::Stderr) => write_to(io::stderr().lock(), &text),
+            Target::Standard(Standard::Stdout) => write_to(io::stdout().lock(), &text),
+            Target::Standard(Standard::Stderr) => write_to(io::stderr().lock(), &text),
             #[cfg(unix)]
-            Place::Fifo(fifo) => write_to_reader(fifo, text),
-            Place::Stream(stream) => owners::open_stream(stream, is_descriptor(stream))
+            Target::Fifo(fifo) => write_to_reader(fifo, text),
+            Target::Stream(stream) => owners::open_stream(stream, is_descriptor(stream))
                 .and_then(|stream| write_to(stream, &text)),
         };
-        written.map_err(|error| Failure::Host(failed(&self.named, &error)))
+        written.map_err(|error| Failure::Host(failed(&self.option, &error)))
     }
 }
 
 impl Drop for ReadyFile {
-    /// Removes the file, unless another emulator has written its own since.
+    /// Removes the file, unless another emulator has replaced it.
     fn drop(&mut self) {
-        if let (Place::File(file), Some(written)) = (&self.place, &self.written)
+        if let (Target::File(file), Some(written)) = (&self.target, &self.written)
             && read(file).as_ref() == Some(written)
         {
             // An error cannot be handled here.
@@ -90,19 +91,19 @@ impl Drop for ReadyFile {
     }
 }
 
-impl Place {
+impl Target {
     fn of(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
-            if let Some(own) = own_stream(&path) {
-                return Ok(Self::Own(own));
+            if let Some(standard) = standard_stream(&path) {
+                return Ok(Self::Standard(standard));
             }
             let metadata = match fs::symlink_metadata(&path) {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Ok(Self::File(path));
                 }
-                // Such as a device of Windows.
+                // For example a device of Windows.
                 Err(_) => return Ok(Self::Stream(path)),
             };
             if !metadata.is_symlink() {
@@ -141,18 +142,18 @@ impl Place {
     }
 }
 
-/// `/dev/stdout` and `/dev/stderr` are links to these. Opening the link would fail for a socket, and would truncate or write
-/// over what else is in a file.
-fn own_stream(path: &Path) -> Option<Own> {
-    let own = format!("/proc/{}/fd", std::process::id());
+/// Standard output or standard error, to which `/dev/stdout` and `/dev/stderr` are links. Opening the link would fail for a socket,
+/// and would overwrite a file.
+fn standard_stream(path: &Path) -> Option<Standard> {
+    let descriptors = format!("/proc/{}/fd", std::process::id());
     let folder = path.parent()?;
     let folder = fs::canonicalize(folder).ok()?;
-    if !is_descriptor(path) || folder != Path::new(&own) {
+    if !is_descriptor(path) || folder != Path::new(&descriptors) {
         return None;
     }
     match path.file_name()?.to_str()? {
-        "1" => Some(Own::Stdout),
-        "2" => Some(Own::Stderr),
+        "1" => Some(Standard::Stdout),
+        "2" => Some(Standard::Stderr),
         _ => None,
     }
 }
@@ -165,8 +166,7 @@ fn is_descriptor(path: &Path) -> bool {
     folder.is_some_and(|folder| folder.starts_with("/proc") && folder.ends_with("fd"))
 }
 
-/// Replaces the file in one step, so that it is never read in part. A file that cannot be replaced, such as one that is mounted by itself into a
-/// container, is written to.
+/// Replaces the file atomically. A file that cannot be replaced, such as one that is mounted into a container, is overwritten.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let replaced = tempfile::NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
@@ -174,12 +174,12 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         Ok(())
     });
     replaced.or_else(|error| match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => write_over(path, text),
+        Ok(metadata) if metadata.is_file() => overwrite(path, text),
         _ => Err(error),
     })
 }
 
-fn write_over(path: &Path, text: &str) -> io::Result<()> {
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     #[cfg(unix)]
     {
@@ -190,8 +190,7 @@ fn write_over(path: &Path, text: &str) -> io::Result<()> {
     write_to(file, text)
 }
 
-/// Writes immediately where the FIFO has a reader. Otherwise a thread waits for one, which may be the command that starts
-/// later.
+/// Writes to a FIFO; where it has no reader, in a thread that waits for one, which may be the command that starts later.
 #[cfg(unix)]
 fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
     let immediate = owners::open_fifo(fifo, false).and_then(|reader| write_to(reader, &text));
@@ -227,7 +226,7 @@ fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Removes a ready line. An empty file, such as `mktemp` makes, is left to be replaced.
+/// Removes a file with a ready line. An empty file, such as one of `mktemp`, is replaced later.
 fn remove_earlier(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
@@ -241,9 +240,9 @@ fn remove_earlier(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The text of a file, where it can be that of a ready line.
+/// The text of a regular file, if it can be a ready line.
 fn read(path: &Path) -> Option<String> {
-    // Opening a FIFO that was created there since would block.
+    // Opening a FIFO that has replaced the file would block.
     fs::symlink_metadata(path)
         .ok()
         .filter(fs::Metadata::is_file)?;
@@ -256,7 +255,7 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Whether an emulator wrote it.
+/// Whether a text is a ready line of an emulator.
 fn is_ready_line(text: &str) -> bool {
     serde_json::from_str::<Value>(text)
         .is_ok_and(|line| line["event"] == "ready" && line["control"]["secret"].is_string())

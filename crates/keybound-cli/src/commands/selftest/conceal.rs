@@ -1,7 +1,7 @@
 use keybound::Guid;
 use keybound_core::redact;
 
-/// What the report may hold of texts from outside.
+/// Removes secrets and ids from texts of the report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conceal {
     /// Whether ids are printed whole.
@@ -9,12 +9,12 @@ pub(super) struct Conceal {
 }
 
 impl Conceal {
-    /// A text from outside, without what looks like a secret; ids whole or abbreviated.
+    /// Redacts a text from outside, and abbreviates ids.
     pub(super) fn text(self, text: &str) -> String {
         self.ids(&redact(text))
     }
 
-    /// A text of this program; GUIDs are cut to their first eight digits unless ids are printed whole.
+    /// Abbreviates GUIDs to their first eight digits, unless full ids were requested.
     pub(super) fn ids(self, text: &str) -> String {
         if self.show_ids {
             return text.to_owned();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_abbreviated_at_any_position_unless_requested() {
+    fn abbreviates_ids_at_any_position_unless_requested() {
         let text = "ü CN=5A5a5a5a-1111-2222-3333-444444444444,/11111111-2222-3333-4444-555555555555x 5a5a5a5a-1111";
         let concealed = Conceal { show_ids: false }.text(text);
         assert_eq!(concealed, "ü CN=5A5a5a5a…,/11111111…x 5a5a5a5a-1111");
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_never_printed() {
+    fn redacts_tokens() {
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.sig", "a".repeat(50));
         for show_ids in [false, true] {
             let text = Conceal { show_ids }.text(&format!("echo: mtls_pop {token}"));

@@ -1,4 +1,4 @@
-//! What runs where.
+//! The operating system and OpenSSL of the host.
 
 /// The operating system and its version, as far as they are known.
 pub(super) fn os() -> String {
@@ -35,7 +35,7 @@ mod platform {
         use super::*;
 
         #[test]
-        fn the_name_of_the_distribution() {
+        fn reads_name_of_distribution() {
             let release = "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
             assert_eq!(pretty_name(release), Some("Debian GNU/Linux 12 (bookworm)"));
             assert_eq!(pretty_name(""), None);

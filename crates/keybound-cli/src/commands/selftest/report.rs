@@ -19,7 +19,7 @@ pub(super) struct Report {
     steps: Vec<StepReport>,
 }
 
-/// What ran where.
+/// The program and its host.
 #[derive(Debug, Serialize)]
 struct Program {
     version: &'static str,
@@ -160,7 +160,7 @@ impl Report {
         self.ok
     }
 
-    /// For people.
+    /// The report as text.
     pub(super) fn text(&self) -> String {
         let program = &self.program;
         let mut lines = vec![
@@ -176,8 +176,8 @@ impl Report {
         lines.push(String::new());
         lines.extend(self.steps.iter().flat_map(StepReport::lines));
         let count = |result: &str| {
-            let of_it = self.steps.iter().filter(|step| step.result == result);
-            of_it.count()
+            let matching = self.steps.iter().filter(|step| step.result == result);
+            matching.count()
         };
         lines.push(format!(
             "\nselftest: {} ok, {} failed, {} skipped",

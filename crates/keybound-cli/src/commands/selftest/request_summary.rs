@@ -37,7 +37,7 @@ impl RequestSummary {
         }
     }
 
-    /// For people.
+    /// The request as text.
     pub(super) fn text(&self) -> String {
         let attested = match self.attestation {
             true => "attested",

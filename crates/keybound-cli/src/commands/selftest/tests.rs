@@ -1,4 +1,4 @@
-//! The steps with a certificate that an earlier run stored. The store and the key outlive the client, as on Windows; there
+//! The self-test with a certificate that an earlier run stored. The store and the key persist between clients, as on Windows, where
 //! certificates of an emulator are not stored.
 use super::checks::Checks;
 use super::report::{Outcome, StepResult};
@@ -17,7 +17,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn a_stored_certificate_is_used_unless_a_fresh_one_is_requested() {
+fn uses_stored_certificate_unless_fresh_one_is_requested() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let host = Host::new();
 
@@ -51,7 +51,7 @@ fn a_stored_certificate_is_used_unless_a_fresh_one_is_requested() {
     );
 }
 
-/// The names of those that were skipped; none may have failed.
+/// The names of the skipped steps; panics if a step failed.
 fn skipped(steps: &[StepResult]) -> Vec<&'static str> {
     let failed = |step: &StepResult| matches!(step.outcome, Outcome::Failed(_));
     assert!(!steps.iter().any(failed), "{steps:#?}");
@@ -59,7 +59,7 @@ fn skipped(steps: &[StepResult]) -> Vec<&'static str> {
     steps.iter().filter(skipped).map(|step| step.name).collect()
 }
 
-/// What outlives a run.
+/// The state that persists between runs.
 struct Host {
     store: Arc<MemoryStore>,
     key: Arc<NamedKey>,

@@ -1,5 +1,5 @@
-//! A command that does not outlive the emulator, even where that is killed: this program starts itself again, requests from the
-//! kernel for SIGKILL at the end of its parent, and becomes the command.
+//! A command that ends with the emulator, even where that is killed: this program starts itself again, requests SIGKILL from
+//! the kernel at the end of its parent, and replaces itself by the command.
 //!
 //! The kernel sends that signal when the thread that started the process ends: here the main thread.
 use super::not_started;
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-/// The command, to be started; `None` where this program cannot start itself (no `/proc`).
+/// The prepared command; `None` where this program cannot start itself (no `/proc`).
 pub(super) fn command(command: &[OsString]) -> Option<tokio::process::Command> {
     std::fs::metadata(THIS_PROGRAM).ok()?;
     let mut launch = tokio::process::Command::new(THIS_PROGRAM);
@@ -20,7 +20,7 @@ pub(super) fn command(command: &[OsString]) -> Option<tokio::process::Command> {
     Some(launch)
 }
 
-/// Becomes the command, where [`command`] started this process. Returns only where it was not, or where it cannot.
+/// Replaces this process by the command, if [`command`] started it. Returns if it did not, or on failure.
 pub(crate) fn become_command() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();
     if arguments.next()? != NAME {
@@ -29,11 +29,11 @@ pub(crate) fn become_command() -> Option<ExitCode> {
     Some(ExitCode::from(replaced(arguments).unwrap_or(USAGE)))
 }
 
-/// The exit status where nothing was replaced; `None` where the arguments are not those of [`command`].
+/// The exit status of a failure; `None` where the arguments are not those of [`command`].
 fn replaced(mut arguments: ArgsOs) -> Option<u8> {
     let parent = Pid::from_raw(arguments.next()?.to_str()?.parse().ok()?)?;
     let program = arguments.next()?;
-    // Where the kernel refuses, the command runs all the same: without a guard against SIGKILL.
+    // Where this fails, the command runs nevertheless, and survives SIGKILL of the emulator.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     if getppid() != Some(parent) {
         return Some(128 + 9);
@@ -43,6 +43,6 @@ fn replaced(mut arguments: ArgsOs) -> Option<u8> {
 }
 
 const THIS_PROGRAM: &str = "/proc/self/exe";
-/// What this program is called then.
+/// The name of this program in that case.
 const NAME: &str = "keybound emulator --exec";
 const USAGE: u8 = 2;

@@ -1,5 +1,5 @@
-//! Which links and streams of other users are refused: in a folder that others can write to, such as `/tmp`, they could
-//! choose who reads the control endpoint's secret, or which file is replaced.
+//! Rejects links and streams of other users: in a folder that others can write to, such as `/tmp`, they could receive the control
+//! endpoint's secret, or choose the file that is replaced.
 #[cfg(unix)]
 pub(super) use unix::{check_link, open_fifo, open_stream};
 
@@ -15,10 +15,10 @@ mod unix {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
     use std::path::Path;
 
-    /// Refuses to follow a link as the kernel does with `fs.protected_symlinks`, which reading the link bypasses.
+    /// Applies the rule of `fs.protected_symlinks` of the kernel, which is bypassed where a program reads the link itself.
     ///
     /// # Errors
-    /// Where another user made the link, or the folder cannot be read.
+    /// Where another user created the link, or the folder cannot be read.
     pub fn check_link(link: &Metadata, folder: &Path) -> io::Result<()> {
         let folder = fs::metadata(folder)?;
         if may_follow(link.uid(), folder.uid(), folder.mode(), geteuid().as_raw()) {
@@ -29,10 +29,10 @@ mod unix {
         ))
     }
 
-    /// Opens a FIFO for writing. With `wait`, until it has a reader; else without one it fails with `ENXIO`.
+    /// Opens a FIFO for writing. With `wait`, waits for a reader; otherwise fails with `ENXIO` without one.
     ///
     /// # Errors
-    /// Where it cannot be opened, is another user's, or is no FIFO any more.
+    /// Where it cannot be opened, belongs to another user, or is no longer a FIFO.
     pub fn open_fifo(path: &Path, wait: bool) -> io::Result<File> {
         let flags = match wait {
             true => OFlags::NOFOLLOW,
@@ -41,14 +41,14 @@ mod unix {
         let fifo = open(path, flags)?;
         let metadata = fifo.metadata()?;
         if !metadata.file_type().is_fifo() {
-            return Err(refused("it is no FIFO any more"));
+            return Err(refused("it is no longer a FIFO"));
         }
         check_owner(&metadata)?;
         Ok(fifo)
     }
 
-    /// Opens a device or a descriptor of a process for appending. Who gave the program a descriptor has chosen who reads it,
-    /// so that its owner does not matter.
+    /// Opens a device or a descriptor of a process for appending. The owner of a descriptor is not checked: the parent process
+    /// chose it.
     ///
     /// # Errors
     /// Where it cannot be opened, or is a device of another user.
@@ -79,8 +79,8 @@ mod unix {
         io::Error::new(io::ErrorKind::PermissionDenied, why)
     }
 
-    /// The rule of <https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-symlinks>, for folders that a group can
-    /// write to, too.
+    /// The rule of <https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-symlinks>, also for folders that a group can write
+    /// to.
     fn may_follow(link_owner: u32, folder_owner: u32, folder_mode: u32, user: u32) -> bool {
         let is_shared = folder_mode & STICKY != 0 && folder_mode & WRITABLE_BY_OTHERS != 0;
         !is_shared || is_trusted(link_owner, user) || link_owner == folder_owner
@@ -94,7 +94,7 @@ mod unix {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
 
     #[test]
-    fn links_of_other_users_are_not_followed_in_shared_sticky_folders() {
+    fn rejects_links_of_other_users_in_shared_sticky_folders() {
         // The owners of link and folder, the folder's mode, the user.
         for (link, folder, mode, user, followed) in [
             (7, 0, 0o41777, 7, true),
@@ -116,14 +116,14 @@ mod unix {
     }
 
     #[test]
-    fn only_the_user_and_root_are_trusted_with_the_secret() {
+    fn trusts_only_the_user_and_root() {
         for (owner, user, trusted) in [(7, 7, true), (0, 7, true), (7, 0, false), (8, 7, false)] {
             assert_eq!(is_trusted(owner, user), trusted, "{owner} {user}");
         }
     }
 }
 
-/// Links need privileges there, and temporary folders are each user's own.
+/// On Windows, links need privileges, and each user has their own temporary folder.
 #[cfg(not(unix))]
 mod elsewhere {
     use std::fs::{File, Metadata, OpenOptions};

@@ -6,21 +6,21 @@ use keybound::tls::{ProxyConfig, TlsEngine, TrustAnchors};
 use keybound::{Environment, Error, ManagedIdentity, ManagedIdentityClient};
 use keybound_emulator::{Config, Emulator, IdentityType};
 
-/// An emulator in this process, and what its clients need. Nothing is read from the environment.
-pub(super) struct World {
+/// An emulator in this process, and the settings of its clients, which read nothing from the environment.
+pub(super) struct Services {
     emulator: Emulator,
-    /// The emulator's CA beside the system's.
+    /// The CAs of the system and of the emulator.
     pub(super) trust: TrustAnchors,
     user_assigned: ManagedIdentity,
 }
 
-impl World {
+impl Services {
     pub(super) fn start() -> Result<Self, Failure> {
         let config = Config::default();
         let user_assigned = config
             .identities
             .iter()
-            .find(|it| it.kind == IdentityType::User);
+            .find(|identity| identity.kind == IdentityType::User);
         let user_assigned = match user_assigned {
             Some(identity) => ManagedIdentity::client_id(identity.client_id.as_str())?,
             None => return Err(Failure::Host("the emulator has no second identity".into())),
@@ -41,7 +41,7 @@ impl World {
         self.client_of(ManagedIdentity::system_assigned())
     }
 
-    /// A client of another identity, with a key of its own.
+    /// A client of another identity, with its own key.
     pub(super) fn other_client(&self) -> Result<ManagedIdentityClient, Failure> {
         self.client_of(self.user_assigned.clone())
     }
@@ -69,5 +69,5 @@ impl World {
     }
 }
 
-/// What the vault of the emulator's default configuration holds.
+/// A secret in the emulator's default configuration.
 pub(super) const SECRET: &str = "demo-secret";
