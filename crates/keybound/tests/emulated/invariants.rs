@@ -86,7 +86,7 @@ async fn token_expired_is_expired() {
         world.inject("token=expired-token");
         let error = failure(&client, request.clone()).await;
         assert_failed(&error, ErrorKind::InvalidResponse, Stage::Token);
-        assert!(error.to_string().contains("had ended"), "{error}");
+        assert!(error.to_string().contains("had expired"), "{error}");
         // It was not kept.
         let token = client.acquire_token(&request).await.unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
