@@ -132,7 +132,7 @@ fn failed_position(error: &Error, events: &[StepEvent]) -> usize {
     let step = last
         .map(|event| event.step)
         .or_else(|| of_stage().find(|step| elapsed(*step, events).is_none()))
-        .or_else(|| of_stage().last());
+        .or_else(|| of_stage().next_back());
     step.and_then(|failed| position(&|_, step| step == Some(failed)))
         .unwrap_or(0)
 }
