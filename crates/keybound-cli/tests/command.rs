@@ -81,7 +81,7 @@ fn command_in_terminal_behaves_as_without_emulator() {
         "a_command_that_stops_itself_gives_the_terminal_back",
         "a_suspend_without_a_shell_stops_no_process",
         "a_command_that_stops_itself_without_a_shell_stops_nothing_else",
-        "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on",
+        "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_forwarded",
     ] {
         // Each runs in its own session.
         let mut command = Command::new("setsid");

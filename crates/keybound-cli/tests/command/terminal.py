@@ -1,4 +1,4 @@
-"""Runs `emulator --exec` in a terminal of its own, as a shell with job control does, and checks what its command receives.
+"""Runs `emulator --exec` in a new terminal, as a shell with job control does, and checks what its command receives.
 
     terminal.py CASE KEYBOUND
 """
@@ -17,8 +17,8 @@ import time
 CASE, KEYBOUND = sys.argv[1:]
 REPORT = pathlib.Path(__file__).with_name("report_signals.py")
 INTERRUPT, QUIT, SUSPEND = b"\x03", b"\x1c", b"\x1a"
-LONGEST_WAIT = 60
-# Process ids that nobody has waited for before the end of the case.
+MAX_WAIT = 60
+# Process ids that are not waited for before the end of the case.
 STARTED = []
 
 
@@ -26,7 +26,7 @@ def main():
     try:
         globals()[CASE]()
     except BaseException:
-        # A stopped one too; its command ends with it.
+        # Stopped processes too; the command is killed with the emulator.
         for process in STARTED:
             os.kill(process, signal.SIGKILL)
         raise
@@ -35,35 +35,35 @@ def main():
 def keys_reach_the_command_once():
     job = Job(REPORT, "INT,QUIT,WINCH,USR1")
     for _ in range(5):
-        # SIGUSR1 comes after all that the emulator has to pass on of what came before.
+        # SIGUSR1 is forwarded after all earlier signals.
         job.press(INTERRUPT)
-        job.says("SIGINT kernel")
+        job.prints("SIGINT kernel")
         job.signal(signal.SIGUSR1)
-        job.says("SIGUSR1 parent")
+        job.prints("SIGUSR1 parent")
         job.press(QUIT)
-        job.says("SIGQUIT kernel")
+        job.prints("SIGQUIT kernel")
         job.signal(signal.SIGUSR1)
-        job.says("SIGUSR1 parent")
+        job.prints("SIGUSR1 parent")
     job.resize()
-    job.says("SIGWINCH kernel")
+    job.prints("SIGWINCH kernel")
     job.signal(signal.SIGTERM)
-    job.says("SIGTERM parent")
+    job.prints("SIGTERM parent")
     assert job.status() == 9
 
 
 def a_command_in_a_group_of_its_own_receives_keys_too():
     job = Job("-c", f"import os; os.setpgid(0, 0); exec(open({str(REPORT)!r}).read())", "INT,QUIT")
     job.press(INTERRUPT)
-    job.says("SIGINT parent")
+    job.prints("SIGINT parent")
     job.press(QUIT)
-    job.says("SIGQUIT parent")
+    job.prints("SIGQUIT parent")
     job.signal(signal.SIGTERM)
-    job.says("SIGTERM parent")
+    job.prints("SIGTERM parent")
     assert job.status() == 9
 
 
 def a_hangup_reaches_the_command_of_the_leader():
-    """Without a shell, as `ssh -t` starts it: the kernel sends SIGHUP to the leader of the session alone."""
+    """Without a shell, as with `ssh -t`: the kernel sends SIGHUP to the leader of the session only."""
     outcome = os.pipe()
     script = f"import os, sys; os.dup2({outcome[1]}, 1); exec(open({str(REPORT)!r}).read())"
     process, terminal = pty.fork()
@@ -87,35 +87,35 @@ def a_job_stops_and_continues_with_its_command():
         job.press(SUSPEND)
         job.is_stopped()
         assert state(job.command) == "T"
-        # As `fg` does it: to all of the group.
+        # As `fg` does, to the whole group.
         job.signal_group(signal.SIGCONT)
-        job.says("SIGCONT other")
+        job.prints("SIGCONT other")
         job.signal(signal.SIGUSR1)
-        job.says("SIGUSR1 parent")
-        # Asked by name, both stop; asked by name, both continue.
+        job.prints("SIGUSR1 parent")
+        # A signal to the emulator stops or continues both.
         job.signal(signal.SIGTSTP)
         job.is_stopped()
         wait_until(lambda: state(job.command) == "T")
         job.signal(signal.SIGCONT)
-        job.says("SIGCONT parent")
+        job.prints("SIGCONT parent")
         job.signal(signal.SIGUSR1)
-        job.says("SIGUSR1 parent")
+        job.prints("SIGUSR1 parent")
     job.signal(signal.SIGTERM)
-    job.says("SIGTERM parent")
+    job.prints("SIGTERM parent")
     assert job.status() == 9
 
 
 def a_command_that_stops_itself_gives_the_terminal_back():
     stops = "import os, signal; os.kill(os.getpid(), signal.SIGTSTP); print('on', flush=True)"
-    job = Job("-c", stops, "", says_up=False)
+    job = Job("-c", stops, "", prints_up=False)
     job.is_stopped()
     job.signal(signal.SIGCONT)
-    job.says("on")
+    job.prints("on")
     assert job.status() == 0
 
 
 def a_suspend_without_a_shell_stops_no_process():
-    """As in a container: nobody would continue it."""
+    """As in a container, where nothing would continue it."""
     process, lines = without_shell(REPORT, "USR1")
     lines.next("up")
     os.write(lines.descriptor, SUSPEND)
@@ -127,12 +127,12 @@ def a_suspend_without_a_shell_stops_no_process():
 
 
 def a_command_that_stops_itself_without_a_shell_stops_nothing_else():
-    """The kernel stops it, since it has changed its group, and the emulator could continue it."""
+    """The kernel stops the command, since it has changed its group, and the emulator could continue it."""
     stops = "import os, signal; os.setpgid(0, 0); print(os.getpid()); os.kill(os.getpid(), signal.SIGTSTP); print('on')"
     process, lines = without_shell("-u", "-c", stops)
     command = lines.next("").strip()
     wait_until(lambda: state(command) == "T")
-    # When the second is passed on, the stop has been handled, too.
+    # When the second signal is forwarded, the stop has been handled too.
     for number in signal.SIGUSR1, signal.SIGUSR2:
         os.kill(process, number)
         wait_until(lambda: pending(command) & 1 << number - 1)
@@ -142,7 +142,7 @@ def a_command_that_stops_itself_without_a_shell_stops_nothing_else():
 
 
 def without_shell(*arguments):
-    """The emulator around a Python program, as the leader of a session."""
+    """Starts the emulator with a Python program as the leader of a session."""
     process, terminal = pty.fork()
     if process == 0:
         silence(0)
@@ -152,48 +152,48 @@ def without_shell(*arguments):
 
 
 def state(process):
-    """Its letter: `T` is stopped."""
+    """The state of a process as a letter: `T` is stopped."""
     return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def pending(process):
-    """The signals that wait for it, as a mask."""
+    """The pending signals of a process, as a mask."""
     status = pathlib.Path(f"/proc/{process}/status").read_text()
     return int(status.partition("ShdPnd:")[2].split()[0], 16)
 
 
 def wait_until(condition):
-    until = time.monotonic() + LONGEST_WAIT
+    until = time.monotonic() + MAX_WAIT
     while not condition():
         assert time.monotonic() < until
         os.sched_yield()
 
 
-def a_signal_of_the_kernel_that_is_not_of_the_terminal_is_passed_on():
-    """It is for the emulator alone, as SIGALRM is after `alarm` and `exec`."""
+def a_signal_of_the_kernel_that_is_not_of_the_terminal_is_forwarded():
+    """Only the emulator receives it, as SIGALRM after `alarm` and `exec`."""
     job = Job(REPORT, "IO")
     ours, peer = socket.socketpair()
     fcntl.fcntl(ours, fcntl.F_SETOWN, job.process)
     fcntl.fcntl(ours, fcntl.F_SETFL, fcntl.fcntl(ours, fcntl.F_GETFL) | fcntl.FASYNC)
     peer.send(b"x")
-    # The other name of SIGIO.
-    job.says("SIGPOLL parent" if signal.SIGIO.name == "SIGPOLL" else "SIGIO parent")
+    # SIGIO has two names.
+    job.prints("SIGPOLL parent" if signal.SIGIO.name == "SIGPOLL" else "SIGIO parent")
     job.signal(signal.SIGTERM)
-    job.says("SIGTERM parent")
+    job.prints("SIGTERM parent")
     assert job.status() == 9
 
 
 def silence(terminal):
-    """Has it echo nothing, so that only the command writes."""
+    """Turns the echo off, so that only the command writes."""
     settings = termios.tcgetattr(terminal)
     settings[3] &= ~termios.ECHO
     termios.tcsetattr(terminal, termios.TCSANOW, settings)
 
 
 class Job:
-    """The emulator around a Python program, in the foreground of a terminal whose shell is this process."""
+    """The emulator with a Python program, in the foreground of a terminal whose shell is this process."""
 
-    def __init__(self, *arguments, says_up=True):
+    def __init__(self, *arguments, prints_up=True):
         self.terminal, tty = pty.openpty()
         silence(tty)
         if os.getsid(0) != os.getpid():
@@ -210,7 +210,7 @@ class Job:
             os.execv(KEYBOUND, [KEYBOUND, "emulator", "--exec", "--", sys.executable, *map(str, arguments)])
         STARTED.append(self.process)
         self.lines = Lines(self.terminal)
-        if says_up:
+        if prints_up:
             _, self.command, _ = self.lines.next("up").split()
 
     def press(self, key):
@@ -219,7 +219,7 @@ class Job:
     def resize(self):
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("4H", 50, 100, 0, 0))
 
-    def says(self, line):
+    def prints(self, line):
         self.lines.next(line)
 
     def signal(self, number):
@@ -237,19 +237,19 @@ class Job:
 
 
 class Lines:
-    """The lines that a descriptor gives."""
+    """The lines that are read from a descriptor."""
 
     def __init__(self, descriptor):
-        self.descriptor, self.rest = descriptor, b""
+        self.descriptor, self.buffer = descriptor, b""
 
-    def next(self, begin):
-        while b"\n" not in self.rest:
-            ready, _, _ = select.select([self.descriptor], [], [], LONGEST_WAIT)
-            assert ready, f"nothing came, expected {begin!r}"
-            self.rest += os.read(self.descriptor, 4096)
-        line, _, self.rest = self.rest.partition(b"\n")
+    def next(self, start):
+        while b"\n" not in self.buffer:
+            ready, _, _ = select.select([self.descriptor], [], [], MAX_WAIT)
+            assert ready, f"no line, expected {start!r}"
+            self.buffer += os.read(self.descriptor, 4096)
+        line, _, self.buffer = self.buffer.partition(b"\n")
         line = line.decode().strip()
-        assert line.startswith(begin), f"{line!r}, expected {begin!r}"
+        assert line.startswith(start), f"{line!r}, expected {start!r}"
         return line
 
 

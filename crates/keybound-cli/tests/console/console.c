@@ -1,12 +1,12 @@
-/* console.exe PROGRAM ARGUMENTS…: runs a program in a console of its own. When a line comes on standard input, that console's
-   user presses Ctrl-C. Ends with the program's status. */
+/* console.exe PROGRAM ARGUMENTS…: runs a program in a new console. A line on standard input presses Ctrl-C there. Exits with the
+   status of the program. */
 #include <windows.h>
 #include <stdio.h>
 
 #define NO_START 97
 #define NO_CONSOLE 98
 #define NO_END 99
-#define LONGEST_END_MS 30000
+#define MAX_END_MS 30000
 
 static BOOL WINAPI survive(DWORD event)
 {
@@ -14,7 +14,7 @@ static BOOL WINAPI survive(DWORD event)
     return TRUE;
 }
 
-/* What follows this program's own name on its command line. */
+/* The command line without the name of this program. */
 static WCHAR *command_line(void)
 {
     WCHAR *line = GetCommandLineW();
@@ -47,7 +47,7 @@ int main(void)
     SetConsoleCtrlHandler(survive, TRUE);
     if (fgets(line, sizeof(line), stdin) && !GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0))
         return NO_CONSOLE;
-    if (WaitForSingleObject(program.hProcess, LONGEST_END_MS) != WAIT_OBJECT_0) {
+    if (WaitForSingleObject(program.hProcess, MAX_END_MS) != WAIT_OBJECT_0) {
         TerminateProcess(program.hProcess, NO_END);
         return NO_END;
     }
