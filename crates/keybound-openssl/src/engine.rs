@@ -1,21 +1,13 @@
-//! TLS by OpenSSL 3, with the key behind its provider.
-mod callbacks;
+//! TLS by OpenSSL 3, with keys of the provider.
 mod classify;
 mod close_notify_stream;
-mod contexts;
+mod tls_contexts;
 
-pub(crate) use callbacks::{on_certificate_request, on_message, on_record, on_verify};
 pub use classify::classify;
-pub(crate) use classify::first_reason;
 pub use close_notify_stream::CloseNotifyStream;
-pub(crate) use contexts::NAME_RULES;
-pub use contexts::TlsContexts;
-#[cfg(any(feature = "openssl", feature = "rustls"))]
-pub(crate) use contexts::not_taken;
-#[cfg(feature = "rustls")]
-pub(crate) use contexts::{ANCHOR_RULES, set_expected_host};
+pub use tls_contexts::TlsContexts;
 #[cfg(feature = "openssl")]
-pub(crate) use contexts::{Allowed, present, set_rules};
+pub(crate) use tls_contexts::{AllowedVersions, configure_security, present_certificate};
 
 use crate::ConnectionState;
 use crate::{TransportError, TransportErrorKind};
@@ -38,17 +30,17 @@ impl Session {
         &self.state
     }
 
-    /// Does the first handshake.
+    /// Performs the first handshake.
     ///
     /// # Errors
-    /// [`Tls`](TransportErrorKind::Tls) where OpenSSL cannot make a stream; for a failed handshake, what `failed` returns.
+    /// [`Tls`](TransportErrorKind::Tls) where OpenSSL cannot create a stream; for a failed handshake, the result of `failed`.
     pub async fn connect(
         self,
         tcp: TcpStream,
         failed: impl FnOnce(openssl::ssl::Error) -> TransportError,
     ) -> Result<CloseNotifyStream<TcpStream>, TransportError> {
         let mut stream = SslStream::new(self.ssl, tcp).map_err(|error| {
-            TransportError::new(TransportErrorKind::Tls, "no tls stream can be made")
+            TransportError::new(TransportErrorKind::Tls, "no tls stream can be created")
                 .with_source(error)
         })?;
         Pin::new(&mut stream).connect().await.map_err(failed)?;

@@ -1,6 +1,6 @@
 //! TLS by OpenSSL with keys that cannot be exported: a private library context with a provider for
-//! [`BindingKey`](keybound_keys::BindingKey)s, TLS contexts with their security settings, trust stores, the verification of
-//! servers, and set-ups for callers who have OpenSSL or rustls.
+//! [`BindingKey`](keybound_keys::BindingKey)s, TLS contexts with their security settings, trust anchors, the verification of
+//! servers, and adapters for callers with OpenSSL or rustls.
 #![deny(unsafe_code)]
 
 use keybound_core::tls::{
@@ -8,21 +8,21 @@ use keybound_core::tls::{
 };
 use keybound_keys::ClientIdentity;
 
-#[allow(unsafe_code, reason = "calls OpenSSL and is called by it")]
-mod bridge;
+#[cfg(any(feature = "openssl", feature = "rustls"))]
+mod adapters;
 mod engine;
+#[allow(unsafe_code, reason = "calls OpenSSL and is called by it")]
+mod ffi;
 #[cfg(feature = "server")]
 #[allow(unsafe_code, reason = "calls OpenSSL")]
 pub mod server;
-#[cfg(any(feature = "openssl", feature = "rustls"))]
-mod stacks;
-mod trust;
+mod trust_anchors;
 
 // The public interface.
-pub use bridge::warm_up;
 pub use engine::{CloseNotifyStream, Session, TlsContexts, classify};
-pub use trust::TrustAnchors;
+pub use ffi::warm_up;
+pub use trust_anchors::TrustAnchors;
 #[cfg(feature = "openssl")]
-pub use {openssl, stacks::OpensslSetup};
+pub use {adapters::OpensslSetup, openssl};
 #[cfg(feature = "rustls")]
-pub use {rustls, stacks::RustlsSetup};
+pub use {adapters::RustlsSetup, rustls};

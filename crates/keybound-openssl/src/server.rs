@@ -1,9 +1,10 @@
-//! The server's half of authentication after the request: ask a connected client for its certificate, as Key Vault
-//! does. For test servers and the emulator; the client does not need it.
+//! Client authentication after the request, on the server's side, as Key Vault does it. For test servers and the emulator; the client
+//! does not need it.
+pub use crate::ffi::offer_post_handshake_auth;
 use foreign_types::ForeignTypeRef as _;
 use libc::{c_int, size_t};
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslContextBuilder, SslRef, SslVersion};
+use openssl::ssl::{SslRef, SslVersion};
 use openssl::x509::X509VerifyResult;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -14,16 +15,16 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 
-/// Asks the client for its certificate on an established connection: by renegotiation on TLS 1.2, by post-handshake
-/// authentication on TLS 1.3. Afterwards `stream.ssl().peer_certificate()` returns what the client presented, which may
-/// be nothing. The verify callback of the server's context verifies it; that context should resume no sessions.
+/// Requests the client's certificate on an established connection: by renegotiation on TLS 1.2, by post-handshake authentication on
+/// TLS 1.3. Afterwards `stream.ssl().peer_certificate()` returns the certificate that the client presented, if any. The verify
+/// callback of the server's context verifies it; that context should not resume sessions.
 ///
-/// All that the client has sent must have been read before: data that crosses the handshake is refused, so that nothing
-/// sent before the client was known is taken for its word. There is no timeout of its own.
+/// All data from the client must have been read before: data during the handshake is rejected, so that data of an unauthenticated
+/// client is not attributed to an authenticated one. There is no timeout.
 ///
 /// # Errors
-/// [`RequestCertificateError`]. After [`NotOffered`](RequestCertificateError::NotOffered) the connection is as good as
-/// before; after any other it must be closed, as after dropping the future early.
+/// [`RequestCertificateError`]. After [`NotOffered`](RequestCertificateError::NotOffered) the connection can be used further; after
+/// any other error, or after dropping the future early, it must be closed.
 pub async fn request_client_certificate<S>(
     stream: &mut SslStream<S>,
 ) -> Result<(), RequestCertificateError>
@@ -37,34 +38,28 @@ where
         .await
         .map_err(RequestCertificateError::Tls)?;
     let mut finished = false;
-    poll_fn(|context| poll_answer(stream, context, &mut finished)).await
+    poll_fn(|context| poll_response(stream, context, &mut finished)).await
 }
 
-/// Lets a bare OpenSSL client offer post-handshake authentication on TLS 1.3, for tests of servers.
-pub fn offer_post_handshake_auth(context: &mut SslContextBuilder) {
-    // SAFETY: the pointer is that of a live SSL_CTX, borrowed exclusively; the call sets a flag in it.
-    unsafe { openssl_sys::SSL_CTX_set_post_handshake_auth(context.as_ptr(), 1) };
-}
-
-/// Why the client could not be asked for its certificate, or did not answer.
+/// Why the client's certificate could not be requested, or the client did not respond.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestCertificateError {
-    /// The client did not offer post-handshake authentication (TLS 1.3), or the library refuses to ask.
-    #[error("the client cannot be asked for its certificate on this connection")]
+    /// The client did not offer post-handshake authentication (TLS 1.3), or OpenSSL does not allow the request.
+    #[error("the client's certificate cannot be requested on this connection")]
     NotOffered(#[source] ErrorStack),
-    /// The client refused, broke the handshake, or its certificate was not accepted.
-    #[error("the handshake that asks for the client certificate failed")]
+    /// The client rejected the request, the handshake failed, or the certificate was not accepted.
+    #[error("the handshake that requests the client certificate failed")]
     Tls(#[source] openssl::ssl::Error),
-    /// The client sent data of the application where its answer was due.
-    #[error("the client sent data before it answered the request for its certificate")]
+    /// The client sent application data during the handshake.
+    #[error("the client sent data before it responded to the certificate request")]
     ApplicationData,
     /// The client closed the connection.
-    #[error("the client closed the connection when asked for its certificate")]
+    #[error("the client closed the connection upon the certificate request")]
     Closed,
 }
 
-/// The alert with which a verify callback ends the handshake, for servers that refuse a client certificate there.
+/// The alert with which a verify callback ends the handshake, for servers that reject a client certificate there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeRefusal {
@@ -85,8 +80,7 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// The refusal that sends an alert, by its name in RFC 8446 section 6; `None` for alerts that do not concern
-    /// a certificate.
+    /// The value for an alert, by its name in RFC 8446, section 6; `None` for alerts that do not concern a certificate.
     pub fn from_alert(name: &str) -> Option<Self> {
         Some(match name {
             "certificate_expired" => Self::Expired,
@@ -100,7 +94,7 @@ impl HandshakeRefusal {
         })
     }
 
-    /// What the callback sets as the error, so that OpenSSL sends the alert.
+    /// The error that the callback sets, for which OpenSSL sends the alert.
     pub fn verify_result(self) -> X509VerifyResult {
         let code = match self {
             Self::Expired => openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED,
@@ -109,10 +103,10 @@ impl HandshakeRefusal {
             Self::Rejected => openssl_sys::X509_V_ERR_CERT_REJECTED,
             Self::Unsupported => openssl_sys::X509_V_ERR_INVALID_PURPOSE,
             Self::Failure => openssl_sys::X509_V_ERR_APPLICATION_VERIFICATION,
-            // OpenSSL has no reason for this alert, and sends `certificate_unknown`.
+            // An error without an alert of its own, for which OpenSSL sends `certificate_unknown`.
             Self::Unspecified => openssl_sys::X509_V_ERR_PERMITTED_VIOLATION,
         };
-        // SAFETY: the number is one of OpenSSL's own.
+        // SAFETY: the code is one of OpenSSL's.
         unsafe { X509VerifyResult::from_raw(code) }
     }
 }
@@ -121,8 +115,7 @@ fn schedule(ssl: &SslRef) -> Result<(), RequestCertificateError> {
     let tls13 = ssl.version2() == Some(SslVersion::TLS1_3);
     let mode = openssl_sys::SSL_VERIFY_PEER
         | (verify_mode(ssl) & openssl_sys::SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
-    // SAFETY: the pointer is that of a live SSL, of which the caller's `&mut SslStream` is the only user. A null
-    // callback keeps the one set before.
+    // SAFETY: the connection is alive, and the caller's `&mut SslStream` is its only user. A null callback keeps the earlier one.
     let scheduled = unsafe {
         if tls13 {
             openssl_sys::SSL_set_verify(
@@ -139,17 +132,17 @@ fn schedule(ssl: &SslRef) -> Result<(), RequestCertificateError> {
     if scheduled == 1 {
         return Ok(());
     }
-    // Taking the errors also empties the thread's queue, which the next call would misread.
+    // Taking the errors also clears the thread's queue, which the next call would report.
     Err(RequestCertificateError::NotOffered(ErrorStack::get()))
 }
 
 fn verify_mode(ssl: &SslRef) -> c_int {
-    // SAFETY: the pointer is that of a live SSL, which is only read.
+    // SAFETY: the connection is alive and is only read.
     unsafe { openssl_sys::SSL_get_verify_mode(ssl.as_ptr()) }
 }
 
-/// Drives the client's answer. Reading is what drives it; peeking keeps whatever follows for the real reader.
-fn poll_answer<S>(
+/// Reads the client's response. Peeking drives the handshake and leaves later data for the caller.
+fn poll_response<S>(
     stream: &mut SslStream<S>,
     context: &mut Context<'_>,
     finished: &mut bool,
@@ -157,13 +150,13 @@ fn poll_answer<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let seen = Cell::new(*finished);
+    let is_finished = Cell::new(*finished);
     let peeked = {
-        // SAFETY: the stream and the cell outlive this block, and the stream is borrowed exclusively.
-        let _watch = unsafe { FinishedWatch::new(stream.ssl().as_ptr(), &raw const seen) };
+        // SAFETY: the stream and the cell outlive this block, and the stream is exclusively borrowed.
+        let _watch = unsafe { FinishedWatch::new(stream.ssl().as_ptr(), &raw const is_finished) };
         Pin::new(&mut *stream).poll_peek(context, &mut [0])
     };
-    *finished = seen.get();
+    *finished = is_finished.get();
     match peeked {
         Poll::Ready(Err(error)) if error.code() == openssl::ssl::ErrorCode::ZERO_RETURN => {
             Poll::Ready(Err(RequestCertificateError::Closed))
@@ -177,22 +170,22 @@ where
 }
 
 fn in_handshake(ssl: &SslRef) -> bool {
-    // SAFETY: the pointer is that of a live SSL, which is only read.
+    // SAFETY: the connection is alive and is only read.
     unsafe { SSL_in_init(ssl.as_ptr()) != 0 }
 }
 
-/// Sets the cell when the client's Finished message comes in: the one sign that is the same for TLS 1.2 and 1.3, with
-/// and without a certificate. It must be dropped before the cell and the SSL are.
+/// Sets the cell when the client's Finished message arrives, which ends the handshake in TLS 1.2 and 1.3, with and without a
+/// certificate. It must be dropped before the cell and the SSL.
 struct FinishedWatch(*mut openssl_sys::SSL);
 
 impl FinishedWatch {
     /// # Safety
-    /// `ssl` and `seen` must outlive the value, and nobody else may set a message callback while it lives.
-    unsafe fn new(ssl: *mut openssl_sys::SSL, seen: *const Cell<bool>) -> Self {
-        // SAFETY: by the contract above the SSL is live; the argument is read by `note_finished` only.
+    /// `ssl` and `finished` must outlive the value, and nothing else may set a message callback while it lives.
+    unsafe fn new(ssl: *mut openssl_sys::SSL, finished: *const Cell<bool>) -> Self {
+        // SAFETY: by contract the SSL is alive; only `on_message` reads the argument.
         unsafe {
-            SSL_set_msg_callback(ssl, Some(note_finished));
-            set_msg_callback_arg(ssl, seen.cast_mut().cast());
+            SSL_set_msg_callback(ssl, Some(on_message));
+            set_msg_callback_arg(ssl, finished.cast_mut().cast());
         }
         Self(ssl)
     }
@@ -200,7 +193,7 @@ impl FinishedWatch {
 
 impl Drop for FinishedWatch {
     fn drop(&mut self) {
-        // SAFETY: by the contract of `new` the SSL is live still.
+        // SAFETY: by the contract of `new` the SSL is still alive.
         unsafe {
             SSL_set_msg_callback(self.0, None);
             set_msg_callback_arg(self.0, ptr::null_mut());
@@ -209,29 +202,29 @@ impl Drop for FinishedWatch {
 }
 
 /// # Safety
-/// `ssl` must be live.
+/// `ssl` must be alive.
 unsafe fn set_msg_callback_arg(ssl: *mut openssl_sys::SSL, argument: *mut c_void) {
     // SAFETY: this control stores the pointer and returns.
     unsafe { openssl_sys::SSL_ctrl(ssl, SSL_CTRL_SET_MSG_CALLBACK_ARG, 0, argument) };
 }
 
-unsafe extern "C" fn note_finished(
+unsafe extern "C" fn on_message(
     outgoing: c_int,
     _version: c_int,
     content_type: c_int,
     message: *const c_void,
     length: size_t,
     _ssl: *mut openssl_sys::SSL,
-    seen: *mut c_void,
+    finished: *mut c_void,
 ) {
-    if outgoing != 0 || content_type != CONTENT_HANDSHAKE || length == 0 || seen.is_null() {
+    if outgoing != 0 || content_type != CONTENT_HANDSHAKE || length == 0 || finished.is_null() {
         return;
     }
-    // SAFETY: OpenSSL hands over `length` readable bytes, of which there is one; `seen` is the cell that `FinishedWatch`
-    // was made with, on the same thread, as the callback runs inside the peek that the watch surrounds.
+    // SAFETY: OpenSSL passes `length` readable bytes, at least one; `finished` is the cell of the `FinishedWatch`, on the same thread,
+    // as the callback runs within the peek that the watch surrounds.
     unsafe {
         if *message.cast::<u8>() == MESSAGE_FINISHED {
-            (*seen.cast::<Cell<bool>>()).set(true);
+            (*finished.cast::<Cell<bool>>()).set(true);
         }
     }
 }
@@ -256,7 +249,7 @@ unsafe extern "C" {
 
 /// `SSL_CTRL_SET_MSG_CALLBACK_ARG` of ssl.h.
 const SSL_CTRL_SET_MSG_CALLBACK_ARG: c_int = 16;
-/// ContentType `handshake` (RFC 8446 section 5.1).
+/// ContentType `handshake` (RFC 8446, section 5.1).
 const CONTENT_HANDSHAKE: c_int = 22;
-/// HandshakeType `finished` (RFC 8446 section 4).
+/// HandshakeType `finished` (RFC 8446, section 4).
 const MESSAGE_FINISHED: u8 = 20;

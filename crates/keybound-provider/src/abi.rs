@@ -1,18 +1,18 @@
-//! The part of OpenSSL's provider interface (`core.h`, `core_dispatch.h`) that the bridge needs, stable since 3.0.
+//! The part of OpenSSL's provider interface (`core.h`, `core_dispatch.h`) that the provider uses, stable since 3.0.
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 
-/// `OSSL_CALLBACK`: takes what an export yields.
+/// `OSSL_CALLBACK`: receives exported parameters.
 pub type Callback = unsafe extern "C" fn(*const Param, *mut c_void) -> c_int;
 
-/// `OSSL_DISPATCH`: a numbered function. A table ends with number 0.
+/// `OSSL_DISPATCH`: a function by its number. Number 0 ends a table.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "its layout is OpenSSL's")]
+#[expect(clippy::exhaustive_structs, reason = "OpenSSL defines its layout")]
 pub struct Dispatch(pub c_int, pub *const c_void);
 
-// SAFETY: tables are constants made of function addresses.
+// SAFETY: tables are constants of function addresses.
 unsafe impl Sync for Dispatch {}
 
 impl Dispatch {
@@ -23,7 +23,7 @@ impl Dispatch {
 #[repr(C)]
 pub struct Algorithm(*const c_char, *const c_char, *const Dispatch, *const c_char);
 
-// SAFETY: tables are constants made of addresses of constants.
+// SAFETY: tables are constants of addresses of constants.
 unsafe impl Sync for Algorithm {}
 
 impl Algorithm {
@@ -38,11 +38,11 @@ impl Algorithm {
     }
 }
 
-/// `OSSL_ITEM`: a numbered reason for errors.
+/// `OSSL_ITEM`: an error reason by its number.
 #[repr(C)]
 pub struct Item(c_uint, *const c_char);
 
-// SAFETY: tables are constants made of addresses of constants.
+// SAFETY: tables are constants of addresses of constants.
 unsafe impl Sync for Item {}
 
 impl Item {
@@ -63,7 +63,7 @@ pub struct Param {
     returned: usize,
 }
 
-// SAFETY: only descriptions, which point to names, are stored in constants.
+// SAFETY: constants contain descriptions only, which point to names.
 unsafe impl Sync for Param {}
 
 impl Param {
@@ -103,10 +103,10 @@ impl Param {
         }
     }
 
-    /// Finds a value in a list.
+    /// Finds a parameter in a list.
     ///
     /// # Safety
-    /// `list` is null or a list ended by [`END`](Self::END) that nothing else uses while the result lives.
+    /// `list` is null or ends with [`END`](Self::END), and nothing else uses it while the result lives.
     pub(crate) unsafe fn locate<'a>(mut list: *mut Self, key: &CStr) -> Option<&'a mut Self> {
         // SAFETY: by contract each entry up to the one without a key is valid, and keys are C strings.
         unsafe {
@@ -120,7 +120,7 @@ impl Param {
         None
     }
 
-    /// The value as text; an integer in decimal, as OpenSSL passes settings in either form.
+    /// The value as text; an integer as a decimal number, as OpenSSL passes settings in either form.
     ///
     /// # Safety
     /// The entry describes its data truthfully.
@@ -128,7 +128,7 @@ impl Param {
         if self.data.is_null() {
             return None;
         }
-        // SAFETY: kind and size say what the data is; integers may be unaligned.
+        // SAFETY: kind and size describe the data; integers may be unaligned.
         let bytes = unsafe {
             match (self.kind, self.size) {
                 (UTF8_STRING, size) => {
@@ -154,7 +154,7 @@ impl Param {
         std::str::from_utf8(bytes).ok().map(str::to_owned)
     }
 
-    /// Its bytes, where it holds some.
+    /// The value as bytes; `None` for other types.
     ///
     /// # Safety
     /// The entry describes its buffer truthfully, and the buffer outlives the result.
@@ -166,12 +166,12 @@ impl Param {
         Some(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), self.size) })
     }
 
-    /// Returns an integer to the caller. False where its buffer is too small.
+    /// Writes an integer to the caller's buffer. False where it is too small.
     ///
     /// # Safety
     /// The entry describes its buffer truthfully.
-    pub(crate) unsafe fn answer_int(&mut self, value: i32) -> bool {
-        // SAFETY: passed on.
+    pub(crate) unsafe fn set_int(&mut self, value: i32) -> bool {
+        // SAFETY: by contract.
         unsafe {
             match (self.kind, self.size) {
                 (INTEGER | UNSIGNED, 8) => self.put(&i64::from(value).to_ne_bytes()),
@@ -181,13 +181,13 @@ impl Param {
         }
     }
 
-    /// Returns an unsigned integer, given in the host's byte order, to the caller.
+    /// Writes an unsigned integer, in the host's byte order, to the caller's buffer.
     ///
     /// # Safety
-    /// As [`answer_int`](Self::answer_int).
-    pub(crate) unsafe fn answer_unsigned(&mut self, native: &[u8]) -> bool {
-        // SAFETY: passed on. The number ends at its most significant byte, so what follows is zero on little-endian
-        // hosts; a big-endian asker must give the exact length.
+    /// As [`set_int`](Self::set_int).
+    pub(crate) unsafe fn set_unsigned(&mut self, native: &[u8]) -> bool {
+        // SAFETY: by contract. On little-endian hosts the number ends with its most significant byte, and zeros may follow; on
+        // big-endian hosts the caller must pass the exact length.
         unsafe {
             self.kind == UNSIGNED
                 && (cfg!(target_endian = "little")
@@ -197,25 +197,25 @@ impl Param {
         }
     }
 
-    /// Returns text to the caller.
+    /// Writes text to the caller's buffer, or its address.
     ///
     /// # Safety
-    /// As [`answer_int`](Self::answer_int).
-    pub(crate) unsafe fn answer_text(&mut self, value: &'static CStr) -> bool {
+    /// As [`set_int`](Self::set_int).
+    pub(crate) unsafe fn set_text(&mut self, value: &'static CStr) -> bool {
         match self.kind {
             UTF8_POINTER if !self.data.is_null() => {
                 self.returned = value.count_bytes();
-                // SAFETY: the data of this kind is a slot for a pointer.
+                // SAFETY: data of this kind is a pointer to write.
                 unsafe { self.data.cast::<*const c_char>().write(value.as_ptr()) };
                 true
             }
-            // SAFETY: passed on.
+            // SAFETY: by contract.
             UTF8_STRING => unsafe { self.put(value.to_bytes()) },
             _ => false,
         }
     }
 
-    /// Copies into the caller's buffer and clears the rest of it; without a buffer only the length is set.
+    /// Copies to the caller's buffer and clears its remainder; without a buffer, only sets the length.
     unsafe fn put(&mut self, bytes: &[u8]) -> bool {
         self.returned = bytes.len();
         if self.data.is_null() {
@@ -234,7 +234,7 @@ impl Param {
     }
 }
 
-/// Runs a callback's body; a panic becomes the callback's failure value and never crosses into C.
+/// Runs the body of a callback. A panic returns the failure value and does not unwind into C.
 pub fn guarded<T>(failure: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
 }

@@ -1,7 +1,7 @@
 use keybound_keys::{BindingKey, KeyGate, LastKeyError, SignatureScheme, SigningCost};
 use std::sync::Arc;
 
-/// A key of the provider: the numbers of its public half, and the [`BindingKey`] that signs.
+/// A key of the provider: its RSA public key, and the [`BindingKey`] that signs.
 pub struct Key {
     /// Big endian, without leading zeros.
     modulus: Vec<u8>,
@@ -13,7 +13,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// From modulus and exponent (big endian, without leading zeros), the key that signs, and where its errors are stored.
+    /// A key of modulus and exponent (big endian, without leading zeros) that signs with `signer` and stores its errors.
     pub fn new(
         modulus: Vec<u8>,
         exponent: Vec<u8>,
@@ -43,12 +43,12 @@ impl Key {
         self.signer.is_none()
     }
 
-    pub(crate) fn has_same_public_half(&self, other: &Self) -> bool {
+    pub(crate) fn has_same_public_key(&self, other: &Self) -> bool {
         self.modulus == other.modulus && self.exponent == other.exponent
     }
 
     /// Modulus and exponent in the host's byte order.
-    pub(crate) fn public_half_native(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn public_key_native(&self) -> (Vec<u8>, Vec<u8>) {
         let native = |big_endian: &[u8]| {
             let mut bytes = big_endian.to_vec();
             if cfg!(target_endian = "little") {
@@ -77,7 +77,7 @@ impl Key {
         self.modulus.len()
     }
 
-    /// Signs, or stores the error for the caller. A slow key that hangs does not block this thread for longer than its gate allows.
+    /// Signs, or stores the error for the caller. A slow key that hangs does not block this thread longer than its gate's timeout.
     pub(crate) fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Option<Vec<u8>> {
         let signer = self.signer.as_ref()?;
         let signed = match signer.signing_cost() {

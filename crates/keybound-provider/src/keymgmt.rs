@@ -1,29 +1,29 @@
-//! RSA key management. Key data is an `Arc<Key>` whose one reference for each `EVP_PKEY` goes when that is freed.
+//! RSA key management. Key data is an `Arc<Key>`, with one reference for each `EVP_PKEY`.
 //!
-//! A key gets here by "generation" with the handle of an [`Offer`] as the parameter [`KEY_PARAM`]. The handle is a random
-//! number and nothing else: other values of that parameter (`openssl genpkey -pkeyopt` sets it from text) yield no
-//! key, and no address is dereferenced. There is no import, so
-//! libcrypto cannot move foreign keys here: certificates and ordinary keys stay with the other providers.
+//! A key is "generated" with the handle of a [`RegisteredKey`] as the parameter [`KEY_PARAM`]. The handle is a random number: other
+//! values of the parameter (`openssl genpkey -pkeyopt` sets it from text) return no key, and no address is dereferenced. There is
+//! no import, so that libcrypto cannot move other keys to this provider: certificates and ordinary keys remain with the other
+//! providers.
 use crate::Key;
 use crate::abi::{Callback, Dispatch, INTEGER, OCTETS, Param, UNSIGNED, UTF8_STRING, guarded};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Names the parameter that holds the handle of an [`Offer`].
+/// The parameter with the handle of a [`RegisteredKey`].
 pub const KEY_PARAM: &CStr = c"keybound-key";
 
-/// A key that a generation may take, while the value lives.
-pub struct Offer(Handle);
+/// A key that can be generated while this value lives.
+pub struct RegisteredKey(Handle);
 
 type Handle = [u8; 16];
 
-static OFFERED: Mutex<Vec<(Handle, Arc<Key>)>> = Mutex::new(Vec::new());
+static REGISTERED: Mutex<Vec<(Handle, Arc<Key>)>> = Mutex::new(Vec::new());
 
-impl Offer {
-    /// Offers a key under an unguessable handle.
+impl RegisteredKey {
+    /// Registers a key under an unguessable handle.
     pub fn new(handle: Handle, key: Arc<Key>) -> Self {
-        offered().push((handle, key));
+        registered().push((handle, key));
         Self(handle)
     }
 
@@ -33,19 +33,19 @@ impl Offer {
     }
 }
 
-impl Drop for Offer {
+impl Drop for RegisteredKey {
     fn drop(&mut self) {
-        offered().retain(|(handle, _)| *handle != self.0);
+        registered().retain(|(handle, _)| *handle != self.0);
     }
 }
 
-fn offered() -> MutexGuard<'static, Vec<(Handle, Arc<Key>)>> {
-    OFFERED.lock().unwrap_or_else(PoisonError::into_inner)
+fn registered() -> MutexGuard<'static, Vec<(Handle, Arc<Key>)>> {
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn key_of(handle: &[u8]) -> Option<Arc<Key>> {
-    let offered = offered();
-    let found = offered.iter().find(|(known, _)| known[..] == *handle);
+    let registered = registered();
+    let found = registered.iter().find(|(known, _)| known[..] == *handle);
     found.map(|(_, key)| Arc::clone(key))
 }
 
@@ -59,7 +59,7 @@ unsafe extern "C" fn generation_init(
 ) -> *mut Generation {
     guarded(null_mut(), || {
         let generation = Box::into_raw(Box::new(Generation(None)));
-        // SAFETY: just made; the list is passed on.
+        // SAFETY: the generation was just created; the list is libcrypto's.
         unsafe { generation_set_params(generation, params) };
         generation
     })
@@ -70,13 +70,13 @@ unsafe extern "C" fn generation_set_params(
     params: *mut Param,
 ) -> c_int {
     guarded(0, || {
-        // SAFETY: the list is one of libcrypto's; what it holds is only read.
+        // SAFETY: the list is libcrypto's; its values are only read.
         if let Some(param) = unsafe { Param::locate(params, KEY_PARAM) } {
             // SAFETY: an entry describes its buffer truthfully.
             let Some(key) = unsafe { param.octets() }.and_then(key_of) else {
                 return 0;
             };
-            // SAFETY: the generation is ours, and nothing else uses it meanwhile.
+            // SAFETY: the generation is from `generation_init`, and nothing else uses it meanwhile.
             unsafe { (*generation).0 = Some(key) };
         }
         1
@@ -96,7 +96,7 @@ unsafe extern "C" fn generate(
     _: *const c_void,
     _: *mut c_void,
 ) -> *const Key {
-    // SAFETY: the generation is ours, and nothing else uses it meanwhile.
+    // SAFETY: the generation is from `generation_init`, and nothing else uses it meanwhile.
     guarded(null(), || match unsafe { (*generation).0.take() } {
         Some(key) => Arc::into_raw(key),
         None => null(),
@@ -105,26 +105,26 @@ unsafe extern "C" fn generate(
 
 unsafe extern "C" fn generation_cleanup(generation: *mut Generation) {
     if !generation.is_null() {
-        // SAFETY: the box made by `generation_init`, given back once.
+        // SAFETY: the box from `generation_init`, freed once.
         guarded((), || unsafe { drop(Box::from_raw(generation)) });
     }
 }
 
-/// An empty key. Nothing can be put into it; it is there because libcrypto, where it wants to move a key here and finds
-/// no such function, leaves an error on its queue that a later caller would take for its own.
+/// Creates an empty key, which cannot be filled. Without this function, libcrypto leaves an error in its queue when it tries to move
+/// a key to this provider, and a later caller would report that error.
 unsafe extern "C" fn new(_: *mut c_void) -> *const Key {
     guarded(null(), || Arc::into_raw(Arc::new(Key::empty())))
 }
 
 unsafe extern "C" fn free(key: *const Key) {
     if !key.is_null() {
-        // SAFETY: the reference that the EVP_PKEY owned, given back once.
+        // SAFETY: the reference that the EVP_PKEY owned, released once.
         guarded((), || unsafe { drop(Arc::from_raw(key)) });
     }
 }
 
 unsafe extern "C" fn duplicate(key: *const Key, _selection: c_int) -> *const Key {
-    // SAFETY: the EVP_PKEY that is being duplicated owns a reference; the copy gets its own.
+    // SAFETY: the EVP_PKEY that is duplicated owns a reference; the copy gets its own.
     unsafe { Arc::increment_strong_count(key) };
     key
 }
@@ -138,7 +138,7 @@ unsafe extern "C" fn has(key: *const Key, selection: c_int) -> c_int {
 unsafe extern "C" fn matches(a: *const Key, b: *const Key, selection: c_int) -> c_int {
     // SAFETY: libcrypto passes key data that is alive.
     let (a, b) = unsafe { (&*a, &*b) };
-    (selection & (PRIVATE | PUBLIC) == 0 || (!a.is_empty() && a.has_same_public_half(b))).into()
+    (selection & (PRIVATE | PUBLIC) == 0 || (!a.is_empty() && a.has_same_public_key(b))).into()
 }
 
 unsafe extern "C" fn export(
@@ -150,17 +150,17 @@ unsafe extern "C" fn export(
     guarded(0, || {
         // SAFETY: libcrypto passes key data that is alive.
         let key = unsafe { &*key };
-        // Refusing the private half is also what makes libcrypto come to this provider for signatures.
+        // Because the private key is not exported, libcrypto uses this provider for signatures.
         if selection & PRIVATE != 0 || key.is_empty() {
             return 0;
         }
-        let (modulus, exponent) = key.public_half_native();
+        let (modulus, exponent) = key.public_key_native();
         let params = [
             Param::unsigned(c"n", &modulus),
             Param::unsigned(c"e", &exponent),
             Param::END,
         ];
-        // SAFETY: the list lives through the call; the callback copies.
+        // SAFETY: the list outlives the call; the callback copies.
         unsafe { callback(params.as_ptr(), argument) }
     })
 }
@@ -180,18 +180,18 @@ unsafe extern "C" fn export_types(selection: c_int) -> *const Param {
 unsafe extern "C" fn get_params(key: *const Key, params: *mut Param) -> c_int {
     guarded(0, || {
         // SAFETY: libcrypto passes key data that is alive and a list to fill.
-        let answered = unsafe {
+        let is_set = unsafe {
             let key = &*key;
-            let (modulus, exponent) = key.public_half_native();
+            let (modulus, exponent) = key.public_key_native();
             let find = |name| Param::locate(params, name);
-            find(c"bits").is_none_or(|p| p.answer_int(key.bits()))
-                && find(c"security-bits").is_none_or(|p| p.answer_int(key.security_bits()))
-                && find(c"max-size").is_none_or(|p| p.answer_int(key.signature_size() as c_int))
-                && find(c"default-digest").is_none_or(|p| p.answer_text(c"SHA256"))
-                && find(c"n").is_none_or(|p| p.answer_unsigned(&modulus))
-                && find(c"e").is_none_or(|p| p.answer_unsigned(&exponent))
+            find(c"bits").is_none_or(|p| p.set_int(key.bits()))
+                && find(c"security-bits").is_none_or(|p| p.set_int(key.security_bits()))
+                && find(c"max-size").is_none_or(|p| p.set_int(key.signature_size() as c_int))
+                && find(c"default-digest").is_none_or(|p| p.set_text(c"SHA256"))
+                && find(c"n").is_none_or(|p| p.set_unsigned(&modulus))
+                && find(c"e").is_none_or(|p| p.set_unsigned(&exponent))
         };
-        answered.into()
+        is_set.into()
     })
 }
 

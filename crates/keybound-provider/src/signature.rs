@@ -1,9 +1,10 @@
-//! RSA signatures: the digest is computed here, as libcrypto is not linked; the signature comes from the key.
+//! RSA signatures. The digest is computed here, as libcrypto is not linked; the key signs it.
 use crate::Key;
 use crate::abi::{Dispatch, Param, UTF8_STRING, guarded};
-use crate::module::{Module, Reason};
+use crate::provider_context::{ProviderContext, Reason};
 use keybound_keys::SignatureScheme;
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha384, Sha512};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 /// One signature operation.
 #[derive(Clone)]
 struct Operation {
-    module: *const Module,
+    module: *const ProviderContext,
     key: Option<Arc<Key>>,
     pss: bool,
     hash: Option<Hash>,
-    running: Option<Running>,
+    /// The digest of the data so far.
+    digest: Option<Box<dyn DynDigest>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -25,23 +27,16 @@ enum Hash {
     Sha512,
 }
 
-#[derive(Clone)]
-enum Running {
-    Sha256(Sha256),
-    Sha384(Sha384),
-    Sha512(Sha512),
-}
-
 impl Operation {
     fn raise(&self, reason: Reason) {
-        // SAFETY: libcrypto keeps the provider's context longer than any operation.
+        // SAFETY: the provider's context outlives all operations.
         unsafe { (*self.module).raise(reason) }
     }
 
-    /// Starts an operation, with the settings of the one before where none are passed.
+    /// Starts an operation. Settings that are not passed remain those of the previous one.
     ///
     /// # Safety
-    /// The pointers are null or what libcrypto passes: a C string, live key data, a list of parameters.
+    /// The pointers are null or those of libcrypto: a C string, live key data, a list of parameters.
     unsafe fn begin(&mut self, hash: *const c_char, key: *const Key, params: *mut Param) -> bool {
         // SAFETY: by contract.
         unsafe {
@@ -52,7 +47,7 @@ impl Operation {
             if !hash.is_null() && !self.set_hash(&CStr::from_ptr(hash).to_string_lossy()) {
                 return false;
             }
-            self.running = None;
+            self.digest = None;
             self.key.is_some() && self.set(params)
         }
     }
@@ -84,8 +79,7 @@ impl Operation {
                 return false;
             }
         }
-        // PSS here always means: salt as long as the digest, mask generation with the same hash. "auto" leaves the
-        // choice to the signer.
+        // Supports PSS with a salt of the digest's length and mask generation with the same hash only. "auto" lets the signer choose.
         let size = self.hash.map_or(0, Hash::size).to_string();
         let salt_fits = match text(c"saltlen").as_deref() {
             None | Some("digest" | "-1" | "auto" | "-2" | "auto-digestmax" | "-4") => true,
@@ -104,18 +98,16 @@ impl Operation {
 
     fn update(&mut self, data: &[u8]) -> bool {
         let Some(hash) = self.hash else { return false };
-        self.running
-            .get_or_insert_with(|| hash.start())
-            .update(data);
+        self.digest.get_or_insert_with(|| hash.start()).update(data);
         true
     }
 
-    fn finish(&mut self) -> Option<Vec<u8>> {
+    fn finish(&mut self) -> Option<Box<[u8]>> {
         self.update(&[]).then_some(())?;
-        Some(self.running.take()?.finish())
+        Some(self.digest.take()?.finalize())
     }
 
-    fn sign(&self, digest: &[u8], room: usize) -> Option<Vec<u8>> {
+    fn sign(&self, digest: &[u8], capacity: usize) -> Option<Vec<u8>> {
         let (Some(key), Some(hash)) = (&self.key, self.hash) else {
             return None;
         };
@@ -127,7 +119,9 @@ impl Operation {
             key.sign(hash.scheme(self.pss), digest)
                 .ok_or(Reason::DidNotSign)
         }) {
-            Ok(signature) if signature.len() == key.signature_size() && signature.len() <= room => {
+            Ok(signature)
+                if signature.len() == key.signature_size() && signature.len() <= capacity =>
+            {
                 Some(signature)
             }
             Ok(_) => {
@@ -167,55 +161,37 @@ impl Hash {
         }
     }
 
-    fn start(self) -> Running {
+    fn start(self) -> Box<dyn DynDigest> {
         match self {
-            Self::Sha256 => Running::Sha256(Sha256::new()),
-            Self::Sha384 => Running::Sha384(Sha384::new()),
-            Self::Sha512 => Running::Sha512(Sha512::new()),
+            Self::Sha256 => Box::new(Sha256::default()),
+            Self::Sha384 => Box::new(Sha384::default()),
+            Self::Sha512 => Box::new(Sha512::default()),
         }
     }
 }
 
-impl Running {
-    fn update(&mut self, data: &[u8]) {
-        match self {
-            Self::Sha256(hash) => hash.update(data),
-            Self::Sha384(hash) => hash.update(data),
-            Self::Sha512(hash) => hash.update(data),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Sha256(hash) => hash.finalize().to_vec(),
-            Self::Sha384(hash) => hash.finalize().to_vec(),
-            Self::Sha512(hash) => hash.finalize().to_vec(),
-        }
-    }
-}
-
-unsafe extern "C" fn new(module: *const Module, _: *const c_char) -> *mut Operation {
+unsafe extern "C" fn new(module: *const ProviderContext, _: *const c_char) -> *mut Operation {
     guarded(null_mut(), || {
         Box::into_raw(Box::new(Operation {
             module,
             key: None,
             pss: false,
             hash: None,
-            running: None,
+            digest: None,
         }))
     })
 }
 
 unsafe extern "C" fn free(operation: *mut Operation) {
     if !operation.is_null() {
-        // SAFETY: the box made by `new` or `duplicate`, given back once.
+        // SAFETY: the box from `new` or `duplicate`, freed once.
         guarded((), || unsafe { drop(Box::from_raw(operation)) });
     }
 }
 
 unsafe extern "C" fn duplicate(operation: *const Operation) -> *mut Operation {
     guarded(null_mut(), || {
-        // SAFETY: libcrypto passes an operation that is alive.
+        // SAFETY: libcrypto passes a live operation.
         Box::into_raw(Box::new(unsafe { (*operation).clone() }))
     })
 }
@@ -226,7 +202,7 @@ unsafe extern "C" fn digest_sign_init(
     key: *const Key,
     params: *mut Param,
 ) -> c_int {
-    // SAFETY: libcrypto passes a live operation and what `begin` asks for.
+    // SAFETY: libcrypto passes a live operation and arguments that fulfil the contract of `begin`.
     guarded(0, || unsafe {
         (*operation).begin(hash, key, params).into()
     })
@@ -258,19 +234,19 @@ unsafe extern "C" fn digest_sign_final(
     operation: *mut Operation,
     out: *mut u8,
     length: *mut usize,
-    room: usize,
+    capacity: usize,
 ) -> c_int {
     guarded(0, || {
-        // SAFETY: libcrypto passes a live operation, and a buffer of `room` bytes or null to ask for the length.
+        // SAFETY: libcrypto passes a live operation, and a buffer of `capacity` bytes or null to query the length.
         unsafe {
             let operation = &mut *operation;
             if out.is_null() {
-                return tell_size(operation, length);
+                return write_size(operation, length);
             }
             let Some(digest) = operation.finish() else {
                 return 0;
             };
-            deliver(operation.sign(&digest, room), out, length)
+            write_signature(operation.sign(&digest, capacity), out, length)
         }
     })
 }
@@ -279,7 +255,7 @@ unsafe extern "C" fn sign(
     operation: *mut Operation,
     out: *mut u8,
     length: *mut usize,
-    room: usize,
+    capacity: usize,
     digest: *const u8,
     digest_length: usize,
 ) -> c_int {
@@ -288,10 +264,10 @@ unsafe extern "C" fn sign(
         unsafe {
             let operation = &*operation;
             if out.is_null() {
-                return tell_size(operation, length);
+                return write_size(operation, length);
             }
-            deliver(
-                operation.sign(bytes(digest, digest_length), room),
+            write_signature(
+                operation.sign(bytes(digest, digest_length), capacity),
                 out,
                 length,
             )
@@ -316,16 +292,16 @@ unsafe extern "C" fn settable_params(_: *mut c_void, _: *mut c_void) -> *const P
 }
 
 /// # Safety
-/// `length` is a slot to fill.
-unsafe fn tell_size(operation: &Operation, length: *mut usize) -> c_int {
+/// `length` is a pointer to write.
+unsafe fn write_size(operation: &Operation, length: *mut usize) -> c_int {
     // SAFETY: by contract.
     unsafe { *length = operation.size() };
     (operation.size() > 0).into()
 }
 
 /// # Safety
-/// `out` has room for the signature (checked when it was made), `length` is a slot to fill.
-unsafe fn deliver(signature: Option<Vec<u8>>, out: *mut u8, length: *mut usize) -> c_int {
+/// `out` has space for the signature (checked by `sign`), `length` is a pointer to write.
+unsafe fn write_signature(signature: Option<Vec<u8>>, out: *mut u8, length: *mut usize) -> c_int {
     let Some(signature) = signature else { return 0 };
     // SAFETY: by contract.
     unsafe {

@@ -71,7 +71,7 @@ pub(crate) fn into_response(
     Response::from_parts(parts, ResponseBody::new(incoming, connection, deadline))
 }
 
-/// Whether the server may have rejected the request for want of a certificate. It may request one on a new connection.
+/// Whether the server may have rejected the request because of the missing certificate. It may request one on a new connection.
 fn may_need_certificate(parts: &http::response::Parts) -> bool {
     matches!(parts.status.as_u16(), 401 | 403 | 413)
 }

@@ -1,5 +1,4 @@
-//! The proxies that Windows is set to use, as far as this process sees: its registry is an empty one of its own, so that
-//! nobody else's settings are read or changed.
+//! The proxy settings of Windows. The process replaces its registry by an empty one, so that no other settings are read or changed.
 #![cfg(all(test, windows))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -20,9 +19,9 @@ use windows::Win32::System::Registry::{
 };
 use windows::core::{HSTRING, PCWSTR, PWSTR};
 
-// The only test of this process: what it replaces, it replaces for all threads.
+// The only test of this process: it replaces the registry for all threads.
 #[tokio::test]
-async fn the_settings_of_windows_are_followed() {
+async fn uses_the_proxy_settings_of_windows() {
     let (port, requests) = proxy().await;
     let here = format!("127.0.0.1:{port}");
     // OpenSSL finds no entropy without the machine's registry; the settings are read later.
@@ -37,7 +36,7 @@ async fn the_settings_of_windows_are_followed() {
     machine.assert_uses_proxy(REMOTE, &requests).await;
     machine.assert_direct().await;
 
-    // The user's go first: these leave https without a proxy.
+    // The user's settings precede: these leave https without a proxy.
     registry.set_user(NAMED, "http=127.0.0.1:1", "", "");
     other_user.assert_direct().await;
 
@@ -48,7 +47,7 @@ async fn the_settings_of_windows_are_followed() {
         .await;
     user.assert_direct().await;
 
-    // What was found before stays.
+    // Settings that were read before remain in use.
     registry.set_machine("", "");
     registry.set_user(0, "", "", "");
     machine.assert_uses_proxy(REMOTE, &requests).await;
@@ -73,7 +72,7 @@ async fn the_settings_of_windows_are_followed() {
     }
 }
 
-/// A client that goes the system's way. None of its requests succeeds, so that it keeps no connection.
+/// A client with the system's proxy. None of its requests succeeds, so that it reuses no connection.
 struct Client(HttpsClient);
 
 impl Client {
@@ -105,10 +104,10 @@ impl Client {
     }
 }
 
-/// The first lines of what a proxy was requests.
+/// The request lines that a proxy received.
 type ConnectRequests = Arc<Mutex<Vec<String>>>;
 
-/// A proxy that refuses whatever it is requests.
+/// A proxy that rejects all requests.
 async fn proxy() -> (u16, ConnectRequests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -134,7 +133,7 @@ async fn proxy() -> (u16, ConnectRequests) {
     (port, requests)
 }
 
-/// An empty registry in place of the user's and the machine's, for this process, until it is dropped.
+/// An empty registry instead of the user's and the machine's, for this process, until it is dropped.
 struct OwnRegistry {
     root: Key,
     path: HSTRING,
@@ -145,7 +144,7 @@ impl OwnRegistry {
         let path = HSTRING::from(format!(r"Software\keybound-test-{}", std::process::id()));
         let root = Key::create(HKEY_CURRENT_USER, &path);
         for replaced in [HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE] {
-            // SAFETY: the key is open until the registry is put back.
+            // SAFETY: the key is open until the registry is restored.
             unsafe { RegOverridePredefKey(replaced, Some(root.0)) }
                 .ok()
                 .unwrap();
@@ -153,7 +152,7 @@ impl OwnRegistry {
         Self { root, path }
     }
 
-    /// As `netsh winhttp set proxy` does; empty texts are none.
+    /// Sets the machine's proxy like `netsh winhttp set proxy`; an empty text means none.
     fn set_machine(&self, proxies: &str, bypass: &str) {
         let [proxies, bypass] = [proxies, bypass].map(HSTRING::from);
         let mut info = if proxies.is_empty() {
@@ -172,7 +171,7 @@ impl OwnRegistry {
         unsafe { WinHttpSetDefaultProxyConfiguration(&raw mut info) }.unwrap();
     }
 
-    /// As the settings' page does.
+    /// Sets the user's proxy like the settings page.
     fn set_user(&self, flags: u32, proxies: &str, bypass: &str, script: &str) {
         let mut value = vec![];
         for number in [VERSION, 1, flags] {
@@ -195,10 +194,10 @@ impl OwnRegistry {
 impl Drop for OwnRegistry {
     fn drop(&mut self) {
         for replaced in [HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE] {
-            // SAFETY: puts back what was there.
+            // SAFETY: restores the key.
             let _ = unsafe { RegOverridePredefKey(replaced, None) };
         }
-        // SAFETY: the path ends with a zero. The key goes when the last handle to it is closed.
+        // SAFETY: the path ends with a zero. The key is deleted when the last handle to it is closed.
         let _ = unsafe { RegDeleteTreeW(HKEY_CURRENT_USER, PCWSTR(self.path.as_ptr())) };
     }
 }
@@ -218,7 +217,7 @@ impl Key {
 
 impl Drop for Key {
     fn drop(&mut self) {
-        // SAFETY: the handle is open, and nobody else has it.
+        // SAFETY: the handle is open, and nothing else uses it.
         let _ = unsafe { RegCloseKey(self.0) };
     }
 }
@@ -232,5 +231,5 @@ const DETECTION: u32 = 8;
 
 const REMOTE: &str = "https://a.contoso.com/";
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Not a loopback address, and nobody answers there.
+/// Not a loopback address; connections to it are refused.
 const UNREACHABLE: &str = "https://0.0.0.0:1/";

@@ -1,11 +1,11 @@
 //! The classes of OpenSSL's errors.
-use crate::bridge::provider_name;
+use crate::ffi::provider_name;
 use keybound_core::tls::{TlsErrorClass, is_certificate_alert};
 use openssl::error::ErrorStack;
 use openssl::ssl;
 use std::error::Error;
 
-/// The class of an error; `None` where it is not of OpenSSL's TLS.
+/// The class of an error; `None` where it is not from OpenSSL's TLS.
 pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     let error = error.downcast_ref::<ssl::Error>()?;
     let mut class = TlsErrorClass {
@@ -24,17 +24,6 @@ pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
         }
     }
     Some(class)
-}
-
-/// OpenSSL's first reason, in its words.
-pub(crate) fn first_reason(errors: &ErrorStack) -> Option<String> {
-    errors.errors().iter().find_map(|error| {
-        let reason = error.reason()?;
-        Some(match error.data() {
-            Some(data) if !data.is_empty() => format!("{reason} ({data})"),
-            _ => reason.to_owned(),
-        })
-    })
 }
 
 /// `ERR_LIB_SSL`: the error is libssl's.

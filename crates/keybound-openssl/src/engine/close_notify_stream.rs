@@ -1,6 +1,6 @@
 //! A TLS stream that reports an end without `close_notify` as an error.
 use crate::ConnectionState;
-use crate::bridge::peer_has_ended;
+use crate::ffi::has_received_close_notify;
 use std::io::{self, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-/// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: an
-/// attacker could end the connection, and a response without a length would pass for complete (truncation attack, RFC 9112,
-/// section 9.8).
+/// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: an attacker could end the
+/// connection, and a response without a length would appear complete (truncation attack, RFC 9112, section 9.8).
 ///
-/// Reading and writing fail too after the peer has exceeded the limits of a connection.
+/// Reading and writing also fail once the peer has exceeded the limits of a connection.
 pub struct CloseNotifyStream<S>(SslStream<S>, Arc<ConnectionState>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CloseNotifyStream<S> {
@@ -22,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CloseNotifyStream<S> {
 
     fn check_peer(&self) -> Result<()> {
         match self.1.violation() {
-            Some(what) => Err(io::Error::other(format!("the server {what}"))),
+            Some(violation) => Err(io::Error::other(format!("the server {violation}"))),
             None => Ok(()),
         }
     }
@@ -34,11 +33,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CloseNotifyStream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        let (room, before) = (buf.remaining(), buf.filled().len());
+        let (capacity, before) = (buf.remaining(), buf.filled().len());
         let polled = Pin::new(&mut self.0).poll_read(cx, buf);
         self.check_peer()?;
         let ended = matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before;
-        if ended && room > 0 && !peer_has_ended(self.0.ssl()) {
+        if ended && capacity > 0 && !has_received_close_notify(self.0.ssl()) {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         polled

@@ -1,3 +1,3 @@
-//! OpenSSL as a TLS library. In builds without it, `no_openssl.rs` takes this runtime.
+//! OpenSSL as the TLS library. In builds without it, `no_openssl.rs` is this module.
 pub use keybound_openssl::TrustAnchors;
 pub(crate) use keybound_openssl::{Session, TlsContexts, classify, warm_up};

@@ -62,8 +62,8 @@ impl Session {
 /// Verifies the server's certificate with Windows, and checks that it has not changed. In a later handshake it runs before the
 /// server has presented a certificate, and receives the earlier one.
 ///
-/// The result of the schannel crate comes first. It is an error unless it says that the revocation status is unknown: it says
-/// that instead of other errors that the certificate may have.
+/// The result of the schannel crate comes first. It is an error unless it is that the revocation status is unknown, which the
+/// crate returns instead of other errors of the certificate.
 fn verify(state: &ConnectionState, host: &Host, result: &CertValidationResult) -> io::Result<()> {
     let reject = |error: io::Error| {
         state.reject_server(classify::reason(&error));

@@ -1,4 +1,4 @@
-//! A fixture of server, identity and trust, and as much HTTP/1.1 as a test client needs.
+//! A server, an identity and trust anchors, and the HTTP/1.1 of test clients.
 use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
@@ -46,8 +46,7 @@ pub async fn fixture_with(
     }
 }
 
-/// A server that keeps sessions and hands out tickets for them, demands a certificate, and answers every request with
-/// whether its connection was resumed.
+/// A server that issues session tickets, requires a certificate, and returns for every request whether its session was resumed.
 pub async fn resuming_server(authority: &Authority, version: SslVersion) -> Server {
     let leaf = authority.server(SERVER);
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
@@ -57,8 +56,8 @@ pub async fn resuming_server(authority: &Authority, version: SslVersion) -> Serv
     builder.set_max_proto_version(Some(version)).unwrap();
     builder.set_session_id_context(b"test").unwrap();
     builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
-    let demands = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
-    builder.set_verify_callback(demands, |_, _| true);
+    let required = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+    builder.set_verify_callback(required, |_, _| true);
     tls_server(
         builder.build().into_context(),
         |mut stream, _, _| async move {
@@ -75,7 +74,7 @@ pub fn trust_in(authority: &Authority) -> TrustAnchors {
     TrustAnchors::system().with_pem(&authority.pem()).unwrap()
 }
 
-/// SHA-256 of what is presented, as the servers say it.
+/// SHA-256 of the certificate, as the servers return it.
 pub fn thumbprint(identity: &ClientIdentity) -> String {
     hex(&sha256(identity.certificate().der()))
 }
@@ -100,7 +99,7 @@ pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(String::from_utf8(body).unwrap())
 }
 
-/// The whole chain of an I/O error, for assertions on message.
+/// The error and all its causes, for assertions on messages.
 pub fn error_chain(error: &io::Error) -> String {
     let mut text = error.to_string();
     let mut next = error

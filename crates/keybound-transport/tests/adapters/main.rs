@@ -1,4 +1,4 @@
-//! What the stacks of callers do with what they are given, against OpenSSL servers in this process.
+//! The TLS libraries of callers with the OpenSSL and rustls adapters, against OpenSSL servers in this process.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,4 @@
-//! OpenSSL clients of the caller's: one made by the set-up for a host, one of the caller's `SslConnector`, one from a
-//! context builder.
+//! OpenSSL clients of the caller's: from the setup for a host, from an `SslConnector`, and from a context builder.
 use crate::fixture::{Fixture, SERVER, fixture, fixture_with, get, thumbprint, trust_in};
 use crate::support::fixture::BOTH;
 use crate::support::keys::{CallbackKey, hanging_key, shared_key};
@@ -25,7 +24,7 @@ pub fn setup(identity: &ClientIdentity, trust: &TrustAnchors) -> OpensslSetup {
     OpensslSetup::new(identity, trust, &VersionPolicy::default()).unwrap()
 }
 
-/// The ways to a client, each with the name of the server set.
+/// The ways to create a client, each with the name of the server set.
 #[derive(Clone, Copy, Debug)]
 enum ClientKind {
     ForHost,
@@ -65,7 +64,7 @@ pub async fn connect(ssl: Ssl, server: &Server) -> Result<Tls, ssl::Error> {
 }
 
 #[tokio::test]
-async fn the_certificate_goes_out_in_the_first_handshake_and_later() {
+async fn presents_the_certificate_in_the_first_handshake_and_later() {
     for version in BOTH {
         for (client_auth, path) in [
             (ClientAuth::Optional, "/"),
@@ -86,16 +85,16 @@ async fn the_certificate_goes_out_in_the_first_handshake_and_later() {
 }
 
 #[tokio::test]
-async fn servers_of_another_name_or_authority_are_refused() {
+async fn rejects_servers_of_another_name_or_authority() {
     for kind in CLIENT_KINDS {
         let Fixture {
             server, identity, ..
         } = &fixture(SslVersion::TLS1_3, ClientAuth::None).await;
-        let stranger = trust_in(&Authority::new("other authority"));
+        let other = trust_in(&Authority::new("other authority"));
         let fixture = fixture(SslVersion::TLS1_3, ClientAuth::None).await;
         for (trust, host, server) in [
             (&fixture.trust, "elsewhere.example", &fixture.server),
-            (&stranger, SERVER, server),
+            (&other, SERVER, server),
         ] {
             let ssl = client(kind, &setup(identity, trust), host);
             let error = connect(ssl, server).await.unwrap_err();
@@ -109,7 +108,7 @@ async fn servers_of_another_name_or_authority_are_refused() {
 }
 
 #[tokio::test]
-async fn names_come_from_the_subject_alternative_name_only() {
+async fn compares_names_with_the_subject_alternative_name_only() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let host = "my.api.example";
@@ -149,7 +148,7 @@ async fn names_come_from_the_subject_alternative_name_only() {
 }
 
 #[tokio::test]
-async fn any_certificate_can_be_an_anchor() {
+async fn any_certificate_can_be_a_trust_anchor() {
     let root = Authority::new("test root");
     let middle = root.intermediate("test authority");
     let identity = root.client("client", shared_key());
@@ -175,16 +174,16 @@ async fn any_certificate_can_be_an_anchor() {
     }
 }
 
-/// A caller's stack does not say when the server has answered: what counts is data.
+/// A caller's TLS library does not report responses: data counts instead.
 #[tokio::test]
-async fn a_server_that_goes_on_with_handshakes_is_given_up() {
+async fn closes_connections_with_endless_handshakes() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     for (times, data_between, is_valid) in [
         (5, false, true),
         (30, true, true),
         (30, false, false),
-        // Data that nobody waits for, or of no length, would let it go on for ever.
+        // Data that is not read, or empty, would allow endless handshakes.
         (40, true, false),
     ] {
         let server_config = ServerConfig {
@@ -218,9 +217,9 @@ async fn a_server_that_goes_on_with_handshakes_is_given_up() {
     }
 }
 
-/// The callers allow everything that OpenSSL can do, as a careless configuration of the host does.
+/// Callers that allow everything that OpenSSL supports, like a lax configuration of the host.
 #[tokio::test]
-async fn a_server_that_shows_no_certificate_is_refused() {
+async fn rejects_servers_without_a_certificate() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let setup = setup(&identity, &trust_in(&authority));
@@ -268,12 +267,12 @@ async fn a_server_that_shows_no_certificate_is_refused() {
     }
 }
 
-/// What a caller does to a context.
+/// A change of a context by the caller.
 type Change<'a> = dyn Fn(&mut SslContextBuilder) + 'a;
 
-/// What a caller's context held before by which OpenSSL would take a server without asking the trust that is set up.
+/// Earlier settings of a caller's context with which OpenSSL would accept a server that is not trusted.
 #[tokio::test]
-async fn trust_that_a_context_held_before_does_not_count() {
+async fn replaces_earlier_trust_of_a_context() {
     unsafe extern "C" {
         fn SSL_CTX_set_cert_verify_callback(
             context: *mut openssl_sys::SSL_CTX,
@@ -294,7 +293,7 @@ async fn trust_that_a_context_held_before_does_not_count() {
         builder.set_verify_cert_store(store.build()).unwrap();
     };
     let with_callback = |builder: &mut SslContextBuilder| {
-        // SAFETY: the context is alive, the callback has OpenSSL's type and looks at nothing.
+        // SAFETY: the context is alive; the callback has OpenSSL's type and does not use its arguments.
         unsafe {
             SSL_CTX_set_cert_verify_callback(builder.as_ptr(), verified, std::ptr::null_mut());
         }
@@ -336,7 +335,7 @@ async fn trust_that_a_context_held_before_does_not_count() {
 }
 
 #[tokio::test]
-async fn trust_for_loopback_hosts_only_does_not_count() {
+async fn ignores_anchors_for_loopback_hosts() {
     for kind in CLIENT_KINDS {
         let fixture = fixture(SslVersion::TLS1_3, ClientAuth::None).await;
         let trust = TrustAnchors::system()
@@ -348,7 +347,7 @@ async fn trust_for_loopback_hosts_only_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_key_that_fails_panics_or_lies_fails_the_handshake() {
+async fn failing_panicking_or_wrong_key_fails_the_handshake() {
     for kind in CLIENT_KINDS {
         for key in [
             CallbackKey::new(SigningCost::Quick, |_, _| {
@@ -370,7 +369,7 @@ async fn a_key_that_fails_panics_or_lies_fails_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
+async fn hanging_key_occupies_one_thread_and_fails_the_handshake() {
     let (key, _release, signature_calls) = hanging_key();
     for kind in CLIENT_KINDS {
         let fixture = fixture_with(SslVersion::TLS1_3, ClientAuth::Required, key.clone()).await;
@@ -387,14 +386,14 @@ async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_runtime_goes_on_while_a_slow_key_signs() {
+async fn runtime_runs_tasks_while_a_slow_key_signs() {
     let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
         // The signature waits for another task of the only worker.
         let (sender, receiver) = mpsc::channel();
         tokio::spawn(async move { sender.send(()) });
         receiver
             .recv_timeout(Duration::from_secs(20))
-            .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+            .map_err(|_| KeyError::new(KeyErrorKind::Failed, "no other task ran"))?;
         shared_key().sign(scheme, digest)
     });
     let fixture = fixture_with(SslVersion::TLS1_2, ClientAuth::None, key).await;

@@ -1,4 +1,4 @@
-//! What a context of the caller's holds, and what it must not change for others.
+//! Contexts of the caller's.
 use crate::fixture::{SERVER, fixture, get, trust_in};
 use crate::openssl_clients::{connect, setup};
 use crate::support::http::{read_request, write_response};
@@ -43,20 +43,20 @@ fn no_stale_pairing_by_tickets_or_compression() {
     let identity = authority.client("client", shared_key());
     let setup = setup(&identity, &TrustAnchors::system());
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
-    // What a caller had allowed before.
+    // Settings of the caller before.
     connector.clear_options(SslOptions::NO_TICKET);
     connector.set_session_cache_mode(SslSessionCacheMode::CLIENT);
     setup.set_up(&mut connector, TlsVersions::Tls12).unwrap();
     let forbidden = SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION;
     assert!(connector.options().contains(forbidden));
-    // Sessions are shown, so that each can be made one that is not taken up again, and none is stored.
+    // The callback receives sessions, to make each not resumable; none is stored.
     let before = connector.set_session_cache_mode(SslSessionCacheMode::OFF);
     let shown = SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL_STORE;
     assert_eq!(before, shown);
 }
 
 #[tokio::test]
-async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
+async fn callers_anchors_apply_to_their_context_only() {
     let authority = Authority::new("test authority");
     let fixture = fixture(SslVersion::TLS1_3, ClientAuth::None).await;
     let identity = authority.client("client", shared_key());
@@ -71,7 +71,7 @@ async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
     assert!(connect(ssl, &fixture.server).await.is_ok());
     let ssl = setup.ssl(SERVER).unwrap();
     assert!(connect(ssl, &fixture.server).await.is_err());
-    // Windows' own TLS has nothing to do with it.
+    // SChannel is not concerned.
     let others = ClientBuilder::default()
         .engine(TlsEngine::OpenSsl)
         .build()
@@ -81,7 +81,7 @@ async fn what_a_caller_adds_to_the_trust_counts_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn versions_are_those_asked_for() {
+async fn uses_the_requested_versions() {
     let authority = Authority::new("test authority");
     let server = server_of(&authority, SERVER, ClientAuth::Required).await;
     let identity = authority.client("client", shared_key());
@@ -105,7 +105,7 @@ async fn versions_are_those_asked_for() {
 }
 
 #[tokio::test]
-async fn vaults_get_the_version_in_which_they_ask() {
+async fn uses_tls_12_for_vaults() {
     let authority = Authority::new("test authority");
     for (host, expected) in [
         ("my.vault.azure.net", SslVersion::TLS1_2),
@@ -120,7 +120,7 @@ async fn vaults_get_the_version_in_which_they_ask() {
 }
 
 #[test]
-fn what_is_no_host_is_refused() {
+fn rejects_malformed_hosts() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let setup = setup(&identity, &TrustAnchors::system());
@@ -138,7 +138,7 @@ fn what_is_no_host_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+async fn rejects_another_server_certificate_in_a_renegotiation() {
     let authority = Authority::new("test authority");
     let context = || {
         ServerConfig {
@@ -173,9 +173,9 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
 }
 
 #[test]
-fn a_callers_context_frees_the_key() {
+fn callers_context_releases_the_key() {
     let authority = Authority::new("test authority");
-    // Disconnects when the key is dropped, which happens on a thread of its own as slow keys may block there.
+    // Disconnects when the key is dropped, which happens on another thread, as slow keys may block.
     let (held, freed) = mpsc::channel::<()>();
     let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
         let _held = &held;
@@ -196,7 +196,7 @@ fn a_callers_context_frees_the_key() {
 }
 
 #[tokio::test]
-async fn our_own_client_is_none_the_worse() {
+async fn own_client_works_beside_a_callers_context() {
     let authority = Authority::new("test authority");
     let server = server_of(&authority, SERVER, ClientAuth::Required).await;
     let identity = authority.client("client", shared_key());
@@ -208,7 +208,7 @@ async fn our_own_client_is_none_the_worse() {
     assert_eq!(call(&client, &server.uri("/")).await.unwrap().status, 200);
 }
 
-/// A server of this authority, for its clients too, with whatever versions it has.
+/// A server of this authority that trusts its clients, with the default versions.
 async fn server_of(authority: &Authority, name: &str, client_auth: ClientAuth) -> Server {
     let server_config = ServerConfig {
         leaf: authority.server(name),

@@ -1,4 +1,4 @@
-//! rustls with a bridged key: the certificate goes out, in either version, whatever the server names.
+//! rustls with a key that cannot be exported.
 use crate::fixture::{
     SERVER, error_chain, fixture, fixture_with, get, resuming_server, thumbprint, trust_in,
 };
@@ -42,7 +42,7 @@ pub async fn connect(config: ClientConfig, server: &Server) -> io::Result<TlsStr
 }
 
 #[tokio::test]
-async fn the_certificate_goes_out_where_the_server_asks_at_once() {
+async fn presents_the_certificate_in_the_first_handshake() {
     for version in BOTH {
         for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
             let fixture = fixture(version, client_auth).await;
@@ -57,7 +57,7 @@ async fn the_certificate_goes_out_where_the_server_asks_at_once() {
 }
 
 #[tokio::test]
-async fn nothing_goes_out_where_the_server_does_not_ask() {
+async fn presents_no_certificate_without_a_request() {
     for version in BOTH {
         let fixture = fixture(version, ClientAuth::None).await;
         let config = config(&fixture.identity, &fixture.trust);
@@ -67,7 +67,7 @@ async fn nothing_goes_out_where_the_server_does_not_ask() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_authority_that_the_server_does_not_name_is_presented() {
+async fn presents_certificates_of_unnamed_authorities() {
     for version in BOTH {
         let authority = Authority::new("test authority");
         let server_config = |client_auth| ServerConfig {
@@ -79,20 +79,20 @@ async fn a_certificate_of_an_authority_that_the_server_does_not_name_is_presente
         let foreign = Authority::new("foreign authority");
         let identity = foreign.client("client", shared_key());
         let trust = trust_in(&authority);
-        let polite = resource_server(server_config(ClientAuth::Optional).context()).await;
-        let mut stream = connect(config(&identity, &trust), &polite).await.unwrap();
+        let optional = resource_server(server_config(ClientAuth::Optional).context()).await;
+        let mut stream = connect(config(&identity, &trust), &optional).await.unwrap();
         let response = get(&mut stream, "/").await.unwrap();
         assert_eq!(response, format!("0 {}", thumbprint(&identity)));
-        // One that insists on its authority says so.
-        let firm = resource_server(server_config(ClientAuth::Required).context()).await;
-        let error = refusal(config(&identity, &trust), &firm).await;
+        // A server that requires its authority rejects others.
+        let required = resource_server(server_config(ClientAuth::Required).context()).await;
+        let error = rejection(config(&identity, &trust), &required).await;
         assert!(error.contains("UnknownCA"), "{error}");
-        assert_eq!(firm.requests(), 0);
+        assert_eq!(required.requests(), 0);
     }
 }
 
-/// The error of a client whose certificate is refused: within the handshake, or at the first read in TLS 1.3.
-async fn refusal(config: ClientConfig, server: &Server) -> String {
+/// The error of a client whose certificate is rejected: in the handshake, or with TLS 1.3 at the first read.
+async fn rejection(config: ClientConfig, server: &Server) -> String {
     let refused = match connect(config, server).await {
         Err(error) => error,
         Ok(mut stream) => get(&mut stream, "/").await.unwrap_err(),
@@ -101,14 +101,15 @@ async fn refusal(config: ClientConfig, server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_the_certificates_never_gets_a_signature_out() {
+async fn never_sends_signatures_of_another_key() {
     let other = MemoryKey::generate().unwrap();
-    let torn: Arc<dyn BindingKey> = CallbackKey::new(SigningCost::Quick, move |scheme, digest| {
-        other.sign(scheme, digest)
-    });
+    let mismatched: Arc<dyn BindingKey> =
+        CallbackKey::new(SigningCost::Quick, move |scheme, digest| {
+            other.sign(scheme, digest)
+        });
     for version in BOTH {
-        let fixture = fixture_with(version, ClientAuth::Required, Arc::clone(&torn)).await;
-        let error = refusal(config(&fixture.identity, &fixture.trust), &fixture.server).await;
+        let fixture = fixture_with(version, ClientAuth::Required, Arc::clone(&mismatched)).await;
+        let error = rejection(config(&fixture.identity, &fixture.trust), &fixture.server).await;
         assert!(error.contains("is invalid for"), "{error}");
         assert_eq!(fixture.server.requests(), 0);
     }
@@ -125,12 +126,12 @@ async fn no_stale_pairing_by_resumed_sessions() {
             let mut stream = connect(config.clone(), &server).await.unwrap();
             assert_eq!(get(&mut stream, "/").await.unwrap(), "false");
         }
-        // The server would have it otherwise.
-        let mut eager = config;
-        eager.resumption = Resumption::default();
+        // The server would resume sessions.
+        let mut resuming = config;
+        resuming.resumption = Resumption::default();
         let mut resumed = String::new();
         for _ in 0..2 {
-            let mut stream = connect(eager.clone(), &server).await.unwrap();
+            let mut stream = connect(resuming.clone(), &server).await.unwrap();
             resumed = get(&mut stream, "/").await.unwrap();
         }
         assert_eq!(resumed, "true");
@@ -138,7 +139,7 @@ async fn no_stale_pairing_by_resumed_sessions() {
 }
 
 #[tokio::test]
-async fn a_renegotiating_server_is_not_reached_and_the_words_are_those_of_the_documentation() {
+async fn renegotiating_server_fails_with_the_documented_message() {
     let fixture = fixture(SslVersion::TLS1_2, ClientAuth::None).await;
     let config = config(&fixture.identity, &fixture.trust);
     let stream = connect(config, &fixture.server).await.unwrap();
@@ -163,7 +164,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_would_ask_after_the_handshake_cannot() {
+async fn post_handshake_authentication_is_not_offered() {
     let fixture = fixture(SslVersion::TLS1_3, ClientAuth::None).await;
     let config = config(&fixture.identity, &fixture.trust);
     let mut stream = connect(config, &fixture.server).await.unwrap();
@@ -171,7 +172,7 @@ async fn a_server_that_would_ask_after_the_handshake_cannot() {
 }
 
 #[test]
-fn nothing_is_installed_for_the_process() {
+fn installs_no_process_default() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let config = config(&identity, &trust_in(&authority));
@@ -180,7 +181,7 @@ fn nothing_is_installed_for_the_process() {
 }
 
 #[test]
-fn a_provider_that_can_do_nothing_is_refused() {
+fn rejects_providers_without_cipher_suites() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let mut provider = ring::default_provider();

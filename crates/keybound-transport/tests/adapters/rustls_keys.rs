@@ -1,4 +1,4 @@
-//! Keys that do not do what keys should, behind rustls.
+//! Keys that fail, panic or hang, with rustls.
 use crate::fixture::{error_chain, fixture_with, get, thumbprint};
 use crate::rustls_clients::{config, connect};
 use crate::support::fixture::BOTH;
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// Shakes hands with a server that wants the certificate, and returns what rustls says.
+/// Connects to a server that requires the certificate, and returns the errors of rustls.
 async fn failure(key: Arc<dyn BindingKey>) -> Vec<rustls::Error> {
     let mut failures = vec![];
     for version in BOTH {
@@ -37,7 +37,7 @@ async fn fails_with(key: Arc<dyn BindingKey>, expected: &str) {
 }
 
 #[tokio::test]
-async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
+async fn failing_key_fails_the_handshake_with_its_message() {
     let key = CallbackKey::new(SigningCost::Quick, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
@@ -45,7 +45,7 @@ async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
 }
 
 #[tokio::test]
-async fn a_key_that_panics_fails_the_handshake() {
+async fn panicking_key_fails_the_handshake() {
     for cost in [SigningCost::Quick, SigningCost::Slow] {
         let key = CallbackKey::new(cost, |_, _| panic!("on purpose, in a test"));
         fails_with(key, "the key panicked while signing").await;
@@ -53,7 +53,7 @@ async fn a_key_that_panics_fails_the_handshake() {
 }
 
 #[tokio::test]
-async fn garbage_of_any_length_never_leaves() {
+async fn never_sends_invalid_signatures() {
     for length in [0, 100, 256, 10_000] {
         let key = CallbackKey::new(SigningCost::Quick, move |_, _| Ok(vec![7; length]));
         let expected = "the key's signature is invalid for its own public key";
@@ -62,7 +62,7 @@ async fn garbage_of_any_length_never_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_runtime_goes_on_while_a_slow_key_signs() {
+async fn runtime_runs_tasks_while_a_slow_key_signs() {
     for version in BOTH {
         // The signature waits for another task of the only worker.
         let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
@@ -70,12 +70,12 @@ async fn the_runtime_goes_on_while_a_slow_key_signs() {
             tokio::spawn(async move { sender.send(()) });
             receiver
                 .recv_timeout(Duration::from_secs(20))
-                .map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+                .map_err(|_| KeyError::new(KeyErrorKind::Failed, "no other task ran"))?;
             shared_key().sign(scheme, digest)
         });
         let fixture = fixture_with(version, ClientAuth::Required, key).await;
         let expected = format!("0 {}", thumbprint(&fixture.identity));
-        // Not the test's own thread, which is no worker.
+        // The test's own thread is not a worker.
         let response = tokio::spawn(async move {
             let config = config(&fixture.identity, &fixture.trust);
             let mut stream = connect(config, &fixture.server).await.unwrap();
@@ -86,7 +86,7 @@ async fn the_runtime_goes_on_while_a_slow_key_signs() {
 }
 
 #[tokio::test]
-async fn a_key_that_hangs_costs_one_thread_and_fails_the_handshake() {
+async fn hanging_key_occupies_one_thread_and_fails_the_handshake() {
     let (key, _release, signature_calls) = hanging_key();
     for _ in 0..3 {
         let fixture = fixture_with(SslVersion::TLS1_3, ClientAuth::Required, key.clone()).await;

@@ -1,4 +1,4 @@
-//! Whom rustls trusts: the same servers as Keybound's own client does, for the same reasons.
+//! The verification of servers for rustls, which is that of Keybound's own client.
 use crate::fixture::{get, trust_in};
 use crate::rustls_clients::{config, connect};
 use crate::support::keys::shared_key;
@@ -17,8 +17,8 @@ async fn server(authority: &Authority, leaf: Leaf) -> Server {
     resource_server(server_config.context()).await
 }
 
-/// Shakes hands with a server that shows a certificate; why rustls refuses it, where it does.
-async fn refusal(trust: &TrustAnchors, host: &str, leaf: Leaf) -> Option<CertificateError> {
+/// Connects to a server with this certificate, and returns why rustls rejects it, if it does.
+async fn rejection(trust: &TrustAnchors, host: &str, leaf: Leaf) -> Option<CertificateError> {
     let authority = Authority::new("authority of clients");
     let mut server = server(&authority, leaf).await;
     server.host = host.into();
@@ -38,14 +38,14 @@ async fn refusal(trust: &TrustAnchors, host: &str, leaf: Leaf) -> Option<Certifi
 }
 
 #[tokio::test]
-async fn servers_that_cannot_be_verified_are_refused_with_the_reason() {
+async fn rejects_unverified_servers_with_the_reason() {
     use CertificateError as Reason;
     let authority = Authority::new("test authority");
     let other = Authority::new("other authority");
     let namesake = Authority::new("test authority");
-    let good = authority.server("localhost");
+    let valid = authority.server("localhost");
     let trust = trust_in(&authority);
-    assert_eq!(refusal(&trust, "localhost", good).await, None);
+    assert_eq!(rejection(&trust, "localhost", valid).await, None);
     for (leaf, reason) in [
         (
             authority.server("elsewhere.example"),
@@ -68,28 +68,31 @@ async fn servers_that_cannot_be_verified_are_refused_with_the_reason() {
         (other.server("localhost"), Reason::UnknownIssuer),
         (namesake.server("localhost"), Reason::BadSignature),
     ] {
-        assert_eq!(refusal(&trust, "localhost", leaf).await, Some(reason));
+        assert_eq!(rejection(&trust, "localhost", leaf).await, Some(reason));
     }
 }
 
 #[tokio::test]
-async fn addresses_are_verified_as_addresses() {
+async fn verifies_ip_addresses() {
     let authority = Authority::new("test authority");
     let trust = trust_in(&authority);
     let leaf = |host| authority.server(host);
-    assert_eq!(refusal(&trust, "127.0.0.1", leaf("127.0.0.1")).await, None);
+    assert_eq!(
+        rejection(&trust, "127.0.0.1", leaf("127.0.0.1")).await,
+        None
+    );
     for host in ["localhost", "127.0.0.2"] {
-        let refused = refusal(&trust, "127.0.0.1", leaf(host)).await;
-        assert_eq!(refused, Some(CertificateError::NotValidForName));
+        let rejected = rejection(&trust, "127.0.0.1", leaf(host)).await;
+        assert_eq!(rejected, Some(CertificateError::NotValidForName));
     }
 }
 
 #[tokio::test]
-async fn names_come_from_the_subject_alternative_name_only() {
+async fn compares_names_with_the_subject_alternative_name_only() {
     let authority = Authority::new("test authority");
     let trust = trust_in(&authority);
     let host = "my.api.example";
-    for (host, leaf, refused) in [
+    for (host, leaf, is_rejected) in [
         (
             host,
             authority.server_with_names("any", &["*.api.example"], &[]),
@@ -117,14 +120,14 @@ async fn names_come_from_the_subject_alternative_name_only() {
             true,
         ),
     ] {
-        let expected = refused.then_some(CertificateError::NotValidForName);
+        let expected = is_rejected.then_some(CertificateError::NotValidForName);
         let shown = format!("{host} {:?}", leaf.certificate);
-        assert_eq!(refusal(&trust, host, leaf).await, expected, "{shown}");
+        assert_eq!(rejection(&trust, host, leaf).await, expected, "{shown}");
     }
 }
 
 #[tokio::test]
-async fn any_certificate_can_be_an_anchor() {
+async fn any_certificate_can_be_a_trust_anchor() {
     let root = Authority::new("test root");
     let middle = root.intermediate("test authority");
     let leaf = middle.server("localhost");
@@ -135,29 +138,29 @@ async fn any_certificate_can_be_an_anchor() {
         (trust_in(&middle), &full),
         (own, &leaf),
     ] {
-        assert_eq!(refusal(&trust, "localhost", leaf.clone()).await, None);
+        assert_eq!(rejection(&trust, "localhost", leaf.clone()).await, None);
     }
-    let refused = refusal(&trust_in(&root), "localhost", leaf).await;
-    assert_eq!(refused, Some(CertificateError::UnknownIssuer));
+    let rejected = rejection(&trust_in(&root), "localhost", leaf).await;
+    assert_eq!(rejected, Some(CertificateError::UnknownIssuer));
 }
 
 #[tokio::test]
-async fn a_name_in_capitals_or_with_a_dot_is_the_same_name() {
+async fn ignores_case_and_final_dot_of_names() {
     let authority = Authority::new("test authority");
     let trust = trust_in(&authority);
     for host in ["LOCALHOST", "localhost."] {
         let leaf = authority.server("localhost");
-        assert_eq!(refusal(&trust, host, leaf).await, None, "{host}");
+        assert_eq!(rejection(&trust, host, leaf).await, None, "{host}");
     }
 }
 
 #[tokio::test]
-async fn trust_for_loopback_hosts_only_does_not_count() {
+async fn ignores_anchors_for_loopback_hosts() {
     let authority = Authority::new("test authority");
     let trust = TrustAnchors::system()
         .with_loopback_pem(&authority.pem())
         .unwrap();
     let leaf = authority.server("localhost");
-    let refused = refusal(&trust, "localhost", leaf).await;
-    assert_eq!(refused, Some(CertificateError::UnknownIssuer));
+    let rejected = rejection(&trust, "localhost", leaf).await;
+    assert_eq!(rejected, Some(CertificateError::UnknownIssuer));
 }

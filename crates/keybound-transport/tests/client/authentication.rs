@@ -10,7 +10,7 @@ use openssl::sha::sha256;
 use openssl::ssl::SslVersion;
 
 #[tokio::test]
-async fn the_certificate_goes_out_in_the_first_handshake() {
+async fn presents_the_certificate_in_the_first_handshake() {
     for version in BOTH {
         for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
             let fixture = fixture(version, client_auth).await;
@@ -30,7 +30,7 @@ async fn the_certificate_goes_out_in_the_first_handshake() {
 }
 
 #[tokio::test]
-async fn the_certificate_goes_out_when_asked_for_after_the_request() {
+async fn presents_the_certificate_after_the_request() {
     for version in BOTH {
         let fixture = fixture(version, ClientAuth::None).await;
         let uri = fixture.server.uri("/secure");
@@ -54,7 +54,7 @@ async fn the_certificate_goes_out_when_asked_for_after_the_request() {
 }
 
 #[tokio::test]
-async fn a_body_crosses_a_renegotiation_on_the_first_request() {
+async fn sends_a_body_across_a_renegotiation() {
     for version in BOTH {
         let fixture = fixture(version, ClientAuth::None).await;
         let response = post(&fixture.client, &fixture.server.uri("/secure"), 64 * 1024)
@@ -65,7 +65,7 @@ async fn a_body_crosses_a_renegotiation_on_the_first_request() {
 }
 
 #[tokio::test]
-async fn no_certificate_without_an_identity() {
+async fn presents_no_certificate_without_an_identity() {
     for version in BOTH {
         let authority = Authority::new("test authority");
         let server_config = |client_auth| ServerConfig {
@@ -88,14 +88,14 @@ async fn no_certificate_without_an_identity() {
         let error = get(&client, &first.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ClientCertificateRejected);
         assert!(
-            error.to_string().contains("wants a client certificate"),
+            error.to_string().contains("requires a client certificate"),
             "{error}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_reported() {
+async fn presents_certificates_of_any_authority_and_reports_their_rejection() {
     for version in BOTH {
         let authority = Authority::new("test authority");
         let foreign = Authority::new("foreign authority");
@@ -111,12 +111,12 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_repor
             .identity(identity)
             .build()
             .unwrap();
-        let polite = resource_server(server_config(ClientAuth::Optional).context()).await;
-        let response = get(&client, &polite.uri("/")).await.unwrap();
+        let optional = resource_server(server_config(ClientAuth::Optional).context()).await;
+        let response = get(&client, &optional.uri("/")).await.unwrap();
         assert_eq!(response.text(), format!("0 {thumbprint}"));
-        let firm = resource_server(server_config(ClientAuth::Required).context()).await;
+        let required = resource_server(server_config(ClientAuth::Required).context()).await;
         for method in ["GET", "POST"] {
-            let error = call(&client, method, &firm.uri("/"), RequestBody::full("x"))
+            let error = call(&client, method, &required.uri("/"), RequestBody::full("x"))
                 .await
                 .unwrap_err();
             assert_eq!(
@@ -125,12 +125,12 @@ async fn a_certificate_of_a_foreign_authority_is_presented_and_its_refusal_repor
                 "{error:?}"
             );
         }
-        assert_eq!(firm.requests(), 0);
+        assert_eq!(required.requests(), 0);
     }
 }
 
 #[tokio::test]
-async fn the_certificate_goes_out_alone() {
+async fn presents_the_certificate_without_issuers() {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
         leaf: authority.server("localhost"),
@@ -150,7 +150,7 @@ async fn the_certificate_goes_out_alone() {
         },
     )
     .await;
-    // The client trusts the issuer of its own certificate, which is no reason to send that along.
+    // The client trusts the issuer of its certificate, and does not send it.
     let client = client_builder(&authority)
         .identity(authority.client("client", shared_key()))
         .build()
@@ -159,7 +159,7 @@ async fn the_certificate_goes_out_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
+async fn close_after_the_certificate_counts_as_rejection() {
     for version in BOTH {
         for (client_auth, cut) in [
             (ClientAuth::Optional, true),
@@ -176,7 +176,7 @@ async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
             let server = tls_server(
                 server_config.context(),
                 move |mut stream: Tls, number, _| async move {
-                    // The first connection ends upon the first request, the second one upon the second.
+                    // The first connection ends at its first request, the second at its second.
                     for _ in 0..number {
                         read_request(&mut stream).await;
                         write_response(&mut stream, "200 OK", "x").await;
@@ -198,8 +198,8 @@ async fn a_server_that_closes_upon_the_certificate_is_taken_to_refuse_it() {
                 _ => TransportErrorKind::ClientCertificateRejected,
             };
             assert_eq!(error.kind(), expected);
-            assert!(error.is_connection_lost(), "no alert said why");
-            // Once it has answered, it is something else.
+            assert!(error.is_connection_lost(), "there was no alert");
+            // After a response, the close is no rejection.
             assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
             let error = post(&client, &server.uri("/"), 1).await.unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::Protocol);

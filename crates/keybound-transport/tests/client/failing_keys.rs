@@ -1,4 +1,4 @@
-//! Keys that do not do what keys should.
+//! Keys that fail, panic or return invalid signatures.
 use crate::support::fixture::{BOTH, name};
 use crate::support::keys::{CallbackKey, shared_key};
 use crate::support::pki::Authority;
@@ -9,7 +9,7 @@ use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
 use keybound_transport::{ClientIdentity, TransportErrorKind};
 use std::sync::Arc;
 
-/// Calls a server that asks for the certificate in the first handshake, and one that asks later.
+/// Calls a server that requests the certificate in the first handshake, and one that requests it later.
 async fn fails_with(key: Arc<dyn BindingKey>, kind: TransportErrorKind, word: &str) {
     for version in BOTH {
         let authority = Authority::new("test authority");
@@ -34,7 +34,7 @@ async fn fails_with(key: Arc<dyn BindingKey>, kind: TransportErrorKind, word: &s
 }
 
 #[tokio::test]
-async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
+async fn failing_key_fails_the_handshake_with_its_message() {
     let key = CallbackKey::new(SigningCost::Quick, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
@@ -42,30 +42,30 @@ async fn a_key_that_fails_fails_the_handshake_and_its_words_are_kept() {
 }
 
 #[tokio::test]
-async fn a_key_that_panics_fails_the_handshake() {
+async fn panicking_key_fails_the_handshake() {
     let key = CallbackKey::new(SigningCost::Quick, |_, _| panic!("on purpose, in a test"));
     fails_with(key, TransportErrorKind::Key, "panicked").await;
 }
 
 #[tokio::test]
-async fn a_signature_of_a_wrong_length_fails_the_handshake() {
+async fn signature_of_a_wrong_length_fails_the_handshake() {
     let key = CallbackKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 100]));
     fails_with(key, TransportErrorKind::Key, "wrong length").await;
 }
 
 #[tokio::test]
-async fn a_signature_that_does_not_hold_is_refused_by_the_server() {
+async fn server_rejects_invalid_signatures() {
     let key = CallbackKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 256]));
     fails_with(
         key,
         TransportErrorKind::ClientCertificateRejected,
-        "refused the client certificate",
+        "rejected the client certificate",
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_key_that_fails_on_its_own_thread_fails_the_handshake() {
+async fn failing_slow_key_fails_the_handshake() {
     let key = CallbackKey::new(SigningCost::Slow, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
@@ -73,7 +73,7 @@ async fn a_key_that_fails_on_its_own_thread_fails_the_handshake() {
 }
 
 #[test]
-fn a_certificate_for_another_key_is_refused() {
+fn rejects_a_certificate_of_another_key() {
     let authority = Authority::new("test authority");
     let identity = authority.client("client", shared_key());
     let other = Arc::new(MemoryKey::generate().unwrap());
@@ -85,7 +85,7 @@ fn a_certificate_for_another_key_is_refused() {
 }
 
 #[test]
-fn a_key_without_a_gate_gets_one_that_clones_of_the_identity_share() {
+fn clones_of_an_identity_share_a_gate() {
     let authority = Authority::new("test authority");
     let (release, hold) = std::sync::mpsc::channel::<()>();
     let key = CallbackKey::new(SigningCost::Slow, |_, _| unreachable!());
@@ -95,7 +95,7 @@ fn a_key_without_a_gate_gets_one_that_clones_of_the_identity_share() {
     let [Some(one), Some(other)] = gates else {
         panic!("{gates:?}");
     };
-    // While one runs an operation, the other has to wait.
+    // While one runs an operation, the other waits.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -107,8 +107,8 @@ fn a_key_without_a_gate_gets_one_that_clones_of_the_identity_share() {
         let mut second = Box::pin(other.run(|| Ok(())));
         tokio::select! {
             biased;
-            _ = &mut first => panic!("it is held"),
-            _ = &mut second => panic!("both run"),
+            _ = &mut first => panic!("the operation has ended"),
+            _ = &mut second => panic!("both operations run"),
             () = std::future::ready(()) => drop(release),
         }
         first.await.unwrap();
@@ -117,7 +117,7 @@ fn a_key_without_a_gate_gets_one_that_clones_of_the_identity_share() {
 }
 
 #[tokio::test]
-async fn a_client_frees_its_key() {
+async fn client_releases_its_key() {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
         leaf: authority.server("localhost"),
@@ -136,7 +136,7 @@ async fn a_client_frees_its_key() {
     assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
     assert!(Arc::strong_count(&key) > 1);
     drop((client, server));
-    // The last connection ends on its own thread.
+    // The last connection ends on another thread.
     while Arc::strong_count(&key) > 1 {
         tokio::task::yield_now().await;
     }

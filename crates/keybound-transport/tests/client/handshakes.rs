@@ -1,4 +1,4 @@
-//! Handshakes after the first: servers may begin some until they response, and none on an idle connection.
+//! Handshakes after the first: servers may begin some before each response, and none on an idle connection.
 use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::Authority;
@@ -39,7 +39,7 @@ impl HandshakeKind {
     }
 }
 
-/// A server of the version in which this can be done, that does it so often before each response, and after it.
+/// A server that performs these numbers of handshakes before and after each response.
 async fn server(
     authority: &Authority,
     handshake: HandshakeKind,
@@ -75,7 +75,7 @@ async fn server(
                     }
                 }
                 if after > 0 {
-                    // Writing may succeed for a while; reading tells that the client is gone.
+                    // Writes may still succeed; a read detects that the client has closed the connection.
                     let _ = stream.read(&mut [0]).await;
                     sender.send(()).unwrap();
                     return;
@@ -95,12 +95,12 @@ struct ScriptedServer {
     server: Server,
     /// Receives a message when the client has read a response.
     idle: Arc<Notify>,
-    /// Tells of each connection that the client has closed.
+    /// Receives a message for each connection that the client has closed.
     ended: mpsc::UnboundedReceiver<()>,
 }
 
 #[tokio::test]
-async fn a_few_before_each_answer_are_taken() {
+async fn accepts_some_before_each_response() {
     let authority = Authority::new("test authority");
     for handshake in BOTH {
         let ScriptedServer { server, .. } = server(&authority, handshake, 3, 0).await;
@@ -113,7 +113,7 @@ async fn a_few_before_each_answer_are_taken() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_on_with_them_is_given_up() {
+async fn fails_after_too_many() {
     let authority = Authority::new("test authority");
     for handshake in BOTH {
         let ScriptedServer { server, .. } = server(&authority, handshake, 1000, 0).await;
@@ -129,13 +129,13 @@ async fn a_server_that_goes_on_with_them_is_given_up() {
             message.contains("too many handshake messages"),
             "{handshake:?} {message}"
         );
-        assert_eq!(server.requests(), 1, "nothing is sent twice");
+        assert_eq!(server.requests(), 1, "no request is sent twice");
     }
 }
 
-/// Only a connection that ended for no known reason lets a request be sent again.
+/// A request is retried only where its connection ended for no known reason.
 #[tokio::test]
-async fn a_request_is_not_sent_again_where_the_server_misbehaved_or_refused_the_certificate() {
+async fn does_not_retry_after_violations_or_rejected_certificates() {
     let authority = Authority::new("test authority");
     for (handshake, kind) in [
         (Some(HandshakeKind::Renegotiations), TransportErrorKind::Tls),
@@ -177,9 +177,9 @@ async fn a_request_is_not_sent_again_where_the_server_misbehaved_or_refused_the_
     }
 }
 
-/// Each request for the certificate has the key sign.
+/// Each certificate request makes the key sign.
 #[tokio::test]
-async fn a_server_may_ask_for_the_certificate_eight_times() {
+async fn accepts_eight_certificate_requests() {
     let authority = Authority::new("test authority");
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         let server_config = ServerConfig {
@@ -212,7 +212,7 @@ async fn a_server_may_ask_for_the_certificate_eight_times() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_ends_with_them() {
+async fn closes_idle_connections_upon_handshakes() {
     let authority = Authority::new("test authority");
     for (handshake, times) in [
         (HandshakeKind::Renegotiations, 1),
@@ -230,16 +230,16 @@ async fn an_idle_connection_ends_with_them() {
         for connections in 1..=2 {
             assert_eq!(get(&client, &server.uri("/")).await.unwrap().status, 200);
             idle.notify_one();
-            // The client has closed it long before it would by itself.
+            // The client has closed it long before the idle timeout.
             timeout(TEST_TIMEOUT, ended.recv()).await.unwrap().unwrap();
             assert_eq!(server.connections(), connections, "{handshake:?}");
         }
     }
 }
 
-/// A late ticket or a new key is no handshake.
+/// A ticket or a key update is not a handshake.
 #[tokio::test]
-async fn an_idle_connection_outlives_a_change_of_keys() {
+async fn reuses_connections_after_key_updates() {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
         leaf: authority.server("localhost"),
@@ -264,9 +264,9 @@ async fn an_idle_connection_outlives_a_change_of_keys() {
     assert_eq!(server.connections(), 1);
 }
 
-/// Its groups cost the client as much as the server likes.
+/// The server determines the client's computing time for its groups.
 #[tokio::test]
-async fn finite_field_groups_are_not_used() {
+async fn does_not_use_finite_field_groups() {
     let authority = Authority::new("test authority");
     let leaf = authority.server("localhost");
     for (groups, is_valid) in [("ffdhe2048:ffdhe8192", false), ("ffdhe2048:P-256", true)] {

@@ -1,5 +1,5 @@
-//! Invariants of the design that are not elsewhere: `no_stale_pairing` is in `pool`, `bounded_input` in `hostile` and
-//! `proxy`, `key_never_exported` with the bridge.
+//! Invariants of the design. Others are tested elsewhere: `no_stale_pairing` in `pool`, `bounded_input` in `malformed_responses` and
+//! `proxy`, `key_never_exported` with the OpenSSL provider.
 use crate::support::fixture::{context_and_client, fixture};
 use crate::support::http::{read_request, write_response};
 use crate::support::server::{ClientAuth, Tls, tls_server};
@@ -54,7 +54,7 @@ async fn no_header_injection() {
         assert!(http::Method::from_bytes(text.as_bytes()).is_err());
     }
     assert!(HeaderName::from_bytes(b"a:b").is_err());
-    // What the types let through and a request line must not hold.
+    // Bytes that the types allow and a request line must not contain.
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, log| async move {
         while let Some(request) = read_request(&mut stream).await {
@@ -103,7 +103,7 @@ async fn secrets_stay_secret() {
             .unwrap()
     };
     let (context, client) = context_and_client();
-    // A server that throws what it got back, in every place.
+    // A server that returns the secret at each place of a response.
     let server = tls_server(context, |mut stream: Tls, number, _| async move {
         let request = read_request(&mut stream).await.unwrap();
         let secret = request.header("authorization").unwrap();

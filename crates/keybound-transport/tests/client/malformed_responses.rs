@@ -1,4 +1,4 @@
-//! Servers that break HTTP, each in its way.
+//! Malformed, oversized, slow and missing responses.
 use crate::support::fixture::context_and_client;
 use crate::support::http::{read_request, write_response};
 use crate::support::server::{Tls, tcp_server, tls_server};
@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-/// Long enough to get to where the peer falls silent; the test waits for it.
+/// Long enough to reach the state in which the peer is silent; the test waits this long.
 const SHORT: Duration = Duration::from_millis(300);
 /// More than any machine needs for that.
 const LONG: Duration = Duration::from_secs(10);
 
-async fn after_answering(bytes: &'static [u8]) -> TransportErrorKind {
+async fn error_after_response(bytes: &'static [u8]) -> TransportErrorKind {
     let (context, client) = context_and_client();
     let server = tls_server(context, move |mut stream: Tls, _, _| async move {
         read_request(&mut stream).await;
@@ -24,12 +24,12 @@ async fn after_answering(bytes: &'static [u8]) -> TransportErrorKind {
     })
     .await;
     let error = get(&client, &server.uri("/")).await.unwrap_err();
-    assert_eq!(server.connections(), 1, "nothing is sent twice");
+    assert_eq!(server.connections(), 1, "no request is sent twice");
     error.kind()
 }
 
 #[tokio::test]
-async fn answers_that_are_not_http_are_refused() {
+async fn rejects_malformed_responses() {
     for bytes in [
         &b""[..],
         b"HTTP/1.1 20",
@@ -43,33 +43,33 @@ async fn answers_that_are_not_http_are_refused() {
         b"\x00\x01\x02\x03 garbage \xff\xfe\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
     ] {
-        let kind = after_answering(bytes).await;
+        let kind = error_after_response(bytes).await;
         let text = String::from_utf8_lossy(bytes);
         assert_eq!(kind, TransportErrorKind::Protocol, "{text}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
-    for says_so in [true, false] {
+async fn response_without_length_requires_close_notify() {
+    for closes_notify in [true, false] {
         let (context, client) = context_and_client();
         let server = tls_server(context, move |mut stream: Tls, _, _| async move {
             read_request(&mut stream).await;
             let response = b"HTTP/1.1 200 OK\r\n\r\nuntil the end";
             stream.write_all(response).await.unwrap();
-            if says_so {
+            if closes_notify {
                 let _ = stream.shutdown().await;
             } else {
                 stream.get_mut().shutdown().await.unwrap();
             }
-            // The connection is not reset under what is still on its way.
+            // Waits, so that a reset does not discard data in transit.
             let _ = stream.get_mut().read(&mut [0]).await;
         })
         .await;
         match get(&client, &server.uri("/")).await {
-            Ok(response) => assert!(says_so && response.body == "until the end"),
+            Ok(response) => assert!(closes_notify && response.body == "until the end"),
             Err(error) => {
-                assert!(!says_so, "{}", error_chain(&error));
+                assert!(!closes_notify, "{}", error_chain(&error));
                 assert_eq!(error.kind(), TransportErrorKind::Protocol);
             }
         }
@@ -77,7 +77,7 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_no_tls_is_named_for_it() {
+async fn reports_the_protocol_of_peers_without_tls() {
     let (_, client) = context_and_client();
     for (response, message) in [
         (
@@ -95,7 +95,7 @@ async fn a_peer_that_speaks_no_tls_is_named_for_it() {
     ] {
         let server = tcp_server(move |mut stream, _, _| async move {
             let _ = stream.write_all(response).await;
-            // Until the client is gone, so that nothing is reset.
+            // Waits for the client to close, so that the connection is not reset.
             let _ = stream.read_to_end(&mut vec![]).await;
         })
         .await;
@@ -108,7 +108,7 @@ async fn a_peer_that_speaks_no_tls_is_named_for_it() {
 }
 
 #[tokio::test]
-async fn a_reset_is_an_error_and_nothing_is_sent_again() {
+async fn does_not_retry_after_a_reset_of_a_new_connection() {
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, log| async move {
         let request = read_request(&mut stream).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_reset_is_an_error_and_nothing_is_sent_again() {
 }
 
 #[tokio::test]
-async fn silence_ends_at_the_deadline_wherever_it_begins() {
+async fn silent_servers_fail_at_the_deadline() {
     let (context, client) = context_and_client();
     let before_tls = tcp_server(|stream, _, _| async move {
         std::future::pending::<()>().await;
@@ -165,7 +165,7 @@ async fn silence_ends_at_the_deadline_wherever_it_begins() {
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
 }
 
-/// An response whose body has little time left; more, where a busy machine did not get as far as the head.
+/// A response whose body has little time left; more, where a busy machine did not receive the head in time.
 async fn head_of(client: &HttpsClient, uri: &str) -> http::Response<ResponseBody> {
     let mut timeout = SHORT;
     loop {
@@ -180,7 +180,7 @@ async fn head_of(client: &HttpsClient, uri: &str) -> http::Response<ResponseBody
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_ends_at_the_deadline() {
+async fn slow_bodies_fail_at_the_deadline() {
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, _| async move {
         read_request(&mut stream).await;
@@ -223,7 +223,7 @@ async fn bounded_input() {
                     break;
                 }
             }
-            // A client that drained the body would get here without the connection being closed.
+            // A client that reads the whole body would not have closed the connection.
             let ended = stream.read_u8().await.is_err();
             closed.send(ended).unwrap();
         }
@@ -250,7 +250,7 @@ async fn bounded_input() {
 }
 
 #[tokio::test]
-async fn a_body_as_long_as_the_limit_is_taken() {
+async fn accepts_bodies_up_to_the_limit() {
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, _| async move {
         while read_request(&mut stream).await.is_some() {
@@ -277,7 +277,7 @@ async fn a_body_as_long_as_the_limit_is_taken() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_server_closed_is_replaced() {
+async fn replaces_idle_connections_that_the_server_closed() {
     let (context, client) = context_and_client();
     let (closed, mut was_closed) = mpsc::unbounded_channel();
     let server = tls_server(context, move |mut stream: Tls, _, log| {
@@ -302,7 +302,7 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_early_answer_is_returned_and_its_connection_cut() {
+async fn returns_early_responses_and_closes_their_connection() {
     const LENGTH: usize = 32 << 20;
     let (context, client) = context_and_client();
     let (answered, has_answered) = tokio::sync::oneshot::channel::<()>();
@@ -323,7 +323,7 @@ async fn an_early_answer_is_returned_and_its_connection_cut() {
             }
             write_response(&mut stream, "413 Content Too Large", "no").await;
             has_answered.unwrap().await.unwrap();
-            // What the client has not got rid of by now does not come any more.
+            // The client sends no more than it has sent so far.
             let (mut received, mut buffer) = (0, vec![0; 1 << 16]);
             while let Ok(read @ 1..) = stream.get_mut().read(&mut buffer).await {
                 received += read;
@@ -341,7 +341,7 @@ async fn an_early_answer_is_returned_and_its_connection_cut() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
+async fn detects_closed_connections_before_a_request() {
     let (context, client) = context_and_client();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!(
@@ -350,7 +350,7 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
     );
     let (answered, was_answered) = std::sync::mpsc::channel::<()>();
     let (closed, was_closed) = std::sync::mpsc::channel();
-    // On a thread, as nothing else may run on the runtime between the end and the next request.
+    // On a thread: nothing else may run on the runtime between the end and the next request.
     let server = std::thread::spawn(move || {
         for _ in 0..2 {
             let (stream, _) = listener.accept().unwrap();
@@ -371,7 +371,7 @@ async fn an_end_that_the_runtime_has_not_seen_yet_is_seen_in_time() {
         }
     });
     for _ in 0..2 {
-        // A request that could not be repeated.
+        // A request that is not retried.
         assert!(!post(&client, &uri, 0).await.unwrap().info().reused);
         answered.send(()).unwrap();
         was_closed.recv().unwrap();

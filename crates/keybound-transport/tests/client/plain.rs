@@ -22,7 +22,7 @@ async fn get(server: &Server) -> Result<(u16, String), TransportError> {
 }
 
 #[tokio::test]
-async fn requests_are_answered_and_redirects_returned() {
+async fn returns_responses_and_redirects() {
     let server = tcp_server(|mut stream, _, log| async move {
         let request = read_request(&mut stream).await.unwrap();
         log.lock().unwrap().push(request);
@@ -53,7 +53,7 @@ async fn requests_are_answered_and_redirects_returned() {
 }
 
 #[tokio::test]
-async fn only_http_addresses_are_taken() {
+async fn accepts_http_uris_only() {
     for uri in [
         "https://127.0.0.1/",
         "http://u@127.0.0.1/",
@@ -67,7 +67,7 @@ async fn only_http_addresses_are_taken() {
 }
 
 #[tokio::test]
-async fn limits_hold() {
+async fn enforces_limits() {
     let large = tcp_server(|mut stream, _, _| async move {
         read_request(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -114,7 +114,7 @@ async fn limits_hold() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_no_connection() {
+async fn refused_connection_is_a_connect_error() {
     let request = request("GET", "http://127.0.0.1:1/", RequestBody::empty());
     let error = send_plain(request, TEST_TIMEOUT).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);

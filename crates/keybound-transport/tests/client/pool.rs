@@ -1,4 +1,4 @@
-//! Which connection a request goes out on.
+//! The connection pool.
 use crate::support::fixture::context_and_client;
 use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 #[tokio::test]
-async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
+async fn sequential_requests_share_a_connection() {
     let (context, client) = context_and_client();
     let server = resource_server(context).await;
     let uri = server.uri("/");
@@ -31,9 +31,9 @@ async fn requests_in_turn_share_a_connection_and_at_once_do_not() {
     assert_eq!(server.connections(), 2);
 }
 
-/// On a new one the server may ask for the certificate.
+/// The server may request the certificate on a new connection.
 #[tokio::test]
-async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
+async fn closes_connections_that_missed_the_certificate() {
     let authority = Authority::new("test authority");
     for (status, client_auth, has_identity, connections) in [
         ("401 Unauthorized", ClientAuth::None, true, 2),
@@ -72,7 +72,7 @@ async fn a_connection_on_which_the_certificate_was_missed_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_answer_was_not_read_is_closed() {
+async fn closes_connections_with_unread_responses() {
     let (context, client) = context_and_client();
     let (closed, mut was_closed) = mpsc::unbounded_channel();
     let server = tls_server(context, move |mut stream: Tls, _, _| {
@@ -92,7 +92,7 @@ async fn a_connection_whose_answer_was_not_read_is_closed() {
         .unwrap();
     drop(response);
     assert_eq!(was_closed.recv().await, Some(true));
-    // One that is given up before its response came ends in the same way.
+    // A partly read response closes its connection too.
     {
         let sending = client.send(request("GET", &uri, RequestBody::empty()), TEST_TIMEOUT);
         let response = sending.await.unwrap();
@@ -104,7 +104,7 @@ async fn a_connection_whose_answer_was_not_read_is_closed() {
 }
 
 #[tokio::test]
-async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() {
+async fn peeked_data_is_read_again_before_the_connection_is_reused() {
     let (context, client) = context_and_client();
     let server = resource_server(context).await;
     let uri = server.uri("/");
@@ -117,9 +117,9 @@ async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() 
             .await
             .unwrap()
             .into_body();
-        let seen = body.peek(limit).await;
-        assert!(!seen.is_empty() && whole.starts_with(&seen));
-        assert_eq!(body.peek(0).await, seen);
+        let peeked = body.peek(limit).await;
+        assert!(!peeked.is_empty() && whole.starts_with(&peeked));
+        assert_eq!(body.peek(0).await, peeked);
         assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
         assert!(!body.is_end_stream());
         if read {
@@ -133,7 +133,7 @@ async fn what_was_looked_at_is_read_again_and_holds_its_connection_until_then() 
 }
 
 #[tokio::test]
-async fn a_connection_of_its_own_can_be_asked_for() {
+async fn opens_a_new_connection_on_request() {
     let (context, client) = context_and_client();
     let server = resource_server(context).await;
     let uri = server.uri("/");
@@ -150,7 +150,7 @@ async fn a_connection_of_its_own_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn giving_up_closes_the_connection() {
+async fn dropping_a_request_closes_its_connection() {
     let (context, client) = context_and_client();
     let (event, mut events) = mpsc::unbounded_channel();
     let server = tls_server(context, move |mut stream: Tls, _, _| {
@@ -165,14 +165,14 @@ async fn giving_up_closes_the_connection() {
     .await;
     let uri = server.uri("/");
     tokio::select! {
-        _ = get(&client, &uri) => panic!("the server does not response"),
+        _ = get(&client, &uri) => panic!("the server sends no response"),
         received = events.recv() => assert_eq!(received, Some("received")),
     }
     assert_eq!(events.recv().await, Some("closed"));
 }
 
 #[tokio::test]
-async fn answers_without_a_body_give_their_connection_back_unread() {
+async fn reuses_connections_after_responses_without_a_body() {
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, _| async move {
         while let Some(request) = read_request(&mut stream).await {
@@ -193,13 +193,13 @@ async fn answers_without_a_body_give_their_connection_back_unread() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_will_close_is_not_kept() {
+async fn does_not_reuse_connections_that_the_server_closes() {
     let (context, client) = context_and_client();
     let server = tls_server(context, |mut stream: Tls, _, _| async move {
         read_request(&mut stream).await.unwrap();
         let response = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
         stream.write_all(response).await.unwrap();
-        // It stays open, and nobody listens.
+        // The connection remains open without being read.
         std::future::pending::<()>().await;
     })
     .await;
@@ -210,7 +210,7 @@ async fn a_connection_that_the_server_will_close_is_not_kept() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_in_time() {
+async fn closes_idle_connections_after_their_timeout() {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
         leaf: authority.server("localhost"),
@@ -218,13 +218,13 @@ async fn an_idle_connection_is_closed_in_time() {
         client_auth: ClientAuth::None,
         client_ca: authority.clone(),
     };
-    let (ended, mut has_ended) = mpsc::unbounded_channel();
+    let (ended, mut connection_ended) = mpsc::unbounded_channel();
     let server = tls_server(server_config.context(), move |mut stream: Tls, _, _| {
         let ended = ended.clone();
         async move {
             read_request(&mut stream).await.unwrap();
             write_response(&mut stream, "200 OK", "x").await;
-            // A polite end: close_notify, not a cut.
+            // Expects close_notify.
             let read = stream.read(&mut [0]).await;
             ended.send(read.is_ok_and(|read| read == 0)).unwrap();
         }
@@ -236,16 +236,16 @@ async fn an_idle_connection_is_closed_in_time() {
             .build()
             .unwrap();
         get(&client, &server.uri("/")).await.unwrap();
-        assert_eq!(has_ended.recv().await, Some(true));
+        assert_eq!(connection_ended.recv().await, Some(true));
     }
     let client = client_builder(&authority).build().unwrap();
     get(&client, &server.uri("/")).await.unwrap();
     drop(client);
-    assert_eq!(has_ended.recv().await, Some(true));
+    assert_eq!(connection_ended.recv().await, Some(true));
 }
 
 #[tokio::test]
-async fn large_bodies_go_where_the_certificate_was_asked_for() {
+async fn large_bodies_prefer_authenticated_connections() {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
         leaf: authority.server("localhost"),
@@ -259,7 +259,7 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
         .build()
         .unwrap();
     let (open, secure) = (server.uri("/open"), server.uri("/secure"));
-    // Two connections at rest: the one that is authenticated, and above it the one that is not.
+    // Two idle connections: the authenticated one was used before the other.
     let held = client
         .send(request("GET", &secure, RequestBody::empty()), TEST_TIMEOUT)
         .await
@@ -278,7 +278,7 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
             authenticated,
             "{length}"
         );
-        // The other one goes back on top.
+        // Makes the other connection the last used.
         if authenticated {
             post(&client, &open, 0).await.unwrap();
         }
@@ -287,7 +287,7 @@ async fn large_bodies_go_where_the_certificate_was_asked_for() {
 }
 
 #[tokio::test]
-async fn bodies_are_streamed_both_ways() {
+async fn streams_bodies() {
     let (context, client) = context_and_client();
     let server = resource_server(context).await;
     let stream = |length: Option<u64>| {
@@ -310,7 +310,7 @@ async fn bodies_are_streamed_both_ways() {
         assert_eq!(response.text(), format!("{} none", received.body));
     }
     assert_eq!(server.connections(), 1);
-    // Another length than was announced: the request fails and the connection with it.
+    // A length that differs from the announced one fails the request and its connection.
     for (failures, length) in [(1, 100_001), (2, 99_999)] {
         let error = call(&client, "POST", &server.uri("/"), stream(Some(length)))
             .await
@@ -326,7 +326,7 @@ async fn bodies_are_streamed_both_ways() {
 }
 
 #[test]
-fn a_connection_of_another_runtime_is_not_taken() {
+fn does_not_reuse_connections_of_another_runtime() {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -340,7 +340,7 @@ fn a_connection_of_another_runtime_is_not_taken() {
     std::thread::scope(|scope| {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         scope.spawn(|| servers.block_on(ended));
-        // The first runtime rests while the second one works.
+        // The first runtime is idle while the second runs.
         for (runtime, reused) in [(&one, false), (&other, false), (&one, true), (&other, true)] {
             let response = runtime.block_on(get(&client, &uri)).unwrap();
             assert_eq!(response.info().reused, reused);
@@ -375,7 +375,7 @@ async fn no_stale_pairing() {
         server_config.version = Some(version);
         server_config.client_auth = client_auth;
         let server = resource_server(server_config.context()).await;
-        // The same key in two certificates: only the connection can tell them apart.
+        // Two certificates with the same key: only the connection distinguishes them.
         let clients: Vec<(HttpsClient, String)> = ["first", "second"]
             .iter()
             .map(|name| {
@@ -445,7 +445,7 @@ async fn no_session_is_resumed_in_a_renegotiation() {
         .add_cert(authority.certificate.clone())
         .unwrap();
     builder.set_session_id_context(b"test").unwrap();
-    // A server that would take its client's session up again, and then not ask for the certificate.
+    // A server that would resume its client's session, and then not request the certificate.
     builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
     builder.clear_options(SslOptions::NO_RENEGOTIATION);
     let server = resource_server(builder.build()).await;
@@ -458,7 +458,7 @@ async fn no_session_is_resumed_in_a_renegotiation() {
     assert!(response.info().certificate_requested);
 }
 
-/// A body of an announced length.
+/// A body with an announced length.
 struct Sized<B> {
     body: B,
     length: u64,

@@ -1,4 +1,4 @@
-//! Through a proxy that answers CONNECT.
+//! Connections through an HTTP proxy.
 use crate::support::pki::Authority;
 use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server, tcp_server};
 use crate::support::{ClientBuilder, TEST_TIMEOUT, client_builder, error_chain, get, request};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A proxy that answers with `head` and, where that is good, leads every tunnel to one address.
+/// A proxy that responds with `head` and, where that is successful, connects every tunnel to one address.
 async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
     let heads = Arc::new(Mutex::new(vec![]));
     let log = Arc::clone(&heads);
@@ -44,12 +44,12 @@ async fn origin(authority: &Authority, host: &str) -> Server {
     resource_server(server_config.context()).await
 }
 
-/// Not a loopback address, and nobody answers there.
+/// Not a loopback address; connections to it are refused.
 const UNREACHABLE: &str = "https://0.0.0.0:1/";
 const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 #[tokio::test]
-async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only() {
+async fn sends_proxy_credentials_to_the_proxy_only() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;
@@ -85,7 +85,7 @@ async fn requests_go_through_the_tunnel_with_the_credentials_for_the_proxy_only(
 }
 
 #[tokio::test]
-async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
+async fn uses_the_system_proxy_except_for_its_exceptions() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;
@@ -106,7 +106,7 @@ async fn the_systems_proxy_is_asked_but_for_its_exceptions() {
 }
 
 #[tokio::test]
-async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way() {
+async fn unusable_system_settings_leave_a_direct_connection() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "localhost").await;
     let config = ProxyConfig::from_windows_settings("socks=swordfish:1", "");
@@ -126,7 +126,7 @@ async fn a_setting_of_the_system_that_cannot_be_followed_leaves_the_direct_way()
 }
 
 #[tokio::test]
-async fn a_tunnel_does_not_change_whom_to_trust() {
+async fn trust_is_the_same_through_a_tunnel() {
     let authority = Authority::new("test authority");
     let elsewhere = origin(&authority, "elsewhere.example").await;
     let here = origin(&authority, "vault.example").await;
@@ -141,7 +141,7 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
         .unwrap();
     let error = get(&client, "https://vault.example/").await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
-    // What is trusted for loopback is not trusted for others.
+    // Anchors for loopback hosts do not apply to others.
     let (right, _) = proxy(here.address, ESTABLISHED).await;
     let trust = TrustAnchors::system()
         .with_loopback_pem(&authority.pem())
@@ -156,9 +156,9 @@ async fn a_tunnel_does_not_change_whom_to_trust() {
     assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
 }
 
-/// Names of more labels, which no resolver here knows, are reached through a tunnel.
+/// Names with several labels, which cannot be resolved here, are reached through a tunnel.
 #[tokio::test]
-async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
+async fn wildcards_match_whole_labels_and_common_names_are_ignored() {
     let authority = Authority::new("test authority");
     let host = "my.vault.example";
     for (leaf, is_valid) in [
@@ -220,7 +220,7 @@ async fn wildcards_are_whole_labels_and_common_names_are_no_names() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
+async fn reports_proxies_that_reject_or_fail() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     let page = "Content-Length: 6\r\nContent-Type: text/html\r\n\r\n<html>";
@@ -228,13 +228,13 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
     for (head, word) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_owned(),
-            "other credentials than it was given",
+            "rejected the credentials",
         ),
         (
             with_page("407 Proxy Authentication Required"),
-            "other credentials than it was given",
+            "rejected the credentials",
         ),
-        (with_page("407 x"), "its URL holds none"),
+        (with_page("407 x"), "its URL has none"),
         (with_page("403 Forbidden"), "status 403"),
         (with_page("503 Service Unavailable"), "status 503"),
         (with_page("502 Bad Gateway"), "status 502"),
@@ -246,7 +246,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
         ),
         (
             format!("HTTP/1.1 103 Hints\r\n\r\n{}", with_page("407 x")),
-            "other credentials than it was given",
+            "rejected the credentials",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned(),
@@ -254,7 +254,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
         ),
         (
             "HTTP/1.1 200 OK\r\n\r\ntoo much".to_owned(),
-            "more than its response",
+            "data after its response",
         ),
         (
             "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
@@ -276,7 +276,7 @@ async fn a_proxy_that_refuses_or_misbehaves_is_reported() {
         })
         .await;
         let credentials = match word {
-            "its URL holds none" => "",
+            "its URL has none" => "",
             _ => "user:swordfish@",
         };
         let url = format!("http://{credentials}127.0.0.1:{}", proxy.address.port());
@@ -323,7 +323,7 @@ async fn bounded_input_from_proxies() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Proxy);
-    assert!(error_chain(&error).contains("answered with a longer head than allowed"));
+    assert!(error_chain(&error).contains("sent a larger response head than allowed"));
     let short = Duration::from_millis(200);
     let half = tcp_server(|mut stream, _, _| async move {
         stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
@@ -343,9 +343,9 @@ async fn bounded_input_from_proxies() {
     }
 }
 
-/// Interim answers come before the final one, and lines may end with LF alone.
+/// Interim responses precede the final one, and lines may end with LF alone.
 #[tokio::test]
-async fn a_tunnel_opens_however_the_proxy_says_so() {
+async fn accepts_all_forms_of_successful_responses() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "vault.example").await;
     for head in [
@@ -366,7 +366,7 @@ async fn a_tunnel_opens_however_the_proxy_says_so() {
 }
 
 #[tokio::test]
-async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_it() {
+async fn malformed_environment_proxy_fails_only_requests_through_it() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "localhost").await;
     let config = ProxyConfig::from_environment(Some("socks5://u:swordfish@p:1"), Some("0.0.0.0"));
@@ -388,7 +388,7 @@ async fn a_malformed_proxy_of_the_environment_fails_only_what_would_go_through_i
 }
 
 #[tokio::test]
-async fn loopback_and_exceptions_go_direct() {
+async fn connects_to_loopback_directly() {
     let authority = Authority::new("test authority");
     let origin = origin(&authority, "localhost").await;
     let (proxy, heads) = proxy(origin.address, ESTABLISHED).await;

@@ -1,4 +1,4 @@
-//! Requests whose connection ends before their response: which are sent once more, and which never.
+//! Requests whose connection ends before their response: which are retried, and which are not.
 use crate::support::fixture::context_and_client;
 use crate::support::http::{read_request, write_response};
 use crate::support::server::{Server, Tls, tcp_server, tls_server};
@@ -14,20 +14,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
-/// PUT and DELETE too: idempotent by their definition, and not at every service.
+/// PUT and DELETE too: HTTP defines them as idempotent, but not every service implements them so.
 const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
-/// How a connection ends at_request a request.
+/// How a connection ends after a request.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
-    /// TLS says that it ends, then TCP.
+    /// close_notify, then the end of TCP.
     CloseNotify,
-    /// TCP ends without a word of TLS.
+    /// The end of TCP without close_notify.
     TcpClose,
     Reset,
-    /// CloseNotify, once the head of the request was read and before its body was.
+    /// close_notify, after the head of the request was read and before its body.
     DuringRequest,
-    /// Some of an response comes, then it ends.
+    /// The end after a part of a response.
     PartialResponse(&'static str),
 }
 
@@ -46,7 +46,7 @@ const PARTIAL_RESPONSES: [Ending; 5] = [
     Ending::PartialResponse("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhal"),
 ];
 
-/// A server whose first connection ends at_request its request number `at_request`, counted from 0; all others are answered.
+/// A server whose first connection ends at request number `at_request`, from 0. It responds to all others.
 async fn server(ending: Ending, at_request: usize) -> (Server, HttpsClient) {
     let (context, client) = context_and_client();
     let server = tls_server(context, move |mut stream: Tls, number, log| async move {
@@ -114,7 +114,7 @@ fn count_requests(server: &Server, method: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_safe_request_is_sent_once_more_where_a_kept_connection_ends_without_a_word() {
+async fn retries_safe_requests_on_reused_connections() {
     for ending in WITHOUT_RESPONSE {
         for method in SAFE {
             let (server, client) = server(ending, 1).await;
@@ -139,7 +139,7 @@ async fn a_safe_request_is_sent_once_more_where_a_kept_connection_ends_without_a
 }
 
 #[tokio::test]
-async fn a_post_that_is_said_to_change_nothing_is_sent_once_more() {
+async fn retries_idempotent_posts() {
     for ending in WITHOUT_RESPONSE {
         let (server, client) = server(ending, 1).await;
         send(&client, &server, "POST").await.unwrap();
@@ -153,7 +153,7 @@ async fn a_post_that_is_said_to_change_nothing_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_request_that_changes_something_is_never_sent_again() {
+async fn never_retries_unsafe_requests() {
     for ending in WITHOUT_RESPONSE.into_iter().chain(PARTIAL_RESPONSES) {
         for (at_request, method) in [0, 1]
             .into_iter()
@@ -174,7 +174,7 @@ async fn a_request_that_changes_something_is_never_sent_again() {
 }
 
 #[tokio::test]
-async fn a_safe_request_is_not_sent_again_on_a_new_connection_or_after_part_of_an_answer() {
+async fn does_not_retry_new_connections_or_partial_responses() {
     let on_new = WITHOUT_RESPONSE
         .into_iter()
         .chain(PARTIAL_RESPONSES)
@@ -193,7 +193,7 @@ async fn a_safe_request_is_not_sent_again_on_a_new_connection_or_after_part_of_a
 }
 
 #[tokio::test]
-async fn a_stream_is_never_sent_again() {
+async fn never_retries_streams() {
     for ending in WITHOUT_RESPONSE {
         let (server, client) = server(ending, 1).await;
         send(&client, &server, "GET").await.unwrap();
@@ -209,9 +209,9 @@ async fn a_stream_is_never_sent_again() {
 }
 
 #[tokio::test]
-async fn a_request_is_sent_once_more_and_no_more() {
+async fn retries_once_only() {
     let (context, client) = context_and_client();
-    // Each connection answers once, and a connection made for a repetition never.
+    // Each connection sends one response, and the connection of a retry none.
     let server = tls_server(context, |mut stream: Tls, number, log| async move {
         for answered in [number < 3, false] {
             let Some(request) = read_request(&mut stream).await else {
@@ -226,7 +226,7 @@ async fn a_request_is_sent_once_more_and_no_more() {
         let _ = stream.shutdown().await;
     })
     .await;
-    // Three connections at rest, each of which will end at_request its next request.
+    // Three idle connections, each of which ends at its next request.
     let uri = server.uri("/");
     let mut held = vec![];
     for _ in 0..3 {
@@ -245,7 +245,7 @@ async fn a_request_is_sent_once_more_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_before_tls_gets_nothing_and_is_not_asked_again() {
+async fn does_not_retry_servers_that_close_before_tls() {
     let (_, client) = context_and_client();
     let server = tcp_server(|stream, _, _| async move { drop(stream) }).await;
     for method in ["GET", "POST"] {
@@ -257,7 +257,7 @@ async fn a_server_that_closes_before_tls_gets_nothing_and_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_into_a_connection_that_the_server_has_half_closed() {
+async fn sends_nothing_on_half_closed_connections() {
     let (context, client) = context_and_client();
     let (event, mut events) = mpsc::unbounded_channel();
     let server = tls_server(context, move |mut stream: Tls, _, log| {
@@ -266,7 +266,7 @@ async fn nothing_is_sent_into_a_connection_that_the_server_has_half_closed() {
             let request = read_request(&mut stream).await.unwrap();
             log.lock().unwrap().push(request);
             write_response(&mut stream, "200 OK", "x").await;
-            // No more comes from here, and whatever is sent would still be read.
+            // Sends nothing more, and still reads.
             let _ = stream.shutdown().await;
             event.send(None).unwrap();
             let more = read_request(&mut stream).await;

@@ -1,4 +1,4 @@
-//! Who the server is: names, validity, trust, and that it stays the same.
+//! The verification of servers: names, validity, trust, and changes of the certificate.
 use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
 use crate::support::pki::{Authority, Leaf, self_signed};
@@ -21,7 +21,7 @@ async fn server(authority: &Authority, leaf: Leaf) -> Server {
 }
 
 #[tokio::test]
-async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
+async fn rejects_unverified_servers_with_name_and_reason() {
     let authority = Authority::new("test authority");
     let other = Authority::new("other authority");
     let client = client_builder(&authority).build().unwrap();
@@ -55,16 +55,16 @@ async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
 }
 
 #[tokio::test]
-async fn addresses_are_verified_as_addresses() {
+async fn verifies_ip_addresses() {
     let authority = Authority::new("test authority");
     let client = client_builder(&authority).build().unwrap();
-    let mut good = server(&authority, authority.server("127.0.0.1")).await;
-    good.host = "127.0.0.1".into();
-    assert_eq!(get(&client, &good.uri("/")).await.unwrap().status, 200);
+    let mut valid = server(&authority, authority.server("127.0.0.1")).await;
+    valid.host = "127.0.0.1".into();
+    assert_eq!(get(&client, &valid.uri("/")).await.unwrap().status, 200);
     for host in ["localhost", "127.0.0.2"] {
-        let mut bad = server(&authority, authority.server(host)).await;
-        bad.host = "127.0.0.1".into();
-        let error = get(&client, &bad.uri("/")).await.unwrap_err();
+        let mut invalid = server(&authority, authority.server(host)).await;
+        invalid.host = "127.0.0.1".into();
+        let error = get(&client, &invalid.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
         assert!(
             error
@@ -76,9 +76,9 @@ async fn addresses_are_verified_as_addresses() {
     }
 }
 
-/// Leaves that name the host in no way that counts (RFC 9525, section 6.3).
+/// Certificates that name the host elsewhere than in the subject alternative name (RFC 9525, section 6.3).
 #[tokio::test]
-async fn names_come_from_the_subject_alternative_name_only() {
+async fn compares_names_with_the_subject_alternative_name_only() {
     let authority = Authority::new("test authority");
     let client = client_builder(&authority).build().unwrap();
     for (host, leaf) in [
@@ -119,11 +119,8 @@ async fn names_come_from_the_subject_alternative_name_only() {
         assert!(message.to_lowercase().contains("mismatch"), "{message}");
         assert_eq!(server.requests(), 0);
     }
-    let named = authority.server_with_names(
-        "nobody",
-        &["elsewhere.example", "localhost"],
-        &["127.0.0.1"],
-    );
+    let named =
+        authority.server_with_names("other", &["elsewhere.example", "localhost"], &["127.0.0.1"]);
     for host in ["localhost", "127.0.0.1"] {
         let mut server = server(&authority, named.clone()).await;
         server.host = host.into();
@@ -135,9 +132,9 @@ async fn names_come_from_the_subject_alternative_name_only() {
     }
 }
 
-/// A CA file that names an intermediate authority, or the server's certificate, and nothing above (curl/curl#4655).
+/// A CA file with an intermediate authority, or the server's certificate, without its issuers (curl/curl#4655).
 #[tokio::test]
-async fn any_certificate_can_be_an_anchor() {
+async fn any_certificate_can_be_a_trust_anchor() {
     let root = Authority::new("test root");
     let middle = root.intermediate("test authority");
     let other = root.intermediate("other authority");
@@ -181,7 +178,7 @@ async fn any_certificate_can_be_an_anchor() {
     }
 }
 
-/// A `TRUSTED CERTIFICATE` of OpenSSL, with these settings.
+/// A `TRUSTED CERTIFICATE` of OpenSSL, with these trust settings.
 fn trusted(authority: &Authority, settings: &[u8]) -> Vec<u8> {
     let certificate = authority.certificate.to_der().unwrap();
     let content = openssl::base64::encode_block(&[&certificate, settings].concat());
@@ -189,13 +186,13 @@ fn trusted(authority: &Authority, settings: &[u8]) -> Vec<u8> {
         .into()
 }
 
-/// `serverAuth`, `clientAuth` in the list of what it is trusted for, or in that of what it is not (`X509_CERT_AUX`).
+/// `serverAuth`, `clientAuth` as trusted or rejected uses (`X509_CERT_AUX`).
 const TRUST_SERVERS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
 const TRUST_CLIENTS: &[u8] = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
 const REJECT_SERVERS: &[u8] = b"\x30\x0c\xa0\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
 
 #[tokio::test]
-async fn anchors_for_loopback_count_there() {
+async fn trusts_loopback_anchors_on_loopback() {
     let authority = Authority::new("test authority");
     let server = server(&authority, authority.server("localhost")).await;
     let trust = TrustAnchors::system()
@@ -213,7 +210,7 @@ async fn anchors_for_loopback_count_there() {
 }
 
 #[tokio::test]
-async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+async fn rejects_another_server_certificate_in_a_renegotiation() {
     let authority = Authority::new("test authority");
     let server_config = |leaf| ServerConfig {
         leaf,

@@ -1,4 +1,4 @@
-//! Where connections are driven.
+//! Slow and hanging keys, and the thread on which they sign.
 use crate::support::fixture::BOTH;
 use crate::support::keys::{CallbackKey, hanging_key, shared_key};
 use crate::support::pki::Authority;
@@ -40,21 +40,20 @@ async fn fixture(
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_caller_goes_on_while_a_slow_key_signs() {
+async fn callers_tasks_run_while_a_slow_key_signs() {
     for version in BOTH {
         for (client_auth, path) in [(ClientAuth::Required, "/"), (ClientAuth::None, "/secure")] {
             let (entered, mut has_entered) = async_mpsc::unbounded_channel();
             let (release, released) = mpsc::channel::<()>();
             let released = Mutex::new(released);
-            // The signature waits for another task of the caller's only thread. Were it made on that thread, the task
-            // could not run and the key would give up.
+            // The signature waits for another task of the caller's only thread, which could not run if the key signed on it.
             let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
                 entered.send(()).unwrap();
                 let waited = released
                     .lock()
                     .unwrap()
                     .recv_timeout(Duration::from_secs(20));
-                waited.map_err(|_| KeyError::new(KeyErrorKind::Failed, "nobody else ran"))?;
+                waited.map_err(|_| KeyError::new(KeyErrorKind::Failed, "no other task ran"))?;
                 shared_key().sign(scheme, digest)
             });
             let (server, client) = fixture(version, client_auth, key).await;
@@ -81,14 +80,14 @@ async fn signing_thread(cost: SigningCost) -> ThreadId {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn quick_keys_sign_on_the_callers_runtime_and_slow_ones_do_not() {
+async fn only_quick_keys_sign_on_the_callers_runtime() {
     let caller = std::thread::current().id();
     assert_eq!(signing_thread(SigningCost::Quick).await, caller);
     assert_ne!(signing_thread(SigningCost::Slow).await, caller);
 }
 
 #[tokio::test]
-async fn the_thread_ends_with_the_client_and_its_last_answer() {
+async fn thread_ends_with_the_client_and_its_last_response() {
     struct AtExit(async_mpsc::UnboundedSender<()>);
     impl Drop for AtExit {
         fn drop(&mut self) {
@@ -103,7 +102,7 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
         shared_key().sign(scheme, digest)
     });
     let (server, client) = fixture(SslVersion::TLS1_3, ClientAuth::Required, key).await;
-    // The body is signature_calls for on the thread that drives the connection.
+    // The body is polled on the thread that drives the connection.
     let body = RequestBody::stream(StreamBody::new(stream::poll_fn(move |_| {
         AT_EXIT.with_borrow_mut(|slot| *slot = Some(AtExit(exit.clone())));
         Poll::Ready(None::<Result<Frame<Bytes>, Infallible>>)
@@ -114,15 +113,15 @@ async fn the_thread_ends_with_the_client_and_its_last_answer() {
         .await
         .unwrap();
     drop(client);
-    // The response is still there to be read.
+    // The response can still be read.
     assert!(has_exited.try_recv().is_err());
     assert!(!response.into_body().collect(1000).await.unwrap().is_empty());
     assert_eq!(has_exited.recv().await, Some(()));
 }
 
-/// Also for one client after the other.
+/// Also with several clients in sequence.
 #[tokio::test]
-async fn a_key_that_hangs_costs_one_thread_and_is_an_error() {
+async fn hanging_key_occupies_one_thread_and_is_an_error() {
     let (key, _release, signature_calls) = hanging_key();
     for _ in 0..5 {
         let (server, client) =

@@ -1,5 +1,5 @@
-//! What the host's openssl.cnf says is honoured or refused plainly. OpenSSL reads that file once for a process, so each
-//! case runs in a process of its own: this test binary again, with another `OPENSSL_CONF`.
+//! The host's openssl.cnf. OpenSSL reads that file once for a process, so each case runs in a separate process: this test binary
+//! with another `OPENSSL_CONF`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,7 +14,7 @@ use support::{ClientBuilder, client_builder, get};
 
 const CASE: &str = "KEYBOUND_TEST_CASE";
 
-/// What a client says under a configuration; the case is run by [`case`].
+/// The result of a case, run by [`case`], under a configuration.
 fn under(configuration: &str, case: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("openssl.cnf");
@@ -38,12 +38,12 @@ fn run(file: &str, case: &str) -> String {
     message.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// A file beside the configuration that OpenSSL's environment variable names.
+/// The file of `SSL_CERT_FILE`, beside the configuration.
 fn trust_file(configuration: &str) -> PathBuf {
     Path::new(configuration).with_file_name("trusted.pem")
 }
 
-/// Not a test of its own: does what the environment says, in the process of a case.
+/// Not a test itself: runs the case that the environment names.
 #[test]
 fn case() {
     let Ok(case) = std::env::var(CASE) else {
@@ -69,7 +69,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Calls a server whose authority an environment variable names, and nobody else.
+/// Calls a server whose authority only an environment variable names.
 async fn environment() -> String {
     let authority = Authority::new("test authority");
     let file = std::env::var("SSL_CERT_FILE").unwrap();
@@ -91,7 +91,7 @@ async fn environment() -> String {
     }
 }
 
-/// Calls servers that show no certificate, each with other suites.
+/// Calls servers without a certificate, each with other suites.
 async fn unauthenticated() -> String {
     let authority = Authority::new("test authority");
     let mut results = vec![];
@@ -112,7 +112,7 @@ async fn unauthenticated() -> String {
     results.join(", ")
 }
 
-/// Calls a server that asks for a certificate with each choice of versions.
+/// Calls a server that requires a certificate, with each choice of versions.
 async fn call() -> String {
     let authority = Authority::new("test authority");
     let server_config = ServerConfig {
@@ -148,14 +148,14 @@ fn message_of(error: &TransportError) -> String {
 }
 
 #[test]
-fn an_ordinary_host_allows_everything() {
+fn default_configuration_allows_all_versions() {
     let expected = "TLSv1.3, TLSv1.2, TLSv1.3";
     assert_eq!(run("/nonexistent/openssl.cnf", "call"), expected);
     assert_eq!(under("", "call"), expected);
 }
 
 #[test]
-fn no_environment_variable_widens_trust() {
+fn no_environment_variable_extends_trust() {
     let lax = [
         "VerifyCAFile",
         "RequestCAFile",
@@ -177,8 +177,8 @@ fn no_environment_variable_widens_trust() {
 }
 
 #[test]
-fn settings_of_the_whole_process_are_not_applied_twice() {
-    // An object identifier cannot be registered twice: the second time would be an error.
+fn does_not_apply_process_settings_twice() {
+    // Registering an object identifier twice would be an error.
     let configuration = "
         openssl_conf = init
         [init]
@@ -202,7 +202,7 @@ fn settings_of_the_whole_process_are_not_applied_twice() {
 }
 
 #[test]
-fn the_tls_versions_of_the_host_are_honoured() {
+fn honours_the_hosts_tls_versions() {
     let refused = "HostUnsupported the host's OpenSSL configuration does not allow the tls version for localhost";
     assert_eq!(
         under(&tls("MinProtocol = TLSv1.3"), "call"),
@@ -216,7 +216,7 @@ fn the_tls_versions_of_the_host_are_honoured() {
     }
 }
 
-/// What a configuration of the TLS of the whole process says.
+/// A configuration of TLS for the whole process.
 fn tls(settings: &str) -> String {
     format!(
         "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{settings}"
@@ -224,7 +224,7 @@ fn tls(settings: &str) -> String {
 }
 
 #[test]
-fn a_configuration_that_allows_anonymous_servers_does_not_count() {
+fn rejects_anonymous_servers_whatever_the_configuration_allows() {
     let refused = "Tls, Tls, Tls, Tls";
     for settings in [
         "",
@@ -235,9 +235,9 @@ fn a_configuration_that_allows_anonymous_servers_does_not_count() {
     }
 }
 
-/// Its providers are the process's. This crate's context has the system's.
+/// They apply to the process. The private library context has the system's.
 #[test]
-fn the_providers_of_a_configuration_that_the_environment_names_are_not_used() {
+fn ignores_providers_of_the_environments_configuration() {
     let base = "
         openssl_conf = init
         [init]
@@ -252,7 +252,7 @@ fn the_providers_of_a_configuration_that_the_environment_names_are_not_used() {
 }
 
 #[test]
-fn a_process_that_allows_validated_modules_only_is_refused_plainly() {
+fn rejects_processes_with_fips_modules_only() {
     let configuration = "
         openssl_conf = init
         [init]

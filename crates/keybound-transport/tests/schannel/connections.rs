@@ -1,4 +1,4 @@
-//! What goes over connections, and how they end.
+//! Connections over SChannel.
 use crate::fixture::{builder, client, clients, server, server_config, trusted_server};
 use crate::native::{trusted, under_wine, wine_compatible};
 use crate::support::http::{read_request, write_response};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
-async fn the_certificate_goes_out_in_the_first_handshake() {
+async fn presents_the_certificate_in_the_first_handshake() {
     for client_auth in [ClientAuth::Optional, ClientAuth::Required] {
         let server = trusted_server(client_auth).await;
         let (client, thumbprint) = client();
@@ -31,7 +31,7 @@ async fn the_certificate_goes_out_in_the_first_handshake() {
 }
 
 #[tokio::test]
-async fn no_certificate_where_none_is_asked_for() {
+async fn presents_no_certificate_without_a_request() {
     let server = trusted_server(ClientAuth::None).await;
     let (client, _) = client();
     let response = get(&client, &server.uri("/")).await.unwrap();
@@ -40,7 +40,7 @@ async fn no_certificate_where_none_is_asked_for() {
 }
 
 #[tokio::test]
-async fn no_certificate_without_an_identity() {
+async fn presents_no_certificate_without_an_identity() {
     let client = builder().build().unwrap();
     let server = trusted_server(ClientAuth::Optional).await;
     let response = get(&client, &server.uri("/")).await.unwrap();
@@ -57,7 +57,7 @@ async fn no_certificate_without_an_identity() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
+async fn reports_rejected_certificates() {
     let strangers = Authority::new("authority of others");
     let server = server(
         wine_compatible(|| trusted().server("localhost")),
@@ -77,7 +77,7 @@ async fn a_server_that_refuses_the_certificate_is_reported_as_such() {
 }
 
 #[tokio::test]
-async fn bodies_of_every_length_go_both_ways() {
+async fn transfers_bodies_of_all_lengths() {
     let (client, _) = client();
     let context = server_config(
         wine_compatible(|| trusted().server("localhost")),
@@ -104,7 +104,7 @@ async fn bodies_of_every_length_go_both_ways() {
 }
 
 #[tokio::test]
-async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
+async fn response_without_length_requires_close_notify() {
     let context = server_config(
         wine_compatible(|| trusted().server("localhost")),
         clients(),
@@ -126,7 +126,7 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
     let client = builder().build().unwrap();
     let whole = get(&client, &server.uri("/")).await;
     if under_wine() {
-        // Its SChannel keeps to itself that the peer has said so. No response that may be torn passes for whole.
+        // Its SChannel does not report close_notify. A response that may be truncated is an error.
         whole.unwrap_err();
     } else {
         assert_eq!(whole.unwrap().text(), "half");
@@ -136,7 +136,7 @@ async fn an_answer_that_lasts_until_the_end_is_whole_only_where_tls_says_so() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_no_tls_is_reported_as_such() {
+async fn reports_peers_without_tls() {
     let server = tcp_server(|mut stream, _, _| async move {
         let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
         let _ = stream.write_all(response).await;
@@ -155,7 +155,7 @@ async fn a_peer_that_speaks_no_tls_is_reported_as_such() {
 }
 
 #[tokio::test]
-async fn an_end_within_the_handshake_is_no_connection() {
+async fn end_of_connection_in_the_handshake_is_a_connect_error() {
     let server = tcp_server(|stream, _, _| async move { drop(stream) }).await;
     let error = get(&builder().build().unwrap(), &server.uri("/"))
         .await
@@ -169,7 +169,7 @@ async fn an_end_within_the_handshake_is_no_connection() {
 }
 
 #[tokio::test]
-async fn silence_ends_at_the_deadline() {
+async fn silent_servers_fail_at_the_deadline() {
     let server = tcp_server(|stream, _, _| async move {
         let _stream = stream;
         std::future::pending().await
@@ -185,9 +185,9 @@ async fn silence_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn the_certificate_goes_out_when_asked_for_after_the_request() {
+async fn presents_the_certificate_after_the_request() {
     if under_wine() {
-        // Its SChannel takes no part in a renegotiation.
+        // Its SChannel does not support renegotiation.
         return;
     }
     let context = ServerConfig {
@@ -209,7 +209,7 @@ async fn the_certificate_goes_out_when_asked_for_after_the_request() {
 }
 
 #[tokio::test]
-async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
+async fn rejects_another_server_certificate_in_a_renegotiation() {
     if under_wine() {
         return;
     }
@@ -244,7 +244,7 @@ async fn a_server_that_becomes_another_in_a_renegotiation_is_refused() {
 }
 
 #[tokio::test]
-async fn connections_leave_no_handle_open() {
+async fn connections_leak_no_handles() {
     let server = trusted_server(ClientAuth::Required).await;
     let round = async || {
         let (client, _) = client();
@@ -266,11 +266,11 @@ async fn connections_leave_no_handle_open() {
     for _ in 0..10 {
         round().await;
     }
-    // The runtime and the tests beside this one open and close a few.
+    // The runtime and concurrent tests open and close a few.
     assert!(handles() < before + 50, "{before} {}", handles());
 }
 
-/// How many handles this process has open. Wine does not count them, but gives a new one the lowest number that is free.
+/// The number of open handles of this process. Wine does not count them, but a new one gets the lowest free number.
 fn handles() -> usize {
     use windows::Win32::Foundation::CloseHandle;
     use windows::Win32::System::Threading::{
@@ -278,7 +278,7 @@ fn handles() -> usize {
     };
     if !under_wine() {
         let mut count = 0;
-        // SAFETY: the handle of the process itself needs no closing; the number is written to.
+        // SAFETY: the pseudo handle of the process is not closed; the number is written.
         unsafe { GetProcessHandleCount(GetCurrentProcess(), &raw mut count) }.unwrap();
         return count as usize;
     }

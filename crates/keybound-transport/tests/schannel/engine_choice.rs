@@ -1,4 +1,4 @@
-//! Which engine serves whom.
+//! The choice of the TLS engine.
 use crate::fixture::{builder, clients, server_config, trusted_server};
 use crate::native::{trusted, wine_compatible};
 use crate::support::keys::shared_key;
@@ -9,7 +9,7 @@ use keybound_transport::{TlsEngine, TlsVersions, TransportErrorKind, TrustAnchor
 use openssl::ssl::SslVersion;
 
 #[tokio::test]
-async fn what_schannel_cannot_do_is_an_error_of_the_systems_engine_whatever_features_are_enabled() {
+async fn unsupported_settings_are_an_error_of_the_system_engine() {
     let authority = Authority::new("authority");
     let identity = authority.client("client", shared_key());
     let trust = TrustAnchors::system().with_pem(&authority.pem()).unwrap();
@@ -27,7 +27,7 @@ async fn what_schannel_cannot_do_is_an_error_of_the_systems_engine_whatever_feat
 }
 
 #[tokio::test]
-async fn what_schannel_cannot_do_openssl_does() {
+async fn falls_back_to_openssl_for_unsupported_settings() {
     let authority = Authority::new("authority");
     let server = crate::fixture::server(
         authority.server("localhost"),
@@ -46,7 +46,7 @@ async fn what_schannel_cannot_do_openssl_does() {
 }
 
 #[tokio::test]
-async fn without_need_of_openssl_tls_is_the_systems() {
+async fn uses_the_systems_tls_by_default() {
     let server = trusted_server(ClientAuth::None).await;
     for engine in [
         TlsEngine::Automatic,
@@ -55,13 +55,13 @@ async fn without_need_of_openssl_tls_is_the_systems() {
     ] {
         let client = ClientBuilder::default().engine(engine).build().unwrap();
         let response = get(&client, &server.uri("/")).await.unwrap();
-        // Wine's SChannel is recognised by what it cannot do; OpenSSL, which trusts the same store, would take 1.3.
+        // Wine's SChannel does not support TLS 1.3; OpenSSL, which trusts the same store, would use it.
         assert_eq!(response.info().tls_version, "TLSv1.2", "{engine:?}");
     }
 }
 
 #[tokio::test]
-async fn a_version_that_this_windows_does_not_have_is_the_hosts_fault() {
+async fn version_that_windows_lacks_is_a_host_error() {
     let server = trusted_server(ClientAuth::None).await;
     let versions = VersionPolicy::default().with_host("localhost", TlsVersions::Tls13);
     let client = builder().versions(versions).build().unwrap();
@@ -72,7 +72,7 @@ async fn a_version_that_this_windows_does_not_have_is_the_hosts_fault() {
 }
 
 #[tokio::test]
-async fn a_version_that_the_server_does_not_have_is_not_the_hosts_fault() {
+async fn version_that_the_server_lacks_is_not_a_host_error() {
     let server = server_config(
         wine_compatible(|| trusted().server("localhost")),
         clients(),

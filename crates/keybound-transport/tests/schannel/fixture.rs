@@ -1,4 +1,4 @@
-//! The usual fixture.
+//! Servers and clients with SChannel.
 use crate::native::{LegacyKey, trusted, wine_compatible};
 use crate::support::ClientBuilder;
 use crate::support::pki::{Authority, Leaf};
@@ -7,7 +7,7 @@ use keybound_transport::{ClientIdentity, HttpsClient, TlsEngine};
 use openssl::sha::sha256;
 use std::sync::LazyLock;
 
-/// A server of this certificate that trusts the clients of an authority.
+/// A server with this certificate that trusts the clients of an authority.
 pub async fn server(leaf: Leaf, clients: &Authority, client_auth: ClientAuth) -> Server {
     resource_server(server_config(leaf, clients, client_auth).context()).await
 }
@@ -21,7 +21,7 @@ pub fn server_config(leaf: Leaf, clients: &Authority, client_auth: ClientAuth) -
     }
 }
 
-/// A server that Windows trusts, and that trusts our clients.
+/// A server that Windows trusts, and that trusts the clients of [`clients`].
 pub async fn trusted_server(client_auth: ClientAuth) -> Server {
     server(
         wine_compatible(|| trusted().server("localhost")),
@@ -35,7 +35,7 @@ pub fn builder() -> ClientBuilder {
     ClientBuilder::default().engine(TlsEngine::SChannel)
 }
 
-/// The authority of the clients, the same for all tests as the key is.
+/// The authority of the clients, the same for all tests, like the key.
 pub fn clients() -> &'static Authority {
     static CLIENTS: LazyLock<Authority> = LazyLock::new(|| Authority::new("authority of clients"));
     &CLIENTS

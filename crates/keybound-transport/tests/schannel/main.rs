@@ -1,7 +1,7 @@
-//! SChannel as the client's TLS. Under Wine it speaks TLS 1.2, does no renegotiation, and presents certificates whose keys
-//! are in CryptoAPI; what is shown here is what that can show.
+//! SChannel as the client's TLS library. Wine's SChannel supports TLS 1.2 without renegotiation, and certificates whose keys are in
+//! CryptoAPI; these tests cover that.
 //!
-//! On Windows itself the user is asked whether the test authority may be added to the trusted roots.
+//! On Windows, a dialog asks whether the test authority may be added to the trusted roots.
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]

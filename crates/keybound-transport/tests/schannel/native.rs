@@ -1,4 +1,4 @@
-//! What only Windows has: its trusted roots, and a key in CryptoAPI.
+//! Trusted roots of Windows, and a key in CryptoAPI.
 use crate::support::pki::{Authority, Leaf};
 use keybound_core::Certificate;
 use keybound_keys::windows::NativeCertificate;
@@ -19,14 +19,14 @@ use windows::Win32::Security::Cryptography::{
 use windows::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows::core::{s, w};
 
-/// The authority that Windows trusts while these tests run, the same for all: Windows reads its roots once.
+/// An authority that Windows trusts while these tests run, the same for all: Windows reads its roots once.
 pub fn trusted() -> &'static Authority {
     static TRUSTED: LazyLock<Authority> = LazyLock::new(|| {
         let authority = wine_compatible_authority("keybound test authority");
-        forget_old_ones();
+        remove_old_roots();
         let der = authority.certificate.to_der().unwrap();
         with_roots(|roots| {
-            // SAFETY: the store is open, the bytes are whole.
+            // SAFETY: the store is open, the bytes are valid.
             unsafe {
                 CertAddEncodedCertificateToStore(
                     Some(roots),
@@ -43,13 +43,13 @@ pub fn trusted() -> &'static Authority {
     &TRUSTED
 }
 
-/// Roots of earlier runs, so that they do not add up.
-fn forget_old_ones() {
+/// Removes the roots of earlier runs.
+fn remove_old_roots() {
     with_roots(|roots| {
         let mut old = vec![];
         let mut last = None;
         loop {
-            // SAFETY: the store is open; each context goes back with the next call.
+            // SAFETY: the store is open; the next call frees each context.
             let context = unsafe { CertEnumCertificatesInStore(roots, last) };
             if context.is_null() {
                 break;
@@ -60,19 +60,19 @@ fn forget_old_ones() {
                 let context = &*context;
                 std::slice::from_raw_parts(context.pbCertEncoded, context.cbCertEncoded as usize)
             };
-            if is_ours(der) {
+            if is_test_authority(der) {
                 // SAFETY: the context is alive.
                 old.push(unsafe { CertDuplicateCertificateContext(last) });
             }
         }
         for context in old {
-            // SAFETY: the reference is the one made above, and is given away.
+            // SAFETY: the call takes ownership of the reference created above.
             let _ = unsafe { CertDeleteCertificateFromStore(context) };
         }
     });
 }
 
-fn is_ours(der: &[u8]) -> bool {
+fn is_test_authority(der: &[u8]) -> bool {
     let name = b"keybound test authority";
     der.windows(name.len()).any(|window| window == name)
 }
@@ -80,7 +80,7 @@ fn is_ours(der: &[u8]) -> bool {
 fn with_roots(work: impl FnOnce(HCERTSTORE)) {
     let flags = CERT_OPEN_STORE_FLAGS(CERT_SYSTEM_STORE_CURRENT_USER);
     let name = w!("Root");
-    // SAFETY: this provider takes a name in UTF-16.
+    // SAFETY: this provider expects a name in UTF-16.
     let store = unsafe {
         CertOpenStore(
             CERT_STORE_PROV_SYSTEM_W,
@@ -98,26 +98,26 @@ fn with_roots(work: impl FnOnce(HCERTSTORE)) {
 
 /// An authority whose signature Wine verifies.
 pub fn wine_compatible_authority(name: &str) -> Authority {
-    until_wine_compatible(|| Authority::new(name), |made| &made.certificate)
+    until_wine_compatible(|| Authority::new(name), |created| &created.certificate)
 }
 
 /// A server's certificate whose signature Wine verifies.
 pub fn wine_compatible(make: impl Fn() -> Leaf) -> Leaf {
-    until_wine_compatible(make, |made| &made.certificate)
+    until_wine_compatible(make, |created| &created.certificate)
 }
 
-/// Wine takes a signature of ECDSA for wrong where one of its numbers begins with a zero byte.
+/// Wine rejects ECDSA signatures in which a number begins with a zero byte.
 fn until_wine_compatible<T>(make: impl Fn() -> T, certificate: impl Fn(&T) -> &X509) -> T {
     loop {
-        let made = make();
-        let signature = EcdsaSig::from_der(certificate(&made).signature().as_slice()).unwrap();
+        let created = make();
+        let signature = EcdsaSig::from_der(certificate(&created).signature().as_slice()).unwrap();
         if [signature.r(), signature.s()].map(|number| number.num_bytes()) == [32, 32] {
-            return made;
+            return created;
         }
     }
 }
 
-/// Whether this is Wine, whose SChannel does less.
+/// Whether this is Wine, whose SChannel supports less.
 pub fn under_wine() -> bool {
     // SAFETY: the names are constants; the address is not called.
     unsafe {
@@ -126,17 +126,17 @@ pub fn under_wine() -> bool {
     }
 }
 
-/// A key of CryptoAPI, the kind that Wine's SChannel signs with. It signs for nobody else.
+/// A key of CryptoAPI, which Wine's SChannel requires. It signs for SChannel only.
 #[derive(Debug)]
 pub struct LegacyKey {
     key: PKey<Private>,
     public: Vec<u8>,
-    /// With the one certificate that it gets.
+    /// With its only certificate.
     context: OnceLock<NativeCertificate>,
 }
 
 impl LegacyKey {
-    /// The same for all tests: making one takes time.
+    /// The same for all tests: generating one takes time.
     pub fn shared() -> Arc<dyn BindingKey> {
         static KEY: LazyLock<Arc<LegacyKey>> = LazyLock::new(|| {
             let key = PKey::from_rsa(full_length_key()).unwrap();
@@ -151,7 +151,7 @@ impl LegacyKey {
     }
 }
 
-/// A key none of whose numbers begins with a zero byte: with others Wine signs wrongly.
+/// A key in which no number begins with a zero byte: with others, Wine's signatures are invalid.
 fn full_length_key() -> Rsa<Private> {
     loop {
         let key = Rsa::generate(2048).unwrap();
@@ -188,7 +188,7 @@ impl BindingKey for LegacyKey {
         &self,
         certificate: &Certificate,
     ) -> Option<Result<NativeCertificate, KeyError>> {
-        // A second import would take the key away from the first.
+        // A second import would remove the key of the first.
         let context = self.context.get_or_init(|| self.import(certificate));
         Some(Ok(context.clone()))
     }
@@ -208,7 +208,7 @@ impl LegacyKey {
             cbData: u32::try_from(pfx.len()).unwrap(),
             pbData: pfx.as_mut_ptr(),
         };
-        // SAFETY: the blob is whole. The store is open until it is closed; the context has a reference of its own.
+        // SAFETY: the blob is valid. The store is open until it is closed; the context has its own reference.
         let context = unsafe {
             let store = PFXImportCertStore(&raw const blob, w!("x"), CRYPT_USER_KEYSET).unwrap();
             let found = CertEnumCertificatesInStore(store, None);

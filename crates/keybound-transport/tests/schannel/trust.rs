@@ -1,4 +1,4 @@
-//! Who the server is, in Windows' judgement.
+//! The verification of server certificates by Windows.
 use crate::fixture::{builder, server};
 use crate::native::{trusted, wine_compatible, wine_compatible_authority};
 use crate::support::pki::self_signed;
@@ -7,7 +7,7 @@ use crate::support::{error_chain, get};
 use keybound_transport::TransportErrorKind;
 
 #[tokio::test]
-async fn servers_that_cannot_be_verified_are_refused_by_name_and_reason() {
+async fn rejects_unverified_servers_with_name_and_reason() {
     let authority = trusted();
     let other = wine_compatible_authority("other authority");
     let client = builder().build().unwrap();

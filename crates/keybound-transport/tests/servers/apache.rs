@@ -1,5 +1,5 @@
-//! Apache, which can ask for the certificate for some paths only: by renegotiation on TLS 1.2, by post-handshake
-//! authentication on TLS 1.3.
+//! Apache, which can request the certificate for some paths only: by renegotiation on TLS 1.2, by post-handshake authentication on
+//! TLS 1.3.
 use crate::web_server::{ServerKind, Settings};
 use rustix::process::Signal;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn configuration(settings: &Settings<'_>) -> String {
         .replace("@IDLE@", &settings.idle.as_millis().to_string())
 }
 
-/// It ends its whole process group when it ends.
+/// Apache kills its whole process group when it ends.
 const CONFIGURATION: &str = r#"
 ServerName localhost
 Listen 127.0.0.1:@REQUIRE@

@@ -1,4 +1,4 @@
-//! An application behind a web server: it keeps a request_log of every request that arrives, by the request's `x-id`.
+//! An application behind a web server, which logs all requests by their header `x-id`.
 use crate::support::http::{ReceivedRequest, read_request, write_response};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,17 +7,17 @@ use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What arrived under one id.
+/// The requests with one id.
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals {
     pub count: usize,
-    /// What the server in web_server says of the certificate each time: `SUCCESS someone`.
+    /// The web server's result for the certificate of each: `SUCCESS someone`.
     pub certificates: Vec<String>,
 }
 
 pub type RequestLog = HashMap<String, Arrivals>;
 
-/// A running application. It ends with the value.
+/// A running application. It stops when dropped.
 pub struct Application {
     pub address: SocketAddr,
     request_log: Arc<Mutex<RequestLog>>,
@@ -25,16 +25,16 @@ pub struct Application {
 }
 
 impl Application {
-    /// Answers the length of the body, and what the server in web_server says of the certificate.
+    /// Starts an application that returns the length of the body and the web server's result for the certificate.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let request_log = Arc::<Mutex<RequestLog>>::default();
-        let books = Arc::clone(&request_log);
+        let log = Arc::clone(&request_log);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&books)));
+                tokio::spawn(serve(stream, Arc::clone(&log)));
             }
         });
         Self {

@@ -1,6 +1,6 @@
-//! Requests of all kinds, as the servers demand the certificate in all their ways.
+//! Requests to servers that request the certificate in different ways.
 use crate::apache::APACHE;
-use crate::fixture::{BOTH, Fixture, demands, each};
+use crate::fixture::{BOTH, Fixture, certificate_requests, each};
 use crate::load::{BOUND, Load, Tally, WORKERS};
 use crate::nginx::NGINX;
 use crate::support::pki::Authority;
@@ -9,13 +9,13 @@ use crate::web_server::{SERVER_KINDS, VirtualHost};
 use keybound_transport::{RequestBody, TlsVersions, TransportErrorKind};
 
 #[tokio::test]
-async fn requests_and_bodies_cross_the_demand_for_the_certificate() {
+async fn sends_bodies_across_certificate_requests() {
     for kind in SERVER_KINDS {
         let fixture = Fixture::new(kind).await;
         for version in BOTH {
-            for (virtual_host, path) in demands(kind) {
+            for (virtual_host, path) in certificate_requests(kind) {
                 let uri = fixture.web_server.uri(*virtual_host, path);
-                // A new connection for each of the first requests: nothing, and as much as is sent unasked.
+                // New connections whose first request has no body, or the largest that needs no authenticated connection.
                 for length in [0, 16 * 1024] {
                     let client = fixture.client(version);
                     for reused in [false, true] {
@@ -37,11 +37,11 @@ async fn requests_and_bodies_cross_the_demand_for_the_certificate() {
 }
 
 #[tokio::test]
-async fn a_megabyte_goes_out_on_an_authenticated_connection() {
+async fn sends_a_megabyte_on_an_authenticated_connection() {
     for kind in SERVER_KINDS {
         let fixture = Fixture::new(kind).await;
         for version in BOTH {
-            for (virtual_host, path) in demands(kind) {
+            for (virtual_host, path) in certificate_requests(kind) {
                 let uri = fixture.web_server.uri(*virtual_host, path);
                 let client = fixture.client(version);
                 if *virtual_host == VirtualHost::Location {
@@ -66,7 +66,7 @@ async fn a_megabyte_goes_out_on_an_authenticated_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
+async fn reuses_connections_across_certificate_requests() {
     let fixture = Fixture::new(&APACHE).await;
     for version in BOTH {
         let client = fixture.client(version);
@@ -74,7 +74,7 @@ async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
         let open = get(&client, &uri("/open")).await.unwrap();
         assert!(open.text().starts_with("0 NONE"), "{}", open.text());
         assert!(!open.info().certificate_requested);
-        // On TLS 1.3 Apache cannot demand what it has asked for politely: OpenSSL lets it ask once, and it answers 403.
+        // On TLS 1.3 Apache cannot require a certificate after an optional request: OpenSSL allows one request, and Apache returns 403.
         let paths = match version {
             TlsVersions::Tls12 => ["/asked", "/secure", "/open", "/secure"],
             _ => ["/secure", "/open", "/asked", "/secure"],
@@ -87,14 +87,14 @@ async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
     }
 }
 
-/// Without a certificate, and with one that the server does not trust.
+/// Clients without a certificate, and with one that the server does not trust.
 #[tokio::test]
-async fn what_the_server_does_not_take_is_a_clean_error_or_its_own_answer() {
+async fn rejected_certificate_is_an_error_or_an_error_response() {
     let foreign = Authority::new("foreign authority");
     for kind in SERVER_KINDS {
         let fixture = Fixture::new(kind).await;
         for version in BOTH {
-            for (virtual_host, path) in demands(kind) {
+            for (virtual_host, path) in certificate_requests(kind) {
                 let uri = fixture.web_server.uri(*virtual_host, path);
                 for (issuer, length) in [(None, 0), (Some(&foreign), 0), (Some(&foreign), 16_000)] {
                     let client = fixture.client_of(version, issuer);
@@ -111,13 +111,13 @@ async fn what_the_server_does_not_take_is_a_clean_error_or_its_own_answer() {
                     );
                     let result = result.map_err(|(kind, _)| kind);
                     let refused = Err(TransportErrorKind::ClientCertificateRejected);
-                    // An optional certificate is checked where it comes.
+                    // An optional certificate is verified where it is presented.
                     let optional = *virtual_host == VirtualHost::Optional || *path == "/asked";
                     let expected = match (kind.name, issuer) {
                         ("nginx", None) if optional => Ok((200, true)),
-                        // It lets the handshake pass and answers in HTTP.
+                        // nginx completes the handshake and responds in HTTP.
                         ("nginx", _) => Ok((400, true)),
-                        // Apache cannot ask a client of TLS 1.3 that has not offered to be asked.
+                        // A TLS 1.3 client without a certificate does not offer post-handshake authentication.
                         (_, None)
                             if *virtual_host == VirtualHost::Location
                                 && version == TlsVersions::Tls13 =>
@@ -135,14 +135,14 @@ async fn what_the_server_does_not_take_is_a_clean_error_or_its_own_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_requests_at_once_arrive_once_each_and_bound() {
-    // A thousand for each worker, on the ways that differ most; elsewhere fewer, unless the long form is wanted.
+async fn concurrent_requests_arrive_once_each_with_the_certificate() {
+    // A thousand for each worker in the most different cases; otherwise fewer, unless the long tests are enabled.
     let full = [
         ("apache", VirtualHost::Location, TlsVersions::Tls12),
         ("nginx", VirtualHost::Require, TlsVersions::Tls13),
     ];
     for kind in [&APACHE, &NGINX] {
-        for (virtual_host, path) in demands(kind) {
+        for (virtual_host, path) in certificate_requests(kind) {
             for version in BOTH {
                 let fixture = Fixture::new(kind).await;
                 let client = fixture.client(version);

@@ -1,4 +1,4 @@
-//! The usual fixture: a web server with its application, and clients for it.
+//! A web server with its application, and clients for it.
 use crate::application::Application;
 use crate::support::client_builder;
 use crate::support::keys::shared_key;
@@ -21,7 +21,7 @@ impl Fixture {
         Self::with_idle(kind, Duration::from_secs(60)).await
     }
 
-    /// With the time for which the server keeps a connection at rest.
+    /// A fixture with this idle timeout of the server.
     pub async fn with_idle(kind: &'static ServerKind, idle: Duration) -> Self {
         let authority = Authority::new("test authority");
         let clients = Authority::new("authority of clients");
@@ -59,8 +59,8 @@ pub fn client_of(
         .unwrap()
 }
 
-/// Where a server demands the certificate: in the first handshake and, where it can, after the request.
-pub fn demands(kind: &ServerKind) -> &'static [(VirtualHost, &'static str)] {
+/// Where a server requests the certificate: in the first handshake and, where supported, after the request.
+pub fn certificate_requests(kind: &ServerKind) -> &'static [(VirtualHost, &'static str)] {
     const FIRST: (VirtualHost, &str) = (VirtualHost::Require, "/");
     const OPTIONAL: (VirtualHost, &str) = (VirtualHost::Optional, "/");
     match kind.name {
@@ -74,12 +74,12 @@ pub fn demands(kind: &ServerKind) -> &'static [(VirtualHost, &'static str)] {
     }
 }
 
-/// How many requests each worker sends.
+/// The number of requests of each worker.
 pub fn each(short: usize) -> usize {
     if is_long() { 1000 } else { short }
 }
 
-/// Whether the long forms of the tests are wanted.
+/// Whether the long tests are enabled.
 pub fn is_long() -> bool {
     std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1")
 }

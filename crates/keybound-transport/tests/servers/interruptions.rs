@@ -1,12 +1,12 @@
-//! Servers that restart, die and lose patience in the middle of the work.
-use crate::fixture::{BOTH, Fixture, demands, each};
+//! Servers that restart, are killed, or close idle connections during the load.
+use crate::fixture::{BOTH, Fixture, certificate_requests, each};
 use crate::load::{Load, Tally, WORKERS};
 use crate::web_server::{SERVER_KINDS, WebServer};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_restarts_gracefully_loses_no_safe_request() {
+async fn no_safe_request_fails_when_a_server_restarts() {
     for_all(WebServer::reload, |tally| {
         assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
         assert_only(tally, &["POST Protocol"]);
@@ -15,31 +15,31 @@ async fn a_server_that_restarts_gracefully_loses_no_safe_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_is_reported_and_nothing_is_done_twice() {
+async fn reports_a_killed_server_and_repeats_nothing() {
     for_all(WebServer::kill_and_start, |tally| {
         let kinds = ["Connect", "Protocol", "ClientCertificateRejected"];
         let expected = ["GET", "POST"].map(|method| kinds.map(|kind| format!("{method} {kind}")));
         let expected: Vec<&str> = expected.iter().flatten().map(String::as_str).collect();
         assert_only(tally, &expected);
-        assert!(!tally.failed.is_empty(), "nobody met the kills");
+        assert!(!tally.failed.is_empty(), "no request failed");
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_closes_idle_connections_loses_no_safe_request() {
+async fn no_safe_request_fails_when_a_server_closes_idle_connections() {
     let each = each(100);
     let mut crossed = 0;
     for kind in SERVER_KINDS {
         for version in BOTH {
-            for (virtual_host, path) in demands(kind) {
+            for (virtual_host, path) in certificate_requests(kind) {
                 let fixture = Fixture::with_idle(kind, Duration::from_millis(5)).await;
                 let mut load = Load::new(
                     &fixture.client(version),
                     fixture.web_server.uri(*virtual_host, path),
                     each,
                 );
-                // Around the server's own patience, so that its end and the next request cross.
+                // About the server's idle timeout, so that its close and the next request cross.
                 load.pause = |number| 3 + number as u64 % 5;
                 let tally = load.run().await.check(&fixture.application.request_log());
                 assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
@@ -49,15 +49,15 @@ async fn a_server_that_closes_idle_connections_loses_no_safe_request() {
             }
         }
     }
-    assert!(crossed > 0, "no end crossed a request");
+    assert!(crossed > 0, "no close crossed a request");
 }
 
-/// Runs the load on each server, and lets something happen to it a few times in the middle of it.
-async fn for_all(happen: fn(&mut WebServer), judge: fn(&Tally)) {
+/// Runs the load on each server, and interrupts the server some times meanwhile.
+async fn for_all(interrupt: fn(&mut WebServer), check: fn(&Tally)) {
     let each = each(300);
     for kind in SERVER_KINDS {
         for version in BOTH {
-            let (virtual_host, path) = *demands(kind).last().unwrap();
+            let (virtual_host, path) = *certificate_requests(kind).last().unwrap();
             let fixture = Fixture::new(kind).await;
             let Fixture {
                 mut web_server,
@@ -69,18 +69,18 @@ async fn for_all(happen: fn(&mut WebServer), judge: fn(&Tally)) {
             let load = Load::new(&client, web_server.uri(virtual_host, path), each);
             let (done, all) = (load.done.clone(), WORKERS * each);
             let running = tokio::spawn(load.run());
-            for happening in 1..=HAPPENINGS {
-                while done.load(Ordering::Relaxed) < all * happening / (HAPPENINGS + 1) {
+            for interruption in 1..=INTERRUPTIONS {
+                while done.load(Ordering::Relaxed) < all * interruption / (INTERRUPTIONS + 1) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let work = tokio::task::spawn_blocking(move || {
-                    happen(&mut web_server);
+                    interrupt(&mut web_server);
                     web_server
                 });
                 web_server = work.await.unwrap();
             }
             let tally = running.await.unwrap().check(&application.request_log());
-            judge(&tally);
+            check(&tally);
             assert!(tally.answered > all / 2, "{tally:?}");
             // Later requests succeed.
             application.request_log().clear();
@@ -98,4 +98,4 @@ fn assert_only(tally: &Tally, kinds: &[&str]) {
     }
 }
 
-const HAPPENINGS: usize = 3;
+const INTERRUPTIONS: usize = 3;

@@ -1,4 +1,4 @@
-//! Many requests at once, each with an id, and the reckoning with what arrived.
+//! Concurrent requests, each with an id, and the comparison of their results with the requests that arrived.
 use crate::application::RequestLog;
 use crate::support::{TEST_TIMEOUT, request};
 use http::HeaderValue;
@@ -9,38 +9,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// So many workers, each of which sends its requests in turn: one in three is a POST of a kilobyte, one a POST with
-/// nothing, one a GET.
+/// Workers that send requests sequentially: in turn a POST of a kilobyte, a GET, and a POST without a body.
 #[derive(Clone)]
 pub struct Load {
     pub client: HttpsClient,
     pub uri: String,
     pub workers: usize,
     pub each: usize,
-    /// How long a worker rests between its requests, in milliseconds.
+    /// The pause of a worker between its requests, in milliseconds.
     pub pause: fn(usize) -> u64,
-    /// How many are done.
+    /// The number of completed requests.
     pub done: Arc<AtomicUsize>,
 }
 
-/// How one request went.
+/// The result of a request.
 #[derive(Debug)]
 pub enum Outcome {
     Answered { status: u16, repeated: bool },
     Failed(TransportErrorKind, String),
 }
 
-/// How all went, by id.
+/// The results by id.
 pub struct Outcomes(HashMap<String, (&'static str, Outcome)>);
 
-/// What is left to say when nothing was lost, doubled or unbound.
+/// The counts of a load without lost, duplicate or unauthenticated requests.
 #[derive(Debug, Default, PartialEq)]
 pub struct Tally {
     pub answered: usize,
     pub repeated: usize,
-    /// Requests that failed without an response, by method and kind.
+    /// Requests that failed without a response, by method and kind.
     pub failed: BTreeMap<String, usize>,
-    /// How many of those had arrived all the same.
+    /// The number of those that had arrived.
     pub failed_and_arrived: usize,
 }
 
@@ -74,7 +73,7 @@ impl Load {
             let outcome = self.send(&id, method, length).await;
             self.done.fetch_add(1, Ordering::Relaxed);
             let pause = match &outcome {
-                // The server is away.
+                // The server is not running.
                 Outcome::Failed(TransportErrorKind::Connect, _) => 5,
                 _ => (self.pause)(worker + number),
             };
@@ -116,8 +115,8 @@ impl Load {
 }
 
 impl Outcomes {
-    /// Compares the results with what arrived: an answered request arrived exactly once (a safe one that was repeated,
-    /// once or twice), a failed one at most once (twice, where it is safe), and each with the certificate.
+    /// Compares the results with the requests that arrived: one with a response arrived once (a retried safe one once or twice), a
+    /// failed one at most once (a safe one twice), and each with the certificate.
     pub fn check(&self, request_log: &RequestLog) -> Tally {
         let mut tally = Tally::default();
         for (id, (method, outcome)) in &self.0 {
@@ -125,19 +124,22 @@ impl Outcomes {
             match outcome {
                 Outcome::Answered { status, repeated } => {
                     assert_eq!(*status, 200, "{method} {id}");
-                    let right = if *repeated {
+                    let is_expected = if *repeated {
                         *method == "GET" && (1..=2).contains(&count)
                     } else {
                         count == 1
                     };
-                    assert!(right, "{method} {id} arrived {count} times: {outcome:?}");
+                    assert!(
+                        is_expected,
+                        "{method} {id} arrived {count} times: {outcome:?}"
+                    );
                     tally.answered += 1;
                     tally.repeated += usize::from(*repeated);
                 }
                 Outcome::Failed(kind, message) => {
-                    let most = if *method == "GET" { 2 } else { 1 };
+                    let max = if *method == "GET" { 2 } else { 1 };
                     assert!(
-                        count <= most,
+                        count <= max,
                         "{method} {id} arrived {count} times: {message}"
                     );
                     if *method == "POST" && *kind == TransportErrorKind::Connect {
@@ -150,7 +152,7 @@ impl Outcomes {
             }
         }
         for (id, arrivals) in request_log {
-            assert!(self.0.contains_key(id), "nobody sent {id}");
+            assert!(self.0.contains_key(id), "{id} was not sent");
             for certificate in &arrivals.certificates {
                 assert_eq!(certificate, BOUND, "{id} came without the certificate");
             }
@@ -160,7 +162,7 @@ impl Outcomes {
 }
 
 impl Tally {
-    /// A tally of so many answers and nothing else.
+    /// A tally of this number of responses only.
     pub fn all(answered: usize) -> Self {
         Self {
             answered,
@@ -169,7 +171,7 @@ impl Tally {
     }
 }
 
-/// What the servers in web_server say of our client's certificate.
+/// The web servers' result for the client's certificate.
 pub const BOUND: &str = "SUCCESS someone";
 pub const WORKERS: usize = 8;
 const REQUESTS: [(&str, usize); 3] = [("POST", 1000), ("GET", 0), ("POST", 0)];

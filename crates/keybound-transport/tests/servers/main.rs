@@ -1,7 +1,7 @@
-//! The HTTPS client against servers that others wrote, each an ordinary process with a folder of its own: Apache, nginx and
-//! `openssl s_server`. Behind the first two stands an application that counts what arrives.
+//! The HTTPS client with other servers, each a process with its own folder: Apache, nginx and `openssl s_server`. The first two forward
+//! requests to an application that counts them.
 //!
-//! `KEYBOUND_LONG_TESTS=1` has each of eight workers send a thousand requests everywhere, and more of all else.
+//! With `KEYBOUND_LONG_TESTS=1` each of eight workers sends a thousand requests in every test.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]

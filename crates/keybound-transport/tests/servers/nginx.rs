@@ -1,4 +1,4 @@
-//! nginx, which asks in the first handshake only.
+//! nginx, which requests the certificate in the first handshake only.
 use crate::web_server::{ServerKind, Settings};
 use rustix::process::Signal;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn arguments(folder: &Path, configuration: &Path) -> Vec<String> {
         text(folder),
         "-c".into(),
         text(configuration),
-        // Else it looks for its usual file before it has read the configuration.
+        // Otherwise it opens its default log file before it reads the configuration.
         "-e".into(),
         "stderr".into(),
     ]

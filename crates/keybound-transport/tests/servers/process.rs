@@ -1,4 +1,4 @@
-//! A server as an ordinary process: its message are heard, and it ends with the value.
+//! A server process, whose output is read, and which is killed on drop.
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -6,31 +6,31 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// A program of its own process group, of which it may have more processes.
+/// A program in its own process group.
 pub struct Process {
     child: Child,
     pid: Pid,
     output: Arc<Output>,
 }
 
-/// What a process has output so far.
+/// The output of a process so far.
 #[derive(Default)]
 struct Output {
-    message: Mutex<Words>,
+    message: Mutex<OutputState>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct Words {
-    /// Of the standard error output, line by line.
+struct OutputState {
+    /// The lines of the standard error output.
     lines: Vec<String>,
     /// The standard output.
     out: Vec<u8>,
-    over: bool,
+    ended: bool,
 }
 
 impl Process {
-    /// Starts it. Its outputs are read as they come.
+    /// Starts the program, and threads that read its output.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .process_group(0)
@@ -41,9 +41,9 @@ impl Process {
             .unwrap();
         let output = Arc::<Output>::default();
         let (errors, out) = (child.stderr.take().unwrap(), child.stdout.take().unwrap());
-        let (ear, other_ear) = (Arc::clone(&output), Arc::clone(&output));
-        std::thread::spawn(move || ear.hear_lines(errors));
-        std::thread::spawn(move || other_ear.hear(out));
+        let (lines_reader, out_reader) = (Arc::clone(&output), Arc::clone(&output));
+        std::thread::spawn(move || lines_reader.read_lines(errors));
+        std::thread::spawn(move || out_reader.read_all(out));
         Self {
             pid: Pid::from_child(&child),
             child,
@@ -56,12 +56,12 @@ impl Process {
         self.child.stdin.take().unwrap()
     }
 
-    /// How many lines of its standard error output it has output so far.
+    /// The number of lines of its standard error output so far.
     pub fn lines(&self) -> usize {
         self.output.lock().lines.len()
     }
 
-    /// How many lines with those message it has output.
+    /// The number of lines that contain a text.
     pub fn count(&self, message: &str) -> usize {
         let output = self.output.lock();
         output
@@ -76,12 +76,12 @@ impl Process {
         self.output.lock().out.clone()
     }
 
-    /// Waits until it says a line with those message, after the first so many lines.
+    /// Waits for a line that contains a text, after the first `after` lines.
     ///
     /// # Errors
-    /// Everything that it output, where it ends before or takes far too long.
+    /// The whole output, where it ends before or the wait times out.
     pub fn wait_for(&self, message: &str, after: usize) -> Result<(), String> {
-        let end = Instant::now() + FAR_TOO_LONG;
+        let end = Instant::now() + WAIT_TIMEOUT;
         let mut output = self.output.lock();
         loop {
             let mut lines = output.lines.iter().skip(after);
@@ -89,7 +89,7 @@ impl Process {
                 return Ok(());
             }
             let left = end.saturating_duration_since(Instant::now());
-            if output.over || left.is_zero() {
+            if output.ended || left.is_zero() {
                 return Err(output.lines.join("\n"));
             }
             output = self.output.more.wait_timeout(output, left).unwrap().0;
@@ -100,7 +100,7 @@ impl Process {
         kill_process(self.pid, signal).unwrap();
     }
 
-    /// Ends it and whatever it has started at once.
+    /// Kills it and its children.
     pub fn kill(&mut self) {
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.wait();
@@ -114,20 +114,20 @@ impl Drop for Process {
 }
 
 impl Output {
-    fn lock(&self) -> MutexGuard<'_, Words> {
+    fn lock(&self) -> MutexGuard<'_, OutputState> {
         self.message.lock().unwrap()
     }
 
-    fn hear_lines(&self, source: impl Read) {
+    fn read_lines(&self, source: impl Read) {
         for line in BufReader::new(source).lines().map_while(Result::ok) {
             self.lock().lines.push(line);
             self.more.notify_all();
         }
-        self.lock().over = true;
+        self.lock().ended = true;
         self.more.notify_all();
     }
 
-    fn hear(&self, mut source: impl Read) {
+    fn read_all(&self, mut source: impl Read) {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(read @ 1..) = source.read(&mut buffer) {
             self.lock().out.extend_from_slice(&buffer[..read]);
@@ -135,4 +135,4 @@ impl Output {
     }
 }
 
-const FAR_TOO_LONG: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);

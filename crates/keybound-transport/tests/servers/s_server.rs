@@ -1,5 +1,5 @@
-//! `openssl s_server`: as a server of files that ends each connection with its response, and as a pipe through which the test
-//! itself answers, and has it ask for the certificate in the middle.
+//! `openssl s_server`: as a file server that closes each connection after its response, and as a pipe through which the test sends
+//! responses and makes it request the certificate.
 use crate::fixture::{BOTH, client_of, each};
 use crate::process::Process;
 use crate::support::keys::{CallbackKey, shared_key};
@@ -66,14 +66,14 @@ impl Server {
         client_of(&self.authority, version, Some(&self.clients))
     }
 
-    /// How often it has accepted a client's certificate.
+    /// The number of accepted client certificates.
     fn verified(&self) -> usize {
         self.process.count("depth=0 CN = someone")
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_served_one_to_a_connection_arrive_once_each_and_bound() {
+async fn s_server_receives_each_request_once_with_the_certificate() {
     let each = each(20);
     for version in BOTH {
         let server = Server::start(version, &["-WWW", "-Verify", "1"]);
@@ -97,8 +97,8 @@ async fn files_served_one_to_a_connection_arrive_once_each_and_bound() {
         workers.join_all().await;
         for worker in 0..8 {
             for number in 0..each {
-                let asked_for = format!("FILE:file-{worker}-{number}.txt");
-                assert_eq!(server.process.count(&asked_for), 1);
+                let file_request = format!("FILE:file-{worker}-{number}.txt");
+                assert_eq!(server.process.count(&file_request), 1);
             }
         }
         assert_eq!(server.verified(), 8 * each);
@@ -112,7 +112,7 @@ async fn files_served_one_to_a_connection_arrive_once_each_and_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
+async fn reuses_connections_across_certificate_requests() {
     for version in BOTH {
         let mut server = Server::start(version, &[]);
         let mut input = server.process.input();
@@ -146,12 +146,12 @@ async fn a_connection_is_kept_across_the_demand_for_the_certificate() {
         assert!(large.info().reused && large.info().certificate_requested);
         let out = String::from_utf8_lossy(&server.process.out()).into_owned();
         assert_eq!(out.matches("HTTP/1.1\r\n").count(), 2, "{out}");
-        assert!(out.contains(&"x".repeat(LARGE)), "the body came whole");
+        assert!(out.contains(&"x".repeat(LARGE)), "the body is complete");
         assert_eq!(signatures.load(Ordering::SeqCst), 1);
     }
 }
 
-/// Waits for a request, has the certificate asked for where that is wanted until the key has signed, and answers.
+/// Waits for a request, makes the server request the certificate with the command `ask`, if any, and sends the response.
 fn serve(server: &Server, input: &mut ChildStdin, path: &str, ask: Option<(&str, &AtomicUsize)>) {
     let large = path == "/large";
     tokio::task::block_in_place(|| {
@@ -177,15 +177,15 @@ fn accepting(process: &Process) -> Option<u16> {
     address.rsplit_once(':')?.1.trim().parse().ok()
 }
 
-/// Waits until there is something.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value.
+fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     for _ in 0..10_000 {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("openssl s_server does not get there");
+    panic!("timed out");
 }
 
 const LARGE: usize = 1 << 20;

@@ -1,5 +1,4 @@
-//! Web servers of our own: own configuration, own folder, free ports; what they let through goes to an application behind
-//! them.
+//! Web servers with their own configuration, folder and ports. They forward requests to an application.
 use crate::process::Process;
 use crate::support::pki::{Authority, Leaf};
 use crate::{apache, nginx};
@@ -13,38 +12,38 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What the servers differ in.
+/// The differences between the servers.
 pub struct ServerKind {
     pub name: &'static str,
     pub program: &'static str,
     pub package: &'static str,
-    /// Arguments after the folder and the configuration's file have been put in.
+    /// The arguments for a folder and a configuration file.
     pub arguments: fn(folder: &Path, configuration: &Path) -> Vec<String>,
     pub configuration: fn(&Settings<'_>) -> String,
-    /// What it says once it serves, at the start and after a reload.
+    /// The log line when it is ready, after the start and a reload.
     pub ready: &'static str,
-    /// The signal for a restart that drops no request.
+    /// The signal for a graceful restart.
     pub reload: Signal,
 }
 
-/// What a configuration is made of.
+/// The parameters of a configuration.
 pub struct Settings<'a> {
     /// By [`VirtualHost`].
     pub ports: [u16; 3],
     pub folder: &'a str,
     pub application: SocketAddr,
-    /// How long a connection may rest.
+    /// The idle timeout.
     pub idle: Duration,
 }
 
-/// How a server asks for the certificate.
+/// How a server requests the certificate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum VirtualHost {
-    /// Of all connections; refuses those without.
+    /// On all connections; required.
     Require,
-    /// Of all connections; takes those without.
+    /// On all connections; optional.
     Optional,
-    /// Only after a request for `/secure` (refuses those without) or `/asked` (takes them). Apache only.
+    /// Only after a request for `/secure` (required) or `/asked` (optional). Apache only.
     Location,
 }
 
@@ -57,7 +56,7 @@ pub struct WebServer {
 }
 
 impl WebServer {
-    /// Starts it. It trusts clients of that authority, and keeps connections at rest for a time.
+    /// Starts a server that trusts clients of this authority, with this idle timeout.
     pub fn start(
         kind: &'static ServerKind,
         leaf: &Leaf,
@@ -73,7 +72,7 @@ impl WebServer {
         );
         let folder = prepare(leaf, clients);
         let mut output = String::new();
-        // Another process can take a port between our look and its start.
+        // Another process may use a port before the server starts.
         for _ in 0..5 {
             let ports = [(); 3].map(|()| free_port());
             let configuration = (kind.configuration)(&Settings {
@@ -105,18 +104,18 @@ impl WebServer {
         )
     }
 
-    /// Restarts it gracefully, and waits for the end of the restart.
+    /// Restarts the server gracefully, and waits for the end of the restart.
     pub fn reload(&mut self) {
         let lines = self.process.lines();
         self.process.signal(self.kind.reload);
         self.process.wait_for(self.kind.ready, lines).unwrap();
     }
 
-    /// Kills it in the middle of whatever it does, and starts another in its place.
+    /// Kills the server, and starts it again.
     pub fn kill_and_start(&mut self) {
         self.process.kill();
         let end = Instant::now() + RESTART;
-        // Its children are killed with it and waited for by nobody here: until they are gone they hold its ports.
+        // Its children are killed too, and hold its ports until they have ended.
         self.process = loop {
             match run(self.kind, self.folder.path()) {
                 Ok(process) => break process,
@@ -144,8 +143,8 @@ fn prepare(leaf: &Leaf, clients: &Authority) -> TempDir {
     folder
 }
 
-/// A port outside of the range that the system gives out by itself: a server that is killed and started again finds its
-/// port free, and nobody connects to himself while it is away.
+/// A port outside of the ephemeral range: a server that is started again finds its port free, and a client does not connect to
+/// itself meanwhile.
 fn free_port() -> u16 {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let own = u16::try_from(std::process::id() % 200).unwrap() * 100;
@@ -157,8 +156,8 @@ fn free_port() -> u16 {
     }
 }
 
-/// Apache and nginx, which every test here is run against.
+/// The servers of all tests.
 pub const SERVER_KINDS: [&ServerKind; 2] = [&apache::APACHE, &nginx::NGINX];
 const CONFIGURATION: &str = "server.conf";
-/// More than a killed server's children need to be gone.
+/// Longer than the children of a killed server need to end.
 const RESTART: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! The usual fixture: a server that answers, and a client with a certificate.
+//! A server, and a client with a certificate.
 use super::client_builder;
 use super::keys::shared_key;
 use super::pki::Authority;

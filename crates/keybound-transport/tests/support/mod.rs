@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Longer than any test needs; tests of timeouts use shorter ones.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An response, read in full.
+/// A response, read completely.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -74,7 +74,7 @@ pub async fn post(
     call(client, "POST", uri, RequestBody::full(vec![b'x'; length])).await
 }
 
-/// The whole chain of an error, for assertions on message.
+/// The error and all its causes, for assertions on messages.
 pub fn error_chain(error: &TransportError) -> String {
     let mut text = format!("{error:?} {error}");
     let mut next = std::error::Error::source(error);

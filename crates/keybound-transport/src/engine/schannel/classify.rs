@@ -72,8 +72,8 @@ fn is_key_status(status: u32) -> bool {
 const NO_CREDENTIALS: [u32; 2] = [0x8009_030D, 0x8009_030E];
 /// `SEC_E_CONTEXT_EXPIRED`, and `SEC_I_CONTEXT_EXPIRED`, which the crate returns during a handshake.
 const CONTEXT_EXPIRED: [u32; 2] = [0x8009_0317, 0x0009_0317];
-/// The statuses of the alerts with which servers refuse a certificate. Our own verification of the server differs by the
-/// connection's state.
+/// The statuses for the alerts with which servers reject a certificate. The state of the connection distinguishes them from the
+/// client's verification of the server.
 const CERTIFICATE_ALERTS: [u32; 8] = [
     // SEC_E_ILLEGAL_MESSAGE: handshake_failure, access_denied.
     0x8009_0326,

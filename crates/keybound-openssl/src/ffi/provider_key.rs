@@ -1,30 +1,30 @@
-//! Keys of OpenSSL that sign through a [`BindingKey`].
-use super::library::{Library, reason, unsupported};
+use super::errors::{unsupported, with_reason};
+use super::library_context::LibraryContext;
 use crate::{TransportError, TransportErrorKind};
 use foreign_types::ForeignType as _;
 use keybound_keys::{BindingKey, LastKeyError};
-use keybound_provider::{KEY_PARAM, Key, Offer, PROPERTIES, Param};
+use keybound_provider::{KEY_PARAM, Key, PROPERTIES, Param, RegisteredKey};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, PKeyRef, Private};
 use openssl::rsa::Rsa;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-/// An OpenSSL key whose signatures come from a [`BindingKey`], which it owns: the last copy of the OpenSSL key frees its
-/// hold on the binding key.
-pub(crate) struct BridgedKey {
+/// An OpenSSL key of the provider, which signs with a [`BindingKey`]. Dropping the last copy of the OpenSSL key releases the
+/// binding key.
+pub(crate) struct ProviderKey {
     pkey: PKey<Private>,
     last_error: Arc<LastKeyError>,
 }
 
-impl BridgedKey {
-    /// Creates one. The key makes no signature.
+impl ProviderKey {
+    /// Creates a key, without a signature.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration (FIPS only, for
-    /// one) does not let the bridge be used; [`Key`](TransportErrorKind::Key) where the public key is not RSA.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration (such as FIPS
+    /// only) does not allow the provider; [`Key`](TransportErrorKind::Key) where the public key is not RSA.
     pub(crate) fn new(
-        library: &Library,
+        library: &LibraryContext,
         signer: Arc<dyn BindingKey>,
     ) -> Result<Self, TransportError> {
         let public = Rsa::public_key_from_der(signer.public_key_der()).map_err(|error| {
@@ -39,8 +39,8 @@ impl BridgedKey {
             Arc::clone(&last_error),
         ));
         let pkey = generate(library, key).map_err(|errors| {
-            unsupported(reason(
-                "the host's OpenSSL configuration does not let the key bridge be used",
+            unsupported(with_reason(
+                "the host's OpenSSL configuration does not allow Keybound's provider",
                 &errors,
             ))
         })?;
@@ -52,23 +52,23 @@ impl BridgedKey {
         &self.pkey
     }
 
-    /// Where the key's error is stored when it does not sign.
+    /// The key's error, where it did not sign.
     pub(crate) fn last_error(&self) -> &Arc<LastKeyError> {
         &self.last_error
     }
 }
 
-/// Generates an OpenSSL key from an offer, by its handle: no other code can create one.
-fn generate(library: &Library, key: Arc<Key>) -> Result<PKey<Private>, ErrorStack> {
+/// Generates an OpenSSL key from a registration, by its handle. Other code cannot create one.
+fn generate(library: &LibraryContext, key: Arc<Key>) -> Result<PKey<Private>, ErrorStack> {
     let mut handle = [0; 16];
     openssl::rand::rand_bytes(&mut handle)?;
-    let offer = Offer::new(handle, key);
-    generate_with(library, offer.handle())
+    let registered = RegisteredKey::new(handle, key);
+    generate_with(library, registered.handle())
 }
 
-fn generate_with(library: &Library, handle: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+fn generate_with(library: &LibraryContext, handle: &[u8]) -> Result<PKey<Private>, ErrorStack> {
     let params = [Param::bytes(KEY_PARAM, handle), Param::END];
-    // SAFETY: the parameters live through the calls. The context is freed on every way out, the key is taken over.
+    // SAFETY: the parameters outlive the calls. The context is freed on all paths; the result owns the key.
     unsafe {
         let context = openssl_sys::EVP_PKEY_CTX_new_from_name(
             library.context(),
@@ -79,19 +79,19 @@ fn generate_with(library: &Library, handle: &[u8]) -> Result<PKey<Private>, Erro
             return Err(ErrorStack::get());
         }
         let mut pkey = null_mut();
-        let made = openssl_sys::EVP_PKEY_keygen_init(context) == 1
+        let is_generated = openssl_sys::EVP_PKEY_keygen_init(context) == 1
             && openssl_sys::EVP_PKEY_CTX_set_params(context, params.as_ptr().cast()) == 1
             && openssl_sys::EVP_PKEY_generate(context, &raw mut pkey) == 1;
         openssl_sys::EVP_PKEY_CTX_free(context);
-        if !made || pkey.is_null() {
+        if !is_generated || pkey.is_null() {
             return Err(ErrorStack::get());
         }
         Ok(PKey::from_ptr(pkey))
     }
 }
 
-fn check_signature_algorithm(library: &Library) -> Result<(), TransportError> {
-    // SAFETY: the context is alive, the strings are constants; what is fetched is freed.
+fn check_signature_algorithm(library: &LibraryContext) -> Result<(), TransportError> {
+    // SAFETY: the context is alive, the strings are constants; the fetched algorithm is freed.
     unsafe {
         let algorithm = openssl_sys::EVP_SIGNATURE_fetch(
             library.context(),
@@ -99,8 +99,8 @@ fn check_signature_algorithm(library: &Library) -> Result<(), TransportError> {
             PROPERTIES.as_ptr(),
         );
         if algorithm.is_null() {
-            return Err(unsupported(reason(
-                "the host's OpenSSL configuration does not let the key bridge sign",
+            return Err(unsupported(with_reason(
+                "the host's OpenSSL configuration does not allow Keybound's provider to sign",
                 &ErrorStack::get(),
             )));
         }
@@ -112,7 +112,7 @@ fn check_signature_algorithm(library: &Library) -> Result<(), TransportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::provider_name;
+    use crate::ffi::provider_name;
     use keybound_keys::memory::MemoryKey;
     use keybound_keys::{
         KeyError, KeyErrorKind, KeyStrength, SignatureScheme, SigningCost, verify,
@@ -123,21 +123,21 @@ mod tests {
     use openssl::rsa::Padding;
     use openssl::sign::RsaPssSaltlen;
 
-    /// A key whose signatures are made, or spoilt, by a function.
-    struct Odd {
+    /// A key whose signatures come from a callback.
+    struct CallbackKey {
         key: MemoryKey,
         sign: Sign,
     }
 
     type Sign = fn(&MemoryKey, SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    impl std::fmt::Debug for Odd {
+    impl std::fmt::Debug for CallbackKey {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("Odd")
+            f.write_str("CallbackKey")
         }
     }
 
-    impl BindingKey for Odd {
+    impl BindingKey for CallbackKey {
         fn public_key_der(&self) -> &[u8] {
             self.key.public_key_der()
         }
@@ -148,20 +148,20 @@ mod tests {
             KeyStrength::Software
         }
         fn id(&self) -> &'static str {
-            "odd"
+            "callback"
         }
         fn signing_cost(&self) -> SigningCost {
             SigningCost::Quick
         }
     }
 
-    fn bridged(signer: Arc<dyn BindingKey>) -> BridgedKey {
-        BridgedKey::new(Library::get().unwrap(), signer).unwrap()
+    fn provider_key(signer: Arc<dyn BindingKey>) -> ProviderKey {
+        ProviderKey::new(LibraryContext::get().unwrap(), signer).unwrap()
     }
 
-    fn odd(sign: Sign) -> BridgedKey {
+    fn callback_key(sign: Sign) -> ProviderKey {
         let key = MemoryKey::generate().unwrap();
-        bridged(Arc::new(Odd { key, sign }))
+        provider_key(Arc::new(CallbackKey { key, sign }))
     }
 
     fn sign(
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn signatures_of_all_schemes_hold() {
+    fn signs_with_all_schemes() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
-        let bridged = bridged(Arc::clone(&key));
+        let provider_key = provider_key(Arc::clone(&key));
         for scheme in SCHEMES {
             for message in [&b""[..], b"a message in pieces"] {
-                let signature = sign(bridged.pkey(), scheme, message).unwrap();
+                let signature = sign(provider_key.pkey(), scheme, message).unwrap();
                 assert!(
                     verify(
                         key.public_key_der(),
@@ -219,10 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_signed_too() {
+    fn signs_digests() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
-        let bridged = bridged(Arc::clone(&key));
-        let mut context = PkeyCtx::new(bridged.pkey()).unwrap();
+        let provider_key = provider_key(Arc::clone(&key));
+        let mut context = PkeyCtx::new(provider_key.pkey()).unwrap();
         context.sign_init().unwrap();
         context.set_rsa_padding(Padding::PKCS1).unwrap();
         context.set_signature_md(Md::sha256()).unwrap();
@@ -235,14 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn other_ways_of_signing_are_refused() {
-        let bridged = bridged(Arc::new(MemoryKey::generate().unwrap()));
+    fn rejects_unsupported_parameters() {
+        let provider_key = provider_key(Arc::new(MemoryKey::generate().unwrap()));
         let mut context = MdCtx::new().unwrap();
-        let settings = context.digest_sign_init(Some(Md::sha1()), bridged.pkey());
+        let settings = context.digest_sign_init(Some(Md::sha1()), provider_key.pkey());
         assert!(settings.is_err());
         let mut context = MdCtx::new().unwrap();
         let settings = context
-            .digest_sign_init(Some(Md::sha256()), bridged.pkey())
+            .digest_sign_init(Some(Md::sha256()), provider_key.pkey())
             .unwrap();
         assert!(settings.set_rsa_padding(Padding::NONE).is_err());
         settings.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
@@ -255,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_fails_panics_or_lies_of_its_length_fails_the_signature() {
-        let failing = odd(|_, _, _| Err(KeyError::new(KeyErrorKind::Failed, "no power")));
-        let panicking = odd(|_, _, _| panic!("on purpose, in a test"));
-        let short = odd(|_, _, _| Ok(vec![1; 255]));
-        let long = odd(|_, _, _| Ok(vec![1; 257]));
+    fn fails_where_the_key_fails_panics_or_returns_a_wrong_length() {
+        let failing = callback_key(|_, _, _| Err(KeyError::new(KeyErrorKind::Failed, "no power")));
+        let panicking = callback_key(|_, _, _| panic!("on purpose, in a test"));
+        let short = callback_key(|_, _, _| Ok(vec![1; 255]));
+        let long = callback_key(|_, _, _| Ok(vec![1; 257]));
         for (key, reason) in [
             (&failing, "the key did not sign"),
             (&panicking, "the key panicked while signing"),
@@ -267,35 +267,35 @@ mod tests {
             (&long, "the key's signature has a wrong length"),
         ] {
             let errors = sign(key.pkey(), SignatureScheme::PssSha256, b"x").unwrap_err();
-            let ours = errors
+            let reported = errors
                 .errors()
                 .iter()
                 .find(|error| error.library() == Some(provider_name()));
-            assert_eq!(ours.and_then(|error| error.reason()), Some(reason));
+            assert_eq!(reported.and_then(|error| error.reason()), Some(reason));
         }
         assert_eq!(failing.last_error().take().unwrap().to_string(), "no power");
         assert!(short.last_error().take().is_none());
     }
 
     #[test]
-    fn a_bridged_key_owns_its_binding_key_and_nothing_else_does() {
+    fn releases_the_binding_key_with_the_last_copy() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
-        let bridged = bridged(Arc::clone(&key));
-        let copy = bridged.pkey().to_owned();
+        let provider_key = provider_key(Arc::clone(&key));
+        let copy = provider_key.pkey().to_owned();
         assert_eq!(Arc::strong_count(&key), 2);
         sign(&copy, SignatureScheme::PssSha256, b"x").unwrap();
-        drop(bridged);
+        drop(provider_key);
         assert_eq!(Arc::strong_count(&key), 2);
         drop(copy);
         assert_eq!(Arc::strong_count(&key), 1);
     }
 
     #[test]
-    fn key_never_exported_from_the_bridge() {
+    fn key_never_exported_from_the_provider() {
         let key = MemoryKey::generate().unwrap();
         let public_key = key.public_key_der().to_vec();
-        let bridged = bridged(Arc::new(key));
-        let pkey = bridged.pkey();
+        let provider_key = provider_key(Arc::new(key));
+        let pkey = provider_key.pkey();
         assert!(pkey.private_key_to_der().is_err());
         assert!(pkey.private_key_to_pkcs8().is_err());
         assert!(pkey.private_key_to_pem_pkcs8().is_err());
@@ -307,25 +307,25 @@ mod tests {
     }
 
     #[test]
-    fn another_key_is_not_taken_for_this_one() {
+    fn distinguishes_keys() {
         let (one, other) = (
             MemoryKey::generate().unwrap(),
             MemoryKey::generate().unwrap(),
         );
         let public = |key: &MemoryKey| PKey::public_key_from_der(key.public_key_der()).unwrap();
         let (one_public, other_public) = (public(&one), public(&other));
-        let one = bridged(Arc::new(one));
-        let other = bridged(Arc::new(other));
+        let one = provider_key(Arc::new(one));
+        let other = provider_key(Arc::new(other));
         assert!(one.pkey().public_eq(&one_public));
         assert!(!one.pkey().public_eq(&other_public));
         assert!(!one.pkey().public_eq(other.pkey()));
         let _ = ErrorStack::get();
     }
 
-    /// As `openssl genpkey -pkeyopt hexkeybound-key:…` sets the parameter, in a process that has keys.
+    /// `openssl genpkey -pkeyopt hexkeybound-key:…` can set the parameter to any value.
     #[test]
-    fn a_key_is_made_of_an_offer_only() {
-        let library = Library::get().unwrap();
+    fn generates_registered_keys_only() {
+        let library = LibraryContext::get().unwrap();
         let key = Arc::new(Key::new(
             vec![0x80; 256],
             vec![1, 0, 1],
@@ -336,18 +336,18 @@ mod tests {
         for handle in [&address[..], &[0x41; 8], &[0x41; 16], &[], &[0; 100]] {
             assert!(generate_with(library, handle).is_err(), "{handle:?}");
         }
-        let offer = Offer::new([7; 16], Arc::clone(&key));
+        let registered = RegisteredKey::new([7; 16], Arc::clone(&key));
         for handle in [&[7; 15][..], &[7; 17], &[8; 16]] {
             assert!(generate_with(library, handle).is_err(), "{handle:?}");
         }
-        assert!(generate_with(library, offer.handle()).is_ok());
-        drop(offer);
+        assert!(generate_with(library, registered.handle()).is_ok());
+        drop(registered);
         assert!(generate_with(library, &[7; 16]).is_err());
         assert_eq!(Arc::strong_count(&key), 1);
     }
 
     #[test]
-    fn what_is_no_rsa_key_is_refused() {
+    fn rejects_keys_other_than_rsa() {
         #[derive(Debug)]
         struct NoRsa;
         impl BindingKey for NoRsa {
@@ -364,9 +364,9 @@ mod tests {
                 "none"
             }
         }
-        let refused = BridgedKey::new(Library::get().unwrap(), Arc::new(NoRsa));
+        let rejected = ProviderKey::new(LibraryContext::get().unwrap(), Arc::new(NoRsa));
         assert_eq!(
-            refused.err().map(|error| error.kind()),
+            rejected.err().map(|error| error.kind()),
             Some(TransportErrorKind::Key)
         );
     }

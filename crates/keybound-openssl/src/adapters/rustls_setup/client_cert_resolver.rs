@@ -1,6 +1,5 @@
-//! The certificate, and a key that signs for it.
 use crate::ClientIdentity;
-use crate::stacks::verifying_signer::VerifyingSigner;
+use crate::adapters::verifying_signer::VerifyingSigner;
 use keybound_keys::BindingKey as _;
 use keybound_keys::SignatureScheme as Scheme;
 use rustls::client::ResolvesClientCert;
@@ -10,14 +9,14 @@ use rustls::{Error, OtherError, SignatureAlgorithm, SignatureScheme};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::sync::Arc;
 
-/// Presents the one certificate to each server that requests one.
+/// Presents the certificate to each server that requests one.
 #[derive(Debug)]
-pub(super) struct OneCertificate(Arc<CertifiedKey>);
+pub(super) struct ClientCertResolver(Arc<CertifiedKey>);
 
-impl OneCertificate {
+impl ClientCertResolver {
     pub(super) fn new(identity: &ClientIdentity) -> Self {
         let certificate = CertificateDer::from(identity.certificate().der().to_vec());
-        let key = BoundKey(Arc::new(VerifyingSigner::new(Arc::clone(identity.key()))));
+        let key = TlsSigningKey(Arc::new(VerifyingSigner::new(Arc::clone(identity.key()))));
         Self(Arc::new(CertifiedKey::new(
             vec![certificate],
             Arc::new(key),
@@ -25,7 +24,7 @@ impl OneCertificate {
     }
 }
 
-impl ResolvesClientCert for OneCertificate {
+impl ResolvesClientCert for ClientCertResolver {
     /// Ignores the authorities that the server names: services name some and accept others.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
@@ -37,12 +36,12 @@ impl ResolvesClientCert for OneCertificate {
 }
 
 #[derive(Debug)]
-struct BoundKey(Arc<VerifyingSigner>);
+struct TlsSigningKey(Arc<VerifyingSigner>);
 
-impl SigningKey for BoundKey {
+impl SigningKey for TlsSigningKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let (name, scheme) = *SCHEMES.iter().find(|(name, _)| offered.contains(name))?;
-        Some(Box::new(BoundSigner {
+        Some(Box::new(TlsSigner {
             key: Arc::clone(&self.0),
             name,
             scheme,
@@ -59,13 +58,13 @@ impl SigningKey for BoundKey {
 }
 
 #[derive(Debug)]
-struct BoundSigner {
+struct TlsSigner {
     key: Arc<VerifyingSigner>,
     name: SignatureScheme,
     scheme: Scheme,
 }
 
-impl Signer for BoundSigner {
+impl Signer for TlsSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let digest = match self.scheme.digest_len() {
             32 => Sha256::digest(message).to_vec(),
@@ -82,7 +81,7 @@ impl Signer for BoundSigner {
     }
 }
 
-/// Best first. Every binding key can do the first, as its certificate was requested with it.
+/// In order of preference. Every binding key supports the first, as its certificate request was signed with it.
 const SCHEMES: [(SignatureScheme, Scheme); 6] = [
     (SignatureScheme::RSA_PSS_SHA256, Scheme::PssSha256),
     (SignatureScheme::RSA_PSS_SHA384, Scheme::PssSha384),
@@ -98,13 +97,13 @@ mod tests {
     use keybound_keys::memory::MemoryKey;
     use keybound_keys::verify;
 
-    fn key() -> BoundKey {
+    fn key() -> TlsSigningKey {
         let key = MemoryKey::generate().unwrap();
-        BoundKey(Arc::new(VerifyingSigner::new(Arc::new(key))))
+        TlsSigningKey(Arc::new(VerifyingSigner::new(Arc::new(key))))
     }
 
     #[test]
-    fn every_scheme_is_offered_and_its_signatures_hold() {
+    fn signs_with_every_scheme() {
         let key = key();
         for (name, scheme) in SCHEMES {
             let signer = key.choose_scheme(&[name]).unwrap();
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_scheme_that_the_server_takes_is_chosen() {
+    fn chooses_the_preferred_scheme_of_the_server() {
         use SignatureScheme as S;
         let key = key();
         let chosen = |offered: &[S]| key.choose_scheme(offered).map(|signer| signer.scheme());

@@ -1,6 +1,5 @@
-//! OpenSSL verifies servers with the trust of Keybound's own client, so that one setting applies to both stacks.
 use crate::Host;
-use crate::bridge::{Refused, ServerTrust};
+use crate::ffi::{Rejection, ServerTrust};
 use openssl::x509::X509VerifyResult;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -9,19 +8,20 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Verifies servers with OpenSSL and the trust anchors of Keybound's own client.
 #[derive(Debug)]
-pub(super) struct SystemVerifier {
+pub(super) struct ServerVerifier {
     trust: ServerTrust,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl SystemVerifier {
+impl ServerVerifier {
     pub(super) fn new(trust: ServerTrust, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self { trust, algorithms }
     }
 }
 
-impl ServerCertVerifier for SystemVerifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -35,7 +35,7 @@ impl ServerCertVerifier for SystemVerifier {
         self.trust
             .verify(end_entity, others, &host, now.as_secs())
             .map(|()| ServerCertVerified::assertion())
-            .map_err(|refused| Error::InvalidCertificate(reason(refused)))
+            .map_err(|rejection| Error::InvalidCertificate(certificate_error(rejection)))
     }
 
     fn verify_tls12_signature(
@@ -70,11 +70,11 @@ fn host_of(name: &ServerName<'_>) -> Option<Host> {
 }
 
 /// The error for the caller, from which rustls chooses its alert.
-fn reason(refused: Refused) -> CertificateError {
-    match refused {
-        Refused::Malformed => CertificateError::BadEncoding,
-        Refused::NotVerified(errors) => CertificateError::Other(OtherError(Arc::new(errors))),
-        Refused::Invalid(result) => match result.as_raw() {
+fn certificate_error(rejection: Rejection) -> CertificateError {
+    match rejection {
+        Rejection::Malformed => CertificateError::BadEncoding,
+        Rejection::NotVerified(errors) => CertificateError::Other(OtherError(Arc::new(errors))),
+        Rejection::Invalid(result) => match result.as_raw() {
             openssl_sys::X509_V_ERR_HOSTNAME_MISMATCH
             | openssl_sys::X509_V_ERR_IP_ADDRESS_MISMATCH => CertificateError::NotValidForName,
             openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED => CertificateError::Expired,

@@ -1,14 +1,15 @@
-//! The private library context. It is made once for the process, holds nothing of any user, and leaves the process's
-//! own context alone: to load a provider there would switch off what others rely on.
+//! The private library context. It is created once for the process, contains no data of users, and does not change the process's
+//! default context: a provider that is loaded there would disable the automatic default provider.
 //!
-//! It reads the system's openssl.cnf at its built-in path. The file that `OPENSSL_CONF` names is the process's: libcrypto
-//! loads its providers there, and libssl applies its `ssl_conf` to every TLS context, this crate's too, where
-//! [`set_floor`] bounds what it can allow.
+//! It reads the system's openssl.cnf at its built-in path. The file that `OPENSSL_CONF` names applies to the process: libcrypto
+//! loads its providers into the default context, and libssl applies its `ssl_conf` to every TLS context, also those of this
+//! crate, where [`apply_security_policy`] limits it.
+use super::errors::{unsupported, with_reason};
 use super::native;
-use super::security::set_floor;
+use super::security_policy::apply_security_policy;
 use super::system_trust::SystemTrust;
 use crate::ConnectionState;
-use crate::{TransportError, TransportErrorKind};
+use crate::TransportError;
 use foreign_types::ForeignType as _;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -23,24 +24,24 @@ use std::ptr::{null, null_mut};
 use std::sync::{Arc, OnceLock};
 
 /// The private library context, as the host's openssl.cnf configures it.
-pub(crate) struct Library {
+pub(crate) struct LibraryContext {
     context: *mut OSSL_LIB_CTX,
     state: Index<Ssl, Arc<ConnectionState>>,
     system_trust: SystemTrust,
 }
 
-// SAFETY: a library context is made for use from several threads; the pointer is never freed.
-unsafe impl Send for Library {}
+// SAFETY: a library context may be used from several threads; the pointer is never freed.
+unsafe impl Send for LibraryContext {}
 // SAFETY: as above.
-unsafe impl Sync for Library {}
+unsafe impl Sync for LibraryContext {}
 
-impl Library {
-    /// The context, made at the first call.
+impl LibraryContext {
+    /// The context, created by the first call.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration cannot be loaded.
+    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) where the host's configuration cannot be loaded.
     pub(crate) fn get() -> Result<&'static Self, TransportError> {
-        static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
+        static LIBRARY: OnceLock<Result<LibraryContext, String>> = OnceLock::new();
         LIBRARY
             .get_or_init(|| {
                 openssl::init();
@@ -51,19 +52,20 @@ impl Library {
     }
 
     fn open(configuration: Option<&CStr>) -> Result<Self, String> {
-        // SAFETY: null is the process's own context.
+        // SAFETY: null is the process's default context.
         if unsafe { native::EVP_default_properties_is_fips_enabled(null_mut()) } == 1 {
-            // Said by the system's file, or by `OPENSSL_CONF` alone: either way the key bridge is no validated module.
+            // In the system's file or that of `OPENSSL_CONF`; the provider is not a validated module in either case.
             return Err(
-                "the host's OpenSSL configuration allows validated (FIPS) modules only, and the key bridge is none"
+                "the host's OpenSSL configuration allows validated (FIPS) modules only, which Keybound's provider is not"
                     .to_owned(),
             );
         }
-        let state = Ssl::new_ex_index().map_err(|error| reason("no connection data", &error))?;
+        let state = Ssl::new_ex_index()
+            .map_err(|error| with_reason("no index for connection data", &error))?;
         // SAFETY: no arguments.
         let context = unsafe { openssl_sys::OSSL_LIB_CTX_new() };
         if context.is_null() {
-            return Err(reason("no library context", &ErrorStack::get()));
+            return Err(with_reason("no library context", &ErrorStack::get()));
         }
         let library = Self {
             context,
@@ -72,28 +74,29 @@ impl Library {
         };
         let opened = library
             .load_configuration(configuration)
-            .and_then(|()| library.add_bridge());
-        // Errors on the queue would be read by the next call.
-        let left = ErrorStack::get();
-        opened.map_err(|what| reason(what, &left)).map(|()| library)
+            .and_then(|()| library.add_provider());
+        // Errors left in the queue would be reported by the next call.
+        let errors = ErrorStack::get();
+        opened
+            .map_err(|message| with_reason(message, &errors))
+            .map(|()| library)
     }
 
-    /// Applies the sections of openssl.cnf on providers, algorithms and randomness to this context. The other sections
-    /// concern the whole process; libcrypto applied them when it started, and they must not change while others use
-    /// them.
+    /// Applies the sections of openssl.cnf on providers, algorithms and randomness to this context. The other sections apply to
+    /// the whole process: libcrypto has applied them at its start, and they must not change while others use them.
     fn load_configuration(&self, file: Option<&CStr>) -> Result<(), &'static str> {
         let Some(file) = file else {
             return Ok(());
         };
-        // SAFETY: the configuration is freed on every way out; strings and stacks taken from it are used before that.
+        // SAFETY: the configuration is freed on all paths; strings and stacks in it are used before that.
         unsafe {
             let conf = native::NCONF_new_ex(self.context, null_mut());
             if conf.is_null() {
-                return Err("no place for the host's OpenSSL configuration");
+                return Err("no memory for the host's OpenSSL configuration");
             }
             let mut line: c_long = 0;
             let loaded = native::NCONF_load(conf, file.as_ptr(), &raw mut line) == 1 && {
-                keep_own_sections(conf);
+                remove_process_sections(conf);
                 native::CONF_modules_load(conf, null(), 0) > 0
             };
             openssl_sys::NCONF_free(conf);
@@ -104,13 +107,13 @@ impl Library {
         Ok(())
     }
 
-    /// Adds the bridge after the providers that the host has chosen, so that these come first for everything else.
-    fn add_bridge(&self) -> Result<(), &'static str> {
+    /// Adds the provider after those that the host has configured, which have precedence for all other algorithms.
+    fn add_provider(&self) -> Result<(), &'static str> {
         unsafe extern "C" fn visit(_: *mut openssl_sys::OSSL_PROVIDER, _: *mut c_void) -> c_int {
             1
         }
-        // SAFETY: the context is alive, the strings and the entry are constants. The visit makes the default provider
-        // active where the host has chosen none, before ours is there.
+        // SAFETY: the context is alive, the strings and the entry are constants. The iteration activates the default provider
+        // where the host has configured none, before this provider is added.
         let loaded = unsafe {
             native::OSSL_PROVIDER_do_all(self.context, visit, null_mut());
             native::OSSL_PROVIDER_add_builtin(
@@ -128,7 +131,7 @@ impl Library {
         if loaded {
             Ok(())
         } else {
-            Err("the key bridge cannot be added to OpenSSL")
+            Err("Keybound's provider cannot be added to OpenSSL")
         }
     }
 
@@ -141,26 +144,26 @@ impl Library {
         self.state
     }
 
-    /// A TLS client context with the host's settings and the key bridge.
+    /// A TLS client context with the host's settings and the provider.
     pub(crate) fn tls_context(&self) -> Result<SslContextBuilder, TransportError> {
-        // SAFETY: the builder takes the context over.
+        // SAFETY: the builder takes ownership of the context.
         unsafe {
             let context =
                 native::SSL_CTX_new_ex(self.context, null(), openssl_sys::TLS_client_method());
             if context.is_null() {
-                return Err(unsupported(reason(
+                return Err(unsupported(with_reason(
                     "the host's OpenSSL configuration allows no TLS",
                     &ErrorStack::get(),
                 )));
             }
             let mut builder = SslContextBuilder::from_ptr(context);
-            set_floor(&mut builder);
+            apply_security_policy(&mut builder);
             Ok(builder)
         }
     }
 
-    /// Sets the trust of a TLS context: the system's, and these certificates (DER).
-    pub(crate) fn trust<'a>(
+    /// Sets the trust anchors of a TLS context: the system's, and these certificates (DER).
+    pub(crate) fn set_trust<'a>(
         &self,
         builder: &mut SslContextBuilder,
         more: impl Iterator<Item = &'a [u8]>,
@@ -169,9 +172,9 @@ impl Library {
         self.system_trust.apply(self, builder, more)
     }
 
-    /// The same trust, as a store that is not shared, for callers who may add to it.
+    /// The same trust anchors in a separate store, to which callers may add.
     #[cfg(any(feature = "openssl", feature = "rustls"))]
-    pub(crate) fn own_trust<'a>(
+    pub(crate) fn separate_trust<'a>(
         &self,
         more: impl Iterator<Item = &'a [u8]>,
     ) -> Result<X509Store, ErrorStack> {
@@ -191,25 +194,26 @@ impl Library {
         self.read_certificate(der, openssl_sys::d2i_X509)
     }
 
-    /// The same, with the settings of use that follow the certificate in OpenSSL's `TRUSTED CERTIFICATE`.
+    /// Reads a trust anchor, with the trust settings that follow the certificate in OpenSSL's `TRUSTED CERTIFICATE`.
     pub(crate) fn anchor(&self, der: &[u8]) -> Result<X509, ErrorStack> {
         self.read_certificate(der, native::d2i_X509_AUX)
     }
 
     fn read_certificate(&self, der: &[u8], read: ReadCertificate) -> Result<X509, ErrorStack> {
-        // SAFETY: either reader fills the certificate given; where it fails, it leaves it, or frees it and clears the slot.
+        // SAFETY: either function fills the given certificate; where it fails, it leaves the certificate, or frees it and clears
+        // the pointer.
         unsafe {
             let mut certificate = native::X509_new_ex(self.context, null());
             let mut input = der.as_ptr();
             let length = c_long::try_from(der.len()).unwrap_or(0);
             if certificate.is_null() || read(&raw mut certificate, &raw mut input, length).is_null()
             {
-                // Null does no harm.
+                // Null is ignored.
                 openssl_sys::X509_free(certificate);
                 return Err(ErrorStack::get());
             }
             let certificate = X509::from_ptr(certificate);
-            // What follows is no part of it.
+            // Rejects data after the certificate.
             if input.offset_from_unsigned(der.as_ptr()) != der.len() {
                 return Err(ErrorStack::get());
             }
@@ -224,26 +228,13 @@ type ReadCertificate = unsafe extern "C" fn(
     c_long,
 ) -> *mut openssl_sys::X509;
 
-/// The host's configuration does not allow it.
-pub(super) fn unsupported(message: String) -> TransportError {
-    TransportError::new(TransportErrorKind::HostUnsupported, message)
-}
-
-/// What failed, with OpenSSL's first reason.
-pub(super) fn reason(what: &str, errors: &ErrorStack) -> String {
-    match crate::engine::first_reason(errors) {
-        Some(reason) => format!("{what}: {reason}"),
-        None => what.to_owned(),
-    }
-}
-
-/// Leaves only those settings that belong to one library context in the section that `openssl_conf` names.
+/// Removes the settings that do not belong to one library context from the section that `openssl_conf` names.
 ///
 /// # Safety
 /// `conf` is a loaded configuration.
-unsafe fn keep_own_sections(conf: *const openssl_sys::CONF) {
-    // SAFETY: strings, stack and entries belong to the configuration, which is alive; an entry taken off the stack is
-    // still freed with it.
+unsafe fn remove_process_sections(conf: *const openssl_sys::CONF) {
+    // SAFETY: strings, stack and entries belong to the configuration, which is alive; an entry that is removed from the stack
+    // is still freed with it.
     unsafe {
         let section = native::NCONF_get_string(conf, null(), c"openssl_conf".as_ptr());
         if section.is_null() {
@@ -255,32 +246,32 @@ unsafe fn keep_own_sections(conf: *const openssl_sys::CONF) {
         }
         for index in (0..openssl_sys::OPENSSL_sk_num(entries)).rev() {
             let entry = openssl_sys::OPENSSL_sk_value(entries, index).cast::<native::ConfValue>();
-            let own = !entry.is_null() && {
-                // A name may carry a suffix after a dot, to be unique.
+            let is_for_context = !entry.is_null() && {
+                // Names may have a suffix after a dot, to be unique.
                 let name = CStr::from_ptr((*entry).name).to_string_lossy();
-                OWN_SECTIONS.contains(&name.split('.').next().unwrap_or_default())
+                CONTEXT_SECTIONS.contains(&name.split('.').next().unwrap_or_default())
             };
-            if !own {
+            if !is_for_context {
                 native::OPENSSL_sk_delete(entries, index);
             }
         }
     }
 }
 
-/// The path of the system's openssl.cnf, where there is such a file. No environment variable moves it.
+/// The path of the system's openssl.cnf, if it exists. Environment variables do not change it.
 fn system_configuration() -> Option<CString> {
-    // SAFETY: the call yields a constant string.
+    // SAFETY: the call returns a constant string.
     let folder = unsafe { CStr::from_ptr(native::X509_get_default_cert_area()) };
     let path = format!("{}/openssl.cnf", folder.to_str().ok()?);
     Path::new(&path).exists().then(|| CString::new(path).ok())?
 }
 
-const OWN_SECTIONS: [&str; 3] = ["providers", "alg_section", "random"];
+const CONTEXT_SECTIONS: [&str; 3] = ["providers", "alg_section", "random"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::BridgedKey;
+    use crate::ffi::ProviderKey;
     use keybound_keys::memory::MemoryKey;
 
     /// Whether a key can be used with this openssl.cnf, or the error.
@@ -290,9 +281,9 @@ mod tests {
         let path = folder.path().join("openssl.cnf");
         std::fs::write(&path, text).unwrap();
         let path = CString::new(path.to_str().unwrap()).unwrap();
-        let library = Library::open(Some(&path))?;
+        let library = LibraryContext::open(Some(&path))?;
         let key = Arc::new(MemoryKey::generate().unwrap());
-        BridgedKey::new(&library, key).map_err(|error| error.to_string())?;
+        ProviderKey::new(&library, key).map_err(|error| error.to_string())?;
         library
             .tls_context()
             .map(drop)
@@ -304,13 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_providers_are_used() {
+    fn uses_the_systems_providers() {
         let missing =
             "[providers]\nnone = none\n[none]\nmodule = /nonexistent/module.so\nactivate = 1\n";
         for text in [
             String::new(),
             providers("[providers]\ndefault = active\n[active]\nactivate = 1"),
-            // Another module is missing.
+            // With a missing module besides.
             providers(&missing.replace("none = none", "none = none\ndefault = active"))
                 + "[active]\nactivate = 1",
         ] {
@@ -320,30 +311,30 @@ mod tests {
             providers(missing),
             providers("[providers]\nbase = active\n[active]\nactivate = 1"),
         ] {
-            let refused = with_system(&text).unwrap_err();
-            assert!(refused.contains("OpenSSL"), "{text} {refused}");
+            let message = with_system(&text).unwrap_err();
+            assert!(message.contains("OpenSSL"), "{text} {message}");
         }
     }
 
     #[test]
-    fn a_system_that_allows_validated_modules_only_is_refused_plainly() {
+    fn rejects_systems_with_fips_modules_only() {
         let text = providers(
             "alg_section = algorithms\n[providers]\ndefault = active\n[active]\nactivate = 1\n\
              [algorithms]\ndefault_properties = fips=yes",
         );
-        let refused = with_system(&text).unwrap_err();
+        let message = with_system(&text).unwrap_err();
         assert!(
-            refused.starts_with("the host's OpenSSL configuration"),
-            "{refused}"
+            message.starts_with("the host's OpenSSL configuration"),
+            "{message}"
         );
     }
 
     #[test]
-    fn a_system_configuration_that_cannot_be_loaded_is_refused_plainly() {
+    fn rejects_malformed_system_configurations() {
         for text in ["[broken", "openssl_conf = nowhere"] {
-            let refused = with_system(text).unwrap_err();
+            let message = with_system(text).unwrap_err();
             let expected = "the host's OpenSSL configuration cannot be loaded";
-            assert!(refused.starts_with(expected), "{text} {refused}");
+            assert!(message.starts_with(expected), "{text} {message}");
         }
     }
 }

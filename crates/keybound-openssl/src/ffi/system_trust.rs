@@ -1,6 +1,6 @@
-//! The system's trust anchors. To read some hundred certificates takes longer than a handshake, so they are cached
-//! for the process and read again when their file has changed. What cannot be read is not trusted: handshakes then fail.
-use super::library::Library;
+//! The system's trust anchors. Reading some hundred certificates takes longer than a handshake: they are cached for the process and
+//! read again when their file has changed. Anchors that cannot be read are not trusted, and handshakes fail.
+use super::library_context::LibraryContext;
 use super::native;
 use foreign_types::ForeignType as _;
 use keybound_core::lock;
@@ -13,25 +13,25 @@ use std::ptr::null;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-/// The cache of the anchors.
+/// The cache of the system's trust anchors.
 #[derive(Default)]
 pub(super) struct SystemTrust(Mutex<Option<CachedStores>>);
 
 struct CachedStores {
     stamp: Stamp,
     system: X509Store,
-    /// The system's and more, by what more there is (DER), the last used last.
+    /// Stores with further anchors, by those (DER), the last used at the end.
     extended: Vec<(Vec<Vec<u8>>, X509Store)>,
 }
 
-/// When a file was written, and its length.
+/// The modification time and length of a file.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl SystemTrust {
-    /// Sets the trust of a TLS context: the system's, and more.
+    /// Sets the trust anchors of a TLS context: the system's and more.
     pub(super) fn apply(
         &self,
-        library: &Library,
+        library: &LibraryContext,
         builder: &mut SslContextBuilder,
         more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
@@ -41,24 +41,24 @@ impl SystemTrust {
             true => &cached.system,
             false => cached.extended(library, more)?,
         };
-        // SAFETY: both are alive; the context takes its own hold on the store.
+        // SAFETY: both are alive; the context takes its own reference to the store.
         unsafe { native::SSL_CTX_set1_cert_store(builder.as_ptr(), store.as_ptr()) };
         Ok(())
     }
 
-    /// A store of its own with what the system trusts, and more.
+    /// A separate store with the system's anchors and more.
     #[cfg(any(feature = "openssl", feature = "rustls"))]
     pub(super) fn copy(
         &self,
-        library: &Library,
+        library: &LibraryContext,
         more: &[Vec<u8>],
     ) -> Result<X509Store, ErrorStack> {
         let mut cached = lock(&self.0);
         current(&mut cached, library, stamp())?.extend(library, more)
     }
 
-    /// Reads them now, so that no connection waits for them later.
-    pub(super) fn warm_up(&self, library: &Library) -> Result<(), ErrorStack> {
+    /// Reads the anchors, so that no connection waits for them later.
+    pub(super) fn warm_up(&self, library: &LibraryContext) -> Result<(), ErrorStack> {
         let mut cached = lock(&self.0);
         current(&mut cached, library, stamp()).map(drop)
     }
@@ -67,7 +67,7 @@ impl SystemTrust {
 /// The cached stores, read again where the file has changed.
 fn current<'a>(
     cached: &'a mut Option<CachedStores>,
-    library: &Library,
+    library: &LibraryContext,
     stamp: Stamp,
 ) -> Result<&'a mut CachedStores, ErrorStack> {
     match cached.take().filter(|cached| cached.stamp == stamp) {
@@ -83,10 +83,14 @@ fn current<'a>(
 impl CachedStores {
     fn extended(
         &mut self,
-        library: &Library,
+        library: &LibraryContext,
         more: Vec<Vec<u8>>,
     ) -> Result<&X509Store, ErrorStack> {
-        let entry = match self.extended.iter().position(|(of, _)| *of == more) {
+        let entry = match self
+            .extended
+            .iter()
+            .position(|(anchors, _)| *anchors == more)
+        {
             Some(index) => self.extended.remove(index),
             None => {
                 let store = self.extend(library, &more)?;
@@ -101,7 +105,7 @@ impl CachedStores {
         Ok(store)
     }
 
-    fn extend(&self, library: &Library, more: &[Vec<u8>]) -> Result<X509Store, ErrorStack> {
+    fn extend(&self, library: &LibraryContext, more: &[Vec<u8>]) -> Result<X509Store, ErrorStack> {
         let mut store = read(library.context(), false)?;
         for certificate in self.system.all_certificates().iter() {
             add(&mut store, &certificate.to_owned())?;
@@ -113,8 +117,8 @@ impl CachedStores {
     }
 }
 
-/// A store with the system's folder, in which OpenSSL looks when it needs to, and perhaps what is in the system's file.
-/// The environment variables of OpenSSL that name others are not read.
+/// A store with the system's folder, which OpenSSL searches on demand, and optionally the certificates of the system's file. The
+/// environment variables that name others are not read.
 #[cfg(not(windows))]
 fn read(library: *mut OSSL_LIB_CTX, with_file: bool) -> Result<X509Store, ErrorStack> {
     let store = X509StoreBuilder::new()?.build();
@@ -135,7 +139,7 @@ fn read(library: *mut OSSL_LIB_CTX, with_file: bool) -> Result<X509Store, ErrorS
     Ok(store)
 }
 
-/// A store that looks into the system's when it needs to.
+/// A store that searches the system's stores on demand.
 #[cfg(windows)]
 fn read(library: *mut OSSL_LIB_CTX, _: bool) -> Result<X509Store, ErrorStack> {
     let store = X509StoreBuilder::new()?.build();
@@ -150,7 +154,7 @@ fn read(library: *mut OSSL_LIB_CTX, _: bool) -> Result<X509Store, ErrorStack> {
 }
 
 fn add(store: &mut X509Store, certificate: &X509) -> Result<(), ErrorStack> {
-    // SAFETY: both are alive; the store takes its own hold on the certificate.
+    // SAFETY: both are alive; the store takes its own reference to the certificate.
     let added = unsafe { openssl_sys::X509_STORE_add_cert(store.as_ptr(), certificate.as_ptr()) };
     if added == 1 {
         Ok(())
@@ -161,7 +165,7 @@ fn add(store: &mut X509Store, certificate: &X509) -> Result<(), ErrorStack> {
 
 #[cfg(not(windows))]
 fn stamp() -> Stamp {
-    // SAFETY: the call yields a constant string.
+    // SAFETY: the call returns a constant string.
     let file = unsafe { std::ffi::CStr::from_ptr(native::X509_get_default_cert_file()) };
     let metadata = std::fs::metadata(file.to_str().ok()?).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -172,7 +176,7 @@ fn stamp() -> Stamp {
     None
 }
 
-/// A program names one CA file, perhaps one for loopback besides; tests name many.
+/// A program has one CA file, and possibly one for loopback; tests have many.
 const MAX_EXTENDED: usize = 8;
 
 #[cfg(test)]
@@ -185,9 +189,9 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    /// The certificates of the host's folder and file, as OpenSSL names them.
-    fn of_the_host() -> Vec<X509> {
-        // SAFETY: both calls yield constant strings.
+    /// The certificates of the host's folder and file of CA certificates.
+    fn host_certificates() -> Vec<X509> {
+        // SAFETY: both calls return constant strings.
         let [folder, file] = unsafe {
             [
                 CStr::from_ptr(native::X509_get_default_cert_dir()),
@@ -216,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_certificates_are_trusted_and_others_are_not() {
-        let library = Library::get().unwrap();
-        let certificates = of_the_host();
+    fn trusts_the_hosts_certificates_only() {
+        let library = LibraryContext::get().unwrap();
+        let certificates = host_certificates();
         assert!(
             !certificates.is_empty(),
             "the host has no CA certificates: install ca-certificates"
@@ -228,8 +232,10 @@ mod tests {
         let extended = cached.extend(library, &[]).unwrap();
         let empty = X509StoreBuilder::new().unwrap().build();
         let trusted = |store: &X509Store| {
-            let of = certificates.iter();
-            of.filter(|certificate| trusts(store, certificate)).count()
+            let certificates = certificates.iter();
+            certificates
+                .filter(|certificate| trusts(store, certificate))
+                .count()
         };
         // Some may have expired.
         assert!(trusted(&cached.system) > 0);
@@ -238,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_certificates_are_read_again_when_their_file_has_changed() {
-        let library = Library::get().unwrap();
+    fn reads_certificates_again_after_their_file_has_changed() {
+        let library = LibraryContext::get().unwrap();
         let written = |seconds| Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), 1));
         let mut cached = None;
         for (stamp, extended) in [(written(1), 0), (written(1), 1), (written(2), 0), (None, 0)] {

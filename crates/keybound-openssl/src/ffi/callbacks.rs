@@ -1,24 +1,25 @@
-//! OpenSSL's callbacks, which update the state of a connection.
+//! The functions behind OpenSSL's callbacks, which update the state of a connection.
+use super::host_verification::check_expected_host;
+use super::ssl_context::state_of;
 use crate::ConnectionState;
-use crate::bridge::{check_expected_host, state_of};
 use openssl::ssl::SslRef;
 use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
 
-/// OpenSSL's callback for each request for our certificate (`SSL_CTX_set_cert_cb`): 1 goes on with what the context
-/// holds, 0 fails the handshake.
-pub(crate) fn on_certificate_request(ssl: &SslRef) -> i32 {
+/// Called for each request for the client certificate (`SSL_CTX_set_cert_cb`): 1 continues with the certificate of the context, 0
+/// fails the handshake.
+pub(super) fn on_certificate_request(ssl: &SslRef) -> i32 {
     state_of(ssl)
         .is_some_and(|state| state.on_certificate_request())
         .into()
 }
 
-/// OpenSSL's callback for each message of a handshake that comes from the server: false ends the connection.
-pub(crate) fn on_message(ssl: &SslRef, message: u8) -> bool {
+/// Called for each handshake message from the server. False ends the connection.
+pub(super) fn on_message(ssl: &SslRef, message: u8) -> bool {
     let Some(state) = state_of(ssl) else {
         return false;
     };
     if message == FINISHED {
-        // The last, or in TLS 1.3 the last from the server.
+        // The last message, or in TLS 1.3 the server's last.
         state.on_first_handshake();
         return true;
     }
@@ -26,20 +27,20 @@ pub(crate) fn on_message(ssl: &SslRef, message: u8) -> bool {
     state.on_handshake_message(begins_handshake).is_ok()
 }
 
-/// OpenSSL's callback for each record from the server, with its head where that is new.
-pub(crate) fn on_record(ssl: &SslRef, head: &[u8], is_data: bool) {
+/// Called for each record from the server, with its header where it is new.
+pub(super) fn on_record(ssl: &SslRef, header: &[u8], is_data: bool) {
     let Some(state) = state_of(ssl) else {
         return;
     };
-    if !head.is_empty() {
-        state.on_record(head);
+    if !header.is_empty() {
+        state.on_record(header);
     }
     if is_data {
         state.on_data();
     }
 }
 
-/// OpenSSL's callback for each step of the verification of the server's certificate.
+/// Called for each step of the verification of the server's certificate.
 pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool {
     let Some(state) = X509StoreContext::ssl_idx()
         .ok()
@@ -80,7 +81,7 @@ fn check_leaf(
         .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)
 }
 
-/// Types of messages (RFC 8446, appendix B.3).
+/// Types of handshake messages (RFC 8446, appendix B.3).
 const HELLO_REQUEST: u8 = 0;
 const SERVER_HELLO: u8 = 2;
 const CERTIFICATE_REQUEST: u8 = 13;

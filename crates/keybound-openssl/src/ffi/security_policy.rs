@@ -1,5 +1,5 @@
-//! What no connection negotiates, whatever the host's configuration or the caller of a context allows: OpenSSL's security
-//! callback is asked for each cipher suite and group, when they are offered and when the server chooses one.
+//! Cipher suites and groups that no connection negotiates, whatever the host's configuration or a caller allows. OpenSSL calls the
+//! security callback for each suite and group, when they are offered and when the server selects one.
 use super::native::{self, SecurityCallback};
 use openssl::ssl::{SslContextBuilder, SslOptions};
 use openssl_sys::{SSL, SSL_CIPHER, SSL_CTX};
@@ -10,22 +10,22 @@ use std::sync::OnceLock;
 /// OpenSSL's own callback, which checks the security level.
 static DEFAULT: OnceLock<SecurityCallback> = OnceLock::new();
 
-/// Makes a TLS context refuse cipher suites that do not authenticate the server by a certificate or do not encrypt, and
-/// finite-field Diffie-Hellman, whose groups cost a client as much time as the server likes. Raises the security level to
-/// [`SECURITY_LEVEL`] and takes back the options that weaken TLS 1.2.
+/// Makes a TLS context reject cipher suites that do not authenticate the server with a certificate or do not encrypt, and
+/// finite-field Diffie-Hellman, for whose groups the server determines the client's computing time. Raises the security level to
+/// at least [`SECURITY_LEVEL`] and clears the options that weaken TLS.
 ///
-/// It replaces a security callback that the context had.
-pub(crate) fn set_floor(builder: &mut SslContextBuilder) {
+/// Replaces the context's security callback.
+pub(crate) fn apply_security_policy(builder: &mut SslContextBuilder) {
     let context = builder.as_ptr();
-    // SAFETY: the context is alive. The callback is `refuse`, which has that type, or OpenSSL's.
+    // SAFETY: the context is alive. The callback is `check`, which has this type, or OpenSSL's.
     unsafe {
         if let Some(callback) = native::SSL_CTX_get_security_callback(context)
-            && callback as *const () != refuse as *const ()
+            && callback as *const () != check as *const ()
         {
-            // The first context is Keybound's own and fresh.
+            // The first context is Keybound's own, with OpenSSL's callback.
             let _ = DEFAULT.set(callback);
         }
-        native::SSL_CTX_set_security_callback(context, Some(refuse));
+        native::SSL_CTX_set_security_callback(context, Some(check));
     }
     if security_level(builder) < SECURITY_LEVEL {
         builder.set_security_level(SECURITY_LEVEL);
@@ -39,7 +39,7 @@ fn security_level(builder: &SslContextBuilder) -> u32 {
     level.try_into().unwrap_or_default()
 }
 
-unsafe extern "C" fn refuse(
+unsafe extern "C" fn check(
     ssl: *const SSL,
     context: *const SSL_CTX,
     operation: c_int,
@@ -49,7 +49,7 @@ unsafe extern "C" fn refuse(
     argument: *mut c_void,
 ) -> c_int {
     // SAFETY: libssl passes the type that the operation implies: a cipher suite of its table, or the two bytes of a group.
-    let refused = unsafe {
+    let is_rejected = unsafe {
         match operation & OTHER_TYPE {
             CIPHER if !other.is_null() => !authenticates_and_encrypts(other.cast()),
             CURVE if !other.is_null() => is_finite_field(slice::from_raw_parts(other.cast(), 2)),
@@ -58,7 +58,7 @@ unsafe extern "C" fn refuse(
     };
     match DEFAULT.get() {
         // SAFETY: OpenSSL's own callback with its own arguments.
-        Some(default) if !refused => unsafe {
+        Some(default) if !is_rejected => unsafe {
             default(ssl, context, operation, bits, nid, other, argument)
         },
         _ => 0,
@@ -81,17 +81,17 @@ unsafe fn authenticates_and_encrypts(cipher: *const SSL_CIPHER) -> bool {
         && encryption != openssl_sys::NID_undef
 }
 
-/// `ffdhe2048` and its like (RFC 7919).
+/// Whether a group is `ffdhe2048` or larger (RFC 7919).
 fn is_finite_field(group: &[u8]) -> bool {
     group[0] == 0x01
 }
 
-/// 112 bits of security: RSA and certificates of 2048 bits, no SHA-1, no RC4. It is the default of most systems.
+/// 112 bits of security: RSA and certificates of at least 2048 bits, no SHA-1, no RC4. The default of most systems.
 const SECURITY_LEVEL: u32 = 2;
 
 /// `SSL_OP_NO_EXTENDED_MASTER_SECRET`, `LEGACY_SERVER_CONNECT`, `IGNORE_UNEXPECTED_EOF`, `ALLOW_NO_DHE_KEX`,
-/// `ALLOW_UNSAFE_LEGACY_RENEGOTIATION`, `NO_ENCRYPT_THEN_MAC`: each takes a protection of RFC 7627, 5746, 7366, 8446 or
-/// 9112 (section 9.8) away.
+/// `ALLOW_UNSAFE_LEGACY_RENEGOTIATION`, `NO_ENCRYPT_THEN_MAC`: each disables a protection of RFC 7627, 5746, 7366, 8446 or
+/// 9112 (section 9.8).
 const WEAKENING: u64 = 1 | 1 << 2 | 1 << 7 | 1 << 10 | 1 << 18 | 1 << 19;
 
 // From openssl/ssl.h, `SSL_SECOP_…`.
@@ -122,15 +122,15 @@ mod tests {
             .unwrap();
         builder.set_cipher_list(list).unwrap();
         builder.set_ciphersuites(suites).unwrap();
-        set_floor(&mut builder);
-        // What the caller of a context does afterwards changes nothing.
+        apply_security_policy(&mut builder);
+        // Later changes by the caller have no effect.
         builder.set_cipher_list(list).unwrap();
         builder.set_security_level(0);
         let ssl = Ssl::new(&builder.build()).unwrap();
         unsafe extern "C" {
             fn SSL_get1_supported_ciphers(ssl: *mut SSL) -> *mut openssl_sys::stack_st_SSL_CIPHER;
         }
-        // SAFETY: the connection is alive; the stack is freed, its elements are libssl's.
+        // SAFETY: the connection is alive; the stack is freed, its elements belong to libssl.
         unsafe {
             use foreign_types::ForeignType as _;
             let stack = SSL_get1_supported_ciphers(ssl.as_ptr());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_suites_that_authenticate_the_server_and_encrypt_are_offered() {
+    fn offers_authenticated_and_encrypted_suites_only() {
         let none: Vec<String> = vec![];
         for list in ["aNULL", "eNULL", "PSK", "SRP", "kDHE", "aDSS", "kRSAPSK"] {
             assert_eq!(offered(&format!("{list}:@SECLEVEL=0"), ""), none, "{list}");
@@ -162,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn options_and_levels_that_weaken_tls_are_taken_back() {
+    fn clears_weakening_options_and_raises_the_security_level() {
         let mut builder = openssl::ssl::SslContext::builder(SslMethod::tls_client()).unwrap();
         builder.set_options(SslOptions::from_bits_retain(WEAKENING));
         builder.set_security_level(0);
-        set_floor(&mut builder);
+        apply_security_policy(&mut builder);
         assert_eq!(builder.options().bits() & WEAKENING, 0);
         assert_eq!(security_level(&builder), 2);
         builder.set_security_level(3);
-        set_floor(&mut builder);
+        apply_security_policy(&mut builder);
         assert_eq!(security_level(&builder), 3);
     }
 }

@@ -1,14 +1,14 @@
-//! Certificates in text, as OpenSSL finds them in CA files (RFC 7468): a boundary counts at the start of a line only, and
-//! all text outside of boundaries is left alone.
+//! A PEM parser (RFC 7468) that finds the same blocks in CA files as OpenSSL: a boundary is at the start of a line, and text outside
+//! of boundaries is ignored.
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What lies between two boundaries.
+/// The text between two boundaries.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block<'a> {
-    /// `CERTIFICATE`, for one.
+    /// The label, such as `CERTIFICATE`.
     pub(super) label: &'a str,
-    /// `None` where it is not base64 or has no end.
+    /// The decoded content; `None` where it is not base64 or has no end.
     pub(super) content: Option<Vec<u8>>,
 }
 
@@ -34,12 +34,12 @@ fn boundary<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a str> {
     std::str::from_utf8(label).ok()
 }
 
-/// Reads up to the boundary that ends the block.
+/// Reads the content up to the boundary at the end of the block.
 fn content<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, label: &str) -> Option<Vec<u8>> {
     let mut base64 = vec![];
     for line in lines {
-        if let Some(ended) = boundary(line, b"-----END ") {
-            return (ended == label)
+        if let Some(end) = boundary(line, b"-----END ") {
+            return (end == label)
                 .then(|| STANDARD.decode(&base64).ok())
                 .flatten();
         }
@@ -48,21 +48,21 @@ fn content<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, label: &str) -> Optio
     None
 }
 
-/// What a text without a certificate looks like, in words that complete "it …".
-pub(super) fn kind_of(text: &[u8]) -> String {
+/// Describes a text without a certificate, as a predicate of "the text".
+pub(super) fn describe(text: &[u8]) -> String {
     let contains = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     let first = blocks(text).into_iter().next();
-    // A label holds no dashes (RFC 7468 section 3): the rest of the text is in the same line.
+    // A label contains no dashes (RFC 7468, section 3): otherwise the whole text is on one line.
     if let Some(block) = first.filter(|block| !block.label.contains("-----")) {
         return match block.label {
-            label if label.ends_with("PRIVATE KEY") => "holds a private key".to_owned(),
+            label if label.ends_with("PRIVATE KEY") => "contains a private key".to_owned(),
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-                "holds a certificate request".to_owned()
+                "contains a certificate request".to_owned()
             }
             "PKCS7" | "CMS" => format!("is PKCS#7 ({PKCS7_HINT}`)"),
-            "X509 CRL" => "holds a revocation list".to_owned(),
-            "PUBLIC KEY" | "RSA PUBLIC KEY" => "holds a public key".to_owned(),
-            _ => "holds PEM of another kind".to_owned(),
+            "X509 CRL" => "contains a revocation list".to_owned(),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => "contains a public key".to_owned(),
+            _ => "contains PEM of another type".to_owned(),
         };
     }
     match text {
@@ -73,7 +73,7 @@ pub(super) fn kind_of(text: &[u8]) -> String {
             format!("is not PEM: it looks like PKCS#7 ({PKCS7_HINT} -inform der`)")
         }
         [0x30, ..] if contains(PKCS7_DATA) => {
-            "is not PEM: it looks like PKCS#12 (take the certificates out with `openssl pkcs12 -nokeys`)".to_owned()
+            "is not PEM: it looks like PKCS#12 (extract the certificates with `openssl pkcs12 -nokeys`)".to_owned()
         }
         [0x30, length, ..] if *length >= 0x80 => {
             "is not PEM: it looks like DER (convert it with `openssl x509 -inform der`)".to_owned()
@@ -85,7 +85,7 @@ pub(super) fn kind_of(text: &[u8]) -> String {
         }
         [0x1f, 0x8b, ..] => "is not PEM: it looks like gzip".to_owned(),
         _ if is_one_line(text) => {
-            "is not PEM: its boundaries and its base64 stand in one line".to_owned()
+            "is not PEM: the boundaries and the base64 text are on one line".to_owned()
         }
         _ if is_base64_of_der(text) => "is not PEM: it is base64 without boundaries".to_owned(),
         _ if is_indented(text) => "is not PEM: its lines are indented".to_owned(),
@@ -115,14 +115,14 @@ fn is_base64_of_der(text: &[u8]) -> bool {
 const PKCS7_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 /// The object identifier of `signedData` (1.2.840.113549.1.7.2), in DER.
 const PKCS7_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
-const PKCS7_HINT: &str = "take the certificates out with `openssl pkcs7 -print_certs";
+const PKCS7_HINT: &str = "extract the certificates with `openssl pkcs7 -print_certs";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(&str, Option<&[u8]>)> {
-        // Leaked, so that cases can be compared as they are.
+        // Leaked, so that the result may borrow from it.
         let blocks: &'static [Block<'_>] = blocks(text.to_owned().leak().as_bytes()).leak();
         blocks
             .iter()
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn boundaries_count_at_the_start_of_a_line() {
+    fn finds_boundaries_at_the_start_of_a_line() {
         let one = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
         let read = [("A", Some(&[0, 1, 2][..]))];
         for text in [
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_cannot_be_read_has_no_content() {
+    fn malformed_blocks_have_no_content() {
         for text in [
             "-----BEGIN A-----",
             "-----BEGIN A-----\nAAEC",

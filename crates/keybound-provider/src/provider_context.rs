@@ -1,23 +1,22 @@
-//! The provider's entry, its tables, and what it keeps for each library context that it is loaded into.
+//! The provider's entry function, its tables, and its context for each library context that loads it.
 use crate::abi::{Algorithm, Dispatch, INTEGER, Item, Param, UTF8_STRING, guarded};
 use crate::{keymgmt, signature};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::null;
 
-/// The name under which the provider is loaded; its errors carry it as their library.
+/// The name of the provider, which is the library of its errors.
 pub const NAME: &CStr = c"keyboundbridge";
 /// Selects the provider's algorithms.
 pub const PROPERTIES: &CStr = c"provider=keyboundbridge";
 
-/// What one library context hands to the provider.
-pub struct Module {
+/// The functions of the library context that loaded the provider.
+pub struct ProviderContext {
     handle: *const c_void,
     new_error: Option<unsafe extern "C" fn(*const c_void)>,
     set_error: Option<unsafe extern "C" fn(*const c_void, c_uint, *const c_char, *mut c_void)>,
 }
 
-/// Why an operation failed, as OpenSSL's error queue shows it. The words are fixed: nothing of a key or of what its
-/// provider said gets there.
+/// The reason for a failed operation in OpenSSL's error queue. The texts are fixed: they contain nothing of the key or its error.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Reason {
@@ -27,11 +26,11 @@ pub enum Reason {
     Panicked = 4,
 }
 
-impl Module {
-    /// Reads the functions that libcrypto offers.
+impl ProviderContext {
+    /// Reads the functions that libcrypto passes.
     ///
     /// # Safety
-    /// The arguments are those that libcrypto calls a provider's entry with.
+    /// The arguments are those with which libcrypto calls a provider's entry function.
     unsafe fn new(handle: *const c_void, mut offered: *const Dispatch) -> Self {
         let mut module = Self {
             handle,
@@ -70,13 +69,13 @@ impl Module {
         module
     }
 
-    /// Puts a reason on the calling thread's error queue.
+    /// Adds a reason to the calling thread's error queue.
     pub fn raise(&self, reason: Reason) {
         if let (Some(new_error), Some(set_error)) = (self.new_error, self.set_error) {
-            // Some ABIs pass an argument list by reference and copy it on the way, though without a format it is not
-            // read: it must be memory, longer than any such list.
+            // Some ABIs pass an argument list by reference and copy it, though without a format it is not read: it must be
+            // readable memory, longer than any such list.
             let mut no_arguments = [0u64; 8];
-            // SAFETY: both functions come from the context that the handle belongs to; see above for the list.
+            // SAFETY: both functions come from the library context of the handle; see above for the list.
             unsafe {
                 new_error(self.handle);
                 set_error(
@@ -90,10 +89,10 @@ impl Module {
     }
 }
 
-/// The provider's entry (`OSSL_provider_init_fn`).
+/// The provider's entry function (`OSSL_provider_init_fn`).
 ///
 /// # Safety
-/// To be called by libcrypto only.
+/// Only libcrypto may call it.
 pub unsafe extern "C" fn init(
     handle: *const c_void,
     offered: *const Dispatch,
@@ -101,9 +100,9 @@ pub unsafe extern "C" fn init(
     context: *mut *mut c_void,
 ) -> c_int {
     guarded(0, || {
-        // SAFETY: libcrypto passes its own list and two slots to fill.
+        // SAFETY: libcrypto passes its list of functions and two pointers to write.
         unsafe {
-            let module = Module::new(handle, offered);
+            let module = ProviderContext::new(handle, offered);
             *context = Box::into_raw(Box::new(module)).cast();
             *table = PROVIDER.as_ptr();
         }
@@ -111,8 +110,8 @@ pub unsafe extern "C" fn init(
     })
 }
 
-unsafe extern "C" fn teardown(module: *mut Module) {
-    // SAFETY: the box made by `init`, given back once.
+unsafe extern "C" fn teardown(module: *mut ProviderContext) {
+    // SAFETY: the box from `init`, freed once.
     guarded((), || unsafe { drop(Box::from_raw(module)) });
 }
 
@@ -121,7 +120,7 @@ unsafe extern "C" fn query(
     operation: c_int,
     no_cache: *mut c_int,
 ) -> *const Algorithm {
-    // SAFETY: libcrypto passes a slot to fill.
+    // SAFETY: libcrypto passes a pointer to write.
     unsafe { *no_cache = 0 };
     match operation {
         OP_KEYMGMT => KEYMGMT.as_ptr(),
@@ -142,12 +141,12 @@ unsafe extern "C" fn gettable_params(_: *mut c_void) -> *const Param {
 
 unsafe extern "C" fn get_params(_: *mut c_void, params: *mut Param) -> c_int {
     // SAFETY: libcrypto passes a list to fill.
-    let answered = unsafe {
-        Param::locate(params, c"name").is_none_or(|p| p.answer_text(c"Keybound key bridge"))
-            && Param::locate(params, c"version").is_none_or(|p| p.answer_text(VERSION))
-            && Param::locate(params, c"status").is_none_or(|p| p.answer_int(1))
+    let is_set = unsafe {
+        Param::locate(params, c"name").is_none_or(|p| p.set_text(c"Keybound key provider"))
+            && Param::locate(params, c"version").is_none_or(|p| p.set_text(VERSION))
+            && Param::locate(params, c"status").is_none_or(|p| p.set_int(1))
     };
-    answered.into()
+    is_set.into()
 }
 
 unsafe extern "C" fn reason_strings(_: *mut c_void) -> *const Item {
@@ -159,7 +158,7 @@ unsafe extern "C" fn reason_strings(_: *mut c_void) -> *const Item {
         ),
         Item::new(
             Reason::Unsupported as u32,
-            c"the key does not sign in this way",
+            c"the key does not support the signature parameters",
         ),
         Item::new(Reason::Panicked as u32, c"the key panicked while signing"),
         Item::END,

@@ -1,10 +1,10 @@
-//! OpenSSL's contexts of one client: trust, versions, identity and the rules that hold for all its connections.
-use super::{Session, on_verify};
+use super::Session;
 use crate::ConnectionState;
 use crate::Host;
-use crate::bridge::{
-    BridgedKey, Library, forget_sessions, offer_post_handshake_authentication,
-    set_certificate_callback, set_floor, set_message_callback,
+use crate::ffi::{
+    CHAIN_FLAGS, LibraryContext, ProviderKey, apply_security_policy, disable_resumption,
+    offer_post_handshake_auth, on_verify, set_certificate_callback, set_expected_host,
+    set_message_callback, settings_rejected,
 };
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
@@ -14,28 +14,27 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
-use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParamRef};
 use std::sync::Arc;
 
-/// The contexts of one client.
+/// OpenSSL's contexts of one client, with its identity, trust and security settings.
 pub struct TlsContexts {
     general: SslContext,
-    /// Where more is trusted for loopback hosts.
+    /// For loopback hosts, where further anchors are trusted for them.
     loopback: Option<SslContext>,
-    host_allows: Allowed,
+    host_allows: AllowedVersions,
     has_identity: bool,
     last_key_error: Option<Arc<LastKeyError>>,
 }
 
 /// TLS versions that the host's configuration allows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowed {
+pub(crate) struct AllowedVersions {
     tls12: bool,
     tls13: bool,
 }
 
 impl TlsContexts {
-    /// Contexts that present the identity, where there is one, and trust these anchors.
+    /// Contexts that present the identity, if any, and trust these anchors.
     ///
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it.
@@ -43,19 +42,19 @@ impl TlsContexts {
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
-        let library = Library::get()?;
-        let bridged = match identity {
+        let library = LibraryContext::get()?;
+        let key = match identity {
             Some(identity) => Some((
                 identity,
-                BridgedKey::new(library, Arc::clone(identity.key()))?,
+                ProviderKey::new(library, Arc::clone(identity.key()))?,
             )),
             None => None,
         };
         let build = |anchors: &mut dyn Iterator<Item = &[u8]>| {
             let mut builder = library.tls_context()?;
-            let allowed = Allowed::of(&mut builder);
-            let bridged = bridged.as_ref().map(|(identity, key)| (*identity, key));
-            configure(&mut builder, library, bridged, anchors).map_err(not_taken)?;
+            let allowed = AllowedVersions::of(&mut builder);
+            let key = key.as_ref().map(|(identity, key)| (*identity, key));
+            configure(&mut builder, library, key, anchors).map_err(settings_rejected)?;
             Ok((builder.build(), allowed))
         };
         let (general, host_allows) = build(&mut trust.for_all())?;
@@ -68,11 +67,11 @@ impl TlsContexts {
             loopback,
             host_allows,
             has_identity: identity.is_some(),
-            last_key_error: bridged.map(|(_, key)| Arc::clone(key.last_error())),
+            last_key_error: key.map(|(_, key)| Arc::clone(key.last_error())),
         })
     }
 
-    /// Where the key's error is stored when it does not sign; `None` without an identity.
+    /// The key's error, where it did not sign; `None` without an identity.
     pub fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
         self.last_key_error.as_ref()
     }
@@ -95,26 +94,26 @@ impl TlsContexts {
             _ => &self.general,
         };
         let state = Arc::new(ConnectionState::new(TlsEngine::OpenSsl, self.has_identity));
-        let make = || -> Result<Ssl, ErrorStack> {
+        let create = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(context)?;
             ssl.set_min_proto_version(Some(lowest))?;
             ssl.set_max_proto_version(Some(highest))?;
             set_name(&mut ssl, host)?;
             Ok(ssl)
         };
-        let mut ssl = make().map_err(|error| {
+        let mut ssl = create().map_err(|error| {
             TransportError::new(
                 TransportErrorKind::Tls,
-                format!("no tls client can be made for {host}"),
+                format!("no tls client can be created for {host}"),
             )
             .with_source(error)
         })?;
-        ssl.set_ex_data(Library::get()?.state(), Arc::clone(&state));
+        ssl.set_ex_data(LibraryContext::get()?.state(), Arc::clone(&state));
         Ok(Session { ssl, state })
     }
 }
 
-impl Allowed {
+impl AllowedVersions {
     pub(crate) fn of(builder: &mut SslContextBuilder) -> Self {
         let (min, max) = (builder.min_proto_version(), builder.max_proto_version());
         let options = builder.options();
@@ -127,7 +126,7 @@ impl Allowed {
         }
     }
 
-    /// The lowest and the highest of the versions asked for; `None` where the host allows none of them.
+    /// The lowest and highest of the requested versions; `None` where the host allows none of them.
     pub(crate) fn limits(self, versions: TlsVersions) -> Option<(SslVersion, SslVersion)> {
         let tls12 = versions.includes_12() && self.tls12;
         let tls13 = versions.includes_13() && self.tls13;
@@ -142,23 +141,23 @@ impl Allowed {
 
 fn configure(
     builder: &mut SslContextBuilder,
-    library: &Library,
-    identity: Option<(&ClientIdentity, &BridgedKey)>,
+    library: &LibraryContext,
+    identity: Option<(&ClientIdentity, &ProviderKey)>,
     anchors: &mut dyn Iterator<Item = &[u8]>,
 ) -> Result<(), ErrorStack> {
-    set_rules(builder);
+    configure_security(builder);
     builder.set_alpn_protos(b"\x08http/1.1")?;
-    library.trust(builder, anchors)?;
+    library.set_trust(builder, anchors)?;
     match identity {
-        Some((identity, key)) => present(builder, library, identity, key),
+        Some((identity, key)) => present_certificate(builder, library, identity, key),
         None => Ok(()),
     }
 }
 
-/// What holds for every connection that may present a binding certificate.
-pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
-    // Hyper retries with another buffer, and accepts partial writes. The certificate is sent alone: a search for its
-    // issuers among the trust anchors would send some of them too.
+/// The settings of all connections that may present a binding certificate.
+pub(crate) fn configure_security(builder: &mut SslContextBuilder) {
+    // Hyper retries with another buffer, and accepts partial writes. The certificate is sent alone: OpenSSL would add issuers
+    // that it finds among the trust anchors.
     builder.set_mode(
         SslMode::AUTO_RETRY
             | SslMode::ENABLE_PARTIAL_WRITE
@@ -166,38 +165,30 @@ pub(crate) fn set_rules(builder: &mut SslContextBuilder) {
             | SslMode::RELEASE_BUFFERS
             | SslMode::NO_AUTO_CHAIN,
     );
-    // Every connection authenticates; a renegotiation is a full handshake.
-    forget_sessions(builder);
+    // Every connection authenticates, and a renegotiation is a full handshake.
+    disable_resumption(builder);
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
     builder.set_verify_callback(SslVerifyMode::PEER, on_verify);
     set_certificate_callback(builder);
     set_message_callback(builder);
-    set_floor(builder);
-    // Fails for no flag but unknown ones.
-    let _ = builder.verify_param_mut().set_flags(ANCHOR_RULES);
+    apply_security_policy(builder);
+    // Fails for unknown flags only.
+    let _ = builder.verify_param_mut().set_flags(CHAIN_FLAGS);
 }
 
 /// Makes a context present the certificate whenever a server requests it.
-pub(crate) fn present(
+pub(crate) fn present_certificate(
     builder: &mut SslContextBuilder,
-    library: &Library,
+    library: &LibraryContext,
     identity: &ClientIdentity,
-    key: &BridgedKey,
+    key: &ProviderKey,
 ) -> Result<(), ErrorStack> {
     let certificate = library.certificate(identity.certificate().der())?;
     builder.set_certificate(&certificate)?;
     builder.set_private_key(key.pkey())?;
     builder.check_private_key()?;
-    offer_post_handshake_authentication(builder);
+    offer_post_handshake_auth(builder);
     Ok(())
-}
-
-pub(crate) fn not_taken(error: ErrorStack) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::HostUnsupported,
-        "the host's OpenSSL does not take the settings of the client",
-    )
-    .with_source(error)
 }
 
 fn set_name(ssl: &mut Ssl, host: &Host) -> Result<(), ErrorStack> {
@@ -207,24 +198,3 @@ fn set_name(ssl: &mut Ssl, host: &Host) -> Result<(), ErrorStack> {
         Host::Name(name) => ssl.set_hostname(name),
     }
 }
-
-/// Makes the verification of a server's certificate require this host, as one of its subject alternative names.
-pub(crate) fn set_expected_host(
-    param: &mut X509VerifyParamRef,
-    host: &Host,
-) -> Result<(), ErrorStack> {
-    param.set_hostflags(NAME_RULES);
-    match host {
-        Host::Ip(ip) => param.set_ip(*ip),
-        Host::Name(name) => param.set_host(name),
-    }
-}
-
-/// Names are those of the subject alternative name, never the common name (RFC 9525, section 6.3): name constraints do
-/// not cover every common name. A wildcard is a whole label.
-pub(crate) const NAME_RULES: X509CheckFlags =
-    X509CheckFlags::NO_PARTIAL_WILDCARDS.union(X509CheckFlags::NEVER_CHECK_SUBJECT);
-
-/// Every trusted certificate ends a chain, not only one that signs itself (RFC 5280, section 6.1.1): a caller who trusts an
-/// intermediate authority, or the server's own certificate, need not trust what is above it.
-pub(crate) const ANCHOR_RULES: X509VerifyFlags = X509VerifyFlags::PARTIAL_CHAIN;

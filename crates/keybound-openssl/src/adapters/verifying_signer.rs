@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A key for the event loop of another TLS stack. It verifies each signature before it returns it, and turns a panic into an
-/// error. A slow key signs through its gate, so that one that hangs occupies one thread and becomes an error; where tokio
-/// allows it, other tasks run meanwhile.
+/// A key for the event loop of another TLS library. It verifies each signature before it returns it, and converts panics to errors.
+/// A slow key signs through its gate, so that one that hangs occupies one thread and fails; where tokio allows it, other tasks run
+/// meanwhile.
 #[derive(Debug)]
 pub(super) struct VerifyingSigner {
     key: Arc<dyn BindingKey>,
@@ -41,7 +41,7 @@ impl VerifyingSigner {
         };
         match self.key.signing_cost() {
             SigningCost::Quick => sign(),
-            SigningCost::Slow => run_aside(|| self.gate.run_blocking(sign)),
+            SigningCost::Slow => run_blocking(|| self.gate.run_blocking(sign)),
         }
     }
 }
@@ -53,7 +53,7 @@ impl BindingKey for VerifyingSigner {
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.checked_signature(scheme, digest).inspect_err(|error| {
-            // Other stacks pass on little of it.
+            // Other TLS libraries report little of it.
             tracing::warn!(%error, "the key did not sign for a tls handshake");
         })
     }
@@ -70,7 +70,7 @@ impl BindingKey for VerifyingSigner {
         self.key.persistent_name()
     }
 
-    /// It runs slow keys by itself.
+    /// Slow keys run on another thread.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Quick
     }
@@ -84,14 +84,14 @@ impl BindingKey for VerifyingSigner {
     }
 }
 
-/// Runs work that blocks. On a worker of a multi-thread runtime, other workers run its tasks meanwhile.
-fn run_aside<T>(work: impl FnOnce() -> T) -> T {
-    let workers = Handle::try_current()
+/// Runs blocking work. On a worker of a multi-thread runtime, other workers run its tasks meanwhile.
+fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
+    let has_workers = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if !workers {
+    if !has_workers {
         return work();
     }
-    // In a `LocalSet` tokio refuses by panicking, and cannot be asked before. The work is then still to be done.
+    // In a `LocalSet` tokio panics before it runs the work, and cannot be queried before.
     let mut work = Some(work);
     let done = catch_unwind(AssertUnwindSafe(|| {
         tokio::task::block_in_place(|| work.take().map(|work| work()))
@@ -100,7 +100,7 @@ fn run_aside<T>(work: impl FnOnce() -> T) -> T {
         (Ok(Some(done)), _) => done,
         (_, Some(work)) => work(),
         (Err(panic), None) => resume_unwind(panic),
-        (Ok(None), None) => unreachable!("the work was there to be taken"),
+        (Ok(None), None) => unreachable!("the work is taken once"),
     }
 }
 
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_goes_on_while_a_slow_key_signs() {
+    fn workers_run_tasks_while_a_slow_key_signs() {
         // The work waits for a task that only the one worker can run.
         let done = one_worker().block_on(async {
             tokio::spawn(async {
                 let (sender, receiver) = mpsc::channel();
                 tokio::spawn(async move { sender.send(()) });
-                run_aside(|| receiver.recv_timeout(Duration::from_secs(20)))
+                run_blocking(|| receiver.recv_timeout(Duration::from_secs(20)))
             })
             .await
         });
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn work_is_done_once_wherever_it_is_begun() {
-        let count = |done: &mut u32| run_aside(|| *done += 1);
+    fn runs_the_work_once_on_any_runtime() {
+        let count = |done: &mut u32| run_blocking(|| *done += 1);
         let mut done = 0;
         count(&mut done);
         Builder::new_current_thread()
@@ -149,16 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_the_work_itself_is_passed_on() {
+    fn propagates_panics_of_the_work() {
         let runtime = one_worker();
         let passed = catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(async { run_aside(|| panic!("on purpose, in a test")) })
+            runtime.block_on(async { run_blocking(|| panic!("on purpose, in a test")) })
         }));
         assert!(passed.is_err());
     }
 
     #[test]
-    fn it_is_the_key_that_it_guards() {
+    fn has_the_properties_of_its_key() {
         let key: Arc<dyn BindingKey> = Arc::new(MemoryKey::generate().unwrap());
         let signer = VerifyingSigner::new(Arc::clone(&key));
         assert_eq!(signer.public_key_der(), key.public_key_der());

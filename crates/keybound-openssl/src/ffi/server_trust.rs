@@ -1,9 +1,10 @@
-//! Verification of servers' certificates for TLS stacks other than OpenSSL, as libssl does it for its clients.
-use super::library::Library;
+//! The verification of server certificates for other TLS libraries, as libssl does it for its clients.
+use super::errors::settings_rejected;
+use super::host_verification::{CHAIN_FLAGS, set_expected_host};
+use super::library_context::LibraryContext;
 use super::native;
 use crate::Host;
-use crate::engine::{ANCHOR_RULES, not_taken, set_expected_host};
-use crate::{TransportError, TrustAnchors};
+use crate::TransportError;
 use foreign_types::{ForeignType as _, ForeignTypeRef as _};
 use openssl::error::ErrorStack;
 use openssl::stack::Stack;
@@ -14,18 +15,18 @@ use std::ffi::c_int;
 use std::fmt;
 use std::ptr::null;
 
-/// The trust anchors, as a store of OpenSSL.
+/// Trust anchors in an OpenSSL store.
 pub(crate) struct ServerTrust {
-    library: &'static Library,
+    library: &'static LibraryContext,
     store: X509Store,
-    /// The host's, as for every TLS client.
+    /// The security level of TLS clients on this host.
     security_level: c_int,
 }
 
-/// Why a server's certificate is refused.
+/// Why a server's certificate is rejected.
 #[derive(Debug)]
-pub(crate) enum Refused {
-    /// A certificate cannot be read.
+pub(crate) enum Rejection {
+    /// A certificate is malformed.
     Malformed,
     /// The chain or the name is not valid.
     Invalid(X509VerifyResult),
@@ -34,33 +35,33 @@ pub(crate) enum Refused {
 }
 
 impl ServerTrust {
-    /// Trusts the system's anchors and those added for every host.
+    /// Trusts the system's anchors and these (DER).
     ///
     /// # Errors
     /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) where the host's OpenSSL does not allow it.
-    pub(crate) fn new(trust: &TrustAnchors) -> Result<Self, TransportError> {
-        let library = Library::get()?;
+    pub(crate) fn new<'a>(anchors: impl Iterator<Item = &'a [u8]>) -> Result<Self, TransportError> {
+        let library = LibraryContext::get()?;
         let context = library.tls_context()?.build();
         Ok(Self {
             library,
-            store: library.own_trust(trust.for_all()).map_err(not_taken)?,
+            store: library.separate_trust(anchors).map_err(settings_rejected)?,
             security_level: c_int::try_from(context.security_level()).unwrap_or(c_int::MAX),
         })
     }
 
-    /// Verifies a server's certificates (DER), the first being its own, for a host at a time (seconds since 1970).
+    /// Verifies a server's certificates (DER), the first being its own, for a host and a time (seconds since 1970).
     ///
     /// # Errors
-    /// [`Refused`].
+    /// [`Rejection`].
     pub(crate) fn verify<'a>(
         &self,
         first: &[u8],
         others: impl Iterator<Item = &'a [u8]>,
         host: &Host,
         now: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Rejection> {
         let verified = self.verify_chain(first, others, host, now);
-        // Errors on the queue would be read by the next call.
+        // Errors left in the queue would be reported by the next call.
         let _ = ErrorStack::get();
         verified
     }
@@ -71,57 +72,57 @@ impl ServerTrust {
         others: impl Iterator<Item = &'a [u8]>,
         host: &Host,
         now: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Rejection> {
         let read = |der: &[u8]| {
             self.library
                 .certificate(der)
-                .map_err(|_| Refused::Malformed)
+                .map_err(|_| Rejection::Malformed)
         };
         let first = read(first)?;
-        let mut chain = Stack::<X509>::new().map_err(Refused::NotVerified)?;
+        let mut chain = Stack::<X509>::new().map_err(Rejection::NotVerified)?;
         for der in others {
-            chain.push(read(der)?).map_err(Refused::NotVerified)?;
+            chain.push(read(der)?).map_err(Rejection::NotVerified)?;
         }
-        let mut context = self.store_context().map_err(Refused::NotVerified)?;
+        let mut context = self.store_context().map_err(Rejection::NotVerified)?;
         let verified = context
             .init(&self.store, &first, &chain, |context| {
                 self.expect(context, host, now)?;
                 Ok((context.verify_cert()?, context.error()))
             })
-            .map_err(Refused::NotVerified)?;
+            .map_err(Rejection::NotVerified)?;
         match verified {
             (true, X509VerifyResult::OK) => Ok(()),
-            (_, X509VerifyResult::OK) => {
-                Err(Refused::Invalid(X509VerifyResult::APPLICATION_VERIFICATION))
-            }
-            (_, refused) => Err(Refused::Invalid(refused)),
+            (_, X509VerifyResult::OK) => Err(Rejection::Invalid(
+                X509VerifyResult::APPLICATION_VERIFICATION,
+            )),
+            (_, reason) => Err(Rejection::Invalid(reason)),
         }
     }
 
-    /// Sets what a TLS client expects: a server, of this name, now.
+    /// Sets the expectations of a TLS client: a server certificate for this host, valid now.
     fn expect(
         &self,
         context: &mut X509StoreContextRef,
         host: &Host,
         now: u64,
     ) -> Result<(), ErrorStack> {
-        // SAFETY: the store context is alive and initialised; the string is a constant. The parameters belong to the
-        // store context, and nothing else uses them meanwhile.
+        // SAFETY: the store context is alive and initialized; the string is a constant. The parameters belong to the store
+        // context, and nothing else uses them meanwhile.
         let param = unsafe {
             if native::X509_STORE_CTX_set_default(context.as_ptr(), c"ssl_server".as_ptr()) != 1 {
                 return Err(ErrorStack::get());
             }
             X509VerifyParamRef::from_ptr_mut(native::X509_STORE_CTX_get0_param(context.as_ptr()))
         };
-        param.set_flags(ANCHOR_RULES)?;
+        param.set_flags(CHAIN_FLAGS)?;
         param.set_auth_level(self.security_level);
-        // After the end of `time_t` everything has expired.
+        // After the last `time_t` all certificates have expired.
         param.set_time(now.try_into().unwrap_or(libc::time_t::MAX));
         set_expected_host(param, host)
     }
 
     fn store_context(&self) -> Result<X509StoreContext, ErrorStack> {
-        // SAFETY: the library context is alive; what is made is taken over.
+        // SAFETY: the library context is alive; the result owns the store context.
         unsafe {
             let context = native::X509_STORE_CTX_new_ex(self.library.context(), null());
             if context.is_null() {

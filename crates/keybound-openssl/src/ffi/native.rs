@@ -22,7 +22,7 @@ pub struct ConfValue {
     pub value: *const c_char,
 }
 
-/// What `SSL_CTX_set_security_callback` takes.
+/// The callback of `SSL_CTX_set_security_callback`.
 pub type SecurityCallback = unsafe extern "C" fn(
     *const SSL,
     *const SSL_CTX,
@@ -33,7 +33,7 @@ pub type SecurityCallback = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 
-/// What `SSL_CTX_set_msg_callback` takes.
+/// The callback of `SSL_CTX_set_msg_callback`.
 pub type MessageCallback =
     unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
 

@@ -1,19 +1,19 @@
 mod pem;
 
-use crate::bridge::Library;
+use crate::ffi::LibraryContext;
 use crate::{TransportError, TransportErrorKind};
 use std::fmt;
 use std::sync::Arc;
 
-/// Which certificate authorities are trusted: the system's, plus those that the caller names. The system's are those
-/// of OpenSSL's built-in paths (on Windows the system's stores); no environment variable is read. More than the system's
-/// takes OpenSSL: SChannel trusts what Windows trusts.
+/// The trusted certificate authorities: the system's, and those that the caller adds. The system's are those at OpenSSL's built-in
+/// paths (on Windows the system's stores); no environment variable is read. Adding authorities requires OpenSSL: SChannel trusts
+/// those of Windows only.
 ///
 /// Any certificate can be an anchor (RFC 5280, section 6.1.1): a root, an intermediate authority whose root is not
 /// named, or the server's own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TrustAnchors {
-    /// DER, perhaps followed by the settings of use of OpenSSL's `TRUSTED CERTIFICATE`.
+    /// DER, optionally followed by the trust settings of OpenSSL's `TRUSTED CERTIFICATE`.
     extra: Vec<Arc<[u8]>>,
     loopback: Vec<Arc<[u8]>>,
 }
@@ -24,13 +24,13 @@ impl TrustAnchors {
         Self::default()
     }
 
-    /// Adds the certificates of a PEM text, at least one. It is read as OpenSSL and curl read CA files: comments and any
-    /// other text outside of the certificates are left alone, and so are blocks of other kinds. For a `TRUSTED
-    /// CERTIFICATE` counts what it is trusted for.
+    /// Adds the certificates of a PEM text, at least one. The text is parsed like CA files by OpenSSL and curl: comments, other
+    /// text outside of certificates, and blocks of other types are ignored. The trust settings of a `TRUSTED CERTIFICATE`
+    /// apply.
     ///
     /// # Errors
-    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where it holds none, and what it looks like instead, or where
-    /// one is malformed;
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where it contains none, with the apparent format, or a malformed
+    /// one;
     /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) on Windows without OpenSSL.
     pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, keybound_core::Error> {
         self.extra.extend(certificates(pem)?);
@@ -46,12 +46,12 @@ impl TrustAnchors {
         Ok(self)
     }
 
-    /// Whether anything was added to the system's.
+    /// Whether certificates were added to the system's.
     pub fn is_extended(&self) -> bool {
         !(self.extra.is_empty() && self.loopback.is_empty())
     }
 
-    /// Without those that count for loopback hosts only.
+    /// The anchors without those for loopback hosts only.
     #[cfg(feature = "openssl")]
     pub(crate) fn for_any_host(&self) -> Self {
         Self {
@@ -60,12 +60,12 @@ impl TrustAnchors {
         }
     }
 
-    /// Those that count for every host.
+    /// The added anchors for all hosts.
     pub(crate) fn for_all(&self) -> impl Iterator<Item = &[u8]> {
         self.extra.iter().map(AsRef::as_ref)
     }
 
-    /// Those that count for loopback hosts besides.
+    /// The added anchors for loopback hosts only.
     pub(crate) fn for_loopback(&self) -> impl Iterator<Item = &[u8]> {
         self.loopback.iter().map(AsRef::as_ref)
     }
@@ -81,10 +81,11 @@ impl fmt::Debug for TrustAnchors {
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
-    let wrong = |what: String| TransportError::new(TransportErrorKind::InvalidRequest, what);
-    let library = Library::get()?;
+    let invalid =
+        |message: String| TransportError::new(TransportErrorKind::InvalidRequest, message);
+    let library = LibraryContext::get()?;
     let read = |block: pem::Block<'_>| {
-        let malformed = || wrong("a certificate of the trust anchors is malformed".to_owned());
+        let malformed = || invalid("a certificate of the trust anchors is malformed".to_owned());
         let content = block.content.ok_or_else(malformed)?;
         match library.anchor(&content) {
             Ok(_) => Ok(Arc::from(content)),
@@ -97,11 +98,11 @@ fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
         .map(read)
         .collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(wrong(match text.trim_ascii() {
-            [] => "the trust anchors hold no certificate: the text is empty".to_owned(),
+        return Err(invalid(match text.trim_ascii() {
+            [] => "the trust anchors contain no certificate: the text is empty".to_owned(),
             _ => format!(
-                "the trust anchors hold no certificate: the text {}",
-                pem::kind_of(text)
+                "the trust anchors contain no certificate: the text {}",
+                pem::describe(text)
             ),
         }));
     }
@@ -114,7 +115,7 @@ const LABELS: [&str; 3] = ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICA
 mod tests {
     use super::*;
 
-    fn refusal(text: &[u8]) -> String {
+    fn rejection(text: &[u8]) -> String {
         let error = TrustAnchors::system().with_pem(text).unwrap_err();
         assert_eq!(error.kind(), keybound_core::ErrorKind::InvalidRequest);
         let other = TrustAnchors::system().with_loopback_pem(text).unwrap_err();
@@ -124,51 +125,51 @@ mod tests {
 
     #[test]
     fn anchors_with_a_broken_certificate_are_refused() {
-        let good = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
+        let valid = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
         for text in [
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
             "-----BEGIN CERTIFICATE-----\nAAAA".to_owned(),
             "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned(),
-            format!("{good}-----BEGIN CERTIFICATE-----\n"),
-            good.replace("-----END", "AAAA\n-----END"),
-            good.replace("BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE"),
+            format!("{valid}-----BEGIN CERTIFICATE-----\n"),
+            valid.replace("-----END", "AAAA\n-----END"),
+            valid.replace("BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE"),
         ] {
             let expected = "a certificate of the trust anchors is malformed";
-            assert_eq!(refusal(text.as_bytes()), expected, "{text}");
+            assert_eq!(rejection(text.as_bytes()), expected, "{text}");
         }
         assert!(!TrustAnchors::system().is_extended());
     }
 
     #[test]
-    fn text_around_certificates_is_left_alone() {
-        let good = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
-        let commented = good
+    fn ignores_text_around_certificates() {
+        let valid = String::from_utf8(certificate().to_pem().unwrap()).unwrap();
+        let commented = valid
             .lines()
             .map(|line| format!("# {line}\n"))
             .collect::<String>();
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         for text in [
-            good.clone(),
-            format!("{commented}{good}"),
-            format!("{good}{commented}"),
-            format!("{good}# -----BEGIN CERTIFICATE-----"),
-            format!("\u{feff}{good}"),
-            format!("\n\n{good}"),
-            format!("Bag Attributes\n    friendlyName: ü\n{good}"),
-            format!("{key}{good}"),
-            good.replace('\n', "\r\n"),
-            good.replace("CERTIFICATE", "X509 CERTIFICATE"),
+            valid.clone(),
+            format!("{commented}{valid}"),
+            format!("{valid}{commented}"),
+            format!("{valid}# -----BEGIN CERTIFICATE-----"),
+            format!("\u{feff}{valid}"),
+            format!("\n\n{valid}"),
+            format!("Bag Attributes\n    friendlyName: ü\n{valid}"),
+            format!("{key}{valid}"),
+            valid.replace('\n', "\r\n"),
+            valid.replace("CERTIFICATE", "X509 CERTIFICATE"),
         ] {
             let anchors = TrustAnchors::system().with_pem(text.as_bytes()).unwrap();
             assert_eq!(anchors.extra.len(), 1, "{text}");
             assert_eq!(*anchors.extra[0], certificate().to_der().unwrap(), "{text}");
         }
-        let two = TrustAnchors::system().with_pem(format!("{good}{good}").as_bytes());
+        let two = TrustAnchors::system().with_pem(format!("{valid}{valid}").as_bytes());
         assert_eq!(two.unwrap().extra.len(), 2);
     }
 
     #[test]
-    fn what_holds_no_certificate_is_named_for_what_it_is() {
+    fn names_the_format_of_texts_without_certificates() {
         let pem = certificate().to_pem().unwrap();
         let pem = std::str::from_utf8(&pem).unwrap();
         let utf16 = |mark: &[u8], bytes: fn(u16) -> [u8; 2]| {
@@ -176,7 +177,7 @@ mod tests {
         };
         let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
         let pkcs7 = b"\x30\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0";
-        for (text, words) in [
+        for (text, format) in [
             (vec![], "empty"),
             (b" \r\n ".to_vec(), "empty"),
             (b"garbage".to_vec(), "is not PEM"),
@@ -195,14 +196,14 @@ mod tests {
             ),
             (block("X509 CRL").into_bytes(), "revocation list"),
             (block("PUBLIC KEY").into_bytes(), "public key"),
-            (block("SECRET 4711").into_bytes(), "PEM of another kind"),
+            (block("SECRET 4711").into_bytes(), "PEM of another type"),
             (
                 b"\x30\x82\x01\x00\x02\x01\x03\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0".to_vec(),
                 "PKCS#12",
             ),
             (b"\x1f\x8b\x08".to_vec(), "gzip"),
-            (pem.replace('\n', "").into_bytes(), "in one line"),
-            (pem.replace('\n', " ").into_bytes(), "in one line"),
+            (pem.replace('\n', "").into_bytes(), "on one line"),
+            (pem.replace('\n', " ").into_bytes(), "on one line"),
             (without_boundaries(pem).into_bytes(), "without boundaries"),
             (
                 without_boundaries(pem).replace('\n', "").into_bytes(),
@@ -217,12 +218,12 @@ mod tests {
                 "indented",
             ),
         ] {
-            let refused = refusal(&text);
-            let expected = "the trust anchors hold no certificate: the text ";
-            assert!(refused.starts_with(expected), "{refused}");
-            assert_eq!(refused.contains("indented"), words == "indented");
-            assert!(refused.contains(words), "{words} {refused}");
-            assert!(!refused.contains("4711"), "{refused}");
+            let message = rejection(&text);
+            let expected = "the trust anchors contain no certificate: the text ";
+            assert!(message.starts_with(expected), "{message}");
+            assert_eq!(message.contains("indented"), format == "indented");
+            assert!(message.contains(format), "{format} {message}");
+            assert!(!message.contains("4711"), "{message}");
         }
     }
 
@@ -233,8 +234,8 @@ mod tests {
 
     fn certificate() -> openssl::x509::X509 {
         use openssl::x509::X509;
-        static MADE: std::sync::OnceLock<X509> = std::sync::OnceLock::new();
-        let make = || {
+        static CERTIFICATE: std::sync::OnceLock<X509> = std::sync::OnceLock::new();
+        let create = || {
             let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
             let key = openssl::ec::EcKey::generate(&group.unwrap()).unwrap();
             let key = openssl::pkey::PKey::from_ec_key(key).unwrap();
@@ -248,6 +249,6 @@ mod tests {
                 .unwrap();
             builder.build()
         };
-        MADE.get_or_init(make).clone()
+        CERTIFICATE.get_or_init(create).clone()
     }
 }
