@@ -16,6 +16,8 @@ pub(crate) use callbacks::on_verify;
 pub(crate) use errors::settings_rejected;
 pub(crate) use host_verification::{CHAIN_FLAGS, set_expected_host};
 pub(crate) use library_context::LibraryContext;
+#[cfg(feature = "server")]
+pub(crate) use native::MessageCallback;
 pub(crate) use provider_key::ProviderKey;
 pub(crate) use security_policy::apply_security_policy;
 #[cfg(feature = "rustls")]

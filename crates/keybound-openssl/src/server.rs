@@ -1,13 +1,13 @@
 //! Client authentication after the request, on the server's side, as Key Vault does it. For test servers and the emulator; the client
 //! does not need it.
+use crate::ffi::MessageCallback;
 pub use crate::ffi::offer_post_handshake_auth;
 use foreign_types::ForeignTypeRef as _;
-use libc::{c_int, size_t};
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslRef, SslVersion};
 use openssl::x509::X509VerifyResult;
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::ptr;
@@ -213,7 +213,7 @@ unsafe extern "C" fn on_message(
     _version: c_int,
     content_type: c_int,
     message: *const c_void,
-    length: size_t,
+    length: usize,
     _ssl: *mut openssl_sys::SSL,
     finished: *mut c_void,
 ) {
@@ -228,16 +228,6 @@ unsafe extern "C" fn on_message(
         }
     }
 }
-
-type MessageCallback = unsafe extern "C" fn(
-    c_int,
-    c_int,
-    c_int,
-    *const c_void,
-    size_t,
-    *mut openssl_sys::SSL,
-    *mut c_void,
-);
 
 // Not in openssl-sys. Declared as in OpenSSL 3's ssl.h.
 unsafe extern "C" {

@@ -2,6 +2,7 @@
 use crate::abi::{Algorithm, Dispatch, INTEGER, Item, Param, UTF8_STRING, guarded};
 use crate::{keymgmt, signature};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::mem::transmute;
 use std::ptr::null;
 
 /// The name of the provider, which is the library of its errors.
@@ -12,9 +13,15 @@ pub const PROPERTIES: &CStr = c"provider=keyboundbridge";
 /// The functions of the library context that loaded the provider.
 pub struct ProviderContext {
     handle: *const c_void,
-    new_error: Option<unsafe extern "C" fn(*const c_void)>,
-    set_error: Option<unsafe extern "C" fn(*const c_void, c_uint, *const c_char, *mut c_void)>,
+    new_error: Option<NewError>,
+    set_error: Option<SetError>,
 }
+
+/// `OSSL_FUNC_core_new_error_fn`.
+type NewError = unsafe extern "C" fn(*const c_void);
+
+/// `OSSL_FUNC_core_vset_error_fn`.
+type SetError = unsafe extern "C" fn(*const c_void, c_uint, *const c_char, *mut c_void);
 
 /// The reason for a failed operation in OpenSSL's error queue. The texts are fixed: they contain nothing of the key or its error.
 #[derive(Clone, Copy)]
@@ -31,42 +38,29 @@ impl ProviderContext {
     ///
     /// # Safety
     /// The arguments are those with which libcrypto calls a provider's entry function.
-    unsafe fn new(handle: *const c_void, mut offered: *const Dispatch) -> Self {
-        let mut module = Self {
+    unsafe fn new(handle: *const c_void, mut functions: *const Dispatch) -> Self {
+        let mut context = Self {
             handle,
             new_error: None,
             set_error: None,
         };
         // SAFETY: the list ends with number 0; the numbers fix the types of the functions (core_dispatch.h).
         unsafe {
-            while !offered.is_null() && (*offered).0 != 0 {
-                let function = (*offered).1;
-                match (*offered).0 {
+            while !functions.is_null() && (*functions).0 != 0 {
+                let function = (*functions).1;
+                match (*functions).0 {
                     CORE_NEW_ERROR => {
-                        module.new_error = std::mem::transmute::<
-                            *const c_void,
-                            Option<unsafe extern "C" fn(*const c_void)>,
-                        >(function);
+                        context.new_error = transmute::<*const c_void, Option<NewError>>(function);
                     }
                     CORE_VSET_ERROR => {
-                        module.set_error = std::mem::transmute::<
-                            *const c_void,
-                            Option<
-                                unsafe extern "C" fn(
-                                    *const c_void,
-                                    c_uint,
-                                    *const c_char,
-                                    *mut c_void,
-                                ),
-                            >,
-                        >(function);
+                        context.set_error = transmute::<*const c_void, Option<SetError>>(function);
                     }
                     _ => {}
                 }
-                offered = offered.add(1);
+                functions = functions.add(1);
             }
         }
-        module
+        context
     }
 
     /// Adds a reason to the calling thread's error queue.
@@ -95,15 +89,15 @@ impl ProviderContext {
 /// Only libcrypto may call it.
 pub unsafe extern "C" fn init(
     handle: *const c_void,
-    offered: *const Dispatch,
+    functions: *const Dispatch,
     table: *mut *const Dispatch,
     context: *mut *mut c_void,
 ) -> c_int {
     guarded(0, || {
         // SAFETY: libcrypto passes its list of functions and two pointers to write.
         unsafe {
-            let module = ProviderContext::new(handle, offered);
-            *context = Box::into_raw(Box::new(module)).cast();
+            let provider = ProviderContext::new(handle, functions);
+            *context = Box::into_raw(Box::new(provider)).cast();
             *table = PROVIDER.as_ptr();
         }
         1

@@ -1,8 +1,9 @@
 use crate::counting_stream::{CountingStream, TrafficCounters};
 use crate::peer::Peer;
 use crate::pool::{Pool, PoolKey};
-use crate::replayable_request::{ReplayableRequest, RetryDecision};
+use crate::replayable_request::ReplayableRequest;
 use crate::runtime_thread::RuntimeHandle;
+use crate::send_error::SendError;
 use crate::{RequestBody, TransportError};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -31,17 +32,6 @@ pub(crate) struct Connection {
     counters: Arc<TrafficCounters>,
     used: bool,
     idle: bool,
-}
-
-/// Why a request received no response.
-pub(crate) enum SendError {
-    /// The connection ended before any of the request was sent.
-    NotSent(Box<http::Request<RequestBody>>),
-    /// A reused connection ended without a byte of a response. The server may have received the request, which is
-    /// idempotent.
-    SafeToRetry(Box<http::Request<RequestBody>>),
-    /// The server may have received the request, or part of a response was read.
-    Failed(TransportError),
 }
 
 impl Connection {
@@ -171,19 +161,13 @@ impl Connection {
                         cause = error;
                     }
                 }
-                let decision = match replayable {
+                let retry = match replayable {
                     Some(request) if self.peer.is_connection_lost(&cause) => {
-                        request.decide(&self.counters)
+                        request.decide_retry(&self.counters)
                     }
-                    _ => RetryDecision::DoNotRetry,
+                    _ => None,
                 };
-                Err(match decision {
-                    RetryDecision::NotSent(request) => SendError::NotSent(request),
-                    RetryDecision::SafeToRetry(request) => SendError::SafeToRetry(request),
-                    RetryDecision::DoNotRetry => {
-                        SendError::Failed(self.peer.exchange_failed(cause))
-                    }
-                })
+                Err(retry.unwrap_or_else(|| SendError::Failed(self.peer.exchange_failed(cause))))
             }
         }
     }

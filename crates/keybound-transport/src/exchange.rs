@@ -1,7 +1,8 @@
 //! The parts of an exchange that plain and TLS connections share.
-use crate::connection::{Connection, SendError};
+use crate::connection::Connection;
 use crate::connection_info::{ConnectionInfo, ConnectionUse};
 use crate::origin::Origin;
+use crate::send_error::SendError;
 use crate::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,12 +17,14 @@ pub(crate) fn deadline(timeout: Duration) -> Instant {
 
 /// The error of a request whose deadline has passed. Names the proxy, if any: it may be the cause.
 pub(crate) fn timed_out(origin: &Origin, proxy: Option<String>) -> TransportError {
-    let mut message = format!("{} did not respond before the deadline", origin.name());
-    if let Some(proxy) = proxy {
-        message.push_str(", through ");
-        message.push_str(&proxy);
-    }
-    TransportError::new(TransportErrorKind::Timeout, message)
+    let route = proxy.map_or_else(String::new, |proxy| format!(", through {proxy}"));
+    TransportError::new(
+        TransportErrorKind::Timeout,
+        format!(
+            "{} did not respond before the deadline{route}",
+            origin.name()
+        ),
+    )
 }
 
 /// Sends a request on a new connection.

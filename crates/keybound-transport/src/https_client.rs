@@ -1,4 +1,4 @@
-use crate::connection::{Connection, SendError};
+use crate::connection::Connection;
 use crate::connection_info::ConnectionUse;
 use crate::engine::{Engine, openssl};
 use crate::exchange::{deadline, into_response, send_on_new, timed_out};
@@ -7,6 +7,7 @@ use crate::prepare_request::prepare_request;
 use crate::replayable_request::is_idempotent;
 use crate::route::Route;
 use crate::runtime_thread::{RuntimeHandle, RuntimeThread};
+use crate::send_error::SendError;
 use crate::{
     ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TransportError,
     TransportErrorKind, TrustAnchors, VersionPolicy,

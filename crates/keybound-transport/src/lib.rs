@@ -22,6 +22,7 @@ mod request_body;
 mod response_body;
 mod route;
 mod runtime_thread;
+mod send_error;
 mod send_plain;
 mod tunnel;
 

@@ -57,7 +57,7 @@ impl ProxyConfig {
     /// error of a direct connection that then fails names it too.
     pub fn system() -> Self {
         if cfg!(windows) {
-            Self::of(SystemProxy::new(platform::read))
+            Self::of(ProxyChoice::System(SystemProxy::new(platform::read)))
         } else {
             Self::none()
         }
@@ -68,12 +68,14 @@ impl ProxyConfig {
     pub fn from_windows_settings(proxies: &str, bypass: &str) -> Self {
         let [proxies, bypass] =
             [proxies, bypass].map(|list| list.encode_utf16().collect::<Vec<_>>());
-        Self::of(SystemProxy::from_lists(&proxies, &bypass))
+        Self::of(ProxyChoice::System(SystemProxy::from_lists(
+            &proxies, &bypass,
+        )))
     }
 
-    fn of(system: SystemProxy) -> Self {
+    fn of(choice: ProxyChoice) -> Self {
         Self {
-            choice: ProxyChoice::System(system),
+            choice,
             bypass: vec![],
         }
     }
@@ -95,22 +97,15 @@ impl ProxyConfig {
             None | Some("") => ProxyChoice::Direct,
             Some(text) => ProxyChoice::Proxy(Arc::new(HttpProxy::parse(text)?)),
         };
-        let config = Self {
-            choice,
-            bypass: vec![],
-        };
-        Ok(config.with_no_proxy(no_proxy.unwrap_or_default()))
+        Ok(Self::of(choice).with_no_proxy(no_proxy.unwrap_or_default()))
     }
 
     /// Like [`from_values`](Self::from_values), for values that are set for many programs: a malformed proxy URL fails only
     /// requests through that proxy.
     pub fn from_environment(https_proxy: Option<&str>, no_proxy: Option<&str>) -> Self {
         Self::from_values(https_proxy, no_proxy).unwrap_or_else(|error| {
-            let config = Self {
-                choice: ProxyChoice::Malformed(error.to_string().into()),
-                bypass: vec![],
-            };
-            config.with_no_proxy(no_proxy.unwrap_or_default())
+            let choice = ProxyChoice::Malformed(error.to_string().into());
+            Self::of(choice).with_no_proxy(no_proxy.unwrap_or_default())
         })
     }
 
@@ -154,18 +149,19 @@ impl ProxyConfig {
             error.kind(),
             TransportErrorKind::Connect | TransportErrorKind::Timeout
         );
-        match &self.choice {
+        let skipped = match &self.choice {
             ProxyChoice::System(system) if may_need_proxy && !self.is_exempt(origin) => {
-                match system.skipped_settings() {
-                    Some(skipped) => TransportError::new(
-                        error.kind(),
-                        format!("{} was tried without a proxy: {skipped}", origin.name()),
-                    )
-                    .with_source(error),
-                    None => error,
-                }
+                system.skipped_settings()
             }
-            _ => error,
+            _ => None,
+        };
+        match skipped {
+            Some(skipped) => TransportError::new(
+                error.kind(),
+                format!("{} was tried without a proxy: {skipped}", origin.name()),
+            )
+            .with_source(error),
+            None => error,
         }
     }
 

@@ -1,5 +1,6 @@
 use crate::RequestBody;
 use crate::counting_stream::{TrafficCounters, TrafficSnapshot};
+use crate::send_error::SendError;
 use http::Request;
 
 /// A copy of a request that is sent on a reused connection, with the connection's counts before.
@@ -19,16 +20,6 @@ pub(crate) fn is_idempotent(request: &Request<RequestBody>) -> bool {
     request.method().is_safe() || request.extensions().get::<Idempotent>().is_some()
 }
 
-/// Whether a request may be sent again after its connection ended without a response.
-pub(crate) enum RetryDecision {
-    /// None of it was sent.
-    NotSent(Box<Request<RequestBody>>),
-    /// The server may have received it, and it is idempotent.
-    SafeToRetry(Box<Request<RequestBody>>),
-    /// The server may have received it and acted on it, or part of the response was read.
-    DoNotRetry,
-}
-
 impl ReplayableRequest {
     /// A copy of the request; `None` where its body is a stream.
     pub(crate) fn of(request: &Request<RequestBody>, counters: &TrafficCounters) -> Option<Self> {
@@ -45,17 +36,17 @@ impl ReplayableRequest {
         })
     }
 
-    /// Decides by RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1. PUT and DELETE are not retried, though HTTP defines
-    /// them as idempotent: Key Vault creates a new version of a secret for each PUT, and returns 404 for a second DELETE.
-    pub(crate) fn decide(self, counters: &TrafficCounters) -> RetryDecision {
+    /// Decides whether the request is retried after its connection was closed without a response; `None` where the server may
+    /// have acted on it, or a part of a response was read. PUT and DELETE are not retried, though HTTP defines them as
+    /// idempotent (RFC 9110, section 9.2.2): Key Vault creates a new version of a secret for each PUT, and returns 404 for a
+    /// second DELETE.
+    pub(crate) fn decide_retry(self, counters: &TrafficCounters) -> Option<SendError> {
         if counters.has_read_since(self.before) {
-            RetryDecision::DoNotRetry
+            None
         } else if !counters.has_written_since(self.before) {
-            RetryDecision::NotSent(self.request)
-        } else if is_idempotent(&self.request) {
-            RetryDecision::SafeToRetry(self.request)
+            Some(SendError::NotSent(self.request))
         } else {
-            RetryDecision::DoNotRetry
+            is_idempotent(&self.request).then(|| SendError::SafeToRetry(self.request))
         }
     }
 }

@@ -2,7 +2,6 @@ use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyGate, KeyStrength, SignatureScheme, SigningCost,
     sign_verified,
 };
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -66,10 +65,6 @@ impl BindingKey for VerifyingSigner {
         self.key.id()
     }
 
-    fn persistent_name(&self) -> Option<&str> {
-        self.key.persistent_name()
-    }
-
     /// Slow keys run on another thread.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Quick
@@ -77,10 +72,6 @@ impl BindingKey for VerifyingSigner {
 
     fn is_simulated(&self) -> bool {
         self.key.is_simulated()
-    }
-
-    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.key.attestation_evidence()
     }
 }
 

@@ -43,18 +43,14 @@ impl TlsContexts {
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
         let library = LibraryContext::get()?;
-        let key = match identity {
-            Some(identity) => Some((
-                identity,
-                ProviderKey::new(library, Arc::clone(identity.key()))?,
-            )),
-            None => None,
-        };
+        let key = identity
+            .map(|identity| ProviderKey::new(library, Arc::clone(identity.key())))
+            .transpose()?;
+        let presented = identity.zip(key.as_ref());
         let build = |anchors: &mut dyn Iterator<Item = &[u8]>| {
             let mut builder = library.tls_context()?;
             let allowed = AllowedVersions::of(&mut builder);
-            let key = key.as_ref().map(|(identity, key)| (*identity, key));
-            configure(&mut builder, library, key, anchors).map_err(settings_rejected)?;
+            configure(&mut builder, library, presented, anchors).map_err(settings_rejected)?;
             Ok((builder.build(), allowed))
         };
         let (general, host_allows) = build(&mut trust.for_all())?;
@@ -67,7 +63,7 @@ impl TlsContexts {
             loopback,
             host_allows,
             has_identity: identity.is_some(),
-            last_key_error: key.map(|(_, key)| Arc::clone(key.last_error())),
+            last_key_error: key.map(|key| Arc::clone(key.last_error())),
         })
     }
 
@@ -130,12 +126,17 @@ impl AllowedVersions {
     pub(crate) fn limits(self, versions: TlsVersions) -> Option<(SslVersion, SslVersion)> {
         let tls12 = versions.includes_12() && self.tls12;
         let tls13 = versions.includes_13() && self.tls13;
-        match (tls12, tls13) {
-            (true, true) => Some((SslVersion::TLS1_2, SslVersion::TLS1_3)),
-            (true, false) => Some((SslVersion::TLS1_2, SslVersion::TLS1_2)),
-            (false, true) => Some((SslVersion::TLS1_3, SslVersion::TLS1_3)),
-            (false, false) => None,
-        }
+        let lowest = if tls12 {
+            SslVersion::TLS1_2
+        } else {
+            SslVersion::TLS1_3
+        };
+        let highest = if tls13 {
+            SslVersion::TLS1_3
+        } else {
+            SslVersion::TLS1_2
+        };
+        (tls12 || tls13).then_some((lowest, highest))
     }
 }
 

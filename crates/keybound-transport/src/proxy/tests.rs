@@ -54,14 +54,18 @@ fn connects_to_loopback_directly() {
     }
 }
 
+fn system(system: SystemProxy) -> ProxyConfig {
+    ProxyConfig::of(ProxyChoice::System(system))
+}
+
 /// A configuration that panics when the system's settings are read.
 fn unreadable() -> ProxyConfig {
-    ProxyConfig::of(SystemProxy::new(|source| panic!("{source} are read")))
+    system(SystemProxy::new(|source| panic!("{source} are read")))
 }
 
 /// System settings that name a script only.
 fn with_script() -> ProxyConfig {
-    ProxyConfig::of(SystemProxy::new(|_| {
+    system(SystemProxy::new(|_| {
         Ok(Settings {
             has_script: true,
             ..Settings::default()
