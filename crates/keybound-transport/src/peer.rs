@@ -237,7 +237,7 @@ mod tests {
             last_key_error: None,
         };
         let kind = || {
-            let error = io::Error::from_raw_os_error(0x8009_0331_u32.cast_signed());
+            let error = std::io::Error::from_raw_os_error(0x8009_0331_u32.cast_signed());
             peer.handshake_failed(error).kind()
         };
         assert_eq!(kind(), TransportErrorKind::HostUnsupported);

@@ -60,14 +60,14 @@ async fn uses_the_proxy_settings_of_windows() {
         (NAMED, "socks=127.0.0.1:1", "", "socks is not supported"),
         (NAMED, &here, &long, "settings are longer than allowed"),
     ];
-    for ((flags, proxies, bypass, message), client) in cases.into_iter().zip(&unfollowed) {
+    for ((flags, proxies, bypass, reason), client) in cases.into_iter().zip(&unfollowed) {
         registry.set_user(flags, proxies, bypass, "http://swordfish/");
         let message = client.failure(UNREACHABLE).await.to_string();
         assert!(
             message.starts_with("0.0.0.0:1 was tried without"),
             "{message}"
         );
-        assert!(message.contains(message), "{message}");
+        assert!(message.contains(reason), "{message}");
         assert!(!format!("{message}{:?}", client.0).contains("swordfish"));
     }
 }
