@@ -29,7 +29,8 @@ pub(crate) use ssl_context::{
     disable_resumption, has_received_close_notify, set_certificate_callback, set_message_callback,
 };
 
-/// Opens the private library context and reads the system's trust anchors, which takes some tens of milliseconds. Blocks.
+/// Initializes what all clients of the process share: the private library context and the system's trust anchors, which takes some
+/// tens of milliseconds. Optional. It blocks: call it off the event loop, before the first client is created or during another wait.
 pub fn warm_up() {
     if let Ok(library) = LibraryContext::get() {
         library.warm_up();

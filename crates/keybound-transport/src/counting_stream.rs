@@ -24,8 +24,8 @@ pub(crate) struct TrafficCounters {
 /// The counts at one time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrafficSnapshot {
-    read: usize,
-    written: usize,
+    pub(crate) read: usize,
+    pub(crate) written: usize,
 }
 
 impl TrafficCounters {
@@ -40,16 +40,6 @@ impl TrafficCounters {
             read: self.read.load(Ordering::Acquire),
             written: self.written.load(Ordering::Acquire),
         }
-    }
-
-    /// Whether any bytes were read since the snapshot.
-    pub(crate) fn has_read_since(&self, snapshot: TrafficSnapshot) -> bool {
-        self.snapshot().read != snapshot.read
-    }
-
-    /// Whether the stream accepted any bytes since the snapshot.
-    pub(crate) fn has_written_since(&self, snapshot: TrafficSnapshot) -> bool {
-        self.snapshot().written != snapshot.written
     }
 }
 

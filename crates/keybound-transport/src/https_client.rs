@@ -1,6 +1,6 @@
 use crate::connection::Connection;
 use crate::connection_info::ConnectionUse;
-use crate::engine::{Engine, openssl};
+use crate::engine::Engine;
 use crate::exchange::{deadline, into_response, send_on_new, timed_out};
 use crate::pool::{Pool, PoolKey};
 use crate::prepare_request::prepare_request;
@@ -270,18 +270,9 @@ async fn spawn_on(
             "the thread for connections with a slow key has ended",
         )
     };
-    match tasks.join_next().await {
-        Some(Ok(connected)) => connected,
-        Some(Err(error)) => Err(failed().with_source(error)),
-        None => Err(failed()),
-    }
-}
-
-/// Initializes what all clients of the process share: the private OpenSSL context and the system's trust anchors, which takes
-/// some tens of milliseconds; SChannel needs nothing. Optional. It blocks: call it off the event loop, before the first client
-/// is built or during another wait.
-pub fn warm_up() {
-    openssl::warm_up();
+    let joined = tasks.join_next().await.transpose();
+    let connected = joined.map_err(|error| failed().with_source(error))?;
+    connected.unwrap_or_else(|| Err(failed()))
 }
 
 /// Bodies up to this size fit the buffers of a server while it requests the certificate; in bytes.

@@ -28,8 +28,8 @@ mod tunnel;
 
 // The public interface.
 pub use connection_info::ConnectionInfo;
-pub use engine::openssl::TrustAnchors;
-pub use https_client::{ConnectionReuse, HttpsClient, HttpsSettings, warm_up};
+pub use engine::openssl::{TrustAnchors, warm_up};
+pub use https_client::{ConnectionReuse, HttpsClient, HttpsSettings};
 pub use keybound_core::tls::{
     TlsEngine, TlsVersions, TransportError, TransportErrorKind, VersionPolicy,
 };

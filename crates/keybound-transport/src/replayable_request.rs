@@ -41,9 +41,10 @@ impl ReplayableRequest {
     /// idempotent (RFC 9110, section 9.2.2): Key Vault creates a new version of a secret for each PUT, and returns 404 for a
     /// second DELETE.
     pub(crate) fn decide_retry(self, counters: &TrafficCounters) -> Option<SendError> {
-        if counters.has_read_since(self.before) {
+        let now = counters.snapshot();
+        if now.read != self.before.read {
             None
-        } else if !counters.has_written_since(self.before) {
+        } else if now.written == self.before.written {
             Some(SendError::NotSent(self.request))
         } else {
             is_idempotent(&self.request).then(|| SendError::SafeToRetry(self.request))

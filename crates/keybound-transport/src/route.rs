@@ -55,10 +55,11 @@ impl Route {
     async fn tcp(&self) -> Result<TcpStream, TransportError> {
         let Some(proxy) = &self.proxy else {
             let addresses = resolve(&self.origin).await?;
+            let name = self.origin.name();
             return dial(
                 &addresses,
                 self.deadline,
-                &self.origin.name(),
+                &name,
                 TransportErrorKind::Connect,
             )
             .await;

@@ -86,4 +86,5 @@ pub(crate) fn classify(_: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     None
 }
 
-pub(crate) fn warm_up() {}
+/// Does nothing in this build; with OpenSSL, initializes what all clients share.
+pub fn warm_up() {}
