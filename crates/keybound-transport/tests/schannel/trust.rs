@@ -28,7 +28,7 @@ async fn rejects_unverified_servers_with_name_and_reason() {
         (wine_compatible(|| other.server("localhost")), "issuer"),
         (
             wine_compatible(|| authority.for_clients_only("localhost")),
-            "not one for servers",
+            "not for servers",
         ),
     ] {
         let server = server(leaf, authority, ClientAuth::None).await;
