@@ -17,7 +17,8 @@ pub(super) fn upload(
     mut reader: Box<dyn Read>,
 ) -> Result<Response> {
     let (sender, receiver) = mpsc::channel(1);
-    let response = worker.begin(Stage::Resource, request.stream(UploadBody(receiver)).send())?;
+    let wait_for_response =
+        worker.start(Stage::Resource, request.stream(UploadBody(receiver)).send())?;
     loop {
         let mut chunk = vec![0; CHUNK];
         let next = match reader.read(&mut chunk) {
@@ -38,7 +39,7 @@ pub(super) fn upload(
         }
     }
     drop(sender);
-    response.wait()
+    wait_for_response()
 }
 
 /// A body whose chunks arrive through a channel. Only an empty chunk is its end: if the sender is dropped before, the body is

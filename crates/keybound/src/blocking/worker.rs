@@ -2,7 +2,7 @@ use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::RuntimeThread;
 use std::sync::mpsc;
 
-/// Runs work on the runtime of a thread, started when first needed.
+/// Runs futures on the runtime of a thread, which starts with the first one.
 #[derive(Debug)]
 pub(super) struct Worker(RuntimeThread);
 
@@ -13,53 +13,35 @@ impl Default for Worker {
 }
 
 impl Worker {
-    /// Does work and waits for its end.
+    /// Runs a future and waits for its result.
     pub(super) fn run<T: Send + 'static>(
         &self,
         stage: Stage,
-        work: impl Future<Output = Result<T>> + Send + 'static,
+        future: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.begin(stage, work)?.wait()
+        self.start(stage, future)?()
     }
 
-    /// Begins work.
-    pub(super) fn begin<T: Send + 'static>(
+    /// Starts a future. The returned function waits for its result.
+    pub(super) fn start<T: Send + 'static>(
         &self,
         stage: Stage,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<Begun<T>> {
-        let runtime = self.0.handle().map_err(|error| {
-            Error::new(
-                ErrorKind::HostUnsupported,
-                stage,
-                "no thread could be started",
-            )
-            .with_source(error)
-        })?;
-        let (send, receive) = mpsc::sync_channel(1);
+        future: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<impl FnOnce() -> Result<T>> {
+        let failed = move |message| Error::new(ErrorKind::HostUnsupported, stage, message);
+        let runtime = self
+            .0
+            .handle()
+            .map_err(|error| failed("no thread could be started").with_source(error))?;
+        let (sender, receiver) = mpsc::sync_channel(1);
         runtime.handle().spawn(async move {
-            // Where the receiver is gone, its thread panicked and nobody wants the result.
-            let _ = send.send(work.await);
+            // The receiver is dropped if its thread panicked.
+            let _ = sender.send(future.await);
         });
-        Ok(Begun { receive, stage })
-    }
-}
-
-/// Work under way.
-pub(super) struct Begun<T> {
-    receive: mpsc::Receiver<Result<T>>,
-    stage: Stage,
-}
-
-impl<T> Begun<T> {
-    /// Waits for its end.
-    pub(super) fn wait(self) -> Result<T> {
-        self.receive.recv().unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::HostUnsupported,
-                self.stage,
-                "the work ended without a result",
-            ))
+        Ok(move || {
+            receiver
+                .recv()
+                .unwrap_or_else(|_| Err(failed("the call ended without a result")))
         })
     }
 }
