@@ -31,7 +31,7 @@ pub(crate) enum Route<'a> {
 }
 
 /// The network of the host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Network;
 
 impl Wire for Network {

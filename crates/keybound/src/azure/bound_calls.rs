@@ -1,13 +1,15 @@
 use super::bearer_credential::{access_token, single_scope};
 use super::conversions::{to_http_request, to_sdk_error, to_sdk_response};
-use crate::http::{DEFAULT_TIMEOUT, ResourceClient, ResponseBody, client_without_certificate};
+use crate::http::{
+    DEFAULT_TIMEOUT, ResourceClient, Response, ResponseBody, client_without_certificate,
+};
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
 use keybound_core::{Stage, lock};
-use keybound_transport::{HttpsClient, RequestBody};
+use keybound_transport::HttpsClient;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -103,29 +105,6 @@ impl BoundCalls {
             .strip_prefix(':')
     }
 
-    async fn send_without_token(
-        &self,
-        request: http::Request<RequestBody>,
-    ) -> crate::Result<http::Response<ResponseBody>> {
-        match self
-            .0
-            .without_certificate
-            .send(request, DEFAULT_TIMEOUT)
-            .await
-        {
-            Ok(response) => Ok(response.map(ResponseBody)),
-            Err(error) => Err(error.at(Stage::Resource)),
-        }
-    }
-
-    async fn send_with_token(
-        &self,
-        scope: &str,
-        request: http::Request<RequestBody>,
-    ) -> crate::Result<http::Response<ResponseBody>> {
-        Ok(self.resource(scope)?.send(request).await?.into_http())
-    }
-
     fn resource(&self, scope: &str) -> crate::Result<ResourceClient> {
         let mut resources = lock(&self.0.resources);
         if let Some(resource) = resources.get(scope) {
@@ -165,12 +144,23 @@ impl HttpClient for BoundCalls {
         let http_request = to_http_request(request)?;
         let result = match request.headers().get_optional_str(&AUTHORIZATION) {
             // The SDK's clients for Key Vault send such requests to learn the scope from the challenge.
-            None => self.send_without_token(http_request).await,
+            None => {
+                let sent = self
+                    .0
+                    .without_certificate
+                    .send(http_request, DEFAULT_TIMEOUT);
+                sent.await
+                    .map(|response| response.map(ResponseBody))
+                    .map_err(|error| error.at(Stage::Resource))
+            }
             Some(authorization) => {
                 let scope = self
                     .scope_of_placeholder(authorization)
                     .ok_or_else(foreign_token)?;
-                self.send_with_token(scope, http_request).await
+                match self.resource(scope) {
+                    Ok(resource) => resource.send(http_request).await.map(Response::into_http),
+                    Err(error) => Err(error),
+                }
             }
         };
         result
