@@ -2,9 +2,13 @@ use crate::Binding;
 use crate::authorization_header::AuthorizationHeader;
 use crate::cache::CachedToken;
 use crate::step::StepTiming;
+#[cfg(feature = "azure")]
+use azure_core::time::OffsetDateTime;
 use keybound_core::{Error, Scope, SecretString, TokenType, UnverifiedJwt};
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "azure")]
+use std::time::UNIX_EPOCH;
 use std::time::{Duration, SystemTime};
 
 /// An access token. Cloning is cheap; `Debug` hides the secret.
@@ -24,7 +28,7 @@ pub(crate) struct IssuedToken {
     pub(crate) expires_on: SystemTime,
     /// The same in the Azure SDK's type: converted once.
     #[cfg(feature = "azure")]
-    pub(crate) expires_on_date: azure_core::time::OffsetDateTime,
+    pub(crate) expires_on_date: OffsetDateTime,
     pub(crate) refresh_on: Option<SystemTime>,
     /// Its lifetime, from before the request.
     pub(crate) life: Duration,
@@ -37,6 +41,20 @@ impl IssuedToken {
         format!("{} {}", self.token_type, self.secret.expose()).into()
     }
 }
+
+/// Converts a time to the type of the Azure SDK, which ends with the year 9999.
+#[cfg(feature = "azure")]
+pub(crate) fn sdk_date(time: SystemTime) -> OffsetDateTime {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(LAST_DATE).min(LAST_DATE);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// The last second of the year 9999.
+#[cfg(feature = "azure")]
+const LAST_DATE: i64 = 253_402_300_799;
 
 impl AccessToken {
     pub(crate) fn new(
@@ -165,5 +183,17 @@ impl TokenSource {
 impl fmt::Display for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(all(test, feature = "azure"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_dates_to_the_year_9999() {
+        let at = |seconds| sdk_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(1_700_000_000).unix_timestamp(), 1_700_000_000);
+        assert_eq!(at(300_000_000_000).unix_timestamp(), LAST_DATE);
     }
 }

@@ -5,5 +5,3 @@ mod conversions;
 
 pub use bearer_credential::BearerCredential;
 pub use bound_calls::BoundCalls;
-
-pub(crate) use bearer_credential::date;

@@ -1,11 +1,10 @@
-use crate::settings::Settings;
 use keybound_core::{Attestation, Certificate, Guid, IssuedCredential, KeyStrength, Result, Stage};
 use keybound_keys::BindingKey;
 #[cfg(feature = "rustls")]
 use keybound_transport::RustlsSetup;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 use keybound_transport::TrustAnchors;
-use keybound_transport::{ClientIdentity, HttpsClient};
+use keybound_transport::{ClientIdentity, HttpsClient, HttpsSettings};
 #[cfg(feature = "openssl")]
 use keybound_transport::{OpensslSetup, VersionPolicy};
 use std::fmt;
@@ -28,10 +27,10 @@ impl Binding {
         credential: IssuedCredential,
         key: Arc<dyn BindingKey>,
         attestation: Attestation,
-        settings: &Settings,
+        https: &HttpsSettings,
     ) -> Result<Self> {
         let identity = ClientIdentity::new(credential.certificate.clone(), key)?;
-        let client = HttpsClient::new(Some(identity.clone()), settings.shared.https.clone())
+        let client = HttpsClient::new(Some(identity.clone()), https.clone())
             .map_err(|error| error.at(Stage::Token))?;
         Ok(Self {
             credential,
@@ -39,9 +38,9 @@ impl Binding {
             attestation,
             client,
             #[cfg(any(feature = "openssl", feature = "rustls"))]
-            trust: settings.shared.https.trust.clone(),
+            trust: https.trust.clone(),
             #[cfg(feature = "openssl")]
-            versions: settings.shared.https.versions.clone(),
+            versions: https.versions.clone(),
         })
     }
 

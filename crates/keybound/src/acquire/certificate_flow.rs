@@ -32,7 +32,12 @@ pub(super) async fn mint(
     let (credential, key, from_store) = flow.stored_or_issued(&plan, bypass).await?;
     // A failure recurs, with its reason, when the client is built.
     let _ = warm.await;
-    let binding = Binding::new(credential, key, attestation, &flow.context.settings)?;
+    let binding = Binding::new(
+        credential,
+        key,
+        attestation,
+        &flow.context.settings.shared.https,
+    )?;
     let (now, chance) = (flow.context.now(), flow.context.chance());
     let binding = CachedBinding::new(Arc::new(binding), now, chance);
     let binding = Arc::new(if from_store {

@@ -3,11 +3,9 @@ use crate::cache::BorrowedTokenKey;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
-use azure_core::time::OffsetDateTime;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use keybound_core::TokenType;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bearer tokens for clients of the Azure SDK, acquired over mutual TLS
 /// ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)). Anyone who has such a token can use it: if the service accepts bound
@@ -89,29 +87,4 @@ pub(super) fn single_scope<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str
 pub(super) fn access_token(issued: &IssuedToken) -> AccessToken {
     let secret = Secret::new(issued.secret.expose().to_owned());
     AccessToken::new(secret, issued.expires_on_date)
-}
-
-/// Converts a time to the SDK's type, which ends with the year 9999.
-pub(crate) fn date(time: SystemTime) -> OffsetDateTime {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let seconds = i64::try_from(seconds).unwrap_or(LAST_DATE).min(LAST_DATE);
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// The last second of the year 9999.
-const LAST_DATE: i64 = 253_402_300_799;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn limits_dates_to_the_year_9999() {
-        let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(1_700_000_000).unix_timestamp(), 1_700_000_000);
-        assert_eq!(at(300_000_000_000).unix_timestamp(), LAST_DATE);
-    }
 }

@@ -42,7 +42,7 @@ impl Flow {
         let issued = IssuedToken {
             expires_on,
             #[cfg(feature = "azure")]
-            expires_on_date: crate::azure::date(expires_on),
+            expires_on_date: crate::access_token::sdk_date(expires_on),
             refresh_on: response.refresh_in.map(later).transpose()?,
             life,
             refresh_in: response.refresh_in,
