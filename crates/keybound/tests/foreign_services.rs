@@ -366,7 +366,7 @@ fn check_error(error: &Error, leg: &str, case: &Case) {
     let codes = error.service().map(|service| service.codes.clone());
     assert_eq!(codes.unwrap_or_default(), expect.service_codes, "{error:?}");
     let text = report(error);
-    for part in &expect.says {
+    for part in &expect.contains {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }

@@ -59,7 +59,7 @@ pub struct Expect {
     pub service_codes: Vec<u64>,
     /// Parts of the message, the next step or a cause.
     #[serde(default)]
-    pub says: Vec<String>,
+    pub contains: Vec<String>,
     /// The status of the response, where the fault is no error.
     pub response: Option<u16>,
     /// Part of a request target after the fault is removed.
