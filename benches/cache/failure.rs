@@ -1,7 +1,7 @@
 //! The time until 64 concurrent callers have the error of an endpoint that returns 404 after 50 ms, without retries.
 use crate::peer;
 use crate::requests;
-use keybound_benches::world::World;
+use keybound_benches::test_host::TestHost;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,10 +16,10 @@ pub struct FailureTimes {
 
 pub async fn compare() -> FailureTimes {
     let imds = slow_404().await;
-    let world = World::new();
+    let test_host = TestHost::new();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let client = world.client_of(&imds);
+        let client = test_host.client_with_imds(&imds);
         ours.push(
             ratio(move || {
                 let client = client.clone();

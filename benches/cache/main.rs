@@ -15,7 +15,7 @@ use azure_core::credentials::TokenCredential;
 use keybound::azure::BearerCredential;
 use keybound::{ManagedIdentityClient, TokenRequest};
 use keybound_benches::pairs::{Figure, compare};
-use keybound_benches::world::{World, unattested};
+use keybound_benches::test_host::{TestHost, unattested};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -69,7 +69,7 @@ fn run_with_environment() -> ExitCode {
 
 /// Both sides, with one cached token and with a thousand.
 struct Sides {
-    world: World,
+    test_host: TestHost,
     token: String,
     ours: ManagedIdentityClient,
     ours_with_many: ManagedIdentityClient,
@@ -79,21 +79,21 @@ struct Sides {
 
 impl Sides {
     async fn new() -> Self {
-        let world = World::new();
-        let ours = world.client();
+        let test_host = TestHost::new();
+        let ours = test_host.client();
         let token = ours
             .acquire_token(&requests::request(0))
             .await
             .expect("a token");
         let token = token.secret().expose().to_owned();
-        let ours_with_many = world.client();
+        let ours_with_many = test_host.client();
         requests::fill(&ours_with_many, RESOURCES).await;
         let theirs = peer::credential(&token);
         peer::fill(&*theirs, 1).await;
         let theirs_with_many = peer::credential(&token);
         peer::fill(&*theirs_with_many, RESOURCES).await;
         Self {
-            world,
+            test_host,
             token,
             ours,
             ours_with_many,

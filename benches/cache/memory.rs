@@ -13,7 +13,7 @@ pub async fn report(sides: &Sides) {
     println!("a new client:");
     let of_ours = allocated_by(|| {
         (0..CLIENTS)
-            .map(|_| sides.world.client())
+            .map(|_| sides.test_host.client())
             .collect::<Vec<_>>()
     });
     let of_theirs = allocated_by(|| {
@@ -40,7 +40,7 @@ async fn idle_client(sides: &Sides) -> usize {
 }
 
 async fn freed_with(sides: &Sides, resources: usize) -> usize {
-    let client = sides.world.client();
+    let client = sides.test_host.client();
     requests::fill(&client, resources).await;
     settle().await;
     let before = live();

@@ -1,6 +1,6 @@
 //! The token requests.
 use keybound::{ManagedIdentityClient, TokenRequest};
-use keybound_benches::world::unattested;
+use keybound_benches::test_host::unattested;
 
 /// A request for a bearer token: azure_core has no other type.
 pub fn request(resource: usize) -> TokenRequest {

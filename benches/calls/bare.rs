@@ -1,4 +1,4 @@
-//! The same by hand: hyper above tokio-openssl, with an ordinary key file; a connection for each caller.
+//! The same by hand: hyper over tokio-openssl, with an ordinary key file and one connection per caller.
 use crate::server::Site;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -46,7 +46,7 @@ impl Bare {
         Self { callers: all }
     }
 
-    /// So many GETs by each caller.
+    /// Sends this number of GET requests per caller.
     pub async fn get(&self, each: usize) {
         if let [caller] = self.callers.as_slice() {
             return caller.lock().await.get(each).await;
@@ -70,9 +70,9 @@ impl Caller {
                 .body(Empty::new())
                 .expect("a request");
             self.sender.ready().await.expect("a connection");
-            let answer = self.sender.send_request(request).await.expect("an answer");
-            assert_eq!(answer.status(), 200);
-            let body = answer.into_body().collect().await.expect("a body");
+            let response = self.sender.send_request(request).await.expect("a response");
+            assert_eq!(response.status(), 200);
+            let body = response.into_body().collect().await.expect("a body");
             std::hint::black_box(body.to_bytes());
         }
     }
@@ -92,7 +92,7 @@ async fn connect(connector: &SslConnector, port: u16) -> SendRequest<Empty<Bytes
     Pin::new(&mut stream).connect().await.expect("a handshake");
     let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(async move {
-        // It ends with the sender; what broke shows there.
+        // It ends with the sender, which reports errors.
         let _ = connection.await;
     });
     sender

@@ -1,11 +1,11 @@
-//! Keybound's side: a bound token, and the client that its binding yields.
+//! Keybound: a bound token, and the clients that send it.
 use crate::server::Site;
 use keybound::http::Request;
 use keybound::http::{BoundClient, RequestBody, ResourceClient};
 use keybound::keys::{BindingKey, KeyError};
 use keybound::tls::TrustAnchors;
 use keybound::{AccessToken, KeyStrength, TokenRequest};
-use keybound_benches::world::{client, unattested};
+use keybound_benches::test_host::{client, unattested};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{SignatureScheme, SigningCost};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// A bound token of an IMDS, and the client of its binding.
+    /// Acquires a bound token with this IMDS.
     pub async fn prepare(site: &Site, imds: &str, trust: &TrustAnchors, callers: usize) -> Self {
         let key = Arc::new(CountingKey {
             key: MemoryKey::generate().expect("a key"),
@@ -50,12 +50,12 @@ impl Bound {
         }
     }
 
-    /// The value of `Authorization`, which all sides send.
+    /// The value of `Authorization`, which all clients send.
     pub fn authorization(&self) -> String {
         self.token.authorization().expose().to_owned()
     }
 
-    /// So many GETs by each caller.
+    /// Sends this number of GET requests per caller.
     pub async fn get(&self, each: usize) {
         if self.callers == 1 {
             return get(&self.client, &self.token, &self.url, each).await;
@@ -68,7 +68,7 @@ impl Bound {
         callers.join_all().await;
     }
 
-    /// So many GETs by one caller, by the client that takes the token from the cache for each of them.
+    /// Sends this number of GET requests with the client that takes the token from the cache for each of them.
     pub async fn get_by_resource_client(&self, count: usize) {
         for _ in 0..count {
             let response = self
@@ -82,14 +82,14 @@ impl Bound {
         }
     }
 
-    /// What is known of handshakes after all the work.
+    /// Counts the handshakes, after the measurements.
     pub async fn handshakes(&self) -> Handshakes {
         let mut requests = BTreeMap::new();
-        // All at once, as before: each goes out on one of the connections at rest.
+        // Concurrently, as before: each request is sent on one of the idle connections.
         let mut callers = JoinSet::new();
         for _ in 0..self.callers {
             let (client, token, url) = (self.client.clone(), self.token.clone(), self.url.clone());
-            callers.spawn(async move { answer(&client, &token, &url).await });
+            callers.spawn(async move { fetch(&client, &token, &url).await });
         }
         for body in callers.join_all().await {
             let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
@@ -106,20 +106,20 @@ impl Bound {
 
 async fn get(client: &BoundClient, token: &AccessToken, url: &str, count: usize) {
     for _ in 0..count {
-        answer(client, token, url).await;
+        fetch(client, token, url).await;
     }
 }
 
-async fn answer(client: &BoundClient, token: &AccessToken, url: &str) -> bytes::Bytes {
+async fn fetch(client: &BoundClient, token: &AccessToken, url: &str) -> bytes::Bytes {
     let request = Request::get(url)
         .body(RequestBody::empty())
         .expect("a request");
-    let answer = client.send(token, request).await.expect("an answer");
-    assert_eq!(answer.status(), 200);
-    answer.bytes_limited(64 * 1024).await.expect("a body")
+    let response = client.send(token, request).await.expect("a response");
+    assert_eq!(response.status(), 200);
+    response.bytes_limited(64 * 1024).await.expect("a body")
 }
 
-/// How often the key signed for the resource, and how many requests its connections carried.
+/// The number of signatures for the resource, and the numbers of requests on its connections.
 pub struct Handshakes {
     callers: usize,
     signatures: usize,
@@ -127,7 +127,7 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// Whether there was one for each connection, and no more connections than callers.
+    /// Whether there was one handshake per connection, and no more connections than callers.
     pub fn holds(&self) -> bool {
         self.requests.len() <= self.signatures && self.signatures <= self.callers
     }
@@ -137,17 +137,17 @@ impl fmt::Display for Handshakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:34} {}, bound {}: {}; {} requests on the connections seen last",
+            "{:34} {}, bound {}: {}; {} requests on the last connections",
             "(handshakes with the resource)",
             self.signatures,
             self.callers,
-            if self.holds() { "kept" } else { "BROKEN" },
+            if self.holds() { "within" } else { "EXCEEDED" },
             self.requests.iter().sum::<u64>(),
         )
     }
 }
 
-/// A key in memory that counts what it signs.
+/// A key in memory that counts its signatures.
 struct CountingKey {
     key: MemoryKey,
     signatures: AtomicUsize,

@@ -1,4 +1,4 @@
-//! Authorities made for the run, for clients with an ordinary key file.
+//! Certificate authorities of one run.
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
@@ -36,7 +36,7 @@ impl Authority {
         self.certificate.to_pem().expect("PEM")
     }
 
-    /// A key file and a certificate for localhost, or for a client of that name.
+    /// Returns a new key and its certificate for this name, in PEM.
     pub fn issue(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
         let key = rsa();
         let mut builder = builder(&common_name(name), &self.name, &public(&key));

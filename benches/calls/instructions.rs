@@ -1,27 +1,27 @@
 //! Instructions of a GET on a reused connection, counted by callgrind: the same requests by bare hyper, by [`BoundClient`] and
 //! by [`ResourceClient`](keybound::http::ResourceClient), each in its own process under valgrind. Unlike a time, the count does not
-//! depend on the load of the machine. With a folder as a second argument the counts stay there, for `callgrind_annotate`.
+//! depend on the load of the machine. With a folder as a second argument the counts are written there, for `callgrind_annotate`.
 //!
 //! [`BoundClient`]: keybound::http::BoundClient
 use crate::bare::Bare;
 use crate::bound::Bound;
 use crate::server::Site;
 use keybound::tls::TrustAnchors;
-use keybound_benches::world::World;
+use keybound_benches::test_host::TestHost;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use tokio::runtime::{Builder, Runtime};
 
-/// The first argument of the process that valgrind runs; then follow client, folder, port and IMDS.
+/// The first argument of the process that valgrind runs; client, folder, port and IMDS follow.
 pub const CHILD: &str = "counted-child";
 
-/// Prints the instructions of each client, and the ratio to bare hyper. Returns whether the bound holds.
-pub fn count(site: &Site, world: &World, folder: &Path) -> bool {
-    fs::write(site.file("emulator.pem"), world.emulator().ca_pem()).expect("a file");
+/// Prints the instructions of each client, and the ratio to bare hyper. Returns whether the ratios are within their bounds.
+pub fn count(site: &Site, test_host: &TestHost, folder: &Path) -> bool {
+    fs::write(site.file("emulator.pem"), test_host.emulator().ca_pem()).expect("a file");
     let [bare, bound, resource] =
-        ["bare", "bound", "resource"].map(|client| of_one_get(site, world.imds(), client, folder));
+        ["bare", "bound", "resource"].map(|client| per_get(site, test_host.imds(), client, folder));
     println!("{:34} {bare} instructions for each GET", "bare hyper");
     let mut holds = true;
     for (name, own, limit) in [
@@ -29,14 +29,14 @@ pub fn count(site: &Site, world: &World, folder: &Path) -> bool {
         ("ResourceClient", resource, f64::INFINITY),
     ] {
         let ratio = own as f64 / bare as f64;
-        let kept = if ratio <= limit { "kept" } else { "BROKEN" };
-        println!("{name:34} {own}: {ratio:.3}, bound {limit:.3}: {kept}");
+        let result = if ratio <= limit { "within" } else { "EXCEEDED" };
+        println!("{name:34} {own}: {ratio:.3}, bound {limit:.3}: {result}");
         holds &= ratio <= limit;
     }
     holds
 }
 
-fn of_one_get(site: &Site, imds: &str, client: &str, folder: &Path) -> u64 {
+fn per_get(site: &Site, imds: &str, client: &str, folder: &Path) -> u64 {
     let counts = folder.join(format!("callgrind.{client}"));
     let mut file_option = OsString::from("--callgrind-out-file=");
     file_option.push(&counts);
@@ -62,7 +62,7 @@ fn total(counts: &Path) -> u64 {
         .expect("a total of callgrind")
 }
 
-/// The process under valgrind. Each client is prepared in each of them, so that they differ by the GETs alone.
+/// The process under valgrind. Each process prepares both clients, so that only the GET requests differ.
 pub fn child(mut arguments: impl Iterator<Item = String>) {
     let mut next = || arguments.next().expect("an argument");
     let (client, folder) = (next(), next());
@@ -99,7 +99,7 @@ fn measure(runtime: &Runtime, get: impl AsyncFn(usize)) {
     counted(runtime, get(GETS));
 }
 
-/// Callgrind counts what this function does, by its name.
+/// Callgrind counts the instructions in this function, which it finds by its name.
 #[inline(never)]
 fn counted(runtime: &Runtime, gets: impl Future<Output = ()>) {
     runtime.block_on(gets);

@@ -1,11 +1,11 @@
-//! What bound GETs on kept connections cost beside bare hyper with OpenSSL, and beside Python's `requests`, both with an
-//! ordinary key file; in turn, in one run, of one server: nginx, which demands a certificate and answers by itself.
+//! The time of bound GETs on reused connections, against bare hyper with OpenSSL and Python's `requests`, both with an ordinary
+//! key file, in alternating order; the server is nginx, which requires a certificate and returns a fixed response.
 //!
 //! `cargo bench --package keybound-benches --bench calls [-- ROUNDS]`. Needs the Debian packages nginx-light and
-//! python3-requests. A ratio is Keybound's time over the other's, round by round; its median and quartiles are printed, and
-//! the exit status says whether each median keeps its bound, and whether there was one handshake for each connection.
+//! python3-requests. A ratio is Keybound's time divided by the other's, round by round; its median and quartiles are printed, and
+//! the exit status is 0 if every median is within its bound and there was one handshake per connection.
 //!
-//! `… -- instructions [FOLDER]` counts instructions instead of times: see [`instructions`]. Needs the Debian package valgrind, too.
+//! `… -- instructions [FOLDER]` counts instructions instead of times: see [`instructions`]. Also needs the Debian package valgrind.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod bare;
@@ -19,7 +19,7 @@ use bare::Bare;
 use bound::Bound;
 use certificates::Authority;
 use keybound_benches::pairs::{Figure, compare_three};
-use keybound_benches::world::World;
+use keybound_benches::test_host::TestHost;
 use python::Python;
 use server::{Server, Site};
 use std::path::PathBuf;
@@ -39,13 +39,13 @@ fn main() -> ExitCode {
     let servers = Authority::new("servers of the benchmark");
     let clients = Authority::new("clients of the benchmark");
     let server = Server::start(&servers, &clients);
-    let world = World::new().trusting(&servers.pem());
+    let test_host = TestHost::new().with_trust_anchor(&servers.pem());
     let site = &server.site;
     let mut arguments = std::env::args().skip_while(|argument| argument != "instructions");
     if arguments.next().is_some() {
         let folder = arguments.find(|argument| !argument.starts_with('-'));
         let folder = folder.map_or_else(|| site.folder.clone(), PathBuf::from);
-        return exit_code(instructions::count(site, &world, &folder));
+        return exit_code(instructions::count(site, &test_host, &folder));
     }
     println!(
         "{rounds} rounds each; ratio = keybound / the other: median (quartiles); times: medians of a batch"
@@ -53,11 +53,11 @@ fn main() -> ExitCode {
     let one_thread = Builder::new_current_thread().enable_all().build();
     let figures = one_thread
         .expect("a runtime")
-        .block_on(run(site, &world, 1, rounds));
+        .block_on(run(site, &test_host, 1, rounds));
     let threads = Builder::new_multi_thread().enable_all().build();
     let more = threads
         .expect("a runtime")
-        .block_on(run(site, &world, 8, rounds));
+        .block_on(run(site, &test_host, 8, rounds));
     exit_code(figures && more)
 }
 
@@ -69,18 +69,18 @@ fn exit_code(holds: bool) -> ExitCode {
     }
 }
 
-/// The comparison with so many callers at once. Whether all bounds are kept.
-async fn run(site: &Site, world: &World, callers: usize, rounds: usize) -> bool {
+/// Runs the comparison with this number of concurrent callers. Returns whether the figures are within their bounds.
+async fn run(site: &Site, test_host: &TestHost, callers: usize, rounds: usize) -> bool {
     let each = GETS / callers;
-    let bound = Bound::prepare(site, world.imds(), world.trust(), callers).await;
+    let bound = Bound::prepare(site, test_host.imds(), test_host.trust(), callers).await;
     let bare = Bare::prepare(site, &bound.authorization(), callers).await;
     let mut python = Python::start(site, &bound.authorization(), callers);
-    let (names, of_bare) = match callers {
+    let (names, bare_bound) = match callers {
         1 => (
             ["bare hyper, 1 caller", "Python requests, 1 caller"],
             1.0 / 0.85,
         ),
-        // Reported, without a bound: here the server and eight callers share what processors there are.
+        // Without a bound: the server and eight callers share the processors.
         _ => (
             ["bare hyper, 8 callers", "Python requests, 8 callers"],
             f64::INFINITY,
@@ -88,7 +88,7 @@ async fn run(site: &Site, world: &World, callers: usize, rounds: usize) -> bool 
     };
     let figures = compare_three(
         names,
-        [of_bare, 1.0 / 4.0],
+        [bare_bound, 1.0 / 4.0],
         rounds,
         async || bound.get(each).await,
         async || bare.get(each).await,
@@ -104,5 +104,5 @@ async fn run(site: &Site, world: &World, callers: usize, rounds: usize) -> bool 
 }
 
 const ROUNDS: usize = 100;
-/// In a batch.
+/// Per batch.
 const GETS: usize = 400;

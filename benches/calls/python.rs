@@ -1,12 +1,12 @@
-//! The same by Python's `requests`: a `Session` with an ordinary key file for each caller, in a process of their own.
+//! The same with Python's `requests`: a `Session` with an ordinary key file per caller, in a separate process.
 use crate::server::Site;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A running Python that waits for orders. It ends with the value.
+/// A Python process that waits for commands. It is killed on drop.
 pub struct Python {
     process: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     reports: BufReader<ChildStdout>,
 }
 
@@ -15,34 +15,34 @@ impl Python {
         let mut process = Command::new(PROGRAM)
             .args(["-c", SCRIPT, &site.url(), &callers.to_string()])
             .args(["servers.pem", "client.pem", "client.key"].map(|name| site.file(name)))
-            // Nothing of the surroundings changes what it does: no proxies, no other packages.
+            // Without influence of the environment: no proxies, no other packages.
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("/usr/bin/python3 is missing: install the Debian package python3-requests");
         let mut python = Self {
-            orders: process.stdin.take().expect("a pipe"),
+            commands: process.stdin.take().expect("a pipe"),
             reports: BufReader::new(process.stdout.take().expect("a pipe")),
             process,
         };
-        // Not as an argument, which the whole machine can read.
-        python.order(authorization);
+        // Not as an argument, which other processes can read.
+        python.run(authorization);
         python
     }
 
-    /// So many GETs by each caller.
+    /// Sends this number of GET requests per caller.
     pub fn get(&mut self, each: usize) {
-        self.order(&each.to_string());
+        self.run(&each.to_string());
     }
 
-    fn order(&mut self, words: &str) {
-        writeln!(self.orders, "{words}").expect("an order");
+    fn run(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("a command");
         let mut report = String::new();
         self.reports.read_line(&mut report).expect("a report");
         assert_eq!(
             report, "done\n",
-            "Python did not get there; is the Debian package python3-requests there?"
+            "Python failed; is the Debian package python3-requests installed?"
         );
     }
 }
@@ -54,6 +54,6 @@ impl Drop for Python {
     }
 }
 
-/// Debian's own, which the package belongs to.
+/// Debian's Python, which has the package.
 const PROGRAM: &str = "/usr/bin/python3";
 const SCRIPT: &str = include_str!("session.py");

@@ -1,4 +1,4 @@
-//! The server of all sides: one nginx process that demands a certificate and answers by itself.
+//! The server: one nginx process that requires a certificate and returns a fixed response.
 use crate::certificates::Authority;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -70,14 +70,14 @@ impl Server {
             },
             _folder: folder,
         };
-        server.wait_until_it_listens();
+        server.wait_until_ready();
         server
     }
 
-    fn wait_until_it_listens(&mut self) {
+    fn wait_until_ready(&mut self) {
         while TcpStream::connect(("127.0.0.1", self.site.port)).is_err() {
-            let ended = self.process.try_wait().expect("a process");
-            assert!(ended.is_none(), "nginx did not start: {ended:?}");
+            let status = self.process.try_wait().expect("a process");
+            assert!(status.is_none(), "nginx did not start: {status:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -92,8 +92,8 @@ impl Drop for Server {
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 
-/// It takes certificates of authorities that it does not know, as it does not know the emulator's; a client without one is
-/// refused. The answer says which connection the request came on, and as which of it.
+/// The issuer of the certificate is not verified, because it is the emulator; a client without a certificate is rejected. The
+/// response has the number of the connection and of the request on it.
 const CONFIGURATION: &str = r#"
 daemon off;
 master_process off;
@@ -123,7 +123,7 @@ http {
     }
     location / {
       default_type application/json;
-      return 200 '{"connection":$connection,"request":$connection_requests,"value":"what a secret may be as long as, more or less, with what stands around it: attributes, an identifier, a content type and when it was made, changed and recovered last"}';
+      return 200 '{"connection":$connection,"request":$connection_requests,"value":"text with about the length of a secret and its surroundings: attributes, an identifier, a content type, and the times at which it was created, changed and recovered."}';
     }
   }
 }

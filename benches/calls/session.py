@@ -1,4 +1,4 @@
-"""GETs by requests.Session, in batches, as standard input says."""
+"""Sends GET requests with requests.Session, in batches of the sizes on standard input."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,22 +9,22 @@ url, callers, ca, certificate, key = sys.argv[1:]
 authorization = sys.stdin.readline().strip()
 
 
-def session():
-    made = requests.Session()
-    made.verify = ca
-    made.cert = (certificate, key)
-    made.headers.update({"Authorization": authorization, "x-ms-tokenboundauth": "true"})
-    return made
+def new_session():
+    session = requests.Session()
+    session.verify = ca
+    session.cert = (certificate, key)
+    session.headers.update({"Authorization": authorization, "x-ms-tokenboundauth": "true"})
+    return session
 
 
 def get(session, count):
     for _ in range(count):
-        answer = session.get(url)
-        assert answer.status_code == 200
-        assert answer.content
+        response = session.get(url)
+        assert response.status_code == 200
+        assert response.content
 
 
-sessions = [session() for _ in range(int(callers))]
+sessions = [new_session() for _ in range(int(callers))]
 with ThreadPoolExecutor(len(sessions)) as pool:
     print("done", flush=True)
     for line in sys.stdin:

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use keybound_benches::world::World;
+use keybound_benches::test_host::TestHost;
 use keybound_core::csr::UnsignedCsr;
 use keybound_core::{CuId, Guid};
 use openssl::hash::MessageDigest;
@@ -35,9 +35,9 @@ pub struct ByHand {
 }
 
 impl ByHand {
-    pub async fn prepare(world: &World) -> Self {
+    pub async fn prepare(test_host: &TestHost) -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
-        let ready = world.emulator().ready();
+        let ready = test_host.emulator().ready();
         let imds = Url::parse(ready.imds.as_str()).expect("a URL");
         let metadata: Value = call_imds(&imds, Method::GET, METADATA, Bytes::new()).await;
         let (to_be_signed, issue_body) = signing_request(&metadata, &key);
@@ -67,7 +67,7 @@ impl ByHand {
             connector: connector.build(),
             token_url: Url::parse(&token_url).expect("a URL"),
             form: form.into(),
-            secret_url: secret_url(world),
+            secret_url: secret_url(test_host),
         }
     }
 

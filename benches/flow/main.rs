@@ -10,7 +10,7 @@ mod vault;
 
 use by_hand::ByHand;
 use keybound_benches::pairs::{Figure, compare};
-use keybound_benches::world::World;
+use keybound_benches::test_host::TestHost;
 use std::process::ExitCode;
 use vault::{secret_request, token_request};
 
@@ -20,13 +20,13 @@ async fn main() -> ExitCode {
         .skip(1)
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(PAIRS);
-    let world = World::new();
-    let by_hand = ByHand::prepare(&world).await;
+    let test_host = TestHost::new();
+    let by_hand = ByHand::prepare(&test_host).await;
     println!("{pairs} pairs each; ratio = keybound / by hand: median (quartiles); times: medians");
     let figures = [
-        first_acquisition(&world, &by_hand, pairs).await,
-        cached_certificate(&world, &by_hand, pairs).await,
-        bound_gets(&world, &by_hand, pairs).await,
+        first_acquisition(&test_host, &by_hand, pairs).await,
+        cached_certificate(&test_host, &by_hand, pairs).await,
+        bound_gets(&test_host, &by_hand, pairs).await,
     ];
     for figure in &figures {
         println!("{figure}");
@@ -39,13 +39,13 @@ async fn main() -> ExitCode {
 }
 
 /// With an existing key; metadata, certificate and token are fetched.
-async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
+async fn first_acquisition(test_host: &TestHost, by_hand: &ByHand, pairs: usize) -> Figure {
     compare(
         "first acquisition, existing key",
         1.25,
         pairs,
         async || {
-            world
+            test_host
                 .client()
                 .acquire_token(&token_request())
                 .await
@@ -57,8 +57,8 @@ async fn first_acquisition(world: &World, by_hand: &ByHand, pairs: usize) -> Fig
 }
 
 /// With a cached certificate; a token is fetched, on a reused connection to Entra.
-async fn cached_certificate(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
-    let client = world.client();
+async fn cached_certificate(test_host: &TestHost, by_hand: &ByHand, pairs: usize) -> Figure {
+    let client = test_host.client();
     client
         .acquire_token(&token_request())
         .await
@@ -81,8 +81,8 @@ async fn cached_certificate(world: &World, by_hand: &ByHand, pairs: usize) -> Fi
 }
 
 /// Sequential reads of one secret, on a reused connection that the certificate has authenticated.
-async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
-    let token = world
+async fn bound_gets(test_host: &TestHost, by_hand: &ByHand, pairs: usize) -> Figure {
+    let token = test_host
         .client()
         .acquire_token(&token_request())
         .await
@@ -96,7 +96,7 @@ async fn bound_gets(world: &World, by_hand: &ByHand, pairs: usize) -> Figure {
         async || {
             for _ in 0..GETS {
                 let response = client
-                    .send(&token, secret_request(world))
+                    .send(&token, secret_request(test_host))
                     .await
                     .expect("a response");
                 assert_eq!(response.status(), 200);

@@ -1,4 +1,4 @@
-//! An emulator, and clients of it that have nothing but a key.
+//! An emulator, and clients without cached certificates and tokens.
 use keybound::keys::{BindingKey, KeyError, KeyProvider, ProviderChain};
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient};
@@ -6,24 +6,24 @@ use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
 use std::sync::Arc;
 
-/// An emulator, which runs on threads of its own, and a key at hand.
-pub struct World {
+/// An emulator, on its own threads, and an existing key.
+pub struct TestHost {
     emulator: Emulator,
     trust: TrustAnchors,
     key: Arc<dyn BindingKey>,
 }
 
-impl World {
-    /// With a key in memory.
+impl TestHost {
+    /// A host with a key in memory.
     #[expect(
         clippy::new_without_default,
-        reason = "it starts servers, which nobody expects of a default"
+        reason = "it starts servers, unlike a default"
     )]
     pub fn new() -> Self {
         Self::with_key(Arc::new(MemoryKey::generate().expect("a key")))
     }
 
-    /// With a key of the caller's. Certificates need no attestation, tokens live for a day.
+    /// A host with this key. Certificates need no attestation, and tokens are valid for a day.
     pub fn with_key(key: Arc<dyn BindingKey>) -> Self {
         let mut config = Config::default();
         config.imds.attestation = AttestationRule::Optional;
@@ -39,9 +39,9 @@ impl World {
         }
     }
 
-    /// Has its clients trust one authority more.
+    /// Adds a trust anchor for its clients.
     #[must_use]
-    pub fn trusting(mut self, pem: &[u8]) -> Self {
+    pub fn with_trust_anchor(mut self, pem: &[u8]) -> Self {
         self.trust = self.trust.with_pem(pem).expect("the CA");
         self
     }
@@ -51,50 +51,50 @@ impl World {
         &self.emulator
     }
 
-    /// The address of its IMDS.
+    /// The URL of its IMDS.
     pub fn imds(&self) -> &str {
         self.emulator.ready().imds.as_str()
     }
 
-    /// What its clients trust.
+    /// The trust anchors of its clients.
     pub fn trust(&self) -> &TrustAnchors {
         &self.trust
     }
 
-    /// A client that has nothing but the key.
+    /// A new client.
     pub fn client(&self) -> ManagedIdentityClient {
-        self.client_of(self.imds())
+        self.client_with_imds(self.imds())
     }
 
-    /// A client of another IMDS.
-    pub fn client_of(&self, imds: &str) -> ManagedIdentityClient {
+    /// A new client with another IMDS.
+    pub fn client_with_imds(&self, imds: &str) -> ManagedIdentityClient {
         client(imds, &self.trust, Arc::clone(&self.key))
     }
 }
 
-/// A client that has nothing but a key.
+/// A new client with these settings.
 pub fn client(imds: &str, trust: &TrustAnchors, key: Arc<dyn BindingKey>) -> ManagedIdentityClient {
     ManagedIdentityClient::builder()
         .tls_engine(TlsEngine::OpenSsl)
         .environment(Environment::empty())
         .imds_endpoint(imds)
-        .key_providers(ProviderChain::new(vec![Arc::new(AtHand(key))]))
+        .key_providers(ProviderChain::new(vec![Arc::new(SingleKeyProvider(key))]))
         .trust(trust.clone())
         .retries(false)
         .build()
         .expect("a client")
 }
 
-/// What all that is measured asks for: a key in memory, which nothing attests.
+/// The requirements of all benchmarks: an unattested key in memory.
 pub fn unattested() -> KeyRequirements {
     KeyRequirements::unattested().min_strength(KeyStrength::Software)
 }
 
-/// Hands out a key that was made before.
+/// Returns an existing key.
 #[derive(Debug)]
-struct AtHand(Arc<dyn BindingKey>);
+struct SingleKeyProvider(Arc<dyn BindingKey>);
 
-impl KeyProvider for AtHand {
+impl KeyProvider for SingleKeyProvider {
     fn strength(&self) -> KeyStrength {
         self.0.strength()
     }
