@@ -1,17 +1,21 @@
-//! Concurrent callers with the same key share one execution and its result, a failure too.
-mod runtime_affinity;
+//! Concurrent callers with the same key share one execution and its result, including a failure.
 #[cfg(test)]
 mod tests;
 
 use crate::acquire::Progress;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AbortHandle, Mutex, MutexGuard, spawn};
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
-use runtime_affinity::RuntimeAffinity;
+use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+use tracing::instrument::{Instrument as _, WithSubscriber as _};
 
 /// The executions in flight, by key.
 pub(crate) struct SingleFlight<K, V>(Arc<InFlightMap<K, V>>);
@@ -24,28 +28,14 @@ struct Entries<K, V> {
 }
 
 struct Entry<V> {
-    work: WeakShared<Work<V>>,
-    progress: Arc<Progress>,
     number: u64,
-    runtime: RuntimeAffinity,
+    execution: Weak<Execution<V>>,
 }
 
-type Work<V> = BoxFuture<'static, Outcome<V>>;
-
-/// How an execution ended.
-#[derive(Clone)]
-pub(crate) enum Outcome<V> {
-    Returned(V),
-    Panicked,
-    /// Its runtime ended before it did.
-    RuntimeEnded,
-}
-
-/// A caller of an execution. The execution continues while it has a waiter, and the waiters poll it; it is dropped with the
-/// last one. Where it panics, all waiters panic, not only the one that polled it.
+/// A caller of an execution. The execution is a task on the runtime of the caller that started it. It is cancelled when its last
+/// waiter is dropped. Where it panics, all waiters panic.
 ///
-/// The sockets and timers of an execution belong to the runtime on which it was started. Where that runtime ends or is no
-/// longer driven, waiters on other runtimes start the next execution.
+/// Where the runtime of an execution is shut down or no longer driven, waiters on other runtimes start the next execution.
 pub(crate) struct Waiter<V> {
     pub(crate) work: BoxFuture<'static, V>,
     pub(crate) progress: Arc<Progress>,
@@ -57,19 +47,17 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// Waits for the execution of a key, or starts it; `start` gets the progress that it reports.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub(crate) fn join(
         &self,
         key: &K,
         start: impl Fn(Arc<Progress>) -> BoxFuture<'static, V> + Send + 'static,
     ) -> Waiter<V> {
         let execution = self.execution(key, &start);
-        let progress = if execution.runtime.is_current() {
-            Arc::clone(&execution.progress)
-        } else {
-            let progress = Arc::<Progress>::default();
-            progress.begin_nested(&execution.progress);
-            progress
-        };
+        let progress = Arc::<Progress>::default();
+        progress.begin_nested(&execution.progress);
         let work = self
             .clone()
             .wait(key.clone(), execution, Arc::clone(&progress), start);
@@ -79,26 +67,26 @@ where
         }
     }
 
-    /// Waits for the end of an execution; and of the next one, where the runtime of this one has ended.
+    /// Waits for the end of an execution, and of the next one where this one was cancelled.
     async fn wait(
         self,
         key: K,
-        mut execution: Execution<V>,
+        mut execution: Arc<Execution<V>>,
         progress: Arc<Progress>,
         start: impl Fn(Arc<Progress>) -> BoxFuture<'static, V> + Send + 'static,
     ) -> V {
         loop {
             let outcome = execution.outcome().await;
-            if !Arc::ptr_eq(&progress, &execution.progress) {
-                progress.end_nested();
-            }
+            progress.end_nested();
             match outcome {
                 Outcome::Returned(value) => return value,
-                // The panic was reported once, where it happened.
+                // The panic was reported where it happened.
                 Outcome::Panicked => resume_unwind(Box::new(PANICKED)),
-                Outcome::RuntimeEnded => {
+                Outcome::Cancelled => {
+                    execution.cancel();
                     self.0.remove(&key, execution.number);
-                    RuntimeAffinity::ensure_alive().await;
+                    // Panics, as any timer, if the current runtime is shut down: nothing can be started on it.
+                    sleep(Duration::ZERO).await;
                     execution = self.execution(&key, &start);
                     progress.begin_nested(&execution.progress);
                 }
@@ -106,13 +94,17 @@ where
         }
     }
 
+    /// The execution of a key. It is started if there is none.
     fn execution(
         &self,
         key: &K,
         start: &impl Fn(Arc<Progress>) -> BoxFuture<'static, V>,
-    ) -> Execution<V> {
+    ) -> Arc<Execution<V>> {
+        let runtime = Handle::current();
         let mut entries = self.0.lock();
-        if let Some(execution) = entries.by_key.get(key).and_then(Entry::execution) {
+        let entry = entries.by_key.get(key);
+        // One that is being dropped is replaced.
+        if let Some(execution) = entry.and_then(|entry| entry.execution.upgrade()) {
             return execution;
         }
         entries.last_number += 1;
@@ -125,28 +117,17 @@ where
             number,
         };
         let work = async move {
-            // Dropped when the execution ends, and when its last waiter is gone.
-            let _remove_on_drop = remove_on_drop;
-            // A shared future that panics wakes no other waiter.
-            let ended = AssertUnwindSafe(work).catch_unwind().await;
-            ended.map_or(Outcome::Panicked, Outcome::Returned)
+            let result = AssertUnwindSafe(work).catch_unwind().await;
+            drop(remove_on_drop);
+            result.map_or(Outcome::Panicked, Outcome::Returned)
         };
-        let runtime = RuntimeAffinity::current();
-        let work = runtime.clone().run(work).boxed().shared();
+        let execution = Arc::new(Execution::spawn(work.boxed(), progress, number, runtime));
         let entry = Entry {
-            work: work.downgrade().expect("it was not polled yet"),
-            progress: Arc::clone(&progress),
             number,
-            runtime: runtime.clone(),
+            execution: Arc::downgrade(&execution),
         };
-        // An entry that is replaced has ended: no work is dropped under the lock.
         entries.by_key.insert(key.clone(), entry);
-        Execution {
-            work,
-            progress,
-            number,
-            runtime,
-        }
+        execution
     }
 
     /// The number of executions in flight.
@@ -191,37 +172,97 @@ impl<K: Eq + Hash, V> InFlightMap<K, V> {
     }
 }
 
-impl<V: Clone> Entry<V> {
-    /// The execution, unless it is being dropped. One that has ended has no entry.
-    fn execution(&self) -> Option<Execution<V>> {
-        Some(Execution {
-            work: self.work.upgrade()?,
-            progress: Arc::clone(&self.progress),
-            number: self.number,
-            runtime: self.runtime.clone(),
-        })
-    }
-}
-
-/// One execution, kept alive.
-struct Execution<V: Clone> {
-    work: Shared<Work<V>>,
+/// One execution, shared by its waiters.
+struct Execution<V> {
+    work: Arc<Work<V>>,
+    task: AbortHandle,
+    outcome: Shared<BoxFuture<'static, Outcome<V>>>,
     progress: Arc<Progress>,
     number: u64,
-    runtime: RuntimeAffinity,
+    runtime: Handle,
 }
 
-impl<V: Clone> Execution<V> {
-    /// How it ended; on another runtime than its own, also that its own no longer drives it.
-    async fn outcome(&mut self) -> Outcome<V> {
-        if self.runtime.is_current() {
-            return (&mut self.work).await;
+/// The work is not owned by its task, so that it can be dropped while the runtime of the task is not driven: it may hold locks.
+type Work<V> = Mutex<Option<BoxFuture<'static, Outcome<V>>>>;
+
+/// How an execution ended.
+#[derive(Clone)]
+enum Outcome<V> {
+    Returned(V),
+    Panicked,
+    /// Its runtime was shut down, or was no longer driven.
+    Cancelled,
+}
+
+impl<V: Clone + Send + Sync + 'static> Execution<V> {
+    /// Spawns the work on the current runtime.
+    fn spawn(
+        work: BoxFuture<'static, Outcome<V>>,
+        progress: Arc<Progress>,
+        number: u64,
+        runtime: Handle,
+    ) -> Self {
+        let work = Arc::new(Mutex::new(Some(work)));
+        let polled = Arc::clone(&work);
+        let task = poll_fn(move |context| {
+            match &mut *polled.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(work) => work.poll_unpin(context),
+                None => Poll::Ready(Outcome::Cancelled),
+            }
+        });
+        let task = spawn(task.in_current_span().with_current_subscriber());
+        Self {
+            work,
+            task: task.abort_handle(),
+            outcome: task
+                .map(|ended| ended.unwrap_or(Outcome::Cancelled))
+                .boxed()
+                .shared(),
+            progress,
+            number,
+            runtime,
+        }
+    }
+
+    /// How it ended; on another runtime than its own, also that its own no longer runs its tasks.
+    async fn outcome(&self) -> Outcome<V> {
+        let outcome = self.outcome.clone();
+        if self.runtime.id() == Handle::current().id() {
+            return outcome.await;
         }
         tokio::select! {
             biased;
-            outcome = &mut self.work => outcome,
-            () = self.runtime.wait_until_stalled() => Outcome::RuntimeEnded,
+            outcome = outcome => outcome,
+            () = wait_until_stalled(&self.runtime) => Outcome::Cancelled,
         }
+    }
+}
+
+impl<V> Execution<V> {
+    /// Drops the work, unless it is being polled; its task drops it then.
+    fn cancel(&self) {
+        self.task.abort();
+        let work = self.work.try_lock().ok().and_then(|mut work| work.take());
+        drop(work);
+    }
+}
+
+impl<V> Drop for Execution<V> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Returns when a runtime does not run its tasks: it is shut down or not driven, as a current-thread runtime between two calls of
+/// `block_on`.
+async fn wait_until_stalled(runtime: &Handle) {
+    loop {
+        let mut probe = runtime.spawn(async {});
+        if !matches!(timeout(STALL_TIMEOUT, &mut probe).await, Ok(Ok(()))) {
+            probe.abort();
+            return;
+        }
+        sleep(PROBE_INTERVAL).await;
     }
 }
 
@@ -241,3 +282,7 @@ impl<K: Eq + Hash, V> Drop for RemoveOnDrop<K, V> {
 }
 
 const PANICKED: &str = "the shared execution panicked";
+/// Between two probes of another runtime.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// A runtime that is busy for longer counts as stalled: its execution is then started again on another one.
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ mod runtimes;
 use super::SingleFlight;
 use bench::{Bench, impatient};
 use futures_util::FutureExt as _;
-use place::{block_on, chance, check, spawn, yield_now};
+use place::{block_on, chance, check, pause, spawn, yield_now};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -210,7 +210,10 @@ fn an_execution_that_joins_another_single_flight_neither_deadlocks_nor_repeats()
         for caller in callers {
             caller.join().unwrap();
         }
-        assert_eq!(outer.len(), 0);
+        // A task that is being polled is dropped after that.
+        while outer.len() > 0 {
+            pause();
+        }
         inner.assert_quiet(inner.begun(), inner.ended());
     });
 }

@@ -84,9 +84,15 @@ impl Bench {
 
     /// So many executions have begun, so many have ended, the others were dropped; none is in flight.
     pub(super) fn assert_quiet(&self, begun: usize, ended: usize) {
-        let dropped = self.0.counts.dropped.load(SeqCst);
-        assert_eq!((self.begun(), self.ended(), dropped), (begun, ended, begun));
-        assert_eq!(self.0.flights.len(), 0);
+        // A task that is being polled is dropped after that.
+        let dropped = || self.0.counts.dropped.load(SeqCst);
+        while dropped() < self.begun() || self.0.flights.len() > 0 {
+            pause();
+        }
+        assert_eq!(
+            (self.begun(), self.ended(), dropped()),
+            (begun, ended, begun)
+        );
     }
 }
 

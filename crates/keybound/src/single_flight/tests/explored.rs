@@ -8,6 +8,10 @@ pub(super) use shuttle::thread::{spawn, yield_now as pause};
 
 /// Explores schedules of a scenario. A failure prints its schedule, to be repeated by `shuttle::replay`.
 pub(super) fn check(scenario: fn()) {
+    // The single flight needs a current runtime; its tasks are shuttle's.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    let _entered = runtime.enter();
     let by_chance = RandomScheduler::new_from_seed(SEED, SCHEDULES);
     assert_eq!(
         Runner::new(by_chance, Config::new()).run(scenario),

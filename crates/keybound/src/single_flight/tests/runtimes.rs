@@ -2,8 +2,9 @@
 use super::super::{SingleFlight, Waiter};
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, poll};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Id, Runtime};
 use tokio::task::yield_now;
@@ -71,47 +72,38 @@ async fn an_execution_whose_runtime_is_not_driven_is_started_again_elsewhere() {
     assert_eq!(counted.flights.len(), 0);
 }
 
-#[tokio::test]
-async fn the_result_of_a_nested_execution_is_discarded_too_once_their_runtime_has_ended() {
-    let there = Arc::new(Mutex::new(Some(one_thread())));
-    let outer = SingleFlight::<&'static str, usize>::default();
-    let inner = Arc::new(SingleFlight::<&'static str, usize>::default());
-    let begun = Arc::new(AtomicUsize::new(0));
-    let join_inner = {
-        let there = Arc::clone(&there);
-        move || {
-            let (there, begun) = (Arc::clone(&there), Arc::clone(&begun));
-            inner.join(&"certificate", move |_| {
-                let (there, number) = (Arc::clone(&there), begun.fetch_add(1, SeqCst) + 1);
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_execution_releases_its_locks_although_its_runtime_is_not_driven() {
+    for last_waiter_leaves in [true, false] {
+        let (flights, there) = (SingleFlight::<&str, Id>::default(), one_thread());
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        let join = || {
+            let lock = Arc::clone(&lock);
+            let waiter = flights.join(&"key", move |_| {
+                let lock = Arc::clone(&lock);
                 let work = async move {
-                    yield_now().await;
-                    if let Some(ending) = there.lock().unwrap().take() {
-                        ending.shutdown_background();
-                    }
-                    // Timers of a runtime that has ended panic.
-                    sleep(Duration::ZERO).await;
-                    number
+                    let _guard = lock.lock().await;
+                    sleep(A_WHILE).await;
+                    Handle::current().id()
                 };
                 work.boxed()
-            })
+            });
+            waiter.work
+        };
+        let waiter = {
+            let _entered = there.enter();
+            join()
+        };
+        thread::scope(|scope| scope.spawn(|| there.block_on(yield_now())).join()).unwrap();
+        assert!(lock.try_lock().is_err());
+        if last_waiter_leaves {
+            drop(waiter);
+            assert!(lock.try_lock().is_ok());
+        } else {
+            assert_eq!(join().await, Handle::current().id());
         }
-    };
-    let waiter = {
-        let home = there.lock().unwrap().as_ref().unwrap().handle().clone();
-        let _within = home.enter();
-        let join_inner = join_inner.clone();
-        outer.join(&"token", move |_| {
-            let join_inner = join_inner.clone();
-            let work = async move { join_inner().work.await };
-            work.boxed()
-        })
-    };
-    let mut through = waiter.work;
-    assert!(poll!(&mut through).is_pending());
-    // A waiter of the inner execution itself, which does not poll it to its end.
-    let direct = join_inner().work;
-    assert_eq!(through.await, 2);
-    assert!(direct.await >= 2);
+        there.shutdown_background();
+    }
 }
 
 /// A single flight whose executions return their number and the runtime that they ran on.
