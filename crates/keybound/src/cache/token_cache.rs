@@ -56,7 +56,6 @@ impl Equivalent<TokenCacheKey> for BorrowedTokenKey<'_> {
 pub(crate) struct CachedToken {
     /// Until then neither it nor its certificate is due for a refresh.
     fresh_until: DualTime,
-    simulated: bool,
     superseded: AtomicBool,
     renewal: RefreshAttempts,
     pub(crate) issued: IssuedToken,
@@ -114,7 +113,6 @@ impl CachedToken {
             fresh_until: stale
                 .min(refresh.unwrap_or(stale))
                 .min(binding.fresh_until()),
-            simulated: binding.binding.is_simulated(),
             superseded: AtomicBool::new(false),
             header: OnceLock::new(),
             renewal: RefreshAttempts::default(),
@@ -136,7 +134,6 @@ impl CachedToken {
     /// Whether it is returned without any further check.
     pub(crate) fn is_fresh(&self, now: DualTime) -> bool {
         !self.fresh_until.has_passed(now)
-            && !self.simulated
             && !self.superseded.load(Ordering::Relaxed)
             && !self.renewal.has_failed()
     }
