@@ -36,8 +36,8 @@ use token_cache::TokenCache;
 
 /// Keys, certificates and tokens, shared by clients that are created for each request. Cloning is cheap.
 ///
-/// Clients of one state have the same settings but for the identity; the first one settles them. Key providers and the
-/// attestation provider are created once and cloned: two of the same kind count as different, as their results may differ.
+/// Clients that share a state must have the settings of the first client, except for the identity. Create key providers and the
+/// attestation provider once and clone them: two providers of the same kind count as different, since their results may differ.
 /// Clock, store and retries may differ: a single flight uses those of the client that started it, for all its waiters.
 #[derive(Clone, Default)]
 pub struct SharedState(Arc<Inner>);
@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     settings: Mutex<Option<SharedSettings>>,
     identities: Mutex<IdentityCaches>,
     pub(crate) key: Arc<tokio::sync::Mutex<Option<Arc<dyn BindingKey>>>>,
-    /// Shared by all keys that are opened one after the other.
+    /// Shared by successive keys.
     pub(crate) key_gate: KeyGate,
     pub(crate) attestations: AttestationCache,
     pub(crate) store_calls: StoreCalls,
@@ -96,14 +96,14 @@ pub(crate) struct IdentityState {
     pub(crate) bindings: BindingCache,
     pub(crate) token_requests: SingleFlight<TokenRequestKey, Result<Obtained>>,
     pub(crate) binding_requests: SingleFlight<MintKey, Result<Option<Arc<CachedBinding>>>>,
-    /// Whether a certificate from the store got no token, so that the store is not read again.
+    /// Whether no token was issued for a certificate from the store, so that the store is not read again.
     pub(crate) skips_store: AtomicBool,
     /// Limits the certificates that are minted past IMDS's cache.
     pub(crate) mint_limiter: MintRateLimiter,
 }
 
 impl IdentityState {
-    /// Caches a new certificate. Tokens of the one before are refreshed, and returned until then.
+    /// Caches a new certificate. Tokens of the previous one are refreshed, and returned until then.
     pub(crate) fn put_binding(&self, attestation: Attestation, binding: &Arc<CachedBinding>) {
         self.bindings.put(attestation, Arc::clone(binding));
         self.tokens.supersede(attestation, binding);
@@ -123,7 +123,7 @@ pub(crate) struct TokenRequestKey {
 pub(crate) struct MintKey {
     pub(crate) attestation: Attestation,
     pub(crate) min_strength: KeyStrength,
-    /// Past IMDS's cache: such a caller cannot use a mint that may return the certificate of that cache.
+    /// Past IMDS's cache: a caller that needs this cannot use a mint that may return the cached certificate.
     pub(crate) bypass: bool,
 }
 

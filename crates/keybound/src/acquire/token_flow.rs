@@ -147,7 +147,7 @@ impl Flow {
             let fresh = !current.is_stale(now) || current.renewal().is_backing_off(now);
             // Where mints are limited, the challenge is answered with the current certificate.
             let new_enough = !plan.challenged
-                || current.got.monotonic >= started
+                || current.received.monotonic >= started
                 || !identity.mint_limiter.available_for_challenge();
             if fresh && new_enough {
                 check_strength(plan, current)?;

@@ -21,7 +21,7 @@ impl AttestationCache {
             .map(|(token, _)| token.clone())
     }
 
-    /// Caches a token until five minutes before it expires, at most 90 % of its lifetime. One without an expiry is not cached.
+    /// Caches a token until five minutes before it expires, at most for 90 % of its lifetime. A token without an expiry is not cached.
     pub(crate) fn put(&self, key: AttestationCacheKey, token: &AttestationToken, now: DualTime) {
         let Some(fresh) = fresh_for(token, now) else {
             return;
@@ -33,7 +33,7 @@ impl AttestationCache {
         }
     }
 
-    /// Evicts the tokens of a key, of every endpoint: a certificate that was issued with one was rejected.
+    /// Evicts the tokens of a key for every endpoint, since a certificate that was issued with one was rejected.
     pub(crate) fn drop_of(&self, key_id: &str) {
         lock(&self.tokens).retain(|key, _| key.key_id() != key_id);
     }
@@ -41,12 +41,13 @@ impl AttestationCache {
 
 fn fresh_for(token: &AttestationToken, now: DualTime) -> Option<Duration> {
     let jwt = UnverifiedJwt::parse(token.expose())?;
-    let ends = jwt.time("exp")?;
+    let expires = jwt.time("exp")?;
     let now = now.wall.duration_since(std::time::UNIX_EPOCH).ok()?;
-    // It was just issued: a host whose clock is behind does not extend its lifetime.
-    let begun = jwt.time("iat").map_or(now, |issued| issued.max(now));
-    let left = ends.checked_sub(begun)?;
-    Some(left.checked_sub(MIN_REMAINING_LIFE)?.min(left.mul_f64(0.9)))
+    // It was just issued: a host clock that is behind does not extend its lifetime.
+    let start = jwt.time("iat").map_or(now, |issued| issued.max(now));
+    let remaining = expires.checked_sub(start)?;
+    let remaining_at_end = remaining.checked_sub(MIN_REMAINING_LIFE)?;
+    Some(remaining_at_end.min(remaining.mul_f64(0.9)))
 }
 
 const MIN_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
@@ -61,7 +62,7 @@ mod tests {
     use tokio::time::Instant;
 
     #[test]
-    fn a_clock_that_is_behind_does_not_lengthen_the_life_of_an_attestation() {
+    fn slow_host_clock_does_not_extend_attestation_lifetime() {
         const HOUR: u64 = 3600;
         const ISSUED: u64 = 1_000 * HOUR;
         let fresh = |claims: &str, host: u64| {
@@ -84,7 +85,7 @@ mod tests {
             (&dated, ISSUED + HOUR, None),
             (&undated, ISSUED, Some(54 * 60)),
             (&fractions, ISSUED, Some(54 * 60)),
-            // It is used once, and not cached.
+            // Not a number: used once, not cached.
             (&text, ISSUED, None),
         ] {
             assert_eq!(fresh(claims, host), expected, "{claims} at {host}");

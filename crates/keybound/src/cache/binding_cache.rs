@@ -21,18 +21,18 @@ struct Certificates {
 /// A certificate that was rejected.
 struct Rejected {
     certificate: Certificate,
-    /// Whether the peer said so.
+    /// Whether the peer rejected it by a response or an alert.
     explicit: bool,
     at: DualTime,
 }
 
-/// A certificate, and when it is renewed.
+/// A certificate with its times of renewal.
 pub(crate) struct CachedBinding {
     pub(crate) binding: Arc<Binding>,
-    pub(crate) got: DualTime,
+    pub(crate) received: DualTime,
     /// NotAfter: the tokens bound to it expire with it.
     expires: DualTime,
-    /// From then on no tokens are issued for it.
+    /// The time from which no tokens are issued for it.
     tokens_end: DualTime,
     renew: DualTime,
     stale: DualTime,
@@ -42,35 +42,36 @@ pub(crate) struct CachedBinding {
 }
 
 impl CachedBinding {
-    /// A certificate as it was issued. It is renewed at half of its life, or a tenth of that later by `chance` (0 to 1):
-    /// before, IMDS answers the same one. One that came later than that (from the store; or the host's clock is wrong) has a
-    /// quarter of what is left, so that renewals never follow one on another.
-    pub(crate) fn new(binding: Arc<Binding>, got: DualTime, chance: f64) -> Self {
+    /// A certificate received at `received`. It is renewed at half of its lifetime, or up to a tenth of that later by `chance`
+    /// (0 to 1): before, IMDS returns the same one. A certificate received later than that (from the store, or because the host
+    /// clock is wrong) is renewed after a quarter of its remaining lifetime, so that renewals never run in a loop.
+    pub(crate) fn new(binding: Arc<Binding>, received: DualTime, chance: f64) -> Self {
         let certificate = binding.certificate();
-        let left_until = |end: SystemTime| end.duration_since(got.wall).unwrap_or_default();
+        let remaining_until =
+            |end: SystemTime| end.duration_since(received.wall).unwrap_or_default();
         let life = certificate.effective_life();
-        let left = left_until(certificate.effective_not_after());
-        let used = life.saturating_sub(left);
+        let remaining = remaining_until(certificate.effective_not_after());
+        let used = life.saturating_sub(remaining);
         let half = (life / 2).mul_f64(1.0 + 0.1 * chance);
         Self {
-            expires: got.after(left_until(certificate.not_after())),
-            tokens_end: got.after(left),
-            renew: got.after(half.saturating_sub(used).max(left / 4)),
-            stale: got.after(left.saturating_sub(stale_time(certificate))),
+            expires: received.after(remaining_until(certificate.not_after())),
+            tokens_end: received.after(remaining),
+            renew: received.after(half.saturating_sub(used).max(remaining / 4)),
+            stale: received.after(remaining.saturating_sub(stale_time(certificate))),
             renewal: RefreshAttempts::default(),
             unproven: AtomicBool::new(false),
             binding,
-            got,
+            received,
         }
     }
 
-    /// Marks a certificate that was loaded from the store: its endpoint is only what the entry claims.
+    /// Marks a certificate that was loaded from the store: its endpoint is unverified.
     pub(crate) fn with_endpoint_unproven(self) -> Self {
         self.unproven.store(true, Ordering::Relaxed);
         self
     }
 
-    /// A token was issued with it.
+    /// Records that a token was issued with it.
     pub(crate) fn set_proven(&self) {
         self.unproven.store(false, Ordering::Relaxed);
     }
@@ -79,28 +80,28 @@ impl CachedBinding {
         self.unproven.load(Ordering::Relaxed)
     }
 
-    /// Until then it is not due for renewal.
+    /// The time until which it is not due for renewal.
     pub(super) fn fresh_until(&self) -> DualTime {
         self.renew.min(self.tokens_end)
     }
 
-    /// Whether no tokens are requested with it any longer.
+    /// Whether no more tokens are issued for it.
     fn gets_no_tokens(&self, now: DualTime) -> bool {
         self.tokens_end.has_passed(now)
     }
 
-    /// Whether TLS with it fails, so that its tokens cannot be used.
+    /// Whether it is past NotAfter: TLS with it fails, so its tokens are unusable.
     pub(crate) fn has_expired(&self, now: DualTime) -> bool {
-        // NotBefore was checked when it was issued: a clock that is set back later does not undo it.
+        // NotBefore was checked when it was issued: a clock that is set back later does not invalidate it.
         self.expires.has_passed(now)
     }
 
-    /// Whether so little of its lifetime remains that a new one is fetched first.
+    /// Whether so little of its lifetime remains that a new certificate is minted first.
     pub(crate) fn is_stale(&self, now: DualTime) -> bool {
         self.stale.has_passed(now)
     }
 
-    /// Whether it is renewed in the background.
+    /// Whether it is due for renewal in the background.
     pub(crate) fn is_due(&self, now: DualTime) -> bool {
         self.renew.has_passed(now)
     }
@@ -118,7 +119,7 @@ impl Refreshable for CachedBinding {
 }
 
 impl BindingCache {
-    /// The current certificate, unless no new tokens are issued for it.
+    /// The current certificate, unless no more tokens are issued for it.
     pub(crate) fn get(
         &self,
         attestation: Attestation,
@@ -138,12 +139,12 @@ impl BindingCache {
         certificates.current.insert(attestation, binding);
     }
 
-    /// Evicts a rejected certificate, if it is still the current one. The next is minted past IMDS's cache. `explicit`: the
+    /// Evicts a rejected certificate, if it is still the current one. The next one is minted past IMDS's cache. `explicit`: the
     /// peer rejected it by a response or an alert.
     pub(crate) fn reject(
         &self,
         attestation: Attestation,
-        refused: &Arc<CachedBinding>,
+        rejected: &Arc<CachedBinding>,
         explicit: bool,
         now: DualTime,
     ) {
@@ -151,11 +152,11 @@ impl BindingCache {
         if certificates
             .current
             .get(&attestation)
-            .is_some_and(|current| current.is(refused))
+            .is_some_and(|current| current.is(rejected))
         {
             certificates.current.remove(&attestation);
             let rejected = Rejected {
-                certificate: refused.binding.certificate().clone(),
+                certificate: rejected.binding.certificate().clone(),
                 explicit,
                 at: now,
             };
@@ -182,8 +183,8 @@ impl BindingCache {
             .contains_key(&attestation)
     }
 
-    /// Whether a peer rejected this certificate a short while ago, so that a request with it is useless. After that it is tried
-    /// again where IMDS issues no other: a proxy may have rejected it.
+    /// Whether a peer recently rejected this certificate, so that a request with it is useless. Later it is tried again if IMDS
+    /// issues no other: a proxy may have rejected it.
     pub(crate) fn was_rejected_explicitly(
         &self,
         attestation: Attestation,
@@ -206,5 +207,5 @@ impl BindingCache {
     }
 }
 
-/// As long as a mint past IMDS's cache counts against their limit.
+/// As long as a mint past IMDS's cache counts against the limit of such mints.
 const REJECTION_LIFETIME: Duration = Duration::from_secs(5 * 60);

@@ -18,7 +18,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
+        reason = "the only place that reads the wall clock"
     )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
@@ -28,9 +28,9 @@ impl Clock for SystemClock {
 /// Both clocks of a client.
 #[derive(Debug)]
 pub(crate) enum Clocks {
-    /// The host's, and the coarse ones.
+    /// The host's clocks.
     Host(CoarseClock),
-    /// A wall clock of the caller's.
+    /// The caller's wall clock.
     Given(Arc<dyn Clock>),
 }
 
@@ -50,10 +50,10 @@ impl Clocks {
         }
     }
 
-    /// The time within a tick of the system (10 ms at most): for cache hits.
+    /// The time to within a tick of the system (at most 10 ms), for cache hits.
     pub(crate) fn coarse_now(&self) -> DualTime {
         match self {
-            Self::Host(quick) => quick.read(),
+            Self::Host(coarse) => coarse.read(),
             Self::Given(_) => self.now(),
         }
     }
@@ -63,31 +63,31 @@ impl Clocks {
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) struct CoarseClock {
-    begun: Instant,
-    ticks_then: std::time::Duration,
+    start: Instant,
+    ticks_at_start: std::time::Duration,
 }
 
 #[cfg(target_os = "linux")]
 impl CoarseClock {
     fn new() -> Self {
         Self {
-            // Later readings are within a tick of the monotonic clock.
-            ticks_then: since_zero(rustix::time::ClockId::MonotonicCoarse),
-            begun: Instant::now(),
+            // Read before `start`, so that later readings are within a tick of the monotonic clock.
+            ticks_at_start: since_zero(rustix::time::ClockId::MonotonicCoarse),
+            start: Instant::now(),
         }
     }
 
     fn read(&self) -> DualTime {
         use rustix::time::ClockId;
-        let ticks = since_zero(ClockId::MonotonicCoarse).saturating_sub(self.ticks_then);
+        let ticks = since_zero(ClockId::MonotonicCoarse).saturating_sub(self.ticks_at_start);
         DualTime {
             wall: SystemTime::UNIX_EPOCH + since_zero(ClockId::RealtimeCoarse),
-            monotonic: self.begun + ticks,
+            monotonic: self.start + ticks,
         }
     }
 }
 
-/// A clock before its zero (the year 1970) reads as zero.
+/// The time since the clock's zero, such as 1970; zero if it is before that.
 #[cfg(target_os = "linux")]
 fn since_zero(clock: rustix::time::ClockId) -> std::time::Duration {
     rustix::time::clock_gettime(clock)
@@ -120,12 +120,12 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_coarse_clocks_are_close_to_the_exact_ones() {
+    fn coarse_clocks_are_close_to_exact_clocks() {
         let clocks = Clocks::new(None);
         let before = clocks.now();
         let coarse = clocks.coarse_now();
         let after = clocks.now();
-        // A tick, and what a machine that is short of time may add to it.
+        // A tick, and a margin for a busy machine.
         let near = Duration::from_secs(1);
         assert!(coarse.wall + near >= before.wall && coarse.wall <= after.wall + near);
         assert!(

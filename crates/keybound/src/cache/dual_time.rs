@@ -1,5 +1,5 @@
-//! Two clocks at once: the wall clock may jump, and the monotonic one may stop while the host sleeps. A time has passed when
-//! either clock says so.
+//! Times on two clocks: the wall clock may jump, and the monotonic clock may stop while the host sleeps. A time has passed when it
+//! has passed on either clock.
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ pub(crate) struct DualTime {
 }
 
 impl DualTime {
-    /// This much later. A clock that would overflow stays as it is: the other one counts then.
+    /// This time plus a duration. A clock that would overflow is unchanged: the other one then counts.
     pub(crate) fn after(self, time: Duration) -> Self {
         Self {
             wall: self.wall.checked_add(time).unwrap_or(self.wall),
@@ -19,7 +19,7 @@ impl DualTime {
         }
     }
 
-    /// The earlier of two, on each clock.
+    /// The earlier of two times, on each clock.
     pub(crate) fn min(self, other: Self) -> Self {
         Self {
             wall: self.wall.min(other.wall),
@@ -27,13 +27,13 @@ impl DualTime {
         }
     }
 
-    /// The remaining time until then, by the clock that says less.
+    /// The remaining time, on the clock that has less.
     pub(crate) fn remaining(self, now: Self) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         wall.min(self.monotonic.saturating_duration_since(now.monotonic))
     }
 
-    /// Whether it has passed, by either clock.
+    /// Whether it has passed on either clock.
     pub(crate) fn has_passed(self, now: Self) -> bool {
         self.wall <= now.wall || self.monotonic <= now.monotonic
     }
@@ -51,17 +51,17 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_of_two_clocks_counts() {
+    fn earlier_of_both_clocks_counts() {
         let start = now();
         let end = start.after(Duration::from_secs(100));
         assert_eq!(end.remaining(start), Duration::from_secs(100));
-        // The wall clock was put back by an hour, fifty seconds went by.
+        // The wall clock was set back by an hour, and fifty seconds passed.
         let back = DualTime {
             wall: start.wall - Duration::from_secs(3600),
             monotonic: start.monotonic + Duration::from_secs(50),
         };
         assert_eq!(end.remaining(back), Duration::from_secs(50));
-        // It was put forward by an hour.
+        // The wall clock was set forward by an hour.
         let forward = DualTime {
             wall: start.wall + Duration::from_secs(3600),
             monotonic: start.monotonic,

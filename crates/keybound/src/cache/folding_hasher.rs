@@ -1,8 +1,8 @@
-//! A quick hash for the short keys of caches, which are bounded: what a caller who chooses keys can spoil is a walk over
-//! few thousand entries. Seeded by chance all the same.
+//! A fast hash for the short keys of bounded caches: a caller that chooses colliding keys causes a scan of a few thousand entries at
+//! most. The seed is random.
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Makes hashers of one seed.
+/// Builds hashers with the same seed.
 #[derive(Clone)]
 pub(crate) struct FoldingHash {
     seed: u64,
@@ -31,7 +31,7 @@ impl BuildHasher for FoldingHash {
     }
 }
 
-/// Multiplies to 128 bits and folds the halves, word by word.
+/// Multiplies each word to 128 bits and folds the halves.
 pub(crate) struct FoldingHasher {
     state: u64,
     factor: u64,
@@ -39,13 +39,13 @@ pub(crate) struct FoldingHasher {
 
 impl Hasher for FoldingHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
+        let (words, tail) = bytes.as_chunks::<8>();
         for word in words {
             self.write_u64(u64::from_le_bytes(*word));
         }
         let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.write_u64(u64::from_le_bytes(last) ^ (rest.len() as u64) << 56);
+        last[..tail.len()].copy_from_slice(tail);
+        self.write_u64(u64::from_le_bytes(last) ^ (tail.len() as u64) << 56);
     }
 
     fn write_u64(&mut self, word: u64) {
@@ -72,15 +72,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn alike_keys_fall_apart() {
+    fn similar_keys_get_different_hashes() {
         let hash = FoldingHash::default();
         let hashes: HashSet<_> = (0..4096)
             .map(|number| hash.hash_one(format!("https://resource-{number}.example.net/.default")))
             .collect();
         assert_eq!(hashes.len(), 4096);
-        // As a table of so many places sees them.
-        let places: HashSet<_> = hashes.iter().map(|hash| hash % 8192).collect();
-        assert!(places.len() > 3000, "{}", places.len());
+        // The buckets of a table of this size.
+        let buckets: HashSet<_> = hashes.iter().map(|hash| hash % 8192).collect();
+        assert!(buckets.len() > 3000, "{}", buckets.len());
         assert_ne!(hash.hash_one("a"), FoldingHash::default().hash_one("a"));
     }
 }

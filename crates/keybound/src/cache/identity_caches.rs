@@ -3,7 +3,7 @@ use keybound_core::ManagedIdentity;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The caches of each identity. Beyond a limit, those are evicted that no client uses, the least recently used first.
+/// The caches of each identity. Beyond a limit, caches that no client uses are evicted, the least recently used first.
 #[derive(Default)]
 pub(super) struct IdentityCaches {
     by_identity: HashMap<ManagedIdentity, Entry>,
@@ -16,7 +16,7 @@ struct Entry {
 }
 
 impl IdentityCaches {
-    /// The caches of an identity.
+    /// Returns the caches of an identity, which are created if there are none.
     pub(super) fn of(&mut self, identity: &ManagedIdentity) -> Arc<IdentityState> {
         self.last_use += 1;
         if !self.by_identity.contains_key(identity) {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_the_limit_the_least_recently_used_identity_is_evicted() {
+    fn evicts_the_least_recently_used_identity_beyond_the_limit() {
         let mut identities = IdentityCaches::default();
         let in_use = identities.of(&identity(0));
         let first: Vec<_> = (1..MAX_IDENTITIES)
@@ -67,11 +67,11 @@ mod tests {
             identities.of(&identity(number));
         }
         assert!(Arc::ptr_eq(&in_use, &identities.of(&identity(0))));
-        let entry: Vec<_> = first.iter().map(|one| one.strong_count() > 0).collect();
+        let cached: Vec<_> = first.iter().map(|one| one.strong_count() > 0).collect();
         let expected: Vec<_> = (1..MAX_IDENTITIES)
             .map(|number| number == 1 || number > 11)
             .collect();
-        assert_eq!(entry, expected);
+        assert_eq!(cached, expected);
         assert_eq!(identities.by_identity.len(), MAX_IDENTITIES);
     }
 

@@ -3,13 +3,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Limits how often certificates are minted past IMDS's cache, so that no hostile service can make a client flood IMDS.
+/// Limits how often certificates are minted past IMDS's cache, so that a hostile service cannot make a client flood IMDS.
 #[derive(Default)]
 pub(crate) struct MintRateLimiter(Mutex<Vec<Instant>>);
 
 impl MintRateLimiter {
-    /// Whether a challenge may mint one. Two are reserved for retries: a resource that challenges all the time does not delay
-    /// the replacement of a rejected certificate, for which every other resource would wait.
+    /// Whether a challenge may mint a certificate. Two mints are reserved for retries: a resource that challenges every request does
+    /// not delay the replacement of a rejected certificate, for which every other resource would wait.
     pub(crate) fn available_for_challenge(&self) -> bool {
         lock(&self.0)
             .iter()
@@ -18,23 +18,23 @@ impl MintRateLimiter {
             < LIMIT - RESERVED_FOR_RETRIES
     }
 
-    /// Counts one, if the limit allows it: five in five minutes.
+    /// Counts a mint, if the limit allows it: five in five minutes.
     pub(crate) fn try_acquire(&self) -> bool {
         let now = Instant::now();
-        let mut taken = lock(&self.0);
-        taken.retain(|at| now.saturating_duration_since(*at) < WINDOW);
-        if taken.len() >= LIMIT {
+        let mut mints = lock(&self.0);
+        mints.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+        if mints.len() >= LIMIT {
             return false;
         }
-        taken.push(now);
+        mints.push(now);
         true
     }
 }
 
 const LIMIT: usize = 5;
-/// As many as one acquisition uses.
+/// As many as one acquisition needs.
 const RESERVED_FOR_RETRIES: usize = 2;
-/// The time in which they count.
+/// The time for which a mint counts.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_limit_counts_within_its_window() {
+    async fn limits_mints_within_the_window() {
         let limiter = MintRateLimiter::default();
         assert_eq!((0..20).filter(|_| limiter.try_acquire()).count(), LIMIT);
         tokio::time::advance(WINDOW).await;

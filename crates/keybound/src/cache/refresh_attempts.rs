@@ -8,31 +8,31 @@ use std::time::Duration;
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct RefreshAttempts {
-    /// Whether the last one failed: read by every hit, which takes no lock.
+    /// Whether the last attempt failed. Read by every cache hit, without a lock.
     has_failed: AtomicBool,
     attempts: Mutex<Attempts>,
 }
 
 #[derive(Default)]
 struct Attempts {
-    /// Until when the one in progress counts: a runtime that is no longer driven does not end it.
+    /// The time until which an attempt in progress counts: it does not end on a runtime that is no longer driven.
     in_progress_until: Option<DualTime>,
     failures: u32,
     backoff_until: Option<DualTime>,
     last_failure: Option<Error>,
 }
 
-/// Held while an attempt lasts.
+/// An attempt in progress, until it is dropped.
 pub(crate) struct Attempt(Arc<dyn Refreshable>);
 
 /// A token or certificate that is refreshed.
 pub(crate) trait Refreshable: Send + Sync {
-    /// Its attempts.
+    /// Its refresh attempts.
     fn renewal(&self) -> &RefreshAttempts;
 }
 
 impl RefreshAttempts {
-    /// Starts an attempt, unless one is in progress or the last failure's backoff lasts.
+    /// Starts an attempt, unless one is in progress or the backoff after a failure has not elapsed.
     pub(crate) fn begin<T: Refreshable + 'static>(of: &Arc<T>, now: DualTime) -> Option<Attempt> {
         let mut attempts = lock(&of.renewal().attempts);
         if attempts.is_in_progress(now) || attempts.is_backing_off(now) {
@@ -42,13 +42,13 @@ impl RefreshAttempts {
         Some(Attempt(Arc::clone(of) as Arc<dyn Refreshable>))
     }
 
-    /// Whether the last failure's backoff lasts.
+    /// Whether the backoff after the last failure has not elapsed.
     pub(crate) fn is_backing_off(&self, now: DualTime) -> bool {
         lock(&self.attempts).is_backing_off(now)
     }
 
-    /// Records a failure. The backoff is 30 s, 1, 2, 4, then 5 minutes, each up to a fifth shorter by chance. Callers that
-    /// shared an attempt all record its failure, which counts once.
+    /// Records a failure. The backoff is 30 s, 1, 2, 4, then 5 minutes, each up to a fifth shorter by `chance` (0 to 1). Callers
+    /// that shared an attempt all record its failure, which counts once.
     pub(crate) fn failed(&self, now: DualTime, error: Error, chance: f64) {
         let mut attempts = lock(&self.attempts);
         if attempts.is_backing_off(now) {
@@ -68,7 +68,7 @@ impl RefreshAttempts {
         self.has_failed.load(Ordering::Acquire)
     }
 
-    /// Why the last attempt failed, if it did.
+    /// The error of the last attempt, if it failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         if !self.has_failed() {
             return None;
@@ -84,7 +84,7 @@ impl Attempts {
     }
 
     fn is_backing_off(&self, now: DualTime) -> bool {
-        // A wall clock that was put forward ends a backoff early, which does no harm.
+        // A wall clock that was set forward ends a backoff early, which does no harm.
         self.backoff_until
             .is_some_and(|until| !until.has_passed(now))
     }
@@ -96,7 +96,7 @@ impl Drop for Attempt {
     }
 }
 
-/// An attempt that is driven ends by its own timeout after half of that.
+/// Twice the timeout of an attempt that is driven.
 const MAX_ATTEMPT: Duration = Duration::from_secs(120);
 const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
@@ -108,24 +108,24 @@ mod tests {
     use tokio::time::Instant;
 
     #[derive(Default)]
-    struct Thing(RefreshAttempts);
+    struct Value(RefreshAttempts);
 
-    impl Refreshable for Thing {
+    impl Refreshable for Value {
         fn renewal(&self) -> &RefreshAttempts {
             &self.0
         }
     }
 
     #[test]
-    fn an_attempt_that_is_not_driven_does_not_stop_refreshes() {
-        let thing = Arc::<Thing>::default();
+    fn attempt_that_is_not_driven_expires() {
+        let value = Arc::<Value>::default();
         let now = DualTime {
             wall: SystemTime::UNIX_EPOCH,
             monotonic: Instant::now(),
         };
-        let abandoned = RefreshAttempts::begin(&thing, now);
+        let abandoned = RefreshAttempts::begin(&value, now);
         assert!(abandoned.is_some());
-        assert!(RefreshAttempts::begin(&thing, now.after(MAX_ATTEMPT / 2)).is_none());
-        assert!(RefreshAttempts::begin(&thing, now.after(MAX_ATTEMPT)).is_some());
+        assert!(RefreshAttempts::begin(&value, now.after(MAX_ATTEMPT / 2)).is_none());
+        assert!(RefreshAttempts::begin(&value, now.after(MAX_ATTEMPT)).is_some());
     }
 }

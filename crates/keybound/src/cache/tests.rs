@@ -18,8 +18,8 @@ use std::sync::Arc;
 type Change = Box<dyn Fn(ManagedIdentityClientBuilder) -> ManagedIdentityClientBuilder>;
 
 #[test]
-fn clients_with_other_settings_share_no_state_however_alike_they_look() {
-    // In pairs that look the same where they are printed, as far as there are such.
+fn rejects_clients_whose_settings_differ() {
+    // Where possible, the two settings of a pair have the same Debug output.
     let authorities = [authority(), authority()];
     let pairs: Vec<(&str, [Change; 2])> = vec![
         ("trust", authorities.clone().map(trust)),
@@ -49,21 +49,24 @@ fn clients_with_other_settings_share_no_state_however_alike_they_look() {
         ),
         ("client_capabilities", ["cp1", "cp2"].map(capabilities)),
     ];
-    for (what, [one, other]) in pairs {
+    for (setting, [one, other]) in pairs {
         let state = SharedState::new();
-        assert!(one(bare(&state)).build().is_ok(), "{what}");
-        for refused in [other(bare(&state)), bare(&state)] {
-            let error = refused.build().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{what}");
-            let differs = format!("`{what}` differs");
-            assert!(error.to_string().ends_with(&differs), "{error}: {what}");
+        assert!(one(bare(&state)).build().is_ok(), "{setting}");
+        for rejected in [other(bare(&state)), bare(&state)] {
+            let error = rejected.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{setting}");
+            let differs = format!("`{setting}` differs");
+            assert!(error.to_string().ends_with(&differs), "{error}: {setting}");
         }
-        assert!(one(bare(&state)).build().is_ok(), "{what}: the same again");
+        assert!(
+            one(bare(&state)).build().is_ok(),
+            "{setting}: the same again"
+        );
     }
 }
 
 #[test]
-fn clients_that_differ_in_nothing_that_changes_an_answer_share_a_state() {
+fn clients_may_differ_in_settings_that_change_no_result() {
     let state = SharedState::new();
     let identity = ManagedIdentity::client_id("11111111-2222-4333-8444-555555555555").unwrap();
     for client in [
@@ -102,7 +105,7 @@ fn keys() -> Change {
 }
 
 fn attestation() -> Change {
-    let provider = Arc::new(Nobody);
+    let provider = Arc::new(UnusedAttestation);
     Box::new(move |builder| builder.attestation(Arc::clone(&provider) as _))
 }
 
@@ -142,15 +145,15 @@ fn capabilities(capability: &'static str) -> Change {
 }
 
 #[derive(Debug)]
-struct Nobody;
+struct UnusedAttestation;
 
-impl AttestationProvider for Nobody {
+impl AttestationProvider for UnusedAttestation {
     fn attest<'a>(&'a self, _: AttestationRequest<'a>) -> AttestationFuture<'a> {
-        unreachable!("nobody asks")
+        unreachable!("no token is requested")
     }
 }
 
-/// A certificate that nothing but its key tells from others.
+/// A CA certificate that differs from others only in its key.
 pub(crate) fn authority() -> Vec<u8> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The tokens of one identity. A lookup takes no lock and writes to no memory that others read, so that a cache hit costs the
-/// same for any number of callers.
+/// The tokens of one identity. A lookup takes no lock and writes to no memory that other threads read, so that a cache hit costs
+/// the same with any number of callers.
 #[derive(Default)]
 pub(crate) struct TokenCache {
     map: ArcSwap<TokenMap>,
@@ -50,64 +50,64 @@ impl Equivalent<TokenCacheKey> for BorrowedTokenKey<'_> {
     }
 }
 
-/// A token with the certificate that it was issued for. The fields that every hit reads are next to each other at its beginning:
-/// with many tokens, a hit mostly waits for memory.
+/// A token with the certificate that it was issued for. The fields that every cache hit reads come first, in one cache line: with
+/// many tokens, a hit mostly waits for memory.
 #[repr(C)]
 pub(crate) struct CachedToken {
-    /// Until then neither it nor its certificate is due for a refresh.
+    /// The time until which neither it nor its certificate is due for a refresh.
     fresh_until: DualTime,
     superseded: AtomicBool,
     renewal: RefreshAttempts,
     pub(crate) issued: IssuedToken,
     pub(crate) binding: Arc<CachedBinding>,
     expires: DualTime,
-    /// From then on a new token is fetched first.
+    /// The time from which a new token is fetched first.
     stale: DualTime,
     refresh: Option<DualTime>,
-    /// Built when it is first sent.
+    /// Built on first use.
     header: OnceLock<Box<AuthorizationHeader>>,
 }
 
 /// How fresh a cached token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// It is returned.
+    /// Returned.
     Fresh,
-    /// It is returned, and refreshed in the background.
+    /// Returned, and refreshed in the background.
     RefreshDue,
-    /// A new one is fetched first; this one is returned only where that fails.
+    /// A new token is fetched first; this one is returned only if that fails.
     Stale,
-    /// It is no longer valid.
+    /// No longer valid.
     Expired,
 }
 
 impl CachedToken {
-    /// The header that it is sent with.
+    /// Its Authorization header.
     pub(crate) fn header(&self) -> &AuthorizationHeader {
         let issued = &self.issued;
-        let make = || {
+        let build = || {
             Box::new(AuthorizationHeader::new(
                 &issued.authorization(),
                 &issued.scope,
             ))
         };
-        self.header.get_or_init(make)
+        self.header.get_or_init(build)
     }
 
-    /// A token as it was issued. `chance` (0 to 1) spreads refreshes over a tenth of the time before they are due.
+    /// A token that was requested at `requested`. `chance` (0 to 1) spreads refreshes over a tenth of the time before they are due.
     pub(crate) fn new(
         issued: IssuedToken,
         binding: Arc<CachedBinding>,
-        asked_at: DualTime,
+        requested: DualTime,
         chance: f64,
     ) -> Self {
-        let ahead = issued
+        let refresh_in = issued
             .refresh_in
             .or((issued.life > SHORT_LIFE).then(|| issued.life / 2));
-        let stale = asked_at.after(issued.life - MIN_REMAINING_LIFE.min(issued.life / 2));
-        let refresh = ahead.map(|ahead| asked_at.after(ahead.mul_f64(1.0 - 0.1 * chance)));
+        let stale = requested.after(issued.life - MIN_REMAINING_LIFE.min(issued.life / 2));
+        let refresh = refresh_in.map(|time| requested.after(time.mul_f64(1.0 - 0.1 * chance)));
         Self {
-            expires: asked_at.after(issued.life),
+            expires: requested.after(issued.life),
             stale,
             refresh,
             fresh_until: stale
@@ -121,7 +121,7 @@ impl CachedToken {
         }
     }
 
-    /// Its certificate is no longer the current one.
+    /// Marks it as stale, since its certificate is no longer the current one.
     pub(crate) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
     }
@@ -131,7 +131,7 @@ impl CachedToken {
         self.expires.remaining(now)
     }
 
-    /// Whether it is returned without any further check.
+    /// Whether it is returned without a further check.
     pub(crate) fn is_fresh(&self, now: DualTime) -> bool {
         !self.fresh_until.has_passed(now)
             && !self.superseded.load(Ordering::Relaxed)
@@ -163,13 +163,13 @@ impl TokenCache {
         self.look_up(&BorrowedTokenKey::from(key), Arc::clone)
     }
 
-    /// Passes the token of this key, if there is one, to `see`.
+    /// Calls `read` with the token of this key, if there is one.
     pub(crate) fn look_up<T>(
         &self,
-        asked: &BorrowedTokenKey<'_>,
-        see: impl FnOnce(&Arc<CachedToken>) -> T,
+        key: &BorrowedTokenKey<'_>,
+        read: impl FnOnce(&Arc<CachedToken>) -> T,
     ) -> Option<T> {
-        self.map.load().get(asked).map(see)
+        self.map.load().get(key).map(read)
     }
 
     pub(crate) fn put(&self, key: TokenCacheKey, token: Arc<CachedToken>, now: DualTime) {
@@ -184,7 +184,7 @@ impl TokenCache {
 
     /// Marks the tokens of other certificates as stale.
     pub(super) fn supersede(&self, attestation: Attestation, current: &Arc<CachedBinding>) {
-        // A token that is put is marked here, or is put after this, and its caller then sees that the certificate changed.
+        // A token that is cached concurrently is marked here; or it is cached later, and its caller finds a new certificate.
         let _guard = lock(&self.writers);
         for (key, token) in &**self.map.load() {
             if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
@@ -194,12 +194,12 @@ impl TokenCache {
     }
 
     /// Evicts the tokens of a certificate.
-    pub(crate) fn evict_bound_to(&self, refused: &Arc<CachedBinding>) {
-        self.change(|tokens| tokens.retain(|_, token| !Arc::ptr_eq(&token.binding, refused)));
+    pub(crate) fn evict_bound_to(&self, binding: &Arc<CachedBinding>) {
+        self.change(|tokens| tokens.retain(|_, token| !Arc::ptr_eq(&token.binding, binding)));
     }
 
-    /// Replaces the map by a changed copy. A token is issued every few minutes at most for each resource, and costs a request;
-    /// a copy of 4096 entries costs a fraction of that.
+    /// Replaces the map with a changed copy. A token costs a request, at most every few minutes for each resource; a copy of 4096
+    /// entries costs a fraction of that.
     fn change(&self, change: impl FnOnce(&mut TokenMap)) {
         let _guard = lock(&self.writers);
         let mut changed = TokenMap::clone(&self.map.load());
@@ -221,9 +221,9 @@ fn evict(tokens: &mut TokenMap, now: DualTime) {
     }
 }
 
-/// A token with less remaining lifetime is stale; one with less than twice as much in all, from half of its lifetime on: else
-/// each call would fetch one.
+/// A token with less remaining lifetime is stale; a token whose whole lifetime is less than twice as long is stale from half of it:
+/// otherwise each call would fetch one.
 const MIN_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
-/// Tokens with a longer lifetime are refreshed at half of it where the service sends no `refresh_in`.
+/// Tokens with a longer lifetime are refreshed at half of it if the service sends no `refresh_in`.
 const SHORT_LIFE: Duration = Duration::from_secs(2 * 3600);
 const MAX_TOKENS: usize = 4096;
