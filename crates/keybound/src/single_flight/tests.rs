@@ -1,121 +1,121 @@
-//! The guarantees of a single flight, for every order of its callers' steps. Each scenario is run on threads; with
-//! `--cfg shuttle` thousands of schedules of it are explored.
-mod bench;
+//! The guarantees of a single flight, for every interleaving of its callers. Each scenario runs on threads; with `--cfg shuttle`,
+//! thousands of schedules of it are explored.
+mod counting_flight;
 #[cfg_attr(shuttle, path = "tests/explored.rs")]
 #[cfg_attr(not(shuttle), path = "tests/threads.rs")]
-mod place;
-// Its runtimes are real.
+mod executor;
+// Uses several tokio runtimes.
 #[cfg(not(shuttle))]
 mod runtimes;
 
 use super::SingleFlight;
-use bench::{Bench, impatient};
+use counting_flight::{CountingFlight, poll_at_most};
+use executor::{block_on, chance, check, pause, spawn, yield_now};
 use futures_util::FutureExt as _;
-use place::{block_on, chance, check, pause, spawn, yield_now};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 #[test]
-fn callers_of_one_key_share_one_run_and_its_value() {
+fn callers_of_one_key_share_one_execution() {
     check(|| {
-        let bench = Bench::new();
+        let flight = CountingFlight::new();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
-                let bench = bench.clone();
-                spawn(move || block_on(bench.join("key", CALLERS).work))
+                let flight = flight.clone();
+                spawn(move || block_on(flight.join("key", CALLERS).work))
             })
             .collect();
         for caller in callers {
             assert_eq!(caller.join().unwrap(), 1);
         }
-        bench.assert_quiet(1, 1);
+        flight.assert_idle(1, 1);
     });
 }
 
 #[test]
-fn callers_that_are_dropped_do_not_end_the_execution_of_others() {
+fn dropped_waiters_do_not_cancel_the_execution_of_others() {
     check(|| {
-        let bench = Bench::new();
-        let patient = bench.join("key", CALLERS);
-        let leaving: Vec<_> = (1..CALLERS)
+        let flight = CountingFlight::new();
+        let staying = flight.join("key", CALLERS);
+        let dropped: Vec<_> = (1..CALLERS)
             .map(|_| {
-                let (bench, patience) = (bench.clone(), chance(5));
+                let (flight, polls) = (flight.clone(), chance(5));
                 spawn(move || {
-                    let waiter = bench.join("key", CALLERS);
-                    block_on(impatient(patience, waiter.work))
+                    let waiter = flight.join("key", CALLERS);
+                    block_on(poll_at_most(polls, waiter.work))
                 })
             })
             .collect();
-        assert_eq!(block_on(patient.work), 1);
-        for caller in leaving {
+        assert_eq!(block_on(staying.work), 1);
+        for caller in dropped {
             assert!(matches!(caller.join().unwrap(), None | Some(1)));
         }
-        bench.assert_quiet(1, 1);
+        flight.assert_idle(1, 1);
     });
 }
 
 #[test]
-fn the_last_caller_that_is_dropped_ends_the_execution_and_the_next_one_starts_another() {
+fn dropping_the_last_waiter_cancels_the_execution() {
     check(|| {
-        let bench = Bench::new();
-        let leaving: Vec<_> = (0..CALLERS)
+        let flight = CountingFlight::new();
+        let dropped: Vec<_> = (0..CALLERS)
             .map(|_| {
-                let (bench, patience) = (bench.clone(), chance(4));
-                // There are never enough of them for the execution to end.
-                spawn(move || block_on(impatient(patience, bench.join("key", usize::MAX).work)))
+                let (flight, polls) = (flight.clone(), chance(4));
+                // There are never enough callers for the execution to finish.
+                spawn(move || block_on(poll_at_most(polls, flight.join("key", usize::MAX).work)))
             })
             .collect();
-        for caller in leaving {
+        for caller in dropped {
             assert_eq!(caller.join().unwrap(), None);
         }
-        let begun = bench.begun();
-        bench.assert_quiet(begun, 0);
-        assert_eq!(block_on(bench.join("key", 0).work), begun + 1);
-        bench.assert_quiet(begun + 1, 1);
+        let started = flight.started();
+        flight.assert_idle(started, 0);
+        assert_eq!(block_on(flight.join("key", 0).work), started + 1);
+        flight.assert_idle(started + 1, 1);
     });
 }
 
 #[test]
-fn an_execution_that_is_being_dropped_removes_no_other_entry() {
+fn cancelled_execution_removes_only_its_own_entry() {
     check(|| {
-        let bench = Bench::new();
-        let leaving = {
-            let (bench, patience) = (bench.clone(), chance(3));
-            spawn(move || block_on(impatient(patience, bench.join_uncounted("key", 2).work)))
+        let flight = CountingFlight::new();
+        let dropped = {
+            let (flight, polls) = (flight.clone(), chance(3));
+            spawn(move || block_on(poll_at_most(polls, flight.join_uncounted("key", 2).work)))
         };
         let staying: Vec<_> = (0..2)
             .map(|_| {
-                let bench = bench.clone();
-                spawn(move || block_on(bench.join("key", 2).work))
+                let flight = flight.clone();
+                spawn(move || block_on(flight.join("key", 2).work))
             })
             .collect();
         let results: Vec<_> = staying
             .into_iter()
             .map(|caller| caller.join().unwrap())
             .collect();
-        leaving.join().unwrap();
+        dropped.join().unwrap();
         assert_eq!(results[0], results[1]);
-        bench.assert_quiet(bench.begun(), bench.ended());
+        flight.assert_idle(flight.started(), flight.finished());
     });
 }
 
 #[test]
-fn no_caller_gets_a_result_from_before_it_joined() {
+fn callers_never_get_a_result_from_before_they_joined() {
     check(|| {
-        let bench = Bench::new();
+        let flight = CountingFlight::new();
         let result = Arc::new(AtomicUsize::new(0));
         let callers: Vec<_> = (0..3)
             .map(|_| {
-                let (bench, result) = (bench.clone(), Arc::clone(&result));
+                let (flight, result) = (flight.clone(), Arc::clone(&result));
                 spawn(move || {
                     for _ in 0..3 {
                         let before = result.load(SeqCst);
-                        let work = bench.join("key", 0).work;
-                        let Some(value) = block_on(impatient(chance(8), work)) else {
+                        let work = flight.join("key", 0).work;
+                        let Some(value) = block_on(poll_at_most(chance(8), work)) else {
                             continue;
                         };
-                        assert!(value > before, "{value} was over at {before}");
+                        assert!(value > before, "{value} was the result before {before}");
                         result.fetch_max(value, SeqCst);
                     }
                 })
@@ -124,19 +124,19 @@ fn no_caller_gets_a_result_from_before_it_joined() {
         for caller in callers {
             caller.join().unwrap();
         }
-        bench.assert_quiet(bench.begun(), bench.ended());
+        flight.assert_idle(flight.started(), flight.finished());
     });
 }
 
 #[test]
-fn an_execution_that_panics_does_so_for_all_waiters_and_blocks_nothing() {
+fn panic_reaches_all_waiters_and_frees_the_key() {
     check(|| {
-        let bench = Bench::new();
+        let flight = CountingFlight::new();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
-                let bench = bench.clone();
+                let flight = flight.clone();
                 spawn(move || {
-                    let waiter = bench.join_panicking("key", CALLERS);
+                    let waiter = flight.join_panicking("key", CALLERS);
                     block_on(AssertUnwindSafe(waiter.work).catch_unwind()).is_err()
                 })
             })
@@ -144,51 +144,50 @@ fn an_execution_that_panics_does_so_for_all_waiters_and_blocks_nothing() {
         for caller in callers {
             assert!(caller.join().unwrap());
         }
-        assert_eq!(block_on(bench.join("key", 0).work), 2);
-        bench.assert_quiet(2, 1);
+        assert_eq!(block_on(flight.join("key", 0).work), 2);
+        flight.assert_idle(2, 1);
     });
 }
 
 #[test]
-fn different_keys_do_not_wait_for_each_other() {
+fn different_keys_run_independently() {
     check(|| {
-        let bench = Bench::new();
-        // The slow one ends only when it is joined again, which happens only when the others have ended.
-        let slow = bench.join("slow", 4);
-        let quick: Vec<_> = ["a", "b"]
+        let flight = CountingFlight::new();
+        // The slow one finishes only when it is joined again, after the others have finished.
+        let slow = flight.join("slow", 4);
+        let fast: Vec<_> = ["a", "b"]
             .map(|key| {
-                let bench = bench.clone();
-                spawn(move || block_on(bench.join(key, 0).work))
+                let flight = flight.clone();
+                spawn(move || block_on(flight.join(key, 0).work))
             })
             .into_iter()
             .collect();
         let waiting = spawn(move || block_on(slow.work));
-        for caller in quick {
+        for caller in fast {
             caller.join().unwrap();
         }
-        block_on(bench.join("slow", 4).work);
+        block_on(flight.join("slow", 4).work);
         waiting.join().unwrap();
-        bench.assert_quiet(3, 3);
+        flight.assert_idle(3, 3);
     });
 }
 
 #[test]
-fn an_execution_that_joins_another_single_flight_neither_deadlocks_nor_repeats() {
+fn nested_single_flights_neither_deadlock_nor_repeat() {
     check(|| {
-        let inner = Bench::new();
+        let inner = CountingFlight::new();
         let outer = SingleFlight::<&str, usize>::default();
         let outer = Arc::new(outer);
-        let kept = inner.join("certificate", 0);
+        let held = inner.join("certificate", 0);
         let callers: Vec<_> = ["vault", "graph", "vault", "graph"]
             .into_iter()
             .map(|key| {
                 let (inner, outer) = (inner.clone(), Arc::clone(&outer));
-                let patience = if chance(2) == 0 {
+                let polls = if chance(2) == 0 {
                     usize::MAX
                 } else {
                     chance(6)
                 };
-                // Joined on a runtime, as by all callers: an execution belongs to the runtime on which it was started.
                 let call = async move {
                     let waiter = outer.join(&key, move |_| {
                         let inner = inner.clone();
@@ -198,15 +197,15 @@ fn an_execution_that_joins_another_single_flight_neither_deadlocks_nor_repeats()
                         };
                         work.boxed()
                     });
-                    impatient(patience, waiter.work).await
+                    poll_at_most(polls, waiter.work).await
                 };
                 spawn(move || {
                     let result = block_on(call);
-                    assert!(result.is_some() || patience < usize::MAX);
+                    assert!(result.is_some() || polls < usize::MAX);
                 })
             })
             .collect();
-        assert!(block_on(kept.work) > 0);
+        assert!(block_on(held.work) > 0);
         for caller in callers {
             caller.join().unwrap();
         }
@@ -214,7 +213,7 @@ fn an_execution_that_joins_another_single_flight_neither_deadlocks_nor_repeats()
         while outer.len() > 0 {
             pause();
         }
-        inner.assert_quiet(inner.begun(), inner.ended());
+        inner.assert_idle(inner.started(), inner.finished());
     });
 }
 

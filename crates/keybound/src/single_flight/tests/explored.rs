@@ -1,4 +1,4 @@
-//! Threads whose every step is scheduled by shuttle: by chance, and by priorities that change at a few points (PCT).
+//! Threads and tasks that shuttle schedules: randomly, and by priorities that change at a few points (PCT).
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
@@ -6,17 +6,14 @@ use shuttle::{Config, Runner};
 pub(super) use shuttle::future::{block_on, yield_now};
 pub(super) use shuttle::thread::{spawn, yield_now as pause};
 
-/// Explores schedules of a scenario. A failure prints its schedule, to be repeated by `shuttle::replay`.
+/// Explores schedules of a scenario. A failure prints its schedule for `shuttle::replay`.
 pub(super) fn check(scenario: fn()) {
     // The single flight needs a current runtime; its tasks are shuttle's.
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.unwrap();
     let _entered = runtime.enter();
-    let by_chance = RandomScheduler::new_from_seed(SEED, SCHEDULES);
-    assert_eq!(
-        Runner::new(by_chance, Config::new()).run(scenario),
-        SCHEDULES
-    );
+    let random = RandomScheduler::new_from_seed(SEED, SCHEDULES);
+    assert_eq!(Runner::new(random, Config::new()).run(scenario), SCHEDULES);
     for changes in 1..=DEPTH {
         let by_priority = PctScheduler::new_from_seed(SEED, changes, SCHEDULES);
         assert_eq!(
@@ -26,7 +23,7 @@ pub(super) fn check(scenario: fn()) {
     }
 }
 
-/// A number below `end`.
+/// A random number below `end`.
 pub(super) fn chance(end: usize) -> usize {
     thread_rng().gen_range(0..end)
 }

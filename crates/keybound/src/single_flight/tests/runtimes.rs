@@ -1,4 +1,4 @@
-//! Callers on several runtimes, of which one ends or is not driven while an execution that was started on it is in flight.
+//! Callers on several runtimes. One of them is shut down, or is not driven, while an execution runs on it.
 use super::super::{SingleFlight, Waiter};
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, poll};
@@ -12,70 +12,70 @@ use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn callers_on_several_runtimes_share_one_execution() {
-    let (counted, there) = (Counted::default(), several_threads());
-    let waiting = there.spawn(counted.join_on(&there, A_WHILE).work);
+    let (counted, other) = (Counted::default(), multi_thread());
+    let waiting = other.spawn(counted.join_on(&other, SHORT).work);
     let here = counted.join(LONG).work.await;
     assert_eq!(here, waiting.await.unwrap());
-    assert_eq!(counted.begun(), 1);
-    there.shutdown_background();
+    assert_eq!(counted.started(), 1);
+    other.shutdown_background();
 }
 
 #[tokio::test]
-async fn what_an_execution_opens_belongs_to_its_own_runtime() {
-    let (counted, there) = (Counted::default(), several_threads());
-    let begun = counted.join_on(&there, Duration::ZERO);
+async fn execution_runs_on_the_runtime_that_started_it() {
+    let (counted, other) = (Counted::default(), multi_thread());
+    let started = counted.join_on(&other, Duration::ZERO);
     let (number, ran_on) = counted.join(LONG).work.await;
-    assert_eq!((number, ran_on), (1, there.handle().id()));
-    drop(begun);
-    there.shutdown_background();
+    assert_eq!((number, ran_on), (1, other.handle().id()));
+    drop(started);
+    other.shutdown_background();
 }
 
 #[tokio::test]
-async fn when_the_runtime_of_an_execution_ends_waiters_elsewhere_share_the_next_one() {
-    for there in [one_thread(), several_threads()] {
+async fn waiters_on_other_runtimes_share_the_next_execution_after_a_shutdown() {
+    for other in [current_thread(), multi_thread()] {
         let counted = Counted::default();
-        there.spawn(counted.join_on(&there, LONG).work);
-        let mut waiting: Vec<_> = (0..3).map(|_| counted.join(A_WHILE).work).collect();
+        other.spawn(counted.join_on(&other, LONG).work);
+        let mut waiting: Vec<_> = (0..3).map(|_| counted.join(SHORT).work).collect();
         for waiter in &mut waiting {
             assert!(poll!(waiter).is_pending());
         }
-        let begun = Instant::now();
-        there.shutdown_background();
+        let started = Instant::now();
+        other.shutdown_background();
         for result in join_all(waiting).await {
             assert_eq!(result, (2, Handle::current().id()));
         }
-        assert!(begun.elapsed() < LONG);
-        assert_eq!((counted.begun(), counted.flights.len()), (2, 0));
+        assert!(started.elapsed() < LONG);
+        assert_eq!((counted.started(), counted.flights.len()), (2, 0));
     }
 }
 
 #[tokio::test]
-async fn an_execution_whose_runtime_has_ended_is_soon_replaced() {
-    let (counted, there) = (Counted::default(), one_thread());
-    // Its waiter outlives the runtime.
-    let waiter = counted.join_on(&there, LONG);
-    there.shutdown_background();
+async fn execution_on_a_runtime_that_was_shut_down_is_replaced() {
+    let (counted, other) = (Counted::default(), current_thread());
+    // The waiter outlives the runtime.
+    let waiter = counted.join_on(&other, LONG);
+    other.shutdown_background();
     assert_eq!(counted.join(Duration::ZERO).work.await.0, 2);
     drop(waiter);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_execution_whose_runtime_is_not_driven_is_started_again_elsewhere() {
-    let (counted, there) = (Counted::default(), one_thread());
-    let left = there.spawn(counted.join_on(&there, Duration::ZERO).work);
-    let begun = Instant::now();
+async fn execution_on_a_runtime_that_is_not_driven_is_replaced() {
+    let (counted, other) = (Counted::default(), current_thread());
+    let stalled = other.spawn(counted.join_on(&other, Duration::ZERO).work);
+    let started = Instant::now();
     let waiter = counted.join(Duration::ZERO);
     assert_eq!(waiter.work.await, (2, Handle::current().id()));
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    there.shutdown_background();
-    assert!(left.await.unwrap_err().is_cancelled());
+    assert!(started.elapsed() < Duration::from_secs(10));
+    other.shutdown_background();
+    assert!(stalled.await.unwrap_err().is_cancelled());
     assert_eq!(counted.flights.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_execution_releases_its_locks_although_its_runtime_is_not_driven() {
+async fn cancelled_execution_releases_its_locks_while_its_runtime_is_not_driven() {
     for last_waiter_leaves in [true, false] {
-        let (flights, there) = (SingleFlight::<&str, Id>::default(), one_thread());
+        let (flights, other) = (SingleFlight::<&str, Id>::default(), current_thread());
         let lock = Arc::new(tokio::sync::Mutex::new(()));
         let join = || {
             let lock = Arc::clone(&lock);
@@ -83,7 +83,7 @@ async fn a_cancelled_execution_releases_its_locks_although_its_runtime_is_not_dr
                 let lock = Arc::clone(&lock);
                 let work = async move {
                     let _guard = lock.lock().await;
-                    sleep(A_WHILE).await;
+                    sleep(SHORT).await;
                     Handle::current().id()
                 };
                 work.boxed()
@@ -91,10 +91,10 @@ async fn a_cancelled_execution_releases_its_locks_although_its_runtime_is_not_dr
             waiter.work
         };
         let waiter = {
-            let _entered = there.enter();
+            let _entered = other.enter();
             join()
         };
-        thread::scope(|scope| scope.spawn(|| there.block_on(yield_now())).join()).unwrap();
+        thread::scope(|scope| scope.spawn(|| other.block_on(yield_now())).join()).unwrap();
         assert!(lock.try_lock().is_err());
         if last_waiter_leaves {
             drop(waiter);
@@ -102,50 +102,50 @@ async fn a_cancelled_execution_releases_its_locks_although_its_runtime_is_not_dr
         } else {
             assert_eq!(join().await, Handle::current().id());
         }
-        there.shutdown_background();
+        other.shutdown_background();
     }
 }
 
-/// A single flight whose executions return their number and the runtime that they ran on.
+/// A single flight whose executions return their number and the runtime on which they ran.
 #[derive(Default)]
 struct Counted {
     flights: SingleFlight<&'static str, (usize, Id)>,
-    begun: Arc<AtomicUsize>,
+    started: Arc<AtomicUsize>,
 }
 
 impl Counted {
-    /// Joins the execution, or starts one that lasts for so long.
-    fn join(&self, lasts: Duration) -> Waiter<(usize, Id)> {
-        let begun = Arc::clone(&self.begun);
+    /// Joins the execution, or starts one of this duration.
+    fn join(&self, duration: Duration) -> Waiter<(usize, Id)> {
+        let started = Arc::clone(&self.started);
         self.flights.join(&"key", move |_| {
-            let number = begun.fetch_add(1, SeqCst) + 1;
+            let number = started.fetch_add(1, SeqCst) + 1;
             let work = async move {
-                sleep(lasts).await;
+                sleep(duration).await;
                 (number, Handle::current().id())
             };
             work.boxed()
         })
     }
 
-    /// The same, on this runtime.
-    fn join_on(&self, runtime: &Runtime, lasts: Duration) -> Waiter<(usize, Id)> {
-        let _within = runtime.enter();
-        self.join(lasts)
+    /// Like [`join`](Self::join), on a runtime.
+    fn join_on(&self, runtime: &Runtime, duration: Duration) -> Waiter<(usize, Id)> {
+        let _entered = runtime.enter();
+        self.join(duration)
     }
 
-    fn begun(&self) -> usize {
-        self.begun.load(SeqCst)
+    fn started(&self) -> usize {
+        self.started.load(SeqCst)
     }
 }
 
-fn one_thread() -> Runtime {
+fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn several_threads() -> Runtime {
+fn multi_thread() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().unwrap()
 }
 
-const A_WHILE: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(3600);
