@@ -1,5 +1,5 @@
-//! A world under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as configured.
-//! Conversations are data (`conversations/*.json`); the soak lives through a month.
+//! A simulated host under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as
+//! configured. Conversations are data (`conversations/*.json`); the soak test runs for a simulated month.
 mod case;
 mod conversation;
 mod entra;
@@ -14,10 +14,10 @@ mod pki;
 mod resource;
 mod runner;
 mod script;
+mod simulated_attestation;
 mod soak;
 mod store;
 mod telemetry;
-mod world;
-mod worlds;
+mod test_host;
 
-use world::{Call, Leg, World};
+use test_host::{Call, Leg, TestHost};

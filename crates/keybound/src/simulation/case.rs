@@ -1,7 +1,7 @@
-//! The form of a case: see `conversations/README.md`.
+//! The format of a test case: see `conversations/README.md`.
 use super::Leg;
 use super::script::Script;
-use super::world::{KeyStrength2, Setup};
+use super::test_host::{KeyStrengthName, Setup};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,25 +9,25 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    /// Why it must be so.
+    /// Why this behaviour is required.
     #[serde(rename = "why")]
     pub(super) _why: String,
-    /// The rows of the protocol that it shows.
+    /// The rows of the protocol that it tests.
     pub(super) rows: Vec<String>,
     #[serde(default)]
-    pub(super) world: Setup,
+    pub(super) setup: Setup,
     #[serde(default)]
-    pub(super) answers: Script,
+    pub(super) responses: Script,
     pub(super) steps: Vec<Step>,
     #[serde(default)]
     pub(super) end: End,
 }
 
-/// Something that happens.
+/// One step of a case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
-    /// Seconds from the start. Default: when all that was asked before has come out.
+    /// Seconds from the start. Default: when all earlier acquisitions have finished.
     pub(super) at: Option<f64>,
     #[serde(rename = "do")]
     pub(super) action: Action,
@@ -37,25 +37,25 @@ pub(super) struct Step {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Action {
     Acquire(Box<Acquire>),
-    /// The callers of an acquisition go away.
+    /// Drops the callers of an acquisition.
     Cancel(String),
-    /// The host's clock is put forward or back.
+    /// Sets the host's clock forward or back.
     Jump(f64),
-    /// The key no longer signs.
+    /// Makes the key fail to sign.
     KillKey,
-    /// Another key takes the place of the key, which goes on signing.
+    /// Replaces the key; the old one still signs.
     ReplaceKey,
-    /// Entra refuses these certificates from now on.
+    /// Makes Entra reject these certificates.
     Revoke(Vec<usize>),
-    /// All clients end; keys and store stay.
+    /// Drops all clients. Keys and store remain.
     NewProcess,
-    /// Another program of the account puts a certificate into the store, beside each that is there.
+    /// Another program of the account saves a certificate to the store, beside each entry.
     Plant(Plant),
-    /// The entries of the store name another key.
+    /// Changes the key name of all entries of the store.
     RenameStoredKeys,
-    /// What the store has by now.
+    /// Checks the number of entries in the store.
     Stored(usize),
-    /// What was asked of the services by now.
+    /// Checks the number of requests so far.
     Counts(Counts),
 }
 
@@ -63,41 +63,41 @@ pub(super) enum Action {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plant {
-    /// The issuer's CN. Default: the real one's.
+    /// The issuer's CN. Default: the real issuer's.
     pub(super) issuer: Option<String>,
-    /// In days, from now on.
+    /// In days, from now.
     pub(super) life: f64,
-    /// To its `token_not_after`. Default: it has none.
+    /// Until its `token_not_after`, in days. Default: it has none.
     pub(super) token_life: Option<f64>,
-    /// The origin of the token endpoint. Default: the one that IMDS named.
+    /// The origin of the token endpoint. Default: the one from IMDS.
     pub(super) endpoint: Option<String>,
 }
 
-/// Callers who ask for the same.
+/// Callers with the same request.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Acquire {
     /// For [`Action::Cancel`].
     pub(super) name: Option<String>,
-    /// One client by name; its own identity where it is a GUID.
+    /// The client's name; a GUID is also its identity.
     pub(super) client: String,
-    /// Clients of this name are created for each request and share a state.
+    /// The name of a shared state: a client is created for each request.
     pub(super) shared_state: Option<String>,
     pub(super) resource: String,
-    /// So many resources: `resource` followed by a number.
+    /// The number of resources: `resource` followed by a number.
     pub(super) resources: Option<usize>,
     pub(super) callers: usize,
     pub(super) claims: Option<String>,
     pub(super) capabilities: Option<Vec<String>>,
-    /// The variables of the client.
+    /// The client's environment variables.
     pub(super) environment: BTreeMap<String, String>,
-    /// The client's own list of hosts.
+    /// The client's allow-list.
     pub(super) allowed_hosts: Option<Vec<String>>,
     pub(super) force: bool,
     pub(super) timeout: Option<f64>,
     pub(super) attested: bool,
     pub(super) bearer: bool,
-    pub(super) floor: KeyStrength2,
+    pub(super) min_strength: KeyStrengthName,
     pub(super) expect: Expect,
 }
 
@@ -118,22 +118,22 @@ impl Default for Acquire {
             timeout: None,
             attested: false,
             bearer: false,
-            floor: KeyStrength2::Software,
+            min_strength: KeyStrengthName::Software,
             expect: Expect::default(),
         }
     }
 }
 
-/// What must come out. What is not named is not looked at, but for an error that is not expected.
+/// The expected result. Members that are missing are not checked, except for an unexpected error.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Expect {
     pub(super) source: Option<String>,
     pub(super) certificate: Option<usize>,
     pub(super) token: Option<usize>,
-    /// The kind of the failure that it says it has; `none` for none.
+    /// The error kind of the token's `renewal_failure`; `none` for none.
     pub(super) renewal_failure: Option<String>,
-    /// Seconds from the question.
+    /// Seconds since the request.
     pub(super) after: Option<Amount>,
     pub(super) error: Option<ExpectError>,
 }
@@ -146,19 +146,20 @@ pub(super) struct ExpectError {
     pub(super) status: Option<u16>,
     pub(super) deadline_reached: Option<bool>,
     pub(super) retryable: Option<bool>,
-    /// One of the service's codes.
+    /// One of the service's error codes.
     pub(super) code: Option<u64>,
-    pub(super) words: Option<String>,
-    /// All that the service said.
-    pub(super) said: Option<Said>,
-    /// Part of the next step of the error.
+    /// Part of the error's message.
+    pub(super) message: Option<String>,
+    /// The service's whole error response.
+    pub(super) service_error: Option<ExpectServiceError>,
+    /// Part of the error's next step.
     pub(super) next_step: Option<String>,
 }
 
-/// A service's refusal, whole.
+/// A service's error response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Said {
+pub(super) struct ExpectServiceError {
     pub(super) error: Option<String>,
     pub(super) error_description: Option<String>,
     pub(super) error_codes: Vec<u64>,
@@ -167,7 +168,7 @@ pub(super) struct Said {
     pub(super) timestamp: Option<String>,
 }
 
-/// So much, or between so much and so much.
+/// A number, or a range of numbers.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Amount {
@@ -176,27 +177,27 @@ pub(super) enum Amount {
 }
 
 impl Amount {
-    pub(super) fn holds(self, is: f64) -> bool {
+    pub(super) fn matches(self, actual: f64) -> bool {
         match self {
-            Self::One(amount) => (is - amount).abs() < TOLERANCE,
-            Self::Between(least, most) => (least - TOLERANCE..=most + TOLERANCE).contains(&is),
+            Self::One(amount) => (actual - amount).abs() < TOLERANCE,
+            Self::Between(min, max) => (min - TOLERANCE..=max + TOLERANCE).contains(&actual),
         }
     }
 }
 
-/// What must have happened in all.
+/// The expected totals of a case.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct End {
     pub(super) counts: Counts,
-    /// Seconds between the calls of a leg.
+    /// Seconds between the requests of a leg.
     pub(super) waits: HashMap<Leg, Vec<Amount>>,
     /// The claims of each token request, as JSON; null for none.
     pub(super) claims: Option<Vec<serde_json::Value>>,
     pub(super) elapsed: Option<Amount>,
 }
 
-/// How often services were asked.
+/// Numbers of requests and results.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Counts {
@@ -204,16 +205,16 @@ pub(super) struct Counts {
     pub(super) issue: Option<usize>,
     pub(super) attest: Option<usize>,
     pub(super) token: Option<usize>,
-    /// Of the calls of `issue`: past the cache of IMDS.
+    /// The `issue` requests past IMDS's cache.
     pub(super) bypassed: Option<usize>,
-    /// Certificates signed.
+    /// Certificates that were issued.
     pub(super) certificates: Option<usize>,
-    /// Times that the key was opened.
+    /// How often the key was opened.
     pub(super) keys: Option<usize>,
     pub(super) stored: Option<usize>,
-    /// Attestation tokens that differ, among those sent.
+    /// Different attestation tokens that were sent.
     pub(super) attestations_sent: Option<usize>,
 }
 
-/// Of the timer, and of a request's little steps.
+/// For the timer's resolution and the duration of a request.
 const TOLERANCE: f64 = 0.02;

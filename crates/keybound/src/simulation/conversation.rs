@@ -1,4 +1,4 @@
-//! Every case of `conversations/`, and that every row of the protocol has one.
+//! Runs every case of `conversations/`, and checks that every row of the protocol has one.
 use super::case::Case;
 use super::leaks::assert_none;
 use super::log::Log;
@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 #[test]
-fn every_conversation_comes_out_as_its_case_says() {
-    let mut wrong = Vec::new();
+fn every_conversation_has_its_expected_results() {
+    let mut failures = Vec::new();
     for (name, case) in cases() {
         let log = Log::default();
-        let (world, problems) = log.block_on(run(&case));
-        check_logged(&name, &world, &log);
+        let (host, problems) = log.block_on(run(&case));
+        check_logged(&name, &host, &log);
         let text = log.text();
-        assert!(text.contains("keybound_step"), "{name} logs nothing");
-        assert_none(&lock(&world.seen).secrets, &text, &name);
-        wrong.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
+        assert!(text.contains("keybound_step"), "{name}: nothing was logged");
+        assert_none(&lock(&host.history).secrets, &text, &name);
+        failures.extend(problems.iter().map(|problem| format!("{name}: {problem}")));
     }
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
 #[test]
@@ -29,20 +29,20 @@ fn every_row_of_the_protocol_has_a_conversation() {
     let rows = include_str!("../../conversations/rows.txt");
     let rows: Vec<&str> = rows.lines().filter(|row| !row.is_empty()).collect();
     for row in &rows {
-        let shown = cases
+        let tested = cases
             .values()
-            .any(|case| case.rows.iter().any(|shown| shown == row));
-        assert!(shown, "no case shows: {row}");
+            .any(|case| case.rows.iter().any(|tested| tested == row));
+        assert!(tested, "no case tests: {row}");
     }
     for (name, case) in &cases {
-        assert!(!case.rows.is_empty(), "{name} shows nothing");
+        assert!(!case.rows.is_empty(), "{name} tests no row");
         for row in &case.rows {
-            assert!(rows.contains(&&**row), "{name}: there is no row: {row}");
+            assert!(rows.contains(&&**row), "{name}: unknown row: {row}");
         }
     }
 }
 
-/// All cases, or the one that the environment names while one is being written.
+/// All cases by name.
 pub(super) fn cases() -> BTreeMap<String, Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conversations");
     let files = std::fs::read_dir(folder)

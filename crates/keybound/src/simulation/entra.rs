@@ -1,8 +1,8 @@
-//! Entra: checks every request and what it came over, and binds the token to that.
+//! Entra: checks every request and its client certificate, and binds the token to that.
 use super::imds::{ENTRA, TENANT};
-use super::script::Answering;
-use super::world::{Issued, Reply, parameters, reply, request_id};
-use super::{Call, Leg, World};
+use super::script::RequestContext;
+use super::test_host::{Reply, TokenRecord, parameters, reply, request_id};
+use super::{Call, Leg, TestHost};
 use crate::Binding;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,8 +13,8 @@ use keybound_transport::{TransportError, TransportErrorKind};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-impl World {
-    /// Answers a token request that came over a certificate.
+impl TestHost {
+    /// Responds to a token request with a client certificate.
     pub(super) async fn entra(
         &self,
         binding: &Binding,
@@ -56,39 +56,39 @@ impl World {
             attestation: None,
             request_id: request_id(head),
         });
-        let outcome = self.outcome(&Answering {
+        let response = self.response(&RequestContext {
             leg: Leg::Token,
             certificate: Some(certificate),
             resource: Some(&resource),
         });
-        if let Some(reply) = self.play(&outcome, timeout).await {
+        if let Some(reply) = self.respond(&response, timeout).await {
             return reply;
         }
-        if lock(&self.seen).revoked.contains(&certificate) {
+        if lock(&self.history).revoked.contains(&certificate) {
             return Ok(reply(401, HeaderMap::new(), revoked().to_string()));
         }
         if self.is_past_token_end(certificate) {
             return Ok(reply(400, HeaderMap::new(), past_token_end().to_string()));
         }
-        let life = outcome
+        let life = response
             .expires_in
             .map_or(self.setup.token_life, |life| life as f64);
-        let refresh_in = outcome
+        let refresh_in = response
             .refresh_in
             .or(self.setup.refresh_in.map(|time| time as u64));
-        let issued = self.true_time() - Duration::from_secs(outcome.stale.unwrap_or_default());
+        let issued = self.true_time() - Duration::from_secs(response.age.unwrap_or_default());
         let expires = issued + Duration::from_secs_f64(life);
         let number = {
-            let mut seen = lock(&self.seen);
-            seen.tokens.push(Issued {
+            let mut history = lock(&self.history);
+            history.tokens.push(TokenRecord {
                 resource,
                 certificate,
                 expires,
             });
-            seen.tokens.len()
+            history.tokens.len()
         };
         let bound = text("token_type") == "mtls_pop";
-        let confirmation = if outcome.wrong_binding {
+        let confirmation = if response.wrong_binding {
             "bm90LXRoaXMtY2VydGlmaWNhdGUtbm90LXRoaXMtb25lIQ"
         } else {
             &thumbprint
@@ -100,11 +100,11 @@ impl World {
             "exp": seconds(expires),
             "cnf": { "x5t#S256": confirmation },
         });
-        for (name, value) in &outcome.claims {
+        for (name, value) in &response.claims {
             claims[name] = value.clone();
         }
         let token = jwt(&claims);
-        lock(&self.seen).secrets.push(token.clone());
+        lock(&self.history).secrets.push(token.clone());
         let mut body = json!({
             "token_type": if bound { "mtls_pop" } else { "Bearer" },
             "expires_in": life as u64,
@@ -113,18 +113,18 @@ impl World {
         if let Some(refresh_in) = refresh_in {
             body["refresh_in"] = json!(refresh_in);
         }
-        outcome.change(&mut body);
+        response.change(&mut body);
         let mut headers = HeaderMap::new();
         if !self.setup.no_date {
             let date = httpdate::fmt_http_date(self.true_time());
             headers.insert(http::header::DATE, date.parse().unwrap());
         }
-        Ok(reply(200, headers, outcome.printed(&body)))
+        Ok(reply(200, headers, response.serialize(&body)))
     }
 
     fn is_past_token_end(&self, certificate: usize) -> bool {
-        let seen = lock(&self.seen);
-        let signed = seen.certificates.get(certificate.wrapping_sub(1));
+        let history = lock(&self.history);
+        let signed = history.certificates.get(certificate.wrapping_sub(1));
         let end = signed.and_then(|signed| signed.token_not_after);
         end.is_some_and(|end| end <= self.true_time())
     }
@@ -136,21 +136,21 @@ impl World {
         let has = |name: &str| head.headers.contains_key(name);
         self.check(has("x-ms-client-request-id"), || "request id".into());
         self.check(has("accept"), || "accept".into());
-        let signed = lock(&self.seen)
+        let signed = lock(&self.history)
             .certificates
             .get(certificate.wrapping_sub(1))
             .cloned();
-        self.check(signed.is_some(), || "an unknown certificate".into());
-        let whole = signed.is_some_and(|signed| {
+        self.check(signed.is_some(), || "the certificate is unknown".into());
+        let valid = signed.is_some_and(|signed| {
             signed.not_after > self.true_time()
                 && signed.holder.1 == binding.key().public_key_der()
                 && signed.holder.0 == binding.client_id().as_str()
         });
-        self.check(whole, || format!("certificate {certificate} has ended"));
+        self.check(valid, || format!("certificate {certificate} is not valid"));
     }
 }
 
-/// A JWT that nobody signed.
+/// A JWT without a valid signature.
 pub(super) fn jwt(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.c2ln", part(&json!({"alg":"none"})), part(claims))

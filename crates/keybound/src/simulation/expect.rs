@@ -1,8 +1,8 @@
-//! What came out, held against what must; and what must always hold.
-use super::case::{Acquire, Counts, End, ExpectError, Said};
+//! Compares results with the expected ones, and checks what must hold for every token.
+use super::case::{Acquire, Counts, End, ExpectError, ExpectServiceError};
 use super::leaks::assert_none;
 use super::runner::Run;
-use super::{Leg, World};
+use super::{Leg, TestHost};
 use crate::{AccessToken, Clock as _, Error, Result};
 use keybound_core::lock;
 use serde_json::Value;
@@ -11,38 +11,44 @@ use std::fmt::Debug;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What is wrong with an answer.
+/// The problems of a result.
 pub(super) fn check_outcome(
-    world: &World,
-    asked: &Acquire,
+    host: &TestHost,
+    acquire: &Acquire,
     resource: Option<&str>,
     outcome: &Result<AccessToken>,
     after: f64,
 ) -> Vec<String> {
-    let expect = &asked.expect;
-    assert_none(&lock(&world.seen).secrets, &shown(outcome), "an answer");
-    let mut wrong = Vec::new();
+    let expect = &acquire.expect;
+    assert_none(
+        &lock(&host.history).secrets,
+        &debug_output(outcome),
+        "the result",
+    );
+    let mut problems = Vec::new();
     match (outcome, &expect.error) {
         (Ok(token), None) => {
-            wrong.extend(check_token(
-                world,
-                asked,
+            problems.extend(check_token(
+                host,
+                acquire,
                 resource.unwrap_or_default(),
                 token,
             ));
         }
-        (Err(error), Some(expected)) => wrong.extend(check_error(error, expected)),
-        (Ok(_), Some(expected)) => wrong.push(format!("a token, and not {}", expected.kind)),
-        (Err(error), None) => wrong.push(format!("an error: {error:?}")),
+        (Err(error), Some(expected)) => problems.extend(check_error(error, expected)),
+        (Ok(_), Some(expected)) => {
+            problems.push(format!("a token instead of the error {}", expected.kind))
+        }
+        (Err(error), None) => problems.push(format!("an error: {error:?}")),
     }
-    if let Some(expected) = expect.after.filter(|expected| !expected.holds(after)) {
-        wrong.push(format!("came after {after} s, not {expected:?}"));
+    if let Some(expected) = expect.after.filter(|expected| !expected.matches(after)) {
+        problems.push(format!("returned after {after} s, not {expected:?}"));
     }
-    wrong
+    problems
 }
 
-/// All that can be printed of an answer, causes included.
-fn shown(outcome: &Result<AccessToken>) -> String {
+/// The Debug output of a result and of its error's causes.
+fn debug_output(outcome: &Result<AccessToken>) -> String {
     let mut text = format!("{outcome:#?}");
     let failure = match outcome {
         Ok(token) => token.renewal_failure(),
@@ -56,97 +62,111 @@ fn shown(outcome: &Result<AccessToken>) -> String {
     text
 }
 
-/// What must hold of every token; and what is expected of this one.
-fn check_token(world: &World, asked: &Acquire, resource: &str, token: &AccessToken) -> Vec<String> {
-    let expect = &asked.expect;
+/// The invariants of every token, and the expectations of this one.
+fn check_token(
+    host: &TestHost,
+    acquire: &Acquire,
+    resource: &str,
+    token: &AccessToken,
+) -> Vec<String> {
+    let expect = &acquire.expect;
     let claims = token.unverified_claims().expect("a JWT");
     let number: usize = claims.text("jti").unwrap().parse().unwrap();
-    let issued = lock(&world.seen).tokens[number - 1].clone();
-    let mut wrong = sound(world, resource, token);
+    let issued = lock(&host.history).tokens[number - 1].clone();
+    let mut problems = check_invariants(host, resource, token);
     let failure = token.renewal_failure().map_or("none", |e| e.kind().code());
-    differs(
-        &mut wrong,
+    expect_equal(
+        &mut problems,
         "source",
         expect.source.as_deref(),
         token.source().as_str(),
     );
-    differs(
-        &mut wrong,
+    expect_equal(
+        &mut problems,
         "certificate",
         expect.certificate,
         issued.certificate,
     );
-    differs(&mut wrong, "token", expect.token, number);
-    differs(
-        &mut wrong,
-        "failure",
+    expect_equal(&mut problems, "token", expect.token, number);
+    expect_equal(
+        &mut problems,
+        "renewal failure",
         expect.renewal_failure.as_deref(),
         failure,
     );
-    if token.binding().is_none() != asked.bearer {
-        wrong.push("of the wrong type".to_owned());
+    if token.binding().is_none() != acquire.bearer {
+        problems.push("the token has the problems type".to_owned());
     }
-    wrong
+    problems
 }
 
-/// Whatever happens: not expired by any clock, bound to the certificate that it comes with, for the right resource.
-pub(super) fn sound(world: &World, resource: &str, token: &AccessToken) -> Vec<String> {
+/// The invariants of a token: not expired on either clock, bound to its certificate, for the requested resource.
+pub(super) fn check_invariants(
+    host: &TestHost,
+    resource: &str,
+    token: &AccessToken,
+) -> Vec<String> {
     let claims = token.unverified_claims().expect("a JWT");
     let number: usize = claims.text("jti").unwrap().parse().unwrap();
-    let issued = lock(&world.seen).tokens[number - 1].clone();
+    let issued = lock(&host.history).tokens[number - 1].clone();
     let resource = resource.trim_end_matches("/.default");
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {
-            wrong.push(format!("token {number} {what}"));
+            problems.push(format!("token {number} {what}"));
         }
     };
-    must(issued.expires > world.true_time(), "has expired");
-    let by_host = token.expires_on() > world.now();
+    must(issued.expires > host.true_time(), "has expired");
+    let by_host = token.expires_on() > host.now();
     must(by_host, "has expired by the host's clock");
     must(issued.resource == resource, "is for another resource");
     if let Some(binding) = token.binding() {
         let thumbprint = binding.certificate().thumbprints().x5t_s256.to_string();
         must(
-            world.certificate_number(&thumbprint) == Some(issued.certificate),
-            "comes with another certificate",
+            host.certificate_number(&thumbprint) == Some(issued.certificate),
+            "has another certificate",
         );
         must(
             claims.confirmation() == Some(&*thumbprint),
             "is bound to another certificate",
         );
         must(
-            binding.certificate().not_after() > world.true_time(),
-            "comes with a certificate that has ended",
+            binding.certificate().not_after() > host.true_time(),
+            "has a certificate that has expired",
         );
         must(
-            binding.certificate().not_after() > world.now(),
-            "comes with a certificate that has ended by the host's clock",
+            binding.certificate().not_after() > host.now(),
+            "has a certificate that has expired by the host's clock",
         );
     }
-    wrong
+    problems
 }
 
 fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
-    let mut wrong = Vec::new();
-    differs(
-        &mut wrong,
+    let mut problems = Vec::new();
+    expect_equal(
+        &mut problems,
         "kind",
         Some(&*expected.kind),
         error.kind().code(),
     );
     let stage = expected.stage.as_deref();
-    differs(&mut wrong, "stage", stage, error.stage().as_str());
-    differs(
-        &mut wrong,
+    expect_equal(&mut problems, "stage", stage, error.stage().as_str());
+    expect_equal(
+        &mut problems,
         "status",
         expected.status.map(Some),
         error.status(),
     );
     let deadline = expected.deadline_reached;
-    differs(&mut wrong, "deadline", deadline, error.deadline_reached());
-    differs(
-        &mut wrong,
+    expect_equal(
+        &mut problems,
+        "deadline",
+        deadline,
+        error.deadline_reached(),
+    );
+    expect_equal(
+        &mut problems,
         "retryable",
         expected.retryable,
         error.is_retryable(),
@@ -155,13 +175,13 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
         let has = error
             .service()
             .is_some_and(|service| service.has_code(code));
-        differs(&mut wrong, "code", Some(true), has);
+        expect_equal(&mut problems, "code", Some(true), has);
     }
-    if let Some(words) = &expected.words {
-        let said = error.to_string();
-        differs(&mut wrong, "words", Some(true), said.contains(words));
+    if let Some(message) = &expected.message {
+        let contains = error.to_string().contains(message);
+        expect_equal(&mut problems, "message", Some(true), contains);
     }
-    let said = error.service().map(|service| Said {
+    let service_error = error.service().map(|service| ExpectServiceError {
         error: service.error.clone(),
         error_description: service.description.clone(),
         error_codes: service.codes.clone(),
@@ -169,78 +189,86 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
         correlation_id: service.correlation_id.clone(),
         timestamp: service.timestamp.clone(),
     });
-    differs(&mut wrong, "said", expected.said.clone().map(Some), said);
+    expect_equal(
+        &mut problems,
+        "service error",
+        expected.service_error.clone().map(Some),
+        service_error,
+    );
     if let Some(step) = &expected.next_step {
-        let named = error.kind().next_step().contains(step);
-        differs(&mut wrong, "next step", Some(true), named);
+        let contains = error.kind().next_step().contains(step);
+        expect_equal(&mut problems, "next step", Some(true), contains);
     }
-    if !wrong.is_empty() {
-        wrong.push(format!("{error:?}"));
+    if !problems.is_empty() {
+        problems.push(format!("{error:?}"));
     }
-    wrong
+    problems
 }
 
-/// What is wrong with the counts.
+/// The counts that differ.
 pub(super) fn check_counts(run: &Run, expected: &Counts) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let calls = |leg| run.world.calls(leg);
+    let mut problems = Vec::new();
+    let calls = |leg| run.host.calls(leg);
     let issue = calls(Leg::Issue);
     let bypassed = issue.iter().filter(|call| call.bypass).count();
     let attestations: HashSet<_> = issue.iter().filter_map(|c| c.attestation.clone()).collect();
-    let certificates = lock(&run.world.seen).certificates.len();
+    let certificates = lock(&run.host.history).certificates.len();
     let keys = run.keys.opened.load(Ordering::Relaxed);
-    let stored = run.store.as_ref().map_or(0, |store| store.entries());
-    differs(
-        &mut wrong,
+    let stored = run.store.as_ref().map_or(0, |store| store.len());
+    expect_equal(
+        &mut problems,
         "metadata calls",
         expected.metadata,
         calls(Leg::Metadata).len(),
     );
-    differs(&mut wrong, "issue calls", expected.issue, issue.len());
-    differs(
-        &mut wrong,
+    expect_equal(&mut problems, "issue calls", expected.issue, issue.len());
+    expect_equal(
+        &mut problems,
         "attest calls",
         expected.attest,
         calls(Leg::Attest).len(),
     );
-    differs(
-        &mut wrong,
+    expect_equal(
+        &mut problems,
         "token calls",
         expected.token,
         calls(Leg::Token).len(),
     );
-    differs(&mut wrong, "bypassed calls", expected.bypassed, bypassed);
-    differs(
-        &mut wrong,
+    expect_equal(&mut problems, "bypassed calls", expected.bypassed, bypassed);
+    expect_equal(
+        &mut problems,
         "certificates",
         expected.certificates,
         certificates,
     );
-    differs(&mut wrong, "keys opened", expected.keys, keys);
-    differs(&mut wrong, "stored", expected.stored, stored);
+    expect_equal(&mut problems, "keys opened", expected.keys, keys);
+    expect_equal(&mut problems, "stored", expected.stored, stored);
     let sent = expected.attestations_sent;
-    differs(&mut wrong, "attestations sent", sent, attestations.len());
-    wrong
+    expect_equal(&mut problems, "attestations sent", sent, attestations.len());
+    problems
 }
 
-/// Holds the end against what must be.
+/// Compares the totals of a case with the expected ones.
 pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
-    let mut wrong = check_counts(run, &expected.counts);
+    let mut problems = check_counts(run, &expected.counts);
     for (leg, waits) in &expected.waits {
-        let calls = run.world.calls(*leg);
+        let calls = run.host.calls(*leg);
         let gaps: Vec<f64> = calls
             .windows(2)
             .map(|pair| (pair[1].at - pair[0].at).as_secs_f64())
             .collect();
-        let holds = gaps.len() == waits.len()
-            && waits.iter().zip(&gaps).all(|(wait, gap)| wait.holds(*gap));
-        if !holds {
-            wrong.push(format!("{leg:?} waited {gaps:?}, not {waits:?}"));
+        let matches = gaps.len() == waits.len()
+            && waits
+                .iter()
+                .zip(&gaps)
+                .all(|(wait, gap)| wait.matches(*gap));
+        if !matches {
+            problems.push(format!("{leg:?} waited {gaps:?}, not {waits:?}"));
         }
     }
     if let Some(claims) = &expected.claims {
         let sent: Vec<Value> = run
-            .world
+            .host
             .calls(Leg::Token)
             .iter()
             .map(|call| match &call.claims {
@@ -248,21 +276,32 @@ pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
                 None => Value::Null,
             })
             .collect();
-        differs(&mut wrong, "claims", Some(claims), &sent);
+        expect_equal(&mut problems, "claims", Some(claims), &sent);
     }
     let elapsed = elapsed.as_secs_f64();
-    if let Some(expected) = expected.elapsed.filter(|expected| !expected.holds(elapsed)) {
-        wrong.push(format!("took {elapsed} s, not {expected:?}"));
+    if let Some(expected) = expected
+        .elapsed
+        .filter(|expected| !expected.matches(elapsed))
+    {
+        problems.push(format!("took {elapsed} s, not {expected:?}"));
     }
-    let rest = lock(&run.world.script).rest();
-    differs(&mut wrong, "answers never asked for", Some(0), rest);
-    wrong.append(&mut lock(&run.world.seen).wrong);
-    run.wrong.append(&mut wrong);
+    let unused = lock(&run.host.script).unused();
+    expect_equal(&mut problems, "unused responses", Some(0), unused);
+    problems.append(&mut lock(&run.host.history).violations);
+    run.problems.append(&mut problems);
 }
 
-fn differs<T: PartialEq + Debug>(wrong: &mut Vec<String>, what: &str, expected: Option<T>, is: T) {
-    if expected.as_ref().is_some_and(|expected| *expected != is) {
-        let expected = expected.expect("just seen");
-        wrong.push(format!("{what}: {is:?}, not {expected:?}"));
+fn expect_equal<T: PartialEq + Debug>(
+    problems: &mut Vec<String>,
+    what: &str,
+    expected: Option<T>,
+    actual: T,
+) {
+    if expected
+        .as_ref()
+        .is_some_and(|expected| *expected != actual)
+    {
+        let expected = expected.expect("checked above");
+        problems.push(format!("{what}: {actual:?}, not {expected:?}"));
     }
 }

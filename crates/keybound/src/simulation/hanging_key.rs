@@ -1,6 +1,6 @@
-//! A key whose operations do not return: it costs one thread and an error, never the program's runtime.
+//! A key whose operations hang: it occupies one thread and returns errors, and does not block the runtime.
 use super::script::Script;
-use super::world::{Services, Setup, World};
+use super::test_host::{Services, Setup, TestHost};
 use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
 use crate::{
     Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Opens keys that hang until the other end of `release` is dropped.
+/// Opens keys that hang until the sender of `release` is dropped.
 #[derive(Debug)]
-struct Hanging {
+struct HangingKeyProvider {
     key: Arc<MemoryKey>,
     opened: AtomicUsize,
     signing: Arc<Signing>,
@@ -27,12 +27,12 @@ struct Hanging {
 
 #[derive(Debug)]
 struct Signing {
-    begun: AtomicUsize,
-    begins: UnboundedSender<()>,
+    started: AtomicUsize,
+    starts: UnboundedSender<()>,
     release: Mutex<Receiver<()>>,
 }
 
-impl KeyProvider for Hanging {
+impl KeyProvider for HangingKeyProvider {
     fn strength(&self) -> KeyStrength {
         KeyStrength::Hardware
     }
@@ -40,7 +40,7 @@ impl KeyProvider for Hanging {
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
         self.opened.fetch_add(1, Ordering::Relaxed);
         if self.opening_hangs {
-            let _ = self.signing.begins.send(());
+            let _ = self.signing.starts.send(());
             let _ = self.signing.release.lock().unwrap().recv();
         }
         Ok(Arc::new(HangingKey {
@@ -51,7 +51,7 @@ impl KeyProvider for Hanging {
     }
 }
 
-/// [Slow](keybound_keys::SigningCost::Slow), as keys are unless they say otherwise.
+/// Its signing cost is the default, [Slow](keybound_keys::SigningCost::Slow).
 #[derive(Debug)]
 struct HangingKey {
     key: Arc<MemoryKey>,
@@ -65,8 +65,8 @@ impl BindingKey for HangingKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signing.begun.fetch_add(1, Ordering::Relaxed);
-        let _ = self.signing.begins.send(());
+        self.signing.started.fetch_add(1, Ordering::Relaxed);
+        let _ = self.signing.starts.send(());
         let _ = self.signing.release.lock().unwrap().recv();
         self.key.sign(scheme, digest)
     }
@@ -84,52 +84,52 @@ impl BindingKey for HangingKey {
     }
 }
 
-struct Scene {
-    provider: Arc<Hanging>,
+struct Fixture {
+    provider: Arc<HangingKeyProvider>,
     client: ManagedIdentityClient,
-    begins: UnboundedReceiver<()>,
-    /// Dropped with the scene: the threads end.
+    starts: UnboundedReceiver<()>,
+    /// Dropped with the fixture, which releases the threads.
     _release: Sender<()>,
 }
 
-impl Scene {
+impl Fixture {
     fn new(gate: Option<KeyGate>) -> Self {
         Self::with(gate, false)
     }
 
     fn with(gate: Option<KeyGate>, opening_hangs: bool) -> Self {
         let (release, released) = channel();
-        let (begin, begins) = unbounded_channel();
-        let provider = Arc::new(Hanging {
+        let (start, starts) = unbounded_channel();
+        let provider = Arc::new(HangingKeyProvider {
             key: Arc::new(MemoryKey::generate().unwrap()),
             opened: AtomicUsize::default(),
             signing: Arc::new(Signing {
-                begun: AtomicUsize::default(),
-                begins: begin,
+                started: AtomicUsize::default(),
+                starts: start,
                 release: Mutex::new(released),
             }),
             gate,
             opening_hangs,
         });
-        let world = World::new(Setup::default(), Script::default());
+        let host = TestHost::new(Setup::default(), Script::default());
         let client = ManagedIdentityClient::builder()
             .environment(Environment::empty())
             .key_providers(ProviderChain::new(vec![Arc::clone(&provider) as _]))
-            .clock(Arc::clone(&world) as _)
+            .clock(Arc::clone(&host) as _)
             .persistence(false)
-            .simulated(Services(world), 1)
+            .simulated(Services(host), 1)
             .build()
             .unwrap();
         Self {
             provider,
             client,
-            begins,
+            starts,
             _release: release,
         }
     }
 
-    fn begun(&self) -> usize {
-        self.provider.signing.begun.load(Ordering::Relaxed)
+    fn started(&self) -> usize {
+        self.provider.signing.started.load(Ordering::Relaxed)
     }
 }
 
@@ -139,7 +139,7 @@ fn request() -> TokenRequest {
 }
 
 #[test]
-fn a_key_that_hangs_costs_one_thread_however_many_callers_give_up() {
+fn hanging_key_occupies_one_thread_with_any_number_of_callers() {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -147,76 +147,76 @@ fn a_key_that_hangs_costs_one_thread_however_many_callers_give_up() {
         .unwrap();
     runtime.block_on(async {
         let request = request();
-        let mut scene = Scene::new(None);
-        let mut begins = std::mem::replace(&mut scene.begins, unbounded_channel().1);
+        let mut fixture = Fixture::new(None);
+        let mut starts = std::mem::replace(&mut fixture.starts, unbounded_channel().1);
         tokio::select! {
-            got = scene.client.acquire_token(&request) => panic!("{got:?}"),
-            begun = begins.recv() => begun.unwrap(),
+            result = fixture.client.acquire_token(&request) => panic!("{result:?}"),
+            started = starts.recv() => started.unwrap(),
         }
         for _ in 0..300 {
-            // Each asks IMDS, comes to the key, and gives up.
+            // Each sends its request to IMDS, waits for the key, and is dropped.
             tokio::select! {
                 biased;
-                got = scene.client.acquire_token(&request) => panic!("{got:?}"),
-                () = some_turns() => {}
+                result = fixture.client.acquire_token(&request) => panic!("{result:?}"),
+                () = yield_often() => {}
             }
         }
-        assert_eq!(scene.begun(), 1);
-        assert_eq!(scene.provider.opened.load(Ordering::Relaxed), 1);
-        // The program's own work goes on.
+        assert_eq!(fixture.started(), 1);
+        assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
+        // The runtime still runs other work.
         assert_eq!(tokio::task::spawn_blocking(|| 7).await.unwrap(), 7);
     });
 }
 
-/// Enough for a caller that does not wait for a thread.
-async fn some_turns() {
+/// Yields often enough for a caller that does not wait for a thread.
+async fn yield_often() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_key_that_hangs_is_an_error_that_says_so_and_is_not_opened_again() {
+async fn hanging_key_is_reported_and_not_opened_again() {
     let request = request();
-    let mut scene = Scene::new(Some(KeyGate::new(Duration::ZERO)));
-    let mut begins = std::mem::replace(&mut scene.begins, unbounded_channel().1);
+    let mut fixture = Fixture::new(Some(KeyGate::new(Duration::ZERO)));
+    let mut starts = std::mem::replace(&mut fixture.starts, unbounded_channel().1);
     tokio::select! {
-        got = scene.client.acquire_token(&request) => panic!("{got:?}"),
-        begun = begins.recv() => begun.unwrap(),
+        result = fixture.client.acquire_token(&request) => panic!("{result:?}"),
+        started = starts.recv() => started.unwrap(),
     }
     for _ in 0..3 {
-        let error = scene.client.acquire_token(&request).await.unwrap_err();
+        let error = fixture.client.acquire_token(&request).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.stage()),
             (ErrorKind::KeyFailed, Stage::Key)
         );
         assert!(error.to_string().contains("the key hangs"), "{error}");
     }
-    assert_eq!(scene.begun(), 1);
-    assert_eq!(scene.provider.opened.load(Ordering::Relaxed), 1);
+    assert_eq!(fixture.started(), 1);
+    assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn a_key_provider_that_hangs_costs_one_thread_and_none_of_the_runtime() {
+fn hanging_key_provider_occupies_one_thread_outside_the_runtime() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let mut scene = runtime.block_on(async { Scene::with(None, true) });
+    let mut fixture = runtime.block_on(async { Fixture::with(None, true) });
     runtime.block_on(async {
         let request = request();
         for round in 0..100 {
             tokio::select! {
                 biased;
-                got = scene.client.acquire_token(&request) => panic!("{got:?}"),
-                begun = scene.begins.recv(), if round == 0 => begun.unwrap(),
-                () = some_turns(), if round > 0 => {}
+                result = fixture.client.acquire_token(&request) => panic!("{result:?}"),
+                started = fixture.starts.recv(), if round == 0 => started.unwrap(),
+                () = yield_often(), if round > 0 => {}
             }
         }
     });
-    assert_eq!(scene.provider.opened.load(Ordering::Relaxed), 1);
-    let (ended, has_ended) = channel();
+    assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
+    let (done, is_done) = channel();
     std::thread::spawn(move || {
         drop(runtime);
-        ended.send(()).unwrap();
+        done.send(()).unwrap();
     });
-    // The key is released only afterwards.
-    assert_eq!(has_ended.recv_timeout(Duration::from_secs(60)), Ok(()));
+    // The key is released only after that.
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(()));
 }

@@ -1,8 +1,8 @@
-//! IMDS: checks every request, answers from its own cache in the first half of a certificate's life.
+//! IMDS: checks every request, and returns the cached certificate in the first half of its lifetime.
 use super::pki;
-use super::script::{Answering, Outcome};
-use super::world::{Reply, Signed, parameters, reply, request_id};
-use super::{Call, Leg, World};
+use super::script::{RequestContext, ScriptedResponse};
+use super::test_host::{CertificateRecord, Reply, parameters, reply, request_id};
+use super::{Call, Leg, TestHost};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
@@ -12,27 +12,27 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
 
-impl World {
-    /// Answers a request to IMDS.
+impl TestHost {
+    /// Responds to a request to IMDS.
     pub(super) async fn imds(&self, head: &Parts, body: &[u8], timeout: Duration) -> Reply {
         let path = head.uri.path();
         let query = parameters(head.uri.query().unwrap_or_default().as_bytes());
         self.check_head(head, &query);
-        let outcome = match path {
-            METADATA => self.noted(Leg::Metadata, head, &query, None),
-            ISSUE => self.noted(Leg::Issue, head, &query, Some(body)),
-            _ => panic!("IMDS has no {path}"),
+        let response = match path {
+            METADATA => self.record_request(Leg::Metadata, head, &query, None),
+            ISSUE => self.record_request(Leg::Issue, head, &query, Some(body)),
+            _ => panic!("unknown path of IMDS: {path}"),
         };
-        let server = outcome.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
-        let signed = |mut reply: http::Response<_>| {
+        let server = response.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
+        let with_server = |mut reply: http::Response<_>| {
             if !server.is_empty() {
                 let headers = reply.headers_mut();
                 headers.insert(http::header::SERVER, server.parse().unwrap());
             }
             reply
         };
-        if let Some(reply) = self.play(&outcome, timeout).await {
-            return reply.map(signed);
+        if let Some(reply) = self.respond(&response, timeout).await {
+            return reply.map(with_server);
         }
         if self.setup.imds_refuses_bypass && query.contains_key("bypass_cache") {
             return Ok(reply(400, HeaderMap::new(), UNSUPPORTED.to_owned()));
@@ -40,10 +40,14 @@ impl World {
         let client = query.get("client_id").map_or(SYSTEM, String::as_str);
         let mut body = match path {
             METADATA => metadata(client),
-            _ => self.issue(client, &query, body, &outcome),
+            _ => self.issue(client, &query, body),
         };
-        outcome.change(&mut body);
-        Ok(signed(reply(200, HeaderMap::new(), outcome.printed(&body))))
+        response.change(&mut body);
+        Ok(with_server(reply(
+            200,
+            HeaderMap::new(),
+            response.serialize(&body),
+        )))
     }
 
     fn check_head(&self, head: &Parts, query: &HashMap<String, String>) {
@@ -59,7 +63,9 @@ impl World {
         self.check(text("Metadata") == "true", || "Metadata: true".into());
         let id = text("x-ms-client-request-id");
         self.check(id.len() == 36, || "x-ms-client-request-id".into());
-        self.check(text("x-ms-correlation-id") == id, || "another id".into());
+        self.check(text("x-ms-correlation-id") == id, || {
+            "x-ms-correlation-id".into()
+        });
         self.check(
             query.get("cred-api-version").map(String::as_str) == Some("2.0"),
             || "cred-api-version".into(),
@@ -72,17 +78,17 @@ impl World {
         });
     }
 
-    fn noted(
+    fn record_request(
         &self,
         leg: Leg,
         head: &Parts,
         query: &HashMap<String, String>,
         body: Option<&[u8]>,
-    ) -> Outcome {
-        let asked: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
-        let attestation = asked
+    ) -> ScriptedResponse {
+        let content: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
+        let attestation = content
             .as_ref()
-            .and_then(|asked| asked.get("attestation_token")?.as_str());
+            .and_then(|content| content.get("attestation_token")?.as_str());
         self.record(Call {
             leg,
             at: self.elapsed(),
@@ -91,43 +97,40 @@ impl World {
             attestation: attestation.map(str::to_owned),
             request_id: request_id(head),
         });
-        self.outcome(&Answering {
+        self.response(&RequestContext {
             leg,
             certificate: None,
             resource: None,
         })
     }
 
-    fn issue(
-        &self,
-        client: &str,
-        query: &HashMap<String, String>,
-        body: &[u8],
-        _outcome: &Outcome,
-    ) -> Value {
-        let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-        let csr = asked.get("csr").and_then(Value::as_str).unwrap_or_default();
+    fn issue(&self, client: &str, query: &HashMap<String, String>, body: &[u8]) -> Value {
+        let content: Value = serde_json::from_slice(body).unwrap_or_default();
+        let csr = content
+            .get("csr")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let csr = STANDARD.decode(csr).unwrap_or_default();
         let Some(request) = pki::read(&csr) else {
-            self.check(false, || "the signing request does not verify".into());
+            self.check(false, || "the CSR has no valid signature".into());
             return Value::Null;
         };
-        let attested = asked.get("attestation_token").is_some();
+        let attested = content.get("attestation_token").is_some();
         let holder = (client.to_owned(), request.public_key.clone(), attested);
         let bypass = query.contains_key("bypass_cache");
         let cached = self.cached(&holder, bypass);
         let signed = cached.unwrap_or_else(|| {
-            let number = lock(&self.seen).certificates.len() + 1;
-            let lives = pki::Lives {
+            let number = lock(&self.history).certificates.len() + 1;
+            let lifetimes = pki::Lifetimes {
                 certificate: Duration::from_secs_f64(self.setup.certificate_life),
                 tokens: self
                     .setup
                     .certificate_token_life
                     .map(Duration::from_secs_f64),
             };
-            let number_wire = u32::try_from(number).unwrap();
-            let signed = pki::sign(&request, holder, self.true_time(), lives, number_wire);
-            lock(&self.seen).certificates.push(signed.clone());
+            let serial = u32::try_from(number).unwrap();
+            let signed = pki::sign(&request, holder, self.true_time(), lifetimes, serial);
+            lock(&self.history).certificates.push(signed.clone());
             signed
         });
         json!({
@@ -139,10 +142,10 @@ impl World {
         })
     }
 
-    fn cached(&self, holder: &(String, Vec<u8>, bool), bypass: bool) -> Option<Signed> {
+    fn cached(&self, holder: &(String, Vec<u8>, bool), bypass: bool) -> Option<CertificateRecord> {
         let now = self.true_time();
-        let seen = lock(&self.seen);
-        let last = seen
+        let history = lock(&self.history);
+        let last = history
             .certificates
             .iter()
             .rev()
@@ -168,7 +171,7 @@ pub(super) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 pub(super) const ENTRA: &str = "https://eastus.mtlsauth.microsoft.com";
 /// The client id of the system-assigned identity.
 pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
-/// As live IMDS says it.
+/// The response of real IMDS.
 const UNSUPPORTED: &str =
     r#"{"error":"invalid_request","error_description":"Unsupported query variables"}"#;
 const METADATA: &str = "/metadata/identity/getplatformmetadata";

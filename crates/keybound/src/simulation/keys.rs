@@ -1,7 +1,7 @@
-//! Keys that can die, and the service that attests them.
+//! Keys that can fail or be replaced, and the service that attests them.
 use super::entra::{jwt, seconds};
-use super::script::Answering;
-use super::{Call, Leg, World};
+use super::script::RequestContext;
+use super::{Call, Leg, TestHost};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::{AttestationToken, Error, ErrorKind, Stage, lock};
 use keybound_keys::memory::MemoryKey;
@@ -14,38 +14,38 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-/// Made once: nothing here depends on whose they are.
+/// Generated once, since the generation is slow.
 static POOL: LazyLock<[Arc<MemoryKey>; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Arc::new(MemoryKey::generate().unwrap())));
 
-/// The host's key: the same one at each call, until it dies.
-pub(super) struct Keys {
+/// Opens the host's key: the same one, until it fails or is replaced.
+pub(super) struct TestKeyProvider {
     strength: KeyStrength,
     persistent: bool,
-    current: Mutex<Option<Arc<Key>>>,
+    current: Mutex<Option<Arc<TestKey>>>,
     pub(super) opened: AtomicUsize,
-    made: AtomicUsize,
+    created: AtomicUsize,
 }
 
-impl Keys {
+impl TestKeyProvider {
     pub(super) fn new(strength: KeyStrength, persistent: bool) -> Arc<Self> {
         Arc::new(Self {
             strength,
             persistent,
             current: Mutex::default(),
             opened: AtomicUsize::default(),
-            made: AtomicUsize::default(),
+            created: AtomicUsize::default(),
         })
     }
 
-    /// The key no longer signs; the next to be opened is another one.
+    /// Makes the key fail to sign; the next one that is opened is another.
     pub(super) fn kill(&self) {
         if let Some(key) = lock(&self.current).take() {
             key.dead.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Another key takes the place of this one, which goes on signing.
+    /// Replaces the key; the old one still signs.
     pub(super) fn replace(&self) {
         if let Some(key) = lock(&self.current).take() {
             key.replaced.store(true, Ordering::Relaxed);
@@ -53,13 +53,13 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for TestKeyProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").finish_non_exhaustive()
+        f.debug_struct("TestKeyProvider").finish_non_exhaustive()
     }
 }
 
-impl KeyProvider for Keys {
+impl KeyProvider for TestKeyProvider {
     fn opens_at_once(&self) -> bool {
         true
     }
@@ -72,8 +72,8 @@ impl KeyProvider for Keys {
         self.opened.fetch_add(1, Ordering::Relaxed);
         let mut current = lock(&self.current);
         let key = current.get_or_insert_with(|| {
-            let number = self.made.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Key {
+            let number = self.created.fetch_add(1, Ordering::Relaxed);
+            Arc::new(TestKey {
                 key: Arc::clone(&POOL[number % POOL.len()]),
                 strength: self.strength,
                 name: self.persistent.then(|| "KeyGuardRSAKey".to_owned()),
@@ -86,7 +86,7 @@ impl KeyProvider for Keys {
 }
 
 #[derive(Debug)]
-struct Key {
+struct TestKey {
     key: Arc<MemoryKey>,
     strength: KeyStrength,
     name: Option<String>,
@@ -94,7 +94,7 @@ struct Key {
     replaced: AtomicBool,
 }
 
-impl BindingKey for Key {
+impl BindingKey for TestKey {
     fn public_key_der(&self) -> &[u8] {
         self.key.public_key_der()
     }
@@ -129,41 +129,41 @@ impl BindingKey for Key {
 
 /// Attests every key.
 #[derive(Debug)]
-pub(super) struct Attestor(pub(super) Arc<World>);
+pub(super) struct Attestor(pub(super) Arc<TestHost>);
 
 impl AttestationProvider for Attestor {
     fn attest<'a>(&'a self, _request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         Box::pin(async move {
-            let world = &self.0;
-            world.record(Call {
+            let host = &self.0;
+            host.record(Call {
                 leg: Leg::Attest,
-                at: world.elapsed(),
+                at: host.elapsed(),
                 bypass: false,
                 claims: None,
                 attestation: None,
                 request_id: String::new(),
             });
-            let outcome = world.outcome(&Answering {
+            let response = host.response(&RequestContext {
                 leg: Leg::Attest,
                 certificate: None,
                 resource: None,
             });
-            let played = world.play(&outcome, Duration::from_secs(3600)).await;
-            if played.is_some() {
+            let failure = host.respond(&response, Duration::from_secs(3600)).await;
+            if failure.is_some() {
                 return Err(Error::new(
                     ErrorKind::AttestationFailed,
                     Stage::Attestation,
-                    "as the script says",
+                    "scripted failure",
                 ));
             }
             let number = {
-                let mut seen = lock(&world.seen);
-                seen.attestations += 1;
-                seen.attestations
+                let mut history = lock(&host.history);
+                history.attestations += 1;
+                history.attestations
             };
-            let ends = world.true_time() + Duration::from_secs_f64(world.setup.attestation_life);
-            let token = jwt(&json!({ "n": number, "exp": seconds(ends) }));
-            lock(&world.seen).secrets.push(token.clone());
+            let expires = host.true_time() + Duration::from_secs_f64(host.setup.attestation_life);
+            let token = jwt(&json!({ "n": number, "exp": seconds(expires) }));
+            lock(&host.history).secrets.push(token.clone());
             AttestationToken::new(token)
         })
     }

@@ -1,4 +1,4 @@
-//! All that is logged while a case is lived through, at every level and on all threads of its runtime.
+//! The log of a case, at every level and on all threads of its runtime.
 use keybound_core::lock;
 use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
@@ -9,18 +9,18 @@ use tracing::{Dispatch, Event, Subscriber, span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
-/// Somebody who always listens. A place in the code that is first come by while nobody does is noted as one that nobody wants
-/// to hear of, and if a log is begun at that very moment by another test, it misses what is said there.
-static LISTENING: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default()));
+/// A subscriber that always exists. tracing caches that a callsite is disabled if it is first reached without a subscriber; a log
+/// that another test starts at that moment would miss its events.
+static ALWAYS_ENABLED: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default()));
 
-/// What was logged.
+/// Captured log lines.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Vec<Line>>>);
 
-/// A span that was opened, or an event.
+/// A new span, or an event.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// Of a span its name, of an event its message.
+    /// The name of a span, or the message of an event.
     pub(super) name: String,
     fields: Vec<(&'static str, String)>,
     /// The `step` of the innermost span around an event.
@@ -38,24 +38,24 @@ impl Line {
 }
 
 impl Log {
-    /// Lives through something on a paused clock and logs it.
-    pub(super) fn block_on<T>(&self, life: impl Future<Output = T>) -> T {
-        LazyLock::force(&LISTENING);
+    /// Runs a future on a paused clock and captures its log.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        LazyLock::force(&ALWAYS_ENABLED);
         let dispatch = Dispatch::new(Registry::default().with(self.clone()));
-        let of_threads = dispatch.clone();
+        let for_threads = dispatch.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .on_thread_start(move || {
-                let guard = dispatcher::set_default(&of_threads);
-                OF_THREAD.with(|kept| *kept.borrow_mut() = Some(guard));
+                let guard = dispatcher::set_default(&for_threads);
+                THREAD_GUARD.with(|slot| *slot.borrow_mut() = Some(guard));
             })
             .build()
             .unwrap();
-        dispatcher::with_default(&dispatch, || runtime.block_on(life))
+        dispatcher::with_default(&dispatch, || runtime.block_on(work))
     }
 
-    /// Spans and events of this name, in order.
+    /// The spans and events with this name, in order.
     pub(super) fn named(&self, name: &str) -> Vec<Line> {
         let lines = lock(&self.0);
         lines
@@ -65,7 +65,7 @@ impl Log {
             .collect()
     }
 
-    /// Everything.
+    /// The whole log.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for line in &*lock(&self.0) {
@@ -147,5 +147,5 @@ impl Visit for Fields {
 }
 
 thread_local! {
-    static OF_THREAD: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+    static THREAD_GUARD: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }

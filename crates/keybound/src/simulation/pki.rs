@@ -1,5 +1,5 @@
-//! The issuer of the certificates: one key for all tests, cheap to sign with.
-use super::world::Signed;
+//! The issuer of the certificates: one key for all tests, of a kind that signs fast.
+use super::test_host::CertificateRecord;
 use der::Encode as _;
 use der::asn1::GeneralizedTime;
 use keybound_core::{Certificate, X5tS256};
@@ -20,44 +20,44 @@ static ISSUER: LazyLock<PKey<Private>> = LazyLock::new(|| {
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 });
 
-/// A signing request, read.
-pub(super) struct Asked {
+/// A parsed certificate signing request.
+pub(super) struct SigningRequest {
     request: X509Req,
     pub(super) public_key: Vec<u8>,
 }
 
-/// Reads a signing request and checks that its key signed it.
-pub(super) fn read(csr: &[u8]) -> Option<Asked> {
+/// Parses a certificate signing request and verifies its signature.
+pub(super) fn read(csr: &[u8]) -> Option<SigningRequest> {
     let request = X509Req::from_der(csr).ok()?;
     let key = request.public_key().ok()?;
     let public_key = key.public_key_to_der().ok()?;
-    request.verify(&key).ok()?.then_some(Asked {
+    request.verify(&key).ok()?.then_some(SigningRequest {
         request,
         public_key,
     })
 }
 
-/// Signs a certificate for a request: its names, its key, valid from a little before now.
+/// Issues a certificate for a request, valid from shortly before now.
 pub(super) fn sign(
-    asked: &Asked,
+    request: &SigningRequest,
     holder: (String, Vec<u8>, bool),
     now: SystemTime,
-    lives: Lives,
+    lifetimes: Lifetimes,
     number: u32,
-) -> Signed {
+) -> CertificateRecord {
     let not_before = now - BACKDATED;
-    let not_after = not_before + lives.certificate;
-    let token_not_after = lives.tokens.map(|life| not_before + life);
-    let says = Says {
-        subject: asked.request.subject_name(),
+    let not_after = not_before + lifetimes.certificate;
+    let token_not_after = lifetimes.tokens.map(|life| not_before + life);
+    let fields = CertificateFields {
+        subject: request.request.subject_name(),
         issuer: ISSUER_NAME,
-        public_key: &asked.public_key,
+        public_key: &request.public_key,
         validity: not_before..not_after,
         token_not_after,
         number,
     };
-    let der = says.certificate().unwrap();
-    Signed {
+    let der = fields.certificate().unwrap();
+    CertificateRecord {
         thumbprint: X5tS256::of_der(&der).to_string(),
         der,
         holder,
@@ -67,34 +67,34 @@ pub(super) fn sign(
     }
 }
 
-/// Makes a certificate that IMDS did not issue, for the key and the subject of one that it did.
+/// Returns a certificate that IMDS did not issue, with the key and the subject of one that it did.
 pub(super) fn plant(
-    like: &Certificate,
+    original: &Certificate,
     issuer: &str,
     validity: Range<SystemTime>,
     token_not_after: Option<SystemTime>,
 ) -> Certificate {
-    let like = X509::from_der(like.der()).unwrap();
-    let public_key = like.public_key().unwrap().public_key_to_der().unwrap();
-    let says = Says {
-        subject: like.subject_name(),
+    let original = X509::from_der(original.der()).unwrap();
+    let public_key = original.public_key().unwrap().public_key_to_der().unwrap();
+    let fields = CertificateFields {
+        subject: original.subject_name(),
         issuer,
         public_key: &public_key,
         validity,
         token_not_after,
         number: 666,
     };
-    Certificate::from_der(&says.certificate().unwrap()).unwrap()
+    Certificate::from_der(&fields.certificate().unwrap()).unwrap()
 }
 
-/// How long a certificate lives, and for how long it gets tokens.
-pub(super) struct Lives {
+/// The lifetime of a certificate, and the time for which tokens are issued for it.
+pub(super) struct Lifetimes {
     pub(super) certificate: Duration,
     pub(super) tokens: Option<Duration>,
 }
 
-/// What a certificate says.
-struct Says<'a> {
+/// The fields of a certificate.
+struct CertificateFields<'a> {
     subject: &'a X509NameRef,
     issuer: &'a str,
     public_key: &'a [u8],
@@ -103,7 +103,7 @@ struct Says<'a> {
     number: u32,
 }
 
-impl Says<'_> {
+impl CertificateFields<'_> {
     fn certificate(&self) -> Result<Vec<u8>, ErrorStack> {
         let mut issuer = X509NameBuilder::new()?;
         issuer.append_entry_by_text("CN", self.issuer)?;
@@ -143,7 +143,7 @@ fn time(time: SystemTime) -> Result<Asn1Time, ErrorStack> {
     Asn1Time::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
-/// Who issues certificates to managed identities.
+/// The CN of the issuer of managed identities' certificates.
 pub(super) const ISSUER_NAME: &str = "managedidentitysnissuer.login.microsoft.com";
-/// So that a client whose clock is a little behind takes it.
+/// A client whose clock is slightly behind accepts the certificate.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);

@@ -1,10 +1,10 @@
-//! Lives through a case.
-use super::World;
+//! Runs a case.
+use super::TestHost;
 use super::case::{Acquire, Action, Case, Counts};
 use super::expect::{check_counts, check_end, check_outcome};
-use super::keys::{Attestor, Keys};
+use super::keys::{Attestor, TestKeyProvider};
 use super::store::MemoryStore;
-use super::world::Services;
+use super::test_host::Services;
 use crate::keys::ProviderChain;
 use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
@@ -17,88 +17,94 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// A case under way.
+/// A case that is being run.
 pub(super) struct Run {
-    pub(super) world: Arc<World>,
-    pub(super) keys: Arc<Keys>,
+    pub(super) host: Arc<TestHost>,
+    pub(super) keys: Arc<TestKeyProvider>,
     attestor: Arc<Attestor>,
     pub(super) store: Option<Arc<MemoryStore>>,
     clients: HashMap<String, ManagedIdentityClient>,
     states: HashMap<String, SharedState>,
-    asked: JoinSet<Vec<String>>,
+    acquisitions: JoinSet<Vec<String>>,
     callers: HashMap<String, Vec<JoinHandle<Result<AccessToken>>>>,
-    pub(super) wrong: Vec<String>,
+    pub(super) problems: Vec<String>,
 }
 
-/// Lives through a case and tells what was wrong.
-pub(super) async fn run(case: &Case) -> (Arc<World>, Vec<String>) {
-    let world = World::new(case.world.clone(), case.answers.clone());
-    let mut run = Run::new(world);
+/// Runs a case and returns its problems.
+pub(super) async fn run(case: &Case) -> (Arc<TestHost>, Vec<String>) {
+    let host = TestHost::new(case.setup.clone(), case.responses.clone());
+    let mut run = Run::new(host);
     for (number, step) in case.steps.iter().enumerate() {
         match step.at {
-            Some(at) => sleep_until(run.world.start + Duration::from_secs_f64(at)).await,
+            Some(at) => sleep_until(run.host.start + Duration::from_secs_f64(at)).await,
             None => run.settle().await,
         }
         run.act(&step.action, number).await;
     }
     run.settle().await;
-    // What is under way in the background has a while to end.
-    let elapsed = run.world.elapsed();
+    // Background refreshes have time to finish.
+    let elapsed = run.host.elapsed();
     tokio::time::sleep(Duration::from_secs(90)).await;
     check_end(&mut run, &case.end, elapsed);
-    (run.world, run.wrong)
+    (run.host, run.problems)
 }
 
 impl Run {
-    pub(super) fn new(world: Arc<World>) -> Self {
-        let setup = &world.setup;
+    pub(super) fn new(host: Arc<TestHost>) -> Self {
+        let setup = &host.setup;
         Self {
-            keys: Keys::new(setup.key.into(), setup.persistent_key),
-            attestor: Arc::new(Attestor(Arc::clone(&world))),
-            store: setup.store.map(|manner| Arc::new(MemoryStore::new(manner))),
+            keys: TestKeyProvider::new(setup.key.into(), setup.persistent_key),
+            attestor: Arc::new(Attestor(Arc::clone(&host))),
+            store: setup
+                .store
+                .map(|behavior| Arc::new(MemoryStore::new(behavior))),
             clients: HashMap::new(),
             states: HashMap::new(),
-            asked: JoinSet::new(),
+            acquisitions: JoinSet::new(),
             callers: HashMap::new(),
-            wrong: Vec::new(),
-            world,
+            problems: Vec::new(),
+            host,
         }
     }
 
-    /// Waits for all that was asked.
+    /// Waits for all acquisitions.
     async fn settle(&mut self) {
-        while let Some(wrong) = self.asked.join_next().await {
-            self.wrong.extend(wrong.expect("a check panicked"));
+        while let Some(problems) = self.acquisitions.join_next().await {
+            self.problems.extend(problems.expect("a check panicked"));
         }
     }
 
     async fn act(&mut self, action: &Action, step: usize) {
         match action {
-            Action::Acquire(asked) => self.acquire(asked, step),
+            Action::Acquire(acquire) => self.acquire(acquire, step),
             Action::Cancel(name) => {
-                for caller in self.callers.remove(name).expect("a name in the case") {
+                for caller in self
+                    .callers
+                    .remove(name)
+                    .expect("the case has an acquisition of this name")
+                {
                     caller.abort();
                 }
             }
-            Action::Jump(seconds) => self.world.jump(*seconds),
+            Action::Jump(seconds) => self.host.jump(*seconds),
             Action::KillKey => self.keys.kill(),
             Action::ReplaceKey => self.keys.replace(),
             Action::Revoke(certificates) => {
-                lock(&self.world.seen).revoked.extend(certificates);
+                lock(&self.host.history).revoked.extend(certificates);
             }
             Action::NewProcess => {
                 self.clients.clear();
                 self.states.clear();
             }
             Action::Plant(plant) => {
-                // Nobody waits for the store.
+                // Stores are written in the background.
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                let now = self.world.true_time();
+                let now = self.host.true_time();
                 self.store.as_ref().expect("a store").plant(plant, now);
             }
             Action::RenameStoredKeys => self.store.as_ref().expect("a store").rename_keys(),
             Action::Stored(entries) => {
-                // Nobody waits for the store.
+                // Stores are written in the background.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let counts = Counts {
                     stored: Some(*entries),
@@ -111,101 +117,105 @@ impl Run {
     }
 
     fn count(&mut self, counts: &Counts, step: usize) {
-        let wrong = check_counts(self, counts);
-        let wrong = wrong
+        let problems = check_counts(self, counts);
+        let problems = problems
             .into_iter()
-            .map(|wrong| format!("step {step}: {wrong}"));
-        self.wrong.extend(wrong);
+            .map(|problem| format!("step {step}: {problem}"));
+        self.problems.extend(problems);
     }
 
-    fn acquire(&mut self, asked: &Acquire, step: usize) {
-        let client = match self.client(asked) {
+    fn acquire(&mut self, acquire: &Acquire, step: usize) {
+        let client = match self.client(acquire) {
             Ok(client) => client,
             Err(error) => {
-                let wrong = check_outcome(&self.world, asked, None, &Err(error), 0.0);
-                self.wrong.extend(wrong);
+                let problems = check_outcome(&self.host, acquire, None, &Err(error), 0.0);
+                self.problems.extend(problems);
                 return;
             }
         };
-        for resource in 0..asked.resources.unwrap_or(1) {
-            let mut asked_for = asked.resource.clone();
-            if asked.resources.is_some() {
-                asked_for += &resource.to_string();
+        for resource in 0..acquire.resources.unwrap_or(1) {
+            let mut name = acquire.resource.clone();
+            if acquire.resources.is_some() {
+                name += &resource.to_string();
             }
-            for _ in 0..asked.callers {
-                self.call(&client, asked, asked_for.clone(), step);
+            for _ in 0..acquire.callers {
+                self.call(&client, acquire, name.clone(), step);
             }
         }
     }
 
-    /// One caller.
+    /// Starts one caller.
     fn call(
         &mut self,
         client: &ManagedIdentityClient,
-        asked: &Acquire,
+        acquire: &Acquire,
         resource: String,
         step: usize,
     ) {
-        let begun = Instant::now();
-        let (client, request) = (client.clone(), request(asked, &resource));
+        let start = Instant::now();
+        let (client, request) = (client.clone(), request(acquire, &resource));
         let work = async move { client.acquire_token(&request).await };
-        if let Some(name) = &asked.name {
+        if let Some(name) = &acquire.name {
             let caller = tokio::spawn(work);
             self.callers.entry(name.clone()).or_default().push(caller);
             return;
         }
-        let world = Arc::clone(&self.world);
+        let host = Arc::clone(&self.host);
         let expected = Acquire {
-            expect: asked.expect.clone(),
-            bearer: asked.bearer,
+            expect: acquire.expect.clone(),
+            bearer: acquire.bearer,
             ..Acquire::default()
         };
-        self.asked.spawn(async move {
+        self.acquisitions.spawn(async move {
             let outcome = work.await;
-            let after = begun.elapsed().as_secs_f64();
-            let wrong = check_outcome(&world, &expected, Some(&resource), &outcome, after);
-            let said = |wrong| format!("step {step}: {wrong}");
-            wrong.into_iter().map(said).collect()
+            let after = start.elapsed().as_secs_f64();
+            let problems = check_outcome(&host, &expected, Some(&resource), &outcome, after);
+            let located = |problem| format!("step {step}: {problem}");
+            problems.into_iter().map(located).collect()
         });
     }
 
-    fn client(&mut self, asked: &Acquire) -> Result<ManagedIdentityClient> {
-        if let Some(state) = &asked.shared_state {
+    fn client(&mut self, acquire: &Acquire) -> Result<ManagedIdentityClient> {
+        if let Some(state) = &acquire.shared_state {
             let state = self.states.entry(state.clone()).or_default().clone();
-            return self.build(asked, Some(state));
+            return self.build(acquire, Some(state));
         }
-        if let Some(client) = self.clients.get(&asked.client) {
+        if let Some(client) = self.clients.get(&acquire.client) {
             return Ok(client.clone());
         }
-        let client = self.build(asked, None)?;
-        self.clients.insert(asked.client.clone(), client.clone());
+        let client = self.build(acquire, None)?;
+        self.clients.insert(acquire.client.clone(), client.clone());
         Ok(client)
     }
 
-    fn build(&self, asked: &Acquire, state: Option<SharedState>) -> Result<ManagedIdentityClient> {
-        let setup = &self.world.setup;
-        let capabilities = asked.capabilities.as_ref().unwrap_or(&setup.capabilities);
+    fn build(
+        &self,
+        acquire: &Acquire,
+        state: Option<SharedState>,
+    ) -> Result<ManagedIdentityClient> {
+        let setup = &self.host.setup;
+        let capabilities = acquire.capabilities.as_ref().unwrap_or(&setup.capabilities);
         let mut builder = ManagedIdentityClient::builder()
             .environment(Environment::from_lookup(|name| {
-                asked.environment.get(name).cloned()
+                acquire.environment.get(name).cloned()
             }))
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.keys) as _]))
-            .clock(Arc::clone(&self.world) as _)
+            .clock(Arc::clone(&self.host) as _)
             .retries(setup.retries)
             .client_capabilities(capabilities)
-            .simulated(Services(Arc::clone(&self.world)), 7);
+            .simulated(Services(Arc::clone(&self.host)), 7);
         if !setup.no_attestation {
             builder = builder.attestation(Arc::clone(&self.attestor) as _);
         }
         builder = match &self.store {
             Some(store) => builder.binding_store(Arc::clone(store) as _),
-            // The platform's is not of this world.
+            // Not the platform's store.
             None => builder.persistence(false),
         };
-        if let Some(hosts) = &asked.allowed_hosts {
+        if let Some(hosts) = &acquire.allowed_hosts {
             builder = builder.allowed_hosts(hosts);
         }
-        if let Ok(identity) = ManagedIdentity::client_id(&asked.client) {
+        if let Ok(identity) = ManagedIdentity::client_id(&acquire.client) {
             builder = builder.identity(identity);
         }
         if let Some(state) = state {
@@ -215,23 +225,23 @@ impl Run {
     }
 }
 
-fn request(asked: &Acquire, resource: &str) -> TokenRequest {
-    let requirements = if asked.attested {
+fn request(acquire: &Acquire, resource: &str) -> TokenRequest {
+    let requirements = if acquire.attested {
         KeyRequirements::attested()
     } else {
         KeyRequirements::unattested()
     };
-    let requirements = requirements.min_strength(asked.floor.into());
-    let request = if asked.bearer {
+    let requirements = requirements.min_strength(acquire.min_strength.into());
+    let request = if acquire.bearer {
         TokenRequest::bearer_over_mtls(resource, requirements)
     } else {
         TokenRequest::pop(resource, requirements)
     };
-    let mut request = request.force_refresh(asked.force);
-    if let Some(claims) = &asked.claims {
+    let mut request = request.force_refresh(acquire.force);
+    if let Some(claims) = &acquire.claims {
         request = request.claims(Claims::parse(claims).expect("claims in the case"));
     }
-    match asked.timeout {
+    match acquire.timeout {
         Some(timeout) => request.timeout(Duration::from_secs_f64(timeout)),
         None => request,
     }

@@ -1,11 +1,11 @@
-//! A store that outlives the clients of a case, and that may hang or panic.
-use super::World;
+//! Stores that outlive the clients of a case, and that may hang or panic.
+use super::TestHost;
 use super::case::Plant;
 use super::imds::ENTRA;
-use super::keys::Keys;
+use super::keys::TestKeyProvider;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
-use super::world::{Leg, Services, Setup};
+use super::test_host::{Leg, Services, Setup};
 use crate::keys::ProviderChain;
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
@@ -20,32 +20,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How a store behaves.
+/// The behaviour of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Manner {
+pub(super) enum StoreBehavior {
     Memory,
     Panics,
 }
 
-/// Keeps entries in memory.
+/// Stores entries in memory.
 #[derive(Debug)]
 pub(super) struct MemoryStore {
-    manner: Manner,
-    kept: Mutex<HashMap<BindingCacheKey, Vec<StoredBinding>>>,
+    behavior: StoreBehavior,
+    entries: Mutex<HashMap<BindingCacheKey, Vec<StoredBinding>>>,
 }
 
 impl MemoryStore {
-    pub(super) fn new(manner: Manner) -> Self {
+    pub(super) fn new(behavior: StoreBehavior) -> Self {
         Self {
-            manner,
-            kept: Mutex::default(),
+            behavior,
+            entries: Mutex::default(),
         }
     }
 
-    /// All entries.
-    pub(super) fn entries(&self) -> usize {
-        lock(&self.kept).values().map(Vec::len).sum()
+    /// The number of entries.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.entries).values().map(Vec::len).sum()
     }
 
     /// Adds a certificate that IMDS did not issue beside every entry.
@@ -54,7 +54,7 @@ impl MemoryStore {
         let after = |days: f64| now + Duration::from_secs_f64(days * 86_400.0);
         let validity = now..after(plant.life);
         let token_end = plant.token_life.map(after);
-        for entries in lock(&self.kept).values_mut() {
+        for entries in lock(&self.entries).values_mut() {
             let planted: Vec<_> = entries
                 .iter()
                 .map(|entry| StoredBinding {
@@ -71,9 +71,9 @@ impl MemoryStore {
         }
     }
 
-    /// Says of every entry that its key has another name.
+    /// Changes the key name of every entry.
     pub(super) fn rename_keys(&self) {
-        for entry in lock(&self.kept).values_mut().flatten() {
+        for entry in lock(&self.entries).values_mut().flatten() {
             entry.key_name = "another".to_owned();
         }
     }
@@ -90,43 +90,43 @@ fn with_endpoint(entry: &StoredBinding, origin: Option<&str>) -> StoredBinding {
 
 impl BindingStore for MemoryStore {
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding> {
-        assert_ne!(self.manner, Manner::Panics, "as the case says");
-        lock(&self.kept).get(key).cloned().unwrap_or_default()
+        assert_ne!(self.behavior, StoreBehavior::Panics, "scripted failure");
+        lock(&self.entries).get(key).cloned().unwrap_or_default()
     }
 
     fn save(&self, key: &BindingCacheKey, entry: &StoredBinding) {
-        assert_ne!(self.manner, Manner::Panics, "as the case says");
-        lock(&self.kept)
+        assert_ne!(self.behavior, StoreBehavior::Panics, "scripted failure");
+        lock(&self.entries)
             .entry(key.clone())
             .or_default()
             .insert(0, entry.clone());
     }
 
     fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
-        assert_ne!(self.manner, Manner::Panics, "as the case says");
-        if let Some(entries) = lock(&self.kept).get_mut(key) {
+        assert_ne!(self.behavior, StoreBehavior::Panics, "scripted failure");
+        if let Some(entries) = lock(&self.entries).get_mut(key) {
             entries.retain(|entry| entry.certificate != *certificate);
         }
     }
 }
 
-/// Says nothing until it is let go.
+/// A store whose calls hang until it is released.
 #[derive(Debug, Default)]
 pub(super) struct HangingStore {
-    let_go: Mutex<bool>,
+    released: Mutex<bool>,
     changed: Condvar,
     saved: AtomicUsize,
 }
 
 impl HangingStore {
-    pub(super) fn let_go(&self) {
-        *lock(&self.let_go) = true;
+    fn release(&self) {
+        *lock(&self.released) = true;
         self.changed.notify_all();
     }
 
     fn hang(&self) {
-        let guard = lock(&self.let_go);
-        drop(self.changed.wait_while(guard, |let_go| !*let_go));
+        let guard = lock(&self.released);
+        drop(self.changed.wait_while(guard, |released| !*released));
     }
 }
 
@@ -146,53 +146,53 @@ impl BindingStore for HangingStore {
     }
 }
 
-/// Keeps entries in memory for processes that take turns.
+/// Stores entries in memory, with a lock between processes.
 #[derive(Debug)]
-struct TurnStore {
-    kept: MemoryStore,
+struct LockingStore {
+    store: MemoryStore,
     taken: Arc<(Mutex<bool>, Condvar)>,
 }
 
-struct Turn(Arc<(Mutex<bool>, Condvar)>);
+struct Lock(Arc<(Mutex<bool>, Condvar)>);
 
-impl Drop for Turn {
+impl Drop for Lock {
     fn drop(&mut self) {
         *lock(&self.0.0) = false;
         self.0.1.notify_one();
     }
 }
 
-impl BindingStore for TurnStore {
+impl BindingStore for LockingStore {
     fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding> {
-        self.kept.load(key)
+        self.store.load(key)
     }
 
     fn save(&self, key: &BindingCacheKey, entry: &StoredBinding) {
-        self.kept.save(key, entry);
+        self.store.save(key, entry);
     }
 
     fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
-        self.kept.remove(key, certificate);
+        self.store.remove(key, certificate);
     }
 
     fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
         let (taken, changed) = &*self.taken;
         *changed.wait_while(lock(taken), |taken| *taken).ok()? = true;
-        Some(Box::new(Turn(Arc::clone(&self.taken))))
+        Some(Box::new(Lock(Arc::clone(&self.taken))))
     }
 }
 
 fn client(
-    world: &Arc<World>,
-    keys: &Arc<Keys>,
+    host: &Arc<TestHost>,
+    keys: &Arc<TestKeyProvider>,
     store: Arc<dyn BindingStore>,
 ) -> ManagedIdentityClient {
     ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .key_providers(ProviderChain::new(vec![Arc::clone(keys) as _]))
-        .clock(Arc::clone(world) as _)
+        .clock(Arc::clone(host) as _)
         .binding_store(store)
-        .simulated(Services(Arc::clone(world)), 1)
+        .simulated(Services(Arc::clone(host)), 1)
         .build()
         .unwrap()
 }
@@ -202,69 +202,69 @@ fn request() -> TokenRequest {
     TokenRequest::pop("https://vault.azure.net", requirements)
 }
 
-fn keys() -> Arc<Keys> {
-    Keys::new(KeyStrength::Software, true)
+fn keys() -> Arc<TestKeyProvider> {
+    TestKeyProvider::new(KeyStrength::Software, true)
 }
 
-fn world() -> Arc<World> {
+fn host() -> Arc<TestHost> {
     let setup = Setup {
         persistent_key: true,
         ..Setup::default()
     };
-    World::new(setup, Script::default())
+    TestHost::new(setup, Script::default())
 }
 
 #[tokio::test]
-async fn processes_that_take_turns_have_one_certificate_issued() {
-    let store = Arc::new(TurnStore {
-        kept: MemoryStore::new(Manner::Memory),
+async fn processes_with_a_lock_mint_one_certificate() {
+    let store = Arc::new(LockingStore {
+        store: MemoryStore::new(StoreBehavior::Memory),
         taken: Arc::default(),
     });
-    let world = world();
+    let host = host();
     let keys = keys();
-    // Each with a state of its own, as processes have.
+    // Each has its own state, as processes have.
     let processes = (0..8).map(|_| {
-        let client = client(&world, &keys, Arc::clone(&store) as _);
+        let client = client(&host, &keys, Arc::clone(&store) as _);
         async move { client.acquire_token(&request()).await }
     });
     for token in futures_util::future::join_all(processes).await {
         assert!(token.is_ok(), "{token:?}");
     }
-    assert_eq!(world.calls(Leg::Issue).len(), 1);
-    assert_eq!(store.kept.entries(), 1);
+    assert_eq!(host.calls(Leg::Issue).len(), 1);
+    assert_eq!(store.store.len(), 1);
 }
 
-/// On the real clock: the paused one does not go on while a thread is busy.
+/// On the real clock: the paused one does not advance while a thread is busy.
 #[tokio::test]
-async fn a_store_that_hangs_holds_an_acquisition_up_for_two_seconds_at_most() {
+async fn hanging_store_delays_an_acquisition_by_two_seconds() {
     let store = Arc::new(HangingStore::default());
-    let client = client(&world(), &keys(), Arc::clone(&store) as _);
-    let begun = Instant::now();
+    let client = client(&host(), &keys(), Arc::clone(&store) as _);
+    let start = Instant::now();
     let token = client.acquire_token(&request()).await;
-    store.let_go();
+    store.release();
     assert!(token.is_ok(), "{token:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_once_it_answers() {
-    let mut took = Vec::new();
+async fn hanging_store_does_not_exceed_the_deadline_and_is_used_again_later() {
+    let mut durations = Vec::new();
     let (store, client) = loop {
         let store = Arc::new(HangingStore::default());
-        let client = client(&world(), &keys(), Arc::clone(&store) as _);
-        let begun = Instant::now();
-        let hurried = request().timeout(Duration::from_millis(200));
-        let error = client.acquire_token(&hurried).await.unwrap_err();
-        took.push(begun.elapsed());
+        let client = client(&host(), &keys(), Arc::clone(&store) as _);
+        let start = Instant::now();
+        let short = request().timeout(Duration::from_millis(200));
+        let error = client.acquire_token(&short).await.unwrap_err();
+        durations.push(start.elapsed());
         assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
-        if took.last() < Some(&Duration::from_millis(1900)) {
+        if durations.last() < Some(&Duration::from_millis(1900)) {
             break (store, client);
         }
-        store.let_go();
-        // A machine that is busy is given some chances.
-        assert!(took.len() < 5, "{took:?}");
+        store.release();
+        // Retried on a busy machine.
+        assert!(durations.len() < 5, "{durations:?}");
     };
-    store.let_go();
+    store.release();
     let token = client.acquire_token(&request()).await.unwrap();
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     while store.saved.load(Ordering::Relaxed) == 0 {
@@ -272,9 +272,9 @@ async fn a_store_that_hangs_does_not_outlast_the_deadline_and_is_asked_again_onc
     }
 }
 
-/// Each call that hangs holds a thread: the runtime has threads for others all the same.
+/// Each hanging call occupies a thread of the runtime; their number is limited.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_for_good_uses_few_threads_up() {
+async fn hanging_store_occupies_few_threads() {
     let store = Arc::new(HangingStore::default());
     let calls = StoreCalls::default();
     let key = || BindingCacheKey {
@@ -282,10 +282,10 @@ async fn a_store_that_hangs_for_good_uses_few_threads_up() {
         attestation: Attestation::None,
     };
     for _ in 0..100 {
-        let look = calls.load(Arc::clone(&store) as _, key());
-        assert!(look.now_or_never().is_none_or(|found| found.is_empty()));
+        let load = calls.load(Arc::clone(&store) as _, key());
+        assert!(load.now_or_never().is_none_or(|found| found.is_empty()));
     }
-    // Each call that is under way holds the store.
+    // Each call in progress holds a reference to the store.
     assert_eq!(Arc::strong_count(&store) - 1, 16);
-    store.let_go();
+    store.release();
 }

@@ -1,17 +1,17 @@
-//! The telemetry of an acquisition: spans, repeated attempts, and what is counted.
+//! The telemetry of an acquisition: spans, retries and counters.
 use super::conversation::cases;
 use super::log::{Line, Log};
 use super::runner::run;
-use super::{Leg, World};
+use super::{Leg, TestHost};
 use std::collections::BTreeSet;
 
 #[test]
-fn every_step_of_an_acquisition_has_a_span_with_the_correlation_id_that_the_services_see() {
+fn every_step_has_a_span_with_the_correlation_id_of_its_requests() {
     let log = Log::default();
-    let (world, wrong) = log.block_on(run(&cases()["attestation-90-percent"]));
-    assert!(wrong.is_empty(), "{wrong:?}");
+    let (host, problems) = log.block_on(run(&cases()["attestation-90-percent"]));
+    assert!(problems.is_empty(), "{problems:?}");
     let spans = log.named("keybound_step");
-    let first = &world.calls(Leg::Metadata)[0].request_id;
+    let first = &host.calls(Leg::Metadata)[0].request_id;
     let steps: Vec<_> = spans
         .iter()
         .filter(|span| span.field("request_id") == Some(first))
@@ -28,12 +28,12 @@ fn every_step_of_an_acquisition_has_a_span_with_the_correlation_id_that_the_serv
     ];
     assert_eq!(steps, all);
     for leg in [Leg::Issue, Leg::Token] {
-        assert_eq!(&world.calls(leg)[0].request_id, first, "{leg:?}");
+        assert_eq!(&host.calls(leg)[0].request_id, first, "{leg:?}");
     }
 }
 
 #[test]
-fn each_retry_is_logged_with_its_number_its_reason_and_its_delay() {
+fn logs_each_retry_with_number_reason_and_delay() {
     for (case, leg, expected) in [
         (
             "retry-imds-503-exhausted",
@@ -43,15 +43,15 @@ fn each_retry_is_logged_with_its_number_its_reason_and_its_delay() {
         ("retry-entra-5xx", Leg::Token, vec![("1", "503", 1000)]),
     ] {
         let log = Log::default();
-        let (world, wrong) = log.block_on(run(&cases()[case]));
-        assert!(wrong.is_empty(), "{case}: {wrong:?}");
-        let calls = world.calls(leg);
+        let (host, problems) = log.block_on(run(&cases()[case]));
+        assert!(problems.is_empty(), "{case}: {problems:?}");
+        let calls = host.calls(leg);
         let logged = log.named(AGAIN);
         assert_eq!(logged.len(), expected.len(), "{case}: {logged:?}");
         for (number, (line, (attempt, reason, wait))) in logged.iter().zip(expected).enumerate() {
             assert_eq!(line.field("attempt"), Some(attempt), "{case}");
-            let said = line.field("reason").unwrap();
-            assert!(said.starts_with(reason), "{case}: {said}");
+            let logged = line.field("reason").unwrap();
+            assert!(logged.starts_with(reason), "{case}: {logged}");
             assert_eq!(line.field("wait_ms"), Some(&*format!("{wait}")), "{case}");
             assert_eq!(line.field("request_id"), Some(&*calls[number].request_id));
             let waited = calls[number + 1].at - calls[number].at;
@@ -60,36 +60,36 @@ fn each_retry_is_logged_with_its_number_its_reason_and_its_delay() {
     }
 }
 
-/// Of the calls of a leg under one correlation id, those that no step started are logged as retries: in every conversation.
-pub(super) fn check_logged(name: &str, world: &World, log: &Log) {
-    let (begun, repeated) = (log.named("keybound_step"), log.named(AGAIN));
+/// Checks that every request with a correlation id belongs to a span of its step, or to a logged retry.
+pub(super) fn check_logged(name: &str, host: &TestHost, log: &Log) {
+    let (started, repeated) = (log.named("keybound_step"), log.named(AGAIN));
     for (leg, step) in LEGS {
-        let calls = world.calls(leg);
+        let calls = host.calls(leg);
         let ids: BTreeSet<_> = calls.iter().map(|call| &*call.request_id).collect();
         for id in ids {
             let of_id = |line: &&Line| line.field("request_id") == Some(id);
             let called = calls.iter().filter(|call| call.request_id == id).count();
-            let begun = begun.iter().filter(of_id);
-            let begun = begun
+            let started = started.iter().filter(of_id);
+            let started = started
                 .filter(|span| span.field("step") == Some(step))
                 .count();
             let logged = repeated.iter().filter(of_id);
             let logged = logged
                 .filter(|line| line.within.as_deref() == Some(step))
                 .count();
-            assert!(begun > 0, "{name}: {leg:?} without a span");
+            assert!(started > 0, "{name}: {leg:?} without a span");
             assert!(
-                called <= begun + logged,
-                "{name}: {leg:?} {called} {begun} {logged}"
+                called <= started + logged,
+                "{name}: {leg:?} {called} {started} {logged}"
             );
         }
     }
     for line in repeated.iter().chain(&log.named(REFUSED)) {
         let why = [["reason", "attempt"], ["code", "round"]];
         let has = |field: &&str| line.field(field).is_some();
-        let whole = ["wait_ms", "request_id"].iter().all(has)
+        let has_all = ["wait_ms", "request_id"].iter().all(has)
             && why.iter().any(|fields| fields.iter().all(has));
-        assert!(whole, "{name}: {line:?}");
+        assert!(has_all, "{name}: {line:?}");
     }
 }
 
@@ -105,9 +105,9 @@ mod counters {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn each_outcome_of_a_credential_is_counted_with_all_tags() {
+    fn counts_each_outcome_with_all_tags() {
         let counted = |case: &str| {
-            let (counts, log) = live(case);
+            let (counts, log) = run_case(case);
             let leak = log.text().contains("eyJhbGciOi");
             assert!(!leak, "{case}");
             counts
@@ -129,15 +129,15 @@ mod counters {
                 tags("mtls_pop", "false", "keyguard", "Success"),
             ),
             (
-                "remedy-1000610",
+                "replacement-1000610",
                 tags("mtls_pop", "true", "keyguard", "Retry Succeeded"),
             ),
             (
-                "remedy-bounded",
+                "replacement-bounded",
                 tags("mtls_pop", "true", "keyguard", "Retry Failed"),
             ),
             (
-                "remedy-forced-mint-fails",
+                "replacement-forced-mint-fails",
                 tags("mtls_pop", "true", "none", "Retry Failed"),
             ),
             (
@@ -149,7 +149,7 @@ mod counters {
                 tags("mtls_pop", "true", "keyguard", "Success"),
             ),
             (
-                "token-kinds-apart",
+                "token-types-cached-separately",
                 tags("Bearer", "false", "keyguard", "Success"),
             ),
         ] {
@@ -162,9 +162,9 @@ mod counters {
 
     /// In all conversations: one counter, these tags, these few values; nothing of an identity, a resource or a time.
     #[test]
-    fn no_tag_has_many_values_and_none_is_secret() {
+    fn tags_have_few_values_and_no_secrets() {
         for name in cases().into_keys() {
-            for tags in live(&name).0.keys() {
+            for tags in run_case(&name).0.keys() {
                 for ((tag, value), (expected, values)) in tags.iter().zip(VALUES) {
                     assert_eq!(tag, expected, "{name}: {tags:?}");
                     assert!(values.contains(&&**value), "{name}: {tag} is {value}");
@@ -176,7 +176,7 @@ mod counters {
 
     type Counts = BTreeMap<Vec<(String, String)>, u64>;
 
-    fn live(case: &str) -> (Counts, Log) {
+    fn run_case(case: &str) -> (Counts, Log) {
         let (recorder, log) = (Recorded::default(), Log::default());
         with_local_recorder(&recorder, || log.block_on(run(&cases()[case])));
         let counts = lock(&recorder.0).clone();
@@ -194,7 +194,7 @@ mod counters {
         }
 
         fn absolute(&self, _: u64) {
-            panic!("it is only counted up");
+            panic!("counters are only incremented");
         }
     }
 
@@ -216,11 +216,11 @@ mod counters {
         }
 
         fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            panic!("there is none");
+            panic!("unexpected metric");
         }
 
         fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            panic!("there is none");
+            panic!("unexpected metric");
         }
     }
 

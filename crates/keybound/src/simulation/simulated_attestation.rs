@@ -1,0 +1,131 @@
+//! A provider of simulated attestations attests simulated keys only, and other providers attest other keys only.
+use super::Leg;
+use super::script::Script;
+use super::test_host::{Services, Setup, TestHost};
+use crate::cache::tests::authority;
+use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
+use crate::{
+    Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
+    TokenRequest,
+};
+use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
+use keybound_core::AttestationToken;
+use keybound_keys::SigningCost;
+use keybound_keys::memory::MemoryKey;
+use keybound_transport::TrustAnchors;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Debug)]
+struct Provider {
+    simulated: bool,
+}
+
+impl KeyProvider for Provider {
+    fn opens_at_once(&self) -> bool {
+        true
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::KeyGuard
+    }
+
+    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
+        Ok(Arc::new(Key {
+            key: MemoryKey::generate()?,
+            simulated: self.simulated,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Key {
+    key: MemoryKey,
+    simulated: bool,
+}
+
+impl BindingKey for Key {
+    fn public_key_der(&self) -> &[u8] {
+        self.key.public_key_der()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.key.sign(scheme, digest)
+    }
+
+    fn strength(&self) -> KeyStrength {
+        KeyStrength::KeyGuard
+    }
+
+    fn id(&self) -> &str {
+        self.key.id()
+    }
+
+    fn signing_cost(&self) -> SigningCost {
+        SigningCost::Quick
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+}
+
+/// Attests every key.
+#[derive(Debug)]
+struct CountingAttestation {
+    simulated: bool,
+    requests: AtomicUsize,
+}
+
+impl AttestationProvider for CountingAttestation {
+    fn attest<'a>(&'a self, _: AttestationRequest<'a>) -> AttestationFuture<'a> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { AttestationToken::new("a.b.c".to_owned()) })
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attested_or_error_if_only_key_or_attestation_is_simulated() {
+    let pem = authority();
+    for (key, attestor) in [(true, true), (false, false), (true, false), (false, true)] {
+        let host = TestHost::new(Setup::default(), Script::default());
+        let provider = Arc::new(CountingAttestation {
+            simulated: attestor,
+            requests: AtomicUsize::default(),
+        });
+        let client = ManagedIdentityClient::builder()
+            .environment(Environment::empty())
+            // Simulated keys need IMDS on loopback and a CA of the caller.
+            .imds_endpoint("http://127.0.0.1:1")
+            .trust(TrustAnchors::system().with_pem(&pem).unwrap())
+            .key_providers(ProviderChain::new(vec![Arc::new(Provider {
+                simulated: key,
+            })]))
+            .attestation(Arc::clone(&provider) as _)
+            .clock(Arc::clone(&host) as _)
+            .simulated(Services(Arc::clone(&host)), 1)
+            .build()
+            .unwrap();
+        let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
+        let result = client.acquire_token(&request).await;
+        let requests = provider.requests.load(Ordering::Relaxed);
+        if key == attestor {
+            let token = result.unwrap();
+            let binding = token.binding().unwrap();
+            let word = if key { "simulated" } else { "attested" };
+            assert_eq!((binding.attestation().as_str(), requests), (word, 1));
+        } else {
+            let error = result.unwrap_err();
+            let actual = (error.kind(), error.stage());
+            assert_eq!(
+                actual,
+                (ErrorKind::AttestationUnavailable, Stage::Attestation)
+            );
+            assert_eq!((requests, host.calls(Leg::Issue).len()), (0, 0));
+        }
+    }
+}
