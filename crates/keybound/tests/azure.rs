@@ -4,8 +4,8 @@
 mod bearer_credential;
 #[path = "azure/bound_calls.rs"]
 mod bound_calls;
+#[expect(dead_code, reason = "shared with tests that need more")]
+#[path = "emulated/test_host.rs"]
+mod test_host;
 #[path = "azure/transport.rs"]
 mod transport;
-#[expect(dead_code, reason = "shared with tests that need more")]
-#[path = "emulated/world.rs"]
-mod world;

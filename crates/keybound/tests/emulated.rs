@@ -20,8 +20,8 @@ mod leaks;
 mod load;
 #[path = "emulated/logs.rs"]
 mod logs;
-#[path = "emulated/own_stacks.rs"]
-mod own_stacks;
+#[path = "emulated/other_tls_libraries.rs"]
+mod other_tls_libraries;
 #[path = "emulated/platform_keys.rs"]
 mod platform_keys;
 #[path = "emulated/probe.rs"]
@@ -32,5 +32,5 @@ mod resources;
 mod runtimes;
 #[path = "emulated/steps.rs"]
 mod steps;
-#[path = "emulated/world.rs"]
-mod world;
+#[path = "emulated/test_host.rs"]
+mod test_host;

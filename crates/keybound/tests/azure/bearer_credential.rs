@@ -1,5 +1,5 @@
 //! `BearerCredential` as a `TokenCredential` of azure_core.
-use crate::world::{VAULT, World};
+use crate::test_host::{TestHost, VAULT};
 use azure_core::credentials::TokenCredential as _;
 use keybound::azure::BearerCredential;
 use keybound::{KeyRequirements, KeyStrength, TokenRequest, TokenSource};
@@ -10,8 +10,8 @@ fn any_key() -> KeyRequirements {
 
 #[tokio::test]
 async fn caches_one_token_for_all_spellings_of_a_scope() {
-    let world = World::lenient();
-    let client = world.builder_for_memory().build().unwrap();
+    let host = TestHost::lenient();
+    let client = host.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client.clone(), any_key());
     let first = credential.get_token(&[VAULT], None).await.unwrap();
     for spelling in [
@@ -23,7 +23,7 @@ async fn caches_one_token_for_all_spellings_of_a_scope() {
         assert_eq!(again.token.secret(), first.token.secret(), "{spelling}");
         assert_eq!(again.expires_on, first.expires_on);
     }
-    assert_eq!(world.count("token"), 1);
+    assert_eq!(host.count("token"), 1);
     let request = TokenRequest::bearer_over_mtls(VAULT, any_key());
     let token = client.acquire_token(&request).await.unwrap();
     assert_eq!(token.source(), TokenSource::Cache);
@@ -37,11 +37,11 @@ async fn caches_one_token_for_all_spellings_of_a_scope() {
 
 #[tokio::test]
 async fn never_returns_an_expired_token() {
-    let world = World::lenient();
-    let client = world.builder_for_memory().build().unwrap();
+    let host = TestHost::lenient();
+    let client = host.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client, any_key());
     let first = credential.get_token(&[VAULT], None).await.unwrap();
-    world.emulator.clock().advance(24 * 3600 + 1);
+    host.emulator.clock().advance(24 * 3600 + 1);
     let next = credential.get_token(&[VAULT], None).await.unwrap();
     assert_ne!(next.token.secret(), first.token.secret());
     assert!(next.expires_on > first.expires_on);
@@ -49,14 +49,14 @@ async fn never_returns_an_expired_token() {
 
 #[tokio::test]
 async fn requires_one_scope_and_returns_the_cause_of_errors() {
-    let world = World::lenient();
-    let client = world.builder_for_memory().build().unwrap();
+    let host = TestHost::lenient();
+    let client = host.builder_for_memory().build().unwrap();
     let credential = BearerCredential::new(client, any_key());
     for scopes in [&[][..], &[VAULT, VAULT]] {
         let error = credential.get_token(scopes, None).await.unwrap_err();
         assert!(error.to_string().contains("one scope"), "{error}");
     }
-    world.inject("metadata=status:400");
+    host.inject("metadata=status:400");
     let error = credential.get_token(&[VAULT], None).await.unwrap_err();
     assert_eq!(error.kind(), &azure_core::error::ErrorKind::Credential);
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
@@ -66,8 +66,8 @@ async fn requires_one_scope_and_returns_the_cause_of_errors() {
 
 #[tokio::test]
 async fn attested_or_error() {
-    let world = World::lenient();
-    let client = world.builder_for_memory().build().unwrap();
+    let host = TestHost::lenient();
+    let client = host.builder_for_memory().build().unwrap();
     let unattested = BearerCredential::new(client.clone(), any_key());
     unattested.get_token(&[VAULT], None).await.unwrap();
     let attested = KeyRequirements::attested().min_strength(KeyStrength::Software);

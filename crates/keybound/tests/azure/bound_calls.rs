@@ -1,5 +1,5 @@
 //! `BoundCalls` with the SDK's client for Key Vault.
-use crate::world::World;
+use crate::test_host::TestHost;
 use azure_core::http::{ClientOptions, RetryOptions};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use keybound::KeyRequirements;
 use keybound::azure::BoundCalls;
 
-fn secrets(world: &World, calls: &BoundCalls) -> SecretClient {
+fn secrets(host: &TestHost, calls: &BoundCalls) -> SecretClient {
     let options = SecretClientOptions {
         client_options: ClientOptions {
             transport: Some(calls.transport()),
@@ -18,18 +18,18 @@ fn secrets(world: &World, calls: &BoundCalls) -> SecretClient {
         verify_challenge_resource: Some(false),
         ..SecretClientOptions::default()
     };
-    let vault = world.emulator.ready().vault.as_str();
+    let vault = host.emulator.ready().vault.as_str();
     SecretClient::new(vault, calls.credential(), Some(options)).unwrap()
 }
 
-fn calls(world: &World) -> BoundCalls {
-    BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap()
+fn calls(host: &TestHost) -> BoundCalls {
+    BoundCalls::new(&host.client(), KeyRequirements::attested()).unwrap()
 }
 
 #[tokio::test]
 async fn reads_writes_and_lists_secrets() {
-    let world = World::new();
-    let secrets = secrets(&world, &calls(&world));
+    let host = TestHost::new();
+    let secrets = secrets(&host, &calls(&host));
     let secret = secrets.get_secret("demo-secret", None).await.unwrap();
     let secret = secret.into_model().unwrap();
     assert_eq!(
@@ -53,13 +53,13 @@ async fn reads_writes_and_lists_secrets() {
         .unwrap();
     assert_eq!(listed.len(), 2);
     // One connection without a certificate, for the challenge with the scope; one for all calls, renegotiated once.
-    assert_eq!((world.count("token"), world.count("vault-tls")), (1, 2));
+    assert_eq!((host.count("token"), host.count("vault-tls")), (1, 2));
 }
 
 #[tokio::test]
 async fn sends_no_body_before_the_challenge() {
-    let world = World::new();
-    let secrets = secrets(&world, &calls(&world));
+    let host = TestHost::new();
+    let secrets = secrets(&host, &calls(&host));
     let parameters = SetSecretParameters {
         value: Some("first".to_owned()),
         ..SetSecretParameters::default()
@@ -74,18 +74,18 @@ async fn sends_no_body_before_the_challenge() {
 
 #[tokio::test]
 async fn handles_a_claims_challenge_in_the_transport() {
-    let world = World::new();
-    let secrets = secrets(&world, &calls(&world));
+    let host = TestHost::new();
+    let secrets = secrets(&host, &calls(&host));
     secrets.get_secret("demo-secret", None).await.unwrap();
-    world.inject("vault=claims-challenge");
+    host.inject("vault=claims-challenge");
     secrets.get_secret("demo-secret", None).await.unwrap();
-    assert_eq!((world.count("issue"), world.count("token")), (2, 2));
+    assert_eq!((host.count("issue"), host.count("token")), (2, 2));
 }
 
 #[tokio::test]
 async fn error_responses_are_errors_of_the_sdk() {
-    let world = World::new();
-    let secrets = secrets(&world, &calls(&world));
+    let host = TestHost::new();
+    let secrets = secrets(&host, &calls(&host));
     let error = secrets
         .get_secret("no-such-secret", None)
         .await
@@ -102,10 +102,10 @@ async fn error_responses_are_errors_of_the_sdk() {
 
 #[tokio::test]
 async fn failed_acquisition_is_a_credential_error() {
-    let world = World::new();
-    let client = world.builder_for_memory().build().unwrap();
+    let host = TestHost::new();
+    let client = host.builder_for_memory().build().unwrap();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
-    let error = secrets(&world, &calls)
+    let error = secrets(&host, &calls)
         .get_secret("demo-secret", None)
         .await
         .unwrap_err();

@@ -1,5 +1,5 @@
 //! The transport of `BoundCalls`.
-use crate::world::{VAULT, World};
+use crate::test_host::{TestHost, VAULT};
 use azure_core::Bytes;
 use azure_core::credentials::TokenCredential as _;
 use azure_core::error::ErrorKind;
@@ -9,14 +9,14 @@ use azure_core::stream::BytesStream;
 use keybound::KeyRequirements;
 use keybound::azure::{BearerCredential, BoundCalls};
 
-fn request(world: &World, method: Method) -> Request {
-    let url = Url::parse(&world.secret_url()).unwrap();
+fn request(host: &TestHost, method: Method) -> Request {
+    let url = Url::parse(&host.secret_url()).unwrap();
     Request::new(url, method)
 }
 
-async fn authorized(world: &World, calls: &BoundCalls, method: Method) -> Request {
+async fn authorized(host: &TestHost, calls: &BoundCalls, method: Method) -> Request {
     let placeholder = calls.credential().get_token(&[VAULT], None).await.unwrap();
-    let mut request = request(world, method);
+    let mut request = request(host, method);
     let value = format!("Bearer {}", placeholder.token.secret());
     request.insert_header(AUTHORIZATION, value);
     request
@@ -24,13 +24,13 @@ async fn authorized(world: &World, calls: &BoundCalls, method: Method) -> Reques
 
 #[tokio::test]
 async fn secrets_stay_secret_from_the_sdk() {
-    let world = World::new();
-    let client = world.client();
+    let host = TestHost::new();
+    let client = host.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let placeholder = calls.credential().get_token(&[VAULT], None).await.unwrap();
-    let request = crate::world::attested();
+    let request = crate::test_host::attested();
     let token = client.acquire_token(&request).await.unwrap();
-    assert_eq!(world.count("token"), 1, "a real token was acquired");
+    assert_eq!(host.count("token"), 1, "a real token was acquired");
     let signature = token.secret().expose().rsplit('.').next().unwrap();
     assert!(!placeholder.token.secret().contains(signature));
     assert!(
@@ -41,27 +41,27 @@ async fn secrets_stay_secret_from_the_sdk() {
 
 #[tokio::test]
 async fn sends_no_token_of_another_credential() {
-    let world = World::new();
-    let client = world.client();
+    let host = TestHost::new();
+    let client = host.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let others = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let bearer = BearerCredential::new(client, KeyRequirements::attested());
     let bearer = bearer.get_token(&[VAULT], None).await.unwrap();
-    let mut foreign = request(&world, Method::Get);
+    let mut foreign = request(&host, Method::Get);
     foreign.insert_header(AUTHORIZATION, format!("Bearer {}", bearer.token.secret()));
-    for request in [foreign, authorized(&world, &others, Method::Get).await] {
+    for request in [foreign, authorized(&host, &others, Method::Get).await] {
         let error = calls.execute_request(&request).await.unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::Credential);
         assert!(!format!("{error:?}").contains(bearer.token.secret()));
     }
-    assert_eq!(world.count("vault-tls"), 0, "nothing was sent");
+    assert_eq!(host.count("vault-tls"), 0, "nothing was sent");
 }
 
 #[tokio::test]
 async fn streams_request_and_response_bodies() {
-    let world = World::new();
-    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
-    let mut request = authorized(&world, &calls, Method::Put).await;
+    let host = TestHost::new();
+    let calls = BoundCalls::new(&host.client(), KeyRequirements::attested()).unwrap();
+    let mut request = authorized(&host, &calls, Method::Put).await;
     request.insert_header("content-type", "application/json");
     request.set_body(Box::new(BytesStream::new(Bytes::from_static(
         br#"{"value":"streamed"}"#,
@@ -74,30 +74,30 @@ async fn streams_request_and_response_bodies() {
 
 #[tokio::test]
 async fn interrupted_post_is_not_retryable() {
-    let world = World::new();
-    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
+    let host = TestHost::new();
+    let calls = BoundCalls::new(&host.client(), KeyRequirements::attested()).unwrap();
     for (method, kind) in [
         (Method::Get, ErrorKind::Io),
         (Method::Put, ErrorKind::Io),
         (Method::Post, ErrorKind::Other),
         (Method::Patch, ErrorKind::Other),
     ] {
-        let mut request = authorized(&world, &calls, method).await;
+        let mut request = authorized(&host, &calls, method).await;
         if method != Method::Get {
             request.set_body("{}");
         }
-        world.inject("vault=reset*2");
+        host.inject("vault=reset*2");
         let error = calls.execute_request(&request).await.unwrap_err();
         assert_eq!(error.kind(), &kind, "{method:?} {error:?}");
-        world.emulator.clear_faults();
+        host.emulator.clear_faults();
     }
 }
 
 #[tokio::test]
 async fn unreachable_vault_is_a_connection_error() {
-    let world = World::new();
-    let calls = BoundCalls::new(&world.client(), KeyRequirements::attested()).unwrap();
-    let authorized = authorized(&world, &calls, Method::Post).await;
+    let host = TestHost::new();
+    let calls = BoundCalls::new(&host.client(), KeyRequirements::attested()).unwrap();
+    let authorized = authorized(&host, &calls, Method::Post).await;
     let mut request = Request::new(Url::parse("https://127.0.0.1:1/").unwrap(), Method::Post);
     let header = authorized.headers().get_str(&AUTHORIZATION).unwrap();
     request.insert_header(AUTHORIZATION, header.to_owned());

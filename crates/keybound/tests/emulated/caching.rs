@@ -1,16 +1,16 @@
-//! What is cached, for how long, and what is not.
-use crate::world::{GRAPH, World, assert_failed, attested, failure};
+//! Which values are cached, and for how long.
+use crate::test_host::{GRAPH, TestHost, assert_failed, attested, failure};
 use keybound::{Claims, Environment, ErrorKind, KeyRequirements, Stage, TokenRequest, TokenSource};
 use keybound_emulator::{BypassCache, Config};
 
 #[tokio::test]
-async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
-    let world = World::new();
-    let client = world.client();
+async fn returns_the_cached_token_without_a_request() {
+    let host = TestHost::new();
+    let client = host.client();
     let first = client.acquire_token(&attested()).await.unwrap();
-    let before = world.emulator.counts();
+    let before = host.emulator.counts();
     let second = client.clone().acquire_token(&attested()).await.unwrap();
-    assert_eq!(world.emulator.counts(), before);
+    assert_eq!(host.emulator.counts(), before);
     assert_eq!(
         (first.source(), second.source()),
         (TokenSource::IdentityProvider, TokenSource::Cache)
@@ -20,39 +20,39 @@ async fn the_second_answer_comes_from_the_cache_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn another_resource_costs_a_token_and_no_metadata() {
-    let world = World::new();
-    let client = world.client();
+async fn another_resource_reuses_metadata_and_certificate() {
+    let host = TestHost::new();
+    let client = host.client();
     client.acquire_token(&attested()).await.unwrap();
     let graph = TokenRequest::pop(GRAPH, KeyRequirements::attested());
     client.acquire_token(&graph).await.unwrap();
     assert_eq!(
         (
-            world.count("metadata"),
-            world.count("issue"),
-            world.count("token")
+            host.count("metadata"),
+            host.count("issue"),
+            host.count("token")
         ),
         (1, 1, 2)
     );
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_entra_ends_costs_no_token() {
-    for ending in ["close", "reset"] {
-        let world = World::new();
-        let client = world.client();
+async fn retries_a_token_request_on_a_closed_idle_connection() {
+    for fault in ["close", "reset"] {
+        let host = TestHost::new();
+        let client = host.client();
         client.acquire_token(&attested()).await.unwrap();
-        world.inject(&format!("token={ending}"));
+        host.inject(&format!("token={fault}"));
         let graph = TokenRequest::pop(GRAPH, KeyRequirements::attested());
         client.acquire_token(&graph).await.unwrap();
-        assert_eq!(world.count("token"), 3, "{ending}");
+        assert_eq!(host.count("token"), 3, "{fault}");
     }
 }
 
 #[tokio::test]
-async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
-    let world = World::new();
-    let client = world.client();
+async fn forced_refresh_reuses_the_certificate() {
+    let host = TestHost::new();
+    let client = host.client();
     let first = client.acquire_token(&attested()).await.unwrap();
     let second = client
         .acquire_token(&attested().force_refresh(true))
@@ -63,77 +63,75 @@ async fn a_forced_refresh_costs_a_token_and_keeps_the_certificate() {
         first.binding().unwrap().certificate(),
         second.binding().unwrap().certificate()
     );
-    assert_eq!((world.count("issue"), world.count("token")), (1, 2));
+    assert_eq!((host.count("issue"), host.count("token")), (1, 2));
 }
 
 #[tokio::test]
-async fn a_new_certificate_needs_no_new_attestation_unless_their_cache_is_switched_off() {
+async fn new_certificate_reuses_the_cached_attestation() {
     for (value, attestations) in [("1", 1), ("0", 2)] {
-        let world = World::new();
+        let host = TestHost::new();
         let environment = Environment::from_lookup(|name| {
             (name == "MSAL_MSI_V2_ATTESTATION_CACHE").then(|| value.to_owned())
         });
-        let client = world.builder().environment(environment).build().unwrap();
+        let client = host.builder().environment(environment).build().unwrap();
         client.acquire_token(&attested()).await.unwrap();
         let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
         client
             .acquire_token(&attested().claims(claims))
             .await
             .unwrap();
-        let counts = (world.count("issue"), world.count("attest"));
+        let counts = (host.count("issue"), host.count("attest"));
         assert_eq!(counts, (2, attestations), "{value}");
     }
 }
 
 #[tokio::test]
-async fn a_token_is_refreshed_in_its_last_five_minutes() {
-    let world = World::new();
-    let client = world.client();
+async fn refreshes_a_token_in_its_last_five_minutes() {
+    let host = TestHost::new();
+    let client = host.client();
     let token = client.acquire_token(&attested()).await.unwrap();
     let life = token
         .expires_on()
-        .duration_since(world.emulator.clock().now())
+        .duration_since(host.emulator.clock().now())
         .unwrap()
         .as_secs();
-    world
-        .emulator
+    host.emulator
         .clock()
         .advance(i64::try_from(life).unwrap() - 310);
     assert_eq!(
         client.acquire_token(&attested()).await.unwrap().source(),
         TokenSource::Cache
     );
-    world.emulator.clock().advance(20);
+    host.emulator.clock().advance(20);
     assert_eq!(
         client.acquire_token(&attested()).await.unwrap().source(),
         TokenSource::IdentityProvider
     );
-    assert_eq!(world.count("issue"), 1);
+    assert_eq!(host.count("issue"), 1);
 }
 
 #[tokio::test]
-async fn a_certificate_near_its_end_is_renewed() {
-    let world = World::new();
-    let client = world.client();
+async fn renews_a_certificate_before_it_expires() {
+    let host = TestHost::new();
+    let client = host.client();
     let token = client.acquire_token(&attested()).await.unwrap();
     let certificate = token.binding().unwrap().certificate().clone();
-    let left = certificate
+    let remaining = certificate
         .not_after()
-        .duration_since(world.emulator.clock().now())
+        .duration_since(host.emulator.clock().now())
         .unwrap();
-    world
-        .emulator
+    host.emulator
         .clock()
-        .advance(i64::try_from(left.as_secs()).unwrap() - 3600);
+        .advance(i64::try_from(remaining.as_secs()).unwrap() - 3600);
     let renewed = client.acquire_token(&attested()).await.unwrap();
     assert_ne!(renewed.binding().unwrap().certificate(), &certificate);
-    assert_eq!(world.count("issue"), 2);
+    assert_eq!(host.count("issue"), 2);
 }
 
 #[tokio::test]
-async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
-    let world = World::new();
-    let client = world.client();
+async fn claims_mint_a_certificate_and_are_not_cached() {
+    let host = TestHost::new();
+    let client = host.client();
     client.acquire_token(&attested()).await.unwrap();
     let claims =
         Claims::parse(r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#).unwrap();
@@ -144,7 +142,7 @@ async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
             .unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
     }
-    let issues: Vec<_> = world
+    let issues: Vec<_> = host
         .emulator
         .records()
         .into_iter()
@@ -159,18 +157,18 @@ async fn claims_get_a_fresh_certificate_first_and_are_not_cached() {
 }
 
 #[tokio::test]
-async fn a_refused_certificate_is_replaced_within_the_call_past_the_cache_of_imds() {
+async fn replaces_a_rejected_certificate_past_the_cache_of_imds() {
     for fault in [
         "token=aadsts:1000610",
         "token=invalid-client",
         "token=reset",
         "token-tls=reject-certificate:certificate_revoked",
     ] {
-        let world = World::new();
-        let client = world.client();
-        world.inject(fault);
+        let host = TestHost::new();
+        let client = host.client();
+        host.inject(fault);
         client.acquire_token(&attested()).await.unwrap();
-        let issues: Vec<_> = world
+        let issues: Vec<_> = host
             .emulator
             .records()
             .into_iter()
@@ -178,28 +176,28 @@ async fn a_refused_certificate_is_replaced_within_the_call_past_the_cache_of_imd
             .map(|record| record.query.contains("bypass_cache=true"))
             .collect();
         assert_eq!(issues, [false, true], "{fault}");
-        // The attestation that led to the refused certificate is not used again.
-        assert_eq!(world.count("attest"), 2, "{fault}");
+        // The attestation of the rejected certificate is not reused.
+        assert_eq!(host.count("attest"), 2, "{fault}");
     }
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_refused_again_and_again_is_the_services_own_error() {
-    let world = World::new();
-    let client = world.client();
-    world.inject("token=aadsts:1000612*always");
+async fn returns_the_service_error_after_repeated_rejections() {
+    let host = TestHost::new();
+    let client = host.client();
+    host.inject("token=aadsts:1000612*always");
     let error = failure(&client, attested()).await;
     assert_failed(&error, ErrorKind::ClientCertificateRejected, Stage::Token);
     assert!(error.service().unwrap().has_code(1_000_612));
-    assert_eq!((world.count("issue"), world.count("token")), (3, 3));
-    world.emulator.clear_faults();
+    assert_eq!((host.count("issue"), host.count("token")), (3, 3));
+    host.emulator.clear_faults();
     client.acquire_token(&attested()).await.unwrap();
 }
 
 #[tokio::test]
 async fn failures_are_not_cached() {
-    let world = World::new();
-    let client = world.client();
+    let host = TestHost::new();
+    let client = host.client();
     for fault in [
         "metadata=status:503",
         "metadata=no-server-header",
@@ -211,7 +209,7 @@ async fn failures_are_not_cached() {
         "token=truncated",
         "token=not-http",
     ] {
-        world.inject(fault);
+        host.inject(fault);
         failure(&client, attested()).await;
     }
     let token = client.acquire_token(&attested()).await.unwrap();
@@ -219,42 +217,42 @@ async fn failures_are_not_cached() {
 }
 
 #[tokio::test]
-async fn a_certificate_past_its_token_not_after_is_replaced_before_entra_is_asked() {
-    let world = World::new();
-    world.inject("issue=certificate:past-token-not-after*1");
-    let token = world.client().acquire_token(&attested()).await.unwrap();
+async fn replaces_a_certificate_past_its_token_not_after_before_the_token_request() {
+    let host = TestHost::new();
+    host.inject("issue=certificate:past-token-not-after*1");
+    let token = host.client().acquire_token(&attested()).await.unwrap();
     let certificate = token.binding().unwrap().certificate().clone();
-    // Only that of the fault has the extension.
+    // Only the fault's certificate has the extension.
     assert_eq!(certificate.token_not_after(), None);
-    assert_eq!((world.count("issue"), world.count("token")), (2, 1));
+    assert_eq!((host.count("issue"), host.count("token")), (2, 1));
 }
 
-/// IMDS as it is today: it does not know `bypass_cache`, and answers the certificate that it has.
-fn without_bypass() -> World {
+/// IMDS as it is today: it does not support `bypass_cache` and returns the cached certificate.
+fn without_bypass() -> TestHost {
     let mut config = Config::default();
     config.imds.bypass_cache = BypassCache::Refused;
-    World::with(config)
+    TestHost::with(config)
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_without_an_alert_costs_no_certificate_where_imds_has_no_other() {
-    for ending in ["close", "reset"] {
-        let world = without_bypass();
-        world.inject(&format!("token={ending}*1"));
-        let token = world.client().acquire_token(&attested()).await;
-        assert!(token.is_ok(), "{ending}: {token:?}");
-        assert_eq!((world.count("issue"), world.count("token")), (3, 2));
+async fn keeps_the_certificate_after_a_close_without_alert_if_imds_has_no_other() {
+    for fault in ["close", "reset"] {
+        let host = without_bypass();
+        host.inject(&format!("token={fault}*1"));
+        let token = host.client().acquire_token(&attested()).await;
+        assert!(token.is_ok(), "{fault}: {token:?}");
+        assert_eq!((host.count("issue"), host.count("token")), (3, 2));
     }
 }
 
 #[tokio::test]
-async fn a_certificate_that_an_alert_refuses_is_not_used_again() {
-    let world = without_bypass();
-    world.inject("token-tls=reject-certificate:certificate_revoked*1");
-    let client = world.client();
+async fn does_not_reuse_a_certificate_that_an_alert_rejected() {
+    let host = without_bypass();
+    host.inject("token-tls=reject-certificate:certificate_revoked*1");
+    let client = host.client();
     for stage in [Stage::Token, Stage::Credential] {
         let error = failure(&client, attested()).await;
         assert_failed(&error, ErrorKind::ClientCertificateRejected, stage);
     }
-    assert_eq!((world.count("token-tls"), world.count("token")), (1, 0));
+    assert_eq!((host.count("token-tls"), host.count("token")), (1, 0));
 }

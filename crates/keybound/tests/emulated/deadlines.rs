@@ -1,5 +1,5 @@
-//! Everything ends by the caller's deadline, and says at which step.
-use crate::world::{World, assert_failed, attested, failure, get, with_more_time};
+//! Every operation ends by the caller's deadline and reports its stage.
+use crate::test_host::{TestHost, assert_failed, attested, failure, get, with_more_time};
 use keybound::http::Request;
 use keybound::keys::{BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain};
 use keybound::{Error, ErrorKind, KeyStrength, ManagedIdentityClient, Stage};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_service_that_says_nothing_ends_at_the_deadline_with_its_stage() {
+async fn unresponsive_service_ends_at_the_deadline_with_its_stage() {
     for (fault, stage) in [
         ("metadata=hang", Stage::Metadata),
         ("attest=hang", Stage::Attestation),
@@ -17,20 +17,20 @@ async fn a_service_that_says_nothing_ends_at_the_deadline_with_its_stage() {
         ("token=hang", Stage::Token),
         ("token-tls=hang", Stage::Token),
     ] {
-        let world = World::new();
-        let client = world.client();
-        // The key is made without haste: what is timed is the service.
-        world.inject("attest=status:500");
+        let host = TestHost::new();
+        let client = host.client();
+        // Creates the key before the time is measured.
+        host.inject("attest=status:500");
         failure(&client, attested()).await;
-        world.inject(&format!("{fault}*always"));
-        let error = out_of_time_at(&client, stage).await;
+        host.inject(&format!("{fault}*always"));
+        let error = deadline_exceeded_at(&client, stage).await;
         assert_failed(&error, ErrorKind::DeadlineReached, stage);
         assert!(error.is_retryable() && error.deadline_reached(), "{fault}");
     }
 }
 
-/// Runs out of time, with more of it where a busy machine did not get as far as the service that says nothing.
-async fn out_of_time_at(client: &ManagedIdentityClient, stage: Stage) -> Error {
+/// Exceeds a deadline at this stage. The timeout grows until a busy machine gets that far.
+async fn deadline_exceeded_at(client: &ManagedIdentityClient, stage: Stage) -> Error {
     let mut timeout = Duration::from_millis(400);
     loop {
         let error = failure(client, attested().timeout(timeout)).await;
@@ -42,42 +42,42 @@ async fn out_of_time_at(client: &ManagedIdentityClient, stage: Stage) -> Error {
 }
 
 #[tokio::test]
-async fn retries_that_the_deadline_cuts_short_return_the_last_answer() {
-    let (world, error) = with_more_time(async |timeout| {
-        let world = World::new();
-        let client = world.builder().retries(true).build().unwrap();
-        world.inject("metadata=status:503,Retry-After=30*10");
+async fn returns_the_last_error_response_if_the_deadline_ends_retries() {
+    let (host, error) = with_more_time(async |timeout| {
+        let host = TestHost::new();
+        let client = host.builder().retries(true).build().unwrap();
+        host.inject("metadata=status:503,Retry-After=30*10");
         let error = failure(&client, attested().timeout(timeout)).await;
-        (world, error)
+        (host, error)
     })
     .await;
     assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
     assert_eq!(error.status(), Some(503));
     assert!(error.deadline_reached());
-    assert_eq!(world.count("metadata"), 1);
+    assert_eq!(host.count("metadata"), 1);
 }
 
 #[tokio::test]
-async fn a_short_retry_after_is_honoured() {
-    let world = World::new();
-    let client = world.builder().retries(true).build().unwrap();
-    world.inject("metadata=status:429,Retry-After=0*2");
-    world.inject("issue=status:503,Retry-After=0");
+async fn honors_retry_after() {
+    let host = TestHost::new();
+    let client = host.builder().retries(true).build().unwrap();
+    host.inject("metadata=status:429,Retry-After=0*2");
+    host.inject("issue=status:503,Retry-After=0");
     client.acquire_token(&attested()).await.unwrap();
-    assert_eq!((world.count("metadata"), world.count("issue")), (3, 2));
+    assert_eq!((host.count("metadata"), host.count("issue")), (3, 2));
 }
 
 #[tokio::test]
-async fn dropping_the_future_gives_up_and_leaves_the_client_whole() {
-    let world = World::new();
-    let client = world.client();
-    world.inject("metadata=hang");
+async fn dropping_the_future_cancels_the_request() {
+    let host = TestHost::new();
+    let client = host.client();
+    host.inject("metadata=hang");
     let request = attested();
     tokio::select! {
         biased;
-        _ = client.acquire_token(&request) => unreachable!("IMDS says nothing"),
+        _ = client.acquire_token(&request) => unreachable!("IMDS does not respond"),
         () = async {
-            while world.count("metadata") == 0 {
+            while host.count("metadata") == 0 {
                 tokio::task::yield_now().await;
             }
         } => {}
@@ -86,11 +86,11 @@ async fn dropping_the_future_gives_up_and_leaves_the_client_whole() {
 }
 
 #[tokio::test]
-async fn a_resource_that_says_nothing_ends_at_the_deadline() {
-    let world = World::new();
-    let token = world.client().acquire_token(&attested()).await.unwrap();
-    world.inject("vault=hang*always");
-    let request = Request::get(world.secret_url())
+async fn unresponsive_resource_ends_at_the_deadline() {
+    let host = TestHost::new();
+    let token = host.client().acquire_token(&attested()).await.unwrap();
+    host.inject("vault=hang*always");
+    let request = Request::get(host.secret_url())
         .body(keybound::http::RequestBody::empty())
         .unwrap();
     let client = token
@@ -99,17 +99,14 @@ async fn a_resource_that_says_nothing_ends_at_the_deadline() {
         .with_timeout(Duration::from_millis(300));
     let error = client.send(&token, request).await.unwrap_err();
     assert_failed(&error, ErrorKind::DeadlineReached, Stage::Resource);
-    world.emulator.clear_faults();
-    assert_eq!(
-        get(&token, &world.secret_url()).await.unwrap().status(),
-        200
-    );
+    host.emulator.clear_faults();
+    assert_eq!(get(&token, &host.secret_url()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
-    let world = World::new();
-    let (client, provider, release) = with_held_key(&world);
+async fn key_that_opens_after_the_deadline_is_used_by_the_next_request() {
+    let host = TestHost::new();
+    let (client, provider, release) = with_blocked_key(&host);
     let request = attested();
     tokio::select! {
         biased;
@@ -126,12 +123,12 @@ async fn a_key_that_takes_longer_than_the_caller_waits_is_there_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes_back() {
-    let world = World::new();
-    let (client, _, release) = with_held_key(&world);
-    // The second one waits for what the first one began.
+async fn hanging_key_provider_ends_at_the_deadline_and_recovers() {
+    let host = TestHost::new();
+    let (client, _, release) = with_blocked_key(&host);
+    // The second request waits for the key that the first one opens.
     for _ in 0..2 {
-        let error = out_of_time_at(&client, Stage::Key).await;
+        let error = deadline_exceeded_at(&client, Stage::Key).await;
         assert_failed(&error, ErrorKind::DeadlineReached, Stage::Key);
         assert!(error.is_retryable());
     }
@@ -140,15 +137,21 @@ async fn a_key_provider_that_hangs_ends_at_the_deadline_and_serves_once_it_comes
     client.acquire_token(&attested()).await.unwrap();
 }
 
-/// A client whose key is there once the word is given.
-fn with_held_key(world: &World) -> (ManagedIdentityClient, Arc<Held>, mpsc::Sender<()>) {
-    let (release, held) = mpsc::channel();
-    let provider = Arc::new(Held {
+/// A client whose key opens when the sender sends.
+fn with_blocked_key(
+    host: &TestHost,
+) -> (
+    ManagedIdentityClient,
+    Arc<BlockedKeyProvider>,
+    mpsc::Sender<()>,
+) {
+    let (release, released) = mpsc::channel();
+    let provider = Arc::new(BlockedKeyProvider {
         keys: SimulatedKeyProvider::new(),
         opened: AtomicBool::new(false),
-        words: Mutex::new(held),
+        releases: Mutex::new(released),
     });
-    let client = world
+    let client = host
         .builder()
         .key_providers(ProviderChain::new(vec![provider.clone()]))
         .build()
@@ -156,24 +159,24 @@ fn with_held_key(world: &World) -> (ManagedIdentityClient, Arc<Held>, mpsc::Send
     (client, provider, release)
 }
 
-/// Opens a key for each word it is given, and waits for the word. A second opening would find none and fail.
+/// Opens one key for each message that it receives. A second opening fails, as there is no second message.
 #[derive(Debug)]
-struct Held {
+struct BlockedKeyProvider {
     keys: SimulatedKeyProvider,
     opened: AtomicBool,
-    words: Mutex<mpsc::Receiver<()>>,
+    releases: Mutex<mpsc::Receiver<()>>,
 }
 
-impl KeyProvider for Held {
+impl KeyProvider for BlockedKeyProvider {
     fn strength(&self) -> KeyStrength {
         self.keys.strength()
     }
 
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        let words = self.words.lock().unwrap();
+        let releases = self.releases.lock().unwrap();
         self.opened.store(true, Ordering::Release);
-        let word = words.recv();
-        word.map_err(|_| KeyError::new(KeyErrorKind::Failed, "opened once too often"))?;
+        let released = releases.recv();
+        released.map_err(|_| KeyError::new(KeyErrorKind::Failed, "opened twice"))?;
         self.keys.open()
     }
 }

@@ -1,10 +1,10 @@
 //! System-assigned and user-assigned identities.
-use crate::world::{World, assert_failed, attested, failure};
+use crate::test_host::{TestHost, assert_failed, attested, failure};
 use keybound::{ErrorKind, ManagedIdentity, Stage};
 use keybound_emulator::{Config, IdentityType};
 
 #[tokio::test]
-async fn each_way_of_naming_an_identity_gets_a_token_of_that_identity() {
+async fn identities_by_client_object_and_resource_id_get_their_tokens() {
     let config = Config::default();
     let user = config
         .identities
@@ -12,7 +12,7 @@ async fn each_way_of_naming_an_identity_gets_a_token_of_that_identity() {
         .find(|identity| identity.kind == IdentityType::User)
         .expect("the default configuration has a user-assigned identity")
         .clone();
-    let world = World::with(config);
+    let host = TestHost::with(config);
     let resource_id = user
         .resource_id
         .clone()
@@ -31,10 +31,10 @@ async fn each_way_of_naming_an_identity_gets_a_token_of_that_identity() {
             "mi_res_id=",
         ),
     ] {
-        let client = world.builder().identity(identity).build().unwrap();
+        let client = host.builder().identity(identity).build().unwrap();
         let token = client.acquire_token(&attested()).await.unwrap();
         assert_eq!(token.binding().unwrap().client_id(), &user.client_id);
-        let last = world
+        let last = host
             .emulator
             .records()
             .into_iter()
@@ -45,10 +45,10 @@ async fn each_way_of_naming_an_identity_gets_a_token_of_that_identity() {
 }
 
 #[tokio::test]
-async fn an_identity_that_the_host_does_not_have_is_refused_by_imds() {
-    let world = World::new();
+async fn unknown_identity_is_an_error() {
+    let host = TestHost::new();
     let unknown = ManagedIdentity::client_id("99999999-9999-4999-8999-999999999999").unwrap();
-    let client = world.builder().identity(unknown).build().unwrap();
+    let client = host.builder().identity(unknown).build().unwrap();
     let error = failure(&client, attested()).await;
     assert_failed(&error, ErrorKind::IdentityNotFound, Stage::Metadata);
     assert_eq!(error.status(), Some(400));
@@ -56,15 +56,15 @@ async fn an_identity_that_the_host_does_not_have_is_refused_by_imds() {
 
 #[tokio::test]
 async fn identities_share_nothing() {
-    let world = World::new();
+    let host = TestHost::new();
     let user = Config::default()
         .identities
         .into_iter()
         .find(|identity| identity.kind == IdentityType::User)
         .unwrap();
-    let system = world.client().acquire_token(&attested()).await.unwrap();
+    let system = host.client().acquire_token(&attested()).await.unwrap();
     let identity = ManagedIdentity::client_id(user.client_id.as_str()).unwrap();
-    let other = world
+    let other = host
         .builder()
         .identity(identity)
         .build()

@@ -1,5 +1,5 @@
-//! Many bound calls at once, large bodies, and connections that end in between.
-use crate::world::{GRAPH, VAULT, World, assert_failed, attested};
+//! Concurrent bound calls, large bodies, and connections that are closed in between.
+use crate::test_host::{GRAPH, TestHost, VAULT, assert_failed, attested};
 use keybound::http::{BoundClient, ConnectionInfo, RequestBody};
 use keybound::http::{Method, Request, Response};
 use keybound::{AccessToken, ErrorKind, KeyRequirements, Result, Stage, TokenRequest};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bound_calls_at_once_arrive_once_each_with_their_certificate() {
+async fn concurrent_calls_arrive_once_each_with_their_certificate() {
     for (vault, resource) in [
         (TlsVersionRange::Tls12, VAULT),
         (TlsVersionRange::Tls13, VAULT),
@@ -16,12 +16,12 @@ async fn bound_calls_at_once_arrive_once_each_with_their_certificate() {
     ] {
         let mut config = Config::default();
         config.tls.vault = vault;
-        let world = World::with(config);
+        let host = TestHost::with(config);
         let request = TokenRequest::pop(resource, KeyRequirements::attested());
-        let token = world.client().acquire_token(&request).await.unwrap();
+        let token = host.client().acquire_token(&request).await.unwrap();
         let (leg, url) = match resource {
-            VAULT => ("vault", world.secret_url()),
-            _ => ("graph", world.graph_url()),
+            VAULT => ("vault", host.secret_url()),
+            _ => ("graph", host.graph_url()),
         };
         let calls = Calls {
             client: token.bound_client().unwrap(),
@@ -30,10 +30,10 @@ async fn bound_calls_at_once_arrive_once_each_with_their_certificate() {
         };
         for round in 0..rounds() {
             calls.round(round).await;
-            world.assert_round(round, leg, &calls.token);
+            host.assert_round(round, leg, &calls.token);
         }
-        // A handshake for each connection, and no more of them than callers.
-        assert!(world.count(&format!("{leg}-tls")) <= CALLERS as u64);
+        // At most one connection for each caller.
+        assert!(host.count(&format!("{leg}-tls")) <= CALLERS as u64);
     }
 }
 
@@ -54,10 +54,10 @@ impl Calls {
                         .header("x-ms-client-request-id", id(round, caller, number))
                         .body(RequestBody::empty())
                         .unwrap();
-                    let answer = client.send(&token, request).await.unwrap();
-                    assert_eq!(answer.status(), 200);
-                    assert!(!info(&answer).repeated);
-                    answer.bytes_limited(1 << 16).await.unwrap();
+                    let response = client.send(&token, request).await.unwrap();
+                    assert_eq!(response.status(), 200);
+                    assert!(!info(&response).repeated);
+                    response.bytes_limited(1 << 16).await.unwrap();
                 }
             });
         }
@@ -65,8 +65,8 @@ impl Calls {
     }
 }
 
-impl World {
-    /// Every call of the round has come once, with the certificate that the token is bound to.
+impl TestHost {
+    /// Asserts that every call of the round arrived once, with the certificate to which the token is bound.
     fn assert_round(&self, round: usize, leg: &str, token: &AccessToken) {
         let certificate = &token
             .binding()
@@ -95,52 +95,52 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_megabyte_is_sent_on_an_authenticated_connection_and_is_otherwise_an_error() {
+async fn large_body_needs_an_authenticated_connection() {
     for vault in [TlsVersionRange::Tls12, TlsVersionRange::Tls13] {
         let mut config = Config::default();
         config.tls.vault = vault;
-        let world = World::with(config);
-        let token = world.client().acquire_token(&attested()).await.unwrap();
+        let host = TestHost::with(config);
+        let token = host.client().acquire_token(&attested()).await.unwrap();
         let client = token.bound_client().unwrap();
-        let error = send(&client, &token, &world, Method::POST, 1 << 20).await;
+        let error = send(&client, &token, &host, Method::POST, 1 << 20).await;
         let error = error.unwrap_err();
         assert_failed(
             &error,
             ErrorKind::BodyTooLargeForRenegotiation,
             Stage::Resource,
         );
-        let first = send(&client, &token, &world, Method::GET, 0).await;
+        let first = send(&client, &token, &host, Method::GET, 0).await;
         drop(first.unwrap().bytes_limited(1 << 16).await.unwrap());
-        // The vault knows no POST, and says so once it has read it.
-        let answer = send(&client, &token, &world, Method::POST, 1 << 20).await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.status(), 405);
-        assert!(info(&answer).reused && info(&answer).certificate_requested);
-        let records = world.emulator.records();
+        // The vault supports no POST and rejects it after reading the body.
+        let response = send(&client, &token, &host, Method::POST, 1 << 20).await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), 405);
+        assert!(info(&response).reused && info(&response).certificate_requested);
+        let records = host.emulator.records();
         assert_eq!(records.last().unwrap().body_bytes, 1 << 20);
     }
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_ends_costs_a_safe_call_nothing_and_repeats_no_other() {
+async fn repeats_only_safe_calls_on_a_closed_idle_connection() {
     for fault in ["vault=close", "vault=reset"] {
         for (method, expected) in [(Method::GET, Some(true)), (Method::PUT, None)] {
-            let world = World::new();
-            let token = world.client().acquire_token(&attested()).await.unwrap();
+            let host = TestHost::new();
+            let token = host.client().acquire_token(&attested()).await.unwrap();
             let client = token.bound_client().unwrap();
-            let first = send(&client, &token, &world, Method::GET, 0).await;
+            let first = send(&client, &token, &host, Method::GET, 0).await;
             drop(first.unwrap().bytes_limited(1 << 16).await.unwrap());
-            world.inject(fault);
-            let second = send(&client, &token, &world, method, 0).await;
+            host.inject(fault);
+            let second = send(&client, &token, &host, method, 0).await;
             match &second {
-                Ok(answer) => assert_eq!(Some(info(answer).repeated), expected),
+                Ok(response) => assert_eq!(Some(info(response).repeated), expected),
                 Err(error) => {
                     assert_eq!(expected, None);
                     assert_failed(error, ErrorKind::InvalidResponse, Stage::Resource);
                 }
             }
             let arrived = if expected.is_some() { 3 } else { 2 };
-            assert_eq!(world.count("vault"), arrived);
+            assert_eq!(host.count("vault"), arrived);
         }
     }
 }
@@ -148,32 +148,32 @@ async fn a_kept_connection_that_ends_costs_a_safe_call_nothing_and_repeats_no_ot
 async fn send(
     client: &BoundClient,
     token: &AccessToken,
-    world: &World,
+    host: &TestHost,
     method: Method,
     length: usize,
 ) -> Result<Response> {
     let request = Request::builder()
         .method(method)
-        .uri(world.secret_url())
+        .uri(host.secret_url())
         .body(RequestBody::full(vec![b'x'; length]))
         .unwrap();
     client.send(token, request).await
 }
 
-fn info(answer: &Response) -> &ConnectionInfo {
-    answer.connection().unwrap()
+fn info(response: &Response) -> &ConnectionInfo {
+    response.connection().unwrap()
 }
 
 fn id(round: usize, caller: usize, number: usize) -> String {
     format!("00000000-0000-{round:04}-{caller:04}-{number:012}")
 }
 
-/// `KEYBOUND_LONG_TESTS=1` has each caller make a thousand calls.
+/// With `KEYBOUND_LONG_TESTS=1`, each caller makes a thousand calls.
 fn rounds() -> usize {
     let long = std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1");
     if long { 10 } else { 1 }
 }
 
 const CALLERS: usize = 8;
-/// Of each caller in a round, which the emulator's records hold in full.
+/// The calls of each caller in a round. The emulator records all of them.
 const CALLS: usize = 100;

@@ -1,5 +1,5 @@
-//! What is logged, at every level, on good ways and bad: no secret.
-use crate::world::{World, attested, get};
+//! No log line at any level contains a secret, in success and failure.
+use crate::test_host::{TestHost, attested, get};
 use crate::{captured_log, leaks};
 use keybound::Error;
 use keybound::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
@@ -10,78 +10,78 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 #[tokio::test]
-async fn no_log_and_no_error_holds_a_secret_whatever_goes_wrong() {
-    let mark = captured_log::mark();
-    let world = World::new();
-    let attestation = Arc::new(Overheard {
-        provider: SimulatedAttestation::new(world.trust()).unwrap(),
-        said: Mutex::default(),
+async fn logs_and_errors_contain_no_secrets() {
+    let position = captured_log::mark();
+    let host = TestHost::new();
+    let attestation = Arc::new(RecordingAttestation {
+        provider: SimulatedAttestation::new(host.trust()).unwrap(),
+        tokens: Mutex::default(),
     });
     let keys = ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())]);
-    // Each starts with empty caches.
+    // Each client starts with empty caches.
     let client = || {
-        let builder = world.builder().key_providers(keys.clone());
+        let builder = host.builder().key_providers(keys.clone());
         let builder = builder.attestation(Arc::clone(&attestation) as _);
         builder.retries(true).build().unwrap()
     };
     let first = client().acquire_token(&attested()).await.unwrap();
     let mut secrets = vec![first.secret().expose().to_owned()];
-    let mut shown = format!("{first:?} {:?}", client());
+    let mut output = format!("{first:?} {:?}", client());
     for fault in faults(first.secret().expose()) {
-        world.inject(&fault);
+        host.inject(&fault);
         match client().acquire_token(&attested()).await {
             Ok(token) => {
                 secrets.push(token.secret().expose().to_owned());
-                shown += &format!("{token:#?}");
+                output += &format!("{token:#?}");
             }
-            Err(error) => shown += &whole(&error),
+            Err(error) => output += &full_text(&error),
         }
     }
     let token = &first;
     for fault in ["vault=status:401", "vault=reset", "vault-tls=reset"] {
-        world.inject(fault);
-        match get(token, &world.secret_url()).await {
-            Ok(answer) => shown += &format!("{answer:?}"),
-            Err(error) => shown += &whole(&error),
+        host.inject(fault);
+        match get(token, &host.secret_url()).await {
+            Ok(response) => output += &format!("{response:?}"),
+            Err(error) => output += &full_text(&error),
         }
     }
     let vault = ResourceClient::builder(&client(), attested()).honor_retry_after(true);
     let vault = vault.build().unwrap();
     for fault in RESOURCE_FAULTS {
-        world.inject(fault);
-        let answer = vault.get(world.secret_url()).send().await.unwrap();
-        let token = answer.token();
+        host.inject(fault);
+        let response = vault.get(host.secret_url()).send().await.unwrap();
+        let token = response.token();
         secrets.push(token.secret().expose().to_owned());
-        shown += &format!("{vault:#?} {answer:#?}");
+        output += &format!("{vault:#?} {response:#?}");
     }
-    secrets.append(&mut attestation.said.lock().unwrap());
+    secrets.append(&mut attestation.tokens.lock().unwrap());
     assert!(secrets.len() > 5, "attested more than once");
-    let log = mark.since();
-    let said = ["retrying", "retrying with a new one", "keybound_step"];
-    let said_of_calls = [
+    let log = position.since();
+    let expected = ["retrying", "retrying with a new one", "keybound_step"];
+    let expected_of_calls = [
         "further claims",
         "on a new connection",
         "waiting as Retry-After",
         "a redirect",
     ];
-    for said in said.into_iter().chain(said_of_calls) {
-        assert!(log.contains(said), "{said}: that way was not gone");
+    for text in expected.into_iter().chain(expected_of_calls) {
+        assert!(log.contains(text), "not logged: {text}");
     }
     leaks::assert_none(&secrets, &log, "the log");
-    leaks::assert_none(&secrets, &shown, "what is shown");
-    // Nor do tokens that were refused: so begins every JWT, and by chance nothing else.
-    assert!(secrets.iter().all(|secret| secret.starts_with(JWT_BEGIN)));
+    leaks::assert_none(&secrets, &output, "the Debug output");
+    // The same for tokens that were rejected: every JWT starts like this.
+    assert!(secrets.iter().all(|secret| secret.starts_with(JWT_START)));
     assert!(
-        !log.contains(JWT_BEGIN) && !shown.contains(JWT_BEGIN),
-        "{log}{shown}"
+        !log.contains(JWT_START) && !output.contains(JWT_START),
+        "{log}{output}"
     );
 }
 
 fn faults(token: &str) -> Vec<String> {
-    let refused = r#"{"error":"invalid_client","error_codes":[1000610]}"#;
+    let rejected = r#"{"error":"invalid_client","error_codes":[1000610]}"#;
     let echo = format!(r#"{{"error":"invalid_request","error_description":"got {token}"}}"#);
     let mut faults = vec![
-        format!("token=status:401,body={refused}"),
+        format!("token=status:401,body={rejected}"),
         format!("token=status:400,body={echo}"),
         format!("issue=status:400,body={echo}"),
         format!("metadata=status:500,Retry-After=0,body={echo}"),
@@ -90,7 +90,7 @@ fn faults(token: &str) -> Vec<String> {
     faults
 }
 
-fn whole(error: &Error) -> String {
+fn full_text(error: &Error) -> String {
     let mut text = format!("{error} {error:#?}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -100,18 +100,18 @@ fn whole(error: &Error) -> String {
     text
 }
 
-/// Records what was attested.
+/// Records the attestation tokens.
 #[derive(Debug)]
-struct Overheard {
+struct RecordingAttestation {
     provider: SimulatedAttestation,
-    said: Mutex<Vec<String>>,
+    tokens: Mutex<Vec<String>>,
 }
 
-impl AttestationProvider for Overheard {
+impl AttestationProvider for RecordingAttestation {
     fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         Box::pin(async move {
             let token = self.provider.attest(request).await?;
-            self.said.lock().unwrap().push(token.expose().to_owned());
+            self.tokens.lock().unwrap().push(token.expose().to_owned());
             Ok(token)
         })
     }
@@ -122,7 +122,7 @@ impl AttestationProvider for Overheard {
 }
 
 /// base64url of `{"alg":`.
-const JWT_BEGIN: &str = "eyJhbGciOi";
+const JWT_START: &str = "eyJhbGciOi";
 const FAULTS: [&str; 16] = [
     "token-tls=reject-certificate:certificate_revoked",
     "metadata=status:429,Retry-After=0",
@@ -141,7 +141,7 @@ const FAULTS: [&str; 16] = [
     "token=reset",
     "token=oversized",
 ];
-/// What the call is made again after.
+/// Responses after which the call is repeated.
 const RESOURCE_FAULTS: [&str; 4] = [
     r#"vault=claims-challenge:{"a":1}"#,
     r#"vault=status:401,body={"error":{"message":"MtlsCnfClaimRequestDataValidationFailed"}}"#,

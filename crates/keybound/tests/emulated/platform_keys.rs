@@ -1,59 +1,62 @@
-//! The whole flow with the keys that this platform offers: in memory, or on Windows in CNG, which then signs the request and
-//! the handshakes. These tests are for hosts with neither KeyGuard nor a TPM.
-use crate::world::{GRAPH, World, get, software};
+//! The whole flow with the platform's keys: in memory, or on Windows in CNG, which then signs the CSR and the handshakes. These
+//! tests need a host without KeyGuard and TPM.
+use crate::test_host::{GRAPH, TestHost, get, software};
 use keybound::tls::{TlsVersions, VersionPolicy};
 use keybound::{AccessToken, Attestation, KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, TlsVersionRange};
 
 #[tokio::test]
-async fn a_key_of_the_platform_reaches_the_vault_and_graph_by_either_version() {
-    for (range, asked, spoken) in [
+async fn platform_key_calls_vault_and_graph_with_both_tls_versions() {
+    for (range, requested, negotiated) in [
         (TlsVersionRange::Tls12, TlsVersions::Tls12, "TLSv1.2"),
         (TlsVersionRange::Tls13, TlsVersions::Tls13, "TLSv1.3"),
     ] {
-        let world = World::with(speaking(range));
-        let client = world
+        let host = TestHost::with(config_with(range));
+        let client = host
             .builder_for_platform()
-            .tls_versions(VersionPolicy::default().with_host("127.0.0.1", asked))
+            .tls_versions(VersionPolicy::default().with_host("127.0.0.1", requested))
             .build()
             .unwrap();
         for (request, url) in [
-            (software(), world.secret_url()),
-            (for_graph(), world.graph_url()),
+            (software(), host.secret_url()),
+            (for_graph(), host.graph_url()),
         ] {
             let token = client.acquire_token(&request).await.unwrap();
             check_key(&token);
-            let answer = get(&token, &url).await.unwrap();
-            let info = answer.connection().unwrap();
-            assert_eq!((answer.status().as_u16(), info.tls_version), (200, spoken));
+            let response = get(&token, &url).await.unwrap();
+            let info = response.connection().unwrap();
+            assert_eq!(
+                (response.status().as_u16(), info.tls_version),
+                (200, negotiated)
+            );
             assert!(info.certificate_requested);
         }
-        assert_eq!((world.count("issue"), world.count("token")), (1, 2));
+        assert_eq!((host.count("issue"), host.count("token")), (1, 2));
     }
 }
 
 #[tokio::test]
-async fn a_key_of_the_platform_serves_many_at_once() {
-    let world = World::lenient();
-    let client = world.builder_for_platform().build().unwrap();
-    let url = world.secret_url();
+async fn platform_key_supports_concurrent_calls() {
+    let host = TestHost::lenient();
+    let client = host.builder_for_platform().build().unwrap();
+    let url = host.secret_url();
     let calls = (0..32).map(|_| async {
         let token = client.acquire_token(&software()).await?;
         get(&token, &url).await
     });
-    for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap().status(), 200);
+    for response in futures_util::future::join_all(calls).await {
+        assert_eq!(response.unwrap().status(), 200);
     }
-    assert_eq!((world.count("issue"), world.count("token")), (1, 1));
+    assert_eq!((host.count("issue"), host.count("token")), (1, 1));
 }
 
-/// On Windows the key is one by its name, for all clients, and IMDS answers each with the certificate that it has.
+/// On Windows all clients share the key of a name, and IMDS returns the cached certificate to each.
 #[tokio::test]
-async fn clients_share_a_key_that_has_a_name() {
-    let world = World::lenient();
+async fn clients_share_a_named_key() {
+    let host = TestHost::lenient();
     let mut tokens = Vec::new();
     for _ in 0..2 {
-        let client = world.builder_for_platform().build().unwrap();
+        let client = host.builder_for_platform().build().unwrap();
         tokens.push(client.acquire_token(&software()).await.unwrap());
     }
     let [one, other] = [0, 1].map(|number| tokens[number].binding().unwrap());
@@ -64,12 +67,12 @@ async fn clients_share_a_key_that_has_a_name() {
         (cfg!(windows), cfg!(windows))
     );
     for token in &tokens {
-        let answer = get(token, &world.secret_url()).await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = get(token, &host.secret_url()).await.unwrap();
+        assert_eq!(response.status(), 200);
     }
 }
 
-fn speaking(range: TlsVersionRange) -> Config {
+fn config_with(range: TlsVersionRange) -> Config {
     let mut config = Config::default();
     config.imds.attestation = AttestationRule::Optional;
     config.tls.sts = range;

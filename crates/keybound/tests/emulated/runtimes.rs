@@ -1,5 +1,5 @@
-//! One state shared by clients on several runtimes, of which one ends in the middle of an acquisition.
-use crate::world::{World, attested};
+//! A state that clients on several runtimes share, one of which is shut down during an acquisition.
+use crate::test_host::{TestHost, attested};
 use keybound::keys::ProviderChain;
 use keybound::{ManagedIdentityClient, SharedState, TokenSource};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
@@ -12,61 +12,65 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 #[tokio::test]
-async fn where_the_runtime_of_an_acquisition_ends_those_who_wait_elsewhere_get_their_token() {
+async fn waiters_on_other_runtimes_get_a_token_after_a_shutdown() {
     for (fault, leg) in [
         ("metadata=hang", "metadata"),
         ("attest=hang", "attest"),
         ("issue=hang", "issue"),
         ("token=hang", "token"),
         ("token-tls=hang", "token-tls"),
-        // What it waits for is the time of its next attempt.
+        // Shut down during the delay before a retry.
         ("metadata=status:410", "metadata"),
     ] {
         for builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
-            survive(fault, leg, Elsewhere::start(builder)).await;
+            check(fault, leg, OtherRuntime::start(builder)).await;
         }
     }
 }
 
-async fn survive(fault: &str, leg: &str, elsewhere: Elsewhere) {
-    let world = World::new();
-    // Without retries what says nothing ends in an error: a token shows that it was not waited for.
-    let clients = Clients::of(&world, fault.contains("status"));
-    world.inject(fault);
-    let client = clients.make();
-    let theirs = elsewhere
+async fn check(fault: &str, leg: &str, other: OtherRuntime) {
+    let host = TestHost::new();
+    // Without retries, an unresponsive service is an error: a token proves that the request was started again.
+    let clients = Clients::of(&host, fault.contains("status"));
+    host.inject(fault);
+    let client = clients.build();
+    let theirs = other
         .handle
         .spawn(async move { client.acquire_token(&attested()).await });
-    reached(&world, "metadata").await;
-    let client = clients.make();
+    reached(&host, "metadata").await;
+    let client = clients.build();
     let request = attested();
     let mut ours = pin!(client.acquire_token(&request));
     let joined = poll_fn(|context| Poll::Ready(ours.as_mut().poll(context))).await;
     assert!(joined.is_pending(), "{fault}");
     tokio::select! {
         biased;
-        () = reached(&world, leg) => {}
-        _ = &mut ours => unreachable!("{fault}: nothing is answered"),
+        () = reached(&host, leg) => {}
+        _ = &mut ours => unreachable!("{fault}: no response is sent"),
     }
-    elsewhere.end();
+    other.shut_down();
     let token = ours.await;
     let token = token.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
     assert_eq!(token.source(), TokenSource::IdentityProvider, "{fault}");
-    assert_eq!(world.count(leg), 2, "{fault}: one flight, then one more");
+    assert_eq!(
+        host.count(leg),
+        2,
+        "{fault}: the first execution and the next one"
+    );
     assert!(theirs.await.unwrap_err().is_cancelled(), "{fault}");
-    let again = clients.make().acquire_token(&attested()).await.unwrap();
+    let again = clients.build().acquire_token(&attested()).await.unwrap();
     assert_eq!(again.source(), TokenSource::Cache, "{fault}");
 }
 
-async fn reached(world: &World, leg: &str) {
-    while world.count(leg) == 0 {
+async fn reached(host: &TestHost, leg: &str) {
+    while host.count(leg) == 0 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Clients of one state, made as they are needed.
+/// Builds clients that share a state.
 struct Clients<'a> {
-    world: &'a World,
+    host: &'a TestHost,
     retries: bool,
     state: SharedState,
     keys: ProviderChain,
@@ -74,18 +78,18 @@ struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    fn of(world: &'a World, retries: bool) -> Self {
+    fn of(host: &'a TestHost, retries: bool) -> Self {
         Self {
             retries,
-            world,
+            host,
             state: SharedState::new(),
             keys: ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())]),
-            attestation: Arc::new(SimulatedAttestation::new(world.trust()).unwrap()),
+            attestation: Arc::new(SimulatedAttestation::new(host.trust()).unwrap()),
         }
     }
 
-    fn make(&self) -> ManagedIdentityClient {
-        self.world
+    fn build(&self) -> ManagedIdentityClient {
+        self.host
             .builder()
             .key_providers(self.keys.clone())
             .attestation(Arc::clone(&self.attestation) as _)
@@ -96,14 +100,14 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// A runtime that is driven until it is ended.
-struct Elsewhere {
+/// A runtime that a thread drives until its shutdown.
+struct OtherRuntime {
     handle: Handle,
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
 
-impl Elsewhere {
+impl OtherRuntime {
     fn start(mut builder: Builder) -> Self {
         let runtime: Runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let handle = runtime.handle().clone();
@@ -119,7 +123,7 @@ impl Elsewhere {
         }
     }
 
-    fn end(self) {
+    fn shut_down(self) {
         self.stop.send(()).unwrap();
         self.thread.join().unwrap();
     }

@@ -1,21 +1,21 @@
 //! The step events of acquisitions.
-use crate::world::{World, attested};
+use crate::test_host::{TestHost, attested};
 use keybound::{ErrorKind, Step, StepEvent, StepTiming};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
 #[tokio::test]
 async fn reports_each_finished_step_once() {
-    let world = World::new();
+    let host = TestHost::new();
     let events = Arc::new(Mutex::new(Vec::<StepEvent>::new()));
     let listener = Arc::clone(&events);
-    let client = world
+    let client = host
         .builder()
         .on_step(move |event| listener.lock().unwrap().push(event.clone()))
         .build()
         .unwrap();
 
-    world.inject("token=status:400");
+    host.inject("token=status:400");
     let error = client.acquire_token(&attested()).await.unwrap_err();
     let failed = take(&mut *events.lock().unwrap());
     let steps: Vec<_> = failed.iter().map(|event| event.step).collect();

@@ -1,4 +1,4 @@
-//! An emulator of one's own for each test, and clients for it.
+//! An emulator for each test, and clients for it.
 use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
 use keybound::keys::ProviderChain;
@@ -17,17 +17,18 @@ use std::time::{Duration, SystemTime};
 pub const VAULT: &str = "https://vault.azure.net";
 pub const GRAPH: &str = "https://graph.microsoft.com";
 
-pub struct World {
+/// An emulator.
+pub struct TestHost {
     pub emulator: Arc<Emulator>,
 }
 
-impl World {
+impl TestHost {
     /// With the emulator's defaults: attestation required.
     pub fn new() -> Self {
         Self::with(Config::default())
     }
 
-    /// Where IMDS issues certificates without attestation too.
+    /// IMDS also issues certificates without attestation.
     pub fn lenient() -> Self {
         let mut config = Config::default();
         config.imds.attestation = AttestationRule::Optional;
@@ -40,7 +41,7 @@ impl World {
         }
     }
 
-    /// A client with a simulated key and its attestation. It does not repeat what fails.
+    /// A client with a simulated key and attestation, without retries.
     pub fn client(&self) -> ManagedIdentityClient {
         self.builder().build().unwrap()
     }
@@ -54,20 +55,20 @@ impl World {
             .attestation(Arc::new(attestation))
     }
 
-    /// A client with a key in memory, which nothing attests.
+    /// A client with a key in memory, without attestation.
     pub fn builder_for_memory(&self) -> ManagedIdentityClientBuilder {
         self.builder_for_platform()
             .key_providers(ProviderChain::new(vec![Arc::new(MemoryKeyProvider::new())]))
     }
 
-    /// A client with the keys that this platform offers.
+    /// A client with the platform's keys.
     pub fn builder_for_platform(&self) -> ManagedIdentityClientBuilder {
         ManagedIdentityClient::builder()
             .tls_engine(TlsEngine::OpenSsl)
             .environment(Environment::empty())
             .imds_endpoint(self.emulator.ready().imds.as_str())
             .trust(self.trust())
-            .clock(Arc::new(Shared(Arc::clone(&self.emulator))))
+            .clock(Arc::new(EmulatorClock(Arc::clone(&self.emulator))))
             .retries(false)
     }
 
@@ -77,7 +78,7 @@ impl World {
             .unwrap()
     }
 
-    /// Lets something go wrong: once, where no count says otherwise.
+    /// Injects a fault: once, unless it has a count.
     pub fn inject(&self, fault: &str) {
         let fault = if fault.contains('*') {
             fault.to_owned()
@@ -87,7 +88,7 @@ impl World {
         self.emulator.inject(fault.parse().unwrap()).unwrap();
     }
 
-    /// How many requests came on a leg.
+    /// The number of requests of a leg.
     pub fn count(&self, leg: &str) -> u64 {
         self.emulator.counts().get(leg).copied().unwrap_or(0)
     }
@@ -107,22 +108,22 @@ impl World {
     }
 }
 
-/// The emulator's clock as the client's, so that both move together.
+/// The emulator's clock for the client, so that both advance together.
 #[derive(Debug)]
-struct Shared(Arc<Emulator>);
+struct EmulatorClock(Arc<Emulator>);
 
-impl Clock for Shared {
+impl Clock for EmulatorClock {
     fn now(&self) -> SystemTime {
         self.0.clock().now()
     }
 }
 
-/// An attested, bound token for the vault.
+/// A request for an attested, bound token for the vault.
 pub fn attested() -> TokenRequest {
     TokenRequest::pop(VAULT, KeyRequirements::attested())
 }
 
-/// A bound token for the vault with whatever key there is.
+/// A request for a bound token for the vault with any key.
 pub fn software() -> TokenRequest {
     TokenRequest::pop(
         VAULT,
@@ -138,13 +139,13 @@ pub async fn failure(client: &ManagedIdentityClient, request: TokenRequest) -> E
         .expect_err("the acquisition should have failed")
 }
 
-/// Has something fail after little time; with more of it, where a busy machine did not get as far as an answer.
+/// Repeats an attempt with a growing timeout, until a busy machine receives a response within it.
 pub async fn with_more_time<T>(attempt: impl AsyncFn(Duration) -> (T, Error)) -> (T, Error) {
     let mut timeout = Duration::from_millis(300);
     loop {
-        let (of_it, error) = attempt(timeout).await;
+        let (value, error) = attempt(timeout).await;
         if error.kind() != ErrorKind::DeadlineReached || timeout > Duration::from_secs(10) {
-            return (of_it, error);
+            return (value, error);
         }
         timeout *= 4;
     }
