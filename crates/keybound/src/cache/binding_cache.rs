@@ -1,16 +1,15 @@
 use super::{DualTime, RefreshAttempts, Refreshable};
 use crate::Binding;
 use crate::store::stale_time;
-use keybound_core::{Attestation, Certificate};
+use keybound_core::{Attestation, Certificate, lock};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// The certificates of one identity: at most one for each kind of attestation.
 #[derive(Default)]
-pub(crate) struct BindingCache(RwLock<Certificates>);
+pub(crate) struct BindingCache(Mutex<Certificates>);
 
 #[derive(Default)]
 struct Certificates {
@@ -85,11 +84,6 @@ impl CachedBinding {
         self.renew.min(self.tokens_end)
     }
 
-    /// Whether no more tokens are issued for it.
-    fn gets_no_tokens(&self, now: DualTime) -> bool {
-        self.tokens_end.has_passed(now)
-    }
-
     /// Whether it is past NotAfter: TLS with it fails, so its tokens are unusable.
     pub(crate) fn has_expired(&self, now: DualTime) -> bool {
         // NotBefore was checked when it was issued: a clock that is set back later does not invalidate it.
@@ -125,16 +119,15 @@ impl BindingCache {
         attestation: Attestation,
         now: DualTime,
     ) -> Option<Arc<CachedBinding>> {
-        let certificates = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        certificates
+        lock(&self.0)
             .current
             .get(&attestation)
-            .filter(|binding| !binding.gets_no_tokens(now))
+            .filter(|binding| !binding.tokens_end.has_passed(now))
             .cloned()
     }
 
     pub(super) fn put(&self, attestation: Attestation, binding: Arc<CachedBinding>) {
-        let mut certificates = self.write();
+        let mut certificates = lock(&self.0);
         certificates.rejected.remove(&attestation);
         certificates.current.insert(attestation, binding);
     }
@@ -148,13 +141,8 @@ impl BindingCache {
         explicit: bool,
         now: DualTime,
     ) {
-        let mut certificates = self.write();
-        if certificates
-            .current
-            .get(&attestation)
-            .is_some_and(|current| current.is(rejected))
-        {
-            certificates.current.remove(&attestation);
+        let mut certificates = lock(&self.0);
+        if certificates.remove(attestation, rejected) {
             let rejected = Rejected {
                 certificate: rejected.binding.certificate().clone(),
                 explicit,
@@ -166,21 +154,12 @@ impl BindingCache {
 
     /// Removes a certificate, if it is still the current one.
     pub(crate) fn remove(&self, attestation: Attestation, binding: &CachedBinding) {
-        let mut certificates = self.write();
-        if let Entry::Occupied(current) = certificates.current.entry(attestation)
-            && current.get().is(binding)
-        {
-            current.remove();
-        }
+        lock(&self.0).remove(attestation, binding);
     }
 
     /// Whether the last certificate was rejected, so that the next is minted past IMDS's cache.
     pub(crate) fn was_rejected(&self, attestation: Attestation) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rejected
-            .contains_key(&attestation)
+        lock(&self.0).rejected.contains_key(&attestation)
     }
 
     /// Whether a peer recently rejected this certificate, so that a request with it is useless. Later it is tried again if IMDS
@@ -191,7 +170,7 @@ impl BindingCache {
         certificate: &Certificate,
         now: DualTime,
     ) -> bool {
-        let certificates = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let certificates = lock(&self.0);
         certificates
             .rejected
             .get(&attestation)
@@ -201,9 +180,17 @@ impl BindingCache {
                     && !rejected.at.after(REJECTION_LIFETIME).has_passed(now)
             })
     }
+}
 
-    fn write(&self) -> RwLockWriteGuard<'_, Certificates> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+impl Certificates {
+    /// Removes a certificate, if it is still the current one. Returns whether it was.
+    fn remove(&mut self, attestation: Attestation, binding: &CachedBinding) -> bool {
+        let current = self.current.get(&attestation);
+        let is_current = current.is_some_and(|current| current.is(binding));
+        if is_current {
+            self.current.remove(&attestation);
+        }
+        is_current
     }
 }
 
