@@ -18,18 +18,14 @@ use tokio::time::{sleep, timeout};
 use tracing::instrument::{Instrument as _, WithSubscriber as _};
 
 /// The executions in flight, by key.
+#[derive(Clone)]
 pub(crate) struct SingleFlight<K, V>(Arc<InFlightMap<K, V>>);
 
-struct InFlightMap<K, V>(Mutex<Entries<K, V>>);
-
-struct Entries<K, V> {
-    by_key: HashMap<K, Entry<V>>,
-    last_number: u64,
-}
+struct InFlightMap<K, V>(Mutex<HashMap<K, Entry<V>>>);
 
 struct Entry<V> {
-    number: u64,
     execution: Weak<Execution<V>>,
+    progress: Arc<Progress>,
 }
 
 /// A caller of an execution. The execution is a task on the runtime of the caller that started it. It is cancelled when its last
@@ -84,7 +80,7 @@ where
                 Outcome::Panicked => resume_unwind(Box::new(PANICKED)),
                 Outcome::Cancelled => {
                     execution.cancel();
-                    self.0.remove(&key, execution.number);
+                    self.0.remove(&key, &execution.progress);
                     // Panics, as any timer, if the current runtime is shut down: nothing can be started on it.
                     sleep(Duration::ZERO).await;
                     execution = self.execution(&key, &start);
@@ -102,72 +98,59 @@ where
     ) -> Arc<Execution<V>> {
         let runtime = Handle::current();
         let mut entries = self.0.lock();
-        let entry = entries.by_key.get(key);
+        let entry = entries.get(key);
         // One that is being dropped is replaced.
         if let Some(execution) = entry.and_then(|entry| entry.execution.upgrade()) {
             return execution;
         }
-        entries.last_number += 1;
-        let number = entries.last_number;
         let progress = Arc::<Progress>::default();
         let work = start(Arc::clone(&progress));
         let remove_on_drop = RemoveOnDrop {
             map: Arc::downgrade(&self.0),
             key: key.clone(),
-            number,
+            progress: Arc::clone(&progress),
         };
         let work = async move {
             let result = AssertUnwindSafe(work).catch_unwind().await;
             drop(remove_on_drop);
             result.map_or(Outcome::Panicked, Outcome::Returned)
         };
-        let execution = Arc::new(Execution::spawn(work.boxed(), progress, number, runtime));
+        let execution = Execution::spawn(work.boxed(), Arc::clone(&progress), runtime);
+        let execution = Arc::new(execution);
         let entry = Entry {
-            number,
             execution: Arc::downgrade(&execution),
+            progress,
         };
-        entries.by_key.insert(key.clone(), entry);
+        entries.insert(key.clone(), entry);
         execution
     }
 
     /// The number of executions in flight.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().by_key.len()
-    }
-}
-
-impl<K, V> Clone for SingleFlight<K, V> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        self.0.lock().len()
     }
 }
 
 impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
-        Self(Arc::new(InFlightMap(Mutex::new(Entries {
-            by_key: HashMap::new(),
-            last_number: 0,
-        }))))
+        Self(Arc::new(InFlightMap(Mutex::new(HashMap::new()))))
     }
 }
 
 impl<K, V> InFlightMap<K, V> {
-    fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Entry<V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Eq + Hash, V> InFlightMap<K, V> {
-    /// Removes an execution, if it is still the one of its key.
-    fn remove(&self, key: &K, number: u64) {
+    /// Removes the execution with this progress, if it is still the one of its key.
+    fn remove(&self, key: &K, progress: &Arc<Progress>) {
         let mut entries = self.lock();
-        if entries
-            .by_key
-            .get(key)
-            .is_some_and(|entry| entry.number == number)
-        {
-            entries.by_key.remove(key);
+        let entry = entries.get(key);
+        if entry.is_some_and(|entry| Arc::ptr_eq(&entry.progress, progress)) {
+            entries.remove(key);
         }
     }
 }
@@ -178,7 +161,6 @@ struct Execution<V> {
     task: AbortHandle,
     outcome: Shared<BoxFuture<'static, Outcome<V>>>,
     progress: Arc<Progress>,
-    number: u64,
     runtime: Handle,
 }
 
@@ -199,7 +181,6 @@ impl<V: Clone + Send + Sync + 'static> Execution<V> {
     fn spawn(
         work: BoxFuture<'static, Outcome<V>>,
         progress: Arc<Progress>,
-        number: u64,
         runtime: Handle,
     ) -> Self {
         let work = Arc::new(Mutex::new(Some(work)));
@@ -219,7 +200,6 @@ impl<V: Clone + Send + Sync + 'static> Execution<V> {
                 .boxed()
                 .shared(),
             progress,
-            number,
             runtime,
         }
     }
@@ -270,13 +250,13 @@ async fn wait_until_stalled(runtime: &Handle) {
 struct RemoveOnDrop<K: Eq + Hash, V> {
     map: Weak<InFlightMap<K, V>>,
     key: K,
-    number: u64,
+    progress: Arc<Progress>,
 }
 
 impl<K: Eq + Hash, V> Drop for RemoveOnDrop<K, V> {
     fn drop(&mut self) {
         if let Some(map) = self.map.upgrade() {
-            map.remove(&self.key, self.number);
+            map.remove(&self.key, &self.progress);
         }
     }
 }
