@@ -1,5 +1,5 @@
 use crate::{CngHandle, KeyGate, NativeCertificate};
-use keybound_core::{BoxError, Certificate, KeyStrength};
+use keybound_core::{BoxError, Certificate, Error, ErrorKind, KeyStrength, Stage};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -167,6 +167,21 @@ impl KeyError {
     /// The kind of failure.
     pub fn kind(&self) -> KeyErrorKind {
         self.kind
+    }
+}
+
+/// An error at stage key, with the key's error as its cause.
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        let kind = match error.kind {
+            KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
+            KeyErrorKind::IsolationUnavailable | KeyErrorKind::NotIsolated => {
+                ErrorKind::KeyIsolationUnavailable
+            }
+            KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
+            KeyErrorKind::Failed => ErrorKind::KeyFailed,
+        };
+        Self::new(kind, Stage::Key, error.message.clone()).with_source(error)
     }
 }
 

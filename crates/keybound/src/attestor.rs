@@ -7,20 +7,15 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Attestor {
     provider: Arc<dyn AttestationProvider>,
-    origin: Origin,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum Origin {
-    Caller,
-    Platform { library: Option<String> },
+    /// Of the platform's provider: the path of its library, if one is configured.
+    platform_library: Option<Option<String>>,
 }
 
 impl Attestor {
     pub(crate) fn of_caller(provider: Arc<dyn AttestationProvider>) -> Self {
         Self {
             provider,
-            origin: Origin::Caller,
+            platform_library: None,
         }
     }
 
@@ -32,9 +27,7 @@ impl Attestor {
     fn native(environment: &Environment) -> Self {
         Self {
             provider: Arc::new(environment.native_attestation()),
-            origin: Origin::Platform {
-                library: environment.attestation_library().map(str::to_owned),
-            },
+            platform_library: Some(environment.attestation_library().map(str::to_owned)),
         }
     }
 
@@ -46,8 +39,8 @@ impl Attestor {
 /// Providers of the platform are equal where they use the same library; a caller's provider is equal to its clones only.
 impl PartialEq for Attestor {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.origin, &other.origin) {
-            (Origin::Caller, Origin::Caller) => Arc::ptr_eq(&self.provider, &other.provider),
+        match (&self.platform_library, &other.platform_library) {
+            (None, None) => Arc::ptr_eq(&self.provider, &other.provider),
             (one, other) => one == other,
         }
     }

@@ -9,5 +9,3 @@ mod metadata;
 mod probe;
 mod send;
 mod token;
-
-pub(super) use key::too_weak;

@@ -1,11 +1,11 @@
 //! A token flow: requests a token with the current certificate or a new one, and again with a new certificate where the current
 //! one is rejected.
 use super::certificate_service::renew_certificate;
-use super::steps::too_weak;
 use super::{ClientContext, Flow, Plan, Progress};
 use crate::cache::{CachedBinding, CachedToken, Freshness, Obtained, Refreshable as _};
 use crate::telemetry;
 use keybound_core::{Error, ErrorKind, Result, Stage};
+use keybound_keys::KeyError;
 use keybound_transport::TransportError;
 use std::error::Error as _;
 use std::sync::Arc;
@@ -255,7 +255,7 @@ impl Flow {
 fn check_strength(plan: &Plan, binding: &CachedBinding) -> Result<()> {
     let strength = binding.binding.key_strength();
     if strength < plan.key.min_strength {
-        return Err(too_weak(strength, plan.key.min_strength));
+        return Err(KeyError::too_weak(strength, plan.key.min_strength).into());
     }
     Ok(())
 }

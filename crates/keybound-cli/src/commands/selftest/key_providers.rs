@@ -3,7 +3,7 @@ use super::conceal::Conceal;
 use super::report::StepResult;
 use crate::emulation;
 use keybound::keys::{KeyError, KeyErrorKind, ProviderStatus};
-use keybound::{Environment, Error, ErrorKind, KeyStrength, Stage};
+use keybound::{Environment, KeyStrength, Stage};
 
 impl Checks<'_> {
     /// Probes the key providers of this host.
@@ -59,35 +59,25 @@ fn result(
     let error = match (best, reason) {
         (Some(best), _) if best >= min_strength => return StepResult::ok(NAME, detail),
         (Some(best), reason) => {
-            let message = KeyError::too_weak(best, min_strength).to_string();
-            let kind = match reason {
-                Some(reason) if reason.kind() != KeyErrorKind::Unavailable => kind_of(&reason),
-                _ => ErrorKind::KeyTooWeak,
+            let kind = match reason.map(|reason| reason.kind()) {
+                Some(kind) if kind != KeyErrorKind::Unavailable => kind,
+                _ => KeyErrorKind::TooWeak,
             };
-            Error::new(kind, Stage::Key, message)
+            let message = KeyError::too_weak(best, min_strength).to_string();
+            KeyError::new(kind, message)
         }
         (None, reason) => {
-            let kind = reason.as_ref().map_or(ErrorKind::KeyUnavailable, kind_of);
-            let message = "no provider offers a binding key on this host";
-            let error = Error::new(kind, Stage::Key, message);
+            let kind = reason
+                .as_ref()
+                .map_or(KeyErrorKind::Unavailable, KeyError::kind);
+            let error = KeyError::new(kind, "no provider offers a binding key on this host");
             match reason {
                 Some(reason) => error.with_source(reason),
                 None => error,
             }
         }
     };
-    StepResult::failed(NAME, detail, Some(error))
-}
-
-fn kind_of(error: &KeyError) -> ErrorKind {
-    match error.kind() {
-        KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
-        KeyErrorKind::IsolationUnavailable | KeyErrorKind::NotIsolated => {
-            ErrorKind::KeyIsolationUnavailable
-        }
-        KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
-        _ => ErrorKind::KeyFailed,
-    }
+    StepResult::failed(NAME, detail, Some(error.into()))
 }
 
 const NAME: &str = "key_providers";

@@ -43,11 +43,11 @@ impl Flow {
                     } else {
                         gate.run(open).await
                     };
-                    opened.map_err(key_error)?
+                    opened?
                 }
             };
             if key.strength() < min_strength {
-                return Err(too_weak(key.strength(), min_strength));
+                return Err(KeyError::too_weak(key.strength(), min_strength).into());
             }
             // The only check: caches are shared by clients with equal settings.
             if key.is_simulated() && !self.context.settings.shared.allows_simulated_keys() {
@@ -116,22 +116,5 @@ async fn operate<T: Send + 'static>(
             gate.run(move || operation(&*key)).await
         }
     };
-    result.map_err(key_error)
-}
-
-pub(in crate::acquire) fn too_weak(best: KeyStrength, minimum: KeyStrength) -> Error {
-    let message = KeyError::too_weak(best, minimum).to_string();
-    Error::new(ErrorKind::KeyTooWeak, Stage::Key, message)
-}
-
-fn key_error(error: KeyError) -> Error {
-    let kind = match error.kind() {
-        KeyErrorKind::Unavailable => ErrorKind::KeyUnavailable,
-        KeyErrorKind::IsolationUnavailable | KeyErrorKind::NotIsolated => {
-            ErrorKind::KeyIsolationUnavailable
-        }
-        KeyErrorKind::TooWeak => ErrorKind::KeyTooWeak,
-        _ => ErrorKind::KeyFailed,
-    };
-    Error::new(kind, Stage::Key, error.to_string()).with_source(error)
+    Ok(result?)
 }
