@@ -10,47 +10,16 @@ use unix as platform;
 use windows as platform;
 
 use crate::failure::Failure;
+use std::io;
 use std::process::ExitStatus;
 
+pub(crate) use platform::Signals;
 #[cfg(unix)]
 pub(crate) use unix::Relay;
 
-/// The signals that this process receives from now on, in their order.
-pub(crate) struct Signals(platform::Signals);
-
-impl Signals {
-    /// Handles the signals that end a process by default, except those that were ignored when the process started (`nohup`),
-    /// which stay ignored.
-    ///
-    /// # Errors
-    /// [`Failure::Host`] where no handler can be installed.
-    pub(crate) fn ending() -> Result<Self, Failure> {
-        Self::of(platform::Signals::ending())
-    }
-
-    /// As [`Signals::ending`], and those of job control and of the terminal's window: all that are forwarded to a command.
-    ///
-    /// # Errors
-    /// As [`Signals::ending`].
-    pub(crate) fn for_command() -> Result<Self, Failure> {
-        Self::of(platform::Signals::for_command())
-    }
-
-    fn of(signals: std::io::Result<platform::Signals>) -> Result<Self, Failure> {
-        signals
-            .map(Self)
-            .map_err(|error| Failure::Host(format!("signals cannot be handled: {error}")))
-    }
-
-    /// Waits for the next signal.
-    pub(crate) async fn next(&mut self) -> Received {
-        self.0.next().await
-    }
-
-    /// The next signal, if one has arrived.
-    pub(crate) fn pending(&mut self) -> Option<Received> {
-        self.0.pending()
-    }
+/// The failure where signals cannot be handled.
+pub(crate) fn failure(error: io::Error) -> Failure {
+    Failure::Host(format!("signals cannot be handled: {error}"))
 }
 
 /// A signal that arrived.

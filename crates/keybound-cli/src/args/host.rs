@@ -9,11 +9,11 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     /// The resource that the token is for, such as https://vault.azure.net
-    #[arg(long, value_name = "URI", value_parser = values::scope, conflicts_with = "scope", help_heading = "Token")]
+    #[arg(long, value_name = "URI", value_parser = Scope::for_resource, conflicts_with = "scope", help_heading = "Token")]
     pub(crate) resource: Option<Scope>,
 
     /// The same as a scope [default: https://graph.microsoft.com/.default; call of a vault: the vault's]
-    #[arg(long, value_name = "SCOPE", value_parser = values::scope, help_heading = "Token")]
+    #[arg(long, value_name = "SCOPE", value_parser = Scope::for_resource, help_heading = "Token")]
     pub(crate) scope: Option<Scope>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct HostArgs {
     #[arg(
         long,
         value_name = "ID",
-        value_parser = values::client_id,
+        value_parser = ManagedIdentity::client_id,
         conflicts_with_all = ["object_id", "resource_id"],
         help_heading = "Identity (default: the system-assigned one)"
     )]
@@ -42,7 +42,7 @@ pub(crate) struct HostArgs {
     #[arg(
         long,
         value_name = "ID",
-        value_parser = values::object_id,
+        value_parser = ManagedIdentity::object_id,
         conflicts_with = "resource_id",
         help_heading = "Identity (default: the system-assigned one)"
     )]
@@ -52,7 +52,7 @@ pub(crate) struct HostArgs {
     #[arg(
         long,
         value_name = "ID",
-        value_parser = values::resource_id,
+        value_parser = ManagedIdentity::resource_id,
         help_heading = "Identity (default: the system-assigned one)"
     )]
     pub(crate) resource_id: Option<ManagedIdentity>,

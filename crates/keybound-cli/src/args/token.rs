@@ -1,4 +1,3 @@
-use super::values;
 use super::{HostArgs, TargetArgs};
 use clap::{ArgAction, Args, ValueEnum};
 use keybound::Claims;
@@ -40,7 +39,7 @@ pub(crate) struct TokenArgs {
     pub(crate) bearer: bool,
 
     /// The decoded JSON of a resource's claims challenge; a new certificate is minted first
-    #[arg(long, value_name = "JSON", value_parser = values::claims, help_heading = "Token")]
+    #[arg(long, value_name = "JSON", value_parser = Claims::parse, help_heading = "Token")]
     pub(crate) claims: Option<Claims>,
 
     /// Request a new token even if one is cached

@@ -3,31 +3,10 @@ use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use keybound::tls::{TlsEngine, TlsVersions};
-use keybound::{Claims, ManagedIdentity, Scope};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::{Host, Url};
-
-pub(super) fn scope(text: &str) -> Result<Scope, keybound::Error> {
-    Scope::for_resource(text)
-}
-
-pub(super) fn claims(text: &str) -> Result<Claims, keybound::Error> {
-    Claims::parse(text)
-}
-
-pub(super) fn client_id(text: &str) -> Result<ManagedIdentity, keybound::Error> {
-    ManagedIdentity::client_id(text)
-}
-
-pub(super) fn object_id(text: &str) -> Result<ManagedIdentity, keybound::Error> {
-    ManagedIdentity::object_id(text)
-}
-
-pub(super) fn resource_id(text: &str) -> Result<ManagedIdentity, keybound::Error> {
-    ManagedIdentity::resource_id(text)
-}
 
 /// A SHA-256 as hex digits.
 pub(super) fn sha256(text: &str) -> Result<Sha256, &'static str> {

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::run_to_end;
 use crate::signals::{Received, Signals};
-use crate::{json, out};
+use crate::{json, out, signals};
 use services::Services;
 use story::Story;
 
@@ -32,7 +32,7 @@ enum End {
 
 /// The emulator stops and its folder is removed when this returns.
 async fn run_demo() -> Result<End, Failure> {
-    let mut signals = Signals::ending()?;
+    let mut signals = Signals::ending().map_err(signals::failure)?;
     let services = Services::start()?;
     tokio::select! {
         story = Story::run(&services) => Ok(End::Finished(Box::new(story?))),

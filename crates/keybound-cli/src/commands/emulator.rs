@@ -24,10 +24,11 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     let state_dir = state_dir(args)?;
     steps::log(args.verbose, "keybound_emulator");
     run_to_end(async {
-        let mut signals = match args.command.is_empty() {
-            true => Signals::ending()?,
-            false => Signals::for_command()?,
+        let signals = match args.command.is_empty() {
+            true => Signals::ending(),
+            false => Signals::for_command(),
         };
+        let mut signals = signals.map_err(crate::signals::failure)?;
         let emulator = emulation::start(config, state_dir.as_deref())?;
         let ready = writes_ready_line(args)
             .then(|| ready_line(&emulator))

@@ -12,15 +12,20 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A thread receives the signals together with their senders, which tokio does not report.
-pub(super) struct Signals(UnboundedReceiver<Received>);
+/// The signals that this process receives from now on, in their order.
+///
+/// A thread receives them together with their senders, which tokio does not report.
+pub(crate) struct Signals(UnboundedReceiver<Received>);
 
 impl Signals {
-    pub(super) fn ending() -> io::Result<Self> {
+    /// Handles the signals that end a process by default, except those that were ignored when the process started (`nohup`),
+    /// which stay ignored.
+    pub(crate) fn ending() -> io::Result<Self> {
         Self::listen(ENDING)
     }
 
-    pub(super) fn for_command() -> io::Result<Self> {
+    /// As [`Signals::ending`], and those of job control and of the terminal's window: all that are forwarded to a command.
+    pub(crate) fn for_command() -> io::Result<Self> {
         Self::listen(&[ENDING, OTHERS].concat())
     }
 
@@ -41,7 +46,8 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    pub(super) async fn next(&mut self) -> Received {
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) -> Received {
         match self.0.recv().await {
             Some(received) => received,
             // The thread runs as long as the receiver.
@@ -49,7 +55,8 @@ impl Signals {
         }
     }
 
-    pub(super) fn pending(&mut self) -> Option<Received> {
+    /// The next signal, if one has arrived.
+    pub(crate) fn pending(&mut self) -> Option<Received> {
         self.0.try_recv().ok()
     }
 }

@@ -7,7 +7,7 @@ use tokio::signal::windows::{
 
 /// Ctrl-C, Ctrl-Break, the close of the console, or the shutdown of the system. For the last two, Windows waits some seconds before
 /// it ends the process. The console sends each to the command of `emulator --exec` too.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupted: CtrlC,
     break_pressed: CtrlBreak,
     closed: CtrlClose,
@@ -15,7 +15,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn ending() -> io::Result<Self> {
+    pub(crate) fn ending() -> io::Result<Self> {
         Ok(Self {
             interrupted: ctrl_c()?,
             break_pressed: ctrl_break()?,
@@ -24,11 +24,11 @@ impl Signals {
         })
     }
 
-    pub(super) fn for_command() -> io::Result<Self> {
+    pub(crate) fn for_command() -> io::Result<Self> {
         Self::ending()
     }
 
-    pub(super) async fn next(&mut self) -> Received {
+    pub(crate) async fn next(&mut self) -> Received {
         let number = tokio::select! {
             _ = self.interrupted.recv() => INTERRUPT,
             _ = self.break_pressed.recv() => TERMINATE,
@@ -42,7 +42,7 @@ impl Signals {
     }
 
     /// The console sends its events to a process only after it has started.
-    pub(super) fn pending(&mut self) -> Option<Received> {
+    pub(crate) fn pending(&mut self) -> Option<Received> {
         None
     }
 }
