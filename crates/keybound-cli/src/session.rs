@@ -22,7 +22,7 @@ use url::Url;
 pub(crate) struct Session {
     client: ManagedIdentityClient,
     request: TokenRequest,
-    steps: StepLog,
+    pub(crate) steps: StepLog,
     timeout: Duration,
     started: Instant,
 }
@@ -75,11 +75,6 @@ impl Session {
     /// The time until the deadline.
     fn remaining(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
-    }
-
-    /// Where steps are logged.
-    pub(crate) fn steps(&self) -> &StepLog {
-        &self.steps
     }
 
     /// The time since the start.

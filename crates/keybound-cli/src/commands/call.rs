@@ -97,11 +97,11 @@ async fn exchange(
             // The steps of the acquisition are logged already.
             let for_token = token.timings().iter().map(|step| step.elapsed).sum();
             session
-                .steps()
+                .steps
                 .resource(elapsed.saturating_sub(for_token), None);
         }
         Err(error) if error.stage() == Stage::Resource => {
-            session.steps().resource(elapsed, Some(error));
+            session.steps.resource(elapsed, Some(error));
         }
         Err(_) => {}
     }

@@ -42,9 +42,7 @@ impl ErrorReport {
             next_step,
         }
     }
-}
 
-impl ErrorReport {
     /// Applies `text` to texts from outside, and `id` to the ids for the service's support.
     pub(crate) fn redacted(
         mut self,
@@ -73,14 +71,7 @@ impl ErrorReport {
             printable_line(&self.message),
             format!("stage: {}, code: {}", self.stage, self.code),
         ];
-        let service = self.service.as_ref();
-        lines.extend(service.and_then(|service| {
-            traces(
-                &service.trace_id,
-                &service.correlation_id,
-                &service.timestamp,
-            )
-        }));
+        lines.extend(self.service.as_ref().and_then(ServiceReport::traces));
         lines
     }
 }
@@ -95,6 +86,20 @@ impl ServiceReport {
             correlation_id: service.correlation_id.clone(),
             timestamp: service.timestamp.clone(),
         }
+    }
+
+    /// The ids for the service's support.
+    fn traces(&self) -> Option<String> {
+        let named = [
+            ("trace id", &self.trace_id),
+            ("correlation id", &self.correlation_id),
+            ("timestamp", &self.timestamp),
+        ];
+        let named = named.into_iter().filter_map(|(name, value)| {
+            Some(format!("{name} {}", printable_line(value.as_deref()?)))
+        });
+        let line = named.collect::<Vec<_>>().join(", ");
+        (!line.is_empty()).then(|| format!("service: {line}"))
     }
 }
 
@@ -112,13 +117,8 @@ pub(crate) fn chain(error: &Error) -> String {
 pub(crate) fn error_text(error: &Error) -> String {
     let mut lines = vec![format!("error: {}", printable_line(&error.to_string()))];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
-    lines.extend(error.service().and_then(|service| {
-        traces(
-            &service.trace_id,
-            &service.correlation_id,
-            &service.timestamp,
-        )
-    }));
+    let service = error.service().map(ServiceReport::new);
+    lines.extend(service.and_then(|service| service.traces()));
     lines.push(format!(
         "stage: {}, code: {}",
         error.stage(),
@@ -139,24 +139,6 @@ fn causes(error: &Error) -> impl Iterator<Item = String> {
             before.push_str(&cause);
             new.then(|| printable_line(&cause))
         })
-}
-
-/// The ids for the service's support.
-fn traces(
-    trace_id: &Option<String>,
-    correlation_id: &Option<String>,
-    timestamp: &Option<String>,
-) -> Option<String> {
-    let named = [
-        ("trace id", trace_id),
-        ("correlation id", correlation_id),
-        ("timestamp", timestamp),
-    ];
-    let named = named
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name} {}", printable_line(value.as_deref()?))));
-    let line = named.collect::<Vec<_>>().join(", ");
-    (!line.is_empty()).then(|| format!("service: {line}"))
 }
 
 const MAX_CAUSES: usize = 16;

@@ -2,7 +2,7 @@
 use super::{ClientContext, Flow, Plan, Progress};
 use crate::Binding;
 use crate::cache::CachedBinding;
-use crate::store::{self, IssuanceLock};
+use crate::store::{self, BindingStore, IssuanceLock};
 use keybound_core::csr::Csr;
 use keybound_core::{
     Attestation, AttestationToken, BindingCacheKey, Error, ErrorKind, IssuedCredential,
@@ -186,7 +186,7 @@ impl Flow {
         plan: &Plan,
         bypass: bool,
     ) -> Option<(IssuedCredential, Arc<dyn BindingKey>)> {
-        let store = self.context.settings.store.clone()?;
+        let (store, store_key) = self.store(plan)?;
         let identity = &self.context.identity;
         let skips_store = bypass || identity.skips_store.load(Ordering::Relaxed);
         let current = identity
@@ -198,7 +198,7 @@ impl Flow {
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         let name = key.persistent_name()?.to_owned();
         let calls = &self.context.state.inner().store_calls;
-        let entries = calls.load(Arc::clone(&store), self.store_key(plan)).await;
+        let entries = calls.load(Arc::clone(&store), store_key.clone()).await;
         let settings = &self.context.settings;
         let selected = store::select(
             entries,
@@ -208,7 +208,7 @@ impl Flow {
             self.context.now().wall,
         );
         if !selected.orphans.is_empty() {
-            calls.remove(store, self.store_key(plan), selected.orphans);
+            calls.remove(store, store_key, selected.orphans);
         }
         tracing::debug!(
             found = selected.chosen.is_some(),
@@ -220,13 +220,13 @@ impl Flow {
     /// The lock of the issuance, where the store has locks. A certificate that replaces a rejected one needs none: a
     /// certificate of another process would be rejected too.
     async fn lock_issuance(&self, plan: &Plan, bypass: bool) -> Option<IssuanceLock> {
-        let store = self.context.settings.store.clone()?;
+        let (store, store_key) = self.store(plan)?;
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         if bypass || key.persistent_name().is_none() {
             return None;
         }
         let calls = &self.context.state.inner().store_calls;
-        calls.lock_issuance(store, self.store_key(plan)).await
+        calls.lock_issuance(store, store_key).await
     }
 
     /// Saves a certificate in the background.
@@ -237,33 +237,33 @@ impl Flow {
         key: &Arc<dyn BindingKey>,
         lock: Option<IssuanceLock>,
     ) {
-        if let (Some(store), Some(name)) = (&self.context.settings.store, key.persistent_name()) {
+        if let (Some((store, store_key)), Some(name)) = (self.store(plan), key.persistent_name()) {
             let entry = store::entry(credential, name);
             let now = self.context.now().wall;
             let calls = &self.context.state.inner().store_calls;
             // An entry with which no token was issued may hold this certificate with another endpoint.
             let replaces = self.context.identity.skips_store.load(Ordering::Relaxed);
-            let (store, store_key) = (Arc::clone(store), self.store_key(plan));
             calls.save(store, store_key, entry, now, replaces, lock);
         }
     }
 
     /// Removes a rejected certificate from the store in the background: it would be rejected from other processes too.
     pub(super) fn remove_stored(&self, plan: &Plan, binding: &Binding) {
-        if let (Some(store), Some(_)) = (
-            &self.context.settings.store,
-            binding.key().persistent_name(),
-        ) {
+        if let (Some((store, store_key)), Some(_)) =
+            (self.store(plan), binding.key().persistent_name())
+        {
             let calls = &self.context.state.inner().store_calls;
             let rejected = vec![binding.certificate().clone()];
-            calls.remove(Arc::clone(store), self.store_key(plan), rejected);
+            calls.remove(store, store_key, rejected);
         }
     }
 
-    fn store_key(&self, plan: &Plan) -> BindingCacheKey {
-        BindingCacheKey {
+    /// The store, if any, and the key of this plan's certificate in it.
+    fn store(&self, plan: &Plan) -> Option<(Arc<dyn BindingStore>, BindingCacheKey)> {
+        let store_key = BindingCacheKey {
             identity: self.context.settings.identity.clone(),
             attestation: plan.key.attestation,
-        }
+        };
+        Some((self.context.settings.store.clone()?, store_key))
     }
 }

@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use keybound_core::csr::Csr;
 use keybound_core::retry::Leg;
 use keybound_core::{
-    AttestationToken, Error, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
+    AttestationToken, IssueRequest, IssuedCredential, PlatformMetadata, Result, Stage,
 };
 use keybound_keys::BindingKey;
 use keybound_transport::RequestBody;
@@ -71,17 +71,15 @@ impl Flow {
         .await
     }
 
-    fn issue_request(&self, body: Bytes, bypass_cache: bool) -> Result<Request<RequestBody>> {
+    fn issue_request(&self, body: Bytes, bypass_cache: bool) -> http::Result<Request<RequestBody>> {
         let bypass: &[_] = if bypass_cache {
             &[("bypass_cache", "true")]
         } else {
             &[]
         };
         self.imds_request(Method::POST, "issuecredential", bypass)
+            .header("Metadata", "true")
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .body(RequestBody::full(body))
-            .map_err(|error| {
-                Error::invalid_request("the certificate request is malformed").with_source(error)
-            })
     }
 }

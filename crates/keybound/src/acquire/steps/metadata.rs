@@ -4,9 +4,8 @@ use crate::wire::Route;
 use http::header::ACCEPT;
 use http::{Method, Request, request};
 use keybound_core::retry::Leg;
-use keybound_core::{Error, PlatformMetadata, Result, Stage};
+use keybound_core::{PlatformMetadata, Result, Stage};
 use keybound_transport::RequestBody;
-use url::Url;
 
 impl Flow {
     /// Fetches the platform metadata from IMDS, and checks that it is that of the requested identity.
@@ -25,36 +24,29 @@ impl Flow {
         .await
     }
 
-    /// The head of a request to IMDS v2.
+    /// A request to IMDS v2 for the requested identity, without the header `Metadata`, which the probe omits.
     pub(super) fn imds_request(
         &self,
         method: Method,
         name: &str,
         extra: &[(&str, &str)],
     ) -> request::Builder {
+        let settings = &self.context.settings;
+        let mut parameters = vec![("cred-api-version", "2.0")];
+        parameters.extend(settings.identity.v2_selector());
+        parameters.extend(extra);
         let request_id = self.request_id.to_string();
         Request::builder()
             .method(method)
-            .uri(self.imds_url(name, extra).as_str())
-            .header("Metadata", "true")
+            .uri(settings.shared.imds.url(name, &parameters).as_str())
             .header("x-ms-client-request-id", &request_id)
             .header("x-ms-correlation-id", &request_id)
             .header(ACCEPT, "application/json")
     }
 
-    /// The URL of a request to IMDS v2, for the requested identity.
-    pub(super) fn imds_url(&self, name: &str, extra: &[(&str, &str)]) -> Url {
-        let mut parameters = vec![("cred-api-version", "2.0")];
-        parameters.extend(self.context.settings.identity.v2_selector());
-        parameters.extend(extra);
-        self.context.settings.shared.imds.url(name, &parameters)
-    }
-
-    fn metadata_request(&self) -> Result<Request<RequestBody>> {
+    fn metadata_request(&self) -> http::Result<Request<RequestBody>> {
         self.imds_request(Method::GET, "getplatformmetadata", &[])
+            .header("Metadata", "true")
             .body(RequestBody::empty())
-            .map_err(|error| {
-                Error::invalid_request("the metadata request is malformed").with_source(error)
-            })
     }
 }

@@ -1,6 +1,5 @@
 use crate::acquire::Flow;
 use crate::wire::Route;
-use http::header::ACCEPT;
 use http::{Method, Request};
 use keybound_core::retry::Leg;
 use keybound_core::{Error, ErrorKind, Result, Stage};
@@ -34,18 +33,8 @@ impl Flow {
         }
     }
 
-    fn probe_request(&self) -> Result<Request<RequestBody>> {
-        let request_id = self.request_id.to_string();
-        let url = self.imds_url("getplatformmetadata", &[]);
-        Request::builder()
-            .method(Method::GET)
-            .uri(url.as_str())
-            .header("x-ms-client-request-id", &request_id)
-            .header("x-ms-correlation-id", &request_id)
-            .header(ACCEPT, "application/json")
+    fn probe_request(&self) -> http::Result<Request<RequestBody>> {
+        self.imds_request(Method::GET, "getplatformmetadata", &[])
             .body(RequestBody::empty())
-            .map_err(|error| {
-                Error::invalid_request("the probe of IMDS is malformed").with_source(error)
-            })
     }
 }

@@ -6,7 +6,7 @@ use crate::wire::Route;
 use bytes::Bytes;
 use http::{Request, Response};
 use keybound_core::retry::{self, Leg, Outcome};
-use keybound_core::{MAX_BODY, Result, Stage};
+use keybound_core::{Error, MAX_BODY, Result, Stage};
 use keybound_transport::{RequestBody, TransportError, TransportErrorKind};
 use std::time::Duration;
 
@@ -17,11 +17,14 @@ impl Flow {
         leg: Leg,
         route: Route<'_>,
         stage: Stage,
-        request: impl Fn() -> Result<Request<RequestBody>>,
+        request: impl Fn() -> http::Result<Request<RequestBody>>,
     ) -> Result<Response<Bytes>> {
         let mut attempt = 1;
         loop {
-            let result = self.attempt(route, attempt_timeout(leg), request()?).await;
+            let request = request().map_err(|error| {
+                Error::invalid_request("the request is malformed").with_source(error)
+            })?;
+            let result = self.attempt(route, attempt_timeout(leg), request).await;
             let Some(delay) = self.delay(leg, attempt, &result) else {
                 return check_response(stage, result);
             };

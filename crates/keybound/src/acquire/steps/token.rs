@@ -79,7 +79,7 @@ impl Flow {
         ))
     }
 
-    fn token_request(&self, binding: &Binding, body: Bytes) -> Result<Request<RequestBody>> {
+    fn token_request(&self, binding: &Binding, body: Bytes) -> http::Result<Request<RequestBody>> {
         let request_id = self.request_id.to_string();
         Request::builder()
             .method(Method::POST)
@@ -91,9 +91,6 @@ impl Flow {
             // A replay issues another token at most, and Entra may close an idle connection at any time.
             .extension(Idempotent)
             .body(RequestBody::full(body))
-            .map_err(|error| {
-                Error::invalid_request("the token request is malformed").with_source(error)
-            })
     }
 }
 
