@@ -106,7 +106,7 @@ pub(crate) fn number(step: &str) -> usize {
     position.unwrap_or(0)
 }
 
-/// What a step does, for people.
+/// The title of a step, or its name.
 pub(crate) fn title(step: &str) -> &str {
     let found = STEPS.iter().find(|(name, _)| *name == step);
     found.map_or(step, |(_, title)| title)

@@ -81,7 +81,7 @@ impl StepResult {
     }
 }
 
-/// A step as it is printed, without secrets.
+/// A step in the report, without secrets.
 #[derive(Debug, Serialize)]
 struct StepReport {
     step: &'static str,
