@@ -1,7 +1,7 @@
-//! Attestation of binding keys: a service (MAA) vouches, by a JWT, that a key is kept where it says.
+//! Attestation of binding keys: a service (MAA) states in a JWT how a key is protected.
 //!
-//! Only KeyGuard keys can be attested, on Windows, by Microsoft's native library: [`native`] looks for it, checks it and
-//! calls it. An attestation that was asked for and not had is an error, never an unattested request.
+//! Only KeyGuard keys can be attested, on Windows, by Microsoft's native library: [`native`] finds, verifies and calls it. A
+//! failed attestation is an error; the request is never sent without it.
 #![deny(unsafe_code)]
 
 pub mod native;
@@ -12,11 +12,11 @@ use std::fmt;
 use std::pin::Pin;
 use url::Url;
 
-/// What is to be attested, and where.
+/// A key to attest, and the attestation service.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AttestationRequest<'a> {
-    /// The origin of the attestation service, checked already.
+    /// The origin of the attestation service, which the endpoint policy allows.
     pub endpoint: &'a Url,
     /// The key.
     pub key: &'a dyn BindingKey,
@@ -25,7 +25,7 @@ pub struct AttestationRequest<'a> {
 }
 
 impl<'a> AttestationRequest<'a> {
-    /// A request to attest a key.
+    /// Creates a request to attest a key.
     pub fn new(endpoint: &'a Url, key: &'a dyn BindingKey, client_id: &'a Guid) -> Self {
         Self {
             endpoint,
@@ -39,17 +39,17 @@ impl<'a> AttestationRequest<'a> {
 pub type AttestationFuture<'a> =
     Pin<Box<dyn Future<Output = Result<AttestationToken>> + Send + 'a>>;
 
-/// Something that can have a key attested.
+/// A provider of key attestations.
 pub trait AttestationProvider: Send + Sync + fmt::Debug {
-    /// Has the key attested. The deadline is the caller's: dropping the future gives up.
+    /// Attests the key. The caller enforces its deadline by dropping the future.
     ///
     /// # Errors
-    /// Of stage attestation: [`AttestationUnavailable`](keybound_core::ErrorKind::AttestationUnavailable) where this
-    /// kind of key cannot be attested here, [`AttestationFailed`](keybound_core::ErrorKind::AttestationFailed) or what
-    /// the transport said otherwise.
+    /// Of stage attestation: [`AttestationUnavailable`](keybound_core::ErrorKind::AttestationUnavailable) if this
+    /// kind of key cannot be attested here, otherwise [`AttestationFailed`](keybound_core::ErrorKind::AttestationFailed) or
+    /// the error of the transport.
     fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a>;
 
-    /// Whether it vouches for simulated keys only. Results then say `simulated`, never `attested`.
+    /// Whether it attests simulated keys only. Results are then `simulated`, never `attested`.
     fn is_simulated(&self) -> bool {
         false
     }

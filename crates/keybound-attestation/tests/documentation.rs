@@ -1,20 +1,15 @@
-//! docs/attestation.md says what the code does.
+//! docs/attestation.md has the texts of the code.
 use keybound_attestation::native::NativeCode;
 
 #[test]
-fn the_page_explains_each_code_as_the_errors_do() {
+fn page_lists_all_codes() {
     let page = include_str!("../../../docs/attestation.md");
     let rows: Vec<_> = page
         .lines()
         .filter(|line| line.starts_with("| -"))
         .collect();
     let expected: Vec<_> = NativeCode::known().map(row).collect();
-    assert_eq!(
-        rows,
-        expected,
-        "the rows are to be\n{}",
-        expected.join("\n")
-    );
+    assert_eq!(rows, expected, "expected rows:\n{}", expected.join("\n"));
 }
 
 fn row(code: NativeCode) -> String {

@@ -1,9 +1,9 @@
-//! A library that hangs at its start. Alone in its process: it holds up every later load.
+//! A library that hangs at its start, in its own process: it blocks every later load.
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a test fails if its setup fails")]
 
 #[path = "native/support.rs"]
-#[expect(dead_code, reason = "the other tests need more of it")]
+#[expect(dead_code, reason = "the other tests use more of it")]
 mod support;
 
 use keybound_attestation::native::NativeProbe;
@@ -13,17 +13,17 @@ use std::time::Duration;
 use support::{copy_of, failure, log, pinned};
 
 #[test]
-fn a_library_that_hangs_costs_one_thread_however_many_probe_it() {
+fn hanging_library_occupies_one_thread() {
     let log = log();
     let path = copy_of("hanging.dll", "hanging");
-    // Enough for a machine under load to come as far as the start.
+    // Long enough for a machine under load to reach the start.
     let probe = hanging(&path, Duration::from_secs(10));
     let library = probe.library.unwrap();
     assert!(library.loaded && !library.started);
     assert_eq!(probe.places[0].found, Some(true));
     assert_eq!(log.lines_with("starting").len(), 1);
     for attempt in 0..5 {
-        // Of another file: were there a thread for it, it would be found and loaded.
+        // Another file: with another thread it would be found and loaded.
         let path = copy_of("hanging.dll", &format!("hanging-{attempt}"));
         let probe = hanging(&path, Duration::from_millis(500));
         assert!(probe.places.is_empty() && probe.library.is_none());

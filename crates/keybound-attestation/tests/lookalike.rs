@@ -1,10 +1,10 @@
-//! A library that somebody else signed in Microsoft's name, below a root that this Windows trusts. Alone in its process:
+//! A library that another signer signed in Microsoft's name, below a root that this Windows trusts. In its own process:
 //! Windows reads its roots once.
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a test fails if its setup fails")]
 
 #[path = "native/support.rs"]
-#[expect(dead_code, reason = "the other tests need more of it")]
+#[expect(dead_code, reason = "the other tests use more of it")]
 mod support;
 
 use keybound_attestation::native::{NativeAttestation, NativeFailure};
@@ -17,8 +17,8 @@ use windows::Win32::Security::Cryptography::{
 use windows::core::w;
 
 #[test]
-fn a_root_that_is_trusted_and_not_microsofts_signs_no_library() {
-    // The script writes it on a host without the tool that signs.
+fn rejects_signature_below_other_trusted_root() {
+    // The script writes it on a host without the signing tool.
     if let Ok(why) = std::fs::read_to_string(in_libraries("lookalike.absent")) {
         eprintln!("skipped: {why}");
         return;
@@ -30,23 +30,23 @@ fn a_root_that_is_trusted_and_not_microsofts_signs_no_library() {
     assert!(library.trust.is_none() && !library.loaded, "{library:?}");
     let error = probe.failure.unwrap();
     assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
-    let NativeFailure::SignatureRefused { reason, .. } = failure(&error) else {
+    let NativeFailure::SignatureRejected { reason, .. } = failure(&error) else {
         panic!("{error:?}");
     };
-    // Not that the root is not trusted.
+    // The root itself is trusted.
     assert_eq!(
         reason,
         "its signature leads to a root that is not Microsoft's"
     );
 }
 
-/// In the roots of this account, while this lives.
+/// A trusted root of this account, removed on drop.
 struct TrustedRoot(*const CERT_CONTEXT);
 
 impl TrustedRoot {
     fn new(der: &[u8]) -> Self {
         let mut added = std::ptr::null_mut();
-        // SAFETY: the name ends with a zero, the bytes are whole, the place for the context is valid; the store is closed once.
+        // SAFETY: the name ends with NUL, the pointer for the context is valid; the store is closed once.
         unsafe {
             let store = CertOpenSystemStoreW(None, w!("Root")).unwrap();
             CertAddEncodedCertificateToStore(
@@ -65,7 +65,7 @@ impl TrustedRoot {
 
 impl Drop for TrustedRoot {
     fn drop(&mut self) {
-        // SAFETY: the context was made by `new`, and is given away.
+        // SAFETY: the context is from `new`; the call frees it.
         let _ = unsafe { CertDeleteCertificateFromStore(self.0) };
     }
 }

@@ -1,4 +1,4 @@
-//! Where the library may be. Never the working folder, never `PATH`: any account that can write there could plant one.
+//! The locations of the library. Neither the working folder nor `PATH`: other accounts may be able to write there.
 use super::{LibraryPlace, NativeFailure};
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ pub(super) struct Folders {
     pub(super) system: Option<PathBuf>,
 }
 
-/// Where to look, in this order; the first file that is there decides. A file that was named is looked for where it was
-/// named and nowhere else: a misspelt name must not lead to another library.
+/// The paths to try, in this order; the first existing file is used. A configured path is the only one: a misspelt name must
+/// not lead to another library.
 pub(super) fn places(
     named: Option<&Path>,
     environment: Option<&Path>,
@@ -25,7 +25,10 @@ pub(super) fn places(
     let program = folders.program.as_deref();
     let all = [
         (LibraryPlace::ProgramFolder, program.map(Path::to_owned)),
-        (LibraryPlace::NativeFolder, program.map(native_folder)),
+        (
+            LibraryPlace::NativeFolder,
+            program.map(|program| program.join("native")),
+        ),
         (LibraryPlace::SystemFolder, folders.system.clone()),
     ];
     let folders = all
@@ -36,43 +39,39 @@ pub(super) fn places(
         .collect())
 }
 
-fn native_folder(program: &Path) -> PathBuf {
-    program.join("native")
-}
-
-/// Takes the absolute path of a file with the ending `.dll` on a drive of this host. What a network share answers can change
-/// between check and load, and Windows would add the ending to a name without one, and load another file.
+/// Accepts the absolute path of a `.dll` file on a drive of this host. The contents of a network share can change between
+/// verification and load, and to a name without an extension Windows would add one and load another file.
 pub(super) fn check(path: &Path) -> Result<(), NativeFailure> {
-    let refused = |reason| NativeFailure::PathRefused {
+    let rejected = |reason| NativeFailure::PathRejected {
         path: path.to_owned(),
         reason,
     };
-    let text = path.to_str().ok_or(refused("it is no Unicode text"))?;
+    let text = path.to_str().ok_or(rejected("it is not Unicode"))?;
     let text = text.strip_prefix(VERBATIM).unwrap_or(text);
     let mut characters = text.chars();
     let drive = characters.next().is_some_and(|c| c.is_ascii_alphabetic())
         && characters.next() == Some(':')
         && matches!(characters.next(), Some('\\' | '/'));
     if !drive {
-        return Err(refused(
+        return Err(rejected(
             "it is not an absolute path on a drive of this host",
         ));
     }
     let rest = characters.as_str();
     if rest.contains([':', '\0']) {
-        return Err(refused("it is not the path of a plain file"));
+        return Err(rejected("it is not the path of a regular file"));
     }
-    let ending = rest.len().checked_sub(ENDING.len());
-    let ending = ending.and_then(|at| rest.get(at..));
-    if !ending.is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING)) {
-        return Err(refused("its name does not end with .dll"));
+    let extension = rest.len().checked_sub(EXTENSION.len());
+    let extension = extension.and_then(|at| rest.get(at..));
+    if !extension.is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION)) {
+        return Err(rejected("its name does not end with .dll"));
     }
     Ok(())
 }
 
 const FILE_NAME: &str = "AttestationClientLib.dll";
-const ENDING: &str = ".dll";
-/// Such a path means what it says: no `.`, no `..`, no other spelling.
+const EXTENSION: &str = ".dll";
+/// The prefix of paths that Windows does not normalize.
 const VERBATIM: &str = r"\\?\";
 
 #[cfg(test)]
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_program_native_system() {
+    fn searches_program_native_and_system_folder() {
         let places = places(None, None, &folders()).unwrap();
         let order: Vec<_> = places.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(order, ["program_folder", "native_folder", "system_folder"]);
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_the_only_place_and_goes_before_the_environment() {
+    fn configured_path_takes_precedence_over_environment() {
         let option = Path::new("C:\\a.dll");
         let variable = Path::new("D:/b.DLL");
         let both = places(Some(option), Some(variable), &folders()).unwrap();
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_the_working_folder_nor_path_is_a_place() {
+    fn searches_neither_working_folder_nor_path() {
         assert_eq!(places(None, None, &Folders::default()).unwrap(), []);
         for path in [
             "",
@@ -119,13 +118,16 @@ mod tests {
             "/tmp/AttestationClientLib.dll",
         ] {
             let error = places(Some(Path::new(path)), None, &folders()).unwrap_err();
-            assert!(matches!(error, NativeFailure::PathRefused { .. }), "{path}");
+            assert!(
+                matches!(error, NativeFailure::PathRejected { .. }),
+                "{path}"
+            );
             places(None, Some(Path::new(path)), &folders()).unwrap_err();
         }
     }
 
     #[test]
-    fn only_plain_files_with_the_ending_on_drives_are_taken() {
+    fn accepts_only_dll_files_on_drives() {
         for path in [
             r"\\server\share\AttestationClientLib.dll",
             r"\\?\UNC\server\share\AttestationClientLib.dll",

@@ -1,13 +1,13 @@
-//! The library on Windows. All `unsafe` code of the crate is below here.
-mod call;
-mod callback;
-mod copy;
-mod file;
+//! The library on Windows. This module has all `unsafe` code of the crate.
+mod held_file;
 mod library;
+mod log_callback;
+mod private_copy;
 mod search;
 mod signature;
+mod worker_thread;
 
-use super::exchange::Question;
+use super::arguments::Arguments;
 use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
 use crate::AttestationRequest;
 use keybound_core::{Error, lock};
@@ -18,17 +18,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
-/// The library, once it was loaded.
+/// The library, if it is loaded.
 #[derive(Default)]
-pub(super) struct Loaded(OnceLock<&'static Library>);
-
-pub(super) fn not_attestable() -> NativeFailure {
-    NativeFailure::KeyNotAttestable
-}
+pub(super) struct LoadedLibrary(OnceLock<&'static Library>);
 
 pub(super) async fn attest(
     settings: &Settings,
-    loaded: &Loaded,
+    loaded: &LoadedLibrary,
     request: &AttestationRequest<'_>,
     key: CngHandle,
 ) -> Attested {
@@ -39,27 +35,27 @@ pub(super) async fn attest(
             *loaded.0.get_or_init(|| library)
         }
     };
-    let question = Question::new(request.endpoint, request.client_id, settings)?;
-    // The turn goes with the call: where a caller gives up, the next one still waits for the end of it.
-    let turn = library.turn().await?;
-    call::on_own_thread(move || library.attest(turn, &question, &key)).await?
+    let arguments = Arguments::new(request.endpoint, request.client_id, settings)?;
+    // The call has the permit: if its caller gives up, the next caller still waits for the end of the call.
+    let permit = library.acquire().await?;
+    worker_thread::run(move || library.attest(permit, &arguments, &key)).await?
 }
 
 async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {
-    let turn = LOADING.acquire().await.map_err(|_| CLOSED)?;
-    call::on_own_thread(move || {
-        let _turn = turn;
+    let permit = LOADING.acquire().await.map_err(|_| CLOSED)?;
+    worker_thread::run(move || {
+        let _permit = permit;
         search::find(&selection, &Mutex::default())
     })
     .await?
 }
 
-pub(super) fn probe(settings: &Settings, limit: Duration) -> NativeProbe {
+pub(super) fn probe(settings: &Settings, timeout: Duration) -> NativeProbe {
     let probe = Arc::new(Mutex::new(NativeProbe::default()));
     let (selection, found) = (settings.selection.clone(), Arc::clone(&probe));
-    let outcome = turn_within(limit).and_then(|(turn, left)| {
-        call::within(left, move || {
-            let _turn = turn;
+    let outcome = acquire_loading(timeout).and_then(|(permit, remaining)| {
+        worker_thread::run_with_timeout(remaining, move || {
+            let _permit = permit;
             search::find(&selection, &found)
         })
     });
@@ -68,22 +64,26 @@ pub(super) fn probe(settings: &Settings, limit: Duration) -> NativeProbe {
     probe
 }
 
-/// The turn to look and load, and what is left of the limit. It waits on the caller's thread: while a library hangs, further
-/// probes start no threads.
-fn turn_within(limit: Duration) -> Result<(SemaphorePermit<'static>, Duration), NativeFailure> {
-    let begun = Instant::now();
+/// Waits on the caller's thread for the permit to load; returns it with the rest of the timeout. While a library hangs,
+/// further probes start no threads.
+fn acquire_loading(
+    timeout: Duration,
+) -> Result<(SemaphorePermit<'static>, Duration), NativeFailure> {
+    let start = Instant::now();
     loop {
-        let left = limit.saturating_sub(begun.elapsed());
+        let remaining = timeout.saturating_sub(start.elapsed());
         match LOADING.try_acquire() {
-            Ok(turn) => return Ok((turn, left)),
+            Ok(permit) => return Ok((permit, remaining)),
             Err(TryAcquireError::Closed) => return Err(CLOSED),
-            Err(TryAcquireError::NoPermits) if left.is_zero() => return Err(call::HANGS),
-            Err(TryAcquireError::NoPermits) => thread::sleep(left.min(INTERVAL)),
+            Err(TryAcquireError::NoPermits) if remaining.is_zero() => {
+                return Err(worker_thread::TIMED_OUT);
+            }
+            Err(TryAcquireError::NoPermits) => thread::sleep(remaining.min(POLL_INTERVAL)),
         }
     }
 }
 
-const INTERVAL: Duration = Duration::from_millis(10);
-/// One thread looks and loads at a time, however many wait for it.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// One thread at a time searches and loads.
 static LOADING: Semaphore = Semaphore::const_new(1);
-const CLOSED: NativeFailure = NativeFailure::NotCalled("the attestation library takes no calls");
+const CLOSED: NativeFailure = NativeFailure::CallFailed("the attestation library takes no calls");

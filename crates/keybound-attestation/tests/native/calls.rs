@@ -1,5 +1,5 @@
-//! A stand-in that is loaded, and each way in which it answers.
-use crate::support::{Key, asked, attest, copy_of, failure, log, number, original, pinned};
+//! Calls to a fake library, and its return values.
+use crate::support::{Key, attest, attest_with, copy_of, failure, log, number, original, pinned};
 use keybound_attestation::native::{NativeCode, NativeFailure};
 use keybound_core::{ErrorKind, KeyStrength, SecretString, Stage};
 use std::future::poll_fn;
@@ -7,17 +7,17 @@ use std::pin::pin;
 use std::task::Poll;
 
 #[tokio::test]
-async fn a_keyguard_key_is_attested() {
-    let token = asked(&copy_of(STAND_IN, "attested"), "token")
+async fn attests_keyguard_key() {
+    let token = attest_with(&copy_of(FAKE, "attested"), "token")
         .await
         .unwrap();
     assert_eq!(token.expose(), "eyJhbGciOiJub25lIn0.e30.c2ln");
 }
 
 #[tokio::test]
-async fn the_library_gets_what_it_is_to_get() {
+async fn passes_arguments_to_library() {
     let log = log();
-    let path = copy_of(STAND_IN, "arguments");
+    let path = copy_of(FAKE, "arguments");
     let provider = pinned(&path).client_payload("arguments").unwrap();
     let provider = provider
         .auth_token(&SecretString::new("let me in".into()))
@@ -40,9 +40,9 @@ async fn the_library_gets_what_it_is_to_get() {
 }
 
 #[tokio::test]
-async fn what_is_not_set_is_empty_or_null() {
+async fn passes_empty_or_null_for_unset_arguments() {
     let log = log();
-    let path = copy_of(STAND_IN, "not-set");
+    let path = copy_of(FAKE, "not-set");
     attest(&pinned(&path), &Key::keyguard()).await.unwrap();
     log.wait_for("auth <> payload <{}> key 1234");
     let provider = pinned(&path).null_arguments();
@@ -54,10 +54,10 @@ async fn what_is_not_set_is_empty_or_null() {
 }
 
 #[tokio::test]
-async fn each_code_is_its_own_error() {
-    let path = copy_of(STAND_IN, "codes");
+async fn maps_each_code_to_its_error() {
+    let path = copy_of(FAKE, "codes");
     for code in NativeCode::known().chain([-36, 1, 99].map(NativeCode::new)) {
-        let error = asked(&path, &format!("code:{}", code.number()))
+        let error = attest_with(&path, &format!("code:{}", code.number()))
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AttestationFailed);
@@ -65,47 +65,47 @@ async fn each_code_is_its_own_error() {
         assert_eq!(error.is_retryable(), code.is_transient());
         assert_eq!(error.next_step(), code.next_step());
         assert!(
-            matches!(failure(&error), NativeFailure::Answered(of) if *of == code),
+            matches!(failure(&error), NativeFailure::LibraryFailed(of) if *of == code),
             "{code}"
         );
     }
 }
 
 #[tokio::test]
-async fn after_a_failure_the_token_is_given_back_unread() {
-    let path = copy_of(STAND_IN, "poison");
-    let error = asked(&path, "poison:-6").await.unwrap_err();
+async fn frees_token_unread_after_failure() {
+    let path = copy_of(FAKE, "poison");
+    let error = attest_with(&path, "poison:-6").await.unwrap_err();
     assert_eq!(failure(&error).code(), Some(NativeCode::new(-6)));
     assert_eq!(number(&path, "outstanding").await, 0);
 }
 
 #[tokio::test]
-async fn attested_or_error_where_success_brings_no_token() {
-    let path = copy_of(STAND_IN, "no-token");
-    for (does, says) in [
+async fn attested_or_error_for_success_without_token() {
+    let path = copy_of(FAKE, "no-token");
+    for (action, text) in [
         ("null", "no token"),
         ("empty", "empty"),
         ("blank", "empty"),
         ("huge", "too long"),
-        ("binary", "no text"),
-        ("word", "no JWT"),
+        ("binary", "not UTF-8"),
+        ("word", "not a JWT"),
     ] {
-        let error = asked(&path, does).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AttestationFailed, "{does}");
+        let error = attest_with(&path, action).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AttestationFailed, "{action}");
         assert!(
             matches!(failure(&error), NativeFailure::NoToken(_)),
-            "{does}"
+            "{action}"
         );
-        let text = failure(&error).to_string();
-        assert!(text.contains(says), "{does}: {text}");
-        assert!(!format!("{error:?} {text}").contains("eyJ"), "{does}");
+        let message = failure(&error).to_string();
+        assert!(message.contains(text), "{action}: {message}");
+        assert!(!format!("{error:?} {message}").contains("eyJ"), "{action}");
     }
     assert_eq!(number(&path, "outstanding").await, 0);
 }
 
 #[tokio::test]
-async fn every_token_is_given_back() {
-    let path = copy_of(STAND_IN, "given-back");
+async fn frees_every_token() {
+    let path = copy_of(FAKE, "given-back");
     let provider = pinned(&path);
     for _ in 0..1000 {
         attest(&provider, &Key::keyguard()).await.unwrap();
@@ -114,12 +114,12 @@ async fn every_token_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_library_is_started_once_and_called_by_one_at_a_time() {
-    let path = copy_of(STAND_IN, "one-at-a-time");
+async fn starts_once_and_serializes_calls() {
+    let path = copy_of(FAKE, "one-at-a-time");
     let calls: Vec<_> = (0..16)
         .map(|_| {
             let path = path.clone();
-            tokio::spawn(async move { asked(&path, "overlapped").await })
+            tokio::spawn(async move { attest_with(&path, "overlapped").await })
         })
         .collect();
     for call in calls {
@@ -129,14 +129,14 @@ async fn a_library_is_started_once_and_called_by_one_at_a_time() {
 }
 
 #[test]
-fn a_call_that_hangs_holds_up_neither_the_runtime_nor_those_who_give_up() {
+fn hanging_call_blocks_neither_runtime_nor_cancelled_callers() {
     let log = log();
-    let path = copy_of(STAND_IN, "hang");
+    let path = copy_of(FAKE, "hang");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     runtime.block_on(async {
-        asked(&path, "token").await.unwrap();
+        attest_with(&path, "token").await.unwrap();
         let provider = pinned(&path).client_payload("hang").unwrap();
         let key = Key::keyguard();
         let mut hanging = Box::pin(attest(&provider, &key));
@@ -149,7 +149,7 @@ fn a_call_that_hangs_holds_up_neither_the_runtime_nor_those_who_give_up() {
         .await
         .unwrap();
         drop(hanging);
-        // The next one waits for its turn, and may give up too.
+        // The next call waits, and can be cancelled too.
         let mut next = pin!(attest(&provider, &key));
         poll_fn(|context| {
             assert!(next.as_mut().poll(context).is_pending());
@@ -161,9 +161,11 @@ fn a_call_that_hangs_holds_up_neither_the_runtime_nor_those_who_give_up() {
 }
 
 #[tokio::test]
-async fn secrets_stay_secret_in_the_librarys_lines() {
+async fn secrets_stay_secret_in_log_lines() {
     let log = log();
-    asked(&copy_of(STAND_IN, "secret"), "secret").await.unwrap();
+    attest_with(&copy_of(FAKE, "secret"), "secret")
+        .await
+        .unwrap();
     let line = log.wait_for("MAA said");
     assert!(
         line.contains("[redacted]") && !line.contains("eyJ"),
@@ -173,40 +175,40 @@ async fn secrets_stay_secret_in_the_librarys_lines() {
 }
 
 #[tokio::test]
-async fn a_storm_of_lines_is_cut_and_its_rest_counted() {
+async fn limits_and_counts_log_lines() {
     let log = log();
-    asked(&copy_of(STAND_IN, "storm"), "storm:1000000")
+    attest_with(&copy_of(FAKE, "storm"), "storm:1000000")
         .await
         .unwrap();
     assert_eq!(log.lines_with("storm line").len(), 256);
-    let rest = log.wait_for("left out");
+    let rest = log.wait_for("suppressed");
     assert!(rest.contains("count=999744"), "{rest}");
 }
 
 #[tokio::test]
-async fn lines_that_come_after_the_call_are_logged_too() {
+async fn logs_lines_after_the_call() {
     let log = log();
-    asked(&copy_of(STAND_IN, "late"), "late").await.unwrap();
+    attest_with(&copy_of(FAKE, "late"), "late").await.unwrap();
     let line = log.wait_for("late line");
     assert!(line.starts_with("WARN"), "{line}");
 }
 
 #[tokio::test]
-async fn only_keyguard_keys_are_attested() {
-    let provider = pinned(&original(STAND_IN));
+async fn attests_only_keyguard_keys() {
+    let provider = pinned(&original(FAKE));
     let weak = Key {
         strength: KeyStrength::Hardware,
         ..Key::keyguard()
     };
-    let elsewhere = Key {
+    let without_handle = Key {
         handle: None,
         ..Key::keyguard()
     };
-    for key in [weak, elsewhere] {
+    for key in [weak, without_handle] {
         let error = attest(&provider, &key).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AttestationUnavailable);
         assert!(matches!(failure(&error), NativeFailure::KeyNotAttestable));
     }
 }
 
-const STAND_IN: &str = "stand_in.dll";
+const FAKE: &str = "stand_in.dll";

@@ -1,5 +1,5 @@
-//! Which library is loaded, and which is not.
-use crate::support::{Key, asked, attest, copy_of, failure, original, pinned, sha256};
+//! Which libraries are loaded.
+use crate::support::{Key, attest, attest_with, copy_of, failure, original, pinned, sha256};
 use keybound_attestation::native::{
     LibraryPlace, LibraryTrust, NativeAttestation, NativeCode, NativeFailure,
 };
@@ -10,41 +10,44 @@ use std::path::{Path, PathBuf};
 use windows::Win32::System::LibraryLoader::GetModuleHandleW;
 use windows::core::PCWSTR;
 
-async fn refused(provider: &NativeAttestation) -> Error {
+async fn attest_error(provider: &NativeAttestation) -> Error {
     attest(provider, &Key::keyguard()).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn a_library_that_is_not_signed_is_not_loaded() {
+async fn does_not_load_unsigned_library() {
     let path = copy_of("stand_in.dll", "unsigned");
-    let error = refused(&NativeAttestation::new().library(&path)).await;
+    let error = attest_error(&NativeAttestation::new().library(&path)).await;
     assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
     let failure = failure(&error);
     assert!(
-        matches!(failure, NativeFailure::SignatureRefused { .. }),
+        matches!(failure, NativeFailure::SignatureRejected { .. }),
         "{failure}"
     );
-    // It can be written: it is not in use.
+    // The file is not open.
     OpenOptions::new().write(true).open(&path).unwrap();
 }
 
 #[tokio::test]
-async fn a_library_that_is_not_the_pinned_one_is_not_loaded() {
+async fn does_not_load_library_with_another_hash() {
     let path = copy_of("stand_in.dll", "not-pinned");
     let other = NativeAttestation::new()
         .library(&path)
         .pinned_sha256([7; 32]);
-    let error = refused(&other).await;
+    let error = attest_error(&other).await;
     assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
-    assert!(matches!(failure(&error), NativeFailure::NotAsPinned { .. }));
+    assert!(matches!(
+        failure(&error),
+        NativeFailure::HashMismatch { .. }
+    ));
 }
 
 #[tokio::test]
-async fn a_library_that_somebody_may_still_write_is_not_loaded() {
+async fn does_not_load_library_open_for_writing() {
     let path = copy_of("stand_in.dll", "written");
     let provider = pinned(&path);
     let writer = OpenOptions::new().append(true).open(&path).unwrap();
-    let error = refused(&provider).await;
+    let error = attest_error(&provider).await;
     assert!(
         matches!(failure(&error), NativeFailure::Unreadable { .. }),
         "{error:?}"
@@ -54,17 +57,17 @@ async fn a_library_that_somebody_may_still_write_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn what_is_loaded_is_a_copy() {
+async fn loads_a_copy() {
     let path = copy_of("stand_in.dll", "copied");
     let provider = pinned(&path);
     attest(&provider, &Key::keyguard()).await.unwrap();
     let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
-    // SAFETY: the name is ended by NUL.
+    // SAFETY: the name ends with NUL.
     let loaded = unsafe { GetModuleHandleW(PCWSTR(name.as_ptr())) };
     assert!(loaded.is_err(), "the file itself is loaded");
-    // Not by another path either: it can be written.
+    // Nor is it open: it can be written.
     std::fs::write(&path, "another file").unwrap();
-    let again = refused(&pinned(&path)).await;
+    let again = attest_error(&pinned(&path)).await;
     assert!(
         failure(&again).to_string().contains("start the program"),
         "{again:?}"
@@ -72,7 +75,7 @@ async fn what_is_loaded_is_a_copy() {
 }
 
 #[tokio::test]
-async fn damaged_files_and_other_architectures_are_reported() {
+async fn reports_damaged_files_and_other_architectures() {
     let whole = std::fs::read(original("stand_in.dll")).unwrap();
     let mut foreign = whole.clone();
     let header = u32::from_le_bytes(foreign[0x3c..0x40].try_into().unwrap()) as usize;
@@ -88,7 +91,7 @@ async fn damaged_files_and_other_architectures_are_reported() {
     ] {
         let path = copy_of("stand_in.dll", &format!("damaged-{name}"));
         std::fs::write(&path, bytes).unwrap();
-        let error = refused(&pinned(&path)).await;
+        let error = attest_error(&pinned(&path)).await;
         assert_eq!(
             error.kind(),
             ErrorKind::AttestationLibraryUnusable,
@@ -96,16 +99,16 @@ async fn damaged_files_and_other_architectures_are_reported() {
         );
         let failure = failure(&error);
         assert!(
-            matches!(failure, NativeFailure::NotLoadable { .. }),
+            matches!(failure, NativeFailure::LoadFailed { .. }),
             "{name}: {failure}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_library_without_a_function_is_let_go_again() {
+async fn unloads_library_without_required_function() {
     let path = copy_of("without_free.dll", "without");
-    let error = refused(&pinned(&path)).await;
+    let error = attest_error(&pinned(&path)).await;
     assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
     let missing = failure(&error);
     assert!(
@@ -118,19 +121,22 @@ async fn a_library_without_a_function_is_let_go_again() {
         ),
         "{missing}"
     );
-    // In its place another one can be put, and is used.
+    // Another file can replace it and is used.
     std::fs::copy(original("stand_in.dll"), &path).unwrap();
-    asked(&path, "token").await.unwrap();
+    attest_with(&path, "token").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_library_that_does_not_start_is_reported_with_its_code() {
+async fn reports_code_of_library_that_does_not_start() {
     let path = copy_of("not_starting.dll", "not-starting");
     let provider = pinned(&path);
-    let error = refused(&provider).await;
+    let error = attest_error(&provider).await;
     assert_eq!(error.kind(), ErrorKind::AttestationFailed);
     let failure = failure(&error);
-    assert!(matches!(failure, NativeFailure::NotStarted(_)), "{failure}");
+    assert!(
+        matches!(failure, NativeFailure::StartFailed(_)),
+        "{failure}"
+    );
     assert_eq!(failure.code(), Some(NativeCode::new(-35)));
     let probe = provider.probe();
     let library = probe.library.unwrap();
@@ -138,14 +144,14 @@ async fn a_library_that_does_not_start_is_reported_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_path_is_used_only_where_it_was_named_in_full() {
+async fn rejects_relative_and_network_paths() {
     for path in [
         "AttestationClientLib.dll",
         r"native\x.dll",
         r"\\127.0.0.1\share\x.dll",
     ] {
-        let named = refused(&NativeAttestation::new().library(path)).await;
-        let variable = refused(&NativeAttestation::new().library_from_environment(path)).await;
+        let named = attest_error(&NativeAttestation::new().library(path)).await;
+        let variable = attest_error(&NativeAttestation::new().library_from_environment(path)).await;
         for error in [named, variable] {
             assert_eq!(
                 error.kind(),
@@ -153,7 +159,7 @@ async fn a_path_is_used_only_where_it_was_named_in_full() {
                 "{path}"
             );
             assert!(
-                matches!(failure(&error), NativeFailure::PathRefused { .. }),
+                matches!(failure(&error), NativeFailure::PathRejected { .. }),
                 "{path}"
             );
         }
@@ -161,9 +167,9 @@ async fn a_path_is_used_only_where_it_was_named_in_full() {
 }
 
 #[tokio::test]
-async fn without_a_name_the_programs_folders_and_system32_are_looked_at_only() {
-    // The working folder holds one: it is not found.
-    let error = refused(&NativeAttestation::new()).await;
+async fn searches_only_program_folders_and_system32() {
+    // The one in the working folder is not found.
+    let error = attest_error(&NativeAttestation::new()).await;
     assert_eq!(error.kind(), ErrorKind::AttestationUnavailable);
     let NativeFailure::NotFound(places) = failure(&error) else {
         panic!("{error:?}");
@@ -185,7 +191,7 @@ fn lower(path: &Path) -> String {
 }
 
 #[test]
-fn the_probe_tells_what_was_found_and_how_far_it_came() {
+fn probe_reports_locations_and_progress() {
     let path = copy_of("stand_in.dll", "probed");
     let probe = pinned(&path).probe();
     assert!(probe.failure.is_none(), "{probe:?}");
@@ -209,7 +215,7 @@ fn the_probe_tells_what_was_found_and_how_far_it_came() {
 }
 
 #[test]
-fn a_library_that_is_refused_is_probed_without_being_loaded() {
+fn probe_does_not_load_rejected_library() {
     let path = copy_of("stand_in.dll", "probed-unsigned");
     let probe = NativeAttestation::new().library(&path).probe();
     let library = probe.library.unwrap();

@@ -1,7 +1,7 @@
-//! The native library's wrapper against stand-ins for the library and against the real one. For Windows, or Wine:
+//! The wrapper of the native library with fake libraries and the real one. For Windows, or Wine:
 //! `scripts/test-windows --package keybound-attestation`.
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, reason = "a test ends where its footing is gone")]
+#![allow(clippy::unwrap_used, reason = "a test fails if its setup fails")]
 
 mod calls;
 mod loading;

@@ -1,4 +1,4 @@
-//! The real library, fetched from PyPI. Without a TPM it can only fail; that it must do well.
+//! The real library, fetched from PyPI. Without a TPM each attestation fails.
 use crate::support::{Key, attest, copy_of, failure, log, pinned};
 use keybound_attestation::native::{LibraryTrust, NativeAttestation, NativeFailure};
 use keybound_core::{ErrorKind, Stage};
@@ -12,7 +12,7 @@ use windows::Win32::Security::Cryptography::{
 use windows::core::PCWSTR;
 
 #[tokio::test]
-async fn the_real_library_loads_logs_and_fails_for_want_of_a_tpm() {
+async fn real_library_loads_logs_and_fails_without_tpm() {
     let log = log();
     let provider = pinned(&copy_of(REAL, "real"));
     let key = Key {
@@ -28,7 +28,7 @@ async fn the_real_library_loads_logs_and_fails_for_want_of_a_tpm() {
         "{}",
         error.next_step()
     );
-    let NativeFailure::Answered(code) = failure(&error) else {
+    let NativeFailure::LibraryFailed(code) = failure(&error) else {
         panic!("{error:?}");
     };
     assert_eq!(
@@ -47,7 +47,7 @@ async fn the_real_library_loads_logs_and_fails_for_want_of_a_tpm() {
 }
 
 #[test]
-fn the_real_librarys_signature_is_microsofts() {
+fn real_library_is_signed_by_microsoft() {
     let path = copy_of(REAL, "real-signed");
     let probe = NativeAttestation::new().library(&path).probe();
     let library = probe.library.unwrap();
@@ -61,7 +61,7 @@ fn the_real_librarys_signature_is_microsofts() {
 }
 
 #[test]
-fn the_real_library_with_one_bit_changed_is_not_loaded() {
+fn does_not_load_modified_real_library() {
     let path = copy_of(REAL, "real-changed");
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -74,11 +74,11 @@ fn the_real_library_with_one_bit_changed_is_not_loaded() {
     assert_eq!(failure.kind(), ErrorKind::AttestationLibraryUnusable);
 }
 
-/// A key in CNG, such as it is: not KeyGuard.
+/// A software key in CNG, not a KeyGuard key.
 fn software_key() -> CngHandle {
     let mut provider = NCRYPT_PROV_HANDLE::default();
     let mut key = NCRYPT_KEY_HANDLE::default();
-    // SAFETY: the places for the handles are valid, the names ended by NUL; no name makes the key ephemeral.
+    // SAFETY: the pointers for the handles are valid, the names end with NUL; without a name the key is ephemeral.
     unsafe {
         NCryptOpenStorageProvider(&raw mut provider, MS_KEY_STORAGE_PROVIDER, 0).unwrap();
         NCryptCreatePersistedKey(

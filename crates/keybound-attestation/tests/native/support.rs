@@ -1,4 +1,4 @@
-//! Libraries to load, a key to attest, and all that is logged.
+//! Libraries to load, a key to attest, and captured log lines.
 use keybound_attestation::native::{NativeAttestation, NativeFailure};
 use keybound_attestation::{AttestationProvider as _, AttestationRequest};
 use keybound_core::{AttestationToken, Error, Guid, KeyStrength};
@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
-/// A copy of a library, for one test: it is loaded once, and its state is the test's.
+/// Copies a library for one test, which has its own state.
 pub fn copy_of(library: &str, test: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let folder = std::path::absolute(folder).unwrap();
@@ -24,12 +24,12 @@ pub fn copy_of(library: &str, test: &str) -> PathBuf {
     copy
 }
 
-/// A library that scripts/attestation-libraries made or fetched.
+/// A library that scripts/attestation-libraries built or fetched.
 pub fn original(library: &str) -> PathBuf {
     let path = in_libraries(library);
     assert!(
         path.is_file(),
-        "{} is missing: scripts/attestation-libraries could not make or fetch it; {HOW}",
+        "{} is missing: scripts/attestation-libraries could not build or fetch it; {HOW}",
         path.display()
     );
     path
@@ -40,7 +40,7 @@ pub fn in_libraries(file: &str) -> PathBuf {
     let folder = std::env::var("KEYBOUND_ATTESTATION_LIBRARIES")
         .unwrap_or_else(|_| panic!("KEYBOUND_ATTESTATION_LIBRARIES is not set: {HOW}"));
     match folder.strip_prefix('/') {
-        // As Wine shows the machine's own files.
+        // The path of the host's files under Wine.
         Some(below) => PathBuf::from(format!("Z:\\{}", below.replace('/', "\\"))).join(file),
         None => PathBuf::from(folder).join(file),
     }
@@ -52,25 +52,25 @@ pub fn sha256(path: &Path) -> [u8; 32] {
     Sha256::digest(std::fs::read(path).unwrap()).into()
 }
 
-/// A provider that uses this file, whatever its signature.
+/// A provider that uses this file without a signature.
 pub fn pinned(path: &Path) -> NativeAttestation {
     NativeAttestation::new()
         .library(path)
         .pinned_sha256(sha256(path))
 }
 
-/// What a stand-in is configured to do, and its result.
-pub async fn asked(path: &Path, does: &str) -> Result<AttestationToken, Error> {
+/// Attests with a fake library that performs this action.
+pub async fn attest_with(path: &Path, action: &str) -> Result<AttestationToken, Error> {
     attest(
-        &pinned(path).client_payload(does).unwrap(),
+        &pinned(path).client_payload(action).unwrap(),
         &Key::keyguard(),
     )
     .await
 }
 
-/// The number that a stand-in's token holds.
+/// The number in the token of a fake library.
 pub async fn number(path: &Path, of: &str) -> i32 {
-    let token = asked(path, of).await.unwrap();
+    let token = attest_with(path, of).await.unwrap();
     token.expose().split('.').nth(1).unwrap().parse().unwrap()
 }
 
@@ -86,7 +86,7 @@ pub fn failure(error: &Error) -> &NativeFailure {
     error.source().unwrap().downcast_ref().unwrap()
 }
 
-/// A key that the stand-ins do not look at.
+/// A key that fake libraries do not use.
 #[derive(Debug)]
 pub struct Key {
     pub strength: KeyStrength,
@@ -103,7 +103,7 @@ impl Key {
 }
 
 fn handle(raw: usize) -> CngHandle {
-    // SAFETY: no key; stand-ins use it as a number only.
+    // SAFETY: not a key; fake libraries use it as a number only.
     unsafe { CngHandle::new(raw, Arc::new(())) }
 }
 
@@ -112,7 +112,7 @@ impl BindingKey for Key {
         &[]
     }
     fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
-        Err(KeyError::new(KeyErrorKind::Failed, "it signs nothing"))
+        Err(KeyError::new(KeyErrorKind::Failed, "it does not sign"))
     }
     fn strength(&self) -> KeyStrength {
         self.strength
@@ -125,7 +125,7 @@ impl BindingKey for Key {
     }
 }
 
-/// All that this process logs from now on, on every thread.
+/// The log of this process from now on, of all threads.
 pub fn log() -> &'static Log {
     &LOG
 }
@@ -143,7 +143,7 @@ impl Log {
         found.cloned().collect()
     }
 
-    /// Waits for a line; it comes from elsewhere.
+    /// Waits for a line from another thread.
     pub fn wait_for(&self, text: &str) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let absent = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
@@ -160,9 +160,9 @@ impl Log {
     }
 }
 
-struct Listening(&'static Log);
+struct CapturingLayer(&'static Log);
 
-impl<S: tracing::Subscriber> Layer<S> for Listening {
+impl<S: tracing::Subscriber> Layer<S> for CapturingLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
@@ -183,7 +183,7 @@ impl Visit for Line {
 
 static LOG: LazyLock<&'static Log> = LazyLock::new(|| {
     let log: &'static Log = Box::leak(Box::default());
-    let subscriber = Registry::default().with(Listening(log));
+    let subscriber = Registry::default().with(CapturingLayer(log));
     tracing::subscriber::set_global_default(subscriber).unwrap();
     log
 });

@@ -1,9 +1,9 @@
 //! The library's C interface.
 #![allow(unsafe_code, reason = "calls of Windows and of the library")]
-use super::callback::{self, LogFunction, bounded};
-use crate::native::exchange::{self, Question};
-use crate::native::lines::{Allowance, TARGET};
-use crate::native::text::Text;
+use super::log_callback::{self, LogFunction, bounded};
+use crate::native::arguments::{Arguments, parse_token};
+use crate::native::log_line::{LineLimit, TARGET};
+use crate::native::secret_c_string::SecretCString;
 use crate::native::{Attested, NativeCode, NativeFailure};
 use keybound_core::MAX_JWT;
 use keybound_keys::CngHandle;
@@ -25,7 +25,7 @@ use windows::Win32::System::LibraryLoader::{
 };
 use windows::core::{PCSTR, PCWSTR};
 
-/// A library that is loaded and has its functions. It stays loaded.
+/// A loaded library and its functions. It is not unloaded.
 pub(super) struct Module {
     handle: HMODULE,
     initialise: Initialise,
@@ -34,17 +34,17 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// Loads a copy that was checked, of the file at `path`, which errors name. What it needs besides comes from System32 or the program's folder only: its own
-    /// folder and the rest of the search order were not checked.
+    /// Loads a verified copy of the file at `path`, which errors name. Its dependencies are loaded from System32 or the
+    /// program's folder only: its own folder and the rest of the search order are not verified.
     ///
     /// # Errors
-    /// [`NativeFailure::NotLoadable`] or [`NativeFailure::ExportMissing`].
+    /// [`NativeFailure::LoadFailed`] or [`NativeFailure::ExportMissing`].
     pub(super) fn load(copy: &Path, path: &Path) -> Result<Self, NativeFailure> {
         let wide: Vec<u16> = copy.as_os_str().encode_wide().chain([0]).collect();
         let flags = LOAD_LIBRARY_SEARCH_APPLICATION_DIR | LOAD_LIBRARY_SEARCH_SYSTEM32;
-        let quiet = Quiet::begin();
-        // SAFETY: the path is ended by NUL. Loading runs the file's code, which is why the file was checked, is in a
-        // folder that others cannot write to, and is held open by the caller, without leave to write or rename it.
+        let quiet = NoMessageBoxes::begin();
+        // SAFETY: the path ends with NUL. Loading runs the file's code, which is why the file is verified, is in a folder that
+        // others cannot write to, and is held open by the caller, who permits no writing and renaming.
         let handle = unsafe { LoadLibraryExW(PCWSTR(wide.as_ptr()), None, flags) };
         drop(quiet);
         let handle = handle.map_err(|error| not_loadable(path, &error))?;
@@ -64,97 +64,98 @@ impl Module {
                 free,
             }),
             (Err(missing), ..) | (_, Err(missing), _) | (.., Err(missing)) => {
-                // SAFETY: the handle is of this load, and nothing of the library is kept. Of its functions only its entry was
-                // called, by Windows, which tells that of the unloading, too.
+                // SAFETY: the handle is from this load, and nothing refers to the library. Only its entry point was called, by
+                // Windows, which also calls it for the unloading.
                 let _ = unsafe { FreeLibrary(handle) };
                 Err(missing)
             }
         }
     }
 
-    /// Starts it. From now on it may call back, so that neither it nor the code that it calls is ever unloaded, and
-    /// `UninitAttestationLib` is never called. Where it does not start, it stays loaded too.
+    /// Starts it. From now on it may call back, so neither it nor the code of the callback is ever unloaded, and
+    /// `UninitAttestationLib` is never called. It also stays loaded if it does not start.
     ///
     /// # Errors
-    /// [`NativeFailure::NotStarted`], or [`NativeFailure::NotCalled`] where Windows does not promise to keep them.
+    /// [`NativeFailure::StartFailed`], or [`NativeFailure::CallFailed`] if Windows cannot pin them.
     pub(super) fn start(self) -> Result<&'static Library, NativeFailure> {
-        pin(callback::log as *const c_void)?;
+        pin(log_callback::log as *const c_void)?;
         pin(self.handle.0)?;
-        // Few and small: one for each start, and a start that fails is rare.
-        let lines: &'static Allowance = Box::leak(Box::new(Allowance::new()));
+        // Leaked: small, and one for each start.
+        let lines: &'static LineLimit = Box::leak(Box::new(LineLimit::new()));
         let information = Box::leak(Box::new(LogInformation {
-            log: callback::log,
+            log: log_callback::log,
             context: ptr::from_ref(lines).cast_mut().cast(),
         }));
-        // SAFETY: the function is the library's; what it gets lives for ever, the code that it calls back does too, and
-        // its context is of the type which that expects.
+        // SAFETY: the function is the library's; its argument is static, the code of the callback is pinned, and the context
+        // has the type that the callback expects.
         let code = NativeCode::new(unsafe { (self.initialise)(information) });
-        tell_left_out(lines);
+        log_suppressed(lines);
         if !code.is_success() {
-            return Err(NativeFailure::NotStarted(code));
+            return Err(NativeFailure::StartFailed(code));
         }
         Ok(Box::leak(Box::new(Library {
             attest: self.attest,
             free: self.free,
             lines,
-            turn: Semaphore::new(1),
+            calls: Semaphore::new(1),
         })))
     }
 }
 
-/// A library that is started, for the life of the process.
+/// A started library; it exists until the process ends.
 pub(super) struct Library {
     attest: Attest,
     free: Free,
-    lines: &'static Allowance,
-    turn: Semaphore,
+    lines: &'static LineLimit,
+    calls: Semaphore,
 }
 
 impl Library {
-    /// Waits until nobody else calls: nothing says that the library can be called twice at once.
-    pub(super) async fn turn(&'static self) -> Result<SemaphorePermit<'static>, NativeFailure> {
-        self.turn.acquire().await.map_err(|_| super::CLOSED)
+    /// Waits for the end of other calls: concurrent calls are not documented as safe.
+    pub(super) async fn acquire(&'static self) -> Result<SemaphorePermit<'static>, NativeFailure> {
+        self.calls.acquire().await.map_err(|_| super::CLOSED)
     }
 
-    /// Has a key attested; the turn ends with it. It blocks for as long as the library likes.
+    /// Attests a key and releases the permit. It blocks until the library returns.
     pub(super) fn attest(
         &self,
-        _turn: SemaphorePermit<'static>,
-        question: &Question,
+        _permit: SemaphorePermit<'static>,
+        arguments: &Arguments,
         key: &CngHandle,
     ) -> Attested {
-        tell_left_out(self.lines);
+        log_suppressed(self.lines);
         let mut token = Token {
             text: ptr::null_mut(),
             free: self.free,
         };
-        // SAFETY: the function is the library's, and nobody else calls it (the turn); each text is NULL where the library's
-        // other clients pass NULL too, or ended by NUL, and lives through the call, as do the key (the handle keeps it open) and the place for the token.
+        // SAFETY: the function is the library's, and calls are serialized by the permit; each text is NULL where the library's
+        // other clients pass NULL too, or ends with NUL; texts, the key (which the handle keeps open) and the pointer for the
+        // token are valid during the call.
         let code = NativeCode::new(unsafe {
             (self.attest)(
-                question.endpoint.as_ptr(),
-                pointer_to(question.auth_token.as_ref()),
-                pointer_to(question.client_payload.as_ref()),
+                arguments.endpoint.as_ptr(),
+                pointer_to(arguments.auth_token.as_ref()),
+                pointer_to(arguments.client_payload.as_ref()),
                 key.raw(),
                 &raw mut token.text,
-                question.client_id.as_ptr(),
+                arguments.client_id.as_ptr(),
             )
         });
-        tell_left_out(self.lines);
+        log_suppressed(self.lines);
         if !code.is_success() {
-            // What the token points to is not looked at: after a failure it need not be text.
-            return Err(NativeFailure::Answered(code));
+            // The token is not read: after a failure it may point to anything.
+            return Err(NativeFailure::LibraryFailed(code));
         }
         token.read()
     }
 }
 
-/// NULL where there is none.
-fn pointer_to(text: Option<&Text>) -> *const c_char {
+/// NULL for `None`.
+fn pointer_to(text: Option<&SecretCString>) -> *const c_char {
     text.map_or(ptr::null(), |text| text.as_bytes_with_nul().as_ptr().cast())
 }
 
-/// What the library gave, or NULL; given back to it when dropped.
+/// The token of the library, or NULL. Freed by the library on drop.
 struct Token {
     text: *mut c_char,
     free: Free,
@@ -162,11 +163,10 @@ struct Token {
 
 impl Token {
     fn read(&self) -> Attested {
-        // SAFETY: the library said that it succeeded: the pointer is NULL or a C string, which is its own until it is
-        // given back.
+        // SAFETY: the call succeeded: the pointer is NULL or a C string, which is valid until it is freed.
         match unsafe { bounded(self.text, MAX_JWT + 1) } {
-            Some(bytes) => exchange::token(bytes),
-            None => Err(NativeFailure::NoToken("it gave no token")),
+            Some(bytes) => parse_token(bytes),
+            None => Err(NativeFailure::NoToken("returned no token")),
         }
     }
 }
@@ -174,8 +174,8 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         if !self.text.is_null() {
-            // SAFETY: it was NULL before the call, so that the library set it; it is given back once. After a failure too:
-            // MSAL .NET does it, and code that sets the pointer has to expect it.
+            // SAFETY: it was NULL before the call, so the library has set it; it is freed once. After a failure too, as MSAL .NET
+            // does.
             unsafe { (self.free)(self.text) };
         }
     }
@@ -200,17 +200,17 @@ type Attest = unsafe extern "C" fn(
 type Free = unsafe extern "C" fn(*mut c_char);
 
 /// # Safety
-/// `F` is the type of a pointer to the function of this name.
+/// `F` is the type of a pointer to the function with this name.
 unsafe fn function<F: Copy>(
     module: HMODULE,
     path: &Path,
     name: &'static CStr,
 ) -> Result<F, NativeFailure> {
     const { assert!(size_of::<F>() == size_of::<usize>()) };
-    // SAFETY: the module is loaded, the name ended by NUL.
+    // SAFETY: the module is loaded, the name ends with NUL.
     let found = unsafe { GetProcAddress(module, PCSTR(name.as_ptr().cast())) };
     match found {
-        // SAFETY: both are pointers to a function, of one size; the caller says that the type is the function's.
+        // SAFETY: both are function pointers of the same size; the caller guarantees the type.
         Some(found) => Ok(unsafe { std::mem::transmute_copy(&found) }),
         None => Err(NativeFailure::ExportMissing {
             path: path.to_owned(),
@@ -219,22 +219,24 @@ unsafe fn function<F: Copy>(
     }
 }
 
-/// Keeps the module that holds this address for the life of the process.
+/// Pins the module that contains this address until the process ends.
 fn pin(address: *const c_void) -> Result<(), NativeFailure> {
     let mut module = HMODULE::default();
     let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN;
-    // SAFETY: with these flags the name is an address, which is only looked up among those of modules, never read; the
-    // place for the module's handle is valid.
+    // SAFETY: with these flags the name is an address, which is compared with those of modules and not read; the pointer for
+    // the module's handle is valid.
     unsafe { GetModuleHandleExW(flags, PCWSTR(address.cast()), &raw mut module) }.map_err(|error| {
-        tracing::debug!(%error, "a module could not be kept from being unloaded");
-        NativeFailure::NotCalled("the attestation library could not be kept from being unloaded")
+        tracing::debug!(%error, "a module could not be pinned");
+        NativeFailure::CallFailed("the attestation library could not be pinned in memory")
     })
 }
 
-fn tell_left_out(lines: &Allowance) {
-    match lines.renew() {
+fn log_suppressed(lines: &LineLimit) {
+    match lines.reset() {
         0 => {}
-        count => tracing::warn!(target: TARGET, count, "lines of the attestation library left out"),
+        count => {
+            tracing::warn!(target: TARGET, count, "log lines of the attestation library suppressed")
+        }
     }
 }
 
@@ -248,42 +250,42 @@ fn not_loadable(path: &Path, error: &windows::core::Error) -> NativeFailure {
             "a library that it needs is too old: install the Microsoft Visual C++ Redistributable"
         }
         193 => "it is damaged, or of another architecture than this program",
-        225 => "the virus scanner refused it",
+        225 => "the virus scanner blocked it",
         1114 => "its initialisation failed",
-        1260 | 4551 => "a policy of this host refused it",
-        _ => "Windows refused it",
+        1260 | 4551 => "a policy of this host blocked it",
+        _ => "Windows did not load it",
     };
-    NativeFailure::NotLoadable {
+    NativeFailure::LoadFailed {
         path: PathBuf::from(path),
         reason,
         cause: io::Error::from_raw_os_error(code).into(),
     }
 }
 
-/// No message box of Windows stops this thread while it lives; it does not leave it ([`PhantomData`]).
-struct Quiet {
-    before: Option<THREAD_ERROR_MODE>,
-    _of_this_thread: PhantomData<*const ()>,
+/// Disables message boxes of Windows on this thread. Not `Send`.
+struct NoMessageBoxes {
+    previous: Option<THREAD_ERROR_MODE>,
+    _not_send: PhantomData<*const ()>,
 }
 
-impl Quiet {
+impl NoMessageBoxes {
     fn begin() -> Self {
-        let mut before = THREAD_ERROR_MODE::default();
+        let mut previous = THREAD_ERROR_MODE::default();
         let mode = SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX;
-        // SAFETY: the place for the old mode is valid. Where it fails, a box may appear; nothing else changes.
-        let changed = unsafe { SetThreadErrorMode(mode, Some(&raw mut before)) };
+        // SAFETY: the pointer for the previous mode is valid. If the call fails, message boxes may appear.
+        let changed = unsafe { SetThreadErrorMode(mode, Some(&raw mut previous)) };
         Self {
-            before: changed.ok().map(|()| before),
-            _of_this_thread: PhantomData,
+            previous: changed.ok().map(|()| previous),
+            _not_send: PhantomData,
         }
     }
 }
 
-impl Drop for Quiet {
+impl Drop for NoMessageBoxes {
     fn drop(&mut self) {
-        if let Some(before) = self.before {
-            // SAFETY: the mode is the one of before, of this thread; no place for the old one is passed.
-            let _ = unsafe { SetThreadErrorMode(before, None) };
+        if let Some(previous) = self.previous {
+            // SAFETY: the mode is the previous one of this thread; no pointer is passed.
+            let _ = unsafe { SetThreadErrorMode(previous, None) };
         }
     }
 }

@@ -1,21 +1,21 @@
-//! From the places where the library may be to one that is loaded and started.
-use super::copy::PrivateCopy;
-use super::file::{self, HeldFile};
+//! Finds, verifies, loads and starts the library.
+use super::held_file::{self, HeldFile};
 use super::library::{Library, Module};
+use super::private_copy::PrivateCopy;
 use super::signature;
-use crate::native::probe::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
+use crate::native::native_probe::{LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 use crate::native::{LibraryPlace, NativeFailure, Selection, location};
 use keybound_core::lock;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// Finds, copies, checks, loads and starts the library, and writes down how far it came. A library that is loaded already is
-/// checked again, and then used as it is.
+/// Finds, copies, verifies, loads and starts the library, and records the progress in `probe`. A library that is already loaded
+/// is verified again and reused.
 pub(super) fn find(
     selection: &Selection,
     probe: &Mutex<NativeProbe>,
 ) -> Result<&'static Library, NativeFailure> {
-    let held = look(selection, probe)?;
+    let held = open_first(selection, probe)?;
     let mut found = ProbedLibrary {
         path: held.path.clone(),
         sha256: held.sha256,
@@ -23,21 +23,21 @@ pub(super) fn find(
         loaded: false,
         started: false,
     };
-    // Reported step by step: each of these may hang.
-    let tell = |found: &ProbedLibrary| lock(probe).library = Some(found.clone());
-    tell(&found);
+    // Recorded after each step: any of them may hang.
+    let record = |found: &ProbedLibrary| lock(probe).library = Some(found.clone());
+    record(&found);
     let copy = PrivateCopy::of(&held)?;
     found.trust = Some(trust(selection, &held, &copy)?);
-    tell(&found);
-    let place = place_of(&held.path);
-    let mut in_use = lock(&place);
+    record(&found);
+    let slot = slot(&held.path);
+    let mut in_use = lock(&slot);
     let library = match *in_use {
-        Some(one) if one.sha256 == held.sha256 => one.library,
+        Some(in_use) if in_use.sha256 == held.sha256 => in_use.library,
         Some(_) => return Err(replaced(held.path)),
         None => {
             let module = Module::load(&copy.file.path, &held.path)?;
             found.loaded = true;
-            tell(&found);
+            record(&found);
             let library = module.start()?;
             tracing::debug!(path = ?held.path, trust = ?found.trust, "attestation library started");
             *in_use = Some(InUse {
@@ -48,16 +48,19 @@ pub(super) fn find(
         }
     };
     (found.loaded, found.started) = (true, true);
-    tell(&found);
+    record(&found);
     Ok(library)
 }
 
-/// The first file that is there.
-fn look(selection: &Selection, probe: &Mutex<NativeProbe>) -> Result<HeldFile, NativeFailure> {
+/// Opens the first existing file.
+fn open_first(
+    selection: &Selection,
+    probe: &Mutex<NativeProbe>,
+) -> Result<HeldFile, NativeFailure> {
     let places = location::places(
         selection.named.as_deref(),
         selection.environment.as_deref(),
-        &file::folders(),
+        &held_file::folders(),
     )?;
     let place = |(place, path): &(LibraryPlace, PathBuf)| ProbedPlace {
         place: *place,
@@ -66,7 +69,7 @@ fn look(selection: &Selection, probe: &Mutex<NativeProbe>) -> Result<HeldFile, N
     };
     lock(probe).places = places.iter().map(place).collect();
     for (at, (_, path)) in places.iter().enumerate() {
-        // What cannot be read is there.
+        // A file that cannot be opened exists.
         lock(probe).places[at].found = Some(true);
         if let Some(held) = HeldFile::open(path)? {
             return Ok(held);
@@ -77,7 +80,7 @@ fn look(selection: &Selection, probe: &Mutex<NativeProbe>) -> Result<HeldFile, N
     Err(NativeFailure::NotFound(paths.collect()))
 }
 
-/// The signature is the copy's, which is what is loaded.
+/// Verifies the copy, which is the file that is loaded.
 fn trust(
     selection: &Selection,
     held: &HeldFile,
@@ -85,12 +88,12 @@ fn trust(
 ) -> Result<LibraryTrust, NativeFailure> {
     match selection.pinned {
         Some(pinned) if pinned == held.sha256 => Ok(LibraryTrust::Pinned),
-        Some(_) => Err(NativeFailure::NotAsPinned {
+        Some(_) => Err(NativeFailure::HashMismatch {
             path: held.path.clone(),
         }),
         None => match signature::signed_by_microsoft(&copy.file) {
             Ok(organisation) => Ok(LibraryTrust::SignedBy(organisation)),
-            Err(reason) => Err(NativeFailure::SignatureRefused {
+            Err(reason) => Err(NativeFailure::SignatureRejected {
                 path: held.path.clone(),
                 reason,
             }),
@@ -98,27 +101,27 @@ fn trust(
     }
 }
 
-/// Windows would hand out the file of then.
+/// Windows would return the file that is already loaded.
 fn replaced(path: PathBuf) -> NativeFailure {
-    NativeFailure::NotLoadable {
+    NativeFailure::LoadFailed {
         path,
         reason: "another file was loaded from this path before; restart the program",
         cause: std::io::Error::from(std::io::ErrorKind::AlreadyExists).into(),
     }
 }
 
-/// What was started from a path. It is held while that starts, so that it is done once; other paths do not wait for it.
-fn place_of(path: &Path) -> Place {
-    let mut places = lock(&PLACES);
-    if let Some((_, place)) = places.iter().find(|(known, _)| known == path) {
-        return Arc::clone(place);
+/// The slot of a path. Its lock is held during the start, so that a library starts once; other paths do not wait.
+fn slot(path: &Path) -> Slot {
+    let mut slots = lock(&SLOTS);
+    if let Some((_, slot)) = slots.iter().find(|(known, _)| known == path) {
+        return Arc::clone(slot);
     }
-    let place = Place::default();
-    places.push((path.to_owned(), Arc::clone(&place)));
-    place
+    let slot = Slot::default();
+    slots.push((path.to_owned(), Arc::clone(&slot)));
+    slot
 }
 
-type Place = Arc<Mutex<Option<InUse>>>;
+type Slot = Arc<Mutex<Option<InUse>>>;
 
 #[derive(Clone, Copy)]
 struct InUse {
@@ -126,5 +129,5 @@ struct InUse {
     library: &'static Library,
 }
 
-/// What a process has loaded belongs to the process: a second client must not start a library again.
-static PLACES: Mutex<Vec<(PathBuf, Place)>> = Mutex::new(Vec::new());
+/// The libraries of the process: a second client must not start one again.
+static SLOTS: Mutex<Vec<(PathBuf, Slot)>> = Mutex::new(Vec::new());

@@ -1,6 +1,6 @@
-//! Authenticode: does the signature hold, and whose is it?
+//! Verifies Authenticode signatures.
 #![allow(unsafe_code, reason = "calls of Windows")]
-use super::file::HeldFile;
+use super::held_file::HeldFile;
 use std::borrow::Cow;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -20,16 +20,16 @@ use windows::Win32::Security::WinTrust::{
 };
 use windows::core::PCWSTR;
 
-/// Checks the signature within the file: it holds, its chain ends at a root of Microsoft's, and the signer's certificate
-/// names Microsoft. Returns the signer's organisation.
+/// Verifies the signature in the file: it is valid, its chain ends at a root of Microsoft, and the signer's certificate names
+/// Microsoft. Returns the signer's organisation.
 ///
-/// A root that this Windows trusts is not enough: a company or a user can add one, and certify any name below it.
+/// A root that this Windows trusts is not enough: companies and users can add one, and certify any name with it.
 ///
-/// Nothing is fetched: no revocation list, no certificate. A host without a way to the internet gives the same answer,
-/// and none waits for one. Windows' own list of distrusted certificates counts.
+/// Neither revocation lists nor certificates are fetched: the result is the same on hosts without internet access, and
+/// without delay. Windows' list of distrusted certificates applies.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// The reason for rejecting it.
 pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static, str>> {
     let path: Vec<u16> = file.path.as_os_str().encode_wide().chain([0]).collect();
     let mut subject = WINTRUST_FILE_INFO {
@@ -38,7 +38,7 @@ pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static
         hFile: file.handle(),
         ..WINTRUST_FILE_INFO::default()
     };
-    let mut verification = Verification::of(&mut subject);
+    let mut verification = Verification::new(&mut subject);
     match verification.run() {
         0 => {}
         status => return Err(reason(status)),
@@ -55,16 +55,16 @@ pub(super) fn signed_by_microsoft(file: &HeldFile) -> Result<String, Cow<'static
     }
 }
 
-/// What Windows keeps between a verification and its close; closed when dropped.
+/// The state of a verification in Windows; closed on drop.
 struct Verification<'a> {
     data: WINTRUST_DATA,
-    /// What the data points to, until then.
+    /// The data points to it until then.
     _subject: PhantomData<&'a mut WINTRUST_FILE_INFO>,
 }
 
 impl<'a> Verification<'a> {
-    /// Of a file; its path and its handle are [`signed_by_microsoft`]'s, and outlive this too.
-    fn of(subject: &'a mut WINTRUST_FILE_INFO) -> Self {
+    /// The verification of a file. Its path and handle belong to [`signed_by_microsoft`] and outlive it.
+    fn new(subject: &'a mut WINTRUST_FILE_INFO) -> Self {
         Self {
             data: WINTRUST_DATA {
                 cbStruct: size_of::<WINTRUST_DATA>() as u32,
@@ -82,8 +82,8 @@ impl<'a> Verification<'a> {
 
     fn run(&mut self) -> i32 {
         let mut action = WINTRUST_ACTION_GENERIC_VERIFY_V2;
-        // SAFETY: no window is given (INVALID_HANDLE_VALUE); action and data are valid for the call, and so is what the
-        // data points to: the file's description, its path ended by NUL, its open handle.
+        // SAFETY: there is no window (INVALID_HANDLE_VALUE); action and data are valid during the call, and so are the pointers
+        // in the data: the file's description, its path that ends with NUL, its open handle.
         unsafe {
             WinVerifyTrust(
                 HWND(INVALID_HANDLE_VALUE.0),
@@ -93,17 +93,17 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// What the verification found of the one who signed, valid until it is closed; to be asked after a successful run.
+    /// The signer, valid until the verification is closed. For use after a successful run.
     fn signer(&self) -> Option<&CRYPT_PROVIDER_SGNR> {
-        // SAFETY: the state is that of a verification which is not closed yet; what the helpers return belongs to it
-        // and is valid until then. Each pointer is checked before it is used.
+        // SAFETY: the verification is not closed; the results of the helpers belong to it and are valid until then. Each pointer
+        // is checked before use.
         unsafe {
             let state = WTHelperProvDataFromStateData(self.data.hWVTStateData);
             if state.is_null() {
                 return None;
             }
             let signer = WTHelperGetProvSignerFromChain(state, 0, false, 0).as_ref()?;
-            // A shorter structure has no chain at its end.
+            // An older, shorter structure has no chain at its end.
             (signer.cbStruct as usize >= size_of::<CRYPT_PROVIDER_SGNR>()).then_some(signer)
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Verification<'a> {
     fn is_below_root_of_microsoft(&self) -> bool {
         let is_of = |flags| {
             let chain = self.signer()?.pChainContext;
-            // SAFETY: the chain belongs to the verification, which is not closed yet.
+            // SAFETY: the chain belongs to the verification, which is not closed.
             (!chain.is_null()).then(|| unsafe { is_below_root(chain, flags) })
         };
         ROOTS_OF_MICROSOFT
@@ -119,13 +119,12 @@ impl<'a> Verification<'a> {
             .any(|flags| is_of(flags) == Some(true))
     }
 
-    /// Of the certificate that signed.
+    /// The organisation in the signer's certificate.
     fn organisation(&self) -> Option<String> {
         let signer = self.signer()?;
-        let mut name = [0_u16; LONGEST_NAME];
-        // SAFETY: the signer belongs to a verification which is not closed yet, and so does its certificate. Each pointer is
-        // checked before it is used, none is kept. The attribute's name ends with a zero; no more of the organisation is
-        // written than the place for it holds.
+        let mut name = [0_u16; MAX_NAME];
+        // SAFETY: signer and certificate belong to a verification that is not closed. Each pointer is checked before use, and
+        // none is stored. The attribute's name ends with NUL; the buffer's length is passed.
         let length = unsafe {
             let certificate =
                 WTHelperGetProvCertFromChain(std::ptr::from_ref(signer).cast_mut(), 0);
@@ -153,7 +152,7 @@ impl Drop for Verification<'_> {
     }
 }
 
-/// Whether a chain ends at a root of Microsoft's, of those that the flags name.
+/// Whether a chain ends at one of Microsoft's roots that the flags select.
 ///
 /// # Safety
 /// The chain is a certificate chain context that is not freed.
@@ -167,8 +166,8 @@ unsafe fn is_below_root(chain: *const CERT_CHAIN_CONTEXT, flags: CERT_CHAIN_POLI
         cbSize: size_of::<CERT_CHAIN_POLICY_STATUS>() as u32,
         ..CERT_CHAIN_POLICY_STATUS::default()
     };
-    // SAFETY: the chain is not freed (the caller's promise); this policy takes no further parameters, and its status is
-    // written to.
+    // SAFETY: the caller guarantees that the chain is not freed; this policy has no further parameters; the pointer for the
+    // status is valid.
     let checked = unsafe {
         CertVerifyCertificateChainPolicy(
             CERT_CHAIN_POLICY_MICROSOFT_ROOT,
@@ -180,9 +179,9 @@ unsafe fn is_below_root(chain: *const CERT_CHAIN_CONTEXT, flags: CERT_CHAIN_POLI
     checked.as_bool() && status.dwError == 0
 }
 
-/// A status of WinVerifyTrust, in words.
+/// Describes a status of WinVerifyTrust.
 fn reason(status: i32) -> Cow<'static, str> {
-    let words = match status.cast_unsigned() {
+    let reason = match status.cast_unsigned() {
         0x800b_0100 => "it is not signed",
         0x8009_6010 => "it was changed after it was signed",
         0x800b_0109 => "its signature does not lead to a root that this Windows trusts",
@@ -193,14 +192,14 @@ fn reason(status: i32) -> Cow<'static, str> {
         0x800b_0004 => "its signature is not trusted on this host",
         _ => "its signature could not be verified",
     };
-    format!("{words} (0x{status:08x})").into()
+    format!("{reason} (0x{status:08x})").into()
 }
 
 const MICROSOFT: &str = "Microsoft Corporation";
-/// Those of Windows itself, and the one of applications ("Microsoft Root Certificate Authority 2011"). Never those for tests.
+/// The roots of Windows, and the one for applications ("Microsoft Root Certificate Authority 2011"), not those for tests.
 const ROOTS_OF_MICROSOFT: [CERT_CHAIN_POLICY_FLAGS; 2] = [
     CERT_CHAIN_POLICY_FLAGS(0),
     MICROSOFT_ROOT_CERT_CHAIN_POLICY_CHECK_APPLICATION_ROOT_FLAG,
 ];
 /// In UTF-16 units.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME: usize = 256;

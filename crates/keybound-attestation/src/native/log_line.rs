@@ -1,10 +1,9 @@
-//! What the library logs: foreign text, at any time, from any thread, in any amount.
 use keybound_core::redact;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One line of the library's log, as it came.
+/// One line of the library's log: external text, from any thread, at any time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     /// 0 error, 1 warning, 2 information, 3 debugging.
     pub(super) level: i32,
     pub(super) tag: &'a [u8],
@@ -13,10 +12,10 @@ pub(super) struct Line<'a> {
     pub(super) message: &'a [u8],
 }
 
-impl Line<'_> {
-    /// Tells it: one printable line, without what looks like a secret. `Debug` of the fields never sees the raw bytes.
-    pub(super) fn tell(&self) {
-        macro_rules! tell {
+impl LogLine<'_> {
+    /// Logs it as one printable line, redacted.
+    pub(super) fn log(&self) {
+        macro_rules! log {
             ($level:ident) => {
                 if tracing::enabled!(target: TARGET, tracing::Level::$level) {
                     tracing::event!(
@@ -32,52 +31,40 @@ impl Line<'_> {
             };
         }
         match self.level {
-            ..=0 => tell!(ERROR),
-            1 => tell!(WARN),
-            2 => tell!(INFO),
-            _ => tell!(DEBUG),
+            ..=0 => log!(ERROR),
+            1 => log!(WARN),
+            2 => log!(INFO),
+            _ => log!(DEBUG),
         }
     }
 }
 
-/// How many more lines are logged. A library that logs without end costs one addition a line.
+/// Limits the lines that are logged. Further lines are only counted.
 #[derive(Debug)]
-pub(super) struct Allowance(AtomicU64);
+pub(super) struct LineLimit(AtomicU64);
 
-#[cfg_attr(
-    not(any(windows, test)),
-    expect(dead_code, reason = "the library is for Windows")
-)]
-impl Allowance {
+impl LineLimit {
     pub(super) const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// Whether one more line is logged.
+    /// Counts a line; returns whether it is logged.
     pub(super) fn admits(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) < MOST_LINES
+        self.0.fetch_add(1, Ordering::Relaxed) < MAX_LINES
     }
 
-    /// Starts again; returns how many lines were left out.
-    pub(super) fn renew(&self) -> u64 {
-        self.0.swap(0, Ordering::Relaxed).saturating_sub(MOST_LINES)
+    /// Resets the count; returns how many lines were not logged.
+    pub(super) fn reset(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed).saturating_sub(MAX_LINES)
     }
 }
 
-#[cfg_attr(
-    not(any(windows, test)),
-    expect(dead_code, reason = "the library is for Windows")
-)]
 fn readable(bytes: &[u8]) -> String {
     redact(&String::from_utf8_lossy(bytes))
 }
 
-/// For one call, and what comes between it and the next one.
-#[cfg_attr(
-    not(any(windows, test)),
-    expect(dead_code, reason = "the library is for Windows")
-)]
-pub(super) const MOST_LINES: u64 = 256;
+/// For one call, and the time until the next one.
+pub(super) const MAX_LINES: u64 = 256;
 pub(super) const TARGET: &str = "keybound_attestation::library";
 
 #[cfg(test)]
@@ -108,15 +95,15 @@ mod tests {
         }
     }
 
-    fn logged(line: Line<'_>) -> String {
+    fn logged(line: LogLine<'_>) -> String {
         let logged = Logged::default();
         let subscriber = tracing_subscriber::registry().with(logged.clone());
-        tracing::subscriber::with_default(subscriber, || line.tell());
+        tracing::subscriber::with_default(subscriber, || line.log());
         let logged = logged.0.lock().unwrap();
         logged.clone()
     }
 
-    const LINE: Line<'_> = Line {
+    const LINE: LogLine<'_> = LogLine {
         level: 2,
         tag: b"AttestationClient",
         function: b"GetQuote",
@@ -125,7 +112,7 @@ mod tests {
     };
 
     #[test]
-    fn a_line_keeps_its_level_tag_function_and_number() {
+    fn logs_level_tag_function_and_number() {
         assert_eq!(
             logged(LINE),
             r#"INFO message=Tbsi_Context_Create failed 0x8028400f tag="AttestationClient" function="GetQuote" line=42"#
@@ -137,14 +124,14 @@ mod tests {
             (3, "DEBUG"),
             (99, "DEBUG"),
         ] {
-            assert!(logged(Line { level, ..LINE }).starts_with(name));
+            assert!(logged(LogLine { level, ..LINE }).starts_with(name));
         }
     }
 
     #[test]
-    fn secrets_stay_secret_in_the_librarys_lines() {
+    fn secrets_stay_secret_in_log_lines() {
         let jwt = b"token: eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJtYWEifQ.c2lnbmF0dXJl";
-        let line = Line {
+        let line = LogLine {
             tag: jwt,
             function: jwt,
             message: jwt,
@@ -158,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lines_are_one_printable_bounded_line() {
+    fn logs_one_printable_bounded_line() {
         let mut message = b"\x1b[2J\xff\r\nforged".to_vec();
         message.extend(b" x".repeat(4000));
-        let line = Line {
+        let line = LogLine {
             message: &message,
             ..LINE
         };
@@ -171,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_is_cut_and_counted() {
-        let allowance = Allowance::new();
-        let admitted = (0..10_000).filter(|_| allowance.admits()).count();
-        assert_eq!(admitted as u64, MOST_LINES);
-        assert_eq!(allowance.renew(), 10_000 - MOST_LINES);
-        assert!(allowance.admits());
-        assert_eq!(allowance.renew(), 0);
+    fn limits_and_counts_lines() {
+        let limit = LineLimit::new();
+        let admitted = (0..10_000).filter(|_| limit.admits()).count();
+        assert_eq!(admitted as u64, MAX_LINES);
+        assert_eq!(limit.reset(), 10_000 - MAX_LINES);
+        assert!(limit.admits());
+        assert_eq!(limit.reset(), 0);
     }
 }

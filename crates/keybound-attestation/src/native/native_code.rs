@@ -1,16 +1,16 @@
 use std::fmt;
 
-/// A code of `AttestationClientLib.dll`: 0 is success, anything else a failure. 35 failures are known.
+/// A return code of `AttestationClientLib.dll`: 0 is success, any other a failure. 35 failures are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NativeCode(i32);
 
 impl NativeCode {
-    /// The code of this number, known or not.
+    /// The code with this number, known or not.
     pub fn new(number: i32) -> Self {
         Self(number)
     }
 
-    /// The failures that are known, -1 first.
+    /// The known failures, from -1 on.
     pub fn known() -> impl Iterator<Item = Self> {
         (1_i32..).zip(FAILURES).map(|(number, _)| Self(-number))
     }
@@ -20,17 +20,17 @@ impl NativeCode {
         self.0
     }
 
-    /// Whether it says that the call did what it should.
+    /// Whether it is success.
     pub fn is_success(self) -> bool {
         self.0 == 0
     }
 
-    /// Its name in the library's own documentation; `UNKNOWN` for a number without one.
+    /// Its name in the library's documentation; `UNKNOWN` if it is not known.
     pub fn name(self) -> &'static str {
         self.failure().map_or("UNKNOWN", |failure| failure.name)
     }
 
-    /// What it means, lower-case, without a full stop.
+    /// Its meaning, lower-case, without a full stop.
     pub fn meaning(self) -> &'static str {
         match self.failure() {
             Some(failure) => failure.meaning,
@@ -39,15 +39,15 @@ impl NativeCode {
         }
     }
 
-    /// What to do next, in one sentence.
+    /// The next step, in one sentence.
     pub fn next_step(self) -> &'static str {
         self.failure().map_or(
-            "read the library's log lines (-v); a newer library may bring new codes",
+            "read the library's log lines (-v); a newer library may have new codes",
             |failure| failure.next_step,
         )
     }
 
-    /// Whether asking again later, unchanged, can help.
+    /// Whether a later retry can help.
     pub fn is_transient(self) -> bool {
         self.failure().is_some_and(|failure| failure.transient)
     }
@@ -72,7 +72,7 @@ struct Failure {
     transient: bool,
 }
 
-const fn lasting(name: &'static str, meaning: &'static str, next_step: &'static str) -> Failure {
+const fn permanent(name: &'static str, meaning: &'static str, next_step: &'static str) -> Failure {
     Failure {
         name,
         meaning,
@@ -81,7 +81,7 @@ const fn lasting(name: &'static str, meaning: &'static str, next_step: &'static 
     }
 }
 
-const fn passing(name: &'static str, meaning: &'static str, next_step: &'static str) -> Failure {
+const fn transient(name: &'static str, meaning: &'static str, next_step: &'static str) -> Failure {
     Failure {
         name,
         meaning,
@@ -90,183 +90,188 @@ const fn passing(name: &'static str, meaning: &'static str, next_step: &'static 
     }
 }
 
-const WHO_ANSWERS: &str = "check that no proxy or portal answers in place of the attestation endpoint; if it stays, report it to the service";
-const WAY: &str = "check that this host reaches the attestation endpoint: name resolution, routes, firewall, proxy, TLS inspection";
-const LATER: &str = "try again later; if it stays, report it to the attestation service";
+const RESPONDER: &str = "check that no proxy or portal responds instead of the attestation endpoint; if the error persists, report it to the service";
+const NETWORK: &str = "check that this host reaches the attestation endpoint: name resolution, routes, firewall, proxy, TLS inspection";
+const LATER: &str = "try again later; if the error persists, report it to the attestation service";
 const TPM: &str =
     "check the virtual TPM of this VM (Get-Tpm; Trusted Launch with vTPM on), then restart the VM";
-const REPORT: &str = "ask with the library's log lines (-v) where the library is from; an older or newer library may do";
-const KEY_OF_THIS_BOOT: &str = "check that virtualization-based security runs (msinfo32) and that the key was made since the last start; restart the VM so that a new one is made";
+const REPORT: &str =
+    "report the library's log lines (-v) to its supplier; try an older or newer library";
+const KEY_OF_THIS_BOOT: &str = "check that virtualization-based security is running (msinfo32) and that the key was created since the last boot; restart the VM to create a new one";
 
-/// The failure -1 is first.
+/// From -1 on.
 static FAILURES: &[Failure] = &[
-    lasting(
+    permanent(
         "ERRORCURLINITIALIZATION",
         "the library's HTTP client (libcurl) did not start",
-        "restart the program; if it stays, replace the library",
+        "restart the program; if the error persists, replace the library",
     ),
-    lasting(
+    permanent(
         "ERRORRESPONSEPARSING",
-        "the attestation service's answer could not be read",
-        WHO_ANSWERS,
+        "the attestation service's response could not be parsed",
+        RESPONDER,
     ),
-    passing(
+    transient(
         "ERRORMSITOKENNOTFOUND",
-        "the library got no managed identity token for a request of its own",
-        "check that the VM has a managed identity and that IMDS answers",
+        "the library could not get a managed identity token for its own requests",
+        "check that the VM has a managed identity and that IMDS responds",
     ),
-    passing(
+    transient(
         "ERRORHTTPREQUESTEXCEEDEDRETRIES",
-        "the attestation service did not answer well in any of the library's attempts",
-        WAY,
+        "none of the library's requests to the attestation service succeeded",
+        NETWORK,
     ),
-    passing(
+    transient(
         "ERRORHTTPREQUESTFAILED",
         "the request to the attestation service failed: network, status or timeout",
-        WAY,
+        NETWORK,
     ),
-    lasting(
+    permanent(
         "ERRORATTESTATIONFAILED",
-        "the service's enclave rejected the evidence: kind of key, state of the boot, signature or policy",
+        "the service's enclave rejected the evidence: key type, boot state, signature or policy",
         "check that the key is a KeyGuard key and that Secure Boot and vTPM are on (msinfo32); then read the policy of the attestation service",
     ),
-    passing(
+    transient(
         "ERRORSENDINGCURLREQUESTFAILED",
         "the request could not be sent: name resolution, TLS or the connection failed",
-        WAY,
+        NETWORK,
     ),
-    lasting(
+    permanent(
         "ERRORINVALIDINPUTPARAMETER",
-        "the library took an argument for invalid: endpoint, key, client id, token or payload",
-        "check the authentication token and client payload if you set them, else have NULL passed for them (--attestation-null-arguments); if it stays, report it with the log lines (-v)",
+        "the library rejected an argument: endpoint, key, client id, token or payload",
+        "check the authentication token and client payload if you set them, otherwise pass NULL for them (--attestation-null-arguments); if the error persists, report it with the log lines (-v)",
     ),
-    lasting(
+    permanent(
         "ERRORATTESTATIONPARAMETERSVALIDATIONFAILED",
         "the library's own check of the attestation's parameters failed",
-        "check the client payload if you set it (it is JSON), else have NULL passed for it (--attestation-null-arguments); if it stays, report it with the log lines (-v)",
+        "check the client payload if you set it (it is JSON), otherwise pass NULL for it (--attestation-null-arguments); if the error persists, report it with the log lines (-v)",
     ),
-    passing(
+    transient(
         "ERRORFAILEDMEMORYALLOCATION",
-        "the library got no memory",
+        "the library could not allocate memory",
         "free memory on this host and try again",
     ),
-    lasting(
+    permanent(
         "ERRORFAILEDTOGETOSINFO",
         "the version of Windows for the evidence could not be read",
-        "check that this Windows is one that the library supports; read the log lines (-v)",
+        "check that the library supports this version of Windows; read the log lines (-v)",
     ),
-    lasting(
+    permanent(
         "ERRORTPMINTERNALFAILURE",
-        "the TPM failed while evidence was gathered",
+        "the TPM failed while evidence was collected",
         TPM,
     ),
-    lasting(
+    permanent(
         "ERRORTPMOPERATIONFAILURE",
         "a TPM operation failed, or there is no TPM",
         TPM,
     ),
-    lasting(
+    permanent(
         "ERRORJWTDECRYPTIONFAILED",
         "the service's encrypted token could not be decrypted",
         KEY_OF_THIS_BOOT,
     ),
-    lasting(
+    permanent(
         "ERRORJWTDECRYPTIONTPMERROR",
         "the TPM failed to decrypt the service's token",
         TPM,
     ),
-    lasting(
+    permanent(
         "ERRORINVALIDJSONRESPONSE",
-        "the service's answer is no JSON, or lacks members",
-        WHO_ANSWERS,
+        "the service's response is not JSON, or members are missing",
+        RESPONDER,
     ),
-    passing(
+    transient(
         "ERROREMPTYVCEKCERT",
-        "the certificate of the AMD processor (VCEK) came back empty",
+        "the certificate of the AMD processor (VCEK) is empty",
         LATER,
     ),
-    passing("ERROREMPTYRESPONSE", "the service's answer is empty", LATER),
-    lasting(
+    transient(
+        "ERROREMPTYRESPONSE",
+        "the service's response is empty",
+        LATER,
+    ),
+    permanent(
         "ERROREMPTYREQUESTBODY",
-        "the library made an empty request",
+        "the library created an empty request",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERRORHCLREPORTPARSINGFAILURE",
         "the report of the host compatibility layer (HCL) could not be read",
-        "check that the VM is one with Trusted Launch or confidential computing; then report it with the log lines (-v)",
+        "check that the VM has Trusted Launch or confidential computing; then report it with the log lines (-v)",
     ),
-    lasting(
+    permanent(
         "ERRORHCLREPORTEMPTY",
         "the report of the host compatibility layer (HCL) is empty",
-        "check that the VM is one with Trusted Launch or confidential computing, then restart it",
+        "check that the VM has Trusted Launch or confidential computing, then restart it",
     ),
-    lasting(
+    permanent(
         "ERROREXTRACTINGJWKINFO",
-        "the evidence holds no JSON web key that can be read",
+        "the evidence contains no readable JSON web key",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERRORCONVERTINGJWKTORSAPUB",
-        "a JSON web key of the evidence is no RSA public key",
+        "a JSON web key in the evidence is not an RSA public key",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERROREVPPKEYENCRYPTINITFAILED",
-        "RSA encryption could not begin (the library's OpenSSL)",
+        "RSA encryption could not be initialized (the library's OpenSSL)",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERROREVPPKEYENCRYPTFAILED",
         "RSA encryption of a claim failed (the library's OpenSSL)",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERRORDATADECRYPTIONTPMERROR",
         "the TPM failed to decrypt data",
         TPM,
     ),
-    passing(
+    transient(
         "ERRORPARSINGDNSINFO",
-        "the name of the attestation endpoint could not be made out in DNS",
-        WAY,
+        "the name of the attestation endpoint could not be resolved",
+        NETWORK,
     ),
-    lasting(
+    permanent(
         "ERRORPARSINGATTESTATIONRESPONSE",
-        "the envelope of the service's answer could not be read",
-        WHO_ANSWERS,
+        "the envelope of the service's response could not be parsed",
+        RESPONDER,
     ),
-    passing(
+    transient(
         "ERRORAKCERTPROVISIONINGFAILED",
-        "the TPM's attestation key got no certificate",
-        "wait a few minutes after the first start of a VM and try again; if it stays, check the virtual TPM (Get-Tpm)",
+        "no certificate was issued for the TPM's attestation key",
+        "wait a few minutes after the first start of a VM and try again; if the error persists, check the virtual TPM (Get-Tpm)",
     ),
-    lasting(
+    permanent(
         "ERRORCLIENTINITFAILED",
         "the library's client did not start",
-        "restart the program; read the log lines (-v); if it stays, replace the library",
+        "restart the program; read the log lines (-v); if the error persists, replace the library",
     ),
-    passing(
+    transient(
         "ERROREMPTYJWTRESPONSE",
-        "the service answered an empty token",
+        "the service returned an empty token",
         LATER,
     ),
-    lasting(
+    permanent(
         "ERRORCREATEKGATTESTATIONREPORT",
-        "the KeyGuard report on the key could not be made",
+        "the KeyGuard report on the key could not be created",
         KEY_OF_THIS_BOOT,
     ),
-    lasting(
+    permanent(
         "ERROREXTRACTIMPORTKEYPUB",
         "the public key could not be exported",
         KEY_OF_THIS_BOOT,
     ),
-    lasting(
+    permanent(
         "ERRORUNEXPECTEDEXCEPTION",
-        "an unexpected C++ exception arose in the library",
+        "an unexpected C++ exception occurred in the library",
         REPORT,
     ),
-    lasting(
+    permanent(
         "ERRORLOGGERINITIALIZATION",
         "the library's logger did not start: a file, a path or a permission",
         "check that the account may write to its temporary folder and to the library's log folder",
@@ -289,7 +294,7 @@ mod tests {
             assert!(code.name().starts_with("ERROR"), "{code}");
             for text in [code.meaning(), code.next_step()] {
                 assert!(text.len() > 20 && !text.ends_with('.'), "{code}: {text}");
-                // Only names may begin large.
+                // Only names begin with a capital.
                 assert!(
                     !text.starts_with(char::is_uppercase) || text.starts_with("RSA"),
                     "{code}: {text}"
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_their_names() {
+    fn maps_numbers_to_names() {
         for (number, name) in [
             (-1, "ERRORCURLINITIALIZATION"),
             (-6, "ERRORATTESTATIONFAILED"),

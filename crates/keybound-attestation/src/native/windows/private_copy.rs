@@ -1,4 +1,4 @@
-use super::file::HeldFile;
+use super::held_file::HeldFile;
 use crate::native::NativeFailure;
 use keybound_keys::windows::make_private_folder;
 use sha2::{Digest as _, Sha256};
@@ -7,25 +7,25 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A copy of a file's bytes that only this account, SYSTEM and administrators can have written: it is what is checked and loaded.
+/// A copy of a file that only this account, SYSTEM and administrators can write. It is verified and loaded instead of the file.
 ///
-/// The file itself does not do. Who may write it can have mapped it to memory before: that shows in no handle, is not stopped by
-/// sharing, and changes the file after the check.
+/// The file itself is not safe: an account that can write it may have mapped it to memory before. A mapping is not visible in
+/// handles, is not prevented by the share mode, and changes the file after its verification.
 pub(super) struct PrivateCopy {
     pub(super) file: HeldFile,
-    /// While it is open, nobody can put another folder in its place.
+    /// While it is open, the folder cannot be replaced.
     _folder: File,
 }
 
 impl PrivateCopy {
-    /// Makes the copy, or opens the one that an earlier process of this account made of the same bytes at the same path.
+    /// Creates the copy, or opens the one that an earlier process of this account created of the same bytes and path.
     ///
     /// # Errors
-    /// [`NativeFailure::NotLoadable`] where there is none in the end.
+    /// [`NativeFailure::LoadFailed`] if neither is possible.
     pub(super) fn of(original: &HeldFile) -> Result<Self, NativeFailure> {
-        Self::below(&base(), original).map_err(|cause| NativeFailure::NotLoadable {
+        Self::below(&base(), original).map_err(|cause| NativeFailure::LoadFailed {
             path: original.path.clone(),
-            reason: "its copy, which is what is loaded, could not be made in a folder of this account's",
+            reason: "no copy could be created in a folder of this account",
             cause: cause.into(),
         })
     }
@@ -49,24 +49,24 @@ impl PrivateCopy {
     }
 }
 
-/// `None` where there is none of these bytes.
+/// `None` if there is no copy, or one of other bytes.
 fn open(path: &Path, original: &HeldFile) -> io::Result<Option<HeldFile>> {
     let copy = HeldFile::open(path).map_err(io::Error::other)?;
     Ok(copy.filter(|copy| copy.sha256 == original.sha256))
 }
 
-/// Another process may do the same: there is a whole file of that name, or none.
+/// Writes the copy atomically: another process may do the same.
 fn write(folder: &Path, file: &Path, original: &HeldFile) -> io::Result<()> {
     let new = folder.join(format!("{}.new", std::process::id()));
     fs::write(&new, &original.bytes)?;
     if let Err(error) = fs::rename(&new, file) {
-        tracing::debug!(%error, "the copy of the attestation library was not put in its place");
+        tracing::debug!(%error, "the copy of the attestation library could not be renamed");
         return fs::remove_file(&new);
     }
     Ok(())
 }
 
-/// One folder for each file and content: a process has one library for each path, and starts it once.
+/// One folder for each path and content: a process loads one library for each path and starts it once.
 fn name(original: &HeldFile) -> String {
     let mut hash = Sha256::new();
     hash.update(original.path.as_os_str().as_encoded_bytes());
@@ -79,7 +79,7 @@ fn name(original: &HeldFile) -> String {
     name
 }
 
-/// The account's own folder. A KeyGuard key needs the account's profile, so that this is there.
+/// The account's local folder. It exists, as KeyGuard keys need the account's profile.
 fn base() -> PathBuf {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
     local
@@ -91,7 +91,7 @@ fn base() -> PathBuf {
 mod tests {
     use super::*;
 
-    /// A folder of this test's.
+    /// A folder for this test.
     fn folder(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("keybound-{test}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_file_becomes_after_it_was_read_is_not_copied() {
+    fn copies_the_bytes_that_were_read() {
         let folder = folder("read");
         let path = folder.join("a.dll");
         fs::write(&path, "changed").unwrap();
-        // As through memory that was mapped before, which Wine does not allow.
+        // As by an earlier memory mapping, which Wine does not allow.
         let mut original = HeldFile::open(&path).unwrap().unwrap();
         original.bytes = b"checked".to_vec();
         original.sha256 = Sha256::digest("checked").into();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_used_again_and_one_of_other_bytes_is_replaced() {
+    fn reuses_copy_and_replaces_one_of_other_bytes() {
         let folder = folder("again");
         let path = folder.join("a.dll");
         fs::write(&path, "library").unwrap();
@@ -128,7 +128,7 @@ mod tests {
         fs::write(&copied, "lib").unwrap();
         let third = PrivateCopy::below(&folder, &original).unwrap();
         assert_eq!(fs::read(&third.file.path).unwrap(), b"library");
-        // Nothing else is left.
+        // No temporary file remains.
         assert_eq!(fs::read_dir(copied.parent().unwrap()).unwrap().count(), 1);
         drop((original, third));
         fs::remove_dir_all(folder).unwrap();

@@ -1,19 +1,15 @@
-//! Platforms without KeyGuard keys.
+//! Platforms other than Windows, where there are no KeyGuard keys.
 use super::{Attested, NativeFailure, NativeProbe, Settings};
 use crate::AttestationRequest;
 use keybound_keys::CngHandle;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
-pub(super) struct Loaded(());
-
-pub(super) fn not_attestable() -> NativeFailure {
-    NativeFailure::NotWindows
-}
+pub(super) struct LoadedLibrary(());
 
 pub(super) async fn attest(
     _settings: &Settings,
-    _loaded: &Loaded,
+    _loaded: &LoadedLibrary,
     _request: &AttestationRequest<'_>,
     _key: CngHandle,
 ) -> Attested {

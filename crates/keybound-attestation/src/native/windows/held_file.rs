@@ -1,4 +1,3 @@
-//! A file that is read and held open.
 #![allow(unsafe_code, reason = "calls of Windows")]
 use crate::native::NativeFailure;
 use crate::native::location::{self, Folders};
@@ -17,29 +16,29 @@ use windows::Win32::Storage::FileSystem::{
 };
 use windows::Win32::System::SystemInformation::GetSystemDirectoryW;
 
-/// An open file that nobody can open to write, delete or rename while this value lives. Who mapped it to memory before can
-/// still change it: see [`PrivateCopy`](super::copy::PrivateCopy).
+/// An open file and its bytes. It cannot be opened for writing, deleted or renamed while this value exists. Earlier memory
+/// mappings can still change it: see [`PrivateCopy`](super::private_copy::PrivateCopy).
 pub(super) struct HeldFile {
     file: File,
-    /// Without links, in the form that Windows takes literally (`\\?\C:\…`): it names this file and no other.
+    /// The path without links, in the literal form of Windows (`\\?\C:\…`).
     pub(super) path: PathBuf,
-    /// As it was read once.
+    /// The contents, read once.
     pub(super) bytes: Vec<u8>,
-    /// Of these bytes.
+    /// The hash of these bytes.
     pub(super) sha256: [u8; 32],
 }
 
 impl HeldFile {
-    /// Opens a file; `None` where there is none.
+    /// Opens and reads a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`NativeFailure::Unreadable`] where it cannot be read, or somebody has it open for writing;
-    /// [`NativeFailure::PathRefused`] where it is not a plain file on a drive of this host in the end.
+    /// [`NativeFailure::Unreadable`] if it cannot be read or is open for writing;
+    /// [`NativeFailure::PathRejected`] if it is not, after links, a regular file on a drive of this host.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, NativeFailure> {
         let opened = OpenOptions::new()
             .read(true)
             .share_mode(FILE_SHARE_READ.0)
-            // A link may lead to a pipe, whose server must not act as this account.
+            // A link may lead to a pipe, whose server must not impersonate this account.
             .security_qos_flags(SECURITY_IDENTIFICATION.0)
             .open(path);
         let file = match opened {
@@ -47,7 +46,7 @@ impl HeldFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(path, error)),
         };
-        // Before it is read, for which a pipe would wait.
+        // Before it is read: a pipe would block.
         check_type(&file, path)?;
         let path = final_path(&file).map_err(|error| unreadable(path, error))?;
         location::check(&path)?;
@@ -60,13 +59,13 @@ impl HeldFile {
         }))
     }
 
-    /// For as long as the value lives.
+    /// The handle, valid while this value exists.
     pub(super) fn handle(&self) -> HANDLE {
         HANDLE(self.file.as_raw_handle())
     }
 }
 
-/// The folders of this process; one that Windows does not name is left out.
+/// The folders of this process, if Windows returns them.
 pub(super) fn folders() -> Folders {
     let program = std::env::current_exe().ok();
     Folders {
@@ -80,12 +79,12 @@ pub(super) fn folders() -> Folders {
 }
 
 fn check_type(file: &File, path: &Path) -> Result<(), NativeFailure> {
-    // SAFETY: the handle is of a file that is open during the call.
+    // SAFETY: the handle is that of a file that is open during the call.
     let kind = unsafe { GetFileType(HANDLE(file.as_raw_handle())) };
     if kind == FILE_TYPE_DISK {
         return Ok(());
     }
-    Err(NativeFailure::PathRefused {
+    Err(NativeFailure::PathRejected {
         path: path.to_owned(),
         reason: "it is a device or a pipe",
     })
@@ -101,9 +100,9 @@ fn final_path(file: &File) -> io::Result<PathBuf> {
     })
 }
 
-/// A path from a function that fills a buffer and returns the length of the text, 0 where it fails.
+/// A path from a function that fills a buffer and returns the length of the text, 0 on failure.
 fn wide_text(fill: impl FnOnce(&mut [u16]) -> u32) -> io::Result<PathBuf> {
-    let mut buffer = vec![0; LONGEST_PATH];
+    let mut buffer = vec![0; MAX_PATH];
     let length = usize::try_from(fill(&mut buffer)).unwrap_or(0);
     match buffer.get(..length) {
         Some([]) => Err(io::Error::last_os_error()),
@@ -114,8 +113,8 @@ fn wide_text(fill: impl FnOnce(&mut [u16]) -> u32) -> io::Result<PathBuf> {
 
 fn read(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if read as u64 > LARGEST_FILE {
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if read as u64 > MAX_FILE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
@@ -128,20 +127,20 @@ fn unreadable(path: &Path, error: io::Error) -> NativeFailure {
     }
 }
 
-/// In UTF-16 units: the longest path of Windows.
-const LONGEST_PATH: usize = 32_768;
-/// In bytes: ten times the library.
-const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+/// The longest path of Windows, in UTF-16 units.
+const MAX_PATH: usize = 32_768;
+/// Ten times the size of the library, in bytes.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn devices_and_pipes_are_refused_before_they_are_read() {
+    fn rejects_devices_and_pipes_before_reading() {
         let opened = HeldFile::open(Path::new(r"\\.\NUL"));
-        let Err(NativeFailure::PathRefused { reason, .. }) = opened else {
-            panic!("a device was taken for a file");
+        let Err(NativeFailure::PathRejected { reason, .. }) = opened else {
+            panic!("a device was opened as a file");
         };
         assert_eq!(reason, "it is a device or a pipe");
     }

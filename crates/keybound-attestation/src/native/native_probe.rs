@@ -1,74 +1,74 @@
 use keybound_core::Error;
 use std::path::PathBuf;
 
-/// What was found on this host: see [`NativeAttestation::probe`](super::NativeAttestation::probe).
+/// The result of [`NativeAttestation::probe`](super::NativeAttestation::probe).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NativeProbe {
-    /// Where the library was looked for, in this order; the first one that is there was taken.
+    /// The locations that were tried, in this order; the first existing file is used.
     pub places: Vec<ProbedPlace>,
-    /// The file that was taken.
+    /// The file that is used.
     pub library: Option<ProbedLibrary>,
-    /// Why it cannot be used; `None` where it can.
+    /// Why it cannot be used; `None` if it can.
     pub failure: Option<Error>,
 }
 
-/// A place where the library may be.
+/// A location of the library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbedPlace {
-    /// Why it is looked for there.
+    /// The kind of location.
     pub place: LibraryPlace,
     /// The file.
     pub path: PathBuf,
-    /// Whether it is there; `None` where it was not looked for, since an earlier one is there.
+    /// Whether it exists; `None` if it was not tried, since an earlier one exists.
     pub found: Option<bool>,
 }
 
-/// The file that was taken, and how far it came.
+/// The file that is used, and the steps that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbedLibrary {
     /// Its path, with links resolved.
     pub path: PathBuf,
-    /// Its SHA-256: what would be pinned.
+    /// Its SHA-256, for pinning.
     pub sha256: [u8; 32],
-    /// What lets it be used: set before it is loaded.
+    /// Why it is trusted; set before it is loaded.
     pub trust: Option<LibraryTrust>,
-    /// Whether Windows loaded it, with all functions that are needed.
+    /// Whether Windows loaded it and it has all required functions.
     pub loaded: bool,
     /// Whether it started (`InitAttestationLib`).
     pub started: bool,
 }
 
-/// What lets a library be used.
+/// Why a library is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LibraryTrust {
-    /// Its Authenticode signature holds, and is of this organisation.
+    /// Its Authenticode signature is valid, by this organisation.
     SignedBy(String),
-    /// Its SHA-256 is the one that was pinned. Its signature was not looked at.
+    /// Its SHA-256 is the pinned one. Its signature was not verified.
     Pinned,
 }
 
-/// Why a file is looked for at a place.
+/// The kind of a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LibraryPlace {
-    /// The program or its user named the file.
+    /// The configured path.
     Named,
-    /// `ATTESTATION_CLIENTLIB_PATH` names the file.
+    /// The path in `ATTESTATION_CLIENTLIB_PATH`.
     Environment,
     /// The folder of the program.
     ProgramFolder,
     /// The folder `native` in the folder of the program.
     NativeFolder,
-    /// Windows' own folder, System32.
+    /// System32.
     SystemFolder,
 }
 
 impl LibraryPlace {
-    /// The word used in results: `named`, `environment`, `program_folder`, `native_folder`, `system_folder`.
+    /// The name in results: `named`, `environment`, `program_folder`, `native_folder`, `system_folder`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Named => "named",

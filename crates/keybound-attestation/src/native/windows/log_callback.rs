@@ -1,10 +1,10 @@
-//! What the library calls, from any of its threads, at any time.
+//! The log callback of the library, which it calls from any of its threads at any time.
 #![allow(unsafe_code, reason = "the C side of the library")]
-use crate::native::lines::{Allowance, Line};
+use crate::native::log_line::{LineLimit, LogLine};
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// `LogFunc` of the library. The context is the [`Allowance`] that it was started with.
+/// `LogFunc` of the library. The context is the [`LineLimit`] that was passed at the start.
 pub(super) type LogFunction = unsafe extern "C" fn(
     context: *mut c_void,
     tag: *const c_char,
@@ -14,10 +14,10 @@ pub(super) type LogFunction = unsafe extern "C" fn(
     message: *const c_char,
 );
 
-/// Logs a line, if one more is admitted. No panic of a subscriber crosses into the library.
+/// Logs a line, within the limit. A panic of a subscriber does not unwind into the library.
 ///
 /// # Safety
-/// The context is NULL or an `&'static Allowance`; each text is NULL or readable up to its NUL, during the call.
+/// The context is NULL or an `&'static LineLimit`; each text is NULL or readable up to its NUL, during the call.
 pub(super) unsafe extern "C" fn log(
     context: *mut c_void,
     tag: *const c_char,
@@ -27,22 +27,22 @@ pub(super) unsafe extern "C" fn log(
     message: *const c_char,
 ) {
     // SAFETY: by this function's contract.
-    let allowance = unsafe { context.cast::<Allowance>().as_ref() };
-    if !allowance.is_some_and(Allowance::admits) {
+    let limit = unsafe { context.cast::<LineLimit>().as_ref() };
+    if !limit.is_some_and(LineLimit::admits) {
         return;
     }
     let logged = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by this function's contract.
         let [tag, function, message] =
-            [tag, function, message].map(|text| unsafe { bounded(text, LONGEST_TEXT) });
-        Line {
+            [tag, function, message].map(|text| unsafe { bounded(text, MAX_TEXT) });
+        LogLine {
             level,
             tag: tag.unwrap_or_default(),
             function: function.unwrap_or_default(),
             number: line,
             message: message.unwrap_or_default(),
         }
-        .tell();
+        .log();
     }));
     if let Err(panic) = logged {
         // Its destructor could panic again.
@@ -50,26 +50,26 @@ pub(super) unsafe extern "C" fn log(
     }
 }
 
-/// A C string without its NUL, at most so many bytes of it; nothing where the pointer is NULL.
+/// Reads a C string without its NUL, at most `max` bytes; `None` if the pointer is NULL.
 ///
 /// # Safety
 /// The pointer is NULL or readable up to its NUL for `'a`.
-pub(super) unsafe fn bounded<'a>(text: *const c_char, longest: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn bounded<'a>(text: *const c_char, max: usize) -> Option<&'a [u8]> {
     if text.is_null() {
         return None;
     }
     let text = text.cast::<u8>();
     let mut length = 0;
-    // SAFETY: all bytes before were not NUL, so this one is still within what the caller promises.
-    while length < longest && unsafe { *text.add(length) } != 0 {
+    // SAFETY: no byte before is NUL, so this one is within what the caller guarantees.
+    while length < max && unsafe { *text.add(length) } != 0 {
         length += 1;
     }
-    // SAFETY: so many bytes were just read.
+    // SAFETY: these bytes were just read.
     Some(unsafe { std::slice::from_raw_parts(text, length) })
 }
 
-/// Of a longer text of the library, no more is read, in bytes.
-const LONGEST_TEXT: usize = 4096;
+/// Limit of a text from the library, in bytes.
+const MAX_TEXT: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -78,7 +78,7 @@ mod tests {
     use tracing::span;
 
     #[test]
-    fn texts_are_read_to_their_nul_and_no_further_than_asked() {
+    fn reads_texts_to_nul_and_limit() {
         let text = c"abc".as_ptr();
         // SAFETY: the text is a C string.
         unsafe {
@@ -93,7 +93,7 @@ mod tests {
     impl tracing::Subscriber for &'static Panicking {
         fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
             self.0.store(true, Ordering::Relaxed);
-            panic!("a listener that panics");
+            panic!("a subscriber that panics");
         }
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
             span::Id::from_u64(1)
@@ -112,35 +112,28 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_panic_ends_in_the_callback() {
-        static LISTENER: Panicking = Panicking(AtomicBool::new(false));
-        static ALLOWANCE: Allowance = Allowance::new();
+    fn catches_panic_of_subscriber() {
+        static SUBSCRIBER: Panicking = Panicking(AtomicBool::new(false));
+        static LIMIT: LineLimit = LineLimit::new();
         let text = c"text".as_ptr();
-        tracing::subscriber::with_default(&LISTENER, || {
-            // SAFETY: the context is an allowance, the texts are C strings.
+        tracing::subscriber::with_default(&SUBSCRIBER, || {
+            // SAFETY: the context is a line limit, the texts are C strings.
             unsafe {
-                log(
-                    (&raw const ALLOWANCE).cast_mut().cast(),
-                    text,
-                    0,
-                    text,
-                    1,
-                    text,
-                );
+                log((&raw const LIMIT).cast_mut().cast(), text, 0, text, 1, text);
             }
         });
-        assert!(LISTENER.0.load(Ordering::Relaxed));
+        assert!(SUBSCRIBER.0.load(Ordering::Relaxed));
     }
 
     #[test]
-    fn null_for_everything_is_borne() {
+    fn accepts_null_pointers() {
         let null = std::ptr::null();
-        static ALLOWANCE: Allowance = Allowance::new();
+        static LIMIT: LineLimit = LineLimit::new();
         // SAFETY: NULL is allowed for each pointer.
         unsafe {
             log(std::ptr::null_mut(), null, 0, null, 0, null);
             log(
-                (&raw const ALLOWANCE).cast_mut().cast(),
+                (&raw const LIMIT).cast_mut().cast(),
                 null,
                 i32::MIN,
                 null,

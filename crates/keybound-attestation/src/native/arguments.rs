@@ -1,74 +1,73 @@
-//! What goes to the library, as C strings, and what comes back.
-use super::text::Text;
+use super::secret_c_string::SecretCString;
 use super::{NativeFailure, Settings};
 use keybound_core::{AttestationToken, Guid, MAX_JWT};
 use std::ffi::CString;
 use url::Url;
 
-/// One question to the library. `Debug` is not there: it holds what the caller wants kept.
-pub(super) struct Question {
+/// The arguments of a call to the library, as C strings. They contain secrets, so there is no `Debug`.
+pub(super) struct Arguments {
     pub(super) endpoint: CString,
     pub(super) client_id: CString,
     /// `None` is NULL.
-    pub(super) auth_token: Option<Text>,
-    pub(super) client_payload: Option<Text>,
+    pub(super) auth_token: Option<SecretCString>,
+    pub(super) client_payload: Option<SecretCString>,
 }
 
-impl Question {
+impl Arguments {
     pub(super) fn new(
         endpoint: &Url,
         client_id: &Guid,
         settings: &Settings,
     ) -> Result<Self, NativeFailure> {
-        let no_c_string = |_| NativeFailure::NotCalled("the attestation endpoint holds NUL");
+        let contains_nul = |_| NativeFailure::CallFailed("the attestation endpoint contains NUL");
         // The library appends its path to the endpoint.
         let endpoint = endpoint.as_str().trim_end_matches('/');
         Ok(Self {
-            endpoint: CString::new(endpoint).map_err(no_c_string)?,
-            client_id: CString::new(client_id.to_string()).map_err(no_c_string)?,
+            endpoint: CString::new(endpoint).map_err(contains_nul)?,
+            client_id: CString::new(client_id.to_string()).map_err(contains_nul)?,
             auth_token: settings.auth_token(),
             client_payload: settings.client_payload(),
         })
     }
 }
 
-/// The library's token. Nothing of what is refused goes into the error.
-pub(super) fn token(bytes: &[u8]) -> Result<AttestationToken, NativeFailure> {
+/// Parses the library's token. Errors contain nothing of it.
+pub(super) fn parse_token(bytes: &[u8]) -> Result<AttestationToken, NativeFailure> {
     if bytes.len() > MAX_JWT {
-        return Err(NativeFailure::NoToken("its token is too long"));
+        return Err(NativeFailure::NoToken("returned a token that is too long"));
     }
     if bytes.trim_ascii().is_empty() {
-        return Err(NativeFailure::NoToken("its token is empty"));
+        return Err(NativeFailure::NoToken("returned an empty token"));
     }
     let text = std::str::from_utf8(bytes)
-        .map_err(|_| NativeFailure::NoToken("its token is no text (UTF-8)"))?;
+        .map_err(|_| NativeFailure::NoToken("returned a token that is not UTF-8"))?;
     AttestationToken::new(text.to_owned())
-        .map_err(|_| NativeFailure::NoToken("its token is no JWT"))
+        .map_err(|_| NativeFailure::NoToken("returned a token that is not a JWT"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn question(settings: &Settings) -> Question {
+    fn arguments(settings: &Settings) -> Arguments {
         let endpoint = Url::parse("https://maa.example.net/").unwrap();
         let client_id = Guid::parse("11111111-1111-4111-8111-111111111111").unwrap();
-        Question::new(&endpoint, &client_id, settings).unwrap()
+        Arguments::new(&endpoint, &client_id, settings).unwrap()
     }
 
     #[test]
-    fn the_endpoint_goes_without_its_last_slash() {
-        let question = question(&Settings::default());
-        assert_eq!(question.endpoint.to_bytes(), b"https://maa.example.net");
+    fn omits_trailing_slash_of_endpoint() {
+        let arguments = arguments(&Settings::default());
+        assert_eq!(arguments.endpoint.to_bytes(), b"https://maa.example.net");
         assert_eq!(
-            question.client_id.to_bytes(),
+            arguments.client_id.to_bytes(),
             b"11111111-1111-4111-8111-111111111111"
         );
     }
 
     #[test]
-    fn arguments_that_are_not_set_are_empty_or_null_as_chosen() {
-        let set = |text: &'static str| Some(Text::constant(text));
+    fn unset_arguments_are_empty_or_null() {
+        let set = |text: &'static str| Some(SecretCString::terminated(text));
         for (auth_token, client_payload, null_arguments, expected) in [
             (None, None, false, [Some(&b"\0"[..]), Some(b"{}\0")]),
             (None, None, true, [None, None]),
@@ -77,21 +76,21 @@ mod tests {
             (set(""), set(""), true, [Some(b"\0"), Some(b"\0")]),
             (set("t"), set("p"), false, [Some(b"t\0"), Some(b"p\0")]),
         ] {
-            let question = question(&Settings {
+            let arguments = arguments(&Settings {
                 auth_token,
                 client_payload,
                 null_arguments,
                 ..Settings::default()
             });
-            let passed = [&question.auth_token, &question.client_payload];
-            let passed = passed.map(|text| text.as_ref().map(Text::as_bytes_with_nul));
+            let passed = [&arguments.auth_token, &arguments.client_payload];
+            let passed = passed.map(|text| text.as_ref().map(SecretCString::as_bytes_with_nul));
             assert_eq!(passed, expected);
         }
     }
 
     #[test]
-    fn attested_or_error_for_every_shape_of_token() {
-        assert_eq!(token(b"a.b.c").unwrap().expose(), "a.b.c");
+    fn attested_or_error_for_every_form_of_token() {
+        assert_eq!(parse_token(b"a.b.c").unwrap().expose(), "a.b.c");
         for bytes in [
             &b""[..],
             b" \r\n\t",
@@ -100,14 +99,14 @@ mod tests {
             b"\xff.b.c",
             &[b'a'; MAX_JWT + 1],
         ] {
-            let failure = token(bytes).unwrap_err();
+            let failure = parse_token(bytes).unwrap_err();
             assert!(matches!(failure, NativeFailure::NoToken(_)), "{failure}");
         }
     }
 
     #[test]
-    fn secrets_stay_secret_in_refused_tokens() {
-        let failure = token(b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJtYWEifQ").unwrap_err();
+    fn secrets_stay_secret_in_rejected_tokens() {
+        let failure = parse_token(b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJtYWEifQ").unwrap_err();
         assert!(!format!("{failure} {failure:?}").contains("eyJ"));
     }
 }

@@ -5,64 +5,64 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why the native library attested nothing. It is the [`source`](std::error::Error::source) of the error that
-/// [`attest`](crate::AttestationProvider::attest) ends with.
+/// The failure of an attestation: the [`source`](std::error::Error::source) of the error of
+/// [`attest`](crate::AttestationProvider::attest).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NativeFailure {
-    /// The library is for Windows.
+    /// The platform is not Windows.
     #[error("attestation is for KeyGuard keys on Windows, and this is another platform")]
     NotWindows,
-    /// The key is no KeyGuard key in Windows CNG.
-    #[error("only KeyGuard keys can be attested, and this key is none")]
+    /// The key is not a KeyGuard key.
+    #[error("only KeyGuard keys can be attested, and this is another key")]
     KeyNotAttestable,
-    /// The library is in none of the places where it may be.
-    #[error("AttestationClientLib.dll is in none of these places: {}", listed(.0))]
+    /// The library does not exist in any location.
+    #[error("AttestationClientLib.dll is in none of these places: {}", join(.0))]
     NotFound(Vec<PathBuf>),
-    /// The path that was named must not be used.
-    #[error("the path {path} is not used: {reason}", path = shown(path))]
-    PathRefused {
+    /// The configured path is not allowed.
+    #[error("the path {path} is not used: {reason}", path = printable_path(path))]
+    PathRejected {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// The file is there and cannot be read.
-    #[error("{path} cannot be read", path = shown(path))]
+    /// The file cannot be read.
+    #[error("{path} cannot be read", path = printable_path(path))]
     Unreadable {
         /// The path.
         path: PathBuf,
-        /// What Windows says.
+        /// The error of Windows.
         #[source]
         cause: Arc<io::Error>,
     },
-    /// The file's signature is not Microsoft's, or does not hold.
-    #[error("{path} is not used: {reason}", path = shown(path))]
-    SignatureRefused {
+    /// The file's signature is not Microsoft's, or is invalid.
+    #[error("{path} is not used: {reason}", path = printable_path(path))]
+    SignatureRejected {
         /// The path.
         path: PathBuf,
-        /// What is wrong with the signature.
+        /// The reason.
         reason: Cow<'static, str>,
     },
-    /// The file is not the one whose SHA-256 was pinned.
-    #[error("{path} is not used: its SHA-256 is not the one that was pinned", path = shown(path))]
-    NotAsPinned {
+    /// The file's SHA-256 is not the pinned one.
+    #[error("{path} is not used: its SHA-256 is not the pinned one", path = printable_path(path))]
+    HashMismatch {
         /// The path.
         path: PathBuf,
     },
-    /// Windows did not load the file.
-    #[error("{path} could not be loaded: {reason}", path = shown(path))]
-    NotLoadable {
+    /// The file could not be loaded.
+    #[error("{path} could not be loaded: {reason}", path = printable_path(path))]
+    LoadFailed {
         /// The path.
         path: PathBuf,
-        /// What it means.
+        /// The reason.
         reason: &'static str,
-        /// What Windows says.
+        /// The error of Windows.
         #[source]
         cause: Arc<io::Error>,
     },
-    /// The file is a library without the functions asked for.
-    #[error("{path} is not used: it does not export {name}", path = shown(path))]
+    /// The library lacks a required function.
+    #[error("{path} is not used: it does not export {name}", path = printable_path(path))]
     ExportMissing {
         /// The path.
         path: PathBuf,
@@ -71,28 +71,28 @@ pub enum NativeFailure {
     },
     /// The library did not start (`InitAttestationLib`).
     #[error("the attestation library did not start: {0}, {meaning}", meaning = .0.meaning())]
-    NotStarted(NativeCode),
-    /// The library answered a failure (`AttestKeyGuardImportKey`).
-    #[error("the attestation library answered {0}: {meaning}", meaning = .0.meaning())]
-    Answered(NativeCode),
-    /// The library claimed success without a token that can be used.
-    #[error("the attestation library claimed success, and {0}")]
+    StartFailed(NativeCode),
+    /// The library returned an error code (`AttestKeyGuardImportKey`).
+    #[error("the attestation library returned {0}: {meaning}", meaning = .0.meaning())]
+    LibraryFailed(NativeCode),
+    /// The library returned success without a usable token.
+    #[error("the attestation library returned success, but {0}")]
     NoToken(&'static str),
-    /// The call could not be made, or ended without an answer.
+    /// The library could not be called, or did not return.
     #[error("{0}")]
-    NotCalled(&'static str),
+    CallFailed(&'static str),
 }
 
 impl NativeFailure {
-    /// The library's code, where it gave one.
+    /// The library's code, if it returned one.
     pub fn code(&self) -> Option<NativeCode> {
         match self {
-            Self::NotStarted(code) | Self::Answered(code) => Some(*code),
+            Self::StartFailed(code) | Self::LibraryFailed(code) => Some(*code),
             _ => None,
         }
     }
 
-    /// Where it is another one than the kind's.
+    /// The next step, if it differs from that of the kind.
     fn next_step(&self) -> Option<&'static str> {
         match self {
             Self::NotWindows => Some(
@@ -110,15 +110,16 @@ impl NativeFailure {
             Self::NotWindows | Self::KeyNotAttestable | Self::NotFound(_) => {
                 ErrorKind::AttestationUnavailable
             }
-            Self::PathRefused { .. }
+            Self::PathRejected { .. }
             | Self::Unreadable { .. }
-            | Self::SignatureRefused { .. }
-            | Self::NotAsPinned { .. }
-            | Self::NotLoadable { .. }
+            | Self::SignatureRejected { .. }
+            | Self::HashMismatch { .. }
+            | Self::LoadFailed { .. }
             | Self::ExportMissing { .. } => ErrorKind::AttestationLibraryUnusable,
-            Self::NotStarted(_) | Self::Answered(_) | Self::NoToken(_) | Self::NotCalled(_) => {
-                ErrorKind::AttestationFailed
-            }
+            Self::StartFailed(_)
+            | Self::LibraryFailed(_)
+            | Self::NoToken(_)
+            | Self::CallFailed(_) => ErrorKind::AttestationFailed,
         }
     }
 }
@@ -141,20 +142,20 @@ impl From<NativeFailure> for Error {
     }
 }
 
-fn listed(paths: &[PathBuf]) -> String {
-    let shown: Vec<_> = paths.iter().map(|path| shown(path)).collect();
-    shown.join(", ")
+fn join(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| printable_path(path)).collect();
+    paths.join(", ")
 }
 
-/// Safe for logs, as people write it.
-fn shown(path: &Path) -> String {
+/// Printable, without the verbatim prefix.
+fn printable_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = text.strip_prefix(r"\\?\").unwrap_or(&text);
-    format!("'{}'", printable(text, LONGEST_PATH))
+    format!("'{}'", printable(text, MAX_PATH))
 }
 
-/// Of a longer path, no more is shown, in characters.
-const LONGEST_PATH: usize = 512;
+/// In characters.
+const MAX_PATH: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -162,9 +163,9 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn every_code_comes_out_with_its_number_its_name_and_its_remedy() {
+    fn errors_have_number_name_and_next_step_of_code() {
         for code in NativeCode::known() {
-            let error = Error::from(NativeFailure::Answered(code));
+            let error = Error::from(NativeFailure::LibraryFailed(code));
             assert_eq!(error.kind(), ErrorKind::AttestationFailed);
             assert_eq!(error.stage(), Stage::Attestation);
             assert_eq!(error.is_retryable(), code.is_transient());
@@ -179,16 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_library_and_an_unusable_one_are_distinguished() {
+    fn distinguishes_missing_and_unusable_libraries() {
         let path = PathBuf::from("C:\\x.dll");
         let missing = Error::from(NativeFailure::NotFound(vec![path.clone()]));
         assert_eq!(missing.kind(), ErrorKind::AttestationUnavailable);
-        let refused = Error::from(NativeFailure::NotAsPinned { path });
-        assert_eq!(refused.kind(), ErrorKind::AttestationLibraryUnusable);
-        assert!(!missing.is_retryable() && !refused.is_retryable());
+        let unusable = Error::from(NativeFailure::HashMismatch { path });
+        assert_eq!(unusable.kind(), ErrorKind::AttestationLibraryUnusable);
+        assert!(!missing.is_retryable() && !unusable.is_retryable());
         let text = missing.source().unwrap().to_string();
         assert!(text.ends_with(r"places: 'C:\x.dll'"), "{text}");
-        let hostile = NativeFailure::NotAsPinned {
+        let hostile = NativeFailure::HashMismatch {
             path: PathBuf::from("\\\\?\\C:\\a\u{1b}[2J\n.dll"),
         };
         let text = hostile.to_string();
