@@ -48,6 +48,7 @@ use std::time::Duration;
 /// or the key is not a KeyGuard key, `AttestationLibraryUnusable` if the library exists and cannot be used,
 /// `AttestationFailed` if it returned no token. For the library's codes, retryability and next step are those of the
 /// [`NativeCode`].
+#[derive(Default)]
 pub struct NativeAttestation {
     settings: Settings,
     loaded: platform::LoadedLibrary,
@@ -56,10 +57,7 @@ pub struct NativeAttestation {
 impl NativeAttestation {
     /// Uses the library of this host from the default locations.
     pub fn new() -> Self {
-        Self {
-            settings: Settings::default(),
-            loaded: platform::LoadedLibrary::default(),
-        }
+        Self::default()
     }
 
     /// Sets the absolute path of the library, the only location then.
@@ -137,12 +135,6 @@ impl NativeAttestation {
     }
 }
 
-impl Default for NativeAttestation {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl AttestationProvider for NativeAttestation {
     fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         Box::pin(async move { Ok(self.token(request).await?) })
@@ -168,28 +160,7 @@ struct Settings {
     null_arguments: bool,
 }
 
-#[cfg(any(windows, test))]
-impl Settings {
-    /// `None` is NULL.
-    fn auth_token(&self) -> Option<SecretCString> {
-        self.argument(self.auth_token.as_ref(), "")
-    }
-
-    fn client_payload(&self) -> Option<SecretCString> {
-        self.argument(self.client_payload.as_ref(), "{}")
-    }
-
-    fn argument(
-        &self,
-        set: Option<&SecretCString>,
-        default: &'static str,
-    ) -> Option<SecretCString> {
-        let default = || (!self.null_arguments).then(|| SecretCString::terminated(default));
-        set.cloned().or_else(default)
-    }
-}
-
-/// Which file is the library.
+/// The file to use as the library.
 #[derive(Clone, Default)]
 struct Selection {
     named: Option<PathBuf>,

@@ -22,11 +22,12 @@ impl Arguments {
         let contains_nul = |_| NativeFailure::CallFailed("the attestation endpoint contains NUL");
         // The library appends its path to the endpoint.
         let endpoint = endpoint.as_str().trim_end_matches('/');
+        let default = |text| (!settings.null_arguments).then(|| SecretCString::terminated(text));
         Ok(Self {
             endpoint: CString::new(endpoint).map_err(contains_nul)?,
             client_id: CString::new(client_id.to_string()).map_err(contains_nul)?,
-            auth_token: settings.auth_token(),
-            client_payload: settings.client_payload(),
+            auth_token: settings.auth_token.clone().or_else(|| default("")),
+            client_payload: settings.client_payload.clone().or_else(|| default("{}")),
         })
     }
 }

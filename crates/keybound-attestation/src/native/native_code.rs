@@ -83,10 +83,8 @@ const fn permanent(name: &'static str, meaning: &'static str, next_step: &'stati
 
 const fn transient(name: &'static str, meaning: &'static str, next_step: &'static str) -> Failure {
     Failure {
-        name,
-        meaning,
-        next_step,
         transient: true,
+        ..permanent(name, meaning, next_step)
     }
 }
 
