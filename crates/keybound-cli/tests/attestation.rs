@@ -28,7 +28,7 @@ fn finds_and_starts_microsofts_library_named_by_environment() {
 
 #[test]
 fn uses_unsigned_library_only_with_its_hash() {
-    let fake = library("stand_in.dll");
+    let fake = library("fake_library.dll");
     let named = [
         "attestation",
         "probe",

@@ -33,7 +33,7 @@ async fn passes_arguments_to_library() {
         "{line}"
     );
     assert!(
-        line.contains(r#"tag="StandIn" function="tell" line="#),
+        line.contains(r#"tag="FakeLibrary" function="log_line" line="#),
         "{line}"
     );
     assert!(!format!("{provider:?}").contains("let me in"));
@@ -211,4 +211,4 @@ async fn attests_only_keyguard_keys() {
     }
 }
 
-const FAKE: &str = "stand_in.dll";
+const FAKE: &str = "fake_library.dll";

@@ -16,7 +16,7 @@ async fn attest_error(provider: &NativeAttestation) -> Error {
 
 #[tokio::test]
 async fn does_not_load_unsigned_library() {
-    let path = copy_of("stand_in.dll", "unsigned");
+    let path = copy_of("fake_library.dll", "unsigned");
     let error = attest_error(&NativeAttestation::new().library(&path)).await;
     assert_eq!(error.kind(), ErrorKind::AttestationLibraryUnusable);
     let failure = failure(&error);
@@ -30,7 +30,7 @@ async fn does_not_load_unsigned_library() {
 
 #[tokio::test]
 async fn does_not_load_library_with_another_hash() {
-    let path = copy_of("stand_in.dll", "not-pinned");
+    let path = copy_of("fake_library.dll", "not-pinned");
     let other = NativeAttestation::new()
         .library(&path)
         .pinned_sha256([7; 32]);
@@ -44,7 +44,7 @@ async fn does_not_load_library_with_another_hash() {
 
 #[tokio::test]
 async fn does_not_load_library_open_for_writing() {
-    let path = copy_of("stand_in.dll", "written");
+    let path = copy_of("fake_library.dll", "written");
     let provider = pinned(&path);
     let writer = OpenOptions::new().append(true).open(&path).unwrap();
     let error = attest_error(&provider).await;
@@ -58,7 +58,7 @@ async fn does_not_load_library_open_for_writing() {
 
 #[tokio::test]
 async fn loads_a_copy() {
-    let path = copy_of("stand_in.dll", "copied");
+    let path = copy_of("fake_library.dll", "copied");
     let provider = pinned(&path);
     attest(&provider, &Key::keyguard()).await.unwrap();
     let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
@@ -76,7 +76,7 @@ async fn loads_a_copy() {
 
 #[tokio::test]
 async fn reports_damaged_files_and_other_architectures() {
-    let whole = std::fs::read(original("stand_in.dll")).unwrap();
+    let whole = std::fs::read(original("fake_library.dll")).unwrap();
     let mut foreign = whole.clone();
     let header = u32::from_le_bytes(foreign[0x3c..0x40].try_into().unwrap()) as usize;
     // The machine of the file's header: 32-bit x86 for x86_64.
@@ -89,7 +89,7 @@ async fn reports_damaged_files_and_other_architectures() {
         ("nothing", b""),
         ("text", b"not a library at all"),
     ] {
-        let path = copy_of("stand_in.dll", &format!("damaged-{name}"));
+        let path = copy_of("fake_library.dll", &format!("damaged-{name}"));
         std::fs::write(&path, bytes).unwrap();
         let error = attest_error(&pinned(&path)).await;
         assert_eq!(
@@ -122,7 +122,7 @@ async fn unloads_library_without_required_function() {
         "{missing}"
     );
     // Another file can replace it and is used.
-    std::fs::copy(original("stand_in.dll"), &path).unwrap();
+    std::fs::copy(original("fake_library.dll"), &path).unwrap();
     attest_with(&path, "token").await.unwrap();
 }
 
@@ -192,7 +192,7 @@ fn lower(path: &Path) -> String {
 
 #[test]
 fn probe_reports_locations_and_progress() {
-    let path = copy_of("stand_in.dll", "probed");
+    let path = copy_of("fake_library.dll", "probed");
     let probe = pinned(&path).probe();
     assert!(probe.failure.is_none(), "{probe:?}");
     assert_eq!(probe.places.len(), 1);
@@ -216,7 +216,7 @@ fn probe_reports_locations_and_progress() {
 
 #[test]
 fn probe_does_not_load_rejected_library() {
-    let path = copy_of("stand_in.dll", "probed-unsigned");
+    let path = copy_of("fake_library.dll", "probed-unsigned");
     let probe = NativeAttestation::new().library(&path).probe();
     let library = probe.library.unwrap();
     assert_eq!(library.sha256, sha256(&path));

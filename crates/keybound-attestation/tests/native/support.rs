@@ -16,6 +16,8 @@ use url::Url;
 
 /// Copies a library for one test, which has its own state.
 pub fn copy_of(library: &str, test: &str) -> PathBuf {
+    // Before the first event: tracing caches for each callsite whether a subscriber is interested.
+    log();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let folder = std::path::absolute(folder).unwrap();
     std::fs::create_dir_all(&folder).unwrap();
@@ -151,7 +153,7 @@ impl Log {
             .more
             .wait_timeout_while(lines, Duration::from_secs(30), absent)
             .unwrap();
-        assert!(!waited.timed_out(), "no line with {text:?}");
+        assert!(!waited.timed_out(), "no line with {text:?}: {lines:#?}");
         lines
             .iter()
             .find(|line| line.contains(text))
