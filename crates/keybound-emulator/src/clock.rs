@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The emulator's clock: the host's, plus an offset, so that expiry can be seen without waiting for it.
+/// The emulator's clock: the host's clock plus an offset, with which tests reach an expiry without waiting.
 #[derive(Debug, Default)]
 pub struct Clock {
     offset_seconds: AtomicI64,
@@ -21,31 +21,36 @@ impl Clock {
         moved.unwrap_or(host)
     }
 
-    /// The emulated time in whole seconds since 1970, as tokens carry it.
+    /// The emulated time in whole seconds since 1970, as in tokens.
     pub fn unix(&self) -> u64 {
         unix(self.now())
     }
 
-    /// Moves the clock by seconds, backwards where negative. The offset stays within ±100 years.
+    /// Advances the clock by seconds, backwards if negative. The offset is limited to ±100 years.
     pub fn advance(&self, seconds: i64) {
         let moved = self.offset_seconds().saturating_add(seconds);
-        self.offset_seconds
-            .store(moved.clamp(-FARTHEST, FARTHEST), Ordering::Relaxed);
+        self.offset_seconds.store(
+            moved.clamp(-MAX_OFFSET_SECONDS, MAX_OFFSET_SECONDS),
+            Ordering::Relaxed,
+        );
     }
 
-    /// How far it is ahead of the host's clock, in seconds.
+    /// The offset from the host's clock, in seconds.
     pub fn offset_seconds(&self) -> i64 {
         self.offset_seconds.load(Ordering::Relaxed)
     }
 
-    /// Back to the host's time.
+    /// Removes the offset.
     pub fn reset(&self) {
         self.offset_seconds.store(0, Ordering::Relaxed);
     }
 }
 
-/// The host's time: for what clients date by their own clock, which no offset here moves.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+/// The time of the host's clock, for values that clients check with their own clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only function that reads the clock"
+)]
 pub(crate) fn host_now() -> SystemTime {
     SystemTime::now()
 }
@@ -62,14 +67,14 @@ pub(crate) fn unix_ms(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-const FARTHEST: i64 = 100 * 366 * 24 * 3600;
+const MAX_OFFSET_SECONDS: i64 = 100 * 366 * 24 * 3600;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_moves_both_ways_and_back() {
+    fn advances_in_both_directions_and_resets() {
         let clock = Clock::default();
         clock.advance(3600);
         assert!(clock.unix() >= unix(host_now()) + 3599);
@@ -81,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn it_cannot_be_moved_out_of_bounds() {
+    fn limits_the_offset() {
         let clock = Clock::default();
         clock.advance(i64::MAX);
         clock.advance(i64::MAX);
-        assert_eq!(clock.offset_seconds(), FARTHEST);
+        assert_eq!(clock.offset_seconds(), MAX_OFFSET_SECONDS);
         clock.advance(i64::MIN);
-        assert_eq!(clock.offset_seconds(), -FARTHEST);
+        assert_eq!(clock.offset_seconds(), -MAX_OFFSET_SECONDS);
         assert!(clock.unix() > 0 || clock.now() < UNIX_EPOCH);
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration: the host, its identities, the services.
+//! The configuration of the host, its identities and the services.
 mod compute_config;
 mod deserialize;
 mod entra_config;
@@ -28,7 +28,7 @@ use identity::default_identities;
 use keybound_core::Guid;
 use serde::Deserialize;
 
-/// The emulator's configuration. The defaults run the whole flow: one system-assigned and one user-assigned identity,
+/// The configuration of an emulator. The defaults support the whole flow: one system-assigned and one user-assigned identity,
 /// attestation required, free ports on 127.0.0.1.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,7 +37,7 @@ pub struct Config {
     /// The tenant (a GUID).
     #[serde(deserialize_with = "deserialize::guid")]
     pub tenant_id: Guid,
-    /// The region, a name of Azure's form such as `westus2`.
+    /// The region, in Azure's form, such as `westus2`.
     pub region: String,
     /// The managed identities of the host, at least one, at most one of them system-assigned.
     pub identities: Vec<Identity>,
@@ -64,7 +64,7 @@ impl Config {
     /// Parses TOML. Unknown keys are errors.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key and what is wrong with it.
+    /// [`ConfigError`] names the key and the problem.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(ConfigError::new("the configuration is longer than 1 MiB"));
@@ -75,10 +75,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks the rules that the types do not express.
+    /// Checks the rules that are not part of the types.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key and what is wrong with it.
+    /// [`ConfigError`] names the key and the problem.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.region.is_empty()
             || self.region.len() > 64
@@ -118,7 +118,7 @@ impl Default for Config {
     }
 }
 
-/// The configuration cannot be used. The text names the key.
+/// An invalid configuration. The message names the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);

@@ -1,4 +1,4 @@
-//! The control endpoint: records, faults and the clock. Requests without the secret get a 404, whatever the path.
+//! The control endpoint: records, faults and the clock. Requests without the secret fail with 404, on any path.
 #[cfg(test)]
 mod tests;
 
@@ -41,8 +41,8 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
     }
 }
 
-/// The records, oldest first; of one leg with `leg=`. An unknown leg is an error, so that a typing error does not
-/// look like a leg without requests.
+/// The records, oldest first; with `leg=`, those of one leg. An unknown leg is an error, so that a mistyped leg does not look
+/// like a leg without requests.
 fn records(state: &State, query: &str) -> Result<Value, String> {
     let leg = leg_of(query)?;
     let mut records = state.records.all();
@@ -50,7 +50,7 @@ fn records(state: &State, query: &str) -> Result<Value, String> {
     Ok(json!({"records": records}))
 }
 
-/// The leg of a query, if any.
+/// The leg in a query, if any.
 pub(crate) fn leg_of(query: &str) -> Result<Option<&'static str>, String> {
     let mut leg = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -75,10 +75,10 @@ fn recorded_legs() -> impl Iterator<Item = &'static str> {
 fn reset(state: &State, body: &[u8]) -> Result<Value, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Nothing {}
+    struct EmptyObject {}
 
     if !body.is_empty() {
-        read::<Nothing>(body, "no body, or {}")?;
+        read::<EmptyObject>(body, "no body, or {}")?;
     }
     state.reset();
     Ok(json!({}))
@@ -87,7 +87,7 @@ fn reset(state: &State, body: &[u8]) -> Result<Value, String> {
 fn faults(state: &State) -> Value {
     let waiting: Vec<_> = state
         .faults
-        .waiting()
+        .pending()
         .iter()
         .map(Fault::to_string)
         .collect();

@@ -10,7 +10,7 @@ impl ControlSecret {
     /// Creates a secret.
     ///
     /// # Errors
-    /// Where the host returns no random bytes.
+    /// If the host returns no random bytes.
     pub fn random() -> Result<Self, ErrorStack> {
         let mut bytes = [0; 32];
         openssl::rand::rand_bytes(&mut bytes)?;

@@ -29,24 +29,24 @@ impl EmulatorBuilder {
     }
 
     /// Stores the CA in a folder, which is created if absent: `ca.pem` and, readable by the owner only,
-    /// `ca-key.pem`. The next start loads it, so that clients can trust the same file. Default: a CA for each
-    /// start, its certificate in a temporary folder, its key in memory only. The authority of binding certificates and the
-    /// keys that sign tokens are new at each start in any case.
+    /// `ca-key.pem`. The next start loads it, so that clients can trust the same file. Default: a new CA at each
+    /// start, its certificate in a temporary folder, its key only in memory. The issuer of binding certificates and the
+    /// keys that sign tokens are always new.
     #[must_use]
     pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(folder.into());
         self
     }
 
-    /// Starts it.
+    /// Starts the emulator.
     ///
     /// # Errors
-    /// As [`Emulator::start`], and where the folder cannot be used.
+    /// As [`Emulator::start`], and if the folder cannot be used.
     pub fn start(self) -> Result<Emulator, StartError> {
         self.config.check().map_err(StartError::Config)?;
         let listeners = Listeners::bind(&self.config.network)?;
         let endpoints = listeners.endpoints(self.config.network.host)?;
-        // The path of the CA is used by programs in other folders.
+        // Programs in other folders use the path of the CA.
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
         let state_dir = state_dir.map_err(StartError::Host)?;
         let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;
@@ -64,8 +64,7 @@ impl EmulatorBuilder {
 
 /// The services, running on loopback until the value is dropped.
 ///
-/// They run on a thread of their own with a runtime of their own: it makes no difference whether the program around them
-/// is asynchronous, or has its clock stopped.
+/// They run on their own thread and runtime, independent of a runtime of the caller and of its paused time.
 pub struct Emulator {
     ready: Ready,
     state: Arc<State>,
@@ -73,16 +72,16 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// A builder with the settings of the start.
+    /// Returns a builder with the default settings.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder::default()
     }
 
-    /// Starts an emulator with a CA of its own. When this returns, all services listen. It takes some milliseconds; the
-    /// keys that sign tokens are made in the background meanwhile.
+    /// Starts an emulator with a new CA. All services listen when this returns, after some milliseconds; the keys that sign
+    /// tokens are created in the background.
     ///
     /// # Errors
-    /// [`StartError`] where the configuration cannot be used, a port is taken, or the host refuses.
+    /// [`StartError`] if the configuration is invalid, a port is in use, or the host lacks a resource.
     pub fn start(config: Config) -> Result<Self, StartError> {
         Self::builder().config(config).start()
     }
@@ -97,33 +96,33 @@ impl Emulator {
         self.state.pki.ca_pem()
     }
 
-    /// The emulated clock, which tests may move.
+    /// The emulated clock, which tests can advance.
     pub fn clock(&self) -> &Clock {
         &self.state.clock
     }
 
-    /// The last 1000 requests, oldest first. No secrets are part of them.
+    /// The records of the last 1000 requests, oldest first. They contain no secrets.
     pub fn records(&self) -> Vec<Record> {
         self.state.records.all()
     }
 
-    /// The number of requests by the names of [`Record::leg`], and the number of connections to the services with
-    /// TLS: `attest-tls`, `token-tls`, `vault-tls`, `graph-tls`. A leg without any is absent.
+    /// The number of requests by [`Record::leg`], and of connections to the services with TLS by `attest-tls`, `token-tls`,
+    /// `vault-tls` and `graph-tls`. A leg without any is absent.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.records.counts()
     }
 
-    /// Injects a fault, after those that are pending.
+    /// Appends a fault to the pending ones.
     ///
     /// # Errors
-    /// Where more than 1000 faults would be pending.
+    /// If more than 1000 faults would be pending.
     pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         self.state.faults.add(vec![fault])
     }
 
     /// The pending faults.
     pub fn faults(&self) -> Vec<Fault> {
-        self.state.faults.waiting()
+        self.state.faults.pending()
     }
 
     /// Removes all faults.

@@ -27,10 +27,10 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
         "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
         _ => return not_found(),
     };
-    response.unwrap_or_else(|refusal| refusal.respond(state, call))
+    response.unwrap_or_else(|error| error.respond(state, call))
 }
 
-/// Checks that the tenant in the path is the emulator's.
+/// Checks that the tenant in the path is the configured one.
 fn check_tenant(state: &State, tenant: &str) -> Result<(), ErrorResponse> {
     if state.config.tenant_id.matches(tenant) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The evidence with which a simulated key is attested: a JWS as in DPoP (RFC 9449), signed by the key over its public key,
-//! the audience, the time and a nonce. It proves possession of a key in memory only, which is why all names say simulated.
+//! The evidence for the attestation of a simulated key: a JWS as in DPoP (RFC 9449), signed with the key over its public key,
+//! the audience, the time and a nonce. It only proves possession of a key in memory; hence "simulated" in all names.
 use crate::clock::{host_now, unix};
 use crate::signing_key::{jwk, signing_input, verifies_ps256};
 use base64::Engine as _;
@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// Creates the evidence of a key for an attestation service (its origin).
+/// Creates the evidence of a key for an attestation service, named by its origin.
 ///
 /// # Errors
-/// Where the key does not sign.
-pub(crate) fn make(key: &dyn BindingKey, audience: &str) -> Result<String, KeyError> {
+/// If the key does not sign.
+pub(crate) fn create(key: &dyn BindingKey, audience: &str) -> Result<String, KeyError> {
     let unreadable = |error: ErrorStack| {
         KeyError::new(KeyErrorKind::Failed, "the public key is not RSA").with_source(error)
     };
@@ -40,10 +40,10 @@ pub(crate) fn make(key: &dyn BindingKey, audience: &str) -> Result<String, KeyEr
 /// Checks evidence: form, proof of possession, audience, freshness, and that it is not replayed. Returns the public key as a
 /// JWK.
 ///
-/// The time is the host's, not the emulated one: clients use it, whatever the offset of the emulated clock.
+/// The time is the host's: clients do not know the offset of the emulated clock.
 ///
 /// # Errors
-/// What is wrong.
+/// The problem.
 pub(crate) fn check(
     text: &str,
     audience: &str,
@@ -51,7 +51,7 @@ pub(crate) fn check(
 ) -> Result<Value, &'static str> {
     let evidence = read(text)?;
     if !is_signed_by(text, &evidence.key) {
-        return Err("the evidence is not signed by the key that it shows");
+        return Err("the evidence is not signed by the key in it");
     }
     if evidence.audience != audience {
         return Err("the evidence is for another attestation service");
@@ -65,7 +65,7 @@ pub(crate) fn check(
     Ok(jwk(&evidence.key))
 }
 
-/// Parsed evidence, not verified.
+/// Parsed evidence; the signature is not verified.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     key: Rsa<Public>,
@@ -77,9 +77,9 @@ pub(crate) struct Evidence {
 /// Parses evidence.
 ///
 /// # Errors
-/// What is wrong.
+/// The problem.
 pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_EVIDENCE_BYTES {
         return Err("the evidence is longer than 16 KiB");
     }
     let jws = UnverifiedJwt::parse(text).ok_or("the evidence is not a compact JWS")?;
@@ -98,7 +98,7 @@ pub(crate) fn read(text: &str) -> Result<Evidence, &'static str> {
                 id: id.to_owned(),
             })
         }
-        (None, ..) => Err("the evidence does not show an RSA key of 2048 bits"),
+        (None, ..) => Err("the evidence does not contain an RSA key of 2048 bits"),
         _ => Err("the evidence lacks aud, iat or jti"),
     }
 }
@@ -146,7 +146,7 @@ fn is_signed_by(text: &str, key: &Rsa<Public>) -> bool {
 }
 
 const TYPE: &str = "keybound-simulated-evidence+jwt";
-const LONGEST: usize = 16 * 1024;
+const MAX_EVIDENCE_BYTES: usize = 16 * 1024;
 const MAX_ID_BYTES: usize = 128;
 /// Five minutes, in seconds.
 const MAX_TIME_DIFFERENCE: u64 = 300;
@@ -157,13 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nonces_are_accepted_once_and_their_number_is_bounded() {
+    fn accepts_a_nonce_once_and_limits_their_number() {
         let nonces = UsedNonces::default();
         assert!(nonces.insert("0") && !nonces.insert("0"));
         for number in 1..=MAX_NONCES {
             assert!(nonces.insert(&number.to_string()));
         }
-        assert!(nonces.insert("0"), "the oldest is forgotten");
+        assert!(nonces.insert("0"), "the oldest nonce is evicted");
         assert!(!nonces.insert(&MAX_NONCES.to_string()));
     }
 }

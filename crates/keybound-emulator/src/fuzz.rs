@@ -49,7 +49,7 @@ pub fn fault(bytes: &[u8]) {
     }
 }
 
-/// Reads the requests of a connection. Whatever the form of the target, services see a path.
+/// Reads the requests of a connection. Services see a path, for every form of the target.
 pub fn request(bytes: &[u8]) {
     for link_local in [false, true] {
         for request in server::read_requests(bytes, link_local) {
@@ -62,7 +62,7 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// Reads the end for new tokens from a certificate, and from the value of its extension.
+/// Reads `token_not_after` from a certificate, and from the value of the extension.
 pub fn token_not_after(bytes: &[u8]) {
     let _ = read_token_not_after(bytes);
     let _ = read_token_not_after_value(bytes);
@@ -72,9 +72,9 @@ pub fn token_not_after(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// A small, deterministic fuzzer: parts of good inputs, cut, doubled and with bytes changed.
+    /// A small, deterministic fuzzer: valid inputs, truncated, repeated and with changed bytes.
     #[test]
-    fn mangled_inputs_break_no_reader() {
+    fn parsers_accept_any_input_without_panic() {
         let seeds: [&[u8]; 7] = [
             b"token=status:429,Retry-After=1,body={\"a\":1*3}*always",
             b"tenant_id = \"x\"\n[imds]\nvm_id = \"\"\nfaults = [\"a\"]",

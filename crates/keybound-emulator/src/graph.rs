@@ -1,5 +1,5 @@
-//! Graph's mTLS host: the applications, for clients that prove possession of the key of their token's certificate. It requests
-//! the certificate in the first handshake.
+//! Graph's mTLS endpoint with the list of applications. It requests the client certificate in the first handshake and requires
+//! proof of possession for bound tokens.
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
-        let message = words(problem);
+        let message = text(problem);
         call.note("refused", message);
         let mut response = error(call, 401, "InvalidAuthenticationToken", message);
         let challenge = HeaderValue::from_static(CHALLENGE);
@@ -37,7 +37,7 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
             call,
             404,
             "ResourceNotFound",
-            "The emulated Graph has applications only.",
+            "The emulated Graph supports applications only.",
         );
     }
     if call.request.method() != Method::GET {
@@ -45,7 +45,7 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
             call,
             405,
             "Request_BadRequest",
-            "The method is not known here.",
+            "The method is not supported.",
         );
     }
     if state.config.graph.forbidden {
@@ -64,11 +64,11 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     }
 }
 
-/// `$top`: how many at most.
+/// `$top`: the maximum number of entries; `None` if invalid.
 fn top(call: &Call) -> Option<usize> {
     let query = call.request.uri().query().unwrap_or_default();
-    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "$top");
-    match asked {
+    let value = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "$top");
+    match value {
         None => Some(DEFAULT_TOP),
         Some((_, text)) => text
             .parse()
@@ -115,7 +115,7 @@ fn error(call: &Call, status: u16, code: &str, message: &str) -> Response {
     )
 }
 
-fn words(problem: TokenProblem) -> &'static str {
+fn text(problem: TokenProblem) -> &'static str {
     match problem {
         TokenProblem::Missing => "Access token is empty.",
         TokenProblem::MalformedHeader | TokenProblem::UnknownScheme => {
@@ -146,7 +146,7 @@ fn words(problem: TokenProblem) -> &'static str {
     }
 }
 
-/// What tokens for Graph are for.
+/// The audience of tokens for Graph.
 pub(crate) const AUDIENCE: &str = "https://graph.microsoft.com";
 const CHALLENGE: &str = r#"Bearer realm="", error="invalid_token""#;
 const DEFAULT_TOP: usize = 100;

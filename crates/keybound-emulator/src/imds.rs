@@ -1,4 +1,4 @@
-//! IMDS v2: platform metadata, and certificates for keys.
+//! IMDS v2: platform metadata, certificates for keys, and instance metadata.
 mod attestation_claims;
 pub(crate) mod csr;
 mod error_response;
@@ -21,7 +21,7 @@ use http::Method;
 use instance_metadata::InstanceMetadata;
 use query::Query;
 
-/// Reads a query, for fuzzers: whether it is one.
+/// Whether a query is valid, for fuzzers.
 pub(crate) fn read_query(query: &str) -> bool {
     Query::read(query, BypassCache::Supported).is_ok()
 }
@@ -65,14 +65,14 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, ErrorRespons
     issue_credential::respond(state, identity, query.bypass_cache, call).await
 }
 
-/// What makes a request a local one: the header that browsers do not send, and no sign of a proxy.
+/// Checks that the request is a local one: it has the header that browsers do not send, and no header of a proxy.
 fn check_headers(call: &Call) -> Result<(), ErrorResponse> {
     if !has_metadata_header(call) {
         return Err(ErrorResponse::invalid(
             "Required metadata header not specified",
         ));
     }
-    if came_through_a_proxy(call) {
+    if is_forwarded(call) {
         return Err(ErrorResponse::invalid(
             "X-Forwarded-For header is not allowed: the request came through a proxy",
         ));
@@ -91,9 +91,9 @@ fn has_metadata_header(call: &Call) -> bool {
     metadata.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-fn came_through_a_proxy(call: &Call) -> bool {
+fn is_forwarded(call: &Call) -> bool {
     call.request.headers().contains_key("x-forwarded-for")
 }
 
-/// The `Server` header of the real one. Clients look for `IMDS` in it.
+/// The `Server` header of the real IMDS, in which clients search for `IMDS`.
 pub(crate) const SERVER: &str = "IMDS/150.870.65.1854";

@@ -24,7 +24,7 @@ pub(crate) struct CacheKey {
 }
 
 impl IssuedCertificates {
-    /// The certificate, if in the first half of its lifetime: a client that renews it gets a new one.
+    /// The certificate, if it is in the first half of its lifetime, so that a renewal gets a new one.
     pub fn find(&self, key: &CacheKey, now: SystemTime) -> Option<Vec<u8>> {
         let issued = lock(&self.0);
         let found = issued.iter().find(|issued| issued.key == *key)?;
@@ -35,7 +35,7 @@ impl IssuedCertificates {
             .then(|| found.certificate.clone())
     }
 
-    /// Replaces an earlier one with the same key; evicts the oldest where there are too many.
+    /// Adds a certificate, or replaces the one with the same key; evicts the oldest above the limit.
     pub fn insert(&self, key: CacheKey, certificate: Vec<u8>, validity: Range<SystemTime>) {
         let mut issued = lock(&self.0);
         issued.retain(|issued| issued.key != key);
@@ -49,7 +49,7 @@ impl IssuedCertificates {
         });
     }
 
-    /// Removes all.
+    /// Removes all certificates.
     pub fn clear(&self) {
         lock(&self.0).clear();
     }
@@ -65,7 +65,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     #[test]
-    fn the_cache_of_certificates_is_bounded_and_evicts_the_oldest() {
+    fn limits_the_cache_and_evicts_the_oldest() {
         let (issued, start) = (IssuedCertificates::default(), SystemTime::UNIX_EPOCH);
         let key = |number: usize| CacheKey {
             client_id: number.to_string(),

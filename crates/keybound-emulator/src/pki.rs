@@ -1,5 +1,5 @@
-//! The emulator's two authorities. They are independent: one signs the certificates of the servers, the other binding
-//! certificates, and neither is trusted for the other's purpose.
+//! The emulator's two authorities. The server CA signs the certificates of the servers; the issuer signs binding certificates.
+//! Neither is trusted for the other purpose.
 mod authority;
 mod ca_store;
 mod client_certificate;
@@ -29,25 +29,25 @@ pub(crate) struct Pki {
     store: ca_store::CaStore,
     issuer: issuer::Issuer,
     server: ServerIdentity,
-    /// Where the servers listen.
+    /// The address on which the servers listen.
     address: IpAddr,
 }
 
 impl Pki {
-    /// Creates them, or loads the server CA from the folder where it is stored. The servers' certificate is for loopback's usual
-    /// names and for the address where they listen.
+    /// Creates both authorities, or loads the server CA from its folder. The certificate of the servers is for the usual names of
+    /// loopback and for the address on which they listen.
     ///
     /// # Errors
-    /// Where the folder or what is in it cannot be used, or OpenSSL refuses.
+    /// If the folder or a file in it cannot be used, or OpenSSL fails.
     pub fn new(state_dir: Option<&Path>, address: IpAddr) -> Result<Self, StartError> {
-        let refused = |error: ErrorStack| StartError::Certificates(error.into());
+        let failed = |error: ErrorStack| StartError::Certificates(error.into());
         let store = match state_dir {
             Some(folder) => ca_store::CaStore::stored(folder)?,
             None => ca_store::CaStore::temporary()?,
         };
         Ok(Self {
-            issuer: issuer::Issuer::new().map_err(refused)?,
-            server: store.ca().server_identity(None, address).map_err(refused)?,
+            issuer: issuer::Issuer::new().map_err(failed)?,
+            server: store.ca().server_identity(None, address).map_err(failed)?,
             store,
             address,
         })
@@ -71,7 +71,7 @@ impl Pki {
     /// Key and certificate of a server with a fault.
     ///
     /// # Errors
-    /// Where OpenSSL refuses.
+    /// If OpenSSL fails.
     pub fn faulty_server(
         &self,
         fault: ServerCertificateFault,
@@ -79,19 +79,19 @@ impl Pki {
         self.store.ca().server_identity(Some(fault), self.address)
     }
 
-    /// Signs a binding certificate; DER.
+    /// Signs a binding certificate and returns its DER.
     ///
     /// # Errors
-    /// Where OpenSSL refuses, for example a public key that it cannot read.
+    /// If OpenSSL fails, for example with a malformed public key.
     pub fn issue(&self, request: &ClientCertificateRequest<'_>) -> Result<Vec<u8>, ErrorStack> {
         self.issuer.issue(request)
     }
 
-    /// Reads a client certificate (DER) and checks that it is one of ours and valid at `now`. The TLS
-    /// handshake proves possession of the key.
+    /// Parses a client certificate (DER) and checks that the issuer signed it and that it is valid at `now`. The TLS handshake
+    /// proves possession of the key.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem of the certificate.
     pub fn check_client_certificate(
         &self,
         der: &[u8],

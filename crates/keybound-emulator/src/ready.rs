@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// The addresses of the services. As JSON it is the first line that `keybound emulator` prints.
+/// The addresses of the services. As JSON, the first line that `keybound emulator` prints.
 #[derive(Clone, Serialize)]
 #[non_exhaustive]
 pub struct Ready {

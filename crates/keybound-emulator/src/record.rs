@@ -6,11 +6,11 @@ use keybound_core::{X5tS256, redact};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The record of a request. Tokens, `Authorization` values, bodies and unknown query values are not part of it.
+/// The record of a request, without tokens, `Authorization` values, bodies and values of unknown query parameters.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Record {
-    /// Counts up from 1, over all services.
+    /// The number of the request over all services, from 1.
     pub sequence: u64,
     /// The time of the request, in milliseconds since 1970 by the emulated clock.
     pub unix_ms: u64,
@@ -20,9 +20,9 @@ pub struct Record {
     pub method: String,
     /// The path, at most 1024 bytes of it.
     pub path: String,
-    /// The query, at most 1024 bytes of it; values of parameters that are not known are left out.
+    /// The query, at most 1024 bytes of it; values of unknown parameters are redacted.
     pub query: String,
-    /// Headers that matter, by lower-case name; of `Authorization` the scheme only.
+    /// The relevant headers, by lower-case name; of `Authorization` only the scheme.
     pub headers: BTreeMap<String, String>,
     /// Length of the request's body, in bytes.
     pub body_bytes: usize,
@@ -32,9 +32,9 @@ pub struct Record {
     pub client_certificate: Option<String>,
     /// The fault that was applied.
     pub fault: Option<String>,
-    /// The status of the response; `None` where there is none, or not yet.
+    /// The status of the response; `None` if there is none, or none yet.
     pub status: Option<u16>,
-    /// Notes of the service: the text of a refusal, the requested scope.
+    /// Notes of the service, such as the error and the requested resource.
     pub notes: BTreeMap<&'static str, String>,
 }
 
@@ -65,12 +65,12 @@ impl Record {
         }
     }
 
-    /// For subscribers.
+    /// Logs the completed request.
     pub(crate) fn log(&self) {
         let Self { method, path, .. } = self;
         let fault = self.fault.as_deref();
         let refused = self.notes.get("refused").map(String::as_str);
-        tracing::info!(leg = self.leg, %method, %path, status = self.status, fault, refused, "answered");
+        tracing::info!(leg = self.leg, %method, %path, status = self.status, fault, refused, "request handled");
     }
 }
 
@@ -88,7 +88,7 @@ fn recorded_headers(request: &Request<Bytes>) -> BTreeMap<String, String> {
     recorded
 }
 
-/// `mtls_pop …`: the scheme if it is a known one, so that a token without a scheme is not stored.
+/// `mtls_pop …`: the scheme if it is known, so that a token without a scheme is not recorded.
 fn scheme_only(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     let first = text.split(' ').next().unwrap_or_default();
@@ -149,5 +149,5 @@ const RECORDED_QUERY: &[&str] = &[
 
 const SCHEMES: &[&str] = &["mtls_pop", "Bearer", "Basic", "pop"];
 const REDACTED: &str = "…";
-/// Longest text of a member, in bytes.
+/// Maximum length of a text, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 1024;

@@ -4,7 +4,7 @@ use keybound_core::lock;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-/// The last requests, and the number of requests on each leg.
+/// The records of the last requests, and the number of requests on each leg.
 #[derive(Debug, Default)]
 pub(crate) struct Records(Mutex<Log>);
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_stay_out_of_records() {
+    fn records_contain_no_secrets() {
         let records = Records::default();
         let uri = "https://127.0.0.1:1/secrets/a?api-version=7.4&access_token=s3cret&s3cret";
         let headers = [
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_bounded_and_counts_go_on() {
+    fn limits_records_and_not_counts() {
         let records = Records::default();
         for _ in 0..MAX_RECORDS + 5 {
             records.begin(Record::new(
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_added_to_its_request() {
+    fn adds_the_response_to_the_record() {
         let records = Records::default();
         let first = records.begin(Record::new(
             0,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use uuid::Uuid;
 
-/// The secrets of a vault, all versions of each.
+/// The secrets of the vault, with all their versions.
 pub(crate) struct Secrets(Mutex<BTreeMap<String, Vec<Version>>>);
 
 /// One version of a secret.
@@ -25,7 +25,7 @@ pub(crate) enum SetError {
 }
 
 impl Secrets {
-    /// Those of the configuration, one version each.
+    /// The configured secrets, with one version each.
     pub fn new(configured: &BTreeMap<String, String>, now: u64) -> Self {
         let secrets = configured.iter().map(|(name, value)| {
             (
@@ -36,7 +36,7 @@ impl Secrets {
         Self(Mutex::new(secrets.collect()))
     }
 
-    /// A version; the newest where none is named. Names count without case.
+    /// A version of a secret, by default the newest. Names are case-insensitive.
     pub fn get(&self, name: &str, version: Option<&str>) -> Option<Version> {
         let secrets = lock(&self.0);
         let versions = secrets.get(&name.to_ascii_lowercase())?;
@@ -58,7 +58,7 @@ impl Secrets {
             .collect()
     }
 
-    /// Adds a version, and the secret where there was none.
+    /// Adds a version to a secret, which is created if absent.
     pub fn set(&self, name: &str, value: String, now: u64) -> Result<Version, SetError> {
         if !is_secret_name(name) {
             return Err(SetError::Name);
@@ -95,7 +95,7 @@ pub(crate) fn is_secret_name(text: &str) -> bool {
 
 /// As in Key Vault.
 pub(crate) const MAX_VALUE_BYTES: usize = 25 * 1024;
-/// Of all secrets together: 25 MiB at most.
+/// Of all secrets together, at most 25 MiB.
 const MAX_VERSIONS: usize = 1000;
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_stay_and_the_newest_is_found_by_name() {
+    fn returns_the_newest_version_by_default() {
         let secrets = secrets();
         let first = secrets.get("demo-secret", None).unwrap();
         assert_eq!(first.created, 7);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_values_and_their_number_are_bounded() {
+    fn limits_names_values_and_versions() {
         let secrets = secrets();
         for name in ["", "a/b", "a b", "ä", &"a".repeat(128)] {
             assert_eq!(

@@ -1,5 +1,5 @@
-//! HTTP/1.1 servers, plain or with TLS. With TLS they request client certificates in the first handshake, or after
-//! the request as Key Vault does.
+//! HTTP/1.1 servers, plain or with TLS. They request the client certificate in the first handshake, or after the request, as
+//! Key Vault does.
 mod alert_replacement;
 mod alert_rewriter;
 mod certificate_alert;
@@ -37,30 +37,30 @@ use tokio::task::JoinSet;
 
 /// Handles the requests of one listener.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// How a new connection begins. Called once for each.
+    /// The options of a new connection. Called once for each connection.
     fn connection_options(&self) -> ConnectionOptions {
         ConnectionOptions::default()
     }
 
-    /// Whether requests may name Azure's IMDS as their host.
+    /// Whether requests can name Azure's IMDS as their host.
     fn is_link_local(&self) -> bool {
         false
     }
 
-    /// Whether the body of a request is read. Where it is not, the request is answered without it and the connection closed.
+    /// Whether the body of a request is read. If not, the request is handled without it, and the connection is closed.
     fn reads_body(&self, head: &request::Parts) -> bool {
         let _ = head;
         true
     }
 
-    /// Whether the certificate of a client is requested after its request was read: TLS 1.2 renegotiation or TLS 1.3
-    /// post-handshake authentication.
-    fn wants_certificate(&self, head: &request::Parts) -> bool {
+    /// Whether the client certificate is requested after the request has been read: by renegotiation (TLS 1.2) or
+    /// post-handshake authentication (TLS 1.3).
+    fn requests_certificate(&self, head: &request::Parts) -> bool {
         let _ = head;
         false
     }
 
-    /// Handles a request that has been read in whole.
+    /// Handles a request, including its body.
     fn handle(&self, request: Request<Bytes>, peer: Peer) -> impl Future<Output = Reply> + Send;
 }
 
@@ -103,7 +103,7 @@ impl<H: Handler> Server<H> {
         })
     }
 
-    /// Serves until it is dropped, which ends all its connections.
+    /// Serves until the future is dropped, which closes all connections.
     pub(crate) async fn run(self) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
@@ -113,7 +113,7 @@ impl<H: Handler> Server<H> {
                 return;
             };
             let Ok((stream, address)) = self.listener.accept().await else {
-                // Out of file handles, or a client that disconnected immediately: both are temporary.
+                // No free file handle, or the client has disconnected: both are temporary.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
@@ -126,7 +126,7 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// Reads the requests of a plain connection from memory, for fuzzers; up to the first that is refused.
+/// Parses the requests of a plain connection from memory, up to the first invalid one; for fuzzers.
 pub(crate) fn read_requests(bytes: &[u8], link_local: bool) -> Vec<Request<Bytes>> {
     let hosts = hosts::Hosts {
         scheme: "http",
@@ -150,6 +150,6 @@ pub(crate) fn read_requests(bytes: &[u8], link_local: bool) -> Vec<Request<Bytes
     }
 }
 
-/// Connections served at a time; more wait to be accepted.
+/// Maximum number of connections; further ones are not accepted until one is closed.
 const MAX_CONNECTIONS: usize = 256;
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

@@ -9,15 +9,15 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-/// The thread that serves all listeners, with its own runtime.
+/// The thread that serves all listeners, on its own runtime.
 pub(crate) struct ServerThread {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl ServerThread {
-    /// Returns when the services listen, or with the error. The runtime is created and dropped on the thread: it cannot be
-    /// dropped in an asynchronous caller.
+    /// Returns when all services listen. The runtime is created and dropped on the thread, since it cannot be dropped in an
+    /// asynchronous caller.
     pub fn start(listeners: Listeners, state: &Arc<State>) -> Result<Self, StartError> {
         let (ready, started) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
@@ -81,8 +81,8 @@ fn run(
     for server in servers {
         runtime.spawn(server.run());
     }
-    runtime.spawn(async move { keys.make().await });
+    runtime.spawn(async move { keys.create().await });
     let _ = runtime.block_on(stopped);
-    // Pending work ends with the runtime; the generation of a key is not waited for.
+    // Pending work is cancelled; a key that is being generated is not awaited.
     runtime.shutdown_background();
 }

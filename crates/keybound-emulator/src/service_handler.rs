@@ -122,16 +122,16 @@ impl Handler for ServiceHandler {
             Some(Action::Delay(milliseconds)) => {
                 options.delay = Duration::from_millis(milliseconds);
             }
-            Some(Action::Hang) => options.refusal = Some(Refusal::Hang),
-            Some(Action::Close) => options.refusal = Some(Refusal::Close),
-            Some(Action::Reset) => options.refusal = Some(Refusal::Reset),
+            Some(Action::Hang) => options.problem = Some(Refusal::Hang),
+            Some(Action::Close) => options.problem = Some(Refusal::Close),
+            Some(Action::Reset) => options.problem = Some(Refusal::Reset),
             Some(Action::RejectCertificate(alert)) => {
                 options.check = Some(Arc::new(move |_| CertificateAlert::named(alert)));
             }
             Some(Action::ServerCertificate(fault)) => match self.state.pki.faulty_server(fault) {
                 Ok(identity) => options.identity = Some(identity),
                 // A fault that cannot be applied must not look like a success.
-                Err(_) => options.refusal = Some(Refusal::Close),
+                Err(_) => options.problem = Some(Refusal::Close),
             },
             _ => (),
         }
@@ -152,7 +152,7 @@ impl Handler for ServiceHandler {
     }
 
     /// Key Vault requests the certificate only where the request declares that its token is bound.
-    fn wants_certificate(&self, head: &request::Parts) -> bool {
+    fn requests_certificate(&self, head: &request::Parts) -> bool {
         let is_true = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
         self.service == Service::Vault
             && head.headers.get(BOUND_TOKEN_HEADER).is_some_and(is_true)

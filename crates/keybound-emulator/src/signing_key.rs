@@ -11,15 +11,15 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// An RSA-2048 key that signs JWTs (RS256), created outside of the event loop at its first use.
+/// An RSA-2048 key that signs JWTs (RS256), generated outside of the event loop at its first use.
 #[derive(Clone, Default)]
 pub(crate) struct SigningKey(Arc<OnceCell<JwtSigner>>);
 
 impl SigningKey {
-    /// The key; waits until it is made.
+    /// The key; waits until it has been generated.
     ///
     /// # Errors
-    /// Where OpenSSL cannot make one.
+    /// If OpenSSL cannot generate it.
     pub async fn get(&self) -> io::Result<&JwtSigner> {
         self.0
             .get_or_try_init(|| async {
@@ -70,7 +70,7 @@ impl JwtSigner {
     /// The compact form of a JWT with these claims, RS256.
     ///
     /// # Errors
-    /// Where OpenSSL cannot sign.
+    /// If OpenSSL cannot sign.
     pub fn sign(&self, claims: &Value) -> io::Result<String> {
         let header = json!({"typ": "JWT", "alg": "RS256", "kid": self.jwk["kid"]});
         let signed = signing_input(&header, claims);
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_signed_jwt_verifies_and_a_changed_or_foreign_one_does_not() {
+    async fn verifies_its_own_jwts_only() {
         let (key, other) = (SigningKey::default(), SigningKey::default());
         let (key, other) = (key.get().await.unwrap(), other.get().await.unwrap());
         let token = key.sign(&json!({"a": 1})).unwrap();
@@ -156,7 +156,7 @@ mod tests {
 
     /// The example of RFC 7638 section 3.1.
     #[test]
-    fn thumbprint_of_the_rfc() {
+    fn matches_the_thumbprint_of_rfc_7638() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
         assert_eq!(
             jwk_thumbprint(n, "AQAB"),

@@ -21,10 +21,10 @@ pub struct SimulatedAttestation {
 }
 
 impl SimulatedAttestation {
-    /// A provider that trusts these authorities; that of the emulator must be one of them.
+    /// A provider that trusts these CAs, which must include that of the emulator.
     ///
     /// # Errors
-    /// [`ErrorKind::HostUnsupported`] where the host's OpenSSL configuration does not allow the work.
+    /// [`ErrorKind::HostUnsupported`] if the OpenSSL configuration of the host does not support it.
     pub fn new(trust: TrustAnchors) -> Result<Self> {
         let settings = HttpsSettings {
             engine: TlsEngine::OpenSsl,
@@ -39,11 +39,11 @@ impl SimulatedAttestation {
         let key = simulated_key(request.key)?;
         check_loopback(request.endpoint)?;
         let audience = request.endpoint.as_str().trim_end_matches('/');
-        let evidence = evidence::make(key, audience).map_err(|error| {
+        let evidence = evidence::create(key, audience).map_err(|error| {
             Error::new(
                 ErrorKind::KeyFailed,
                 Stage::Attestation,
-                "the simulated key made no evidence",
+                "the evidence of the simulated key could not be created",
             )
             .with_source(error)
         })?;
@@ -53,15 +53,13 @@ impl SimulatedAttestation {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .body(RequestBody::full(body))
-            .map_err(|error| {
-                failed("the attestation request cannot be sent as it is").with_source(error)
-            })?;
+            .map_err(|error| failed("the attestation request is invalid").with_source(error))?;
         let response = self
             .client
             .send(request, TIMEOUT)
             .await
             .map_err(transport_error)?;
-        read_answer(response).await
+        read_response(response).await
     }
 }
 
@@ -101,11 +99,11 @@ fn check_loopback(endpoint: &Url) -> Result<()> {
 }
 
 #[derive(Deserialize)]
-struct Attested {
+struct AttestResponse {
     token: String,
 }
 
-async fn read_answer(response: http::Response<ResponseBody>) -> Result<AttestationToken> {
+async fn read_response(response: http::Response<ResponseBody>) -> Result<AttestationToken> {
     let status = response.status();
     let body = response
         .into_body()
@@ -116,21 +114,21 @@ async fn read_answer(response: http::Response<ResponseBody>) -> Result<Attestati
         return Err(Error::new(
             ErrorKind::RedirectRefused,
             Stage::Attestation,
-            "the attestation service answered with a redirect",
+            "the attestation service responded with a redirect",
         )
         .with_status(status.as_u16()));
     }
     if !status.is_success() {
-        let refused = failed("the attestation service refused");
+        let error = failed("the attestation service rejected the request");
         let unavailable = status.is_server_error() || status.as_u16() == 429;
-        return Err(refused
+        return Err(error
             .with_status(status.as_u16())
             .with_service(ServiceError::from_response(&body))
             .with_retryable(unavailable));
     }
-    // Without the cause, which may quote the token.
-    let attested: Attested = serde_json::from_slice(&body)
-        .map_err(|_| failed("the attestation service's answer is not the JSON expected"))?;
+    // Without the cause, which could contain the token.
+    let attested: AttestResponse = serde_json::from_slice(&body)
+        .map_err(|_| failed("the response of the attestation service is not the expected JSON"))?;
     AttestationToken::new(attested.token)
 }
 
@@ -139,42 +137,14 @@ fn failed(message: &'static str) -> Error {
 }
 
 fn transport_error(error: TransportError) -> Error {
-    let (kind, message) = match error.kind() {
-        TransportErrorKind::Connect => (
-            ErrorKind::Unreachable,
-            "no connection to the attestation service",
-        ),
-        TransportErrorKind::ServerCertificate => (
-            ErrorKind::ServerCertificateInvalid,
-            "the attestation service's certificate could not be verified",
-        ),
-        TransportErrorKind::Tls => (
-            ErrorKind::TlsFailed,
-            "TLS with the attestation service failed",
-        ),
-        TransportErrorKind::TooLarge => (
-            ErrorKind::ResponseTooLarge,
-            "the attestation service's answer is larger than allowed",
-        ),
-        TransportErrorKind::Timeout => (
-            ErrorKind::DeadlineReached,
-            "the attestation service did not answer in time",
-        ),
-        TransportErrorKind::HostUnsupported => (
-            ErrorKind::HostUnsupported,
-            "the host's OpenSSL does not allow the work",
-        ),
-        _ => (
-            ErrorKind::AttestationFailed,
-            "the connection to the attestation service failed",
-        ),
-    };
-    // A lost connection may succeed on a retry; a malformed response may not, but the retry is harmless.
-    let retryable = kind.is_transient() || error.kind() == TransportErrorKind::Protocol;
-    Error::new(kind, Stage::Attestation, message)
-        .with_retryable(retryable)
-        .with_source(error)
+    if error.kind() == TransportErrorKind::Protocol {
+        // A retry may succeed after a lost connection; after a malformed response it is harmless.
+        return failed("the connection to the attestation service failed")
+            .with_retryable(true)
+            .with_source(error);
+    }
+    error.at(Stage::Attestation)
 }
 
-/// Longer than a local service ever takes; the caller's own deadline is usually shorter.
+/// Longer than a local service takes; the deadline of the caller is usually shorter.
 const TIMEOUT: Duration = Duration::from_secs(30);

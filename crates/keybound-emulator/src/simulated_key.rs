@@ -25,8 +25,8 @@ impl KeyProvider for SimulatedKeyProvider {
     }
 }
 
-/// A key in memory in place of a KeyGuard key; [`is_simulated`] is true for it and everything derived from it. Only the
-/// emulator's attestation service attests it.
+/// A key in memory in place of a KeyGuard key. [`is_simulated`] is true for it and everything derived from it. Only the
+/// attestation service of the emulator attests it.
 ///
 /// [`is_simulated`]: BindingKey::is_simulated
 pub struct SimulatedKey {
@@ -35,10 +35,10 @@ pub struct SimulatedKey {
 }
 
 impl SimulatedKey {
-    /// Makes a key. It takes some tens of milliseconds.
+    /// Generates a key, in some tens of milliseconds.
     ///
     /// # Errors
-    /// Where OpenSSL cannot make one.
+    /// If OpenSSL cannot generate it.
     pub fn generate() -> Result<Self, KeyError> {
         let key = MemoryKey::generate()?;
         let id = key.id().replacen("memory:", "simulated:", 1);

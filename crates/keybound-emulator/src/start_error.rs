@@ -4,15 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The emulator could not be started.
+/// The emulator could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration contradicts itself: correct the key that the cause names.
-    #[error("the configuration cannot be used")]
+    /// The configuration is invalid: correct the key that the cause names.
+    #[error("the configuration is invalid")]
     Config(#[source] ConfigError),
-    /// The folder of the stored CA, or a file in it, cannot be used: correct what the message names, or use another
-    /// folder.
+    /// The folder of the stored CA, or a file in it, cannot be used: correct the problem in the message, or use another folder.
     #[error("the state folder {path} cannot be used: {problem}", path = .path.display())]
     StateDir {
         /// The folder.
@@ -23,7 +22,7 @@ pub enum StartError {
         #[source]
         source: Option<BoxError>,
     },
-    /// The port is taken, or the host has no such loopback address.
+    /// The port is in use, or the host lacks the loopback address.
     #[error("cannot listen at {address}")]
     Listen {
         /// The address.
@@ -32,10 +31,10 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// OpenSSL refused to make keys or certificates.
-    #[error("the emulator's certificates could not be made")]
+    /// OpenSSL could not create keys or certificates.
+    #[error("the emulator's certificates could not be created")]
     Certificates(#[source] BoxError),
     /// A thread, a runtime or a temporary file could not be created.
-    #[error("the host did not give what the emulator needs")]
+    #[error("the host lacks a resource that the emulator needs")]
     Host(#[source] io::Error),
 }

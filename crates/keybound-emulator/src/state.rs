@@ -30,10 +30,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state of an emulator that has just been started.
+    /// The state of an emulator after the start.
     ///
     /// # Errors
-    /// Where the host returns no random bytes.
+    /// If the host returns no random bytes.
     pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, ErrorStack> {
         let clock = Clock::default();
         Ok(Self {
@@ -51,8 +51,8 @@ impl State {
         })
     }
 
-    /// Resets to the state after the start, without the faults of the configuration. Keys, authorities and the vault's
-    /// secrets stay.
+    /// Resets to the state after the start, without the faults of the configuration. Keys, authorities and the secrets of the
+    /// vault do not change.
     pub fn reset(&self) {
         self.faults.clear();
         self.records.clear();
@@ -61,20 +61,20 @@ impl State {
     }
 }
 
-/// The keys that sign tokens. Made in the background, awaited at first use.
+/// The keys that sign tokens. They are generated in the background and awaited at first use.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
-    /// Entra's.
+    /// Signs the tokens of Entra.
     pub entra: SigningKey,
-    /// The attestation service's.
+    /// Signs attestation tokens.
     pub maa: SigningKey,
     /// An unknown key, for faults.
     pub foreign: SigningKey,
 }
 
 impl Keys {
-    /// Creates the keys that every flow needs. An error is returned to the callers that need a key.
-    pub async fn make(&self) {
+    /// Generates the keys that every flow needs. Errors are returned to the callers that use a key.
+    pub async fn create(&self) {
         let _ = self.maa.get().await;
         let _ = self.entra.get().await;
     }

@@ -1,4 +1,4 @@
-//! A state without sockets, and requests that are passed to the services directly.
+//! A state without sockets, and functions that pass requests to the services directly.
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::faults::{ISSUE_PATH, METADATA_PATH};
@@ -14,7 +14,7 @@ use http::{HeaderMap, Request};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 
-/// The state of an emulator whose services listen nowhere.
+/// The state of an emulator without listeners.
 pub(crate) fn state(config: Config) -> Arc<State> {
     let endpoint = |(service, port): (Service, u16)| {
         let url = format!("{}://127.0.0.1:{port}", service.scheme());
@@ -32,10 +32,10 @@ pub(crate) fn state(config: Config) -> Arc<State> {
     Arc::new(State { keys, ..state })
 }
 
-/// RSA keys take their time, and no test minds whether another has the same.
+/// Shared by all tests, since the generation of RSA keys is slow.
 static KEYS: LazyLock<Keys> = LazyLock::new(Keys::default);
 
-/// A client on plain HTTP, or one without a certificate.
+/// A client without a certificate.
 pub(crate) fn anonymous() -> Peer {
     Peer {
         client_certificate: None,
@@ -43,7 +43,7 @@ pub(crate) fn anonymous() -> Peer {
     }
 }
 
-/// The response.
+/// A JSON response.
 #[derive(Debug)]
 pub(crate) struct JsonResponse {
     pub status: u16,
@@ -59,8 +59,8 @@ impl JsonResponse {
     }
 }
 
-/// Puts a request to a service and takes the answer, which has to be JSON.
-pub(crate) async fn ask(
+/// Sends a request to a service and returns its JSON response.
+pub(crate) async fn send(
     state: &Arc<State>,
     service: Service,
     request: Request<Bytes>,
@@ -69,9 +69,9 @@ pub(crate) async fn ask(
         Reply::Full(response) => JsonResponse {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            body: serde_json::from_slice(response.body()).expect("a JSON answer"),
+            body: serde_json::from_slice(response.body()).expect("the response is JSON"),
         },
-        other => panic!("an answer was expected, not {other:?}"),
+        other => panic!("expected a response, not {other:?}"),
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn handle(state: &Arc<State>, service: Service, request: Reques
     handler.handle(request, anonymous()).await
 }
 
-/// A request for the metadata of the system-assigned identity, as it should be.
+/// A valid request for the metadata of the system-assigned identity.
 pub(crate) fn metadata_request() -> Request<Bytes> {
     imds(
         "GET",

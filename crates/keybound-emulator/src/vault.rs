@@ -1,4 +1,4 @@
-//! The simulated Key Vault: secrets for clients that prove possession of the key of their token's certificate.
+//! The simulated Key Vault: secrets, for clients that prove possession of the key to which their token is bound.
 mod responses;
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     if let Err(problem) = check(state, call, AUDIENCE).await {
-        return responses::refused(state, call, problem);
+        return responses::token_rejected(state, call, problem);
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
-        return responses::challenged(state, claims.as_deref());
+        return responses::claims_challenged(state, claims.as_deref());
     }
     if !has_api_version(call) {
         return bad_parameter("api-version must be specified, as in api-version=7.4");
@@ -80,7 +80,7 @@ fn set(state: &State, name: &str, body: &[u8]) -> Response {
         Ok(version) => json_response(200, &secret_bundle(&base(state), name, &version)),
         Err(SetError::Name) => bad_parameter("a name has 1 to 127 letters, digits and dashes"),
         Err(SetError::TooLong) => bad_parameter("a value has at most 25 KiB"),
-        Err(SetError::Full) => bad_parameter("this vault holds no more secrets"),
+        Err(SetError::Full) => bad_parameter("the vault is full"),
     }
 }
 
@@ -88,5 +88,5 @@ fn base(state: &State) -> String {
     state.endpoints.origin(Service::Vault).to_owned()
 }
 
-/// What tokens for Key Vault are for.
+/// The audience of tokens for Key Vault.
 pub(crate) const AUDIENCE: &str = "https://vault.azure.net";

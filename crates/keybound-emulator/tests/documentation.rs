@@ -1,5 +1,5 @@
-//! The guide, docs/emulator.md, says what the emulator does.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+//! The guide, docs/emulator.md, matches the emulator.
+#![expect(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use keybound_emulator::{Config, Emulator, Fault};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// The configuration with every key: those that are absent by default stand behind a `#` without a space.
+/// The documented configuration; keys that are absent by default follow a `#` without a space.
 fn configuration(with_absent_keys: bool) -> String {
     let [text] = blocks("toml")[..] else {
         panic!("one TOML block was expected");
@@ -27,7 +27,7 @@ fn configuration(with_absent_keys: bool) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-/// The words in backticks of a text.
+/// The texts in backticks.
 fn quoted(text: &str) -> Vec<String> {
     text.split('`')
         .skip(1)
@@ -36,7 +36,7 @@ fn quoted(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The keys of a table as the parser knows them: it names them all when it meets another.
+/// The keys of a table, which the parser lists in the error for an unknown key.
 fn known_keys(table: &str) -> Vec<String> {
     let error = Config::from_toml(&format!("{table}\nno_such_key = 0\n")).unwrap_err();
     let message = error.to_string();
@@ -46,7 +46,7 @@ fn known_keys(table: &str) -> Vec<String> {
     keys
 }
 
-/// The rows of the table whose head begins with this cell, each split into its cells.
+/// The cells of the rows of the table whose header begins with this cell.
 fn rows(head: &str) -> Vec<Vec<String>> {
     let opening = format!("| {head} |");
     let lines = GUIDE
@@ -71,13 +71,13 @@ fn legs() -> Vec<String> {
 }
 
 #[test]
-fn the_configuration_shown_is_the_default() {
+fn documented_configuration_is_the_default() {
     let shown = Config::from_toml(&configuration(false)).unwrap();
     assert_eq!(format!("{shown:?}"), format!("{:?}", Config::default()));
 }
 
 #[test]
-fn the_configuration_shown_has_every_key() {
+fn documented_configuration_has_every_key() {
     let text = configuration(true);
     Config::from_toml(&text).unwrap();
     let shown: toml::Table = text.parse().unwrap();
@@ -100,7 +100,7 @@ fn the_configuration_shown_has_every_key() {
 }
 
 #[test]
-fn the_table_of_actions_has_each_with_its_argument_and_its_legs() {
+fn documents_every_action_with_its_argument_and_legs() {
     let all = legs();
     let handshakes = || all.iter().filter(|leg| leg.ends_with("-tls"));
     let requests = || all.iter().filter(|leg| !leg.ends_with("-tls"));
@@ -133,13 +133,13 @@ fn the_table_of_actions_has_each_with_its_argument_and_its_legs() {
 }
 
 #[test]
-fn the_table_of_legs_has_each() {
+fn documents_every_leg() {
     let shown: Vec<String> = rows("leg").iter().flat_map(|row| quoted(&row[0])).collect();
     assert_eq!(shown, legs());
 }
 
 #[test]
-fn the_faults_shown_are_faults() {
+fn documented_faults_are_valid() {
     let [shown] = blocks("text")[..] else {
         panic!("one block of faults was expected");
     };
@@ -150,7 +150,7 @@ fn the_faults_shown_are_faults() {
 }
 
 #[test]
-fn all_keys_of_the_ready_line_are_documented() {
+fn documents_all_keys_of_the_ready_line() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let ready = serde_json::to_value(emulator.ready()).unwrap();
     let names = |value: &serde_json::Value| -> BTreeSet<String> {
@@ -172,7 +172,7 @@ fn all_keys_of_the_ready_line_are_documented() {
 }
 
 #[test]
-fn all_members_of_records_are_documented() {
+fn documents_all_members_of_records() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let imds = emulator.ready().imds.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(imds).unwrap();

@@ -1,5 +1,5 @@
-//! The emulator from outside: start, ready line, stop.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+//! Start, ready line and stop of the emulator, through its API.
+#![expect(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use keybound_emulator::{Config, Emulator, StartError};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
@@ -13,7 +13,7 @@ fn address(origin: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// One request over plain HTTP; status and body.
+/// Sends one request over plain HTTP; returns status and body.
 fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address(origin)).unwrap();
     stream
@@ -34,7 +34,7 @@ fn http(origin: &str, head: &str, body: &str) -> (u16, String) {
 const METADATA: &str = "GET /metadata/identity/getplatformmetadata?cred-api-version=2.0 HTTP/1.1\r\nMetadata: true\r\n\
                         x-ms-client-request-id: 5a5a5a5a-0000-4000-8000-00000000dddd";
 
-/// The status that a service answers to a request for a target and a host.
+/// The status of the response to a request for a target and a host.
 fn status_of(origin: &str, target: &str, host: &str) -> u16 {
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nMetadata: true\r\n\
@@ -56,9 +56,9 @@ fn status_of(origin: &str, target: &str, host: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// A web page can make a browser ask loopback under a name of the page's own (DNS rebinding).
+/// DNS rebinding: a web page makes a browser send requests to loopback under another host name.
 #[test]
-fn requests_for_foreign_hosts_are_refused_by_every_service() {
+fn every_service_rejects_requests_for_other_hosts() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let ready = emulator.ready();
     for origin in [
@@ -97,9 +97,9 @@ fn requests_for_foreign_hosts_are_refused_by_every_service() {
     }
 }
 
-/// Clients with a fixed address of IMDS reach the emulator where it is named as their HTTP proxy.
+/// Clients with a fixed address of IMDS reach the emulator as their HTTP proxy.
 #[test]
-fn imds_answers_as_the_proxy_of_its_clients() {
+fn imds_serves_clients_that_use_it_as_proxy() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let path = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
     for host in ["169.254.169.254", "imds.invalid"] {
@@ -113,12 +113,12 @@ fn imds_answers_as_the_proxy_of_its_clients() {
     );
 }
 
-/// Where another program takes one of the ports that are free again, it is looked at once more.
+/// Repeated in case another program uses one of the free ports.
 #[test]
-fn it_is_ready_when_start_returns_and_gone_when_dropped() {
+fn listens_from_start_until_drop() {
     let mut listening = Vec::new();
     for _ in 0..5 {
-        listening = listening_after_its_end();
+        listening = listening_after_shutdown();
         if listening.is_empty() {
             break;
         }
@@ -126,7 +126,7 @@ fn it_is_ready_when_start_returns_and_gone_when_dropped() {
     assert!(listening.is_empty(), "{listening:?} still listen");
 }
 
-fn listening_after_its_end() -> Vec<String> {
+fn listening_after_shutdown() -> Vec<String> {
     let emulator = Emulator::start(Config::default()).unwrap();
     let ready = emulator.ready().clone();
     let all = [
@@ -156,23 +156,23 @@ fn listening_after_its_end() -> Vec<String> {
 }
 
 #[test]
-fn it_is_ready_within_300_ms() {
-    let mut took = Vec::new();
-    // A machine that is busy is given some chances.
+fn starts_within_300_ms() {
+    let mut durations = Vec::new();
+    // Repeated, for a busy machine.
     for _ in 0..50 {
         let start = Instant::now();
         let emulator = Emulator::start(Config::default()).unwrap();
-        took.push(start.elapsed());
+        durations.push(start.elapsed());
         drop(emulator);
-        if took.last() < Some(&Duration::from_millis(300)) {
+        if durations.last() < Some(&Duration::from_millis(300)) {
             return;
         }
     }
-    panic!("{took:?}");
+    panic!("{durations:?}");
 }
 
 #[test]
-fn dropping_does_not_wait_for_clients_or_keys() {
+fn drop_does_not_wait_for_clients_or_keys() {
     let mut config = Config::default();
     config.faults = vec!["metadata=hang".parse().unwrap()];
     let emulator = Emulator::start(config).unwrap();
@@ -186,12 +186,12 @@ fn dropping_does_not_wait_for_clients_or_keys() {
     let start = Instant::now();
     drop(emulator);
     assert!(start.elapsed() < Duration::from_secs(5));
-    // The client is cut off and does not wait for ever.
+    // The connection of the client is closed.
     assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
 }
 
 #[test]
-fn the_ready_line_says_where_everything_is() {
+fn ready_line_contains_all_addresses() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let ready = emulator.ready();
     let line = serde_json::to_string(ready).unwrap();
@@ -237,7 +237,7 @@ fn the_ready_line_says_where_everything_is() {
 }
 
 #[test]
-fn the_control_endpoint_answers_to_its_secret_over_the_wire() {
+fn control_endpoint_accepts_its_secret() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let control = &emulator.ready().control;
     let head = |method: &str, path: &str| {
@@ -291,30 +291,30 @@ fn the_control_endpoint_answers_to_its_secret_over_the_wire() {
 }
 
 #[test]
-fn only_loopback_is_served_and_a_taken_port_is_an_error() {
+fn rejects_other_addresses_and_used_ports() {
     let mut config = Config::default();
     config.network.bind = "0.0.0.0".parse().unwrap();
     match Emulator::start(config) {
         Err(StartError::Config(error)) => assert!(error.to_string().contains("loopback")),
         other => panic!("{other:?}"),
     }
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::default();
-    config.network.vault_port = taken.local_addr().unwrap().port();
+    config.network.vault_port = listener.local_addr().unwrap().port();
     match Emulator::start(config) {
         Err(error @ StartError::Listen { .. }) => {
             assert_eq!(
                 error.to_string(),
-                format!("cannot listen at {}", taken.local_addr().unwrap())
+                format!("cannot listen at {}", listener.local_addr().unwrap())
             );
         }
         other => panic!("{other:?}"),
     }
 }
 
-/// The body never comes: who waits for it fails by the time-out.
+/// The body is never sent: a read of it would fail by timeout.
 #[test]
-fn the_control_endpoint_reads_no_body_without_the_secret() {
+fn control_endpoint_reads_no_body_without_the_secret() {
     let emulator = Emulator::start(Config::default()).unwrap();
     for framing in ["Content-Length: 4000000", "Transfer-Encoding: chunked"] {
         for authorization in ["", "Authorization: Bearer wrong\r\n"] {
@@ -334,7 +334,7 @@ fn the_control_endpoint_reads_no_body_without_the_secret() {
 }
 
 #[test]
-fn services_can_be_named_by_localhost() {
+fn uses_localhost_in_urls_of_tls_services() {
     let mut config = Config::default();
     config.network.host = keybound_emulator::HostName::Localhost;
     let emulator = Emulator::start(config).unwrap();
@@ -342,7 +342,7 @@ fn services_can_be_named_by_localhost() {
     for origin in [&ready.sts, &ready.maa, &ready.vault, &ready.graph] {
         assert!(origin.starts_with("https://localhost:"), "{origin}");
     }
-    // Another program may listen at the other address of localhost, and would get the secret.
+    // Another program may listen on the other address of localhost, and would receive the secret.
     for origin in [&ready.imds, &ready.control.url] {
         assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
     }
@@ -350,10 +350,10 @@ fn services_can_be_named_by_localhost() {
     assert!(body.contains("https://localhost:"), "{body}");
 }
 
-/// Of the addresses of loopback that systems other than Linux have only by configuration, the emulator is given one.
+/// Other systems than Linux have further loopback addresses only by configuration.
 #[cfg(target_os = "linux")]
 #[test]
-fn clients_can_connect_where_it_listens_whatever_the_address() {
+fn certificate_covers_every_bind_address() {
     for bind in ["127.0.0.2", "127.255.255.254", "::1", "127.0.0.1"] {
         let mut config = Config::default();
         config.network.bind = bind.parse().unwrap();
@@ -369,7 +369,7 @@ fn clients_can_connect_where_it_listens_whatever_the_address() {
             let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
             connector.cert_store_mut().add_cert(ca.clone()).unwrap();
             let tcp = TcpStream::connect(address(origin)).unwrap();
-            // Checks the name that clients know: the host of the URL.
+            // Checks the certificate for the host of the URL.
             connector.build().connect(bind, tcp).unwrap();
             assert!(origin.contains(bind), "{origin}");
         }
@@ -377,7 +377,7 @@ fn clients_can_connect_where_it_listens_whatever_the_address() {
 }
 
 #[test]
-fn a_kept_ca_serves_the_next_start_too() {
+fn loads_a_stored_ca_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let start = || {
         Emulator::builder()
@@ -393,7 +393,7 @@ fn a_kept_ca_serves_the_next_start_too() {
 
 #[cfg(unix)]
 #[test]
-fn the_path_of_the_ca_is_absolute_whatever_the_folder_was_called() {
+fn ca_path_is_absolute() {
     let folder = tempfile::tempdir().unwrap();
     let to_root = "../".repeat(std::env::current_dir().unwrap().components().count());
     let relative = format!("{to_root}{}", folder.path().display());
@@ -404,7 +404,7 @@ fn the_path_of_the_ca_is_absolute_whatever_the_folder_was_called() {
 }
 
 #[test]
-fn several_emulators_run_side_by_side() {
+fn runs_several_emulators_concurrently() {
     let emulators: Vec<_> = (0..3)
         .map(|_| Emulator::start(Config::default()).unwrap())
         .collect();
@@ -420,7 +420,7 @@ fn several_emulators_run_side_by_side() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn it_can_be_embedded_in_an_asynchronous_program() {
+async fn runs_in_an_asynchronous_program() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let imds = emulator.ready().imds.clone();
     let (status, _) = tokio::task::spawn_blocking(move || http(&imds, METADATA, ""))

@@ -1,6 +1,6 @@
-//! What a stolen key of the emulator's CA is worth: nothing off loopback, whatever it certifies. Tried through the client
-//! with the CA trusted for all hosts, which is the most that a careless caller can do.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+//! A stolen key of the emulator's CA is useless for other hosts than loopback, for any certificate that it signs. Tested with a
+//! client that trusts the CA for all hosts, the most permissive configuration.
+#![expect(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use keybound_emulator::{Config, Emulator};
 use keybound_transport::{
@@ -26,7 +26,7 @@ use std::time::Duration;
 #[derive(Clone)]
 struct Pair(X509, PKey<Private>);
 
-/// The CA as a reader of the state folder has it.
+/// The CA, read from the state folder.
 fn stolen_ca() -> (Pair, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let builder = Emulator::builder().config(Config::default());
@@ -37,7 +37,7 @@ fn stolen_ca() -> (Pair, Vec<u8>) {
     (Pair(certificate, key), emulator.ca_pem().to_vec())
 }
 
-/// Signs a certificate: a common name, and the names of the subject alternative name, if any.
+/// Signs a certificate with a common name and optional subject alternative names.
 fn sign(ca: &Pair, common_name: &str, names: &[&str], is_ca: bool) -> Pair {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
@@ -85,18 +85,18 @@ fn add_names(builder: &mut X509Builder, names: &[&str]) {
     builder.append_extension(extension).unwrap();
 }
 
-/// A server that is its own proxy, so that it is reached under any name; counts the requests that it receives.
+/// A server that is also a proxy, so that it is reached under any name. It counts its requests.
 struct Impostor {
     port: u16,
     requests: Arc<AtomicUsize>,
 }
 
 impl Impostor {
-    fn start(leaf: &Pair, above: Option<&Pair>) -> Self {
+    fn start(leaf: &Pair, intermediate: Option<&Pair>) -> Self {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         acceptor.set_certificate(&leaf.0).unwrap();
         acceptor.set_private_key(&leaf.1).unwrap();
-        if let Some(Pair(certificate, _)) = above {
+        if let Some(Pair(certificate, _)) = intermediate {
             acceptor.add_extra_chain_cert(certificate.clone()).unwrap();
         }
         let acceptor = acceptor.build();
@@ -155,12 +155,12 @@ async fn get(trust: &TrustAnchors, impostor: &Impostor, host: &str) -> Result<u1
 }
 
 #[tokio::test]
-async fn a_stolen_ca_makes_nobody_trusted_off_loopback() {
+async fn stolen_ca_is_trusted_for_loopback_only() {
     let (ca, pem) = stolen_ca();
     let trust = TrustAnchors::system().with_pem(&pem).unwrap();
     let loopback_only = TrustAnchors::system().with_loopback_pem(&pem).unwrap();
     for (common_name, names, host) in [
-        // In the subject alone: names in it are not judged by name constraints unless they have a dot.
+        // In the subject only: name constraints do not apply to a common name without a dot.
         ("intranet", &[][..], "intranet"),
         ("my.vault.azure.net", &[], "my.vault.azure.net"),
         ("*.azure.net", &[], "my.azure.net"),
@@ -168,24 +168,24 @@ async fn a_stolen_ca_makes_nobody_trusted_off_loopback() {
         ("localhost", &[], "localhost"),
         ("127.0.0.1", &[], "127.0.0.1"),
         ("*", &[], "intranet"),
-        // In the subject beside an alternative name that is permitted.
+        // In the subject, with a permitted alternative name.
         ("intranet", &["localhost"], "intranet"),
         ("intranet", &["127.0.0.1"], "intranet"),
         ("my.vault.azure.net", &["localhost"], "my.vault.azure.net"),
         // As the alternative name.
-        ("someone", &["intranet"], "intranet"),
-        ("someone", &["localhost", "intranet"], "intranet"),
+        ("other", &["intranet"], "intranet"),
+        ("other", &["localhost", "intranet"], "intranet"),
         (
-            "someone",
+            "other",
             &["login.microsoftonline.com"],
             "login.microsoftonline.com",
         ),
-        ("someone", &["localhost.example"], "localhost.example"),
-        ("someone", &["*"], "intranet"),
-        ("someone", &["*.azure.net"], "my.azure.net"),
-        ("someone", &["10.0.0.1"], "10.0.0.1"),
-        ("someone", &["128.0.0.1"], "128.0.0.1"),
-        ("someone", &["::2"], "[::2]"),
+        ("other", &["localhost.example"], "localhost.example"),
+        ("other", &["*"], "intranet"),
+        ("other", &["*.azure.net"], "my.azure.net"),
+        ("other", &["10.0.0.1"], "10.0.0.1"),
+        ("other", &["128.0.0.1"], "128.0.0.1"),
+        ("other", &["::2"], "[::2]"),
     ] {
         let impostor = Impostor::start(&sign(&ca, common_name, names, false), None);
         for trust in [&trust, &loopback_only] {
@@ -201,15 +201,18 @@ async fn a_stolen_ca_makes_nobody_trusted_off_loopback() {
 }
 
 #[tokio::test]
-async fn a_stolen_ca_makes_no_other_ca() {
+async fn stolen_ca_cannot_sign_another_ca() {
     let (ca, pem) = stolen_ca();
     let trust = TrustAnchors::system().with_pem(&pem).unwrap();
-    let below = sign(&ca, "another CA", &[], true);
+    let intermediate = sign(&ca, "another CA", &[], true);
     for (names, host) in [
         (&["intranet"][..], "intranet"),
         (&["localhost"], "localhost"),
     ] {
-        let impostor = Impostor::start(&sign(&below, "someone", names, false), Some(&below));
+        let impostor = Impostor::start(
+            &sign(&intermediate, "other", names, false),
+            Some(&intermediate),
+        );
         let error = get(&trust, &impostor, host).await.unwrap_err();
         assert_eq!(
             error.kind(),
@@ -220,9 +223,9 @@ async fn a_stolen_ca_makes_no_other_ca() {
     }
 }
 
-/// The way in which the others are refused is not that nobody is ever trusted.
+/// The other tests do not pass merely because no certificate is trusted.
 #[tokio::test]
-async fn the_ca_is_trusted_on_loopback() {
+async fn ca_is_trusted_on_loopback() {
     let (ca, pem) = stolen_ca();
     for trust in [
         TrustAnchors::system().with_pem(&pem).unwrap(),
@@ -232,7 +235,7 @@ async fn the_ca_is_trusted_on_loopback() {
             (&["localhost"][..], "localhost"),
             (&["127.0.0.1"], "127.0.0.1"),
         ] {
-            let impostor = Impostor::start(&sign(&ca, "someone", names, false), None);
+            let impostor = Impostor::start(&sign(&ca, "other", names, false), None);
             assert_eq!(get(&trust, &impostor, host).await.unwrap(), 204, "{host}");
         }
     }

@@ -1,5 +1,5 @@
 //! The simulated key and its attestation, against a running emulator.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test fails on an unexpected error")]
 
 use keybound_attestation::{AttestationProvider as _, AttestationRequest};
 use keybound_core::{AttestationToken, Error, ErrorKind, Guid, Result, Stage, UnverifiedJwt};
@@ -38,7 +38,7 @@ fn fault(emulator: &Emulator, text: &str) {
 }
 
 #[test]
-fn a_simulated_key_stands_for_keyguard_and_says_so() {
+fn simulated_key_has_the_strength_of_keyguard_and_is_simulated() {
     let key = SimulatedKeyProvider::new().open().unwrap();
     assert_eq!(
         SimulatedKeyProvider::new().strength(),
@@ -57,7 +57,7 @@ fn a_simulated_key_stands_for_keyguard_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_simulated_key_is_attested_over_tls() {
+async fn attests_a_simulated_key_over_tls() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let provider = provider(&emulator);
     assert!(provider.is_simulated());
@@ -74,13 +74,13 @@ async fn a_simulated_key_is_attested_over_tls() {
     assert_eq!(
         (counts["attest"], counts["attest-tls"]),
         (2, 1),
-        "the connection is kept"
+        "the connection is reused"
     );
     assert_eq!(emulator.records()[0].tls_version, Some("TLSv1.3"));
 }
 
 #[tokio::test]
-async fn what_is_not_simulated_or_not_on_loopback_is_refused_before_a_byte_is_sent() {
+async fn rejects_real_keys_and_remote_endpoints_before_sending() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let provider = provider(&emulator);
     let real = MemoryKey::generate().unwrap();
@@ -108,7 +108,7 @@ async fn what_is_not_simulated_or_not_on_loopback_is_refused_before_a_byte_is_se
 }
 
 #[tokio::test]
-async fn each_failure_has_its_kind_and_the_stage_attestation() {
+async fn maps_failures_to_error_kinds_of_the_attestation_stage() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let provider = provider(&emulator);
     let failing = async |text: &str| -> Error {
@@ -201,12 +201,12 @@ async fn each_failure_has_its_kind_and_the_stage_attestation() {
         attest(&provider, &emulator.ready().maa, &*KEY)
             .await
             .is_ok(),
-        "it does not recover"
+        "the next request succeeds"
     );
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_the_emulators_is_not_trusted() {
+async fn rejects_untrusted_server_certificates() {
     let (emulator, other) = (
         Emulator::start(Config::default()).unwrap(),
         Emulator::start(Config::default()).unwrap(),
@@ -229,7 +229,7 @@ async fn a_server_that_is_not_the_emulators_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unreachable_and_retryable() {
+async fn stopped_service_is_unreachable_and_retryable() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let (provider, maa) = (provider(&emulator), emulator.ready().maa.clone());
     drop(emulator);
@@ -241,7 +241,7 @@ async fn nobody_there_is_unreachable_and_retryable() {
 }
 
 #[tokio::test]
-async fn no_token_shows_in_what_goes_wrong() {
+async fn errors_contain_no_token() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let provider = provider(&emulator);
     fault(&emulator, "attest=set-field:token=[\"c3dvcmRmaXNo\"]*1");

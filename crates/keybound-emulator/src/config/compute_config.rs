@@ -8,7 +8,7 @@ use serde::Deserialize;
 pub struct ComputeConfig {
     /// The operating system. Default: Windows.
     pub os_type: OsType,
-    /// The security type, such as `TrustedLaunch` (the default) or `ConfidentialVM`. Empty: not part of the metadata.
+    /// The security type, such as `TrustedLaunch` (the default) or `ConfidentialVM`. Empty: omitted from the metadata.
     pub security_type: String,
     /// Whether secure boot is on. Default: true.
     pub secure_boot_enabled: bool,
@@ -50,7 +50,7 @@ pub enum OsType {
 }
 
 impl OsType {
-    /// The word in the metadata.
+    /// The value of `osType` in the metadata.
     pub(crate) fn wire_name(self) -> &'static str {
         match self {
             Self::Windows => "Windows",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub struct EntraConfig {
     /// Lifetime of the tokens, in seconds: 1 minute to 1 year. Default: 86399.
     pub token_lifetime_seconds: u32,
-    /// `refresh_in` of the responses, in seconds: shorter than the lifetime. Absent, the default: not part of the responses.
+    /// `refresh_in` of the responses, in seconds: shorter than the lifetime. Default: absent; omitted from the responses.
     pub refresh_in_seconds: Option<u32>,
     /// Resources that do not accept bound tokens: AADSTS392196. Default: `https://management.azure.com`.
     pub unbound_resources: Vec<String>,
@@ -22,7 +22,7 @@ impl EntraConfig {
         let life = self.token_lifetime_seconds;
         if self.refresh_in_seconds.is_some_and(|ahead| ahead >= life) {
             return Err(ConfigError::new(
-                "entra.refresh_in_seconds: it is not shorter than token_lifetime_seconds",
+                "entra.refresh_in_seconds: must be shorter than token_lifetime_seconds",
             ));
         }
         check_lifetime("entra.token_lifetime_seconds", life, YEAR)

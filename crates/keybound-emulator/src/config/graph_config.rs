@@ -5,6 +5,6 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct GraphConfig {
-    /// Whether the identity lacks the permission: every call with a valid bound token gets a 403.
+    /// Whether the identity lacks the permission: calls with a valid bound token fail with 403.
     pub forbidden: bool,
 }

@@ -21,7 +21,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity that belongs to the host.
+    /// A system-assigned identity.
     pub fn system_assigned(client_id: Guid, object_id: Guid) -> Self {
         Self {
             kind: IdentityType::System,
@@ -42,19 +42,19 @@ impl Identity {
     }
 }
 
-/// Whom an identity belongs to.
+/// The type of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum IdentityType {
-    /// To the host itself.
+    /// It belongs to the host.
     System,
-    /// To itself: it can be assigned to several hosts.
+    /// It is a resource, and can be assigned to several hosts.
     User,
 }
 
 impl IdentityType {
-    /// The word in IMDS's answer.
+    /// The value of `identity_type` in the response of IMDS.
     pub(crate) fn wire_name(self) -> &'static str {
         match self {
             Self::System => "SystemAssigned",
@@ -65,8 +65,8 @@ impl IdentityType {
 
 pub(super) fn check(identities: &[Identity]) -> Result<(), ConfigError> {
     let wrong = |message: &str| Err(ConfigError::new(format!("identities: {message}")));
-    if identities.is_empty() || identities.len() > MOST {
-        return wrong("between 1 and 100 are needed");
+    if identities.is_empty() || identities.len() > MAX_IDENTITIES {
+        return wrong("between 1 and 100 are required");
     }
     let system = |identity: &&Identity| identity.kind == IdentityType::System;
     if identities.iter().filter(system).count() > 1 {
@@ -95,10 +95,8 @@ fn share_an_id(one: &Identity, other: &Identity) -> bool {
 fn check_resource_id(identity: &Identity) -> Result<(), ConfigError> {
     let wrong = |message: &str| Err(ConfigError::new(format!("identities: {message}")));
     match (&identity.resource_id, identity.kind) {
-        (Some(_), IdentityType::System) => {
-            wrong("a system-assigned identity has no resource_id of its own")
-        }
-        (None, IdentityType::User) => wrong("a user-assigned identity needs its resource_id"),
+        (Some(_), IdentityType::System) => wrong("a system-assigned identity has no resource_id"),
+        (None, IdentityType::User) => wrong("a user-assigned identity requires a resource_id"),
         (Some(id), _)
             if !id.starts_with('/') || id.len() > 2048 || id.contains(char::is_control) =>
         {
@@ -124,9 +122,9 @@ pub(super) fn default_identities() -> Vec<Identity> {
     ]
 }
 
-/// A GUID of this source.
+/// A GUID that is a constant of this crate.
 pub(super) fn known_guid(text: &'static str) -> Guid {
-    Guid::parse(text).expect("a constant of this crate, read by its tests")
+    Guid::parse(text).expect("a constant that the tests parse")
 }
 
-const MOST: usize = 100;
+const MAX_IDENTITIES: usize = 100;

@@ -7,26 +7,26 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ImdsConfig {
-    /// The id of the virtual machine. Empty: not part of the metadata.
+    /// The id of the virtual machine. Empty: omitted from the metadata.
     pub vm_id: String,
-    /// The id of the scale set. Empty: an empty member, as on some hosts; a request that repeats it is rejected.
-    /// Absent: not part of the metadata.
+    /// The id of the scale set. Empty: an empty member, as on some hosts; a CSR that contains it is rejected.
+    /// Absent: omitted from the metadata.
     pub vmss_id: Option<String>,
-    /// Whether a certificate needs an attested key.
+    /// Whether IMDS requires attestation of the key.
     pub attestation: AttestationRule,
     /// Also accepts the signing requests of the Python implementation: CN first, as UTF8String, hash identifiers with NULL parameters.
     pub lenient_csr: bool,
     /// Lifetime of the certificates, in seconds: 1 minute to 1 year. Default: 7 days.
     pub certificate_lifetime_seconds: u32,
-    /// From the issue of a certificate to its `token_not_after`, in seconds: at least 1 minute, shorter than
-    /// `certificate_lifetime_seconds`. After it Entra responds with AADSTS1000901. Absent, the default: certificates have no such
-    /// extension and are valid for tokens until they expire.
+    /// The time from the issue of a certificate to its `token_not_after`, in seconds: at least 1 minute, shorter than
+    /// `certificate_lifetime_seconds`. Later Entra responds with AADSTS1000901. Default: absent; certificates have no such
+    /// extension, and Entra accepts them until they expire.
     pub token_not_after_seconds: Option<u32>,
     /// How `token_not_after` is encoded. Default: a GeneralizedTime in a SEQUENCE.
     pub token_not_after_encoding: TokenNotAfterEncoding,
     /// The handling of `bypass_cache=true`.
     pub bypass_cache: BypassCache,
-    /// The member of the response, if any, that holds the URL of the token endpoint.
+    /// The member of the response that contains the URL of the token endpoint.
     pub token_url: TokenUrlMember,
 }
 
@@ -34,12 +34,12 @@ impl ImdsConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let ids = [Some(&self.vm_id), self.vmss_id.as_ref()];
         if ids.iter().flatten().all(|id| id.is_empty()) {
-            return Err(ConfigError::new("imds: vm_id or vmss_id is needed"));
+            return Err(ConfigError::new("imds: vm_id or vmss_id is required"));
         }
         for id in ids.iter().flatten() {
             if id.len() > 128 || id.contains(char::is_control) {
                 return Err(ConfigError::new(
-                    "imds: vm_id and vmss_id have at most 128 characters, none of control",
+                    "imds: vm_id and vmss_id have at most 128 characters and no control characters",
                 ));
             }
         }
@@ -68,14 +68,14 @@ impl Default for ImdsConfig {
     }
 }
 
-/// Whether a certificate needs an attested key.
+/// Whether IMDS requires attestation of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum AttestationRule {
     /// A request without an attestation token is rejected.
     Required,
-    /// A request without one is accepted; an invalid one is rejected nevertheless.
+    /// A request without an attestation token is accepted; an invalid token is rejected nevertheless.
     Optional,
 }
 
@@ -99,15 +99,15 @@ pub enum TokenNotAfterEncoding {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum BypassCache {
-    /// A new certificate is issued.
+    /// IMDS issues a new certificate.
     Supported,
-    /// 400, as for every unknown parameter.
+    /// IMDS responds with 400, as for every unknown parameter.
     Refused,
     /// The parameter is ignored.
     Ignored,
 }
 
-/// The member of IMDS's response that holds the URL of the token endpoint.
+/// The member of the response of IMDS that contains the URL of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -10,9 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct NetworkConfig {
     /// The loopback address to listen on. Any other address is an error. Default: `127.0.0.1`.
     pub bind: IpAddr,
-    /// The host of the services in URLs. Default: by address.
+    /// The host in the URLs of the services. Default: the address.
     pub host: HostName,
-    /// Port of IMDS. This and the others: 0, the default, takes a free one.
+    /// Port of IMDS. For this and the other ports, 0 is a free port, and the default.
     pub imds_port: u16,
     /// Port of Entra's token service.
     pub sts_port: u16,
@@ -30,18 +30,18 @@ impl NetworkConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if !self.bind.is_loopback() {
             return Err(ConfigError::new(format!(
-                "network.bind: {} is not a loopback address, and the emulator listens at no other",
+                "network.bind: {} is not a loopback address",
                 self.bind
             )));
         }
-        // As names go everywhere: RFC 6761 section 6.3.
-        let of_localhost = [
+        // RFC 6761 section 6.3.
+        let localhost_addresses = [
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(Ipv6Addr::LOCALHOST),
         ];
-        if self.host == HostName::Localhost && !of_localhost.contains(&self.bind) {
+        if self.host == HostName::Localhost && !localhost_addresses.contains(&self.bind) {
             return Err(ConfigError::new(format!(
-                "network.host: localhost is 127.0.0.1 or ::1, and nothing would listen there with network.bind {}",
+                "network.host: localhost requires network.bind 127.0.0.1 or ::1, not {}",
                 self.bind
             )));
         }
@@ -82,14 +82,14 @@ impl Default for NetworkConfig {
     }
 }
 
-/// The host of the services in URLs.
+/// The host in the URLs of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HostName {
-    /// By the address they listen at.
+    /// The address on which they listen.
     Address,
-    /// Those that speak TLS by `localhost`; IMDS and the control endpoint by address, since a client may resolve the name to an
-    /// address at which another program listens.
+    /// `localhost` for services with TLS; the address for IMDS and the control endpoint, since a client may resolve the name
+    /// to an address on which another program listens.
     Localhost,
 }

@@ -1,15 +1,15 @@
 use super::*;
 use std::net::IpAddr;
 
-fn refusal(text: &str) -> String {
+fn config_error(text: &str) -> String {
     match Config::from_toml(text) {
         Err(error) => error.to_string(),
-        Ok(_) => panic!("{text} was taken"),
+        Ok(_) => panic!("{text} was accepted"),
     }
 }
 
 #[test]
-fn an_empty_text_is_the_default() {
+fn empty_text_is_the_default() {
     let (config, default) = (Config::from_toml("").unwrap(), Config::default());
     default.check().unwrap();
     assert_eq!(format!("{config:?}"), format!("{default:?}"));
@@ -25,7 +25,7 @@ fn an_empty_text_is_the_default() {
 }
 
 #[test]
-fn everything_can_be_set() {
+fn parses_all_keys() {
     let config = Config::from_toml(
         r#"
         tenant_id = "22222222-2222-4222-8222-22222222222B"
@@ -103,7 +103,7 @@ fn everything_can_be_set() {
 }
 
 #[test]
-fn unknown_keys_are_refused_by_their_names_everywhere() {
+fn rejects_unknown_keys_in_every_table() {
     for (table, key) in [
         ("", "tenantid"),
         ("[imds]\n", "atestation"),
@@ -115,17 +115,14 @@ fn unknown_keys_are_refused_by_their_names_everywhere() {
         ("[tls]\n", "imds"),
         ("[[identities]]\n", "id"),
     ] {
-        let refusal = refusal(&format!("{table}{key} = 1\n"));
-        assert!(
-            refusal.contains(&format!("unknown field `{key}`")),
-            "{refusal}"
-        );
+        let error = config_error(&format!("{table}{key} = 1\n"));
+        assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
     }
-    assert!(refusal("[imd]\n").contains("unknown field `imd`"));
+    assert!(config_error("[imd]\n").contains("unknown field `imd`"));
 }
 
 #[test]
-fn what_contradicts_itself_is_refused_by_its_key() {
+fn names_the_key_of_an_invalid_value() {
     let identity = |kind: &str, number: u8, more: &str| {
         format!(
             "[[identities]]\nkind = \"{kind}\"\nclient_id = \"11111111-1111-4111-8111-1111111111{number:02}\"\n\
@@ -134,7 +131,7 @@ fn what_contradicts_itself_is_refused_by_its_key() {
     };
     let resource = "resource_id = \"/subscriptions/s\"";
     let other = "resource_id = \"/SUBSCRIPTIONS/S\"";
-    for (text, words) in [
+    for (text, part) in [
         ("tenant_id = \"x\"".to_owned(), "expected a GUID"),
         ("region = \"West US\"".into(), "region:"),
         ("region = \"\"".into(), "region:"),
@@ -143,8 +140,8 @@ fn what_contradicts_itself_is_refused_by_its_key() {
             identity("system", 1, "") + &identity("system", 2, ""),
             "at most one system-assigned",
         ),
-        (identity("system", 1, resource), "no resource_id of its own"),
-        (identity("user", 1, ""), "needs its resource_id"),
+        (identity("system", 1, resource), "no resource_id"),
+        (identity("user", 1, ""), "requires a resource_id"),
         (
             identity("user", 1, "resource_id = \"subscriptions\""),
             "begins with /subscriptions/",
@@ -197,7 +194,7 @@ fn what_contradicts_itself_is_refused_by_its_key() {
         ),
         (
             "[network]\nbind = \"127.0.0.2\"\nhost = \"localhost\"".into(),
-            "network.host: localhost is 127.0.0.1 or ::1",
+            "network.host: localhost requires network.bind",
         ),
         (
             "[network]\nbind = \"::ffff:127.0.0.1\"".into(),
@@ -248,7 +245,7 @@ fn what_contradicts_itself_is_refused_by_its_key() {
         ("x".repeat(1024 * 1024 + 1), "longer than 1 MiB"),
         ("= nonsense".into(), "TOML parse error"),
     ] {
-        let refusal = refusal(&text);
-        assert!(refusal.contains(words), "{words}: {refusal}");
+        let error = config_error(&text);
+        assert!(error.contains(part), "{part}: {error}");
     }
 }

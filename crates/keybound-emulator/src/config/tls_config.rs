@@ -6,13 +6,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct TlsConfig {
-    /// Of Entra's token service. Default: 1.2 and 1.3.
+    /// TLS versions of Entra's token service. Default: 1.2 and 1.3.
     pub sts: TlsVersionRange,
-    /// Of the attestation service. Default: 1.2 and 1.3.
+    /// TLS versions of the attestation service. Default: 1.2 and 1.3.
     pub maa: TlsVersionRange,
-    /// Of the simulated Key Vault. Default: 1.2 only, since the real one requests certificates with 1.2 only.
+    /// TLS versions of the simulated Key Vault. Default: 1.2 only, since the real Key Vault requests certificates only with 1.2.
     pub vault: TlsVersionRange,
-    /// Of the simulated Graph. Default: 1.2 and 1.3.
+    /// TLS versions of the simulated Graph. Default: 1.2 and 1.3.
     pub graph: TlsVersionRange,
 }
 

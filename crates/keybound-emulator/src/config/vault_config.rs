@@ -22,7 +22,7 @@ impl VaultConfig {
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(ConfigError::new(
-                "vault.secrets: two names differ in case only, which does not count",
+                "vault.secrets: two names differ only in case, which is ignored",
             ));
         }
         for (name, value) in &self.secrets {

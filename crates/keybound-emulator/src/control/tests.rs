@@ -2,7 +2,7 @@ use crate::config::Config;
 use crate::faults::Leg;
 use crate::service::Service;
 use crate::state::State;
-use crate::testing::{JsonResponse, ask, metadata_request, state};
+use crate::testing::{JsonResponse, metadata_request, send, state};
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
@@ -21,11 +21,11 @@ async fn control(
         .header("authorization", format!("Bearer {secret}"))
         .body(body.into())
         .unwrap();
-    ask(state, Service::Control, request).await
+    send(state, Service::Control, request).await
 }
 
 #[tokio::test]
-async fn without_the_secret_every_request_gets_a_404() {
+async fn responds_with_404_without_the_secret() {
     let state = state(Config::default());
     let secret = state.control_secret.expose().to_owned();
     assert_eq!(secret.len(), 64);
@@ -49,7 +49,7 @@ async fn without_the_secret_every_request_gets_a_404() {
             if let Some(value) = &value {
                 request = request.header("authorization", value);
             }
-            let response = ask(
+            let response = send(
                 &state,
                 Service::Control,
                 request.body(Bytes::new()).unwrap(),
@@ -65,18 +65,18 @@ async fn without_the_secret_every_request_gets_a_404() {
     for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer   "] {
         let request = Request::get("/records").header("authorization", format!("{scheme}{secret}"));
         let request = request.body(Bytes::new()).unwrap();
-        let response = ask(&state, Service::Control, request).await;
+        let response = send(&state, Service::Control, request).await;
         assert_eq!(response.status, 200, "{scheme}");
     }
 }
 
 #[tokio::test]
-async fn records_and_counts_are_read_and_forgotten() {
+async fn returns_and_resets_records_and_counts() {
     let state = state(Config::default());
-    ask(&state, Service::Imds, metadata_request()).await;
+    send(&state, Service::Imds, metadata_request()).await;
     let mut probe = metadata_request();
     probe.headers_mut().remove("metadata");
-    ask(&state, Service::Imds, probe).await;
+    send(&state, Service::Imds, probe).await;
     let all = control(&state, "GET", "/records", "").await.body;
     assert_eq!(
         all["records"].as_array().unwrap().len(),
@@ -110,7 +110,7 @@ async fn records_and_counts_are_read_and_forgotten() {
 }
 
 #[tokio::test]
-async fn faults_are_added_shown_and_cleared() {
+async fn adds_lists_and_clears_faults() {
     let mut config = Config::default();
     config.faults.push("token=hang*3".parse().unwrap());
     let state = state(config);
@@ -126,12 +126,12 @@ async fn faults_are_added_shown_and_cleared() {
     assert!(state.faults.next(Leg::Token).is_none());
 }
 
-/// A test that asserts that there was no request must not pass because of a typing error.
+/// A test that asserts that there was no request must not pass because of a mistyped leg.
 #[tokio::test]
-async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
+async fn rejects_invalid_queries_and_lists_the_legs() {
     let state = state(Config::default());
-    ask(&state, Service::Imds, metadata_request()).await;
-    for (query, words) in [
+    send(&state, Service::Imds, metadata_request()).await;
+    for (query, part) in [
         ("leg=tokens", "known: probe, metadata, issue, instance"),
         ("leg=Metadata", "vault, graph, unknown"),
         ("leg=", "known: probe"),
@@ -146,7 +146,7 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
         let response = control(&state, "GET", &format!("/records?{query}"), "").await;
         assert_eq!(response.status, 400, "{query}: {response:?}");
         let description = response.text("error_description");
-        assert!(description.contains(words), "{query}: {description}");
+        assert!(description.contains(part), "{query}: {description}");
     }
     for (method, path) in [
         ("GET", "/counts?leg=token"),
@@ -164,15 +164,15 @@ async fn queries_that_are_mistaken_are_refused_with_what_is_known() {
     }
     let response = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
     assert_eq!(response.status, 400);
-    assert_eq!(state.records.all().len(), 1, "nothing was reset");
+    assert_eq!(state.records.all().len(), 1, "nothing is reset");
     assert_eq!(control(&state, "POST", "/reset", "{}").await.status, 200);
     assert!(state.records.all().is_empty());
 }
 
 #[tokio::test]
-async fn mistakes_are_reported_and_have_no_effect() {
+async fn invalid_bodies_change_nothing() {
     let state = state(Config::default());
-    for (path, body, words) in [
+    for (path, body, part) in [
         (
             "/faults",
             json!({"faults": ["vault=close", "issue=explode"]}),
@@ -187,16 +187,16 @@ async fn mistakes_are_reported_and_have_no_effect() {
         let response = control(&state, "POST", path, body.to_string()).await;
         assert_eq!(response.status, 400, "{path} {body}");
         assert!(
-            response.text("error_description").contains(words),
+            response.text("error_description").contains(part),
             "{response:?}"
         );
     }
-    assert!(state.faults.waiting().is_empty());
+    assert!(state.faults.pending().is_empty());
     assert_eq!(state.clock.offset_seconds(), 0);
 }
 
 #[tokio::test]
-async fn the_clock_is_moved_and_set_right() {
+async fn advances_and_resets_the_clock() {
     let state = state(Config::default());
     let before = state.clock.unix();
     let moved = control(&state, "POST", "/clock", r#"{"advance_seconds": 3600}"#)
@@ -214,7 +214,7 @@ async fn the_clock_is_moved_and_set_right() {
 }
 
 #[test]
-fn the_secret_is_not_shown_by_debug() {
+fn debug_hides_the_secret() {
     let state = state(Config::default());
     assert!(!format!("{:?}", state.control_secret).contains(state.control_secret.expose()));
 }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde_json::json;
 
-/// The `WWW-Authenticate` value with which a resource requests a token with these claims (JSON); without any, a token
-/// issued from now on.
+/// The `WWW-Authenticate` header of a claims challenge with these claims (JSON); by default for a token that is issued from
+/// now on.
 pub(crate) fn claims_challenge(state: &State, claims: Option<&str>) -> HeaderValue {
     let newer = || {
         let now = state.clock.unix().to_string();

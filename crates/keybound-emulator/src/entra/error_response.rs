@@ -9,10 +9,10 @@ use std::time::Duration;
 use uuid::Uuid;
 use x509_cert::der::DateTime;
 
-/// The error of Entra when it does not issue a token: an OAuth error (RFC 6749 section 5.2) with an AADSTS number.
+/// The error response of Entra: an OAuth error (RFC 6749 section 5.2) with an AADSTS code.
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
-    /// `None`: `invalid_client` without a number, as some backends respond.
+    /// `None`: `invalid_client` without a code, as some backends respond.
     code: Option<u32>,
     message: Cow<'static, str>,
 }
@@ -25,7 +25,7 @@ impl ErrorResponse {
         }
     }
 
-    /// `invalid_client` and no number.
+    /// `invalid_client` without a code.
     pub(super) fn without_code() -> Self {
         Self {
             code: None,
@@ -33,11 +33,11 @@ impl ErrorResponse {
         }
     }
 
-    /// The error of a fault.
+    /// The error that a fault injects.
     pub(super) fn injected(code: u32) -> Self {
         let message = match code {
             1_000_610..=1_000_614 => {
-                "The attestation behind the client certificate is not accepted any more."
+                "The attestation of the client certificate is no longer accepted."
             }
             392_196 => NOT_BOUND,
             392_200 => NO_CERTIFICATE,
@@ -51,7 +51,7 @@ impl ErrorResponse {
         Self::new(code, message)
     }
 
-    /// The body and the status; with the ids by which the request is found in logs.
+    /// The response, with the ids by which the request is found in logs.
     pub(super) fn respond(&self, state: &State, call: &mut Call) -> Response {
         let trace_id = Uuid::new_v4().to_string();
         let correlation_id = call
@@ -76,7 +76,7 @@ impl ErrorResponse {
             body["error_codes"] = json!([code]);
             body["error_uri"] = Value::String(format!("{sts}/error?code={code}"));
         }
-        call.note("refused", self.word());
+        call.note("refused", self.note());
         let status = if self.error() == "invalid_client" {
             401
         } else {
@@ -89,7 +89,7 @@ impl ErrorResponse {
         response
     }
 
-    fn word(&self) -> String {
+    fn note(&self) -> String {
         self.code
             .map_or_else(|| self.error().into(), |code| format!("AADSTS{code}"))
     }
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_entra_writes_them() {
+    fn formats_timestamps_as_entra_does() {
         assert_eq!(timestamp(1_769_861_045), "2026-01-31 12:04:05Z");
     }
 }

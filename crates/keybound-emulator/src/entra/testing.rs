@@ -1,4 +1,4 @@
-//! Entra, the vault and Graph on listeners of their own, and clients with certificates of all kinds.
+//! Entra, the vault and Graph on listeners, and clients with different certificates.
 use crate::clock::host_now;
 use crate::config::{Config, TlsVersionRange, TokenNotAfterEncoding};
 use crate::control_secret::ControlSecret;
@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 
 pub(crate) const BOTH: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
 
-/// A running part of the emulator. The vault takes TLS 1.3 too.
-pub(crate) struct Lab {
+/// Running services of an emulator. The vault supports TLS 1.3 too.
+pub(crate) struct TestServices {
     pub(crate) state: Arc<State>,
     pub(crate) sts: SocketAddr,
     pub(crate) vault: SocketAddr,
@@ -33,7 +33,7 @@ pub(crate) struct Lab {
     _servers: JoinSet<()>,
 }
 
-impl Lab {
+impl TestServices {
     pub(crate) async fn start() -> Self {
         Self::with(Config::default()).await
     }
@@ -162,7 +162,7 @@ impl Lab {
         }
     }
 
-    /// The form of a good request for a bound token.
+    /// The form of a valid request for a bound token.
     pub(crate) fn form(&self, resource: &str) -> Vec<(&'static str, String)> {
         vec![
             ("client_id", self.client_id(0).to_owned()),

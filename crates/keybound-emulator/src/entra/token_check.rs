@@ -1,4 +1,4 @@
-//! The check of a token by a resource, shared by the vault and Graph.
+//! The check of an access token by a resource: the vault and Graph.
 use super::issuer;
 use crate::call::Call;
 use crate::pki::ClientCertificateProblem;
@@ -6,18 +6,18 @@ use crate::state::State;
 use http::header::AUTHORIZATION;
 use keybound_core::{UnverifiedJwt, X5tS256};
 
-/// Why a resource does not accept a call.
+/// Why a resource rejects a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenProblem {
     /// No `Authorization` header.
     Missing,
-    /// Several of them, or one that is not a scheme and a token.
+    /// Several `Authorization` headers, or one that is not a scheme and a token.
     MalformedHeader,
     /// A scheme that is neither `mtls_pop` nor `Bearer`.
     UnknownScheme,
     /// Not a JWT.
     Malformed,
-    /// Signed by another key, or by another algorithm.
+    /// Signed with another key or another algorithm.
     Signature,
     /// From another issuer or tenant.
     Issuer,
@@ -31,14 +31,14 @@ pub(crate) enum TokenProblem {
     NotBound,
     /// The connection has no client certificate.
     NoCertificate,
-    /// The connection's certificate is not one of the issuer's, or not valid now.
+    /// The connection's certificate is not from the issuer, or not valid now.
     Certificate(ClientCertificateProblem),
-    /// The connection's certificate is another one than the token is bound to.
+    /// The connection's certificate is not the one to which the token is bound.
     OtherCertificate,
 }
 
-/// Checks the token of a call: its signature by Entra's key, its issuer, its time by the emulator's clock, its audience,
-/// its scheme, and that a bound one comes on a connection authenticated with its certificate. The claims, if all holds.
+/// Checks the token of a request and returns its claims: signature by Entra's key, issuer, validity by the emulated clock,
+/// audience, scheme, and for a bound token the certificate of the connection.
 pub(crate) async fn check(
     state: &State,
     call: &Call,
@@ -90,10 +90,10 @@ fn authorization(call: &Call) -> Result<(Scheme, &str), TokenProblem> {
 }
 
 fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<(), TokenProblem> {
-    let tenant_is_ours = jwt
+    let is_own_tenant = jwt
         .text("tid")
         .is_some_and(|tenant| state.config.tenant_id.matches(tenant));
-    if jwt.text("iss") != Some(issuer(state).as_str()) || !tenant_is_ours {
+    if jwt.text("iss") != Some(issuer(state).as_str()) || !is_own_tenant {
         return Err(TokenProblem::Issuer);
     }
     let now = state.clock.unix();
@@ -111,8 +111,7 @@ fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<()
     Ok(())
 }
 
-/// Proof of possession: the TLS handshake proved that the client has the certificate's key, the token says which
-/// certificate that must be.
+/// Proof of possession: the TLS handshake proved possession of the certificate's key, and the token names the certificate.
 fn check_possession(state: &State, call: &Call, thumbprint: &str) -> Result<(), TokenProblem> {
     let der = call
         .peer

@@ -34,7 +34,7 @@ pub(super) async fn respond(
     if request.bound && !state.config.entra.bound_tokens_allowed {
         return Err(ErrorResponse::new(3_921_996, TENANT_NOT_ALLOWED));
     }
-    if request.bound && takes_no_bound_tokens(state, &request.resource) {
+    if request.bound && rejects_bound_tokens(state, &request.resource) {
         return Err(ErrorResponse::new(392_196, NOT_BOUND));
     }
     let claims = claims(state, call, &request, identity, &certificate);
@@ -115,7 +115,7 @@ fn not_accepted(reason: &'static str) -> ErrorResponse {
     )
 }
 
-fn takes_no_bound_tokens(state: &State, resource: &str) -> bool {
+fn rejects_bound_tokens(state: &State, resource: &str) -> bool {
     let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
     let unbound = &state.config.entra.unbound_resources;
     unbound.iter().any(|known| bare(known) == bare(resource))
@@ -130,11 +130,11 @@ fn claims(
 ) -> Value {
     let lifetime = u64::from(state.config.entra.token_lifetime_seconds);
     let now = match call.fault {
-        Some(Action::ExpiredToken) => state.clock.unix().saturating_sub(lifetime + LONG_AGO),
+        Some(Action::ExpiredToken) => state.clock.unix().saturating_sub(lifetime + EXPIRED_SINCE),
         _ => state.clock.unix(),
     };
     let client_id = match call.fault {
-        Some(Action::OtherClient) => NOBODY,
+        Some(Action::OtherClient) => UNKNOWN_ID,
         _ => identity.client_id.as_str(),
     };
     let mut claims = json!({
@@ -181,7 +181,7 @@ fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, E
     })
 }
 
-/// How long ago an expired token ended, in seconds: longer than any accepted clock skew.
-const LONG_AGO: u64 = 3600;
-/// A client that is in no configuration.
-const NOBODY: &str = "00000000-0000-4000-8000-00000000dead";
+/// The time since an expired token expired, in seconds: longer than any accepted clock skew.
+const EXPIRED_SINCE: u64 = 3600;
+/// A client id of no configuration.
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-00000000dead";

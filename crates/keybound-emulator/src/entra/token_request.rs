@@ -77,7 +77,7 @@ pub(super) fn unknown_client() -> ErrorResponse {
     )
 }
 
-/// The parameters, each at most once.
+/// The parameters of the form, without duplicates.
 struct Form(BTreeMap<String, String>);
 
 impl Form {
@@ -113,7 +113,7 @@ impl Form {
     }
 }
 
-/// The one resource of a scope that ends with `/.default`.
+/// The resource of a scope that ends with `/.default`.
 fn resource(scope: &str) -> Result<String, ErrorResponse> {
     if scope.split_whitespace().count() != 1 || scope.len() > MAX_SCOPE_BYTES {
         return Err(ErrorResponse::new(

@@ -4,10 +4,10 @@ use serde_json::Value;
 /// The effect of a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    // These replace the response, on every leg; the service does not see the request.
+    // Replace the response, on every leg; the service does not see the request.
     /// A status, with headers and a body.
     Status(StatusFault),
-    /// No response, for as long as the peer waits.
+    /// No response until the client disconnects.
     Hang,
     /// The connection is closed without a response.
     Close,
@@ -19,12 +19,12 @@ pub(crate) enum Action {
     Garbage,
     /// 200 with a web page.
     Html,
-    /// 307 to a URL; without one, to a path of IMDS, so that the records show whether it was followed.
+    /// 307 to a URL; by default to a path of IMDS, so that the records show whether the client followed it.
     Redirect(Option<String>),
     /// 200 with a body of this many bytes.
     Oversized(u64),
 
-    // These change the response of the service, on every leg.
+    // Change the response of the service, on every leg.
     /// The response is delayed by this many milliseconds.
     Delay(u64),
     /// Head and half of the body, then the connection is closed.
@@ -33,21 +33,21 @@ pub(crate) enum Action {
     MissingField(String),
     /// A member of the JSON has another value.
     SetField(String, Value),
-    /// The `Server` header: another text, or none.
+    /// The `Server` header has this value, or is absent.
     ServerHeader(Option<String>),
 
     // Metadata and issue.
-    /// The endpoint in the response is http.
+    /// The endpoint in the response has the scheme http.
     HttpEndpoint,
-    /// The endpoint in the response is another host's.
+    /// The endpoint in the response is on another host.
     ForeignEndpoint(Option<String>),
     /// The issued certificate is wrong.
     Certificate(CertificateFault),
 
     // Token and attestation.
-    /// Entra responds with this AADSTS number.
+    /// Entra responds with this AADSTS code.
     Aadsts(u32),
-    /// Entra responds with `invalid_client` without a number.
+    /// Entra responds with `invalid_client` without a code.
     InvalidClient,
     /// The value of `token_type`.
     TokenType(String),
@@ -61,9 +61,9 @@ pub(crate) enum Action {
     GarbageToken,
     /// The token has expired.
     ExpiredToken,
-    /// The token is signed by an unknown key, or the key set holds one.
+    /// The token is signed with an unknown key, or the key set contains one.
     ForeignKey,
-    /// The attestation token is for another key than that of the evidence.
+    /// The attestation token is for another key than the evidence.
     OtherKey,
 
     // Resources.
@@ -78,7 +78,7 @@ pub(crate) enum Action {
     /// The server presents a wrong certificate.
     ServerCertificate(ServerCertificateFault),
 
-    /// The next certificate is revoked: it is rejected by this action from then on.
+    /// The next certificate is revoked: this action rejects it from then on.
     RevokeCertificate(Box<Action>),
 }
 
@@ -91,13 +91,13 @@ impl Action {
     pub(super) fn alert(&self) -> Option<&'static str> {
         match self {
             Self::RejectCertificate(alert) => Some(alert),
-            Self::RevokeCertificate(refusing) => refusing.alert(),
+            Self::RevokeCertificate(rejection) => rejection.alert(),
             _ => None,
         }
     }
 }
 
-/// What is wrong with an issued certificate.
+/// The problem of an issued certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CertificateFault {
     Garbage,
@@ -111,12 +111,12 @@ pub(crate) enum CertificateFault {
     UnreadableTokenNotAfter,
 }
 
-/// What is wrong with a server's certificate.
+/// The problem of a server certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerCertificateFault {
     /// Signed by a CA that is not in the CA file.
     Untrusted,
     Expired,
-    /// For a name that is not on loopback.
+    /// For another name than that of the server.
     OtherName,
 }

@@ -20,7 +20,7 @@ pub(super) fn parse_action(
     }
     let Some((_, form, _)) = named.find(|(.., legs)| legs.contains(leg)) else {
         return Err(FaultError::new(format!(
-            "{name} has no meaning on {leg}; known there: {}",
+            "{name} is not supported on {leg}; known there: {}",
             known_on(leg)
         )));
     };
@@ -45,7 +45,7 @@ fn known_on(leg: Leg) -> String {
     names.join(", ")
 }
 
-/// The action of a known name; `None` where its argument is missing, malformed, or one too many.
+/// The action of a known name; `None` if its argument is missing, malformed or unexpected.
 fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
     let text = argument.filter(|text| !text.is_empty());
     let optional = |make: fn(Option<String>) -> Action| {
@@ -77,12 +77,12 @@ fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
         }
         "reject-certificate" => read_alert(argument.unwrap_or(ALERTS[0])),
         "revoke-certificate" => {
-            let refusing = match argument {
+            let rejection = match argument {
                 Some(number) if leg == Leg::Token => read_aadsts(number),
                 None if leg == Leg::Token => Some(Action::Aadsts(REVOKED)),
                 alert => read_alert(alert.unwrap_or("certificate_revoked")),
             };
-            Some(Action::RevokeCertificate(Box::new(refusing?)))
+            Some(Action::RevokeCertificate(Box::new(rejection?)))
         }
         "server-certificate" => named(text?, SERVER_CERTIFICATES).map(Action::ServerCertificate),
         _ if argument.is_none() => named(name, PLAIN),
@@ -110,7 +110,7 @@ impl fmt::Display for Action {
             Self::TokenType(word) => write!(f, "token-type:{word}"),
             Self::ClaimsChallenge(json) => optional(f, "claims-challenge", json),
             Self::RejectCertificate(alert) => write!(f, "reject-certificate:{alert}"),
-            Self::RevokeCertificate(refusing) => match **refusing {
+            Self::RevokeCertificate(rejection) => match **rejection {
                 Self::Aadsts(code) => write!(f, "revoke-certificate:{code}"),
                 Self::RejectCertificate(alert) => write!(f, "revoke-certificate:{alert}"),
                 ref other => write!(f, "revoke-certificate:{other}"),

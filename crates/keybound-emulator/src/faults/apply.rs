@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::Value;
 
-/// The reply of an action that replaces the response; `None` for all others.
+/// The reply of an action that replaces the response; `None` for other actions.
 pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
     Some(match action {
-        Action::Status(status) => Reply::Full(status_answer(status)),
+        Action::Status(status) => Reply::Full(status_response(status)),
         Action::Hang => Reply::Hang,
         Action::Close => Reply::Close,
         Action::Reset => Reply::Reset,
@@ -26,7 +26,7 @@ pub(crate) fn replace(action: &Action, endpoints: &Endpoints) -> Option<Reply> {
     })
 }
 
-/// Applies the actions that change a response on any leg.
+/// Applies an action that changes the response on any leg.
 pub(crate) fn alter(action: Option<&Action>, mut response: Response) -> Reply {
     match action {
         Some(Action::Truncated) => return Reply::Truncated(response),
@@ -57,7 +57,7 @@ pub(crate) fn alter(action: Option<&Action>, mut response: Response) -> Reply {
     Reply::Full(response)
 }
 
-fn status_answer(status: &StatusFault) -> Response {
+fn status_response(status: &StatusFault) -> Response {
     let mut response = match &status.body {
         Some(body) => text_response(status.code, JSON, body.clone()),
         None => oauth_error(status.code, "injected_fault", "a fault was injected"),
@@ -73,7 +73,7 @@ fn status_answer(status: &StatusFault) -> Response {
     response
 }
 
-/// The page of a captive portal, with its `Server` header.
+/// The page and the `Server` header of a captive portal.
 fn page() -> Response {
     let mut response = text_response(200, "text/html; charset=utf-8", PAGE);
     let portal = HeaderValue::from_static("captive-portal");
@@ -82,8 +82,8 @@ fn page() -> Response {
 }
 
 fn redirect(url: Option<&str>, endpoints: &Endpoints) -> Response {
-    let own = || format!("{}/redirected", endpoints.origin(Service::Imds));
-    let target = url.map_or_else(own, str::to_owned);
+    let default = || format!("{}/redirected", endpoints.origin(Service::Imds));
+    let target = url.map_or_else(default, str::to_owned);
     let mut response = text_response(307, JSON, "");
     if let Ok(target) = HeaderValue::from_str(&target) {
         response.headers_mut().insert(header::LOCATION, target);
@@ -98,7 +98,7 @@ fn change_json(response: &mut Response, change: impl FnOnce(&mut Value)) {
     }
 }
 
-/// The object that holds the member of a dotted name, and the member's own name.
+/// The object that contains the member with a dotted name, and the last part of the name.
 fn parent_of<'a, 'n>(
     body: &'a mut Value,
     name: &'n str,
@@ -120,13 +120,13 @@ mod tests {
 
     fn altered(action: Action, body: Value) -> Value {
         let Reply::Full(response) = alter(Some(&action), json_response(200, &body)) else {
-            panic!("an answer was expected");
+            panic!("expected a response");
         };
         serde_json::from_slice(response.body()).unwrap()
     }
 
     #[test]
-    fn members_are_left_out_and_set_also_inside_objects() {
+    fn removes_and_sets_members_of_nested_objects() {
         let body = json!({"a": {"b": 1, "c": 2}, "d": 3});
         assert_eq!(
             altered(Action::MissingField("a.b".into()), body.clone()),
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_status_carries_its_headers_and_body() {
+    fn status_response_has_headers_and_body() {
         let status = StatusFault {
             code: 503,
             headers: vec![("Retry-After".into(), "1".into())],
             body: Some("later".into()),
         };
-        let response = status_answer(&status);
+        let response = status_response(&status);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(&response.body()[..], b"later");

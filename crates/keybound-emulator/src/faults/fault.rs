@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A pending fault: `LEG=ACTION[:ARG][*COUNT]`, for example `token=status:503,Retry-After=1*2`.
 ///
-/// Without a count it applies to all requests. The configuration file, the `--fault` option and the control endpoint use the
+/// Without a count, the fault applies to all requests. The configuration file, the `--fault` option and the control endpoint use the
 /// same text form; `Display` writes it. Legs: probe, metadata, issue, instance, attest, token, discovery, vault, graph, and the handshakes
 /// attest-tls, token-tls, vault-tls, graph-tls. An unknown leg or action is an error that lists all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Fault {
     pub(crate) times: Option<u32>,
 }
 
-/// A text that is not a fault. The message lists the valid names.
+/// An invalid fault. The message lists the valid names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FaultError(String);
@@ -56,17 +56,19 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Reads a list of faults.
+    /// Parses a list of faults.
     ///
     /// # Errors
-    /// The first invalid one, and what is wrong with it.
+    /// The first invalid fault and its problem.
     pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, FaultError> {
         let named = |(position, text): (usize, &String)| {
             text.parse().map_err(|error: FaultError| {
-                let mut whole = text.escape_default();
-                let shown: String = whole.by_ref().take(MAX_QUOTED_CHARACTERS).collect();
-                let cut = whole.next().map_or("", |_| "…");
-                FaultError::new(format!("faults[{position}], \"{shown}{cut}\": {error}"))
+                let mut escaped = text.escape_default();
+                let quoted: String = escaped.by_ref().take(MAX_QUOTED_CHARACTERS).collect();
+                let ellipsis = escaped.next().map_or("", |_| "…");
+                FaultError::new(format!(
+                    "faults[{position}], \"{quoted}{ellipsis}\": {error}"
+                ))
             })
         };
         texts.iter().enumerate().map(named).collect()
@@ -79,15 +81,15 @@ impl fmt::Display for Fault {
         write!(f, "{}={action}", self.leg)?;
         match self.times {
             Some(times) => write!(f, "*{times}"),
-            // The end of an argument that looks like a count must not be parsed as one.
-            None if looks_counted(&action) => write!(f, "*{ALWAYS}"),
+            // An argument that ends like a count must not be parsed as one.
+            None if ends_with_count(&action) => write!(f, "*{ALWAYS}"),
             None => Ok(()),
         }
     }
 }
 
 fn split_count(text: &str) -> Result<(&str, Option<u32>), FaultError> {
-    let Some((action, count)) = text.rsplit_once('*').filter(|_| looks_counted(text)) else {
+    let Some((action, count)) = text.rsplit_once('*').filter(|_| ends_with_count(text)) else {
         return Ok((text, None));
     };
     if count == ALWAYS {
@@ -101,7 +103,7 @@ fn split_count(text: &str) -> Result<(&str, Option<u32>), FaultError> {
     }
 }
 
-fn looks_counted(text: &str) -> bool {
+fn ends_with_count(text: &str) -> bool {
     text.rsplit_once('*').is_some_and(|(_, count)| {
         count == ALWAYS || (!count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()))
     })

@@ -3,13 +3,13 @@ use keybound_core::{X5tS256, lock};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// The pending faults, in the order in which they were added, and the certificates that some of them revoked.
+/// The pending faults, in the order of their addition, and the certificates that faults revoked.
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan(Mutex<Plan>);
 
 #[derive(Debug, Default)]
 struct Plan {
-    waiting: Vec<Fault>,
+    pending: Vec<Fault>,
     revoked: VecDeque<Revoked>,
 }
 
@@ -24,7 +24,7 @@ struct Revoked {
 impl FaultPlan {
     pub fn new(faults: Vec<Fault>) -> Self {
         Self(Mutex::new(Plan {
-            waiting: faults,
+            pending: faults,
             revoked: VecDeque::new(),
         }))
     }
@@ -35,8 +35,8 @@ impl FaultPlan {
         lock(&self.0).take(leg, |action| !action.revokes())
     }
 
-    /// The action that refuses a certificate on a leg, if it is revoked there. A pending fault revokes the next certificate; its
-    /// count is a number of different certificates.
+    /// The action that rejects a certificate on a leg, if the certificate is revoked there. A pending fault revokes the next
+    /// certificate; its count is a number of certificates.
     pub fn revoked(&self, leg: Leg, certificate: &X5tS256) -> Option<Action> {
         let mut plan = lock(&self.0);
         let known = |revoked: &&Revoked| revoked.leg == leg && revoked.certificate == *certificate;
@@ -57,36 +57,36 @@ impl FaultPlan {
         Some(*action)
     }
 
-    /// Whether a certificate may be refused on a leg because it is revoked.
+    /// Whether certificates are, or the next one will be, revoked on a leg.
     pub fn revokes_on(&self, leg: Leg) -> bool {
         let plan = lock(&self.0);
-        let waits = |fault: &Fault| fault.leg == leg && fault.action.revokes();
-        plan.waiting.iter().any(waits) || plan.revoked.iter().any(|revoked| revoked.leg == leg)
+        let is_pending = |fault: &Fault| fault.leg == leg && fault.action.revokes();
+        plan.pending.iter().any(is_pending) || plan.revoked.iter().any(|revoked| revoked.leg == leg)
     }
 
-    /// Whether the next request on a leg would get this action. Does not decrement the count.
+    /// Whether the next fault on a leg is this action. Does not decrement the count.
     pub fn peek_is(&self, leg: Leg, action: &Action) -> bool {
         let plan = lock(&self.0);
-        let next = plan.waiting.iter().find(|fault| fault.leg == leg);
+        let next = plan.pending.iter().find(|fault| fault.leg == leg);
         next.is_some_and(|fault| fault.action == *action)
     }
 
     /// Appends pending faults.
     ///
     /// # Errors
-    /// Where more than 1000 would be pending. None is added then.
+    /// If more than 1000 would be pending. None is added then.
     pub fn add(&self, added: Vec<Fault>) -> Result<(), FaultError> {
         let mut plan = lock(&self.0);
-        if plan.waiting.len() + added.len() > MAX_PENDING {
-            return Err(FaultError::new("more than 1000 faults would wait"));
+        if plan.pending.len() + added.len() > MAX_PENDING {
+            return Err(FaultError::new("more than 1000 faults would be pending"));
         }
-        plan.waiting.extend(added);
+        plan.pending.extend(added);
         Ok(())
     }
 
     /// The pending faults with their remaining counts.
-    pub fn waiting(&self) -> Vec<Fault> {
-        lock(&self.0).waiting.clone()
+    pub fn pending(&self) -> Vec<Fault> {
+        lock(&self.0).pending.clone()
     }
 
     /// Removes all faults and revoked certificates.
@@ -98,9 +98,9 @@ impl FaultPlan {
 impl Plan {
     /// Takes the first pending action of a kind on a leg.
     fn take(&mut self, leg: Leg, kind: impl Fn(&Action) -> bool) -> Option<Action> {
-        let faults = &mut self.waiting;
-        let meant = |fault: &Fault| fault.leg == leg && kind(&fault.action);
-        let position = faults.iter().position(meant)?;
+        let faults = &mut self.pending;
+        let matches = |fault: &Fault| fault.leg == leg && kind(&fault.action);
+        let position = faults.iter().position(matches)?;
         let fault = &mut faults[position];
         let action = fault.action.clone();
         if let Some(times) = &mut fault.times {
@@ -114,7 +114,7 @@ impl Plan {
 }
 
 const MAX_PENDING: usize = 1000;
-/// The oldest is removed where there would be more.
+/// Above it the oldest is evicted.
 const MAX_REVOKED: usize = 1000;
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn counted_faults_are_used_up_in_order_and_others_stay() {
+    fn counted_faults_expire_in_order_and_others_remain() {
         let plan = plan(&["token=hang*2", "token=close", "issue=reset*1"]);
         assert!(plan.peek_is(Leg::Token, &Action::Hang) && plan.peek_is(Leg::Token, &Action::Hang));
         assert!(
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(plan.next(Leg::Issue), Some(Action::Reset));
         assert_eq!(plan.next(Leg::Issue), None);
         assert_eq!(plan.next(Leg::Vault), None);
-        assert_eq!(plan.waiting().len(), 1);
+        assert_eq!(plan.pending().len(), 1);
         plan.clear();
         assert_eq!(plan.next(Leg::Token), None);
     }
@@ -149,18 +149,18 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_certificate_is_refused_whenever_it_comes_and_others_are_not() {
+    fn rejects_a_revoked_certificate_on_every_use_and_no_other() {
         let plan = plan(&["token=status:503*1", "token=revoke-certificate*2"]);
         let [first, second, third] = ["1", "2", "3"].map(certificate);
-        let refused = Some(Action::Aadsts(1_000_610));
+        let rejected = Some(Action::Aadsts(1_000_610));
         assert!(plan.revokes_on(Leg::Token) && !plan.revokes_on(Leg::TokenTls));
         assert_eq!(plan.revoked(Leg::TokenTls, &first), None);
         for certificate in [&first, &first, &second, &first, &second] {
-            assert_eq!(plan.revoked(Leg::Token, certificate), refused);
+            assert_eq!(plan.revoked(Leg::Token, certificate), rejected);
         }
         assert_eq!(plan.revoked(Leg::Token, &third), None);
-        assert_eq!(plan.revoked(Leg::Token, &first), refused);
-        assert_eq!(plan.waiting().len(), 1, "other faults are left alone");
+        assert_eq!(plan.revoked(Leg::Token, &first), rejected);
+        assert_eq!(plan.pending().len(), 1, "other faults remain");
         assert!(matches!(plan.next(Leg::Token), Some(Action::Status(_))));
         assert_eq!(plan.next(Leg::Token), None);
         plan.clear();
@@ -169,24 +169,24 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_revoked_certificates_is_bounded() {
+    fn limits_the_number_of_revoked_certificates() {
         let plan = plan(&["token-tls=revoke-certificate:access_denied"]);
         for number in 0..=MAX_REVOKED {
             let certificate = certificate(&number.to_string());
-            let refused = plan.revoked(Leg::TokenTls, &certificate);
-            assert_eq!(refused, Some(Action::RejectCertificate("access_denied")));
+            let rejected = plan.revoked(Leg::TokenTls, &certificate);
+            assert_eq!(rejected, Some(Action::RejectCertificate("access_denied")));
         }
         assert_eq!(lock(&plan.0).revoked.len(), MAX_REVOKED);
     }
 
     #[test]
-    fn the_number_of_waiting_faults_is_bounded() {
+    fn limits_the_number_of_pending_faults() {
         let plan = plan(&[]);
         let many: Vec<Fault> = (0..MAX_PENDING)
             .map(|_| "token=hang".parse().unwrap())
             .collect();
         plan.add(many).unwrap();
         assert!(plan.add(vec!["token=hang".parse().unwrap()]).is_err());
-        assert_eq!(plan.waiting().len(), MAX_PENDING);
+        assert_eq!(plan.pending().len(), MAX_PENDING);
     }
 }

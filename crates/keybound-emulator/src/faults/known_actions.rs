@@ -8,9 +8,9 @@ pub(super) enum Legs {
     Everywhere,
     /// All legs with requests.
     Requests,
-    /// All handshakes.
+    /// All TLS handshakes.
     Handshakes,
-    /// These legs.
+    /// The listed legs.
     Only(&'static [Leg]),
 }
 
@@ -75,7 +75,7 @@ pub(super) const KNOWN: &[(&str, &str, Legs)] = {
     ]
 };
 
-/// The TLS alerts that reject a certificate; the first is the default of `reject-certificate`.
+/// The TLS alerts that reject a certificate. The first is the default of `reject-certificate`.
 pub(super) const ALERTS: &[&str] = &[
     "bad_certificate",
     "certificate_revoked",
@@ -88,5 +88,5 @@ pub(super) const ALERTS: &[&str] = &[
     "certificate_required",
 ];
 
-/// Those that are sent in the first handshake of a connection only, where Entra and Graph request the certificate.
+/// Alerts that can be sent only in the first handshake of a connection, in which Entra and Graph request the certificate.
 pub(super) const FIRST_HANDSHAKE_ALERTS: &[&str] = &["access_denied", "certificate_required"];

@@ -5,7 +5,7 @@ use http::Request;
 use std::fmt;
 use std::str::FromStr;
 
-/// A step of the flow, as faults, counts and records name it.
+/// A step of the flow, as named in faults, counts and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leg {
     /// `getplatformmetadata` without the `Metadata` header: the probe for v2.

@@ -2,18 +2,18 @@ use super::action_text::number;
 use http::{HeaderName, HeaderValue};
 use std::fmt;
 
-/// A status instead of the response.
+/// A response with a status, headers and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StatusFault {
     pub code: u16,
-    /// Checked: names and values are legal in HTTP.
+    /// Valid HTTP names and values.
     pub headers: Vec<(String, String)>,
-    /// Without one, a JSON error in the service's form.
+    /// Default: a JSON error.
     pub body: Option<String>,
 }
 
 impl StatusFault {
-    /// `CODE[,HEADER=VALUE]…[,body=TEXT]`. A part without `=` belongs to the value before it, so that dates can be written.
+    /// `CODE[,HEADER=VALUE]…[,body=TEXT]`. A part without `=` belongs to the previous value, so that dates can contain commas.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (head, body) = match text.split_once(",body=") {
             Some((head, body)) => (head, Some(body.to_owned())),

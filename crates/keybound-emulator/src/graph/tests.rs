@@ -1,6 +1,6 @@
 use super::AUDIENCE;
 use crate::config::Config;
-use crate::entra::testing::{BOTH, Lab};
+use crate::entra::testing::{BOTH, TestServices};
 use crate::server::testing::self_signed;
 use serde_json::json;
 
@@ -11,12 +11,14 @@ fn pop(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_holder_of_the_key_lists_the_applications() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn lists_applications_with_a_bound_token() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     for version in BOTH {
-        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        let mut client = services
+            .connect(services.graph, version, Some(&binding))
+            .await;
         for (path, length) in [
             (LIST, 2),
             ("/v1.0/applications", 2),
@@ -30,17 +32,17 @@ async fn the_holder_of_the_key_lists_the_applications() {
 }
 
 #[tokio::test]
-async fn who_lacks_token_or_certificate_is_refused() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    let vault = lab.bound_token(&binding, crate::vault::AUDIENCE).await;
-    let bearer = lab.bearer_token(&binding, AUDIENCE).await;
-    for (pair, headers, words) in [
+async fn rejects_requests_without_valid_token_or_certificate() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let vault = services.bound_token(&binding, crate::vault::AUDIENCE).await;
+    let bearer = services.bearer_token(&binding, AUDIENCE).await;
+    for (pair, headers, part) in [
         (Some(&binding), String::new(), "Access token is empty"),
         (None, pop(&token), "no client certificate"),
         (
-            Some(&lab.binding()),
+            Some(&services.binding()),
             pop(&token),
             "not the one that the token is bound to",
         ),
@@ -53,14 +55,14 @@ async fn who_lacks_token_or_certificate_is_refused() {
             "presented as mtls_pop",
         ),
     ] {
-        let mut client = lab.connect(lab.graph, BOTH[1], pair).await;
+        let mut client = services.connect(services.graph, BOTH[1], pair).await;
         let response = client.get(LIST, &headers).await.unwrap();
         assert_eq!(response.status, 401);
         assert_eq!(
             response.json()["error"]["code"],
             "InvalidAuthenticationToken"
         );
-        assert!(response.text().contains(words), "{}", response.text());
+        assert!(response.text().contains(part), "{}", response.text());
         assert!(
             response.head.contains("www-authenticate: bearer"),
             "{}",
@@ -70,13 +72,15 @@ async fn who_lacks_token_or_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_no_failed_binding() {
+async fn missing_permission_responds_with_403() {
     let mut config = Config::default();
     config.graph.forbidden = true;
-    let lab = Lab::with(config).await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    let mut client = lab.connect(lab.graph, BOTH[1], Some(&binding)).await;
+    let services = TestServices::with(config).await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let mut client = services
+        .connect(services.graph, BOTH[1], Some(&binding))
+        .await;
     let response = client.get(LIST, &pop(&token)).await.unwrap();
     assert_eq!(
         (response.status, &response.json()["error"]["code"]),
@@ -86,30 +90,36 @@ async fn a_missing_permission_is_no_failed_binding() {
 }
 
 #[tokio::test]
-async fn the_server_that_never_asks_sees_no_certificate() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn never_ask_fault_requests_no_certificate() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     for version in BOTH {
-        lab.fault("graph=never-ask*1");
-        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        services.fault("graph=never-ask*1");
+        let mut client = services
+            .connect(services.graph, version, Some(&binding))
+            .await;
         let response = client.get(LIST, &pop(&token)).await.unwrap();
         assert!(
             response.text().contains("no client certificate"),
             "{}",
             response.text()
         );
-        let mut client = lab.connect(lab.graph, version, Some(&binding)).await;
+        let mut client = services
+            .connect(services.graph, version, Some(&binding))
+            .await;
         assert_eq!(client.get(LIST, &pop(&token)).await.unwrap().status, 200);
     }
 }
 
 #[tokio::test]
-async fn challenges_page_sizes_and_unknown_paths() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    let mut client = lab.connect(lab.graph, BOTH[0], Some(&binding)).await;
+async fn checks_page_size_path_and_method_and_sends_claims_challenge() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let mut client = services
+        .connect(services.graph, BOTH[0], Some(&binding))
+        .await;
     for (path, status) in [
         ("/v1.0/applications?$top=0", 400),
         ("/v1.0/applications?$top=1000", 400),
@@ -126,7 +136,7 @@ async fn challenges_page_sizes_and_unknown_paths() {
         client.post(LIST, &pop(&token), b"").await.unwrap().status,
         405
     );
-    lab.fault("graph=claims-challenge*1");
+    services.fault("graph=claims-challenge*1");
     let response = client.get(LIST, &pop(&token)).await.unwrap();
     assert_eq!(response.status, 401);
     assert!(

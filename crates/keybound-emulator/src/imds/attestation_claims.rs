@@ -18,12 +18,12 @@ pub(super) async fn check(
     let claims = read(token).map_err(ErrorResponse::invalid)?;
     if claims.issuer != state.endpoints.origin(Service::Maa) {
         return Err(ErrorResponse::invalid(
-            "Attestation Token is of an issuer that is not trusted",
+            "Attestation Token is from an untrusted issuer",
         ));
     }
     let Ok(key) = state.keys.maa.get().await else {
         return Err(ErrorResponse::failed(
-            "The key of the attestation service could not be made",
+            "The key of the attestation service could not be created",
         ));
     };
     if !key.verifies(token) {
@@ -33,12 +33,10 @@ pub(super) async fn check(
     }
     check_times(&claims, state.clock.now())?;
     if !claims.simulated {
-        return Err(ErrorResponse::invalid(
-            "Attestation Token is not of the simulated kind",
-        ));
+        return Err(ErrorResponse::invalid("Attestation Token is not simulated"));
     }
-    let is_of = |text: &str, number: &[u8]| URL_SAFE_NO_PAD.encode(number) == text;
-    if !is_of(&claims.modulus, csr.modulus) || !is_of(&claims.exponent, csr.exponent) {
+    let encodes = |text: &str, number: &[u8]| URL_SAFE_NO_PAD.encode(number) == text;
+    if !encodes(&claims.modulus, csr.modulus) || !encodes(&claims.exponent, csr.exponent) {
         return Err(ErrorResponse::invalid(
             "Attestation Token is for another key than the CSR",
         ));
@@ -46,7 +44,7 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// The claims that are checked. The signature is not verified yet.
+/// The claims of an attestation token; the signature is not verified.
 #[derive(Debug)]
 pub(crate) struct AttestationClaims {
     issuer: String,
@@ -57,10 +55,10 @@ pub(crate) struct AttestationClaims {
     exponent: String,
 }
 
-/// Reads them.
+/// Parses an attestation token.
 ///
 /// # Errors
-/// What is wrong.
+/// The problem.
 pub(crate) fn read(token: &str) -> Result<AttestationClaims, &'static str> {
     let jwt = UnverifiedJwt::parse(token).ok_or("Attestation Token is not a JWT")?;
     let claims = || {

@@ -1,4 +1,4 @@
-//! Checks certificate signing requests as IMDS does, byte for byte.
+//! Checks CSRs as IMDS does, byte for byte.
 mod der;
 #[cfg(test)]
 mod tests;
@@ -11,18 +11,18 @@ use der::{
 use openssl::pkey::PKey;
 use serde_json::Value;
 
-/// The expected request of an identity on this host.
+/// The expected contents of the CSR of an identity on this host.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected<'a> {
     pub client_id: &'a str,
     pub tenant_id: &'a str,
-    /// The machine's id as compact JSON, without empty members.
+    /// The cuId as compact JSON, without empty members.
     pub cu_id: &'a str,
     /// Also accepts the form of the Python implementation.
     pub lenient: bool,
 }
 
-/// A valid request.
+/// A valid CSR.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckedCsr<'a> {
     /// The subject, DER.
@@ -34,7 +34,7 @@ pub(crate) struct CheckedCsr<'a> {
     pub exponent: &'a [u8],
 }
 
-/// Checks a request (PKCS#10, DER): RFC 2986 in the one form that IMDS accepts.
+/// Checks a CSR (PKCS#10, DER): RFC 2986 in the only form that IMDS accepts.
 ///
 /// # Errors
 /// The first problem.
@@ -61,7 +61,7 @@ pub(crate) fn check<'a>(
     let key = PKey::public_key_from_der(info_parts.public_key.raw);
     if !key.is_ok_and(|key| verifies_ps256(&key, info.raw, signature)) {
         return Err(
-            "CSR: the signature does not hold against the CSR's own key (RSASSA-PSS, SHA-256, salt of 32 bytes)",
+            "CSR: the signature is invalid for the key of the CSR (RSASSA-PSS, SHA-256, salt of 32 bytes)",
         );
     }
     Ok(CheckedCsr {
@@ -122,10 +122,10 @@ fn check_subject(subject: &[u8], expected: &Expected<'_>) -> Result<(), &'static
     if expected.lenient && parts == [python, domain] {
         return Ok(());
     }
-    Err(subject_refusal(&parts, &domain, &common))
+    Err(subject_problem(&parts, &domain, &common))
 }
 
-fn subject_refusal(
+fn subject_problem(
     parts: &[NamePart<'_>; 2],
     domain: &NamePart<'_>,
     common: &NamePart<'_>,
@@ -170,7 +170,7 @@ fn name_part(name: Element<'_>) -> Option<NamePart<'_>> {
     })
 }
 
-/// rsaEncryption with NULL, 2048 bits. Gives modulus and exponent.
+/// rsaEncryption with NULL, 2048 bits. Returns modulus and exponent.
 fn read_key(public_key: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let mut parts = Reader::new(public_key);
     let algorithm = parts.expect(SEQUENCE);
@@ -191,7 +191,7 @@ fn read_key(public_key: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     Ok((modulus, exponent))
 }
 
-/// One attribute: the machine's id as a UTF8String of compact JSON.
+/// The only attribute: the cuId as a UTF8String of compact JSON.
 fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), &'static str> {
     let mut parts = Reader::new(attributes);
     let attribute = parts
@@ -212,10 +212,10 @@ fn check_attributes(attributes: &[u8], expected: &Expected<'_>) -> Result<(), &'
     if value.content == expected.cu_id.as_bytes() {
         return Ok(());
     }
-    Err(cu_id_refusal(value.content, expected.cu_id))
+    Err(cu_id_problem(value.content, expected.cu_id))
 }
 
-fn cu_id_refusal(given: &[u8], expected: &str) -> &'static str {
+fn cu_id_problem(given: &[u8], expected: &str) -> &'static str {
     let Ok(given) = serde_json::from_slice::<Value>(given) else {
         return "CSR: the machine's id (cuId) is not JSON";
     };
@@ -262,7 +262,8 @@ const PSS: &[u8] = &[
     0xa2, 0x03, 0x02, 0x01, 0x20,
 ];
 
-/// The same with NULL parameters of SHA-256, without and with the trailer field: libraries', and the Python system's.
+/// The same with NULL parameters of SHA-256, without the trailer field, as libraries write it, and with it, as the Python
+/// implementation does.
 #[rustfmt::skip]
 const PSS_LENIENT: &[&[u8]] = &[
     &[

@@ -8,7 +8,7 @@ pub(super) struct ErrorResponse {
     status: u16,
     error: &'static str,
     description: &'static str,
-    /// For 405.
+    /// The method of the `Allow` header, for status 405.
     allow: Option<Method>,
 }
 

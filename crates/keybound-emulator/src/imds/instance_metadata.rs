@@ -17,7 +17,7 @@ pub(super) enum InstanceMetadata {
 }
 
 impl InstanceMetadata {
-    /// The document at a path; with or without a slash at its end, as clients differ.
+    /// The document at a path, with or without a trailing slash.
     pub(super) fn at(path: &str) -> Option<Self> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/metadata/instance" => Some(Self::Instance),
@@ -26,17 +26,16 @@ impl InstanceMetadata {
         }
     }
 
-    /// Answers a request for it. The refusals have the form of this part of IMDS: one member `error`.
+    /// Responds to a request. Errors have the form of this part of IMDS: one member `error`.
     pub(super) fn respond(self, state: &State, call: &mut Call) -> Result<Response, ErrorResponse> {
         if call.request.method() != Method::GET {
             return Err(ErrorResponse::method_not_allowed(Method::GET));
         }
         let body = match check(call) {
             Ok(()) => self.body(state),
-            Err(why) => {
-                call.note("refused", why);
-                let body =
-                    json!({"error": format!("Bad request. {why}"), "newest-versions": VERSIONS});
+            Err(problem) => {
+                call.note("refused", problem);
+                let body = json!({"error": format!("Bad request. {problem}"), "newest-versions": VERSIONS});
                 return Ok(json_response(400, &body));
             }
         };
@@ -56,7 +55,7 @@ fn check(call: &Call) -> Result<(), &'static str> {
     if !super::has_metadata_header(call) {
         return Err("Required metadata header not specified");
     }
-    if super::came_through_a_proxy(call) {
+    if super::is_forwarded(call) {
         return Err("X-Forwarded-For header is not allowed");
     }
     let (mut version, mut format) = (None, None);
@@ -109,5 +108,5 @@ fn compute(state: &State) -> Value {
     })
 }
 
-/// The versions that are answered, newest first.
+/// The supported versions, newest first.
 const VERSIONS: [&str; 2] = ["2021-12-13", "2021-02-01"];

@@ -45,16 +45,16 @@ pub(super) async fn respond(
     let attested = check_attestation(state, &request, &csr).await?;
     call.note("attested", attested.to_string());
     call.note("bypass_cache", bypass_cache.to_string());
-    let wanted = Wanted {
+    let context = IssueContext {
         identity,
         csr: &csr,
         attested,
         bypass_cache,
     };
     let certificate = match &call.fault {
-        Some(Action::Certificate(fault)) => wrong_certificate(state, &wanted, *fault).await?,
+        Some(Action::Certificate(fault)) => faulty_certificate(state, &context, *fault).await?,
         _ => {
-            let (certificate, cached) = certificate(state, &wanted)?;
+            let (certificate, cached) = certificate(state, &context)?;
             call.note("from_cache", cached.to_string());
             certificate
         }
@@ -92,7 +92,7 @@ fn check_content(call: &Call) -> Result<(), ErrorResponse> {
     Ok(())
 }
 
-/// Whether the key is attested. A token that is sent must be valid, also where none is required.
+/// Whether the key is attested. A token must be valid even where none is required.
 async fn check_attestation(
     state: &State,
     request: &IssueRequest,
@@ -114,14 +114,14 @@ async fn check_attestation(
     }
 }
 
-struct Wanted<'a> {
+struct IssueContext<'a> {
     identity: &'a Identity,
     csr: &'a CheckedCsr<'a>,
     attested: bool,
     bypass_cache: bool,
 }
 
-impl Wanted<'_> {
+impl IssueContext<'_> {
     fn key(&self) -> CacheKey {
         CacheKey {
             client_id: self.identity.client_id.as_str().to_owned(),
@@ -131,24 +131,27 @@ impl Wanted<'_> {
     }
 }
 
-/// The certificate issued before for the same identity, key and attestation, in the first half of its lifetime, else a new
-/// one; and whether it is from the cache.
-fn certificate(state: &State, wanted: &Wanted<'_>) -> Result<(Vec<u8>, bool), ErrorResponse> {
+/// The cached certificate for the same identity, key and attestation, in the first half of its lifetime, else a new one; and
+/// whether it is from the cache.
+fn certificate(
+    state: &State,
+    context: &IssueContext<'_>,
+) -> Result<(Vec<u8>, bool), ErrorResponse> {
     let now = state.clock.now();
-    let key = wanted.key();
-    let before = state
+    let key = context.key();
+    let cached = state
         .issued
         .find(&key, now)
-        .filter(|_| !wanted.bypass_cache);
-    if let Some(certificate) = before {
+        .filter(|_| !context.bypass_cache);
+    if let Some(certificate) = cached {
         return Ok((certificate, true));
     }
     let validity = now - BACKDATED..now + lifetime(state);
     let issue = || -> Result<Vec<u8>, ErrorStack> {
-        let subject = X509Name::from_der(wanted.csr.subject)?;
+        let subject = X509Name::from_der(context.csr.subject)?;
         state.pki.issue(&ClientCertificateRequest {
             subject: &subject,
-            public_key: wanted.csr.public_key,
+            public_key: context.csr.public_key,
             validity: validity.clone(),
             token_not_after: token_not_after(state, now),
         })
@@ -165,29 +168,29 @@ fn token_not_after(state: &State, now: SystemTime) -> Option<TokenNotAfter> {
     Some(TokenNotAfter::At(end, imds.token_not_after_encoding))
 }
 
-/// The certificate of a fault. It is not cached, except one that IMDS would cache: past its `token_not_after`, in the first
-/// half of its lifetime.
-async fn wrong_certificate(
+/// A certificate with a fault. Only a certificate past its `token_not_after` is cached, as IMDS does in the first half of its
+/// lifetime.
+async fn faulty_certificate(
     state: &State,
-    wanted: &Wanted<'_>,
+    context: &IssueContext<'_>,
     fault: CertificateFault,
 ) -> Result<Vec<u8>, ErrorResponse> {
     let now = state.clock.now();
     let mut validity = now - BACKDATED..now + lifetime(state);
     let mut token_not_after = token_not_after(state, now);
     let mut names = [
-        wanted.identity.client_id.as_str(),
+        context.identity.client_id.as_str(),
         state.config.tenant_id.as_str(),
     ];
     let foreign = state.keys.foreign.get().await.map_err(cannot_sign)?;
-    let mut public_key = wanted.csr.public_key;
+    let mut public_key = context.csr.public_key;
     match fault {
         CertificateFault::Garbage => return Ok(b"this is not a certificate".to_vec()),
         CertificateFault::OtherKey => public_key = foreign.public_key(),
         CertificateFault::Expired => validity = now - 2 * DAY..now - DAY,
         CertificateFault::NotYetValid => validity = now + DAY..now + 2 * DAY,
-        CertificateFault::OtherClient => names[0] = NOBODY,
-        CertificateFault::OtherTenant => names[1] = NOBODY,
+        CertificateFault::OtherClient => names[0] = UNKNOWN_ID,
+        CertificateFault::OtherTenant => names[1] = UNKNOWN_ID,
         CertificateFault::PastTokenNotAfter => {
             validity = now - 6 * DAY..now + 8 * DAY;
             let encoding = state.config.imds.token_not_after_encoding;
@@ -213,7 +216,7 @@ async fn wrong_certificate(
     let certificate = issue().map_err(cannot_sign)?;
     if fault == CertificateFault::PastTokenNotAfter {
         let cached = certificate.clone();
-        state.issued.insert(wanted.key(), cached, validity);
+        state.issued.insert(context.key(), cached, validity);
     }
     Ok(certificate)
 }
@@ -250,7 +253,7 @@ fn lifetime(state: &State) -> Duration {
     Duration::from_secs(state.config.imds.certificate_lifetime_seconds.into())
 }
 
-/// Allows for clients whose clock is slightly behind.
+/// For clients whose clock is slightly behind.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";

@@ -17,23 +17,25 @@ pub(super) fn respond(state: &State, identity: &Identity, fault: Option<&Action>
     json_response(200, &body)
 }
 
-/// The machine's id as signing requests must hold it: compact JSON without empty members.
+/// The cuId that CSRs must contain: compact JSON without empty members.
 pub(super) fn expected_cu_id(imds: &ImdsConfig) -> String {
     let mut members = cu_id(imds);
     members.retain(|_, value| value != "");
     Value::Object(members).to_string()
 }
 
-/// An endpoint from IMDS, with the fault applied.
+/// Applies a fault to an endpoint in a response of IMDS.
 pub(super) fn faulty_endpoint(endpoint: &str, fault: Option<&Action>) -> String {
     match fault {
         Some(Action::HttpEndpoint) => endpoint.replacen("https://", "http://", 1),
-        Some(Action::ForeignEndpoint(url)) => url.clone().unwrap_or_else(|| FOREIGN.to_owned()),
+        Some(Action::ForeignEndpoint(url)) => {
+            url.clone().unwrap_or_else(|| FOREIGN_ENDPOINT.to_owned())
+        }
         _ => endpoint.to_owned(),
     }
 }
 
-/// The machine's id in the metadata; the id of the scale set may be empty.
+/// The cuId in the metadata; the id of the scale set can be empty.
 fn cu_id(imds: &ImdsConfig) -> Map<String, Value> {
     let mut members = Map::new();
     if !imds.vm_id.is_empty() {
@@ -46,14 +48,14 @@ fn cu_id(imds: &ImdsConfig) -> Map<String, Value> {
 }
 
 /// A host that never resolves (RFC 6761).
-const FOREIGN: &str = "https://foreign.invalid";
+const FOREIGN_ENDPOINT: &str = "https://foreign.invalid";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_id_is_in_the_metadata_and_not_expected_in_requests() {
+    fn metadata_contains_empty_id_and_csr_does_not() {
         let mut imds = ImdsConfig {
             vm_id: "v".into(),
             vmss_id: Some(String::new()),

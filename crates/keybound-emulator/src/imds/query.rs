@@ -68,7 +68,7 @@ impl Query {
 
     /// The requested identity.
     pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, ErrorResponse> {
-        let is_meant = |identity: &&Identity| match &self.selector {
+        let matches = |identity: &&Identity| match &self.selector {
             Selector::SystemAssigned => identity.kind == IdentityType::System,
             Selector::ClientId(id) => identity.client_id.matches(id),
             Selector::ObjectId(id) => identity.object_id.matches(id),
@@ -77,7 +77,7 @@ impl Query {
                 own.is_some_and(|own| own.eq_ignore_ascii_case(id))
             }
         };
-        identities.iter().find(is_meant).ok_or_else(|| {
+        identities.iter().find(matches).ok_or_else(|| {
             ErrorResponse::new(400, "identity_not_found", "Managed Identity not found")
         })
     }

@@ -6,7 +6,7 @@ use crate::faults::{ISSUE_PATH, METADATA_PATH};
 use crate::reply::Reply;
 use crate::service::Service;
 use crate::state::State;
-use crate::testing::{JsonResponse, ask, handle, issue_request, metadata_request, state};
+use crate::testing::{JsonResponse, handle, issue_request, metadata_request, send, state};
 use bytes::Bytes;
 use http::Request;
 use keybound_core::csr::UnsignedCsr;
@@ -23,7 +23,7 @@ static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap(
 static OTHER: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 
 async fn imds(state: &Arc<State>, request: Request<Bytes>) -> JsonResponse {
-    ask(state, Service::Imds, request).await
+    send(state, Service::Imds, request).await
 }
 
 /// A request with another URI.
@@ -42,7 +42,7 @@ fn with(header: &'static str, value: &str, mut request: Request<Bytes>) -> Reque
     request
 }
 
-/// A signing request of the system-assigned identity, made by the client's code.
+/// A CSR of the system-assigned identity, created by the client's code.
 fn csr(state: &Arc<State>, key: &MemoryKey) -> String {
     csr_for(state, key, state.config.identities[0].client_id.as_str())
 }
@@ -69,11 +69,11 @@ fn optional() -> Config {
 }
 
 async fn attested(state: &Arc<State>, key: &MemoryKey) -> String {
-    let evidence = crate::evidence::make(key, state.endpoints.origin(Service::Maa)).unwrap();
+    let evidence = crate::evidence::create(key, state.endpoints.origin(Service::Maa)).unwrap();
     let request = Request::post("/attest/keyguard")
         .body(json!({"evidence": evidence}).to_string().into())
         .unwrap();
-    ask(state, Service::Maa, request)
+    send(state, Service::Maa, request)
         .await
         .text("token")
         .to_owned()
@@ -86,7 +86,7 @@ fn certificate(response: &JsonResponse) -> Certificate {
 }
 
 #[tokio::test]
-async fn the_client_can_parse_the_metadata() {
+async fn client_parses_the_metadata() {
     let state = state(Config::default());
     let response = imds(&state, metadata_request()).await;
     assert_eq!(response.status, 200);
@@ -102,7 +102,7 @@ async fn the_client_can_parse_the_metadata() {
 }
 
 #[tokio::test]
-async fn a_probe_is_answered_in_the_words_of_imds() {
+async fn responds_to_a_probe_as_imds_does() {
     let state = state(Config::default());
     let expected = json!({"error": "invalid_request", "error_description": "Required metadata header not specified"});
     for request in [
@@ -123,7 +123,7 @@ async fn a_probe_is_answered_in_the_words_of_imds() {
 }
 
 #[tokio::test]
-async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
+async fn rejects_invalid_requests_with_the_errors_of_imds() {
     let state = state(Config::default());
     let v2 = format!("{METADATA_PATH}?cred-api-version=2.0");
     let cases = [
@@ -218,13 +218,13 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
         ),
         (at(&v2, issue_request("", None)), 405, "method"),
     ];
-    for (request, status, words) in cases {
+    for (request, status, part) in cases {
         let shown = format!("{request:?}");
         let response = imds(&state, request).await;
         assert_eq!(response.status, status, "{shown}");
         assert!(
-            response.text("error_description").contains(words),
-            "{words}: {response:?}"
+            response.text("error_description").contains(part),
+            "{part}: {response:?}"
         );
         assert_eq!(response.headers["server"], super::SERVER);
     }
@@ -234,7 +234,7 @@ async fn requests_that_imds_would_refuse_are_refused_with_their_reason() {
 }
 
 #[tokio::test]
-async fn the_methods_allowed_are_named() {
+async fn names_the_allowed_method() {
     let state = state(Config::default());
     let uri = format!("{ISSUE_PATH}?cred-api-version=2.0");
     assert_eq!(
@@ -250,7 +250,7 @@ async fn the_methods_allowed_are_named() {
 }
 
 #[tokio::test]
-async fn every_selector_finds_its_identity() {
+async fn selects_an_identity_by_each_selector() {
     let state = state(Config::default());
     let user = state.config.identities[1].clone();
     let resource_id = user.resource_id.clone().unwrap();
@@ -275,7 +275,7 @@ async fn every_selector_finds_its_identity() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_system_identity_has_none_to_tell() {
+async fn reports_a_missing_system_assigned_identity() {
     let mut config = Config::default();
     config.identities.remove(0);
     let response = imds(&state(config), metadata_request()).await;
@@ -290,7 +290,7 @@ async fn a_host_without_a_system_identity_has_none_to_tell() {
 }
 
 #[tokio::test]
-async fn faults_of_the_metadata_leg() {
+async fn faults_change_metadata_responses() {
     let state = state(Config::default());
     let next = async |fault: &str| {
         state

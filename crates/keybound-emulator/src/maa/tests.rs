@@ -4,7 +4,7 @@ use crate::service::Service;
 use crate::signing_key::{jwk, jwk_thumbprint, signing_input};
 use crate::simulated_key::SimulatedKey;
 use crate::state::State;
-use crate::testing::{JsonResponse, ask, state};
+use crate::testing::{JsonResponse, send, state};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -21,11 +21,11 @@ async fn attest(state: &Arc<State>, evidence: &str) -> JsonResponse {
 
 async fn post(state: &Arc<State>, body: impl Into<Bytes>) -> JsonResponse {
     let request = Request::post("/attest/keyguard").body(body.into()).unwrap();
-    ask(state, Service::Maa, request).await
+    send(state, Service::Maa, request).await
 }
 
 async fn get(state: &Arc<State>, path: &str) -> JsonResponse {
-    ask(
+    send(
         state,
         Service::Maa,
         Request::get(path).body(Bytes::new()).unwrap(),
@@ -37,7 +37,7 @@ fn audience(state: &Arc<State>) -> &str {
     state.endpoints.origin(Service::Maa)
 }
 
-/// Evidence with another header and other claims, signed by the key.
+/// Evidence with changed header and claims, signed with the key.
 fn changed(
     key: &SimulatedKey,
     evidence: &str,
@@ -54,10 +54,10 @@ fn changed(
 }
 
 #[tokio::test]
-async fn a_proven_key_is_vouched_for_as_simulated() {
+async fn attests_a_key_as_simulated() {
     let state = state(Config::default());
     let key = SimulatedKey::generate().unwrap();
-    let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+    let response = attest(&state, &evidence::create(&key, audience(&state)).unwrap()).await;
     assert_eq!(response.status, 200, "{response:?}");
     let token = response.text("token");
     assert!(state.keys.maa.get().await.unwrap().verifies(token));
@@ -80,89 +80,89 @@ async fn a_proven_key_is_vouched_for_as_simulated() {
 }
 
 #[tokio::test]
-async fn the_token_is_dated_by_the_emulated_clock_and_evidence_by_the_hosts() {
+async fn dates_tokens_by_the_emulated_and_evidence_by_the_host_clock() {
     let state = state(Config::default());
     state.clock.advance(30 * 24 * 3600);
     let key = SimulatedKey::generate().unwrap();
-    let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+    let response = attest(&state, &evidence::create(&key, audience(&state)).unwrap()).await;
     let jwt = UnverifiedJwt::parse(response.text("token")).unwrap();
     assert!(jwt.claims["iat"].as_u64().unwrap() >= state.clock.unix() - 5);
 }
 
 #[tokio::test]
-async fn evidence_that_proves_nothing_is_refused_with_its_reason() {
+async fn rejects_invalid_evidence() {
     let state = state(Config::default());
     let (key, other) = (
         SimulatedKey::generate().unwrap(),
         SimulatedKey::generate().unwrap(),
     );
-    let good = evidence::make(&key, audience(&state)).unwrap();
+    let valid = evidence::create(&key, audience(&state)).unwrap();
     let weak = openssl::rsa::Rsa::generate(1024).unwrap();
     let weak =
         jwk(&openssl::rsa::Rsa::public_key_from_der(&weak.public_key_to_der().unwrap()).unwrap());
-    for (evidence, words) in [
+    for (evidence, part) in [
         ("nonsense".into(), "not a compact JWS"),
         ("a".repeat(20_000), "longer than 16 KiB"),
         (
-            changed(&other, &good, |_, _| ()),
-            "not signed by the key that it shows",
+            changed(&other, &valid, |_, _| ()),
+            "not signed by the key in it",
         ),
         (
-            changed(&key, &good, |header, _| header["alg"] = json!("RS256")),
+            changed(&key, &valid, |header, _| header["alg"] = json!("RS256")),
             "not of a simulated key",
         ),
         (
-            changed(&key, &good, |header, _| header["typ"] = json!("JWT")),
+            changed(&key, &valid, |header, _| header["typ"] = json!("JWT")),
             "not of a simulated key",
         ),
         (
-            changed(&key, &good, |header, _| header["jwk"] = weak),
+            changed(&key, &valid, |header, _| header["jwk"] = weak),
             "RSA key of 2048 bits",
         ),
         (
-            changed(&key, &good, |header, _| header["jwk"]["kty"] = json!("EC")),
+            changed(&key, &valid, |header, _| header["jwk"]["kty"] = json!("EC")),
             "RSA key of 2048 bits",
         ),
         (
-            changed(&key, &good, |header, _| header["jwk"]["e"] = json!("Ag")),
+            changed(&key, &valid, |header, _| header["jwk"]["e"] = json!("Ag")),
             "RSA key of 2048 bits",
         ),
         (
-            changed(&key, &good, |_, claims| {
+            changed(&key, &valid, |_, claims| {
                 claims["aud"] = json!("https://other")
             }),
             "another attestation service",
         ),
         (
-            changed(&key, &good, |_, claims| {
+            changed(&key, &valid, |_, claims| {
                 claims["iat"] = json!(claims["iat"].as_u64().unwrap() - 400)
             }),
             "not fresh",
         ),
         (
-            changed(&key, &good, |_, claims| {
+            changed(&key, &valid, |_, claims| {
                 claims["iat"] = json!(claims["iat"].as_u64().unwrap() + 400)
             }),
             "not fresh",
         ),
         (
-            changed(&key, &good, |_, claims| claims["jti"] = Value::Null),
+            changed(&key, &valid, |_, claims| claims["jti"] = Value::Null),
             "lacks aud, iat or jti",
         ),
         (
-            changed(&key, &good, |_, claims| {
+            changed(&key, &valid, |_, claims| {
                 claims["jti"] = json!("x".repeat(200))
             }),
             "lacks aud, iat or jti",
         ),
     ] {
         let response = attest(&state, &evidence).await;
-        assert_eq!(response.status, 400, "{words}");
+        assert_eq!(response.status, 400, "{part}");
         let message = response.body["error"]["message"].as_str().unwrap();
-        assert!(message.contains(words), "{words}: {message}");
+        assert!(message.contains(part), "{part}: {message}");
     }
-    assert_eq!(attest(&state, &good).await.status, 200);
-    let again = attest(&state, &good).await;
+    assert_eq!(attest(&state, &valid).await.status, 200);
+    let again = attest(&state, &valid).await;
     assert_eq!(
         again.body["error"]["message"],
         "the evidence was used before"
@@ -185,7 +185,7 @@ async fn evidence_that_proves_nothing_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn documents_and_methods() {
+async fn serves_documents_and_checks_methods() {
     let state = state(Config::default());
     let document = get(&state, "/.well-known/openid-configuration").await.body;
     assert_eq!(document["issuer"], "https://127.0.0.1:1003");
@@ -199,7 +199,7 @@ async fn documents_and_methods() {
 }
 
 #[tokio::test]
-async fn faults_make_wrong_tokens() {
+async fn faults_change_attestation_tokens() {
     let state = state(Config::default());
     let key = SimulatedKey::generate().unwrap();
     let next = async |fault: &str| {
@@ -207,7 +207,7 @@ async fn faults_make_wrong_tokens() {
             .faults
             .add(vec![format!("attest={fault}*1").parse().unwrap()])
             .unwrap();
-        let response = attest(&state, &evidence::make(&key, audience(&state)).unwrap()).await;
+        let response = attest(&state, &evidence::create(&key, audience(&state)).unwrap()).await;
         response.body["token"].as_str().unwrap().to_owned()
     };
     let maa = state.keys.maa.get().await.unwrap();
@@ -218,10 +218,10 @@ async fn faults_make_wrong_tokens() {
         maa.verifies(&expired) && claims(&expired)["exp"].as_u64().unwrap() < state.clock.unix()
     );
     assert!(!maa.verifies(&next("foreign-key").await));
-    let (good, other) = (next("delay:1").await, next("other-key").await);
+    let (valid, other) = (next("delay:1").await, next("other-key").await);
     assert!(maa.verifies(&other));
     assert_ne!(
-        claims(&good)["x-ms-runtime"],
+        claims(&valid)["x-ms-runtime"],
         claims(&other)["x-ms-runtime"]
     );
     state

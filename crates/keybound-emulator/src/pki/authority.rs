@@ -1,4 +1,4 @@
-//! The common parts of all certificates.
+//! The creation of certificates.
 use crate::clock::unix;
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::BigNum;
@@ -26,12 +26,12 @@ pub(super) struct Template<'a, T> {
     pub subject: &'a X509NameRef,
     pub public_key: &'a PKeyRef<T>,
     pub validity: Range<SystemTime>,
-    /// The extensions that this kind of certificate has beside the key identifiers.
+    /// The extensions besides the key identifiers.
     pub extensions: Vec<X509Extension>,
 }
 
 impl Authority {
-    /// Makes an authority whose certificate is signed by itself.
+    /// Creates an authority with a self-signed certificate.
     pub fn self_signed(
         common_name: &str,
         validity: Range<SystemTime>,

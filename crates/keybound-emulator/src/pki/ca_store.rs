@@ -22,12 +22,12 @@ use x509_cert::ext::pkix::SubjectKeyIdentifier;
 pub(crate) struct CaStore {
     ca: ServerCa,
     ca_file: PathBuf,
-    /// Removed with the store.
+    /// Removed when the store is dropped.
     _temporary: Option<TempDir>,
 }
 
 impl CaStore {
-    /// A new CA; its certificate is in a folder that is removed with the store, its key in memory only.
+    /// A new CA. Its certificate is in a folder that is removed with the store, its key only in memory.
     pub fn temporary() -> Result<Self, StartError> {
         let folder = temporary_folder().map_err(StartError::Host)?;
         let ca = create()?;
@@ -42,15 +42,15 @@ impl CaStore {
         })
     }
 
-    /// The CA stored in a folder, which is created if absent. The key file holds key and certificate and comes into
-    /// being in one step, so that two emulators started at once agree on one CA; the certificate's file follows from it.
+    /// The CA stored in a folder, which is created if absent. The key file contains key and certificate and is created
+    /// atomically, so that emulators that start at the same time use the same CA; the certificate file is derived from it.
     pub fn stored(folder: &Path) -> Result<Self, StartError> {
         let dir = StateDir::open(folder.to_owned())?;
         let key_and_certificate = dir.read(StoredFile::Key)?;
         let ca = match (key_and_certificate, dir.read(StoredFile::Certificate)?) {
             (Some(pem), _) => read_ca(&dir, &pem)?,
             (None, None) => store_new(&dir)?,
-            // Another emulator may have written both in between.
+            // Another emulator may have created both in between.
             (None, Some(_)) => match dir.read(StoredFile::Key)? {
                 Some(pem) => read_ca(&dir, &pem)?,
                 None => return Err(dir.problem("ca.pem exists, but ca-key.pem does not")),
@@ -85,7 +85,7 @@ fn store_new(dir: &StateDir) -> Result<ServerCa, StartError> {
         .map_err(|error| StartError::Certificates(error.into()))?;
     pem.extend_from_slice(ca.pem());
     let unwritable = |error: io::Error| dir.error("ca-key.pem cannot be written", error);
-    // The temporary file is readable by its owner only, and stays so under its new name.
+    // The temporary file is readable by its owner only, also under its new name.
     let mut file = NamedTempFile::new_in(dir.path()).map_err(unwritable)?;
     file.write_all(&pem).map_err(unwritable)?;
     file.as_file().sync_all().map_err(unwritable)?;
@@ -100,12 +100,12 @@ fn store_new(dir: &StateDir) -> Result<ServerCa, StartError> {
     }
 }
 
-/// Reads key and certificate and checks that they are what [`ServerCa::create`] creates: above all that the certificate is
+/// Parses key and certificate and checks that they are as [`ServerCa::create`] creates them, especially that the certificate is
 /// constrained to loopback, since clients trust it.
 fn read_ca(dir: &StateDir, pem: &[u8]) -> Result<ServerCa, StartError> {
     let malformed =
         |error: ErrorStack| dir.error("ca-key.pem does not hold a key and a certificate", error);
-    let pem = without_mark(pem);
+    let pem = without_bom(pem);
     // Without the callback OpenSSL prompts on the terminal for the passphrase of an encrypted key.
     let no_passphrase = |_: &mut [u8]| Err(ErrorStack::get());
     let key = PKey::private_key_from_pem_callback(pem, no_passphrase).map_err(malformed)?;
@@ -119,16 +119,16 @@ fn read_ca(dir: &StateDir, pem: &[u8]) -> Result<ServerCa, StartError> {
     {
         return Err(dir.problem("the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is"));
     }
-    let soon = super::authority::asn1_time(host_now() + LEAST_LEFT).map_err(malformed)?;
+    let soon = super::authority::asn1_time(host_now() + MIN_REMAINING).map_err(malformed)?;
     if certificate.not_after() < soon {
         return Err(dir.problem(
-            "the CA has expired or is about to: remove ca.pem and ca-key.pem to get a new one",
+            "the CA has expired or expires soon: remove ca.pem and ca-key.pem to get a new one",
         ));
     }
     ServerCa::from_parts(Authority { certificate, key }).map_err(malformed)
 }
 
-/// The extensions of a certificate but for the identifier of its key, in their order.
+/// The extensions of a certificate in their order, without the identifier of its key.
 fn constraints(certificate: &X509) -> Option<Vec<Extension>> {
     let der = certificate.to_der().ok()?;
     let parsed = x509_cert::Certificate::from_der(&der).ok()?;
@@ -137,8 +137,8 @@ fn constraints(certificate: &X509) -> Option<Vec<Extension>> {
     Some(constraints)
 }
 
-/// Writes the certificate, unless it is there. Nothing is replaced: where one of several that do this at once has the file
-/// open, Windows would not let it be.
+/// Writes the certificate file unless it exists. It is never replaced: Windows would not allow that while another emulator has
+/// it open.
 fn write_certificate(dir: &StateDir, ca: &ServerCa) -> Result<(), StartError> {
     if has_certificate(dir, ca)? {
         return Ok(());
@@ -152,8 +152,8 @@ fn write_certificate(dir: &StateDir, ca: &ServerCa) -> Result<(), StartError> {
     }
 }
 
-/// Whether the certificate is in its file, and no other one: however editors and version control wrote the lines, clients
-/// read the same. Another one there is an error.
+/// Whether the certificate file contains the certificate and no other; line ends and comments are ignored, as by clients.
+/// Another certificate is an error.
 fn has_certificate(dir: &StateDir, ca: &ServerCa) -> Result<bool, StartError> {
     let Some(pem) = dir.read(StoredFile::Certificate)? else {
         return Ok(false);
@@ -166,15 +166,15 @@ fn has_certificate(dir: &StateDir, ca: &ServerCa) -> Result<bool, StartError> {
 
 /// The certificates of a PEM text.
 fn certificates(pem: &[u8]) -> Option<Vec<X509>> {
-    X509::stack_from_pem(without_mark(pem)).ok()
+    X509::stack_from_pem(without_bom(pem)).ok()
 }
 
-/// A text without the byte order mark that some editors put before it.
-fn without_mark(text: &[u8]) -> &[u8] {
+/// Removes the byte order mark that some editors add.
+fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// A file that others can read, whatever the umask, and only its owner can write to.
+/// A file that others can read, independent of the umask, and only its owner can write.
 fn readable_file(folder: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(content)?;
@@ -193,7 +193,7 @@ fn make_readable(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Commands of `--exec` may run as another user, who has to read the certificate.
+/// Commands of `--exec` may run as another user and must be able to read the certificate.
 #[cfg(unix)]
 fn temporary_folder() -> io::Result<TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -210,5 +210,5 @@ fn temporary_folder() -> io::Result<TempDir> {
 
 const TEMPORARY: &str = "keybound-emulator-";
 
-/// A stored CA that expires sooner is an error at the start, so that it does not expire during the run.
-const LEAST_LEFT: Duration = Duration::from_secs(24 * 3600);
+/// A stored CA with less remaining lifetime is an error, so that it does not expire during the run.
+const MIN_REMAINING: Duration = Duration::from_secs(24 * 3600);

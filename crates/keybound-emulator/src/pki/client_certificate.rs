@@ -5,7 +5,7 @@ use openssl::nid::Nid;
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use std::time::SystemTime;
 
-/// A binding certificate that is ours and valid.
+/// A valid binding certificate of the issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientCertificate {
     /// Its CN.
@@ -13,16 +13,16 @@ pub(crate) struct ClientCertificate {
     /// Its DC.
     pub tenant_id: String,
     pub thumbprint: X5tS256,
-    /// The time until which Entra accepts it for new tokens, if before NotAfter.
+    /// The time until which Entra accepts it for new tokens.
     pub token_not_after: Option<SystemTime>,
 }
 
 /// Why a client certificate is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificateProblem {
-    /// It cannot be parsed, or names no client.
+    /// It cannot be parsed, or does not name one client and one tenant.
     Malformed,
-    /// Another authority signed it.
+    /// It is signed by another authority.
     Foreign,
     Expired,
     NotYetValid,
@@ -36,9 +36,9 @@ pub(super) fn check(
     use ClientCertificateProblem::{Expired, Foreign, Malformed, NotYetValid};
     let certificate = X509::from_der(der).map_err(|_| Malformed)?;
     let key = issuer.public_key().map_err(|_| Foreign)?;
-    let named = issuer.issued(&certificate) == X509VerifyResult::OK;
-    if !named || !certificate.verify(&key).unwrap_or(false) {
-        // Its error must not remain in OpenSSL's queue for the next call.
+    let is_issuer = issuer.issued(&certificate) == X509VerifyResult::OK;
+    if !is_issuer || !certificate.verify(&key).unwrap_or(false) {
+        // An invalid signature leaves an error in OpenSSL's queue, which the next call would return.
         let _ = openssl::error::ErrorStack::get();
         return Err(Foreign);
     }

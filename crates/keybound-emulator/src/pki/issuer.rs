@@ -8,12 +8,12 @@ use openssl::x509::{X509NameRef, X509Ref};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// The authority that signs binding certificates. Entra and the resources trust no other.
+/// The authority that signs binding certificates, the only one that Entra and the resources trust.
 pub(super) struct Issuer(Authority);
 
 /// The contents of a binding certificate.
 pub(crate) struct ClientCertificateRequest<'a> {
-    /// The subject, as the signing request has it.
+    /// The subject of the CSR.
     pub subject: &'a X509NameRef,
     /// SubjectPublicKeyInfo, DER.
     pub public_key: &'a [u8],
@@ -32,7 +32,7 @@ impl Issuer {
                 .crl_sign()
                 .build()?,
         ];
-        // Certificates follow the emulated clock, so the authority must be valid wherever that may be moved to.
+        // Certificates follow the emulated clock, so the authority must be valid over its whole range.
         let validity = SystemTime::UNIX_EPOCH..now + LIFETIME;
         Authority::self_signed(COMMON_NAME, validity, extensions).map(Self)
     }
@@ -65,6 +65,6 @@ impl Issuer {
     }
 }
 
-/// The name of the real authority.
+/// The name of the real issuer.
 pub(super) const COMMON_NAME: &str = "managedidentitysnissuer.login.microsoft.com";
 const LIFETIME: Duration = Duration::from_secs(200 * 366 * 24 * 3600);

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// The authority of server certificates, for loopback names only.
+/// The CA of server certificates, for loopback names only.
 pub(crate) struct ServerCa {
     pub(super) authority: Authority,
     pem: Vec<u8>,
@@ -26,7 +26,7 @@ pub(crate) struct ServerIdentity {
 }
 
 impl ServerCa {
-    /// Makes a new one.
+    /// Creates a CA.
     pub fn create() -> Result<Self, ErrorStack> {
         Self::create_until(host_now() + CA_LIFETIME)
     }
@@ -43,7 +43,7 @@ impl ServerCa {
         Self::from_parts(Authority::self_signed(COMMON_NAME, validity, extensions)?)
     }
 
-    /// Loads an existing one. The caller checks whether it may be used.
+    /// The CA with this key and certificate. The caller checks its constraints.
     pub fn from_parts(authority: Authority) -> Result<Self, ErrorStack> {
         let pem = authority.certificate.to_pem()?;
         Ok(Self { authority, pem })
@@ -57,7 +57,7 @@ impl ServerCa {
         &self.authority.certificate
     }
 
-    /// Whether a certificate is this CA's.
+    /// Whether a certificate is that of this CA.
     pub fn is(&self, certificate: &X509) -> bool {
         let own = self.authority.certificate.to_der();
         own.is_ok_and(|own| certificate.to_der().is_ok_and(|other| own == other))
@@ -67,17 +67,17 @@ impl ServerCa {
         self.authority.key.private_key_to_pem_pkcs8()
     }
 
-    /// A fresh key and a certificate for it.
+    /// A new key and a certificate for it.
     pub fn server_identity(
         &self,
         fault: Option<ServerCertificateFault>,
         address: IpAddr,
     ) -> Result<ServerIdentity, ErrorStack> {
-        let stranger;
+        let untrusted;
         let authority = match fault {
             Some(ServerCertificateFault::Untrusted) => {
-                stranger = Self::create()?;
-                &stranger.authority
+                untrusted = Self::create()?;
+                &untrusted.authority
             }
             _ => &self.authority,
         };
@@ -102,7 +102,7 @@ pub(super) fn extensions() -> Result<Vec<X509Extension>, ErrorStack> {
             .key_cert_sign()
             .crl_sign()
             .build()?,
-        // Limits verifiers that check it to server certificates, as the names limit them to loopback.
+        // Limits the CA to server certificates, in verifiers that check it.
         ExtendedKeyUsage::new().server_auth().build()?,
         name_constraints()?,
     ])
@@ -122,7 +122,7 @@ fn server_extensions(
 ) -> Result<Vec<X509Extension>, ErrorStack> {
     let mut names = SubjectAlternativeName::new();
     match fault {
-        // A name that the constraints allow, so that it is the name that is wrong and nothing else.
+        // A name that the constraints allow, so that only the host name does not match.
         Some(ServerCertificateFault::OtherName) => names.dns("other.localhost"),
         _ => {
             let mut addresses = vec![
@@ -144,7 +144,7 @@ fn server_extensions(
 pub(super) fn extensions_with(
     names: &SubjectAlternativeName,
 ) -> Result<Vec<X509Extension>, ErrorStack> {
-    // No issuer is needed to write names down.
+    // Names need no issuer.
     let context = X509::builder()?;
     let names = names.build(&context.x509v3_context(None, None))?;
     Ok(vec![
@@ -173,7 +173,7 @@ pub(super) const NAME_CONSTRAINTS: [u8; 65] = [
     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
 ];
 
-/// Allows for clients whose clock is slightly behind.
+/// For clients whose clock is slightly behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
 const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 const SERVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);

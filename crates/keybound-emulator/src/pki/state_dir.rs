@@ -3,23 +3,23 @@ use keybound_core::BoxError;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// The folder of the stored CA. It is opened once, and files are checked and read through the same handle, so that they cannot
-/// be replaced in between.
+/// The folder of the stored CA. It is opened once, and each file is checked and read through one handle, so that it cannot be
+/// replaced in between.
 pub(super) struct StateDir {
     path: PathBuf,
     #[cfg(unix)]
     handle: std::fs::File,
-    /// While it is open, it cannot be replaced.
+    /// An open folder cannot be replaced.
     #[cfg(windows)]
     _handle: std::fs::File,
 }
 
-/// The files that are stored.
+/// The stored files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredFile {
-    /// The certificate, for everybody.
+    /// The certificate, readable by all users.
     Certificate,
-    /// Key and certificate, for the owner.
+    /// Key and certificate, readable by the owner only.
     Key,
 }
 
@@ -101,8 +101,8 @@ mod platform {
     use std::path::PathBuf;
 
     impl StateDir {
-        /// Opens the folder, which is made where it is absent. It must belong to this user (or to root), and nobody else
-        /// may write to it.
+        /// Opens the folder, which is created if absent. It must belong to this user or to root, and be writable by the owner
+        /// only.
         pub fn open(path: PathBuf) -> Result<Self, StartError> {
             let error =
                 |problem, cause: io::Error| state_dir_error(&path, problem, Some(cause.into()));
@@ -127,7 +127,7 @@ mod platform {
             Ok(dir)
         }
 
-        /// Without waiting, which opening a FIFO would do.
+        /// Without blocking, as opening a FIFO would.
         pub(super) fn open_file(&self, stored: StoredFile) -> io::Result<File> {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let opened = openat(&self.handle, stored.name(), flags, Mode::empty())?;
@@ -161,13 +161,13 @@ mod platform {
         is_trusted(metadata.uid(), rustix::process::geteuid().as_raw())
     }
 
-    /// Root may do as it likes anyway.
+    /// Root can change any file anyway.
     fn is_trusted(owner: u32, user: u32) -> bool {
         owner == user || owner == 0
     }
 
     #[test]
-    fn the_user_and_root_are_trusted() {
+    fn trusts_the_user_and_root() {
         for (owner, user, trusted) in [(7, 7, true), (0, 7, true), (7, 0, false), (8, 7, false)] {
             assert_eq!(is_trusted(owner, user), trusted, "{owner} {user}");
         }
@@ -184,9 +184,9 @@ mod platform {
     use std::path::PathBuf;
 
     impl StateDir {
-        /// Opens the folder, which is made where it is absent. A new one, and the files in it, admit this account, SYSTEM and
-        /// administrators only. One that is there must belong to one of these and be no link; its permissions are not
-        /// checked, see the guide.
+        /// Opens the folder, which is created if absent. A new folder and its files give access to this account, SYSTEM and
+        /// administrators only. An existing one must belong to one of these and not be a link; its permissions are not checked,
+        /// see the guide.
         pub fn open(path: PathBuf) -> Result<Self, StartError> {
             let folder = make_private_folder(&path).map_err(|error| {
                 state_dir_error(&path, "it cannot be created or opened", Some(error.into()))
@@ -201,7 +201,7 @@ mod platform {
             })
         }
 
-        /// A file that is no link, and belongs to one of the three.
+        /// Opens a file that is not a link and belongs to one of these accounts.
         pub(super) fn open_file(&self, stored: StoredFile) -> io::Result<File> {
             open_private_file(&self.file(stored))?
                 .ok_or_else(|| io::Error::other("it belongs to another account"))

@@ -1,7 +1,7 @@
-//! What is kept and issued.
+//! The stored CA and the issued certificates.
 #[cfg(unix)]
 mod modes;
-// The openssl program is an oracle on Unix only.
+// The openssl program is used on Unix only.
 #[cfg(unix)]
 mod verified;
 
@@ -62,7 +62,7 @@ fn text_of(certificate: &X509) -> String {
 }
 
 #[test]
-fn a_binding_certificate_says_what_was_asked_for() {
+fn issues_binding_certificate_for_the_requested_subject_and_key() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
     let der = issue(&pki, &usual_subject());
     let certificate = X509::from_der(&der).unwrap();
@@ -92,41 +92,41 @@ fn a_binding_certificate_says_what_was_asked_for() {
 }
 
 #[test]
-fn client_certificates_are_judged_by_issuer_time_and_names() {
+fn checks_issuer_validity_and_names_of_client_certificates() {
     use ClientCertificateProblem::{Expired, Foreign, Malformed, NotYetValid};
     let (pki, other) = (
         Pki::new(None, LOCALHOST).unwrap(),
         Pki::new(None, LOCALHOST).unwrap(),
     );
     let now = host_now();
-    let good = issue(&pki, &usual_subject());
-    let read = pki.check_client_certificate(&good, now).unwrap();
+    let valid = issue(&pki, &usual_subject());
+    let read = pki.check_client_certificate(&valid, now).unwrap();
     assert_eq!(
         (read.client_id.as_str(), read.tenant_id.as_str()),
         (CLIENT, TENANT)
     );
-    assert_eq!(read.thumbprint, keybound_core::X5tS256::of_der(&good));
+    assert_eq!(read.thumbprint, keybound_core::X5tS256::of_der(&valid));
     assert_eq!(
-        pki.check_client_certificate(&good, now + 2 * DAY),
+        pki.check_client_certificate(&valid, now + 2 * DAY),
         Err(Expired)
     );
     assert_eq!(
-        pki.check_client_certificate(&good, now - 2 * DAY),
+        pki.check_client_certificate(&valid, now - 2 * DAY),
         Err(NotYetValid)
     );
     // Another issuer of the same name.
-    assert_eq!(other.check_client_certificate(&good, now), Err(Foreign));
+    assert_eq!(other.check_client_certificate(&valid, now), Err(Foreign));
     let server = pki.server().certificate.to_der().unwrap();
     assert_eq!(pki.check_client_certificate(&server, now), Err(Foreign));
-    let mut changed = good.clone();
+    let mut changed = valid.clone();
     *changed.last_mut().unwrap() ^= 1;
     assert_eq!(pki.check_client_certificate(&changed, now), Err(Foreign));
-    for der in [&b""[..], b"garbage", &good[..good.len() - 1]] {
+    for der in [&b""[..], b"garbage", &valid[..valid.len() - 1]] {
         assert_eq!(pki.check_client_certificate(der, now), Err(Malformed));
     }
-    let nobody = subject(&[(Nid::COMMONNAME, CLIENT, Asn1Type::PRINTABLESTRING)]);
+    let no_tenant = subject(&[(Nid::COMMONNAME, CLIENT, Asn1Type::PRINTABLESTRING)]);
     assert_eq!(
-        pki.check_client_certificate(&issue(&pki, &nobody), now),
+        pki.check_client_certificate(&issue(&pki, &no_tenant), now),
         Err(Malformed)
     );
     let two = subject(&[
@@ -140,12 +140,12 @@ fn client_certificates_are_judged_by_issuer_time_and_names() {
     );
     assert!(
         openssl::error::ErrorStack::get().errors().is_empty(),
-        "errors are left on the queue"
+        "the error queue is not empty"
     );
 }
 
 #[test]
-fn the_temporary_ca_file_goes_away_with_its_owner() {
+fn removes_the_temporary_ca_file_when_dropped() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
     let file = pki.ca_file().to_owned();
     assert_eq!(fs::read(&file).unwrap(), pki.ca_pem());
@@ -154,35 +154,31 @@ fn the_temporary_ca_file_goes_away_with_its_owner() {
 }
 
 #[test]
-fn a_kept_ca_is_taken_up_again() {
+fn loads_a_stored_ca() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().join("deep").join("state");
-    let first = Pki::new(Some(&kept), LOCALHOST).unwrap();
+    let stored = folder.path().join("deep").join("state");
+    let first = Pki::new(Some(&stored), LOCALHOST).unwrap();
     let pem = first.ca_pem().to_vec();
-    assert_eq!(first.ca_file(), kept.join("ca.pem"));
+    assert_eq!(first.ca_file(), stored.join("ca.pem"));
     drop(first);
-    assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
-    let second = Pki::new(Some(&kept), LOCALHOST).unwrap();
+    assert_eq!(fs::read(stored.join("ca.pem")).unwrap(), pem);
+    let second = Pki::new(Some(&stored), LOCALHOST).unwrap();
     assert_eq!(second.ca_pem(), pem);
-    // The certificate's file follows from the key's.
-    fs::remove_file(kept.join("ca.pem")).unwrap();
-    assert_eq!(Pki::new(Some(&kept), LOCALHOST).unwrap().ca_pem(), pem);
-    assert_eq!(fs::read(kept.join("ca.pem")).unwrap(), pem);
-    let mut names: Vec<_> = fs::read_dir(&kept)
+    // The certificate file is restored from the key file.
+    fs::remove_file(stored.join("ca.pem")).unwrap();
+    assert_eq!(Pki::new(Some(&stored), LOCALHOST).unwrap().ca_pem(), pem);
+    assert_eq!(fs::read(stored.join("ca.pem")).unwrap(), pem);
+    let mut names: Vec<_> = fs::read_dir(&stored)
         .unwrap()
         .map(|file| file.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["ca-key.pem", "ca.pem"],
-        "nothing else is left behind"
-    );
+    assert_eq!(names, ["ca-key.pem", "ca.pem"], "no other file remains");
 }
 
-/// As editors, version control and those who write notes leave it: clients read the same certificate.
+/// Editors and version control change line ends and add comments; clients read the same certificate.
 #[test]
-fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
+fn compares_stored_certificates_by_content() {
     let folder = tempfile::tempdir().unwrap();
     let pem = Pki::new(Some(folder.path()), LOCALHOST)
         .unwrap()
@@ -218,7 +214,7 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
         assert_eq!(
             fs::read_to_string(&ca_file).unwrap(),
             variant,
-            "it is left as it is"
+            "the file is not changed"
         );
     }
     fs::write(&ca_file, &text).unwrap();
@@ -242,14 +238,14 @@ fn the_file_of_a_kept_certificate_is_compared_by_what_it_holds() {
         fs::write(&ca_file, &wrong).unwrap();
         let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path()), LOCALHOST)
         else {
-            panic!("{wrong:?} was taken");
+            panic!("{wrong:?} was accepted");
         };
         assert_eq!(problem, "ca.pem is not the certificate in ca-key.pem");
     }
 }
 
 #[test]
-fn emulators_started_at_once_agree_on_one_ca() {
+fn concurrent_emulators_share_one_ca() {
     let folder = tempfile::tempdir().unwrap();
     let pems: Vec<Vec<u8>> = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..8)
@@ -271,7 +267,7 @@ fn emulators_started_at_once_agree_on_one_ca() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
+fn reports_the_problem_of_an_unusable_state_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (key_file, ca_file) = (
         folder.path().join("ca-key.pem"),
@@ -279,7 +275,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     );
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let ca = fs::read(&ca_file).unwrap();
-    // With its mode.
+    // Copies the mode too.
     let aside = folder.path().join("aside.pem");
     fs::copy(&key_file, &aside).unwrap();
     let problem = || match Pki::new(Some(folder.path()), LOCALHOST) {
@@ -288,7 +284,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
             problem
         }
         Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("it was taken"),
+        Ok(_) => panic!("the folder was accepted"),
     };
     fs::write(&key_file, b"nonsense").unwrap();
     assert_eq!(
@@ -313,7 +309,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     fs::write(&key_file, unconstrained()).unwrap();
     let not_constrained = "the certificate in ca-key.pem is not constrained to servers on loopback as the emulator's is";
     assert_eq!(problem(), not_constrained);
-    // Each of the limits is needed.
+    // Each extension is required.
     for index in 0..super::server_ca::extensions().unwrap().len() {
         let mut extensions = super::server_ca::extensions().unwrap();
         extensions.remove(index);
@@ -331,7 +327,7 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
         [&expiring.key_pem().unwrap()[..], expiring.pem()].concat(),
     )
     .unwrap();
-    assert!(problem().contains("about to"));
+    assert!(problem().contains("expires soon"));
 
     fs::remove_file(&key_file).unwrap();
     assert_eq!(problem(), "ca.pem exists, but ca-key.pem does not");
@@ -347,11 +343,11 @@ fn a_state_folder_that_cannot_be_used_is_refused_with_its_reason() {
     ));
 }
 
-/// A CA for everything, such as someone might put in the folder.
+/// A CA without constraints.
 fn unconstrained() -> Vec<u8> {
     let key = super::authority::p256_key().unwrap();
     let mut builder = X509::builder().unwrap();
-    let name = super::authority::common_name_only("anything goes").unwrap();
+    let name = super::authority::common_name_only("unconstrained").unwrap();
     builder.set_subject_name(&name).unwrap();
     builder.set_issuer_name(&name).unwrap();
     let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();

@@ -1,4 +1,4 @@
-//! The extension with the time until which a certificate is valid for new tokens, which may be before NotAfter.
+//! The extension with the time until which Entra accepts a certificate for new tokens, which can be before NotAfter.
 use crate::clock::unix;
 use crate::config::TokenNotAfterEncoding;
 use openssl::asn1::{Asn1Object, Asn1OctetString};
@@ -10,11 +10,11 @@ use x509_cert::der::asn1::{GeneralizedTime, UtcTime};
 use x509_cert::der::{self, Decode as _, Encode as _};
 use x509_cert::time::Time;
 
-/// The extension of a certificate to be issued.
+/// The extension of a certificate that is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenNotAfter {
     At(SystemTime, TokenNotAfterEncoding),
-    /// One that holds no time.
+    /// An extension without a time.
     Unreadable,
 }
 
@@ -40,7 +40,7 @@ impl TokenNotAfter {
     }
 }
 
-/// UTCTime has no years from 2050 on (RFC 5280 section 4.1.2.5).
+/// UTCTime ends with the year 2049 (RFC 5280 section 4.1.2.5).
 fn encode(time: SystemTime, encoding: TokenNotAfterEncoding) -> der::Result<Time> {
     let since = Duration::from_secs(unix(time));
     let utc = matches!(
@@ -53,7 +53,7 @@ fn encode(time: SystemTime, encoding: TokenNotAfterEncoding) -> der::Result<Time
     }
 }
 
-/// The time in the extension of a certificate (DER). `None` where there is none, or none that can be read.
+/// The time in the extension of a certificate (DER); `None` if it is absent or malformed.
 pub(crate) fn read(certificate: &[u8]) -> Option<SystemTime> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let extensions = certificate.tbs_certificate().extensions()?;
@@ -63,7 +63,7 @@ pub(crate) fn read(certificate: &[u8]) -> Option<SystemTime> {
     time_of(found.extn_value.as_bytes())
 }
 
-/// The time in the value of the extension: bare, or alone in a SEQUENCE.
+/// The time in the value of the extension: plain, or the only element of a SEQUENCE.
 pub(crate) fn time_of(value: &[u8]) -> Option<SystemTime> {
     let time = match Vec::<Time>::from_der(value) {
         Ok(times) => <[Time; 1]>::try_from(times).ok().map(|[time]| time),
@@ -82,7 +82,7 @@ mod tests {
     use TokenNotAfterEncoding as As;
 
     #[test]
-    fn each_encoding_is_written_and_read_back() {
+    fn writes_and_reads_each_encoding() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_861_045);
         for (encoding, expected) in [
             (
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_not_read() {
+    fn rejects_malformed_times() {
         for value in [
             &TokenNotAfter::Unreadable.value().unwrap()[..],
             b"",

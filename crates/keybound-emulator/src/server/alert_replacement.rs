@@ -1,6 +1,7 @@
-//! The alert that rejects a client certificate. OpenSSL derives it from a verification error; no error leads to `access_denied`
-//! or `certificate_required`. For these the record of the alert is replaced before it is sent, in the first handshake of a
-//! connection only: there it is not encrypted (TLS 1.2), or it is the first record under a key that OpenSSL logs (TLS 1.3).
+//! The replacement of the alert that rejects a client certificate. OpenSSL derives the alert from a verification error, and has
+//! no error for `access_denied` and `certificate_required`. For these the record of the alert is replaced before it is sent, only
+//! in the first handshake of a connection: there it is not encrypted (TLS 1.2), or is the first record under a key that OpenSSL
+//! logs (TLS 1.3).
 use super::certificate_alert::CertificateCheck;
 use keybound_core::lock;
 use openssl::error::ErrorStack;
@@ -12,14 +13,14 @@ use openssl::ssl::{Ssl, SslContextBuilder, SslRef};
 use openssl::symm::{Cipher, encrypt_aead};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// How the next alert of a connection is changed.
+/// The replacement of the next alert of a connection.
 #[derive(Clone, Default)]
 pub(super) struct AlertReplacement(Arc<Mutex<Pending>>);
 
 #[derive(Default)]
 struct Pending {
     description: Option<u8>,
-    seal: Option<Seal>,
+    record_key: Option<RecordKey>,
 }
 
 impl AlertReplacement {
@@ -29,15 +30,17 @@ impl AlertReplacement {
         let alert = [FATAL, pending.description?];
         match bytes {
             [0x15, 3, 3, 0, 2, FATAL, _] => Some([&bytes[..5], &alert].concat()),
-            [0x17, 3, 3, 0, SEALED_LENGTH, ..] if bytes.len() == 5 + usize::from(SEALED_LENGTH) => {
-                pending.seal.as_ref()?.record(alert).ok()
+            [0x17, 3, 3, 0, ENCRYPTED_LENGTH, ..]
+                if bytes.len() == 5 + usize::from(ENCRYPTED_LENGTH) =>
+            {
+                pending.record_key.as_ref()?.encrypt(alert).ok()
             }
             _ => None,
         }
     }
 }
 
-/// Checks all certificates of one connection, those presented later included.
+/// Checks all certificates of one connection, including those presented later.
 pub(super) fn check_certificates(
     ssl: &mut Ssl,
     replacement: &AlertReplacement,
@@ -54,7 +57,7 @@ pub(super) fn check_certificates(
             return true;
         };
         lock(&replacement.0).description = alert.description;
-        context.set_error(alert.refusal.verify_result());
+        context.set_error(alert.rejection.verify_result());
         false
     });
 }
@@ -64,21 +67,21 @@ pub(super) fn store_secrets(builder: &mut SslContextBuilder) {
     builder.set_keylog_callback(|ssl, line| {
         let secret = line.strip_prefix("SERVER_TRAFFIC_SECRET_0 ");
         if let (Some(slot), Some(line)) = (ssl.ex_data(*SLOT), secret) {
-            lock(&slot.0).seal = Seal::of(ssl, line);
+            lock(&slot.0).record_key = RecordKey::from_log(ssl, line);
         }
     });
 }
 
 /// The key of the first record that a server of TLS 1.3 writes after its handshake.
-struct Seal {
+struct RecordKey {
     cipher: Cipher,
     key: Vec<u8>,
     nonce: [u8; 12],
 }
 
-impl Seal {
-    /// From a line of the log: the client's random and the secret, in hexadecimal.
-    fn of(ssl: &SslRef, line: &str) -> Option<Self> {
+impl RecordKey {
+    /// The key from a line of the key log: client random and secret, in hexadecimal.
+    fn from_log(ssl: &SslRef, line: &str) -> Option<Self> {
         let (_, secret) = line.split_once(' ')?;
         let secret = openssl::bn::BigNum::from_hex_str(secret).ok()?;
         let (cipher, md, length, key) = match ssl.current_cipher()?.name() {
@@ -99,12 +102,12 @@ impl Seal {
         })
     }
 
-    /// The record of an alert (RFC 8446 section 5.2), number 0, for which the nonce is the IV itself.
-    fn record(&self, [level, description]: [u8; 2]) -> Result<Vec<u8>, ErrorStack> {
-        let header = [0x17, 3, 3, 0, SEALED_LENGTH];
+    /// The record of an alert (RFC 8446 section 5.2) with sequence number 0, for which the nonce is the IV.
+    fn encrypt(&self, [level, description]: [u8; 2]) -> Result<Vec<u8>, ErrorStack> {
+        let header = [0x17, 3, 3, 0, ENCRYPTED_LENGTH];
         let mut tag = [0; 16];
         let inner = [level, description, 0x15];
-        let sealed = encrypt_aead(
+        let encrypted = encrypt_aead(
             self.cipher,
             &self.key,
             Some(&self.nonce),
@@ -112,7 +115,7 @@ impl Seal {
             &inner,
             &mut tag,
         )?;
-        Ok([&header[..], &sealed, &tag].concat())
+        Ok([&header[..], &encrypted, &tag].concat())
     }
 }
 
@@ -128,10 +131,10 @@ fn expand(md: &MdRef, secret: &[u8], label: &[u8], output: &mut [u8]) -> Result<
     context.derive(Some(output)).map(|_| ())
 }
 
-/// The index of the data in a connection.
+/// The index of the replacement in the data of a connection.
 static SLOT: LazyLock<Index<Ssl, AlertReplacement>> =
     LazyLock::new(|| Ssl::new_ex_index().expect("OpenSSL has memory for an index"));
 
 const FATAL: u8 = 2;
 /// An alert, its content type and the tag.
-const SEALED_LENGTH: u8 = 2 + 1 + 16;
+const ENCRYPTED_LENGTH: u8 = 2 + 1 + 16;

@@ -22,7 +22,7 @@ impl AsyncRead for AlertRewriter {
 }
 
 impl AsyncWrite for AlertRewriter {
-    /// A record as short as that of an alert is written in whole or not at all, so that no rest has to be stored.
+    /// A record as short as an alert is written entirely or not at all, so that no remainder is stored.
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! One connection, from handshake to close. All of it is asynchronous: OpenSSL lets a renegotiation be driven by reading
-//! like any other handshake, so that no thread is needed.
+//! One connection, from handshake to close. OpenSSL runs a renegotiation during reads, as any handshake, so that no blocking
+//! thread is needed.
 use super::alert_replacement::AlertReplacement;
 use super::alert_rewriter::AlertRewriter;
 use super::head::Framing;
@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
 
-/// What the connections of one listener share.
+/// The settings that all connections of a listener share.
 pub(super) struct Shared<H> {
     /// `None`: plain HTTP.
     pub(super) acceptor: Option<SslAcceptor>,
@@ -35,15 +35,15 @@ pub(super) struct Shared<H> {
     pub(super) handler: H,
 }
 
-/// Serves one client until it, or a reply, ends the connection. Failures end this connection only.
+/// Serves one connection until the client or a reply ends it. Errors affect only this connection.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, shared: &Shared<H>) {
     let _ = stream.set_nodelay(true);
     let options = shared.handler.connection_options();
     tokio::time::sleep(options.delay).await;
-    match options.refusal {
+    match options.problem {
         None => (),
-        Some(Refusal::Hang) => return wait_for_the_end(stream).await,
-        Some(Refusal::Close) => return finish(stream).await,
+        Some(Refusal::Hang) => return wait_for_disconnect(stream).await,
+        Some(Refusal::Close) => return shut_down(stream).await,
         Some(Refusal::Reset) => {
             let _ = stream.set_zero_linger();
             return;
@@ -61,7 +61,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
             };
             if let Err(error) = within(shared.timeouts.handshake, accepting).await {
                 tracing::debug!(%address, error = &error as &dyn Error, "no TLS handshake");
-                return finish(&mut stream.get_mut().tcp).await;
+                return shut_down(&mut stream.get_mut().tcp).await;
             }
             MaybeTlsStream::Tls(stream)
         }
@@ -75,7 +75,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
         match connection.exchange().await {
             After::Next => (),
             After::Close => return connection.close().await,
-            After::Cut => return finish(connection.wire.stream.tcp_mut()).await,
+            After::Cut => return shut_down(connection.wire.stream.tcp_mut()).await,
             After::Reset => {
                 let _ = connection.wire.stream.tcp().set_zero_linger();
                 return;
@@ -84,7 +84,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
     }
 }
 
-/// The server's half of a TLS connection, before the handshake.
+/// The TLS stream before the handshake.
 fn unconnected(
     stream: TcpStream,
     acceptor: &SslAcceptor,
@@ -109,7 +109,7 @@ struct Connection<'a, H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Next,
-    /// Closed in order.
+    /// Closed with close_notify.
     Close,
     /// Closed without close_notify: after an alert, within a response, or because the peer has disconnected.
     Cut,
@@ -123,8 +123,8 @@ impl<H: Handler> Connection<'_, H> {
         match self.read_request().await {
             Ok(Some(request)) => self.respond(request).await,
             Ok(None) => After::Close,
-            Err(ReadError::Gone) => After::Cut,
-            Err(ReadError::Refused(status, why)) => self.refuse(status, why).await,
+            Err(ReadError::Disconnected) => After::Cut,
+            Err(ReadError::Rejected(status, reason)) => self.reject(status, reason).await,
         }
     }
 
@@ -133,20 +133,21 @@ impl<H: Handler> Connection<'_, H> {
         let head = match timeout(timeouts.head, self.wire.read_head(self.shared.hosts)).await {
             Ok(head) => head?,
             Err(_) if self.wire.buffer.is_empty() => None,
-            Err(_) => return Err(LATE),
+            Err(_) => return Err(TIMED_OUT),
         };
         let Some(head) = head else { return Ok(None) };
         let (parts, ()) = head.request.into_parts();
         if head.framing != Framing::None && !self.shared.handler.reads_body(&parts) {
             return Ok(Some(Incoming {
-                // The body follows, unread.
+                // The body is not read.
                 last: true,
                 request: http::Request::from_parts(parts, Bytes::new()),
-                ask: false,
+                requests_certificate: false,
             }));
         }
-        let ask = self.certificate().is_none() && self.shared.handler.wants_certificate(&parts);
-        let limit = if ask {
+        let requests_certificate =
+            self.certificate().is_none() && self.shared.handler.requests_certificate(&parts);
+        let limit = if requests_certificate {
             MAX_UNAUTHENTICATED_BODY_BYTES
         } else {
             MAX_BODY_BYTES
@@ -154,20 +155,20 @@ impl<H: Handler> Connection<'_, H> {
         let too_long = matches!(head.framing, Framing::Length(length) if length > limit as u64);
         if head.expects_continue && head.framing != Framing::None && !too_long {
             let waiting = within(timeouts.response, self.wire.write_continue());
-            waiting.await.map_err(|_| ReadError::Gone)?;
+            waiting.await.map_err(|_| ReadError::Disconnected)?;
         }
         let body = timeout(timeouts.body, self.wire.read_body(head.framing, limit))
             .await
-            .map_err(|_| LATE)??;
+            .map_err(|_| TIMED_OUT)??;
         Ok(Some(Incoming {
             last: head.last,
             request: http::Request::from_parts(parts, body),
-            ask,
+            requests_certificate,
         }))
     }
 
     async fn respond(&mut self, incoming: Incoming) -> After {
-        if incoming.ask && !self.ask_certificate().await {
+        if incoming.requests_certificate && !self.request_certificate().await {
             return After::Cut;
         }
         let head_only = incoming.request.method() == Method::HEAD;
@@ -179,18 +180,18 @@ impl<H: Handler> Connection<'_, H> {
         self.reply(reply, head_only, incoming.last).await
     }
 
-    /// Requests the certificate of the client. `false` where the connection cannot be used any longer; a client that does not
-    /// support the request is handled as one without a certificate.
-    async fn ask_certificate(&mut self) -> bool {
-        // Data that was sent before authentication must not count as sent by the authenticated client.
+    /// Requests the client certificate. `false` if the connection can no longer be used. A client that does not support the
+    /// request is handled as one without a certificate.
+    async fn request_certificate(&mut self) -> bool {
+        // Data from before authentication must not be treated as data of the authenticated client.
         if !self.wire.buffer.is_empty() {
             return false;
         }
         let Some(stream) = self.wire.stream.tls_mut() else {
             return true;
         };
-        let asking = request_client_certificate(stream);
-        match timeout(self.shared.timeouts.handshake, asking).await {
+        let requesting = request_client_certificate(stream);
+        match timeout(self.shared.timeouts.handshake, requesting).await {
             Ok(Ok(()) | Err(RequestCertificateError::NotOffered(_))) => true,
             Ok(Err(error)) => {
                 tracing::debug!(address = %self.address, error = &error as &dyn Error, "no certificate");
@@ -212,7 +213,7 @@ impl<H: Handler> Connection<'_, H> {
             }
             Reply::Oversized(response, length) => {
                 let writing = oversized(&mut self.wire.stream, &response, length);
-                closing(within(STREAM_TIMEOUT, writing).await)
+                after_write(within(STREAM_TIMEOUT, writing).await)
             }
             Reply::Truncated(response) => {
                 let mut bytes = head_of(&response, response.body().len() as u64);
@@ -220,9 +221,9 @@ impl<H: Handler> Connection<'_, H> {
                 let _ = self.write(&bytes).await;
                 After::Cut
             }
-            Reply::NotHttp(bytes) => closing(self.write(&bytes).await),
+            Reply::NotHttp(bytes) => after_write(self.write(&bytes).await),
             Reply::Hang => {
-                wait_for_the_end(&mut self.wire.stream).await;
+                wait_for_disconnect(&mut self.wire.stream).await;
                 After::Cut
             }
             Reply::Close => After::Cut,
@@ -230,8 +231,8 @@ impl<H: Handler> Connection<'_, H> {
         }
     }
 
-    async fn refuse(&mut self, status: StatusCode, why: &'static str) -> After {
-        let mut response = Response::new(Bytes::from_static(why.as_bytes()));
+    async fn reject(&mut self, status: StatusCode, reason: &'static str) -> After {
+        let mut response = Response::new(Bytes::from_static(reason.as_bytes()));
         *response.status_mut() = status;
         self.reply(Reply::Full(response), false, true).await
     }
@@ -244,10 +245,10 @@ impl<H: Handler> Connection<'_, H> {
         .await
     }
 
-    /// Sends close_notify, then ends the connection.
+    /// Sends close_notify, then closes the connection.
     async fn close(mut self) {
-        let _ = timeout(FAREWELL, self.wire.stream.shutdown()).await;
-        finish(self.wire.stream.tcp_mut()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.wire.stream.shutdown()).await;
+        shut_down(self.wire.stream.tcp_mut()).await;
     }
 
     /// The certificate that the client presented and proved possession of, DER.
@@ -260,7 +261,7 @@ struct Incoming {
     request: http::Request<Bytes>,
     last: bool,
     /// The certificate must be requested first.
-    ask: bool,
+    requests_certificate: bool,
 }
 
 async fn oversized(
@@ -285,30 +286,30 @@ fn head_of(response: &Response, length: u64) -> Vec<u8> {
     head
 }
 
-/// Ends a connection: no more is sent, and what the client still sends is read until it closes its half or a limit is
-/// reached. A socket that is closed with unread data is reset, and the reset discards what the client has not read yet,
-/// such as the alert or the response.
-async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let farewell = async {
+/// Closes a connection: shuts down writing, and discards incoming data until the client closes its side or a limit is
+/// reached. Closing a socket with unread data resets it, which discards data that the client has not read yet, such as the
+/// alert or the response.
+async fn shut_down(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let closing = async {
         let _ = stream.shutdown().await;
-        let mut scrap = [0; 4096];
+        let mut discarded = [0; 4096];
         for _ in 0..MAX_DISCARDED_READS {
-            if matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {
+            if matches!(stream.read(&mut discarded).await, Ok(0) | Err(_)) {
                 return;
             }
         }
     };
-    let _ = timeout(FAREWELL, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 /// Sends nothing until the client disconnects.
-async fn wait_for_the_end(mut stream: impl AsyncRead + Unpin) {
-    let mut scrap = [0; 4096];
-    let reading = async { while !matches!(stream.read(&mut scrap).await, Ok(0) | Err(_)) {} };
+async fn wait_for_disconnect(mut stream: impl AsyncRead + Unpin) {
+    let mut discarded = [0; 4096];
+    let reading = async { while !matches!(stream.read(&mut discarded).await, Ok(0) | Err(_)) {} };
     let _ = timeout(HANG_TIMEOUT, reading).await;
 }
 
-fn closing(written: io::Result<()>) -> After {
+fn after_write(written: io::Result<()>) -> After {
     if written.is_ok() {
         After::Close
     } else {
@@ -322,16 +323,16 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-const LATE: ReadError =
-    ReadError::Refused(StatusCode::REQUEST_TIMEOUT, "the request took too long");
-/// 4 MiB: more than any request that these services take.
+const TIMED_OUT: ReadError =
+    ReadError::Rejected(StatusCode::REQUEST_TIMEOUT, "the request took too long");
+/// 4 MiB: more than any request to these services.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-/// What http.sys, in front of Key Vault, buffers of a body while it requests the certificate: 48 KiB.
+/// 48 KiB: the part of a body that http.sys, in front of Key Vault, buffers while it requests the certificate.
 const MAX_UNAUTHENTICATED_BODY_BYTES: usize = 48 * 1024;
-/// The time limit for a client to read an oversized body.
+/// The time limit for sending an oversized body.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(300);
-/// Longer than any client waits.
+/// Longer than the timeout of any client.
 const HANG_TIMEOUT: Duration = Duration::from_secs(600);
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Reads of 4 KiB: what a refused body of ordinary size may still bring.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// In reads of 4 KiB: more than a rejected body of usual size.
 const MAX_DISCARDED_READS: usize = 4096;

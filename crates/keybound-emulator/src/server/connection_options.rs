@@ -11,7 +11,7 @@ pub(crate) struct ConnectionOptions {
     /// Delays the handshake.
     pub(crate) delay: Duration,
     /// Replaces the handshake and everything after it.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) problem: Option<Refusal>,
     /// Checks the certificates that the client presents, in the first handshake or later.
     pub(crate) check: Option<CertificateCheck>,
     /// The certificate to present instead of the listener's own.

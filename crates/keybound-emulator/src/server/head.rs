@@ -1,5 +1,5 @@
 use super::hosts::{Form, Hosts};
-use super::read_error::{ReadError, malformed, refuse};
+use super::read_error::{ReadError, malformed, reject};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use std::borrow::Cow;
@@ -8,9 +8,9 @@ use std::borrow::Cow;
 pub(super) struct Head {
     pub(super) request: Request<()>,
     pub(super) framing: Framing,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// The client waits for `100 Continue` before sending the body.
     pub(super) expects_continue: bool,
-    /// The connection ends with this exchange.
+    /// The connection is closed after the response.
     pub(super) last: bool,
 }
 
@@ -46,14 +46,14 @@ impl Head {
             request.headers_mut().append(name, value);
         }
         if http11 && request.headers().get_all(HOST).iter().count() != 1 {
-            return refuse(StatusCode::BAD_REQUEST, "there must be one Host header");
+            return reject(StatusCode::BAD_REQUEST, "there must be one Host header");
         }
         check_host(&target, request.headers(), hosts)?;
         Ok(Head {
             framing: framing(request.headers(), http11)?,
-            expects_continue: http11 && has_word(request.headers(), &EXPECT, "100-continue"),
-            last: has_word(request.headers(), &CONNECTION, "close")
-                || (!http11 && !has_word(request.headers(), &CONNECTION, "keep-alive")),
+            expects_continue: http11 && has_token(request.headers(), &EXPECT, "100-continue"),
+            last: has_token(request.headers(), &CONNECTION, "close")
+                || (!http11 && !has_token(request.headers(), &CONNECTION, "keep-alive")),
             request,
         })
     }
@@ -77,7 +77,7 @@ impl<'a> Target<'a> {
             return Ok(Self { origin, path });
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return refuse(
+            return reject(
                 StatusCode::BAD_REQUEST,
                 "the target is neither a path nor a URL",
             );
@@ -94,8 +94,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Checks the host that a request names. The absolute form counts for more than `Host` (RFC 9112 section 3.2.2). A request
-/// of HTTP/1.0 may name none; browsers, which this is about, always name one.
+/// Checks the host of a request. The absolute form takes precedence over `Host` (RFC 9112 section 3.2.2). A request of HTTP/1.0
+/// can omit the host; browsers, against which this check is directed, never do.
 fn check_host(target: &Target<'_>, headers: &HeaderMap, hosts: Hosts) -> Result<(), ReadError> {
     let known = match (target.origin, headers.get(HOST)) {
         (Some((scheme, authority)), _) => {
@@ -110,13 +110,13 @@ fn check_host(target: &Target<'_>, headers: &HeaderMap, hosts: Hosts) -> Result<
     if known {
         return Ok(());
     }
-    refuse(
+    reject(
         StatusCode::MISDIRECTED_REQUEST,
-        "the request names a host that is not this one",
+        "the host of the request is not this server",
     )
 }
 
-/// RFC 9112 section 6.3; ambiguous framing, which allows request smuggling, is refused.
+/// RFC 9112 section 6.3. Ambiguous framing is rejected, since it allows request smuggling.
 fn framing(headers: &HeaderMap, http11: bool) -> Result<Framing, ReadError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -126,9 +126,9 @@ fn framing(headers: &HeaderMap, http11: bool) -> Result<Framing, ReadError> {
             if coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 Ok(Framing::Chunked)
             } else {
-                refuse(
+                reject(
                     StatusCode::NOT_IMPLEMENTED,
-                    "the transfer coding is not known",
+                    "the transfer coding is not supported",
                 )
             }
         }
@@ -140,17 +140,17 @@ fn framing(headers: &HeaderMap, http11: bool) -> Result<Framing, ReadError> {
                 .and_then(|text| text.parse().ok());
             match number {
                 Some(number) => Ok(Framing::Length(number)),
-                None => refuse(StatusCode::BAD_REQUEST, "Content-Length is not a number"),
+                None => reject(StatusCode::BAD_REQUEST, "Content-Length is not a number"),
             }
         }
-        _ => refuse(
+        _ => reject(
             StatusCode::BAD_REQUEST,
             "the length of the body is ambiguous",
         ),
     }
 }
 
-fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+fn has_token(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -1,28 +1,28 @@
-//! Which hosts a request may name. A web page can make a browser send requests to loopback under a name of the page's own
-//! (DNS rebinding); only the name distinguishes them from those of a program. So names that anyone can register are refused.
+//! The hosts that a request can name. With DNS rebinding, a web page makes a browser send requests to loopback under a domain
+//! of the attacker. Only the name distinguishes these requests, so that names that can be registered are rejected.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How a request named the host.
+/// Where a request names the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// By `Host`.
+    /// In the `Host` header.
     Origin,
-    /// By the whole URL (RFC 9112 section 3.2.2), as clients send to a proxy.
+    /// In an absolute URL (RFC 9112 section 3.2.2), as in requests to a proxy.
     Absolute,
 }
 
-/// What the requests of one listener may name.
+/// The hosts that requests to one listener can name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hosts {
     /// `http` or `https`.
     pub(super) scheme: &'static str,
-    /// The address of Azure's IMDS too, and names that no resolver knows (RFC 6761 section 6.4) in the absolute form:
-    /// for clients that reach the emulator as their HTTP proxy.
+    /// Also the address of Azure's IMDS, and in the absolute form names that cannot be resolved (RFC 6761 section 6.4): for
+    /// clients that use the emulator as their HTTP proxy.
     pub(super) link_local: bool,
 }
 
 impl Hosts {
-    /// Whether the service answers for an authority: a loopback address or `localhost`, with any port.
+    /// Whether an authority is a permitted host: a loopback address or `localhost`, with any port.
     pub(super) fn include(self, authority: &str, form: Form) -> bool {
         let Some(host) = host_of(authority) else {
             return false;
@@ -82,7 +82,7 @@ fn is_unresolvable(name: &str) -> bool {
         .is_some_and(|rest| rest.split('.').all(label))
 }
 
-/// Where Azure's IMDS is.
+/// The address of Azure's IMDS.
 const IMDS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_answered_for_under_its_names_and_addresses() {
+    fn accepts_names_and_addresses_of_loopback() {
         for authority in [
             "localhost",
             "LocalHost",
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_stranger_can_register_are_refused_in_both_forms() {
+    fn rejects_registrable_names_in_both_forms() {
         for authority in [
             "",
             ":80",
@@ -167,15 +167,15 @@ mod tests {
         ] {
             for link_local in [false, true] {
                 for form in [Form::Origin, Form::Absolute] {
-                    let taken = hosts(link_local).include(authority, form);
-                    assert!(!taken, "{authority} {link_local} {form:?}");
+                    let accepted = hosts(link_local).include(authority, form);
+                    assert!(!accepted, "{authority} {link_local} {form:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn imds_alone_is_reached_under_its_azure_address_and_unresolvable_names() {
+    fn only_imds_accepts_its_azure_address_and_unresolvable_names() {
         let (imds, other) = (hosts(true), hosts(false));
         for authority in [
             "169.254.169.254",

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-/// What a connection runs over.
+/// The stream of a connection.
 pub(super) enum MaybeTlsStream {
     Plain(TcpStream),
     Tls(SslStream<AlertRewriter>),

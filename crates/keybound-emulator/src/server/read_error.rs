@@ -1,18 +1,18 @@
 use http::StatusCode;
 
-/// Why no request was parsed.
+/// Why a request could not be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The stream ended or failed; no response is possible.
-    Gone,
-    /// The response has this status, then the connection is closed.
-    Refused(StatusCode, &'static str),
+    /// The stream has ended or failed; no response is possible.
+    Disconnected,
+    /// The request is invalid: the response has this status and reason, then the connection is closed.
+    Rejected(StatusCode, &'static str),
 }
 
 pub(super) fn malformed() -> ReadError {
-    ReadError::Refused(StatusCode::BAD_REQUEST, "the head is malformed")
+    ReadError::Rejected(StatusCode::BAD_REQUEST, "the head is malformed")
 }
 
-pub(super) fn refuse<T>(status: StatusCode, why: &'static str) -> Result<T, ReadError> {
-    Err(ReadError::Refused(status, why))
+pub(super) fn reject<T>(status: StatusCode, reason: &'static str) -> Result<T, ReadError> {
+    Err(ReadError::Rejected(status, reason))
 }

@@ -1,4 +1,4 @@
-//! A throw-away PKI and a bare client for the tests of the TLS server.
+//! Test certificates and a minimal client for the tests of the server.
 use super::{ClientCertificate, ConnectionOptions, Handler, Server, Timeouts, TlsSettings};
 use crate::config::TlsVersionRange;
 use crate::peer::Peer;
@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
 
-/// A self-signed certificate that has been valid for a day and stays so for `days`; negative: it has expired.
+/// A self-signed certificate that expires in `days`; negative: it has expired.
 pub(crate) fn self_signed(name: &str, days: i64) -> ServerIdentity {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
@@ -72,7 +72,7 @@ pub(crate) fn settings(client_certificate: ClientCertificate) -> Settings {
     }
 }
 
-/// A server that runs for as long as the value lives.
+/// A server that runs until the value is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
@@ -94,12 +94,12 @@ pub(crate) async fn start(settings: &Settings, handler: impl Handler) -> Running
     }
 }
 
-/// Answers with the subject of the certificate, the length of the body and the version; `/{reply}` misbehaves. Wants a
-/// certificate where the header `x-want` is there.
+/// Responds with the subject of the certificate, the length of the body and the TLS version; `/{reply}` injects a fault. Requests
+/// a certificate if the header `x-want` is present.
 pub(crate) struct Echo;
 
 impl Handler for Echo {
-    fn wants_certificate(&self, head: &request::Parts) -> bool {
+    fn requests_certificate(&self, head: &request::Parts) -> bool {
         head.headers.contains_key("x-want")
     }
 
@@ -131,7 +131,7 @@ fn common_name(der: &[u8]) -> String {
     entries.next().unwrap().data().to_string().unwrap()
 }
 
-/// Echo, behind a options.
+/// [`Echo`] with connection options.
 pub(crate) struct EchoWithOptions<F>(pub(crate) F);
 
 impl<F: Fn() -> ConnectionOptions + Send + Sync + 'static> Handler for EchoWithOptions<F> {
@@ -139,8 +139,8 @@ impl<F: Fn() -> ConnectionOptions + Send + Sync + 'static> Handler for EchoWithO
         self.0()
     }
 
-    fn wants_certificate(&self, head: &request::Parts) -> bool {
-        Echo.wants_certificate(head)
+    fn requests_certificate(&self, head: &request::Parts) -> bool {
+        Echo.requests_certificate(head)
     }
 
     async fn handle(&self, request: Request<Bytes>, peer: Peer) -> Reply {
@@ -148,13 +148,13 @@ impl<F: Fn() -> ConnectionOptions + Send + Sync + 'static> Handler for EchoWithO
     }
 }
 
-/// What a test's client does out of the ordinary.
+/// The options of a test client.
 #[derive(Default)]
 pub(crate) struct ClientOptions {
     pub(crate) pair: Option<ServerIdentity>,
     pub(crate) no_post_handshake_auth: bool,
     pub(crate) no_renegotiation: bool,
-    /// The one cipher of TLS 1.3 that is offered.
+    /// The only cipher suite of TLS 1.3 that is offered.
     pub(crate) cipher: Option<&'static str>,
 }
 
@@ -188,7 +188,7 @@ impl ClientOptions {
     }
 }
 
-/// A bare TLS client.
+/// A minimal TLS client.
 pub(crate) struct Client {
     pub(crate) stream: SslStream<TcpStream>,
 }
@@ -209,7 +209,7 @@ impl Client {
         Ok(Self { stream })
     }
 
-    /// Sends bytes as they are and reads one answer: status, head and body.
+    /// Sends bytes and reads one response.
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Received> {
         self.stream.write_all(request).await?;
         self.receive().await
@@ -246,7 +246,7 @@ impl Client {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) status: u16,

@@ -13,7 +13,7 @@ const BOTH: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
 const WANT: &str = "x-want: 1\r\n";
 
 #[tokio::test]
-async fn any_certificate_of_the_first_handshake_reaches_the_handler() {
+async fn passes_any_certificate_of_the_first_handshake_to_the_handler() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     for version in BOTH {
         for pair in [self_signed("foreign", 1), self_signed("expired", -1)] {
@@ -41,7 +41,7 @@ async fn any_certificate_of_the_first_handshake_reaches_the_handler() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_requested_after_the_request_on_a_reused_connection() {
+async fn requests_certificate_after_the_request_on_a_reused_connection() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for (version, word) in [(BOTH[0], "TLSv1.2"), (BOTH[1], "TLSv1.3")] {
@@ -64,7 +64,7 @@ async fn the_certificate_is_requested_after_the_request_on_a_reused_connection()
 }
 
 #[tokio::test]
-async fn a_client_that_answers_without_a_certificate_can_be_asked_again() {
+async fn requests_certificate_again_from_a_client_without_one() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     for version in BOTH {
         let options = ClientOptions::default();
@@ -79,7 +79,7 @@ async fn a_client_that_answers_without_a_certificate_can_be_asked_again() {
 }
 
 #[tokio::test]
-async fn a_tls13_client_that_cannot_be_asked_is_answered_as_unknown() {
+async fn handles_a_tls13_client_without_post_handshake_auth_as_anonymous() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions {
         no_post_handshake_auth: true,
@@ -97,14 +97,14 @@ async fn a_tls13_client_that_cannot_be_asked_is_answered_as_unknown() {
 }
 
 #[tokio::test]
-async fn a_client_that_refuses_to_renegotiate_loses_its_connection_only() {
+async fn refused_renegotiation_closes_only_its_connection() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let pair = self_signed("me", 1);
-    let stubborn = ClientOptions {
+    let no_renegotiation = ClientOptions {
         no_renegotiation: true,
         ..ClientOptions::with(&pair)
     };
-    let mut client = Client::connect(server.address, SslVersion::TLS1_2, &stubborn)
+    let mut client = Client::connect(server.address, SslVersion::TLS1_2, &no_renegotiation)
         .await
         .unwrap();
     assert!(client.get("/", WANT).await.is_err());
@@ -116,7 +116,7 @@ async fn a_client_that_refuses_to_renegotiate_loses_its_connection_only() {
 }
 
 #[tokio::test]
-async fn a_body_too_long_to_cross_the_renegotiation_passes_once_the_client_is_known() {
+async fn limits_the_body_only_before_authentication() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for version in BOTH {
@@ -139,7 +139,7 @@ async fn a_body_too_long_to_cross_the_renegotiation_passes_once_the_client_is_kn
 }
 
 #[tokio::test]
-async fn a_request_sent_before_the_client_was_known_never_counts_as_known() {
+async fn rejects_a_request_pipelined_before_authentication() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for version in BOTH {
@@ -154,7 +154,7 @@ async fn a_request_sent_before_the_client_was_known_never_counts_as_known() {
 }
 
 #[tokio::test]
-async fn a_waiting_client_gets_100_continue_before_the_certificate_request() {
+async fn sends_100_continue_before_the_certificate_request() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     let mut client = Client::connect(server.address, SslVersion::TLS1_2, &options)
@@ -170,8 +170,8 @@ async fn a_waiting_client_gets_100_continue_before_the_certificate_request() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_refused_with_the_alert_that_says_why() {
-    for (name, words) in [
+async fn rejects_a_certificate_with_the_given_alert() {
+    for (name, part) in [
         ("bad_certificate", "bad certificate"),
         ("certificate_revoked", "certificate revoked"),
         ("certificate_expired", "certificate expired"),
@@ -180,45 +180,47 @@ async fn a_certificate_is_refused_with_the_alert_that_says_why() {
         ("unsupported_certificate", "unsupported certificate"),
         ("handshake_failure", "handshake failure"),
     ] {
-        let greet = move || refusing(name);
-        let first = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+        let connection = move || rejecting(name);
+        let first = start(
+            &settings(ClientCertificate::First),
+            EchoWithOptions(connection),
+        )
+        .await;
         let later = start(
             &settings(ClientCertificate::OnDemand),
-            EchoWithOptions(greet),
+            EchoWithOptions(connection),
         )
         .await;
         let options = ClientOptions::with(&self_signed("me", 1));
         for version in BOTH {
-            let error = first_answer(first.address, version, &options)
+            let error = first_status(first.address, version, &options)
                 .await
                 .unwrap_err();
-            assert!(
-                format!("{error:?}").contains(words),
-                "{version:?} {error:?}"
-            );
+            assert!(format!("{error:?}").contains(part), "{version:?} {error:?}");
             let mut client = Client::connect(later.address, version, &options)
                 .await
                 .unwrap();
             assert_eq!(client.get("/", "").await.unwrap().status, 200);
             let error = client.get("/", WANT).await.unwrap_err();
-            assert!(
-                format!("{error:?}").contains(words),
-                "{version:?} {error:?}"
-            );
+            assert!(format!("{error:?}").contains(part), "{version:?} {error:?}");
         }
     }
     assert_eq!(CertificateAlert::named("close_notify"), None);
 }
 
-/// Alerts that OpenSSL does not send of its own accord, whatever the cipher.
+/// Alerts that OpenSSL does not send, with every cipher suite.
 #[tokio::test]
-async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
-    for (name, words) in [
+async fn rejects_a_certificate_with_alerts_that_openssl_does_not_send() {
+    for (name, part) in [
         ("access_denied", "access denied"),
         ("certificate_required", "certificate required"),
     ] {
-        let greet = move || refusing(name);
-        let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+        let connection = move || rejecting(name);
+        let server = start(
+            &settings(ClientCertificate::First),
+            EchoWithOptions(connection),
+        )
+        .await;
         for (version, cipher) in [
             (BOTH[0], None),
             (BOTH[1], None),
@@ -230,21 +232,21 @@ async fn a_certificate_is_refused_with_alerts_that_openssl_has_no_reason_for() {
                 cipher,
                 ..ClientOptions::with(&self_signed("me", 1))
             };
-            let error = first_answer(server.address, version, &options)
+            let error = first_status(server.address, version, &options)
                 .await
                 .unwrap_err();
             assert!(
-                format!("{error:?}").contains(words),
+                format!("{error:?}").contains(part),
                 "{version:?} {cipher:?} {error:?}"
             );
             let anonymous = ClientOptions::default();
-            let response = first_answer(server.address, version, &anonymous).await;
-            assert_eq!(response.unwrap(), 200, "nothing was presented");
+            let response = first_status(server.address, version, &anonymous).await;
+            assert_eq!(response.unwrap(), 200, "no certificate is presented");
         }
     }
 }
 
-fn refusing(alert: &str) -> ConnectionOptions {
+fn rejecting(alert: &str) -> ConnectionOptions {
     let alert = CertificateAlert::named(alert);
     ConnectionOptions {
         check: Some(Arc::new(move |_| alert)),
@@ -253,14 +255,18 @@ fn refusing(alert: &str) -> ConnectionOptions {
 }
 
 #[tokio::test]
-async fn a_options_takes_the_place_of_the_handshake() {
+async fn refuses_a_connection_without_a_handshake() {
     let options = ClientOptions::default();
     for silence in [Refusal::Close, Refusal::Reset, Refusal::Hang] {
-        let greet = move || ConnectionOptions {
-            refusal: Some(silence),
+        let connection = move || ConnectionOptions {
+            problem: Some(silence),
             ..ConnectionOptions::default()
         };
-        let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+        let server = start(
+            &settings(ClientCertificate::First),
+            EchoWithOptions(connection),
+        )
+        .await;
         let connecting = Client::connect(server.address, SslVersion::TLS1_3, &options);
         match silence {
             Refusal::Hang => {
@@ -273,22 +279,26 @@ async fn a_options_takes_the_place_of_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_options_shows_another_certificate_and_may_never_ask() {
+async fn presents_another_certificate_and_requests_none() {
     let other = self_signed("other", 1);
     let shown = other.certificate.clone();
-    let greet = move || ConnectionOptions {
+    let connection = move || ConnectionOptions {
         identity: Some(other.clone()),
         no_certificate_request: true,
         ..ConnectionOptions::default()
     };
-    let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+    let server = start(
+        &settings(ClientCertificate::First),
+        EchoWithOptions(connection),
+    )
+    .await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for version in BOTH {
         let mut client = Client::connect(server.address, version, &options)
             .await
             .unwrap();
-        let seen = client.stream.ssl().peer_certificate().unwrap();
-        assert_eq!(seen.to_der().unwrap(), shown.to_der().unwrap());
+        let presented = client.stream.ssl().peer_certificate().unwrap();
+        assert_eq!(presented.to_der().unwrap(), shown.to_der().unwrap());
         assert!(
             client
                 .get("/", "")
@@ -301,17 +311,17 @@ async fn a_options_shows_another_certificate_and_may_never_ask() {
 }
 
 #[tokio::test]
-async fn only_the_versions_set_are_spoken() {
+async fn accepts_only_the_configured_tls_versions() {
     for (versions, taken) in [
         (TlsVersionRange::Tls12, SslVersion::TLS1_2),
         (TlsVersionRange::Tls13, SslVersion::TLS1_3),
     ] {
-        let mut settings = settings(ClientCertificate::First);
-        settings.tls.versions = versions;
-        let server = start(&settings, Echo).await;
+        let mut limited = settings(ClientCertificate::First);
+        limited.tls.versions = versions;
+        let server = start(&limited, Echo).await;
         for version in BOTH {
             let options = ClientOptions::default();
-            let response = first_answer(server.address, version, &options)
+            let response = first_status(server.address, version, &options)
                 .await
                 .is_ok();
             assert_eq!(response, version == taken, "{versions:?}");
@@ -320,7 +330,7 @@ async fn only_the_versions_set_are_spoken() {
 }
 
 #[tokio::test]
-async fn no_session_is_offered_for_resumption() {
+async fn offers_no_session_resumption() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for version in BOTH {
@@ -334,7 +344,7 @@ async fn no_session_is_offered_for_resumption() {
 }
 
 #[tokio::test]
-async fn the_server_misbehaves_on_demand() {
+async fn sends_faulty_replies() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     let options = ClientOptions::default();
     let connect = || Client::connect(server.address, SslVersion::TLS1_2, &options);
@@ -347,7 +357,7 @@ async fn the_server_misbehaves_on_demand() {
     assert_eq!(oversized.body.len(), 1_000_000);
     for path in ["/truncated", "/close", "/reset"] {
         let error = connect().await.unwrap().get(path, "").await.unwrap_err();
-        // Wine shuts a connection down before it closes it: the end is orderly there.
+        // Wine shuts a connection down before it closes it, so that there is no reset.
         if path == "/reset" && !cfg!(windows) {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
@@ -363,11 +373,11 @@ async fn the_server_misbehaves_on_demand() {
     assert_eq!(garbage, b"\0\xff no http");
     let mut client = connect().await.unwrap();
     let hanging = tokio::time::timeout(Duration::from_millis(50), client.get("/hang", "")).await;
-    assert!(hanging.is_err(), "an answer came");
+    assert!(hanging.is_err(), "a response was received");
 }
 
 #[tokio::test]
-async fn answers_to_head_have_no_body() {
+async fn responses_to_head_have_no_body() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     let options = ClientOptions::default();
     let mut client = Client::connect(server.address, SslVersion::TLS1_3, &options)
@@ -386,10 +396,10 @@ async fn answers_to_head_have_no_body() {
 }
 
 #[tokio::test]
-async fn hostile_clients_do_not_take_the_server_down() {
-    let mut impatient = settings(ClientCertificate::OnDemand);
-    impatient.timeouts.handshake = Duration::from_millis(200);
-    let server = start(&impatient, Echo).await;
+async fn survives_malformed_and_silent_clients() {
+    let mut limited = settings(ClientCertificate::OnDemand);
+    limited.timeouts.handshake = Duration::from_millis(200);
+    let server = start(&limited, Echo).await;
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain
         .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -413,7 +423,7 @@ async fn hostile_clients_do_not_take_the_server_down() {
 }
 
 #[tokio::test]
-async fn a_request_that_stops_in_the_middle_is_answered_when_its_time_is_over() {
+async fn responds_with_408_to_an_incomplete_request() {
     for (is_of_head, bytes) in [
         (true, &b"GET / HTTP/1.1\r\nHo"[..]),
         (
@@ -421,32 +431,32 @@ async fn a_request_that_stops_in_the_middle_is_answered_when_its_time_is_over() 
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab",
         ),
     ] {
-        let mut answers = Vec::new();
-        for patience in GROWING {
-            let mut impatient = settings(ClientCertificate::OnDemand);
+        let mut statuses = Vec::new();
+        for limit in INCREASING_TIMEOUTS {
+            let mut limited = settings(ClientCertificate::OnDemand);
             match is_of_head {
-                true => impatient.timeouts.head = patience,
-                false => impatient.timeouts.body = patience,
+                true => limited.timeouts.head = limit,
+                false => limited.timeouts.body = limit,
             }
-            let server = start(&impatient, Echo).await;
+            let server = start(&limited, Echo).await;
             let mut client = connect(&server, &ClientOptions::default()).await;
-            // Where the machine is busy, the time of a head may be over before anything of it was sent.
-            answers.push(client.send(bytes).await.map(|response| response.status));
-            if let Some(Ok(_)) = answers.last() {
+            // On a busy machine the head may time out before any of it has been sent.
+            statuses.push(client.send(bytes).await.map(|response| response.status));
+            if let Some(Ok(_)) = statuses.last() {
                 break;
             }
         }
-        assert!(matches!(answers.last(), Some(Ok(408))), "{answers:?}");
+        assert!(matches!(statuses.last(), Some(Ok(408))), "{statuses:?}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
+async fn closes_the_connection_of_a_client_that_ignores_the_certificate_request() {
     for version in BOTH {
-        let (_server, mut client) = met_by_impatience(version).await;
+        let (_server, mut client) = connect_with_short_timeout(version).await;
         let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{WANT}\r\n");
         client.stream.write_all(request.as_bytes()).await.unwrap();
-        // Below TLS, so that the client's half never sees that it is asked.
+        // Below TLS, so that the client's TLS does not process the request.
         let closed = client.stream.get_mut().read_to_end(&mut vec![]).await;
         assert!(
             closed.is_ok()
@@ -455,30 +465,30 @@ async fn a_client_that_is_silent_when_it_is_asked_is_let_go() {
     }
 }
 
-// The openssl program is an oracle on Unix only.
+// The openssl program is used on Unix only.
 #[cfg(unix)]
 #[tokio::test]
-async fn the_authorities_named_are_not_those_of_binding_certificates() {
+async fn certificate_request_does_not_name_the_issuer() {
     let server = start(&settings(ClientCertificate::First), Echo).await;
     let address = server.address.to_string();
-    let asked = tokio::task::spawn_blocking(move || {
+    let output = tokio::task::spawn_blocking(move || {
         std::process::Command::new("openssl")
             .args(["s_client", "-tls1_2", "-connect", &address])
             .stdin(std::process::Stdio::null())
             .output()
             .expect("this test needs the openssl program")
     });
-    let output = String::from_utf8_lossy(&asked.await.unwrap().stdout).into_owned();
+    let output = String::from_utf8_lossy(&output.await.unwrap().stdout).into_owned();
     let (_, names) = output
         .split_once("Acceptable client certificate CA names\n")
-        .expect("the server asks for a certificate and names authorities");
+        .expect("the server requests a certificate and names authorities");
     // Newer programs write the name without the spaces.
     let first = names.lines().next().unwrap().replace(' ', "");
     assert_eq!(first, "CN=Anauthorityofotherclients(simulated)");
 }
 
 #[tokio::test]
-async fn many_clients_are_served_side_by_side() {
+async fn serves_clients_concurrently() {
     let server = start(&settings(ClientCertificate::OnDemand), Echo).await;
     let options = ClientOptions::with(&self_signed("me", 1));
     let mut hanging = connect(&server, &options).await;
@@ -500,22 +510,22 @@ async fn many_clients_are_served_side_by_side() {
     }
 }
 
-/// A server with little time for handshakes, and a client that was quick enough for the first one.
-async fn met_by_impatience(version: SslVersion) -> (super::testing::Running, Client) {
-    for patience in GROWING {
-        let mut impatient = settings(ClientCertificate::OnDemand);
-        impatient.timeouts.handshake = patience;
-        let server = start(&impatient, Echo).await;
+/// A server with a short handshake timeout, and a client that completed the first handshake.
+async fn connect_with_short_timeout(version: SslVersion) -> (super::testing::Running, Client) {
+    for limit in INCREASING_TIMEOUTS {
+        let mut limited = settings(ClientCertificate::OnDemand);
+        limited.timeouts.handshake = limit;
+        let server = start(&limited, Echo).await;
         let options = ClientOptions::default();
         if let Ok(client) = Client::connect(server.address, version, &options).await {
             return (server, client);
         }
     }
-    panic!("no handshake was ever quick enough");
+    panic!("no handshake completed in time");
 }
 
-/// Times that are over soon, and longer ones for a machine that is busy.
-const GROWING: [Duration; 4] = [
+/// Short timeouts, and longer ones for a busy machine.
+const INCREASING_TIMEOUTS: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_millis(800),
     Duration::from_millis(3200),
@@ -528,8 +538,9 @@ async fn connect(server: &super::testing::Running, options: &ClientOptions) -> C
         .unwrap()
 }
 
-/// Connects and asks: with TLS 1.3 a client learns only with the first answer that the server refused it.
-async fn first_answer(
+/// Connects and sends a request: with TLS 1.3 a client learns only with the first response that the server rejected its
+/// certificate.
+async fn first_status(
     address: std::net::SocketAddr,
     version: SslVersion,
     options: &ClientOptions,
@@ -538,23 +549,27 @@ async fn first_answer(
     Ok(client.get("/", "").await?.status)
 }
 
-/// A refused handshake leaves bytes of the client unread (CertificateVerify, Finished), and the client may send its request
-/// before or after the alert reaches it.
+/// A failed handshake leaves data of the client unread (CertificateVerify, Finished), and the client may send its request
+/// before or after it receives the alert.
 #[tokio::test]
-async fn a_refused_certificate_never_ends_in_a_reset() {
-    let greet = || refusing("certificate_revoked");
-    let server = start(&settings(ClientCertificate::First), EchoWithOptions(greet)).await;
+async fn rejected_certificate_causes_no_reset() {
+    let connection = || rejecting("certificate_revoked");
+    let server = start(
+        &settings(ClientCertificate::First),
+        EchoWithOptions(connection),
+    )
+    .await;
     let options = ClientOptions::with(&self_signed("me", 1));
     for run in 0..100 {
         for (version, waits) in [(BOTH[0], false), (BOTH[1], false), (BOTH[1], true)] {
-            let refused = async {
+            let rejected = async {
                 let mut client = Client::connect(server.address, version, &options).await?;
                 if waits {
                     client.stream.get_ref().peek(&mut [0]).await?;
                 }
                 client.get("/", "").await
             };
-            let error = refused.await.unwrap_err();
+            let error = rejected.await.unwrap_err();
             assert!(
                 format!("{error:?}").contains("certificate revoked"),
                 "run {run}, {version:?}, {waits}: {error:?}"
@@ -563,12 +578,11 @@ async fn a_refused_certificate_never_ends_in_a_reset() {
     }
 }
 
-/// Bytes that the server does not read are on their way when it closes: what it sent before is not lost, and the end is not a
-/// reset.
+/// A close with unread data from the client loses no data of the server and is not a reset.
 #[tokio::test]
-async fn a_close_with_unread_bytes_is_an_orderly_end() {
+async fn close_with_unread_data_causes_no_reset() {
     let close = || ConnectionOptions {
-        refusal: Some(Refusal::Close),
+        problem: Some(Refusal::Close),
         ..ConnectionOptions::default()
     };
     let closing = start(&settings(ClientCertificate::First), EchoWithOptions(close)).await;

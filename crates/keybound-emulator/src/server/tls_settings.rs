@@ -19,9 +19,9 @@ pub(crate) struct TlsSettings {
 /// When the certificate of the client is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
-    /// Never in the first handshake; later, if a request requires it ([`super::Handler::wants_certificate`]).
+    /// After a request that requires it ([`super::Handler::requests_certificate`]).
     OnDemand,
-    /// In the first handshake; a client without one is taken too.
+    /// In the first handshake; a client without one is accepted.
     First,
 }
 
@@ -38,7 +38,7 @@ impl TlsSettings {
         builder.set_certificate(&self.identity.certificate)?;
         builder.set_private_key(&self.identity.key)?;
         builder.check_private_key()?;
-        // A resumed session would carry a client certificate without a new proof of possession.
+        // A resumed session would have a client certificate without a new proof of possession.
         builder.set_session_id_context(b"keybound-emulator")?;
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_options(SslOptions::NO_TICKET);
@@ -47,16 +47,16 @@ impl TlsSettings {
             ClientCertificate::OnDemand => SslVerifyMode::NONE,
             ClientCertificate::First => SslVerifyMode::PEER,
         };
-        // Every certificate is accepted here; the service responds with what is wrong with it.
-        builder.set_verify_callback(mode, |_chain_is_good, _context| true);
+        // Every certificate is accepted here; the service rejects it in its response.
+        builder.set_verify_callback(mode, |_is_valid, _context| true);
         builder.set_client_ca_list(authorities()?);
         store_secrets(&mut builder);
         Ok(builder.build())
     }
 }
 
-/// The authorities in the certificate request: as with the real services, the issuer of binding certificates
-/// is not among them, and a client that picks its certificate by this list finds none.
+/// The authorities in the certificate request. As with the real services, the issuer of binding certificates is not among
+/// them, so that a client that selects its certificate by this list finds none.
 fn authorities() -> Result<Stack<X509Name>, ErrorStack> {
     let mut name = X509Name::builder()?;
     name.append_entry_by_nid(Nid::COMMONNAME, NAMED_AUTHORITY)?;

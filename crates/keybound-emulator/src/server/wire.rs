@@ -5,7 +5,7 @@ mod tests;
 
 use super::head::{Framing, Head, MAX_HEADERS};
 use super::hosts::Hosts;
-use super::read_error::{ReadError, refuse};
+use super::read_error::{ReadError, reject};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode};
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Reads the head of the next request; `None` where the stream ended before one began.
+    /// Reads the head of the next request; `None` if the stream has ended.
     pub(super) async fn read_head(&mut self, hosts: Hosts) -> Result<Option<Head>, ReadError> {
         let mut searched = 0;
         loop {
@@ -35,18 +35,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Head::parse(&head, hosts).map(Some);
             }
             if self.buffer.len() >= MAX_HEAD_BYTES {
-                return refuse(
+                return reject(
                     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     "the head is too long",
                 );
             }
             searched = self.buffer.len().saturating_sub(3);
-            let fresh = self.buffer.is_empty();
+            let between_requests = self.buffer.is_empty();
             if self.fill().await? == 0 {
-                return if fresh {
+                return if between_requests {
                     Ok(None)
                 } else {
-                    Err(ReadError::Gone)
+                    Err(ReadError::Disconnected)
                 };
             }
         }
@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Framing::Length(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 if length > limit {
-                    return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+                    return reject(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
                 }
                 self.take(length).await
             }
@@ -79,11 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 break;
             }
             if size > limit - body.len() {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+                return reject(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
             }
             body.extend_from_slice(&self.take(size).await?);
             if !self.line().await?.is_empty() {
-                return refuse(StatusCode::BAD_REQUEST, "a chunk is longer than its size");
+                return reject(StatusCode::BAD_REQUEST, "a chunk is longer than its size");
             }
         }
         for _ in 0..MAX_HEADERS {
@@ -91,20 +91,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Ok(body.freeze());
             }
         }
-        refuse(StatusCode::BAD_REQUEST, "too many trailers")
+        reject(StatusCode::BAD_REQUEST, "too many trailers")
     }
 
     /// The next `length` bytes.
     async fn take(&mut self, length: usize) -> Result<Bytes, ReadError> {
         while self.buffer.len() < length {
             if self.fill().await? == 0 {
-                return Err(ReadError::Gone);
+                return Err(ReadError::Disconnected);
             }
         }
         Ok(self.buffer.split_to(length).freeze())
     }
 
-    /// The next line, without its end.
+    /// The next line, without CRLF.
     async fn line(&mut self) -> Result<Bytes, ReadError> {
         loop {
             if let Some(position) = find(&self.buffer, b"\r\n") {
@@ -113,10 +113,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Ok(line);
             }
             if self.buffer.len() > MAX_LINE_BYTES {
-                return refuse(StatusCode::BAD_REQUEST, "a line of the body is too long");
+                return reject(StatusCode::BAD_REQUEST, "a line of the body is too long");
             }
             if self.fill().await? == 0 {
-                return Err(ReadError::Gone);
+                return Err(ReadError::Disconnected);
             }
         }
     }
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream
             .read_buf(&mut self.buffer)
             .await
-            .map_err(|_| ReadError::Gone)
+            .map_err(|_| ReadError::Disconnected)
     }
 
     /// Sends `100 Continue` to a client that waits for it.
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.flush().await
     }
 
-    /// Writes a response. That to HEAD has the head of the response to GET and no body.
+    /// Writes a response; for HEAD without its body.
     pub(super) async fn write_response(
         &mut self,
         response: &Response<Bytes>,
@@ -181,7 +181,7 @@ fn chunk_size(line: &[u8]) -> Result<usize, ReadError> {
         .filter(|text| (1..=8).contains(&text.len()))
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .and_then(|text| usize::from_str_radix(text, 16).ok())
-        .ok_or(ReadError::Refused(
+        .ok_or(ReadError::Rejected(
             StatusCode::BAD_REQUEST,
             "the size of a chunk is not a number",
         ))
@@ -193,7 +193,7 @@ fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
         .position(|window| window == pattern)
 }
 
-/// Longest head of a request, in bytes.
+/// Maximum length of the head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Longest line within a chunked body (sizes, extensions, trailers), in bytes.
+/// Maximum length of a line within a chunked body (sizes, extensions, trailers), in bytes.
 const MAX_LINE_BYTES: usize = 4096;

@@ -11,9 +11,9 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-/// 401 for a token that is not accepted, with a challenge that names the authorization server.
-pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> Response {
-    let (code, message) = words(problem);
+/// 401 for a rejected token, with a challenge that names the authorization server.
+pub(super) fn token_rejected(state: &State, call: &mut Call, problem: TokenProblem) -> Response {
+    let (code, message) = text(problem);
     call.note("refused", code);
     let challenge = format!(
         r#"Bearer authorization="{}/{}", resource="{AUDIENCE}""#,
@@ -24,8 +24,8 @@ pub(super) fn refused(state: &State, call: &mut Call, problem: TokenProblem) -> 
     unauthorized(code, message, challenge)
 }
 
-/// 401 for a token that is good but does not meet the claims.
-pub(super) fn challenged(state: &State, claims: Option<&str>) -> Response {
+/// 401 for a valid token without the requested claims.
+pub(super) fn claims_challenged(state: &State, claims: Option<&str>) -> Response {
     let message = "AKV10000: The token does not have the requested claims.";
     unauthorized(
         "InsufficientClaims",
@@ -34,7 +34,7 @@ pub(super) fn challenged(state: &State, claims: Option<&str>) -> Response {
     )
 }
 
-/// `{value, id, attributes}`, as Key Vault answers GET and PUT.
+/// `{value, id, attributes}`, the body of responses to GET and PUT.
 pub(super) fn secret_bundle(base: &str, name: &str, version: &Version) -> Value {
     let mut bundle = secret_item(base, name, version);
     bundle["id"] = json!(format!("{base}/secrets/{name}/{}", version.id));
@@ -58,7 +58,7 @@ pub(super) fn secret_item(base: &str, name: &str, version: &Version) -> Value {
 }
 
 pub(super) fn secret_not_found() -> Response {
-    let message = "A secret with (name/id) as asked for was not found in this key vault.";
+    let message = "A secret with the requested name/id was not found in this key vault.";
     azure_error(404, "SecretNotFound", message)
 }
 
@@ -67,11 +67,11 @@ pub(super) fn bad_parameter(message: &str) -> Response {
 }
 
 pub(super) fn method_not_allowed() -> Response {
-    azure_error(405, "MethodNotAllowed", "the method is not known here")
+    azure_error(405, "MethodNotAllowed", "the method is not supported")
 }
 
 pub(super) fn no_such_path() -> Response {
-    azure_error(404, "NotFound", "the emulated vault has /secrets only")
+    azure_error(404, "NotFound", "the emulated vault supports /secrets only")
 }
 
 fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
@@ -87,7 +87,7 @@ fn unauthorized(code: &str, message: &str, challenge: HeaderValue) -> Response {
     response
 }
 
-fn words(problem: TokenProblem) -> (&'static str, &'static str) {
+fn text(problem: TokenProblem) -> (&'static str, &'static str) {
     match problem {
         TokenProblem::Missing => (
             "MissingToken",
@@ -137,7 +137,7 @@ fn words(problem: TokenProblem) -> (&'static str, &'static str) {
             ClientCertificateProblem::Foreign | ClientCertificateProblem::Malformed,
         ) => (
             "ClientCertificateNotTrusted",
-            "AKV10000: The client certificate is not of an issuer that is trusted for MTLS_POP.",
+            "AKV10000: The client certificate is not from a trusted issuer.",
         ),
         TokenProblem::OtherCertificate => (
             "ClientCertificateMismatch",

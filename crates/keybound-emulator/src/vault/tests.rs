@@ -1,5 +1,5 @@
 use super::AUDIENCE;
-use crate::entra::testing::{BOTH, Lab};
+use crate::entra::testing::{BOTH, TestServices};
 use crate::pki::ServerIdentity;
 use crate::server::testing::{Client, ClientOptions, self_signed};
 use base64::Engine as _;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 const SECRET: &str = "/secrets/demo-secret?api-version=7.4";
 const BOUND: &str = "x-ms-tokenboundauth: true\r\n";
 
-/// Asks for the secret on a new connection; `Err` holds the inner code of the refusal.
+/// Requests the secret on a new connection; `Err` contains the inner code of the error response.
 async fn read(
-    lab: &Lab,
+    services: &TestServices,
     version: SslVersion,
     pair: Option<&ServerIdentity>,
     headers: &str,
 ) -> Result<Value, String> {
-    let mut client = lab.connect(lab.vault, version, pair).await;
+    let mut client = services.connect(services.vault, version, pair).await;
     let response = client.get(SECRET, headers).await.unwrap();
     let body = response.json();
     if response.status == 200 {
@@ -26,8 +26,8 @@ async fn read(
     assert_eq!(response.status, 401, "{body}");
     let challenge = format!(
         r#"www-authenticate: bearer authorization="https://{}/{}", resource="{AUDIENCE}""#,
-        lab.sts,
-        lab.tenant()
+        services.sts,
+        services.tenant()
     );
     assert!(response.head.contains(&challenge), "{}", response.head);
     Err(body["error"]["innererror"]["code"].as_str().unwrap().into())
@@ -38,18 +38,23 @@ fn pop(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_holder_of_the_key_reads_the_secret_time_and_again() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn returns_a_secret_for_a_bound_token() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     for version in BOTH {
-        let mut client = lab.connect(lab.vault, version, Some(&binding)).await;
+        let mut client = services
+            .connect(services.vault, version, Some(&binding))
+            .await;
         for _ in 0..2 {
             let response = client.get(SECRET, &pop(&token)).await.unwrap();
             let body = response.json();
             assert_eq!(response.status, 200, "{body}");
-            assert_eq!(body["value"], lab.state.config.vault.secrets["demo-secret"]);
-            let id = format!("https://{}/secrets/demo-secret/", lab.vault);
+            assert_eq!(
+                body["value"],
+                services.state.config.vault.secrets["demo-secret"]
+            );
+            let id = format!("https://{}/secrets/demo-secret/", services.vault);
             assert!(body["id"].as_str().unwrap().starts_with(&id), "{body}");
             assert_eq!(body["attributes"]["enabled"], true);
         }
@@ -57,57 +62,59 @@ async fn the_holder_of_the_key_reads_the_secret_time_and_again() {
 }
 
 #[tokio::test]
-async fn a_stolen_token_is_worth_nothing() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    let thief = lab.binding();
-    let (me, tenant) = (lab.client_id(0), lab.tenant());
-    let expired = lab.binding_for(me, tenant, (-7200, -3600));
+async fn rejects_a_stolen_token() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let other = services.binding();
+    let (me, tenant) = (services.client_id(0), services.tenant());
+    let expired = services.binding_for(me, tenant, (-7200, -3600));
     for version in BOTH {
         for (pair, code) in [
             (None, "MissingClientCertificate"),
-            (Some(&thief), "ClientCertificateMismatch"),
+            (Some(&other), "ClientCertificateMismatch"),
             (Some(&self_signed("me", 1)), "ClientCertificateNotTrusted"),
             (Some(&expired), "ClientCertificateExpired"),
         ] {
-            let refused = read(&lab, version, pair, &pop(&token)).await;
-            assert_eq!(refused.unwrap_err(), code);
+            let rejected = read(&services, version, pair, &pop(&token)).await;
+            assert_eq!(rejected.unwrap_err(), code);
         }
     }
 }
 
 #[tokio::test]
-async fn who_does_not_say_that_the_token_is_bound_is_not_asked() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn requests_no_certificate_without_the_bound_token_header() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     for version in BOTH {
         for header in ["", "x-ms-tokenboundauth: false\r\n"] {
             let headers = format!("Authorization: mtls_pop {token}\r\n{header}");
-            let mut client = lab.connect(lab.vault, version, Some(&binding)).await;
+            let mut client = services
+                .connect(services.vault, version, Some(&binding))
+                .await;
             let response = client.get(SECRET, &headers).await.unwrap();
             assert_eq!(response.status, 401);
-            let words = "Client certificate required for using MTLS_POP token";
-            assert!(response.text().contains(words), "{}", response.text());
+            let part = "Client certificate required for using MTLS_POP token";
+            assert!(response.text().contains(part), "{}", response.text());
         }
-        lab.fault("vault=never-ask*1");
-        let refused = read(&lab, version, Some(&binding), &pop(&token)).await;
-        assert_eq!(refused.unwrap_err(), "MissingClientCertificate");
-        read(&lab, version, Some(&binding), &pop(&token))
+        services.fault("vault=never-ask*1");
+        let rejected = read(&services, version, Some(&binding), &pop(&token)).await;
+        assert_eq!(rejected.unwrap_err(), "MissingClientCertificate");
+        read(&services, version, Some(&binding), &pop(&token))
             .await
             .unwrap();
     }
 }
 
 #[tokio::test]
-async fn clients_that_cannot_be_asked_are_refused() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn rejects_clients_that_support_no_certificate_request() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     let mut options = ClientOptions::with(&binding);
     options.no_post_handshake_auth = true;
-    let mut client = Client::connect(lab.vault, SslVersion::TLS1_3, &options)
+    let mut client = Client::connect(services.vault, SslVersion::TLS1_3, &options)
         .await
         .unwrap();
     let response = client.get(SECRET, &pop(&token)).await.unwrap();
@@ -117,41 +124,43 @@ async fn clients_that_cannot_be_asked_are_refused() {
         response.text()
     );
     options.no_renegotiation = true;
-    let mut client = Client::connect(lab.vault, SslVersion::TLS1_2, &options)
+    let mut client = Client::connect(services.vault, SslVersion::TLS1_2, &options)
         .await
         .unwrap();
     assert!(client.get(SECRET, &pop(&token)).await.is_err());
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_for_this_are_refused_by_word() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    let bearer = lab.bearer_token(&binding, AUDIENCE).await;
-    let graph = lab.bound_token(&binding, crate::graph::AUDIENCE).await;
+async fn rejects_invalid_tokens_with_inner_codes() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let bearer = services.bearer_token(&binding, AUDIENCE).await;
+    let graph = services.bound_token(&binding, crate::graph::AUDIENCE).await;
     let foreign = {
-        lab.fault("token=foreign-key*1");
-        lab.bound_token(&binding, AUDIENCE).await
+        services.fault("token=foreign-key*1");
+        services.bound_token(&binding, AUDIENCE).await
     };
     let expired = {
-        lab.fault("token=expired-token*1");
-        lab.bound_token(&binding, AUDIENCE).await
+        services.fault("token=expired-token*1");
+        services.bound_token(&binding, AUDIENCE).await
     };
     let unbound = {
-        lab.fault("token=no-cnf*1");
-        lab.bound_token(&binding, AUDIENCE).await
+        services.fault("token=no-cnf*1");
+        services.bound_token(&binding, AUDIENCE).await
     };
     let other = {
-        lab.fault("token=other-cnf*1");
-        lab.bound_token(&binding, AUDIENCE).await
+        services.fault("token=other-cnf*1");
+        services.bound_token(&binding, AUDIENCE).await
     };
     let (_, signature) = token.rsplit_once('.').unwrap();
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
     let claims = token.split('.').nth(1).unwrap();
     let issuer = {
-        let claims = json!({"iss": "https://sts.example", "aud": AUDIENCE, "tid": lab.tenant()});
-        lab.state
+        let claims =
+            json!({"iss": "https://sts.example", "aud": AUDIENCE, "tid": services.tenant()});
+        services
+            .state
             .keys
             .entra
             .get()
@@ -188,12 +197,12 @@ async fn tokens_that_are_not_for_this_are_refused_by_word() {
             "InvalidAuthorizationHeader",
         ),
     ] {
-        let refused = read(&lab, BOTH[0], Some(&binding), &headers).await;
-        assert_eq!(refused.unwrap_err(), code, "{headers}");
+        let rejected = read(&services, BOTH[0], Some(&binding), &headers).await;
+        assert_eq!(rejected.unwrap_err(), code, "{headers}");
     }
     let headers = format!("Authorization: bearer {bearer}\r\n");
-    read(&lab, BOTH[0], None, &headers).await.unwrap();
-    let records = format!("{:?}", lab.state.records.all());
+    read(&services, BOTH[0], None, &headers).await.unwrap();
+    let records = format!("{:?}", services.state.records.all());
     assert!(!records.contains(signature), "{records}");
 }
 
@@ -201,25 +210,27 @@ async fn tokens_that_are_not_for_this_are_refused_by_word() {
 async fn tokens_expire_by_the_emulated_clock() {
     let mut config = crate::Config::default();
     config.entra.token_lifetime_seconds = 60;
-    let lab = Lab::with(config).await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
-    lab.state.clock.advance(61);
-    let refused = read(&lab, BOTH[0], Some(&binding), &pop(&token)).await;
-    assert_eq!(refused.unwrap_err(), "TokenExpired");
-    lab.state.clock.advance(-3600);
-    let refused = read(&lab, BOTH[0], Some(&binding), &pop(&token)).await;
-    assert_eq!(refused.unwrap_err(), "TokenNotYetValid");
+    let services = TestServices::with(config).await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    services.state.clock.advance(61);
+    let rejected = read(&services, BOTH[0], Some(&binding), &pop(&token)).await;
+    assert_eq!(rejected.unwrap_err(), "TokenExpired");
+    services.state.clock.advance(-3600);
+    let rejected = read(&services, BOTH[0], Some(&binding), &pop(&token)).await;
+    assert_eq!(rejected.unwrap_err(), "TokenNotYetValid");
 }
 
 #[tokio::test]
-async fn a_claims_challenge_comes_on_demand_after_all_checks() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn sends_a_claims_challenge_after_all_checks() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     let claims = r#"{"access_token":{"acrs":{"essential":true}}}"#;
-    lab.fault(&format!("vault=claims-challenge:{claims}*1"));
-    let mut client = lab.connect(lab.vault, BOTH[0], Some(&binding)).await;
+    services.fault(&format!("vault=claims-challenge:{claims}*1"));
+    let mut client = services
+        .connect(services.vault, BOTH[0], Some(&binding))
+        .await;
     let response = client.get(SECRET, &pop(&token)).await.unwrap();
     assert_eq!(response.status, 401);
     let encoded = URL_SAFE_NO_PAD.encode(claims).to_lowercase();
@@ -237,12 +248,14 @@ async fn a_claims_challenge_comes_on_demand_after_all_checks() {
 }
 
 #[tokio::test]
-async fn secrets_are_set_listed_and_found_by_version() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn sets_lists_and_returns_secrets_by_version() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     let headers = pop(&token);
-    let mut client = lab.connect(lab.vault, BOTH[0], Some(&binding)).await;
+    let mut client = services
+        .connect(services.vault, BOTH[0], Some(&binding))
+        .await;
     let put = |name: &str, body: &str| {
         format!(
             "PUT /secrets/{name}?api-version=7.4 HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -264,7 +277,7 @@ async fn secrets_are_set_listed_and_found_by_version() {
         .unwrap();
     assert_eq!(newest.json()["value"], "two");
     let id = first.json()["id"].as_str().unwrap().to_owned();
-    let path = id.split_once(&lab.vault.to_string()).unwrap().1;
+    let path = id.split_once(&services.vault.to_string()).unwrap().1;
     let old = client
         .get(&format!("{path}?api-version=7.4"), &headers)
         .await
@@ -282,18 +295,20 @@ async fn secrets_are_set_listed_and_found_by_version() {
         ("a", "x"),
         ("a", r#"{"value":1}"#),
     ] {
-        let refused = client.send(put(name, body).as_bytes()).await.unwrap();
-        assert_eq!(refused.status, 400, "{name} {body}");
+        let rejected = client.send(put(name, body).as_bytes()).await.unwrap();
+        assert_eq!(rejected.status, 400, "{name} {body}");
     }
 }
 
 #[tokio::test]
-async fn what_the_vault_does_not_have_is_refused() {
-    let lab = Lab::start().await;
-    let binding = lab.binding();
-    let token = lab.bound_token(&binding, AUDIENCE).await;
+async fn rejects_unknown_secrets_paths_and_methods() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
     let headers = pop(&token);
-    let mut client = lab.connect(lab.vault, BOTH[0], Some(&binding)).await;
+    let mut client = services
+        .connect(services.vault, BOTH[0], Some(&binding))
+        .await;
     for (path, status, code) in [
         ("/secrets/none?api-version=7.4", 404, "SecretNotFound"),
         (
@@ -315,7 +330,7 @@ async fn what_the_vault_does_not_have_is_refused() {
     }
     let response = client.post(SECRET, &headers, b"").await.unwrap();
     assert_eq!(response.status, 405);
-    // A client that is not accepted does not learn which secrets exist.
+    // A rejected client does not learn which secrets exist.
     let response = client.get("/secrets/none", "").await.unwrap();
     assert_eq!(response.status, 401);
 }

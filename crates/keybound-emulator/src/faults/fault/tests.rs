@@ -6,7 +6,7 @@ fn parse(text: &str) -> Result<Fault, String> {
 }
 
 #[test]
-fn a_list_says_which_of_its_faults_is_none() {
+fn names_the_invalid_fault_of_a_list() {
     let long = format!("vault={}", "x".repeat(9000));
     for (texts, expected) in [
         (
@@ -21,14 +21,14 @@ fn a_list_says_which_of_its_faults_is_none() {
         (&["vault=hang", &long], "xxx…\": a fault has at most 8192"),
     ] {
         let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let refusal = Fault::parse_all(&texts).unwrap_err().to_string();
-        assert!(refusal.contains(expected), "{expected}: {refusal}");
-        assert!(refusal.len() < 1000, "{refusal}");
+        let error = Fault::parse_all(&texts).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(error.len() < 1000, "{error}");
     }
 }
 
 #[test]
-fn every_known_action_is_read_and_written_back() {
+fn parses_and_formats_every_action() {
     for text in [
         "token=status:503*2",
         "token=status:429,Retry-After=1,body={\"a\":1,b:*}*3",
@@ -89,7 +89,7 @@ fn every_known_action_is_read_and_written_back() {
 }
 
 #[test]
-fn every_entry_of_the_table_can_be_read() {
+fn parses_every_entry_of_the_table() {
     for (name, form, legs) in KNOWN {
         let argument = match *name {
             "status" => ":500",
@@ -109,7 +109,7 @@ fn every_entry_of_the_table_can_be_read() {
 }
 
 #[test]
-fn a_count_at_the_end_of_an_argument_is_not_lost() {
+fn preserves_a_count_at_the_end_of_an_argument() {
     let fault = parse("token=token-type:a*3*always").unwrap();
     assert_eq!(fault.action, Action::TokenType("a*3".into()));
     assert_eq!(fault.times, None);
@@ -117,7 +117,7 @@ fn a_count_at_the_end_of_an_argument_is_not_lost() {
 }
 
 #[test]
-fn mistakes_are_answered_with_what_is_known() {
+fn errors_list_the_known_names() {
     let error = parse("tokn=hang").unwrap_err();
     assert!(
         error.contains("tokn") && error.contains("vault-tls"),
@@ -130,13 +130,13 @@ fn mistakes_are_answered_with_what_is_known() {
     );
     assert!(!error.contains("reject-certificate"), "{error}");
     let error = parse("issue=no-cnf").unwrap_err();
-    assert!(error.contains("no meaning on issue"), "{error}");
+    assert!(error.contains("not supported on issue"), "{error}");
     let error = parse("token=status:abc").unwrap_err();
     assert!(error.contains("status:CODE"), "{error}");
 }
 
 #[test]
-fn malformed_texts_are_refused() {
+fn rejects_malformed_faults() {
     for text in [
         "",
         "token",

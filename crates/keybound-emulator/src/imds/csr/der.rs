@@ -1,7 +1,6 @@
-//! A reader of DER, on purpose not the one that the client writes with: an emulator that shared it would share its
-//! mistakes.
+//! A parser of DER, independent of the client's encoder, so that the emulator does not share its errors.
 
-/// One element: its tag, what is in it, and all of its bytes.
+/// One element: tag, content, and all bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
     pub tag: u8,
@@ -9,7 +8,7 @@ pub(super) struct Element<'a> {
     pub raw: &'a [u8],
 }
 
-/// Reads elements one after the other. `None` for anything that is not DER or not as expected.
+/// Reads one element after another; `None` for anything that is not DER or not expected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -31,7 +30,7 @@ impl<'a> Reader<'a> {
         Some(Element { tag, content, raw })
     }
 
-    /// The next element where it has this tag.
+    /// The next element, if it has this tag.
     pub fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
         self.next().filter(|element| element.tag == tag)
     }
@@ -41,7 +40,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The one element of `bytes`, with this tag and nothing behind it.
+/// The only element of `bytes`, with this tag.
 pub(super) fn only(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
     let mut reader = Reader::new(bytes);
     reader.expect(tag).filter(|_| reader.is_empty())
@@ -92,7 +91,7 @@ pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 /// `[0]`, constructed.
 pub(super) const CONTEXT_0: u8 = 0xa0;
-/// A tag that goes on in further bytes.
+/// A tag of several bytes.
 const HIGH_TAG: u8 = 0x1f;
 /// No request is longer than 16 MiB.
 const MAX_LENGTH_BYTES: usize = 3;
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_are_read_to_the_end() {
+    fn reads_elements_to_the_end() {
         let mut reader = Reader::new(&[0x02, 1, 5, 0x30, 0]);
         let first = reader.expect(INTEGER).unwrap();
         assert_eq!((first.content, first.raw), (&[5][..], &[2, 1, 5][..]));
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_der_is_refused() {
+    fn rejects_invalid_der() {
         for bytes in [
             &[][..],
             &[0x02],
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_positive_and_shortest() {
+    fn accepts_only_positive_integers_in_shortest_form() {
         let read = |bytes: &'static [u8]| {
             positive(&Element {
                 tag: INTEGER,

@@ -1,5 +1,5 @@
-//! Requests in order, and each way to be out of order.
-// OpenSSL's and Python's programs are oracles on Unix only.
+//! Valid CSRs, and each kind of invalid one.
+// The programs openssl and python3 are used on Unix only.
 #[cfg(unix)]
 mod oracles;
 
@@ -29,7 +29,7 @@ fn expected(lenient: bool) -> Expected<'static> {
 
 static KEY: LazyLock<MemoryKey> = LazyLock::new(|| MemoryKey::generate().unwrap());
 
-/// A request in pieces, each of which a test can put its own in place of.
+/// The parts of a CSR, each of which a test can replace.
 #[derive(Clone)]
 struct Draft {
     version: Vec<u8>,
@@ -41,8 +41,8 @@ struct Draft {
 }
 
 impl Draft {
-    /// In order in every respect.
-    fn good() -> Self {
+    /// A valid CSR.
+    fn valid() -> Self {
         let domain = name(DOMAIN_COMPONENT, IA5_STRING, TENANT);
         let common = name(COMMON_NAME, PRINTABLE_STRING, CLIENT);
         Self {
@@ -66,7 +66,7 @@ impl Draft {
         tlv(SEQUENCE, &parts.map(Vec::as_slice).concat())
     }
 
-    /// Signed by the key as it should be.
+    /// The CSR with a valid signature.
     fn signed(&self) -> Vec<u8> {
         let digest = openssl::sha::sha256(&self.info());
         self.with_signature(&KEY.sign(SignatureScheme::PssSha256, &digest).unwrap())
@@ -83,14 +83,14 @@ impl Draft {
     fn subject(parts: &[Vec<u8>]) -> Self {
         Self {
             subject: tlv(SEQUENCE, &parts.concat()),
-            ..Self::good()
+            ..Self::valid()
         }
     }
 
     fn attributes(content: &[u8]) -> Self {
         Self {
             attributes: tlv(CONTEXT_0, content),
-            ..Self::good()
+            ..Self::valid()
         }
     }
 }
@@ -119,12 +119,12 @@ fn attribute(oid: &[u8], values: &[u8]) -> Vec<u8> {
     tlv(SEQUENCE, &[tlv(OID, oid), tlv(SET, values)].concat())
 }
 
-fn refusal(der: &[u8]) -> &'static str {
+fn problem(der: &[u8]) -> &'static str {
     check(der, &expected(false)).map(|_| ()).unwrap_err()
 }
 
 #[test]
-fn what_the_client_makes_is_in_order() {
+fn accepts_the_csr_of_the_client() {
     let cu_id = CuId::new(Some("v".into()), Some("s".into())).unwrap();
     let (client, tenant) = (Guid::parse(CLIENT).unwrap(), Guid::parse(TENANT).unwrap());
     let csr = UnsignedCsr::new(&client, &tenant, &cu_id, KEY.public_key_der()).unwrap();
@@ -141,42 +141,42 @@ fn what_the_client_makes_is_in_order() {
 }
 
 #[test]
-fn the_pieces_of_these_tests_are_in_order() {
-    check(&Draft::good().signed(), &expected(false)).unwrap();
+fn accepts_the_csr_of_these_tests() {
+    check(&Draft::valid().signed(), &expected(false)).unwrap();
 }
 
 #[test]
-fn framing_is_strict() {
-    let good = Draft::good().signed();
+fn rejects_invalid_framing() {
+    let valid = Draft::valid().signed();
     let shape = "CSR: not of info, signature algorithm and signature";
     let frame = "CSR: not one DER SEQUENCE, or bytes follow it";
-    assert_eq!(refusal(&[]), frame);
-    assert_eq!(refusal(&[&good[..], &[0]].concat()), frame);
-    assert_eq!(refusal(&good[..good.len() - 1]), frame);
-    assert_eq!(refusal(&tlv(SET, b"")), frame);
-    assert_eq!(refusal(&tlv(SEQUENCE, b"")), shape);
-    let content = only(&good, SEQUENCE).unwrap().content;
+    assert_eq!(problem(&[]), frame);
+    assert_eq!(problem(&[&valid[..], &[0]].concat()), frame);
+    assert_eq!(problem(&valid[..valid.len() - 1]), frame);
+    assert_eq!(problem(&tlv(SET, b"")), frame);
+    assert_eq!(problem(&tlv(SEQUENCE, b"")), shape);
+    let content = only(&valid, SEQUENCE).unwrap().content;
     assert_eq!(
-        refusal(&tlv(SEQUENCE, &[content, &tlv(INTEGER, &[1])].concat())),
+        problem(&tlv(SEQUENCE, &[content, &tlv(INTEGER, &[1])].concat())),
         shape
     );
     // A length that is not in its shortest form: BER, not DER.
-    let length = (good.len() - 4) as u16;
-    let loose = [&[SEQUENCE, 0x83, 0], &length.to_be_bytes()[..], &good[4..]].concat();
-    assert_eq!(refusal(&loose), frame);
-    for length in 0..good.len() {
-        assert!(check(&good[..length], &expected(true)).is_err());
+    let length = (valid.len() - 4) as u16;
+    let loose = [&[SEQUENCE, 0x83, 0], &length.to_be_bytes()[..], &valid[4..]].concat();
+    assert_eq!(problem(&loose), frame);
+    for length in 0..valid.len() {
+        assert!(check(&valid[..length], &expected(true)).is_err());
     }
 }
 
 #[test]
-fn version_and_outline_are_checked() {
+fn checks_version_and_structure() {
     for version in [tlv(INTEGER, &[1]), tlv(INTEGER, &[0, 0]), tlv(OID, &[0])] {
         assert_eq!(
-            refusal(
+            problem(
                 &Draft {
                     version,
-                    ..Draft::good()
+                    ..Draft::valid()
                 }
                 .signed()
             ),
@@ -185,32 +185,32 @@ fn version_and_outline_are_checked() {
     }
     let without = Draft {
         attributes: vec![],
-        ..Draft::good()
+        ..Draft::valid()
     };
     assert_eq!(
-        refusal(&without.signed()),
+        problem(&without.signed()),
         "CSR: no attributes, the machine's id (cuId) is missing"
     );
     let more = Draft {
         after_info: tlv(INTEGER, &[1]),
-        ..Draft::good()
+        ..Draft::valid()
     };
     assert_eq!(
-        refusal(&more.signed()),
+        problem(&more.signed()),
         "CSR: something follows the attributes"
     );
     let wrong = Draft {
         subject: vec![],
-        ..Draft::good()
+        ..Draft::valid()
     };
     assert_eq!(
-        refusal(&wrong.signed()),
+        problem(&wrong.signed()),
         "CSR: no subject and public key after the version"
     );
 }
 
 #[test]
-fn the_subject_is_checked_in_order_types_and_values() {
+fn checks_order_types_and_values_of_the_subject() {
     let (dc, cn) = (DOMAIN_COMPONENT, COMMON_NAME);
     let (domain, common) = (
         name(dc, IA5_STRING, TENANT),
@@ -223,7 +223,7 @@ fn the_subject_is_checked_in_order_types_and_values() {
     )]
     .concat()
     .repeat(2);
-    for (parts, words) in [
+    for (parts, part) in [
         (vec![common.clone(), domain.clone()], "wrong order"),
         (
             vec![name(dc, UTF8_STRING, TENANT), common.clone()],
@@ -264,19 +264,19 @@ fn the_subject_is_checked_in_order_types_and_values() {
         (vec![domain.clone(), tlv(SET, &two)], "not of two names"),
         (vec![domain.clone(), tlv(SET, b"")], "not of two names"),
     ] {
-        let refusal = refusal(&Draft::subject(&parts).signed());
-        assert!(refusal.contains(words), "{words}: {refusal}");
+        let message = problem(&Draft::subject(&parts).signed());
+        assert!(message.contains(part), "{part}: {message}");
     }
 }
 
 #[test]
-fn only_rsa_of_2048_bits_with_null_is_taken() {
+fn accepts_only_rsa_keys_of_2048_bits_with_null_parameters() {
     let rsa = |bits| Rsa::generate(bits).unwrap().public_key_to_der().unwrap();
     let of = |public_key| {
-        refusal(
+        problem(
             &Draft {
                 public_key,
-                ..Draft::good()
+                ..Draft::valid()
             }
             .signed(),
         )
@@ -317,9 +317,9 @@ fn only_rsa_of_2048_bits_with_null_is_taken() {
 }
 
 #[test]
-fn the_machines_id_is_the_only_attribute_and_exact() {
+fn accepts_only_the_exact_cu_id_attribute() {
     let id = cu_id(UTF8_STRING, CU_ID);
-    for (attributes, words) in [
+    for (attributes, part) in [
         (vec![], "missing from the attributes"),
         ([id.clone(), id.clone()].concat(), "more attributes"),
         (
@@ -357,13 +357,13 @@ fn the_machines_id_is_the_only_attribute_and_exact() {
         ),
         (cu_id(UTF8_STRING, "v"), "not JSON"),
     ] {
-        let refusal = refusal(&Draft::attributes(&attributes).signed());
-        assert!(refusal.contains(words), "{words}: {refusal}");
+        let message = problem(&Draft::attributes(&attributes).signed());
+        assert!(message.contains(part), "{part}: {message}");
     }
 }
 
 #[test]
-fn the_algorithm_is_compared_byte_for_byte() {
+fn compares_the_signature_algorithm_byte_for_byte() {
     let pkcs1 = tlv(
         SEQUENCE,
         &[
@@ -380,44 +380,44 @@ fn the_algorithm_is_compared_byte_for_byte() {
         PSS_LENIENT[0].to_vec(),
         PSS_LENIENT[1].to_vec(),
     ] {
-        let refusal = refusal(
+        let problem = problem(
             &Draft {
                 algorithm,
-                ..Draft::good()
+                ..Draft::valid()
             }
             .signed(),
         );
-        assert!(refusal.contains("signature algorithm"), "{refusal}");
+        assert!(problem.contains("signature algorithm"), "{problem}");
     }
 }
 
 #[test]
-fn the_signature_is_checked_against_the_requests_own_key() {
-    let draft = Draft::good();
-    let words = "the signature does not hold";
+fn verifies_the_signature_with_the_key_of_the_csr() {
+    let draft = Draft::valid();
+    let part = "the signature is invalid";
     let digest = openssl::sha::sha256(&draft.info());
-    let by_another = MemoryKey::generate()
+    let other_key = MemoryKey::generate()
         .unwrap()
         .sign(SignatureScheme::PssSha256, &digest)
         .unwrap();
-    assert!(refusal(&draft.with_signature(&by_another)).contains(words));
-    let of_another = KEY.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
-    assert!(refusal(&draft.with_signature(&of_another)).contains(words));
+    assert!(problem(&draft.with_signature(&other_key)).contains(part));
+    let other_digest = KEY.sign(SignatureScheme::PssSha256, &[7; 32]).unwrap();
+    assert!(problem(&draft.with_signature(&other_digest)).contains(part));
     let pkcs1 = KEY.sign(SignatureScheme::Pkcs1Sha256, &digest).unwrap();
-    assert!(refusal(&draft.with_signature(&pkcs1)).contains(words));
-    assert!(refusal(&draft.with_signature(b"")).contains(words));
-    let good = KEY.sign(SignatureScheme::PssSha256, &digest).unwrap();
-    let bits = tlv(BIT_STRING, &[&[1], &good[..]].concat());
+    assert!(problem(&draft.with_signature(&pkcs1)).contains(part));
+    assert!(problem(&draft.with_signature(b"")).contains(part));
+    let valid = KEY.sign(SignatureScheme::PssSha256, &digest).unwrap();
+    let bits = tlv(BIT_STRING, &[&[1], &valid[..]].concat());
     let request = tlv(SEQUENCE, &[draft.info(), PSS.to_vec(), bits].concat());
-    assert!(refusal(&request).contains("whole bytes"));
+    assert!(problem(&request).contains("whole bytes"));
     assert!(
         openssl::error::ErrorStack::get().errors().is_empty(),
-        "errors are left on the queue"
+        "the error queue is not empty"
     );
 }
 
 #[test]
-fn the_python_shape_is_taken_where_the_configuration_is_lenient() {
+fn accepts_the_python_form_only_if_lenient() {
     let python = [
         name(COMMON_NAME, UTF8_STRING, CLIENT),
         name(DOMAIN_COMPONENT, IA5_STRING, TENANT),
@@ -429,9 +429,9 @@ fn the_python_shape_is_taken_where_the_configuration_is_lenient() {
         }
         .signed();
         check(&request, &expected(true)).unwrap();
-        assert!(refusal(&request).contains("wrong order"));
+        assert!(problem(&request).contains("wrong order"));
     }
-    // Lenient is not careless.
+    // Nothing else is accepted.
     let other = [
         python[0].clone(),
         name(DOMAIN_COMPONENT, IA5_STRING, CLIENT),

@@ -9,7 +9,7 @@ fn request(target: &str) -> Request<Bytes> {
 const COMPUTE: &str = "/metadata/instance/compute";
 
 #[tokio::test]
-async fn the_security_profile_is_in_the_known_versions() {
+async fn returns_the_security_profile_in_supported_versions() {
     let mut config = Config::default();
     config.compute.virtual_tpm_enabled = false;
     let state = state(config);
@@ -38,7 +38,7 @@ async fn the_security_profile_is_in_the_known_versions() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_security_profile_reports_none() {
+async fn omits_an_empty_security_type() {
     let mut config = Config::default();
     config.compute.os_type = OsType::Linux;
     config.compute.security_type = String::new();
@@ -55,22 +55,22 @@ async fn a_host_without_a_security_profile_reports_none() {
 }
 
 #[tokio::test]
-async fn instance_metadata_is_refused_as_imds_refuses_it() {
+async fn rejects_invalid_instance_metadata_requests() {
     let state = state(Config::default());
-    let good = format!("{COMPUTE}?api-version=2021-12-13");
-    for (request, status, words) in [
+    let valid = format!("{COMPUTE}?api-version=2021-12-13");
+    for (request, status, part) in [
         (
-            without("metadata", request(&good)),
+            without("metadata", request(&valid)),
             400,
             "Required metadata header not specified",
         ),
         (
-            with("metadata", "yes", request(&good)),
+            with("metadata", "yes", request(&valid)),
             400,
             "Required metadata header not specified",
         ),
         (
-            with("x-forwarded-for", "10.0.0.1", request(&good)),
+            with("x-forwarded-for", "10.0.0.1", request(&valid)),
             400,
             "X-Forwarded-For",
         ),
@@ -86,11 +86,11 @@ async fn instance_metadata_is_refused_as_imds_refuses_it() {
             "api-version is invalid",
         ),
         (
-            request(&format!("{good}&api-version=2021-12-13")),
+            request(&format!("{valid}&api-version=2021-12-13")),
             400,
             "twice",
         ),
-        (request(&format!("{good}&format=text")), 400, "format"),
+        (request(&format!("{valid}&format=text")), 400, "format"),
         (
             request("/metadata/instance/compute/osType?api-version=2021-12-13"),
             404,
@@ -105,10 +105,10 @@ async fn instance_metadata_is_refused_as_imds_refuses_it() {
         let shown = format!("{request:?}");
         let response = imds(&state, request).await;
         assert_eq!(response.status, status, "{shown}");
-        assert!(response.text("error").contains(words), "{response:?}");
+        assert!(response.text("error").contains(part), "{response:?}");
         assert_eq!(response.headers["server"], super::super::SERVER);
     }
-    let mut post = request(&good);
+    let mut post = request(&valid);
     *post.method_mut() = http::Method::POST;
     let response = imds(&state, post).await;
     assert_eq!(
@@ -120,6 +120,6 @@ async fn instance_metadata_is_refused_as_imds_refuses_it() {
         .faults
         .add(vec!["instance=status:400*1".parse().unwrap()])
         .unwrap();
-    assert_eq!(imds(&state, request(&good)).await.status, 400);
-    assert_eq!(imds(&state, request(&good)).await.status, 200);
+    assert_eq!(imds(&state, request(&valid)).await.status, 400);
+    assert_eq!(imds(&state, request(&valid)).await.status, 200);
 }

@@ -3,7 +3,7 @@ use crate::config::BypassCache;
 use crate::pki::read_token_not_after;
 
 #[tokio::test]
-async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
+async fn issues_a_certificate_that_the_client_accepts() {
     let state = state(Config::default());
     let key = &*KEY;
     let token = attested(&state, key).await;
@@ -32,15 +32,15 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
         .duration_since(certificate.not_before())
         .unwrap();
     assert_eq!(life, Duration::from_secs(7 * 24 * 3600 + 300));
-    let ours = state
+    let checked = state
         .pki
         .check_client_certificate(certificate.der(), state.clock.now())
         .unwrap();
     assert_eq!(
-        ours.client_id,
+        checked.client_id,
         state.config.identities[0].client_id.as_str()
     );
-    assert_eq!(ours.tenant_id, state.config.tenant_id.as_str());
+    assert_eq!(checked.tenant_id, state.config.tenant_id.as_str());
     let record = state.records.all().pop().unwrap();
     assert_eq!(record.notes["attested"], "true");
     assert_eq!(
@@ -50,7 +50,7 @@ async fn an_attested_key_gets_a_certificate_that_the_client_accepts() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_given_out_again_until_it_is_bypassed_or_half_of_its_life_is_over() {
+async fn caches_a_certificate_for_half_of_its_lifetime_unless_bypassed() {
     let state = state(optional());
     let (key, other) = (&*KEY, &*OTHER);
     let issue = async |key: &MemoryKey, token: Option<&str>, query: &str| {
@@ -65,20 +65,20 @@ async fn a_certificate_is_given_out_again_until_it_is_bypassed_or_half_of_its_li
     assert_ne!(
         issue(key, Some(&token), "").await,
         first,
-        "attested and not are two"
+        "attested and unattested certificates are cached separately"
     );
     let fresh = issue(key, None, "&bypass_cache=true").await;
     assert_ne!(fresh, first);
     assert_eq!(
         issue(key, None, "").await,
         fresh,
-        "the new one takes the place of the old"
+        "the new certificate replaces the old one"
     );
     state.clock.advance(3 * 24 * 3600);
     assert_eq!(issue(key, None, "").await, fresh);
     state.clock.advance(24 * 3600);
     assert_ne!(issue(key, None, "").await, fresh);
-    // The other way round, a certificate that is not valid yet is not returned either.
+    // A certificate that is not valid yet is not returned either.
     state.clock.advance(-30 * 24 * 3600);
     let early = issue(key, None, "").await;
     assert!(early.not_after() < fresh.not_before());
@@ -92,14 +92,14 @@ fn at_bypass(request: Request<Bytes>) -> Request<Bytes> {
 }
 
 #[tokio::test]
-async fn bypass_cache_is_refused_or_ignored_where_configured() {
+async fn rejects_or_ignores_bypass_cache_as_configured() {
     let mut config = optional();
     config.imds.bypass_cache = BypassCache::Refused;
-    let refusing = state(config.clone());
+    let rejecting = state(config.clone());
     let request = |state: &Arc<State>| issue_request(&csr(state, &KEY), None);
     for value in ["true", "false", "perhaps"] {
         let uri = format!("{ISSUE_PATH}?cred-api-version=2.0&bypass_cache={value}");
-        let response = imds(&refusing, at(&uri, request(&refusing))).await;
+        let response = imds(&rejecting, at(&uri, request(&rejecting))).await;
         let found = (
             response.status,
             response.text("error"),
@@ -110,7 +110,7 @@ async fn bypass_cache_is_refused_or_ignored_where_configured() {
             (400, "invalid_request", "Unsupported query variables")
         );
     }
-    assert_eq!(imds(&refusing, request(&refusing)).await.status, 200);
+    assert_eq!(imds(&rejecting, request(&rejecting)).await.status, 200);
     config.imds.bypass_cache = BypassCache::Ignored;
     let ignoring = state(config);
     let first = certificate(&imds(&ignoring, request(&ignoring)).await);
@@ -119,7 +119,7 @@ async fn bypass_cache_is_refused_or_ignored_where_configured() {
 }
 
 #[tokio::test]
-async fn token_not_after_is_in_the_certificate_where_configured() {
+async fn sets_token_not_after_as_configured() {
     let plain = state(optional());
     let issued = imds(&plain, issue_request(&csr(&plain, &KEY), None)).await;
     assert_eq!(read_token_not_after(certificate(&issued).der()), None);
@@ -132,7 +132,7 @@ async fn token_not_after_is_in_the_certificate_where_configured() {
     let end = read_token_not_after(issued.der()).unwrap();
     let week = Duration::from_secs(7 * 24 * 3600);
     assert_eq!(issued.not_after().duration_since(end).unwrap(), week);
-    // The cache uses NotAfter of the certificate, as the real one does.
+    // The cache uses NotAfter of the certificate, as IMDS does.
     let fault = "issue=certificate:past-token-not-after*1".parse().unwrap();
     state.faults.add(vec![fault]).unwrap();
     let old = certificate(&imds(&state, request()).await);
@@ -160,7 +160,7 @@ async fn token_not_after_is_in_the_certificate_where_configured() {
 }
 
 #[tokio::test]
-async fn a_user_assigned_identity_gets_its_own_certificate() {
+async fn issues_a_certificate_to_a_user_assigned_identity() {
     let state = state(optional());
     let key = &*KEY;
     let user = state.config.identities[1].client_id.clone();
@@ -172,7 +172,7 @@ async fn a_user_assigned_identity_gets_its_own_certificate() {
     certificate(&response)
         .check_names(&user, &state.config.tenant_id)
         .unwrap();
-    // Another identity's request is refused.
+    // The CSR of another identity is rejected.
     let response = imds(&state, at(&uri, issue_request(&csr(&state, key), None))).await;
     assert_eq!(
         response.text("error_description"),
@@ -181,9 +181,9 @@ async fn a_user_assigned_identity_gets_its_own_certificate() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_request_are_refused() {
+async fn rejects_malformed_bodies() {
     let state = state(optional());
-    let good = csr(&state, &OTHER);
+    let valid = csr(&state, &OTHER);
     let with_body = |body: String| {
         let mut request = issue_request("", None);
         *request.body_mut() = body.into();
@@ -191,12 +191,12 @@ async fn bodies_that_are_no_request_are_refused() {
     };
     let cases = [
         (
-            with("content-type", "text/plain", issue_request(&good, None)),
+            with("content-type", "text/plain", issue_request(&valid, None)),
             415,
             "Content-Type",
         ),
         (
-            without("content-type", issue_request(&good, None)),
+            without("content-type", issue_request(&valid, None)),
             415,
             "Content-Type",
         ),
@@ -207,64 +207,64 @@ async fn bodies_that_are_no_request_are_refused() {
         (issue_request("", None), 400, "CSR: not one DER SEQUENCE"),
         (issue_request("!", None), 400, "CSR: not one line of base64"),
         (
-            issue_request(&format!("{good}\n"), None),
+            issue_request(&format!("{valid}\n"), None),
             400,
             "CSR: not one line of base64",
         ),
         (
             issue_request(
-                &format!("-----BEGIN CERTIFICATE REQUEST-----\n{good}"),
+                &format!("-----BEGIN CERTIFICATE REQUEST-----\n{valid}"),
                 None,
             ),
             400,
             "without armour",
         ),
         (
-            issue_request(&good[..good.len() - 8], None),
+            issue_request(&valid[..valid.len() - 8], None),
             400,
             "CSR: not one DER SEQUENCE",
         ),
     ];
-    for (request, status, words) in cases {
+    for (request, status, part) in cases {
         let response = imds(&state, request).await;
-        assert_eq!(response.status, status, "{words}");
+        assert_eq!(response.status, status, "{part}");
         assert!(
-            response.text("error_description").contains(words),
-            "{words}: {response:?}"
+            response.text("error_description").contains(part),
+            "{part}: {response:?}"
         );
     }
     let charset = with(
         "content-type",
         "Application/JSON;charset=UTF-8",
-        issue_request(&good, None),
+        issue_request(&valid, None),
     );
     assert_eq!(imds(&state, charset).await.status, 200);
 }
 
 #[tokio::test]
-async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
+async fn rejects_missing_and_invalid_attestation_tokens() {
     let state = state(Config::default());
     let key = &*KEY;
     let csr = csr(&state, key);
-    let refusal = async |token: Option<&str>| {
+    let problem = async |token: Option<&str>| {
         let response = imds(&state, issue_request(&csr, token)).await;
         assert_eq!(response.status, 400);
         response.text("error_description").to_owned()
     };
-    assert_eq!(refusal(None).await, "Attestation Token is missing");
-    assert_eq!(refusal(Some(" ")).await, "Attestation Token is missing");
+    assert_eq!(problem(None).await, "Attestation Token is missing");
+    assert_eq!(problem(Some(" ")).await, "Attestation Token is missing");
     assert_eq!(
-        refusal(Some("nonsense")).await,
+        problem(Some("nonsense")).await,
         "Attestation Token is not a JWT"
     );
     let other = attested(&state, &OTHER).await;
     assert_eq!(
-        refusal(Some(&other)).await,
+        problem(Some(&other)).await,
         "Attestation Token is for another key than the CSR"
     );
 
-    let good = attested(&state, key).await;
-    let claims = keybound_core::UnverifiedJwt::parse(&good).unwrap().claims;
+    let valid = attested(&state, key).await;
+    let claims = keybound_core::UnverifiedJwt::parse(&valid).unwrap().claims;
     let (maa, foreign) = (
         state.keys.maa.get().await.unwrap(),
         state.keys.foreign.get().await.unwrap(),
@@ -274,8 +274,8 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
         claims[member] = value;
         claims
     };
-    let unsigned = good.rsplit_once('.').unwrap().0.to_owned();
-    for (token, words) in [
+    let unsigned = valid.rsplit_once('.').unwrap().0.to_owned();
+    for (token, part) in [
         (
             foreign.sign(&Value::Object(claims.clone())).unwrap(),
             "Attestation Token has an invalid signature",
@@ -286,7 +286,7 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
         ),
         (
             maa.sign(&changed("iss", json!("https://other"))).unwrap(),
-            "Attestation Token is of an issuer that is not trusted",
+            "Attestation Token is from an untrusted issuer",
         ),
         (
             maa.sign(&changed("nbf", json!(state.clock.unix() + 60)))
@@ -301,26 +301,26 @@ async fn attestation_that_is_missing_or_bad_is_refused_with_its_reason() {
         (
             maa.sign(&changed("x-ms-attestation-type", json!("keyguard")))
                 .unwrap(),
-            "Attestation Token is not of the simulated kind",
+            "Attestation Token is not simulated",
         ),
         (
             maa.sign(&changed("x-ms-runtime", json!({}))).unwrap(),
             "Attestation Token lacks iss, nbf, exp or the key",
         ),
     ] {
-        assert_eq!(refusal(Some(&token)).await, words);
+        assert_eq!(problem(Some(&token)).await, part);
     }
     state.clock.advance(8 * 3600 + 1);
-    assert_eq!(refusal(Some(&good)).await, "Attestation Token has expired");
+    assert_eq!(problem(Some(&valid)).await, "Attestation Token has expired");
     let shown = serde_json::to_string(&state.records.all()).unwrap();
     assert!(
-        !shown.contains(&good[..40]),
-        "a record holds an attestation token"
+        !shown.contains(&valid[..40]),
+        "a record contains an attestation token"
     );
 }
 
 #[tokio::test]
-async fn attestation_that_is_optional_must_still_be_good() {
+async fn rejects_invalid_attestation_tokens_where_attestation_is_optional() {
     let state = state(optional());
     let key = &*KEY;
     let csr = csr(&state, key);
@@ -337,7 +337,7 @@ async fn attestation_that_is_optional_must_still_be_good() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_is_named_outright_where_asked_for() {
+async fn returns_the_token_url_if_configured() {
     for (member, name) in [
         (TokenUrlMember::TokenEndpoint, "token_endpoint"),
         (TokenUrlMember::RegionalTokenUrl, "regional_token_url"),
@@ -359,7 +359,7 @@ async fn the_token_endpoint_is_named_outright_where_asked_for() {
 }
 
 #[tokio::test]
-async fn faults_make_wrong_certificates_and_endpoints() {
+async fn faults_change_certificates_and_endpoints() {
     let state = state(optional());
     let key = &*KEY;
     let csr = csr(&state, key);

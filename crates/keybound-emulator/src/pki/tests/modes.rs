@@ -7,21 +7,27 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 #[test]
-fn the_key_of_a_kept_ca_is_the_owners_alone() {
+fn stores_the_key_with_mode_0600() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().join("state");
-    drop(Pki::new(Some(&kept), LOCALHOST).unwrap());
-    let mode = |name: &str| fs::metadata(kept.join(name)).unwrap().permissions().mode() & 0o777;
+    let stored = folder.path().join("state");
+    drop(Pki::new(Some(&stored), LOCALHOST).unwrap());
+    let mode = |name: &str| {
+        fs::metadata(stored.join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
     assert_eq!(
         (mode("."), mode("ca-key.pem"), mode("ca.pem")),
         (0o700, 0o600, 0o644)
     );
-    let ca = fs::read_to_string(kept.join("ca.pem")).unwrap();
+    let ca = fs::read_to_string(stored.join("ca.pem")).unwrap();
     assert!(!ca.contains("PRIVATE"));
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused() {
+fn rejects_a_key_file_that_others_can_read() {
     let folder = tempfile::tempdir().unwrap();
     let ca = Pki::new(Some(folder.path()), LOCALHOST)
         .unwrap()
@@ -30,7 +36,7 @@ fn a_key_that_others_can_read_is_refused() {
     let key_file = folder.path().join("ca-key.pem");
     set_mode(&key_file, 0o640);
     let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path()), LOCALHOST) else {
-        panic!("it was taken");
+        panic!("the folder was accepted");
     };
     assert!(problem.contains("mode 0600"), "{problem}");
     set_mode(&key_file, 0o600);
@@ -40,24 +46,24 @@ fn a_key_that_others_can_read_is_refused() {
     );
 }
 
-/// The problem that a state folder is refused for.
+/// The reported problem of a state folder.
 fn problem(folder: &Path) -> &'static str {
     match Pki::new(Some(folder), LOCALHOST) {
         Err(StartError::StateDir { problem, .. }) => problem,
         Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("it was taken"),
+        Ok(_) => panic!("the folder was accepted"),
     }
 }
 
 #[test]
-fn a_folder_that_others_can_write_to_is_refused() {
+fn rejects_a_folder_that_others_can_write() {
     for mode in [0o777, 0o1777, 0o770, 0o702, 0o720] {
         let folder = tempfile::tempdir().unwrap();
         drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         set_mode(folder.path(), mode);
         let expected = "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700";
         assert_eq!(problem(folder.path()), expected, "{mode:o}");
-        // A key is not made there either.
+        // No key is created there either.
         fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
         fs::remove_file(folder.path().join("ca.pem")).unwrap();
         assert_eq!(problem(folder.path()), expected, "{mode:o}");
@@ -70,7 +76,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn a_certificate_that_others_can_write_to_is_refused() {
+fn rejects_a_certificate_file_that_others_can_write() {
     let folder = tempfile::tempdir().unwrap();
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let ca_file = folder.path().join("ca.pem");
@@ -88,19 +94,19 @@ fn a_certificate_that_others_can_write_to_is_refused() {
     }
 }
 
-/// Only root can give files away, so that others see the rule alone (`the_user_and_root_are_trusted`).
+/// Only root can give files away, so that others see the rule alone (`trusts_the_user_and_root`).
 #[test]
-fn what_belongs_to_another_user_is_refused() {
+fn rejects_files_of_another_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let nobody = Some(65534);
+    let other = Some(65534);
     let folder = tempfile::tempdir().unwrap();
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let key_file = folder.path().join("ca-key.pem");
-    chown(&key_file, nobody, None).unwrap();
+    chown(&key_file, other, None).unwrap();
     assert_eq!(problem(folder.path()), "ca-key.pem belongs to another user");
-    // For a link, its target is checked.
+    // The target of a link is checked.
     let real = folder.path().join("real.pem");
     fs::rename(&key_file, &real).unwrap();
     symlink(&real, &key_file).unwrap();
@@ -108,20 +114,20 @@ fn what_belongs_to_another_user_is_refused() {
     chown(&real, Some(0), None).unwrap();
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
     let ca_file = folder.path().join("ca.pem");
-    chown(&ca_file, nobody, None).unwrap();
+    chown(&ca_file, other, None).unwrap();
     assert_eq!(problem(folder.path()), "ca.pem belongs to another user");
     chown(&ca_file, Some(0), None).unwrap();
-    chown(folder.path(), nobody, None).unwrap();
+    chown(folder.path(), other, None).unwrap();
     assert_eq!(problem(folder.path()), "the folder belongs to another user");
     let link = folder.path().with_extension("link");
     symlink(folder.path(), &link).unwrap();
-    let said = problem(&link);
+    let reported = problem(&link);
     fs::remove_file(&link).unwrap();
-    assert_eq!(said, "the folder belongs to another user");
+    assert_eq!(reported, "the folder belongs to another user");
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
+fn rejects_files_that_are_not_regular_without_blocking() {
     let folder = tempfile::tempdir().unwrap();
     for (name, expected) in [
         ("ca-key.pem", "ca-key.pem cannot be read"),

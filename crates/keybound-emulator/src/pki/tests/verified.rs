@@ -1,4 +1,4 @@
-//! The certificates as verified by `openssl verify`.
+//! Verification of the certificates by `openssl verify`.
 use super::{LOCALHOST, issue, text_of, usual_subject};
 use crate::faults::ServerCertificateFault;
 use crate::pki::Pki;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn servers_are_trusted_on_loopback_under_each_of_their_names() {
+fn openssl_verifies_server_certificate_for_each_name() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
     let certificate = &pki.server().certificate;
     for name in [
@@ -20,8 +20,8 @@ fn servers_are_trusted_on_loopback_under_each_of_their_names() {
         ["-verify_ip", "::1"],
     ] {
         let arguments = [&["-purpose", "sslserver"][..], &name].concat();
-        let (good, message) = openssl_verify(pki.ca_file(), certificate, &arguments);
-        assert!(good, "{name:?}: {message}");
+        let (valid, message) = openssl_verify(pki.ca_file(), certificate, &arguments);
+        assert!(valid, "{name:?}: {message}");
     }
     let elsewhere = [
         "-purpose",
@@ -30,12 +30,12 @@ fn servers_are_trusted_on_loopback_under_each_of_their_names() {
         "login.microsoftonline.com",
     ];
     assert!(!openssl_verify(pki.ca_file(), certificate, &elsewhere).0);
-    let (good, message) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{message}");
+    let (valid, message) = openssl_verify(pki.ca_file(), certificate, &["-purpose", "sslclient"]);
+    assert!(!valid, "{message}");
 }
 
 #[test]
-fn the_ca_can_make_nobody_trusted_elsewhere() {
+fn name_constraints_limit_the_ca_to_loopback() {
     let ca = ServerCa::create().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
@@ -49,16 +49,16 @@ fn the_ca_can_make_nobody_trusted_elsewhere() {
         "CN:10.0.0.1",
     ] {
         let certificate = certificate_for(&ca, name);
-        let (good, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        let (valid, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
         assert!(
-            !good && message.contains("permitted subtree violation"),
+            !valid && message.contains("permitted subtree violation"),
             "{name}: {message}"
         );
     }
     for name in ["DNS:localhost", "IP:127.9.9.9", "IP:::1"] {
         let certificate = certificate_for(&ca, name);
-        let (good, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
-        assert!(good, "{name}: {message}");
+        let (valid, message) = openssl_verify(&file, &certificate, &["-purpose", "sslserver"]);
+        assert!(valid, "{name}: {message}");
     }
     let own = text_of(&X509::from_pem(ca.pem()).unwrap());
     for part in [
@@ -71,9 +71,9 @@ fn the_ca_can_make_nobody_trusted_elsewhere() {
 }
 
 #[test]
-fn faulty_servers_are_each_refused_for_their_fault() {
+fn openssl_rejects_each_faulty_server_certificate() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
-    for (fault, words) in [
+    for (fault, part) in [
         (
             ServerCertificateFault::Untrusted,
             "unable to get local issuer certificate",
@@ -83,35 +83,35 @@ fn faulty_servers_are_each_refused_for_their_fault() {
     ] {
         let server = pki.faulty_server(fault).unwrap();
         let arguments = ["-purpose", "sslserver", "-verify_hostname", "localhost"];
-        let (good, message) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
+        let (valid, message) = openssl_verify(pki.ca_file(), &server.certificate, &arguments);
         let forged =
             fault == ServerCertificateFault::Untrusted && message.contains("signature failure");
         assert!(
-            !good && (message.contains(words) || forged),
+            !valid && (message.contains(part) || forged),
             "{fault:?}: {message}"
         );
     }
 }
 
 #[test]
-fn neither_authority_is_trusted_for_the_work_of_the_other() {
+fn server_ca_does_not_verify_binding_certificates() {
     let pki = Pki::new(None, LOCALHOST).unwrap();
     let certificate = X509::from_der(&issue(&pki, &usual_subject())).unwrap();
-    let (good, message) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
-    assert!(!good, "{message}");
+    let (valid, message) = openssl_verify(pki.ca_file(), &certificate, &["-purpose", "sslclient"]);
+    assert!(!valid, "{message}");
 }
 
 #[test]
-fn servers_are_trusted_under_a_ca_that_was_taken_up_again() {
+fn openssl_verifies_server_certificate_of_a_loaded_ca() {
     let folder = tempfile::tempdir().unwrap();
     drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
-    let again = Pki::new(Some(folder.path()), LOCALHOST).unwrap();
-    let certificate = &again.server().certificate;
-    let (good, message) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
-    assert!(good, "{message}");
+    let loaded = Pki::new(Some(folder.path()), LOCALHOST).unwrap();
+    let certificate = &loaded.server().certificate;
+    let (valid, message) = openssl_verify(&folder.path().join("ca.pem"), certificate, &[]);
+    assert!(valid, "{message}");
 }
 
-/// The output of `openssl verify` for a certificate, a purpose and a name.
+/// Whether `openssl verify` accepts a certificate for a purpose and a name, and its output.
 fn openssl_verify(ca: &Path, certificate: &X509, arguments: &[&str]) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("certificate.pem");
@@ -144,10 +144,10 @@ fn certificate_for(ca: &ServerCa, name: &str) -> X509 {
             name,
             vec![BasicConstraints::new().critical().build().unwrap()],
         ),
-        Some(("IP", address)) => ("someone", extensions_with(names.ip(address)).unwrap()),
+        Some(("IP", address)) => ("other", extensions_with(names.ip(address)).unwrap()),
         _ => {
             let name = name.trim_start_matches("DNS:");
-            ("someone", extensions_with(names.dns(name)).unwrap())
+            ("other", extensions_with(names.dns(name)).unwrap())
         }
     };
     let key = p256_key().unwrap();

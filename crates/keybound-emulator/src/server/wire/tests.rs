@@ -14,8 +14,8 @@ fn wire(bytes: &[u8]) -> Wire<Scripted<'_>> {
 
 async fn exchange(bytes: &[u8], limit: usize) -> Result<(Head, Bytes), StatusCode> {
     let status = |error| match error {
-        ReadError::Refused(status, _) => status,
-        ReadError::Gone => StatusCode::REQUEST_TIMEOUT,
+        ReadError::Rejected(status, _) => status,
+        ReadError::Disconnected => StatusCode::REQUEST_TIMEOUT,
     };
     let mut wire = wire(bytes);
     let head = wire.read_head(HOSTS).await.map_err(status)?.unwrap();
@@ -24,7 +24,7 @@ async fn exchange(bytes: &[u8], limit: usize) -> Result<(Head, Bytes), StatusCod
 }
 
 #[tokio::test]
-async fn bodies_are_read_by_length_and_by_chunks() {
+async fn reads_bodies_by_length_and_by_chunks() {
     for (text, body) in [
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", ""),
         (
@@ -42,7 +42,7 @@ async fn bodies_are_read_by_length_and_by_chunks() {
 }
 
 #[tokio::test]
-async fn a_second_request_follows_on_the_same_stream() {
+async fn reads_a_second_request_from_the_stream() {
     let mut wire = wire(
         b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nxGET /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
@@ -56,7 +56,7 @@ async fn a_second_request_follows_on_the_same_stream() {
 }
 
 #[tokio::test]
-async fn malformed_and_ambiguous_requests_are_refused() {
+async fn rejects_malformed_and_ambiguous_requests() {
     let bad = StatusCode::BAD_REQUEST;
     let misdirected = StatusCode::MISDIRECTED_REQUEST;
     for (text, status) in [
@@ -159,14 +159,14 @@ async fn malformed_and_ambiguous_requests_are_refused() {
             StatusCode::REQUEST_TIMEOUT,
         ),
     ] {
-        let refused = exchange(text.as_bytes(), 3).await.err();
-        assert_eq!(refused, Some(status), "{text:?}");
+        let rejected = exchange(text.as_bytes(), 3).await.err();
+        assert_eq!(rejected, Some(status), "{text:?}");
     }
 }
 
-/// RFC 9112 section 3.2.2: a server takes the whole URL too, and then ignores `Host`.
+/// RFC 9112 section 3.2.2: a server accepts the absolute form, and then ignores `Host`.
 #[tokio::test]
-async fn a_url_as_the_target_counts_as_its_path() {
+async fn reads_the_path_of_an_absolute_target() {
     for (target, path) in [
         ("http://127.0.0.1:8080/a/b?c=d%20&e=/?", "/a/b?c=d%20&e=/?"),
         ("HTTP://LOCALHOST/", "/"),
@@ -192,7 +192,7 @@ async fn a_url_as_the_target_counts_as_its_path() {
 }
 
 #[tokio::test]
-async fn heads_and_lines_without_end_are_refused() {
+async fn limits_heads_and_lines() {
     let mut endless = b"GET / HTTP/1.1\r\nx: ".to_vec();
     endless.resize(MAX_HEAD_BYTES + 10, b'a');
     assert_eq!(
@@ -209,7 +209,7 @@ async fn heads_and_lines_without_end_are_refused() {
 }
 
 #[tokio::test]
-async fn answers_are_framed_by_length() {
+async fn frames_responses_by_length() {
     let mut wire = wire(b"");
     let response = Response::builder()
         .status(401)

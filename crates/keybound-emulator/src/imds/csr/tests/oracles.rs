@@ -1,12 +1,12 @@
-//! Requests that other programs make, and what they say of ours.
+//! CSRs of other programs, and CSRs that other programs verify.
 use super::*;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A library's request, in the shape that the Python system writes by hand.
+/// A CSR of a library in the form of the Python implementation.
 #[test]
-fn python_cryptography_makes_what_is_taken_where_lenient() {
+fn accepts_csr_of_python_cryptography_only_if_lenient() {
     let script = format!(
         r#"
 import sys
@@ -28,9 +28,9 @@ sys.stdout.buffer.write(csr.public_bytes(serialization.Encoding.DER))
     assert!(check(&request, &expected(false)).is_err());
 }
 
-/// `openssl req` makes the subject as it should be, and cannot set the string type of the attribute.
+/// `openssl req` writes the expected subject, and cannot set the string type of the attribute.
 #[test]
-fn what_openssl_req_makes_passes_as_far_as_its_attribute() {
+fn rejects_only_the_attribute_of_openssl_req() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("req.cnf");
     std::fs::write(
@@ -44,7 +44,7 @@ fn what_openssl_req_makes_passes_as_far_as_its_attribute() {
     let key = folder.path().join("key.pem");
     let request = openssl_req(&config, &key);
     assert_eq!(
-        refusal(&request),
+        problem(&request),
         "CSR: the machine's id (cuId) is not one UTF8String"
     );
 }
@@ -72,10 +72,10 @@ fn openssl_req(config: &Path, key: &Path) -> Vec<u8> {
     run("openssl", &arguments, None)
 }
 
-/// What OpenSSL says of a request that passes here.
+/// OpenSSL verifies a CSR that is accepted here.
 #[test]
-fn openssl_verifies_what_is_in_order_here() {
-    let request = Draft::good().signed();
+fn openssl_verifies_an_accepted_csr() {
+    let request = Draft::valid().signed();
     let text = run(
         "openssl",
         &["req", "-inform", "DER", "-verify", "-noout", "-subject"],
@@ -103,10 +103,10 @@ fn run(program: &str, arguments: &[&str], input: Option<&[u8]>) -> Vec<u8> {
         .write_all(input.unwrap_or_default())
         .unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{program} failed (is it whole? python3 needs cryptography): {said}"
+        "{program} failed (python3 needs cryptography): {stderr}"
     );
     output.stdout
 }
