@@ -40,20 +40,20 @@ fn status_of(origin: &str, target: &str, host: &str) -> u16 {
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nMetadata: true\r\n\
          x-ms-client-request-id: 5a5a5a5a-0000-4000-8000-00000000dddd\r\nConnection: close\r\n\r\n"
     );
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut tcp = TcpStream::connect(address(origin)).unwrap();
     if origin.starts_with("https") {
         let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
         connector.set_verify(SslVerifyMode::NONE);
         let mut stream = connector.build().connect("localhost", tcp).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
-        stream.read_to_end(&mut answer).unwrap();
+        stream.read_to_end(&mut response).unwrap();
     } else {
         tcp.write_all(request.as_bytes()).unwrap();
-        tcp.read_to_end(&mut answer).unwrap();
+        tcp.read_to_end(&mut response).unwrap();
     }
-    let answer = String::from_utf8(answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    let response = String::from_utf8(response).unwrap();
+    response.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// DNS rebinding: a web page makes a browser send requests to loopback under another host name.

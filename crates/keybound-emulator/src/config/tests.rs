@@ -215,7 +215,7 @@ fn names_the_key_of_an_invalid_value() {
         ),
         (
             "[vault.secrets]\na = \"\"\nA = \"\"".into(),
-            "differ in case only",
+            "differ only in case",
         ),
         (
             format!("[vault.secrets]\na = \"{}\"", "x".repeat(26_000)),
