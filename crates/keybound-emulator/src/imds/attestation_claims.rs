@@ -21,11 +21,7 @@ pub(super) async fn check(
             "Attestation Token is from an untrusted issuer",
         ));
     }
-    let Ok(key) = state.keys.maa.get().await else {
-        return Err(ErrorResponse::failed(
-            "The key of the attestation service could not be created",
-        ));
-    };
+    let key = state.keys.maa.get().await?;
     if !key.verifies(token) {
         return Err(ErrorResponse::invalid(
             "Attestation Token has an invalid signature",

@@ -1,6 +1,8 @@
 use crate::call::Call;
 use crate::response::{Response, allow, oauth_error};
 use http::Method;
+use openssl::error::ErrorStack;
+use std::io;
 
 /// The error response of IMDS.
 #[derive(Debug)]
@@ -37,11 +39,6 @@ impl ErrorResponse {
         }
     }
 
-    /// A failure of OpenSSL in the emulator.
-    pub(super) fn failed(description: &'static str) -> Self {
-        Self::new(500, "internal_server_error", description)
-    }
-
     pub(super) fn respond(self, call: &mut Call) -> Response {
         call.note("refused", self.description);
         let response = oauth_error(self.status, self.error, self.description);
@@ -49,5 +46,21 @@ impl ErrorResponse {
             Some(method) => allow(response, method),
             None => response,
         }
+    }
+}
+
+/// OpenSSL could not sign a certificate.
+impl From<ErrorStack> for ErrorResponse {
+    fn from(_: ErrorStack) -> Self {
+        let description = "The certificate could not be signed";
+        Self::new(500, "internal_server_error", description)
+    }
+}
+
+/// A key could not be created.
+impl From<io::Error> for ErrorResponse {
+    fn from(_: io::Error) -> Self {
+        let description = "A key of the emulator could not be created";
+        Self::new(500, "internal_server_error", description)
     }
 }

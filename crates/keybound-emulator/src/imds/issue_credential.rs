@@ -13,7 +13,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::{MAX_BODY, X5tS256};
 use openssl::asn1::Asn1Type;
-use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::sha::sha256;
 use openssl::x509::X509Name;
@@ -147,16 +146,13 @@ fn certificate(
         return Ok((certificate, true));
     }
     let validity = now - BACKDATED..now + lifetime(state);
-    let issue = || -> Result<Vec<u8>, ErrorStack> {
-        let subject = X509Name::from_der(context.csr.subject)?;
-        state.pki.issue(&ClientCertificateRequest {
-            subject: &subject,
-            public_key: context.csr.public_key,
-            validity: validity.clone(),
-            token_not_after: token_not_after(state, now),
-        })
-    };
-    let certificate = issue().map_err(cannot_sign)?;
+    let subject = X509Name::from_der(context.csr.subject)?;
+    let certificate = state.pki.issue(&ClientCertificateRequest {
+        subject: &subject,
+        public_key: context.csr.public_key,
+        validity: validity.clone(),
+        token_not_after: token_not_after(state, now),
+    })?;
     state.issued.insert(key, certificate.clone(), validity);
     Ok((certificate, false))
 }
@@ -182,7 +178,7 @@ async fn faulty_certificate(
         context.identity.client_id.as_str(),
         state.config.tenant_id.as_str(),
     ];
-    let foreign = state.keys.foreign.get().await.map_err(cannot_sign)?;
+    let foreign = state.keys.foreign.get().await?;
     let mut public_key = context.csr.public_key;
     match fault {
         CertificateFault::Garbage => return Ok(b"this is not a certificate".to_vec()),
@@ -200,20 +196,16 @@ async fn faulty_certificate(
             token_not_after = Some(TokenNotAfter::Unreadable);
         }
     }
-    let issue = || -> Result<Vec<u8>, ErrorStack> {
-        let mut subject = X509Name::builder()?;
-        let (domain, common) = (Nid::DOMAINCOMPONENT, Nid::COMMONNAME);
-        subject.append_entry_by_nid_with_type(domain, names[1], Asn1Type::IA5STRING)?;
-        subject.append_entry_by_nid_with_type(common, names[0], Asn1Type::PRINTABLESTRING)?;
-        let subject = subject.build();
-        state.pki.issue(&ClientCertificateRequest {
-            subject: &subject,
-            public_key,
-            validity: validity.clone(),
-            token_not_after,
-        })
-    };
-    let certificate = issue().map_err(cannot_sign)?;
+    let mut subject = X509Name::builder()?;
+    let (domain, common) = (Nid::DOMAINCOMPONENT, Nid::COMMONNAME);
+    subject.append_entry_by_nid_with_type(domain, names[1], Asn1Type::IA5STRING)?;
+    subject.append_entry_by_nid_with_type(common, names[0], Asn1Type::PRINTABLESTRING)?;
+    let certificate = state.pki.issue(&ClientCertificateRequest {
+        subject: &subject.build(),
+        public_key,
+        validity: validity.clone(),
+        token_not_after,
+    })?;
     if fault == CertificateFault::PastTokenNotAfter {
         let cached = certificate.clone();
         state.issued.insert(context.key(), cached, validity);
@@ -243,10 +235,6 @@ fn credential(
         TokenUrlMember::RegionalTokenUrl => body["regional_token_url"] = Value::String(token_url),
     }
     json_response(200, &body)
-}
-
-fn cannot_sign<E>(_: E) -> ErrorResponse {
-    ErrorResponse::failed("The certificate could not be signed")
 }
 
 fn lifetime(state: &State) -> Duration {
