@@ -96,6 +96,7 @@ pub mod keys {
 
 /// Settings of TLS and proxies.
 pub mod tls {
+    pub use keybound_core::tls::Host;
     pub use keybound_transport::{
         ClientIdentity, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
     };
