@@ -103,7 +103,7 @@ impl ResourceClient {
     ///
     /// `Authorization` is set here; for Key Vault and Managed HSM (and
     /// [others](ResourceClientBuilder::token_bound_auth_hosts)) for a bound token also `x-ms-tokenboundauth: true`.
-    /// A [`RequestTimeout`] in the request's extensions is the timeout of the call: fetching a token, all attempts, and reading
+    /// A [`RequestTimeout`](super::RequestTimeout) in the request's extensions is the timeout of the call: fetching a token, all attempts, and reading
     /// the body.
     ///
     /// The request is sent again only after a response, only if its body is empty or in memory
