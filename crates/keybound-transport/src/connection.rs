@@ -1,18 +1,20 @@
-use crate::counting_stream::{CountingStream, TrafficCounters};
+use crate::counting_stream::{CountingStream, TrafficCounters, TrafficSnapshot};
 use crate::peer::Peer;
-use crate::pool::{Pool, PoolKey};
-use crate::replayable_request::ReplayableRequest;
+use crate::pool::OriginPool;
 use crate::runtime_thread::RuntimeHandle;
 use crate::send_error::SendError;
 use crate::{RequestBody, TransportError};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// An HTTP/1.1 connection, whose owner may send the next request. Dropping it aborts it; [`release`](Self::release) returns it
 /// to its pool.
@@ -25,8 +27,10 @@ pub(crate) struct Connection {
     task: JoinHandle<Option<hyper::Error>>,
     /// The result of the task.
     ended: Option<Option<hyper::Error>>,
-    /// `None` where the connection is not reused.
-    pool: Option<(Weak<Pool>, PoolKey)>,
+    /// Dangling where the connection is not reused.
+    pool: Weak<OriginPool>,
+    /// The deadline of the current request. One timer for all requests: to move it is cheaper than to register another.
+    deadline: Pin<Box<Sleep>>,
     /// Whether the body of the current request has been passed to hyper in full.
     request_finished: Arc<AtomicBool>,
     counters: Arc<TrafficCounters>,
@@ -40,7 +44,7 @@ impl Connection {
         stream: S,
         peer: Peer,
         runtime: RuntimeHandle,
-    ) -> Result<Self, TransportError>
+    ) -> Result<Box<Self>, TransportError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -54,29 +58,29 @@ impl Connection {
         let task = runtime
             .handle()
             .spawn(async move { connection.await.err() });
-        Ok(Self {
+        Ok(Box::new(Self {
             sender: Some(sender),
             peer,
             runtime,
             task,
             ended: None,
-            pool: None,
+            pool: Weak::new(),
+            deadline: Box::pin(sleep_until(Instant::now())),
             request_finished: Arc::default(),
             counters,
             used: false,
             idle: false,
-        })
+        }))
     }
 
     /// Sets the pool to which it is returned.
-    pub(crate) fn with_pool(mut self, pool: &Arc<Pool>, key: PoolKey) -> Self {
-        self.pool = Some((Arc::downgrade(pool), key));
-        self
+    pub(crate) fn set_pool(&mut self, pool: &Arc<OriginPool>) {
+        self.pool = Arc::downgrade(pool);
     }
 
     /// Closes the connection after this response instead of returning it to its pool.
     pub(crate) fn disable_reuse(&mut self) {
-        self.pool = None;
+        self.pool = Weak::new();
     }
 
     pub(crate) fn peer(&self) -> &Peer {
@@ -106,69 +110,93 @@ impl Connection {
         }
     }
 
-    /// Waits until the last exchange is complete. Returns false where the connection ended with it.
+    /// Sets the deadline of the next request and its response.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline.as_mut().reset(deadline);
+    }
+
+    /// Ready when the deadline has passed.
+    pub(crate) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.as_mut().poll(cx)
+    }
+
+    /// Waits until the last exchange is complete. Returns false where the connection ended with it, or the deadline has passed.
     pub(crate) async fn is_ready(&mut self) -> bool {
-        match &mut self.sender {
-            Some(sender) => sender.ready().await.is_ok(),
-            None => false,
-        }
+        let Some(sender) = &mut self.sender else {
+            return false;
+        };
+        let deadline = &mut self.deadline;
+        poll_fn(|cx| match sender.poll_ready(cx) {
+            Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
+            Poll::Pending => deadline.as_mut().poll(cx).map(|()| false),
+        })
+        .await
     }
 
     /// Sends a request once and waits for the head of the response.
     pub(crate) async fn send(
         &mut self,
-        request: http::Request<RequestBody>,
+        mut request: http::Request<RequestBody>,
     ) -> Result<http::Response<Incoming>, SendError> {
-        let is_new = !std::mem::replace(&mut self.used, true);
-        self.request_finished = request.body().finished();
-        // Only a reused connection may end because of the server's idle timeout.
-        let replayable = if is_new {
-            None
-        } else {
-            ReplayableRequest::of(&request, &self.counters)
-        };
+        let is_reused = std::mem::replace(&mut self.used, true);
+        request.body_mut().report_finished(&self.request_finished);
+        let before = self.counters.snapshot();
         let Some(sender) = &mut self.sender else {
-            return Err(SendError::NotSent(Box::new(request)));
+            return Err(SendError::Failed(self.peer.closed()));
         };
-        let mut outcome = pin!(sender.try_send_request(request));
+        let mut sending = pin!(sender.try_send_request(request));
         let outcome = tokio::select! {
             biased;
-            outcome = &mut outcome => outcome,
+            outcome = &mut sending => outcome,
             ended = &mut self.task => {
                 self.ended = Some(ended.ok().flatten());
                 // A request sent while the connection ends may remain in the channel to the task; dropping the sender
                 // returns it.
                 self.sender = None;
-                outcome.await
+                sending.await
             }
+            () = &mut self.deadline => return Err(SendError::TimedOut),
         };
-        let mut error = match outcome {
+        match outcome {
             Ok(response) => {
                 if let Some(state) = &self.peer.state {
                     state.on_response();
                 }
-                return Ok(response);
+                Ok(response)
             }
-            Err(error) => error,
-        };
-        match error.take_message() {
-            Some(request) if !is_new => Err(SendError::NotSent(Box::new(request))),
-            unsent => {
-                let mut cause = error.into_error();
-                if unsent.is_some() {
-                    // The connection ended before it accepted the request; its task has the cause.
-                    if let Some(error) = self.end_cause().await {
-                        cause = error;
-                    }
-                }
-                let retry = match replayable {
-                    Some(request) if self.peer.is_connection_lost(&cause) => {
-                        request.decide_retry(&self.counters)
-                    }
-                    _ => None,
-                };
-                Err(retry.unwrap_or_else(|| SendError::Failed(self.peer.exchange_failed(cause))))
+            Err(error) => Err(self.send_error(error, is_reused, before).await),
+        }
+    }
+
+    /// The error of a request without a response. Only a reused connection may have ended because of the server's idle
+    /// timeout.
+    async fn send_error(
+        &mut self,
+        mut error: TrySendError<http::Request<RequestBody>>,
+        is_reused: bool,
+        before: TrafficSnapshot,
+    ) -> SendError {
+        let unsent = error.take_message();
+        let mut cause = error.into_error();
+        if unsent.is_some() && !is_reused {
+            // The connection ended before it accepted the request; its task has the cause.
+            if let Some(error) = self.end_cause().await {
+                cause = error;
             }
+        }
+        let is_lost = self.peer.is_connection_lost(&cause);
+        let error = self.peer.exchange_failed(cause);
+        let now = self.counters.snapshot();
+        if !is_reused {
+            SendError::Failed(error)
+        } else if unsent.is_some() {
+            SendError::NotSent(unsent.map(http::Request::into_body), error)
+        } else if !is_lost || now.read != before.read {
+            SendError::Failed(error)
+        } else if now.written == before.written {
+            SendError::NotSent(None, error)
+        } else {
+            SendError::NoResponse(error)
         }
     }
 
@@ -181,17 +209,14 @@ impl Connection {
 
     /// Returns the connection to its pool after the whole response was read. Closes it where reuse is disabled, the server
     /// has closed it, or the request is still being sent.
-    pub(crate) fn release(mut self) {
+    pub(crate) fn release(mut self: Box<Self>) {
         let sent = self.request_finished.load(Ordering::Acquire) && !self.counters.is_blocked();
         if !sent || self.is_closed() {
             return;
         }
-        let Some((pool, key)) = self.pool.clone() else {
-            return;
-        };
-        if let Some(pool) = pool.upgrade() {
+        if let Some(pool) = self.pool.upgrade() {
             self.set_idle(true);
-            pool.put(key, self);
+            pool.put(self);
         }
     }
 }

@@ -1,6 +1,6 @@
 use crate::TlsEngine;
 
-/// The connection of a response, in the response's extensions.
+/// The connection of a response.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {

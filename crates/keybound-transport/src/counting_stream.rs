@@ -22,7 +22,7 @@ pub(crate) struct TrafficCounters {
 }
 
 /// The counts at one time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TrafficSnapshot {
     pub(crate) read: usize,
     pub(crate) written: usize,

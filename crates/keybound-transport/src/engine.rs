@@ -131,7 +131,7 @@ impl Session {
         tcp: TcpStream,
         peer: Peer,
         runtime: RuntimeHandle,
-    ) -> Result<Connection, TransportError> {
+    ) -> Result<Box<Connection>, TransportError> {
         match self {
             Self::OpenSsl(session) => {
                 let failed = |error| peer.handshake_failed(error);

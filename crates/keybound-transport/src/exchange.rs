@@ -4,7 +4,7 @@ use crate::connection_info::{ConnectionInfo, ConnectionUse};
 use crate::origin::Origin;
 use crate::send_error::SendError;
 use crate::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,54 +29,45 @@ pub(crate) fn timed_out(origin: &Origin, proxy: Option<String>) -> TransportErro
 
 /// Sends a request on a new connection.
 pub(crate) async fn send_on_new(
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     request: Request<RequestBody>,
     deadline: Instant,
     connection_use: ConnectionUse,
-) -> Result<Response<ResponseBody>, TransportError> {
-    match connection.send(request).await {
-        Ok(response) => Ok(into_response(
-            connection,
-            response,
-            deadline,
-            connection_use,
-        )),
-        Err(SendError::Failed(error)) => Err(error),
-        Err(SendError::NotSent(_) | SendError::SafeToRetry(_)) => Err(TransportError::new(
-            TransportErrorKind::Connect,
-            format!("{} closed the new connection", connection.peer().name),
-        )
-        .with_connection_lost()),
-    }
+) -> Result<Response<ResponseBody>, SendError> {
+    connection.set_deadline(deadline);
+    let response = connection.send(request).await?;
+    Ok(into_response(connection, response, connection_use))
 }
 
 /// The response for the caller, whose body owns the connection.
 pub(crate) fn into_response(
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     response: Response<Incoming>,
-    deadline: Instant,
     connection_use: ConnectionUse,
 ) -> Response<ResponseBody> {
-    let (mut parts, incoming) = response.into_parts();
-    if let Some(state) = &connection.peer().state {
-        parts.extensions.insert(ConnectionInfo {
+    let info = connection
+        .peer()
+        .state
+        .as_ref()
+        .map(|state| ConnectionInfo {
             tls_engine: state.engine(),
             tls_version: state.version(),
             certificate_requested: state.certificate_requested(),
             reused: connection_use == ConnectionUse::Reused,
             repeated: connection_use == ConnectionUse::Retried,
         });
-        let certificate_unused = state.has_identity() && !state.certificate_requested();
-        if certificate_unused && may_need_certificate(&parts) {
-            connection.disable_reuse();
-        }
+    let state = connection.peer().state.as_ref();
+    let certificate_unused =
+        state.is_some_and(|state| state.has_identity() && !state.certificate_requested());
+    if certificate_unused && may_need_certificate(response.status()) {
+        connection.disable_reuse();
     }
-    Response::from_parts(parts, ResponseBody::new(incoming, connection, deadline))
+    response.map(|incoming| ResponseBody::new(incoming, connection, info))
 }
 
-/// Whether the server may have rejected the request because of the missing certificate. It may request one on a new connection.
-fn may_need_certificate(parts: &http::response::Parts) -> bool {
-    matches!(parts.status.as_u16(), 401 | 403 | 413)
+/// Whether the server may have rejected the request for want of a certificate. It may request one on a new connection.
+fn may_need_certificate(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 413)
 }
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);

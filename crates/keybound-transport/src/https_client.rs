@@ -2,9 +2,9 @@ use crate::connection::Connection;
 use crate::connection_info::ConnectionUse;
 use crate::engine::Engine;
 use crate::exchange::{deadline, into_response, send_on_new, timed_out};
-use crate::pool::{Pool, PoolKey};
-use crate::prepare_request::prepare_request;
-use crate::replayable_request::is_idempotent;
+use crate::origin::Origin;
+use crate::outgoing_request::{is_idempotent, outgoing_request};
+use crate::pool::{OriginPool, Pool};
 use crate::route::Route;
 use crate::runtime_thread::{RuntimeHandle, RuntimeThread};
 use crate::send_error::SendError;
@@ -12,7 +12,6 @@ use crate::{
     ClientIdentity, ProxyConfig, RequestBody, ResponseBody, TlsEngine, TransportError,
     TransportErrorKind, TrustAnchors, VersionPolicy,
 };
-use http::uri::Scheme;
 use http::{Request, Response};
 use keybound_keys::SigningCost;
 use std::fmt;
@@ -58,7 +57,7 @@ impl Default for HttpsSettings {
 
 struct Inner {
     // Dropped before the thread, so that connections are closed with close_notify.
-    pool: Arc<Pool>,
+    pool: Pool,
     engine: Arc<Engine>,
     /// Drives the connections where signatures or the engine would block the caller's event loop.
     thread: Option<RuntimeThread>,
@@ -93,8 +92,7 @@ impl HttpsClient {
         })))
     }
 
-    /// Sends a request with an absolute https URI. The response's extensions hold a
-    /// [`ConnectionInfo`](crate::ConnectionInfo). Redirects are returned, not followed. The timeout covers everything up to
+    /// Sends a request with an absolute https URI. Redirects are returned, not followed. The timeout covers everything up to
     /// the head of the response, and reading the body. Dropping the future cancels the request and closes the connection.
     ///
     /// A request is sent once, with two exceptions. Where a reused connection was closed before any of the request was
@@ -108,39 +106,38 @@ impl HttpsClient {
     /// See [`TransportErrorKind`].
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         timeout: Duration,
     ) -> Result<Response<ResponseBody>, TransportError> {
-        self.send_with(request, timeout, ConnectionReuse::Allowed)
+        self.send_with(&mut request, timeout, ConnectionReuse::Allowed)
             .await
     }
 
-    /// Like [`send`](Self::send), with a choice whether an idle connection is reused.
+    /// Like [`send`](Self::send), for a request that the caller may send again, and with a choice whether an idle connection is
+    /// reused. A stream is moved out of the request: [`RequestBody::can_be_sent`] is false then.
     ///
     /// # Errors
     /// See [`TransportErrorKind`].
     pub async fn send_with(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         timeout: Duration,
         reuse: ConnectionReuse,
     ) -> Result<Response<ResponseBody>, TransportError> {
-        let (origin, request) = prepare_request(request, &Scheme::HTTPS)?;
+        let origin = self.0.pool.origin(request.uri())?;
         let runtime = self.runtime()?;
         let deadline = deadline(timeout);
-        let key = PoolKey {
-            origin,
-            runtime: runtime.handle().id(),
-        };
-        let exchange = self.exchange(&key, request, runtime, deadline, reuse);
-        match timeout_at(deadline, exchange).await {
-            Ok(result) => result,
-            Err(elapsed) => {
-                let proxy = self.0.settings.proxy.for_origin(&key.origin);
+        let exchange = self.exchange(&origin, request, runtime, deadline, reuse);
+        exchange.await.map_err(|error| match error {
+            SendError::NotSent(_, error)
+            | SendError::NoResponse(error)
+            | SendError::Failed(error) => error,
+            SendError::TimedOut => {
+                let proxy = self.0.settings.proxy.for_origin(&origin.origin);
                 let proxy = proxy.ok().flatten().map(|proxy| proxy.name());
-                Err(timed_out(&key.origin, proxy).with_source(elapsed))
+                timed_out(&origin.origin, proxy)
             }
-        }
+        })
     }
 
     /// The runtime that drives the connections.
@@ -160,21 +157,23 @@ impl HttpsClient {
 
     async fn exchange(
         &self,
-        key: &PoolKey,
-        mut request: Request<RequestBody>,
+        origin: &Arc<OriginPool>,
+        request: &mut Request<RequestBody>,
         runtime: RuntimeHandle,
         deadline: Instant,
         reuse: ConnectionReuse,
-    ) -> Result<Response<ResponseBody>, TransportError> {
-        let pool = &self.0.pool;
+    ) -> Result<Response<ResponseBody>, SendError> {
         // A large body blocks while the server requests the certificate.
         let authenticated = request.body().may_exceed(SMALL_BODY);
-        let retry_safe = is_idempotent(&request) && request.body().try_clone().is_some();
-        let mut has_yielded = false;
+        let retry_safe = is_idempotent(request) && request.body().can_be_copied();
+        let mut outgoing = outgoing_request(request, &origin.host).map_err(SendError::Failed)?;
         let mut connection_use = ConnectionUse::New;
+        let mut has_yielded = false;
         while reuse == ConnectionReuse::Allowed
-            && let Some((mut connection, idle_for)) = pool.take(key, authenticated)
+            && let Some((mut connection, idle_for)) =
+                origin.take(runtime.handle().id(), authenticated)
         {
+            connection.set_deadline(deadline);
             if !(has_yielded || retry_safe && idle_for < SHORT_IDLE) {
                 // Runs the tasks of idle connections, which detect those that their servers have closed.
                 tokio::task::yield_now().await;
@@ -183,58 +182,73 @@ impl HttpsClient {
             if !connection.is_ready().await {
                 continue;
             }
-            match connection.send(request).await {
+            let error = match connection.send(outgoing).await {
                 Ok(response) => {
-                    return Ok(into_response(
-                        connection,
-                        response,
-                        deadline,
-                        ConnectionUse::Reused,
-                    ));
+                    return Ok(into_response(connection, response, ConnectionUse::Reused));
                 }
-                Err(SendError::NotSent(unsent)) => request = *unsent,
-                Err(SendError::SafeToRetry(copy)) => {
-                    tracing::debug!(
-                        peer = %key.origin.name(),
-                        "a reused connection ended without a response; retrying the request"
-                    );
-                    request = *copy;
+                Err(SendError::NotSent(body, error)) => {
+                    if let Some(body) = body {
+                        *request.body_mut() = body;
+                    }
+                    error
+                }
+                Err(SendError::NoResponse(error)) if retry_safe => {
+                    tracing::debug!(%error, "a reused connection ended without a response; retrying the request");
                     connection_use = ConnectionUse::Retried;
-                    // The server has most likely closed the other idle connections too.
-                    break;
+                    error
                 }
-                Err(SendError::Failed(error)) => return Err(error),
+                Err(error) => return Err(error),
+            };
+            // Fails for a stream that hyper did not return.
+            outgoing =
+                outgoing_request(request, &origin.host).map_err(|_| SendError::Failed(error))?;
+            if connection_use == ConnectionUse::Retried {
+                // The server has most likely closed the other idle connections too.
+                break;
             }
         }
-        let connected = self.connect(key, runtime, deadline).await;
+        // Boxed: its state is large, and only new connections need it.
+        Box::pin(self.send_on_new(origin, outgoing, runtime, deadline, connection_use)).await
+    }
+
+    async fn send_on_new(
+        &self,
+        origin: &Arc<OriginPool>,
+        outgoing: Request<RequestBody>,
+        runtime: RuntimeHandle,
+        deadline: Instant,
+        connection_use: ConnectionUse,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        let connecting = timeout_at(deadline, self.connect(&origin.origin, runtime, deadline));
+        let connected = connecting.await.map_err(|_| SendError::TimedOut)?;
         let proxy = &self.0.settings.proxy;
-        let connection = connected.map_err(|error| proxy.explain(&key.origin, error))?;
-        send_on_new(connection, request, deadline, connection_use).await
+        let mut connection =
+            connected.map_err(|error| SendError::Failed(proxy.explain(&origin.origin, error)))?;
+        connection.set_pool(origin);
+        send_on_new(connection, outgoing, deadline, connection_use).await
     }
 
     async fn connect(
         &self,
-        key: &PoolKey,
+        origin: &Origin,
         runtime: RuntimeHandle,
         deadline: Instant,
-    ) -> Result<Connection, TransportError> {
+    ) -> Result<Box<Connection>, TransportError> {
         let Inner {
             engine, settings, ..
         } = &*self.0;
-        let origin = key.origin.clone();
         let versions = settings.versions.for_host(&origin.host);
         let route = Route {
-            proxy: settings.proxy.for_origin(&origin)?.cloned(),
-            origin,
+            proxy: settings.proxy.for_origin(origin)?.cloned(),
+            origin: origin.clone(),
             deadline,
         };
         let connecting = route.connect_tls(Arc::clone(engine), versions, runtime.clone());
-        let connection = if runtime.is_on_thread() {
-            spawn_on(&runtime, connecting).await?
+        if runtime.is_on_thread() {
+            spawn_on(&runtime, connecting).await
         } else {
-            connecting.await?
-        };
-        Ok(connection.with_pool(&self.0.pool, key.clone()))
+            connecting.await
+        }
     }
 }
 
@@ -260,8 +274,8 @@ pub enum ConnectionReuse {
 /// Connects on a runtime. Dropping the future aborts the task.
 async fn spawn_on(
     runtime: &RuntimeHandle,
-    connecting: impl Future<Output = Result<Connection, TransportError>> + Send + 'static,
-) -> Result<Connection, TransportError> {
+    connecting: impl Future<Output = Result<Box<Connection>, TransportError>> + Send + 'static,
+) -> Result<Box<Connection>, TransportError> {
     let mut tasks = JoinSet::new();
     tasks.spawn_on(connecting, runtime.handle());
     let failed = || {

@@ -111,6 +111,15 @@ impl Peer {
         .with_source(error)
     }
 
+    /// The error of a connection that was closed before a request.
+    pub(crate) fn closed(&self) -> TransportError {
+        TransportError::new(
+            TransportErrorKind::Connect,
+            format!("{} closed the connection", self.name),
+        )
+        .with_connection_lost()
+    }
+
     /// Whether an exchange failed for no other reason than that the connection was closed.
     pub(crate) fn is_connection_lost(&self, error: &hyper::Error) -> bool {
         let class = ErrorClass::of_exchange(error);

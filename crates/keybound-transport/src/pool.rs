@@ -1,38 +1,50 @@
 //! The connection pool of one client, and so of one certificate.
+use crate::TransportError;
 use crate::connection::Connection;
 use crate::origin::Origin;
+use http::header::HeaderValue;
+use http::uri::{Authority, Scheme, Uri};
 use keybound_core::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::runtime;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Origin and runtime of a connection. Another runtime cannot use it: it may outlive the one that drives the connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PoolKey {
-    pub(crate) origin: Origin,
-    pub(crate) runtime: tokio::runtime::Id,
+/// The pools of the origins, by the authority of the URIs that named them.
+pub(crate) struct Pool {
+    origins: Mutex<HashMap<Box<str>, Arc<OriginPool>>>,
+    idle_timeout: Duration,
 }
 
-/// Idle connections by key, the last used at the end.
-pub(crate) struct Pool {
-    state: Mutex<PoolState>,
+/// The idle connections to one origin.
+pub(crate) struct OriginPool {
+    pub(crate) origin: Origin,
+    /// The value of the header `Host`.
+    pub(crate) host: HeaderValue,
+    idle: Mutex<IdleConnections>,
     idle_timeout: Duration,
 }
 
 #[derive(Default)]
-struct PoolState {
-    idle: HashMap<PoolKey, Vec<Idle>>,
+struct IdleConnections {
+    /// The last used at the end.
+    connections: Vec<Idle>,
     reaper: Option<AbortHandle>,
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 impl Idle {
+    /// Another runtime cannot use the connection: it may outlive the one that drives it.
+    fn is_driven_by(&self, runtime: runtime::Id) -> bool {
+        self.connection.runtime().handle().id() == runtime
+    }
+
     /// Whether its idle timeout has passed, or the server has closed it.
     fn is_expired(&self, now: Instant, idle_timeout: Duration) -> bool {
         now.saturating_duration_since(self.since) >= idle_timeout || self.connection.is_closed()
@@ -40,30 +52,74 @@ impl Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(idle_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::default(),
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        Self {
+            origins: Mutex::default(),
+            idle_timeout,
+        }
+    }
+
+    /// The pool of the origin of a URI. A URI is parsed once: later ones with the same authority have the same origin.
+    ///
+    /// # Errors
+    /// Those of [`Origin::of`].
+    pub(crate) fn origin(&self, uri: &Uri) -> Result<Arc<OriginPool>, TransportError> {
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let authority = uri.authority().map_or("", Authority::as_str);
+        let mut origins = lock(&self.origins);
+        if let Some(known) = origins.get(authority).filter(|_| is_https) {
+            return Ok(Arc::clone(known));
+        }
+        let origin = Origin::of(uri, &Scheme::HTTPS)?;
+        let other_spelling = origins.values().find(|known| known.origin == origin);
+        let pool = match other_spelling {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(OriginPool::new(origin, self.idle_timeout)?),
+        };
+        if origins.len() >= MAX_ORIGINS {
+            origins.retain(|_, pool| !pool.is_empty());
+        }
+        if origins.len() >= MAX_ORIGINS {
+            origins.clear();
+        }
+        origins.insert(authority.into(), Arc::clone(&pool));
+        Ok(pool)
+    }
+}
+
+impl OriginPool {
+    pub(crate) fn new(origin: Origin, idle_timeout: Duration) -> Result<Self, TransportError> {
+        Ok(Self {
+            host: origin.host_header(&Scheme::HTTPS)?,
+            origin,
+            idle: Mutex::default(),
             idle_timeout,
         })
     }
 
-    /// Removes and returns the connection that was used last, and how long it was idle. With `authenticated`, one on which
-    /// the server has requested the certificate is preferred.
+    /// Removes and returns the connection of a runtime that was used last, and how long it was idle. With `authenticated`,
+    /// one on which the server has requested the certificate is preferred.
     pub(crate) fn take(
         &self,
-        key: &PoolKey,
+        runtime: runtime::Id,
         authenticated: bool,
-    ) -> Option<(Connection, Duration)> {
+    ) -> Option<(Box<Connection>, Duration)> {
         let now = Instant::now();
-        let mut state = self.lock();
-        let connections = state.idle.get_mut(key)?;
+        let mut idle = lock(&self.idle);
+        let connections = &mut idle.connections;
         // Checks only the selected one: each check of another reads a cache line that its task writes.
         loop {
-            let preferred = connections
-                .iter()
-                .rposition(|idle| authenticated && idle.connection.certificate_requested());
-            let index = preferred.or_else(|| connections.len().checked_sub(1))?;
-            let mut idle = connections.remove(index);
+            let preferred = connections.iter().rposition(|idle| {
+                authenticated
+                    && idle.is_driven_by(runtime)
+                    && idle.connection.certificate_requested()
+            });
+            let last = || {
+                connections
+                    .iter()
+                    .rposition(|idle| idle.is_driven_by(runtime))
+            };
+            let mut idle = connections.remove(preferred.or_else(last)?);
             if idle.is_expired(now, self.idle_timeout) {
                 continue;
             }
@@ -72,74 +128,80 @@ impl Pool {
         }
     }
 
-    /// Adds an idle connection. Closes the oldest where the origin has too many.
-    pub(crate) fn put(self: &Arc<Self>, key: PoolKey, connection: Connection) {
+    /// Adds an idle connection. Closes the oldest of its runtime where there are too many.
+    pub(crate) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let now = Instant::now();
-        let mut state = self.lock();
-        let needs_reaper = state.reaper.as_ref().is_none_or(AbortHandle::is_finished);
-        let connections = state.idle.entry(key).or_default();
-        if connections.len() >= MAX_IDLE_PER_HOST {
-            connections.retain(|idle| !idle.is_expired(now, self.idle_timeout));
+        let handle = connection.runtime().handle().clone();
+        let mut idle = lock(&self.idle);
+        if idle.count(handle.id()) >= MAX_IDLE_PER_HOST {
+            idle.remove_expired(now, self.idle_timeout);
         }
-        if connections.len() >= MAX_IDLE_PER_HOST {
-            connections.remove(0);
+        if idle.count(handle.id()) >= MAX_IDLE_PER_HOST {
+            idle.remove_oldest(handle.id());
         }
-        let handle = needs_reaper.then(|| connection.runtime().handle().clone());
-        connections.push(Idle {
+        idle.connections.push(Idle {
             connection,
             since: now,
         });
-        if let Some(handle) = handle {
-            let reaper = handle.spawn(reap(Arc::downgrade(self), self.idle_timeout));
-            state.reaper = Some(reaper.abort_handle());
+        if idle.reaper.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Some(expiry) = now.checked_add(self.idle_timeout)
+        {
+            let reaper = handle.spawn(reap(Arc::downgrade(self), expiry));
+            idle.reaper = Some(reaper.abort_handle());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
-        lock(&self.state)
+    fn is_empty(&self) -> bool {
+        lock(&self.idle).connections.is_empty()
     }
 }
 
-impl Drop for Pool {
+impl Drop for OriginPool {
     fn drop(&mut self) {
-        if let Some(reaper) = self.lock().reaper.take() {
+        if let Some(reaper) = lock(&self.idle).reaper.take() {
             reaper.abort();
         }
     }
 }
 
-impl PoolState {
-    /// Removes expired and closed connections.
-    fn remove_expired(&mut self, now: Instant, idle_timeout: Duration) {
-        self.idle.retain(|_, connections| {
-            connections.retain(|idle| !idle.is_expired(now, idle_timeout));
-            !connections.is_empty()
-        });
+impl IdleConnections {
+    fn count(&self, runtime: runtime::Id) -> usize {
+        let driven = self.connections.iter();
+        driven.filter(|idle| idle.is_driven_by(runtime)).count()
     }
 
-    fn oldest(&self) -> Option<Instant> {
-        self.idle.values().flatten().map(|idle| idle.since).min()
+    /// Removes expired and closed connections.
+    fn remove_expired(&mut self, now: Instant, idle_timeout: Duration) {
+        self.connections
+            .retain(|idle| !idle.is_expired(now, idle_timeout));
+    }
+
+    fn remove_oldest(&mut self, runtime: runtime::Id) {
+        let mut connections = self.connections.iter();
+        if let Some(oldest) = connections.position(|idle| idle.is_driven_by(runtime)) {
+            self.connections.remove(oldest);
+        }
     }
 }
 
-/// Closes connections when their idle timeout passes. Ends when none is left.
-async fn reap(pool: Weak<Pool>, idle_timeout: Duration) {
+/// Closes connections when their idle timeout passes. Ends when none is left then.
+async fn reap(pool: Weak<OriginPool>, mut expiry: Instant) {
     loop {
-        let oldest = {
-            let Some(pool) = pool.upgrade() else { return };
-            let mut state = pool.lock();
-            state.remove_expired(Instant::now(), idle_timeout);
-            let Some(oldest) = state.oldest() else {
-                state.reaper = None;
+        tokio::time::sleep_until(expiry).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = lock(&pool.idle);
+        idle.remove_expired(Instant::now(), pool.idle_timeout);
+        let oldest = idle.connections.iter().map(|idle| idle.since).min();
+        match oldest.and_then(|oldest| oldest.checked_add(pool.idle_timeout)) {
+            Some(next) => expiry = next,
+            None => {
+                idle.reaper = None;
                 return;
-            };
-            oldest
-        };
-        match oldest.checked_add(idle_timeout) {
-            Some(expiry) => tokio::time::sleep_until(expiry).await,
-            None => return,
+            }
         }
     }
 }
 
 const MAX_IDLE_PER_HOST: usize = 16;
+/// Beyond these, origins without idle connections are forgotten, and where that is not enough all of them.
+const MAX_ORIGINS: usize = 1024;

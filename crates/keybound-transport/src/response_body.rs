@@ -1,15 +1,14 @@
 use crate::connection::Connection;
-use crate::{TransportError, TransportErrorKind};
+use crate::{ConnectionInfo, TransportError, TransportErrorKind};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::time::Sleep;
 
 /// The body of a response, read on demand. The deadline of the request applies to it. A body that is read to its end returns its
 /// connection to the pool; one that fails or is dropped before closes the connection.
@@ -17,21 +16,21 @@ pub struct ResponseBody {
     /// Frames that [`peek`](Self::peek) has read.
     peeked: VecDeque<Result<Frame<Bytes>, TransportError>>,
     incoming: Option<Incoming>,
-    connection: Option<Connection>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    connection: Option<Box<Connection>>,
+    info: Option<ConnectionInfo>,
 }
 
 impl ResponseBody {
     pub(crate) fn new(
         incoming: Incoming,
-        connection: Connection,
-        deadline: tokio::time::Instant,
+        connection: Box<Connection>,
+        info: Option<ConnectionInfo>,
     ) -> Self {
         let mut body = Self {
             peeked: VecDeque::new(),
             incoming: Some(incoming).filter(|incoming| !incoming.is_end_stream()),
             connection: Some(connection),
-            deadline: Some(Box::pin(tokio::time::sleep_until(deadline))),
+            info,
         };
         body.release_at_end();
         body
@@ -45,8 +44,13 @@ impl ResponseBody {
             peeked: frame.into_iter().collect(),
             incoming: None,
             connection: None,
-            deadline: None,
+            info: None,
         }
+    }
+
+    /// The connection of the response. `None` for plain HTTP, and for a body that no connection returned.
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.info.as_ref()
     }
 
     /// The first `limit` bytes or more, or all of a shorter body, without consuming them. A body that fails ends there. The
@@ -129,8 +133,8 @@ impl ResponseBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        let deadline = self.deadline.as_mut();
-        if deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+        let connection = self.connection.as_mut();
+        if connection.is_some_and(|connection| connection.poll_deadline(cx).is_ready()) {
             let error = TransportError::new(
                 TransportErrorKind::Timeout,
                 format!(

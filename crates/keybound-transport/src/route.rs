@@ -27,7 +27,7 @@ impl Route {
         engine: Arc<Engine>,
         versions: TlsVersions,
         runtime: RuntimeHandle,
-    ) -> Result<Connection, TransportError> {
+    ) -> Result<Box<Connection>, TransportError> {
         let session = engine.session(&self.origin.host, versions)?;
         let peer = Peer {
             name: self.origin.name(),
@@ -42,7 +42,7 @@ impl Route {
     pub(crate) async fn connect_plain(
         self,
         runtime: RuntimeHandle,
-    ) -> Result<Connection, TransportError> {
+    ) -> Result<Box<Connection>, TransportError> {
         let peer = Peer {
             name: self.origin.name(),
             state: None,

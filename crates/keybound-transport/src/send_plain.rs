@@ -1,8 +1,10 @@
 use crate::connection_info::ConnectionUse;
 use crate::exchange::{deadline, send_on_new, timed_out};
-use crate::prepare_request::prepare_request;
+use crate::origin::Origin;
+use crate::outgoing_request::outgoing_request;
 use crate::route::Route;
 use crate::runtime_thread::RuntimeHandle;
+use crate::send_error::SendError;
 use crate::{RequestBody, ResponseBody, TransportError};
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -16,10 +18,11 @@ use tokio::time::timeout_at;
 /// # Errors
 /// See [`TransportErrorKind`](crate::TransportErrorKind).
 pub async fn send_plain(
-    request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     timeout: Duration,
 ) -> Result<Response<ResponseBody>, TransportError> {
-    let (origin, request) = prepare_request(request, &Scheme::HTTP)?;
+    let origin = Origin::of(request.uri(), &Scheme::HTTP)?;
+    let outgoing = outgoing_request(request, &origin.host_header(&Scheme::HTTP)?)?;
     let runtime = RuntimeHandle::current()?;
     let deadline = deadline(timeout);
     let route = Route {
@@ -27,12 +30,13 @@ pub async fn send_plain(
         proxy: None,
         deadline,
     };
-    let exchange = async {
-        let connection = route.connect_plain(runtime).await?;
-        send_on_new(connection, request, deadline, ConnectionUse::New).await
-    };
-    match timeout_at(deadline, exchange).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(timed_out(&origin, None).with_source(elapsed)),
-    }
+    let connected = timeout_at(deadline, route.connect_plain(runtime)).await;
+    let connection = connected.map_err(|_| timed_out(&origin, None))??;
+    let sent = send_on_new(connection, outgoing, deadline, ConnectionUse::New).await;
+    sent.map_err(|error| match error {
+        SendError::NotSent(_, error) | SendError::NoResponse(error) | SendError::Failed(error) => {
+            error
+        }
+        SendError::TimedOut => timed_out(&origin, None),
+    })
 }

@@ -4,7 +4,9 @@ use crate::cache::{Clocks, SharedState};
 use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
 use crate::step::{StepEvent, StepListener};
 use crate::store::{self, BindingStore};
-use crate::wire::{Network, Wire};
+#[cfg(test)]
+use crate::wire::SimulatedNetwork;
+use crate::wire::Wire;
 use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
@@ -110,7 +112,7 @@ pub struct ManagedIdentityClientBuilder {
     state: Option<SharedState>,
     store: Option<Arc<dyn BindingStore>>,
     no_persistence: bool,
-    wire: Option<Box<dyn Wire>>,
+    wire: Wire,
     chance: Option<fastrand::Rng>,
     on_step: Option<StepListener>,
 }
@@ -142,10 +144,10 @@ impl ManagedIdentityClientBuilder {
 
     /// The network and the seed of random numbers, for tests.
     #[cfg(test)]
-    pub(crate) fn simulated(mut self, wire: impl Wire + 'static, seed: u64) -> Self {
+    pub(crate) fn simulated(mut self, network: impl SimulatedNetwork + 'static, seed: u64) -> Self {
         // SChannel requires keys of CNG.
         self.https.engine = TlsEngine::OpenSsl;
-        self.wire = Some(Box::new(wire));
+        self.wire = Wire::Simulated(Box::new(network));
         self.chance = Some(fastrand::Rng::with_seed(seed));
         self
     }
@@ -308,7 +310,7 @@ impl ManagedIdentityClientBuilder {
             attestation_cache: environment.attestation_cache(),
             retries: !self.no_retries,
             clocks: Clocks::new(self.clock),
-            wire: self.wire.unwrap_or_else(|| Box::new(Network)),
+            wire: self.wire,
             chance: Chance::new(self.chance.unwrap_or_default()),
             store,
             on_step: self.on_step,

@@ -45,7 +45,7 @@ pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;
 pub use response_body::ResponseBody;
 
-use error_response::map_missing_client_cert;
+use error_response::missing_client_cert;
 #[cfg(feature = "azure")]
 pub(crate) use resource_client::client_without_certificate;
 pub(crate) use response_body::{DEFAULT_LIMIT, from_json};

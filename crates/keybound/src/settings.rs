@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) attestation_cache: bool,
     pub(crate) retries: bool,
     pub(crate) clocks: Clocks,
-    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) wire: Wire,
     pub(crate) chance: Chance,
     pub(crate) store: Option<Arc<dyn BindingStore>>,
     pub(crate) on_step: Option<StepListener>,

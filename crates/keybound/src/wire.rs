@@ -1,4 +1,4 @@
-//! The network, behind a trait that tests implement.
+//! The network, which tests replace.
 use crate::Binding;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -9,11 +9,22 @@ use std::fmt;
 use std::time::Duration;
 
 /// Sends requests to IMDS, to Entra and to resources.
-pub(crate) trait Wire: Send + Sync + fmt::Debug {
-    /// Sends a request and returns the response, whose body is read within the same timeout.
+#[derive(Debug, Default)]
+pub(crate) enum Wire {
+    /// The network of the host.
+    #[default]
+    Network,
+    /// A simulated network.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
+    Simulated(Box<dyn SimulatedNetwork>),
+}
+
+/// A network of tests.
+pub(crate) trait SimulatedNetwork: Send + Sync + fmt::Debug {
+    /// Responds to a request.
     fn send<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &'a mut Request<RequestBody>,
         route: Route<'a>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>>;
@@ -30,21 +41,28 @@ pub(crate) enum Route<'a> {
     Resource(&'a HttpsClient, ConnectionReuse),
 }
 
-/// The network of the host.
-#[derive(Debug)]
-pub(crate) struct Network;
-
-impl Wire for Network {
-    fn send<'a>(
-        &'a self,
-        request: Request<RequestBody>,
-        route: Route<'a>,
+impl Wire {
+    /// Sends a request and returns the response, whose body is read within the same timeout. The request remains for a retry,
+    /// but for a streamed body, which is moved out of it.
+    pub(crate) async fn send(
+        &self,
+        request: &mut Request<RequestBody>,
+        route: Route<'_>,
         timeout: Duration,
-    ) -> BoxFuture<'a, Result<Response<ResponseBody>, TransportError>> {
-        match route {
-            Route::Imds => Box::pin(send_plain(request, timeout)),
-            Route::Entra(binding) => Box::pin(binding.https().send(request, timeout)),
-            Route::Resource(https, reuse) => Box::pin(https.send_with(request, timeout, reuse)),
+    ) -> Result<Response<ResponseBody>, TransportError> {
+        match (self, route) {
+            (Self::Simulated(network), _) => network.send(request, route, timeout).await,
+            // Boxed: a future as large as that of a whole exchange is moved several times.
+            (Self::Network, Route::Imds) => Box::pin(send_plain(request, timeout)).await,
+            (Self::Network, Route::Entra(binding)) => {
+                let https = binding.https();
+                https
+                    .send_with(request, timeout, ConnectionReuse::Allowed)
+                    .await
+            }
+            (Self::Network, Route::Resource(https, reuse)) => {
+                https.send_with(request, timeout, reuse).await
+            }
         }
     }
 }

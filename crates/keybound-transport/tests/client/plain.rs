@@ -2,9 +2,7 @@
 use crate::support::http::{read_request, write_response};
 use crate::support::server::{Server, tcp_server};
 use crate::support::{TEST_TIMEOUT, request};
-use keybound_transport::{
-    ConnectionInfo, RequestBody, TransportError, TransportErrorKind, send_plain,
-};
+use keybound_transport::{RequestBody, TransportError, TransportErrorKind, send_plain};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
@@ -13,9 +11,9 @@ fn uri(server: &Server) -> String {
 }
 
 async fn get(server: &Server) -> Result<(u16, String), TransportError> {
-    let request = request("GET", &uri(server), RequestBody::empty());
-    let response = send_plain(request, TEST_TIMEOUT).await?;
-    assert!(response.extensions().get::<ConnectionInfo>().is_none());
+    let mut request = request("GET", &uri(server), RequestBody::empty());
+    let response = send_plain(&mut request, TEST_TIMEOUT).await?;
+    assert!(response.body().connection().is_none());
     let status = response.status().as_u16();
     let body = response.into_body().collect(1000).await?;
     Ok((status, String::from_utf8(body.to_vec()).unwrap()))
@@ -38,7 +36,7 @@ async fn returns_responses_and_redirects() {
     let mut post = request("POST", &uri(&server), RequestBody::full("{}"));
     post.headers_mut()
         .insert("metadata", http::HeaderValue::from_static("true"));
-    let response = send_plain(post, TEST_TIMEOUT).await.unwrap();
+    let response = send_plain(&mut post, TEST_TIMEOUT).await.unwrap();
     assert_eq!(response.status(), 302);
     let received = server.requests.lock().unwrap();
     assert_eq!(received.len(), 2);
@@ -60,8 +58,8 @@ async fn accepts_http_uris_only() {
         "/metadata",
         "ftp://a.b/",
     ] {
-        let request = request("GET", uri, RequestBody::empty());
-        let error = send_plain(request, TEST_TIMEOUT).await.unwrap_err();
+        let mut request = request("GET", uri, RequestBody::empty());
+        let error = send_plain(&mut request, TEST_TIMEOUT).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::InvalidRequest, "{uri}");
     }
 }
@@ -106,17 +104,17 @@ async fn enforces_limits() {
         drop(stream);
     })
     .await;
-    let request = request("GET", &uri(&silent), RequestBody::empty());
+    let mut request = request("GET", &uri(&silent), RequestBody::empty());
     let short = Duration::from_millis(200);
-    let error = send_plain(request, short).await.unwrap_err();
+    let error = send_plain(&mut request, short).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Timeout);
     assert!(!error.is_connection_lost());
 }
 
 #[tokio::test]
 async fn refused_connection_is_a_connect_error() {
-    let request = request("GET", "http://127.0.0.1:1/", RequestBody::empty());
-    let error = send_plain(request, TEST_TIMEOUT).await.unwrap_err();
+    let mut request = request("GET", "http://127.0.0.1:1/", RequestBody::empty());
+    let error = send_plain(&mut request, TEST_TIMEOUT).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Connect);
     assert!(error.is_connection_lost());
 }

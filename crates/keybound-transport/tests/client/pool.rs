@@ -138,9 +138,9 @@ async fn opens_a_new_connection_on_request() {
     let server = resource_server(context).await;
     let uri = server.uri("/");
     for connections in 1..=3 {
-        let request = request("GET", &uri, RequestBody::empty());
+        let mut request = request("GET", &uri, RequestBody::empty());
         let response = client
-            .send_with(request, TEST_TIMEOUT, ConnectionReuse::Never)
+            .send_with(&mut request, TEST_TIMEOUT, ConnectionReuse::Never)
             .await
             .unwrap();
         response.into_body().collect(1000).await.unwrap();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use keybound_transport::{
-    ConnectionInfo, HttpsClient, Idempotent, RequestBody, TransportError, TransportErrorKind,
+    HttpsClient, Idempotent, RequestBody, TransportError, TransportErrorKind,
 };
 use std::convert::Infallible;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -146,7 +146,7 @@ async fn retries_idempotent_posts() {
         let mut harmless = request("POST", &server.uri("/"), RequestBody::full("x"));
         harmless.extensions_mut().insert(Idempotent);
         let response = client.send(harmless, TEST_TIMEOUT).await.unwrap();
-        let info = response.extensions().get::<ConnectionInfo>().unwrap();
+        let info = response.body().connection().unwrap();
         assert!(info.repeated && !info.reused, "{ending:?}");
         assert_eq!(server.connections(), 2);
     }

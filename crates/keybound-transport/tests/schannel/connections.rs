@@ -249,10 +249,11 @@ async fn connections_leak_no_handles() {
     let round = async || {
         let (client, _) = client();
         for _ in 0..10 {
-            let request = crate::support::request("GET", &server.uri("/"), RequestBody::empty());
+            let mut request =
+                crate::support::request("GET", &server.uri("/"), RequestBody::empty());
             let response = client
                 .send_with(
-                    request,
+                    &mut request,
                     crate::support::TEST_TIMEOUT,
                     ConnectionReuse::Never,
                 )

@@ -2,7 +2,7 @@
 use crate::application::RequestLog;
 use crate::support::{TEST_TIMEOUT, request};
 use http::HeaderValue;
-use keybound_transport::{ConnectionInfo, HttpsClient, RequestBody, TransportErrorKind};
+use keybound_transport::{HttpsClient, RequestBody, TransportErrorKind};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,7 +97,7 @@ impl Load {
             Err(error) => return failed(error),
         };
         let (parts, body) = response.into_parts();
-        let info = parts.extensions.get::<ConnectionInfo>().unwrap();
+        let info = body.connection().unwrap().clone();
         match body.collect(1000).await {
             Ok(body) => {
                 let text = String::from_utf8_lossy(&body).into_owned();

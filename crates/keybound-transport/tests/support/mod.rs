@@ -53,11 +53,12 @@ pub async fn call(
         .send(request(method, uri, body), TEST_TIMEOUT)
         .await?;
     let (parts, body) = response.into_parts();
+    let info = body.connection().cloned();
     let body = body.collect(1 << 20).await?;
     Ok(Response {
         status: parts.status.as_u16(),
         headers: parts.headers,
-        info: parts.extensions.get::<ConnectionInfo>().cloned(),
+        info,
         body,
     })
 }

@@ -1,4 +1,4 @@
-use super::{DEFAULT_TIMEOUT, Response, TokenBoundAuthHosts, authorize, map_missing_client_cert};
+use super::{DEFAULT_TIMEOUT, Response, TokenBoundAuthHosts, authorize, missing_client_cert};
 use crate::{AccessToken, Binding};
 use bytes::Bytes;
 use http::Request;
@@ -66,18 +66,16 @@ impl BoundClient {
     {
         self.check_certificate(token)?;
         let mut request = request.map(RequestBody::from_body);
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let hosts = TokenBoundAuthHosts::default();
-        authorize(request.headers_mut(), &host, token, &hosts)?;
-        let response = self
+        authorize(&mut request, token, &TokenBoundAuthHosts::default())?;
+        let mut response = self
             .https
             .send(request, self.timeout)
             .await
             .map_err(|error| error.at(Stage::Resource))?;
-        Ok(Response::new(
-            map_missing_client_cert(response).await?,
-            token.clone(),
-        ))
+        if let Some(error) = missing_client_cert(&mut response).await {
+            return Err(error);
+        }
+        Ok(Response::new(response, token.clone()))
     }
 
     /// Rejects a token that is not bound to the certificate of this client.

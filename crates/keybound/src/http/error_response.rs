@@ -1,16 +1,13 @@
 //! Error responses of a resource, and the errors that they are mapped to.
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use keybound_core::{Challenge, Claims, Error, ErrorKind, Result, ServiceError, Stage};
-use keybound_transport::{ConnectionInfo, ResponseBody};
+use keybound_core::{Challenge, Claims, Error, ErrorKind, ServiceError, Stage};
+use keybound_transport::ResponseBody;
 
-/// Maps a rejection on a connection on which the server never requested the certificate to an error; returns any other response.
-pub(crate) async fn map_missing_client_cert(
-    mut response: Response<ResponseBody>,
-) -> Result<Response<ResponseBody>> {
+/// The error of a rejection on a connection on which the server never requested the certificate; `None` for any other response.
+pub(crate) async fn missing_client_cert(response: &mut Response<ResponseBody>) -> Option<Error> {
     let status = response.status();
     let (kind, message) = match status {
-        _ if certificate_requested(&response) => return Ok(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
             ErrorKind::ClientCertificateNotRequested,
             "the resource rejected the request, and never requested the client certificate on this connection",
@@ -19,9 +16,12 @@ pub(crate) async fn map_missing_client_cert(
             ErrorKind::BodyTooLargeForRenegotiation,
             "the body is too large for the server to buffer while it requests the client certificate",
         ),
-        _ => return Ok(response),
+        _ => return None,
     };
-    Err(error(kind, message, status, response.body_mut()).await)
+    if certificate_requested(response) {
+        return None;
+    }
+    Some(error(kind, message, status, response.body_mut()).await)
 }
 
 /// The error for a status of 400 or above.
@@ -87,10 +87,8 @@ pub(super) async fn is_binding_failure(response: &mut Response<ResponseBody>) ->
 }
 
 fn certificate_requested(response: &Response<ResponseBody>) -> bool {
-    response
-        .extensions()
-        .get::<ConnectionInfo>()
-        .is_none_or(|info| info.certificate_requested)
+    let connection = response.body().connection();
+    connection.is_none_or(|info| info.certificate_requested)
 }
 
 /// The codes of Key Vault and Graph (Azure SDK for .NET, pull 62756; MSAL Go's integration tests), and Entra's number.

@@ -1,4 +1,4 @@
-use super::error_response::{challenge_claims, is_binding_failure, map_missing_client_cert};
+use super::error_response::{challenge_claims, is_binding_failure, missing_client_cert};
 use super::replayable_request::ReplayableRequest;
 use super::resource_client::Inner;
 use super::{RequestTimeout, authorize, redirect};
@@ -7,7 +7,7 @@ use crate::retry_after::retry_after;
 use crate::wire::Route;
 use http::{Request, Response, StatusCode};
 use keybound_core::{Claims, Error, ErrorKind, Result, Stage, TokenType};
-use keybound_transport::{ConnectionInfo, ConnectionReuse, RequestBody, ResponseBody};
+use keybound_transport::{ConnectionReuse, RequestBody, ResponseBody};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,11 +62,12 @@ impl<'a> ResourceCall<'a> {
     }
 
     async fn attempt(&mut self) -> Result<Decision> {
-        let response = self.send().await?;
+        let mut response = self.send().await?;
         match response.status() {
             StatusCode::UNAUTHORIZED => self.unauthorized(response).await,
             StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE if self.is_bound() => {
-                Ok(Decision::Break(map_missing_client_cert(response).await?))
+                let error = missing_client_cert(&mut response).await;
+                error.map_or(Ok(Decision::Break(response)), Err)
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 self.wait_and_retry(response).await
@@ -78,10 +79,9 @@ impl<'a> ResourceCall<'a> {
 
     async fn send(&mut self) -> Result<Response<ResponseBody>> {
         let time = self.remaining_time()?;
-        let mut request = self.request.next()?;
-        let host = self.request.uri().host().unwrap_or_default();
+        let request = self.request.get_mut()?;
         let hosts = &self.client.options.token_bound_auth_hosts;
-        authorize(request.headers_mut(), host, &self.token, hosts)?;
+        authorize(request, &self.token, hosts)?;
         let reuse = std::mem::replace(&mut self.reuse, ConnectionReuse::Allowed);
         let https = match self.token.binding() {
             Some(binding) => binding.https(),
@@ -90,7 +90,11 @@ impl<'a> ResourceCall<'a> {
                 Error::invalid_request("internal error: no client for bearer tokens")
             })?,
         };
-        tracing::debug!(method = %request.method(), host, "sending the request to the resource");
+        tracing::debug!(
+            method = %request.method(),
+            host = request.uri().host(),
+            "sending the request to the resource"
+        );
         let started = Instant::now();
         let wire = &self.client.shared.settings.wire;
         let result = wire
@@ -99,7 +103,7 @@ impl<'a> ResourceCall<'a> {
         let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
         match &result {
             Ok(response) => {
-                let connection = response.extensions().get::<ConnectionInfo>();
+                let connection = response.body().connection();
                 tracing::debug!(
                     status = response.status().as_u16(),
                     elapsed_ms,
@@ -135,7 +139,9 @@ impl<'a> ResourceCall<'a> {
         if !self.is_bound() {
             return Ok(Decision::Break(response));
         }
-        response = map_missing_client_cert(response).await?;
+        if let Some(error) = missing_client_cert(&mut response).await {
+            return Err(error);
+        }
         let may_retry = !self.binding_retried && self.request.can_be_sent();
         if !may_retry || !is_binding_failure(&mut response).await {
             return Ok(Decision::Break(response));
@@ -261,7 +267,8 @@ mod tests {
             stream
         };
         let request = Request::get(format!("http://{address}/")).body(RequestBody::empty());
-        let sent = send_plain(request.unwrap(), Duration::from_secs(600));
+        let mut request = request.unwrap();
+        let sent = send_plain(&mut request, Duration::from_secs(600));
         let (response, mut stream) = tokio::join!(sent, server);
         tokio::time::pause();
         let started = Instant::now();

@@ -46,7 +46,7 @@ impl Response {
 
     /// The connection of the response; `None` only for a response that was created in memory.
     pub fn connection(&self) -> Option<&ConnectionInfo> {
-        self.head.extensions.get()
+        self.body.0.connection()
     }
 
     /// Returns the response, or an error if its status is 400 or above.
@@ -109,6 +109,9 @@ impl Response {
 
     /// The response as a type of the crate `http`. Its extensions hold the [`AccessToken`] and the [`ConnectionInfo`].
     pub fn into_http(mut self) -> http::Response<ResponseBody> {
+        if let Some(connection) = self.body.0.connection() {
+            self.head.extensions.insert(connection.clone());
+        }
         self.head.extensions.insert(self.token);
         http::Response::from_parts(self.head, self.body)
     }

@@ -1,6 +1,7 @@
 //! The headers of a request with a token.
 use crate::AccessToken;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::Request;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use keybound_core::{Error, Result, TokenType, vault_domain};
 
 /// Hosts that are sent `x-ms-tokenboundauth`, besides those of Key Vault and Managed HSM: names, or `*.domain`.
@@ -22,9 +23,8 @@ impl TokenBoundAuthHosts {
 }
 
 /// Sets `Authorization`; for bound tokens also `x-ms-tokenboundauth`, without which some hosts do not request the certificate.
-pub(crate) fn authorize(
-    headers: &mut HeaderMap,
-    host: &str,
+pub(crate) fn authorize<B>(
+    request: &mut Request<B>,
     token: &AccessToken,
     hosts: &TokenBoundAuthHosts,
 ) -> Result<()> {
@@ -32,13 +32,19 @@ pub(crate) fn authorize(
     let value = header
         .value()
         .ok_or_else(|| Error::invalid_request("the token cannot be a header value"))?;
+    let is_bound = token.token_type() == TokenType::MtlsPop;
+    let is_listed = || {
+        let host = request.uri().host().unwrap_or_default();
+        vault_domain(host).is_some() || hosts.contains(host)
+    };
     // The host may be an alias of a vault, so check the resource of the token too.
-    let is_vault = || vault_domain(host).is_some() || header.is_for_vault();
+    let requests_certificate = is_bound && (header.is_for_vault() || is_listed());
+    let headers = request.headers_mut();
     headers.insert(AUTHORIZATION, value.clone());
-    if token.token_type() != TokenType::MtlsPop {
-        headers.remove(TOKEN_BOUND_AUTH);
-    } else if is_vault() || hosts.contains(host) {
+    if requests_certificate {
         headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
+    } else if !is_bound {
+        headers.remove(TOKEN_BOUND_AUTH);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 use super::resource::Resource;
 use super::script::{Fault, RequestContext, Script, ScriptedResponse};
 use crate::Clock;
-use crate::wire::{Route, Wire};
+use crate::wire::{Route, SimulatedNetwork};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
@@ -331,10 +331,10 @@ impl Clock for TestHost {
 #[derive(Clone, Debug)]
 pub(super) struct Services(pub(super) Arc<TestHost>);
 
-impl Wire for Services {
+impl SimulatedNetwork for Services {
     fn send<'a>(
         &'a self,
-        request: Request<RequestBody>,
+        request: &'a mut Request<RequestBody>,
         route: Route<'a>,
         timeout: Duration,
     ) -> BoxFuture<'a, Reply> {
@@ -355,11 +355,15 @@ impl Wire for Services {
     }
 }
 
-async fn read(request: Request<RequestBody>) -> (http::request::Parts, Vec<u8>) {
+async fn read(request: &mut Request<RequestBody>) -> (http::request::Parts, Vec<u8>) {
     // A minimal latency: concurrent requests are sent before the first response arrives, even if all work on other threads is
     // already done.
     tokio::task::yield_now().await;
-    let (head, body) = request.into_parts();
+    let body = request.body_mut().copy_or_take();
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = request.method().clone();
+    head.uri = request.uri().clone();
+    head.headers = request.headers().clone();
     let body = body.collect().await.unwrap().to_bytes();
     (head, body.to_vec())
 }

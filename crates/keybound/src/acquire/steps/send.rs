@@ -42,10 +42,10 @@ impl Flow {
         &self,
         route: Route<'_>,
         timeout: Duration,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Bytes>, TransportError> {
         let wire = &self.context.settings.wire;
-        let response = wire.send(request, route, timeout).await?;
+        let response = wire.send(&mut request, route, timeout).await?;
         let (head, body) = response.into_parts();
         Ok(Response::from_parts(head, body.collect(MAX_BODY).await?))
     }
