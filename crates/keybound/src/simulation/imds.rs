@@ -34,7 +34,7 @@ impl TestHost {
         if let Some(reply) = self.respond(&response, timeout).await {
             return reply.map(with_server);
         }
-        if self.setup.imds_refuses_bypass && query.contains_key("bypass_cache") {
+        if self.setup.imds_rejects_bypass && query.contains_key("bypass_cache") {
             return Ok(reply(400, HeaderMap::new(), UNSUPPORTED.to_owned()));
         }
         let client = query.get("client_id").map_or(SYSTEM, String::as_str);

@@ -71,7 +71,7 @@ pub(super) struct Setup {
     /// The number of seconds for which it does so instead.
     pub(super) imds_cache_life: Option<f64>,
     /// Whether it responds with 400 to `bypass_cache`.
-    pub(super) imds_refuses_bypass: bool,
+    pub(super) imds_rejects_bypass: bool,
     /// Whether it always returns the same certificate.
     pub(super) imds_stuck: bool,
     pub(super) retries: bool,
@@ -113,7 +113,7 @@ impl Default for Setup {
             attestation_life: 8.0 * 3600.0,
             imds_cache: true,
             imds_cache_life: None,
-            imds_refuses_bypass: false,
+            imds_rejects_bypass: false,
             imds_stuck: false,
             retries: true,
             capabilities: Vec::new(),
