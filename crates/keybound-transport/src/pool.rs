@@ -85,6 +85,11 @@ impl Pool {
         origins.insert(authority.into(), Arc::clone(&pool));
         Ok(pool)
     }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.origins).len()
+    }
 }
 
 impl OriginPool {
@@ -202,6 +207,6 @@ async fn reap(pool: Weak<OriginPool>, mut expiry: Instant) {
     }
 }
 
-const MAX_IDLE_PER_HOST: usize = 16;
-/// Beyond these, origins without idle connections are forgotten, and where that is not enough all of them.
-const MAX_ORIGINS: usize = 1024;
+pub(crate) const MAX_IDLE_PER_HOST: usize = 16;
+/// Beyond this number, origins without idle connections are evicted, and all of them where that is not enough.
+pub(crate) const MAX_ORIGINS: usize = 1024;

@@ -108,10 +108,12 @@ async fn lookup(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    Ok(lookup_host((host, port))
-        .await?
-        .take(MAX_ADDRESSES)
-        .collect())
+    Ok(first_addresses(lookup_host((host, port)).await?))
+}
+
+/// The addresses that are tried: a resolver may return any number.
+fn first_addresses(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    addresses.take(MAX_ADDRESSES).collect()
 }
 
 fn unresolved(kind: TransportErrorKind, name: &str, error: std::io::Error) -> TransportError {
@@ -168,6 +170,14 @@ mod tests {
             let host = Host::parse(host).unwrap();
             assert_eq!(usable_addresses(&host, all.to_vec()), expected);
         }
+    }
+
+    #[test]
+    fn tries_a_limited_number_of_addresses() {
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let first: Vec<_> = (1..=8).map(address).collect();
+        assert_eq!(first_addresses((1..=20).map(address)), first);
+        assert_eq!(first_addresses((1..=3).map(address)), first[..3]);
     }
 
     #[tokio::test]

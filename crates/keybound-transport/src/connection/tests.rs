@@ -1,5 +1,6 @@
 use super::*;
 use crate::origin::Origin;
+use crate::pool::{MAX_IDLE_PER_HOST, MAX_ORIGINS, Pool};
 use crate::{TlsEngine, TransportErrorKind};
 use keybound_core::tls::ConnectionState;
 use keybound_core::tls::Host;
@@ -133,4 +134,64 @@ async fn error_names_why_a_new_connection_ended() {
     let mut sent = vec![];
     theirs.read_to_end(&mut sent).await.unwrap();
     assert!(sent.is_empty());
+}
+
+#[tokio::test]
+async fn pool_closes_the_oldest_idle_connection_of_a_host_that_has_too_many() {
+    let (first, mut oldest, pool) = connection(1000).await;
+    pool.put(first);
+    let mut peers = Vec::new();
+    for _ in 0..MAX_IDLE_PER_HOST {
+        let (mut connection, peer, _) = connection(1000).await;
+        connection.set_idle(true);
+        pool.put(connection);
+        peers.push(peer);
+    }
+    assert_eq!(oldest.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    let runtime = RuntimeHandle::current().unwrap().handle().id();
+    for _ in 0..MAX_IDLE_PER_HOST {
+        let (connection, _) = pool.take(runtime, false).unwrap();
+        assert!(!connection.is_closed());
+    }
+    assert!(pool.take(runtime, false).is_none());
+}
+
+#[tokio::test]
+async fn pool_stores_a_limited_number_of_origins() {
+    let pool = Pool::new(Duration::from_secs(60));
+    let origin = |number: usize| {
+        let uri = format!("https://host{number}.example/").parse().unwrap();
+        pool.origin(&uri).unwrap()
+    };
+    let (used, _peer, _) = connection(1000).await;
+    origin(0).put(used);
+    for number in 1..2 * MAX_ORIGINS {
+        origin(number);
+        assert!(pool.len() <= MAX_ORIGINS);
+    }
+    let runtime = RuntimeHandle::current().unwrap().handle().id();
+    assert!(
+        origin(0).take(runtime, false).is_some(),
+        "one with idle connections stays"
+    );
+}
+
+#[tokio::test]
+async fn origin_is_the_same_for_each_spelling_of_its_authority() {
+    let pool = Pool::new(Duration::from_secs(60));
+    let origin = |uri: &str| pool.origin(&uri.parse().unwrap());
+    let one = origin("https://a.example/x").unwrap();
+    for same in [
+        "https://a.example",
+        "https://A.EXAMPLE/y",
+        "https://a.example.:443/",
+    ] {
+        assert!(Arc::ptr_eq(&one, &origin(same).unwrap()), "{same}");
+    }
+    for other in ["https://a.example:444/", "https://b.example/"] {
+        assert!(!Arc::ptr_eq(&one, &origin(other).unwrap()), "{other}");
+    }
+    for rejected in ["http://a.example/", "https://user@a.example/", "/a.example"] {
+        assert!(origin(rejected).is_err(), "{rejected}");
+    }
 }

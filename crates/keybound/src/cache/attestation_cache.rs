@@ -62,6 +62,37 @@ mod tests {
     use tokio::time::Instant;
 
     #[test]
+    fn caches_a_limited_number_of_attestations() {
+        let cache = AttestationCache::default();
+        let key = |number: usize| {
+            AttestationCacheKey::new(&"https://maa.example".parse().unwrap(), &number.to_string())
+        };
+        let [head, claims] =
+            [r#"{"alg":"none"}"#, r#"{"iat":0,"exp":3600}"#].map(|p| URL_SAFE_NO_PAD.encode(p));
+        let token = AttestationToken::new(format!("{head}.{claims}.c2ln")).unwrap();
+        let start = DualTime {
+            wall: SystemTime::UNIX_EPOCH,
+            monotonic: Instant::now(),
+        };
+        for number in 0..2 * MAX_ATTESTATIONS {
+            cache.put(key(number), &token, start);
+        }
+        let cached = |number| cache.get(&key(number), start).is_some();
+        assert_eq!(
+            (0..2 * MAX_ATTESTATIONS).filter(|n| cached(*n)).count(),
+            MAX_ATTESTATIONS
+        );
+        // Expired tokens make room.
+        let later = DualTime {
+            wall: start.wall + Duration::from_secs(1800),
+            monotonic: start.monotonic + Duration::from_secs(3600),
+        };
+        cache.put(key(0), &token, later);
+        assert!(cache.get(&key(0), later).is_some());
+        assert_eq!(lock(&cache.tokens).len(), 1);
+    }
+
+    #[test]
     fn slow_host_clock_does_not_extend_attestation_lifetime() {
         const HOUR: u64 = 3600;
         const ISSUED: u64 = 1_000 * HOUR;
