@@ -236,7 +236,7 @@ fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure>
         return Ok(());
     }
     Err(Failure::Flow(Error::new(
-        ErrorKind::SimulatedRefused,
+        ErrorKind::SimulatedNotAllowed,
         Stage::Request,
         "a simulated key needs an IMDS on loopback (--imds) and a CA file (--ca-file)",
     )))

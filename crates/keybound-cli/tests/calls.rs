@@ -207,11 +207,11 @@ fn reads_body_from_command_line_file_and_standard_input() {
 fn reports_error_codes_of_failed_responses() {
     let emulated = Emulated::in_this_process();
     for (fault, timeout, code) in [
-        ("graph=redirect", 60.0, "redirect_refused"),
+        ("graph=redirect", 60.0, "redirect_not_allowed"),
         ("graph=status:503", 60.0, "service_unavailable"),
         ("graph=oversized:67108864", 60.0, "response_too_large"),
         ("graph=truncated", 60.0, "invalid_response"),
-        ("graph=hang", 3.0, "deadline_reached"),
+        ("graph=hang", 3.0, "deadline_exceeded"),
     ] {
         emulated.fault(fault);
         let run = emulated.run_until("resource", timeout, &["call", "--simulated"]);

@@ -125,7 +125,12 @@ const CASES: &[Case] = &[
         "metadata",
         "response_too_large",
     ),
-    ("metadata=redirect", 60.0, "metadata", "redirect_refused"),
+    (
+        "metadata=redirect",
+        60.0,
+        "metadata",
+        "redirect_not_allowed",
+    ),
     ("metadata=html", 60.0, "metadata", "not_imds"),
     (
         "metadata=status:403,Server=docker",
@@ -140,7 +145,7 @@ const CASES: &[Case] = &[
         "invalid_response",
     ),
     ("metadata=close", 0.9, "metadata", "invalid_response"),
-    ("metadata=hang", 1.0, "metadata", "deadline_reached"),
+    ("metadata=hang", 1.0, "metadata", "deadline_exceeded"),
     (
         "attest=status:400",
         60.0,
@@ -153,7 +158,7 @@ const CASES: &[Case] = &[
         "token=aadsts:392196",
         60.0,
         "token",
-        "resource_takes_no_bound_tokens",
+        "bound_tokens_not_accepted",
     ),
     (
         "token=aadsts:1000610",
@@ -169,7 +174,7 @@ const CASES: &[Case] = &[
     ),
     ("token=no-cnf", 60.0, "token", "token_not_bound"),
     ("token=other-cnf", 60.0, "token", "binding_mismatch"),
-    ("token=redirect", 60.0, "token", "redirect_refused"),
+    ("token=redirect", 60.0, "token", "redirect_not_allowed"),
     ("token=garbage", 60.0, "token", "invalid_response"),
-    ("token=hang", 3.0, "token", "deadline_reached"),
+    ("token=hang", 3.0, "token", "deadline_exceeded"),
 ];

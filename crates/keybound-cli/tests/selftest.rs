@@ -82,7 +82,7 @@ fn abbreviates_resource_ids() {
         .unwrap();
     let run = report(Emulated::shared(), &["--resource-id", id]);
     assert_eq!(run.status, Some(0), "{run:#?}");
-    assert_eq!(run.json()["asked"]["identity"], "mi_res_id …");
+    assert_eq!(run.json()["request"]["identity"], "mi_res_id …");
     assert!(!run.printed().contains(id), "{run:#?}");
 }
 
@@ -171,7 +171,7 @@ fn reports_whether_a_new_certificate_was_requested() {
     for (flags, fresh) in [(&[][..], false), (&["--fresh"][..], true)] {
         let run = report(emulated, flags);
         assert_eq!(run.status, Some(0), "{run:#?}");
-        assert_eq!(run.json()["asked"]["fresh"], fresh, "{run:#?}");
+        assert_eq!(run.json()["request"]["fresh"], fresh, "{run:#?}");
     }
     let run = emulated.run(&["selftest", "--simulated", "--fresh"]);
     let request = run.stdout.lines().nth(1).unwrap();
@@ -187,7 +187,7 @@ fn fails_at_the_deadline() {
     let metadata = steps(&report).find(|step| step["step"] == "metadata");
     let metadata = metadata.unwrap();
     assert_eq!(metadata["result"], "failed", "{run:#?}");
-    assert_eq!(metadata["error"]["code"], "deadline_reached", "{run:#?}");
+    assert_eq!(metadata["error"]["code"], "deadline_exceeded", "{run:#?}");
 }
 
 fn report(emulated: &Emulated, arguments: &[&str]) -> Run {
@@ -226,7 +226,7 @@ const CASES: &[Case] = &[
     (
         "token=aadsts:392196",
         "oosooooofssss",
-        "resource_takes_no_bound_tokens",
+        "bound_tokens_not_accepted",
     ),
     (
         "token=token-type:Bearer",

@@ -211,10 +211,7 @@ fn bearer_token_needs_explicit_request_and_is_not_bound() {
         "--resource",
         azure,
     ]);
-    assert_eq!(
-        run.json()["error"]["code"],
-        "resource_takes_no_bound_tokens"
-    );
+    assert_eq!(run.json()["error"]["code"], "bound_tokens_not_accepted");
     let run = emulated.run(&[
         "get-token",
         "--simulated",
@@ -369,5 +366,9 @@ fn rejects_endpoints_that_are_not_on_the_allow_list() {
         "--allowed-host",
         "login.example.com",
     ]);
-    assert_eq!(run.json()["error"]["code"], "endpoint_refused", "{run:#?}");
+    assert_eq!(
+        run.json()["error"]["code"],
+        "endpoint_not_allowed",
+        "{run:#?}"
+    );
 }

@@ -106,7 +106,7 @@ impl IssuedCredential {
     /// # Errors
     /// [`ErrorKind::ResponseTooLarge`], [`ErrorKind::InvalidResponse`],
     /// [`ErrorKind::CertificateMalformed`], [`ErrorKind::CertificateKeyMismatch`], [`ErrorKind::CertificateNotValid`],
-    /// [`ErrorKind::CertificateUnusable`], [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointRefused`].
+    /// [`ErrorKind::CertificateUnusable`], [`ErrorKind::IdentityMismatch`] or [`ErrorKind::EndpointNotAllowed`].
     pub fn parse(
         body: &[u8],
         public_key: &[u8],

@@ -60,7 +60,7 @@ impl EndpointPolicy {
 /// Parses the attestation endpoint of the platform metadata and returns its origin.
 ///
 /// # Errors
-/// [`ErrorKind::EndpointRefused`] if the policy does not allow it.
+/// [`ErrorKind::EndpointNotAllowed`] if the policy does not allow it.
 pub fn attestation_endpoint(text: &str, policy: &EndpointPolicy) -> Result<Url> {
     policy
         .origin(text)
@@ -79,7 +79,7 @@ impl MtlsEndpoint {
     /// the same origin. Without it the token URL is `{origin}/{tenant}/oauth2/v2.0/token`.
     ///
     /// # Errors
-    /// [`ErrorKind::EndpointRefused`] if the policy does not allow it.
+    /// [`ErrorKind::EndpointNotAllowed`] if the policy does not allow it.
     pub fn new(
         endpoint: &str,
         token_endpoint: Option<&str>,
@@ -125,7 +125,7 @@ fn same_origin(text: &str, origin: &Url) -> Result<Url, &'static str> {
 
 fn refused(stage: Stage, what: &str, reason: &str) -> Error {
     let message = format!("the {what} that IMDS supplied {reason}");
-    Error::new(ErrorKind::EndpointRefused, stage, message)
+    Error::new(ErrorKind::EndpointNotAllowed, stage, message)
 }
 
 fn parse_https(text: &str) -> Result<Url, &'static str> {
@@ -219,7 +219,7 @@ mod tests {
                 mtls("https://a.b", Some(other), &policy)
                     .unwrap_err()
                     .kind(),
-                ErrorKind::EndpointRefused
+                ErrorKind::EndpointNotAllowed
             );
         }
     }
@@ -280,7 +280,7 @@ mod tests {
             &format!("https://{}com", "x.".repeat(126)),
         ] {
             let error = mtls(endpoint, None, &EndpointPolicy::default()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::EndpointRefused, "{endpoint}");
+            assert_eq!(error.kind(), ErrorKind::EndpointNotAllowed, "{endpoint}");
             assert!(
                 attestation_endpoint(endpoint, &EndpointPolicy::default()).is_err(),
                 "{endpoint}"

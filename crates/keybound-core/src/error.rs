@@ -31,7 +31,7 @@ struct Inner {
     status: Option<u16>,
     service: Option<ServiceError>,
     retryable: bool,
-    deadline_reached: bool,
+    deadline_exceeded: bool,
     next_step: Option<&'static str>,
     source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
@@ -46,7 +46,7 @@ impl Error {
             status: None,
             service: None,
             retryable: kind.is_transient(),
-            deadline_reached: false,
+            deadline_exceeded: false,
             next_step: None,
             source: None,
         }))
@@ -85,8 +85,8 @@ impl Error {
 
     /// Marks that the caller's deadline passed before the retries ended.
     #[must_use]
-    pub fn with_deadline_reached(mut self) -> Self {
-        self.inner().deadline_reached = true;
+    pub fn with_deadline_exceeded(mut self) -> Self {
+        self.inner().deadline_exceeded = true;
         self
     }
 
@@ -129,15 +129,15 @@ impl Error {
     }
 
     /// Whether a later retry of the same call can help. The request may have been processed: if a resource's response was not
-    /// received (kinds `InvalidResponse` and `DeadlineReached` at stage resource), retry a POST or PATCH only if processing
+    /// received (kinds `InvalidResponse` and `DeadlineExceeded` at stage resource), retry a POST or PATCH only if processing
     /// it twice is harmless.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
     /// Whether the caller's deadline passed before the retries ended; the error is otherwise that of the last attempt.
-    pub fn deadline_reached(&self) -> bool {
-        self.0.deadline_reached || self.0.kind == ErrorKind::DeadlineReached
+    pub fn deadline_exceeded(&self) -> bool {
+        self.0.deadline_exceeded || self.0.kind == ErrorKind::DeadlineExceeded
     }
 
     /// The next step, in one sentence.
@@ -166,7 +166,7 @@ impl fmt::Display for Error {
                 write!(f, ": {description}")?;
             }
         }
-        if self.0.deadline_reached {
+        if self.0.deadline_exceeded {
             f.write_str(" (deadline reached before the retries ended)")?;
         }
         Ok(())
@@ -182,7 +182,7 @@ impl fmt::Debug for Error {
             .field("status", &self.0.status)
             .field("service", &self.0.service)
             .field("retryable", &self.0.retryable)
-            .field("deadline_reached", &self.0.deadline_reached)
+            .field("deadline_exceeded", &self.0.deadline_exceeded)
             .field("source", &self.0.source)
             .finish()
     }
@@ -206,17 +206,17 @@ mod tests {
             Stage::Metadata,
             "imds failed",
         );
-        assert!(error.is_retryable() && !error.deadline_reached());
-        let error = error.with_retryable(false).with_deadline_reached();
-        assert!(!error.is_retryable() && error.deadline_reached());
+        assert!(error.is_retryable() && !error.deadline_exceeded());
+        let error = error.with_retryable(false).with_deadline_exceeded();
+        assert!(!error.is_retryable() && error.deadline_exceeded());
         assert_eq!(
             error.to_string(),
             "imds failed (deadline reached before the retries ended)"
         );
         let specific = Error::new(ErrorKind::KeyFailed, Stage::Key, "x").with_next_step("do that");
         assert_eq!(specific.next_step(), "do that");
-        let late = Error::new(ErrorKind::DeadlineReached, Stage::Token, "x");
-        assert!(late.deadline_reached() && late.is_retryable());
+        let late = Error::new(ErrorKind::DeadlineExceeded, Stage::Token, "x");
+        assert!(late.deadline_exceeded() && late.is_retryable());
         assert_eq!(Error::invalid_request("x").stage(), Stage::Request);
         assert_eq!(Error::imds_v2_unavailable().status(), Some(404));
         assert!(

@@ -25,7 +25,7 @@ impl PlatformMetadata {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidResponse`] if a member is missing, empty or malformed; [`ErrorKind::ResponseTooLarge`] beyond
-    /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointRefused`] if the attestation endpoint is not allowed.
+    /// [`MAX_BODY`](crate::MAX_BODY); [`ErrorKind::EndpointNotAllowed`] if the attestation endpoint is not allowed.
     pub fn parse(body: &[u8], policy: &EndpointPolicy) -> Result<Self> {
         let wire: Wire = read_response(body, Stage::Metadata, "the platform metadata")?;
         let guid = |text: &str, what| Guid::from_response(text, Stage::Metadata, what);
@@ -231,7 +231,7 @@ mod tests {
                 parse(&METADATA.replace("https://maa.attest.azure.net", endpoint)).unwrap_err();
             assert_eq!(
                 (error.kind(), error.stage()),
-                (ErrorKind::EndpointRefused, Stage::Metadata),
+                (ErrorKind::EndpointNotAllowed, Stage::Metadata),
                 "{endpoint}"
             );
         }

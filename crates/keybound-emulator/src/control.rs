@@ -21,7 +21,7 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
     let result = match (request.method(), request.uri().path()) {
         (&Method::GET, "/records") => records(state, query),
         (_, "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
-            Err("there is no parameter here".to_owned())
+            Err("this endpoint takes no query parameters".to_owned())
         }
         (&Method::GET, "/counts") => Ok(json!({"counts": state.records.counts()})),
         (&Method::GET, "/faults") => Ok(faults(state)),

@@ -92,7 +92,7 @@ fn check_loopback(endpoint: &Url) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        ErrorKind::SimulatedRefused,
+        ErrorKind::SimulatedNotAllowed,
         Stage::Attestation,
         "a simulated key is attested on loopback only",
     ))
@@ -112,7 +112,7 @@ async fn read_response(response: http::Response<ResponseBody>) -> Result<Attesta
         .map_err(transport_error)?;
     if status.is_redirection() {
         return Err(Error::new(
-            ErrorKind::RedirectRefused,
+            ErrorKind::RedirectNotAllowed,
             Stage::Attestation,
             "the attestation service responded with a redirect",
         )

@@ -100,7 +100,7 @@ async fn rejects_real_keys_and_remote_endpoints_before_sending() {
         let error = attest(&provider, endpoint, &*KEY).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.stage()),
-            (ErrorKind::SimulatedRefused, Stage::Attestation),
+            (ErrorKind::SimulatedNotAllowed, Stage::Attestation),
             "{endpoint}"
         );
     }
@@ -140,7 +140,7 @@ async fn maps_failures_to_error_kinds_of_the_attestation_stage() {
         ),
         (
             "attest=redirect*1",
-            ErrorKind::RedirectRefused,
+            ErrorKind::RedirectNotAllowed,
             Some(307),
             false,
         ),

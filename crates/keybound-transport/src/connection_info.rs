@@ -14,7 +14,7 @@ pub struct ConnectionInfo {
     pub reused: bool,
     /// Whether the request was retried after a reused connection ended without a byte of a response. The server may have
     /// received it twice. Idempotent requests only; see [`HttpsClient::send`](crate::HttpsClient::send).
-    pub repeated: bool,
+    pub retried: bool,
 }
 
 /// The connection on which a request was sent.

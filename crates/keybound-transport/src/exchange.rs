@@ -54,7 +54,7 @@ pub(crate) fn into_response(
             tls_version: state.version(),
             certificate_requested: state.certificate_requested(),
             reused: connection_use == ConnectionUse::Reused,
-            repeated: connection_use == ConnectionUse::Retried,
+            retried: connection_use == ConnectionUse::Retried,
         });
     let state = connection.peer().state.as_ref();
     let certificate_unused =

@@ -99,7 +99,7 @@ impl HttpsClient {
     /// written, the request is sent on another. Where a reused connection ends without a byte of a response, as after a
     /// restart or the idle timeout of the server, a request of a safe method (GET, HEAD, OPTIONS, TRACE) or one with the
     /// extension [`Idempotent`](crate::Idempotent) is retried once, on a new connection;
-    /// [`ConnectionInfo::repeated`](crate::ConnectionInfo::repeated) is then set. Any other request, and every
+    /// [`ConnectionInfo::retried`](crate::ConnectionInfo::retried) is then set. Any other request, and every
     /// [stream](RequestBody::stream), fails instead: the server may have acted on it.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub struct AccessToken {
     token: Arc<CachedToken>,
     pub(crate) source: TokenSource,
     pub(crate) timings: Vec<StepTiming>,
-    pub(crate) renewal_failure: Option<Error>,
+    pub(crate) refresh_failure: Option<Error>,
 }
 
 /// A token that the token endpoint issued, validated.
@@ -60,13 +60,13 @@ impl AccessToken {
     pub(crate) fn new(
         token: &Arc<CachedToken>,
         source: TokenSource,
-        renewal_failure: Option<Error>,
+        refresh_failure: Option<Error>,
     ) -> Self {
         Self {
             token: Arc::clone(token),
             source,
             timings: Vec::new(),
-            renewal_failure,
+            refresh_failure,
         }
     }
 
@@ -89,8 +89,8 @@ impl AccessToken {
     }
 
     /// The error of the last refresh, if it failed. The token itself is valid.
-    pub fn renewal_failure(&self) -> Option<&Error> {
-        self.renewal_failure.as_ref()
+    pub fn refresh_failure(&self) -> Option<&Error> {
+        self.refresh_failure.as_ref()
     }
 
     /// The token itself. To send a bound token, use [`bound_client`](Self::bound_client), which presents the certificate.

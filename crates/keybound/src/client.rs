@@ -40,7 +40,7 @@ impl ManagedIdentityClient {
     /// error; each has its own [`timeout`](TokenRequest::timeout), and the flow is cancelled when no caller waits for it.
     /// Tokens are refreshed and certificates renewed before they expire, in the background, on the runtime of the caller that
     /// finds them due. While a refresh fails, a token that is still valid is returned, with the error
-    /// ([`renewal_failure`](AccessToken::renewal_failure)).
+    /// ([`refresh_failure`](AccessToken::refresh_failure)).
     ///
     /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
     ///

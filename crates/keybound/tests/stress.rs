@@ -100,7 +100,7 @@ impl Crowd {
             match outcome {
                 None => outcomes.dropped += 1,
                 Some(Err(error)) => {
-                    assert_eq!(error.kind(), ErrorKind::DeadlineReached, "{error:?}");
+                    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error:?}");
                     outcomes.timed_out += 1;
                 }
                 Some(Ok(token)) => {

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             error.is_retryable(),
             error.next_step()
         );
-        if error.kind() == ErrorKind::ResourceTakesNoBoundTokens {
+        if error.kind() == ErrorKind::BoundTokensNotAccepted {
             println!("  (there is no fallback to bearer tokens)");
         }
     }

@@ -73,7 +73,7 @@ JSON:
   asked {identity, resource, min_strength, attestation, fresh, call},
   steps [{step, result, detail, elapsed_ms, error}]: result is ok, failed or skipped; elapsed_ms is
   null where nothing was timed; error is null, or {code, stage, message, status, service, retryable,
-  deadline_reached, next_step}
+  deadline_exceeded, next_step}
   Steps: probe, key_providers, attestation_library, metadata, key, csr, attestation, credential,
   token, token_type, binding, cache, resource
 

@@ -72,6 +72,6 @@ JSON:
   binding {x5t#S256, thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after,
   token_not_after, key_strength, attested, attestation, certificate_pem} (null for a bearer token),
   timings_ms {step: milliseconds, total}
-  On failure: error {code, stage, message, status, service, retryable, deadline_reached, next_step}
+  On failure: error {code, stage, message, status, service, retryable, deadline_exceeded, next_step}
 
 Exit codes: 0 success, 1 the flow failed, 2 wrong usage.";

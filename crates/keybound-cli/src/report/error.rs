@@ -13,7 +13,7 @@ pub(crate) struct ErrorReport {
     status: Option<u16>,
     service: Option<ServiceReport>,
     retryable: bool,
-    deadline_reached: bool,
+    deadline_exceeded: bool,
     next_step: String,
 }
 
@@ -38,7 +38,7 @@ impl ErrorReport {
             status: error.status(),
             service: error.service().map(ServiceReport::new),
             retryable: error.is_retryable(),
-            deadline_reached: error.deadline_reached(),
+            deadline_exceeded: error.deadline_exceeded(),
             next_step,
         }
     }

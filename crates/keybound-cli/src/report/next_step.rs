@@ -12,16 +12,16 @@ pub(crate) fn next_step(error: &Error) -> String {
 fn option(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::NotImds => "--imds",
-        ErrorKind::DeadlineReached => "--timeout",
+        ErrorKind::DeadlineExceeded => "--timeout",
         ErrorKind::KeyUnavailable | ErrorKind::KeyTooWeak | ErrorKind::KeyIsolationUnavailable => {
             "--min-strength"
         }
         ErrorKind::AttestationUnavailable => "--no-attestation",
         ErrorKind::AttestationLibraryUnusable => "keybound attestation probe",
-        ErrorKind::SimulatedRefused => "keybound emulator --exec",
+        ErrorKind::SimulatedNotAllowed => "keybound emulator --exec",
         ErrorKind::IdentityNotFound => "--client-id, --object-id, --resource-id",
         ErrorKind::ServerCertificateInvalid => "--ca-file",
-        ErrorKind::ResourceTakesNoBoundTokens | ErrorKind::TenantNotEligible => "--bearer",
+        ErrorKind::BoundTokensNotAccepted | ErrorKind::TenantNotEligible => "--bearer",
         ErrorKind::ClientCertificateNotRequested => "--tls HOST=1.2, --resource",
         _ => return None,
     })
@@ -48,7 +48,7 @@ mod tests {
                 assert!(help.contains(option), "{option}");
             }
         }
-        let late = Error::new(ErrorKind::DeadlineReached, Stage::Token, "late");
+        let late = Error::new(ErrorKind::DeadlineExceeded, Stage::Token, "late");
         assert!(next_step(&late).ends_with(" (--timeout)"));
     }
 }

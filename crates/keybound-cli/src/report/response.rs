@@ -145,7 +145,7 @@ pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
     let status = response.status.as_u16();
     let (kind, message) = match status {
         301 | 302 | 303 | 307 | 308 => (
-            ErrorKind::RedirectRefused,
+            ErrorKind::RedirectNotAllowed,
             "the resource responded with a redirect",
         ),
         408 | 429 | 500..=599 => (
@@ -317,7 +317,7 @@ mod tests {
             (200, None),
             (204, None),
             (304, None),
-            (302, Some("redirect_refused")),
+            (302, Some("redirect_not_allowed")),
             (400, Some("refused")),
             (401, Some("refused")),
             (403, Some("refused")),

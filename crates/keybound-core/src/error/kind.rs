@@ -47,9 +47,9 @@ kinds! {
     /// The response is larger than allowed.
     ResponseTooLarge = "response_too_large", false, "check which service responds at this address; the response was not read to its end";
     /// The response is a redirect, which is never followed.
-    RedirectRefused = "redirect_refused", false, "set the final address; redirects are never followed with credentials";
+    RedirectNotAllowed = "redirect_not_allowed", false, "set the final address; redirects are never followed with credentials";
     /// The deadline passed.
-    DeadlineReached = "deadline_reached", true, "set a longer timeout, or find out why this step takes so long";
+    DeadlineExceeded = "deadline_exceeded", true, "set a longer timeout, or find out why this step takes so long";
     /// No key provider offers a key.
     KeyUnavailable = "key_unavailable", false, "this host offers no such key; lower the minimum key strength only if a weaker key is acceptable to you";
     /// The best key of the host is weaker than the minimum key strength.
@@ -65,9 +65,9 @@ kinds! {
     /// The attestation failed or returned no token.
     AttestationFailed = "attestation_failed", false, "read the cause; check that the attestation endpoint is reachable and the key is a KeyGuard key";
     /// A simulated key is not allowed here.
-    SimulatedRefused = "simulated_refused", false, "use simulated keys only with the emulator: IMDS on loopback, and its CA as an explicit trust anchor";
+    SimulatedNotAllowed = "simulated_not_allowed", false, "use simulated keys only with the emulator: IMDS on loopback, and its CA as an explicit trust anchor";
     /// An endpoint that IMDS supplied is not allowed.
-    EndpointRefused = "endpoint_refused", false, "credentials are not sent to the endpoint that IMDS supplied; check the allow-list of hosts and which service responds as IMDS";
+    EndpointNotAllowed = "endpoint_not_allowed", false, "credentials are not sent to the endpoint that IMDS supplied; check the allow-list of hosts and which service responds as IMDS";
     /// The issued certificate is malformed.
     CertificateMalformed = "certificate_malformed", false, "the issued certificate cannot be read; report it to the service with the request id";
     /// The issued certificate is for another key.
@@ -93,7 +93,7 @@ kinds! {
     /// The token is bound to another certificate.
     BindingMismatch = "binding_mismatch", false, "use a token only with the client of its own binding; a token from Entra was discarded: report it to the service with the request id";
     /// The resource does not accept bound tokens (AADSTS392196).
-    ResourceTakesNoBoundTokens = "resource_takes_no_bound_tokens", false, "this resource does not accept bound tokens: request a bearer token explicitly if that is acceptable to you";
+    BoundTokensNotAccepted = "bound_tokens_not_accepted", false, "this resource does not accept bound tokens: request a bearer token explicitly if that is acceptable to you";
     /// The tenant is not eligible for attested bound tokens (AADSTS3921996).
     TenantNotEligible = "tenant_not_eligible", false, "this tenant is not (yet) on the service's list for attested bound tokens: ask Microsoft to have it added, or request a bearer token explicitly if that is acceptable to you";
     /// The resource rejected the request and never requested the certificate on this connection.

@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A JSON string. Read as bytes: only then serde_json returns one with a lone surrogate.
+/// A JSON string. Read as bytes: only then does serde_json return one with a lone surrogate.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {

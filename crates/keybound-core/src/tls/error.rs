@@ -61,7 +61,7 @@ impl TransportError {
             ErrorKind::KeyFailed => "the binding key failed to sign",
             ErrorKind::TlsFailed => "TLS failed",
             ErrorKind::ResponseTooLarge => "the response is larger than allowed",
-            ErrorKind::DeadlineReached => "the service did not respond in time",
+            ErrorKind::DeadlineExceeded => "the service did not respond in time",
             ErrorKind::HostUnsupported => "the host's TLS does not support the operation",
             _ => "the connection broke, or the response is not HTTP",
         };
@@ -134,7 +134,7 @@ impl From<TransportErrorKind> for ErrorKind {
             TransportErrorKind::Tls => Self::TlsFailed,
             TransportErrorKind::Protocol => Self::InvalidResponse,
             TransportErrorKind::TooLarge => Self::ResponseTooLarge,
-            TransportErrorKind::Timeout => Self::DeadlineReached,
+            TransportErrorKind::Timeout => Self::DeadlineExceeded,
             TransportErrorKind::HostUnsupported => Self::HostUnsupported,
         }
     }

@@ -93,7 +93,7 @@ fn requires_every_member() {
             let expected = match (name, &value) {
                 ("certificate", Some(Value::String(_))) => ErrorKind::CertificateMalformed,
                 ("mtls_authentication_endpoint", Some(Value::String(_))) => {
-                    ErrorKind::EndpointRefused
+                    ErrorKind::EndpointNotAllowed
                 }
                 _ => ErrorKind::InvalidResponse,
             };
@@ -274,12 +274,12 @@ fn endpoints_checked() {
         let response = with("mtls_authentication_endpoint", endpoint);
         assert_eq!(
             error_kind(&response),
-            ErrorKind::EndpointRefused,
+            ErrorKind::EndpointNotAllowed,
             "{endpoint}"
         );
     }
     let response = with("token_endpoint", "https://elsewhere.example/token");
-    assert_eq!(error_kind(&response), ErrorKind::EndpointRefused);
+    assert_eq!(error_kind(&response), ErrorKind::EndpointNotAllowed);
     let response = with(
         "token_endpoint",
         "https://westus.mtlsauth.microsoft.com/own/token",

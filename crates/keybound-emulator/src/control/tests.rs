@@ -160,7 +160,10 @@ async fn rejects_invalid_queries_and_lists_the_legs() {
         let response = control(&state, method, path, "").await;
         assert_eq!(response.status, 400, "{path}");
         let description = response.text("error_description");
-        assert_eq!(description, "there is no parameter here", "{path}");
+        assert_eq!(
+            description, "this endpoint takes no query parameters",
+            "{path}"
+        );
     }
     let response = control(&state, "POST", "/reset", r#"{"faults": true}"#).await;
     assert_eq!(response.status, 400);

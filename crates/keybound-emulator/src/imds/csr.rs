@@ -227,7 +227,7 @@ fn cu_id_problem(given: &[u8], expected: &str) -> &'static str {
         Ok(expected) if expected == given => {
             "CSR: the machine's id (cuId) is not compact JSON of vmId, then vmssId"
         }
-        _ => "CSR: the machine's id (cuId) is another than this host's",
+        _ => "CSR: the machine's id (cuId) is not the one of this host",
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 static DEFAULT: OnceLock<SecurityCallback> = OnceLock::new();
 
 /// Makes a TLS context reject cipher suites that do not authenticate the server with a certificate or do not encrypt, and
-/// finite-field Diffie-Hellman, for whose groups the server determines the client's computing time. Raises the security level to
+/// finite-field Diffie-Hellman, as a server could choose a group that is expensive for the client. Raises the security level to
 /// at least [`SECURITY_LEVEL`] and clears the options that weaken TLS.
 ///
 /// Replaces the context's security callback.

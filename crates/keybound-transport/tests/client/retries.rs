@@ -119,14 +119,11 @@ async fn retries_safe_requests_on_reused_connections() {
         for method in SAFE {
             let (server, client) = server(ending, 1).await;
             let first = send(&client, &server, "POST").await.unwrap();
-            assert!(!first.info().reused && !first.info().repeated);
+            assert!(!first.info().reused && !first.info().retried);
             let second = send(&client, &server, method).await.unwrap();
-            assert!(
-                second.info().repeated && !second.info().reused,
-                "{ending:?}"
-            );
+            assert!(second.info().retried && !second.info().reused, "{ending:?}");
             let third = send(&client, &server, method).await.unwrap();
-            assert!(third.info().reused && !third.info().repeated);
+            assert!(third.info().reused && !third.info().retried);
             let twice = usize::from(!matches!(ending, Ending::DuringRequest));
             assert_eq!(
                 count_requests(&server, method),
@@ -147,7 +144,7 @@ async fn retries_idempotent_posts() {
         harmless.extensions_mut().insert(Idempotent);
         let response = client.send(harmless, TEST_TIMEOUT).await.unwrap();
         let info = response.body().connection().unwrap();
-        assert!(info.repeated && !info.reused, "{ending:?}");
+        assert!(info.retried && !info.reused, "{ending:?}");
         assert_eq!(server.connections(), 2);
     }
 }
@@ -277,7 +274,7 @@ async fn sends_nothing_on_half_closed_connections() {
     for count in 1..=4 {
         let method = if count % 2 == 0 { "GET" } else { "POST" };
         let response = send(&client, &server, method).await.unwrap();
-        assert!(!response.info().reused && !response.info().repeated);
+        assert!(!response.info().reused && !response.info().retried);
         assert_eq!(events.recv().await, Some(None));
         assert_eq!(events.recv().await, Some(Some(false)), "{method}");
         assert_eq!((server.connections(), server.requests()), (count, count));

@@ -45,7 +45,7 @@ async fn no_safe_request_fails_when_a_server_closes_idle_connections() {
                 assert_eq!(tally.failed_and_arrived, 0, "{tally:?}");
                 assert_only(&tally, &["POST Protocol"]);
                 assert!(tally.answered > WORKERS * each / 2, "{tally:?}");
-                crossed += tally.repeated + tally.failed.len();
+                crossed += tally.retried + tally.failed.len();
             }
         }
     }

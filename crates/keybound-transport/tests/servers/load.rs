@@ -25,7 +25,7 @@ pub struct Load {
 /// The result of a request.
 #[derive(Debug)]
 pub enum Outcome {
-    Answered { status: u16, repeated: bool },
+    Answered { status: u16, retried: bool },
     Failed(TransportErrorKind, String),
 }
 
@@ -36,7 +36,7 @@ pub struct Outcomes(HashMap<String, (&'static str, Outcome)>);
 #[derive(Debug, Default, PartialEq)]
 pub struct Tally {
     pub answered: usize,
-    pub repeated: usize,
+    pub retried: usize,
     /// Requests that failed without a response, by method and kind.
     pub failed: BTreeMap<String, usize>,
     /// The number of those that had arrived.
@@ -106,7 +106,7 @@ impl Load {
                 }
                 Outcome::Answered {
                     status: parts.status.as_u16(),
-                    repeated: info.repeated,
+                    retried: info.retried,
                 }
             }
             Err(error) => failed(error),
@@ -122,9 +122,9 @@ impl Outcomes {
         for (id, (method, outcome)) in &self.0 {
             let count = request_log.get(id).map_or(0, |arrivals| arrivals.count);
             match outcome {
-                Outcome::Answered { status, repeated } => {
+                Outcome::Answered { status, retried } => {
                     assert_eq!(*status, 200, "{method} {id}");
-                    let is_expected = if *repeated {
+                    let is_expected = if *retried {
                         *method == "GET" && (1..=2).contains(&count)
                     } else {
                         count == 1
@@ -134,7 +134,7 @@ impl Outcomes {
                         "{method} {id} arrived {count} times: {outcome:?}"
                     );
                     tally.answered += 1;
-                    tally.repeated += usize::from(*repeated);
+                    tally.retried += usize::from(*retried);
                 }
                 Outcome::Failed(kind, message) => {
                     let max = if *method == "GET" { 2 } else { 1 };

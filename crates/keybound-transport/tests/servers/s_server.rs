@@ -90,7 +90,7 @@ async fn s_server_receives_each_request_once_with_the_certificate() {
                     let name = format!("file-{worker}-{number}.txt");
                     let response = get(&client, &format!("{uri}/{name}")).await.unwrap();
                     assert_eq!((response.status, response.text()), (200, &*name));
-                    assert!(!response.info().repeated && response.info().certificate_requested);
+                    assert!(!response.info().retried && response.info().certificate_requested);
                 }
             });
         }

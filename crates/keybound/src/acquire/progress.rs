@@ -54,9 +54,9 @@ impl Progress {
     /// The error of a caller whose deadline has passed: the last failure, otherwise the current stage.
     pub(crate) fn deadline_error(&self) -> Error {
         match self.last_failure() {
-            Some(error) => error.with_deadline_reached(),
+            Some(error) => error.with_deadline_exceeded(),
             None => Error::new(
-                ErrorKind::DeadlineReached,
+                ErrorKind::DeadlineExceeded,
                 self.stage(),
                 "the step did not finish before the deadline",
             ),

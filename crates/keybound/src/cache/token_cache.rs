@@ -71,13 +71,13 @@ pub(crate) struct CachedToken {
 /// How fresh a cached token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Returned.
+    /// Needs no refresh.
     Fresh,
-    /// Returned, and refreshed in the background.
+    /// Valid, and to be refreshed in the background.
     RefreshDue,
-    /// A new token is fetched first; this one is returned only if that fails.
+    /// Valid, and returned only if a new token cannot be fetched.
     Stale,
-    /// No longer valid.
+    /// Expired: never returned.
     Expired,
 }
 
@@ -138,6 +138,8 @@ impl CachedToken {
             && !self.renewal.has_failed()
     }
 
+    /// Decides whether the token has expired or is due for a refresh: by the token's expiry, its certificate's, and the times for
+    /// a refresh.
     pub(crate) fn freshness(&self, now: DualTime) -> Freshness {
         let superseded = self.superseded.load(Ordering::Relaxed);
         if self.expires.has_passed(now) || self.binding.has_expired(now) {

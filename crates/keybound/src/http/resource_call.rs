@@ -223,7 +223,7 @@ impl<'a> ResourceCall<'a> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(Error::new(
-                ErrorKind::DeadlineReached,
+                ErrorKind::DeadlineExceeded,
                 Stage::Resource,
                 "the timeout of the call passed before the final response of the resource",
             ));

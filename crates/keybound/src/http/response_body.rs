@@ -34,7 +34,7 @@ impl ResponseBody {
     ///
     /// # Errors
     /// Of stage resource: [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge) if it is longer (the connection
-    /// is closed), [`ErrorKind::DeadlineReached`](crate::ErrorKind::DeadlineReached), and those of a connection that breaks.
+    /// is closed), [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), and those of a connection that breaks.
     pub async fn bytes_limited(self, limit: usize) -> Result<Bytes> {
         self.0.collect(limit).await.map_err(failed)
     }

@@ -131,8 +131,8 @@ pub(super) struct Expect {
     pub(super) source: Option<String>,
     pub(super) certificate: Option<usize>,
     pub(super) token: Option<usize>,
-    /// The error kind of the token's `renewal_failure`; `none` for none.
-    pub(super) renewal_failure: Option<String>,
+    /// The error kind of the token's `refresh_failure`; `none` for none.
+    pub(super) refresh_failure: Option<String>,
     /// Seconds since the request.
     pub(super) after: Option<Amount>,
     pub(super) error: Option<ExpectError>,
@@ -144,7 +144,7 @@ pub(super) struct ExpectError {
     pub(super) kind: String,
     pub(super) stage: Option<String>,
     pub(super) status: Option<u16>,
-    pub(super) deadline_reached: Option<bool>,
+    pub(super) deadline_exceeded: Option<bool>,
     pub(super) retryable: Option<bool>,
     /// One of the service's error codes.
     pub(super) code: Option<u64>,

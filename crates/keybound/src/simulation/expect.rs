@@ -51,7 +51,7 @@ pub(super) fn check_outcome(
 fn debug_output(outcome: &Result<AccessToken>) -> String {
     let mut text = format!("{outcome:#?}");
     let failure = match outcome {
-        Ok(token) => token.renewal_failure(),
+        Ok(token) => token.refresh_failure(),
         Err(error) => Some(error),
     };
     let mut cause = failure.map(|error| error as &dyn std::error::Error);
@@ -74,7 +74,7 @@ fn check_token(
     let number: usize = claims.text("jti").unwrap().parse().unwrap();
     let issued = lock(&host.history).tokens[number - 1].clone();
     let mut problems = check_invariants(host, resource, token);
-    let failure = token.renewal_failure().map_or("none", |e| e.kind().code());
+    let failure = token.refresh_failure().map_or("none", |e| e.kind().code());
     expect_equal(
         &mut problems,
         "source",
@@ -91,7 +91,7 @@ fn check_token(
     expect_equal(
         &mut problems,
         "renewal failure",
-        expect.renewal_failure.as_deref(),
+        expect.refresh_failure.as_deref(),
         failure,
     );
     if token.binding().is_none() != acquire.bearer {
@@ -158,12 +158,12 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
         expected.status.map(Some),
         error.status(),
     );
-    let deadline = expected.deadline_reached;
+    let deadline = expected.deadline_exceeded;
     expect_equal(
         &mut problems,
         "deadline",
         deadline,
-        error.deadline_reached(),
+        error.deadline_exceeded(),
     );
     expect_equal(
         &mut problems,

@@ -77,7 +77,7 @@ async fn run_month(certificate_life: u64, seed: u64) {
                     "{:?}: {violations:?}",
                     host.elapsed()
                 );
-                tally.stale += usize::from(token.renewal_failure().is_some());
+                tally.stale += usize::from(token.refresh_failure().is_some());
                 let last_minutes = token.expires_on() - Duration::from_secs(300);
                 tally.in_last_minutes += usize::from(host.true_time() > last_minutes);
                 expiries.insert(which, token.expires_on());

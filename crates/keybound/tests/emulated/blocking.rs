@@ -37,7 +37,7 @@ fn returns_errors_and_is_shared_by_threads() {
     let error = client
         .acquire_token(&attested().timeout(Duration::from_millis(100)))
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DeadlineReached);
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| client.acquire_token(&attested()).unwrap());

@@ -24,8 +24,8 @@ async fn unresponsive_service_ends_at_the_deadline_with_its_stage() {
         failure(&client, attested()).await;
         host.inject(&format!("{fault}*always"));
         let error = deadline_exceeded_at(&client, stage).await;
-        assert_failed(&error, ErrorKind::DeadlineReached, stage);
-        assert!(error.is_retryable() && error.deadline_reached(), "{fault}");
+        assert_failed(&error, ErrorKind::DeadlineExceeded, stage);
+        assert!(error.is_retryable() && error.deadline_exceeded(), "{fault}");
     }
 }
 
@@ -53,7 +53,7 @@ async fn returns_the_last_error_response_if_the_deadline_ends_retries() {
     .await;
     assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
     assert_eq!(error.status(), Some(503));
-    assert!(error.deadline_reached());
+    assert!(error.deadline_exceeded());
     assert_eq!(host.count("metadata"), 1);
 }
 
@@ -98,7 +98,7 @@ async fn unresponsive_resource_ends_at_the_deadline() {
         .unwrap()
         .with_timeout(Duration::from_millis(300));
     let error = client.send(&token, request).await.unwrap_err();
-    assert_failed(&error, ErrorKind::DeadlineReached, Stage::Resource);
+    assert_failed(&error, ErrorKind::DeadlineExceeded, Stage::Resource);
     host.emulator.clear_faults();
     assert_eq!(get(&token, &host.secret_url()).await.unwrap().status(), 200);
 }
@@ -129,7 +129,7 @@ async fn hanging_key_provider_ends_at_the_deadline_and_recovers() {
     // The second request waits for the key that the first one opens.
     for _ in 0..2 {
         let error = deadline_exceeded_at(&client, Stage::Key).await;
-        assert_failed(&error, ErrorKind::DeadlineReached, Stage::Key);
+        assert_failed(&error, ErrorKind::DeadlineExceeded, Stage::Key);
         assert!(error.is_retryable());
     }
     release.send(()).unwrap();

@@ -233,25 +233,29 @@ async fn https_only_no_redirects() {
     for (fault, kind, stage) in [
         (
             "metadata=redirect",
-            ErrorKind::RedirectRefused,
+            ErrorKind::RedirectNotAllowed,
             Stage::Metadata,
         ),
         (
             "issue=redirect",
-            ErrorKind::RedirectRefused,
+            ErrorKind::RedirectNotAllowed,
             Stage::Credential,
         ),
         (
             "metadata=http-endpoint",
-            ErrorKind::EndpointRefused,
+            ErrorKind::EndpointNotAllowed,
             Stage::Metadata,
         ),
         (
             "issue=http-endpoint",
-            ErrorKind::EndpointRefused,
+            ErrorKind::EndpointNotAllowed,
             Stage::Credential,
         ),
-        ("token=redirect", ErrorKind::RedirectRefused, Stage::Token),
+        (
+            "token=redirect",
+            ErrorKind::RedirectNotAllowed,
+            Stage::Token,
+        ),
     ] {
         host.inject(fault);
         assert_failed(&failure(&client, attested()).await, kind, stage);
@@ -404,7 +408,7 @@ async fn endpoints_checked() {
         host.inject(fault);
         assert_failed(
             &failure(&client, attested()).await,
-            ErrorKind::EndpointRefused,
+            ErrorKind::EndpointNotAllowed,
             stage,
         );
     }
@@ -418,7 +422,7 @@ async fn endpoints_checked() {
         .unwrap();
     assert_failed(
         &failure(&closed, attested()).await,
-        ErrorKind::EndpointRefused,
+        ErrorKind::EndpointNotAllowed,
         Stage::Metadata,
     );
 }
@@ -469,7 +473,7 @@ async fn simulated_key_needs_the_emulator() {
         .unwrap();
     assert_failed(
         &failure(&untrusting, attested()).await,
-        ErrorKind::SimulatedRefused,
+        ErrorKind::SimulatedNotAllowed,
         Stage::Key,
     );
     let token = host.client().acquire_token(&attested()).await.unwrap();
@@ -483,7 +487,7 @@ async fn resource_without_bound_tokens_is_an_error() {
     let host = TestHost::new();
     let request = TokenRequest::pop("https://management.azure.com", KeyRequirements::attested());
     let error = failure(&host.client(), request).await;
-    assert_failed(&error, ErrorKind::ResourceTakesNoBoundTokens, Stage::Token);
+    assert_failed(&error, ErrorKind::BoundTokensNotAccepted, Stage::Token);
     assert!(error.service().unwrap().has_code(392_196));
     assert!(error.service().unwrap().trace_id.is_some());
 }

@@ -56,7 +56,7 @@ impl Calls {
                         .unwrap();
                     let response = client.send(&token, request).await.unwrap();
                     assert_eq!(response.status(), 200);
-                    assert!(!info(&response).repeated);
+                    assert!(!info(&response).retried);
                     response.bytes_limited(1 << 16).await.unwrap();
                 }
             });
@@ -133,7 +133,7 @@ async fn repeats_only_safe_calls_on_a_closed_idle_connection() {
             host.inject(fault);
             let second = send(&client, &token, &host, method, 0).await;
             match &second {
-                Ok(response) => assert_eq!(Some(info(response).repeated), expected),
+                Ok(response) => assert_eq!(Some(info(response).retried), expected),
                 Err(error) => {
                     assert_eq!(expected, None);
                     assert_failed(error, ErrorKind::InvalidResponse, Stage::Resource);

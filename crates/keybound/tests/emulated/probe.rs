@@ -41,7 +41,7 @@ async fn other_responses_are_errors() {
         ("probe=status:404,Server=nginx", ErrorKind::NotImds),
         ("probe=status:403", ErrorKind::Refused),
         ("probe=status:503", ErrorKind::ServiceUnavailable),
-        ("probe=redirect", ErrorKind::RedirectRefused),
+        ("probe=redirect", ErrorKind::RedirectNotAllowed),
         ("probe=not-http", ErrorKind::InvalidResponse),
     ] {
         host.inject(fault);
@@ -61,7 +61,7 @@ async fn probe_returns_the_last_error_response_at_its_deadline() {
     })
     .await;
     assert_failed(&error, ErrorKind::ServiceUnavailable, Stage::Metadata);
-    assert!(error.deadline_reached());
+    assert!(error.deadline_exceeded());
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -190,14 +190,14 @@ async fn every_call_ends_at_its_deadline() {
         host.inject(fault);
         let call = vault.get(host.secret_url()).timeout(soon).send();
         let error = call.await.unwrap_err();
-        assert_failed(&error, ErrorKind::DeadlineReached, Stage::Resource);
+        assert_failed(&error, ErrorKind::DeadlineExceeded, Stage::Resource);
         host.emulator.clear_faults();
     }
     // The timeout covers the token: another resource needs one.
     host.inject("token=hang");
     let call = graph(&client).get(host.graph_url()).timeout(soon).send();
     let error = call.await.unwrap_err();
-    assert_failed(&error, ErrorKind::DeadlineReached, Stage::Token);
+    assert_failed(&error, ErrorKind::DeadlineExceeded, Stage::Token);
 }
 
 #[tokio::test]

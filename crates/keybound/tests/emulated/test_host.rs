@@ -144,7 +144,7 @@ pub async fn with_more_time<T>(attempt: impl AsyncFn(Duration) -> (T, Error)) ->
     let mut timeout = Duration::from_millis(300);
     loop {
         let (value, error) = attempt(timeout).await;
-        if error.kind() != ErrorKind::DeadlineReached || timeout > Duration::from_secs(10) {
+        if error.kind() != ErrorKind::DeadlineExceeded || timeout > Duration::from_secs(10) {
             return (value, error);
         }
         timeout *= 4;

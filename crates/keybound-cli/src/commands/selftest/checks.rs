@@ -145,7 +145,7 @@ impl<'a> Checks<'a> {
                     .with_source(panicked))
             }
             Err(_) => Err(Error::new(
-                ErrorKind::DeadlineReached,
+                ErrorKind::DeadlineExceeded,
                 stage,
                 "the step did not end before the deadline",
             )),

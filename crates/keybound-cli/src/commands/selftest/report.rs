@@ -15,7 +15,7 @@ pub(super) struct Report {
     simulated: bool,
     time: String,
     program: Program,
-    asked: RequestSummary,
+    request: RequestSummary,
     steps: Vec<StepReport>,
 }
 
@@ -147,7 +147,7 @@ impl Report {
                 os: host::os(),
                 architecture: std::env::consts::ARCH,
             },
-            asked: request,
+            request,
             steps: steps
                 .into_iter()
                 .map(|step| StepReport::new(step, conceal))
@@ -168,7 +168,7 @@ impl Report {
                 "keybound {}, {}, {} ({}), {}",
                 program.version, program.openssl, program.os, program.architecture, self.time
             ),
-            self.asked.text(),
+            self.request.text(),
         ];
         if self.simulated {
             lines.push("simulated key and attestation: this proves nothing about Azure".to_owned());

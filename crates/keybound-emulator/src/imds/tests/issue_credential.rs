@@ -388,7 +388,7 @@ async fn faults_change_certificates_and_endpoints() {
         ("certificate:not-yet-valid", Kind::CertificateNotValid),
         ("certificate:other-client", Kind::IdentityMismatch),
         ("certificate:other-tenant", Kind::IdentityMismatch),
-        ("http-endpoint", Kind::EndpointRefused),
+        ("http-endpoint", Kind::EndpointNotAllowed),
         ("missing-field:certificate", Kind::InvalidResponse),
         ("set-field:tenant_id=7", Kind::InvalidResponse),
         ("garbage", Kind::InvalidResponse),

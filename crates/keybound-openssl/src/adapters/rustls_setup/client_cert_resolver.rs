@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn chooses_the_preferred_scheme_of_the_server() {
+    fn prefers_pss_among_the_schemes_that_the_server_offers() {
         use SignatureScheme as S;
         let key = key();
         let chosen = |offered: &[S]| key.choose_scheme(offered).map(|signer| signer.scheme());

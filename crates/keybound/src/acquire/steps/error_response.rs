@@ -23,7 +23,7 @@ pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>)
         (Stage::Metadata | Stage::Credential, 400) if is_identity_not_found(service) => {
             ErrorKind::IdentityNotFound
         }
-        (_, 300..=399) => ErrorKind::RedirectRefused,
+        (_, 300..=399) => ErrorKind::RedirectNotAllowed,
         (_, 408 | 410 | 429 | 500..=599) => ErrorKind::ServiceUnavailable,
         (_, 200..=299 | ..=199) => ErrorKind::InvalidResponse,
         (Stage::Token, _) => token_kind(service),
@@ -51,7 +51,7 @@ fn token_kind(service: Option<&ServiceError>) -> ErrorKind {
         return ErrorKind::Refused;
     };
     if service.has_code(RESOURCE_DOES_NOT_SUPPORT_BOUND_TOKENS) {
-        ErrorKind::ResourceTakesNoBoundTokens
+        ErrorKind::BoundTokensNotAccepted
     } else if service.has_code(TENANT_NOT_ELIGIBLE) {
         ErrorKind::TenantNotEligible
     } else if service.has_code(CERTIFICATE_MISSING) {
@@ -76,10 +76,10 @@ fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::ImdsV2Unavailable => {
             "this host's IMDS does not offer managed identity v2 (only v1)"
         }
-        ErrorKind::RedirectRefused => "the service responded with a redirect",
+        ErrorKind::RedirectNotAllowed => "the service responded with a redirect",
         ErrorKind::ServiceUnavailable => "the service failed or throttled the request",
         ErrorKind::InvalidResponse => "the service responded with an unexpected status",
-        ErrorKind::ResourceTakesNoBoundTokens => "the resource does not support bound tokens",
+        ErrorKind::BoundTokensNotAccepted => "the resource does not support bound tokens",
         ErrorKind::IdentityNotFound => "IMDS did not find the managed identity on this host",
         ErrorKind::TenantNotEligible => "the tenant is not eligible for attested bound tokens",
         ErrorKind::ClientCertificateNotRequested => "the service received no client certificate",
@@ -114,7 +114,7 @@ mod tests {
     fn maps_statuses_by_stage() {
         assert_eq!(kind(Stage::Metadata, 404, ""), ErrorKind::ImdsV2Unavailable);
         assert_eq!(kind(Stage::Credential, 404, ""), ErrorKind::Refused);
-        assert_eq!(kind(Stage::Token, 302, ""), ErrorKind::RedirectRefused);
+        assert_eq!(kind(Stage::Token, 302, ""), ErrorKind::RedirectNotAllowed);
         assert_eq!(
             kind(Stage::Credential, 429, ""),
             ErrorKind::ServiceUnavailable
@@ -148,7 +148,7 @@ mod tests {
             ),
             (
                 r#"{"error":"invalid_request","error_codes":[392196]}"#,
-                ErrorKind::ResourceTakesNoBoundTokens,
+                ErrorKind::BoundTokensNotAccepted,
             ),
             (
                 r#"{"error":"invalid_client","error_codes":[392200]}"#,

@@ -52,7 +52,7 @@ impl Flow {
             // The only check: caches are shared by clients with equal settings.
             if key.is_simulated() && !self.context.settings.shared.allows_simulated_keys() {
                 return Err(Error::new(
-                    ErrorKind::SimulatedRefused,
+                    ErrorKind::SimulatedNotAllowed,
                     Stage::Key,
                     "a simulated key was provided outside the emulator",
                 ));

@@ -110,6 +110,6 @@ async fn timeout_covers_the_token_and_all_attempts() {
     assert_eq!(status(resource.get(URL).send().await), 200);
     assert!(fixture.take_requests()[0].timeout > Duration::from_secs(9));
     let error = resource.get(URL).timeout(Duration::ZERO).send().await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::DeadlineReached);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     assert!(fixture.take_requests().is_empty());
 }
