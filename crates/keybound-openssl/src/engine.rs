@@ -46,6 +46,7 @@ impl Session {
         Pin::new(&mut stream).connect().await.map_err(failed)?;
         let verified = stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
+            // The caller checks this state before it sends anything.
             self.state.reject_server(verified.error_string());
         }
         self.state.set_version(match stream.ssl().version2() {

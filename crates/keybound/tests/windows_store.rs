@@ -80,7 +80,7 @@ fn concurrent_processes_request_one_certificate() {
     assert_eq!(emulator.counts().get("issue"), Some(&1));
 }
 
-/// The body of the processes; without the variable it does nothing.
+/// The entry point of the child processes. Without the variable it is no test.
 #[test]
 fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else {

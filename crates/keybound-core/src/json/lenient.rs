@@ -1,6 +1,6 @@
 //! A parser for JSON of which only some members are used: values elsewhere that cannot be represented are replaced. An
-//! escaped lone surrogate becomes U+FFFD, a number out of range the largest one, a value nested too deep null. Text that
-//! is not JSON is an error.
+//! escaped lone surrogate becomes U+FFFD, a number out of range becomes the largest one, and a value that is nested too deeply becomes
+//! null. Text that is not JSON is an error.
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

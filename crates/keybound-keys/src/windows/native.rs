@@ -1,4 +1,4 @@
-//! The only module that calls Windows.
+//! Calls of Windows, behind the trait `WindowsApi`.
 #![allow(unsafe_code, reason = "the functions of Windows are unsafe")]
 mod account;
 pub(crate) mod bcrypt;

@@ -48,7 +48,7 @@ impl FromStr for StorePath {
 
     /// Parses `CurrentUser\My`, `LocalMachine\My` and the like. The location is case-insensitive; `/` is accepted for `\`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = "a certificate store is named CurrentUser\\My or LocalMachine\\My";
+        let rule = "a certificate store is named LOCATION\\NAME, where LOCATION is CurrentUser or LocalMachine";
         let (location, name) = text.split_once(['\\', '/']).ok_or(rule)?;
         let location = match location.to_ascii_lowercase().as_str() {
             "currentuser" => StoreLocation::CurrentUser,

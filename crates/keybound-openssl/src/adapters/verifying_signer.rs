@@ -65,7 +65,7 @@ impl BindingKey for VerifyingSigner {
         self.key.id()
     }
 
-    /// Slow keys run on another thread.
+    /// Always quick: a slow key signs on another thread.
     fn signing_cost(&self) -> SigningCost {
         SigningCost::Quick
     }
@@ -82,7 +82,7 @@ fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
     if !has_workers {
         return work();
     }
-    // In a `LocalSet` tokio panics before it runs the work, and cannot be queried before.
+    // In a `LocalSet` tokio panics before it runs the work, and offers no way to detect one.
     let mut work = Some(work);
     let done = catch_unwind(AssertUnwindSafe(|| {
         tokio::task::block_in_place(|| work.take().map(|work| work()))

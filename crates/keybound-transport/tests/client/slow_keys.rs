@@ -119,7 +119,7 @@ async fn thread_ends_with_the_client_and_its_last_response() {
     assert_eq!(has_exited.recv().await, Some(()));
 }
 
-/// Also with several clients in sequence.
+/// Several clients in sequence share the thread.
 #[tokio::test]
 async fn hanging_key_occupies_one_thread_and_is_an_error() {
     let (key, _release, signature_calls) = hanging_key();

@@ -16,7 +16,7 @@ pub(super) struct RequestSummary {
 }
 
 impl RequestSummary {
-    /// Of the URL to call it holds the origin only: the rest may be a secret.
+    /// Keeps only the origin of the URL to call: the rest may be a secret.
     pub(super) fn new(args: &SelftestArgs, scope: &Scope, call: Option<&Url>) -> Self {
         let conceal = Conceal {
             show_ids: args.show_ids,

@@ -24,7 +24,7 @@ impl Flow {
         .await
     }
 
-    /// A request to IMDS v2 for the requested identity, without the header `Metadata`, which the probe omits.
+    /// A request to IMDS v2 for the requested identity, without the header `Metadata`: callers add it, but for the probe, which must not send it.
     pub(super) fn imds_request(
         &self,
         method: Method,
