@@ -29,7 +29,7 @@ pub(crate) struct Connection {
     ended: Option<Option<hyper::Error>>,
     /// Dangling where the connection is not reused.
     pool: Weak<OriginPool>,
-    /// The deadline of the current request. One timer for all requests: to move it is cheaper than to register another.
+    /// The deadline of the current request. One timer for all requests: moving it is cheaper than registering another.
     deadline: Pin<Box<Sleep>>,
     /// Whether the body of the current request has been passed to hyper in full.
     request_finished: Arc<AtomicBool>,
@@ -112,7 +112,12 @@ impl Connection {
 
     /// Sets the deadline of the next request and its response.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline.as_mut().reset(deadline);
+        if self.runtime.is_on_thread() {
+            // A signature may block that thread: the timer is driven by the caller's runtime.
+            self.deadline.as_mut().set(sleep_until(deadline));
+        } else {
+            self.deadline.as_mut().reset(deadline);
+        }
     }
 
     /// Ready when the deadline has passed.
@@ -120,15 +125,21 @@ impl Connection {
         self.deadline.as_mut().poll(cx)
     }
 
-    /// Waits until the last exchange is complete. Returns false where the connection ended with it, or the deadline has passed.
-    pub(crate) async fn is_ready(&mut self) -> bool {
+    /// Waits until the last exchange is complete. Returns false where the connection ended with it.
+    ///
+    /// # Errors
+    /// [`SendError::TimedOut`].
+    pub(crate) async fn is_ready(&mut self) -> Result<bool, SendError> {
         let Some(sender) = &mut self.sender else {
-            return false;
+            return Ok(false);
         };
         let deadline = &mut self.deadline;
         poll_fn(|cx| match sender.poll_ready(cx) {
-            Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
-            Poll::Pending => deadline.as_mut().poll(cx).map(|()| false),
+            Poll::Ready(ready) => Poll::Ready(Ok(ready.is_ok())),
+            Poll::Pending => deadline
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(SendError::TimedOut)),
         })
         .await
     }
@@ -203,7 +214,10 @@ impl Connection {
     async fn end_cause(&mut self) -> Option<hyper::Error> {
         match self.ended.take() {
             Some(ended) => ended,
-            None => (&mut self.task).await.ok().flatten(),
+            None => tokio::select! {
+                ended = &mut self.task => ended.ok().flatten(),
+                () = &mut self.deadline => None,
+            },
         }
     }
 

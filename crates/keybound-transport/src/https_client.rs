@@ -114,7 +114,8 @@ impl HttpsClient {
     }
 
     /// Like [`send`](Self::send), for a request that the caller may send again, and with a choice whether an idle connection is
-    /// reused. A stream is moved out of the request: [`RequestBody::can_be_sent`] is false then.
+    /// reused. A stream is moved out of the request: [`RequestBody::can_be_sent`] is false then. Sets the header `Host` of the
+    /// request, and removes `Content-Length` and `Transfer-Encoding`, which the body determines.
     ///
     /// # Errors
     /// See [`TransportErrorKind`].
@@ -179,7 +180,7 @@ impl HttpsClient {
                 tokio::task::yield_now().await;
                 has_yielded = true;
             }
-            if !connection.is_ready().await {
+            if !connection.is_ready().await? {
                 continue;
             }
             let error = match connection.send(outgoing).await {

@@ -77,10 +77,10 @@ impl Pool {
             None => Arc::new(OriginPool::new(origin, self.idle_timeout)?),
         };
         if origins.len() >= MAX_ORIGINS {
-            origins.retain(|_, pool| !pool.is_empty());
+            origins.retain(|_, pool| pool.is_used());
         }
         if origins.len() >= MAX_ORIGINS {
-            origins.clear();
+            evict_any(&mut origins);
         }
         origins.insert(authority.into(), Arc::clone(&pool));
         Ok(pool)
@@ -138,7 +138,11 @@ impl OriginPool {
         let now = Instant::now();
         let handle = connection.runtime().handle().clone();
         let mut idle = lock(&self.idle);
-        if idle.count(handle.id()) >= MAX_IDLE_PER_HOST {
+        let has_reaper = idle
+            .reaper
+            .as_ref()
+            .is_some_and(|reaper| !reaper.is_finished());
+        if !has_reaper || idle.count(handle.id()) >= MAX_IDLE_PER_HOST {
             idle.remove_expired(now, self.idle_timeout);
         }
         if idle.count(handle.id()) >= MAX_IDLE_PER_HOST {
@@ -148,16 +152,15 @@ impl OriginPool {
             connection,
             since: now,
         });
-        if idle.reaper.as_ref().is_none_or(AbortHandle::is_finished)
-            && let Some(expiry) = now.checked_add(self.idle_timeout)
-        {
+        if !has_reaper && let Some(expiry) = now.checked_add(self.idle_timeout) {
             let reaper = handle.spawn(reap(Arc::downgrade(self), expiry));
             idle.reaper = Some(reaper.abort_handle());
         }
     }
 
-    fn is_empty(&self) -> bool {
-        lock(&self.idle).connections.is_empty()
+    /// Whether a connection is idle or in use: one in use refers to its pool.
+    fn is_used(self: &Arc<Self>) -> bool {
+        Arc::weak_count(self) > 0 || !lock(&self.idle).connections.is_empty()
     }
 }
 
@@ -189,6 +192,12 @@ impl IdleConnections {
     }
 }
 
+fn evict_any(origins: &mut HashMap<Box<str>, Arc<OriginPool>>) {
+    if let Some(authority) = origins.keys().next().cloned() {
+        origins.remove(&authority);
+    }
+}
+
 /// Closes connections when their idle timeout passes. Ends when none is left then.
 async fn reap(pool: Weak<OriginPool>, mut expiry: Instant) {
     loop {
@@ -208,5 +217,5 @@ async fn reap(pool: Weak<OriginPool>, mut expiry: Instant) {
 }
 
 pub(crate) const MAX_IDLE_PER_HOST: usize = 16;
-/// Beyond this number, origins without idle connections are evicted, and all of them where that is not enough.
+/// Beyond this number, origins without connections are evicted, and any of them if that is not enough.
 pub(crate) const MAX_ORIGINS: usize = 1024;

@@ -3,7 +3,7 @@
 mod tests;
 
 use crate::acquire::Progress;
-use crate::sync::{AbortHandle, Mutex, MutexGuard, spawn};
+use crate::sync::{AbortHandle, JoinError, Mutex, MutexGuard, is_panic, spawn};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -79,7 +79,6 @@ where
                 // The panic was reported where it happened.
                 Outcome::Panicked => resume_unwind(Box::new(PANICKED)),
                 Outcome::Cancelled => {
-                    execution.cancel();
                     self.0.remove(&key, &execution.progress);
                     // Panics, as any timer, if the current runtime is shut down: nothing can be started on it.
                     sleep(Duration::ZERO).await;
@@ -176,6 +175,17 @@ enum Outcome<V> {
     Cancelled,
 }
 
+impl<V> Outcome<V> {
+    /// A task that was aborted, or panicked outside of its work.
+    fn of_failed(error: &JoinError) -> Self {
+        if is_panic(error) {
+            Self::Panicked
+        } else {
+            Self::Cancelled
+        }
+    }
+}
+
 impl<V: Clone + Send + Sync + 'static> Execution<V> {
     /// Spawns the work on the current runtime.
     fn spawn(
@@ -196,7 +206,7 @@ impl<V: Clone + Send + Sync + 'static> Execution<V> {
             work,
             task: task.abort_handle(),
             outcome: task
-                .map(|ended| ended.unwrap_or(Outcome::Cancelled))
+                .map(|ended| ended.unwrap_or_else(|error| Outcome::of_failed(&error)))
                 .boxed()
                 .shared(),
             progress,
@@ -210,25 +220,40 @@ impl<V: Clone + Send + Sync + 'static> Execution<V> {
         if self.runtime.id() == Handle::current().id() {
             return outcome.await;
         }
-        tokio::select! {
-            biased;
-            outcome = outcome => outcome,
-            () = wait_until_stalled(&self.runtime) => Outcome::Cancelled,
+        tokio::pin!(outcome);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut outcome => return outcome,
+                () = wait_until_stalled(&self.runtime) => {}
+            }
+            if self.cancel() {
+                return Outcome::Cancelled;
+            }
+            // The work is being polled: its runtime is busy, and still drives it.
+            sleep(PROBE_INTERVAL).await;
         }
     }
 }
 
 impl<V> Execution<V> {
-    /// Drops the work, unless it is being polled; its task drops it then.
-    fn cancel(&self) {
+    /// Drops the work and ends its task, unless the work is being polled. Returns whether it did.
+    fn cancel(&self) -> bool {
+        let Ok(mut work) = self.work.try_lock() else {
+            return false;
+        };
         self.task.abort();
-        let work = self.work.try_lock().ok().and_then(|mut work| work.take());
+        let cancelled = work.take();
         drop(work);
+        drop(cancelled);
+        true
     }
 }
 
 impl<V> Drop for Execution<V> {
     fn drop(&mut self) {
+        // Its task drops work that is being polled.
+        self.task.abort();
         self.cancel();
     }
 }

@@ -68,6 +68,26 @@ async fn callers_tasks_run_while_a_slow_key_signs() {
     }
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn deadline_passes_while_a_slow_key_signs() {
+    for version in BOTH {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
+            let _ = released.lock().unwrap().recv();
+            shared_key().sign(scheme, digest)
+        });
+        // The server requests the certificate after the request, on a connection that was used before.
+        let (server, client) = fixture(version, ClientAuth::None, key).await;
+        get(&client, &server.uri("/")).await.unwrap();
+        let request = crate::support::request("GET", &server.uri("/secure"), RequestBody::empty());
+        let error = client.send(request, Duration::from_millis(300)).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Timeout, "{error}");
+        drop(release);
+    }
+}
+
 async fn signing_thread(cost: SigningCost) -> ThreadId {
     let (thread, threads) = mpsc::channel();
     let key = CallbackKey::new(cost, move |scheme, digest| {
