@@ -53,7 +53,7 @@ async fn presents_no_certificate_without_an_identity() {
         "{}",
         error_chain(&error)
     );
-    assert!(error.to_string().contains("there is none"), "{error}");
+    assert!(error.to_string().contains("the client has none"), "{error}");
 }
 
 #[tokio::test]
