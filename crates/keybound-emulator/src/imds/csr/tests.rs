@@ -353,7 +353,7 @@ fn accepts_only_the_exact_cu_id_attribute() {
         ),
         (
             cu_id(UTF8_STRING, r#"{"vmId":"v"}"#),
-            "another than this host's",
+            "not the one of this host",
         ),
         (cu_id(UTF8_STRING, "v"), "not JSON"),
     ] {
