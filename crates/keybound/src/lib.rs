@@ -44,7 +44,7 @@ mod sync;
 mod telemetry;
 mod wire;
 
-// The examples in these pages are compiled, and run where they need no Azure.
+// The examples in these pages are compiled; those that need no Azure are run.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
@@ -54,6 +54,9 @@ mod emulator_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]
 mod library_guide {}
+#[cfg(all(doctest, feature = "openssl", feature = "rustls"))]
+#[doc = include_str!("../../../docs/other-tls-libraries.md")]
+mod other_tls_libraries_guide {}
 #[cfg(all(doctest, feature = "azure"))]
 #[doc = include_str!("../../../docs/azure-sdk.md")]
 mod azure_sdk_guide {}
