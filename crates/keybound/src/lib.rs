@@ -49,6 +49,9 @@ mod wire;
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 #[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/emulator.md")]
 mod emulator_guide {}
 #[cfg(doctest)]
