@@ -1,6 +1,7 @@
 //! TLS by OpenSSL with keys that cannot be exported: a private library context with a provider for
 //! [`BindingKey`](keybound_keys::BindingKey)s, TLS contexts with their security settings, trust anchors, the verification of
 //! servers, and adapters for callers with OpenSSL or rustls.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 use keybound_core::tls::{

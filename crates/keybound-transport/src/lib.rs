@@ -1,5 +1,6 @@
 //! An HTTPS/1.1 client for keys that cannot be exported, over OpenSSL or Windows' SChannel. It supports TLS 1.2 renegotiation
 //! and, with OpenSSL, TLS 1.3 post-handshake authentication.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod connection;

@@ -18,6 +18,7 @@
 //!
 //! The client runs on the caller's tokio runtime; programs without one use [`blocking`]. Caches belong to a client value, and
 //! its clones share them: create one client and reuse it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod access_token;
