@@ -57,13 +57,14 @@ pub(crate) fn sdk_date(time: SystemTime) -> OffsetDateTime {
 const LAST_DATE: i64 = 253_402_300_799;
 
 impl AccessToken {
+    #[inline]
     pub(crate) fn new(
-        token: &Arc<CachedToken>,
+        token: Arc<CachedToken>,
         source: TokenSource,
         refresh_failure: Option<Error>,
     ) -> Self {
         Self {
-            token: Arc::clone(token),
+            token,
             source,
             timings: Vec::new(),
             refresh_failure,

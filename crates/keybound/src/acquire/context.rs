@@ -49,13 +49,12 @@ impl ClientContext {
 
     /// The kind of attestation that requirements mean for this client.
     pub(crate) fn attestation(&self, requirements: KeyRequirements) -> Attestation {
-        match (
-            requirements.attested,
-            self.settings.shared.attests_simulated(),
-        ) {
-            (false, _) => Attestation::None,
-            (true, false) => Attestation::Attested,
-            (true, true) => Attestation::Simulated,
+        if !requirements.attested {
+            Attestation::None
+        } else if self.settings.shared.attests_simulated() {
+            Attestation::Simulated
+        } else {
+            Attestation::Attested
         }
     }
 }

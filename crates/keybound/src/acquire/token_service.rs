@@ -57,7 +57,7 @@ impl ClientContext {
             .look_up(&key, |token| CacheLookup::at(token, now))?
         {
             CacheLookup::Fresh(token) => Some(token),
-            CacheLookup::Stale(token) => self.refresh_if_due(request, &token, now),
+            CacheLookup::Stale(token) => self.refresh_if_due(request, token, now),
         }
     }
 
@@ -65,7 +65,7 @@ impl ClientContext {
     fn refresh_if_due(
         self: &Arc<Self>,
         request: &TokenRequest,
-        token: &Arc<CachedToken>,
+        token: Arc<CachedToken>,
         now: DualTime,
     ) -> Option<AccessToken> {
         let key = self.token_key(request).ok()?;
@@ -74,7 +74,7 @@ impl ClientContext {
             // During the backoff after a failure, a stale token is returned without a request.
             Freshness::Stale if !token.renewal().is_backing_off(now) => return None,
             Freshness::Fresh | Freshness::Stale => {}
-            Freshness::RefreshDue => self.refresh_token(&key, token, now),
+            Freshness::RefreshDue => self.refresh_token(&key, &token, now),
         }
         let mut failure = token.renewal().last_failure();
         if token.binding.is_due(now) {
@@ -142,11 +142,15 @@ enum CacheLookup {
 
 impl CacheLookup {
     /// Runs while the cache's map is borrowed: nothing here blocks.
+    #[inline]
     fn at(token: &Arc<CachedToken>, now: DualTime) -> Self {
+        // Cloned before the token is read: writing to the count fetches the cache line for writing, once, where other threads
+        // write to it too.
+        let token = Arc::clone(token);
         if token.is_fresh(now) {
             Self::Fresh(AccessToken::new(token, TokenSource::Cache, None))
         } else {
-            Self::Stale(Arc::clone(token))
+            Self::Stale(token)
         }
     }
 }
@@ -172,11 +176,11 @@ pub(crate) async fn acquire(
     }
     let error = match outcome {
         Ok(Ok(obtained)) if obtained.from_cache => {
-            return Ok(AccessToken::new(&obtained.token, TokenSource::Cache, None));
+            return Ok(AccessToken::new(obtained.token, TokenSource::Cache, None));
         }
         Ok(Ok(obtained)) => {
             let source = TokenSource::IdentityProvider;
-            let token = AccessToken::new(&obtained.token, source, None);
+            let token = AccessToken::new(obtained.token, source, None);
             return Ok(token.with_timings(waiter.progress.timings()));
         }
         Ok(Err(error)) => error,
@@ -201,7 +205,7 @@ fn still_valid(context: &ClientContext, plan: &Plan, error: &Error) -> Option<Ac
     tracing::warn!(code = error.kind().code(), stage = %error.stage(), "token refresh failed; returning the cached token");
     token.renewal().failed(now, error.clone(), context.chance());
     Some(AccessToken::new(
-        &token,
+        token,
         TokenSource::Cache,
         Some(error.clone()),
     ))

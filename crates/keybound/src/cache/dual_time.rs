@@ -34,6 +34,7 @@ impl DualTime {
     }
 
     /// Whether it has passed on either clock.
+    #[inline]
     pub(crate) fn has_passed(self, now: Self) -> bool {
         self.wall <= now.wall || self.monotonic <= now.monotonic
     }

@@ -64,6 +64,7 @@ impl RefreshAttempts {
     }
 
     /// Whether the last attempt failed.
+    #[inline]
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Acquire)
     }

@@ -132,6 +132,7 @@ impl CachedToken {
     }
 
     /// Whether it is returned without a further check.
+    #[inline]
     pub(crate) fn is_fresh(&self, now: DualTime) -> bool {
         !self.fresh_until.has_passed(now)
             && !self.superseded.load(Ordering::Relaxed)
