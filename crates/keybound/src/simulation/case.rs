@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
     /// Why this behaviour is required.
-    #[serde(rename = "why")]
-    pub(super) _why: String,
+    pub(super) why: String,
     /// The rows of the protocol that it tests.
     pub(super) rows: Vec<String>,
     #[serde(default)]

@@ -1,0 +1,302 @@
+//! Each case of `conversations/` is a test of its own, and every row of the protocol has a case.
+use super::case::Case;
+use super::leaks::assert_none;
+use super::log::Log;
+use super::runner::run;
+use super::telemetry::{check_counters, check_logged};
+use keybound_core::lock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Declares a test for each name. The file `store-hit.json` has the test `store_hit`.
+macro_rules! conversations {
+    ($($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                check(&stringify!($name).replace('_', "-"));
+            }
+        )+
+
+        /// The names of the tests.
+        const TESTS: &[&str] = &[$(stringify!($name)),+];
+    };
+}
+
+#[test]
+fn every_conversation_has_a_test() {
+    let tests: BTreeSet<_> = TESTS.iter().map(|test| test.replace('_', "-")).collect();
+    let files: BTreeSet<_> = cases().into_keys().collect();
+    let untested: Vec<_> = files.difference(&tests).collect();
+    assert!(
+        untested.is_empty(),
+        "add the names of these files to the list in src/simulation/conversations.rs: {untested:?}"
+    );
+    assert_eq!(tests, files, "a test without a file");
+}
+
+#[test]
+fn every_row_of_the_protocol_has_a_conversation() {
+    let cases = cases();
+    let rows = include_str!("../../conversations/rows.txt");
+    let rows: Vec<&str> = rows.lines().filter(|row| !row.is_empty()).collect();
+    for row in &rows {
+        let tested = cases
+            .values()
+            .any(|case| case.rows.iter().any(|tested| tested == row));
+        assert!(tested, "no case tests: {row}");
+    }
+    for (name, case) in &cases {
+        assert!(!case.rows.is_empty(), "{name} tests no row");
+        for row in &case.rows {
+            assert!(rows.contains(&&**row), "{name}: unknown row: {row}");
+        }
+    }
+}
+
+/// Runs a case and checks its results, its log and its counters.
+fn check(name: &str) {
+    let case = case(name);
+    println!("{}", case.why);
+    let log = Log::default();
+    let (host, problems) = check_counters(|| log.block_on(run(&case)));
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    check_logged(name, &host, &log);
+    let text = log.text();
+    assert!(text.contains("keybound_step"), "nothing was logged");
+    assert_none(&lock(&host.history).secrets, &text, name);
+}
+
+/// The case of this name.
+pub(super) fn case(name: &str) -> Case {
+    read(&Path::new(FOLDER).join(name).with_extension("json"))
+}
+
+/// All cases by name.
+fn cases() -> BTreeMap<String, Case> {
+    let files = std::fs::read_dir(FOLDER)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            (name.to_owned(), read(&path))
+        })
+        .collect()
+}
+
+fn read(path: &Path) -> Case {
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conversations");
+
+conversations! {
+    attestation_5_minutes
+    attestation_90_percent
+    attestation_cached
+    attestation_fails
+    attestation_no_provider
+    attestation_rejected_by_imds
+    attestation_shared_failure
+    bypass_400_for_another_reason
+    bypass_500
+    bypass_not_supported
+    bypass_not_supported_challenge
+    bypass_not_supported_same_certificate
+    bypass_rate_limited
+    bypass_same_certificate
+    certificate_half_life
+    certificate_same_again
+    certificate_stale_7d
+    certificate_stale_8h
+    certificate_stale_imds_fails
+    certificate_token_end
+    certificate_token_end_bypass_not_supported
+    certificate_token_end_cached_by_imds
+    certificate_token_end_in_imds_cache
+    certificate_token_end_stale
+    certificate_token_end_stuck
+    certificate_used_while_imds_fails
+    claims_add_no_capability
+    claims_capabilities
+    claims_during_renewal
+    claims_fresh_certificate
+    claims_leave_replacements
+    claims_rate_limited
+    claims_together
+    clock_ahead_of_a_certificate
+    clock_ahead_of_a_token
+    clock_ahead_of_a_token_without_date
+    clock_back
+    clock_back_a_little
+    clock_back_backoff
+    clock_back_renewal
+    clock_behind_a_certificate
+    clock_behind_a_token
+    clock_far_ahead
+    clock_forward
+    clock_forward_and_back
+    clock_forward_renewal
+    deadline_cuts_410
+    deadline_cuts_retries
+    deadline_during_attestation
+    deadline_of_a_later_step
+    deadline_unresponsive_peer
+    endpoints_checked
+    error_in_plain_text
+    error_with_status_200
+    failed_key_in_handshake
+    failed_key_in_minting
+    first_token
+    identity_not_found
+    idle_for_months
+    imds_v2_disabled
+    imds_v2_disabled_cached
+    issue_not_imds
+    key_too_weak
+    metadata_not_imds
+    metadata_not_imds_status
+    no_replacement_700027
+    no_replacement_certificate_mismatch
+    no_replacement_certificate_missing
+    no_replacement_invalid_scope
+    no_replacement_mtls_disabled
+    no_replacement_other_client_code
+    no_replacement_resource_without_bound_tokens
+    no_replacement_tenant_not_eligible
+    no_replacement_tls_other
+    no_replacement_whole_error
+    no_retry_400
+    no_retry_401
+    no_retry_403
+    no_retry_broken_response
+    no_retry_entra_404
+    no_retry_entra_408
+    no_retry_entra_410
+    no_retry_entra_429
+    no_retry_entra_5xx_with_retry_after
+    no_retry_imds_other
+    no_retry_when_disabled
+    operator_allow_list
+    replaced_key_in_handshake
+    replaced_key_in_minting
+    replacement_1000502
+    replacement_1000610
+    replacement_1000611
+    replacement_1000612
+    replacement_1000613
+    replacement_1000614
+    replacement_1000901
+    replacement_1000901_bearer
+    replacement_200_resources
+    replacement_bounded
+    replacement_drops_attestation
+    replacement_failed_key
+    replacement_forced_mint_fails
+    replacement_keeps_valid_tokens
+    replacement_late_rejection
+    replacement_rejected_token_valid
+    replacement_tls
+    replacement_tls_closed
+    replacement_two_resources
+    replacement_while_renewing
+    replacement_within_deadline
+    replacement_without_codes
+    retries_off
+    retry_after_date
+    retry_after_date_clock_ahead
+    retry_after_date_clock_behind
+    retry_after_date_without_date_header
+    retry_after_seconds
+    retry_after_too_long
+    retry_entra_5xx
+    retry_entra_5xx_exhausted
+    retry_entra_no_connection
+    retry_entra_timeout
+    retry_entra_timeout_exhausted
+    retry_imds_404
+    retry_imds_404_exhausted
+    retry_imds_404_issue
+    retry_imds_408
+    retry_imds_408_exhausted
+    retry_imds_410
+    retry_imds_410_exhausted
+    retry_imds_429
+    retry_imds_429_exhausted
+    retry_imds_500
+    retry_imds_500_exhausted
+    retry_imds_502
+    retry_imds_503
+    retry_imds_503_exhausted
+    retry_imds_504
+    retry_imds_504_exhausted
+    retry_imds_599
+    retry_imds_no_connection_exhausted
+    retry_imds_no_connection_issue
+    retry_imds_no_connection_metadata
+    retry_imds_timeout
+    retry_mixed
+    separate_identities
+    separate_identities_in_shared_state
+    shared_state
+    shared_state_other_settings
+    single_flight_all_callers_leave
+    single_flight_one_caller_leaves
+    single_flight_own_deadline
+    single_flight_separate_resources
+    single_flight_shares_failure
+    store_another_container
+    store_disabled
+    store_entra_and_imds_fail
+    store_entra_fails
+    store_expired
+    store_expired_in_a_long_life
+    store_hit
+    store_key_in_memory
+    store_newest
+    store_newest_by_token_end
+    store_other_key
+    store_panics
+    store_past_half_life
+    store_planted_endpoint
+    store_planted_issuer
+    store_planted_life
+    store_removes_rejected
+    store_separate_entries
+    store_skipped_after_rejection
+    store_stale
+    store_token_end
+    store_token_end_imds_fails
+    superseded_token_used_while_entra_fails
+    token_already_expired
+    token_expired_is_expired
+    token_expires_during_wait
+    token_expires_with_certificate
+    token_forced
+    token_half_life
+    token_invalid_refresh_in
+    token_last_five_minutes
+    token_older_than_response
+    token_outlives_token_end
+    token_refresh_fails
+    token_refresh_in
+    token_refresh_in_fraction
+    token_refresh_once
+    token_shared_failure_counts_once
+    token_short_life
+    token_short_lived
+    token_slow_refresh_is_not_lost
+    token_types_cached_separately
+    token_used_while_entra_fails
+    token_used_while_entra_hangs
+    token_wrong_binding
+    unresponsive_imds
+    working_key_in_handshake
+}
