@@ -1,9 +1,14 @@
 //! The client against an independent implementation of the services: `tests/foreign/services.py`.
 //!
 //! The test cases are data, in `tests/foreign/cases`: for each leg, faults with the expected error; and the forms of valid
-//! responses. On Unix only: Python is not available under Wine.
+//! responses. Each has a test: "no Server header" of `metadata.json` is `metadata::no_server_header`. On Unix only: Python is not
+//! available under Wine.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a failed test shows its case, and why the behaviour is required"
+)]
 
 #[path = "support/captured_log.rs"]
 mod captured_log;
@@ -16,7 +21,7 @@ mod leaks;
 #[path = "support/test_keys.rs"]
 mod test_keys;
 
-use case::{Case, RequestKind, cases, forms, run_all};
+use case::{Case, RequestKind, assert_all_have_tests, find_case};
 use foreign::ServiceSet;
 use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
@@ -32,46 +37,24 @@ use std::panic::catch_unwind;
 use std::time::Duration;
 use test_keys::{shared_key, slow_key};
 
-#[test]
-fn faults_of_platform_metadata_are_reported() {
-    run_all(&cases("metadata.json"), |case| {
-        block_on(check_fault("metadata", case))
-    });
-}
+/// Declares a module with a test for each case of a file.
+macro_rules! cases {
+    ($file:ident, $check:ident: $($name:ident)+) => {
+        mod $file {
+            $(
+                #[test]
+                fn $name() {
+                    let case = super::find_case(stringify!($file), stringify!($name));
+                    super::block_on(super::$check(stringify!($file), &case));
+                }
+            )+
 
-#[test]
-fn faults_of_issued_credentials_are_reported() {
-    run_all(&cases("credential.json"), |case| {
-        block_on(check_fault("credential", case))
-    });
-}
-
-#[test]
-fn faults_of_the_token_endpoint_are_reported() {
-    run_all(&cases("token.json"), |case| {
-        block_on(check_fault("token", case))
-    });
-}
-
-#[test]
-fn faults_of_the_resource_are_reported() {
-    run_all(&cases("resource.json"), |case| {
-        block_on(check_resource_fault(case))
-    });
-}
-
-#[test]
-fn accepts_every_form_of_valid_responses_over_tls_1_2() {
-    run_all(&forms("1.2"), |case| {
-        block_on(whole_flow(case, shared_key()))
-    });
-}
-
-#[test]
-fn accepts_every_form_of_valid_responses_over_tls_1_3() {
-    run_all(&forms("1.3"), |case| {
-        block_on(whole_flow(case, shared_key()))
-    });
+            #[test]
+            fn every_case_has_a_test() {
+                super::assert_all_have_tests(stringify!($file), &[$(stringify!($name)),+]);
+            }
+        }
+    };
 }
 
 #[test]
@@ -176,6 +159,7 @@ fn services_pass_their_own_tests() {
         .expect("Python is needed: /usr/bin/python3, or the one that KEYBOUND_PYTHON names");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
+    assert!(!stderr.contains("Ran 0 tests"), "{stderr}");
 }
 
 /// The acquisition fails as expected, caches nothing and leaks nothing, and the next one succeeds.
@@ -237,7 +221,7 @@ async fn check_fault(leg: &str, case: &Case) {
 }
 
 /// The call fails as expected and leaks nothing, and the next one succeeds with the same token.
-async fn check_resource_fault(case: &Case) {
+async fn check_resource_fault(leg: &str, case: &Case) {
     let services = case.open_services();
     let client = case.client(&services, shared_key());
     let logged = captured_log::mark();
@@ -245,7 +229,7 @@ async fn check_resource_fault(case: &Case) {
         .acquire_token(&case.request(&services))
         .await
         .unwrap();
-    services.set_fault("resource", &case.fault);
+    services.set_fault(leg, &case.fault);
 
     let result = call(&token, &services, case.timeout(), Vec::new()).await;
 
@@ -255,7 +239,7 @@ async fn check_resource_fault(case: &Case) {
             format!("{response:?}")
         }
         (Err(error), None) => {
-            check_error(&error, "resource", case);
+            check_error(&error, leg, case);
             shown(&error)
         }
         (Err(error), Some(_)) => panic!("{error:?}"),
@@ -267,10 +251,20 @@ async fn check_resource_fault(case: &Case) {
         .map(|request| request.target)
         .collect();
     assert!(!targets.contains(&"/elsewhere".to_owned()), "{targets:?}");
-    services.set_fault("resource", &Value::Null);
+    services.set_fault(leg, &Value::Null);
     let response = call(&token, &services, None, Vec::new()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_nothing_leaks(case, &services, &shown, &logged);
+}
+
+/// The whole flow succeeds over each version of TLS.
+async fn check_form(_: &str, case: &Case) {
+    for tls in ["1.2", "1.3"] {
+        if case.only_tls.as_deref().is_none_or(|only| only == tls) {
+            println!("over TLS {tls}");
+            whole_flow(&case.over(tls), shared_key()).await;
+        }
+    }
 }
 
 /// Acquires a token, reads it from the cache, and calls the resource with and without a body.
@@ -424,3 +418,152 @@ fn rank(leg: &str) -> usize {
 
 /// Of 64 MB: what may be in buffers when the client closes the connection.
 const MAX_SENT: u64 = 16 << 20;
+
+cases! {
+    metadata, check_fault:
+    not_found
+    no_server_header
+    server_header_of_another_server
+    body_of_64_mb
+    body_of_64_mb_in_chunks
+    head_of_2_mb
+    redirect
+    html
+    empty_body
+    no_clientid
+    no_tenantid
+    no_cuid
+    neither_member_of_cuid
+    no_attestationendpoint
+    attestation_endpoint_over_http
+    tenant_id_that_is_a_path
+    metadata_of_another_identity
+    status_400
+    throttled
+    server_error
+    being_updated
+    hang
+    hang_in_the_body
+    connection_closed_in_the_body
+    connection_closed_in_a_chunked_body
+    half_a_status_line
+    reset
+}
+
+cases! {
+    credential, check_fault:
+    certificate_that_is_garbage
+    certificate_that_is_not_base64
+    certificate_in_pem
+    empty_certificate
+    bytes_after_the_certificate
+    certificate_for_another_key
+    expired_certificate
+    certificate_that_is_not_yet_valid
+    certificate_with_another_cn
+    certificate_with_another_dc
+    client_id_and_certificate_of_another_identity
+    another_identity_than_requested
+    endpoint_over_http
+    endpoint_with_user_information
+    endpoint_with_a_backslash
+    token_endpoint_of_another_origin
+    token_endpoint_over_http
+    no_client_id
+    no_tenant_id
+    no_certificate
+    no_identity_type
+    no_mtls_authentication_endpoint
+    tenant_id_that_is_a_path
+    attestation_missing
+    attestation_token_in_the_error_response
+    attestation_token_in_a_malformed_response
+    not_found
+    redirect
+    body_of_64_mb
+    hang
+    server_error
+}
+
+cases! {
+    token, check_fault:
+    bearer
+    no_token_type
+    no_access_token
+    no_expires_in
+    without_cnf
+    cnf_of_another_kind
+    cnf_of_another_certificate
+    another_appid
+    another_azp
+    another_tid
+    opaque_token
+    token_with_a_line_break
+    token_instead_of_a_number
+    redirect
+    garbage
+    html_502
+    error_code_1000610
+    invalid_client_without_codes
+    error_code_392196
+    error_code_392200
+    certificate_never_requested
+    another_error_response
+    access_token_in_the_error_response
+    access_token_in_the_error_code
+    access_token_in_headers
+    body_of_64_mb
+    hang
+    hang_in_the_body
+    reset_after_the_request
+    reset_before_the_handshake
+    client_certificate_rejected_in_the_handshake
+    client_certificate_rejected_in_the_handshake_tls_1_2
+    server_certificate_of_an_unknown_authority
+    server_certificate_for_another_name
+    server_certificate_for_another_name_host_is_an_address
+    expired_server_certificate
+}
+
+cases! {
+    resource, check_resource_fault:
+    certificate_never_requested
+    certificate_never_requested_and_body_too_large
+    status_403
+    redirect
+    token_in_the_error_response
+    client_certificate_rejected_in_the_handshake
+    server_certificate_of_an_unknown_authority
+    hang
+}
+
+cases! {
+    forms, check_form:
+    plain
+    chunked
+    lower_case_header_names
+    connections_that_serve_one_request
+    bodies_that_end_with_the_connection
+    byte_by_byte
+    byte_by_byte_in_chunks
+    interim_responses
+    no_reason_phrase
+    guids_and_token_type_in_another_case
+    certificate_names_as_utf8string
+    issuer_with_an_rsa_key
+    endpoint_without_a_scheme
+    endpoint_with_path_and_query
+    token_endpoint
+    token_endpoint_beside_an_endpoint_without_a_scheme
+    unknown_members
+    numbers_as_text
+    scale_set
+    server_certificate_for_an_address_only
+    endpoint_by_address_without_a_scheme
+    attestation_required
+    user_assigned_identity
+    certificate_requested_after_the_http_request
+    vault_that_requests_the_certificate_after_the_http_request
+    one_request_per_connection_certificate_requested_after_it
+    everything_at_once
+}

@@ -8,13 +8,11 @@ use keybound::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// A test case. See the files in `tests/foreign/cases`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
@@ -47,7 +45,7 @@ pub enum RequestKind {
     Attested,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     #[serde(default)]
@@ -71,6 +69,14 @@ impl Case {
         let forms: Vec<_> = forms.iter().map(ToString::to_string).collect();
         let value = serde_json::json!({"name": format!("plain {tls} {forms:?}"), "tls": tls, "forms": forms});
         serde_json::from_value(value).unwrap()
+    }
+
+    /// This case over another version of TLS.
+    pub fn over(&self, tls: &str) -> Self {
+        Self {
+            tls: tls.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub fn open_services(&self) -> ServiceSet {
@@ -118,42 +124,38 @@ impl Case {
     }
 }
 
-pub fn cases(file: &str) -> Vec<Case> {
+/// The case of a file whose name, as an identifier, is this.
+pub fn find_case(file: &str, test: &str) -> Case {
+    let mut cases = cases(file).into_iter();
+    let found = cases.find(|case| identifier(&case.name) == test);
+    let case = found.unwrap_or_else(|| panic!("no case of {file}.json is named {test}"));
+    println!("{}: {}", case.name, case.why);
+    case
+}
+
+pub fn assert_all_have_tests(file: &str, tests: &[&str]) {
+    let names: Vec<_> = cases(file)
+        .iter()
+        .map(|case| identifier(&case.name))
+        .collect();
+    assert_eq!(
+        names, tests,
+        "the list of {file} in foreign_services.rs differs from {file}.json"
+    );
+}
+
+fn cases(file: &str) -> Vec<Case> {
     let path = foreign::folder().join("cases").join(file);
+    let path = path.with_extension("json");
     let text = std::fs::read_to_string(&path).unwrap();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The cases without faults, each over this version of TLS.
-pub fn forms(tls: &str) -> Vec<Case> {
-    let mut cases = cases("forms.json");
-    cases.retain(|case| case.only_tls.as_deref().is_none_or(|only| only == tls));
-    for case in &mut cases {
-        tls.clone_into(&mut case.tls);
-    }
-    cases
-}
-
-/// Runs the cases, several at a time, and fails with the names of those that failed.
-pub fn run_all(cases: &[Case], run: impl Fn(&Case) + Sync) {
-    let next = AtomicUsize::new(0);
-    let failed = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..CONCURRENT_CASES {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if catch_unwind(AssertUnwindSafe(|| run(case))).is_err() {
-                        failed
-                            .lock()
-                            .unwrap()
-                            .push(format!("{} ({})", case.name, case.why));
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "failed: {failed:#?}");
+/// In lower case, with `_` for all that is neither letter nor digit.
+fn identifier(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join("_").to_lowercase()
 }
 
 fn tls_1_3() -> String {
@@ -173,5 +175,3 @@ static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
         .with_pem(&foreign::authority())
         .unwrap()
 });
-/// Enough that waits of hanging cases overlap; more would delay the others.
-const CONCURRENT_CASES: usize = 6;
