@@ -1,4 +1,5 @@
-//! Runs of the program, each in a file in `transcripts/` with its command, output and exit status.
+//! Runs of the program, each in a file in `transcripts/` with its command, output and exit status, and a test with the file's name:
+//! `cargo test -p keybound-cli --test transcripts call_graph` runs `call-graph.txt`.
 //!
 //! A file has comment lines (`# why`), `env NAME=VALUE` lines, the command (`$ keybound …`, with single quotes around words),
 //! `status N`, and sections: `--- file NAME` is a file in the working folder, `--- stdout` and `--- stderr` are the expected
@@ -9,67 +10,70 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use support::{Run, keybound};
 
-#[test]
-fn output_matches_transcripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    let files = cases(&folder);
-    assert!(!files.is_empty());
-    let wrong: Vec<_> = std::thread::scope(|scope| {
-        let running: Vec<_> = files
-            .iter()
-            .map(|file| scope.spawn(|| check(file)))
-            .collect();
-        running
-            .into_iter()
-            .filter_map(|case| case.join().unwrap().err())
-            .collect()
-    });
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-}
+/// Declares a test for each name. The file `call-graph.txt` has the test `call_graph`.
+macro_rules! transcripts {
+    ($($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                check(&file_name(stringify!($name)));
+            }
+        )+
 
-/// The cases of this platform.
-fn cases(folder: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| entry.file_name())
-        .collect();
-    names.sort();
-    let windows = folder.join("windows");
-    for entry in fs::read_dir(&windows).unwrap() {
-        let name = entry.unwrap().file_name();
-        assert!(names.contains(&name), "{name:?} is for Windows only");
-    }
-    let path = |name| {
-        let on_windows = windows.join(&name);
-        match cfg!(windows) && on_windows.exists() {
-            true => on_windows,
-            false => folder.join(name),
-        }
+        /// The names of the tests.
+        const TESTS: &[&str] = &[$(stringify!($name)),+];
     };
-    names.into_iter().map(path).collect()
 }
 
-fn check(path: &Path) -> Result<(), String> {
-    let case = Case::read(&fs::read_to_string(path).unwrap());
+#[test]
+fn every_transcript_has_a_test() {
+    let tests: BTreeSet<_> = TESTS.iter().map(|test| file_name(test)).collect();
+    let files = files_in(FOLDER);
+    let untested: Vec<_> = files.difference(&tests).collect();
+    assert!(
+        untested.is_empty(),
+        "add the names of these files to the list in tests/transcripts.rs: {untested:?}"
+    );
+    assert_eq!(tests, files, "a test without a file");
+    let only_windows: Vec<_> = files_in(WINDOWS).difference(&files).cloned().collect();
+    assert!(only_windows.is_empty(), "{only_windows:?}");
+}
+
+fn files_in(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+fn file_name(test: &str) -> String {
+    format!("{}.txt", test.replace('_', "-"))
+}
+
+/// Runs the file, or the one for Windows.
+fn check(file: &str) {
+    let on_windows = Path::new(WINDOWS).join(file);
+    let path = match cfg!(windows) && on_windows.exists() {
+        true => on_windows,
+        false => Path::new(FOLDER).join(file),
+    };
+    let text = fs::read_to_string(&path);
+    let case = Case::read(&text.unwrap_or_else(|error| panic!("{}: {error}", path.display())));
     let run = case.run();
     let differences = case.differences(&run);
     if differences.is_empty() {
-        return Ok(());
+        return;
     }
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
-        fs::write(path, case.updated(&run)).unwrap();
+        fs::write(&path, case.updated(&run)).unwrap();
     }
-    Err(format!(
-        "==> {}\n{}",
-        path.display(),
-        differences.join("\n")
-    ))
+    panic!("{}\n{}", path.display(), differences.join("\n"));
 }
 
 #[derive(Default)]
@@ -229,4 +233,57 @@ fn matches_wildcards() {
     assert!(lines_match(&["a", "..."], &["a"]));
     assert!(!lines_match(&["a", "...", "c"], &["a", "b"]));
     assert_eq!(words(" a 'b c' d"), ["a", "b c", "d"]);
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");
+const WINDOWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts/windows");
+
+transcripts! {
+    attestation_probe
+    attestation_probe_json
+    call_graph
+    get_token_verbose
+    help
+    help_attestation_probe
+    help_call
+    help_completions
+    help_demo
+    help_emulator
+    help_get_token
+    help_get_token_short
+    help_man
+    help_selftest
+    refused_by_entra
+    selftest
+    selftest_no_keyguard
+    simulated_refused
+    simulated_refused_json
+    usage_attestation_library_sha256
+    usage_ca_file_garbage
+    usage_ca_file_missing
+    usage_ca_variable_elsewhere
+    usage_ca_variable_missing
+    usage_call_authorization
+    usage_call_data_missing
+    usage_call_header
+    usage_call_http
+    usage_call_user_information
+    usage_claims
+    usage_emulator_command_without_exec
+    usage_emulator_config
+    usage_emulator_exec_without_command
+    usage_emulator_fault
+    usage_identity_not_a_guid
+    usage_imds
+    usage_imds_from_environment
+    usage_nothing
+    usage_resource
+    usage_resource_and_scope
+    usage_selftest_call
+    usage_strength
+    usage_timeout
+    usage_tls
+    usage_two_identities
+    usage_unknown
+    version
 }
