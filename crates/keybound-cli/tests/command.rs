@@ -70,27 +70,49 @@ for round in range(5):
     assert_eq!(wrapped.end(), Some(0));
 }
 
+/// A command in a terminal behaves as without the emulator: the functions of `terminal.py`, each in its own session.
 #[cfg(target_os = "linux")]
-#[test]
-fn command_in_terminal_behaves_as_without_emulator() {
-    for case in [
-        "keys_reach_the_command_once",
-        "a_command_in_a_group_of_its_own_receives_keys_too",
-        "a_hangup_reaches_the_command_of_the_leader",
-        "a_job_stops_and_continues_with_its_command",
-        "a_command_that_stops_itself_gives_the_terminal_back",
-        "a_suspend_without_a_shell_stops_no_process",
-        "a_command_that_stops_itself_without_a_shell_stops_nothing_else",
-        "a_signal_of_the_kernel_that_is_not_of_the_terminal_is_forwarded",
-    ] {
-        // Each runs in its own session.
-        let mut command = Command::new("setsid");
-        command
-            .args(["--wait", "python3", TERMINAL, case])
-            .arg(env!("CARGO_BIN_EXE_keybound"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{case}: {output:?}");
+mod terminal {
+    macro_rules! cases {
+        ($($name:ident)+) => {
+            $(
+                #[test]
+                fn $name() {
+                    super::run_in_terminal(stringify!($name));
+                }
+            )+
+
+            #[test]
+            fn every_case_has_a_test() {
+                let script = include_str!("command/terminal.py");
+                let functions = script.lines().filter_map(|line| line.strip_prefix("def "));
+                let without_parameters = functions.filter_map(|line| line.strip_suffix("():"));
+                let cases: Vec<_> = without_parameters.filter(|name| *name != "main").collect();
+                assert_eq!(cases, [$(stringify!($name)),+]);
+            }
+        };
     }
+
+    cases! {
+        keys_reach_the_command_once
+        a_command_in_a_group_of_its_own_receives_keys_too
+        a_hangup_reaches_the_command_of_the_leader
+        a_job_stops_and_continues_with_its_command
+        a_command_that_stops_itself_gives_the_terminal_back
+        a_suspend_without_a_shell_stops_no_process
+        a_command_that_stops_itself_without_a_shell_stops_nothing_else
+        a_signal_of_the_kernel_that_is_not_of_the_terminal_is_forwarded
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn run_in_terminal(case: &str) {
+    let mut command = Command::new("setsid");
+    command
+        .args(["--wait", "python3", TERMINAL, case])
+        .arg(env!("CARGO_BIN_EXE_keybound"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[cfg(target_os = "linux")]
