@@ -336,23 +336,17 @@ fn imds_option_overrides_environment() {
 
 #[test]
 fn sets_tls_versions_for_a_host() {
-    let emulated = Emulated::shared();
-    let call = |versions: &str| {
-        let url = format!("{}/v1.0/applications", emulated.named("graph"));
-        let host = url.split(['/', ':']).nth(3).unwrap().to_owned();
-        let versions = format!("{host}={versions}");
-        emulated.run(&[
-            "call",
-            "--simulated",
-            "--tls",
-            &versions,
-            "--output",
-            "json",
-            &url,
-        ])
-    };
-    assert_eq!(call("1.3").status, Some(0));
-    assert_eq!(call("1.2").status, Some(0));
+    let emulated = Emulated::in_this_process();
+    let url = format!("{}/v1.0/applications", emulated.named("graph"));
+    let host = url.split(['/', ':']).nth(3).unwrap();
+    for (versions, negotiated) in [("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")] {
+        let choice = format!("{host}={versions}");
+        let run = emulated.run(&["call", "--simulated", "--tls", &choice, &url]);
+        assert_eq!(run.status, Some(0), "{run:#?}");
+        let records = emulated.records();
+        let last = records.iter().rfind(|record| record.leg == "graph");
+        assert_eq!(last.unwrap().tls_version, Some(negotiated));
+    }
 }
 
 #[test]

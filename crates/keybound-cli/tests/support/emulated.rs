@@ -1,6 +1,6 @@
 //! A running `keybound emulator`, and the program with its environment.
 use super::{Run, keybound, run};
-use keybound_emulator::{Config, Emulator};
+use keybound_emulator::{Config, Emulator, Record};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -57,11 +57,21 @@ impl Emulated {
 
     /// Replaces the injected faults by this one.
     pub fn fault(&self, fault: &str) {
-        let Host::ThisProcess(emulator) = &self.host else {
-            panic!("faults of a child process are options of its start");
-        };
+        let emulator = self.emulator();
         emulator.clear_faults();
         emulator.inject(fault.parse().unwrap()).unwrap();
+    }
+
+    /// The requests that the services received.
+    pub fn records(&self) -> Vec<Record> {
+        self.emulator().records()
+    }
+
+    fn emulator(&self) -> &Emulator {
+        match &self.host {
+            Host::ThisProcess(emulator) => emulator,
+            Host::Program(..) => panic!("the emulator is a child process"),
+        }
     }
 
     /// An emulator in this process with the default configuration, for one test.
