@@ -20,4 +20,17 @@ mod store;
 mod telemetry;
 mod test_host;
 
-use test_host::{Call, Leg, TestHost};
+use crate::{Binding, KeyRequirements, KeyStrength, TokenRequest};
+use script::Script;
+use std::sync::Arc;
+use test_host::{Call, Leg, Setup, TestHost};
+
+/// A certificate that IMDS issued, for tests of what holds one.
+pub(crate) async fn issued_binding() -> Arc<Binding> {
+    let host = TestHost::new(Setup::default(), Script::default());
+    let client = soak::client(&host, 1);
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    let request = TokenRequest::pop("https://vault.azure.net", requirements);
+    let token = client.acquire_token(&request).await.unwrap();
+    Arc::clone(token.binding().unwrap())
+}

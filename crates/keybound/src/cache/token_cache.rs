@@ -230,3 +230,112 @@ const MIN_REMAINING_LIFE: Duration = Duration::from_secs(5 * 60);
 /// Tokens with a longer lifetime are refreshed at half of it if the service sends no `refresh_in`.
 const SHORT_LIFE: Duration = Duration::from_secs(2 * 3600);
 const MAX_TOKENS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::issued_binding;
+    use keybound_core::{Scope, SecretString};
+    use std::collections::BTreeSet;
+    use tokio::time::Instant;
+
+    /// Not the constant: a cache without a limit fails these tests.
+    const LIMIT: usize = 4096;
+
+    /// A full cache. Token 0 expires first, then token 1, and so on, a second apart.
+    struct FullCache {
+        cache: TokenCache,
+        binding: Arc<CachedBinding>,
+        start: DualTime,
+    }
+
+    impl FullCache {
+        async fn new() -> Self {
+            let binding = issued_binding().await;
+            let start = DualTime {
+                wall: binding.certificate().not_before(),
+                monotonic: Instant::now(),
+            };
+            let full = Self {
+                cache: TokenCache::default(),
+                binding: Arc::new(CachedBinding::new(binding, start, 0.0)),
+                start,
+            };
+            // At once: each `put` copies the map.
+            full.cache.change(|tokens| {
+                tokens.extend((0..LIMIT).map(|number| (key(number), full.token(number))));
+            });
+            assert_eq!(full.cached(), (0..LIMIT).collect());
+            full
+        }
+
+        fn token(&self, number: usize) -> Arc<CachedToken> {
+            let life = life(number);
+            let expires_on = self.start.wall + life;
+            let issued = IssuedToken {
+                secret: SecretString::new("token".to_owned()),
+                token_type: TokenType::MtlsPop,
+                scope: key(number).scope,
+                expires_on,
+                #[cfg(feature = "azure")]
+                expires_on_date: crate::access_token::sdk_date(expires_on),
+                refresh_on: None,
+                life,
+                refresh_in: None,
+            };
+            let binding = Arc::clone(&self.binding);
+            Arc::new(CachedToken::new(issued, binding, self.start, 0.0))
+        }
+
+        fn put(&self, number: usize, now: DualTime) {
+            self.cache.put(key(number), self.token(number), now);
+        }
+
+        /// The numbers of the cached tokens.
+        fn cached(&self) -> BTreeSet<usize> {
+            let numbers = (0..2 * LIMIT).filter(|number| self.cache.get(&key(*number)).is_some());
+            let numbers: BTreeSet<_> = numbers.collect();
+            assert_eq!(self.cache.map.load().len(), numbers.len());
+            numbers
+        }
+    }
+
+    fn key(number: usize) -> TokenCacheKey {
+        TokenCacheKey {
+            scope: Scope::for_resource(&format!("api://{number}")).unwrap(),
+            token_type: TokenType::MtlsPop,
+            attestation: Attestation::None,
+            min_strength: KeyStrength::Software,
+        }
+    }
+
+    fn life(number: usize) -> Duration {
+        Duration::from_secs(3600 + number as u64)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_limit_evicts_the_token_that_expires_first() {
+        let full = FullCache::new().await;
+        for number in LIMIT..LIMIT + 10 {
+            full.put(number, full.start);
+            let remaining = number + 1 - LIMIT..=number;
+            assert_eq!(full.cached(), remaining.collect());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replacing_a_token_evicts_no_other() {
+        let full = FullCache::new().await;
+        full.put(0, full.start);
+        full.put(LIMIT / 2, full.start);
+        assert_eq!(full.cached(), (0..LIMIT).collect());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_limit_evicts_all_expired_tokens() {
+        let full = FullCache::new().await;
+        let now = full.start.after(life(99));
+        full.put(LIMIT, now);
+        assert_eq!(full.cached(), (100..=LIMIT).collect());
+    }
+}

@@ -117,7 +117,7 @@ fn check(host: &TestHost, tally: &Tally, certificate_life: u64) {
     assert!(violations.is_empty(), "{violations:?}");
 }
 
-fn client(host: &Arc<TestHost>, seed: u64) -> ManagedIdentityClient {
+pub(super) fn client(host: &Arc<TestHost>, seed: u64) -> ManagedIdentityClient {
     let run = Run::new(Arc::clone(host));
     ManagedIdentityClient::builder()
         .environment(Environment::empty())
