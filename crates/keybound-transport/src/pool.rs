@@ -216,6 +216,6 @@ async fn reap(pool: Weak<OriginPool>, mut expiry: Instant) {
     }
 }
 
-pub(crate) const MAX_IDLE_PER_HOST: usize = 16;
+const MAX_IDLE_PER_HOST: usize = 16;
 /// Beyond this number, origins without connections are evicted, and any of them if that is not enough.
-pub(crate) const MAX_ORIGINS: usize = 1024;
+const MAX_ORIGINS: usize = 1024;
