@@ -119,18 +119,25 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const TICK: Duration = Duration::from_millis(10);
+
     #[test]
-    fn coarse_clocks_are_close_to_exact_clocks() {
+    fn coarse_clocks_are_within_a_tick_of_exact_clocks() {
         let clocks = Clocks::new(None);
+        let start = clocks.now();
+        // A clock that stands still, or runs at another rate, would be within a tick at the start.
+        while clocks.now().monotonic < start.monotonic + 5 * TICK {
+            std::thread::yield_now();
+        }
+        // The ticks of a busy virtual machine may be late.
+        assert!((0..1_000_000).any(|_| is_within_a_tick(&clocks)));
+    }
+
+    fn is_within_a_tick(clocks: &Clocks) -> bool {
         let before = clocks.now();
         let coarse = clocks.coarse_now();
         let after = clocks.now();
-        // A tick, and a margin for a busy machine.
-        let near = Duration::from_secs(1);
-        assert!(coarse.wall + near >= before.wall && coarse.wall <= after.wall + near);
-        assert!(
-            coarse.monotonic + near >= before.monotonic
-                && coarse.monotonic <= after.monotonic + near
-        );
+        (before.wall - TICK..=after.wall + TICK).contains(&coarse.wall)
+            && (before.monotonic - TICK..=after.monotonic + TICK).contains(&coarse.monotonic)
     }
 }
