@@ -375,7 +375,6 @@ mod tests {
     #[test]
     fn secrets_stay_secret_in_debug() {
         let challenges = Challenge::parse_all(r#"Bearer nonce="swordfish""#);
-        let shown = format!("{challenges:?}");
-        assert!(!shown.contains("swordfish"), "{shown}");
+        assert_eq!(format!("{challenges:?}"), "[Challenge(1 parameters)]");
     }
 }

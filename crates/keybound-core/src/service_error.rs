@@ -315,7 +315,7 @@ mod tests {
             assert_eq!(read.as_deref(), description, "{body:?}");
             assert_eq!(ServiceError::parse(body), None, "{body:?}");
         }
-        let secret = ServiceError::from_response(br#"{"access_token":"swordfish"}"#);
+        let secret = ServiceError::from_response(br#"{"access_token":"swordfish"}"#).unwrap();
         assert!(!format!("{secret:?}").contains("swordfish"));
     }
 

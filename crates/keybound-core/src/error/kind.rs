@@ -110,11 +110,26 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_kind_has_a_unique_code_and_a_next_step() {
-        let codes: HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
-        assert_eq!(codes.len(), ErrorKind::ALL.len());
+    fn codes_are_the_names_of_the_kinds() {
         for kind in ErrorKind::ALL {
-            assert!(kind.next_step().len() > 20, "{}", kind.code());
+            let mut snake_case = String::new();
+            for letter in format!("{kind:?}").chars() {
+                if letter.is_uppercase() && !snake_case.is_empty() {
+                    snake_case.push('_');
+                }
+                snake_case.push(letter.to_ascii_lowercase());
+            }
+            assert_eq!(snake_case, kind.code());
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_own_next_step() {
+        let mut steps = HashSet::new();
+        for kind in ErrorKind::ALL {
+            let step = kind.next_step();
+            assert!(step.contains(' '), "{}: {step}", kind.code());
+            assert!(steps.insert(step), "{}: {step}", kind.code());
         }
     }
 
