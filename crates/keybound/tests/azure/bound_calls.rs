@@ -68,6 +68,12 @@ async fn sends_no_body_before_the_challenge() {
         .set_secret("early", parameters.try_into().unwrap(), None)
         .await
         .unwrap();
+    let puts = host.emulator.records().into_iter();
+    let puts: Vec<_> = puts
+        .filter(|record| record.method == "PUT")
+        .map(|record| (record.status, record.body_bytes > 0))
+        .collect();
+    assert_eq!(puts, [(Some(401), false), (Some(200), true)]);
     let read = secrets.get_secret("early", None).await.unwrap();
     assert_eq!(read.into_model().unwrap().value.as_deref(), Some("first"));
 }

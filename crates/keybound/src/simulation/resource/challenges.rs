@@ -32,6 +32,7 @@ async fn handles_a_challenge_once_and_reuses_its_token() {
         assert_eq!(status(resource.get(URL).send().await), 200);
     }
     let later = fixture.take_requests();
+    assert_eq!(later.len(), 2);
     assert!(
         later
             .iter()

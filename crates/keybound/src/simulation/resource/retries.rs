@@ -102,6 +102,7 @@ async fn timeout_covers_the_token_and_all_attempts() {
         .insert(RequestTimeout(Duration::from_secs(3)));
     assert_eq!(status(resource.send(request).await), 200);
     let requests = fixture.take_requests();
+    assert_eq!(requests.len(), 2);
     assert!(
         requests
             .iter()
