@@ -200,7 +200,8 @@ async fn own_client_works_beside_a_callers_context() {
     let authority = Authority::new("test authority");
     let server = server_of(&authority, SERVER, ClientAuth::Required).await;
     let identity = authority.client("client", shared_key());
-    let _ = setup(&identity, &trust_in(&authority)).context_builder(TlsVersions::Tls13);
+    let setup = setup(&identity, &trust_in(&authority));
+    let _context = setup.context_builder(TlsVersions::Tls13).unwrap().build();
     let client = client_builder(&authority)
         .identity(identity)
         .build()

@@ -8,7 +8,9 @@ use crate::support::{TEST_TIMEOUT, call, client_builder, get, post, request};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use keybound_transport::{ConnectionReuse, HttpsClient, RequestBody, TransportErrorKind};
+use keybound_transport::{
+    ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportErrorKind,
+};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -109,27 +111,36 @@ async fn peeked_data_is_read_again_before_the_connection_is_reused() {
     let server = resource_server(context).await;
     let uri = server.uri("/");
     let whole = get(&client, &uri).await.unwrap().body;
-    for (limit, read, connections) in [(1, true, 1), (usize::MAX, true, 1), (usize::MAX, false, 2)]
-    {
-        let request = request("GET", &uri, RequestBody::empty());
-        let mut body = client
-            .send(request, TEST_TIMEOUT)
-            .await
-            .unwrap()
-            .into_body();
-        let peeked = body.peek(limit).await;
-        assert!(!peeked.is_empty() && whole.starts_with(&peeked));
-        assert_eq!(body.peek(0).await, peeked);
-        assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
-        assert!(!body.is_end_stream());
-        if read {
-            assert_eq!(body.collect(whole.len()).await.unwrap(), whole);
-        } else {
-            drop(body);
-        }
-        get(&client, &uri).await.unwrap();
-        assert_eq!(server.connections(), connections, "{limit} {read}");
+    for limit in [1, usize::MAX] {
+        let body = peeked_body(&client, &uri, limit, &whole).await;
+        assert_eq!(body.collect(whole.len()).await.unwrap(), whole);
+        assert!(get(&client, &uri).await.unwrap().info().reused, "{limit}");
     }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn closes_connections_whose_response_was_only_peeked_at() {
+    let (context, client) = context_and_client();
+    let server = resource_server(context).await;
+    let uri = server.uri("/");
+    let whole = get(&client, &uri).await.unwrap().body;
+    drop(peeked_body(&client, &uri, usize::MAX, &whole).await);
+    assert!(!get(&client, &uri).await.unwrap().info().reused);
+    assert_eq!(server.connections(), 2);
+}
+
+/// Sends a request and peeks at the response, which remains unread.
+async fn peeked_body(client: &HttpsClient, uri: &str, limit: usize, whole: &[u8]) -> ResponseBody {
+    let request = request("GET", uri, RequestBody::empty());
+    let response = client.send(request, TEST_TIMEOUT).await.unwrap();
+    let mut body = response.into_body();
+    let peeked = body.peek(limit).await;
+    assert!(!peeked.is_empty() && whole.starts_with(&peeked));
+    assert_eq!(body.peek(0).await, peeked);
+    assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+    assert!(!body.is_end_stream());
+    body
 }
 
 #[tokio::test]
