@@ -127,19 +127,18 @@ mod tests {
 
     #[test]
     fn accepts_null_pointers() {
-        let null = std::ptr::null();
+        static SUBSCRIBER: Panicking = Panicking(AtomicBool::new(false));
         static LIMIT: LineLimit = LineLimit::new();
-        // SAFETY: NULL is allowed for each pointer.
-        unsafe {
-            log(std::ptr::null_mut(), null, 0, null, 0, null);
-            log(
-                (&raw const LIMIT).cast_mut().cast(),
-                null,
-                i32::MIN,
-                null,
-                i32::MIN,
-                null,
-            );
-        }
+        let null = std::ptr::null();
+        let limit = (&raw const LIMIT).cast_mut().cast();
+        let is_logged = |context| {
+            tracing::subscriber::with_default(&SUBSCRIBER, || {
+                // SAFETY: NULL is allowed for each pointer; the other context is a line limit.
+                unsafe { log(context, null, i32::MIN, null, i32::MIN, null) };
+            });
+            SUBSCRIBER.0.load(Ordering::Relaxed)
+        };
+        assert!(!is_logged(std::ptr::null_mut()));
+        assert!(is_logged(limit));
     }
 }

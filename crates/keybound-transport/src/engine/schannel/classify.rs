@@ -108,24 +108,44 @@ mod tests {
 
     #[test]
     fn classifies_statuses() {
-        for (number, key, alert, no_protocol) in [
-            (0x8009_0016, true, false, false),
-            (0x8009_030D, true, false, false),
-            (0x8009_030E, true, false, false),
-            (0x8009_0327, false, true, false),
-            (0x8009_0331, false, false, true),
-            (0x8009_0304, false, false, false),
+        let other = TlsErrorClass::default;
+        let closed = || TlsErrorClass {
+            closed: true,
+            ..other()
+        };
+        let key = || TlsErrorClass {
+            key: true,
+            ..other()
+        };
+        let certificate_alert = || TlsErrorClass {
+            certificate_alert: true,
+            ..other()
+        };
+        let no_protocol = || TlsErrorClass {
+            no_protocol: true,
+            ..other()
+        };
+        let internal = || TlsErrorClass {
+            internal: true,
+            ..other()
+        };
+        let decrypt_error = || TlsErrorClass {
+            decrypt_error: true,
+            ..other()
+        };
+        for (number, expected) in [
+            (0x8009_0016, key()),
+            (0x8009_030D, key()),
+            (0x8009_030E, key()),
+            (0x8009_0327, certificate_alert()),
+            (0x8009_0331, no_protocol()),
+            (0x8009_0304, internal()),
+            (0x8009_0330, decrypt_error()),
+            (0x8009_0317, closed()),
+            (0x0009_0317, closed()),
+            (0x0009_0320, other()),
         ] {
-            let class = classify(&status(number)).unwrap();
-            let found = (class.key, class.certificate_alert, class.no_protocol);
-            assert_eq!(found, (key, alert, no_protocol), "{number:x}");
-        }
-        for (number, closed) in [
-            (0x8009_0317, true),
-            (0x0009_0317, true),
-            (0x0009_0320, false),
-        ] {
-            assert_eq!(classify(&status(number)).unwrap().closed, closed);
+            assert_eq!(classify(&status(number)), Some(expected), "{number:x}");
         }
         assert_eq!(classify(&io::Error::from_raw_os_error(10054)), None);
         assert_eq!(classify(&io::Error::other("x")), None);
