@@ -211,6 +211,7 @@ async fn presents_the_certificate_after_the_request() {
 #[tokio::test]
 async fn rejects_another_server_certificate_in_a_renegotiation() {
     if under_wine() {
+        // Its SChannel does not support renegotiation.
         return;
     }
     let context = || {
