@@ -58,6 +58,6 @@ pub use secret::SecretString;
 pub use service_error::ServiceError;
 pub use strength::KeyStrength;
 pub use text::printable;
-pub use thumbprint::{Thumbprints, X5tS256};
+pub use thumbprint::{Sha1Thumbprint, Thumbprints, X5tS256};
 pub use token::{TokenForm, TokenResponse, TokenType};
 pub use vaults::vault_domain;

@@ -61,6 +61,50 @@ impl Thumbprints {
     }
 }
 
+/// The SHA-1 thumbprint that names the one certificate that a server may present, as in Service Fabric's variable
+/// `IDENTITY_SERVER_THUMBPRINT`.
+///
+/// Another certificate with the same thumbprint would be a second preimage of SHA-1, which is not feasible; the collisions that
+/// are do not concern a certificate that its owner has chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha1Thumbprint([u8; 20]);
+
+impl Sha1Thumbprint {
+    /// Parses exactly 40 hexadecimal digits in either case; `None` for anything else, as in MSAL .NET: separators and
+    /// surrounding spaces are not part of a thumbprint.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: &[u8; 40] = text.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 20];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Computes the thumbprint of a certificate's DER.
+    pub fn of_der(certificate: &[u8]) -> Self {
+        Self(Sha1::digest(certificate).into())
+    }
+}
+
+impl fmt::Display for Sha1Thumbprint {
+    /// 40 upper-case digits, as Windows shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&upper_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha1Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
 fn upper_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -86,6 +130,36 @@ mod tests {
             prints.x5t_s256.as_str(),
             "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
         );
+    }
+
+    #[test]
+    fn sha1_thumbprint_is_40_hexadecimal_digits_in_either_case() {
+        let expected = Sha1Thumbprint::of_der(b"abc");
+        let upper = "A9993E364706816ABA3E25717850C26C9CD0D89D";
+        for text in [upper, &upper.to_lowercase()] {
+            let parsed = Sha1Thumbprint::parse(text).unwrap();
+            assert_eq!(parsed, expected);
+            assert_eq!(parsed.to_string(), upper);
+            assert_eq!(format!("{parsed:?}"), upper);
+        }
+        assert_ne!(expected, Sha1Thumbprint::of_der(b"abd"));
+        let (short, rest) = (&upper[..39], &upper[1..]);
+        let colons = upper.as_bytes().chunks(2).map(String::from_utf8_lossy);
+        for text in [
+            "",
+            short,
+            &format!("{upper}0"),
+            &format!("{upper} "),
+            &format!(" {upper}"),
+            &format!("{short}G"),
+            &format!("+{rest}"),
+            &format!("\u{e9}{}", &upper[2..]),
+            &format!("\u{200e}{upper}"),
+            &colons.collect::<Vec<_>>().join(":"),
+            "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
+        ] {
+            assert_eq!(Sha1Thumbprint::parse(text), None, "{text}");
+        }
     }
 
     #[test]

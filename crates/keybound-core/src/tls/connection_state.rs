@@ -1,4 +1,5 @@
 use super::{TlsEngine, is_certificate_alert};
+use crate::Sha1Thumbprint;
 use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub struct ConnectionState {
     engine: TlsEngine,
     has_identity: bool,
+    /// The thumbprint of the only certificate that the server may present.
+    pinned: Option<Sha1Thumbprint>,
     /// How often the server requested the certificate.
     requests: AtomicU32,
     /// The same, since its last response.
@@ -47,6 +50,14 @@ impl ConnectionState {
         }
     }
 
+    /// The state of a connection without a client certificate to a server with this one certificate.
+    pub fn pinned(engine: TlsEngine, certificate: Sha1Thumbprint) -> Self {
+        Self {
+            pinned: Some(certificate),
+            ..Self::new(engine, false)
+        }
+    }
+
     /// The state of a connection of a caller's own TLS stack.
     pub fn for_caller(engine: TlsEngine) -> Self {
         Self {
@@ -68,6 +79,11 @@ impl ConnectionState {
     /// The TLS library of the connection.
     pub fn engine(&self) -> TlsEngine {
         self.engine
+    }
+
+    /// Whether the server may present one certificate only, whatever else is trusted.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
     }
 
     /// Whether there is a client certificate to present.
@@ -200,14 +216,20 @@ impl ConnectionState {
         self.idle.store(idle, Ordering::Release);
     }
 
-    /// Records a certificate of the server that is verified. Returns false if it differs from the first one.
+    /// Records a certificate of the server that is verified. Returns false if it differs from the first one, or from the pinned
+    /// one, which is then the reason of a rejection.
     pub fn on_server_certificate(&self, certificate: &[u8]) -> bool {
+        let is_pinned = |pinned| Sha1Thumbprint::of_der(certificate) == pinned;
+        let is_expected = self.pinned.is_none_or(is_pinned);
+        if !is_expected {
+            self.reject_server("its SHA-1 thumbprint is not the pinned one");
+        }
         let digest: [u8; 32] = Sha256::digest(certificate).into();
         let is_same = *self.server.get_or_init(|| digest) == digest;
         if !is_same {
             self.server_changed.store(true, Ordering::Release);
         }
-        is_same
+        is_same && is_expected
     }
 }
 
@@ -241,6 +263,25 @@ mod tests {
         assert!(!state.on_server_certificate(b"two"));
         assert!(state.server_changed());
         assert!(state.on_server_certificate(b"one"));
+    }
+
+    #[test]
+    fn accepts_the_pinned_certificate_only() {
+        let pinned = || {
+            let pin = Sha1Thumbprint::of_der(b"one");
+            ConnectionState::pinned(TlsEngine::OpenSsl, pin)
+        };
+        let state = pinned();
+        assert!(state.is_pinned() && !state.has_identity());
+        assert!(!state.has_verified_server());
+        assert!(state.on_server_certificate(b"one") && state.has_verified_server());
+        assert!(!state.on_server_certificate(b"two"));
+        assert!(state.server_changed() && !state.has_verified_server());
+        let state = pinned();
+        assert!(!state.on_server_certificate(b"two"));
+        assert!(!state.server_changed() && !state.has_verified_server());
+        let reason = state.server_rejection().unwrap();
+        assert!(reason.contains("thumbprint"), "{reason}");
     }
 
     #[test]
