@@ -27,6 +27,7 @@ pub use ssl_context::offer_post_handshake_auth;
 pub(crate) use ssl_context::remove_other_trust;
 pub(crate) use ssl_context::{
     disable_resumption, has_received_close_notify, set_certificate_callback, set_message_callback,
+    set_pinned_verification,
 };
 
 /// Initializes what all clients of the process share: the private library context and the system's trust anchors, which takes some

@@ -4,11 +4,12 @@ use crate::Host;
 use crate::ffi::{
     CHAIN_FLAGS, LibraryContext, ProviderKey, apply_security_policy, disable_resumption,
     offer_post_handshake_auth, on_verify, set_certificate_callback, set_expected_host,
-    set_message_callback, settings_rejected,
+    set_message_callback, set_pinned_verification, settings_rejected,
 };
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
+use keybound_core::Sha1Thumbprint;
 use keybound_keys::LastKeyError;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
@@ -23,6 +24,8 @@ pub struct TlsContexts {
     loopback: Option<SslContext>,
     host_allows: AllowedVersions,
     has_identity: bool,
+    /// The only certificate that servers may present, for contexts that verify by it.
+    pinned: Option<Sha1Thumbprint>,
     last_key_error: Option<Arc<LastKeyError>>,
 }
 
@@ -63,7 +66,28 @@ impl TlsContexts {
             loopback,
             host_allows,
             has_identity: identity.is_some(),
+            pinned: None,
             last_key_error: key.map(|key| Arc::clone(key.last_error())),
+        })
+    }
+
+    /// Contexts without an identity for a server with this one certificate. It must be within its validity; its issuers and
+    /// names are not checked, and no trust anchor replaces it.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it.
+    pub fn pinned(certificate: Sha1Thumbprint) -> Result<Self, TransportError> {
+        let mut builder = LibraryContext::get()?.tls_context()?;
+        let host_allows = AllowedVersions::of(&mut builder);
+        configure_client(&mut builder).map_err(settings_rejected)?;
+        set_pinned_verification(&mut builder);
+        Ok(Self {
+            general: builder.build(),
+            loopback: None,
+            host_allows,
+            has_identity: false,
+            pinned: Some(certificate),
+            last_key_error: None,
         })
     }
 
@@ -89,7 +113,10 @@ impl TlsContexts {
             Some(context) if host.is_loopback() => context,
             _ => &self.general,
         };
-        let state = Arc::new(ConnectionState::new(TlsEngine::OpenSsl, self.has_identity));
+        let state = Arc::new(match self.pinned {
+            None => ConnectionState::new(TlsEngine::OpenSsl, self.has_identity),
+            Some(certificate) => ConnectionState::pinned(TlsEngine::OpenSsl, certificate),
+        });
         let create = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(context)?;
             ssl.set_min_proto_version(Some(lowest))?;
@@ -146,13 +173,17 @@ fn configure(
     identity: Option<(&ClientIdentity, &ProviderKey)>,
     anchors: &mut dyn Iterator<Item = &[u8]>,
 ) -> Result<(), ErrorStack> {
-    configure_security(builder);
-    builder.set_alpn_protos(b"\x08http/1.1")?;
+    configure_client(builder)?;
     library.set_trust(builder, anchors)?;
     match identity {
         Some((identity, key)) => present_certificate(builder, library, identity, key),
         None => Ok(()),
     }
+}
+
+fn configure_client(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+    configure_security(builder);
+    builder.set_alpn_protos(b"\x08http/1.1")
 }
 
 /// The settings of all connections that may present a binding certificate.

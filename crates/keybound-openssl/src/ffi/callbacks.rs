@@ -2,8 +2,11 @@
 use super::host_verification::check_expected_host;
 use super::ssl_context::state_of;
 use crate::ConnectionState;
+use openssl::asn1::Asn1Time;
 use openssl::ssl::SslRef;
-use openssl::x509::{X509StoreContext, X509StoreContextRef, X509VerifyResult};
+use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult};
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Called for each request for the client certificate (`SSL_CTX_set_cert_cb`): 1 continues with the certificate of the context, 0
 /// fails the handshake.
@@ -42,11 +45,7 @@ pub(super) fn on_record(ssl: &SslRef, header: &[u8], is_data: bool) {
 
 /// Called for each step of the verification of the server's certificate.
 pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool {
-    let Some(state) = X509StoreContext::ssl_idx()
-        .ok()
-        .and_then(|index| store.ex_data(index))
-        .and_then(state_of)
-    else {
+    let Some(state) = verifying_state(store) else {
         return false;
     };
     if !verified {
@@ -65,6 +64,52 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
     }
 }
 
+/// Called instead of the verification of the server's certificates where one is pinned.
+pub(super) fn on_verify_pinned(leaf: Option<&X509Ref>, store: &mut X509StoreContextRef) -> bool {
+    let checked = match (verifying_state(store), leaf) {
+        (Some(state), Some(leaf)) => check_pinned(state, leaf),
+        _ => Err(X509VerifyResult::APPLICATION_VERIFICATION),
+    };
+    store.set_error(checked.err().unwrap_or(X509VerifyResult::OK));
+    checked.is_ok()
+}
+
+/// The state of the connection whose server is verified.
+fn verifying_state(store: &X509StoreContextRef) -> Option<&Arc<ConnectionState>> {
+    let index = X509StoreContext::ssl_idx().ok()?;
+    store.ex_data(index).and_then(state_of)
+}
+
+/// Accepts exactly the pinned certificate, within its validity and with a key of the security level that other servers need.
+/// Host name, usage and issuers are not checked: the thumbprint names the certificate itself.
+fn check_pinned(state: &ConnectionState, leaf: &X509Ref) -> Result<(), X509VerifyResult> {
+    let other = X509VerifyResult::APPLICATION_VERIFICATION;
+    let der = leaf.to_der().map_err(|_| other)?;
+    if !state.is_pinned() || !state.on_server_certificate(&der) {
+        return Err(other);
+    }
+    check_validity_and_key(leaf).inspect_err(|error| state.reject_server(error.error_string()))
+}
+
+fn check_validity_and_key(leaf: &X509Ref) -> Result<(), X509VerifyResult> {
+    let other = X509VerifyResult::APPLICATION_VERIFICATION;
+    let now = Asn1Time::days_from_now(0).map_err(|_| other)?;
+    let key = leaf.public_key().map_err(|_| other)?;
+    // Malformed times compare with nothing.
+    let is_begun = leaf.not_before().compare(&now).is_ok_and(Ordering::is_le);
+    let is_unexpired = leaf.not_after().compare(&now).is_ok_and(Ordering::is_gt);
+    // Negative for keys of which OpenSSL does not know the strength.
+    let is_strong = key.security_bits().cast_signed() >= MIN_SECURITY_BITS;
+    let code = match (is_begun, is_unexpired, is_strong) {
+        (true, true, true) => return Ok(()),
+        (false, ..) => openssl_sys::X509_V_ERR_CERT_NOT_YET_VALID,
+        (_, false, _) => openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED,
+        (.., false) => openssl_sys::X509_V_ERR_EE_KEY_TOO_SMALL,
+    };
+    // SAFETY: the code is one of OpenSSL's.
+    Err(unsafe { X509VerifyResult::from_raw(code) })
+}
+
 fn check_leaf(
     state: &ConnectionState,
     store: &X509StoreContextRef,
@@ -80,6 +125,9 @@ fn check_leaf(
     same.then_some(())
         .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)
 }
+
+/// Of security level 2, the lowest that connections have: RSA with 2048 bits, P-256.
+const MIN_SECURITY_BITS: i32 = 112;
 
 /// Types of handshake messages (RFC 8446, appendix B.3).
 const HELLO_REQUEST: u8 = 0;

@@ -37,6 +37,9 @@ pub type SecurityCallback = unsafe extern "C" fn(
 pub type MessageCallback =
     unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
 
+/// The callback of `SSL_CTX_set_cert_verify_callback`.
+pub type VerifyCallback = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
+
 unsafe extern "C" {
     pub fn OSSL_PROVIDER_add_builtin(
         context: *mut OSSL_LIB_CTX,
@@ -82,12 +85,12 @@ unsafe extern "C" {
         context: *mut SSL_CTX,
         callback: Option<unsafe extern "C" fn()>,
     );
-    #[cfg(feature = "openssl")]
     pub fn SSL_CTX_set_cert_verify_callback(
         context: *mut SSL_CTX,
-        callback: Option<unsafe extern "C" fn()>,
+        callback: Option<VerifyCallback>,
         argument: *mut c_void,
     );
+    pub fn X509_STORE_CTX_get0_cert(context: *mut X509_STORE_CTX) -> *mut X509;
     pub fn SSL_CTX_get_security_callback(context: *const SSL_CTX) -> Option<SecurityCallback>;
     pub fn SSL_CTX_set_security_callback(context: *mut SSL_CTX, callback: Option<SecurityCallback>);
     pub fn SSL_CIPHER_get_kx_nid(cipher: *const SSL_CIPHER) -> c_int;

@@ -1,11 +1,12 @@
 //! Functions of TLS contexts and connections that the `openssl` crate does not wrap.
-use super::callbacks::{on_certificate_request, on_message, on_record};
+use super::callbacks::{on_certificate_request, on_message, on_record, on_verify_pinned};
 use super::library_context::LibraryContext;
 use super::native;
 use crate::ConnectionState;
 use crate::TlsEngine;
 use foreign_types::ForeignTypeRef as _;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionCacheMode, SslVersion};
+use openssl::x509::{X509Ref, X509StoreContextRef};
 use std::ffi::{c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::null_mut;
@@ -64,6 +65,31 @@ pub(crate) fn set_message_callback(builder: &mut SslContextBuilder) {
     }
     // SAFETY: the context is alive; the callback uses no argument.
     unsafe { native::SSL_CTX_set_msg_callback(builder.as_ptr(), Some(callback)) };
+}
+
+/// Replaces the verification of the server's certificates: no chain is built, and the only certificate that is accepted is the
+/// pinned one of the [`ConnectionState`]. libssl still verifies that the server has its key.
+pub(crate) fn set_pinned_verification(builder: &mut SslContextBuilder) {
+    unsafe extern "C" fn callback(
+        store: *mut openssl_sys::X509_STORE_CTX,
+        _: *mut c_void,
+    ) -> c_int {
+        catch_unwind(|| {
+            // SAFETY: libssl passes the store context of the current handshake, which has the server's own certificate and
+            // lives during the call. Nothing else uses it meanwhile.
+            unsafe {
+                let leaf = native::X509_STORE_CTX_get0_cert(store);
+                let leaf = (!leaf.is_null()).then(|| X509Ref::from_ptr(leaf));
+                on_verify_pinned(leaf, X509StoreContextRef::from_ptr_mut(store))
+            }
+        })
+        .unwrap_or(false)
+        .into()
+    }
+    // SAFETY: the context is alive; the callback uses no argument.
+    unsafe {
+        native::SSL_CTX_set_cert_verify_callback(builder.as_ptr(), Some(callback), null_mut());
+    }
 }
 
 /// The state of a connection for which OpenSSL calls back. It is created here for connections of a caller's TLS library.
