@@ -18,6 +18,7 @@ use crate::runtime_thread::RuntimeHandle;
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
 };
+use keybound_core::Sha1Thumbprint;
 use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
@@ -40,39 +41,53 @@ impl Engine {
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
     ) -> Result<Self, TransportError> {
-        let openssl = || openssl::TlsContexts::new(identity, trust).map(Self::OpenSsl);
+        Self::choose(
+            choice,
+            || openssl::TlsContexts::new(identity, trust),
+            #[cfg(windows)]
+            || schannel::Credentials::new(identity, trust),
+        )
+    }
+
+    /// An engine without an identity for a server with this one certificate.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) as for [`new`](Self::new).
+    pub(crate) fn pinned(
+        choice: TlsEngine,
+        certificate: Sha1Thumbprint,
+    ) -> Result<Self, TransportError> {
+        Self::choose(
+            choice,
+            || openssl::TlsContexts::pinned(certificate),
+            #[cfg(windows)]
+            || Ok(Ok(schannel::Credentials::pinned(certificate))),
+        )
+    }
+
+    /// Creates the chosen engine. SChannel may have a reason why it does not support the settings.
+    fn choose(
+        choice: TlsEngine,
+        openssl: impl FnOnce() -> Result<openssl::TlsContexts, TransportError>,
+        #[cfg(windows)] schannel: impl FnOnce() -> SChannelResult,
+    ) -> Result<Self, TransportError> {
+        let openssl = || openssl().map(Self::OpenSsl);
+        #[cfg(windows)]
+        let schannel = || schannel().map(|credentials| credentials.map(Self::SChannel));
+        #[cfg(not(windows))]
+        let schannel = || Err("SChannel is a part of Windows");
         match choice {
-            TlsEngine::SystemOrOpenSsl if cfg!(windows) => Self::schannel(identity, trust)
-                .unwrap_or_else(|reason| {
-                    tracing::debug!("using OpenSSL: {reason}");
-                    openssl()
-                }),
+            TlsEngine::SystemOrOpenSsl if cfg!(windows) => schannel().unwrap_or_else(|reason| {
+                tracing::debug!("using OpenSSL: {reason}");
+                openssl()
+            }),
             TlsEngine::Automatic if !cfg!(windows) => openssl(),
-            TlsEngine::SChannel | TlsEngine::Automatic => Self::schannel(identity, trust)
-                .unwrap_or_else(|reason| {
-                    let kind = TransportErrorKind::HostUnsupported;
-                    Err(TransportError::new(kind, reason))
-                }),
+            TlsEngine::SChannel | TlsEngine::Automatic => schannel().unwrap_or_else(|reason| {
+                let kind = TransportErrorKind::HostUnsupported;
+                Err(TransportError::new(kind, reason))
+            }),
             _ => openssl(),
         }
-    }
-
-    /// SChannel, or why it does not support the settings.
-    #[cfg(windows)]
-    fn schannel(
-        identity: Option<&ClientIdentity>,
-        trust: &TrustAnchors,
-    ) -> Result<Result<Self, TransportError>, &'static str> {
-        let credentials = schannel::Credentials::new(identity, trust)?;
-        Ok(credentials.map(Self::SChannel))
-    }
-
-    #[cfg(not(windows))]
-    fn schannel(
-        _: Option<&ClientIdentity>,
-        _: &TrustAnchors,
-    ) -> Result<Result<Self, TransportError>, &'static str> {
-        Err("SChannel is a part of Windows")
     }
 
     /// Whether it may block a thread, whatever the key: SChannel calls other processes of the system.
@@ -107,6 +122,9 @@ impl Engine {
         }
     }
 }
+
+#[cfg(windows)]
+type SChannelResult = Result<Result<schannel::Credentials, TransportError>, &'static str>;
 
 /// A TLS client for one connection.
 pub(crate) enum Session {

@@ -13,6 +13,7 @@ use crate::{
     TransportErrorKind, TrustAnchors, VersionPolicy,
 };
 use http::{Request, Response};
+use keybound_core::Sha1Thumbprint;
 use keybound_keys::SigningCost;
 use std::fmt;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ struct Inner {
     /// Drives the connections where signatures or the engine would block the caller's event loop.
     thread: Option<RuntimeThread>,
     identity: Option<ClientIdentity>,
+    /// The only certificate that servers may present, instead of the trust anchors of the settings.
+    pinned: Option<Sha1Thumbprint>,
     settings: HttpsSettings,
 }
 
@@ -78,18 +81,47 @@ impl HttpsClient {
         settings: HttpsSettings,
     ) -> Result<Self, TransportError> {
         let engine = Engine::new(settings.engine, identity.as_ref(), &settings.trust)?;
+        Ok(Self::with_engine(engine, identity, None, settings))
+    }
+
+    /// A client without a certificate for a server that presents exactly one certificate, named by its SHA-1 thumbprint, as the
+    /// managed identity endpoint of Service Fabric does. Connections are never made through a proxy. Opens no connection.
+    ///
+    /// The server proves in the handshake that it has the certificate's key. The certificate must be within its validity. Its
+    /// issuers, its usage and the host name are not checked: it may be self-signed. No trust anchor replaces it, and a
+    /// certificate that it has issued is not accepted.
+    ///
+    /// # Errors
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's TLS configuration does not allow TLS, or the
+    /// [engine](TlsEngine) is not available.
+    pub fn pinned(certificate: Sha1Thumbprint, engine: TlsEngine) -> Result<Self, TransportError> {
+        let settings = HttpsSettings {
+            engine,
+            ..HttpsSettings::default()
+        };
+        let engine = Engine::pinned(engine, certificate)?;
+        Ok(Self::with_engine(engine, None, Some(certificate), settings))
+    }
+
+    fn with_engine(
+        engine: Engine,
+        identity: Option<ClientIdentity>,
+        pinned: Option<Sha1Thumbprint>,
+        settings: HttpsSettings,
+    ) -> Self {
         let slow_key = identity
             .as_ref()
             .is_some_and(|identity| identity.key().signing_cost() == SigningCost::Slow);
         let thread =
             (slow_key || engine.may_block()).then(|| RuntimeThread::new("keybound-transport"));
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             pool: Pool::new(settings.idle_timeout),
             engine: Arc::new(engine),
             thread,
             identity,
+            pinned,
             settings,
-        })))
+        }))
     }
 
     /// Sends a request with an absolute https URI. Redirects are returned, not followed. The timeout covers everything up to
@@ -257,6 +289,7 @@ impl fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpsClient")
             .field("identity", &self.0.identity)
+            .field("pinned", &self.0.pinned)
             .field("settings", &self.0.settings)
             .finish()
     }

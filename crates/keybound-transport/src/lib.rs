@@ -30,6 +30,7 @@ mod tunnel;
 pub use connection_info::ConnectionInfo;
 pub use engine::openssl::{TrustAnchors, warm_up};
 pub use https_client::{ConnectionReuse, HttpsClient, HttpsSettings};
+pub use keybound_core::Sha1Thumbprint;
 pub use keybound_core::tls::{
     TlsEngine, TlsVersions, TransportError, TransportErrorKind, VersionPolicy,
 };

@@ -1,5 +1,6 @@
 //! The interface of `openssl.rs` in builds for Windows without OpenSSL. Its types have no values.
 use crate::{ClientIdentity, TlsVersions, TransportError, TransportErrorKind};
+use keybound_core::Sha1Thumbprint;
 use keybound_core::tls::{ConnectionState, Host, TlsErrorClass};
 use keybound_keys::LastKeyError;
 use std::error::Error;
@@ -14,10 +15,11 @@ impl TlsContexts {
         _: Option<&ClientIdentity>,
         _: &TrustAnchors,
     ) -> Result<Self, TransportError> {
-        Err(TransportError::new(
-            TransportErrorKind::HostUnsupported,
-            "OpenSSL is not built in: build with the feature openssl-vendored",
-        ))
+        Err(not_built_in())
+    }
+
+    pub(crate) fn pinned(_: Sha1Thumbprint) -> Result<Self, TransportError> {
+        Err(not_built_in())
     }
 
     pub(crate) fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
@@ -27,6 +29,13 @@ impl TlsContexts {
     pub(crate) fn session(&self, _: &Host, _: TlsVersions) -> Result<Session, TransportError> {
         match *self {}
     }
+}
+
+fn not_built_in() -> TransportError {
+    TransportError::new(
+        TransportErrorKind::HostUnsupported,
+        "OpenSSL is not built in: build with the feature openssl-vendored",
+    )
 }
 
 pub(crate) enum Session {}

@@ -13,6 +13,7 @@ pub(crate) use credentials::Credentials;
 use crate::TransportError;
 use crate::engine::buffered::{BufferedTlsStream, CiphertextBuffers, rejected};
 use crate::peer::Peer;
+use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::SchannelCred;
 use ::schannel::tls_stream::{Builder, CertValidationResult, TlsStream};
 use keybound_core::tls::{ConnectionState, Host};
@@ -59,7 +60,7 @@ impl Session {
     }
 }
 
-/// Verifies the server's certificate with Windows, and checks that it has not changed. In a later handshake it runs before the
+/// Verifies the server's certificate with Windows or by the pinned one, and checks that it has not changed. In a later handshake it runs before the
 /// server has presented a certificate, and receives the earlier one.
 ///
 /// The result of the schannel crate comes first. It is an error unless it is that the revocation status is unknown, which the
@@ -71,14 +72,18 @@ fn verify(state: &ConnectionState, host: &Host, result: &CertValidationResult) -
     };
     // The crate calls back for each message after a handshake of TLS 1.3.
     state.on_handshake_message(false).map_err(rejected)?;
+    let no_certificate = || reject(rejected("the server presented no certificate"));
+    if state.is_pinned() {
+        let leaf = result.chain().and_then(|chain| chain.get(0));
+        let leaf = leaf.ok_or_else(no_certificate)?;
+        return verify_pinned(state, &leaf).map_err(reject);
+    }
     if let Err(error) = result.result()
         && !classify::is_unknown_revocation(&error)
     {
         return Err(reject(error));
     }
-    let chain = result
-        .chain()
-        .ok_or_else(|| reject(rejected("the server presented no certificate")))?;
+    let chain = result.chain().ok_or_else(no_certificate)?;
     server_certificate::verify(&chain, host).map_err(reject)?;
     let leaf = chain.get(0);
     if leaf.is_some_and(|leaf| state.on_server_certificate(leaf.to_der())) {
@@ -87,3 +92,19 @@ fn verify(state: &ConnectionState, host: &Host, result: &CertValidationResult) -
         Err(rejected("the server presented another certificate"))
     }
 }
+
+/// Accepts exactly the pinned certificate, within its validity. Its issuers, usage and host name are not checked: the thumbprint
+/// names the certificate itself.
+fn verify_pinned(state: &ConnectionState, leaf: &CertContext) -> io::Result<()> {
+    if !state.on_server_certificate(leaf.to_der()) {
+        return Err(rejected("the server's certificate is not the pinned one"));
+    }
+    if leaf.is_time_valid()? {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(EXPIRED.cast_signed()))
+    }
+}
+
+/// `CERT_E_EXPIRED`.
+const EXPIRED: u32 = 0x800B_0101;

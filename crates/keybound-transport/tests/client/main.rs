@@ -8,6 +8,7 @@ mod failing_keys;
 mod handshakes;
 mod invariants;
 mod malformed_responses;
+mod pinned;
 mod plain;
 mod pool;
 mod proxy;

@@ -11,4 +11,5 @@ mod connections;
 mod engine_choice;
 mod fixture;
 mod native;
+mod pinned;
 mod trust;

@@ -9,7 +9,9 @@ pub mod server;
 
 use bytes::Bytes;
 pub use client::{ClientBuilder, client_builder};
-use keybound_transport::{ConnectionInfo, HttpsClient, RequestBody, TransportError};
+use keybound_transport::{
+    ConnectionInfo, HttpsClient, RequestBody, Sha1Thumbprint, TransportError,
+};
 use std::time::Duration;
 
 /// Longer than any test needs; tests of timeouts use shorter ones.
@@ -73,6 +75,12 @@ pub async fn post(
     length: usize,
 ) -> Result<Response, TransportError> {
     call(client, "POST", uri, RequestBody::full(vec![b'x'; length])).await
+}
+
+/// The thumbprint of a certificate as OpenSSL computes it.
+pub fn pin(certificate: &openssl::x509::X509Ref) -> Sha1Thumbprint {
+    let digest = certificate.digest(openssl::hash::MessageDigest::sha1());
+    Sha1Thumbprint::parse(&server::hex(&digest.unwrap())).unwrap()
 }
 
 /// The error and all its causes, for assertions on messages.

@@ -8,6 +8,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
+use openssl::rsa::Rsa;
 use openssl::x509::extension::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
 };
@@ -127,6 +128,16 @@ impl Authority {
         }
     }
 
+    /// Another certificate for the key of a server.
+    pub fn reissued(&self, earlier: &Leaf, host: &str) -> Leaf {
+        let mut builder = builder(host, &self.name(), &earlier.key, -1, 1);
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        Leaf {
+            certificate: builder.build(),
+            ..earlier.clone()
+        }
+    }
+
     /// A certificate with a server's name, for clients only.
     pub fn for_clients_only(&self, host: &str) -> Leaf {
         let key = ec_key();
@@ -169,6 +180,18 @@ pub fn self_signed(host: &str) -> Leaf {
     builder.sign(&leaf.key, MessageDigest::sha256()).unwrap();
     leaf.certificate = builder.build();
     leaf
+}
+
+/// A self-signed certificate with an RSA key of 1024 bits.
+pub fn weak(host: &str) -> Leaf {
+    let key = PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap();
+    let mut builder = builder(host, host, &key, -1, 1);
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    Leaf {
+        certificate: builder.build(),
+        key,
+        chain: vec![],
+    }
 }
 
 fn ec_key() -> PKey<Private> {

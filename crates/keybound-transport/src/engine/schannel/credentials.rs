@@ -5,6 +5,7 @@ use crate::{
 use ::schannel::RawPointer as _;
 use ::schannel::cert_context::CertContext;
 use ::schannel::schannel_cred::{Direction, Protocol, SchannelCred};
+use keybound_core::Sha1Thumbprint;
 use keybound_core::tls::{ConnectionState, Host};
 use keybound_keys::windows::NativeCertificate;
 use std::io;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 /// resumed.
 pub(crate) struct Credentials {
     certificate: Option<NativeCertificate>,
+    /// The only certificate that servers may present.
+    pinned: Option<Sha1Thumbprint>,
     has_tls_13: bool,
 }
 
@@ -44,6 +47,7 @@ impl Credentials {
         Ok(match certificate.transpose() {
             Ok(certificate) => Ok(Self {
                 certificate,
+                pinned: None,
                 has_tls_13: has_tls_13(),
             }),
             Err(error) => Err(TransportError::new(
@@ -52,6 +56,15 @@ impl Credentials {
             )
             .with_source(error)),
         })
+    }
+
+    /// Credentials without an identity for a server with this one certificate.
+    pub(crate) fn pinned(certificate: Sha1Thumbprint) -> Self {
+        Self {
+            certificate: None,
+            pinned: Some(certificate),
+            has_tls_13: has_tls_13(),
+        }
     }
 
     /// A TLS client for one connection to the host.
@@ -66,10 +79,10 @@ impl Credentials {
         Ok(Session {
             credential,
             host: host.clone(),
-            state: Arc::new(ConnectionState::new(
-                TlsEngine::SChannel,
-                self.certificate.is_some(),
-            )),
+            state: Arc::new(match self.pinned {
+                None => ConnectionState::new(TlsEngine::SChannel, self.certificate.is_some()),
+                Some(certificate) => ConnectionState::pinned(TlsEngine::SChannel, certificate),
+            }),
         })
     }
 
