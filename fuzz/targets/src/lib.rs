@@ -21,7 +21,7 @@ pub use keybound_emulator::fuzz::{
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
 pub use responses::{credential, metadata, service_error, token_response};
-pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope};
+pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
 pub use tokens::{attestation_token, jwt};
 
 /// The body of a target.
@@ -54,6 +54,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("service_error", service_error),
     ("signing_request", signing_request),
     ("system_proxy", system_proxy),
+    ("thumbprint", thumbprint),
     ("token_response", token_response),
     ("trust_anchors", trust_anchors),
 ];

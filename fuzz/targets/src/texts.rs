@@ -1,6 +1,6 @@
 use crate::check::{self, CLIENT, TENANT, assert_no_canary, assert_printable};
 use keybound_core::{
-    Challenge, Claims, EndpointPolicy, Guid, ManagedIdentity, MtlsEndpoint, Scope,
+    Challenge, Claims, EndpointPolicy, Guid, ManagedIdentity, MtlsEndpoint, Scope, Sha1Thumbprint,
     attestation_endpoint, merge_capabilities, printable,
 };
 use serde_json::Value;
@@ -217,6 +217,20 @@ pub fn guid(data: &[u8]) {
         assert_eq!(Guid::parse(&other), Some(guid.clone()));
     }
     assert_eq!(guid.matches(CLIENT), text.eq_ignore_ascii_case(CLIENT));
+}
+
+/// The SHA-1 thumbprint of a pinned certificate.
+pub fn thumbprint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let is_thumbprint = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = Sha1Thumbprint::parse(text);
+    assert_eq!(parsed.is_some(), is_thumbprint);
+    if let Some(parsed) = parsed {
+        assert_eq!(parsed.to_string(), text.to_ascii_uppercase());
+        assert_eq!(Sha1Thumbprint::parse(&text.to_ascii_lowercase()), Some(parsed));
+    }
 }
 
 /// The id of an identity, parsed as each kind of id.
