@@ -1,9 +1,9 @@
 //! Attestation of KeyGuard keys by `AttestationClientLib.dll`, Microsoft's native library for Windows.
 //!
 //! It is not part of Keybound: see docs/attestation.md. It is searched for at the configured path, otherwise at the one in
-//! `ATTESTATION_CLIENTLIB_PATH`, otherwise in the program's folder, in `native` there, and in System32; never in the working
-//! folder or on `PATH`. It is used only if its Authenticode signature is Microsoft's, or if its SHA-256 is the pinned one. A
-//! copy in a folder of this account is verified and loaded: other accounts cannot change it between verification and load.
+//! `ATTESTATION_CLIENTLIB_PATH`, otherwise in the program's directory, in `native` there, and in System32; never in the working
+//! directory or on `PATH`. It is used only if its Authenticode signature is Microsoft's, or if its SHA-256 is the pinned one. A
+//! copy in a directory of this account is verified and loaded: other accounts cannot change it between verification and load.
 //!
 //! A process loads a library once and never unloads it, since its threads may call back at any time. Calls are serialized,
 //! each on its own thread; a call that hangs delays the next ones until their deadlines, but not the runtime.
@@ -83,7 +83,7 @@ impl NativeAttestation {
     }
 
     /// Passes NULL to the library for an authentication token and a client payload that are not set, as MSAL .NET and MSAL Go
-    /// do. Default: an empty text and `{}`, as earlier PowerShell and Python clients. Both work in practice; if the library
+    /// do. Default: an empty string and `{}`, as earlier PowerShell and Python clients. Both work in practice; if the library
     /// returns [-8 or -9](NativeCode), try the other one.
     #[must_use]
     pub fn null_arguments(mut self) -> Self {

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(
     name = "keybound",
-    // Also where the file has an extension, as on Windows.
+    // Also if the file has an extension, as on Windows.
     bin_name = "keybound",
     version,
     max_term_width = 100,
@@ -76,7 +76,7 @@ impl Command {
 /// signing request, attestation, credential, token, binding check, and the call of a vault that requests the
 /// certificate by TLS renegotiation. Then a thief sends the same token without its key, and with a key of another
 /// identity, and is refused. Exits with 0 only if the secret was read and both thefts were refused; with
-/// 128 + N where signal N stopped it (Ctrl-C is signal 2).
+/// 128 + N if signal N stopped it (Ctrl-C is signal 2).
 ///
 /// The key and its attestation are simulated. Environment variables have no effect.
 #[derive(Debug, Args)]
@@ -103,7 +103,7 @@ pub(crate) struct CompletionsArgs {
     after_long_help = "Examples:\n  keybound man | man -l -\n  keybound man --dir ~/.local/share/man/man1"
 )]
 pub(crate) struct ManArgs {
-    /// Write keybound.1 and a page for each subcommand into this folder
+    /// Write keybound.1 and a page for each subcommand into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Starts an emulator; its CA is stored in `state_dir`, if any.
 ///
 /// # Errors
-/// [`Failure::Usage`] where the configuration contradicts itself, [`Failure::Host`] for anything else.
+/// [`Failure::Usage`] if the configuration contradicts itself, [`Failure::Host`] for anything else.
 pub(crate) fn start(config: Config, state_dir: Option<&Path>) -> Result<Emulator, Failure> {
     let builder = Emulator::builder().config(config);
     let builder = match state_dir {
@@ -27,7 +27,7 @@ pub(crate) fn start(config: Config, state_dir: Option<&Path>) -> Result<Emulator
 /// Configures simulated keys and their attestation, which the library accepts only with an emulator.
 ///
 /// # Errors
-/// Where the host's OpenSSL configuration does not allow it.
+/// If the host's OpenSSL configuration does not allow it.
 pub(crate) fn simulate(
     builder: ManagedIdentityClientBuilder,
     trust: TrustAnchors,
@@ -43,12 +43,12 @@ pub(crate) fn key_providers() -> ProviderChain {
     ProviderChain::new(vec![Arc::new(SimulatedKeyProvider::new())])
 }
 
-/// The origin of the emulator's simulated Graph, where `emulator --exec` runs this program.
+/// The origin of the emulator's simulated Graph, if `emulator --exec` runs this program.
 pub(crate) fn graph_origin() -> Option<String> {
     origin(GRAPH_VARIABLE)
 }
 
-/// The origin of the emulator's simulated Key Vault, where `emulator --exec` runs this program.
+/// The origin of the emulator's simulated Key Vault, if `emulator --exec` runs this program.
 pub(crate) fn vault_origin() -> Option<String> {
     origin(VAULT_VARIABLE)
 }

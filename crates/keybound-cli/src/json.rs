@@ -7,7 +7,7 @@ use std::io;
 /// A value as indented JSON without control characters.
 ///
 /// # Errors
-/// Where the value cannot be JSON: a map whose keys are not strings.
+/// If the value cannot be JSON: a map whose keys are not strings.
 pub(crate) fn document(value: &impl Serialize) -> io::Result<String> {
     let json = serde_json::to_string_pretty(value)?;
     Ok(escaped(&json))
@@ -18,7 +18,7 @@ pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// JSON text from outside without whitespace, otherwise unchanged; `None` where it is not JSON.
+/// JSON text from outside without whitespace, otherwise unchanged; `None` if it is not JSON.
 pub(crate) fn compacted(bytes: &[u8]) -> Option<String> {
     let text = without_mark(std::str::from_utf8(bytes).ok()?);
     serde_json::from_str::<IgnoredAny>(text).ok()?;

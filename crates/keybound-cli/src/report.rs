@@ -10,7 +10,7 @@ pub(crate) use token::{TokenReport, check_binding, claims_text};
 
 use serde::Serialize;
 
-/// The JSON object that a command prints. `error` is set only where the flow failed.
+/// The JSON object that a command prints. `error` is set only if the flow failed.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,7 @@ impl Session {
     /// otherwise for Microsoft Graph. `called` is the resource that is called with it, if any.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where a value is malformed or a file cannot be read; [`Failure::Flow`] where simulated keys are requested
+    /// [`Failure::Usage`] if a value is malformed or a file cannot be read; [`Failure::Flow`] if simulated keys are requested
     /// without an emulator.
     pub(crate) fn new(
         args: &TokenArgs,
@@ -64,7 +64,7 @@ impl Session {
     /// The client for the call of a resource, within the time until the deadline. It follows no redirects.
     ///
     /// # Errors
-    /// Where the host's TLS configuration does not allow it.
+    /// If the host's TLS configuration does not allow it.
     pub(crate) fn resource_client(&self) -> Result<ResourceClient, Error> {
         ResourceClient::builder(&self.client, self.request.clone())
             .timeout(self.remaining())
@@ -132,7 +132,7 @@ pub(crate) fn native_attestation(args: &LibraryArgs) -> NativeAttestation {
 /// for: it may take longer than the timeout.
 ///
 /// # Errors
-/// Where the host has no more threads or file descriptors.
+/// If the host has no more threads or file descriptors.
 pub(crate) fn run_to_end<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -201,7 +201,7 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
 }
 
 /// The system's CAs, and those of `--ca-file` for all hosts; without the option, those of `KEYBOUND_CA_FILE` for loopback
-/// hosts, read only where one is connected to.
+/// hosts, read only if one is connected to.
 fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
     if let Some(path) = &args.ca_file {

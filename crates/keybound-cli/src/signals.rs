@@ -17,7 +17,7 @@ pub(crate) use platform::Signals;
 #[cfg(unix)]
 pub(crate) use unix::Relay;
 
-/// The failure where signals cannot be handled.
+/// The failure if signals cannot be handled.
 pub(crate) fn failure(error: io::Error) -> Failure {
     Failure::Host(format!("signals cannot be handled: {error}"))
 }
@@ -59,7 +59,7 @@ impl Received {
     }
 }
 
-/// The exit status of a child; 128 + N where signal N ended it.
+/// The exit status of a child; 128 + N if signal N ended it.
 pub(crate) fn status_of(status: ExitStatus) -> u8 {
     let code = status
         .code()

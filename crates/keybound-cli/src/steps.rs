@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-/// The steps of the flow: logged where the verbosity or `KEYBOUND_LOG` requires it, and recorded.
+/// The steps of the flow: logged if the verbosity or `KEYBOUND_LOG` requires it, and recorded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepLog(Arc<Inner>);
 

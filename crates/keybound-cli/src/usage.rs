@@ -16,7 +16,7 @@ pub(crate) fn report(error: Error) -> Exit {
     let plain = error.render().to_string();
     let safe = printable_lines(&plain);
     if safe == plain {
-        // With colors where the terminal supports them. Where standard error is closed, the exit code remains.
+        // With colors if the terminal supports them. If standard error is closed, the exit code remains.
         let _ = error.print();
     } else {
         out::log(safe.trim_end());

@@ -39,7 +39,7 @@ impl Certificate {
     /// is for its key, and its peers verify whether to trust it.
     ///
     /// # Errors
-    /// [`ErrorKind::CertificateMalformed`] where it is not a certificate or longer than [`MAX_CERTIFICATE`].
+    /// [`ErrorKind::CertificateMalformed`] if it is not a certificate or longer than [`MAX_CERTIFICATE`].
     pub fn from_der(der: &[u8]) -> Result<Self> {
         let malformed = |message| failed(ErrorKind::CertificateMalformed, message);
         if der.len() > MAX_CERTIFICATE {
@@ -94,7 +94,7 @@ impl Certificate {
         &self.0.subject
     }
 
-    /// The subject's CN, where it has exactly one.
+    /// The subject's CN, if it has exactly one.
     pub fn common_name(&self) -> Option<&str> {
         self.0.common_name.as_deref()
     }

@@ -28,9 +28,9 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Stores the CA in a folder, which is created if absent: `ca.pem` and, readable by the owner only,
+    /// Stores the CA in a directory, which is created if absent: `ca.pem` and, readable by the owner only,
     /// `ca-key.pem`. The next start loads it, so that clients can trust the same file. Default: a new CA at each
-    /// start, its certificate in a temporary folder, its key only in memory. The issuer of binding certificates and the
+    /// start, its certificate in a temporary directory, its key only in memory. The issuer of binding certificates and the
     /// keys that sign tokens are always new.
     #[must_use]
     pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -41,12 +41,12 @@ impl EmulatorBuilder {
     /// Starts the emulator.
     ///
     /// # Errors
-    /// As [`Emulator::start`], and if the folder cannot be used.
+    /// As [`Emulator::start`], and if the directory cannot be used.
     pub fn start(self) -> Result<Emulator, StartError> {
         self.config.check().map_err(StartError::Config)?;
         let listeners = Listeners::bind(&self.config.network)?;
         let endpoints = listeners.endpoints(self.config.network.host)?;
-        // Programs in other folders use the path of the CA.
+        // Programs in other directories use the path of the CA.
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
         let state_dir = state_dir.map_err(StartError::Host)?;
         let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;

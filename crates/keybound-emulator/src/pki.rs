@@ -34,11 +34,11 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    /// Creates both authorities, or loads the server CA from its folder. The certificate of the servers is for the usual names of
+    /// Creates both authorities, or loads the server CA from its directory. The certificate of the servers is for the usual names of
     /// loopback and for the address on which they listen.
     ///
     /// # Errors
-    /// If the folder or a file in it cannot be used, or OpenSSL fails.
+    /// If the directory or a file in it cannot be used, or OpenSSL fails.
     pub fn new(state_dir: Option<&Path>, address: IpAddr) -> Result<Self, StartError> {
         let failed = |error: ErrorStack| StartError::Certificates(error.into());
         let store = match state_dir {

@@ -71,7 +71,7 @@ pub(crate) struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    /// A server with TLS, or of plain HTTP where there are no settings.
+    /// A server with TLS, or of plain HTTP if there are no settings.
     ///
     /// # Errors
     /// If the listener is not on loopback (the emulator serves no other), or OpenSSL rejects the settings.

@@ -32,7 +32,7 @@ impl Service {
         Self::Control,
     ];
 
-    /// `https`, except where the service is plain HTTP: IMDS, as on Azure, and the control endpoint.
+    /// `https`, except if the service is plain HTTP: IMDS, as on Azure, and the control endpoint.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Imds | Self::Control => "http",

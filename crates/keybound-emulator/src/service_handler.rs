@@ -151,7 +151,7 @@ impl Handler for ServiceHandler {
         self.service != Service::Control || secret.matches(head.headers.get(header::AUTHORIZATION))
     }
 
-    /// Key Vault requests the certificate only where the request declares that its token is bound.
+    /// Key Vault requests the certificate only if the request declares that its token is bound.
     fn requests_certificate(&self, head: &request::Parts) -> bool {
         let is_true = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
         self.service == Service::Vault

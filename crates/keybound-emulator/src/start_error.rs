@@ -11,10 +11,11 @@ pub enum StartError {
     /// The configuration is invalid: correct the key that the cause names.
     #[error("the configuration is invalid")]
     Config(#[source] ConfigError),
-    /// The folder of the stored CA, or a file in it, cannot be used: correct the problem in the message, or use another folder.
-    #[error("the state folder {path} cannot be used: {problem}", path = .path.display())]
+    /// The directory of the stored CA, or a file in it, cannot be used: correct the problem in the
+    /// message, or use another directory.
+    #[error("the state directory {path} cannot be used: {problem}", path = .path.display())]
     StateDir {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// The problem.
         problem: &'static str,

@@ -21,7 +21,7 @@ pub trait BindingStore: Send + Sync + fmt::Debug {
 
     /// Locks the issuance of certificates for a key against other processes of this host, so that processes that start at the
     /// same time share one certificate: after the lock is acquired, the store is loaded again. The lock is released when the
-    /// value is dropped, after the certificate is saved. `None` where the store has no locks (the default), or where another
+    /// value is dropped, after the certificate is saved. `None` if the store has no locks (the default), or if another
     /// process holds the lock for too long.
     fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
         None
@@ -44,7 +44,7 @@ pub trait BindingStore: Send + Sync + fmt::Debug {
 pub type IssuanceLock = Box<dyn Any + Send>;
 
 /// An entry of a store. A store saves every field and returns it unchanged; it need not interpret them. A loaded
-/// entry is checked like a response of IMDS, and is not used where a check fails.
+/// entry is checked like a response of IMDS, and is not used if a check fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,

@@ -10,8 +10,8 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     /// Opens or creates the host's key. It may block; call it off the event loop.
     ///
     /// # Errors
-    /// A kind that [is an absence](KeyErrorKind::is_absence) where this host has no such key (the chain then tries the next
-    /// provider), any other kind where the key should exist and fails (the chain then stops: a failure is not a reason for a
+    /// A kind that [is an absence](KeyErrorKind::is_absence) if this host has no such key (the chain then tries the next
+    /// provider), any other kind if the key should exist and fails (the chain then stops: a failure is not a reason for a
     /// weaker key).
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError>;
 
@@ -24,7 +24,7 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
 
 /// Key providers, of which the strongest that has a key is used.
 ///
-/// Two chains are equal where their providers are the same objects, as those of clones are, or where both are
+/// Two chains are equal if their providers are the same objects, as those of clones are, or if both are
 /// [`platform`](Self::platform)'s, with the same name for KeyGuard keys.
 #[derive(Clone, Debug)]
 pub struct ProviderChain {
@@ -72,9 +72,9 @@ impl ProviderChain {
     /// Opens the best key and checks it against the minimum key strength.
     ///
     /// # Errors
-    /// [`KeyErrorKind::Unavailable`] where no provider has a key, [`KeyErrorKind::TooWeak`] where the best one is below
+    /// [`KeyErrorKind::Unavailable`] if no provider has a key, [`KeyErrorKind::TooWeak`] if the best one is below
     /// the minimum, both with the error of the strongest provider as their cause; [`KeyErrorKind::IsolationUnavailable`] or
-    /// [`KeyErrorKind::NotIsolated`] instead where that is the error of the strongest provider; or the error of a provider that
+    /// [`KeyErrorKind::NotIsolated`] instead if that is the error of the strongest provider; or the error of a provider that
     /// failed.
     pub fn open(&self, minimum: KeyStrength) -> Result<Arc<dyn BindingKey>, KeyError> {
         let mut reason = None;

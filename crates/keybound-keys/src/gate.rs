@@ -43,11 +43,11 @@ impl KeyGate {
     }
 
     /// Runs an operation and waits for it without blocking. No tokio runtime is required; the operation runs in the context of
-    /// the caller's, if there is one. Where the future is dropped, an operation that has started continues, and one that waits
+    /// the caller's, if there is one. If the future is dropped, an operation that has started continues, and one that waits
     /// for the permit never starts.
     ///
     /// # Errors
-    /// [`Failed`](KeyErrorKind::Failed) where another operation hangs, the operation panics, or no thread can be created;
+    /// [`Failed`](KeyErrorKind::Failed) if another operation hangs, the operation panics, or no thread can be created;
     /// otherwise the operation's own error.
     pub async fn run<T: Send + 'static>(
         &self,

@@ -14,7 +14,7 @@ impl ClientIdentity {
     /// share: a key that hangs blocks one thread, regardless of the number of clients and connections.
     ///
     /// # Errors
-    /// [`CertificateKeyMismatch`](ErrorKind::CertificateKeyMismatch) where the certificate is for another key.
+    /// [`CertificateKeyMismatch`](ErrorKind::CertificateKeyMismatch) if the certificate is for another key.
     pub fn new(certificate: Certificate, key: Arc<dyn BindingKey>) -> Result<Self, Error> {
         if certificate.check_key(key.public_key_der()).is_err() {
             return Err(Error::new(

@@ -14,7 +14,7 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// Signs a digest of the scheme's hash.
     ///
     /// # Errors
-    /// [`KeyError`] where the digest has the wrong length, the scheme is not supported, or the key cannot sign.
+    /// [`KeyError`] if the digest has the wrong length, the scheme is not supported, or the key cannot sign.
     fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError>;
 
     /// The strength of its protection. A [simulated](Self::is_simulated) key returns the strength that it simulates.
@@ -23,13 +23,13 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     /// An identifier that is stable for the key and differs between keys; not a secret.
     fn id(&self) -> &str;
 
-    /// The name under which a later process can open the same key. `None` where the key does not outlive this process.
+    /// The name under which a later process can open the same key. `None` if the key does not outlive this process.
     fn persistent_name(&self) -> Option<&str> {
         None
     }
 
     /// Whether its [name](Self::persistent_name) still opens this key. After another program has replaced the key, this handle may
-    /// still sign, while code that opens the key by its name, such as Windows' TLS, signs with the other key. True where that
+    /// still sign, while code that opens the key by its name, such as Windows' TLS, signs with the other key. True if that
     /// is unknown.
     fn is_current(&self) -> bool {
         true
@@ -40,7 +40,7 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
         SigningCost::Slow
     }
 
-    /// The gate through which all callers of the key run blocking operations. `None` where the key has no shared gate
+    /// The gate through which all callers of the key run blocking operations. `None` if the key has no shared gate
     /// ([`GatedKey`](crate::GatedKey) adds one): each caller then creates its own.
     fn gate(&self) -> Option<&KeyGate> {
         None
@@ -52,7 +52,7 @@ pub trait BindingKey: Send + Sync + fmt::Debug {
     }
 
     /// The input for an attestation of this type of key (a key handle, the key itself), for an attestation provider that knows the
-    /// type. `None` where such a key cannot be attested.
+    /// type. `None` if such a key cannot be attested.
     fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
         None
     }
@@ -192,9 +192,9 @@ pub enum KeyErrorKind {
     /// The host has no such key: try the next provider.
     Unavailable,
     /// Virtualization-based security, which KeyGuard keys require, is unavailable: enable it, or use a weaker key
-    /// where the minimum key strength allows it.
+    /// if the minimum key strength allows it.
     IsolationUnavailable,
-    /// The key in the container of the KeyGuard key is not isolated: remove it, name another container, or use a weaker key where
+    /// The key in the container of the KeyGuard key is not isolated: remove it, name another container, or use a weaker key if
     /// the minimum key strength allows it.
     NotIsolated,
     /// The best key of the host is below the minimum key strength.

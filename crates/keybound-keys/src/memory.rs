@@ -47,7 +47,7 @@ impl MemoryKey {
     /// Generates a key with exponent 65537, within tens to hundreds of milliseconds.
     ///
     /// # Errors
-    /// [`KeyErrorKind::Failed`] where OpenSSL fails.
+    /// [`KeyErrorKind::Failed`] if OpenSSL fails.
     pub fn generate() -> Result<Self, KeyError> {
         let generate = || -> Result<(PKey<Private>, Vec<u8>), ErrorStack> {
             let key = PKey::from_rsa(Rsa::generate(2048)?)?;

@@ -19,7 +19,7 @@ pub fn verify(public_key: &[u8], scheme: SignatureScheme, digest: &[u8], signatu
 /// unexplained error response of a service.
 ///
 /// # Errors
-/// The error of [`BindingKey::sign`], or [`KeyErrorKind::Failed`] where the signature is invalid.
+/// The error of [`BindingKey::sign`], or [`KeyErrorKind::Failed`] if the signature is invalid.
 pub fn sign_verified(
     key: &dyn BindingKey,
     scheme: SignatureScheme,

@@ -33,7 +33,7 @@ impl Session {
     /// Performs the first handshake.
     ///
     /// # Errors
-    /// [`Tls`](TransportErrorKind::Tls) where OpenSSL cannot create a stream; for a failed handshake, the result of `failed`.
+    /// [`Tls`](TransportErrorKind::Tls) if OpenSSL cannot create a stream; for a failed handshake, the result of `failed`.
     pub async fn connect(
         self,
         tcp: TcpStream,

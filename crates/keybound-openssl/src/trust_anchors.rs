@@ -29,7 +29,7 @@ impl TrustAnchors {
     /// apply.
     ///
     /// # Errors
-    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where it contains none, with the apparent format, or a malformed
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) if it contains none, with the apparent format, or a malformed
     /// one;
     /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) on Windows without OpenSSL.
     pub fn with_pem(mut self, pem: &[u8]) -> Result<Self, keybound_core::Error> {

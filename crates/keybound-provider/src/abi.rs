@@ -166,7 +166,7 @@ impl Param {
         Some(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), self.size) })
     }
 
-    /// Writes an integer to the caller's buffer. False where it is too small.
+    /// Writes an integer to the caller's buffer. False if it is too small.
     ///
     /// # Safety
     /// The entry describes its buffer truthfully.

@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     task: JoinHandle<Option<hyper::Error>>,
     /// The result of the task.
     ended: Option<Option<hyper::Error>>,
-    /// Dangling where the connection is not reused.
+    /// Dangling if the connection is not reused.
     pool: Weak<OriginPool>,
     /// The deadline of the current request. One timer for all requests: moving it is cheaper than registering another.
     deadline: Pin<Box<Sleep>>,
@@ -125,7 +125,7 @@ impl Connection {
         self.deadline.as_mut().poll(cx)
     }
 
-    /// Waits until the last exchange is complete. Returns false where the connection ended with it.
+    /// Waits until the last exchange is complete. Returns false if the connection ended with it.
     ///
     /// # Errors
     /// [`SendError::TimedOut`].
@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    /// Returns the connection to its pool after the whole response was read. Closes it where reuse is disabled, the server
+    /// Returns the connection to its pool after the whole response was read. Closes it if reuse is disabled, the server
     /// has closed it, or the request is still being sent.
     pub(crate) fn release(mut self: Box<Self>) {
         let sent = self.request_finished.load(Ordering::Acquire) && !self.counters.is_blocked();

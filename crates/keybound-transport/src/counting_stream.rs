@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Wraps a stream. A writer that writes all its data before it waits has written all of it where the last write did not block.
+/// Wraps a stream. A writer that writes all its data before it waits has written all of it if the last write did not block.
 pub(crate) struct CountingStream<S> {
     stream: S,
     counters: Arc<TrafficCounters>,

@@ -34,8 +34,8 @@ pub(crate) enum Engine {
 
 impl Engine {
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host does not allow it, or the library is not
-    /// available or does not support the settings; [`Key`](TransportErrorKind::Key) where Windows cannot open the key.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host does not allow it, or the library is not
+    /// available or does not support the settings; [`Key`](TransportErrorKind::Key) if Windows cannot open the key.
     pub(crate) fn new(
         choice: TlsEngine,
         identity: Option<&ClientIdentity>,
@@ -167,7 +167,7 @@ impl Session {
     }
 }
 
-/// The class of this error, without its causes; `None` where it is not from a TLS library.
+/// The class of this error, without its causes; `None` if it is not from a TLS library.
 pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     #[cfg(windows)]
     if let Some(class) = schannel::classify(error) {

@@ -5,7 +5,7 @@ use crate::origin::Origin;
 use crate::tunnel;
 use keybound_core::tls::Host;
 
-/// Host and port of the proxy for a server; `None` where the host is malformed, an inner `None` for a direct connection.
+/// Host and port of the proxy for a server; `None` if the host is malformed, an inner `None` for a direct connection.
 pub fn proxy_for(config: &ProxyConfig, host: &str, port: u16) -> Option<Option<(String, u16)>> {
     let host = Host::parse(host)?;
     let proxy = config.for_origin(&Origin { host, port }).ok()?;

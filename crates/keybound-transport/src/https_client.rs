@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// An HTTPS/1.1 client whose connections all present the same certificate. Clones share the pool.
 ///
-/// It is used within a tokio runtime with time and I/O enabled. Connections are driven on that runtime; where the key is
+/// It is used within a tokio runtime with time and I/O enabled. Connections are driven on that runtime; if the key is
 /// [slow](SigningCost::Slow), on a thread that ends when the client and its responses are dropped.
 #[derive(Clone)]
 pub struct HttpsClient(Arc<Inner>);
@@ -60,7 +60,7 @@ struct Inner {
     // Dropped before the thread, so that connections are closed with close_notify.
     pool: Pool,
     engine: Arc<Engine>,
-    /// Drives the connections where signatures or the engine would block the caller's event loop.
+    /// Drives the connections if signatures or the engine would block the caller's event loop.
     thread: Option<RuntimeThread>,
     identity: Option<ClientIdentity>,
     /// The only certificate that servers may present, instead of the trust anchors of the settings.
@@ -73,8 +73,8 @@ impl HttpsClient {
     /// and signs nothing.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's TLS configuration does not allow the key,
-    /// or the [engine](TlsEngine) is not available or does not support the settings; [`Key`](TransportErrorKind::Key) where
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's TLS configuration does not allow the key,
+    /// or the [engine](TlsEngine) is not available or does not support the settings; [`Key`](TransportErrorKind::Key) if
     /// Windows cannot open the key.
     pub fn new(
         identity: Option<ClientIdentity>,
@@ -127,8 +127,8 @@ impl HttpsClient {
     /// Sends a request with an absolute https URI. Redirects are returned, not followed. The timeout covers everything up to
     /// the head of the response, and reading the body. Dropping the future cancels the request and closes the connection.
     ///
-    /// A request is sent once, with two exceptions. Where a reused connection was closed before any of the request was
-    /// written, the request is sent on another. Where a reused connection ends without a byte of a response, as after a
+    /// A request is sent once, with two exceptions. If a reused connection was closed before any of the request was
+    /// written, the request is sent on another. If a reused connection ends without a byte of a response, as after a
     /// restart or the idle timeout of the server, a request of a safe method (GET, HEAD, OPTIONS, TRACE) or one with the
     /// extension [`Idempotent`](crate::Idempotent) is retried once, on a new connection;
     /// [`ConnectionInfo::retried`](crate::ConnectionInfo::retried) is then set. Any other request, and every
@@ -299,7 +299,7 @@ impl fmt::Debug for HttpsClient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "yes or no")]
 pub enum ConnectionReuse {
-    /// On an idle connection, where there is one.
+    /// On an idle connection, if there is one.
     Allowed,
     /// On a new connection only.
     Never,

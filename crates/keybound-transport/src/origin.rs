@@ -15,7 +15,7 @@ impl Origin {
     /// The origin of a URI with this scheme.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the scheme differs or the authority is malformed.
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) if the scheme differs or the authority is malformed.
     pub(crate) fn of(uri: &Uri, scheme: &Scheme) -> Result<Self, TransportError> {
         if uri.scheme() != Some(scheme) {
             return Err(invalid(if *scheme == Scheme::HTTPS {

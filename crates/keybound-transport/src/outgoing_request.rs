@@ -3,7 +3,7 @@ use crate::{RequestBody, TransportError};
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Uri, Version};
 
-/// A request extension that marks a request as idempotent whatever its method (RFC 9110, section 9.2.2): where a reused
+/// A request extension that marks a request as idempotent whatever its method (RFC 9110, section 9.2.2): if a reused
 /// connection ends without a response, it is retried, as requests of safe methods are.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a marker without content")]
@@ -43,7 +43,7 @@ pub(crate) fn outgoing_request(
         ));
     }
     let uri = origin_form(request.uri())?;
-    // Required where the method expects a body (RFC 9110, section 8.6); some servers insist.
+    // Required if the method expects a body (RFC 9110, section 8.6); some servers insist.
     let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     let announces_no_body = expects_body && request.body().is_empty();
     let headers = request.headers_mut();

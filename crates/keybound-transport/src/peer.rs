@@ -19,7 +19,7 @@ impl Peer {
     /// Checks the server after the first handshake, and logs the connection.
     ///
     /// # Errors
-    /// [`ServerCertificate`](TransportErrorKind::ServerCertificate) where the handshake verified no server certificate:
+    /// [`ServerCertificate`](TransportErrorKind::ServerCertificate) if the handshake verified no server certificate:
     /// whatever else accepted the server, nothing is sent to one without a certificate.
     pub(crate) fn check_connected(&self) -> Result<(), TransportError> {
         if let Some(state) = &self.state {
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// `SEC_E_ALGORITHM_MISMATCH` occurs before the first byte where Windows has disabled the versions, and after it where the
+    /// `SEC_E_ALGORITHM_MISMATCH` occurs before the first byte if Windows has disabled the versions, and after it if the
     /// server supports others.
     #[cfg(windows)]
     #[test]

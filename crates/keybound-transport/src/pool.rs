@@ -133,7 +133,7 @@ impl OriginPool {
         }
     }
 
-    /// Adds an idle connection. Closes the oldest of its runtime where there are too many.
+    /// Adds an idle connection. Closes the oldest of its runtime if there are too many.
     pub(crate) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let now = Instant::now();
         let handle = connection.runtime().handle().clone();

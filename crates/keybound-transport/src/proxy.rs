@@ -46,7 +46,7 @@ impl ProxyConfig {
         Self::default()
     }
 
-    /// The system's settings: on Windows the user's (Settings, Network & internet, Proxy) or, where these name no proxy, the
+    /// The system's settings: on Windows the user's (Settings, Network & internet, Proxy) or, if these name no proxy, the
     /// machine's (`netsh winhttp`); no proxy on other platforms. They are read once, before the first connection to a host
     /// other than loopback; later changes apply to configurations created later. Any two such configurations are equal.
     ///
@@ -121,7 +121,7 @@ impl ProxyConfig {
     /// The proxy for an origin; `None` for a direct connection. The first call may read the system's settings.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) where the environment names a malformed proxy.
+    /// [`InvalidRequest`](TransportErrorKind::InvalidRequest) if the environment names a malformed proxy.
     pub(crate) fn for_origin(
         &self,
         origin: &Origin,

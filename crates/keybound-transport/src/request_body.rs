@@ -22,7 +22,7 @@ struct Content {
     data: Data,
     /// Whether any of it has been read.
     is_started: bool,
-    /// The bytes that remain, where the length is known.
+    /// The bytes that remain, if the length is known.
     remaining: Option<u64>,
 }
 
@@ -52,7 +52,7 @@ impl RequestBody {
         Self::new(Data::Full(bytes), Some(length))
     }
 
-    /// A body that is produced while it is sent. Where its [`size_hint`](Body::size_hint) is exact, it is sent with that
+    /// A body that is produced while it is sent. If its [`size_hint`](Body::size_hint) is exact, it is sent with that
     /// `Content-Length`, and a longer or shorter body fails the request; otherwise it is sent in chunks. It is never sent
     /// twice.
     pub fn stream<B>(body: B) -> Self
@@ -109,7 +109,7 @@ impl RequestBody {
         content.is_none_or(|content| content.unread_bytes().is_some())
     }
 
-    /// A copy; where it cannot be copied, the body itself, which can be sent no more than once.
+    /// A copy; if it cannot be copied, the body itself, which can be sent no more than once.
     pub fn copy_or_take(&mut self) -> Self {
         self.try_clone()
             .unwrap_or_else(|| std::mem::replace(self, Self::new(Data::Sent, None)))
@@ -161,7 +161,7 @@ impl Content {
     }
 }
 
-/// Takes the value out of a slot of type `Option<T>`; `None` where the type differs.
+/// Takes the value out of a slot of type `Option<T>`; `None` if the type differs.
 fn take<T: 'static>(slot: &mut dyn Any) -> Option<T> {
     slot.downcast_mut::<Option<T>>()?.take()
 }

@@ -75,8 +75,8 @@ impl ResponseBody {
     /// Reads the body to its end.
     ///
     /// # Errors
-    /// [`TooLarge`](TransportErrorKind::TooLarge) where it is longer than `limit` bytes: the rest is not read and the
-    /// connection is closed. [`Timeout`](TransportErrorKind::Timeout) where the request's deadline passes. Otherwise the
+    /// [`TooLarge`](TransportErrorKind::TooLarge) if it is longer than `limit` bytes: the rest is not read and the
+    /// connection is closed. [`Timeout`](TransportErrorKind::Timeout) if the request's deadline passes. Otherwise the
     /// error of the connection.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, TransportError> {
         let announced = self.size_hint().lower();

@@ -13,7 +13,7 @@ pub struct RuntimeThread {
     running: Mutex<Option<RuntimeHandle>>,
 }
 
-/// A tokio runtime. Where it runs on a [`RuntimeThread`], that thread does not end before this value is dropped.
+/// A tokio runtime. If it runs on a [`RuntimeThread`], that thread does not end before this value is dropped.
 #[derive(Clone, Debug)]
 pub struct RuntimeHandle {
     handle: Handle,
@@ -33,7 +33,7 @@ impl RuntimeThread {
     /// The runtime. The first call starts the thread.
     ///
     /// # Errors
-    /// Those of the host, where it starts no thread.
+    /// Those of the host, if it starts no thread.
     pub fn handle(&self) -> io::Result<RuntimeHandle> {
         let mut running = lock(&self.running);
         if let Some(runtime) = &*running {

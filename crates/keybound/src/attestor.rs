@@ -36,7 +36,7 @@ impl Attestor {
     }
 }
 
-/// Providers of the platform are equal where they use the same library; a caller's provider is equal to its clones only.
+/// Providers of the platform are equal if they use the same library; a caller's provider is equal to its clones only.
 impl PartialEq for Attestor {
     fn eq(&self, other: &Self) -> bool {
         match (&self.platform_library, &other.platform_library) {

@@ -98,7 +98,7 @@ impl Binding {
     /// tokens of this binding on such connections, with the header `x-ms-tokenboundauth: true` to Key Vault and Managed HSM.
     ///
     /// # Errors
-    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow the
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) if the host's OpenSSL configuration does not allow the
     /// key.
     #[cfg(feature = "openssl")]
     pub fn openssl(&self) -> Result<OpensslSetup> {

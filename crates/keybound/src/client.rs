@@ -69,7 +69,7 @@ impl ManagedIdentityClient {
 
     /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
     /// and whose response does not name the identity. Failures are retried as for every request to IMDS. False, without a
-    /// request, where `MSAL_MI_DISABLE_IMDS_V2` disables v2.
+    /// request, if `MSAL_MI_DISABLE_IMDS_V2` disables v2.
     ///
     /// # Errors
     /// Those of the metadata request, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
@@ -125,8 +125,8 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The store of certificates for later processes. Default: on Windows `CurrentUser\My`, shared with MSAL .NET, where the
-    /// key outlives the process and IMDS is not on loopback; none on other platforms, and where
+    /// The store of certificates for later processes. Default: on Windows `CurrentUser\My`, shared with MSAL .NET, if the
+    /// key outlives the process and IMDS is not on loopback; none on other platforms, and if
     /// `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE` is `1` or `true`.
     #[must_use]
     pub fn binding_store(mut self, store: Arc<dyn BindingStore>) -> Self {
@@ -168,7 +168,7 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// The key providers. Default: [`ProviderChain::platform`]; on Windows the KeyGuard key is the one that
-    /// `MSAL_MSI_V2_KEY_NAME` names, where it is set.
+    /// `MSAL_MSI_V2_KEY_NAME` names, if it is set.
     #[must_use]
     pub fn key_providers(mut self, providers: ProviderChain) -> Self {
         self.providers = Some(providers);
@@ -204,9 +204,9 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The proxy for Entra and resources. Default: the one in `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`), where a blank
-    /// value means none; where these are not set, the system's ([`ProxyConfig::system`]). The hosts in `NO_PROXY` are exempt.
-    /// Requests to IMDS never use a proxy. Where a variable is malformed, requests that would use that proxy fail with
+    /// The proxy for Entra and resources. Default: the one in `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`); a blank
+    /// value means none. If these are not set, the system's ([`ProxyConfig::system`]). The hosts in `NO_PROXY` are exempt.
+    /// Requests to IMDS never use a proxy. If a variable is malformed, requests that would use that proxy fail with
     /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
@@ -215,7 +215,7 @@ impl ManagedIdentityClientBuilder {
     }
 
     /// The only hosts to which the endpoints that IMDS supplies may point: names, or `*.domain`. Default: any public
-    /// https host. Where the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both.
+    /// https host. If the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_hosts = Some(hosts.into_iter().map(Into::into).collect());
@@ -232,7 +232,7 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// Whether failed attempts are retried. Default: true. Disable it where the caller retries.
+    /// Whether failed attempts are retried. Default: true. Disable it if the caller retries.
     #[must_use]
     pub fn retries(mut self, retries: bool) -> Self {
         self.no_retries = !retries;
@@ -265,7 +265,7 @@ impl ManagedIdentityClientBuilder {
     /// Builds the client. Nothing is opened or requested yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) where the address of IMDS or of a proxy is
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the address of IMDS or of a proxy is
     /// malformed.
     pub fn build(self) -> Result<ManagedIdentityClient> {
         let environment = self.environment.unwrap_or_else(Environment::from_process);
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Responds to every request as IMDS does where the header is missing.
+    /// Responds to every request as IMDS does if the header is missing.
     #[cfg(unix)]
     async fn imds_beside_loopback() -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -172,7 +172,7 @@ mod tests {
             url(Some("http://[::1]:82"), &environment),
             "http://[::1]:82/metadata/identity/x?a=b+c"
         );
-        // A malformed variable is ignored where an address is configured.
+        // A malformed variable is ignored if an address is configured.
         let malformed = Environment::from_lookup(|_| Some("https://?\u{fffd}".to_owned()));
         assert_eq!(
             url(Some("http://[::1]:82"), &malformed),

@@ -29,9 +29,9 @@ struct Entry<V> {
 }
 
 /// A caller of an execution. The execution is a task on the runtime of the caller that started it. It is cancelled when its last
-/// waiter is dropped. Where it panics, all waiters panic.
+/// waiter is dropped. If it panics, all waiters panic.
 ///
-/// Where the runtime of an execution is shut down or no longer driven, waiters on other runtimes start the next execution.
+/// If the runtime of an execution is shut down or no longer driven, waiters on other runtimes start the next execution.
 pub(crate) struct Waiter<V> {
     pub(crate) work: BoxFuture<'static, V>,
     pub(crate) progress: Arc<Progress>,
@@ -63,7 +63,7 @@ where
         }
     }
 
-    /// Waits for the end of an execution, and of the next one where this one was cancelled.
+    /// Waits for the end of an execution, and of the next one if this one was cancelled.
     async fn wait(
         self,
         key: K,

@@ -154,7 +154,7 @@ impl StoreCalls {
     }
 }
 
-/// Runs a call on a blocking thread. `None` where the limit is reached.
+/// Runs a call on a blocking thread. `None` if the limit is reached.
 fn spawn<T: Send + 'static>(
     calls: &Arc<Semaphore>,
     call: impl FnOnce() -> T + Send + 'static,

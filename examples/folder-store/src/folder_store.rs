@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-/// Stores each certificate as a JSON file of a folder, without its key.
+/// Stores each certificate as a JSON file of a directory, without its key.
 ///
 /// A store is best effort: an entry that cannot be read or written is skipped, and a certificate is issued instead. Keybound
 /// validates a loaded entry like a response of IMDS, so a manipulated file is not used.
@@ -17,7 +17,7 @@ pub struct FolderStore {
 }
 
 impl FolderStore {
-    /// A store in this existing folder, to which only its owner must be able to write.
+    /// A store in this existing directory, to which only its owner must be able to write.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),

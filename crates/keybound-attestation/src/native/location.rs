@@ -1,8 +1,8 @@
-//! The locations of the library. Neither the working folder nor `PATH`: other accounts may be able to write there.
+//! The locations of the library. Neither the working directory nor `PATH`: other accounts may be able to write there.
 use super::{LibraryPlace, NativeFailure};
 use std::path::{Path, PathBuf};
 
-/// The folders of this process.
+/// The directories of this process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Folders {
     pub(super) program: Option<PathBuf>,

@@ -272,7 +272,7 @@ static FAILURES: &[Failure] = &[
     permanent(
         "ERRORLOGGERINITIALIZATION",
         "the library's logger did not start: a file, a path or a permission",
-        "check that the account may write to its temporary folder and to the library's log folder",
+        "check that the account may write to its temporary directory and to the library's log directory",
     ),
 ];
 

@@ -96,10 +96,10 @@ impl NativeFailure {
     fn next_step(&self) -> Option<&'static str> {
         match self {
             Self::NotWindows => Some(
-                "run on a Windows VM with Trusted Launch, or request a token without attestation where the service allows it",
+                "run on a Windows VM with Trusted Launch, or request a token without attestation if the service allows it",
             ),
             Self::NotFound(_) => Some(
-                "put AttestationClientLib.dll beside the program or name it in ATTESTATION_CLIENTLIB_PATH; docs/attestation.md says where it comes from",
+                "put AttestationClientLib.dll beside the program or name it in ATTESTATION_CLIENTLIB_PATH; docs/attestation.md describes how to get it",
             ),
             _ => self.code().map(NativeCode::next_step),
         }

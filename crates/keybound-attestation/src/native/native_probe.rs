@@ -59,9 +59,9 @@ pub enum LibraryPlace {
     Named,
     /// The path in `ATTESTATION_CLIENTLIB_PATH`.
     Environment,
-    /// The folder of the program.
+    /// The directory of the program.
     ProgramFolder,
-    /// The folder `native` in the folder of the program.
+    /// The directory `native` in the directory of the program.
     NativeFolder,
     /// System32.
     SystemFolder,

@@ -18,8 +18,8 @@ pub(crate) enum AttestationCommand {
 /// Check whether the native attestation library is found, trusted, loads and starts
 ///
 /// KeyGuard keys are attested by AttestationClientLib.dll, a library of Microsoft that is not part of this
-/// program. The search order is: --attestation-library, ATTESTATION_CLIENTLIB_PATH, the program's folder, the folder `native`
-/// in it, System32; never the working folder or PATH. The library is loaded only if it is signed by Microsoft or has the
+/// program. The search order is: --attestation-library, ATTESTATION_CLIENTLIB_PATH, the program's directory, the directory `native`
+/// in it, System32; never the working directory or PATH. The library is loaded only if it is signed by Microsoft or has the
 /// given SHA-256. No key is created and nothing is sent.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
@@ -51,7 +51,7 @@ pub(crate) struct LibraryArgs {
     pub(crate) attestation_library_sha256: Option<Sha256>,
 
     /// Pass NULL to that library for the authentication token and the client payload, as MSAL .NET and MSAL Go do
-    /// [default: an empty text and {}]
+    /// [default: an empty string and {}]
     #[arg(long, help_heading = "Key")]
     pub(crate) attestation_null_arguments: bool,
 }
@@ -74,6 +74,6 @@ Examples:
 
 JSON:
   ready, places [{place, path, found}], library {path, sha256, trust, signer, loaded, started} (null
-  where none was found), error {code, stage, message, …} (null where ready)
+  if none was found), error {code, stage, message, …} (null if ready)
 
 Exit codes: 0 the library can be used, 1 it cannot, 2 wrong usage.";

@@ -9,12 +9,12 @@ use url::Url;
 
 /// Get a bound token and call a resource with it
 ///
-/// The certificate that the token is bound to is presented on the connection, also where the server requests it
+/// The certificate that the token is bound to is presented on the connection, also if the server requests it
 /// only after it has read the request (TLS 1.2 renegotiation, TLS 1.3 post-handshake authentication); with --bearer none is
 /// presented. After a claims challenge of the resource, the request is repeated once with a new token. The token is sent to
 /// the given URL only: redirects are not followed.
 ///
-/// Where neither --resource nor --scope is given, the token is for the vault if the URL is that of a Key Vault or Managed
+/// If neither --resource nor --scope is given, the token is for the vault if the URL is that of a Key Vault or Managed
 /// HSM (such as https://vault.azure.net for https://my-vault.vault.azure.net) or, with --simulated, of the emulator's
 /// vault; otherwise for Microsoft Graph.
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ Examples:
 With --simulated and no URL, the simulated Graph of the emulator is called.
 
 JSON:
-  as get-token, and response {status, headers, body, body_encoding}; body is JSON where the body
+  as get-token, and response {status, headers, body, body_encoding}; body is JSON if the body
   of the response is (body_encoding: json), else text (text), else base64 (base64), or null (none)
   A status of 400 and above, or a redirect, is a failed flow: the object then also holds error
   (stage: resource), and the exit code is 1

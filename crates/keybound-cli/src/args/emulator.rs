@@ -28,7 +28,7 @@ pub(crate) struct EmulatorArgs {
     #[arg(long)]
     pub(crate) lenient_csr: bool,
 
-    /// Store the CA in this folder; without it, a new CA is created and removed at the end
+    /// Store the CA in this directory; without it, a new CA is created and removed at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
@@ -99,5 +99,5 @@ terminal reach it once. The ready file exists only while the services listen; a 
 or a descriptor (/dev/stderr) is written to.
 
 Exit codes: 0 SIGINT, SIGTERM or SIGHUP stopped it, 1 it could not start, 2 wrong usage, 128 + N
-another signal N ended it; with --exec those of the command, 128 + N where signal N ended it,
-127 where it is not found, 126 where it cannot be run.";
+another signal N ended it; with --exec those of the command, 128 + N if signal N ended it,
+127 if it is not found, 126 if it cannot be run.";

@@ -57,7 +57,7 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) resource_id: Option<ManagedIdentity>,
 
-    /// Request a certificate without attestation of the key, where IMDS allows that
+    /// Request a certificate without attestation of the key, if IMDS allows that
     #[arg(long, help_heading = "Key")]
     pub(crate) no_attestation: bool,
 

@@ -21,7 +21,7 @@ pub(crate) struct SelftestArgs {
 
     /// Request a new certificate even if one is stored, and do not store it, so that every step runs
     ///
-    /// On Windows certificates are stored in CurrentUser\My for later runs. Where a stored one is used, metadata, csr,
+    /// On Windows certificates are stored in CurrentUser\My for later runs. If a stored one is used, metadata, csr,
     /// attestation and credential are skipped. The key of the host is opened either way, or created if it does not exist.
     #[arg(long, help_heading = "Key")]
     pub(crate) fresh: bool,
@@ -72,7 +72,7 @@ JSON:
   ok, simulated, time, program {version, openssl, os, architecture},
   asked {identity, resource, min_strength, attestation, fresh, call},
   steps [{step, result, detail, elapsed_ms, error}]: result is ok, failed or skipped; elapsed_ms is
-  null where nothing was timed; error is null, or {code, stage, message, status, service, retryable,
+  null if nothing was timed; error is null, or {code, stage, message, status, service, retryable,
   deadline_exceeded, next_step}
   Steps: probe, key_providers, attestation_library, metadata, key, csr, attestation, credential,
   token, token_type, binding, cache, resource

@@ -53,7 +53,7 @@ pub(crate) struct TokenArgs {
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// Print the full token in text and JSON, and where a response echoes it. Anyone who sees a bearer token can use it
+    /// Print the full token in text and JSON, and in a response that echoes it. Anyone who sees a bearer token can use it
     #[arg(long, help_heading = "Output")]
     pub(crate) show_full_token: bool,
 }

@@ -30,7 +30,7 @@ enum End {
     Stopped(Received),
 }
 
-/// The emulator stops and its folder is removed when this returns.
+/// The emulator stops and its directory is removed when this returns.
 async fn run_demo() -> Result<End, Failure> {
     let mut signals = Signals::ending().map_err(signals::failure)?;
     let services = Services::start()?;

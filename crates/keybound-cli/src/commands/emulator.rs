@@ -43,7 +43,7 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     })?
 }
 
-/// Removes the file of `--ready-file` that an earlier emulator left, where the arguments cannot be parsed.
+/// Removes the file of `--ready-file` that an earlier emulator left, if the arguments cannot be parsed.
 pub(crate) fn remove_stale_ready_file(arguments: impl Iterator<Item = OsString>) {
     let own: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
     if !own.iter().any(|argument| argument == "emulator") {
@@ -107,7 +107,7 @@ fn ready_line(emulator: &Emulator) -> Result<String, Failure> {
         .map_err(|error| Failure::Host(format!("the ready line cannot be written: {error}")))
 }
 
-/// The folder of the CA as an absolute path: readers of the ready line may run in another folder.
+/// The directory of the CA as an absolute path: readers of the ready line may run in another directory.
 fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
     let wrong = |named_by: &str, path: &Path, what: &dyn std::fmt::Display| {
         let path = path.to_string_lossy();
@@ -119,11 +119,11 @@ fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
         .transpose()?;
     let (named_by, folder) = match &state_dir {
         Some(folder) => ("--state-dir", folder.clone()),
-        None => ("the temporary folder", std::env::temp_dir()),
+        None => ("the temporary directory", std::env::temp_dir()),
     };
     let is_text = std::path::absolute(&folder).is_ok_and(|folder| folder.to_str().is_some());
     if writes_ready_line(args) && !is_text {
-        let what = "the ready line is JSON and cannot name this folder: its path is not UTF-8";
+        let what = "the ready line is JSON and cannot name this directory: its path is not UTF-8";
         return Err(wrong(named_by, &folder, &what));
     }
     Ok(state_dir)

@@ -19,7 +19,7 @@ use crate::{json, out, steps};
 use checks::Checks;
 use report::Report;
 
-/// Runs all steps, prints the result of each, and succeeds only where none failed.
+/// Runs all steps, prints the result of each, and succeeds only if none failed.
 pub(crate) fn run(args: &SelftestArgs) -> Result<Exit, Failure> {
     let steps = steps::log(args.verbose, "keybound");
     let checks = Checks::new(args, steps)?;

@@ -120,7 +120,7 @@ impl ResponseReport {
     }
 }
 
-/// The bytes with all occurrences of a secret replaced; `None` where there is none.
+/// The bytes with all occurrences of a secret replaced; `None` if there is none.
 fn replaced(bytes: &[u8], secret: &[u8], by: &[u8]) -> Option<Vec<u8>> {
     let find = |bytes: &[u8]| {
         let mut windows = bytes.windows(secret.len().max(1));

@@ -46,7 +46,7 @@ impl TokenReport {
     /// The report of a token that was acquired in `elapsed`. The binding is checked again.
     ///
     /// # Errors
-    /// [`ErrorKind::BindingMismatch`] where the token is not bound to its certificate.
+    /// [`ErrorKind::BindingMismatch`] if the token is not bound to its certificate.
     pub(crate) fn new(
         token: &AccessToken,
         elapsed: Duration,
@@ -177,7 +177,7 @@ pub(crate) fn claims_text(token: &AccessToken) -> String {
 /// Checks the binding of a token to its certificate again.
 ///
 /// # Errors
-/// [`ErrorKind::BindingMismatch`] where it is not bound to it.
+/// [`ErrorKind::BindingMismatch`] if it is not bound to it.
 pub(crate) fn check_binding(token: &AccessToken, binding: &Binding) -> Result<(), Error> {
     let claims = token.unverified_claims();
     let confirmation = claims.as_ref().and_then(|jwt| jwt.confirmation());

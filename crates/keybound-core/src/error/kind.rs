@@ -59,7 +59,7 @@ kinds! {
     /// The key could not sign.
     KeyFailed = "key_failed", false, "read the cause, which names a remedy if one is known; otherwise check the key store of this host";
     /// Attestation is required, and no attestation provider can attest the key.
-    AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or request a token without attestation where the service allows it";
+    AttestationUnavailable = "attestation_unavailable", false, "provide an attestation provider (on Windows: AttestationClientLib.dll), or request a token without attestation if the service allows it";
     /// The attestation library of this host cannot be used: its signature is not accepted, or it cannot be loaded.
     AttestationLibraryUnusable = "attestation_library_unusable", false, "read the cause: it names the library that was found and why it is not used (docs/attestation.md)";
     /// The attestation failed or returned no token.

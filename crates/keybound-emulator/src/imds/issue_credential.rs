@@ -91,7 +91,7 @@ fn check_content(call: &Call) -> Result<(), ErrorResponse> {
     Ok(())
 }
 
-/// Whether the key is attested. A token must be valid even where none is required.
+/// Whether the key is attested. A token must be valid even if none is required.
 async fn check_attestation(
     state: &State,
     request: &IssueRequest,

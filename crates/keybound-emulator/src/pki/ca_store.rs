@@ -27,7 +27,7 @@ pub(crate) struct CaStore {
 }
 
 impl CaStore {
-    /// A new CA. Its certificate is in a folder that is removed with the store, its key only in memory.
+    /// A new CA. Its certificate is in a directory that is removed with the store, its key only in memory.
     pub fn temporary() -> Result<Self, StartError> {
         let folder = temporary_folder().map_err(StartError::Host)?;
         let ca = create()?;
@@ -42,7 +42,7 @@ impl CaStore {
         })
     }
 
-    /// The CA stored in a folder, which is created if absent. The key file contains key and certificate and is created
+    /// The CA stored in a directory, which is created if absent. The key file contains key and certificate and is created
     /// atomically, so that emulators that start at the same time use the same CA; the certificate file is derived from it.
     pub fn stored(folder: &Path) -> Result<Self, StartError> {
         let dir = StateDir::open(folder.to_owned())?;
@@ -77,7 +77,7 @@ fn create() -> Result<ServerCa, StartError> {
     ServerCa::create().map_err(|error| StartError::Certificates(error.into()))
 }
 
-/// Creates and stores a CA, unless another emulator has stored one; then loads that one from the opened folder.
+/// Creates and stores a CA, unless another emulator has stored one; then loads that one from the opened directory.
 fn store_new(dir: &StateDir) -> Result<ServerCa, StartError> {
     let ca = create()?;
     let mut pem = ca

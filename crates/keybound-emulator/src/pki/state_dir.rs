@@ -3,13 +3,13 @@ use keybound_core::BoxError;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// The folder of the stored CA. It is opened once, and each file is checked and read through one handle, so that it cannot be
+/// The directory of the stored CA. It is opened once, and each file is checked and read through one handle, so that it cannot be
 /// replaced in between.
 pub(super) struct StateDir {
     path: PathBuf,
     #[cfg(unix)]
     handle: std::fs::File,
-    /// An open folder cannot be replaced.
+    /// An open directory cannot be replaced.
     #[cfg(windows)]
     _handle: std::fs::File,
 }
@@ -71,7 +71,7 @@ impl StateDir {
         Ok(Some(bytes))
     }
 
-    /// The error for a problem of the folder or of a file in it.
+    /// The error for a problem of the directory or of a file in it.
     pub fn problem(&self, problem: &'static str) -> StartError {
         state_dir_error(&self.path, problem, None)
     }
@@ -101,7 +101,7 @@ mod platform {
     use std::path::PathBuf;
 
     impl StateDir {
-        /// Opens the folder, which is created if absent. It must belong to this user or to root, and be writable by the owner
+        /// Opens the directory, which is created if absent. It must belong to this user or to root, and be writable by the owner
         /// only.
         pub fn open(path: PathBuf) -> Result<Self, StartError> {
             let error =
@@ -117,11 +117,11 @@ mod platform {
                 handle,
             };
             if !is_own(&metadata) {
-                return Err(dir.problem("the folder belongs to another user"));
+                return Err(dir.problem("the directory belongs to another user"));
             }
             if metadata.mode() & 0o022 != 0 {
                 return Err(dir.problem(
-                    "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700",
+                    "others can write to the directory: remove ca.pem and ca-key.pem from it and give it mode 0700",
                 ));
             }
             Ok(dir)
@@ -184,7 +184,7 @@ mod platform {
     use std::path::PathBuf;
 
     impl StateDir {
-        /// Opens the folder, which is created if absent. A new folder and its files give access to this account, SYSTEM and
+        /// Opens the directory, which is created if absent. A new directory and its files give access to this account, SYSTEM and
         /// administrators only. An existing one must belong to one of these and not be a link; its permissions are not checked,
         /// see the guide.
         pub fn open(path: PathBuf) -> Result<Self, StartError> {
@@ -192,7 +192,7 @@ mod platform {
                 state_dir_error(&path, "it cannot be created or opened", Some(error.into()))
             })?;
             let Some(handle) = folder else {
-                let problem = "the folder belongs to another account";
+                let problem = "the directory belongs to another account";
                 return Err(state_dir_error(&path, problem, None));
             };
             Ok(Self {

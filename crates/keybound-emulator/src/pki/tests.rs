@@ -284,7 +284,7 @@ fn reports_the_problem_of_an_unusable_state_folder() {
             problem
         }
         Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("the folder was accepted"),
+        Ok(_) => panic!("the directory was accepted"),
     };
     fs::write(&key_file, b"nonsense").unwrap();
     assert_eq!(

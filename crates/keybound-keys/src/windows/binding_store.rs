@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Stores certificates in a certificate store of Windows, in the format of MSAL .NET, for the keys of
 /// [`ProviderChain::platform_named`](crate::ProviderChain::platform_named). Certificates for other keys are ignored.
 ///
-/// MSAL .NET finds these entries, and this store those of MSAL .NET, where both are configured with the same spelling of the
+/// MSAL .NET finds these entries, and this store those of MSAL .NET, if both are configured with the same spelling of the
 /// identity's id: entries are case-sensitive. MSAL Go finds only its own.
 ///
 /// Failures are logged. Every program of this account can add certificates, so an entry proves nothing: one that does not
@@ -89,8 +89,8 @@ impl WindowsBindingStore {
             .collect()
     }
 
-    /// Writes entries of an alias under its mutex. Where another program of this account holds it for too long, the write is
-    /// skipped. Where another account denies access to it, the write continues: each change is atomic, and programs of this
+    /// Writes entries of an alias under its mutex. If another program of this account holds it for too long, the write is
+    /// skipped. If another account denies access to it, the write continues: each change is atomic, and programs of this
     /// account that cannot acquire the mutex write nothing.
     fn write(&self, alias: &str, change: impl FnOnce()) {
         let name = MutexName::of_entries(alias);

@@ -135,11 +135,11 @@ impl WindowsCertificate {
 
     /// Opens its key for binding tokens, and checks that the certificate is for it. As for the keys of
     /// [`ProviderChain::platform`](crate::ProviderChain::platform), the key must sign, and its provider must not export it. It is
-    /// a KeyGuard key only where Microsoft's software provider reports that it is isolated.
+    /// a KeyGuard key only if Microsoft's software provider reports that it is isolated.
     ///
     /// # Errors
     /// [`CertificateError::Closed`], [`CertificateError::NoPrivateKey`], [`CertificateError::KeyMismatch`], or
-    /// [`CertificateError::Key`] where the key cannot be opened or does not meet the requirements.
+    /// [`CertificateError::Key`] if the key cannot be opened or does not meet the requirements.
     pub fn binding_key(&self) -> Result<CngKey, CertificateError> {
         let info = self.key_prov_info()?;
         let public_key = self.certificate.public_key_der().to_vec();
@@ -151,7 +151,7 @@ impl WindowsCertificate {
     /// and export policy are not checked: native code uses the key.
     ///
     /// # Errors
-    /// Those of opening the key in [`binding_key`](Self::binding_key), and [`CertificateError::Context`] where Windows does
+    /// Those of opening the key in [`binding_key`](Self::binding_key), and [`CertificateError::Context`] if Windows does
     /// not create one. No handle stays open then.
     pub fn create_context(&self) -> Result<NativeCertificate, CertificateError> {
         let info = self.key_prov_info()?;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateEntry {
     pub(crate) der: Vec<u8>,
-    /// Empty where it has none.
+    /// Empty if it has none.
     pub(crate) friendly_name: String,
-    /// The container of its key; `None` where it has no key.
+    /// The container of its key; `None` if it has no key.
     pub(crate) key: Option<KeyProvInfo>,
 }
 

@@ -59,7 +59,7 @@ impl Container {
         }
     }
 
-    /// Opens the key. `None` where it does not exist, or only its name does.
+    /// Opens the key. `None` if it does not exist, or only its name does.
     fn open(&self, provider: &Arc<Provider>) -> Result<Option<Key>, KeyError> {
         match provider.open_key(&self.info.container, 0) {
             Ok(key) => Ok(Some(key)),
@@ -68,7 +68,7 @@ impl Container {
         }
     }
 
-    /// Returns the key if it signs. `None` where its material is lost, as that of a KeyGuard key is with every boot.
+    /// Returns the key if it signs. `None` if its material is lost, as that of a KeyGuard key is with every boot.
     ///
     /// Every other failure, a key that is not RSA-2048, and a signature that its own public key does not verify are errors:
     /// such a key must not be overwritten.

@@ -10,7 +10,7 @@ pub(crate) struct FriendlyName {
     pub(crate) endpoint: String,
 }
 
-/// The alias of MSAL .NET for an identity: `<id>#att=1` where its key was attested, `<id>#att=0` where not. The id is as it was
+/// The alias of MSAL .NET for an identity: `<id>#att=1` if its key was attested, `<id>#att=0` if not. The id is as it was
 /// configured: aliases are case-sensitive. `None` for simulated attestations, which are not stored.
 pub(crate) fn alias(key: &BindingCacheKey) -> Option<String> {
     let attested = match key.attestation {
@@ -24,7 +24,7 @@ pub(crate) fn alias(key: &BindingCacheKey) -> Option<String> {
 }
 
 impl FriendlyName {
-    /// `None` where an entry cannot represent the binding: its attestation is simulated, or its token endpoint is not at the
+    /// `None` if an entry cannot represent the binding: its attestation is simulated, or its token endpoint is not at the
     /// usual path.
     pub(crate) fn new(key: &BindingCacheKey, binding: &StoredBinding) -> Option<Self> {
         let origin = binding.endpoint.trim_end_matches('/');
@@ -34,7 +34,7 @@ impl FriendlyName {
         is_usual.then_some(Self { alias, endpoint })
     }
 
-    /// `None` where a value is blank or contains a delimiter.
+    /// `None` if a value is blank or contains a delimiter.
     pub(crate) fn encode(&self) -> Option<String> {
         let (alias, endpoint) = (self.alias.trim(), self.endpoint.trim());
         let is_value = |text: &str| !text.is_empty() && !text.contains(['|', '\r', '\n', '\0']);

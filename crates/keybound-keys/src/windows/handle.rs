@@ -58,7 +58,7 @@ impl Drop for Provider {
 /// An open key.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// [`NONE`] where the handle has been freed or has another owner.
+    /// [`NONE`] if the handle has been freed or has another owner.
     raw: usize,
     /// Held while the key signs: CNG does not guarantee that two threads can sign with one handle at the same time:
     /// <https://learn.microsoft.com/windows/win32/seccng/cng-features>, "Thread safety".

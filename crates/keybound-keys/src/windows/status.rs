@@ -40,7 +40,7 @@ impl Status {
     pub(crate) const VBS_CANNOT_DECRYPT: Self = Self(0x8009_003A);
     /// The creation of a KeyGuard key failed on a host without virtualization-based security.
     pub(crate) const NO_KEYGUARD: Self = Self(0x8089_0014);
-    /// `ERROR_FILE_NOT_FOUND`: the status where the account's profile, which has its keys, is not loaded.
+    /// `ERROR_FILE_NOT_FOUND`: the status if the account's profile, which has its keys, is not loaded.
     pub(crate) const FILE_NOT_FOUND: Self = Self(0x8007_0002);
     pub(crate) const TPM_NOT_FOUND: Self = Self(0x8028_400F);
     pub(crate) const TPM_SERVICE_NOT_RUNNING: Self = Self(0x8028_4008);

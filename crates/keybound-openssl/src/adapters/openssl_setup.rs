@@ -47,7 +47,7 @@ impl OpensslSetup {
     /// A setup with an identity, trust anchors, and TLS versions by host.
     ///
     /// # Errors
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow the key.
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's OpenSSL configuration does not allow the key.
     pub fn new(
         identity: &ClientIdentity,
         trust: &TrustAnchors,
@@ -71,8 +71,8 @@ impl OpensslSetup {
     /// to `tokio_openssl::SslStream::new`, or call `Ssl::connect`.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) where the host is malformed,
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's configuration allows none of the
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) if the host is malformed,
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's configuration allows none of the
     /// versions.
     pub fn ssl(&self, host: &str) -> Result<Ssl, Error> {
         let host = Host::parse(host)
@@ -88,7 +88,7 @@ impl OpensslSetup {
     /// Managed HSM require [`Tls12`](TlsVersions::Tls12).
     ///
     /// # Errors
-    /// [`HostUnsupported`](ErrorKind::HostUnsupported) where the host's configuration does not allow it. The builder must not be
+    /// [`HostUnsupported`](ErrorKind::HostUnsupported) if the host's configuration does not allow it. The builder must not be
     /// used then.
     pub fn set_up(
         &self,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 ///
 /// rustls signs within the handshake and cannot wait. A key that is [slow](keybound_keys::SigningCost::Slow) signs on another thread.
 /// On a worker of a multi-thread tokio runtime, other tasks run meanwhile; elsewhere, also in a `LocalSet`, the thread of the
-/// handshake waits, for at most 30 seconds: a key that hangs fails the handshake. Where the key does not sign, the handshake fails
+/// handshake waits, for at most 30 seconds: a key that hangs fails the handshake. If the key does not sign, the handshake fails
 /// with [`Error::Other`](rustls::Error::Other), which contains a [`KeyError`](keybound_keys::KeyError). Connections of a renewed
 /// certificate's predecessor must not carry the new token: create a new setup, and a client with it, from the binding of the new
 /// token.
@@ -48,7 +48,7 @@ impl RustlsSetup {
     /// verifies signatures. Trust anchors for loopback hosts only do not apply, as nothing checks where the caller connects.
     ///
     /// # Errors
-    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) where the host's OpenSSL configuration does not allow
+    /// [`HostUnsupported`](keybound_core::ErrorKind::HostUnsupported) if the host's OpenSSL configuration does not allow
     /// it.
     pub fn server_cert_verifier(
         &self,
@@ -61,13 +61,13 @@ impl RustlsSetup {
     }
 
     /// A configuration with both: TLS 1.2 and 1.3, no resumption, no early data. ALPN is empty; set
-    /// [`alpn_protocols`](ClientConfig::alpn_protocols) where the HTTP library does not.
+    /// [`alpn_protocols`](ClientConfig::alpn_protocols) if the HTTP library does not.
     ///
     /// The cryptography is that of the provider, such as `rustls::crypto::ring::default_provider()`. No provider is installed for
     /// the process, and an installed one is not used.
     ///
     /// # Errors
-    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) where the provider has no cipher suites for these versions,
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) if the provider has no cipher suites for these versions,
     /// and as [`server_cert_verifier`](Self::server_cert_verifier).
     pub fn client_config(
         &self,

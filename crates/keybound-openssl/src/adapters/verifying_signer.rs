@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A key for the event loop of another TLS library. It verifies each signature before it returns it, and converts panics to errors.
-/// A slow key signs through its gate, so that one that hangs occupies one thread and fails; where tokio allows it, other tasks run
+/// A slow key signs through its gate, so that one that hangs occupies one thread and fails; if tokio allows it, other tasks run
 /// meanwhile.
 #[derive(Debug)]
 pub(super) struct VerifyingSigner {

@@ -5,7 +5,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl;
 use std::error::Error;
 
-/// The class of an error; `None` where it is not from OpenSSL's TLS.
+/// The class of an error; `None` if it is not from OpenSSL's TLS.
 pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     let error = error.downcast_ref::<ssl::Error>()?;
     let mut class = TlsErrorClass {

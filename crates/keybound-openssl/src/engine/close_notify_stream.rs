@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-/// Wraps a TLS stream. Where the connection ends without the peer's `close_notify`, reading fails: an attacker could end the
+/// Wraps a TLS stream. If the connection ends without the peer's `close_notify`, reading fails: an attacker could end the
 /// connection, and a response without a length would appear complete (truncation attack, RFC 9112, section 9.8).
 ///
 /// Reading and writing also fail once the peer has exceeded the limits of a connection.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// OpenSSL's contexts of one client, with its identity, trust and security settings.
 pub struct TlsContexts {
     general: SslContext,
-    /// For loopback hosts, where further anchors are trusted for them.
+    /// For loopback hosts, if further anchors are trusted for them.
     loopback: Option<SslContext>,
     host_allows: AllowedVersions,
     has_identity: bool,
@@ -40,7 +40,7 @@ impl TlsContexts {
     /// Contexts that present the identity, if any, and trust these anchors.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's configuration does not allow it.
     pub fn new(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
@@ -75,7 +75,7 @@ impl TlsContexts {
     /// names are not checked, and no trust anchor replaces it.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration does not allow it.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's configuration does not allow it.
     pub fn pinned(certificate: Sha1Thumbprint) -> Result<Self, TransportError> {
         let mut builder = LibraryContext::get()?.tls_context()?;
         let host_allows = AllowedVersions::of(&mut builder);
@@ -91,7 +91,7 @@ impl TlsContexts {
         })
     }
 
-    /// The key's error, where it did not sign; `None` without an identity.
+    /// The key's error, if it did not sign; `None` without an identity.
     pub fn last_key_error(&self) -> Option<&Arc<LastKeyError>> {
         self.last_key_error.as_ref()
     }
@@ -99,7 +99,7 @@ impl TlsContexts {
     /// A TLS client for one connection to the host.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's configuration allows none of the versions.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's configuration allows none of the versions.
     pub fn session(&self, host: &Host, versions: TlsVersions) -> Result<Session, TransportError> {
         let Some((lowest, highest)) = self.host_allows.limits(versions) else {
             return Err(TransportError::new(
@@ -149,7 +149,7 @@ impl AllowedVersions {
         }
     }
 
-    /// The lowest and highest of the requested versions; `None` where the host allows none of them.
+    /// The lowest and highest of the requested versions; `None` if the host allows none of them.
     pub(crate) fn limits(self, versions: TlsVersions) -> Option<(SslVersion, SslVersion)> {
         let tls12 = versions.includes_12() && self.tls12;
         let tls13 = versions.includes_13() && self.tls13;

@@ -30,7 +30,7 @@ pub(super) fn on_message(ssl: &SslRef, message: u8) -> bool {
     state.on_handshake_message(begins_handshake).is_ok()
 }
 
-/// Called for each record from the server, with its header where it is new.
+/// Called for each record from the server, with its header if it is new.
 pub(super) fn on_record(ssl: &SslRef, header: &[u8], is_data: bool) {
     let Some(state) = state_of(ssl) else {
         return;

@@ -39,7 +39,7 @@ impl LibraryContext {
     /// The context, created by the first call.
     ///
     /// # Errors
-    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) where the host's configuration cannot be loaded.
+    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) if the host's configuration cannot be loaded.
     pub(crate) fn get() -> Result<&'static Self, TransportError> {
         static LIBRARY: OnceLock<Result<LibraryContext, String>> = OnceLock::new();
         LIBRARY
@@ -113,7 +113,7 @@ impl LibraryContext {
             1
         }
         // SAFETY: the context is alive, the strings and the entry are constants. The iteration activates the default provider
-        // where the host has configured none, before this provider is added.
+        // if the host has configured none, before this provider is added.
         let loaded = unsafe {
             native::OSSL_PROVIDER_do_all(self.context, visit, null_mut());
             native::OSSL_PROVIDER_add_builtin(
@@ -200,7 +200,7 @@ impl LibraryContext {
     }
 
     fn read_certificate(&self, der: &[u8], read: ReadCertificate) -> Result<X509, ErrorStack> {
-        // SAFETY: either function fills the given certificate; where it fails, it leaves the certificate, or frees it and clears
+        // SAFETY: either function fills the given certificate; if it fails, it leaves the certificate, or frees it and clears
         // the pointer.
         unsafe {
             let mut certificate = native::X509_new_ex(self.context, null());

@@ -21,8 +21,8 @@ impl ProviderKey {
     /// Creates a key, without a signature.
     ///
     /// # Errors
-    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's OpenSSL configuration (such as FIPS
-    /// only) does not allow the provider; [`Key`](TransportErrorKind::Key) where the public key is not RSA.
+    /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's OpenSSL configuration (such as FIPS
+    /// only) does not allow the provider; [`Key`](TransportErrorKind::Key) if the public key is not RSA.
     pub(crate) fn new(
         library: &LibraryContext,
         signer: Arc<dyn BindingKey>,
@@ -52,7 +52,7 @@ impl ProviderKey {
         &self.pkey
     }
 
-    /// The key's error, where it did not sign.
+    /// The key's error, if it did not sign.
     pub(crate) fn last_error(&self) -> &Arc<LastKeyError> {
         &self.last_error
     }

@@ -38,7 +38,7 @@ impl ServerTrust {
     /// Trusts the system's anchors and these (DER).
     ///
     /// # Errors
-    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) where the host's OpenSSL does not allow it.
+    /// [`HostUnsupported`](crate::TransportErrorKind::HostUnsupported) if the host's OpenSSL does not allow it.
     pub(crate) fn new<'a>(anchors: impl Iterator<Item = &'a [u8]>) -> Result<Self, TransportError> {
         let library = LibraryContext::get()?;
         let context = library.tls_context()?.build();

@@ -64,7 +64,7 @@ impl SystemTrust {
     }
 }
 
-/// The cached stores, read again where the file has changed.
+/// The cached stores, read again if the file has changed.
 fn current<'a>(
     cached: &'a mut Option<CachedStores>,
     library: &LibraryContext,
@@ -117,7 +117,7 @@ impl CachedStores {
     }
 }
 
-/// A store with the system's folder, which OpenSSL searches on demand, and optionally the certificates of the system's file. The
+/// A store with the system's directory, which OpenSSL searches on demand, and optionally the certificates of the system's file. The
 /// environment variables that name others are not read.
 #[cfg(not(windows))]
 fn read(library: *mut OSSL_LIB_CTX, with_file: bool) -> Result<X509Store, ErrorStack> {
@@ -189,7 +189,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    /// The certificates of the host's folder and file of CA certificates.
+    /// The certificates of the host's directory and file of CA certificates.
     fn host_certificates() -> Vec<X509> {
         // SAFETY: both calls return constant strings.
         let [folder, file] = unsafe {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 pub(super) struct Block<'a> {
     /// The label, such as `CERTIFICATE`.
     pub(super) label: &'a str,
-    /// The decoded content; `None` where it is not base64 or has no end.
+    /// The decoded content; `None` if it is not base64 or has no end.
     pub(super) content: Option<Vec<u8>>,
 }
 

@@ -97,7 +97,7 @@ const AUTHORITY_END: [char; 4] = ['/', '?', '#', '\\'];
 const UNESCAPED: &str = "the URL of the proxy has a path, a query or a fragment (in a password write / as %2F, ? as %3F, \
                          # as %23 and \\ as %5C)";
 
-/// The credentials of the URL as basic authentication (RFC 7617); the outer `None` where they cannot be represented.
+/// The credentials of the URL as basic authentication (RFC 7617); the outer `None` if they cannot be represented.
 fn authorization(url: &Url) -> Option<Option<SecretString>> {
     if url.username().is_empty() && url.password().is_none() {
         return Some(None);

@@ -59,7 +59,7 @@ impl SystemProxy {
         }
     }
 
-    /// The skipped settings, where no proxy is used.
+    /// The skipped settings, if no proxy is used.
     pub(super) fn skipped_settings(&self) -> Option<&str> {
         match self.selection() {
             Selection::Proxy(..) => None,
@@ -89,7 +89,7 @@ impl fmt::Debug for SystemProxy {
     }
 }
 
-/// Uses the user's settings, or the machine's where the user's name no proxy.
+/// Uses the user's settings, or the machine's if the user's name no proxy.
 fn select(read: &Read) -> Selection {
     let mut skipped = Skipped::default();
     let selection = [SettingsSource::User, SettingsSource::Machine]
@@ -105,7 +105,7 @@ fn select(read: &Read) -> Selection {
     selection.unwrap_or_else(|| Selection::Direct(skipped.text()))
 }
 
-/// `None` where the settings name no proxy that can be used.
+/// `None` if the settings name no proxy that can be used.
 fn select_from(
     source: SettingsSource,
     settings: &Settings,
@@ -142,7 +142,7 @@ struct Skipped {
 
 impl Skipped {
     fn add(&mut self, source: SettingsSource, reason: SkippedSetting) {
-        // Windows enables automatic detection by default, mostly where there is unset to detect.
+        // Windows enables automatic detection by default, mostly on hosts where nothing can be detected.
         self.is_warning |= !matches!(reason, SkippedSetting::Detection);
         self.messages.push(format!("{source} {reason}"));
     }

@@ -27,7 +27,7 @@ pub(super) fn https_proxy(list: &str) -> Result<HttpsProxy, TransportError> {
             }
         }
     }
-    // Windows uses a SOCKS proxy where there is no other.
+    // Windows uses a SOCKS proxy if there is no other.
     if unusable.is_none() && servers(list, "socks").next().is_some() {
         unusable = Some(TransportError::new(
             TransportErrorKind::InvalidRequest,

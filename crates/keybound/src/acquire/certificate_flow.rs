@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
-/// Loads or mints a certificate and caches it. `None` where the current one was rejected meanwhile, so that IMDS may have
+/// Loads or mints a certificate and caches it. `None` if the current one was rejected meanwhile, so that IMDS may have
 /// returned that one from its cache: the caller mints with `bypass`, past IMDS's cache.
 pub(super) async fn mint(
     context: Arc<ClientContext>,
@@ -217,7 +217,7 @@ impl Flow {
         Some((selected.chosen?, key))
     }
 
-    /// The lock of the issuance, where the store has locks. A certificate that replaces a rejected one needs none: a
+    /// The lock of the issuance, if the store has locks. A certificate that replaces a rejected one needs none: a
     /// certificate of another process would be rejected too.
     async fn lock_issuance(&self, plan: &Plan, bypass: bool) -> Option<IssuanceLock> {
         let (store, store_key) = self.store(plan)?;

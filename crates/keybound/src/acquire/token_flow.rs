@@ -1,4 +1,4 @@
-//! A token flow: requests a token with the current certificate or a new one, and again with a new certificate where the current
+//! A token flow: requests a token with the current certificate or a new one, and again with a new certificate if the current
 //! one is rejected.
 use super::certificate_service::renew_certificate;
 use super::{ClientContext, Flow, Plan, Progress};
@@ -44,7 +44,7 @@ pub(super) async fn fetch_token(
                     identity.put_binding(plan.key.attestation, &binding);
                     return Err(error);
                 }
-                // Where the mints are limited, the response of the service is the more useful error.
+                // If the mints are limited, the response of the service is the more useful error.
                 let limited = error.kind() == ErrorKind::ClientCertificateRejected;
                 return Err(match rejected {
                     Some((_, rejection)) if limited => rejection,
@@ -145,7 +145,7 @@ impl Flow {
         if let Some(current) = &current {
             // During the backoff after a failed renewal, it is used until it expires.
             let fresh = !current.is_stale(now) || current.renewal().is_backing_off(now);
-            // Where mints are limited, the challenge is answered with the current certificate.
+            // If mints are limited, the challenge is answered with the current certificate.
             let new_enough = !plan.challenged
                 || current.received.monotonic >= started
                 || !identity.mint_limiter.available_for_challenge();
@@ -187,7 +187,7 @@ impl Flow {
         Ok(binding)
     }
 
-    /// Joins or starts a mint. Where the current certificate is rejected meanwhile, the next mint bypasses IMDS's cache.
+    /// Joins or starts a mint. If the current certificate is rejected meanwhile, the next mint bypasses IMDS's cache.
     async fn minted(&self, plan: &Arc<Plan>, mut bypass: bool) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
         loop {
@@ -213,7 +213,7 @@ impl Flow {
         identity.bindings.remove(plan.key.attestation, binding);
     }
 
-    /// Evicts a certificate that was rejected, or whose key no longer signs; true where a new one may help. Its tokens are
+    /// Evicts a certificate that was rejected, or whose key no longer signs; true if a new one may help. Its tokens are
     /// still returned until there is a new certificate, and then while theirs cannot be refreshed: a resource may still accept
     /// them. The tokens of a key that no longer signs are evicted too.
     async fn evict_if_rejected(
@@ -228,7 +228,7 @@ impl Flow {
         if !rejected && error.kind() != ErrorKind::KeyFailed {
             return false;
         }
-        // Where the certificate is no longer the current one, another flow has evicted it.
+        // If the certificate is no longer the current one, another flow has evicted it.
         let current = identity
             .bindings
             .get(plan.key.attestation, self.context.now())
@@ -260,7 +260,7 @@ fn check_strength(plan: &Plan, binding: &CachedBinding) -> Result<()> {
     Ok(())
 }
 
-/// Whether the peer rejected the certificate by a response or an alert. Where the connection was only closed after the
+/// Whether the peer rejected the certificate by a response or an alert. If the connection was only closed after the
 /// certificate was presented, a proxy may have closed it.
 fn is_explicit(error: &Error) -> bool {
     let transport = error

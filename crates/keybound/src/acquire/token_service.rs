@@ -155,7 +155,7 @@ impl CacheLookup {
     }
 }
 
-/// Fetches a token within the request's timeout. Where that fails, returns a cached token that is still valid.
+/// Fetches a token within the request's timeout. If that fails, returns a cached token that is still valid.
 pub(crate) async fn acquire(
     context: Arc<ClientContext>,
     request: TokenRequest,

@@ -123,9 +123,9 @@ impl ResourceClient {
     /// returned. The token is sent to the origin of the request only.
     ///
     /// # Errors
-    /// Those of fetching a token, with their stages. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] where the
+    /// Those of fetching a token, with their stages. Of stage resource: [`ErrorKind::ClientCertificateNotRequested`] if the
     /// server returned 401 or 403 for a bound token and never requested the certificate,
-    /// [`ErrorKind::BodyTooLargeForRenegotiation`] where it returned 413 on such a connection, and those of the
+    /// [`ErrorKind::BodyTooLargeForRenegotiation`] if it returned 413 on such a connection, and those of the
     /// connection. Any other status is a response; see [`Response::error_for_status`].
     ///
     /// [`ErrorKind::ClientCertificateNotRequested`]: crate::ErrorKind::ClientCertificateNotRequested

@@ -65,7 +65,7 @@ impl HeldFile {
     }
 }
 
-/// The folders of this process, if Windows returns them.
+/// The directories of this process, if Windows returns them.
 pub(super) fn folders() -> Folders {
     let program = std::env::current_exe().ok();
     Folders {

@@ -35,7 +35,7 @@ pub(super) struct Module {
 
 impl Module {
     /// Loads a verified copy of the file at `path`, which errors name. Its dependencies are loaded from System32 or the
-    /// program's folder only: its own folder and the rest of the search order are not verified.
+    /// program's directory only: its own directory and the rest of the search order are not verified.
     ///
     /// # Errors
     /// [`NativeFailure::LoadFailed`] or [`NativeFailure::ExportMissing`].
@@ -43,7 +43,7 @@ impl Module {
         let wide: Vec<u16> = copy.as_os_str().encode_wide().chain([0]).collect();
         let flags = LOAD_LIBRARY_SEARCH_APPLICATION_DIR | LOAD_LIBRARY_SEARCH_SYSTEM32;
         let quiet = NoMessageBoxes::begin();
-        // SAFETY: the path ends with NUL. Loading runs the file's code, which is why the file is verified, is in a folder that
+        // SAFETY: the path ends with NUL. Loading runs the file's code, which is why the file is verified, is in a directory that
         // others cannot write to, and is held open by the caller, who permits no writing and renaming.
         let handle = unsafe { LoadLibraryExW(PCWSTR(wide.as_ptr()), None, flags) };
         drop(quiet);
@@ -128,7 +128,7 @@ impl Library {
             text: ptr::null_mut(),
             free: self.free,
         };
-        // SAFETY: the function is the library's, and calls are serialized by the permit; each text is NULL where the library's
+        // SAFETY: the function is the library's, and calls are serialized by the permit; each text is NULL if the library's
         // other clients pass NULL too, or ends with NUL; texts, the key (which the handle keeps open) and the pointer for the
         // token are valid during the call.
         let code = NativeCode::new(unsafe {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// handles, is not prevented by the share mode, and changes the file after its verification.
 pub(super) struct PrivateCopy {
     pub(super) file: HeldFile,
-    /// While it is open, the folder cannot be replaced.
+    /// While it is open, the directory cannot be replaced.
     _folder: File,
 }
 
@@ -25,7 +25,7 @@ impl PrivateCopy {
     pub(super) fn of(original: &HeldFile) -> Result<Self, NativeFailure> {
         Self::below(&base(), original).map_err(|cause| NativeFailure::LoadFailed {
             path: original.path.clone(),
-            reason: "no copy could be created in a folder of this account",
+            reason: "no copy could be created in a directory of this account",
             cause: cause.into(),
         })
     }
@@ -33,7 +33,7 @@ impl PrivateCopy {
     fn below(base: &Path, original: &HeldFile) -> io::Result<Self> {
         let path = base.join("Keybound").join(name(original));
         let folder = make_private_folder(&path)?
-            .ok_or_else(|| io::Error::other("the folder belongs to another account"))?;
+            .ok_or_else(|| io::Error::other("the directory belongs to another account"))?;
         let file = path.join("AttestationClientLib.dll");
         let file = match open(&file, original)? {
             Some(copy) => copy,
@@ -66,7 +66,7 @@ fn write(folder: &Path, file: &Path, original: &HeldFile) -> io::Result<()> {
     Ok(())
 }
 
-/// One folder for each path and content: a process loads one library for each path and starts it once.
+/// One directory for each path and content: a process loads one library for each path and starts it once.
 fn name(original: &HeldFile) -> String {
     let mut hash = Sha256::new();
     hash.update(original.path.as_os_str().as_encoded_bytes());
@@ -79,7 +79,7 @@ fn name(original: &HeldFile) -> String {
     name
 }
 
-/// The account's local folder. It exists, as KeyGuard keys need the account's profile.
+/// The account's local directory. It exists, as KeyGuard keys need the account's profile.
 fn base() -> PathBuf {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
     local
@@ -91,7 +91,7 @@ fn base() -> PathBuf {
 mod tests {
     use super::*;
 
-    /// A folder for this test.
+    /// A directory for this test.
     fn folder(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("keybound-{test}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();

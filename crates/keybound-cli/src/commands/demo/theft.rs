@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) struct Theft {
     /// A description of the attempt.
     pub(super) attempt: &'static str,
-    /// The status of the vault's response; null where it closed the connection.
+    /// The status of the vault's response; null if it closed the connection.
     pub(super) status: Option<u16>,
     /// The vault's error code.
     pub(super) error: Option<String>,
@@ -90,7 +90,7 @@ async fn steal(
     })
 }
 
-/// A closed connection counts as a refusal only where the certificate was rejected.
+/// A closed connection counts as a refusal only if the certificate was rejected.
 fn connection_closed(attempt: &'static str, error: &TransportError) -> Theft {
     Theft {
         attempt,

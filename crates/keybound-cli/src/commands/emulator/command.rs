@@ -21,7 +21,7 @@ impl Running {
     /// Starts the command with the emulator's environment.
     ///
     /// # Errors
-    /// The exit status, as of `env`: 127 where the command is not found, 126 where it cannot be run.
+    /// The exit status, as of `env`: 127 if the command is not found, 126 if it cannot be run.
     pub(super) fn start(
         command: &[OsString],
         ready: &keybound_emulator::Ready,
@@ -45,10 +45,10 @@ impl Running {
         })
     }
 
-    /// Forwards signals to the command until it exits. Returns its exit status: 128 + N where signal N ended it.
+    /// Forwards signals to the command until it exits. Returns its exit status: 128 + N if signal N ended it.
     ///
     /// # Errors
-    /// Where waiting for it fails.
+    /// If waiting for it fails.
     pub(super) async fn wait(&mut self, signals: &mut Signals) -> io::Result<u8> {
         Ok(status_of(self.exit_status(signals).await?))
     }

@@ -43,7 +43,7 @@ impl ReadyFile {
     /// Resolves the path, and removes the file of an earlier emulator.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where the path cannot be written to, or is a file with other data than a ready line.
+    /// [`Failure::Usage`] if the path cannot be written to, or is a file with other data than a ready line.
     pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
         let wrong = |error| Failure::Usage(failed(path, &error));
         let target = Target::of(path).map_err(wrong)?;
@@ -124,7 +124,7 @@ impl Target {
             return Ok(Self::File(path));
         }
         if kind.is_dir() {
-            return Err(io::Error::other("it is a folder"));
+            return Err(io::Error::other("it is a directory"));
         }
         #[cfg(unix)]
         {
@@ -190,7 +190,7 @@ fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     write_to(file, text)
 }
 
-/// Writes to a FIFO; where it has no reader, in a thread that waits for one, which may be the command that starts later.
+/// Writes to a FIFO; if it has no reader, in a thread that waits for one, which may be the command that starts later.
 #[cfg(unix)]
 fn write_to_reader(fifo: &Path, text: String) -> io::Result<()> {
     let immediate = owners::open_fifo(fifo, false).and_then(|reader| write_to(reader, &text));

@@ -137,7 +137,7 @@ fn failed_position(error: &Error, events: &[StepEvent]) -> usize {
         .unwrap_or(0)
 }
 
-/// The total duration of a step over all its runs; `None` where it did not run.
+/// The total duration of a step over all its runs; `None` if it did not run.
 fn elapsed(step: Step, events: &[StepEvent]) -> Option<Duration> {
     let runs = events.iter().filter(|event| event.step == step);
     runs.map(|event| event.elapsed).reduce(|sum, one| sum + one)

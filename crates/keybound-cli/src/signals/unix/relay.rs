@@ -5,7 +5,7 @@ use rustix::process::{
 };
 
 /// Forwards signals to the command that this process runs, so that it receives each signal once, as it would without this process.
-/// Stops and continues with the command where a shell controls both as a job.
+/// Stops and continues with the command if a shell controls both as a job.
 pub(crate) struct Relay {
     command: Pid,
     /// SIGTSTP has arrived since the last SIGCONT.

@@ -36,7 +36,7 @@ fn rejects_a_key_file_that_others_can_read() {
     let key_file = folder.path().join("ca-key.pem");
     set_mode(&key_file, 0o640);
     let Err(StartError::StateDir { problem, .. }) = Pki::new(Some(folder.path()), LOCALHOST) else {
-        panic!("the folder was accepted");
+        panic!("the directory was accepted");
     };
     assert!(problem.contains("mode 0600"), "{problem}");
     set_mode(&key_file, 0o600);
@@ -46,12 +46,12 @@ fn rejects_a_key_file_that_others_can_read() {
     );
 }
 
-/// The reported problem of a state folder.
+/// The reported problem of a state directory.
 fn problem(folder: &Path) -> &'static str {
     match Pki::new(Some(folder), LOCALHOST) {
         Err(StartError::StateDir { problem, .. }) => problem,
         Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("the folder was accepted"),
+        Ok(_) => panic!("the directory was accepted"),
     }
 }
 
@@ -61,7 +61,7 @@ fn rejects_a_folder_that_others_can_write() {
         let folder = tempfile::tempdir().unwrap();
         drop(Pki::new(Some(folder.path()), LOCALHOST).unwrap());
         set_mode(folder.path(), mode);
-        let expected = "others can write to the folder: remove ca.pem and ca-key.pem from it and give it mode 0700";
+        let expected = "others can write to the directory: remove ca.pem and ca-key.pem from it and give it mode 0700";
         assert_eq!(problem(folder.path()), expected, "{mode:o}");
         // No key is created there either.
         fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
@@ -118,12 +118,15 @@ fn rejects_files_of_another_user() {
     assert_eq!(problem(folder.path()), "ca.pem belongs to another user");
     chown(&ca_file, Some(0), None).unwrap();
     chown(folder.path(), other, None).unwrap();
-    assert_eq!(problem(folder.path()), "the folder belongs to another user");
+    assert_eq!(
+        problem(folder.path()),
+        "the directory belongs to another user"
+    );
     let link = folder.path().with_extension("link");
     symlink(folder.path(), &link).unwrap();
     let reported = problem(&link);
     fs::remove_file(&link).unwrap();
-    assert_eq!(reported, "the folder belongs to another user");
+    assert_eq!(reported, "the directory belongs to another user");
 }
 
 #[test]

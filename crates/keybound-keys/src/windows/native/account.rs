@@ -28,7 +28,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account of the current thread: the impersonated one, where the thread impersonates.
+    /// The account of the current thread: the impersonated one, if the thread impersonates.
     pub(super) fn current() -> Result<Self, Status> {
         Ok(Self {
             user: sid_of_token(TokenUser)?,
@@ -76,7 +76,7 @@ impl Protection {
     }
 }
 
-/// The owner of an object. `None` where it has none.
+/// The owner of an object. `None` if it has none.
 ///
 /// # Safety
 /// The handle is open, of this kind, with the right `READ_CONTROL`.

@@ -129,7 +129,7 @@ impl CertificateContext {
         unsafe { self.set(CERT_KEY_PROV_INFO_PROP_ID, 0, (&raw const info).cast()) }
     }
 
-    /// Sets the open handle of the key, in this process only. The context frees it; where this fails, it is freed here.
+    /// Sets the open handle of the key, in this process only. The context frees it; if this fails, it is freed here.
     pub(in super::super) fn set_key_handle(&mut self, key: Key) -> Result<(), Status> {
         let flags = CERT_SET_PROPERTY_INHIBIT_PERSIST_FLAG;
         // The value is the handle itself, not a pointer to it.

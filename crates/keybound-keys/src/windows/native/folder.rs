@@ -1,4 +1,4 @@
-//! Folders and files that no other account can modify.
+//! Directories and files that no other account can modify.
 use super::account::{Account, Protection, owner_of};
 use super::status;
 use std::fs::{self, File, OpenOptions};
@@ -14,14 +14,14 @@ use windows::Win32::Storage::FileSystem::{
 };
 use windows::core::HSTRING;
 
-/// Creates a folder that only this account, SYSTEM and administrators can access; files in it inherit the permissions. Missing
-/// parent folders are created with inherited permissions. An existing folder keeps its permissions.
+/// Creates a directory that only this account, SYSTEM and administrators can access; files in it inherit the permissions. Missing
+/// parent directories are created with inherited permissions. An existing directory keeps its permissions.
 ///
-/// Returns the open folder, or `None` where it belongs to none of these three. While it is open, neither it nor a parent folder
+/// Returns the open directory, or `None` if it belongs to none of these three. While it is open, neither it nor a parent directory
 /// can be renamed or removed.
 ///
 /// # Errors
-/// Those of creating or opening the folder, or of reading its owner; a link or another reparse point is not opened.
+/// Those of creating or opening the directory, or of reading its owner; a link or another reparse point is not opened.
 pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     let account = Account::current().map_err(io::Error::other)?;
     if let Some(parent) = path
@@ -45,7 +45,7 @@ pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
     Ok(is_own.then_some(folder))
 }
 
-/// Opens a file for reading. Returns `None` where it belongs neither to this account nor to SYSTEM or administrators.
+/// Opens a file for reading. Returns `None` if it belongs neither to this account nor to SYSTEM or administrators.
 ///
 /// # Errors
 /// Those of opening the file, or of reading its owner; a link or another reparse point is not opened.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use windows::Win32::Storage::FileSystem::READ_CONTROL;
 
-    /// The owner and permissions of a folder.
+    /// The owner and permissions of a directory.
     fn sddl_of(path: &Path) -> String {
         let folder = OpenOptions::new()
             .access_mode(READ_CONTROL.0)

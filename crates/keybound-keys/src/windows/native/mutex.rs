@@ -17,7 +17,7 @@ use windows::Win32::System::Threading::{
 };
 use windows::core::HSTRING;
 
-/// Acquires the mutex in `Global\`, or in `Local\` where the object of that name in `Global\` does not belong to this account: it
+/// Acquires the mutex in `Global\`, or in `Local\` if the object of that name in `Global\` does not belong to this account: it
 /// denies access, is no mutex, or has another owner. An abandoned mutex is acquired: changes under it are atomic.
 pub(super) fn lock(name: &MutexName, timeout: Duration) -> Lock {
     let account = Account::current().and_then(|account| {
@@ -93,7 +93,7 @@ impl Mutex {
         let timeout = u32::try_from(timeout.as_millis()).unwrap_or(MAX_MILLISECONDS);
         // SAFETY: the handle is open until `self` is dropped.
         let event = unsafe { WaitForSingleObject(self.0, timeout.min(MAX_MILLISECONDS)) };
-        // Created only where the mutex is held: dropping it releases the mutex.
+        // Created only if the mutex is held: dropping it releases the mutex.
         [WAIT_OBJECT_0, WAIT_ABANDONED]
             .contains(&event)
             .then(|| HeldMutex {

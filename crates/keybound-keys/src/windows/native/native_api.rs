@@ -153,7 +153,7 @@ impl WindowsApi for NativeApi {
     }
 
     unsafe fn delete(&self, key: usize) -> Result<(), Status> {
-        // SAFETY: the key is open, and is not used again where this succeeds (the caller's promise).
+        // SAFETY: the key is open, and is not used again if this succeeds (the caller's promise).
         unsafe { NCryptDeleteKey(NCRYPT_KEY_HANDLE(key), SILENT) }.map_err(|error| status(&error))
     }
 

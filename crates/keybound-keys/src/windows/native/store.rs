@@ -18,7 +18,7 @@ use windows::core::HSTRING;
 pub(in super::super) struct Store(HCERTSTORE);
 
 impl Store {
-    /// Opens a store for reading. `None` where no store has this name.
+    /// Opens a store for reading. `None` if no store has this name.
     pub(in super::super) fn read(path: &StorePath) -> Result<Option<Self>, Status> {
         match Self::open(
             path,

@@ -109,7 +109,7 @@ impl WindowsApi for Arc<WineShim> {
     }
 
     unsafe fn create_key(&self, provider: usize, name: &str, flags: u32) -> Result<usize, Status> {
-        // Unique, so that tests do not share a key where Wine stores it by its name.
+        // Unique, so that tests do not share a key if Wine stores it by its name.
         let unique_name = format!("{name}-{}", CREATED.fetch_add(1, Ordering::Relaxed));
         let flags = flags & !KEYGUARD;
         // SAFETY: the caller's promise, here and below.

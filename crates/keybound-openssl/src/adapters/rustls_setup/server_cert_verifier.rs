@@ -92,7 +92,7 @@ fn certificate_error(rejection: Rejection) -> CertificateError {
     }
 }
 
-/// OpenSSL's result where rustls has no error for it.
+/// OpenSSL's result if rustls has no error for it.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's certificate could not be verified: {}", .0.error_string())]
 struct VerifyError(X509VerifyResult);

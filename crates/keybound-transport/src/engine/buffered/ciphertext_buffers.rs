@@ -37,7 +37,7 @@ impl CiphertextBuffers {
         }
     }
 
-    /// From now on, `read` returns 0 instead of `WouldBlock` where no data is available: SChannel then processes the data that
+    /// From now on, `read` returns 0 instead of `WouldBlock` if no data is available: SChannel then processes the data that
     /// it has instead of requesting the missing size, which Wine overstates.
     pub(crate) fn report_empty_as_end(&mut self) {
         self.reports_empty_as_end = true;

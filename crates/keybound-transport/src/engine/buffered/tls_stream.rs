@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// A TLS stream of a library with synchronous I/O. Where the connection ends without the peer's `close_notify`, reading fails.
+/// A TLS stream of a library with synchronous I/O. If the connection ends without the peer's `close_notify`, reading fails.
 pub(crate) struct BufferedTlsStream<T, S> {
     tls: T,
     connection: S,

@@ -6,7 +6,7 @@ use keybound_core::tls::TlsErrorClass;
 use std::error::Error;
 use std::io;
 
-/// `None` where the error is neither a security status of Windows nor [`rejected`](crate::engine::buffered::rejected).
+/// `None` if the error is neither a security status of Windows nor [`rejected`](crate::engine::buffered::rejected).
 pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     if is_rejection(error) {
         return Some(TlsErrorClass::default());

@@ -22,7 +22,7 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// The credentials, or why SChannel does not support the settings. The inner error is
-    /// [`Key`](TransportErrorKind::Key) where Windows cannot open the key.
+    /// [`Key`](TransportErrorKind::Key) if Windows cannot open the key.
     pub(crate) fn new(
         identity: Option<&ClientIdentity>,
         trust: &TrustAnchors,
@@ -86,7 +86,7 @@ impl Credentials {
         })
     }
 
-    /// The error where no handle is acquired. An unspecific status counts as an error of the key, if there is one: besides the
+    /// The error if no handle is acquired. An unspecific status counts as an error of the key, if there is one: besides the
     /// key, a credential depends on the TLS versions only.
     fn acquire_failed(&self, host: &Host, error: Option<io::Error>) -> TransportError {
         let (kind, message) = match &error {
@@ -114,7 +114,7 @@ impl Credentials {
         }
     }
 
-    /// Acquires a handle. The error is `None` where Windows supports none of the versions.
+    /// Acquires a handle. The error is `None` if Windows supports none of the versions.
     fn acquire(&self, versions: TlsVersions) -> Result<SchannelCred, Option<io::Error>> {
         let mut protocols = vec![];
         if versions.includes_12() {

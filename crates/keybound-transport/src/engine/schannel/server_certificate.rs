@@ -23,7 +23,7 @@ use windows::Win32::Security::Cryptography::{
 use windows::core::{PSTR, PWSTR};
 
 /// Verifies the certificates that a server presented, the first being its own, for the host. The host must be among the subject
-/// alternative names: Windows accepts the common name where there are none. A certificate that is known to be revoked is
+/// alternative names: Windows accepts the common name if there are none. A certificate that is known to be revoked is
 /// rejected; an unknown revocation status is accepted, and nothing is fetched to determine it.
 ///
 /// # Errors

@@ -63,7 +63,7 @@ fn has_presented(tls: &TlsStream<CiphertextBuffers>) -> bool {
     existing(tls.certificate()).is_some()
 }
 
-/// The certificate, where its pointer is not null: Windows may succeed without one.
+/// The certificate, if its pointer is not null: Windows may succeed without one.
 #[allow(unsafe_code, reason = "checks a pointer for null")]
 fn existing(certificate: io::Result<CertContext>) -> Option<CertContext> {
     certificate.ok().filter(|certificate| {

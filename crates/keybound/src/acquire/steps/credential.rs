@@ -46,8 +46,8 @@ impl Flow {
         .await
     }
 
-    /// Sends the request with `bypass_cache`, and again without it where IMDS responds with 400: the parameter is not documented
-    /// for any version of IMDS. Where IMDS accepts the request without it, the parameter is not sent again.
+    /// Sends the request with `bypass_cache`, and again without it if IMDS responds with 400: the parameter is not documented
+    /// for any version of IMDS. If IMDS accepts the request without it, the parameter is not sent again.
     async fn issue_past_cache(&self, body: &Bytes) -> Result<Response<Bytes>> {
         let rejects_bypass = &self.context.state.inner().imds_rejects_bypass;
         if rejects_bypass.load(Ordering::Relaxed) {

@@ -8,9 +8,9 @@ use keybound_keys::{
 use std::sync::Arc;
 
 impl Flow {
-    /// Opens the host's best key, once for each client and again where another key has replaced it, and checks its strength.
+    /// Opens the host's best key, once for each client and again if another key has replaced it, and checks its strength.
     ///
-    /// Where the caller's deadline passes, opening continues in the background, so that the next request finds the key.
+    /// If the caller's deadline passes, opening continues in the background, so that the next request finds the key.
     pub(in crate::acquire) async fn open_key(
         &self,
         min_strength: KeyStrength,

@@ -1,4 +1,4 @@
-//! A command that ends with the emulator, even where that is killed: this program starts itself again, requests SIGKILL from
+//! A command that ends with the emulator, even if that is killed: this program starts itself again, requests SIGKILL from
 //! the kernel at the end of its parent, and replaces itself by the command.
 //!
 //! The kernel sends that signal when the thread that started the process ends: here the main thread.
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-/// The prepared command; `None` where this program cannot start itself (no `/proc`).
+/// The prepared command; `None` if this program cannot start itself (no `/proc`).
 pub(super) fn command(command: &[OsString]) -> Option<tokio::process::Command> {
     std::fs::metadata(THIS_PROGRAM).ok()?;
     let mut launch = tokio::process::Command::new(THIS_PROGRAM);
@@ -29,11 +29,11 @@ pub(crate) fn become_command() -> Option<ExitCode> {
     Some(ExitCode::from(replaced(arguments).unwrap_or(USAGE)))
 }
 
-/// The exit status of a failure; `None` where the arguments are not those of [`command`].
+/// The exit status of a failure; `None` if the arguments are not those of [`command`].
 fn replaced(mut arguments: ArgsOs) -> Option<u8> {
     let parent = Pid::from_raw(arguments.next()?.to_str()?.parse().ok()?)?;
     let program = arguments.next()?;
-    // Where this fails, the command runs nevertheless, and survives SIGKILL of the emulator.
+    // If this fails, the command runs nevertheless, and survives SIGKILL of the emulator.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     if getppid() != Some(parent) {
         return Some(128 + 9);

@@ -1,4 +1,4 @@
-//! Rejects links and streams of other users: in a folder that others can write to, such as `/tmp`, they could receive the control
+//! Rejects links and streams of other users: in a directory that others can write to, such as `/tmp`, they could receive the control
 //! endpoint's secret, or choose the file that is replaced.
 #[cfg(unix)]
 pub(super) use unix::{check_link, open_fifo, open_stream};
@@ -15,24 +15,24 @@ mod unix {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
     use std::path::Path;
 
-    /// Applies the rule of `fs.protected_symlinks` of the kernel, which is bypassed where a program reads the link itself.
+    /// Applies the rule of `fs.protected_symlinks` of the kernel, which is bypassed if a program reads the link itself.
     ///
     /// # Errors
-    /// Where another user created the link, or the folder cannot be read.
+    /// If another user created the link, or the directory cannot be read.
     pub fn check_link(link: &Metadata, folder: &Path) -> io::Result<()> {
         let folder = fs::metadata(folder)?;
         if may_follow(link.uid(), folder.uid(), folder.mode(), geteuid().as_raw()) {
             return Ok(());
         }
         Err(refused(
-            "it is a symbolic link of another user, in a folder that others can write to",
+            "it is a symbolic link of another user, in a directory that others can write to",
         ))
     }
 
     /// Opens a FIFO for writing. With `wait`, waits for a reader; otherwise fails with `ENXIO` without one.
     ///
     /// # Errors
-    /// Where it cannot be opened, belongs to another user, or is no longer a FIFO.
+    /// If it cannot be opened, belongs to another user, or is no longer a FIFO.
     pub fn open_fifo(path: &Path, wait: bool) -> io::Result<File> {
         let flags = match wait {
             true => OFlags::NOFOLLOW,
@@ -51,7 +51,7 @@ mod unix {
     /// chose it.
     ///
     /// # Errors
-    /// Where it cannot be opened, or is a device of another user.
+    /// If it cannot be opened, or is a device of another user.
     pub fn open_stream(path: &Path, is_descriptor: bool) -> io::Result<File> {
         if is_descriptor {
             return open(path, OFlags::empty());
@@ -79,8 +79,8 @@ mod unix {
         io::Error::new(io::ErrorKind::PermissionDenied, why)
     }
 
-    /// The rule of <https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-symlinks>, also for folders that a group can write
-    /// to.
+    /// The rule of <https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-symlinks>, also for directories that a group
+    /// can write to.
     fn may_follow(link_owner: u32, folder_owner: u32, folder_mode: u32, user: u32) -> bool {
         let is_shared = folder_mode & STICKY != 0 && folder_mode & WRITABLE_BY_OTHERS != 0;
         !is_shared || is_trusted(link_owner, user) || link_owner == folder_owner
@@ -95,7 +95,7 @@ mod unix {
 
     #[test]
     fn rejects_links_of_other_users_in_shared_sticky_folders() {
-        // The owners of link and folder, the folder's mode, the user.
+        // The owners of link and directory, the directory's mode, the user.
         for (link, folder, mode, user, followed) in [
             (7, 0, 0o41777, 7, true),
             (0, 0, 0o41777, 7, true),
@@ -123,7 +123,7 @@ mod unix {
     }
 }
 
-/// On Windows, links need privileges, and each user has their own temporary folder.
+/// On Windows, links need privileges, and each user has their own temporary directory.
 #[cfg(not(unix))]
 mod elsewhere {
     use std::fs::{File, Metadata, OpenOptions};
