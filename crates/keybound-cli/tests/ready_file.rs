@@ -336,7 +336,7 @@ fn rejects_socket_and_folder_before_start() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
-    for (path, what) in [(&*socket, "socket"), (folder.path(), "folder")] {
+    for (path, what) in [(&*socket, "socket"), (folder.path(), "directory")] {
         let run = run(&mut emulator(path));
         assert_eq!(run.status, Some(2), "{run:#?}");
         assert!(run.stderr.contains(what), "{run:#?}");
