@@ -5,7 +5,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Leg {
-    /// IMDS v2: metadata and issuecredential.
+    /// IMDS: metadata and issuecredential of v2, tokens of v1.
     Imds,
     /// The probe of IMDS, for which 404 is a result.
     ImdsProbe,
@@ -39,7 +39,7 @@ pub fn delay(
     match leg {
         Leg::Imds | Leg::ImdsProbe => imds(leg, attempt, outcome, retry_after),
         Leg::Entra => entra(attempt, outcome, retry_after),
-        Leg::OtherSource => other_source(attempt, outcome),
+        Leg::OtherSource => other_source(attempt, outcome, retry_after),
     }
 }
 
@@ -60,11 +60,19 @@ fn imds(
     if !transient || attempt > IMDS_ATTEMPTS {
         return None;
     }
+    // At most 4 s: the number of attempts is checked above.
+    requested_or(
+        retry_after,
+        Duration::from_secs(1 << attempt.saturating_sub(1)),
+    )
+}
+
+/// The delay that the service requested, unless it is too long; otherwise the usual one.
+fn requested_or(retry_after: Option<Duration>, usual: Duration) -> Option<Duration> {
     match retry_after {
         Some(delay) if delay > MAX_RETRY_AFTER => None,
         Some(delay) => Some(delay),
-        // At most 4 s: the number of attempts is checked above.
-        None => Some(Duration::from_secs(1 << attempt.saturating_sub(1))),
+        None => Some(usual),
     }
 }
 
@@ -77,18 +85,23 @@ fn entra(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -> Optio
     (transient && attempt <= 1).then_some(Duration::from_secs(1))
 }
 
-fn other_source(attempt: u32, outcome: Outcome) -> Option<Duration> {
+fn other_source(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -> Option<Duration> {
     let transient = matches!(
         outcome,
         Outcome::Timeout
             | Outcome::NoConnection
             | Outcome::Status(404 | 408 | 429 | 500 | 503 | 504)
     );
-    (transient && attempt <= 3).then_some(Duration::from_secs(1))
+    if !transient || attempt > SOURCE_ATTEMPTS {
+        return None;
+    }
+    requested_or(retry_after, Duration::from_secs(1))
 }
 
 /// Three retries, after 1 s, 2 s and 4 s.
 const IMDS_ATTEMPTS: u32 = 3;
+/// Three retries, each after 1 s.
+const SOURCE_ATTEMPTS: u32 = 3;
 /// Status 410 means that the agent is being updated: a retry every 10 s, up to 7 times.
 const GONE_ATTEMPTS: u32 = 7;
 const GONE_WAIT: Duration = Duration::from_secs(10);
@@ -173,6 +186,15 @@ mod tests {
         for outcome in [Outcome::Status(504), Outcome::NoConnection] {
             assert_eq!(schedule(Leg::OtherSource, outcome, None), [1, 1, 1]);
         }
-        assert!(schedule(Leg::OtherSource, Outcome::Status(502), None).is_empty());
+        for status in [400, 401, 403, 410, 501, 502] {
+            let outcome = Outcome::Status(status);
+            assert!(
+                schedule(Leg::OtherSource, outcome, None).is_empty(),
+                "{status}"
+            );
+        }
+        let throttled = Outcome::Status(429);
+        assert_eq!(schedule(Leg::OtherSource, throttled, Some(5)), [5, 5, 5]);
+        assert!(schedule(Leg::OtherSource, throttled, Some(31)).is_empty());
     }
 }

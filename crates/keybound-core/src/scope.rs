@@ -29,6 +29,22 @@ impl Scope {
         Ok(Self(format!("{bare}{DEFAULT}").into()))
     }
 
+    /// Creates the scope of a resource that is sent to a source as it is: one `/.default` is removed, a trailing slash is kept,
+    /// since the resource becomes the token's audience, and some services compare it exactly.
+    ///
+    /// # Errors
+    /// Those of [`for_resource`](Self::for_resource).
+    pub fn verbatim(resource: &str) -> Result<Self> {
+        Self::for_resource(resource)?;
+        let resource = resource.strip_suffix(DEFAULT).unwrap_or(resource);
+        if resource.len() > MAX_TEXT {
+            return Err(Error::invalid_request(
+                "a resource is longer than 2048 bytes",
+            ));
+        }
+        Ok(Self(format!("{resource}{DEFAULT}").into()))
+    }
+
     /// The scope, ending with `/.default`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -99,6 +115,35 @@ mod tests {
             Scope::for_resource("https://a/").unwrap().resource(),
             "https://a"
         );
+    }
+
+    #[test]
+    fn verbatim_keeps_trailing_slashes() {
+        for (resource, sent) in [
+            ("https://vault.azure.net", "https://vault.azure.net"),
+            (
+                "https://vault.azure.net/.default",
+                "https://vault.azure.net",
+            ),
+            (
+                "https://database.windows.net/",
+                "https://database.windows.net/",
+            ),
+            (
+                "https://database.windows.net//.default",
+                "https://database.windows.net/",
+            ),
+            ("api://0a0a", "api://0a0a"),
+        ] {
+            let scope = Scope::verbatim(resource).unwrap();
+            assert_eq!(scope.resource(), sent);
+            assert_eq!(Scope::verbatim(scope.as_str()).unwrap(), scope);
+        }
+        for resource in ["", "/", "/.default", "https://a https://b", "https://a\n"] {
+            assert!(Scope::verbatim(resource).is_err(), "{resource:?}");
+        }
+        assert!(Scope::verbatim(&"x".repeat(MAX_TEXT + 1)).is_err());
+        assert!(Scope::verbatim(&format!("x{}", "/".repeat(MAX_TEXT))).is_err());
     }
 
     #[test]

@@ -19,9 +19,13 @@ fn option(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::AttestationUnavailable => "--no-attestation",
         ErrorKind::AttestationLibraryUnusable => "keybound attestation probe",
         ErrorKind::SimulatedNotAllowed => "keybound emulator --exec",
-        ErrorKind::IdentityNotFound => "--client-id, --object-id, --resource-id",
+        ErrorKind::IdentityNotFound | ErrorKind::IdentityUnsupported => {
+            "--client-id, --object-id, --resource-id"
+        }
         ErrorKind::ServerCertificateInvalid => "--ca-file",
-        ErrorKind::BoundTokensNotAccepted | ErrorKind::TenantNotEligible => "--bearer",
+        ErrorKind::SourceUnsupported
+        | ErrorKind::BoundTokensNotAccepted
+        | ErrorKind::TenantNotEligible => "--bearer",
         ErrorKind::ClientCertificateNotRequested => "--tls HOST=1.2, --resource",
         _ => return None,
     })

@@ -34,6 +34,12 @@ kinds! {
     ImdsV2Unavailable = "imds_v2_unavailable", false, "this host has IMDS v1 only: use a Trusted Launch VM with Secure Boot and vTPM in a region where managed identity v2 is on; there is no fallback to an unbound token";
     /// Managed identity v2 is switched off for this process by `MSAL_MI_DISABLE_IMDS_V2`.
     ImdsV2Disabled = "imds_v2_disabled", false, "unset MSAL_MI_DISABLE_IMDS_V2 and restart the program; while it is true or 1, no request of managed identity v2 is sent, and there is no fallback to an unbound token";
+    /// A token that requires IMDS v2 was requested, and this host has another managed identity source.
+    SourceUnsupported = "source_unsupported", false, "only IMDS v2 issues certificates for tokens: request a plain bearer token explicitly if that is acceptable to you, or run on a virtual machine; there is no fallback to an unbound token";
+    /// The source does not accept an identity that is selected by an id of this kind.
+    IdentityUnsupported = "identity_unsupported", false, "select the identity by an id that this source accepts (docs/sources.md); nothing was sent, as the source would have issued a token for another identity";
+    /// The challenge of the agent of Azure Arc is malformed, or its file is not acceptable or cannot be read.
+    ArcChallengeFailed = "arc_challenge_failed", false, "run the program as root or as a member of the group himds (on Windows: Administrators, or Hybrid agent extension applications); otherwise check which service responds at the agent's address";
     /// The service at the address of IMDS is not IMDS.
     NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the configured address (AZURE_POD_IDENTITY_AUTHORITY_HOST)";
     /// No connection to the service.
@@ -76,7 +82,7 @@ kinds! {
     CertificateNotValid = "certificate_not_valid", false, "check the clock of this host; then report it to the service with the request id";
     /// The issued certificate's key usages do not allow it to authenticate a TLS client.
     CertificateUnusable = "certificate_unusable", false, "check which service responds as IMDS: a binding certificate allows digitalSignature and clientAuth; otherwise report it to the service with the request id";
-    /// IMDS has no such identity on this host (v2: `identity_not_found`).
+    /// The source has no such identity on this host (IMDS v2: `identity_not_found`).
     IdentityNotFound = "identity_not_found", false, "assign the identity to this host (az vm identity assign), or correct its client, object or resource id; without an id, the system-assigned identity must be on";
     /// The response is for another identity than the requested one.
     IdentityMismatch = "identity_mismatch", false, "check the requested id, then which services respond as IMDS and as the token endpoint";

@@ -16,6 +16,8 @@ pub enum Stage {
     Credential,
     /// Entra's token endpoint and the access token.
     Token,
+    /// The source of the host that issues a plain bearer token, and that token.
+    Source,
     /// The request to the resource.
     Resource,
 }
@@ -30,6 +32,7 @@ impl Stage {
             Self::Attestation => "attestation",
             Self::Credential => "credential",
             Self::Token => "token",
+            Self::Source => "source",
             Self::Resource => "resource",
         }
     }
