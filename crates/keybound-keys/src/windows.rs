@@ -38,7 +38,7 @@ pub use key::CngKey;
 #[cfg(windows)]
 pub(crate) use native::bcrypt;
 #[cfg(windows)]
-pub use native::{make_private_folder, open_private_file};
+pub use native::{make_private_folder, open_private_file, open_service_file};
 #[cfg(windows)]
 pub use native_certificate::NativeCertificate;
 #[cfg(windows)]

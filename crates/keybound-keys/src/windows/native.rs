@@ -10,7 +10,7 @@ mod padding;
 mod store;
 
 pub(super) use context::CertificateContext;
-pub use folder::{make_private_folder, open_private_file};
+pub use folder::{make_private_folder, open_private_file, open_service_file};
 pub(super) use store::Store;
 
 use super::status::Status;

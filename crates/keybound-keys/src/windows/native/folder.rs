@@ -31,16 +31,7 @@ pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
         fs::create_dir_all(parent)?;
     }
     create(path, &account)?;
-    let folder = OpenOptions::new()
-        .read(true)
-        .share_mode(FILE_SHARE_READ.0 | FILE_SHARE_WRITE.0)
-        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0 | FILE_FLAG_OPEN_REPARSE_POINT.0)
-        .open(path)?;
-    let metadata = folder.metadata()?;
-    reject_reparse_point(metadata.file_attributes())?;
-    if !metadata.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
+    let folder = open_folder(path)?;
     let is_own = belongs_to(&folder, &account)?;
     Ok(is_own.then_some(folder))
 }
@@ -51,14 +42,53 @@ pub fn make_private_folder(path: &Path) -> io::Result<Option<File>> {
 /// Those of opening the file, or of reading its owner; a link or another reparse point is not opened.
 pub fn open_private_file(path: &Path) -> io::Result<Option<File>> {
     let account = Account::current().map_err(io::Error::other)?;
+    let file = open_file(path)?;
+    let is_own = belongs_to(&file, &account)?;
+    Ok(is_own.then_some(file))
+}
+
+/// Opens a file of a service of the system, directly in this folder, for reading. Returns `None` if folder or file belong to
+/// another account than SYSTEM, administrators or a service. Neither can be replaced during the call.
+///
+/// # Errors
+/// Those of opening folder and file, or of reading their owners; a link or another reparse point is not opened.
+pub fn open_service_file(folder: &Path, name: &str) -> io::Result<Option<File>> {
+    let parent = open_folder(folder)?;
+    let file = open_file(&folder.join(name))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    for object in [&parent, &file] {
+        if !owner(object)?.is_some_and(|owner| is_of_system(&owner)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(file))
+}
+
+/// While it is open, neither it nor a parent folder can be renamed or removed.
+fn open_folder(path: &Path) -> io::Result<File> {
+    let folder = OpenOptions::new()
+        .read(true)
+        .share_mode(FILE_SHARE_READ.0 | FILE_SHARE_WRITE.0)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0 | FILE_FLAG_OPEN_REPARSE_POINT.0)
+        .open(path)?;
+    let metadata = folder.metadata()?;
+    reject_reparse_point(metadata.file_attributes())?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(folder)
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT.0)
         .security_qos_flags(SECURITY_IDENTIFICATION.0)
         .open(path)?;
     reject_reparse_point(file.metadata()?.file_attributes())?;
-    let is_own = belongs_to(&file, &account)?;
-    Ok(is_own.then_some(file))
+    Ok(file)
 }
 
 fn create(path: &Path, account: &Account) -> io::Result<()> {
@@ -87,15 +117,21 @@ fn reject_reparse_point(attributes: u32) -> io::Result<()> {
 }
 
 fn belongs_to(object: &File, account: &Account) -> io::Result<bool> {
+    Ok(owner(object)?.is_some_and(|owner| is_trusted(&owner, account)))
+}
+
+fn owner(object: &File) -> io::Result<Option<String>> {
     // SAFETY: the handle is open for reading, which includes the right to read the owner.
-    let owner = unsafe { owner_of(HANDLE(object.as_raw_handle()), SE_FILE_OBJECT) }
-        .map_err(io::Error::other)?;
-    Ok(owner.is_some_and(|owner| is_trusted(&owner, account)))
+    unsafe { owner_of(HANDLE(object.as_raw_handle()), SE_FILE_OBJECT) }.map_err(io::Error::other)
 }
 
 /// SYSTEM and administrators have access to everything anyway.
 fn is_trusted(owner: &str, account: &Account) -> bool {
-    [&*account.user, SYSTEM, ADMINISTRATORS].contains(&owner)
+    owner == account.user || [SYSTEM, ADMINISTRATORS].contains(&owner)
+}
+
+fn is_of_system(owner: &str) -> bool {
+    [SYSTEM, ADMINISTRATORS].contains(&owner) || owner.starts_with(SERVICES)
 }
 
 fn sddl(account: &Account) -> String {
@@ -105,6 +141,8 @@ fn sddl(account: &Account) -> String {
 
 const SYSTEM: &str = "S-1-5-18";
 const ADMINISTRATORS: &str = "S-1-5-32-544";
+/// The accounts of services, such as NT SERVICE\himds.
+const SERVICES: &str = "S-1-5-80-";
 
 #[cfg(test)]
 mod tests {
@@ -202,6 +240,38 @@ mod tests {
         ] {
             assert!(!is_trusted(owner, &account), "{owner}");
         }
+    }
+
+    #[test]
+    fn service_files_belong_to_system_administrators_or_services() {
+        for owner in [SYSTEM, ADMINISTRATORS, "S-1-5-80-1-2-3-4-5"] {
+            assert!(is_of_system(owner), "{owner}");
+        }
+        for owner in [
+            "S-1-1-0",
+            "S-1-5-8",
+            "S-1-5-32-545",
+            "S-1-5-21-1-2-3-1001",
+            "",
+        ] {
+            assert!(!is_of_system(owner), "{owner}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.key"), "").unwrap();
+        let opened = open_service_file(folder.path(), "a.key").unwrap();
+        let file = File::open(folder.path().join("a.key")).unwrap();
+        let parent = open_folder(folder.path()).unwrap();
+        let of_system = |object| {
+            owner(object)
+                .unwrap()
+                .is_some_and(|owner| is_of_system(&owner))
+        };
+        assert_eq!(opened.is_some(), of_system(&file) && of_system(&parent));
+        fs::create_dir(folder.path().join("b.key")).unwrap();
+        for name in ["b.key", "missing.key"] {
+            open_service_file(folder.path(), name).unwrap_err();
+        }
+        open_service_file(&folder.path().join("a.key"), "a.key").unwrap_err();
     }
 
     #[test]
