@@ -26,6 +26,9 @@ pub struct TokenCacheKey {
     pub scope: Scope,
     /// Bound or bearer.
     pub token_type: TokenType,
+    /// Whether it is requested over mutual TLS with a certificate. Otherwise it is a bearer token of the host's source, and the
+    /// requirements on the key have no effect.
+    pub over_mtls: bool,
     /// Whether the key is attested.
     pub attestation: Attestation,
     /// The minimum key strength.

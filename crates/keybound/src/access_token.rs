@@ -1,10 +1,13 @@
 use crate::Binding;
 use crate::authorization_header::AuthorizationHeader;
 use crate::cache::CachedToken;
+use crate::cache::DualTime;
 use crate::step::StepTiming;
 #[cfg(feature = "azure")]
 use azure_core::time::OffsetDateTime;
-use keybound_core::{Error, Scope, SecretString, TokenType, UnverifiedJwt};
+use keybound_core::{
+    Error, ManagedIdentitySource, Result, Scope, SecretString, Stage, TokenType, UnverifiedJwt,
+};
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "azure")]
@@ -20,11 +23,12 @@ pub struct AccessToken {
     pub(crate) refresh_failure: Option<Error>,
 }
 
-/// A token that the token endpoint issued, validated.
+/// A token that was issued, validated.
 pub(crate) struct IssuedToken {
     pub(crate) secret: SecretString,
     pub(crate) token_type: TokenType,
     pub(crate) scope: Scope,
+    pub(crate) source: ManagedIdentitySource,
     pub(crate) expires_on: SystemTime,
     /// The same in the Azure SDK's type: converted once.
     #[cfg(feature = "azure")]
@@ -35,7 +39,39 @@ pub(crate) struct IssuedToken {
     pub(crate) refresh_in: Option<Duration>,
 }
 
+/// A token in a response: what an [`IssuedToken`] is made of.
+pub(crate) struct ReceivedToken {
+    pub(crate) secret: SecretString,
+    pub(crate) token_type: TokenType,
+    pub(crate) scope: Scope,
+    pub(crate) source: ManagedIdentitySource,
+    pub(crate) life: Duration,
+    pub(crate) refresh_in: Option<Duration>,
+}
+
 impl IssuedToken {
+    /// A token that was requested at `requested`.
+    pub(crate) fn new(received: ReceivedToken, requested: DualTime, stage: Stage) -> Result<Self> {
+        let later = |duration| {
+            requested.wall.checked_add(duration).ok_or_else(|| {
+                Error::invalid_response(stage, "the lifetime of the token is out of range")
+            })
+        };
+        let expires_on = later(received.life)?;
+        Ok(Self {
+            expires_on,
+            #[cfg(feature = "azure")]
+            expires_on_date: sdk_date(expires_on),
+            refresh_on: received.refresh_in.map(later).transpose()?,
+            life: received.life,
+            refresh_in: received.refresh_in,
+            token_type: received.token_type,
+            scope: received.scope,
+            source: received.source,
+            secret: received.secret,
+        })
+    }
+
     /// The value of the `Authorization` header.
     pub(crate) fn authorization(&self) -> SecretString {
         format!("{} {}", self.token_type, self.secret.expose()).into()
@@ -44,7 +80,7 @@ impl IssuedToken {
 
 /// Converts a time to the type of the Azure SDK, which ends with the year 9999.
 #[cfg(feature = "azure")]
-pub(crate) fn sdk_date(time: SystemTime) -> OffsetDateTime {
+fn sdk_date(time: SystemTime) -> OffsetDateTime {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -121,10 +157,18 @@ impl AccessToken {
 
     /// The certificate and key that it is bound to; `None` for a bearer token.
     pub fn binding(&self) -> Option<&Arc<Binding>> {
-        (self.token_type() == TokenType::MtlsPop).then_some(&self.token.binding.binding)
+        let requested_with = self.token.binding.as_ref();
+        requested_with
+            .filter(|_| self.token_type() == TokenType::MtlsPop)
+            .map(|cached| &cached.binding)
     }
 
-    /// The source of this token: cache or token endpoint.
+    /// The managed identity source whose identity it is for: IMDS for tokens that are requested over mutual TLS.
+    pub fn managed_identity_source(&self) -> ManagedIdentitySource {
+        self.issued().source
+    }
+
+    /// The origin of this token: the cache or a new response.
     pub fn source(&self) -> TokenSource {
         self.source
     }
@@ -157,6 +201,7 @@ impl fmt::Debug for AccessToken {
             .field("expires_on", &self.expires_on())
             .field("binding", &self.binding())
             .field("source", &self.source)
+            .field("managed_identity_source", &self.managed_identity_source())
             .finish_non_exhaustive()
     }
 }
@@ -165,7 +210,7 @@ impl fmt::Debug for AccessToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenSource {
-    /// The token endpoint.
+    /// Entra's token endpoint, or the source of the host that issues plain bearer tokens.
     IdentityProvider,
     /// The client's cache.
     Cache,

@@ -6,6 +6,7 @@ mod context;
 mod flow;
 mod plan;
 mod progress;
+mod source_flow;
 mod steps;
 mod token_flow;
 mod token_service;

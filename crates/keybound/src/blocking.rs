@@ -60,6 +60,14 @@ impl ManagedIdentityClient {
         self.acquire_token(&TokenRequest::pop(resource, requirements))
     }
 
+    /// Acquires a plain bearer token from the host's source. See [`bearer_token`](crate::ManagedIdentityClient::bearer_token).
+    ///
+    /// # Errors
+    /// Those of [`acquire_token`](Self::acquire_token).
+    pub fn bearer_token(&self, resource: impl AsRef<str>) -> Result<AccessToken> {
+        self.acquire_token(&TokenRequest::bearer(resource))
+    }
+
     /// A client that calls resources with tokens of this request, on the same thread. See
     /// [`http::ResourceClient`](crate::http::ResourceClient).
     ///

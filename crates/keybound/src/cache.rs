@@ -29,9 +29,10 @@ use keybound_core::{
     Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey, lock,
 };
 use keybound_keys::{BindingKey, KeyGate};
+use keybound_transport::HttpsClient;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use token_cache::TokenCache;
 
 /// Keys, certificates and tokens, shared by clients that are created for each request. Cloning is cheap.
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) store_calls: StoreCalls,
     /// Whether IMDS rejected a request with `bypass_cache` and accepted it without.
     pub(crate) imds_rejects_bypass: AtomicBool,
+    /// The connections to a source whose certificate is pinned.
+    pub(crate) pinned_client: OnceLock<HttpsClient>,
 }
 
 impl SharedState {

@@ -1,7 +1,9 @@
 use crate::acquire::{ClientContext, Flow, Progress, acquire};
+use crate::arc_key;
 use crate::attestor::Attestor;
 use crate::cache::{Clocks, SharedState};
 use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
+use crate::source_settings::SourceSettings;
 use crate::step::{StepEvent, StepListener};
 use crate::store::{self, BindingStore};
 #[cfg(test)]
@@ -9,7 +11,7 @@ use crate::wire::SimulatedNetwork;
 use crate::wire::Wire;
 use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
-use keybound_core::{EndpointPolicy, ManagedIdentity, Result};
+use keybound_core::{EndpointPolicy, ManagedIdentity, ManagedIdentitySource, Result};
 use keybound_keys::ProviderChain;
 use keybound_transport::{HttpsSettings, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
 use std::fmt;
@@ -36,7 +38,7 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Acquires a token, from the cache or from Entra. Concurrent requests for the same token share one flow and its
+    /// Acquires a token, from the cache, from Entra or, for [`TokenRequest::bearer`], from the host's source. Concurrent requests for the same token share one flow and its
     /// error; each has its own [`timeout`](TokenRequest::timeout), and the flow is cancelled when no caller waits for it.
     /// Tokens are refreshed and certificates renewed before they expire, in the background, on the runtime of the caller that
     /// finds them due. While a refresh fails, a token that is still valid is returned, with the error
@@ -67,9 +69,24 @@ impl ManagedIdentityClient {
             .await
     }
 
+    /// Acquires a plain bearer token from the managed identity source of this host: [`acquire_token`](Self::acquire_token) with
+    /// [`TokenRequest::bearer`].
+    ///
+    /// # Errors
+    /// Those of [`acquire_token`](Self::acquire_token).
+    pub async fn bearer_token(&self, resource: impl AsRef<str>) -> Result<AccessToken> {
+        self.acquire_token(&TokenRequest::bearer(resource)).await
+    }
+
+    /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::source) one, otherwise the one that
+    /// the environment shows. No request is sent.
+    pub fn source(&self) -> ManagedIdentitySource {
+        self.0.settings.shared.source.kind()
+    }
+
     /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
     /// and whose response does not name the identity. Failures are retried as for every request to IMDS. False, without a
-    /// request, if `MSAL_MI_DISABLE_IMDS_V2` disables v2.
+    /// request, if `MSAL_MI_DISABLE_IMDS_V2` disables v2 or the [source](Self::source) is another one.
     ///
     /// # Errors
     /// Those of the metadata request, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
@@ -100,6 +117,9 @@ impl fmt::Debug for ManagedIdentityClient {
 pub struct ManagedIdentityClientBuilder {
     identity: Option<ManagedIdentity>,
     imds_endpoint: Option<String>,
+    source: Option<ManagedIdentitySource>,
+    #[cfg(test)]
+    arc_tokens: Option<String>,
     providers: Option<ProviderChain>,
     attestation: Option<Arc<dyn AttestationProvider>>,
     https: HttpsSettings,
@@ -142,6 +162,13 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
+    /// The directory of the key files of Azure Arc, for tests.
+    #[cfg(test)]
+    pub(crate) fn arc_tokens(mut self, directory: String) -> Self {
+        self.arc_tokens = Some(directory);
+        self
+    }
+
     /// The network and the seed of random numbers, for tests.
     #[cfg(test)]
     pub(crate) fn simulated(mut self, network: impl SimulatedNetwork + 'static, seed: u64) -> Self {
@@ -164,6 +191,20 @@ impl ManagedIdentityClientBuilder {
     #[must_use]
     pub fn imds_endpoint(mut self, url: impl Into<String>) -> Self {
         self.imds_endpoint = Some(url.into());
+        self
+    }
+
+    /// The managed identity source. Default: the one that the environment shows, in this order: Service Fabric
+    /// (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`, `IDENTITY_SERVER_THUMBPRINT`), App Service and Container Apps (`IDENTITY_ENDPOINT`,
+    /// `IDENTITY_HEADER`), Machine Learning (`MSI_ENDPOINT`, `MSI_SECRET`), Cloud Shell (`MSI_ENDPOINT`), Azure Arc
+    /// (`IDENTITY_ENDPOINT`, `IMDS_ENDPOINT`, or its agent is installed), otherwise IMDS. An empty variable counts as absent.
+    ///
+    /// Only IMDS has v2: with another source, every request but [`TokenRequest::bearer`] is an error
+    /// ([`SourceUnsupported`](crate::ErrorKind::SourceUnsupported)). If a variable of the source is missing or malformed,
+    /// requests to it fail with [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
+    #[must_use]
+    pub fn source(mut self, source: ManagedIdentitySource) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -206,7 +247,7 @@ impl ManagedIdentityClientBuilder {
 
     /// The proxy for Entra and resources. Default: the one in `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`); a blank
     /// value means none. If these are not set, the system's ([`ProxyConfig::system`]). The hosts in `NO_PROXY` are exempt.
-    /// Requests to IMDS never use a proxy. If a variable is malformed, requests that would use that proxy fail with
+    /// Requests to managed identity sources never use a proxy. If a variable is malformed, requests that would use that proxy fail with
     /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
@@ -287,11 +328,16 @@ impl ManagedIdentityClientBuilder {
             None if !imds.is_loopback() => store::platform_store(&environment),
             store => store,
         };
+        #[cfg(not(test))]
+        let arc_tokens = arc_key::directory(&environment);
+        #[cfg(test)]
+        let arc_tokens = self.arc_tokens.or_else(|| arc_key::directory(&environment));
         let settings = Settings {
             identity: self
                 .identity
                 .unwrap_or_else(ManagedIdentity::system_assigned),
             shared: SharedSettings {
+                source: SourceSettings::new(self.source, &environment, &imds),
                 imds,
                 policy,
                 providers: self
@@ -315,6 +361,7 @@ impl ManagedIdentityClientBuilder {
             store,
             on_step: self.on_step,
             imds_v2_disabled: environment.imds_v2_disabled(),
+            arc_tokens,
         };
         let state = self.state.unwrap_or_default();
         state.check_compatible(&settings.shared)?;

@@ -1,15 +1,25 @@
 use keybound_attestation::native::NativeAttestation;
+use keybound_core::source::{ARC_AGENT_LINUX, ARC_AGENT_WINDOWS, SourceVariables};
 use keybound_keys::ProviderChain;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the KeyGuard key,
 /// the operator's switches and allow-list (`MSAL_MI_DISABLE_IMDS_V2`, `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`,
-/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), and the settings of the attestation. None of them extends trust: the attestation library
+/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), the variables of the managed identity sources, and the settings of the attestation. Also
+/// whether the agent of Azure Arc is installed. None of them extends trust: the attestation library
 /// that `ATTESTATION_CLIENTLIB_PATH` names is loaded only if Microsoft signed it.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<&'static str, String>);
+pub struct Environment {
+    variables: BTreeMap<&'static str, String>,
+    /// Whether the agent of Azure Arc is installed.
+    arc_agent: bool,
+    /// The directory for the data of services.
+    #[cfg(windows)]
+    program_data: Option<String>,
+}
 
 impl Environment {
     /// The variables of this process. Invalid Unicode is replaced, so that the value is rejected and not ignored.
@@ -17,7 +27,12 @@ impl Environment {
     pub fn from_process() -> Self {
         static DISABLE_V2_VALUE: OnceLock<Option<String>> = OnceLock::new();
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        Self::with_switch(&DISABLE_V2_VALUE, variable)
+        Self {
+            arc_agent: arc_agent(variable).is_some_and(|path| path.exists()),
+            #[cfg(windows)]
+            program_data: variable("ProgramData"),
+            ..Self::with_switch(&DISABLE_V2_VALUE, variable)
+        }
     }
 
     fn with_switch(
@@ -36,10 +51,14 @@ impl Environment {
     }
 
     /// The variables that `lookup` returns: for tests, and for programs that store their settings elsewhere. An empty value
-    /// counts as absent, except of `MSAL_MSI_V2_ATTESTATION_CACHE`.
+    /// counts as absent, except of `MSAL_MSI_V2_ATTESTATION_CACHE`. The agent of Azure Arc counts as not installed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &'static str| Some((name, lookup(name)?));
-        Self(NAMES.iter().filter_map(|name| value(name)).collect())
+        let names = NAMES.into_iter().chain(SourceVariables::NAMES);
+        Self {
+            variables: names.filter_map(value).collect(),
+            ..Self::default()
+        }
     }
 
     /// The native attestation library, at the path in `ATTESTATION_CLIENTLIB_PATH` if it is set: the client's default on
@@ -61,7 +80,7 @@ impl Environment {
     /// Whether attestation tokens are cached: unless `MSAL_MSI_V2_ATTESTATION_CACHE` is set to another value than 1, true, yes,
     /// y or on, in any case and with whitespace around it. As in the Python implementation, an empty value is another value.
     pub(crate) fn attestation_cache(&self) -> bool {
-        self.0.get(ATTESTATION_CACHE).is_none_or(|value| {
+        self.variables.get(ATTESTATION_CACHE).is_none_or(|value| {
             let value = value.trim_matches(is_blank).to_ascii_lowercase();
             ["1", "true", "yes", "y", "on"].contains(&value.as_str())
         })
@@ -96,6 +115,16 @@ impl Environment {
         self.get(KEY_NAME)
     }
 
+    /// The variables of the managed identity sources.
+    pub(crate) fn source_variables(&self) -> SourceVariables {
+        SourceVariables::new(|name| self.get(name).map(str::to_owned), self.arc_agent)
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn program_data(&self) -> Option<&str> {
+        self.program_data.as_deref()
+    }
+
     pub(crate) fn https_proxy(&self) -> Option<&str> {
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
             .iter()
@@ -114,8 +143,17 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(name).map(String::as_str);
+        let value = self.variables.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
+    }
+}
+
+/// The program of the agent of Azure Arc, if it exists for this platform.
+fn arc_agent(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    if cfg!(windows) {
+        Some(Path::new(&variable("ProgramFiles")?).join(ARC_AGENT_WINDOWS))
+    } else {
+        cfg!(target_os = "linux").then(|| ARC_AGENT_LINUX.into())
     }
 }
 
@@ -127,7 +165,7 @@ fn is_blank(character: char) -> bool {
 /// Names only: the URL of a proxy may hold a password.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 

@@ -16,6 +16,9 @@
 //! # }
 //! ```
 //!
+//! If bound tokens are not possible, [`ManagedIdentityClient::bearer_token`] requests a plain bearer token from the managed identity
+//! source of the host: IMDS, App Service, Container Apps, Service Fabric, Azure Arc, Machine Learning or Cloud Shell.
+//!
 //! The client runs on the caller's tokio runtime; programs without one use [`blocking`]. Caches belong to a client value, and
 //! its clones share them: create one client and reuse it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -23,6 +26,7 @@
 
 mod access_token;
 mod acquire;
+mod arc_key;
 mod attestor;
 mod authorization_header;
 #[cfg(feature = "azure")]
@@ -39,6 +43,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod single_flight;
+mod source_settings;
 mod step;
 pub mod store;
 mod sync;
@@ -74,8 +79,8 @@ pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
 pub use environment::Environment;
 pub use keybound_core::{
     Attestation, BoxError, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,
-    ManagedIdentity, Result, Scope, SecretString, ServiceError, Stage, Thumbprints, TokenType,
-    UnverifiedJwt, X5tS256,
+    ManagedIdentity, ManagedIdentitySource, Result, Scope, SecretString, ServiceError, Stage,
+    Thumbprints, TokenType, UnverifiedJwt, X5tS256,
 };
 pub use request::{KeyRequirements, TokenRequest};
 pub use step::{Step, StepEvent, StepTiming};

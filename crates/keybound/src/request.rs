@@ -42,7 +42,8 @@ impl KeyRequirements {
 pub struct TokenRequest {
     pub(crate) scope: Result<Scope>,
     pub(crate) token_type: TokenType,
-    pub(crate) requirements: KeyRequirements,
+    /// `None`: from the host's managed identity source, without a certificate.
+    pub(crate) requirements: Option<KeyRequirements>,
     pub(crate) claims: Option<Claims>,
     pub(crate) force_refresh: bool,
     pub(crate) timeout: Duration,
@@ -52,18 +53,33 @@ impl TokenRequest {
     /// A token that is bound to the certificate (`mtls_pop`), for a resource (`https://vault.azure.net`) or its `/.default`
     /// scope. A malformed resource is an error of the call that sends the request.
     pub fn pop(resource: impl AsRef<str>, requirements: KeyRequirements) -> Self {
-        Self::new(TokenType::MtlsPop, resource.as_ref(), requirements)
+        let scope = Scope::for_resource(resource.as_ref());
+        Self::new(TokenType::MtlsPop, scope, Some(requirements))
     }
 
-    /// A bearer token, which is requested over the same mutual TLS, for a resource that accepts no bound tokens. Anyone who
-    /// holds it can use it.
+    /// A bearer token from the managed identity source of this host (v1), for a resource that accepts no bound tokens, or on a
+    /// host without IMDS v2: [`ManagedIdentitySource`](crate::ManagedIdentitySource). Anyone who holds it can use it.
+    ///
+    /// The resource is sent as it is, but for one `/.default` at its end: it becomes the token's audience, and a trailing slash
+    /// counts. Claims of a challenge are not sent: a new token is requested, from Service Fabric in place of the cached one.
+    pub fn bearer(resource: impl AsRef<str>) -> Self {
+        Self::new(TokenType::Bearer, Scope::verbatim(resource.as_ref()), None)
+    }
+
+    /// A bearer token, which is requested over the same mutual TLS as a bound one, for a resource that accepts no bound tokens.
+    /// Anyone who holds it can use it.
     pub fn bearer_over_mtls(resource: impl AsRef<str>, requirements: KeyRequirements) -> Self {
-        Self::new(TokenType::Bearer, resource.as_ref(), requirements)
+        let scope = Scope::for_resource(resource.as_ref());
+        Self::new(TokenType::Bearer, scope, Some(requirements))
     }
 
-    fn new(token_type: TokenType, resource: &str, requirements: KeyRequirements) -> Self {
+    fn new(
+        token_type: TokenType,
+        scope: Result<Scope>,
+        requirements: Option<KeyRequirements>,
+    ) -> Self {
         Self {
-            scope: Scope::for_resource(resource),
+            scope,
             token_type,
             requirements,
             claims: None,
@@ -72,7 +88,8 @@ impl TokenRequest {
         }
     }
 
-    /// The claims of a resource's challenge. A new certificate is minted first, and the token is not cached.
+    /// The claims of a resource's challenge. A new certificate is minted first, and the token is not cached; a token of
+    /// [`bearer`](Self::bearer) replaces the cached one.
     #[must_use]
     pub fn claims(mut self, claims: Claims) -> Self {
         self.claims = Some(claims);

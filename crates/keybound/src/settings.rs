@@ -1,11 +1,14 @@
 use crate::Environment;
 use crate::attestor::Attestor;
 use crate::cache::Clocks;
+use crate::source_settings::SourceSettings;
 use crate::step::StepListener;
 use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::tls::Host;
-use keybound_core::{EndpointPolicy, Error, ErrorKind, ManagedIdentity, Result, Stage, lock};
+use keybound_core::{
+    EndpointPolicy, Error, ErrorKind, ManagedIdentity, ManagedIdentitySource, Result, Stage, lock,
+};
 use keybound_keys::ProviderChain;
 use keybound_transport::HttpsSettings;
 use std::sync::{Arc, Mutex};
@@ -25,12 +28,15 @@ pub(crate) struct Settings {
     pub(crate) on_step: Option<StepListener>,
     /// Whether the operator disabled managed identity v2: no request of it is sent.
     pub(crate) imds_v2_disabled: bool,
+    /// The directory with the key files of the agent of Azure Arc, if the platform has one.
+    pub(crate) arc_tokens: Option<String>,
 }
 
 /// The settings that must be equal in clients that share a state: those that affect results, except the identity.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedSettings {
     pub(crate) imds: ImdsEndpoint,
+    pub(crate) source: SourceSettings,
     pub(crate) policy: EndpointPolicy,
     pub(crate) providers: ProviderChain,
     pub(crate) attestation: Option<Attestor>,
@@ -40,6 +46,21 @@ pub(crate) struct SharedSettings {
 }
 
 impl Settings {
+    /// Checks that the source of the host issues certificates, with which bound tokens are requested: only IMDS does.
+    pub(crate) fn check_issues_certificates(&self) -> Result<()> {
+        let source = self.shared.source.kind();
+        if source == ManagedIdentitySource::Imds {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::SourceUnsupported,
+            Stage::Request,
+            format!(
+                "the managed identity source of this host is {source}, which issues plain bearer tokens only"
+            ),
+        ))
+    }
+
     /// Checks that the operator has not disabled managed identity v2.
     pub(crate) fn check_v2_enabled(&self) -> Result<()> {
         if !self.imds_v2_disabled {
@@ -70,6 +91,7 @@ impl SharedSettings {
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let equal = [
             ("imds_endpoint", self.imds == other.imds),
+            ("source", self.source == other.source),
             ("allowed_hosts", self.policy == other.policy),
             ("key_providers", self.providers == other.providers),
             ("attestation", self.attestation == other.attestation),
@@ -130,6 +152,10 @@ impl ImdsEndpoint {
 
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
     }
 
     /// The URL of a request: `name` below `/metadata/identity/`, with these parameters.

@@ -16,6 +16,7 @@ mod runner;
 mod script;
 mod simulated_attestation;
 mod soak;
+mod sources;
 mod store;
 mod telemetry;
 mod test_host;

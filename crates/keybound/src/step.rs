@@ -21,6 +21,10 @@ pub enum Step {
     Token,
     /// The check that the token is bound to the certificate.
     BindingCheck,
+    /// The challenge of Azure Arc: a request whose response names a file, and reading it.
+    Challenge,
+    /// The request of a plain bearer token to the host's source, and the validation of the token.
+    Source,
 }
 
 impl Step {
@@ -34,6 +38,8 @@ impl Step {
             Self::Credential => "credential",
             Self::Token => "token",
             Self::BindingCheck => "binding_check",
+            Self::Challenge => "challenge",
+            Self::Source => "source",
         }
     }
 
@@ -45,6 +51,7 @@ impl Step {
             Self::Attestation => Stage::Attestation,
             Self::Credential => Stage::Credential,
             Self::Token | Self::BindingCheck => Stage::Token,
+            Self::Challenge | Self::Source => Stage::Source,
         }
     }
 }
@@ -67,7 +74,7 @@ pub struct StepEvent {
     pub step: Step,
     /// From its start to its end, with retries and the delays between them.
     pub elapsed: Duration,
-    /// The correlation id of the requests that the step sends to IMDS and Entra.
+    /// The correlation id of the requests that the step sends.
     pub correlation_id: String,
     /// The error, if the step failed.
     pub error: Option<Error>,

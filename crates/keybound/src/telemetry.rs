@@ -1,17 +1,22 @@
 //! A counter with the name and tags of MSAL's, none of them secret or of high cardinality.
 use crate::Binding;
 use crate::acquire::Plan;
+use keybound_core::ManagedIdentitySource;
 
-/// Counts a token request (`MsalMsiCounter`): with the certificate, if there was one, whether it replaced a rejected one, and
+/// Counts a request of a plain bearer token to a source, and whether a token was issued.
+pub(crate) fn count_source(plan: &Plan, source: ManagedIdentitySource, issued: bool) {
+    increment(Tags {
+        source: name(source),
+        token_type: plan.key.token_type.as_str(),
+        key_type: "none",
+        bypass: plan.challenged,
+        outcome: if issued { "Success" } else { "Not found" },
+    });
+}
+
+/// Counts a token request over mutual TLS (`MsalMsiCounter`): with the certificate, if there was one, whether it replaced a rejected one, and
 /// whether a token was issued.
 pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, retried: bool, issued: bool) {
-    let token_type = plan.key.token_type.as_str();
-    let key_type = binding.map_or("none", Binding::key_strength_label);
-    let bypass = if retried || plan.challenged {
-        "true"
-    } else {
-        "false"
-    };
     // The outcome of the certificate: a failure for another reason is a success of it.
     let outcome = match (binding, retried, issued) {
         (None, false, _) => "Not found",
@@ -19,15 +24,53 @@ pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, retried: bool, issue
         (_, true, true) => "Retry Succeeded",
         (Some(_), false, _) => "Success",
     };
-    tracing::debug!(token_type, key_type, bypass, outcome, "counted");
+    increment(Tags {
+        source: "ImdsV2",
+        token_type: plan.key.token_type.as_str(),
+        key_type: binding.map_or("none", Binding::key_strength_label),
+        bypass: retried || plan.challenged,
+        outcome,
+    });
+}
+
+struct Tags {
+    source: &'static str,
+    token_type: &'static str,
+    key_type: &'static str,
+    bypass: bool,
+    outcome: &'static str,
+}
+
+fn increment(tags: Tags) {
+    let Tags {
+        source,
+        token_type,
+        key_type,
+        outcome,
+        ..
+    } = tags;
+    let bypass = if tags.bypass { "true" } else { "false" };
+    tracing::debug!(source, token_type, key_type, bypass, outcome, "counted");
     #[cfg(feature = "metrics")]
     metrics::counter!(
         "MsalMsiCounter",
-        "MsiSource" => "ImdsV2",
+        "MsiSource" => source,
         "TokenType" => token_type,
         "bypassCache" => bypass,
         "KeyType" => key_type,
         "CredentialOutcome" => outcome,
     )
     .increment(1);
+}
+
+/// The name of a source in MSAL.
+fn name(source: ManagedIdentitySource) -> &'static str {
+    match source {
+        ManagedIdentitySource::AppService => "AppService",
+        ManagedIdentitySource::ServiceFabric => "ServiceFabric",
+        ManagedIdentitySource::AzureArc => "AzureArc",
+        ManagedIdentitySource::MachineLearning => "MachineLearning",
+        ManagedIdentitySource::CloudShell => "CloudShell",
+        _ => "Imds",
+    }
 }

@@ -8,7 +8,7 @@ use keybound_transport::{
 use std::fmt;
 use std::time::Duration;
 
-/// Sends requests to IMDS, to Entra and to resources.
+/// Sends requests to IMDS and other sources, to Entra and to resources.
 #[derive(Debug, Default)]
 pub(crate) enum Wire {
     /// The network of the host.
@@ -33,8 +33,10 @@ pub(crate) trait SimulatedNetwork: Send + Sync + fmt::Debug {
 /// The connection that a request is sent on.
 #[derive(Clone, Copy)]
 pub(crate) enum Route<'a> {
-    /// Plain HTTP.
-    Imds,
+    /// Plain HTTP without a proxy: IMDS and other local sources.
+    Plain,
+    /// TLS without a proxy to a source whose certificate is pinned.
+    Pinned(&'a HttpsClient),
     /// Mutual TLS with the certificate of this binding.
     Entra(&'a Binding),
     /// TLS with this client, whose connections present the certificate of a token, or none.
@@ -53,9 +55,14 @@ impl Wire {
         match (self, route) {
             (Self::Simulated(network), _) => network.send(request, route, timeout).await,
             // Boxed: a future as large as that of a whole exchange is moved several times.
-            (Self::Network, Route::Imds) => Box::pin(send_plain(request, timeout)).await,
+            (Self::Network, Route::Plain) => Box::pin(send_plain(request, timeout)).await,
             (Self::Network, Route::Entra(binding)) => {
                 let https = binding.https();
+                https
+                    .send_with(request, timeout, ConnectionReuse::Allowed)
+                    .await
+            }
+            (Self::Network, Route::Pinned(https)) => {
                 https
                     .send_with(request, timeout, ConnectionReuse::Allowed)
                     .await

@@ -1,7 +1,7 @@
 use crate::cache::{BorrowedTokenKey, DualTime, IdentityState, SharedState};
 use crate::request::{KeyRequirements, TokenRequest};
 use crate::settings::Settings;
-use keybound_core::{Attestation, Result, TokenCacheKey};
+use keybound_core::{Attestation, KeyStrength, Result, TokenCacheKey, TokenType};
 use std::sync::Arc;
 
 /// The settings and caches of a client, shared by its clones.
@@ -25,10 +25,12 @@ impl ClientContext {
     /// The cache key of a request.
     pub(crate) fn token_key(&self, request: &TokenRequest) -> Result<TokenCacheKey> {
         let scope = request.scope.clone()?;
+        let key = self.borrowed_key(request, scope.as_str());
         Ok(TokenCacheKey {
-            token_type: request.token_type,
-            attestation: self.attestation(request.requirements),
-            min_strength: request.requirements.min_strength,
+            token_type: key.token_type,
+            over_mtls: key.over_mtls,
+            attestation: key.attestation,
+            min_strength: key.min_strength,
             scope,
         })
     }
@@ -39,11 +41,23 @@ impl ClientContext {
         request: &TokenRequest,
         scope: &'a str,
     ) -> BorrowedTokenKey<'a> {
+        self.key_of(scope, request.token_type, request.requirements)
+    }
+
+    /// The cache key of a token with these requirements on its certificate, or without one.
+    pub(crate) fn key_of<'a>(
+        &self,
+        scope: &'a str,
+        token_type: TokenType,
+        requirements: Option<KeyRequirements>,
+    ) -> BorrowedTokenKey<'a> {
+        let attestation = |requirements| self.attestation(requirements);
         BorrowedTokenKey {
             scope,
-            token_type: request.token_type,
-            attestation: self.attestation(request.requirements),
-            min_strength: request.requirements.min_strength,
+            token_type,
+            over_mtls: requirements.is_some(),
+            attestation: requirements.map_or(Attestation::None, attestation),
+            min_strength: requirements.map_or(KeyStrength::Software, |r| r.min_strength),
         }
     }
 

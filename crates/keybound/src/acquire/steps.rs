@@ -8,4 +8,5 @@ mod key;
 mod metadata;
 mod probe;
 mod send;
+mod source;
 mod token;

@@ -1,5 +1,5 @@
 //! A token flow: requests a token with the current certificate or a new one, and again with a new certificate if the current
-//! one is rejected.
+//! one is rejected; a plain bearer token from the host's source.
 use super::certificate_service::renew_certificate;
 use super::{ClientContext, Flow, Plan, Progress};
 use crate::cache::{CachedBinding, CachedToken, Freshness, Obtained, Refreshable as _};
@@ -27,6 +27,14 @@ pub(super) async fn fetch_token(
             from_cache: true,
         });
     }
+    if !plan.key.over_mtls {
+        let token = flow.fetch_from_source(&plan).await?;
+        return Ok(Obtained {
+            token,
+            from_cache: false,
+        });
+    }
+    flow.context.settings.check_issues_certificates()?;
     flow.context.settings.check_v2_enabled()?;
     let started = Instant::now();
     let mut rejected: Option<(Arc<CachedBinding>, Error)> = None;
@@ -106,7 +114,7 @@ impl Flow {
         let (issued, requested) = self.token(plan, &binding.binding).await?;
         let token = CachedToken::new(
             issued,
-            Arc::clone(binding),
+            Some(Arc::clone(binding)),
             requested,
             self.context.chance(),
         );

@@ -8,7 +8,9 @@ use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
 #[cfg(feature = "azure")]
 use crate::cache::BorrowedTokenKey;
-use crate::cache::{CachedToken, DualTime, Freshness, Obtained, RefreshAttempts, Refreshable as _};
+use crate::cache::{
+    CachedBinding, CachedToken, DualTime, Freshness, Obtained, RefreshAttempts, Refreshable as _,
+};
 use crate::request::TokenRequest;
 use crate::single_flight::Waiter;
 use keybound_core::{Error, Result, TokenCacheKey, merge_capabilities};
@@ -32,15 +34,17 @@ impl ClientContext {
         found.flatten()
     }
 
-    /// Whether a token that is not in the cache is still fresh: neither it nor its certificate is due for a refresh, and its
-    /// certificate is the current one.
+    /// Whether a token that is not in the cache is still fresh: neither it nor its certificate, if any, is due for a refresh, and
+    /// its certificate is the current one.
     pub(crate) fn is_current(&self, token: &AccessToken) -> bool {
         let (token, now) = (token.cached(), self.now());
-        let binding = &token.binding;
-        let attestation = binding.binding.attestation();
-        let current = self.identity.bindings.get(attestation, now);
-        let replaced = current.is_some_and(|current| !current.is(binding));
-        !replaced && token.freshness(now) == Freshness::Fresh && !binding.is_due(now)
+        let is_current = |binding: &Arc<CachedBinding>| {
+            let attestation = binding.binding.attestation();
+            let current = self.identity.bindings.get(attestation, now);
+            let replaced = current.is_some_and(|current| !current.is(binding));
+            !replaced && !binding.is_due(now)
+        };
+        token.freshness(now) == Freshness::Fresh && token.binding.as_ref().is_none_or(is_current)
     }
 
     /// The cached token, unless it is stale. One that is due is refreshed in the background.
@@ -77,15 +81,15 @@ impl ClientContext {
             Freshness::RefreshDue => self.refresh_token(&key, &token, now),
         }
         let mut failure = token.renewal().last_failure();
-        if token.binding.is_due(now) {
-            failure = failure.or_else(|| token.binding.renewal().last_failure());
+        if let Some(binding) = token.binding.as_ref().filter(|binding| binding.is_due(now)) {
+            failure = failure.or_else(|| binding.renewal().last_failure());
             let plan = Plan {
                 key,
                 forced: false,
                 challenged: false,
                 claims: None,
             };
-            renew_certificate(self, &Arc::new(plan), &token.binding);
+            renew_certificate(self, &Arc::new(plan), binding);
         }
         Some(AccessToken::new(token, TokenSource::Cache, failure))
     }

@@ -1,4 +1,4 @@
-use super::bearer_credential::{access_token, single_scope};
+use super::bearer_tokens::{access_token, single_scope};
 use super::conversions::{to_http_request, to_sdk_error, to_sdk_response};
 use crate::http::{
     DEFAULT_TIMEOUT, ResourceClient, Response, ResponseBody, client_without_certificate,

@@ -4,7 +4,7 @@ use crate::keys::ProviderChain;
 use crate::tls::{ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
 use crate::{
     Environment, ErrorKind, ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
-    SharedState,
+    ManagedIdentitySource, SharedState,
 };
 use keybound_keys::memory::MemoryKeyProvider;
 use openssl::asn1::Asn1Time;
@@ -38,6 +38,14 @@ fn rejects_clients_whose_settings_differ() {
         (
             "imds_endpoint",
             ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
+        ),
+        (
+            "source",
+            [
+                ManagedIdentitySource::AppService,
+                ManagedIdentitySource::CloudShell,
+            ]
+            .map(source),
         ),
         (
             "allowed_hosts",
@@ -122,6 +130,10 @@ fn versions(versions: TlsVersions) -> Change {
 
 fn engine(engine: TlsEngine) -> Change {
     Box::new(move |builder| builder.tls_engine(engine))
+}
+
+fn source(source: ManagedIdentitySource) -> Change {
+    Box::new(move |builder| builder.source(source))
 }
 
 fn imds(url: &'static str) -> Change {

@@ -26,6 +26,7 @@ type TokenMap = HashMap<TokenCacheKey, Arc<CachedToken>, FoldingHash>;
 pub(crate) struct BorrowedTokenKey<'a> {
     pub(crate) scope: &'a str,
     pub(crate) token_type: TokenType,
+    pub(crate) over_mtls: bool,
     pub(crate) attestation: Attestation,
     pub(crate) min_strength: KeyStrength,
 }
@@ -35,6 +36,7 @@ impl<'a> From<&'a TokenCacheKey> for BorrowedTokenKey<'a> {
         Self {
             scope: key.scope.as_str(),
             token_type: key.token_type,
+            over_mtls: key.over_mtls,
             attestation: key.attestation,
             min_strength: key.min_strength,
         }
@@ -45,12 +47,13 @@ impl Equivalent<TokenCacheKey> for BorrowedTokenKey<'_> {
     fn equivalent(&self, key: &TokenCacheKey) -> bool {
         self.scope == key.scope.as_str()
             && self.token_type == key.token_type
+            && self.over_mtls == key.over_mtls
             && self.attestation == key.attestation
             && self.min_strength == key.min_strength
     }
 }
 
-/// A token with the certificate that it was issued for. The fields that every cache hit reads come first, in one cache line: with
+/// A token with the certificate that it was issued for, if any. The fields that every cache hit reads come first, in one cache line: with
 /// many tokens, a hit mostly waits for memory.
 #[repr(C)]
 pub(crate) struct CachedToken {
@@ -59,7 +62,8 @@ pub(crate) struct CachedToken {
     superseded: AtomicBool,
     renewal: RefreshAttempts,
     pub(crate) issued: IssuedToken,
-    pub(crate) binding: Arc<CachedBinding>,
+    /// `None`: from the host's source, without a certificate.
+    pub(crate) binding: Option<Arc<CachedBinding>>,
     expires: DualTime,
     /// The time from which a new token is fetched first.
     stale: DualTime,
@@ -97,7 +101,7 @@ impl CachedToken {
     /// A token that was requested at `requested`. `chance` (0 to 1) spreads refreshes over a tenth of the time before they are due.
     pub(crate) fn new(
         issued: IssuedToken,
-        binding: Arc<CachedBinding>,
+        binding: Option<Arc<CachedBinding>>,
         requested: DualTime,
         chance: f64,
     ) -> Self {
@@ -106,13 +110,13 @@ impl CachedToken {
             .or((issued.life > SHORT_LIFE).then(|| issued.life / 2));
         let stale = requested.after(issued.life - MIN_REMAINING_LIFE.min(issued.life / 2));
         let refresh = refresh_in.map(|time| requested.after(time.mul_f64(1.0 - 0.1 * chance)));
+        let token_fresh = stale.min(refresh.unwrap_or(stale));
+        let certificate_fresh = binding.as_ref().map(|binding| binding.fresh_until());
         Self {
             expires: requested.after(issued.life),
             stale,
             refresh,
-            fresh_until: stale
-                .min(refresh.unwrap_or(stale))
-                .min(binding.fresh_until()),
+            fresh_until: token_fresh.min(certificate_fresh.unwrap_or(token_fresh)),
             superseded: AtomicBool::new(false),
             header: OnceLock::new(),
             renewal: RefreshAttempts::default(),
@@ -139,11 +143,13 @@ impl CachedToken {
             && !self.renewal.has_failed()
     }
 
-    /// Decides whether the token has expired or is due for a refresh: by the token's expiry, its certificate's, and the times for
-    /// a refresh.
+    /// Decides whether the token has expired or is due for a refresh: by its expiry, that of its certificate if any, and the times
+    /// for a refresh.
     pub(crate) fn freshness(&self, now: DualTime) -> Freshness {
         let superseded = self.superseded.load(Ordering::Relaxed);
-        if self.expires.has_passed(now) || self.binding.has_expired(now) {
+        let binding = self.binding.as_ref();
+        let certificate_expired = binding.is_some_and(|binding| binding.has_expired(now));
+        if self.expires.has_passed(now) || certificate_expired {
             Freshness::Expired
         } else if superseded || self.stale.has_passed(now) {
             Freshness::Stale
@@ -190,7 +196,8 @@ impl TokenCache {
         // A token that is cached concurrently is marked here; or it is cached later, and its caller finds a new certificate.
         let _guard = lock(&self.writers);
         for (key, token) in &**self.map.load() {
-            if key.attestation == attestation && !Arc::ptr_eq(&token.binding, current) {
+            let is_other = |binding| !Arc::ptr_eq(binding, current);
+            if key.attestation == attestation && token.binding.as_ref().is_some_and(is_other) {
                 token.supersede();
             }
         }
@@ -198,7 +205,11 @@ impl TokenCache {
 
     /// Evicts the tokens of a certificate.
     pub(crate) fn evict_bound_to(&self, binding: &Arc<CachedBinding>) {
-        self.change(|tokens| tokens.retain(|_, token| !Arc::ptr_eq(&token.binding, binding)));
+        let is_bound = |token: &CachedToken| {
+            let own = token.binding.as_ref();
+            own.is_some_and(|own| Arc::ptr_eq(own, binding))
+        };
+        self.change(|tokens| tokens.retain(|_, token| !is_bound(token)));
     }
 
     /// Replaces the map with a changed copy. A token costs a request, at most every few minutes for each resource; a copy of 4096
@@ -234,8 +245,9 @@ const MAX_TOKENS: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access_token::ReceivedToken;
     use crate::simulation::issued_binding;
-    use keybound_core::{Scope, SecretString};
+    use keybound_core::{ManagedIdentitySource, Scope, SecretString, Stage};
     use std::collections::BTreeSet;
     use tokio::time::Instant;
 
@@ -270,20 +282,16 @@ mod tests {
         }
 
         fn token(&self, number: usize) -> Arc<CachedToken> {
-            let life = life(number);
-            let expires_on = self.start.wall + life;
-            let issued = IssuedToken {
+            let received = ReceivedToken {
                 secret: SecretString::new("token".to_owned()),
                 token_type: TokenType::MtlsPop,
                 scope: key(number).scope,
-                expires_on,
-                #[cfg(feature = "azure")]
-                expires_on_date: crate::access_token::sdk_date(expires_on),
-                refresh_on: None,
-                life,
+                source: ManagedIdentitySource::Imds,
+                life: life(number),
                 refresh_in: None,
             };
-            let binding = Arc::clone(&self.binding);
+            let issued = IssuedToken::new(received, self.start, Stage::Token).unwrap();
+            let binding = Some(Arc::clone(&self.binding));
             Arc::new(CachedToken::new(issued, binding, self.start, 0.0))
         }
 
@@ -304,6 +312,7 @@ mod tests {
         TokenCacheKey {
             scope: Scope::for_resource(&format!("api://{number}")).unwrap(),
             token_type: TokenType::MtlsPop,
+            over_mtls: true,
             attestation: Attestation::None,
             min_strength: KeyStrength::Software,
         }

@@ -78,8 +78,10 @@ pub(super) struct Plant {
 pub(super) struct Acquire {
     /// For [`Action::Cancel`].
     pub(super) name: Option<String>,
-    /// The client's name; a GUID is also its identity.
+    /// The client's name; a GUID is also its identity, by client id.
     pub(super) client: String,
+    /// The client's identity by another id.
+    pub(super) identity: Option<Identity>,
     /// The name of a shared state: a client is created for each request.
     pub(super) shared_state: Option<String>,
     pub(super) resource: String,
@@ -95,7 +97,9 @@ pub(super) struct Acquire {
     pub(super) force: bool,
     pub(super) timeout: Option<f64>,
     pub(super) attested: bool,
+    /// A plain bearer token from the host's source.
     pub(super) bearer: bool,
+    pub(super) bearer_over_mtls: bool,
     pub(super) min_strength: KeyStrengthName,
     pub(super) expect: Expect,
 }
@@ -105,6 +109,7 @@ impl Default for Acquire {
         Self {
             name: None,
             client: "system".to_owned(),
+            identity: None,
             shared_state: None,
             resource: "https://vault.azure.net".to_owned(),
             resources: None,
@@ -117,10 +122,19 @@ impl Default for Acquire {
             timeout: None,
             attested: false,
             bearer: false,
+            bearer_over_mtls: false,
             min_strength: KeyStrengthName::Software,
             expect: Expect::default(),
         }
     }
+}
+
+/// A user-assigned identity.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Identity {
+    ObjectId(String),
+    ResourceId(String),
 }
 
 /// The expected result. Members that are missing are not checked, except for an unexpected error.
@@ -128,6 +142,7 @@ impl Default for Acquire {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Expect {
     pub(super) source: Option<String>,
+    pub(super) managed_identity_source: Option<String>,
     pub(super) certificate: Option<usize>,
     pub(super) token: Option<usize>,
     /// The error kind of the token's `refresh_failure`; `none` for none.
@@ -193,6 +208,8 @@ pub(super) struct End {
     pub(super) waits: HashMap<Leg, Vec<Amount>>,
     /// The claims of each token request, as JSON; null for none.
     pub(super) claims: Option<Vec<serde_json::Value>>,
+    /// The parameters of each token request to a source of v1; a revoked token by its number.
+    pub(super) source_queries: Option<Vec<serde_json::Value>>,
     pub(super) elapsed: Option<Amount>,
 }
 
@@ -204,6 +221,8 @@ pub(super) struct Counts {
     pub(super) issue: Option<usize>,
     pub(super) attest: Option<usize>,
     pub(super) token: Option<usize>,
+    pub(super) challenge: Option<usize>,
+    pub(super) source: Option<usize>,
     /// The `issue` requests past IMDS's cache.
     pub(super) bypassed: Option<usize>,
     /// Certificates that were issued.

@@ -10,9 +10,10 @@ use std::path::Path;
 
 /// Declares a test for each name. The file `store-hit.json` has the test `store_hit`.
 macro_rules! conversations {
-    ($($name:ident)+) => {
+    ($($(#[$attribute:meta])* $name:ident)+) => {
         $(
             #[test]
+            $(#[$attribute])*
             fn $name() {
                 check(&stringify!($name).replace('_', "-"));
             }
@@ -252,6 +253,44 @@ conversations! {
     single_flight_own_deadline
     single_flight_separate_resources
     single_flight_shares_failure
+    source_app_service
+    source_app_service_user_assigned
+    source_azure_arc
+    source_azure_arc_hostile_challenges
+    #[cfg(unix)]
+    source_azure_arc_hostile_files
+    source_azure_arc_other_answers
+    source_azure_arc_unconfirmed
+    source_azure_arc_user_assigned
+    source_claims
+    source_cloud_shell
+    source_cloud_shell_user_assigned
+    source_deadline
+    source_echo
+    source_empty_variables
+    source_errors
+    source_fails_while_valid
+    source_forms
+    source_imds
+    source_imds_user_assigned
+    source_imds_v2_disabled
+    source_machine_learning
+    source_machine_learning_user_assigned
+    source_malformed_variables
+    source_no_bound_tokens
+    source_no_retry
+    source_other_v2_disabled
+    source_refresh_ahead
+    source_resource_verbatim
+    source_retries_off
+    source_retry_after_other
+    source_retry_imds
+    source_retry_other
+    source_separate_entries
+    source_service_fabric
+    source_service_fabric_revocation
+    source_service_fabric_user_assigned
+    source_single_flight
     store_another_container
     store_disabled
     store_entra_and_imds_fail

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method};
 use keybound_core::lock;
 use keybound_transport::{TransportError, TransportErrorKind};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 impl TestHost {
@@ -55,6 +56,7 @@ impl TestHost {
             claims: form.get("claims").cloned(),
             attestation: None,
             request_id: request_id(head),
+            query: BTreeMap::new(),
         });
         let response = self.response(&RequestContext {
             leg: Leg::Token,

@@ -2,6 +2,7 @@
 use super::case::{Acquire, Counts, End, ExpectError, ExpectServiceError};
 use super::leaks::assert_none;
 use super::runner::Run;
+use super::sources::queries;
 use super::{Leg, TestHost};
 use crate::{AccessToken, Clock as _, Error, Result};
 use keybound_core::lock;
@@ -83,6 +84,12 @@ fn check_token(
     );
     expect_equal(
         &mut problems,
+        "managed identity source",
+        expect.managed_identity_source.as_deref(),
+        token.managed_identity_source().as_str(),
+    );
+    expect_equal(
+        &mut problems,
         "certificate",
         expect.certificate,
         issued.certificate,
@@ -94,8 +101,8 @@ fn check_token(
         expect.refresh_failure.as_deref(),
         failure,
     );
-    if token.binding().is_none() != acquire.bearer {
-        problems.push("the token has the problems type".to_owned());
+    if token.binding().is_none() != (acquire.bearer || acquire.bearer_over_mtls) {
+        problems.push("the token has the wrong type".to_owned());
     }
     problems
 }
@@ -234,6 +241,12 @@ pub(super) fn check_counts(run: &Run, expected: &Counts) -> Vec<String> {
         expected.token,
         calls(Leg::Token).len(),
     );
+    for (name, leg, expected) in [
+        ("challenge calls", Leg::Challenge, expected.challenge),
+        ("source calls", Leg::Source, expected.source),
+    ] {
+        expect_equal(&mut problems, name, expected, calls(leg).len());
+    }
     expect_equal(&mut problems, "bypassed calls", expected.bypassed, bypassed);
     expect_equal(
         &mut problems,
@@ -278,6 +291,13 @@ pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
             .collect();
         expect_equal(&mut problems, "claims", Some(claims), &sent);
     }
+    let queries = queries(&run.host.calls(Leg::Source));
+    expect_equal(
+        &mut problems,
+        "source queries",
+        expected.source_queries.as_ref(),
+        &queries,
+    );
     let elapsed = elapsed.as_secs_f64();
     if let Some(expected) = expected
         .elapsed

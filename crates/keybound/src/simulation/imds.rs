@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use keybound_core::lock;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 impl TestHost {
@@ -96,6 +96,7 @@ impl TestHost {
             claims: None,
             attestation: attestation.map(str::to_owned),
             request_id: request_id(head),
+            query: BTreeMap::new(),
         });
         self.response(&RequestContext {
             leg,
@@ -174,5 +175,10 @@ pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
 /// The response of real IMDS.
 const UNSUPPORTED: &str =
     r#"{"error":"invalid_request","error_description":"Unsupported query variables"}"#;
+/// Whether a path is one of v2.
+pub(super) fn is_v2(path: &str) -> bool {
+    [METADATA, ISSUE].contains(&path)
+}
+
 const METADATA: &str = "/metadata/identity/getplatformmetadata";
 const ISSUE: &str = "/metadata/identity/issuecredential";

@@ -9,6 +9,7 @@ use keybound_keys::{
     BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -142,6 +143,7 @@ impl AttestationProvider for Attestor {
                 claims: None,
                 attestation: None,
                 request_id: String::new(),
+                query: BTreeMap::new(),
             });
             let response = host.response(&RequestContext {
                 leg: Leg::Attest,

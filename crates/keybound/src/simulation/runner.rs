@@ -1,8 +1,9 @@
 //! Runs a case.
 use super::TestHost;
-use super::case::{Acquire, Action, Case, Counts};
+use super::case::{Acquire, Action, Case, Counts, Identity};
 use super::expect::{check_counts, check_end, check_outcome};
 use super::keys::{Attestor, TestKeyProvider};
+use super::sources::HostKind;
 use super::store::MemoryStore;
 use super::test_host::Services;
 use crate::keys::ProviderChain;
@@ -164,6 +165,7 @@ impl Run {
         let expected = Acquire {
             expect: acquire.expect.clone(),
             bearer: acquire.bearer,
+            bearer_over_mtls: acquire.bearer_over_mtls,
             ..Acquire::default()
         };
         self.acquisitions.spawn(async move {
@@ -197,7 +199,12 @@ impl Run {
         let capabilities = acquire.capabilities.as_ref().unwrap_or(&setup.capabilities);
         let mut builder = ManagedIdentityClient::builder()
             .environment(Environment::from_lookup(|name| {
-                acquire.environment.get(name).cloned()
+                let own = acquire.environment.get(name).cloned();
+                let mut of_host = setup.host.variables().iter();
+                own.or_else(|| {
+                    let (_, value) = of_host.find(|(variable, _)| *variable == name)?;
+                    Some((*value).to_owned())
+                })
             }))
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.keys) as _]))
             .clock(Arc::clone(&self.host) as _)
@@ -215,13 +222,24 @@ impl Run {
         if let Some(hosts) = &acquire.allowed_hosts {
             builder = builder.allowed_hosts(hosts);
         }
-        if let Ok(identity) = ManagedIdentity::client_id(&acquire.client) {
+        if let Some(identity) = identity(acquire) {
             builder = builder.identity(identity);
+        }
+        if setup.host == HostKind::AzureArc {
+            builder = builder.arc_tokens(self.host.arc_tokens().to_str().unwrap().to_owned());
         }
         if let Some(state) = state {
             builder = builder.state(state);
         }
         builder.build()
+    }
+}
+
+fn identity(acquire: &Acquire) -> Option<ManagedIdentity> {
+    match &acquire.identity {
+        Some(Identity::ObjectId(id)) => ManagedIdentity::object_id(id).ok(),
+        Some(Identity::ResourceId(id)) => ManagedIdentity::resource_id(id).ok(),
+        None => ManagedIdentity::client_id(&acquire.client).ok(),
     }
 }
 
@@ -233,6 +251,8 @@ fn request(acquire: &Acquire, resource: &str) -> TokenRequest {
     };
     let requirements = requirements.min_strength(acquire.min_strength.into());
     let request = if acquire.bearer {
+        TokenRequest::bearer(resource)
+    } else if acquire.bearer_over_mtls {
         TokenRequest::bearer_over_mtls(resource, requirements)
     } else {
         TokenRequest::pop(resource, requirements)

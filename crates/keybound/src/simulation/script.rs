@@ -1,5 +1,6 @@
 //! The scripted responses of the services.
 use super::Leg;
+use super::sources::KeyFile;
 use keybound_transport::TransportErrorKind;
 use serde::Deserialize;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub(super) struct Script {
     issue: Vec<ScriptedResponse>,
     attest: Vec<ScriptedResponse>,
     token: Vec<ScriptedResponse>,
+    challenge: Vec<ScriptedResponse>,
+    source: Vec<ScriptedResponse>,
     rules: Vec<Rule>,
 }
 
@@ -63,6 +66,10 @@ pub(super) struct ScriptedResponse {
     pub(super) wrong_binding: bool,
     /// The `Server` header of IMDS; empty for none.
     pub(super) server: Option<String>,
+    /// The challenge of Azure Arc, with `{tokens}` for its directory and `{name}` for the name of its file.
+    pub(super) www_authenticate: Option<String>,
+    /// The file that the challenge of Azure Arc names.
+    pub(super) key: KeyFile,
 }
 
 /// A failure of a connection.
@@ -146,10 +153,15 @@ impl Script {
 
     /// The number of scripted responses that were not sent.
     pub(super) fn unused(&self) -> usize {
-        [&self.metadata, &self.issue, &self.attest, &self.token]
-            .iter()
-            .map(|list| list.len())
-            .sum()
+        let lists = [
+            &self.metadata,
+            &self.issue,
+            &self.attest,
+            &self.token,
+            &self.challenge,
+            &self.source,
+        ];
+        lists.iter().map(|list| list.len()).sum()
     }
 
     fn list(&mut self, leg: Leg) -> &mut Vec<ScriptedResponse> {
@@ -158,6 +170,8 @@ impl Script {
             Leg::Issue => &mut self.issue,
             Leg::Attest => &mut self.attest,
             Leg::Token => &mut self.token,
+            Leg::Challenge => &mut self.challenge,
+            Leg::Source => &mut self.source,
         }
     }
 }

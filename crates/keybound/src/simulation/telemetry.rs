@@ -164,6 +164,32 @@ mod counters {
         assert_eq!(once.values().sum::<u64>(), 1, "{once:?}");
     }
 
+    #[test]
+    fn counts_requests_to_each_source() {
+        for (name, source) in [
+            ("source-imds", "Imds"),
+            ("source-app-service", "AppService"),
+            ("source-service-fabric", "ServiceFabric"),
+            ("source-azure-arc", "AzureArc"),
+            ("source-machine-learning", "MachineLearning"),
+            ("source-cloud-shell", "CloudShell"),
+        ] {
+            let counts = count(|| Log::default().block_on(run(&case(name)))).1;
+            let tags = [
+                ("CredentialOutcome", "Success"),
+                ("KeyType", "none"),
+                ("MsiSource", source),
+                ("TokenType", "Bearer"),
+                ("bypassCache", "false"),
+            ];
+            let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(counts, BTreeMap::from([(tags.to_vec(), 2)]), "{name}");
+        }
+        let failed = count(|| Log::default().block_on(run(&case("source-errors")))).1;
+        let outcomes: BTreeSet<_> = failed.keys().map(|tags| &*tags[0].1).collect();
+        assert_eq!(outcomes, BTreeSet::from(["Not found"]));
+    }
+
     /// Runs this, and checks that it increments one counter only, with these tags of these few values: nothing of an identity, a
     /// resource or a time.
     pub(in crate::simulation) fn check_counters<T>(work: impl FnOnce() -> T) -> T {
@@ -237,16 +263,29 @@ mod counters {
             "KeyType",
             &["none", "software", "hardware", "keyguard", "simulated"],
         ),
-        ("MsiSource", &["ImdsV2"]),
+        (
+            "MsiSource",
+            &[
+                "ImdsV2",
+                "Imds",
+                "AppService",
+                "ServiceFabric",
+                "AzureArc",
+                "MachineLearning",
+                "CloudShell",
+            ],
+        ),
         ("TokenType", &["Bearer", "mtls_pop"]),
         ("bypassCache", &["false", "true"]),
     ];
 }
 
-const LEGS: [(Leg, &str); 3] = [
+const LEGS: [(Leg, &str); 5] = [
     (Leg::Metadata, "metadata"),
     (Leg::Issue, "credential"),
     (Leg::Token, "token"),
+    (Leg::Challenge, "challenge"),
+    (Leg::Source, "source"),
 ];
 const AGAIN: &str = "retrying";
 const REFUSED: &str = "certificate rejected; retrying with a new one";

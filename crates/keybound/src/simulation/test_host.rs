@@ -1,6 +1,8 @@
 //! The simulated host: its services with their history, and two clocks: the services' clock, and the host's, which can be wrong.
+use super::imds::is_v2;
 use super::resource::Resource;
 use super::script::{Fault, RequestContext, Script, ScriptedResponse};
+use super::sources::HostKind;
 use crate::Clock;
 use crate::wire::{Route, SimulatedNetwork};
 use futures_util::future::BoxFuture;
@@ -9,10 +11,12 @@ use http_body_util::BodyExt as _;
 use keybound_core::{KeyStrength, lock};
 use keybound_transport::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// The services' operations.
@@ -23,6 +27,10 @@ pub(super) enum Leg {
     Issue,
     Attest,
     Token,
+    /// The request to Azure Arc that it answers with the name of a file.
+    Challenge,
+    /// The token request to a source of v1.
+    Source,
 }
 
 /// One request that a service received.
@@ -35,6 +43,8 @@ pub(super) struct Call {
     pub(super) attestation: Option<String>,
     /// `x-ms-client-request-id`.
     pub(super) request_id: String,
+    /// The parameters of a request to a source of v1.
+    pub(super) query: BTreeMap<String, String>,
 }
 
 /// A certificate that IMDS issued. Certificates are numbered from 1.
@@ -48,10 +58,11 @@ pub(super) struct CertificateRecord {
     pub(super) token_not_after: Option<SystemTime>,
 }
 
-/// A token that Entra issued. Tokens are numbered from 1.
+/// A token that Entra or a source issued. Tokens are numbered from 1.
 #[derive(Clone, Debug)]
 pub(super) struct TokenRecord {
     pub(super) resource: String,
+    /// 0 for none.
     pub(super) certificate: usize,
     pub(super) expires: SystemTime,
 }
@@ -60,6 +71,8 @@ pub(super) struct TokenRecord {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Setup {
+    /// The kind of the host, whose variables every client sees.
+    pub(super) host: HostKind,
     pub(super) certificate_life: f64,
     /// Seconds until a certificate's `token_not_after`. Default: it has none.
     pub(super) certificate_token_life: Option<f64>,
@@ -106,6 +119,7 @@ impl From<KeyStrengthName> for KeyStrength {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            host: HostKind::default(),
             certificate_life: 7.0 * 86_400.0,
             certificate_token_life: None,
             token_life: 3600.0,
@@ -135,6 +149,8 @@ pub(super) struct TestHost {
     pub(super) script: Mutex<Script>,
     pub(super) failing: Mutex<Option<Failing>>,
     pub(super) resource: Mutex<Resource>,
+    /// The directory of the keys of Azure Arc, if it was used.
+    arc_tokens: OnceLock<TempDir>,
 }
 
 /// Requests that the services received, and what they issued.
@@ -145,6 +161,8 @@ pub(super) struct History {
     pub(super) revoked: Vec<usize>,
     pub(super) tokens: Vec<TokenRecord>,
     pub(super) attestations: usize,
+    /// The content of the last key file of Azure Arc.
+    pub(super) arc_key: String,
     /// Tokens and attestation tokens, which must not be logged.
     pub(super) secrets: Vec<String>,
     /// The rules of the protocol that requests violated.
@@ -168,6 +186,7 @@ impl TestHost {
             script: Mutex::new(script),
             failing: Mutex::default(),
             resource: Mutex::default(),
+            arc_tokens: OnceLock::new(),
         })
     }
 
@@ -192,6 +211,11 @@ impl TestHost {
             let rule = rule();
             lock(&self.history).violations.push(rule);
         }
+    }
+
+    pub(super) fn arc_tokens(&self) -> &Path {
+        let directory = self.arc_tokens.get_or_init(|| tempfile::tempdir().unwrap());
+        directory.path()
     }
 
     pub(super) fn record(&self, call: Call) {
@@ -225,7 +249,7 @@ impl TestHost {
             let probability = match request.leg {
                 Leg::Token => failing.token,
                 Leg::Metadata | Leg::Issue => failing.imds,
-                Leg::Attest => 0.0,
+                Leg::Attest | Leg::Challenge | Leg::Source => 0.0,
             };
             if failing.source.f64() < probability {
                 let status = [500, 503, 429, 404][failing.source.usize(..4)];
@@ -341,7 +365,10 @@ impl SimulatedNetwork for Services {
         Box::pin(async move {
             let (head, body) = read(request).await;
             match route {
-                Route::Imds => self.0.imds(&head, &body, timeout).await,
+                Route::Plain if is_v2(head.uri.path()) => self.0.imds(&head, &body, timeout).await,
+                Route::Plain | Route::Pinned(_) => {
+                    self.0.source(&head, &body, timeout, &route).await
+                }
                 Route::Entra(binding) => self.0.entra(binding, &head, &body, timeout).await,
                 Route::Resource(_, reuse) => {
                     let at = self.0.elapsed();

@@ -65,7 +65,7 @@ impl Flow {
     }
 
     async fn issue(&self, body: &Bytes, bypass_cache: bool) -> Result<Response<Bytes>> {
-        self.send(Leg::Imds, Route::Imds, Stage::Credential, || {
+        self.send(Leg::Imds, Route::Plain, Stage::Credential, || {
             self.issue_request(body.clone(), bypass_cache)
         })
         .await

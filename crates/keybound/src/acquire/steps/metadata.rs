@@ -12,7 +12,7 @@ impl Flow {
     pub(in crate::acquire) async fn metadata(&self) -> Result<PlatformMetadata> {
         self.step(Step::Metadata, async {
             let response = self
-                .send(Leg::Imds, Route::Imds, Stage::Metadata, || {
+                .send(Leg::Imds, Route::Plain, Stage::Metadata, || {
                     self.metadata_request()
                 })
                 .await?;

@@ -9,12 +9,13 @@ impl Flow {
     /// Whether IMDS supports v2: a metadata request without the required header is rejected with 400 by v2, and with 404
     /// otherwise.
     pub(crate) async fn supports_imds_v2(&self) -> Result<bool> {
-        if self.context.settings.check_v2_enabled().is_err() {
+        let settings = &self.context.settings;
+        if settings.check_issues_certificates().is_err() || settings.check_v2_enabled().is_err() {
             return Ok(false);
         }
         self.progress.enter(Stage::Metadata);
         let result = self
-            .send(Leg::ImdsProbe, Route::Imds, Stage::Metadata, || {
+            .send(Leg::ImdsProbe, Route::Plain, Stage::Metadata, || {
                 self.probe_request()
             })
             .await;

@@ -19,6 +19,22 @@ impl Flow {
         stage: Stage,
         request: impl Fn() -> http::Result<Request<RequestBody>>,
     ) -> Result<Response<Bytes>> {
+        let check = |response| check_response(stage, response);
+        self.send_checked(leg, route, stage, check, request).await
+    }
+
+    /// As [`send`](Self::send), and `check` decides which responses are errors.
+    pub(super) async fn send_checked(
+        &self,
+        leg: Leg,
+        route: Route<'_>,
+        stage: Stage,
+        check: impl Fn(Response<Bytes>) -> Result<Response<Bytes>>,
+        request: impl Fn() -> http::Result<Request<RequestBody>>,
+    ) -> Result<Response<Bytes>> {
+        let check = |result: Result<_, TransportError>| {
+            result.map_err(|error| error.at(stage)).and_then(&check)
+        };
         let mut attempt = 1;
         loop {
             let request = request().map_err(|error| {
@@ -26,11 +42,11 @@ impl Flow {
             })?;
             let result = self.attempt(route, attempt_timeout(leg), request).await;
             let Some(delay) = self.delay(leg, attempt, &result) else {
-                return check_response(stage, result);
+                return check(result);
             };
             let wait_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(%stage, attempt, reason = %reason(&result), wait_ms, request_id = %self.request_id, "retrying");
-            if let Err(error) = check_response(stage, result) {
+            if let Err(error) = check(result) {
                 self.progress.note_failure(error);
             }
             attempt += 1;
@@ -74,11 +90,7 @@ impl Flow {
 }
 
 /// Returns a response with status 200, otherwise the error.
-fn check_response(
-    stage: Stage,
-    result: Result<Response<Bytes>, TransportError>,
-) -> Result<Response<Bytes>> {
-    let response = result.map_err(|error| error.at(stage))?;
+fn check_response(stage: Stage, response: Response<Bytes>) -> Result<Response<Bytes>> {
     check_server(stage, &response)?;
     match response.status() == 200 {
         true => Ok(response),
@@ -94,7 +106,7 @@ fn reason(result: &Result<Response<Bytes>, TransportError>) -> String {
     }
 }
 
-/// The timeout of one attempt: IMDS is on the host, Entra is not.
+/// The timeout of one attempt: sources are on the host, Entra is not.
 fn attempt_timeout(leg: Leg) -> Duration {
     match leg {
         Leg::Entra => Duration::from_secs(30),

@@ -1,5 +1,5 @@
 use crate::Binding;
-use crate::access_token::IssuedToken;
+use crate::access_token::{IssuedToken, ReceivedToken};
 use crate::acquire::{Flow, Plan};
 use crate::cache::DualTime;
 use crate::retry_after::service_time;
@@ -10,8 +10,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use keybound_core::retry::Leg;
 use keybound_core::{
-    Error, Result, Stage, TokenForm, TokenResponse, TokenType, UnverifiedJwt, check_binding,
-    check_token_identity,
+    Error, ManagedIdentitySource, Result, Stage, TokenForm, TokenResponse, TokenType,
+    UnverifiedJwt, check_binding, check_token_identity,
 };
 use keybound_transport::{Idempotent, RequestBody};
 use std::sync::Arc;
@@ -33,24 +33,18 @@ impl Flow {
                 check(&response, binding, requested, service_time)
             })
             .await?;
-        let later = |duration| {
-            requested.wall.checked_add(duration).ok_or_else(|| {
-                Error::invalid_response(Stage::Token, "the lifetime of the token is out of range")
-            })
-        };
-        let expires_on = later(life)?;
-        let issued = IssuedToken {
-            expires_on,
-            #[cfg(feature = "azure")]
-            expires_on_date: crate::access_token::sdk_date(expires_on),
-            refresh_on: response.refresh_in.map(later).transpose()?,
-            life,
-            refresh_in: response.refresh_in,
+        let received = ReceivedToken {
+            secret: response.access_token,
             token_type: response.token_type,
             scope: plan.key.scope.clone(),
-            secret: response.access_token,
+            source: ManagedIdentitySource::Imds,
+            life,
+            refresh_in: response.refresh_in,
         };
-        Ok((issued, requested))
+        Ok((
+            IssuedToken::new(received, requested, Stage::Token)?,
+            requested,
+        ))
     }
 
     /// The response, the time before the request, and the time in the response's Date header, if any.

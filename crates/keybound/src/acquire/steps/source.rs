@@ -1,0 +1,197 @@
+use crate::access_token::{IssuedToken, ReceivedToken};
+use crate::acquire::{Flow, Plan};
+use crate::arc_key;
+use crate::cache::{CachedToken, DualTime};
+use crate::retry_after::service_time;
+use crate::step::Step;
+use crate::wire::Route;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use keybound_core::retry::Leg;
+use keybound_core::source::{
+    ArcChallenge, SourceEndpoint, SourceMethod, SourceQuery, SourceRequest, SourceToken,
+    source_error_kind,
+};
+use keybound_core::{
+    Error, ErrorKind, ManagedIdentitySource, Result, SecretString, ServiceError, Stage, TokenType,
+};
+use keybound_transport::{HttpsClient, RequestBody, Sha1Thumbprint};
+
+impl Flow {
+    /// Requests a bearer token from the host's source and checks it. `revoked` is the cached token, if a resource rejected it.
+    /// Returns the token with the time before the request, from which its lifetime is counted.
+    pub(in crate::acquire) async fn source_token(
+        &self,
+        plan: &Plan,
+        revoked: Option<&CachedToken>,
+    ) -> Result<(IssuedToken, DualTime)> {
+        let settings = &self.context.settings;
+        let endpoint = settings.shared.source.endpoint()?;
+        let request = endpoint.request(&SourceQuery {
+            resource: plan.key.scope.resource(),
+            identity: &settings.identity,
+            capabilities: &settings.shared.capabilities,
+            revoked: revoked.map(|token| &token.issued.secret),
+        })?;
+        let key = match endpoint.source() {
+            ManagedIdentitySource::AzureArc => {
+                let challenge = self.arc_key(endpoint, &request);
+                self.step(Step::Challenge, challenge).await?
+            }
+            _ => None,
+        };
+        let (token, requested) = self
+            .step(
+                Step::Source,
+                self.request_source_token(endpoint, &request, key.as_ref()),
+            )
+            .await?;
+        let received = ReceivedToken {
+            secret: token.access_token,
+            token_type: TokenType::Bearer,
+            scope: plan.key.scope.clone(),
+            source: endpoint.source(),
+            life: token.life,
+            refresh_in: token.refresh_in,
+        };
+        Ok((
+            IssuedToken::new(received, requested, Stage::Source)?,
+            requested,
+        ))
+    }
+
+    async fn request_source_token(
+        &self,
+        endpoint: &SourceEndpoint,
+        request: &SourceRequest,
+        key: Option<&SecretString>,
+    ) -> Result<(SourceToken, DualTime)> {
+        let requested = self.context.now();
+        let response = self.send_to_source(endpoint, request, key).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(self.source_error(endpoint, &response));
+        }
+        let now = service_time(response.headers()).unwrap_or(requested.wall);
+        let identity = &self.context.settings.identity;
+        let token = SourceToken::parse(response.body(), endpoint.source(), identity, now)?;
+        Ok((token, requested))
+    }
+
+    /// The content of the file that the agent of Azure Arc names: the caller of the agent proves by it that it may read the file.
+    /// `None` from an agent that does not ask.
+    async fn arc_key(
+        &self,
+        endpoint: &SourceEndpoint,
+        request: &SourceRequest,
+    ) -> Result<Option<SecretString>> {
+        let response = self.send_to_source(endpoint, request, None).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(None);
+        }
+        let directory = self.context.settings.arc_tokens.clone().ok_or_else(|| {
+            Error::new(
+                ErrorKind::ArcChallengeFailed,
+                Stage::Source,
+                "the agent of Azure Arc has no known directory of tokens on this platform",
+            )
+        })?;
+        let values = response.headers().get_all(WWW_AUTHENTICATE).into_iter();
+        let values = values.map(HeaderValue::as_bytes);
+        let challenge = ArcChallenge::parse(values, &directory, arc_key::PLATFORM)
+            .map_err(|error| error.with_status(response.status().as_u16()))?;
+        arc_key::read(directory, challenge).await.map(Some)
+    }
+
+    /// Returns a response with status 200 or 401.
+    async fn send_to_source(
+        &self,
+        endpoint: &SourceEndpoint,
+        request: &SourceRequest,
+        key: Option<&SecretString>,
+    ) -> Result<Response<Bytes>> {
+        let leg = match endpoint.source() {
+            ManagedIdentitySource::Imds => Leg::Imds,
+            _ => Leg::OtherSource,
+        };
+        let pinned = match endpoint.server_thumbprint() {
+            Some(certificate) => Some(self.pinned_client(certificate)?),
+            None => None,
+        };
+        let route = pinned.map_or(Route::Plain, Route::Pinned);
+        let check = |response: Response<Bytes>| match response.status() {
+            StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(response),
+            _ => Err(self.source_error(endpoint, &response)),
+        };
+        self.send_checked(leg, route, Stage::Source, check, || {
+            self.source_request(request, key)
+        })
+        .await
+    }
+
+    /// The client for a source with this certificate. All clients that share a state have the same source.
+    fn pinned_client(&self, certificate: Sha1Thumbprint) -> Result<&HttpsClient> {
+        let client = &self.context.state.inner().pinned_client;
+        if let Some(client) = client.get() {
+            return Ok(client);
+        }
+        let engine = self.context.settings.shared.https.engine;
+        let new =
+            HttpsClient::pinned(certificate, engine).map_err(|error| error.at(Stage::Source))?;
+        Ok(client.get_or_init(|| new))
+    }
+
+    fn source_request(
+        &self,
+        request: &SourceRequest,
+        key: Option<&SecretString>,
+    ) -> http::Result<Request<RequestBody>> {
+        let method = match request.method {
+            SourceMethod::Get => Method::GET,
+            SourceMethod::Post => Method::POST,
+        };
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(request.url.as_str())
+            .header(ACCEPT, "application/json")
+            .header("x-ms-client-request-id", self.request_id.to_string());
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, sensitive(value.expose())?);
+        }
+        if let Some(key) = key {
+            let value = SecretString::new(format!("Basic {}", key.expose()));
+            builder = builder.header(AUTHORIZATION, sensitive(value.expose())?);
+        }
+        builder.body(match &request.body {
+            Some(form) => RequestBody::full(form.clone()),
+            None => RequestBody::empty(),
+        })
+    }
+
+    fn source_error(&self, endpoint: &SourceEndpoint, response: &Response<Bytes>) -> Error {
+        let status = response.status().as_u16();
+        // The body of a successful response may hold a token: only an error object is read.
+        let service = match response.status().is_success() {
+            true => ServiceError::parse(response.body()),
+            false => ServiceError::from_response(response.body()),
+        };
+        let (source, identity) = (endpoint.source(), &self.context.settings.identity);
+        let kind = source_error_kind(source, identity, status, service.as_ref());
+        let reason = match kind {
+            ErrorKind::IdentityNotFound => "did not find the managed identity",
+            ErrorKind::RedirectNotAllowed => "responded with a redirect",
+            ErrorKind::ServiceUnavailable => "failed or throttled the request",
+            ErrorKind::InvalidResponse => "responded with an unexpected status",
+            _ => "rejected the request",
+        };
+        Error::new(kind, Stage::Source, format!("{source} {reason}"))
+            .with_status(status)
+            .with_service(service)
+    }
+}
+
+fn sensitive(value: &str) -> http::Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(value)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
