@@ -125,8 +125,11 @@ Exit codes:
 
 Environment:
   AZURE_POD_IDENTITY_AUTHORITY_HOST  address of IMDS, as --imds
+  IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT,
+  MSI_ENDPOINT, MSI_SECRET, DEFAULT_IDENTITY_CLIENT_ID
+                                     set by the host: its managed identity source; see --source
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY   proxies for Entra and resources, never for IMDS; without
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY   proxies for Entra and resources, never for sources; without
                                      them, on Windows the system's proxy settings
   ATTESTATION_CLIENTLIB_PATH         the attestation library (Windows); see attestation probe --help
   MSAL_MSI_V2_KEY_NAME               the name of the KeyGuard key (Windows) instead of MSAL .NET's

@@ -1,8 +1,8 @@
 //! The program's use of the emulator: its start, simulated keys and attestation, and the environment of `emulator --exec`.
 use crate::failure::Failure;
-use keybound::ManagedIdentityClientBuilder;
 use keybound::keys::ProviderChain;
 use keybound::tls::TrustAnchors;
+use keybound::{ManagedIdentityClientBuilder, ManagedIdentitySource};
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider, StartError};
 use std::error::Error;
 use std::path::Path;
@@ -33,7 +33,9 @@ pub(crate) fn simulate(
     trust: TrustAnchors,
 ) -> keybound::Result<ManagedIdentityClientBuilder> {
     let attestation = SimulatedAttestation::new(trust)?;
+    // Whatever the variables of the host say: only IMDS issues certificates.
     Ok(builder
+        .source(ManagedIdentitySource::Imds)
         .key_providers(key_providers())
         .attestation(Arc::new(attestation)))
 }

@@ -40,8 +40,17 @@ impl Session {
         fallback: Option<&str>,
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
+        // A plain bearer token needs no certificates; the call of a resource does.
+        let trust = match args.bearer && called.is_none() {
+            true => TrustAnchors::system(),
+            false => trust(&args.host, called)?,
+        };
+        let mut builder = client_builder(&args.host, trust)?;
+        if let Some(source) = args.source {
+            builder = builder.source(source.into());
+        }
         Ok(Self {
-            client: client_builder(&args.host, called)?
+            client: builder
                 .on_step(steps.listener())
                 .build()
                 .map_err(Failure::before_work)?,
@@ -83,15 +92,14 @@ impl Session {
     }
 }
 
-/// The builder of the client, with the options for identity, key and connections; `called` is the resource that is called, if any.
+/// The builder of the client, with the options for identity, key and connections.
 ///
 /// # Errors
 /// As [`Session::new`].
 pub(crate) fn client_builder(
     args: &HostArgs,
-    called: Option<&Url>,
+    trust: TrustAnchors,
 ) -> Result<ManagedIdentityClientBuilder, Failure> {
-    let trust = trust(args, called)?;
     let mut builder = ManagedIdentityClient::builder()
         .identity(args.identity())
         .trust(trust.clone())
@@ -172,9 +180,10 @@ pub(crate) fn read_bounded(from: impl io::Read, limit: usize) -> io::Result<Vec<
 fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
     let requirements = key_requirements(&args.host);
     let target = args.target.scope().or(fallback).unwrap_or(DEFAULT_SCOPE);
-    let request = match args.bearer {
-        true => TokenRequest::bearer_over_mtls(target, requirements),
-        false => TokenRequest::pop(target, requirements),
+    let request = match (args.bearer, args.bearer_over_mtls) {
+        (true, _) => TokenRequest::bearer(target),
+        (false, true) => TokenRequest::bearer_over_mtls(target, requirements),
+        (false, false) => TokenRequest::pop(target, requirements),
     };
     let request = request.force_refresh(args.force_refresh);
     match &args.claims {
@@ -201,8 +210,11 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
 }
 
 /// The system's CAs, and those of `--ca-file` for all hosts; without the option, those of `KEYBOUND_CA_FILE` for loopback
-/// hosts, read only if one is connected to.
-fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
+/// hosts, read only if one is connected to. `called` is the resource that is called, if any.
+///
+/// # Errors
+/// [`Failure::Usage`] if a file cannot be read.
+pub(crate) fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
     let system = TrustAnchors::system();
     if let Some(path) = &args.ca_file {
         let pem = read_file("--ca-file", path, MAX_PEM_BYTES)?;

@@ -100,16 +100,18 @@ fn step_line(step: &str, elapsed: Duration, error: Option<&Error>) -> String {
     format!("step {} {outcome} [{elapsed:.1} ms]", number(step))
 }
 
-/// The number of a step in the flow; 0 for the metadata request, which precedes the key.
+/// The number of a step in its flow; 0 for the metadata request, which precedes the key, and for a challenge.
 pub(crate) fn number(step: &str) -> usize {
-    let position = STEPS.iter().position(|(name, _)| *name == step);
-    position.unwrap_or(0)
+    find(step).map_or(0, |(_, number, _)| *number)
 }
 
 /// The title of a step, or its name.
 pub(crate) fn title(step: &str) -> &str {
-    let found = STEPS.iter().find(|(name, _)| *name == step);
-    found.map_or(step, |(_, title)| title)
+    find(step).map_or(step, |(_, _, title)| title)
+}
+
+fn find(step: &str) -> Option<&'static (&'static str, usize, &'static str)> {
+    STEPS.iter().find(|(name, ..)| *name == step)
 }
 
 /// Writes log lines; holds the correlation id that was logged last.
@@ -174,16 +176,18 @@ impl Visit for EventText {
 
 /// The target of the step events in the library's log.
 const STEP_TARGET: &str = "keybound::step";
-/// The steps in the order of the flow, with their titles.
-const STEPS: [(&str, &str); 8] = [
-    ("metadata", "platform metadata fetched from IMDS"),
-    ("key", "binding key opened"),
-    ("csr", "certificate signing request signed and verified"),
-    ("attestation", "key attested"),
-    ("credential", "certificate issued by IMDS and checked"),
-    ("token", "token issued by Entra over mutual TLS"),
-    ("binding_check", "token is bound to the certificate"),
-    ("resource", "resource called over mutual TLS"),
+/// The steps with their numbers and titles: those to a bound token in their order, then those to a plain bearer token.
+const STEPS: [(&str, usize, &str); 10] = [
+    ("metadata", 0, "platform metadata fetched from IMDS"),
+    ("key", 1, "binding key opened"),
+    ("csr", 2, "certificate signing request signed and verified"),
+    ("attestation", 3, "key attested"),
+    ("credential", 4, "certificate issued by IMDS and checked"),
+    ("token", 5, "token issued by Entra over mutual TLS"),
+    ("binding_check", 6, "token is bound to the certificate"),
+    ("resource", 7, "resource called"),
+    ("challenge", 0, "challenge of Azure Arc answered"),
+    ("source", 1, "token issued by the managed identity source"),
 ];
 
 #[cfg(test)]

@@ -144,7 +144,14 @@ fn sends_bearer_token_without_certificate() {
         "{}/secrets/demo-secret?api-version=7.4",
         emulated.named("vault")
     );
-    let call = ["call", "--simulated", "--bearer", "--output", "json", &url];
+    let call = [
+        "call",
+        "--simulated",
+        "--bearer-over-mtls",
+        "--output",
+        "json",
+        &url,
+    ];
     let run = emulated.run(&call);
     assert_eq!(run.status, Some(0), "{run:#?}");
     let result = run.json();

@@ -36,6 +36,7 @@ fn json_has_documented_members_only() {
         "resource",
         "source",
         "from_cache",
+        "managed_identity_source",
         "binding",
         "timings_ms",
     ];
@@ -161,7 +162,7 @@ fn verbose_output_holds_no_secrets() {
     let bearer = [
         "get-token",
         "--simulated",
-        "--bearer",
+        "--bearer-over-mtls",
         "-vv",
         "--resource",
         "https://management.azure.com",
@@ -219,14 +220,20 @@ fn bearer_token_needs_explicit_request_and_is_not_bound() {
         "json",
         "--resource",
         azure,
-        "--bearer",
+        "--bearer-over-mtls",
     ]);
     let result = run.json();
     assert_eq!(result["token_type"], "Bearer", "{run:#?}");
     assert_eq!(result["binding"], Value::Null);
     assert!(!shows_a_jwt(&run.printed()));
     let text = emulated
-        .run(&["get-token", "--simulated", "--resource", azure, "--bearer"])
+        .run(&[
+            "get-token",
+            "--simulated",
+            "--resource",
+            azure,
+            "--bearer-over-mtls",
+        ])
         .stdout;
     assert!(text.contains("not bound"), "{text}");
 }

@@ -1,3 +1,4 @@
+use super::values::Source;
 use super::{HostArgs, TargetArgs};
 use clap::{ArgAction, Args, ValueEnum};
 use keybound::Claims;
@@ -34,9 +35,18 @@ pub(crate) struct TokenArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 
-    /// Request a bearer token, which anyone who holds it can use. For resources that do not accept bound tokens
-    #[arg(long, help_heading = "Token")]
+    /// Request a plain bearer token from the managed identity source of this host; anyone who holds it can use it. For
+    /// resources that do not accept bound tokens, and for hosts without IMDS v2
+    #[arg(
+        long,
+        conflicts_with_all = ["bearer_over_mtls", "claims", "min_strength", "no_attestation", "simulated"],
+        help_heading = "Token"
+    )]
     pub(crate) bearer: bool,
+
+    /// Request a bearer token over mutual TLS with the certificate (IMDS v2); anyone who holds it can use it
+    #[arg(long, help_heading = "Token")]
+    pub(crate) bearer_over_mtls: bool,
 
     /// The decoded JSON of a resource's claims challenge; a new certificate is minted first
     #[arg(long, value_name = "JSON", value_parser = Claims::parse, help_heading = "Token")]
@@ -48,6 +58,16 @@ pub(crate) struct TokenArgs {
 
     #[command(flatten)]
     pub(crate) host: HostArgs,
+
+    /// The managed identity source [default: the one that the variables of the host show]. Only IMDS issues bound tokens
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_enum,
+        conflicts_with = "simulated",
+        help_heading = "Connections"
+    )]
+    pub(crate) source: Option<Source>,
 
     /// Log each step, its time and the decoded claims to standard error; -vv logs more
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
@@ -65,10 +85,13 @@ Examples:
   keybound get-token --client-id 11111111-2222-3333-4444-555555555555 -v
   keybound get-token --min-strength software --no-attestation
   keybound get-token --resource https://management.azure.com --bearer --output token
+  keybound get-token --bearer --source app-service --output json
   keybound emulator --exec -- keybound get-token --simulated
 
 JSON:
   access_token, token_type, expires_in, expires_on (seconds), resource, source, from_cache,
+  managed_identity_source (imds, app_service, service_fabric, azure_arc, machine_learning or
+  cloud_shell),
   binding {x5t#S256, thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after,
   token_not_after, key_strength, attested, attestation, certificate_pem} (null for a bearer token),
   timings_ms {step: milliseconds, total}

@@ -2,6 +2,7 @@
 use super::attestation::Sha256;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
+use keybound::ManagedIdentitySource;
 use keybound::tls::{TlsEngine, TlsVersions};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -116,6 +117,36 @@ impl From<Engine> for TlsEngine {
             Engine::Automatic => Self::SystemOrOpenSsl,
             Engine::Openssl => Self::OpenSsl,
             Engine::Schannel => Self::SChannel,
+        }
+    }
+}
+
+/// A managed identity source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Source {
+    /// IMDS of a virtual machine: v1 for plain bearer tokens, v2 for all others
+    Imds,
+    /// App Service, Functions and Container Apps
+    AppService,
+    /// Service Fabric
+    ServiceFabric,
+    /// The agent of Azure Arc
+    AzureArc,
+    /// Azure Machine Learning
+    MachineLearning,
+    /// Azure Cloud Shell
+    CloudShell,
+}
+
+impl From<Source> for ManagedIdentitySource {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Imds => Self::Imds,
+            Source::AppService => Self::AppService,
+            Source::ServiceFabric => Self::ServiceFabric,
+            Source::AzureArc => Self::AzureArc,
+            Source::MachineLearning => Self::MachineLearning,
+            Source::CloudShell => Self::CloudShell,
         }
     }
 }

@@ -16,8 +16,11 @@ pub(crate) struct TokenReport {
     resource: String,
     source: &'static str,
     from_cache: bool,
+    managed_identity_source: &'static str,
     binding: Option<BindingReport>,
     timings_ms: Timings,
+    #[serde(skip)]
+    identity_source: String,
     #[serde(skip)]
     expires: String,
     #[serde(skip)]
@@ -69,6 +72,8 @@ impl TokenReport {
             resource: token.scope().resource().to_owned(),
             source: token.source().as_str(),
             from_cache: token.source() == keybound::TokenSource::Cache,
+            managed_identity_source: token.managed_identity_source().as_str(),
+            identity_source: token.managed_identity_source().to_string(),
             binding: binding.transpose()?,
             timings_ms: Timings::new(token, elapsed),
             expires: rfc3339(token.expires_on()),
@@ -91,6 +96,7 @@ impl TokenReport {
                 ),
             ),
             field("source", self.source),
+            field("identity source", &self.identity_source),
         ];
         match &self.binding {
             Some(binding) => lines.extend(binding.lines()),

@@ -74,7 +74,7 @@ fn response(request: impl Read) -> String {
 }
 
 /// A self-signed certificate for 127.0.0.1.
-fn certificate(key: &PKey<Private>) -> X509 {
+pub(super) fn certificate(key: &PKey<Private>) -> X509 {
     let mut name = X509Name::builder().unwrap();
     name.append_entry_by_text("CN", "echo").unwrap();
     let name = name.build();

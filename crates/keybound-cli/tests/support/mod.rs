@@ -4,6 +4,7 @@
 mod captured;
 pub mod echo;
 pub mod emulated;
+pub mod source;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -32,7 +32,8 @@ impl<'a> Checks<'a> {
     /// Those of [`session::client_builder`], and of the URL to call.
     pub(super) fn new(args: &'a SelftestArgs, steps: StepLog) -> Result<Self, Failure> {
         let call = args.call()?;
-        let builder = session::client_builder(&args.host, call.as_ref())?;
+        let builder =
+            session::client_builder(&args.host, session::trust(&args.host, call.as_ref())?)?;
         Self::with(args, steps, builder)
     }
 

@@ -75,7 +75,8 @@ impl Host {
 
     fn selftest(&self, emulator: &Emulator, flags: &[&str]) -> Vec<StepResult> {
         let args = arguments(emulator, flags);
-        let builder = session::client_builder(&args.host, None)
+        let builder = session::trust(&args.host, None)
+            .and_then(|trust| session::client_builder(&args.host, trust))
             .unwrap_or_else(|failure| panic!("{failure:?}"))
             .binding_store(Arc::clone(&self.store) as _)
             .key_providers(ProviderChain::new(vec![Arc::clone(&self.key) as _]));
