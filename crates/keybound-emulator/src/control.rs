@@ -1,4 +1,7 @@
-//! The control endpoint: records, faults and the clock. Requests without the secret fail with 404, on any path.
+//! The control endpoint: its page, and with the secret records, faults and the clock. All other requests without the secret fail
+//! with 404, on any path.
+mod overview;
+mod page;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +15,9 @@ use serde_json::{Value, json};
 
 /// Handles a request to the control endpoint.
 pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
+    if page::is_requested(request) {
+        return page::response();
+    }
     let authorization = request.headers().get(header::AUTHORIZATION);
     if !state.control_secret.matches(authorization) {
         return not_found();
@@ -20,9 +26,10 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let result = match (request.method(), request.uri().path()) {
         (&Method::GET, "/records") => records(state, query),
-        (_, "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
+        (_, "/overview" | "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
             Err("this endpoint takes no query parameters".to_owned())
         }
+        (&Method::GET, "/overview") => overview::overview(state),
         (&Method::GET, "/counts") => Ok(json!({"counts": state.records.counts()})),
         (&Method::GET, "/faults") => Ok(faults(state)),
         (&Method::POST, "/faults") => add_faults(state, body),

@@ -12,4 +12,5 @@ pub(crate) use action::{Action, CertificateFault, ServerCertificateFault};
 pub(crate) use apply::{alter, replace};
 pub use fault::{Fault, FaultError};
 pub(crate) use fault_plan::FaultPlan;
+pub(crate) use known_actions::known_actions;
 pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};

@@ -1,8 +1,11 @@
 use crate::config::Config;
-use crate::faults::Leg;
+use crate::faults::{Fault, Leg};
+use crate::reply::Reply;
+use crate::server::Handler as _;
 use crate::service::Service;
+use crate::service_handler::ServiceHandler;
 use crate::state::State;
-use crate::testing::{JsonResponse, metadata_request, send, state};
+use crate::testing::{JsonResponse, anonymous, metadata_request, send, state};
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
@@ -44,7 +47,18 @@ async fn responds_with_404_without_the_secret() {
         Some(format!("Bearer{secret}")),
         Some(format!("Bearer {secret} ")),
     ] {
-        for path in ["/records", "/counts", "/faults", "/clock", "/nonsense"] {
+        for path in [
+            "/records",
+            "/overview",
+            "/counts",
+            "/faults",
+            "/clock",
+            "/nonsense",
+            "/?",
+            "/?leg=token",
+            "//",
+            "/index.html",
+        ] {
             let mut request = Request::get(path);
             if let Some(value) = &value {
                 request = request.header("authorization", value);
@@ -68,6 +82,108 @@ async fn responds_with_404_without_the_secret() {
         let response = send(&state, Service::Control, request).await;
         assert_eq!(response.status, 200, "{scheme}");
     }
+}
+
+#[tokio::test]
+async fn serves_the_page_without_the_secret_and_without_data() {
+    let state = state(Config::default());
+    send(&state, Service::Imds, metadata_request()).await;
+    let handler = ServiceHandler::new(Arc::clone(&state), Service::Control);
+    let request = Request::get("/").body(Bytes::new()).unwrap();
+    let Reply::Full(page) = handler.handle(request, anonymous()).await else {
+        panic!("no response");
+    };
+    assert_eq!(page.status(), 200);
+    let header = |name| page.headers()[name].to_str().unwrap();
+    assert_eq!(header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(header("x-frame-options"), "DENY");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("cross-origin-resource-policy"), "same-origin");
+    assert!(!page.headers().contains_key("access-control-allow-origin"));
+    let policy = header("content-security-policy");
+    for part in [
+        "default-src 'none'; ",
+        "frame-ancestors 'none'",
+        "form-action 'none'",
+        "connect-src 'self'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let html = std::str::from_utf8(page.body()).unwrap();
+    for name in ["script", "style"] {
+        let [_, rest] = html.split(&format!("<{name}>")).collect::<Vec<_>>()[..] else {
+            panic!("not exactly one <{name}>");
+        };
+        let (content, _) = rest.split_once(&format!("</{name}>")).unwrap();
+        let hash = openssl::base64::encode_block(&openssl::sha::sha256(content.as_bytes()));
+        assert!(
+            policy.contains(&format!("{name}-src 'sha256-{hash}';")),
+            "{policy}"
+        );
+    }
+    assert!(!html.contains("innerHTML") && !html.contains("://"));
+    let tenant = state.config.tenant_id.as_str();
+    for data in [state.control_secret.expose(), tenant, "getplatformmetadata"] {
+        assert!(!html.contains(data), "{data}");
+    }
+    for (method, status) in [("POST", 404), ("HEAD", 404), ("OPTIONS", 404)] {
+        let request = Request::builder().method(method).uri("/");
+        let request = request.body(Bytes::new()).unwrap();
+        assert_eq!(send(&state, Service::Control, request).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn returns_addresses_identities_and_faults() {
+    let state = state(Config::default());
+    let overview = control(&state, "GET", "/overview", "").await;
+    assert_eq!(overview.status, 200);
+    let body = overview.body;
+    let origin = |service| json!(state.endpoints.origin(service));
+    for (name, service) in [
+        ("imds", Service::Imds),
+        ("sts", Service::Sts),
+        ("vault", Service::Vault),
+    ] {
+        assert_eq!(body["services"][name], origin(service));
+    }
+    assert_eq!(body["tenant_id"], state.config.tenant_id.as_str());
+    let identities = body["identities"].as_array().unwrap();
+    assert_eq!(identities.len(), state.config.identities.len());
+    assert_eq!(identities[0]["kind"], "system");
+    assert!(
+        identities[1]["resource_id"]
+            .as_str()
+            .unwrap()
+            .ends_with("/demo")
+    );
+    for action in body["actions"].as_array().unwrap() {
+        let legs = action["legs"].as_array().unwrap();
+        assert!(!legs.is_empty(), "{action}");
+        let argument = action["argument"].as_str().unwrap();
+        if argument.starts_with(':') {
+            continue;
+        }
+        for leg in legs {
+            let text = format!(
+                "{}={}",
+                leg.as_str().unwrap(),
+                action["name"].as_str().unwrap()
+            );
+            let fault: Result<Fault, _> = text.parse();
+            assert_eq!(fault.unwrap().to_string().split(':').next(), Some(&*text));
+        }
+    }
+    let shown = body.to_string();
+    assert!(!shown.contains(state.control_secret.expose()));
+    assert_eq!(
+        control(&state, "GET", "/overview?leg=token", "")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(control(&state, "POST", "/overview", "{}").await.status, 404);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use crate::response::{Response, json_response};
 use crate::service::Service;
 use crate::state::State;
 use http::HeaderValue;
+use keybound_core::redact;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -90,8 +91,11 @@ impl ErrorResponse {
     }
 
     fn note(&self) -> String {
-        self.code
-            .map_or_else(|| self.error().into(), |code| format!("AADSTS{code}"))
+        let message = redact(&self.message);
+        match self.code {
+            Some(code) => format!("AADSTS{code}: {message}"),
+            None => format!("{}: {message}", self.error()),
+        }
     }
 
     fn error(&self) -> &'static str {

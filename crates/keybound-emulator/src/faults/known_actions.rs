@@ -25,6 +25,15 @@ impl Legs {
     }
 }
 
+/// The names of all actions, the forms of their arguments, and the names of their legs.
+pub(crate) fn known_actions()
+-> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
+    KNOWN.iter().map(|(name, argument, legs)| {
+        let legs = Leg::ALL.into_iter().filter(|leg| legs.contains(*leg));
+        (*name, *argument, legs.map(Leg::as_str).collect())
+    })
+}
+
 /// The names of all actions, their arguments, and their legs.
 pub(super) const KNOWN: &[(&str, &str, Legs)] = {
     use Leg::{Attest, Discovery, Graph, Issue, Metadata, Token, Vault};
