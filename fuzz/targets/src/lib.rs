@@ -8,6 +8,7 @@ mod check;
 mod handshakes;
 mod proxies;
 mod responses;
+mod sources;
 mod texts;
 mod tokens;
 
@@ -21,6 +22,7 @@ pub use keybound_emulator::fuzz::{
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
 pub use responses::{credential, metadata, service_error, token_response};
+pub use sources::{arc_challenge, source_environment, source_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
 pub use tokens::{attestation_token, jwt};
 
@@ -29,6 +31,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name; their seeds are in `fuzz/seeds/<name>/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("arc_challenge", arc_challenge),
     ("attestation_token", attestation_token),
     ("certificate", certificate),
     ("challenge", challenge),
@@ -53,6 +56,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("server_handshake", server_handshake),
     ("service_error", service_error),
     ("signing_request", signing_request),
+    ("source_environment", source_environment),
+    ("source_response", source_response),
     ("system_proxy", system_proxy),
     ("thumbprint", thumbprint),
     ("token_response", token_response),
@@ -63,10 +68,13 @@ pub const TARGETS: &[(&str, Target)] = &[
 mod tests {
     //! Valid seeds are accepted: otherwise the properties of valid values would never be checked.
     use crate::check::{CERTIFICATE, CLIENT, PUBLIC_KEY, identities, now};
+    use keybound_core::source::{
+        ArcChallenge, ArcPlatform, SourceEndpoint, SourceToken, SourceVariables,
+    };
     use keybound_core::{
         AttestationToken, Certificate, Challenge, Claims, EndpointPolicy, Guid, IssuedCredential,
-        ManagedIdentity, PlatformMetadata, SecretString, ServiceError, TokenResponse, TokenType,
-        check_binding,
+        ManagedIdentity, ManagedIdentitySource, PlatformMetadata, SecretString, ServiceError,
+        TokenResponse, TokenType, check_binding,
     };
     use keybound_transport::ProxyConfig;
 
@@ -112,6 +120,69 @@ mod tests {
         }
         let error = ServiceError::parse(seed!("service_error/entra")).unwrap();
         assert_eq!(error.codes, [1_000_610]);
+    }
+
+    #[test]
+    fn sources() {
+        let client = ManagedIdentity::client_id(CLIENT).unwrap();
+        let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        for (body, life) in [
+            (&seed!("source_response/imds")[..], 28_800),
+            (seed!("source_response/date"), 3_600),
+            (seed!("source_response/iso_8601"), 3_600),
+            (seed!("source_response/jwt"), 1_000),
+        ] {
+            let token = SourceToken::parse(body, ManagedIdentitySource::Imds, &client, now);
+            assert_eq!(token.unwrap().life.as_secs(), life);
+        }
+        for (seed, source) in [
+            (
+                &seed!("source_environment/app_service")[..],
+                ManagedIdentitySource::AppService,
+            ),
+            (
+                seed!("source_environment/service_fabric"),
+                ManagedIdentitySource::ServiceFabric,
+            ),
+            (
+                seed!("source_environment/azure_arc"),
+                ManagedIdentitySource::AzureArc,
+            ),
+            (
+                seed!("source_environment/machine_learning"),
+                ManagedIdentitySource::MachineLearning,
+            ),
+            (
+                seed!("source_environment/cloud_shell"),
+                ManagedIdentitySource::CloudShell,
+            ),
+        ] {
+            let lines: Vec<_> = text(seed)
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .collect();
+            let lookup = |name: &str| {
+                let found = lines.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let variables = SourceVariables::new(lookup, false);
+            assert_eq!(variables.detect(), source);
+            let imds = url::Url::parse("http://169.254.169.254").unwrap();
+            assert!(SourceEndpoint::new(source, &variables, &imds).is_ok());
+        }
+        let folder = "/var/opt/azcmagent/tokens";
+        for seed in [
+            &seed!("arc_challenge/linux")[..],
+            seed!("arc_challenge/quoted"),
+        ] {
+            ArcChallenge::parse([seed], folder, ArcPlatform::Linux).unwrap();
+        }
+        ArcChallenge::parse(
+            [&seed!("arc_challenge/parent")[..]],
+            folder,
+            ArcPlatform::Linux,
+        )
+        .unwrap_err();
     }
 
     #[test]
