@@ -127,10 +127,12 @@ pub(crate) enum Source {
     /// IMDS of a virtual machine: v1 for plain bearer tokens, v2 for all others
     Imds,
     /// App Service, Functions and Container Apps
+    #[value(alias = "container-apps")]
     AppService,
     /// Service Fabric
     ServiceFabric,
     /// The agent of Azure Arc
+    #[value(alias = "arc")]
     AzureArc,
     /// Azure Machine Learning
     MachineLearning,
