@@ -1,0 +1,39 @@
+//! What the tests of several crates share. It is not published.
+//!
+//! A crate's unit tests cannot use a type of this crate where it implements a trait of theirs: they see another copy of the trait.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+#[cfg(feature = "pki")]
+mod authority;
+#[cfg(feature = "log")]
+mod captured_log;
+#[cfg(feature = "pki")]
+mod certificate;
+#[cfg(feature = "emulator")]
+pub mod emulated;
+#[cfg(feature = "servers")]
+pub mod http1;
+#[cfg(feature = "keys")]
+mod key_provider;
+mod leaks;
+#[cfg(feature = "keys")]
+mod pem_key;
+#[cfg(feature = "servers")]
+pub mod server;
+#[cfg(feature = "keys")]
+mod test_key;
+
+#[cfg(feature = "pki")]
+pub use authority::{Authority, Leaf};
+#[cfg(feature = "log")]
+pub use captured_log::{CapturedLog, LogLine};
+#[cfg(feature = "pki")]
+pub use certificate::{CertificateBuilder, p256_key, shared_p256_key};
+#[cfg(feature = "keys")]
+pub use key_provider::FixedKeyProvider;
+pub use leaks::assert_no_leak;
+#[cfg(feature = "keys")]
+pub use pem_key::PemKey;
+#[cfg(feature = "keys")]
+pub use test_key::{TestKey, shared_key};
