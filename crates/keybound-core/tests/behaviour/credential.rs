@@ -138,6 +138,7 @@ fn rejects_malformed_certificate() {
     let der = Issue::default().der();
     let pem = Issue::default().certificate().to_pem();
     for certificate in [
+        String::new(),
         pem,
         URL_SAFE.encode([0xfb, 0xff]),
         STANDARD.encode(b"garbage"),

@@ -1,16 +1,17 @@
 //! A certificate authority, keys and tokens for tests.
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use der::Encode as _;
+use der::asn1::GeneralizedTime;
 use keybound_core::{Certificate, Guid};
 use keybound_keys::BindingKey as _;
 use keybound_keys::memory::MemoryKey;
-use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time, Asn1Type};
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
+use keybound_testing::CertificateBuilder;
+use openssl::asn1::Asn1Type;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509Builder, X509Extension, X509Name, X509NameRef};
+use openssl::x509::{X509Name, X509NameRef};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -79,35 +80,19 @@ impl Issue {
         } else {
             &issuer
         };
-        let time = |seconds| Asn1Time::from_str_x509(&generalized(seconds)).unwrap();
-        let serial = BigNum::from_u32(0x7001).unwrap();
-        let mut certificate = X509Builder::new().unwrap();
-        certificate.set_version(2).unwrap();
-        certificate
-            .set_serial_number(&Asn1Integer::from_bn(&serial).unwrap())
-            .unwrap();
-        certificate.set_issuer_name(&name(issuer)).unwrap();
-        certificate.set_subject_name(&name(&self.names)).unwrap();
-        certificate.set_not_before(&time(self.not_before)).unwrap();
-        certificate.set_not_after(&time(self.not_after)).unwrap();
-        certificate
-            .set_pubkey(&PKey::public_key_from_der(&self.public_key).unwrap())
-            .unwrap();
+        let mut certificate = CertificateBuilder::for_public_key(&self.public_key)
+            .serial(0x7001)
+            .issuer_name(&name(issuer))
+            .subject_name(&name(&self.names))
+            .validity(at(self.not_before)..at(self.not_after));
         if self.comment_length > 0 {
-            let comment = "x".repeat(self.comment_length);
-            certificate
-                .append_extension2(&comment_extension(&comment))
-                .unwrap();
+            let comment = comment(&"x".repeat(self.comment_length));
+            certificate = certificate.extension_with("2.16.840.1.113730.1.13", &comment);
         }
         for (oid, value) in &self.extensions {
-            certificate
-                .append_extension2(&extension(oid, value))
-                .unwrap();
+            certificate = certificate.extension_with(oid, value);
         }
-        certificate
-            .sign(&AUTHORITY, MessageDigest::sha256())
-            .unwrap();
-        certificate.build().to_der().unwrap()
+        certificate.sign(&AUTHORITY).to_der().unwrap()
     }
 
     pub fn certificate(&self) -> Certificate {
@@ -127,22 +112,16 @@ fn name(parts: &[(Nid, Asn1Type, String)]) -> X509Name {
 }
 
 /// The Netscape comment: text of any length without meaning.
-fn comment_extension(text: &str) -> X509Extension {
+fn comment(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-    let contents = [&[0x16, 0x82], &length[..], text.as_bytes()].concat();
-    extension("2.16.840.1.113730.1.13", &contents)
-}
-
-fn extension(oid: &str, value: &[u8]) -> X509Extension {
-    let oid = Asn1Object::from_str(oid).unwrap();
-    let value = Asn1OctetString::new_from_bytes(value).unwrap();
-    X509Extension::new_from_der(&oid, false, &value).unwrap()
+    [&[0x16, 0x82], &length[..], text.as_bytes()].concat()
 }
 
 /// A time as a GeneralizedTime in DER.
 pub fn generalized_time(seconds: u64) -> Vec<u8> {
-    let text = generalized(seconds);
-    [&[0x18, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+    GeneralizedTime::from_system_time(at(seconds))
+        .and_then(|time| time.to_der())
+        .unwrap()
 }
 
 /// A JWT with these claims and an invalid signature.
@@ -154,14 +133,4 @@ pub fn jwt(claims: &str) -> String {
         encode(claims),
         encode("signature")
     )
-}
-
-/// As `YYYYMMDDHHMMSSZ`: OpenSSL may count seconds since 1970 in 32 bits.
-fn generalized(seconds: u64) -> String {
-    let date = der::DateTime::from_unix_duration(Duration::from_secs(seconds)).unwrap();
-    let text = date.to_string();
-    text.chars()
-        .filter(char::is_ascii_digit)
-        .collect::<String>()
-        + "Z"
 }
