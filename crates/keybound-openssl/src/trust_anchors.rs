@@ -234,21 +234,8 @@ mod tests {
 
     fn certificate() -> openssl::x509::X509 {
         use openssl::x509::X509;
-        static CERTIFICATE: std::sync::OnceLock<X509> = std::sync::OnceLock::new();
-        let create = || {
-            let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
-            let key = openssl::ec::EcKey::generate(&group.unwrap()).unwrap();
-            let key = openssl::pkey::PKey::from_ec_key(key).unwrap();
-            let mut builder = X509::builder().unwrap();
-            let time = openssl::asn1::Asn1Time::from_unix(0).unwrap();
-            builder.set_not_before(&time).unwrap();
-            builder.set_not_after(&time).unwrap();
-            builder.set_pubkey(&key).unwrap();
-            builder
-                .sign(&key, openssl::hash::MessageDigest::sha256())
-                .unwrap();
-            builder.build()
-        };
-        CERTIFICATE.get_or_init(create).clone()
+        static CERTIFICATE: std::sync::LazyLock<X509> =
+            std::sync::LazyLock::new(|| keybound_testing::Leaf::self_signed("test").certificate);
+        CERTIFICATE.clone()
     }
 }

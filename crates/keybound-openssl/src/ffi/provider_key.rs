@@ -114,54 +114,23 @@ mod tests {
     use super::*;
     use crate::ffi::provider_name;
     use keybound_keys::memory::MemoryKey;
-    use keybound_keys::{
-        KeyError, KeyErrorKind, KeyStrength, SignatureScheme, SigningCost, verify,
-    };
+    use keybound_keys::{KeyError, KeyErrorKind, KeyStrength, SignatureScheme, verify};
+    use keybound_testing::{TestKey, shared_key};
     use openssl::md::Md;
     use openssl::md_ctx::MdCtx;
     use openssl::pkey_ctx::PkeyCtx;
     use openssl::rsa::Padding;
     use openssl::sign::RsaPssSaltlen;
 
-    /// A key whose signatures come from a callback.
-    struct CallbackKey {
-        key: MemoryKey,
-        sign: Sign,
-    }
-
-    type Sign = fn(&MemoryKey, SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError>;
-
-    impl std::fmt::Debug for CallbackKey {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("CallbackKey")
-        }
-    }
-
-    impl BindingKey for CallbackKey {
-        fn public_key_der(&self) -> &[u8] {
-            self.key.public_key_der()
-        }
-        fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-            (self.sign)(&self.key, scheme, digest)
-        }
-        fn strength(&self) -> KeyStrength {
-            KeyStrength::Software
-        }
-        fn id(&self) -> &'static str {
-            "callback"
-        }
-        fn signing_cost(&self) -> SigningCost {
-            SigningCost::Quick
-        }
-    }
+    type Sign = fn(&dyn BindingKey, SignatureScheme, &[u8]) -> Result<Vec<u8>, KeyError>;
 
     fn provider_key(signer: Arc<dyn BindingKey>) -> ProviderKey {
         ProviderKey::new(LibraryContext::get().unwrap(), signer).unwrap()
     }
 
     fn callback_key(sign: Sign) -> ProviderKey {
-        let key = MemoryKey::generate().unwrap();
-        provider_key(Arc::new(CallbackKey { key, sign }))
+        let sign = move |scheme, digest: &[u8]| sign(&*shared_key(), scheme, digest);
+        provider_key(Arc::new(TestKey::new().with_sign(sign)))
     }
 
     fn sign(
