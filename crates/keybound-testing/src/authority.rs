@@ -70,6 +70,12 @@ impl Authority {
         })
     }
 
+    /// Another certificate for the key of a server.
+    pub fn reissue(&self, earlier: &Leaf, host: &str) -> Leaf {
+        let builder = CertificateBuilder::new(&earlier.key).subject(host);
+        Leaf::new(self.sign(builder), earlier.key.clone())
+    }
+
     /// A certificate with a server's name, for clients only.
     pub fn for_clients_only(&self, host: &str) -> Leaf {
         let usage = ExtendedKeyUsage::new().client_auth().build().unwrap();
@@ -108,7 +114,8 @@ impl Leaf {
         Self::new(certificate, key)
     }
 
-    fn new(certificate: X509, key: PKey<Private>) -> Self {
+    /// A certificate with its key, without intermediate certificates.
+    pub fn new(certificate: X509, key: PKey<Private>) -> Self {
         Self {
             certificate,
             key,

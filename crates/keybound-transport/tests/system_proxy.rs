@@ -2,13 +2,13 @@
 #![cfg(all(test, windows))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use keybound_testing::http1::read_request;
+use keybound_testing::server::{Server, tcp_server};
 use keybound_transport::{
     HttpsClient, HttpsSettings, ProxyConfig, RequestBody, TransportError, TransportErrorKind,
 };
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
 use windows::Win32::Networking::WinHttp::{
     WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_ACCESS_TYPE_NO_PROXY, WINHTTP_PROXY_INFO,
     WinHttpSetDefaultProxyConfiguration,
@@ -22,8 +22,8 @@ use windows::core::{HSTRING, PCWSTR, PWSTR};
 // The only test of this process: it replaces the registry for all threads.
 #[tokio::test]
 async fn uses_the_proxy_settings_of_windows() {
-    let (port, requests) = proxy().await;
-    let here = format!("127.0.0.1:{port}");
+    let proxy = proxy().await;
+    let here = proxy.address.to_string();
     // OpenSSL finds no entropy without the machine's registry; the settings are read later.
     let [unset, machine, user, other_user] = std::array::from_fn(|_| Client::new());
     let unfollowed: [_; 4] = std::array::from_fn(|_| Client::new());
@@ -33,7 +33,7 @@ async fn uses_the_proxy_settings_of_windows() {
     assert_eq!(error.kind(), TransportErrorKind::Connect);
 
     registry.set_machine(&here, "0.0.*");
-    machine.assert_uses_proxy(REMOTE, &requests).await;
+    machine.assert_uses_proxy(REMOTE, &proxy).await;
     machine.assert_direct().await;
 
     // The user's settings precede: these leave https without a proxy.
@@ -42,16 +42,15 @@ async fn uses_the_proxy_settings_of_windows() {
 
     let list = format!("http=127.0.0.1:1;https={here}");
     registry.set_user(NAMED, &list, "*.fabrikam.com;0.0.0.0:1;<local>", "");
-    user.assert_uses_proxy(REMOTE, &requests).await;
-    user.assert_uses_proxy("https://0.0.0.0:2/", &requests)
-        .await;
+    user.assert_uses_proxy(REMOTE, &proxy).await;
+    user.assert_uses_proxy("https://0.0.0.0:2/", &proxy).await;
     user.assert_direct().await;
 
     // Settings that were read before remain in use.
     registry.set_machine("", "");
     registry.set_user(0, "", "", "");
-    machine.assert_uses_proxy(REMOTE, &requests).await;
-    user.assert_uses_proxy(REMOTE, &requests).await;
+    machine.assert_uses_proxy(REMOTE, &proxy).await;
+    user.assert_uses_proxy(REMOTE, &proxy).await;
 
     let long = "x;".repeat(40_000);
     let cases = [
@@ -94,43 +93,29 @@ impl Client {
         assert_eq!(message, "no connection to 0.0.0.0:1");
     }
 
-    async fn assert_uses_proxy(&self, uri: &str, requests: &ConnectRequests) {
+    async fn assert_uses_proxy(&self, uri: &str, proxy: &Server) {
         let error = self.failure(uri).await;
         assert_eq!(error.kind(), TransportErrorKind::Proxy, "{error:?}");
         let uri: http::Uri = uri.parse().unwrap();
         let (host, port) = (uri.host().unwrap(), uri.port_u16().unwrap_or(443));
-        let expected = format!("CONNECT {host}:{port} HTTP/1.1");
-        assert_eq!(std::mem::take(&mut *requests.lock().unwrap()), [expected]);
+        let requests = std::mem::take(&mut *proxy.requests.lock().unwrap());
+        let targets: Vec<_> = requests
+            .iter()
+            .map(|request| (request.method(), request.path()))
+            .collect();
+        assert_eq!(targets, [("CONNECT", &*format!("{host}:{port}"))]);
     }
 }
 
-/// The request lines that a proxy received.
-type ConnectRequests = Arc<Mutex<Vec<String>>>;
-
 /// A proxy that rejects all requests.
-async fn proxy() -> (u16, ConnectRequests) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let requests = ConnectRequests::default();
-    let log = Arc::clone(&requests);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = vec![];
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            let head = String::from_utf8(head).unwrap();
-            log.lock()
-                .unwrap()
-                .push(head.lines().next().unwrap().to_owned());
-            stream
-                .write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-                .await
-                .unwrap();
-        }
-    });
-    (port, requests)
+async fn proxy() -> Server {
+    tcp_server(|mut stream, _, log| async move {
+        let request = read_request(&mut stream).await.unwrap();
+        log.lock().unwrap().push(request);
+        let rejection = b"HTTP/1.1 403 Forbidden\r\n\r\n";
+        stream.write_all(rejection).await.unwrap();
+    })
+    .await
 }
 
 /// An empty registry instead of the user's and the machine's, for this process, until it is dropped.

@@ -4,6 +4,7 @@ use crate::pool::Pool;
 use crate::{TlsEngine, TransportErrorKind};
 use keybound_core::tls::ConnectionState;
 use keybound_core::tls::Host;
+use keybound_testing::http1::read_head;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,10 +49,7 @@ async fn returns_to_the_pool_only_after_the_request_was_written() {
     for (length, is_returned) in [(10, true), (10_000, false)] {
         let (mut connection, mut theirs, pool) = connection(1000).await;
         let server = async {
-            let mut head = vec![];
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(theirs.read_u8().await.unwrap());
-            }
+            read_head(&mut theirs).await.unwrap();
             let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             theirs.write_all(response).await.unwrap();
         };

@@ -41,40 +41,13 @@ fn matches_name(name: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use openssl::asn1::Asn1Time;
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::hash::MessageDigest;
-    use openssl::nid::Nid;
-    use openssl::pkey::PKey;
-    use openssl::x509::extension::SubjectAlternativeName;
-    use openssl::x509::{X509, X509Name};
+    use keybound_testing::{CertificateBuilder, shared_p256_key};
 
     /// With a common name, and alternative names.
     fn certificate(common_name: &str, dns: &[&str], ip: &[&str]) -> Vec<u8> {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-        let mut subject = X509Name::builder().unwrap();
-        subject.append_entry_by_text("CN", common_name).unwrap();
-        let time = Asn1Time::from_unix(0).unwrap();
-        let mut builder = X509::builder().unwrap();
-        builder.set_version(2).unwrap();
-        builder.set_subject_name(&subject.build()).unwrap();
-        builder.set_not_before(&time).unwrap();
-        builder.set_not_after(&time).unwrap();
-        builder.set_pubkey(&key).unwrap();
-        if !(dns.is_empty() && ip.is_empty()) {
-            let mut names = SubjectAlternativeName::new();
-            for name in dns {
-                names.dns(name);
-            }
-            for address in ip {
-                names.ip(address);
-            }
-            let names = names.build(&builder.x509v3_context(None, None)).unwrap();
-            builder.append_extension(names).unwrap();
-        }
-        builder.sign(&key, MessageDigest::sha256()).unwrap();
-        builder.build().to_der().unwrap()
+        let builder = CertificateBuilder::new(shared_p256_key()).subject(common_name);
+        let certificate = builder.alternative_names(dns, ip).sign(shared_p256_key());
+        certificate.to_der().unwrap()
     }
 
     #[test]

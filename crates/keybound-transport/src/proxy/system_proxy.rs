@@ -167,11 +167,9 @@ impl Skipped {
 mod tests {
     use super::*;
     use keybound_core::tls::Host;
-    use std::sync::Mutex;
+    use keybound_testing::CapturedLog;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tracing::{Event, Level, Subscriber};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+    use tracing::Level;
 
     type Outcome = Result<Settings, SkippedSetting>;
 
@@ -324,18 +322,15 @@ mod tests {
                 "the user's proxy settings ask for automatic detection, which is not followed",
             ),
         ] {
-            let log = Log::default();
-            tracing::subscriber::with_default(
-                tracing_subscriber::registry().with(log.clone()),
-                || {
-                    assert_eq!(proxy_of(&system), None);
-                    assert_eq!(proxy_of(&system), None);
-                },
-            );
-            let logged = log.0.lock().unwrap();
+            let log = CapturedLog::default();
+            log.during(|| {
+                assert_eq!(proxy_of(&system), None);
+                assert_eq!(proxy_of(&system), None);
+            });
+            let logged = log.lines();
             assert_eq!(logged.len(), 1, "{logged:?}");
-            assert_eq!(logged[0].0, level, "{logged:?}");
-            assert!(logged[0].1.starts_with(message), "{logged:?}");
+            assert_eq!(logged[0].level, level, "{logged:?}");
+            assert!(logged[0].name.starts_with(message), "{logged:?}");
             assert_eq!(system.skipped_settings(), Some(message));
             assert!(!format!("{system:?}{logged:?}").contains("swordfish"));
         }
@@ -349,32 +344,11 @@ mod tests {
                 ..named("user:1")?
             })
         };
-        let log = Log::default();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(log.clone()), || {
-            assert_eq!(proxy_of(&system(both, unreadable)), Some("user"))
-        });
-        let logged = log.0.lock().unwrap();
-        let warnings = logged.iter().filter(|(level, _)| *level == Level::WARN);
+        let log = CapturedLog::default();
+        log.during(|| assert_eq!(proxy_of(&system(both, unreadable)), Some("user")));
+        let logged = log.lines();
+        let warnings = logged.iter().filter(|line| line.level == Level::WARN);
         assert_eq!(warnings.count(), 1, "{logged:?}");
         assert_eq!(system(both, unset).skipped_settings(), None);
-    }
-
-    /// Levels and messages.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<(Level, String)>>>);
-
-    impl<S: Subscriber> Layer<S> for Log {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            let mut message = String::new();
-            event.record(
-                &mut |field: &tracing::field::Field, value: &dyn fmt::Debug| {
-                    if field.name() == "message" {
-                        message = format!("{value:?}");
-                    }
-                },
-            );
-            let level = *event.metadata().level();
-            self.0.lock().unwrap().push((level, message));
-        }
     }
 }

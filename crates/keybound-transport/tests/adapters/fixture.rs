@@ -1,9 +1,9 @@
 //! A server, an identity and trust anchors, and the HTTP/1.1 of test clients.
-use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, Server, ServerConfig, hex, resource_server, tls_server};
 use keybound_keys::BindingKey;
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{ClientIdentity, TrustAnchors};
 use openssl::sha::sha256;
 use openssl::ssl::{SslAcceptor, SslMethod, SslSessionCacheMode, SslVerifyMode, SslVersion};

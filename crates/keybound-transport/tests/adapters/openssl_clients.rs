@@ -1,8 +1,8 @@
 //! OpenSSL clients of the caller's: from the setup for a host, from an `SslConnector`, and from a context builder.
 use crate::fixture::{Fixture, SERVER, fixture, fixture_with, get, thumbprint, trust_in};
 use crate::support::fixture::BOTH;
-use crate::support::keys::{CallbackKey, hanging_key, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, hanging_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{
     ClientAuth, Server, ServerConfig, Tls, anonymous, renegotiate, resource_server, tls_server,
     with_shared_secret,
@@ -289,7 +289,7 @@ async fn replaces_earlier_trust_of_a_context() {
     let setup = setup(&identity, &trust_in(&authority));
     let with_store = |builder: &mut SslContextBuilder| {
         let mut store = X509StoreBuilder::new().unwrap();
-        store.add_cert(other.certificate.clone()).unwrap();
+        store.add_cert(other.certificate().clone()).unwrap();
         builder.set_verify_cert_store(store.build()).unwrap();
     };
     let with_callback = |builder: &mut SslContextBuilder| {
@@ -350,11 +350,11 @@ async fn ignores_anchors_for_loopback_hosts() {
 async fn failing_panicking_or_wrong_key_fails_the_handshake() {
     for kind in CLIENT_KINDS {
         for key in [
-            CallbackKey::new(SigningCost::Quick, |_, _| {
+            callback_key(SigningCost::Quick, |_, _| {
                 Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
             }),
-            CallbackKey::new(SigningCost::Quick, |_, _| panic!("on purpose, in a test")),
-            CallbackKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 256])),
+            callback_key(SigningCost::Quick, |_, _| panic!("on purpose, in a test")),
+            callback_key(SigningCost::Quick, |_, _| Ok(vec![7; 256])),
         ] {
             for version in BOTH {
                 let fixture = fixture_with(version, ClientAuth::Required, key.clone()).await;
@@ -387,7 +387,7 @@ async fn hanging_key_occupies_one_thread_and_fails_the_handshake() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn runtime_runs_tasks_while_a_slow_key_signs() {
-    let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
+    let key = callback_key(SigningCost::Slow, |scheme, digest| {
         // The signature waits for another task of the only worker.
         let (sender, receiver) = mpsc::channel();
         tokio::spawn(async move { sender.send(()) });

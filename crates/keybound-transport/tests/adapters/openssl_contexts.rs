@@ -1,15 +1,15 @@
 //! Contexts of the caller's.
 use crate::fixture::{SERVER, fixture, get, trust_in};
 use crate::openssl_clients::{connect, setup};
-use crate::support::http::{read_request, write_response};
-use crate::support::keys::{CallbackKey, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{
     ClientAuth, Server, ServerConfig, Tls, resource_server, switch_context, tls_server,
 };
 use crate::support::{ClientBuilder, client_builder, get as call};
 use keybound_keys::SigningCost;
 use keybound_openssl::server::request_client_certificate;
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{
     OpensslSetup, TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy,
 };
@@ -64,7 +64,7 @@ async fn callers_anchors_apply_to_their_context_only() {
     let mut builder = setup.context_builder(TlsVersions::Tls13).unwrap();
     builder
         .cert_store_mut()
-        .add_cert(fixture.authority.certificate.clone())
+        .add_cert(fixture.authority.certificate().clone())
         .unwrap();
     let mut ssl = Ssl::new(&builder.build()).unwrap();
     ssl.param_mut().set_host(SERVER).unwrap();
@@ -177,7 +177,7 @@ fn callers_context_releases_the_key() {
     let authority = Authority::new("test authority");
     // Disconnects when the key is dropped, which happens on another thread, as slow keys may block.
     let (held, freed) = mpsc::channel::<()>();
-    let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
+    let key = callback_key(SigningCost::Slow, move |scheme, digest| {
         let _held = &held;
         shared_key().sign(scheme, digest)
     });

@@ -4,8 +4,8 @@ use crate::fixture::{
 };
 use crate::support::TEST_TIMEOUT;
 use crate::support::fixture::BOTH;
-use crate::support::keys::{CallbackKey, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server};
 use bytes::Bytes;
 use http::Request;
@@ -104,7 +104,7 @@ async fn rejection(config: ClientConfig, server: &Server) -> String {
 async fn never_sends_signatures_of_another_key() {
     let other = MemoryKey::generate().unwrap();
     let mismatched: Arc<dyn BindingKey> =
-        CallbackKey::new(SigningCost::Quick, move |scheme, digest| {
+        callback_key(SigningCost::Quick, move |scheme, digest| {
             other.sign(scheme, digest)
         });
     for version in BOTH {

@@ -2,7 +2,7 @@
 use crate::fixture::{error_chain, fixture_with, get, thumbprint};
 use crate::rustls_clients::{config, connect};
 use crate::support::fixture::BOTH;
-use crate::support::keys::{CallbackKey, hanging_key, shared_key};
+use crate::support::keys::{callback_key, hanging_key, shared_key};
 use crate::support::server::ClientAuth;
 use keybound_keys::{BindingKey, KeyError, KeyErrorKind, SigningCost};
 use openssl::ssl::SslVersion;
@@ -38,7 +38,7 @@ async fn fails_with(key: Arc<dyn BindingKey>, expected: &str) {
 
 #[tokio::test]
 async fn failing_key_fails_the_handshake_with_its_message() {
-    let key = CallbackKey::new(SigningCost::Quick, |_, _| {
+    let key = callback_key(SigningCost::Quick, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
     fails_with(key, "the key is gone").await;
@@ -47,7 +47,7 @@ async fn failing_key_fails_the_handshake_with_its_message() {
 #[tokio::test]
 async fn panicking_key_fails_the_handshake() {
     for cost in [SigningCost::Quick, SigningCost::Slow] {
-        let key = CallbackKey::new(cost, |_, _| panic!("on purpose, in a test"));
+        let key = callback_key(cost, |_, _| panic!("on purpose, in a test"));
         fails_with(key, "the key panicked while signing").await;
     }
 }
@@ -55,7 +55,7 @@ async fn panicking_key_fails_the_handshake() {
 #[tokio::test]
 async fn never_sends_invalid_signatures() {
     for length in [0, 100, 256, 10_000] {
-        let key = CallbackKey::new(SigningCost::Quick, move |_, _| Ok(vec![7; length]));
+        let key = callback_key(SigningCost::Quick, move |_, _| Ok(vec![7; length]));
         let expected = "the key's signature is invalid for its own public key";
         fails_with(key, expected).await;
     }
@@ -65,7 +65,7 @@ async fn never_sends_invalid_signatures() {
 async fn runtime_runs_tasks_while_a_slow_key_signs() {
     for version in BOTH {
         // The signature waits for another task of the only worker.
-        let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
+        let key = callback_key(SigningCost::Slow, |scheme, digest| {
             let (sender, receiver) = mpsc::channel();
             tokio::spawn(async move { sender.send(()) });
             receiver

@@ -2,7 +2,7 @@
 use crate::fixture::{get, trust_in};
 use crate::rustls_clients::{config, connect};
 use crate::support::keys::shared_key;
-use crate::support::pki::{Authority, Leaf, self_signed};
+use crate::support::pki::{Authority, ClientIdentities as _, Leaf};
 use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server};
 use keybound_transport::TrustAnchors;
 use rustls::CertificateError;
@@ -53,18 +53,18 @@ async fn rejects_unverified_servers_with_the_reason() {
         ),
         (authority.server("127.0.0.1"), Reason::NotValidForName),
         (
-            authority.server_between("localhost", -9, -1),
+            authority.server_between("localhost", -9..-1),
             Reason::Expired,
         ),
         (
-            authority.server_between("localhost", 1, 9),
+            authority.server_between("localhost", 1..9),
             Reason::NotValidYet,
         ),
         (
             authority.for_clients_only("localhost"),
             Reason::InvalidPurpose,
         ),
-        (self_signed("localhost"), Reason::UnknownIssuer),
+        (Leaf::self_signed("localhost"), Reason::UnknownIssuer),
         (other.server("localhost"), Reason::UnknownIssuer),
         (namesake.server("localhost"), Reason::BadSignature),
     ] {

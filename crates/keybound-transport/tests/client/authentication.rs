@@ -1,10 +1,10 @@
 //! The certificate in the first handshake, by renegotiation and by post-handshake authentication.
 use crate::support::fixture::{BOTH, fixture, name};
-use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, ServerConfig, Tls, hex, resource_server, tls_server};
 use crate::support::{call, client_builder, get, post};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{RequestBody, TransportErrorKind};
 use openssl::sha::sha256;
 use openssl::ssl::SslVersion;

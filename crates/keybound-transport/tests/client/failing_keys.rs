@@ -1,7 +1,7 @@
 //! Keys that fail, panic or return invalid signatures.
 use crate::support::fixture::{BOTH, name};
-use crate::support::keys::{CallbackKey, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, ServerConfig, resource_server};
 use crate::support::{client_builder, error_chain, get};
 use keybound_keys::memory::MemoryKey;
@@ -35,7 +35,7 @@ async fn fails_with(key: Arc<dyn BindingKey>, kind: TransportErrorKind, word: &s
 
 #[tokio::test]
 async fn failing_key_fails_the_handshake_with_its_message() {
-    let key = CallbackKey::new(SigningCost::Quick, |_, _| {
+    let key = callback_key(SigningCost::Quick, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
     fails_with(key, TransportErrorKind::Key, "the key is gone").await;
@@ -43,19 +43,19 @@ async fn failing_key_fails_the_handshake_with_its_message() {
 
 #[tokio::test]
 async fn panicking_key_fails_the_handshake() {
-    let key = CallbackKey::new(SigningCost::Quick, |_, _| panic!("on purpose, in a test"));
+    let key = callback_key(SigningCost::Quick, |_, _| panic!("on purpose, in a test"));
     fails_with(key, TransportErrorKind::Key, "panicked").await;
 }
 
 #[tokio::test]
 async fn signature_of_a_wrong_length_fails_the_handshake() {
-    let key = CallbackKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 100]));
+    let key = callback_key(SigningCost::Quick, |_, _| Ok(vec![7; 100]));
     fails_with(key, TransportErrorKind::Key, "wrong length").await;
 }
 
 #[tokio::test]
 async fn server_rejects_invalid_signatures() {
-    let key = CallbackKey::new(SigningCost::Quick, |_, _| Ok(vec![7; 256]));
+    let key = callback_key(SigningCost::Quick, |_, _| Ok(vec![7; 256]));
     fails_with(
         key,
         TransportErrorKind::ClientCertificateRejected,
@@ -66,7 +66,7 @@ async fn server_rejects_invalid_signatures() {
 
 #[tokio::test]
 async fn failing_slow_key_fails_the_handshake() {
-    let key = CallbackKey::new(SigningCost::Slow, |_, _| {
+    let key = callback_key(SigningCost::Slow, |_, _| {
         Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"))
     });
     fails_with(key, TransportErrorKind::Key, "the key is gone").await;
@@ -88,7 +88,7 @@ fn rejects_a_certificate_of_another_key() {
 fn clones_of_an_identity_share_a_gate() {
     let authority = Authority::new("test authority");
     let (release, hold) = std::sync::mpsc::channel::<()>();
-    let key = CallbackKey::new(SigningCost::Slow, |_, _| unreachable!());
+    let key = callback_key(SigningCost::Slow, |_, _| unreachable!());
     assert!(key.gate().is_none());
     let identity = authority.client("client", key);
     let gates = [&identity, &identity.clone()].map(|identity| identity.key().gate().cloned());
@@ -126,7 +126,7 @@ async fn client_releases_its_key() {
         client_ca: authority.clone(),
     };
     let server = resource_server(server_config.context()).await;
-    let key: Arc<dyn BindingKey> = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
+    let key: Arc<dyn BindingKey> = callback_key(SigningCost::Slow, |scheme, digest| {
         shared_key().sign(scheme, digest)
     });
     let client = client_builder(&authority)

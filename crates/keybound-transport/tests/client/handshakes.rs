@@ -1,12 +1,12 @@
 //! Handshakes after the first: servers may begin some before each response, and none on an idle connection.
-use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{
     ClientAuth, Server, ServerConfig, Tls, renegotiate, resource_server, tls_server, update_keys,
 };
 use crate::support::{TEST_TIMEOUT, client_builder, error_chain, get};
 use keybound_openssl::server::request_client_certificate;
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::TransportErrorKind;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
 use std::sync::Arc;

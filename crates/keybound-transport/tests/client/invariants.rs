@@ -1,10 +1,10 @@
 //! Invariants of the design. Others are tested elsewhere: `no_stale_pairing` in `pool`, `bounded_input` in `malformed_responses` and
 //! `proxy`, `key_never_exported` with the OpenSSL provider.
 use crate::support::fixture::{context_and_client, fixture};
-use crate::support::http::{read_request, write_response};
 use crate::support::server::{ClientAuth, Tls, tls_server};
 use crate::support::{TEST_TIMEOUT, error_chain, get, request};
 use http::{HeaderName, HeaderValue, Request, Uri};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use tokio::io::AsyncWriteExt as _;

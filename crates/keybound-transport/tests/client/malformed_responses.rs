@@ -1,8 +1,8 @@
 //! Malformed, oversized, slow and missing responses.
 use crate::support::fixture::context_and_client;
-use crate::support::http::{read_request, write_response};
 use crate::support::server::{Tls, tcp_server, tls_server};
 use crate::support::{call, error_chain, get, post, request};
+use keybound_testing::http1::{read_head, read_request, write_response};
 use keybound_transport::{HttpsClient, RequestBody, ResponseBody, TransportErrorKind};
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
@@ -317,10 +317,7 @@ async fn returns_early_responses_and_closes_their_connection() {
                 write_response(&mut stream, "200 OK", "x").await;
                 return;
             }
-            let mut head = vec![];
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
+            read_head(&mut stream).await.unwrap();
             write_response(&mut stream, "413 Content Too Large", "no").await;
             has_answered.unwrap().await.unwrap();
             // The client sends no more than it has sent so far.

@@ -1,12 +1,12 @@
 //! Servers whose certificate is pinned by its SHA-1 thumbprint.
 use crate::support::fixture::{BOTH, name};
-use crate::support::http::{read_request, write_response};
-use crate::support::pki::{Authority, Leaf, self_signed, weak};
+use crate::support::pki::{Authority, Leaf, weak};
 use crate::support::server::{
     ClientAuth, Server, ServerConfig, renegotiate, resource_server, switch_context, tcp_server,
     tls_server,
 };
 use crate::support::{error_chain, get, pin};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{HttpsClient, Sha1Thumbprint, TlsEngine, TransportErrorKind};
 use openssl::ssl::{SslContext, SslMethod, SslVersion};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,8 +50,8 @@ async fn accepts_the_pinned_certificate_whatever_its_issuer_name_and_usage() {
     let root = Authority::new("unknown root");
     let middle = root.intermediate("unknown authority");
     for leaf in [
-        self_signed("localhost"),
-        self_signed("elsewhere.example"),
+        Leaf::self_signed("localhost"),
+        Leaf::self_signed("elsewhere.example"),
         middle.server("elsewhere.example"),
         middle.server("localhost").with_chain(&[&middle]),
         middle.server("localhost").with_chain(&[&middle, &root]),
@@ -84,7 +84,11 @@ async fn server_verified_by_its_own_thumbprint_only() {
         ..authority.server("localhost")
     };
     for (pinned, presented, why) in [
-        (&pinned, &self_signed("localhost"), "another certificate"),
+        (
+            &pinned,
+            &Leaf::self_signed("localhost"),
+            "another certificate",
+        ),
         (
             &pinned,
             &authority.server("localhost"),
@@ -102,7 +106,7 @@ async fn server_verified_by_its_own_thumbprint_only() {
         ),
         (
             &pinned,
-            &authority.reissued(&pinned, "localhost"),
+            &authority.reissue(&pinned, "localhost"),
             "another certificate of the same key",
         ),
     ] {
@@ -119,8 +123,8 @@ async fn server_verified_by_its_own_thumbprint_only() {
 async fn rejects_the_pinned_certificate_outside_its_validity_or_with_a_weak_key() {
     let authority = Authority::new("test authority");
     for (leaf, reason) in [
-        (authority.server_between("localhost", -9, -1), "has expired"),
-        (authority.server_between("localhost", 1, 9), "not yet valid"),
+        (authority.server_between("localhost", -9..-1), "has expired"),
+        (authority.server_between("localhost", 1..9), "not yet valid"),
     ] {
         let text = rejection(&leaf, &leaf).await;
         assert!(text.contains(reason), "{text}");
@@ -140,8 +144,11 @@ async fn rejects_the_pinned_certificate_outside_its_validity_or_with_a_weak_key(
 /// The thumbprint is public: a server proves that it has the key.
 #[tokio::test]
 async fn rejects_servers_without_the_key_of_the_pinned_certificate() {
-    let pinned = self_signed("localhost");
-    for (key, has_key) in [(&self_signed("localhost").key, false), (&pinned.key, true)] {
+    let pinned = Leaf::self_signed("localhost");
+    for (key, has_key) in [
+        (&Leaf::self_signed("localhost").key, false),
+        (&pinned.key, true),
+    ] {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let certificate = CertificateDer::from(pinned.certificate.to_der().unwrap());
             let key = PrivateKeyDer::try_from(key.private_key_to_pkcs8().unwrap()).unwrap();
@@ -182,7 +189,10 @@ async fn rejects_servers_without_the_key_of_the_pinned_certificate() {
 
 #[tokio::test]
 async fn rejects_another_certificate_in_a_renegotiation() {
-    let (first, second) = (self_signed("localhost"), self_signed("localhost"));
+    let (first, second) = (
+        Leaf::self_signed("localhost"),
+        Leaf::self_signed("localhost"),
+    );
     let context = |leaf| config(leaf, Some(SslVersion::TLS1_2), ClientAuth::None).context();
     for changes in [false, true] {
         let next = context(if changes { &second } else { &first });
@@ -219,7 +229,7 @@ async fn rejects_another_certificate_in_a_renegotiation() {
 
 #[tokio::test]
 async fn https_only_no_redirects_with_a_pinned_certificate() {
-    let leaf = self_signed("localhost");
+    let leaf = Leaf::self_signed("localhost");
     let target = server(&leaf).await;
     let elsewhere = format!("302 Found\r\nLocation: {}", target.uri("/"));
     let context = config(&leaf, None, ClientAuth::None).context();

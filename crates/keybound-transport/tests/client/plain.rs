@@ -1,7 +1,7 @@
 //! Plain HTTP.
-use crate::support::http::{read_request, write_response};
 use crate::support::server::{Server, tcp_server};
 use crate::support::{TEST_TIMEOUT, request};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{RequestBody, TransportError, TransportErrorKind, send_plain};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;

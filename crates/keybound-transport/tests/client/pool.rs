@@ -1,13 +1,13 @@
 //! The connection pool.
 use crate::support::fixture::context_and_client;
-use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, ServerConfig, Tls, resource_server, tls_server};
 use crate::support::{TEST_TIMEOUT, call, client_builder, get, post, request};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{
     ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportErrorKind,
 };
@@ -453,7 +453,7 @@ async fn no_session_is_resumed_in_a_renegotiation() {
         .unwrap();
     builder
         .cert_store_mut()
-        .add_cert(authority.certificate.clone())
+        .add_cert(authority.certificate().clone())
         .unwrap();
     builder.set_session_id_context(b"test").unwrap();
     // A server that would resume its client's session, and then not request the certificate.

@@ -2,11 +2,12 @@
 use crate::support::pki::Authority;
 use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server, tcp_server};
 use crate::support::{ClientBuilder, TEST_TIMEOUT, client_builder, error_chain, get, request};
+use keybound_testing::http1::read_head;
 use keybound_transport::{ProxyConfig, RequestBody, TlsEngine, TransportErrorKind, TrustAnchors};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 /// A proxy that responds with `head` and, where that is successful, connects every tunnel to one address.
@@ -16,13 +17,8 @@ async fn proxy(to: SocketAddr, head: &'static str) -> (Server, Arc<Mutex<Vec<Str
     let server = tcp_server(move |mut stream, _, _| {
         let log = Arc::clone(&log);
         async move {
-            let mut request = vec![];
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(stream.read_u8().await.unwrap());
-            }
-            log.lock()
-                .unwrap()
-                .push(String::from_utf8(request).unwrap());
+            let request = read_head(&mut stream).await.unwrap();
+            log.lock().unwrap().push(request);
             stream.write_all(head.as_bytes()).await.unwrap();
             if head.contains(" 200 ") {
                 let mut target = TcpStream::connect(to).await.unwrap();
@@ -267,10 +263,7 @@ async fn reports_proxies_that_reject_or_fail() {
         let proxy = tcp_server(move |mut stream, _, _| {
             let head_of_proxy = head.clone();
             async move {
-                let mut byte = vec![];
-                while !byte.ends_with(b"\r\n\r\n") {
-                    byte.push(stream.read_u8().await.unwrap());
-                }
+                read_head(&mut stream).await.unwrap();
                 stream.write_all(head_of_proxy.as_bytes()).await.unwrap();
             }
         })

@@ -1,16 +1,16 @@
 //! Requests whose connection ends before their response: which are retried, and which are not.
 use crate::support::fixture::context_and_client;
-use crate::support::http::{read_request, write_response};
 use crate::support::server::{Server, Tls, tcp_server, tls_server};
 use crate::support::{Response, TEST_TIMEOUT, call, request};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
+use keybound_testing::http1::{read_head, read_request, write_response};
 use keybound_transport::{
     HttpsClient, Idempotent, RequestBody, TransportError, TransportErrorKind,
 };
 use std::convert::Infallible;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -53,14 +53,9 @@ async fn server(ending: Ending, at_request: usize) -> (Server, HttpsClient) {
         for count in 0.. {
             let last = number == 0 && count == at_request;
             if last && matches!(ending, Ending::DuringRequest) {
-                let mut head = vec![];
-                while !head.ends_with(b"\r\n\r\n") {
-                    let Ok(byte) = stream.read_u8().await else {
-                        return;
-                    };
-                    head.push(byte);
+                if read_head(&mut stream).await.is_some() {
+                    let _ = stream.shutdown().await;
                 }
-                let _ = stream.shutdown().await;
                 return;
             }
             let Some(request) = read_request(&mut stream).await else {

@@ -1,12 +1,12 @@
 //! The verification of servers: names, validity, trust, and changes of the certificate.
-use crate::support::http::{read_request, write_response};
 use crate::support::keys::shared_key;
-use crate::support::pki::{Authority, Leaf, self_signed};
+use crate::support::pki::{Authority, ClientIdentities as _, Leaf};
 use crate::support::server::{
     ClientAuth, Server, ServerConfig, resource_server, switch_context, tls_server,
 };
 use crate::support::{ClientBuilder, client_builder, error_chain, get};
 use keybound_openssl::server::request_client_certificate;
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{TlsEngine, TransportErrorKind, TrustAnchors};
 use openssl::ssl::SslVersion;
 
@@ -29,14 +29,14 @@ async fn rejects_unverified_servers_with_name_and_reason() {
         (authority.server("elsewhere.example"), "hostname mismatch"),
         (authority.server("127.0.0.1"), "hostname mismatch"),
         (
-            authority.server_between("localhost", -9, -1),
+            authority.server_between("localhost", -9..-1),
             "certificate has expired",
         ),
         (
-            authority.server_between("localhost", 1, 9),
+            authority.server_between("localhost", 1..9),
             "certificate is not yet valid",
         ),
-        (self_signed("localhost"), "self-signed certificate"),
+        (Leaf::self_signed("localhost"), "self-signed certificate"),
         (
             other.server("localhost"),
             "unable to get local issuer certificate",
@@ -180,7 +180,7 @@ async fn any_certificate_can_be_a_trust_anchor() {
 
 /// A `TRUSTED CERTIFICATE` of OpenSSL, with these trust settings.
 fn trusted(authority: &Authority, settings: &[u8]) -> Vec<u8> {
-    let certificate = authority.certificate.to_der().unwrap();
+    let certificate = authority.certificate().to_der().unwrap();
     let content = openssl::base64::encode_block(&[&certificate, settings].concat());
     format!("-----BEGIN TRUSTED CERTIFICATE-----\n{content}\n-----END TRUSTED CERTIFICATE-----\n")
         .into()

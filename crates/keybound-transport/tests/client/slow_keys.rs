@@ -1,7 +1,7 @@
 //! Slow and hanging keys, and the thread on which they sign.
 use crate::support::fixture::BOTH;
-use crate::support::keys::{CallbackKey, hanging_key, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, hanging_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, Server, ServerConfig, resource_server};
 use crate::support::{client_builder, error_chain, get};
 use bytes::Bytes;
@@ -47,7 +47,7 @@ async fn callers_tasks_run_while_a_slow_key_signs() {
             let (release, released) = mpsc::channel::<()>();
             let released = Mutex::new(released);
             // The signature waits for another task of the caller's only thread, which could not run if the key signed on it.
-            let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
+            let key = callback_key(SigningCost::Slow, move |scheme, digest| {
                 entered.send(()).unwrap();
                 let waited = released
                     .lock()
@@ -73,7 +73,7 @@ async fn deadline_passes_while_a_slow_key_signs() {
     for version in BOTH {
         let (release, released) = mpsc::channel::<()>();
         let released = Mutex::new(released);
-        let key = CallbackKey::new(SigningCost::Slow, move |scheme, digest| {
+        let key = callback_key(SigningCost::Slow, move |scheme, digest| {
             let _ = released.lock().unwrap().recv();
             shared_key().sign(scheme, digest)
         });
@@ -90,7 +90,7 @@ async fn deadline_passes_while_a_slow_key_signs() {
 
 async fn signing_thread(cost: SigningCost) -> ThreadId {
     let (thread, threads) = mpsc::channel();
-    let key = CallbackKey::new(cost, move |scheme, digest| {
+    let key = callback_key(cost, move |scheme, digest| {
         thread.send(std::thread::current().id()).unwrap();
         shared_key().sign(scheme, digest)
     });
@@ -118,7 +118,7 @@ async fn thread_ends_with_the_client_and_its_last_response() {
         static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
     }
     let (exit, mut has_exited) = async_mpsc::unbounded_channel();
-    let key = CallbackKey::new(SigningCost::Slow, |scheme, digest| {
+    let key = callback_key(SigningCost::Slow, |scheme, digest| {
         shared_key().sign(scheme, digest)
     });
     let (server, client) = fixture(SslVersion::TLS1_3, ClientAuth::Required, key).await;

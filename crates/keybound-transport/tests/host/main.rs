@@ -8,7 +8,7 @@ use keybound_transport::{TlsEngine, TlsVersions, TransportError, VersionPolicy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::keys::shared_key;
-use support::pki::Authority;
+use support::pki::{Authority, ClientIdentities as _};
 use support::server::{ClientAuth, ServerConfig, anonymous, resource_server};
 use support::{ClientBuilder, client_builder, get};
 

@@ -1,13 +1,13 @@
 //! Connections over SChannel.
 use crate::fixture::{builder, client, clients, server, server_config, trusted_server};
 use crate::native::{trusted, under_wine, wine_compatible};
-use crate::support::http::{read_request, write_response};
 use crate::support::pki::Authority;
 use crate::support::server::{
     ClientAuth, ServerConfig, resource_server, switch_context, tcp_server, tls_server,
 };
 use crate::support::{error_chain, get, post};
 use keybound_openssl::server::request_client_certificate;
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{ConnectionReuse, RequestBody, TransportErrorKind};
 use openssl::ssl::SslVersion;
 use std::time::Duration;

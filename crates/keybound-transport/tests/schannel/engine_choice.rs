@@ -2,7 +2,7 @@
 use crate::fixture::{builder, clients, server_config, trusted_server};
 use crate::native::{trusted, wine_compatible};
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::server::{ClientAuth, ServerConfig, resource_server};
 use crate::support::{ClientBuilder, client_builder, error_chain, get};
 use keybound_transport::{TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy};

@@ -1,7 +1,7 @@
 //! Servers and clients with SChannel.
 use crate::native::{LegacyKey, trusted, wine_compatible};
 use crate::support::ClientBuilder;
-use crate::support::pki::{Authority, Leaf};
+use crate::support::pki::{Authority, ClientIdentities as _, Leaf};
 use crate::support::server::{ClientAuth, Server, ServerConfig, hex, resource_server};
 use keybound_transport::{ClientIdentity, HttpsClient, TlsEngine};
 use openssl::sha::sha256;

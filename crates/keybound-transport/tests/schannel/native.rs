@@ -24,7 +24,7 @@ pub fn trusted() -> &'static Authority {
     static TRUSTED: LazyLock<Authority> = LazyLock::new(|| {
         let authority = wine_compatible_authority("keybound test authority");
         remove_old_roots();
-        let der = authority.certificate.to_der().unwrap();
+        let der = authority.certificate().to_der().unwrap();
         with_roots(|roots| {
             // SAFETY: the store is open, the bytes are valid.
             unsafe {
@@ -98,7 +98,7 @@ fn with_roots(work: impl FnOnce(HCERTSTORE)) {
 
 /// An authority whose signature Wine verifies.
 pub fn wine_compatible_authority(name: &str) -> Authority {
-    until_wine_compatible(|| Authority::new(name), |created| &created.certificate)
+    until_wine_compatible(|| Authority::new(name), |created| created.certificate())
 }
 
 /// A server's certificate whose signature Wine verifies.

@@ -1,10 +1,10 @@
 //! Servers whose certificate is pinned by its SHA-1 thumbprint.
 use crate::fixture::{clients, server, server_config};
 use crate::native::{trusted, under_wine, wine_compatible};
-use crate::support::http::{read_request, write_response};
-use crate::support::pki::{Leaf, self_signed};
+use crate::support::pki::Leaf;
 use crate::support::server::{ClientAuth, ServerConfig, renegotiate, switch_context, tls_server};
 use crate::support::{error_chain, get, pin};
+use keybound_testing::http1::{read_request, write_response};
 use keybound_transport::{HttpsClient, TlsEngine, TransportErrorKind};
 use openssl::ssl::SslVersion;
 
@@ -15,8 +15,8 @@ fn client(pinned: &Leaf) -> HttpsClient {
 #[tokio::test]
 async fn accepts_the_pinned_certificate_whatever_its_issuer_name_and_usage() {
     for leaf in [
-        wine_compatible(|| self_signed("localhost")),
-        wine_compatible(|| self_signed("elsewhere.example")),
+        wine_compatible(|| Leaf::self_signed("localhost")),
+        wine_compatible(|| Leaf::self_signed("elsewhere.example")),
         wine_compatible(|| trusted().server("localhost")),
         wine_compatible(|| clients().server("elsewhere.example")),
         wine_compatible(|| clients().server("localhost")).with_chain(&[clients()]),
@@ -43,14 +43,14 @@ async fn server_verified_by_its_own_thumbprint_only() {
         ..other.clone()
     };
     let root = Leaf {
-        certificate: trusted.certificate.clone(),
+        certificate: trusted.certificate().clone(),
         ..pinned.clone()
     };
     for (pinned, presented, why) in [
         (&pinned, other, "valid"),
         (
             &pinned,
-            wine_compatible(|| self_signed("localhost")),
+            wine_compatible(|| Leaf::self_signed("localhost")),
             "self-signed",
         ),
         (&pinned, with_pinned_in_chain, "the pinned one in the chain"),
@@ -79,7 +79,7 @@ async fn server_verified_by_its_own_thumbprint_only() {
 #[tokio::test]
 async fn rejects_the_pinned_certificate_outside_its_validity() {
     for (from, to) in [(-9, -1), (1, 9)] {
-        let leaf = wine_compatible(|| trusted().server_between("localhost", from, to));
+        let leaf = wine_compatible(|| trusted().server_between("localhost", from..to));
         let server = server(leaf.clone(), clients(), ClientAuth::None).await;
         let error = get(&client(&leaf), &server.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
@@ -104,8 +104,8 @@ async fn rejects_another_certificate_in_a_renegotiation() {
         };
         server_config.context()
     };
-    let leaf = self_signed("localhost");
-    let second = context(self_signed("localhost"));
+    let leaf = Leaf::self_signed("localhost");
+    let second = context(Leaf::self_signed("localhost"));
     let server = tls_server(context(leaf.clone()), move |mut stream, _, _| {
         let second = second.clone();
         async move {

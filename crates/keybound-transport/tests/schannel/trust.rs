@@ -1,7 +1,7 @@
 //! The verification of server certificates by Windows.
 use crate::fixture::{builder, server};
 use crate::native::{trusted, wine_compatible, wine_compatible_authority};
-use crate::support::pki::self_signed;
+use crate::support::pki::Leaf;
 use crate::support::server::ClientAuth;
 use crate::support::{error_chain, get};
 use keybound_transport::TransportErrorKind;
@@ -17,14 +17,17 @@ async fn rejects_unverified_servers_with_name_and_reason() {
             "hostname mismatch",
         ),
         (
-            wine_compatible(|| authority.server_between("localhost", -9, -1)),
+            wine_compatible(|| authority.server_between("localhost", -9..-1)),
             "expired",
         ),
         (
-            wine_compatible(|| authority.server_between("localhost", 1, 9)),
+            wine_compatible(|| authority.server_between("localhost", 1..9)),
             "not yet valid",
         ),
-        (wine_compatible(|| self_signed("localhost")), "not trusted"),
+        (
+            wine_compatible(|| Leaf::self_signed("localhost")),
+            "not trusted",
+        ),
         (wine_compatible(|| other.server("localhost")), "issuer"),
         (
             wine_compatible(|| authority.for_clients_only("localhost")),

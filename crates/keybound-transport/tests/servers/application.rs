@@ -1,11 +1,11 @@
 //! An application behind a web server, which logs all requests by their header `x-id`.
-use crate::support::http::{ReceivedRequest, read_request, write_response};
+use keybound_testing::http1::{ReceivedRequest, read_request, write_response};
+use keybound_testing::server::{Server, tcp_server};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::BufReader;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
 /// The requests with one id.
 #[derive(Clone, Debug, Default)]
@@ -19,39 +19,27 @@ pub type RequestLog = HashMap<String, Arrivals>;
 
 /// A running application. It stops when dropped.
 pub struct Application {
-    pub address: SocketAddr,
+    server: Server,
     request_log: Arc<Mutex<RequestLog>>,
-    task: JoinHandle<()>,
 }
 
 impl Application {
     /// Starts an application that returns the length of the body and the web server's result for the certificate.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let request_log = Arc::<Mutex<RequestLog>>::default();
         let log = Arc::clone(&request_log);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                stream.set_nodelay(true).unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&log)));
-            }
-        });
         Self {
-            address,
+            server: tcp_server(move |stream, _, _| serve(stream, Arc::clone(&log))).await,
             request_log,
-            task,
         }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
     }
 
     pub fn request_log(&self) -> MutexGuard<'_, RequestLog> {
         self.request_log.lock().unwrap()
-    }
-}
-
-impl Drop for Application {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::application::Application;
 use crate::support::client_builder;
 use crate::support::keys::shared_key;
-use crate::support::pki::Authority;
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::web_server::{ServerKind, VirtualHost, WebServer};
 use keybound_transport::{HttpsClient, TlsVersions, VersionPolicy};
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl Fixture {
         let application = Application::start().await;
         let leaf = authority.server("localhost");
         Self {
-            web_server: WebServer::start(kind, &leaf, &clients, application.address, idle),
+            web_server: WebServer::start(kind, &leaf, &clients, application.address(), idle),
             application,
             authority,
             clients,

@@ -2,8 +2,8 @@
 //! responses and makes it request the certificate.
 use crate::fixture::{BOTH, client_of, each};
 use crate::process::Process;
-use crate::support::keys::{CallbackKey, shared_key};
-use crate::support::pki::Authority;
+use crate::support::keys::{callback_key, shared_key};
+use crate::support::pki::{Authority, ClientIdentities as _};
 use crate::support::{client_builder, get, post};
 use keybound_keys::SigningCost;
 use keybound_transport::{HttpsClient, TlsVersions, TransportErrorKind, VersionPolicy};
@@ -119,7 +119,7 @@ async fn reuses_connections_across_certificate_requests() {
         let signatures = Arc::new(AtomicUsize::new(0));
         let key = {
             let signatures = Arc::clone(&signatures);
-            CallbackKey::new(SigningCost::Quick, move |scheme, digest| {
+            callback_key(SigningCost::Quick, move |scheme, digest| {
                 signatures.fetch_add(1, Ordering::SeqCst);
                 shared_key().sign(scheme, digest)
             })

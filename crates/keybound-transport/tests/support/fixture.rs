@@ -1,7 +1,7 @@
 //! A server, and a client with a certificate.
 use super::client_builder;
 use super::keys::shared_key;
-use super::pki::Authority;
+use super::pki::{Authority, ClientIdentities as _};
 use super::server::{ClientAuth, Server, ServerConfig, hex, resource_server};
 use keybound_transport::HttpsClient;
 use openssl::sha::sha256;

@@ -2,7 +2,6 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 pub mod client;
 pub mod fixture;
-pub mod http;
 pub mod keys;
 pub mod pki;
 pub mod server;

@@ -1,24 +1,16 @@
 //! TLS servers on loopback, on the test's runtime.
-use super::http::{ReceivedRequest, read_request, write_response};
-use super::pki::{Authority, Leaf};
 use keybound_openssl::server::request_client_certificate;
+use keybound_testing::http1::{read_request, write_response};
+pub use keybound_testing::server::{Server, Tls, handshake, tcp_server, tls_server};
+use keybound_testing::{Authority, Leaf};
 use openssl::dh::Dh;
 use openssl::sha::sha256;
 use openssl::ssl::{
-    Ssl, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_openssl::SslStream;
-
-pub type Tls = SslStream<TcpStream>;
 
 /// Whether a server requests the client certificate in the first handshake.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,22 +35,17 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     pub fn context(&self) -> SslContext {
-        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-        builder.set_certificate(&self.leaf.certificate).unwrap();
-        builder.set_private_key(&self.leaf.key).unwrap();
-        for authority in &self.leaf.chain {
-            builder.add_extra_chain_cert(authority.clone()).unwrap();
-        }
+        let mut builder = self.leaf.acceptor();
         if let Some(version) = self.version {
             builder.set_min_proto_version(Some(version)).unwrap();
             builder.set_max_proto_version(Some(version)).unwrap();
         }
         builder
             .cert_store_mut()
-            .add_cert(self.client_ca.certificate.clone())
+            .add_cert(self.client_ca.certificate().clone())
             .unwrap();
         // Named in the certificate request; clients of another authority present their certificate all the same.
-        builder.add_client_ca(&self.client_ca.certificate).unwrap();
+        builder.add_client_ca(self.client_ca.certificate()).unwrap();
         builder.set_session_id_context(b"test").unwrap();
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_options(SslOptions::NO_TICKET);
@@ -96,87 +83,6 @@ pub fn with_shared_secret(secret: &'static [u8]) -> SslContext {
         Ok(secret.len())
     });
     builder.build()
-}
-
-/// A running server, and what it received. It stops when dropped.
-pub struct Server {
-    pub address: SocketAddr,
-    pub host: String,
-    connections: Arc<AtomicUsize>,
-    pub requests: Arc<Mutex<Vec<ReceivedRequest>>>,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    pub fn uri(&self, path: &str) -> String {
-        format!("https://{}:{}{path}", self.host, self.address.port())
-    }
-
-    /// How many connections it has accepted.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-
-    pub fn requests(&self) -> usize {
-        self.requests.lock().unwrap().len()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// A server that runs a script on each TCP connection. The script receives the number of the connection, from 0.
-pub async fn tcp_server<F, R>(script: F) -> Server
-where
-    F: Fn(TcpStream, usize, Arc<Mutex<Vec<ReceivedRequest>>>) -> R + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let requests = Arc::new(Mutex::new(vec![]));
-    let (count, log) = (Arc::clone(&connections), Arc::clone(&requests));
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // Otherwise the response waits until the client has acknowledged the session tickets of TLS 1.3.
-            stream.set_nodelay(true).unwrap();
-            let number = count.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(script(stream, number, Arc::clone(&log)));
-        }
-    });
-    Server {
-        address,
-        host: "localhost".into(),
-        connections,
-        requests,
-        task,
-    }
-}
-
-/// A server that runs a script on each connection after the TLS handshake.
-pub async fn tls_server<F, R>(context: SslContext, script: F) -> Server
-where
-    F: Fn(Tls, usize, Arc<Mutex<Vec<ReceivedRequest>>>) -> R + Clone + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    tcp_server(move |stream, number, log| {
-        let (context, script) = (context.clone(), script.clone());
-        async move {
-            if let Some(stream) = handshake(&context, stream).await {
-                script(stream, number, log).await;
-            }
-        }
-    })
-    .await
-}
-
-pub async fn handshake(context: &SslContext, stream: TcpStream) -> Option<Tls> {
-    let mut stream = SslStream::new(Ssl::new(context).unwrap(), stream).unwrap();
-    Pin::new(&mut stream).accept().await.ok()?;
-    Some(stream)
 }
 
 /// Makes a server present the certificate of another context from now on.

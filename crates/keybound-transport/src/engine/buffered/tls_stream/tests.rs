@@ -4,16 +4,12 @@ use crate::TlsEngine;
 use crate::engine::buffered::{BufferedTlsStream, CiphertextBuffers, is_rejection, receive, send};
 use keybound_core::tls::ConnectionState;
 use keybound_openssl::server::request_client_certificate;
-use openssl::asn1::Asn1Time;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use keybound_testing::Leaf;
 use openssl::ssl::{
     HandshakeError, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
     SslStream, SslVerifyMode, SslVersion,
 };
-use openssl::x509::{X509, X509Name};
+use openssl::x509::X509;
 use std::io::{Read, Write};
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,7 +22,7 @@ type Client = BufferedTlsStream<SslStream<CiphertextBuffers>, DuplexStream>;
 
 #[tokio::test]
 async fn presents_the_certificate_in_a_renegotiation() {
-    let same = context(&leaf("a"));
+    let same = context(&Leaf::self_signed("a"));
     let (mut client, mut server, state) = connected(&same, &same).await;
     let serve = async {
         assert_eq!(line(&mut server).await, "request\n");
@@ -52,7 +48,10 @@ async fn presents_the_certificate_in_a_renegotiation() {
 
 #[tokio::test]
 async fn rejects_another_server_certificate_in_a_renegotiation() {
-    let (first, second) = (context(&leaf("a")), context(&leaf("b")));
+    let (first, second) = (
+        context(&Leaf::self_signed("a")),
+        context(&Leaf::self_signed("b")),
+    );
     let (mut client, mut server, state) = connected(&first, &second).await;
     let serve = async {
         assert_eq!(line(&mut server).await, "request\n");
@@ -79,7 +78,7 @@ async fn rejects_another_server_certificate_in_a_renegotiation() {
 
 #[tokio::test]
 async fn transfers_large_bodies_over_narrow_connections() {
-    let same = context(&leaf("a"));
+    let same = context(&Leaf::self_signed("a"));
     let (mut client, mut server, _) = connected(&same, &same).await;
     let body: Vec<u8> = (0..300_000_usize).map(|at| (at % 251) as u8).collect();
     let serve = async {
@@ -100,7 +99,7 @@ async fn transfers_large_bodies_over_narrow_connections() {
 
 #[tokio::test]
 async fn end_without_close_notify_is_an_error() {
-    let same = context(&leaf("a"));
+    let same = context(&Leaf::self_signed("a"));
     let (mut client, server, _) = connected(&same, &same).await;
     drop(server);
     let error = client.read(&mut [0; 10]).await.unwrap_err();
@@ -109,7 +108,7 @@ async fn end_without_close_notify_is_an_error() {
 
 #[tokio::test]
 async fn shutdown_sends_close_notify() {
-    let same = context(&leaf("a"));
+    let same = context(&Leaf::self_signed("a"));
     let (mut client, mut server, _) = connected(&same, &same).await;
     client.shutdown().await.unwrap();
     let mut received = vec![];
@@ -223,7 +222,7 @@ async fn connected(
 }
 
 async fn connect(mut connection: DuplexStream, state: Arc<ConnectionState>) -> Client {
-    let mut ssl = Ssl::new(&context(&leaf("client"))).unwrap();
+    let mut ssl = Ssl::new(&context(&Leaf::self_signed("client"))).unwrap();
     ssl.set_hostname("localhost").unwrap();
     let mut progress = ssl.connect(CiphertextBuffers::new(state));
     let mut tls = loop {
@@ -256,11 +255,11 @@ fn server_ssl(first: &SslContext, later: &SslContext) -> Ssl {
     Ssl::new(&builder.build()).unwrap()
 }
 
-fn context((certificate, key): &(X509, PKey<Private>)) -> SslContext {
+fn context(leaf: &Leaf) -> SslContext {
     let mut builder = SslContext::builder(SslMethod::tls()).unwrap();
     set_up(&mut builder);
-    builder.set_certificate(certificate).unwrap();
-    builder.set_private_key(key).unwrap();
+    builder.set_certificate(&leaf.certificate).unwrap();
+    builder.set_private_key(&leaf.key).unwrap();
     builder.build()
 }
 
@@ -274,25 +273,6 @@ fn set_up(builder: &mut SslContextBuilder) {
     builder.clear_options(SslOptions::NO_RENEGOTIATION);
     // Requests no certificate in the first handshake, and accepts any later.
     builder.set_verify_callback(SslVerifyMode::NONE, |_, _| true);
-}
-
-/// A self-signed certificate.
-fn leaf(name: &str) -> (X509, PKey<Private>) {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut subject = X509Name::builder().unwrap();
-    subject.append_entry_by_nid(Nid::COMMONNAME, name).unwrap();
-    let subject = subject.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    let day = |days| Asn1Time::days_from_now(days).unwrap();
-    builder.set_not_before(&day(0)).unwrap();
-    builder.set_not_after(&day(1)).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
-    (builder.build(), key)
 }
 
 async fn line(stream: &mut (impl AsyncRead + Unpin)) -> String {
