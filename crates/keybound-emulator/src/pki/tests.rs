@@ -9,9 +9,9 @@ use super::server_ca::ServerCa;
 use super::{ClientCertificateProblem, ClientCertificateRequest, Pki};
 use crate::clock::host_now;
 use crate::start_error::StartError;
+use keybound_testing::{CertificateBuilder, p256_key};
 use openssl::asn1::Asn1Type;
 use openssl::nid::Nid;
-use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509Name, X509NameRef};
 use std::fs;
@@ -345,23 +345,14 @@ fn reports_the_problem_of_an_unusable_state_folder() {
 
 /// A CA without constraints.
 fn unconstrained() -> Vec<u8> {
-    let key = super::authority::p256_key().unwrap();
-    let mut builder = X509::builder().unwrap();
-    let name = super::authority::common_name_only("unconstrained").unwrap();
-    builder.set_subject_name(&name).unwrap();
-    builder.set_issuer_name(&name).unwrap();
-    let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();
-    let later = openssl::asn1::Asn1Time::days_from_now(300).unwrap();
-    builder.set_not_before(&now).unwrap();
-    builder.set_not_after(&later).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    builder
-        .sign(&key, openssl::hash::MessageDigest::sha256())
-        .unwrap();
-    let key: PKey<_> = key;
+    let key = p256_key();
+    let builder = CertificateBuilder::new(&key)
+        .subject("unconstrained")
+        .issuer("unconstrained");
+    let certificate = builder.days(0..300).sign(&key);
     [
         key.private_key_to_pem_pkcs8().unwrap(),
-        builder.build().to_pem().unwrap(),
+        certificate.to_pem().unwrap(),
     ]
     .concat()
 }

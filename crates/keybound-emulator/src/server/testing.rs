@@ -8,16 +8,12 @@ use crate::response::Response;
 use bytes::Bytes;
 use http::{Request, request};
 use keybound_openssl::server::offer_post_handshake_auth;
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
+use keybound_testing::{CertificateBuilder, p256_key};
 use openssl::nid::Nid;
-use openssl::pkey::PKey;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
 };
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::x509::X509;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -28,25 +24,10 @@ use tokio_openssl::SslStream;
 
 /// A self-signed certificate that expires in `days`; negative: it has expired.
 pub(crate) fn self_signed(name: &str, days: i64) -> ServerIdentity {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_nid(Nid::COMMONNAME, name).unwrap();
-    let subject = subject.build();
-    let now = crate::clock::unix(crate::clock::host_now()) as i64;
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    let serial = BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap();
-    builder.set_serial_number(&serial).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    let at = |days: i64| Asn1Time::from_unix(now + days * 24 * 3600).unwrap();
-    builder.set_not_before(&at(-3)).unwrap();
-    builder.set_not_after(&at(days)).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let key = p256_key();
+    let certificate = CertificateBuilder::new(&key).subject(name).issuer(name);
     ServerIdentity {
-        certificate: builder.build(),
+        certificate: certificate.days(-3..days).sign(&key),
         key,
     }
 }
