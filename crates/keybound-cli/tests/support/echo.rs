@@ -1,12 +1,5 @@
 //! A resource that echoes the token that it receives.
-use openssl::asn1::{Asn1Integer, Asn1Time};
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509Name};
+use keybound_testing::Leaf;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
@@ -30,12 +23,8 @@ impl Echo {
 
     /// Starts a server that runs until the test program exits.
     pub fn start() -> Self {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let certificate = certificate(&key);
-        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-        acceptor.set_private_key(&key).unwrap();
-        acceptor.set_certificate(&certificate).unwrap();
-        let acceptor = acceptor.build();
+        let leaf = Leaf::self_signed("127.0.0.1");
+        let acceptor = leaf.acceptor().build();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/echo", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -50,7 +39,7 @@ impl Echo {
         });
         Self {
             url,
-            ca_pem: certificate.to_pem().unwrap(),
+            ca_pem: leaf.pem(),
         }
     }
 }
@@ -71,28 +60,4 @@ fn response(request: impl Read) -> String {
          Connection: close\r\nX-Echo: {authorization}\r\n\r\n{body}",
         body.len()
     )
-}
-
-/// A self-signed certificate for 127.0.0.1.
-pub(super) fn certificate(key: &PKey<Private>) -> X509 {
-    let mut name = X509Name::builder().unwrap();
-    name.append_entry_by_text("CN", "echo").unwrap();
-    let name = name.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    let serial = Asn1Integer::from_bn(&BigNum::from_u32(1).unwrap()).unwrap();
-    builder.set_serial_number(&serial).unwrap();
-    builder.set_subject_name(&name).unwrap();
-    builder.set_issuer_name(&name).unwrap();
-    builder.set_pubkey(key).unwrap();
-    let (from, until) = (Asn1Time::days_from_now(0), Asn1Time::days_from_now(1));
-    builder.set_not_before(&from.unwrap()).unwrap();
-    builder.set_not_after(&until.unwrap()).unwrap();
-    let names = SubjectAlternativeName::new()
-        .ip("127.0.0.1")
-        .build(&builder.x509v3_context(None, None))
-        .unwrap();
-    builder.append_extension(names).unwrap();
-    builder.sign(key, MessageDigest::sha256()).unwrap();
-    builder.build()
 }

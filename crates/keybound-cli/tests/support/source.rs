@@ -1,9 +1,6 @@
 //! A managed identity source on loopback.
-use super::echo::certificate;
+use keybound_testing::Leaf;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -29,14 +26,10 @@ impl Source {
 
     /// The same over TLS, with a self-signed certificate; returns its SHA-1 thumbprint too.
     pub fn issuing_over_tls(token: &str) -> (Self, String) {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let certificate = certificate(&key);
-        let digest = certificate.digest(MessageDigest::sha1()).unwrap();
+        let leaf = Leaf::self_signed("127.0.0.1");
+        let digest = leaf.certificate.digest(MessageDigest::sha1()).unwrap();
         let thumbprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-        acceptor.set_private_key(&key).unwrap();
-        acceptor.set_certificate(&certificate).unwrap();
-        let acceptor = acceptor.build();
+        let acceptor = leaf.acceptor().build();
         let source = Self::serve("https", 200, &issued(token), move |connection, respond| {
             if let Ok(mut connection) = acceptor.accept(connection) {
                 let mut response = Vec::new();

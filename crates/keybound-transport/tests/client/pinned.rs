@@ -76,7 +76,7 @@ async fn server_verified_by_its_own_thumbprint_only() {
     let authority = Authority::new("test authority");
     let pinned = authority.server("localhost");
     let as_leaf = |authority: &Authority| Leaf {
-        certificate: authority.certificate.clone(),
+        certificate: authority.certificate().clone(),
         ..pinned.clone()
     };
     let with_pinned_in_chain = Leaf {

@@ -6,14 +6,12 @@ use crate::args::{Cli, Command, SelftestArgs};
 use crate::session;
 use crate::steps::StepLog;
 use clap::Parser as _;
-use keybound::keys::{
-    BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
-};
+use keybound::Certificate;
+use keybound::keys::{KeyProvider as _, ProviderChain};
 use keybound::store::{BindingCacheKey, BindingStore, StoredBinding};
-use keybound::{Certificate, KeyStrength};
 use keybound_core::lock;
 use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
-use std::any::Any;
+use keybound_testing::{FixedKeyProvider, TestKey};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -62,14 +60,17 @@ fn skipped(steps: &[StepResult]) -> Vec<&'static str> {
 /// The state that persists between runs.
 struct Host {
     store: Arc<MemoryStore>,
-    key: Arc<NamedKey>,
+    /// The emulator's key, which later clients open by its name.
+    keys: ProviderChain,
 }
 
 impl Host {
     fn new() -> Self {
+        let key = TestKey::over(SimulatedKeyProvider::new().open().unwrap());
+        let key = key.with_persistent_name(Some("a key of this test"));
         Self {
             store: Arc::default(),
-            key: Arc::new(NamedKey(SimulatedKeyProvider::new().open().unwrap())),
+            keys: FixedKeyProvider::chain(Arc::new(key)),
         }
     }
 
@@ -79,7 +80,7 @@ impl Host {
             .and_then(|trust| session::client_builder(&args.host, trust))
             .unwrap_or_else(|failure| panic!("{failure:?}"))
             .binding_store(Arc::clone(&self.store) as _)
-            .key_providers(ProviderChain::new(vec![Arc::clone(&self.key) as _]));
+            .key_providers(self.keys.clone());
         let checks = Checks::with(&args, StepLog::default(), builder)
             .unwrap_or_else(|failure| panic!("{failure:?}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -128,53 +129,5 @@ impl BindingStore for MemoryStore {
     fn remove(&self, _: &BindingCacheKey, certificate: &Certificate) {
         let mut entries = lock(&self.0);
         entries.retain(|entry| entry.certificate != *certificate);
-    }
-}
-
-/// The emulator's key, which later clients open by its name.
-#[derive(Debug)]
-struct NamedKey(Arc<dyn BindingKey>);
-
-impl KeyProvider for NamedKey {
-    fn strength(&self) -> KeyStrength {
-        self.0.strength()
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::new(Self(Arc::clone(&self.0))))
-    }
-}
-
-impl BindingKey for NamedKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.0.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.0.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        self.0.strength()
-    }
-
-    fn id(&self) -> &str {
-        self.0.id()
-    }
-
-    fn persistent_name(&self) -> Option<&str> {
-        Some("a key of this test")
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        self.0.signing_cost()
-    }
-
-    fn is_simulated(&self) -> bool {
-        self.0.is_simulated()
-    }
-
-    fn attestation_evidence(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.0.attestation_evidence()
     }
 }
