@@ -8,13 +8,14 @@ mod support;
 
 use keybound_attestation::native::NativeProbe;
 use keybound_core::ErrorKind;
+use keybound_testing::CapturedLog;
 use std::path::Path;
 use std::time::Duration;
-use support::{copy_of, failure, log, pinned};
+use support::{copy_of, failure, pinned};
 
 #[test]
 fn hanging_library_occupies_one_thread() {
-    let log = log();
+    let log = CapturedLog::of_process();
     let path = copy_of("hanging.dll", "hanging");
     // Long enough for a machine under load to reach the start.
     let probe = hanging(&path, Duration::from_secs(10));

@@ -70,37 +70,12 @@ pub(super) const TARGET: &str = "keybound_attestation::library";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt;
-    use std::sync::{Arc, Mutex};
-    use tracing::field::{Field, Visit};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::layer::{Context, SubscriberExt as _};
-
-    #[derive(Clone, Default)]
-    struct Logged(Arc<Mutex<String>>);
-
-    impl<S: tracing::Subscriber> Layer<S> for Logged {
-        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            let mut logged = self.0.lock().unwrap();
-            logged.push_str(event.metadata().level().as_str());
-            event.record(&mut Fields(&mut logged));
-        }
-    }
-
-    struct Fields<'a>(&'a mut String);
-
-    impl Visit for Fields<'_> {
-        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            self.0.push_str(&format!(" {field}={value:?}"));
-        }
-    }
+    use keybound_testing::CapturedLog;
 
     fn logged(line: LogLine<'_>) -> String {
-        let logged = Logged::default();
-        let subscriber = tracing_subscriber::registry().with(logged.clone());
-        tracing::subscriber::with_default(subscriber, || line.log());
-        let logged = logged.0.lock().unwrap();
-        logged.clone()
+        let log = CapturedLog::default();
+        log.during(|| line.log());
+        log.text().trim_end().to_owned()
     }
 
     const LINE: LogLine<'_> = LogLine {
@@ -115,7 +90,7 @@ mod tests {
     fn logs_level_tag_function_and_number() {
         assert_eq!(
             logged(LINE),
-            r#"INFO message=Tbsi_Context_Create failed 0x8028400f tag="AttestationClient" function="GetQuote" line=42"#
+            "INFO keybound_attestation::library Tbsi_Context_Create failed 0x8028400f tag=AttestationClient function=GetQuote line=42"
         );
         for (level, name) in [
             (-1, "ERROR"),

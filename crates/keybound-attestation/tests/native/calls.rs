@@ -1,7 +1,8 @@
 //! Calls to a fake library, and its return values.
-use crate::support::{Key, attest, attest_with, copy_of, failure, log, number, original, pinned};
+use crate::support::{Key, attest, attest_with, copy_of, failure, number, original, pinned};
 use keybound_attestation::native::{NativeCode, NativeFailure};
 use keybound_core::{ErrorKind, KeyStrength, SecretString, Stage};
+use keybound_testing::CapturedLog;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -16,7 +17,7 @@ async fn attests_keyguard_key() {
 
 #[tokio::test]
 async fn passes_arguments_to_library() {
-    let log = log();
+    let log = CapturedLog::of_process();
     let path = copy_of(FAKE, "arguments");
     let provider = pinned(&path).client_payload("arguments").unwrap();
     let provider = provider
@@ -33,7 +34,7 @@ async fn passes_arguments_to_library() {
         "{line}"
     );
     assert!(
-        line.contains(r#"tag="FakeLibrary" function="log_line" line="#),
+        line.contains("tag=FakeLibrary function=log_line line="),
         "{line}"
     );
     assert!(!format!("{provider:?}").contains("let me in"));
@@ -41,7 +42,7 @@ async fn passes_arguments_to_library() {
 
 #[tokio::test]
 async fn passes_empty_or_null_for_unset_arguments() {
-    let log = log();
+    let log = CapturedLog::of_process();
     let path = copy_of(FAKE, "not-set");
     attest(&pinned(&path), &Key::keyguard()).await.unwrap();
     log.wait_for("auth <> payload <{}> key 1234");
@@ -130,7 +131,7 @@ async fn starts_once_and_serializes_calls() {
 
 #[test]
 fn hanging_call_blocks_neither_runtime_nor_cancelled_callers() {
-    let log = log();
+    let log = CapturedLog::of_process();
     let path = copy_of(FAKE, "hang");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -162,7 +163,7 @@ fn hanging_call_blocks_neither_runtime_nor_cancelled_callers() {
 
 #[tokio::test]
 async fn secrets_stay_secret_in_log_lines() {
-    let log = log();
+    let log = CapturedLog::of_process();
     attest_with(&copy_of(FAKE, "secret"), "secret")
         .await
         .unwrap();
@@ -176,7 +177,7 @@ async fn secrets_stay_secret_in_log_lines() {
 
 #[tokio::test]
 async fn limits_and_counts_log_lines() {
-    let log = log();
+    let log = CapturedLog::of_process();
     attest_with(&copy_of(FAKE, "storm"), "storm:1000000")
         .await
         .unwrap();
@@ -187,7 +188,7 @@ async fn limits_and_counts_log_lines() {
 
 #[tokio::test]
 async fn logs_lines_after_the_call() {
-    let log = log();
+    let log = CapturedLog::of_process();
     attest_with(&copy_of(FAKE, "late"), "late").await.unwrap();
     let line = log.wait_for("late line");
     assert!(line.starts_with("WARN"), "{line}");

@@ -1,8 +1,9 @@
 //! The real library, fetched from PyPI. Without a TPM each attestation fails.
-use crate::support::{Key, attest, copy_of, failure, log, pinned};
+use crate::support::{Key, attest, copy_of, failure, pinned};
 use keybound_attestation::native::{LibraryTrust, NativeAttestation, NativeFailure};
 use keybound_core::{ErrorKind, Stage};
 use keybound_keys::CngHandle;
+use keybound_testing::CapturedLog;
 use std::sync::Arc;
 use windows::Win32::Security::Cryptography::{
     BCRYPT_RSA_ALGORITHM, CERT_KEY_SPEC, MS_KEY_STORAGE_PROVIDER, NCRYPT_FLAGS, NCRYPT_HANDLE,
@@ -13,7 +14,7 @@ use windows::core::PCWSTR;
 
 #[tokio::test]
 async fn real_library_loads_logs_and_fails_without_tpm() {
-    let log = log();
+    let log = CapturedLog::of_process();
     let provider = pinned(&copy_of(REAL, "real"));
     let key = Key {
         handle: Some(software_key()),
@@ -41,7 +42,7 @@ async fn real_library_loads_logs_and_fails_without_tpm() {
         "{line}"
     );
     assert!(
-        line.contains(r#"function="AttestationClientImpl::Attest""#),
+        line.contains("function=AttestationClientImpl::Attest"),
         "{line}"
     );
 }

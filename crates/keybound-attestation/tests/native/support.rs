@@ -3,21 +3,17 @@ use keybound_attestation::native::{NativeAttestation, NativeFailure};
 use keybound_attestation::{AttestationProvider as _, AttestationRequest};
 use keybound_core::{AttestationToken, Error, Guid, KeyStrength};
 use keybound_keys::{BindingKey, CngHandle, KeyError, KeyErrorKind, SignatureScheme};
+use keybound_testing::CapturedLog;
 use sha2::{Digest as _, Sha256};
 use std::error::Error as _;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
-use tracing_subscriber::{Layer, Registry};
+use std::sync::Arc;
 use url::Url;
 
 /// Copies a library for one test, which has its own state.
 pub fn copy_of(library: &str, test: &str) -> PathBuf {
     // Before the first event: tracing caches for each callsite whether a subscriber is interested.
-    log();
+    CapturedLog::of_process();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let folder = std::path::absolute(folder).unwrap();
     std::fs::create_dir_all(&folder).unwrap();
@@ -126,66 +122,3 @@ impl BindingKey for Key {
         self.handle.clone()
     }
 }
-
-/// The log of this process from now on, of all threads.
-pub fn log() -> &'static Log {
-    &LOG
-}
-
-#[derive(Default)]
-pub struct Log {
-    lines: Mutex<Vec<String>>,
-    more: Condvar,
-}
-
-impl Log {
-    pub fn lines_with(&self, text: &str) -> Vec<String> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = lines.iter().filter(|line| line.contains(text));
-        found.cloned().collect()
-    }
-
-    /// Waits for a line from another thread.
-    pub fn wait_for(&self, text: &str) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let absent = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
-        let (lines, waited) = self
-            .more
-            .wait_timeout_while(lines, Duration::from_secs(30), absent)
-            .unwrap();
-        assert!(!waited.timed_out(), "no line with {text:?}: {lines:#?}");
-        lines
-            .iter()
-            .find(|line| line.contains(text))
-            .unwrap()
-            .clone()
-    }
-}
-
-struct CapturingLayer(&'static Log);
-
-impl<S: tracing::Subscriber> Layer<S> for CapturingLayer {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
-        event.record(&mut line);
-        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(line.0);
-        self.0.more.notify_all();
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
-    }
-}
-
-static LOG: LazyLock<&'static Log> = LazyLock::new(|| {
-    let log: &'static Log = Box::leak(Box::default());
-    let subscriber = Registry::default().with(CapturingLayer(log));
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-    log
-});
