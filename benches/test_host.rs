@@ -1,9 +1,10 @@
 //! An emulator, and clients without cached certificates and tokens.
-use keybound::keys::{BindingKey, KeyError, KeyProvider, ProviderChain};
+use keybound::keys::BindingKey;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
+use keybound_testing::FixedKeyProvider;
 use std::sync::Arc;
 
 /// An emulator, on its own threads, and an existing key.
@@ -78,7 +79,7 @@ pub fn client(imds: &str, trust: &TrustAnchors, key: Arc<dyn BindingKey>) -> Man
         .tls_engine(TlsEngine::OpenSsl)
         .environment(Environment::empty())
         .imds_endpoint(imds)
-        .key_providers(ProviderChain::new(vec![Arc::new(SingleKeyProvider(key))]))
+        .key_providers(FixedKeyProvider::chain(key))
         .trust(trust.clone())
         .retries(false)
         .build()
@@ -88,18 +89,4 @@ pub fn client(imds: &str, trust: &TrustAnchors, key: Arc<dyn BindingKey>) -> Man
 /// The requirements of all benchmarks: an unattested key in memory.
 pub fn unattested() -> KeyRequirements {
     KeyRequirements::unattested().min_strength(KeyStrength::Software)
-}
-
-/// Returns an existing key.
-#[derive(Debug)]
-struct SingleKeyProvider(Arc<dyn BindingKey>);
-
-impl KeyProvider for SingleKeyProvider {
-    fn strength(&self) -> KeyStrength {
-        self.0.strength()
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::clone(&self.0))
-    }
 }

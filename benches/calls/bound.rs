@@ -2,23 +2,20 @@
 use crate::server::Site;
 use keybound::http::Request;
 use keybound::http::{BoundClient, RequestBody, ResourceClient};
-use keybound::keys::{BindingKey, KeyError};
 use keybound::tls::TrustAnchors;
-use keybound::{AccessToken, KeyStrength, TokenRequest};
+use keybound::{AccessToken, TokenRequest};
 use keybound_benches::test_host::{client, unattested};
-use keybound_keys::memory::MemoryKey;
-use keybound_keys::{SignatureScheme, SigningCost};
+use keybound_testing::TestKey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 
 pub struct Bound {
     token: AccessToken,
     client: BoundClient,
     resource: ResourceClient,
-    key: Arc<CountingKey>,
+    key: Arc<TestKey>,
     /// Signatures before the resource was called.
     signatures: usize,
     url: String,
@@ -28,10 +25,7 @@ pub struct Bound {
 impl Bound {
     /// Acquires a bound token with this IMDS.
     pub async fn prepare(site: &Site, imds: &str, trust: &TrustAnchors, callers: usize) -> Self {
-        let key = Arc::new(CountingKey {
-            key: MemoryKey::generate().expect("a key"),
-            signatures: AtomicUsize::new(0),
-        });
+        let key = Arc::new(TestKey::new());
         let client = client(imds, trust, Arc::clone(&key) as _);
         let request = TokenRequest::pop(RESOURCE, unattested());
         let token = client.acquire_token(&request).await;
@@ -43,7 +37,7 @@ impl Bound {
                 .build()
                 .expect("a client"),
             token,
-            signatures: key.signatures.load(Ordering::SeqCst),
+            signatures: key.signatures(),
             key,
             url: site.url(),
             callers,
@@ -98,7 +92,7 @@ impl Bound {
         }
         Handshakes {
             callers: self.callers,
-            signatures: self.key.signatures.load(Ordering::SeqCst) - self.signatures,
+            signatures: self.key.signatures() - self.signatures,
             requests: requests.into_values().collect(),
         }
     }
@@ -144,41 +138,6 @@ impl fmt::Display for Handshakes {
             if self.holds() { "within" } else { "EXCEEDED" },
             self.requests.iter().sum::<u64>(),
         )
-    }
-}
-
-/// A key in memory that counts its signatures.
-struct CountingKey {
-    key: MemoryKey,
-    signatures: AtomicUsize,
-}
-
-impl BindingKey for CountingKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signatures.fetch_add(1, Ordering::SeqCst);
-        self.key.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        self.key.strength()
-    }
-
-    fn id(&self) -> &str {
-        self.key.id()
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        self.key.signing_cost()
-    }
-}
-
-impl fmt::Debug for CountingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CountingKey")
     }
 }
 
