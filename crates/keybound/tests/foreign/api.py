@@ -19,13 +19,10 @@ def respond(services, request, connection):
             "length": len(request.body),
             "tls": connection.sock.version(),
         }
-        response = Response.of_json(200, value)
+        return Response.of_json(200, value)
     except Rejected as rejection:
         services.log_rejection(str(rejection))
-        return services.apply_fault(
-            "resource", Response.of_json(rejection.status, rejection.members, CHALLENGE), {}
-        )
-    return services.apply_fault("resource", response, {"access_token": bearer_of(request)})
+        return Response.of_json(rejection.status, rejection.members, CHALLENGE)
 
 
 def authenticate(services, request, connection):

@@ -20,7 +20,7 @@ def respond(services, request, connection):
     except Rejected as rejection:
         services.log_rejection(str(rejection))
         return Response.of_json(rejection.status, rejection.members)
-    return services.apply_fault("token", Response.of_json(200, value), {"access_token": value["access_token"]})
+    return Response.of_json(200, value)
 
 
 def issue(services, request, connection):
@@ -32,10 +32,6 @@ def issue(services, request, connection):
         raise Rejected(401, "invalid_client", "AADSTS700016: another client", error_codes=[700016])
     bound = form.get("token_type") == "mtls_pop"
     claims = claims_of(services, form, connection.peer_certificate() if bound else None)
-    for name, changed in services.fault("token").get("claims", {}).items():
-        claims[name] = changed
-        if changed is None:
-            del claims[name]
     token = services.record_secret(services.signer.sign(claims))
     value = {
         "token_type": "mtls_pop" if bound else "Bearer",

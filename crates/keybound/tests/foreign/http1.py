@@ -1,4 +1,4 @@
-"""HTTP/1.1 over sockets: responses in every form that the standard allows, and in broken ones."""
+"""HTTP/1.1 over sockets: responses in every form that the standard allows."""
 
 import contextlib
 import dataclasses
@@ -8,7 +8,6 @@ import json
 import select
 import socket
 import ssl
-import struct
 import threading
 import urllib.parse
 
@@ -36,8 +35,6 @@ class Response:
     status: int
     headers: dict
     body: bytes
-    # How the connection breaks instead of a complete response: `hang`, `stall` (in the body), `cut` (in the body), `reset`, `half-line`.
-    breaks: str = None
 
     @classmethod
     def of_json(cls, status, value, headers=None):
@@ -65,7 +62,7 @@ class Server:
     """Listens on a port of 127.0.0.1; each connection has a thread."""
 
     def __init__(self, respond, forms, context=None):
-        """`context()` returns the TLS settings of the next connection, `respond(request, connection)` the response."""
+        """`context` has the TLS settings, `respond(request, connection)` returns the response."""
         self._respond = respond
         self._forms = forms
         self._context = context
@@ -91,10 +88,7 @@ class Server:
         with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as open_things:
             sock = open_things.enter_context(plain)
             if self._context:
-                context = self._context()
-                if context == "reset":
-                    return reset_on_close(sock)
-                sock = open_things.enter_context(context.wrap_socket(sock, server_side=True))
+                sock = open_things.enter_context(self._context.wrap_socket(sock, server_side=True))
             stream = open_things.enter_context(sock.makefile("rb"))
             connection = Connection(sock, stream, self._forms)
             while connection.is_open and (request := connection.read()):
@@ -108,7 +102,6 @@ class Connection:
         self.sock = sock
         self.forms = forms
         self.is_open = True
-        self.sent = 0
         self._input = stream
 
     def read(self):
@@ -126,20 +119,15 @@ class Connection:
         return Request(method, target, headers, body)
 
     def write(self, response):
-        if response.breaks in ("hang", "reset", "half-line"):
-            return self._break(response.breaks)
         head, body = self._frame(response)
-        if response.breaks:
-            self._send(head + body[: len(body) // 2])
-            return self._break(response.breaks)
         if "interim-response" in self.forms:
-            self._send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
+            self.sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
         if "byte-by-byte" in self.forms:
             for byte in head + body:
-                self._send(bytes([byte]))
+                self.sock.sendall(bytes([byte]))
         else:
-            self._send(head)
-            self._send(body)
+            self.sock.sendall(head)
+            self.sock.sendall(body)
         if "close" in self.forms or "until-close" in self.forms:
             self._close()
 
@@ -186,23 +174,6 @@ class Connection:
         if isinstance(self.sock, ssl.SSLSocket):
             self.sock.unwrap()
 
-    def _break(self, how):
-        self.is_open = False
-        if how == "half-line":
-            self._send(b"HTTP/1.1 20")
-        elif how == "reset":
-            reset_on_close(self.sock)
-        elif how in ("hang", "stall"):
-            while self.sock.recv(4096):
-                pass  # Until the client gives up.
-
-    def _send(self, data):
-        view = memoryview(data)
-        while view:
-            self.sock.sendall(view[:65536])
-            self.sent += len(view[:65536])
-            view = view[65536:]
-
 
 def chunks(body):
     """The chunked encoding, with uneven sizes, an extension and a trailer field."""
@@ -213,11 +184,6 @@ def chunks(body):
         out.write(b"%X;x=1\r\n" % len(piece) + piece + b"\r\n")
     out.write(b"0\r\nX-Trailer: yes\r\n\r\n")
     return out.getvalue()
-
-
-def reset_on_close(sock):
-    """Makes the next close reset the connection."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def start(work, *arguments):

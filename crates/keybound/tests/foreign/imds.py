@@ -28,14 +28,11 @@ def respond(services, request):
     try:
         query = checked_query(leg, request)
         client_id = services.client_id_of(query)
-        value, substitutes = (metadata if leg == "metadata" else credential)(
-            services, request, client_id
-        )
-        response = Response.of_json(200, value, SERVER)
+        value = (metadata if leg == "metadata" else credential)(services, request, client_id)
+        return Response.of_json(200, value, SERVER)
     except Rejected as rejection:
         services.log_rejection(str(rejection))
         return Response.of_json(rejection.status, rejection.members, SERVER)
-    return services.apply_fault(leg, response, substitutes)
 
 
 def checked_query(leg, request):
@@ -73,7 +70,7 @@ def metadata(services, request, client_id):
     }
     if "unknown-members" in services.forms:
         value |= {"later": {"clientId": 1}, "cuId": {**services.cu_id, "x": [None]}}
-    return value, {}
+    return value
 
 
 def credential(services, request, client_id):
@@ -84,11 +81,10 @@ def credential(services, request, client_id):
     services.record_secret(attestation)
     signing_request = csr.read(members["csr"], client_id, services.tenant_id, services.cu_id)
     host = urllib.parse.urlsplit(services.token_origin).netloc
-    certificate, issued_client_id = certify(services, signing_request, client_id)
     value = {
-        "client_id": issued_client_id,
+        "client_id": client_id,
         "tenant_id": services.tenant_id,
-        "certificate": certificate,
+        "certificate": certify(services, signing_request, client_id),
         "identity_type": "SystemAssigned",
         "mtls_authentication_endpoint": host if "no-scheme" in services.forms else services.token_origin,
     }
@@ -98,7 +94,7 @@ def credential(services, request, client_id):
         value["token_endpoint"] = services.token_origin + services.token_path
     if "unknown-members" in services.forms:
         value |= {"regional_token_url": "", "later": [1, {"certificate": "x"}]}
-    return value, {"attestation_token": attestation or "", "token_host": host}
+    return value
 
 
 def parse_issue_request(request):
@@ -115,29 +111,18 @@ def parse_issue_request(request):
 
 
 def certify(services, signing_request, client_id):
-    """The certificate in base64, with the forms and faults of the service set; and the client id of the response."""
-    fault = services.fault("credential").get("certificate", {})
+    """The certificate in base64, with the forms of the service set."""
     other_case = (lambda text: text.swapcase()) if "other-case" in services.forms else (lambda text: text)
     subject = signing_request.subject
-    if fault.get("text") is not None:
-        return fault["text"], client_id
-    if "utf8-names" in services.forms or {"cn", "dc"} & fault.keys() or "other-case" in services.forms:
+    if {"utf8-names", "other-case"} & services.forms:
         names = [
-            (NameOID.DOMAIN_COMPONENT, fault.get("dc", other_case(services.tenant_id))),
-            (NameOID.COMMON_NAME, fault.get("cn", other_case(client_id))),
+            (NameOID.DOMAIN_COMPONENT, other_case(services.tenant_id)),
+            (NameOID.COMMON_NAME, other_case(client_id)),
         ]
         subject = x509.Name(
             [x509.NameAttribute(oid, value, _ASN1Type.UTF8String) for oid, value in names]
         )
-    key = pki.new_rsa_key() if fault.get("key") == "other" else signing_request
-    certificate = pki.der(
-        services.pki.issuer(services.issuer).sign(
-            subject,
-            key.public_key(),
-            pki.client_certificate_extensions(),
-            fault.get("days", (-1, 7)),
-        )
+    certificate = services.pki.issuer(services.issuer).sign(
+        subject, signing_request.public_key(), pki.client_certificate_extensions()
     )
-    if "tail" in fault:
-        certificate += bytes.fromhex(fault["tail"])
-    return base64.b64encode(certificate).decode(), fault.get("client_id", client_id)
+    return base64.b64encode(pki.der(certificate)).decode()

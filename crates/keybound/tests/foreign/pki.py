@@ -26,8 +26,8 @@ class Authority:
             self.name, self.key.public_key(), [(authority, True), (usage, True)]
         )
 
-    def sign(self, subject, public_key, extensions, days=(-1, 7)):
-        """A certificate whose validity starts and ends `days` from now."""
+    def sign(self, subject, public_key, extensions):
+        """A certificate that is valid from yesterday, for eight days."""
         now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateBuilder()
@@ -35,8 +35,8 @@ class Authority:
             .issuer_name(self.name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now + datetime.timedelta(days=days[0]))
-            .not_valid_after(now + datetime.timedelta(days=days[1]))
+            .not_valid_before(now + datetime.timedelta(days=-1))
+            .not_valid_after(now + datetime.timedelta(days=7))
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
@@ -49,7 +49,6 @@ class Pki:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.servers = Authority("Foreign test servers")
-        self.untrusted = Authority("Untrusted")
         self.issuers = {"ec": Authority(MANAGED_IDENTITY_ISSUER)}
         self._lock = threading.Lock()
         self._contexts = {}
@@ -65,38 +64,33 @@ class Pki:
     def is_issuer(self, name):
         return name == self.issuers["ec"].name
 
-    def server_context(self, host, tls, issuer, fault=None, post_handshake=False):
+    def server_context(self, host, tls, issuer, post_handshake=False):
         """Settings of a server that requests the certificate in the handshake, or after it (TLS 1.3)."""
-        setting = (host, tls, issuer, fault, post_handshake)
-        trusted = self.untrusted if fault == "rejects-client-certificate" else self.issuer(issuer)
+        setting = (host, tls, issuer, post_handshake)
+        trusted = self.issuer(issuer)
         with self._lock:
             if setting not in self._contexts:
                 self._contexts[setting] = self._create_context(trusted, *setting)
             return self._contexts[setting]
 
-    def _create_context(self, trusted, host, tls, _, fault, post_handshake):
+    def _create_context(self, trusted, host, tls, _, post_handshake):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[tls]
         context.minimum_version = context.maximum_version = version
-        context.load_cert_chain(self._server_file(host, fault))
+        context.load_cert_chain(self._server_file(host))
         # Optional, so that a missing certificate gets an HTTP response. After the handshake only an alert is possible.
         context.verify_mode = ssl.CERT_REQUIRED if post_handshake else ssl.CERT_OPTIONAL
-        if fault == "never-requests-certificate":
-            context.verify_mode = ssl.CERT_NONE
         context.post_handshake_auth = post_handshake
         context.load_verify_locations(cadata=pem(trusted.certificate).decode())
         return context
 
-    def _server_file(self, host, fault):
-        signer = self.untrusted if fault == "unknown-authority" else self.servers
-        named = "other.example" if fault == "wrong-name" else host
-        days = (-3, -1) if fault == "expired" else (-1, 7)
+    def _server_file(self, host):
         key = new_ec_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "foreign test server")])
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        names = x509.SubjectAlternativeName([general_name(named)])
-        certificate = signer.sign(
-            subject, key.public_key(), [(names, False), (purpose, False)], days
+        names = x509.SubjectAlternativeName([general_name(host)])
+        certificate = self.servers.sign(
+            subject, key.public_key(), [(names, False), (purpose, False)]
         )
         private = key.private_bytes(
             serialization.Encoding.PEM,
@@ -104,7 +98,7 @@ class Pki:
             serialization.NoEncryption(),
         )
         name = f"server-{len(self._contexts)}.pem"
-        return self._write(name, private + pem(certificate) + pem(signer.certificate))
+        return self._write(name, private + pem(certificate) + pem(self.servers.certificate))
 
     def _write(self, name, content):
         path = self.folder / name

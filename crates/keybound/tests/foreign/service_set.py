@@ -1,14 +1,12 @@
-"""One set of services on its own ports: its settings, its faults, and a log of its requests."""
+"""One set of services on its own ports: its settings, and a log of its requests."""
 
-import json
-import string
 import threading
 import uuid
 
 import api
 import entra
 import imds
-from http1 import Response, Server
+from http1 import Server
 from tokens import TokenSigner
 
 # Variants of responses that the protocol allows and a client must accept.
@@ -33,19 +31,6 @@ FORMS = {
     "utf8-names": "the certificate's names as UTF8String",
     "vault": "the resource is Key Vault: it requests the certificate only with x-ms-tokenboundauth",
 }
-LEGS = ("metadata", "credential", "token", "resource")
-FAULTS = {
-    "status",
-    "headers",
-    "set",
-    "body",
-    "body_bytes",
-    "breaks",
-    "certificate",
-    "claims",
-    "tls",
-}
-
 
 class ServiceSet:
     def __init__(self, pki, forms=(), tls="1.3", host="localhost", issuer="ec"):
@@ -64,25 +49,18 @@ class ServiceSet:
         scale_set = str(uuid.uuid4()) if "scale-set" in forms else ""
         self.cu_id = {"vmId": str(uuid.uuid4()), "vmssId": scale_set}
         self._lock = threading.Lock()
-        self._faults = {}
         self._requests = []
         self._rejections = []
         self._secrets = []
-        self._connections = []
-
-        def context(leg, post_handshake=False):
-            return lambda: self._context(leg, host, tls, post_handshake)
 
         post_handshake = "post-handshake" in forms
         self._servers = [
-            Server(self._recording_connections(lambda request, _: imds.respond(self, request)), self.forms),
+            Server(lambda request, _: imds.respond(self, request), self.forms),
+            Server(lambda *call: entra.respond(self, *call), self.forms, self._context(host, tls)),
             Server(
-                self._recording_connections(lambda *call: entra.respond(self, *call)), self.forms, context("token")
-            ),
-            Server(
-                self._recording_connections(lambda *call: api.respond(self, *call)),
+                lambda *call: api.respond(self, *call),
                 self.forms,
-                context("resource", post_handshake),
+                self._context(host, tls, post_handshake),
             ),
         ]
         ports = [server.port for server in self._servers]
@@ -116,54 +94,8 @@ class ServiceSet:
         client_id = self.user_assigned_id if selector else self.client_id
         return client_id.upper() if "other-case" in self.forms else client_id
 
-    # Faults.
-
-    def set_fault(self, leg, fault):
-        """Injects a fault into the responses of a leg; `None` removes it."""
-        if leg not in LEGS or set(fault or {}) - FAULTS:
-            raise ValueError(f"unknown fault {leg}: {fault}")
-        with self._lock:
-            self._faults[leg] = fault or {}
-
-    def fault(self, leg):
-        with self._lock:
-            return self._faults.get(leg, {})
-
-    def apply_fault(self, leg, response, substitutes):
-        """The response with the leg's fault; `$name` in its texts is replaced by a value of this conversation."""
-        fault = self.fault(leg)
-        if not fault:
-            return response
-        names = {
-            "resource": self.resource_origin,
-            "other_guid": str(uuid.uuid4()),
-            "long": "x" * 2_000_000,
-            **substitutes,
-        }
-
-        def fill(value):
-            if isinstance(value, str):
-                return string.Template(value).safe_substitute(names)
-            if isinstance(value, dict):
-                return {fill(name): fill(member) for name, member in value.items()}
-            return value
-
-        if "set" in fault:
-            response = changed_members(response, fill(fault["set"]))
-        headers = {**response.headers, **fill(fault.get("headers", {}))}
-        body = fill(fault["body"]).encode() if "body" in fault else response.body
-        return Response(
-            fault.get("status", response.status),
-            {name: value for name, value in headers.items() if value is not None},
-            b" " * fault["body_bytes"] if "body_bytes" in fault else body,
-            fault.get("breaks"),
-        )
-
-    def _context(self, leg, host, tls, post_handshake):
-        fault = self.fault(leg).get("tls")
-        if fault == "reset":
-            return fault
-        return self.pki.server_context(host, tls, self.issuer, fault, post_handshake)
+    def _context(self, host, tls, post_handshake=False):
+        return self.pki.server_context(host, tls, self.issuer, post_handshake)
 
     # The log.
 
@@ -187,23 +119,4 @@ class ServiceSet:
                 "requests": list(self._requests),
                 "rejections": list(self._rejections),
                 "secrets": list(self._secrets),
-                "connections": len(self._connections),
-                "sent": max((connection.sent for connection in self._connections), default=0),
             }
-
-    def _recording_connections(self, respond):
-        """Records the connections on which a request was received."""
-
-        def recorded(request, connection):
-            with self._lock:
-                if connection not in self._connections:
-                    self._connections.append(connection)
-            return respond(request, connection)
-
-        return recorded
-
-
-def changed_members(response, changes):
-    value = {**json.loads(response.body), **changes}
-    value = {name: member for name, member in value.items() if member is not None}
-    return Response.of_json(response.status, value, response.headers)

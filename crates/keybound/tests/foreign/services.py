@@ -6,7 +6,6 @@ The first line on standard output is JSON: the CA file and one service set that 
 command, and each response is one line:
 
     {"open": {"forms": ["chunked"], "tls": "1.2", "host": "127.0.0.1", "issuer": "rsa"}}   starts a service set
-    {"fault": {"service_set": 1, "leg": "token", "fault": {"status": 502}}}                injects a fault; null removes it
     {"log": 1}                                                                             returns the requests received
     {"close": 1}                                                                           closes the service set
 
@@ -33,10 +32,6 @@ class ServiceSets:
         self._sets[number] = ServiceSet(self._pki, **settings)
         return {"service_set": number, **self._sets[number].describe()}
 
-    def fault(self, settings):
-        self._sets[settings["service_set"]].set_fault(settings["leg"], settings["fault"])
-        return {}
-
     def log(self, number):
         return self._sets[number].log()
 
@@ -47,7 +42,7 @@ class ServiceSets:
     def command(self, line):
         try:
             [(name, argument)] = json.loads(line).items()
-            commands = {"open": self.open, "fault": self.fault, "log": self.log, "close": self.close}
+            commands = {"open": self.open, "log": self.log, "close": self.close}
             return commands[name](argument)
         except (KeyError, TypeError, ValueError) as error:
             return {"error": repr(error)}

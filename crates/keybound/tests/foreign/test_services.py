@@ -225,13 +225,6 @@ class ServicesTest(unittest.TestCase):
         for token_type in (None, "bearer"):
             self.assertEqual(client.token(token_type=token_type)[1]["token_type"], "Bearer")
 
-    def test_rejects_certificates_of_other_authorities_in_the_handshake(self):
-        client = self.client()
-        self.assertEqual(client.issue()[0], 200)
-        client.services.set_fault("token", {"tls": "rejects-client-certificate"})
-        with self.assertRaises(OSError):
-            client.token()
-
     def test_rejects_tokens_without_their_certificate(self):
         for forms in ((), ("post-handshake",)):
             client = self.client(*forms)
@@ -254,9 +247,6 @@ class ServicesTest(unittest.TestCase):
         for settings in ({"forms": ["x"]}, {"tls": "1.1"}, {"issuer": "dsa"}, {"x": 1}):
             with self.assertRaises((ValueError, TypeError)):
                 ServiceSet(self.pki, **settings)
-        for leg, fault in (("x", {}), ("token", {"x": 1})):
-            with self.assertRaises(ValueError):
-                self.client().services.set_fault(leg, fault)
 
     def test_rejects_signing_requests_for_ec_keys(self):
         status, _ = self.client(key=EcKey()).issue()

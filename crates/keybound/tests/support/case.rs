@@ -1,23 +1,22 @@
-//! Test cases as data: the files in `tests/foreign/cases`.
+//! Test cases as data: `tests/foreign/forms.json`.
 use crate::foreign::{self, ServiceSet, Settings};
-use crate::test_keys::FakeAttestation;
+use keybound::attestation::{
+    AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken,
+};
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
 use serde::Deserialize;
-use serde_json::Value;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use uuid::Uuid;
 
-/// A test case. See the files in `tests/foreign/cases`.
+/// A form of valid responses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    #[serde(default)]
-    pub why: String,
     #[serde(default)]
     pub forms: Vec<String>,
     #[serde(default = "tls_1_3")]
@@ -28,14 +27,6 @@ pub struct Case {
     #[serde(default = "ec")]
     pub issuer: String,
     pub request: Option<RequestKind>,
-    #[serde(default)]
-    pub fault: Value,
-    pub timeout_ms: Option<u64>,
-    /// Secrets that must not leak, besides the tokens that the services issued.
-    #[serde(default)]
-    pub secrets: Vec<String>,
-    #[serde(default)]
-    pub expect: Expect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -43,25 +34,6 @@ pub struct Case {
 pub enum RequestKind {
     UserAssigned,
     Attested,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    #[serde(default)]
-    pub code: String,
-    pub status: Option<u16>,
-    #[serde(default)]
-    pub retryable: bool,
-    #[serde(default)]
-    pub service_codes: Vec<u64>,
-    /// Parts of the message, the next step or a cause.
-    #[serde(default)]
-    pub contains: Vec<String>,
-    /// The status of the response, where the fault is no error.
-    pub response: Option<u16>,
-    /// Part of a request target after the fault is removed.
-    pub then_requests: Option<String>,
 }
 
 impl Case {
@@ -118,37 +90,23 @@ impl Case {
             requirements.min_strength(KeyStrength::Software),
         )
     }
-
-    pub fn timeout(&self) -> Option<Duration> {
-        self.timeout_ms.map(Duration::from_millis)
-    }
 }
 
-/// The case of a file whose name, as an identifier, is this.
-pub fn find_case(file: &str, test: &str) -> Case {
-    let mut cases = cases(file).into_iter();
+/// The case whose name, as an identifier, is this.
+pub fn find_case(test: &str) -> Case {
+    let mut cases = CASES.iter();
     let found = cases.find(|case| identifier(&case.name) == test);
-    let case = found.unwrap_or_else(|| panic!("no case of {file}.json is named {test}"));
-    println!("{}: {}", case.name, case.why);
-    case
+    let case = found.unwrap_or_else(|| panic!("no case of forms.json is named {test}"));
+    println!("{}", case.name);
+    case.clone()
 }
 
-pub fn assert_all_have_tests(file: &str, tests: &[&str]) {
-    let names: Vec<_> = cases(file)
-        .iter()
-        .map(|case| identifier(&case.name))
-        .collect();
+pub fn assert_all_have_tests(tests: &[&str]) {
+    let names: Vec<_> = CASES.iter().map(|case| identifier(&case.name)).collect();
     assert_eq!(
         names, tests,
-        "the list of {file} in foreign_services.rs differs from {file}.json"
+        "the list in foreign_services.rs differs from forms.json"
     );
-}
-
-fn cases(file: &str) -> Vec<Case> {
-    let path = foreign::folder().join("cases").join(file);
-    let path = path.with_extension("json");
-    let text = std::fs::read_to_string(&path).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// In lower case, with `_` for all that is neither letter nor digit.
@@ -156,6 +114,22 @@ fn identifier(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join("_").to_lowercase()
+}
+
+/// Returns a new text in the form of a JWT for every key.
+#[derive(Debug)]
+struct FakeAttestation;
+
+impl AttestationProvider for FakeAttestation {
+    fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
+        let token = format!(
+            "eyJhbGciOiJSUzI1NiJ9.{}.{}",
+            Uuid::new_v4().simple(),
+            Uuid::new_v4().simple()
+        );
+        assert_eq!(request.endpoint.scheme(), "https");
+        Box::pin(async move { AttestationToken::new(token) })
+    }
 }
 
 fn tls_1_3() -> String {
@@ -170,6 +144,8 @@ fn ec() -> String {
     "ec".into()
 }
 
+static CASES: LazyLock<Vec<Case>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../foreign/forms.json")).unwrap());
 static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
     TrustAnchors::system()
         .with_pem(&foreign::authority())

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// The responses of a service set without faults.
+/// The responses of a service set.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     pub forms: &'a [String],
@@ -35,8 +35,6 @@ pub struct Log {
     /// The error messages for requests that violated the protocol.
     pub rejections: Vec<String>,
     pub secrets: Vec<String>,
-    /// The most bytes sent on one connection.
-    pub sent: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,11 +47,6 @@ impl ServiceSet {
     pub fn open(settings: Settings<'_>) -> Self {
         let open = json!({"forms": settings.forms, "tls": settings.tls, "host": settings.host, "issuer": settings.issuer});
         read(command(&json!({ "open": open })))
-    }
-
-    /// Injects a fault into the responses of a leg; null removes it.
-    pub fn set_fault(&self, leg: &str, fault: &Value) {
-        command(&json!({"fault": {"service_set": self.number, "leg": leg, "fault": fault}}));
     }
 
     pub fn log(&self) -> Log {
