@@ -420,7 +420,8 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn never_uses_proxy_for_imds() {
-        let imds = imds_beside_loopback().await;
+        let server = imds().await;
+        let imds = format!("http://0.0.0.0:{}", server.address.port());
         // No proxy listens there: a request that uses it fails.
         let nowhere = "127.0.0.1:1";
         for proxy in [
@@ -448,18 +449,16 @@ mod tests {
 
     /// Responds to every request as IMDS does if the header is missing.
     #[cfg(unix)]
-    async fn imds_beside_loopback() -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let _ = stream.read(&mut [0; 4096]).await;
-                let response =
-                    "HTTP/1.1 400 Bad Request\r\nServer: IMDS/1\r\nContent-Length: 0\r\n\r\n";
-                let _ = stream.write_all(response.as_bytes()).await;
-            }
-        });
-        format!("http://0.0.0.0:{port}")
+    async fn imds() -> keybound_testing::server::Server {
+        use tokio::io::AsyncWriteExt as _;
+        keybound_testing::server::tcp_server(|mut stream, _, _| async move {
+            keybound_testing::http1::read_head(&mut stream)
+                .await
+                .unwrap();
+            let response =
+                b"HTTP/1.1 400 Bad Request\r\nServer: IMDS/1\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.write_all(response).await;
+        })
+        .await
     }
 }

@@ -7,9 +7,6 @@ mod expect;
 mod hanging_key;
 mod imds;
 mod keys;
-#[path = "../tests/support/leaks.rs"]
-mod leaks;
-mod log;
 mod pki;
 mod resource;
 mod runner;
@@ -21,17 +18,17 @@ mod store;
 mod telemetry;
 mod test_host;
 
-use crate::{Binding, KeyRequirements, KeyStrength, TokenRequest};
+use crate::Binding;
 use script::Script;
 use std::sync::Arc;
-use test_host::{Call, Leg, Setup, TestHost};
+use test_host::{Call, Leg, Setup, TestHost, unattested};
 
 /// A certificate that IMDS issued, for tests of what holds one.
 pub(crate) async fn issued_binding() -> Arc<Binding> {
     let host = TestHost::new(Setup::default(), Script::default());
-    let client = soak::client(&host, 1);
-    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-    let request = TokenRequest::pop("https://vault.azure.net", requirements);
+    let keys = runner::Run::new(Arc::clone(&host)).keys;
+    let client = host.client_builder(keys, 1).build().unwrap();
+    let request = unattested("https://vault.azure.net");
     let token = client.acquire_token(&request).await.unwrap();
     Arc::clone(token.binding().unwrap())
 }

@@ -7,15 +7,13 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::print_stdout, reason = "reports measurements")]
 use keybound::http::ResourceClient;
-use keybound::tls::{TlsEngine, TrustAnchors};
-use keybound::{
-    Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest,
-};
-use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound::{KeyRequirements, KeyStrength, TokenRequest};
+use keybound_emulator::{AttestationRule, Config};
+use keybound_testing::emulated::{GRAPH, TestHost, VAULT};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -55,7 +53,7 @@ async fn rotate(renewals: usize, pace: Duration) {
         .iter()
         .map(|calls| calls.load(Ordering::Relaxed))
         .sum();
-    let counts = test.emulator.counts();
+    let counts = test.host.emulator.counts();
     println!(
         "{calls} calls, {} certificates, {} tokens, {} connections in {:.1} s: 0 failed",
         counts["issue"],
@@ -75,7 +73,7 @@ async fn rotate(renewals: usize, pace: Duration) {
 
 /// One client under load, and the outcomes of its calls.
 struct RotationTest {
-    emulator: Arc<Emulator>,
+    host: TestHost,
     resources: [(ResourceClient, String); 2],
     stop: AtomicBool,
     /// The number of completed calls of each worker.
@@ -91,35 +89,19 @@ impl RotationTest {
         config.imds.attestation = AttestationRule::Optional;
         config.imds.certificate_lifetime_seconds = LIFETIME;
         config.entra.token_lifetime_seconds = LIFETIME;
-        let emulator = Arc::new(Emulator::start(config).unwrap());
-        let client = ManagedIdentityClient::builder()
-            .tls_engine(TlsEngine::OpenSsl)
-            .environment(Environment::empty())
-            .imds_endpoint(emulator.ready().imds.as_str())
-            .trust(TrustAnchors::system().with_pem(emulator.ca_pem()).unwrap())
-            .clock(Arc::new(EmulatorClock(Arc::clone(&emulator))))
-            .retries(false)
-            .build()
-            .unwrap();
+        let host = TestHost::with(config);
+        let client = host.builder_for_platform().build().unwrap();
         let resource = |name| {
             let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
             let request = TokenRequest::pop(name, requirements);
             ResourceClient::new(&client, request).unwrap()
         };
-        let ready = emulator.ready();
-        let at = |origin: &str, path| format!("{}{path}", origin.trim_end_matches('/'));
         let resources = [
-            (
-                resource("https://graph.microsoft.com"),
-                at(&ready.graph, "/v1.0/applications?$top=1"),
-            ),
-            (
-                resource("https://vault.azure.net"),
-                at(&ready.vault, "/secrets/demo-secret?api-version=7.4"),
-            ),
+            (resource(GRAPH), host.graph_url()),
+            (resource(VAULT), host.secret_url()),
         ];
         Self {
-            emulator,
+            host,
             resources,
             stop: AtomicBool::new(false),
             calls: (0..WORKERS).map(|_| AtomicUsize::new(0)).collect(),
@@ -152,7 +134,7 @@ impl RotationTest {
                 return;
             }
             let due = Instant::now() + pace;
-            self.emulator.clock().advance(RENEWAL_INTERVAL);
+            self.host.emulator.clock().advance(RENEWAL_INTERVAL);
             while self.certificates.lock().unwrap().len() <= renewal && self.has_no_failures() {
                 sleep(POLL_INTERVAL).await;
             }
@@ -195,16 +177,6 @@ async fn call(resource: &ResourceClient, url: &str) -> Result<String, String> {
     match body {
         Ok(body) if status == 200 && !body.is_empty() => Ok(certificate),
         body => Err(format!("{status} {body:?}")),
-    }
-}
-
-/// The emulator's clock, also for the client.
-#[derive(Debug)]
-struct EmulatorClock(Arc<Emulator>);
-
-impl Clock for EmulatorClock {
-    fn now(&self) -> SystemTime {
-        self.0.clock().now()
     }
 }
 

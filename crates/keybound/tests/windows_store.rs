@@ -3,9 +3,6 @@
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use keybound::keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain, SignatureScheme, SigningCost,
-};
 use keybound::store::{
     BindingCacheKey, BindingStore as _, StoreLocation, StorePath, WindowsBindingStore,
 };
@@ -16,14 +13,8 @@ use keybound::{
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
-use openssl::error::ErrorStack;
-use openssl::md::Md;
-use openssl::pkey::{PKey, Private};
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::{Padding, Rsa};
-use openssl::sign::RsaPssSaltlen;
+use keybound_testing::{FixedKeyProvider, PemKey, TestKey};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -53,8 +44,7 @@ fn concurrent_processes_request_one_certificate() {
     put("imds", emulator.ready().imds.as_bytes());
     put("store", store.name.as_bytes());
     put("client-id", store.client_id.as_bytes());
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    put("key.pem", &key.private_key_to_pem_pkcs8().unwrap());
+    put("key.pem", &PemKey::generate_pem());
 
     let mut processes: Vec<_> = (0..PROCESSES)
         .map(|_| Process::start(folder.path()))
@@ -87,9 +77,8 @@ fn child() {
     let folder = Path::new(&folder);
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let text = |name: &str| String::from_utf8(read(name)).unwrap();
-    let key = PKey::private_key_from_pem(&read("key.pem")).unwrap();
-    let public_key = key.public_key_to_der().unwrap();
-    let key = FakeKey(Arc::new(KeyPair { key, public_key }));
+    let key = TestKey::over(Arc::new(PemKey::from_pem(&read("key.pem"))));
+    let key = key.with_persistent_name(Some("KeyGuardRSAKey"));
     let path = StorePath::new(StoreLocation::CurrentUser, text("store"));
     let store = WindowsBindingStore::new(path, None)
         .with_load_timeout(MAX_WAIT)
@@ -100,7 +89,7 @@ fn child() {
         .identity(ManagedIdentity::client_id(&text("client-id")).unwrap())
         .imds_endpoint(text("imds"))
         .trust(TrustAnchors::system().with_pem(&read("ca.pem")).unwrap())
-        .key_providers(ProviderChain::new(vec![Arc::new(key)]))
+        .key_providers(FixedKeyProvider::chain(Arc::new(key)))
         .binding_store(Arc::new(store))
         .build()
         .unwrap();
@@ -222,84 +211,5 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A fake of a key that all processes open by its name.
-#[derive(Clone)]
-struct FakeKey(Arc<KeyPair>);
-
-struct KeyPair {
-    key: PKey<Private>,
-    public_key: Vec<u8>,
-}
-
-impl FakeKey {
-    fn sign_digest(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-        let hash = match scheme.digest_len() {
-            32 => Md::sha256(),
-            48 => Md::sha384(),
-            _ => Md::sha512(),
-        };
-        let mut context = PkeyCtx::new(&self.0.key)?;
-        context.sign_init()?;
-        let padding = if scheme.is_pss() {
-            Padding::PKCS1_PSS
-        } else {
-            Padding::PKCS1
-        };
-        context.set_rsa_padding(padding)?;
-        context.set_signature_md(hash)?;
-        if scheme.is_pss() {
-            context.set_rsa_mgf1_md(hash)?;
-            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-        }
-        let mut signature = Vec::new();
-        context.sign_to_vec(digest, &mut signature)?;
-        Ok(signature)
-    }
-}
-
-impl fmt::Debug for FakeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FakeKey")
-    }
-}
-
-impl KeyProvider for FakeKey {
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::Software
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::new(self.clone()))
-    }
-}
-
-impl BindingKey for FakeKey {
-    fn public_key_der(&self) -> &[u8] {
-        &self.0.public_key
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign_digest(scheme, digest).map_err(|error| {
-            KeyError::new(KeyErrorKind::Failed, "signing failed").with_source(error)
-        })
-    }
-
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::Software
-    }
-
-    fn id(&self) -> &str {
-        "fake"
-    }
-
-    fn persistent_name(&self) -> Option<&str> {
-        Some("KeyGuardRSAKey")
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        SigningCost::Quick
     }
 }

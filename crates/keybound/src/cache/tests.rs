@@ -7,12 +7,7 @@ use crate::{
     ManagedIdentitySource, SharedState,
 };
 use keybound_keys::memory::MemoryKeyProvider;
-use openssl::asn1::Asn1Time;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
-use openssl::x509::X509;
+use keybound_testing::Authority;
 use std::sync::Arc;
 
 type Change = Box<dyn Fn(ManagedIdentityClientBuilder) -> ManagedIdentityClientBuilder>;
@@ -165,17 +160,7 @@ impl AttestationProvider for UnusedAttestation {
     }
 }
 
-/// A CA certificate that differs from others only in its key.
+/// A CA certificate with the same name as others.
 pub(crate) fn authority() -> Vec<u8> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut builder = X509::builder().unwrap();
-    let ends = Asn1Time::days_from_now(1).unwrap();
-    builder
-        .set_not_before(&Asn1Time::from_unix(0).unwrap())
-        .unwrap();
-    builder.set_not_after(&ends).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
-    builder.build().to_pem().unwrap()
+    Authority::new("authority").pem()
 }

@@ -1,10 +1,9 @@
 //! Each case of `conversations/` is a test of its own, and every row of the protocol has a case.
 use super::case::Case;
-use super::leaks::assert_none;
-use super::log::Log;
 use super::runner::run;
 use super::telemetry::{check_counters, check_logged};
 use keybound_core::lock;
+use keybound_testing::{CapturedLog, assert_no_leak};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -59,13 +58,13 @@ fn every_row_of_the_protocol_has_a_conversation() {
 fn check(name: &str) {
     let case = case(name);
     println!("{}", case.why);
-    let log = Log::default();
-    let (host, problems) = check_counters(|| log.block_on(run(&case)));
+    let log = CapturedLog::default();
+    let (host, problems) = check_counters(|| log.block_on_paused(run(&case)));
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
     check_logged(name, &host, &log);
     let text = log.text();
     assert!(text.contains("keybound_step"), "nothing was logged");
-    assert_none(&lock(&host.history).secrets, &text, name);
+    assert_no_leak(&lock(&host.history).secrets, &text, name);
 }
 
 /// The case of this name.

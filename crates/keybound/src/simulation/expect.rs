@@ -1,11 +1,11 @@
 //! Compares results with the expected ones, and checks what must hold for every token.
 use super::case::{Acquire, Counts, End, ExpectError, ExpectServiceError};
-use super::leaks::assert_none;
 use super::runner::Run;
 use super::sources::queries;
 use super::{Leg, TestHost};
 use crate::{AccessToken, Clock as _, Error, Result};
 use keybound_core::lock;
+use keybound_testing::assert_no_leak;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ pub(super) fn check_outcome(
     after: f64,
 ) -> Vec<String> {
     let expect = &acquire.expect;
-    assert_none(
+    assert_no_leak(
         &lock(&host.history).secrets,
         &debug_output(outcome),
         "the result",
@@ -76,27 +76,15 @@ fn check_token(
     let issued = lock(&host.history).tokens[number - 1].clone();
     let mut problems = check_invariants(host, resource, token);
     let failure = token.refresh_failure().map_or("none", |e| e.kind().code());
-    expect_equal(
-        &mut problems,
-        "source",
-        expect.source.as_deref(),
-        token.source().as_str(),
-    );
-    expect_equal(
-        &mut problems,
+    problems.expect_same("source", expect.source.as_deref(), token.source().as_str());
+    problems.expect_same(
         "managed identity source",
         expect.managed_identity_source.as_deref(),
         token.managed_identity_source().as_str(),
     );
-    expect_equal(
-        &mut problems,
-        "certificate",
-        expect.certificate,
-        issued.certificate,
-    );
-    expect_equal(&mut problems, "token", expect.token, number);
-    expect_equal(
-        &mut problems,
+    problems.expect_same("certificate", expect.certificate, issued.certificate);
+    problems.expect_same("token", expect.token, number);
+    problems.expect_same(
         "renewal failure",
         expect.refresh_failure.as_deref(),
         failure,
@@ -151,42 +139,22 @@ pub(super) fn check_invariants(
 
 fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
     let mut problems = Vec::new();
-    expect_equal(
-        &mut problems,
-        "kind",
-        Some(&*expected.kind),
-        error.kind().code(),
-    );
+    problems.expect_same("kind", Some(&*expected.kind), error.kind().code());
     let stage = expected.stage.as_deref();
-    expect_equal(&mut problems, "stage", stage, error.stage().as_str());
-    expect_equal(
-        &mut problems,
-        "status",
-        expected.status.map(Some),
-        error.status(),
-    );
+    problems.expect_same("stage", stage, error.stage().as_str());
+    problems.expect_same("status", expected.status.map(Some), error.status());
     let deadline = expected.deadline_exceeded;
-    expect_equal(
-        &mut problems,
-        "deadline",
-        deadline,
-        error.deadline_exceeded(),
-    );
-    expect_equal(
-        &mut problems,
-        "retryable",
-        expected.retryable,
-        error.is_retryable(),
-    );
+    problems.expect_same("deadline", deadline, error.deadline_exceeded());
+    problems.expect_same("retryable", expected.retryable, error.is_retryable());
     if let Some(code) = expected.code {
         let has = error
             .service()
             .is_some_and(|service| service.has_code(code));
-        expect_equal(&mut problems, "code", Some(true), has);
+        problems.expect_same("code", Some(true), has);
     }
     if let Some(message) = &expected.message {
         let contains = error.to_string().contains(message);
-        expect_equal(&mut problems, "message", Some(true), contains);
+        problems.expect_same("message", Some(true), contains);
     }
     let service_error = error.service().map(|service| ExpectServiceError {
         error: service.error.clone(),
@@ -196,15 +164,14 @@ fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
         correlation_id: service.correlation_id.clone(),
         timestamp: service.timestamp.clone(),
     });
-    expect_equal(
-        &mut problems,
+    problems.expect_same(
         "service error",
         expected.service_error.clone().map(Some),
         service_error,
     );
     if let Some(step) = &expected.next_step {
         let contains = error.kind().next_step().contains(step);
-        expect_equal(&mut problems, "next step", Some(true), contains);
+        problems.expect_same("next step", Some(true), contains);
     }
     if !problems.is_empty() {
         problems.push(format!("{error:?}"));
@@ -222,42 +189,26 @@ pub(super) fn check_counts(run: &Run, expected: &Counts) -> Vec<String> {
     let certificates = lock(&run.host.history).certificates.len();
     let keys = run.keys.opened.load(Ordering::Relaxed);
     let stored = run.store.as_ref().map_or(0, |store| store.len());
-    expect_equal(
-        &mut problems,
+    problems.expect_same(
         "metadata calls",
         expected.metadata,
         calls(Leg::Metadata).len(),
     );
-    expect_equal(&mut problems, "issue calls", expected.issue, issue.len());
-    expect_equal(
-        &mut problems,
-        "attest calls",
-        expected.attest,
-        calls(Leg::Attest).len(),
-    );
-    expect_equal(
-        &mut problems,
-        "token calls",
-        expected.token,
-        calls(Leg::Token).len(),
-    );
+    problems.expect_same("issue calls", expected.issue, issue.len());
+    problems.expect_same("attest calls", expected.attest, calls(Leg::Attest).len());
+    problems.expect_same("token calls", expected.token, calls(Leg::Token).len());
     for (name, leg, expected) in [
         ("challenge calls", Leg::Challenge, expected.challenge),
         ("source calls", Leg::Source, expected.source),
     ] {
-        expect_equal(&mut problems, name, expected, calls(leg).len());
+        problems.expect_same(name, expected, calls(leg).len());
     }
-    expect_equal(&mut problems, "bypassed calls", expected.bypassed, bypassed);
-    expect_equal(
-        &mut problems,
-        "certificates",
-        expected.certificates,
-        certificates,
-    );
-    expect_equal(&mut problems, "keys opened", expected.keys, keys);
-    expect_equal(&mut problems, "stored", expected.stored, stored);
+    problems.expect_same("bypassed calls", expected.bypassed, bypassed);
+    problems.expect_same("certificates", expected.certificates, certificates);
+    problems.expect_same("keys opened", expected.keys, keys);
+    problems.expect_same("stored", expected.stored, stored);
     let sent = expected.attestations_sent;
-    expect_equal(&mut problems, "attestations sent", sent, attestations.len());
+    problems.expect_same("attestations sent", sent, attestations.len());
     problems
 }
 
@@ -289,15 +240,11 @@ pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
                 None => Value::Null,
             })
             .collect();
-        expect_equal(&mut problems, "claims", Some(claims), &sent);
+        problems.expect_same("claims", Some(claims), &sent);
     }
     let queries = queries(&run.host.calls(Leg::Source));
-    expect_equal(
-        &mut problems,
-        "source queries",
-        expected.source_queries.as_ref(),
-        &queries,
-    );
+    let expected_queries = expected.source_queries.as_ref();
+    problems.expect_same("source queries", expected_queries, &queries);
     let elapsed = elapsed.as_secs_f64();
     if let Some(expected) = expected
         .elapsed
@@ -306,22 +253,21 @@ pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
         problems.push(format!("took {elapsed} s, not {expected:?}"));
     }
     let unused = lock(&run.host.script).unused();
-    expect_equal(&mut problems, "unused responses", Some(0), unused);
+    problems.expect_same("unused responses", Some(0), unused);
     problems.append(&mut lock(&run.host.history).violations);
     run.problems.append(&mut problems);
 }
 
-fn expect_equal<T: PartialEq + Debug>(
-    problems: &mut Vec<String>,
-    what: &str,
-    expected: Option<T>,
-    actual: T,
-) {
-    if expected
-        .as_ref()
-        .is_some_and(|expected| *expected != actual)
-    {
-        let expected = expected.expect("checked above");
-        problems.push(format!("{what}: {actual:?}, not {expected:?}"));
+/// Collects what differs.
+trait Problems {
+    /// Adds a problem if the value is not the expected one; without one, any value is.
+    fn expect_same<T: PartialEq + Debug>(&mut self, what: &str, expected: Option<T>, actual: T);
+}
+
+impl Problems for Vec<String> {
+    fn expect_same<T: PartialEq + Debug>(&mut self, what: &str, expected: Option<T>, actual: T) {
+        if let Some(expected) = expected.filter(|expected| *expected != actual) {
+            self.push(format!("{what}: {actual:?}, not {expected:?}"));
+        }
     }
 }

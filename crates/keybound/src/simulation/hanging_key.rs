@@ -1,91 +1,50 @@
 //! A key whose operations hang: it occupies one thread and returns errors, and does not block the runtime.
 use super::script::Script;
-use super::test_host::{Services, Setup, TestHost};
-use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
-use crate::{
-    Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
-    TokenRequest,
-};
-use keybound_keys::KeyGate;
-use keybound_keys::memory::MemoryKey;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::test_host::{Setup, TestHost, unattested};
+use crate::keys::{BindingKey, KeyError, KeyProvider};
+use crate::{ErrorKind, KeyStrength, ManagedIdentityClient, Stage, TokenRequest};
+use keybound_core::lock;
+use keybound_keys::{KeyGate, SigningCost};
+use keybound_testing::{FixedKeyProvider, TestKey, shared_key};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Opens keys that hang until the sender of `release` is dropped.
+/// Hangs until the other side of `release` is dropped.
 #[derive(Debug)]
-struct HangingKeyProvider {
-    key: Arc<MemoryKey>,
-    opened: AtomicUsize,
-    signing: Arc<Signing>,
-    gate: Option<KeyGate>,
-    opening_hangs: bool,
-}
-
-#[derive(Debug)]
-struct Signing {
-    started: AtomicUsize,
+struct Hang {
     starts: UnboundedSender<()>,
     release: Mutex<Receiver<()>>,
 }
 
+impl Hang {
+    fn wait(&self) {
+        let _ = self.starts.send(());
+        let _ = lock(&self.release).recv();
+    }
+}
+
+/// A provider that hangs when it opens the key.
+#[derive(Debug)]
+struct HangingKeyProvider(Arc<FixedKeyProvider>, Arc<Hang>);
+
 impl KeyProvider for HangingKeyProvider {
     fn strength(&self) -> KeyStrength {
-        KeyStrength::Hardware
+        self.0.strength()
     }
 
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        if self.opening_hangs {
-            let _ = self.signing.starts.send(());
-            let _ = self.signing.release.lock().unwrap().recv();
-        }
-        Ok(Arc::new(HangingKey {
-            key: Arc::clone(&self.key),
-            signing: Arc::clone(&self.signing),
-            gate: self.gate.clone(),
-        }))
-    }
-}
-
-/// Its signing cost is the default, [Slow](keybound_keys::SigningCost::Slow).
-#[derive(Debug)]
-struct HangingKey {
-    key: Arc<MemoryKey>,
-    signing: Arc<Signing>,
-    gate: Option<KeyGate>,
-}
-
-impl BindingKey for HangingKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.signing.started.fetch_add(1, Ordering::Relaxed);
-        let _ = self.signing.starts.send(());
-        let _ = self.signing.release.lock().unwrap().recv();
-        self.key.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::Hardware
-    }
-
-    fn id(&self) -> &str {
-        self.key.id()
-    }
-
-    fn gate(&self) -> Option<&KeyGate> {
-        self.gate.as_ref()
+        let key = self.0.open();
+        self.1.wait();
+        key
     }
 }
 
 struct Fixture {
-    provider: Arc<HangingKeyProvider>,
+    key: Arc<TestKey>,
+    provider: Arc<FixedKeyProvider>,
     client: ManagedIdentityClient,
     starts: UnboundedReceiver<()>,
     /// Dropped with the fixture, which releases the threads.
@@ -93,49 +52,46 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// With a key that hangs when it signs.
     fn new(gate: Option<KeyGate>) -> Self {
-        Self::with(gate, false)
+        Self::with(gate, |provider, _| provider)
     }
 
-    fn with(gate: Option<KeyGate>, opening_hangs: bool) -> Self {
+    fn with(
+        gate: Option<KeyGate>,
+        provider: impl FnOnce(Arc<FixedKeyProvider>, Arc<Hang>) -> Arc<dyn KeyProvider>,
+    ) -> Self {
         let (release, released) = channel();
         let (start, starts) = unbounded_channel();
-        let provider = Arc::new(HangingKeyProvider {
-            key: Arc::new(MemoryKey::generate().unwrap()),
-            opened: AtomicUsize::default(),
-            signing: Arc::new(Signing {
-                started: AtomicUsize::default(),
-                starts: start,
-                release: Mutex::new(released),
-            }),
-            gate,
-            opening_hangs,
+        let hang = Arc::new(Hang {
+            starts: start,
+            release: Mutex::new(released),
         });
+        let signing = Arc::clone(&hang);
+        let key = TestKey::new()
+            .with_strength(KeyStrength::Hardware)
+            .with_signing_cost(SigningCost::Slow)
+            .with_gate(gate)
+            .with_sign(move |scheme, digest| {
+                signing.wait();
+                shared_key().sign(scheme, digest)
+            });
+        let key = Arc::new(key);
+        let keys = Arc::new(FixedKeyProvider::new(Arc::clone(&key) as _));
         let host = TestHost::new(Setup::default(), Script::default());
-        let client = ManagedIdentityClient::builder()
-            .environment(Environment::empty())
-            .key_providers(ProviderChain::new(vec![Arc::clone(&provider) as _]))
-            .clock(Arc::clone(&host) as _)
-            .persistence(false)
-            .simulated(Services(host), 1)
-            .build()
-            .unwrap();
+        let client = host.client_builder(provider(Arc::clone(&keys), hang), 1);
         Self {
-            provider,
-            client,
+            key,
+            provider: keys,
+            client: client.build().unwrap(),
             starts,
             _release: release,
         }
     }
-
-    fn started(&self) -> usize {
-        self.provider.signing.started.load(Ordering::Relaxed)
-    }
 }
 
 fn request() -> TokenRequest {
-    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::pop("https://vault.azure.net", requirements).timeout(Duration::from_secs(30))
+    unattested("https://vault.azure.net").timeout(Duration::from_secs(30))
 }
 
 #[test]
@@ -161,8 +117,8 @@ fn hanging_key_occupies_one_thread_with_any_number_of_callers() {
                 () = yield_often() => {}
             }
         }
-        assert_eq!(fixture.started(), 1);
-        assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
+        assert_eq!(fixture.key.signatures(), 1);
+        assert_eq!(fixture.provider.opened(), 1);
         // The runtime still runs other work.
         assert_eq!(tokio::task::spawn_blocking(|| 7).await.unwrap(), 7);
     });
@@ -192,14 +148,16 @@ async fn hanging_key_is_reported_and_not_opened_again() {
         );
         assert!(error.to_string().contains("the key hangs"), "{error}");
     }
-    assert_eq!(fixture.started(), 1);
-    assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
+    assert_eq!(fixture.key.signatures(), 1);
+    assert_eq!(fixture.provider.opened(), 1);
 }
 
 #[test]
 fn hanging_key_provider_occupies_one_thread_outside_the_runtime() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let mut fixture = runtime.block_on(async { Fixture::with(None, true) });
+    let mut fixture = runtime.block_on(async {
+        Fixture::with(None, |keys, hang| Arc::new(HangingKeyProvider(keys, hang)))
+    });
     runtime.block_on(async {
         let request = request();
         for round in 0..100 {
@@ -211,7 +169,7 @@ fn hanging_key_provider_occupies_one_thread_outside_the_runtime() {
             }
         }
     });
-    assert_eq!(fixture.provider.opened.load(Ordering::Relaxed), 1);
+    assert_eq!(fixture.provider.opened(), 1);
     let (done, is_done) = channel();
     std::thread::spawn(move || {
         drop(runtime);

@@ -5,13 +5,11 @@ use super::{Call, Leg, TestHost};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::{AttestationToken, Error, ErrorKind, Stage, lock};
 use keybound_keys::memory::MemoryKey;
-use keybound_keys::{
-    BindingKey, KeyError, KeyErrorKind, KeyProvider, KeyStrength, SignatureScheme, SigningCost,
-};
+use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength};
+use keybound_testing::TestKey;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -20,6 +18,7 @@ static POOL: LazyLock<[Arc<MemoryKey>; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Arc::new(MemoryKey::generate().unwrap())));
 
 /// Opens the host's key: the same one, until it fails or is replaced.
+#[derive(Debug)]
 pub(super) struct TestKeyProvider {
     strength: KeyStrength,
     persistent: bool,
@@ -42,21 +41,15 @@ impl TestKeyProvider {
     /// Makes the key fail to sign; the next one that is opened is another.
     pub(super) fn kill(&self) {
         if let Some(key) = lock(&self.current).take() {
-            key.dead.store(true, Ordering::Relaxed);
+            key.fail();
         }
     }
 
     /// Replaces the key; the old one still signs.
     pub(super) fn replace(&self) {
         if let Some(key) = lock(&self.current).take() {
-            key.replaced.store(true, Ordering::Relaxed);
+            key.replace();
         }
-    }
-}
-
-impl fmt::Debug for TestKeyProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestKeyProvider").finish_non_exhaustive()
     }
 }
 
@@ -74,57 +67,12 @@ impl KeyProvider for TestKeyProvider {
         let mut current = lock(&self.current);
         let key = current.get_or_insert_with(|| {
             let number = self.created.fetch_add(1, Ordering::Relaxed);
-            Arc::new(TestKey {
-                key: Arc::clone(&POOL[number % POOL.len()]),
-                strength: self.strength,
-                name: self.persistent.then(|| "KeyGuardRSAKey".to_owned()),
-                dead: AtomicBool::new(false),
-                replaced: AtomicBool::new(false),
-            })
+            let name = self.persistent.then_some("KeyGuardRSAKey");
+            let key = TestKey::over(Arc::clone(&POOL[number % POOL.len()]) as _);
+            let key = key.with_strength(self.strength);
+            Arc::new(key.with_persistent_name(name))
         });
         Ok(Arc::clone(key) as Arc<dyn BindingKey>)
-    }
-}
-
-#[derive(Debug)]
-struct TestKey {
-    key: Arc<MemoryKey>,
-    strength: KeyStrength,
-    name: Option<String>,
-    dead: AtomicBool,
-    replaced: AtomicBool,
-}
-
-impl BindingKey for TestKey {
-    fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(KeyError::new(KeyErrorKind::Failed, "the key is gone"));
-        }
-        self.key.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        self.strength
-    }
-
-    fn id(&self) -> &str {
-        self.key.id()
-    }
-
-    fn persistent_name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    fn is_current(&self) -> bool {
-        !self.replaced.load(Ordering::Relaxed)
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        SigningCost::Quick
     }
 }
 

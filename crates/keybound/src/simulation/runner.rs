@@ -5,8 +5,6 @@ use super::expect::{check_counts, check_end, check_outcome};
 use super::keys::{Attestor, TestKeyProvider};
 use super::sources::HostKind;
 use super::store::MemoryStore;
-use super::test_host::Services;
-use crate::keys::ProviderChain;
 use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
     Result, SharedState, TokenRequest,
@@ -197,7 +195,9 @@ impl Run {
     ) -> Result<ManagedIdentityClient> {
         let setup = &self.host.setup;
         let capabilities = acquire.capabilities.as_ref().unwrap_or(&setup.capabilities);
-        let mut builder = ManagedIdentityClient::builder()
+        let mut builder = self
+            .host
+            .client_builder(Arc::clone(&self.keys) as _, 7)
             .environment(Environment::from_lookup(|name| {
                 let own = acquire.environment.get(name).cloned();
                 let mut of_host = setup.host.variables().iter();
@@ -206,19 +206,16 @@ impl Run {
                     Some((*value).to_owned())
                 })
             }))
-            .key_providers(ProviderChain::new(vec![Arc::clone(&self.keys) as _]))
-            .clock(Arc::clone(&self.host) as _)
             .retries(setup.retries)
-            .client_capabilities(capabilities)
-            .simulated(Services(Arc::clone(&self.host)), 7);
+            .client_capabilities(capabilities);
         if !setup.no_attestation {
             builder = builder.attestation(Arc::clone(&self.attestor) as _);
         }
-        builder = match &self.store {
-            Some(store) => builder.binding_store(Arc::clone(store) as _),
-            // Not the platform's store.
-            None => builder.persistence(false),
-        };
+        if let Some(store) = &self.store {
+            builder = builder
+                .persistence(true)
+                .binding_store(Arc::clone(store) as _);
+        }
         if let Some(hosts) = &acquire.allowed_hosts {
             builder = builder.allowed_hosts(hosts);
         }

@@ -1,74 +1,15 @@
 //! A provider of simulated attestations attests simulated keys only, and other providers attest other keys only.
 use super::Leg;
 use super::script::Script;
-use super::test_host::{Services, Setup, TestHost};
+use super::test_host::{Setup, TestHost};
 use crate::cache::tests::authority;
-use crate::keys::{BindingKey, KeyError, KeyProvider, ProviderChain, SignatureScheme};
-use crate::{
-    Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentityClient, Stage,
-    TokenRequest,
-};
+use crate::{ErrorKind, KeyRequirements, KeyStrength, Stage, TokenRequest};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::AttestationToken;
-use keybound_keys::SigningCost;
-use keybound_keys::memory::MemoryKey;
+use keybound_testing::{FixedKeyProvider, TestKey};
 use keybound_transport::TrustAnchors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-#[derive(Debug)]
-struct Provider {
-    simulated: bool,
-}
-
-impl KeyProvider for Provider {
-    fn opens_at_once(&self) -> bool {
-        true
-    }
-
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::KeyGuard
-    }
-
-    fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
-        Ok(Arc::new(Key {
-            key: MemoryKey::generate()?,
-            simulated: self.simulated,
-        }))
-    }
-}
-
-#[derive(Debug)]
-struct Key {
-    key: MemoryKey,
-    simulated: bool,
-}
-
-impl BindingKey for Key {
-    fn public_key_der(&self) -> &[u8] {
-        self.key.public_key_der()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.key.sign(scheme, digest)
-    }
-
-    fn strength(&self) -> KeyStrength {
-        KeyStrength::KeyGuard
-    }
-
-    fn id(&self) -> &str {
-        self.key.id()
-    }
-
-    fn signing_cost(&self) -> SigningCost {
-        SigningCost::Quick
-    }
-
-    fn is_simulated(&self) -> bool {
-        self.simulated
-    }
-}
 
 /// Attests every key.
 #[derive(Debug)]
@@ -97,17 +38,14 @@ async fn attested_or_error_if_only_key_or_attestation_is_simulated() {
             simulated: attestor,
             requests: AtomicUsize::default(),
         });
-        let client = ManagedIdentityClient::builder()
-            .environment(Environment::empty())
+        let test_key = TestKey::new().with_strength(KeyStrength::KeyGuard);
+        let keys = FixedKeyProvider::new(Arc::new(test_key.with_simulated(key))).at_once();
+        let client = host
+            .client_builder(Arc::new(keys), 1)
             // Simulated keys need IMDS on loopback and a CA of the caller.
             .imds_endpoint("http://127.0.0.1:1")
             .trust(TrustAnchors::system().with_pem(&pem).unwrap())
-            .key_providers(ProviderChain::new(vec![Arc::new(Provider {
-                simulated: key,
-            })]))
             .attestation(Arc::clone(&provider) as _)
-            .clock(Arc::clone(&host) as _)
-            .simulated(Services(Arc::clone(&host)), 1)
             .build()
             .unwrap();
         let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());

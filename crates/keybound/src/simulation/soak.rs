@@ -2,10 +2,8 @@
 use super::expect::check_invariants;
 use super::runner::Run;
 use super::script::Script;
-use super::test_host::{Failing, Setup};
+use super::test_host::{Failing, Setup, unattested};
 use super::{Leg, TestHost};
-use crate::keys::ProviderChain;
-use crate::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, TokenRequest};
 use keybound_core::lock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,11 +42,9 @@ async fn run_month(certificate_life: u64, seed: u64) {
         imds: 0.3,
         token: 0.1,
     });
-    let client = client(&host, seed);
-    let requests = RESOURCES.map(|resource| {
-        let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-        TokenRequest::pop(resource, requirements)
-    });
+    let keys = Run::new(Arc::clone(&host)).keys;
+    let client = host.client_builder(keys, seed).build().unwrap();
+    let requests = RESOURCES.map(unattested);
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut tally = Tally::default();
     let mut expiries = HashMap::new();
@@ -115,18 +111,6 @@ fn check(host: &TestHost, tally: &Tally, certificate_life: u64) {
     assert!(tally.in_last_minutes > 50, "{tally:?}");
     let violations = std::mem::take(&mut lock(&host.history).violations);
     assert!(violations.is_empty(), "{violations:?}");
-}
-
-pub(super) fn client(host: &Arc<TestHost>, seed: u64) -> ManagedIdentityClient {
-    let run = Run::new(Arc::clone(host));
-    ManagedIdentityClient::builder()
-        .environment(Environment::empty())
-        .key_providers(ProviderChain::new(vec![run.keys as _]))
-        .clock(Arc::clone(host) as _)
-        .persistence(false)
-        .simulated(super::test_host::Services(Arc::clone(host)), seed)
-        .build()
-        .unwrap()
 }
 
 const HOUR: u64 = 3600;

@@ -131,9 +131,10 @@ impl TestHost {
         let (address, query) = url.split_once('?').unwrap_or((&url, ""));
         let host = HostKind::at(address);
         let pinned = matches!(route, Route::Pinned(_));
-        self.check(pinned == (host == HostKind::ServiceFabric), || {
-            format!("{host:?}: pin")
-        });
+        self.check(
+            pinned == (host == HostKind::ServiceFabric),
+            format!("{host:?}: pin"),
+        );
         let form = host == HostKind::CloudShell;
         let given = if form { body } else { query.as_bytes() };
         let given: BTreeMap<_, _> = parameters(given).into_iter().collect();
@@ -195,40 +196,40 @@ impl TestHost {
         let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
         let form = host == HostKind::CloudShell;
         let method = if form { Method::POST } else { Method::GET };
-        self.check(head.method == method, || {
-            format!("{host:?}: {}", head.method)
-        });
+        self.check(head.method == method, format!("{host:?}: {}", head.method));
         self.check(
             header("x-ms-client-request-id").is_some_and(|id| id.len() == 36),
-            || format!("{host:?}: request id"),
+            format!("{host:?}: request id"),
         );
-        self.check(header("x-forwarded-for").is_none(), || {
-            "X-Forwarded-For".into()
-        });
+        self.check(header("x-forwarded-for").is_none(), "X-Forwarded-For");
         for (name, value) in host.headers() {
-            self.check(header(name) == Some(value.as_bytes()), || {
-                format!("{host:?}: {name}")
-            });
+            self.check(
+                header(name) == Some(value.as_bytes()),
+                format!("{host:?}: {name}"),
+            );
         }
         let others = ["Metadata", "secret", "X-IDENTITY-HEADER"];
         for name in others {
             let expected = host.headers().iter().any(|(known, _)| *known == name);
-            self.check(expected || header(name).is_none(), || {
-                format!("{host:?}: {name}")
-            });
+            self.check(
+                expected || header(name).is_none(),
+                format!("{host:?}: {name}"),
+            );
         }
         let version = given.get("api-version").map(String::as_str);
-        self.check(version == host.api_version(), || {
-            format!("{host:?}: {version:?}")
-        });
+        self.check(
+            version == host.api_version(),
+            format!("{host:?}: {version:?}"),
+        );
         for name in given.keys() {
             let known = ["api-version", "resource"].contains(&&**name)
                 || host.parameters().contains(&&**name);
-            self.check(known, || format!("{host:?}: {name}"));
+            self.check(known, format!("{host:?}: {name}"));
         }
-        self.check(given.contains_key("resource"), || {
-            format!("{host:?}: resource")
-        });
+        self.check(
+            given.contains_key("resource"),
+            format!("{host:?}: resource"),
+        );
     }
 
     fn record_source(&self, leg: Leg, head: &Parts, query: BTreeMap<String, String>) {

@@ -5,12 +5,11 @@ use super::imds::ENTRA;
 use super::keys::TestKeyProvider;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
-use super::test_host::{Leg, Services, Setup};
-use crate::keys::ProviderChain;
+use super::test_host::{Leg, Setup, unattested};
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
-    Attestation, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity,
-    ManagedIdentityClient, TokenRequest, TokenSource,
+    Attestation, ErrorKind, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
+    TokenSource,
 };
 use futures_util::FutureExt as _;
 use keybound_core::{BindingCacheKey, Certificate, lock};
@@ -187,19 +186,15 @@ fn client(
     keys: &Arc<TestKeyProvider>,
     store: Arc<dyn BindingStore>,
 ) -> ManagedIdentityClient {
-    ManagedIdentityClient::builder()
-        .environment(Environment::empty())
-        .key_providers(ProviderChain::new(vec![Arc::clone(keys) as _]))
-        .clock(Arc::clone(host) as _)
+    host.client_builder(Arc::clone(keys) as _, 1)
+        .persistence(true)
         .binding_store(store)
-        .simulated(Services(Arc::clone(host)), 1)
         .build()
         .unwrap()
 }
 
 fn request() -> TokenRequest {
-    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::pop("https://vault.azure.net", requirements)
+    unattested("https://vault.azure.net")
 }
 
 fn keys() -> Arc<TestKeyProvider> {

@@ -1,14 +1,14 @@
 //! The telemetry of an acquisition: spans, retries and counters.
 use super::conversations::case;
-use super::log::{Line, Log};
 use super::runner::run;
 use super::{Leg, TestHost};
+use keybound_testing::{CapturedLog, LogLine};
 use std::collections::BTreeSet;
 
 #[test]
 fn every_step_has_a_span_with_the_correlation_id_of_its_requests() {
-    let log = Log::default();
-    let (host, problems) = log.block_on(run(&case("attestation-90-percent")));
+    let log = CapturedLog::default();
+    let (host, problems) = log.block_on_paused(run(&case("attestation-90-percent")));
     assert!(problems.is_empty(), "{problems:?}");
     let spans = log.named("keybound_step");
     let first = &host.calls(Leg::Metadata)[0].request_id;
@@ -42,8 +42,8 @@ fn logs_each_retry_with_number_reason_and_delay() {
         ),
         ("retry-entra-5xx", Leg::Token, vec![("1", "503", 1000)]),
     ] {
-        let log = Log::default();
-        let (host, problems) = log.block_on(run(&case(name)));
+        let log = CapturedLog::default();
+        let (host, problems) = log.block_on_paused(run(&case(name)));
         assert!(problems.is_empty(), "{name}: {problems:?}");
         let calls = host.calls(leg);
         let logged = log.named(AGAIN);
@@ -61,13 +61,13 @@ fn logs_each_retry_with_number_reason_and_delay() {
 }
 
 /// Checks that every request with a correlation id belongs to a span of its step, or to a logged retry.
-pub(super) fn check_logged(name: &str, host: &TestHost, log: &Log) {
+pub(super) fn check_logged(name: &str, host: &TestHost, log: &CapturedLog) {
     let (started, repeated) = (log.named("keybound_step"), log.named(AGAIN));
     for (leg, step) in LEGS {
         let calls = host.calls(leg);
         let ids: BTreeSet<_> = calls.iter().map(|call| &*call.request_id).collect();
         for id in ids {
-            let of_id = |line: &&Line| line.field("request_id") == Some(id);
+            let of_id = |line: &&LogLine| line.field("request_id") == Some(id);
             let called = calls.iter().filter(|call| call.request_id == id).count();
             let started = started.iter().filter(of_id);
             let started = started
@@ -75,7 +75,7 @@ pub(super) fn check_logged(name: &str, host: &TestHost, log: &Log) {
                 .count();
             let logged = repeated.iter().filter(of_id);
             let logged = logged
-                .filter(|line| line.within.as_deref() == Some(step))
+                .filter(|line| line.span_field("step") == Some(step))
                 .count();
             assert!(started > 0, "{name}: {leg:?} without a span");
             assert!(
@@ -115,7 +115,8 @@ mod counters {
 
     #[test]
     fn counts_each_outcome_with_all_tags() {
-        let counted = |name: &str| count(|| Log::default().block_on(run(&case(name)))).1;
+        let counted =
+            |name: &str| count(|| CapturedLog::default().block_on_paused(run(&case(name)))).1;
         let tags = |token, bypass, key, outcome: &str| {
             let tags = [
                 ("CredentialOutcome", outcome),
@@ -174,7 +175,7 @@ mod counters {
             ("source-machine-learning", "MachineLearning"),
             ("source-cloud-shell", "CloudShell"),
         ] {
-            let counts = count(|| Log::default().block_on(run(&case(name)))).1;
+            let counts = count(|| CapturedLog::default().block_on_paused(run(&case(name)))).1;
             let tags = [
                 ("CredentialOutcome", "Success"),
                 ("KeyType", "none"),
@@ -185,7 +186,8 @@ mod counters {
             let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
             assert_eq!(counts, BTreeMap::from([(tags.to_vec(), 2)]), "{name}");
         }
-        let failed = count(|| Log::default().block_on(run(&case("source-errors")))).1;
+        let failed =
+            count(|| CapturedLog::default().block_on_paused(run(&case("source-errors")))).1;
         let outcomes: BTreeSet<_> = failed.keys().map(|tags| &*tags[0].1).collect();
         assert_eq!(outcomes, BTreeSet::from(["Not found"]));
     }

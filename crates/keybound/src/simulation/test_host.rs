@@ -3,8 +3,12 @@ use super::imds::is_v2;
 use super::resource::Resource;
 use super::script::{Fault, RequestContext, Script, ScriptedResponse};
 use super::sources::HostKind;
-use crate::Clock;
+use crate::keys::{KeyProvider, ProviderChain};
 use crate::wire::{Route, SimulatedNetwork};
+use crate::{
+    Clock, Environment, KeyRequirements, ManagedIdentityClient, ManagedIdentityClientBuilder,
+    TokenRequest,
+};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
@@ -12,7 +16,7 @@ use keybound_core::{KeyStrength, lock};
 use keybound_transport::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::fmt::{self, Display};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -190,6 +194,20 @@ impl TestHost {
         })
     }
 
+    /// A builder of clients with this key provider, without a store.
+    pub(super) fn client_builder(
+        self: &Arc<Self>,
+        keys: Arc<dyn KeyProvider>,
+        seed: u64,
+    ) -> ManagedIdentityClientBuilder {
+        ManagedIdentityClient::builder()
+            .environment(Environment::empty())
+            .key_providers(ProviderChain::new(vec![keys]))
+            .clock(Arc::clone(self) as _)
+            .persistence(false)
+            .simulated(Services(Arc::clone(self)), seed)
+    }
+
     /// The time since the start.
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -206,10 +224,9 @@ impl TestHost {
     }
 
     /// Checks a rule of the protocol. A violation is reported at the end: the client would catch a panic.
-    pub(super) fn check(&self, holds: bool, rule: impl FnOnce() -> String) {
+    pub(super) fn check(&self, holds: bool, rule: impl Display) {
         if !holds {
-            let rule = rule();
-            lock(&self.history).violations.push(rule);
+            lock(&self.history).violations.push(rule.to_string());
         }
     }
 
@@ -399,6 +416,12 @@ impl fmt::Debug for TestHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TestHost")
     }
+}
+
+/// A request for a bound token with any key.
+pub(super) fn unattested(resource: &str) -> TokenRequest {
+    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
+    TokenRequest::pop(resource, requirements)
 }
 
 /// The start time of every simulated host.

@@ -1,8 +1,8 @@
 //! `BearerCredential` as a `TokenCredential` of azure_core.
-use crate::test_host::{TestHost, VAULT};
 use azure_core::credentials::TokenCredential as _;
 use keybound::azure::BearerCredential;
 use keybound::{KeyRequirements, KeyStrength, TokenRequest, TokenSource};
+use keybound_testing::emulated::{TestHost, VAULT};
 
 fn any_key() -> KeyRequirements {
     KeyRequirements::unattested().min_strength(KeyStrength::Software)

@@ -1,11 +1,11 @@
 //! `BoundCalls` with the SDK's client for Key Vault.
-use crate::test_host::TestHost;
 use azure_core::http::{ClientOptions, RetryOptions};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures_util::TryStreamExt as _;
 use keybound::KeyRequirements;
 use keybound::azure::BoundCalls;
+use keybound_testing::emulated::TestHost;
 
 fn secrets(host: &TestHost, calls: &BoundCalls) -> SecretClient {
     let options = SecretClientOptions {

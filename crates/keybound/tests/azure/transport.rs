@@ -1,5 +1,4 @@
 //! The transport of `BoundCalls`.
-use crate::test_host::{TestHost, VAULT};
 use azure_core::Bytes;
 use azure_core::credentials::TokenCredential as _;
 use azure_core::error::ErrorKind;
@@ -8,6 +7,7 @@ use azure_core::http::{HttpClient as _, Method, Request, Url};
 use azure_core::stream::BytesStream;
 use keybound::KeyRequirements;
 use keybound::azure::{BearerCredential, BoundCalls};
+use keybound_testing::emulated::{TestHost, VAULT};
 
 fn request(host: &TestHost, method: Method) -> Request {
     let url = Url::parse(&host.secret_url()).unwrap();
@@ -28,7 +28,7 @@ async fn secrets_stay_secret_from_the_sdk() {
     let client = host.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let placeholder = calls.credential().get_token(&[VAULT], None).await.unwrap();
-    let request = crate::test_host::attested();
+    let request = keybound_testing::emulated::attested();
     let token = client.acquire_token(&request).await.unwrap();
     assert_eq!(host.count("token"), 1, "a real token was acquired");
     let signature = token.secret().expose().rsplit('.').next().unwrap();

@@ -1,8 +1,8 @@
 //! The blocking client, for programs without a runtime.
-use crate::test_host::{TestHost, attested};
 use keybound::http::Request;
 use keybound::http::RequestBody;
 use keybound::{ErrorKind, TokenSource, blocking};
+use keybound_testing::emulated::{TestHost, attested};
 use std::io::Read;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Which values are cached, and for how long.
-use crate::test_host::{GRAPH, TestHost, assert_failed, attested, failure};
 use keybound::{Claims, Environment, ErrorKind, KeyRequirements, Stage, TokenRequest, TokenSource};
 use keybound_emulator::{BypassCache, Config};
+use keybound_testing::emulated::{GRAPH, TestHost, assert_failed, attested, failure};
 
 #[tokio::test]
 async fn returns_the_cached_token_without_a_request() {

@@ -1,8 +1,8 @@
 //! Calls of resources with bound tokens.
-use crate::test_host::{GRAPH, TestHost, VAULT, assert_failed, attested, failure, get};
 use keybound::tls::{TlsVersions, TrustAnchors, VersionPolicy};
 use keybound::{ErrorKind, KeyRequirements, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
+use keybound_testing::emulated::{GRAPH, TestHost, VAULT, assert_failed, attested, failure, get};
 
 #[tokio::test]
 async fn vault_renegotiates_and_the_connection_is_reused() {
@@ -113,7 +113,7 @@ async fn verifies_servers() {
         .trust(TrustAnchors::system())
         .build()
         .unwrap();
-    let error = failure(&untrusting, crate::test_host::software()).await;
+    let error = failure(&untrusting, keybound_testing::emulated::software()).await;
     assert_failed(&error, ErrorKind::ServerCertificateInvalid, Stage::Token);
 }
 

@@ -1,9 +1,9 @@
 //! Every operation ends by the caller's deadline and reports its stage.
-use crate::test_host::{TestHost, assert_failed, attested, failure, get, with_more_time};
 use keybound::http::Request;
 use keybound::keys::{BindingKey, KeyError, KeyErrorKind, KeyProvider, ProviderChain};
 use keybound::{Error, ErrorKind, KeyStrength, ManagedIdentityClient, Stage};
 use keybound_emulator::SimulatedKeyProvider;
+use keybound_testing::emulated::{TestHost, assert_failed, attested, failure, get, with_more_time};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;

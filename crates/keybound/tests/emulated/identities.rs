@@ -1,7 +1,7 @@
 //! System-assigned and user-assigned identities.
-use crate::test_host::{TestHost, assert_failed, attested, failure};
 use keybound::{ErrorKind, ManagedIdentity, Stage};
 use keybound_emulator::{Config, IdentityType};
+use keybound_testing::emulated::{TestHost, assert_failed, attested, failure};
 
 #[tokio::test]
 async fn identities_by_client_object_and_resource_id_get_their_tokens() {

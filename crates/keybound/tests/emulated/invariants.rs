@@ -1,9 +1,11 @@
 //! The invariants, each under its name, with the whole client.
-use crate::test_host::{TestHost, VAULT, assert_failed, attested, failure, get, software};
 use keybound::http::Request;
 use keybound::{
     Claims, Environment, ErrorKind, KeyRequirements, KeyStrength, ManagedIdentity, Stage,
     TokenRequest, TokenSource, TokenType,
+};
+use keybound_testing::emulated::{
+    TestHost, VAULT, assert_failed, attested, failure, get, software,
 };
 use std::error::Error as _;
 

@@ -1,9 +1,9 @@
 //! Concurrent bound calls, large bodies, and connections that are closed in between.
-use crate::test_host::{GRAPH, TestHost, VAULT, assert_failed, attested};
 use keybound::http::{BoundClient, ConnectionInfo, RequestBody};
 use keybound::http::{Method, Request, Response};
 use keybound::{AccessToken, ErrorKind, KeyRequirements, Result, Stage, TokenRequest};
 use keybound_emulator::{Config, TlsVersionRange};
+use keybound_testing::emulated::{GRAPH, TestHost, VAULT, assert_failed, attested};
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
@@ -30,7 +30,7 @@ async fn concurrent_calls_arrive_once_each_with_their_certificate() {
         };
         for round in 0..rounds() {
             calls.round(round).await;
-            host.assert_round(round, leg, &calls.token);
+            calls.assert_round(&host, round, leg);
         }
         // At most one connection for each caller.
         assert!(host.count(&format!("{leg}-tls")) <= CALLERS as u64);
@@ -63,19 +63,18 @@ impl Calls {
         }
         callers.join_all().await;
     }
-}
 
-impl TestHost {
     /// Asserts that every call of the round arrived once, with the certificate to which the token is bound.
-    fn assert_round(&self, round: usize, leg: &str, token: &AccessToken) {
-        let certificate = &token
+    fn assert_round(&self, host: &TestHost, round: usize, leg: &str) {
+        let certificate = &self
+            .token
             .binding()
             .unwrap()
             .certificate()
             .thumbprints()
             .x5t_s256;
         let mut ids = BTreeMap::new();
-        for record in self.emulator.records() {
+        for record in host.emulator.records() {
             let id = record.headers.get("x-ms-client-request-id");
             let Some(id) = id.filter(|_| record.leg == leg) else {
                 continue;
@@ -90,7 +89,7 @@ impl TestHost {
             }
         }
         let all = (round + 1) * CALLERS * CALLS;
-        assert_eq!(self.count(leg), u64::try_from(all).unwrap());
+        assert_eq!(host.count(leg), u64::try_from(all).unwrap());
     }
 }
 

@@ -1,17 +1,18 @@
 //! No log line at any level contains a secret, in success and failure.
-use crate::test_host::{TestHost, attested, get};
-use crate::{captured_log, leaks};
 use keybound::Error;
 use keybound::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound::http::ResourceClient;
 use keybound::keys::ProviderChain;
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
+use keybound_testing::emulated::{TestHost, attested, get};
+use keybound_testing::{CapturedLog, assert_no_leak};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 #[tokio::test]
 async fn logs_and_errors_contain_no_secrets() {
-    let position = captured_log::mark();
+    let log = CapturedLog::of_process();
+    let position = log.position();
     let host = TestHost::new();
     let attestation = Arc::new(RecordingAttestation {
         provider: SimulatedAttestation::new(host.trust()).unwrap(),
@@ -38,7 +39,16 @@ async fn logs_and_errors_contain_no_secrets() {
         }
     }
     let token = &first;
-    for fault in ["vault=status:401", "vault=reset", "vault-tls=reset"] {
+    let echo = format!(
+        r#"{{"error":{{"code":"Unauthorized","message":"bad {}"}}}}"#,
+        token.secret().expose()
+    );
+    for fault in [
+        &*format!("vault=status:401,body={echo}"),
+        "vault=never-ask",
+        "vault=reset",
+        "vault-tls=reset",
+    ] {
         host.inject(fault);
         match get(token, &host.secret_url()).await {
             Ok(response) => output += &format!("{response:?}"),
@@ -56,7 +66,7 @@ async fn logs_and_errors_contain_no_secrets() {
     }
     secrets.append(&mut attestation.tokens.lock().unwrap());
     assert!(secrets.len() > 5, "attested more than once");
-    let log = position.since();
+    let log = log.text_since(position);
     let expected = ["retrying", "retrying with a new one", "keybound_step"];
     let expected_of_calls = [
         "further claims",
@@ -67,8 +77,8 @@ async fn logs_and_errors_contain_no_secrets() {
     for text in expected.into_iter().chain(expected_of_calls) {
         assert!(log.contains(text), "not logged: {text}");
     }
-    leaks::assert_none(&secrets, &log, "the log");
-    leaks::assert_none(&secrets, &output, "the Debug output");
+    assert_no_leak(&secrets, &log, "the log");
+    assert_no_leak(&secrets, &output, "the Debug output");
     // The same for tokens that were rejected: every JWT starts like this.
     assert!(secrets.iter().all(|secret| secret.starts_with(JWT_START)));
     assert!(
@@ -83,6 +93,8 @@ fn faults(token: &str) -> Vec<String> {
     let mut faults = vec![
         format!("token=status:401,body={rejected}"),
         format!("token=status:400,body={echo}"),
+        format!(r#"token=status:401,body={{"error":"{token}","trace_id":"{token}"}}"#),
+        format!("token=status:500,WWW-Authenticate=x {token},body={token}"),
         format!("issue=status:400,body={echo}"),
         format!("metadata=status:500,Retry-After=0,body={echo}"),
     ];

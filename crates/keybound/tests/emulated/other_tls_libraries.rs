@@ -1,8 +1,8 @@
 //! Calls over other TLS libraries, configured by a binding.
-use crate::test_host::{GRAPH, TestHost, VAULT, software};
 use keybound::tls::rustls::crypto::ring;
 use keybound::tls::rustls::pki_types::ServerName;
 use keybound::{AccessToken, Binding, KeyRequirements, KeyStrength, TokenRequest};
+use keybound_testing::emulated::{GRAPH, TestHost, VAULT, software};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

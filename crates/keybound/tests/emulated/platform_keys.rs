@@ -1,9 +1,9 @@
 //! The whole flow with the platform's keys: in memory, or on Windows in CNG, which then signs the CSR and the handshakes. These
 //! tests need a host without KeyGuard and TPM.
-use crate::test_host::{GRAPH, TestHost, get, software};
 use keybound::tls::{TlsVersions, VersionPolicy};
 use keybound::{AccessToken, Attestation, KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config, TlsVersionRange};
+use keybound_testing::emulated::{GRAPH, TestHost, get, software};
 
 #[tokio::test]
 async fn platform_key_calls_vault_and_graph_with_both_tls_versions() {

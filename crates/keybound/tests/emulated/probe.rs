@@ -1,6 +1,6 @@
 //! The probe whether IMDS supports v2.
-use crate::test_host::{TestHost, assert_failed, with_more_time};
 use keybound::{ErrorKind, Stage};
+use keybound_testing::emulated::{TestHost, assert_failed, with_more_time};
 use std::time::Duration;
 
 #[tokio::test]

@@ -1,5 +1,4 @@
 //! Calls by the resource client, which refreshes tokens, handles challenges and follows redirects.
-use crate::test_host::{GRAPH, TestHost, VAULT, assert_failed, attested, failure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use keybound::http::ResponseBody;
@@ -8,6 +7,7 @@ use keybound::{
     AccessToken, Claims, ErrorKind, KeyRequirements, ManagedIdentityClient, Stage, TokenRequest,
 };
 use keybound_emulator::{Config, Record};
+use keybound_testing::emulated::{GRAPH, TestHost, VAULT, assert_failed, attested, failure};
 use std::time::Duration;
 
 fn vault(client: &ManagedIdentityClient) -> ResourceClient {

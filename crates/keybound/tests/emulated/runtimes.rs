@@ -1,8 +1,8 @@
 //! A state that clients on several runtimes share, one of which is shut down during an acquisition.
-use crate::test_host::{TestHost, attested};
 use keybound::keys::ProviderChain;
 use keybound::{ManagedIdentityClient, SharedState, TokenSource};
 use keybound_emulator::{SimulatedAttestation, SimulatedKeyProvider};
+use keybound_testing::emulated::{TestHost, attested};
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;

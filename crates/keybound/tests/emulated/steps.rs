@@ -1,6 +1,6 @@
 //! The step events of acquisitions.
-use crate::test_host::{TestHost, attested};
 use keybound::{ErrorKind, Step, StepEvent, StepTiming};
+use keybound_testing::emulated::{TestHost, attested};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 

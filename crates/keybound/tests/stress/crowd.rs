@@ -1,40 +1,28 @@
 //! An emulator, one client, and the checks of both at the end of a test.
-use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
-    AccessToken, Clock, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
-    SystemClock, TokenRequest,
+    AccessToken, Clock, KeyRequirements, KeyStrength, ManagedIdentityClient, SystemClock,
+    TokenRequest,
 };
-use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound_testing::emulated::TestHost;
 use std::sync::{Arc, Weak};
 
 pub const CALLERS: usize = 10_000;
 pub const RESOURCES: usize = 200;
 
 pub struct Crowd {
-    emulator: Emulator,
+    host: TestHost,
     client: ManagedIdentityClient,
     clock_of_client: Weak<dyn Clock>,
 }
 
 impl Crowd {
     pub fn new() -> Self {
-        let mut config = Config::default();
-        config.imds.attestation = AttestationRule::Optional;
-        let emulator = Emulator::start(config).unwrap();
-        let trust = TrustAnchors::system().with_pem(emulator.ca_pem()).unwrap();
+        let host = TestHost::lenient();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let clock_of_client = Arc::downgrade(&clock);
-        let client = ManagedIdentityClient::builder()
-            .tls_engine(TlsEngine::OpenSsl)
-            .environment(Environment::empty())
-            .imds_endpoint(emulator.ready().imds.as_str())
-            .trust(trust)
-            .clock(clock)
-            .retries(false)
-            .build()
-            .unwrap();
+        let client = host.builder_for_platform().clock(clock).build().unwrap();
         Self {
-            emulator,
+            host,
             client,
             clock_of_client,
         }
@@ -52,17 +40,16 @@ impl Crowd {
     }
 
     pub fn inject(&self, fault: &str) {
-        self.emulator.inject(fault.parse().unwrap()).unwrap();
+        self.host.inject(fault);
     }
 
     pub fn clear_faults(&self) {
-        self.emulator.clear_faults();
+        self.host.emulator.clear_faults();
     }
 
     /// The number of requests of a leg.
     pub fn count(&self, leg: &str) -> usize {
-        let count = self.emulator.counts().get(leg).copied();
-        usize::try_from(count.unwrap_or(0)).unwrap()
+        usize::try_from(self.host.count(leg)).unwrap()
     }
 
     pub fn assert_counts(&self, metadata: usize, issue: usize, token: usize) {

@@ -1,13 +1,10 @@
 //! A client for the simulated resource, and the resource's responses.
 use super::Received;
 use crate::http::{ResourceClient, ResourceClientBuilder};
-use crate::keys::ProviderChain;
 use crate::simulation::runner::Run;
 use crate::simulation::script::Script;
-use crate::simulation::test_host::{Services, Setup, TestHost};
-use crate::{
-    Environment, KeyRequirements, KeyStrength, ManagedIdentityClient, Result, TokenRequest,
-};
+use crate::simulation::test_host::{Setup, TestHost, unattested};
+use crate::{ManagedIdentityClient, Result, TokenRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -29,15 +26,8 @@ impl ResourceFixture {
 
     fn with(setup: Setup) -> Self {
         let host = TestHost::new(setup, Script::default());
-        let run = Run::new(Arc::clone(&host));
-        let client = ManagedIdentityClient::builder()
-            .environment(Environment::empty())
-            .key_providers(ProviderChain::new(vec![run.keys as _]))
-            .clock(Arc::clone(&host) as _)
-            .persistence(false)
-            .simulated(Services(Arc::clone(&host)), 1)
-            .build()
-            .unwrap();
+        let keys = Run::new(Arc::clone(&host)).keys;
+        let client = host.client_builder(keys, 1).build().unwrap();
         Self { host, client }
     }
 
@@ -70,8 +60,7 @@ impl ResourceFixture {
 }
 
 pub(super) fn bound() -> TokenRequest {
-    let requirements = KeyRequirements::unattested().min_strength(KeyStrength::Software);
-    TokenRequest::pop("api://orders", requirements)
+    unattested("api://orders")
 }
 
 pub(super) fn response(status: u16) -> Response<Bytes> {

@@ -1,0 +1,16 @@
+//! The client against the emulator: the flow, its failures, its caches, the calls.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+mod blocking;
+mod caching;
+mod calls;
+mod deadlines;
+mod identities;
+mod invariants;
+mod load;
+mod logs;
+mod other_tls_libraries;
+mod platform_keys;
+mod probe;
+mod resources;
+mod runtimes;
+mod steps;
