@@ -35,7 +35,7 @@ pub(crate) fn simulate(
     let attestation = SimulatedAttestation::new(trust)?;
     // Whatever the variables of the host say: only IMDS issues certificates.
     Ok(builder
-        .source(ManagedIdentitySource::Imds)
+        .managed_identity_source(ManagedIdentitySource::Imds)
         .key_providers(key_providers())
         .attestation(Arc::new(attestation)))
 }

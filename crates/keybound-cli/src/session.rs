@@ -11,6 +11,7 @@ use keybound::{
     ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
 use keybound_core::tls::Host;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -47,7 +48,7 @@ impl Session {
         };
         let mut builder = client_builder(&args.host, trust)?;
         if let Some(source) = args.source {
-            builder = builder.source(source.into());
+            builder = builder.managed_identity_source(source.into());
         }
         Ok(Self {
             client: builder
@@ -243,8 +244,11 @@ pub(crate) fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchor
 /// The library checks this too, but only after requests.
 fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure> {
     // The library rejects a malformed address with a better error.
-    let is_malformed = |imds| Url::parse(imds).map_or(true, |url| url.scheme() != "http");
-    if args.imds().is_some_and(is_malformed) || (has_loopback_imds(args) && trust.is_extended()) {
+    let is_malformed =
+        |imds: Cow<'_, str>| Url::parse(&imds).map_or(true, |url| url.scheme() != "http");
+    if args.configured_imds().is_some_and(is_malformed)
+        || (has_loopback_imds(args) && trust.is_extended())
+    {
         return Ok(());
     }
     Err(Failure::Flow(Error::new(
@@ -256,7 +260,7 @@ fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure>
 
 /// Only an IMDS on loopback may name endpoints on loopback.
 fn has_loopback_imds(args: &HostArgs) -> bool {
-    let imds = args.imds().and_then(|url| Url::parse(url).ok());
+    let imds = args.configured_imds().and_then(|url| Url::parse(&url).ok());
     imds.as_ref().is_some_and(is_loopback)
 }
 

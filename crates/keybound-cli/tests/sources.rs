@@ -134,6 +134,33 @@ fn source_is_chosen_by_option() {
 }
 
 #[test]
+fn address_of_imds_chooses_imds_by_option_but_not_by_variable() {
+    let (imds, other) = (Source::issuing(TOKEN), Source::issuing(TOKEN));
+    for (kind, option, chosen) in [
+        ("app_service", true, "imds"),
+        ("cloud_shell", true, "imds"),
+        ("azure_arc", true, "imds"),
+        ("app_service", false, "app_service"),
+    ] {
+        let arguments = ["get-token", "--bearer", "--output", "json"];
+        let mut command = on_host(kind, &other, &arguments);
+        match option {
+            true => command.args(["--imds", &imds.url]),
+            false => command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", &imds.url),
+        };
+        let run = run(&mut command);
+        assert_eq!(run.json()["managed_identity_source"], chosen, "{run:#?}");
+    }
+    let option = ["get-token", "--bearer", "--imds", &imds.url];
+    let run = run(on_host("app_service", &other, &option).args(["--source", "app-service"]));
+    assert!(
+        run.stdout.contains("identity source App Service"),
+        "{run:#?}"
+    );
+    assert_eq!((imds.requests().len(), other.requests().len()), (3, 2));
+}
+
+#[test]
 fn no_v1_fallback_on_another_source() {
     let source = Source::issuing(TOKEN);
     for options in [

@@ -38,8 +38,9 @@ impl ManagedIdentityClient {
         ManagedIdentityClientBuilder::default()
     }
 
-    /// Acquires a token, from the cache, from Entra or, for [`TokenRequest::bearer`], from the host's source. Concurrent requests for the same token share one flow and its
-    /// error; each has its own [`timeout`](TokenRequest::timeout), and the flow is cancelled when no caller waits for it.
+    /// Acquires a token, from the cache, from Entra or, for [`TokenRequest::bearer`], from the host's source. Concurrent
+    /// requests for the same token share one flow and its error; each has its own [`timeout`](TokenRequest::timeout), and the
+    /// flow is cancelled when no caller waits for it.
     /// Tokens are refreshed and certificates renewed before they expire, in the background, on the runtime of the caller that
     /// finds them due. While a refresh fails, a token that is still valid is returned, with the error
     /// ([`refresh_failure`](AccessToken::refresh_failure)).
@@ -78,15 +79,15 @@ impl ManagedIdentityClient {
         self.acquire_token(&TokenRequest::bearer(resource)).await
     }
 
-    /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::source) one, otherwise the one that
+    /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::managed_identity_source) one, otherwise the one that
     /// the environment shows. No request is sent.
-    pub fn source(&self) -> ManagedIdentitySource {
+    pub fn managed_identity_source(&self) -> ManagedIdentitySource {
         self.0.settings.shared.source.kind()
     }
 
     /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
     /// and whose response does not name the identity. Failures are retried as for every request to IMDS. False, without a
-    /// request, if `MSAL_MI_DISABLE_IMDS_V2` disables v2 or the [source](Self::source) is another one.
+    /// request, if `MSAL_MI_DISABLE_IMDS_V2` disables v2 or the [source](Self::managed_identity_source) is another one.
     ///
     /// # Errors
     /// Those of the metadata request, but never [`ImdsV2Unavailable`](crate::ErrorKind::ImdsV2Unavailable).
@@ -186,24 +187,25 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The address of IMDS, a plain http URL. Default: `AZURE_POD_IDENTITY_AUTHORITY_HOST`, else
-    /// `http://169.254.169.254`.
+    /// The address of IMDS, a plain http URL; IMDS is then the default [source](Self::managed_identity_source). Default:
+    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`, else `http://169.254.169.254`.
     #[must_use]
     pub fn imds_endpoint(mut self, url: impl Into<String>) -> Self {
         self.imds_endpoint = Some(url.into());
         self
     }
 
-    /// The managed identity source. Default: the one that the environment shows, in this order: Service Fabric
-    /// (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`, `IDENTITY_SERVER_THUMBPRINT`), App Service and Container Apps (`IDENTITY_ENDPOINT`,
-    /// `IDENTITY_HEADER`), Machine Learning (`MSI_ENDPOINT`, `MSI_SECRET`), Cloud Shell (`MSI_ENDPOINT`), Azure Arc
-    /// (`IDENTITY_ENDPOINT`, `IMDS_ENDPOINT`, or its agent is installed), otherwise IMDS. An empty variable counts as absent.
+    /// The managed identity source. Default: IMDS if [`imds_endpoint`](Self::imds_endpoint) sets its address, otherwise the one
+    /// that the environment shows, in this order: Service Fabric (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`,
+    /// `IDENTITY_SERVER_THUMBPRINT`), App Service and Container Apps (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`), Machine Learning
+    /// (`MSI_ENDPOINT`, `MSI_SECRET`), Cloud Shell (`MSI_ENDPOINT`), Azure Arc (`IDENTITY_ENDPOINT`, `IMDS_ENDPOINT`, or its
+    /// agent is installed), otherwise IMDS. An empty variable counts as absent.
     ///
     /// Only IMDS has v2: with another source, every request but [`TokenRequest::bearer`] is an error
     /// ([`SourceUnsupported`](crate::ErrorKind::SourceUnsupported)). If a variable of the source is missing or malformed,
     /// requests to it fail with [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     #[must_use]
-    pub fn source(mut self, source: ManagedIdentitySource) -> Self {
+    pub fn managed_identity_source(mut self, source: ManagedIdentitySource) -> Self {
         self.source = Some(source);
         self
     }
@@ -247,8 +249,8 @@ impl ManagedIdentityClientBuilder {
 
     /// The proxy for Entra and resources. Default: the one in `HTTPS_PROXY` (or `https_proxy`, `ALL_PROXY`); a blank
     /// value means none. If these are not set, the system's ([`ProxyConfig::system`]). The hosts in `NO_PROXY` are exempt.
-    /// Requests to managed identity sources never use a proxy. If a variable is malformed, requests that would use that proxy fail with
-    /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
+    /// Requests to managed identity sources never use a proxy. If a variable is malformed, requests that would use that proxy
+    /// fail with [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
         self.proxy = Some(proxy);
@@ -318,6 +320,10 @@ impl ManagedIdentityClientBuilder {
         if let Some(list) = environment.allowed_hosts() {
             policy = policy.with_operator_hosts(list);
         }
+        // A caller that names the address of IMDS uses it, whatever the host shows.
+        let names_imds = self.imds_endpoint.is_some();
+        let source = self.source;
+        let source = source.or(names_imds.then_some(ManagedIdentitySource::Imds));
         let proxy = match self.proxy {
             Some(proxy) => proxy,
             None => proxy_of(&environment),
@@ -337,7 +343,7 @@ impl ManagedIdentityClientBuilder {
                 .identity
                 .unwrap_or_else(ManagedIdentity::system_assigned),
             shared: SharedSettings {
-                source: SourceSettings::new(self.source, &environment, &imds),
+                source: SourceSettings::new(source, &environment, &imds),
                 imds,
                 policy,
                 providers: self
@@ -414,6 +420,30 @@ mod tests {
             proxy(&[("HTTPS_PROXY", "https://p")]),
             ProxyConfig::from_environment(Some("https://p"), None)
         );
+    }
+
+    #[test]
+    fn explicit_address_of_imds_chooses_imds_unless_a_source_is_chosen() {
+        use ManagedIdentitySource::{AppService, AzureArc, Imds};
+        let source = |address: Option<&str>, chosen: Option<ManagedIdentitySource>| {
+            let variables = &[
+                ("IDENTITY_ENDPOINT", "http://127.0.0.1:40342"),
+                ("IMDS_ENDPOINT", "http://127.0.0.1:40342"),
+                ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1"),
+            ];
+            let mut builder = ManagedIdentityClient::builder().environment(environment(variables));
+            if let Some(address) = address {
+                builder = builder.imds_endpoint(address);
+            }
+            if let Some(chosen) = chosen {
+                builder = builder.managed_identity_source(chosen);
+            }
+            builder.build().unwrap().managed_identity_source()
+        };
+        let address = Some("http://127.0.0.1:2");
+        assert_eq!(source(None, None), AzureArc);
+        assert_eq!(source(address, None), Imds);
+        assert_eq!(source(address, Some(AppService)), AppService);
     }
 
     /// At an address that reaches the loopback interface, but is not exempt from proxies as a loopback host.

@@ -91,7 +91,7 @@ impl SharedSettings {
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let equal = [
             ("imds_endpoint", self.imds == other.imds),
-            ("source", self.source == other.source),
+            ("managed_identity_source", self.source == other.source),
             ("allowed_hosts", self.policy == other.policy),
             ("key_providers", self.providers == other.providers),
             ("attestation", self.attestation == other.attestation),

@@ -2,6 +2,7 @@ use super::attestation::LibraryArgs;
 use super::values::{self, Engine, TlsChoice};
 use clap::{Args, ValueEnum};
 use keybound::{KeyStrength, ManagedIdentity, Scope};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,14 +73,10 @@ pub(crate) struct HostArgs {
     #[arg(long, help_heading = "Key")]
     pub(crate) simulated: bool,
 
-    /// Address of IMDS [default: http://169.254.169.254]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        hide_env_values = true,
-        help_heading = "Connections"
-    )]
+    /// Address of IMDS, which is then the default source [default: http://169.254.169.254] [env:
+    /// AZURE_POD_IDENTITY_AUTHORITY_HOST]
+    // clap does not read the variable: it does not choose the source.
+    #[arg(long, value_name = "URL", help_heading = "Connections")]
     pub(crate) imds: Option<String>,
 
     /// Also trust the CA certificates of this file, for all hosts. Without it, those of KEYBOUND_CA_FILE are trusted for
@@ -131,9 +128,20 @@ impl HostArgs {
         }
     }
 
-    /// The address of IMDS, if any.
+    /// The address of IMDS by the option, if any.
     pub(crate) fn imds(&self) -> Option<&str> {
         self.imds.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// The address of IMDS by the option or the environment, if any.
+    pub(crate) fn configured_imds(&self) -> Option<Cow<'_, str>> {
+        let of_environment = || {
+            let url = std::env::var_os("AZURE_POD_IDENTITY_AUTHORITY_HOST")?;
+            // Invalid Unicode is replaced, as in the library; the result does not parse as a URL.
+            Some(url.to_string_lossy().into_owned().into())
+        };
+        let url = self.imds().map(Cow::Borrowed).or_else(of_environment);
+        url.filter(|url| !url.is_empty())
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct TokenArgs {
     #[command(flatten)]
     pub(crate) host: HostArgs,
 
-    /// The managed identity source [default: the one that the variables of the host show]. Only IMDS issues bound tokens
+    /// The managed identity source [default: the one that the variables of the host show; imds with --imds]. Only IMDS issues bound tokens
     #[arg(
         long,
         value_name = "SOURCE",

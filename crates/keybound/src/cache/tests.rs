@@ -35,7 +35,7 @@ fn rejects_clients_whose_settings_differ() {
             ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
         ),
         (
-            "source",
+            "managed_identity_source",
             [
                 ManagedIdentitySource::AppService,
                 ManagedIdentitySource::CloudShell,
@@ -128,7 +128,7 @@ fn engine(engine: TlsEngine) -> Change {
 }
 
 fn source(source: ManagedIdentitySource) -> Change {
-    Box::new(move |builder| builder.source(source))
+    Box::new(move |builder| builder.managed_identity_source(source))
 }
 
 fn imds(url: &'static str) -> Change {
