@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR_STR, Path};
 use std::time::Duration;
 
 /// The kind of a host.
@@ -303,8 +303,11 @@ impl TestHost {
         let value = response
             .www_authenticate
             .as_deref()
-            .unwrap_or("Basic realm={tokens}/{name}");
-        let value = self.in_directory(value).replace("{name}", &name);
+            .unwrap_or("Basic realm={tokens}{separator}{name}");
+        let value = self
+            .in_directory(value)
+            .replace("{separator}", MAIN_SEPARATOR_STR)
+            .replace("{name}", &name);
         let mut headers = HeaderMap::new();
         headers.insert("www-authenticate", value.parse().unwrap());
         Ok(reply(401, headers, String::new()))
