@@ -254,12 +254,17 @@ conversations! {
     single_flight_shares_failure
     source_app_service
     source_app_service_user_assigned
+    // The key file must belong to a service of the system: on Windows a test cannot create one.
+    #[cfg(target_os = "linux")]
     source_azure_arc
     source_azure_arc_hostile_challenges
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     source_azure_arc_hostile_files
+    #[cfg(target_os = "linux")]
     source_azure_arc_other_answers
+    #[cfg(target_os = "linux")]
     source_azure_arc_unconfirmed
+    #[cfg(target_os = "linux")]
     source_azure_arc_user_assigned
     source_claims
     source_cloud_shell

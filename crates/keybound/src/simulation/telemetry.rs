@@ -171,6 +171,7 @@ mod counters {
             ("source-imds", "Imds"),
             ("source-app-service", "AppService"),
             ("source-service-fabric", "ServiceFabric"),
+            #[cfg(target_os = "linux")]
             ("source-azure-arc", "AzureArc"),
             ("source-machine-learning", "MachineLearning"),
             ("source-cloud-shell", "CloudShell"),
