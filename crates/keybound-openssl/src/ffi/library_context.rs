@@ -17,7 +17,7 @@ use openssl::ssl::{Ssl, SslContextBuilder};
 use openssl::x509::X509;
 #[cfg(any(feature = "openssl", feature = "rustls"))]
 use openssl::x509::store::X509Store;
-use openssl_sys::OSSL_LIB_CTX;
+use openssl_sys::{OSSL_LIB_CTX, OSSL_PROVIDER};
 use std::ffi::{CStr, CString, c_int, c_long, c_void};
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -25,12 +25,32 @@ use std::sync::{Arc, OnceLock};
 
 /// The private library context, as the host's openssl.cnf configures it.
 pub(crate) struct LibraryContext {
-    context: *mut OSSL_LIB_CTX,
     state: Index<Ssl, Arc<ConnectionState>>,
     system_trust: SystemTrust,
+    // Dropped last: the trust anchors belong to it.
+    context: OwnedContext,
 }
 
-// SAFETY: a library context may be used from several threads; the pointer is never freed.
+/// A library context, and the provider that is loaded into it.
+struct OwnedContext {
+    context: *mut OSSL_LIB_CTX,
+    provider: *mut OSSL_PROVIDER,
+}
+
+impl Drop for OwnedContext {
+    fn drop(&mut self) {
+        // SAFETY: both pointers are owned, and null is permitted for the context only. The context of [`LibraryContext::get`] is never
+        // dropped: keys and TLS contexts in it stay valid. One that could not be opened has none.
+        unsafe {
+            if !self.provider.is_null() {
+                openssl_sys::OSSL_PROVIDER_unload(self.provider);
+            }
+            openssl_sys::OSSL_LIB_CTX_free(self.context);
+        }
+    }
+}
+
+// SAFETY: a library context may be used from several threads.
 unsafe impl Send for LibraryContext {}
 // SAFETY: as above.
 unsafe impl Sync for LibraryContext {}
@@ -67,10 +87,13 @@ impl LibraryContext {
         if context.is_null() {
             return Err(with_reason("no library context", &ErrorStack::get()));
         }
-        let library = Self {
-            context,
+        let mut library = Self {
             state,
             system_trust: SystemTrust::default(),
+            context: OwnedContext {
+                context,
+                provider: null_mut(),
+            },
         };
         let opened = library
             .load_configuration(configuration)
@@ -90,7 +113,7 @@ impl LibraryContext {
         };
         // SAFETY: the configuration is freed on all paths; strings and stacks in it are used before that.
         unsafe {
-            let conf = native::NCONF_new_ex(self.context, null_mut());
+            let conf = native::NCONF_new_ex(self.context.context, null_mut());
             if conf.is_null() {
                 return Err("no memory for the host's OpenSSL configuration");
             }
@@ -108,35 +131,28 @@ impl LibraryContext {
     }
 
     /// Adds the provider after those that the host has configured, which have precedence for all other algorithms.
-    fn add_provider(&self) -> Result<(), &'static str> {
-        unsafe extern "C" fn visit(_: *mut openssl_sys::OSSL_PROVIDER, _: *mut c_void) -> c_int {
+    fn add_provider(&mut self) -> Result<(), &'static str> {
+        unsafe extern "C" fn visit(_: *mut OSSL_PROVIDER, _: *mut c_void) -> c_int {
             1
         }
         // SAFETY: the context is alive, the strings and the entry are constants. The iteration activates the default provider
         // if the host has configured none, before this provider is added.
-        let loaded = unsafe {
-            native::OSSL_PROVIDER_do_all(self.context, visit, null_mut());
-            native::OSSL_PROVIDER_add_builtin(
-                self.context,
-                keybound_provider::NAME.as_ptr(),
-                keybound_provider::init,
-            ) == 1
-                && !openssl_sys::OSSL_PROVIDER_try_load(
-                    self.context,
-                    keybound_provider::NAME.as_ptr(),
-                    1,
-                )
-                .is_null()
-        };
-        if loaded {
-            Ok(())
-        } else {
-            Err("Keybound's provider cannot be added to OpenSSL")
+        unsafe {
+            let context = self.context.context;
+            native::OSSL_PROVIDER_do_all(context, visit, null_mut());
+            let name = keybound_provider::NAME.as_ptr();
+            if native::OSSL_PROVIDER_add_builtin(context, name, keybound_provider::init) == 1 {
+                self.context.provider = openssl_sys::OSSL_PROVIDER_try_load(context, name, 1);
+            }
         }
+        if self.context.provider.is_null() {
+            return Err("Keybound's provider cannot be added to OpenSSL");
+        }
+        Ok(())
     }
 
     pub(super) fn context(&self) -> *mut OSSL_LIB_CTX {
-        self.context
+        self.context.context
     }
 
     /// The index of the connection state in an `Ssl`.
@@ -148,8 +164,11 @@ impl LibraryContext {
     pub(crate) fn tls_context(&self) -> Result<SslContextBuilder, TransportError> {
         // SAFETY: the builder takes ownership of the context.
         unsafe {
-            let context =
-                native::SSL_CTX_new_ex(self.context, null(), openssl_sys::TLS_client_method());
+            let context = native::SSL_CTX_new_ex(
+                self.context.context,
+                null(),
+                openssl_sys::TLS_client_method(),
+            );
             if context.is_null() {
                 return Err(unsupported(with_reason(
                     "the host's OpenSSL configuration allows no TLS",
@@ -203,7 +222,7 @@ impl LibraryContext {
         // SAFETY: either function fills the given certificate; if it fails, it leaves the certificate, or frees it and clears
         // the pointer.
         unsafe {
-            let mut certificate = native::X509_new_ex(self.context, null());
+            let mut certificate = native::X509_new_ex(self.context.context, null());
             let mut input = der.as_ptr();
             let length = c_long::try_from(der.len()).unwrap_or(0);
             if certificate.is_null() || read(&raw mut certificate, &raw mut input, length).is_null()

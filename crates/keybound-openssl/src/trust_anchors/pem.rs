@@ -121,19 +121,17 @@ const PKCS7_HINT: &str = "extract the certificates with `openssl pkcs7 -print_ce
 mod tests {
     use super::*;
 
-    fn found(text: &str) -> Vec<(&str, Option<&[u8]>)> {
-        // Leaked, so that the result may borrow from it.
-        let blocks: &'static [Block<'_>] = blocks(text.to_owned().leak().as_bytes()).leak();
-        blocks
-            .iter()
-            .map(|block| (block.label, block.content.as_deref()))
+    fn found(text: &str) -> Vec<(&str, Option<Vec<u8>>)> {
+        blocks(text.as_bytes())
+            .into_iter()
+            .map(|block| (block.label, block.content.as_deref().map(<[u8]>::to_vec)))
             .collect()
     }
 
     #[test]
     fn finds_boundaries_at_the_start_of_a_line() {
         let one = "-----BEGIN A-----\nAAEC\n-----END A-----\n";
-        let read = [("A", Some(&[0, 1, 2][..]))];
+        let read = [("A", Some(vec![0, 1, 2]))];
         for text in [
             one.to_owned(),
             one.replace('\n', "\r\n"),
