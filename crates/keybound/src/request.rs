@@ -61,7 +61,8 @@ impl TokenRequest {
     /// host without IMDS v2: [`ManagedIdentitySource`](crate::ManagedIdentitySource). Anyone who holds it can use it.
     ///
     /// The resource is sent as it is, but for one `/.default` at its end: it becomes the token's audience, and a trailing slash
-    /// counts. Claims of a challenge are not sent: a new token is requested, from Service Fabric in place of the cached one.
+    /// counts. Claims of a challenge are not sent: a new token is requested. Service Fabric also receives the hash of the cached
+    /// token.
     pub fn bearer(resource: impl AsRef<str>) -> Self {
         Self::new(TokenType::Bearer, Scope::verbatim(resource.as_ref()), None)
     }

@@ -60,8 +60,8 @@ impl Session {
     }
 }
 
-/// Verifies the server's certificate with Windows or by the pinned one, and checks that it has not changed. In a later handshake it runs before the
-/// server has presented a certificate, and receives the earlier one.
+/// Verifies the server's certificate with Windows or by the pinned one, and checks that it has not changed. In a later handshake
+/// it runs before the server has presented a certificate, and receives the earlier one.
 ///
 /// The result of the schannel crate comes first. It is an error unless it is that the revocation status is unknown, which the
 /// crate returns instead of other errors of the certificate.
