@@ -32,6 +32,17 @@ impl Call {
         found.trim().eq_ignore_ascii_case(media_type)
     }
 
+    /// Whether the request has the header that browsers do not send.
+    pub fn has_metadata_header(&self) -> bool {
+        let metadata = self.header("metadata");
+        metadata.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether the request came through a proxy.
+    pub fn is_forwarded(&self) -> bool {
+        self.request.headers().contains_key("x-forwarded-for")
+    }
+
     /// The id by which the client finds the request in logs.
     pub fn client_request_id(&self) -> Option<Guid> {
         ["x-ms-client-request-id", "client-request-id"]

@@ -1,4 +1,5 @@
 //! The configuration of the host, its identities and the services.
+mod arc_config;
 mod compute_config;
 mod deserialize;
 mod entra_config;
@@ -12,6 +13,7 @@ mod tests;
 mod tls_config;
 mod vault_config;
 
+pub use arc_config::ArcConfig;
 pub use compute_config::{ComputeConfig, OsType};
 pub use entra_config::EntraConfig;
 pub use graph_config::GraphConfig;
@@ -51,6 +53,8 @@ pub struct Config {
     pub vault: VaultConfig,
     /// The simulated Graph.
     pub graph: GraphConfig,
+    /// Azure Arc's agent.
+    pub arc: ArcConfig,
     /// Address and ports.
     pub network: NetworkConfig,
     /// TLS versions.
@@ -96,6 +100,7 @@ impl Config {
         self.compute.check()?;
         self.entra.check()?;
         self.vault.check()?;
+        self.arc.check()?;
         self.network.check()
     }
 }
@@ -111,6 +116,7 @@ impl Default for Config {
             entra: EntraConfig::default(),
             vault: VaultConfig::default(),
             graph: GraphConfig::default(),
+            arc: ArcConfig::default(),
             network: NetworkConfig::default(),
             tls: TlsConfig::default(),
             faults: Vec::new(),

@@ -1,10 +1,10 @@
+use crate::random_secret::RandomSecret;
 use http::HeaderValue;
 use openssl::error::ErrorStack;
-use openssl::memcmp;
-use std::fmt;
 
-/// The secret of the control endpoint: 256 random bits in hexadecimal, new at each start.
-pub(crate) struct ControlSecret(String);
+/// The secret of the control endpoint, new at each start.
+#[derive(Debug)]
+pub(crate) struct ControlSecret(RandomSecret);
 
 impl ControlSecret {
     /// Creates a secret.
@@ -12,15 +12,11 @@ impl ControlSecret {
     /// # Errors
     /// If the host returns no random bytes.
     pub fn random() -> Result<Self, ErrorStack> {
-        let mut bytes = [0; 32];
-        openssl::rand::rand_bytes(&mut bytes)?;
-        Ok(Self(
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ))
+        RandomSecret::new().map(Self)
     }
 
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 
     /// Whether an `Authorization` header contains the secret; compared in constant time.
@@ -29,16 +25,8 @@ impl ControlSecret {
         parts.is_some_and(|(scheme, credentials)| {
             // RFC 9110 section 11.1: the scheme is case-insensitive, and one or more spaces follow.
             let credentials = credentials.trim_ascii_start();
-            scheme.eq_ignore_ascii_case(BEARER)
-                && credentials.len() == self.0.len()
-                && memcmp::eq(credentials, self.0.as_bytes())
+            scheme.eq_ignore_ascii_case(BEARER) && self.0.equals(credentials)
         })
-    }
-}
-
-impl fmt::Debug for ControlSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlSecret(…)")
     }
 }
 

@@ -50,12 +50,11 @@ impl EmulatorBuilder {
         let state_dir = self.state_dir.map(std::path::absolute).transpose();
         let state_dir = state_dir.map_err(StartError::Host)?;
         let pki = Pki::new(state_dir.as_deref(), self.config.network.bind)?;
-        let state = State::new(self.config, pki, endpoints)
-            .map_err(|error| StartError::Certificates(error.into()))?;
-        let state = Arc::new(state);
+        let state = Arc::new(State::new(self.config, pki, endpoints)?);
+        let ready = Ready::of(&state)?;
         let running = ServerThread::start(listeners, &state)?;
         Ok(Emulator {
-            ready: Ready::of(&state),
+            ready,
             state,
             running: Some(running),
         })
@@ -107,7 +106,7 @@ impl Emulator {
     }
 
     /// The number of requests by [`Record::leg`], and of connections to the services with TLS by `attest-tls`, `token-tls`,
-    /// `vault-tls` and `graph-tls`. A leg without any is absent.
+    /// `vault-tls`, `graph-tls` and `service-fabric-tls`. A leg without any is absent.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.records.counts()
     }

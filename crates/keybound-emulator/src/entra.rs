@@ -1,4 +1,5 @@
 //! Entra's token service for managed identities: tokens over mutual TLS, the discovery document and the key set.
+pub(crate) mod access_token;
 pub(crate) mod claims_challenge;
 mod discovery;
 mod error_response;

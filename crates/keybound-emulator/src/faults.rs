@@ -8,9 +8,9 @@ mod known_actions;
 mod leg;
 mod status_fault;
 
-pub(crate) use action::{Action, CertificateFault, ServerCertificateFault};
+pub(crate) use action::{Action, CertificateFault, KeyFileFault, ServerCertificateFault};
 pub(crate) use apply::{alter, replace};
 pub use fault::{Fault, FaultError};
 pub(crate) use fault_plan::FaultPlan;
 pub(crate) use known_actions::known_actions;
-pub(crate) use leg::{ATTEST_PATH, ISSUE_PATH, Leg, METADATA_PATH};
+pub(crate) use leg::{ATTEST_PATH, IMDS_TOKEN_PATH, ISSUE_PATH, Leg, METADATA_PATH, VERSIONS_PATH};

@@ -1,13 +1,19 @@
 //! Entry points for fuzzers of the parsers. Not part of the API.
 #![doc(hidden)]
 
+use crate::call::Call;
 use crate::config::Config;
 use crate::control;
 use crate::evidence;
 use crate::faults::Fault;
-use crate::imds::{self, csr, read_attestation};
+use crate::imds::{self, csr, read_attestation, token};
+use crate::peer::Peer;
 use crate::pki::{read_token_not_after, read_token_not_after_value};
 use crate::server;
+use crate::sources::{app_service, arc, cloud_shell, machine_learning, service_fabric};
+use bytes::Bytes;
+use http::Request;
+use std::collections::BTreeMap;
 
 /// Checks a certificate signing request, strict and lenient.
 pub fn csr(bytes: &[u8]) {
@@ -62,6 +68,44 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
+/// Reads a request for a bearer token, of each source: the query in the first line, and the form after it.
+pub fn source(bytes: &[u8]) {
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let query = String::from_utf8_lossy(lines.next().unwrap_or_default());
+    let body = Bytes::copy_from_slice(lines.next().unwrap_or_default());
+    let identities = Config::default().identities;
+    for protocol in [
+        token::PROTOCOL,
+        app_service::V2019,
+        app_service::V2017,
+        service_fabric::PROTOCOL,
+        arc::PROTOCOL,
+        machine_learning::PROTOCOL,
+        cloud_shell::PROTOCOL,
+    ] {
+        let request = Request::builder()
+            .method(protocol.method.clone())
+            .uri(format!("{}?{query}", protocol.path))
+            .header("metadata", "true")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body.clone());
+        let Ok(request) = request else { continue };
+        let call = Call {
+            request,
+            peer: Peer {
+                client_certificate: None,
+                tls_version: None,
+            },
+            fault: None,
+            notes: BTreeMap::new(),
+        };
+        if let Ok(read) = protocol.read(&identities, &call, None) {
+            assert!(!read.resource.is_empty() && !read.resource.ends_with("/.default"));
+            assert!(read.capabilities.iter().all(|it| !it.is_empty()));
+        }
+    }
+}
+
 /// Reads `token_not_after` from a certificate, and from the value of the extension.
 pub fn token_not_after(bytes: &[u8]) {
     let _ = read_token_not_after(bytes);
@@ -75,12 +119,13 @@ mod tests {
     /// A small, deterministic fuzzer: valid inputs, truncated, repeated and with changed bytes.
     #[test]
     fn parsers_accept_any_input_without_panic() {
-        let seeds: [&[u8]; 7] = [
+        let seeds: [&[u8]; 8] = [
             b"token=status:429,Retry-After=1,body={\"a\":1*3}*always",
             b"tenant_id = \"x\"\n[imds]\nvm_id = \"\"\nfaults = [\"a\"]",
             b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4IiwieC1tcy1ydW50aW1lIjp7ImtleXMiOlt7fV19fQ.c2ln",
             b"POST http://imds.invalid/a?b HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
             b"GET /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nxGET / HTTP/1.0\r\n\r\n",
+            b"api-version=2018-02-01&resource=https%3A%2F%2Fa.example&client_id=x\nresource=a",
             b"\x30\x11\x18\x0f20260131120405Z",
             &[
                 0x30, 0x0c, 0x30, 0x06, 0x02, 0x01, 0x00, 0x30, 0x01, 0x05, 0x30, 0x00, 0x03, 0x00,
@@ -112,6 +157,7 @@ mod tests {
             config(&input);
             fault(&input);
             request(&input);
+            source(&input);
             token_not_after(&input);
         }
     }

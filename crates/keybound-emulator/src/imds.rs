@@ -1,4 +1,4 @@
-//! IMDS v2: platform metadata, certificates for keys, and instance metadata.
+//! IMDS: platform metadata and certificates for keys (v2), bearer tokens (v1), and instance metadata.
 mod attestation_claims;
 pub(crate) mod csr;
 mod error_response;
@@ -8,12 +8,13 @@ mod platform_metadata;
 mod query;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token;
 
 pub(crate) use attestation_claims::read as read_attestation;
 
 use crate::call::Call;
 use crate::config::BypassCache;
-use crate::faults::{ISSUE_PATH, METADATA_PATH};
+use crate::faults::{IMDS_TOKEN_PATH, ISSUE_PATH, METADATA_PATH};
 use crate::response::Response;
 use crate::state::State;
 use error_response::ErrorResponse;
@@ -35,6 +36,9 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
 async fn handle(state: &State, call: &mut Call) -> Result<Response, ErrorResponse> {
     if let Some(document) = InstanceMetadata::at(call.request.uri().path()) {
         return document.respond(state, call);
+    }
+    if call.request.uri().path() == IMDS_TOKEN_PATH {
+        return Ok(token::respond(state, call).await);
     }
     let method = match call.request.uri().path() {
         METADATA_PATH => Method::GET,
@@ -67,12 +71,12 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, ErrorRespons
 
 /// Checks that the request is a local one: it has the header that browsers do not send, and no header of a proxy.
 fn check_headers(call: &Call) -> Result<(), ErrorResponse> {
-    if !has_metadata_header(call) {
+    if !call.has_metadata_header() {
         return Err(ErrorResponse::invalid(
             "Required metadata header not specified",
         ));
     }
-    if is_forwarded(call) {
+    if call.is_forwarded() {
         return Err(ErrorResponse::invalid(
             "X-Forwarded-For header is not allowed: the request came through a proxy",
         ));
@@ -84,15 +88,6 @@ fn check_headers(call: &Call) -> Result<(), ErrorResponse> {
         ));
     }
     Ok(())
-}
-
-fn has_metadata_header(call: &Call) -> bool {
-    let metadata = call.header("metadata");
-    metadata.is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
-fn is_forwarded(call: &Call) -> bool {
-    call.request.headers().contains_key("x-forwarded-for")
 }
 
 /// The `Server` header of the real IMDS, in which clients search for `IMDS`.

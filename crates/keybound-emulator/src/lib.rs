@@ -1,5 +1,6 @@
-//! Simulated services for managed identities with bound tokens, on loopback: IMDS v2, the attestation service (MAA), Entra's
-//! mTLS token endpoint, a Key Vault that requests the certificate after the request, and Graph.
+//! Simulated services for managed identities, on loopback: IMDS v2, the attestation service (MAA), Entra's mTLS token endpoint, a
+//! Key Vault that requests the certificate after the request, and Graph; and for bearer tokens IMDS v1, App Service, Container
+//! Apps, Service Fabric, Azure Arc, Machine Learning and Cloud Shell.
 //!
 //! They reject what the real services reject, with the same errors, and inject faults on demand. Their certificates and tokens
 //! are worthless elsewhere: they are issued by authorities that are created at the start, attestation says `simulated`, and
@@ -41,12 +42,14 @@ mod listeners;
 mod maa;
 mod peer;
 mod pki;
+mod random_secret;
 mod ready;
 mod record;
 mod records;
 mod reply;
 mod response;
 mod secrets;
+mod selector;
 mod server;
 mod server_thread;
 mod service;
@@ -54,6 +57,7 @@ mod service_handler;
 mod signing_key;
 mod simulated_attestation;
 mod simulated_key;
+mod sources;
 mod start_error;
 mod state;
 #[cfg(test)]
@@ -63,8 +67,8 @@ mod vault;
 // The public API.
 pub use clock::Clock;
 pub use config::{
-    AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig, GraphConfig,
-    HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, TlsConfig,
+    ArcConfig, AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig,
+    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, TlsConfig,
     TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
 };
 pub use emulator::{Emulator, EmulatorBuilder};
@@ -73,4 +77,5 @@ pub use ready::{Control, Ready};
 pub use record::Record;
 pub use simulated_attestation::SimulatedAttestation;
 pub use simulated_key::{SimulatedKey, SimulatedKeyProvider};
+pub use sources::{Source, UnknownSource};
 pub use start_error::StartError;

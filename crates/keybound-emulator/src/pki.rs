@@ -29,6 +29,7 @@ pub(crate) struct Pki {
     store: ca_store::CaStore,
     issuer: issuer::Issuer,
     server: ServerIdentity,
+    service_fabric: ServerIdentity,
     /// The address on which the servers listen.
     address: IpAddr,
 }
@@ -48,6 +49,7 @@ impl Pki {
         Ok(Self {
             issuer: issuer::Issuer::new().map_err(failed)?,
             server: store.ca().server_identity(None, address).map_err(failed)?,
+            service_fabric: ServerIdentity::self_signed(address).map_err(failed)?,
             store,
             address,
         })
@@ -63,9 +65,14 @@ impl Pki {
         self.store.ca().pem()
     }
 
-    /// Key and certificate of all servers.
+    /// Key and certificate of all servers but Service Fabric's.
     pub fn server(&self) -> &ServerIdentity {
         &self.server
+    }
+
+    /// Key and self-signed certificate of Service Fabric's server.
+    pub fn service_fabric(&self) -> &ServerIdentity {
+        &self.service_fabric
     }
 
     /// Key and certificate of a server with a fault.

@@ -14,7 +14,7 @@ pub struct Record {
     pub sequence: u64,
     /// The time of the request, in milliseconds since 1970 by the emulated clock.
     pub unix_ms: u64,
-    /// The step of the flow: probe, metadata, issue, instance, attest, token, discovery, vault, graph, or unknown.
+    /// The leg, as in faults: the step of the flow, the source or the resource, or `unknown`.
     pub leg: &'static str,
     /// The HTTP method.
     pub method: String,
@@ -139,11 +139,17 @@ const RECORDED_QUERY: &[&str] = &[
     "api-version",
     "bypass_cache",
     "client_id",
+    "clientid",
     "cred-api-version",
     "format",
     "mi_res_id",
     "msi_res_id",
     "object_id",
+    "principal_id",
+    "principalId",
+    "resource",
+    "token_sha256_to_refresh",
+    "xms_cc",
     "$top",
 ];
 

@@ -10,6 +10,7 @@ use crate::server::{
     Server, Timeouts, TlsSettings,
 };
 use crate::service::Service;
+use crate::sources::{app_service, arc, cloud_shell, machine_learning, service_fabric};
 use crate::state::State;
 use crate::{control, entra, graph, imds, maa, vault};
 use bytes::Bytes;
@@ -39,7 +40,10 @@ impl ServiceHandler {
     pub fn server(self, listener: TcpListener) -> io::Result<Server<Self>> {
         let versions = self.state.config.tls.versions(self.service);
         let tls = versions.map(|versions| TlsSettings {
-            identity: self.state.pki.server().clone(),
+            identity: match self.service {
+                Service::ServiceFabric => self.state.pki.service_fabric().clone(),
+                _ => self.state.pki.server().clone(),
+            },
             versions,
             client_certificate: match self.service {
                 Service::Sts | Service::Graph => ClientCertificate::First,
@@ -75,6 +79,11 @@ impl ServiceHandler {
             Service::Sts => entra::respond(&self.state, call).await,
             Service::Vault => vault::respond(&self.state, call).await,
             Service::Graph => graph::respond(&self.state, call).await,
+            Service::AppService => app_service::respond(&self.state, call).await,
+            Service::ServiceFabric => service_fabric::respond(&self.state, call).await,
+            Service::Arc => arc::respond(&self.state, call).await,
+            Service::MachineLearning => machine_learning::respond(&self.state, call).await,
+            Service::CloudShell => cloud_shell::respond(&self.state, call).await,
             Service::Control => not_found(),
         }
     }
@@ -133,6 +142,9 @@ impl Handler for ServiceHandler {
                 // A fault that cannot be applied must not look like a success.
                 Err(_) => options.problem = Some(Refusal::Close),
             },
+            Some(Action::CaSignedCertificate) => {
+                options.identity = Some(self.state.pki.server().clone());
+            }
             _ => (),
         }
         if options.check.is_none() && self.state.faults.revokes_on(leg) {

@@ -1,4 +1,4 @@
-use crate::config::ConfigError;
+use crate::config::{ArcConfig, ConfigError};
 use keybound_core::BoxError;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +23,15 @@ pub enum StartError {
         #[source]
         source: Option<BoxError>,
     },
+    /// Azure Arc's key files cannot be written to `arc.tokens_dir`: use a folder that this user can write to.
+    #[error("Azure Arc's key files cannot be written to {folder}", folder = .folder.display())]
+    ArcTokens {
+        /// The folder.
+        folder: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// The port is in use, or the host lacks the loopback address.
     #[error("cannot listen at {address}")]
     Listen {
@@ -38,4 +47,13 @@ pub enum StartError {
     /// A thread, a runtime or a temporary file could not be created.
     #[error("the host lacks a resource that the emulator needs")]
     Host(#[source] io::Error),
+}
+
+impl StartError {
+    pub(crate) fn arc_tokens(config: &ArcConfig, source: io::Error) -> Self {
+        Self::ArcTokens {
+            folder: config.tokens_dir.clone().unwrap_or_default(),
+            source,
+        }
+    }
 }

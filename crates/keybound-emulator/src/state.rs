@@ -9,6 +9,9 @@ use crate::pki::Pki;
 use crate::records::Records;
 use crate::secrets::Secrets;
 use crate::signing_key::SigningKey;
+use crate::sources::SourceSecrets;
+use crate::sources::arc::KeyFiles;
+use crate::start_error::StartError;
 use openssl::error::ErrorStack;
 
 /// The shared state of the services of an emulator.
@@ -23,6 +26,9 @@ pub(crate) struct State {
     /// The secrets of the vault.
     pub secrets: Secrets,
     pub control_secret: ControlSecret,
+    pub source_secrets: SourceSecrets,
+    /// The key files of Azure Arc.
+    pub arc_key_files: KeyFiles,
     /// The certificates that IMDS issued.
     pub issued: IssuedCertificates,
     /// The nonces that the attestation service accepted.
@@ -33,8 +39,9 @@ impl State {
     /// The state of an emulator after the start.
     ///
     /// # Errors
-    /// If the host returns no random bytes.
-    pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, ErrorStack> {
+    /// If the host returns no random bytes, or Azure Arc's key files cannot be written to their folder.
+    pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, StartError> {
+        let no_random = |error: ErrorStack| StartError::Certificates(error.into());
         let clock = Clock::default();
         Ok(Self {
             secrets: Secrets::new(&config.vault.secrets, clock.unix()),
@@ -44,7 +51,10 @@ impl State {
             pki,
             endpoints,
             keys: Keys::default(),
-            control_secret: ControlSecret::random()?,
+            control_secret: ControlSecret::random().map_err(no_random)?,
+            source_secrets: SourceSecrets::new().map_err(no_random)?,
+            arc_key_files: KeyFiles::new(&config.arc)
+                .map_err(|error| StartError::arc_tokens(&config.arc, error))?,
             issued: IssuedCertificates::default(),
             used_nonces: UsedNonces::default(),
             config,
@@ -57,6 +67,7 @@ impl State {
         self.faults.clear();
         self.records.clear();
         self.issued.clear();
+        self.arc_key_files.clear();
         self.clock.reset();
     }
 }

@@ -1,4 +1,5 @@
-//! The simulated Key Vault: secrets, for clients that prove possession of the key to which their token is bound.
+//! The simulated Key Vault: secrets, for clients that prove possession of the key to which their token is bound, and unless it is
+//! configured otherwise for those with bearer tokens.
 mod responses;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,12 @@ use responses::{bad_parameter, secret_bundle, secret_item};
 use serde_json::{Value, json};
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    if let Err(problem) = check(state, call, AUDIENCE).await {
-        return responses::token_rejected(state, call, problem);
+    let token = match check(state, call, AUDIENCE).await {
+        Ok(token) => token,
+        Err(problem) => return responses::token_rejected(state, call, problem),
+    };
+    if !state.config.vault.bearer_tokens && !token.claims.contains_key("cnf") {
+        return responses::bearer_rejected(state, call);
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {
         return responses::claims_challenged(state, claims.as_deref());

@@ -67,6 +67,11 @@ fn every_service_rejects_requests_for_other_hosts() {
         &ready.maa,
         &ready.vault,
         &ready.graph,
+        &ready.app_service,
+        &ready.service_fabric,
+        &ready.arc,
+        &ready.machine_learning,
+        &ready.cloud_shell,
         &ready.control.url,
     ] {
         let (scheme, own) = origin.split_once("://").unwrap();
@@ -211,24 +216,39 @@ fn ready_line_contains_all_addresses() {
     assert_eq!(
         members,
         [
-            "ca_file", "control", "env", "event", "graph", "imds", "maa", "sts", "vault"
+            "app_service",
+            "arc",
+            "ca_file",
+            "cloud_shell",
+            "control",
+            "env",
+            "event",
+            "graph",
+            "imds",
+            "maa",
+            "machine_learning",
+            "service_fabric",
+            "service_fabric_certificate",
+            "sources",
+            "sts",
+            "vault"
         ]
     );
     assert_eq!(json["event"], "ready");
-    assert!(
-        json["imds"]
-            .as_str()
-            .unwrap()
-            .starts_with("http://127.0.0.1:")
-    );
-    for member in ["sts", "maa", "vault", "graph"] {
-        assert!(
-            json[member]
-                .as_str()
-                .unwrap()
-                .starts_with("https://127.0.0.1:"),
-            "{member}"
-        );
+    let https = ["sts", "maa", "vault", "graph", "service_fabric"];
+    let http = [
+        "imds",
+        "app_service",
+        "arc",
+        "machine_learning",
+        "cloud_shell",
+    ];
+    for (members, scheme) in [(&https[..], "https"), (&http[..], "http")] {
+        for member in members {
+            let origin = json[member].as_str().unwrap();
+            let expected = format!("{scheme}://127.0.0.1:");
+            assert!(origin.starts_with(&expected), "{member} {origin}");
+        }
     }
     let env = &json["env"];
     assert_eq!(env["AZURE_POD_IDENTITY_AUTHORITY_HOST"], json["imds"]);

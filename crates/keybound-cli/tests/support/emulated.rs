@@ -20,7 +20,7 @@ enum Host {
         Child,
         #[expect(dead_code, reason = "held open")] BufReader<ChildStdout>,
     ),
-    ThisProcess(Emulator),
+    ThisProcess(Box<Emulator>),
 }
 
 impl Emulated {
@@ -49,7 +49,7 @@ impl Emulated {
             let emulator = Emulator::builder().state_dir(folder).start().unwrap();
             Emulated {
                 ready: serde_json::to_value(emulator.ready()).unwrap(),
-                host: Host::ThisProcess(emulator),
+                host: Host::ThisProcess(Box::new(emulator)),
             }
         });
         &SHARED
@@ -79,7 +79,7 @@ impl Emulated {
         let emulator = Emulator::start(Config::default()).unwrap();
         Self {
             ready: serde_json::to_value(emulator.ready()).unwrap(),
-            host: Host::ThisProcess(emulator),
+            host: Host::ThisProcess(Box::new(emulator)),
         }
     }
 

@@ -22,6 +22,16 @@ pub struct NetworkConfig {
     pub vault_port: u16,
     /// Port of the simulated Graph.
     pub graph_port: u16,
+    /// Port of App Service's and Container Apps' identity endpoint.
+    pub app_service_port: u16,
+    /// Port of Service Fabric's identity endpoint.
+    pub service_fabric_port: u16,
+    /// Port of Azure Arc's identity endpoint.
+    pub arc_port: u16,
+    /// Port of Machine Learning's identity endpoint.
+    pub machine_learning_port: u16,
+    /// Port of Cloud Shell's identity endpoint.
+    pub cloud_shell_port: u16,
     /// Port of the control endpoint.
     pub control_port: u16,
 }
@@ -62,6 +72,11 @@ impl NetworkConfig {
             Service::Maa => self.maa_port,
             Service::Vault => self.vault_port,
             Service::Graph => self.graph_port,
+            Service::AppService => self.app_service_port,
+            Service::ServiceFabric => self.service_fabric_port,
+            Service::Arc => self.arc_port,
+            Service::MachineLearning => self.machine_learning_port,
+            Service::CloudShell => self.cloud_shell_port,
             Service::Control => self.control_port,
         }
     }
@@ -77,6 +92,11 @@ impl Default for NetworkConfig {
             maa_port: 0,
             vault_port: 0,
             graph_port: 0,
+            app_service_port: 0,
+            service_fabric_port: 0,
+            arc_port: 0,
+            machine_learning_port: 0,
+            cloud_shell_port: 0,
             control_port: 0,
         }
     }
@@ -89,7 +109,7 @@ impl Default for NetworkConfig {
 pub enum HostName {
     /// The address on which they listen.
     Address,
-    /// `localhost` for services with TLS; the address for IMDS and the control endpoint, since a client may resolve the name
-    /// to an address on which another program listens.
+    /// `localhost` for services with TLS; the address for those with plain HTTP, since a client may resolve the name to an
+    /// address on which another program listens.
     Localhost,
 }

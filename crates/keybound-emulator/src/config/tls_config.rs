@@ -14,17 +14,25 @@ pub struct TlsConfig {
     pub vault: TlsVersionRange,
     /// TLS versions of the simulated Graph. Default: 1.2 and 1.3.
     pub graph: TlsVersionRange,
+    /// TLS versions of Service Fabric's identity endpoint. Default: 1.2 and 1.3.
+    pub service_fabric: TlsVersionRange,
 }
 
 impl TlsConfig {
     /// The versions of a service; `None` for plain HTTP.
     pub(crate) fn versions(&self, service: Service) -> Option<TlsVersionRange> {
         match service {
-            Service::Imds | Service::Control => None,
+            Service::Imds
+            | Service::AppService
+            | Service::Arc
+            | Service::MachineLearning
+            | Service::CloudShell
+            | Service::Control => None,
             Service::Sts => Some(self.sts),
             Service::Maa => Some(self.maa),
             Service::Vault => Some(self.vault),
             Service::Graph => Some(self.graph),
+            Service::ServiceFabric => Some(self.service_fabric),
         }
     }
 }
@@ -36,6 +44,7 @@ impl Default for TlsConfig {
             maa: TlsVersionRange::Tls12To13,
             vault: TlsVersionRange::Tls12,
             graph: TlsVersionRange::Tls12To13,
+            service_fabric: TlsVersionRange::Tls12To13,
         }
     }
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub struct VaultConfig {
     /// The secrets, by name: 1 to 127 letters, digits and dashes. Default: `demo-secret`.
     pub secrets: BTreeMap<String, String>,
+    /// Whether bearer tokens are accepted, as by most vaults; otherwise bound tokens only. Default: true.
+    pub bearer_tokens: bool,
 }
 
 impl VaultConfig {
@@ -50,6 +52,7 @@ impl Default for VaultConfig {
         );
         Self {
             secrets: BTreeMap::from([secret]),
+            bearer_tokens: true,
         }
     }
 }

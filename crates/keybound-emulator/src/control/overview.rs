@@ -10,7 +10,7 @@ pub(super) fn overview(state: &State) -> Result<Value, String> {
     // Paths may not be Unicode, which JSON requires.
     let ready = Ready {
         ca_file: PathBuf::new(),
-        ..Ready::of(state)
+        ..Ready::of(state).map_err(|error| error.to_string())?
     };
     let ready = serde_json::to_value(ready).map_err(|error| error.to_string())?;
     // Of the members only those that are an address, without nested ones, which contain secrets.

@@ -63,6 +63,9 @@ impl TestServices {
             endpoints: Endpoints(Service::ALL.map(endpoint).into()),
             keys: keys(),
             control_secret: ControlSecret::random().unwrap(),
+            source_secrets: crate::sources::SourceSecrets::new().unwrap(),
+            arc_key_files: crate::sources::arc::KeyFiles::new(&crate::config::ArcConfig::default())
+                .unwrap(),
             issued: crate::issued_certificates::IssuedCertificates::default(),
             used_nonces: crate::evidence::UsedNonces::default(),
         });

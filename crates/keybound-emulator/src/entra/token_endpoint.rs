@@ -1,19 +1,17 @@
+use super::access_token::{self, TokenContents};
+use super::check_tenant;
 use super::error_response::{
     ErrorResponse, NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
 };
 use super::token_request::{TokenRequest, unknown_client};
-use super::{check_tenant, issuer};
 use crate::call::Call;
-use crate::config::{Identity, IdentityType};
+use crate::config::Identity;
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
 use crate::response::{Response, json_response};
-use crate::signing_key::JwtSigner;
 use crate::state::State;
 use http::{HeaderValue, header};
-use keybound_core::X5tS256;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 pub(super) async fn respond(
     state: &State,
@@ -37,18 +35,23 @@ pub(super) async fn respond(
     if request.bound && rejects_bound_tokens(state, &request.resource) {
         return Err(ErrorResponse::new(392_196, NOT_BOUND));
     }
-    let claims = claims(state, call, &request, identity, &certificate);
-    let token = match call.fault {
-        Some(Action::GarbageToken) => "this.is.not_a_token!".to_owned(),
-        Some(Action::ForeignKey) => sign(state.keys.foreign.get().await, &claims)?,
-        _ => sign(state.keys.entra.get().await, &claims)?,
+    let contents = TokenContents {
+        identity,
+        resource: &request.resource,
+        bound_to: request.bound.then(|| certificate.thumbprint.clone()),
+        capabilities: &request.capabilities,
     };
+    let token = access_token::issue(state, call.fault.as_ref(), &contents)
+        .await
+        .map_err(|_| {
+            ErrorResponse::new(90_033, "A transient error has occurred. Please try again.")
+        })?;
     let lifetime = state.config.entra.token_lifetime_seconds;
     let mut body = json!({
         "token_type": token_type(&request),
         "expires_in": lifetime,
         "ext_expires_in": lifetime,
-        "access_token": token,
+        "access_token": token.text,
     });
     if let Some(ahead) = state.config.entra.refresh_in_seconds {
         body["refresh_in"] = json!(ahead);
@@ -121,67 +124,6 @@ fn rejects_bound_tokens(state: &State, resource: &str) -> bool {
     unbound.iter().any(|known| bare(known) == bare(resource))
 }
 
-fn claims(
-    state: &State,
-    call: &Call,
-    request: &TokenRequest,
-    identity: &Identity,
-    certificate: &ClientCertificate,
-) -> Value {
-    let lifetime = u64::from(state.config.entra.token_lifetime_seconds);
-    let now = match call.fault {
-        Some(Action::ExpiredToken) => state.clock.unix().saturating_sub(lifetime + EXPIRED_SINCE),
-        _ => state.clock.unix(),
-    };
-    let client_id = match call.fault {
-        Some(Action::OtherClient) => UNKNOWN_ID,
-        _ => identity.client_id.as_str(),
-    };
-    let mut claims = json!({
-        "aud": request.resource,
-        "iss": issuer(state),
-        "iat": now,
-        "nbf": now,
-        "exp": now + lifetime,
-        "appid": client_id,
-        "azp": client_id,
-        "appidacr": "2",
-        "azpacr": "2",
-        "idtyp": "app",
-        "oid": identity.object_id.as_str(),
-        "sub": identity.object_id.as_str(),
-        "tid": state.config.tenant_id.as_str(),
-        "uti": Uuid::new_v4().simple().to_string(),
-        "ver": "2.0",
-    });
-    let bound_to = match call.fault {
-        Some(Action::NoCnf) => None,
-        Some(Action::OtherCnf) => Some(X5tS256::of_der(b"another certificate")),
-        _ => request.bound.then(|| certificate.thumbprint.clone()),
-    };
-    if let Some(thumbprint) = bound_to {
-        claims["cnf"] = json!({"x5t#S256": thumbprint.as_str()});
-    }
-    if let (IdentityType::User, Some(id)) = (identity.kind, &identity.resource_id) {
-        claims["xms_mirid"] = Value::String(id.clone());
-    }
-    if !request.capabilities.is_empty() {
-        claims["xms_cc"] = json!(request.capabilities);
-    }
-    claims
-}
-
 fn token_type(request: &TokenRequest) -> &'static str {
     if request.bound { "mtls_pop" } else { "Bearer" }
 }
-
-fn sign(signer: std::io::Result<&JwtSigner>, claims: &Value) -> Result<String, ErrorResponse> {
-    signer.and_then(|signer| signer.sign(claims)).map_err(|_| {
-        ErrorResponse::new(90_033, "A transient error has occurred. Please try again.")
-    })
-}
-
-/// The time since an expired token expired, in seconds: longer than any accepted clock skew.
-const EXPIRED_SINCE: u64 = 3600;
-/// A client id of no configuration.
-const UNKNOWN_ID: &str = "00000000-0000-4000-8000-00000000dead";

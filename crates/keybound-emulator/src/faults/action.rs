@@ -66,6 +66,10 @@ pub(crate) enum Action {
     /// The attestation token is for another key than the evidence.
     OtherKey,
 
+    // Sources of bearer tokens.
+    /// The key file of the challenge is wrong.
+    KeyFile(KeyFileFault),
+
     // Resources.
     /// The server never requests the client certificate.
     NeverAsk,
@@ -77,6 +81,8 @@ pub(crate) enum Action {
     RejectCertificate(&'static str),
     /// The server presents a wrong certificate.
     ServerCertificate(ServerCertificateFault),
+    /// The server that clients know by its thumbprint presents the certificate of the other servers.
+    CaSignedCertificate,
 
     /// The next certificate is revoked: this action rejects it from then on.
     RevokeCertificate(Box<Action>),
@@ -109,6 +115,21 @@ pub(crate) enum CertificateFault {
     /// Valid, but past its `token_not_after`.
     PastTokenNotAfter,
     UnreadableTokenNotAfter,
+}
+
+/// The problem of the key file in a challenge of Azure Arc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyFileFault {
+    /// It does not exist.
+    Missing,
+    /// It is longer than 4096 bytes.
+    Oversized,
+    /// It is a symbolic link to a key file.
+    Link,
+    /// Its name does not end with `.key`.
+    OtherName,
+    /// It is in a folder below the usual one.
+    OtherFolder,
 }
 
 /// The problem of a server certificate.

@@ -1,7 +1,7 @@
 //! The text form of actions: `ACTION[:ARG]`.
 use super::known_actions::{ALERTS, FIRST_HANDSHAKE_ALERTS, KNOWN};
 use super::status_fault::StatusFault;
-use super::{Action, CertificateFault, FaultError, Leg, ServerCertificateFault};
+use super::{Action, CertificateFault, FaultError, KeyFileFault, Leg, ServerCertificateFault};
 use http::HeaderValue;
 use std::fmt;
 
@@ -84,6 +84,7 @@ fn read_action(leg: Leg, name: &str, argument: Option<&str>) -> Option<Action> {
             };
             Some(Action::RevokeCertificate(Box::new(rejection?)))
         }
+        "key-file" => named(text?, KEY_FILES).map(Action::KeyFile),
         "server-certificate" => named(text?, SERVER_CERTIFICATES).map(Action::ServerCertificate),
         _ if argument.is_none() => named(name, PLAIN),
         _ => None,
@@ -115,6 +116,7 @@ impl fmt::Display for Action {
                 Self::RejectCertificate(alert) => write!(f, "revoke-certificate:{alert}"),
                 ref other => write!(f, "revoke-certificate:{other}"),
             },
+            Self::KeyFile(fault) => write!(f, "key-file:{}", name_of(fault, KEY_FILES)),
             Self::ServerCertificate(fault) => {
                 write!(
                     f,
@@ -183,6 +185,7 @@ const PLAIN: &[(&str, Action)] = &[
     ("foreign-key", Action::ForeignKey),
     ("other-key", Action::OtherKey),
     ("never-ask", Action::NeverAsk),
+    ("ca-signed-certificate", Action::CaSignedCertificate),
 ];
 
 const CERTIFICATES: &[(&str, CertificateFault)] = &[
@@ -197,6 +200,14 @@ const CERTIFICATES: &[(&str, CertificateFault)] = &[
         "unreadable-token-not-after",
         CertificateFault::UnreadableTokenNotAfter,
     ),
+];
+
+const KEY_FILES: &[(&str, KeyFileFault)] = &[
+    ("missing", KeyFileFault::Missing),
+    ("oversized", KeyFileFault::Oversized),
+    ("link", KeyFileFault::Link),
+    ("other-name", KeyFileFault::OtherName),
+    ("other-folder", KeyFileFault::OtherFolder),
 ];
 
 const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[

@@ -9,8 +9,8 @@ use std::str::FromStr;
 /// A pending fault: `LEG=ACTION[:ARG][*COUNT]`, for example `token=status:503,Retry-After=1*2`.
 ///
 /// Without a count, the fault applies to all requests. The configuration file, the `--fault` option and the control endpoint use the
-/// same text form; `Display` writes it. Legs: probe, metadata, issue, instance, attest, token, discovery, vault, graph, and the handshakes
-/// attest-tls, token-tls, vault-tls, graph-tls. An unknown leg or action is an error that lists all of them.
+/// same text form; `Display` writes it. The legs are listed in the guide: the steps of the flow, the sources of bearer tokens, the
+/// resources, and TLS handshakes. An unknown leg or action is an error that lists all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     pub(crate) leg: Leg,

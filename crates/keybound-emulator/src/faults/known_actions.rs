@@ -36,7 +36,7 @@ pub(crate) fn known_actions()
 
 /// The names of all actions, their arguments, and their legs.
 pub(super) const KNOWN: &[(&str, &str, Legs)] = {
-    use Leg::{Attest, Discovery, Graph, Issue, Metadata, Token, Vault};
+    use Leg::{ArcChallenge, Attest, Graph, Issue, Metadata, ServiceFabricTls, Token, Vault};
     use Legs::{Everywhere, Handshakes, Only, Requests};
     &[
         ("status", ":CODE[,HEADER=VALUE]…[,body=TEXT]", Requests),
@@ -63,14 +63,19 @@ pub(super) const KNOWN: &[(&str, &str, Legs)] = {
         ),
         ("aadsts", ":NUMBER", Only(&[Token])),
         ("invalid-client", "", Only(&[Token])),
-        ("token-type", ":WORD", Only(&[Token])),
+        ("token-type", ":WORD", Only(TOKENS)),
         ("no-cnf", "", Only(&[Token])),
         ("other-cnf", "", Only(&[Token])),
-        ("other-client", "", Only(&[Token])),
-        ("garbage-token", "", Only(&[Token, Attest])),
-        ("expired-token", "", Only(&[Token, Attest])),
-        ("foreign-key", "", Only(&[Token, Attest, Discovery])),
+        ("other-client", "", Only(TOKENS)),
+        ("garbage-token", "", Only(SIGNED)),
+        ("expired-token", "", Only(SIGNED)),
+        ("foreign-key", "", Only(SIGNED_AND_KEYS)),
         ("other-key", "", Only(&[Attest])),
+        (
+            "key-file",
+            ":missing|oversized|link|other-name|other-folder",
+            Only(&[ArcChallenge]),
+        ),
         ("never-ask", "", Only(&[Vault, Graph])),
         ("claims-challenge", "[:JSON]", Only(&[Vault, Graph])),
         ("reject-certificate", "[:ALERT]", Handshakes),
@@ -81,6 +86,57 @@ pub(super) const KNOWN: &[(&str, &str, Legs)] = {
             ":untrusted|expired|other-name",
             Handshakes,
         ),
+        ("ca-signed-certificate", "", Only(&[ServiceFabricTls])),
+    ]
+};
+
+/// The legs that issue access tokens.
+const TOKENS: &[Leg] = {
+    use Leg::{AppService, Arc, CloudShell, ImdsToken, MachineLearning, ServiceFabric, Token};
+    &[
+        Token,
+        ImdsToken,
+        AppService,
+        ServiceFabric,
+        Arc,
+        MachineLearning,
+        CloudShell,
+    ]
+};
+
+/// The legs that issue signed tokens.
+const SIGNED: &[Leg] = {
+    use Leg::{
+        AppService, Arc, Attest, CloudShell, ImdsToken, MachineLearning, ServiceFabric, Token,
+    };
+    &[
+        Token,
+        Attest,
+        ImdsToken,
+        AppService,
+        ServiceFabric,
+        Arc,
+        MachineLearning,
+        CloudShell,
+    ]
+};
+
+/// These, and those of their keys.
+const SIGNED_AND_KEYS: &[Leg] = {
+    use Leg::{
+        AppService, Arc, Attest, CloudShell, Discovery, ImdsToken, MachineLearning, ServiceFabric,
+        Token,
+    };
+    &[
+        Token,
+        Attest,
+        Discovery,
+        ImdsToken,
+        AppService,
+        ServiceFabric,
+        Arc,
+        MachineLearning,
+        CloudShell,
     ]
 };
 

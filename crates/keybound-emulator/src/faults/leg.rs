@@ -2,6 +2,7 @@ use super::FaultError;
 use crate::service::Service;
 use bytes::Bytes;
 use http::Request;
+use http::header::AUTHORIZATION;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,20 @@ pub(crate) enum Leg {
     Issue,
     /// Instance metadata.
     Instance,
+    /// A bearer token from IMDS v1.
+    ImdsToken,
+    /// A token from App Service or Container Apps.
+    AppService,
+    /// A token from Service Fabric.
+    ServiceFabric,
+    /// A request to Azure Arc without the content of a key file, which gets a challenge.
+    ArcChallenge,
+    /// A token from Azure Arc.
+    Arc,
+    /// A token from Machine Learning.
+    MachineLearning,
+    /// A token from Cloud Shell.
+    CloudShell,
     /// The attestation of a key.
     Attest,
     /// Entra's token endpoint.
@@ -34,17 +49,26 @@ pub(crate) enum Leg {
     VaultTls,
     /// The TLS handshake of a new connection to the simulated Graph.
     GraphTls,
+    /// The TLS handshake of a new connection to Service Fabric.
+    ServiceFabricTls,
     /// Unknown paths.
     Unknown,
 }
 
 impl Leg {
     /// The legs that faults can be set on.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 21] = [
         Self::Probe,
         Self::Metadata,
         Self::Issue,
         Self::Instance,
+        Self::ImdsToken,
+        Self::AppService,
+        Self::ServiceFabric,
+        Self::ArcChallenge,
+        Self::Arc,
+        Self::MachineLearning,
+        Self::CloudShell,
         Self::Attest,
         Self::Token,
         Self::Discovery,
@@ -54,6 +78,7 @@ impl Leg {
         Self::TokenTls,
         Self::VaultTls,
         Self::GraphTls,
+        Self::ServiceFabricTls,
     ];
 
     /// The leg that a request belongs to.
@@ -64,6 +89,8 @@ impl Leg {
                 METADATA_PATH if request.headers().contains_key("metadata") => Self::Metadata,
                 METADATA_PATH => Self::Probe,
                 ISSUE_PATH => Self::Issue,
+                IMDS_TOKEN_PATH => Self::ImdsToken,
+                VERSIONS_PATH => Self::Instance,
                 _ if path.starts_with(INSTANCE_PATH) => Self::Instance,
                 _ => Self::Unknown,
             },
@@ -78,6 +105,12 @@ impl Leg {
             }
             Service::Vault => Self::Vault,
             Service::Graph => Self::Graph,
+            Service::AppService => Self::AppService,
+            Service::ServiceFabric => Self::ServiceFabric,
+            Service::Arc if request.headers().contains_key(AUTHORIZATION) => Self::Arc,
+            Service::Arc => Self::ArcChallenge,
+            Service::MachineLearning => Self::MachineLearning,
+            Service::CloudShell => Self::CloudShell,
             Service::Sts | Service::Control => Self::Unknown,
         }
     }
@@ -89,14 +122,24 @@ impl Leg {
             Service::Sts => Self::TokenTls,
             Service::Vault => Self::VaultTls,
             Service::Graph => Self::GraphTls,
-            Service::Imds | Service::Control => Self::Unknown,
+            Service::ServiceFabric => Self::ServiceFabricTls,
+            Service::Imds
+            | Service::AppService
+            | Service::Arc
+            | Service::MachineLearning
+            | Service::CloudShell
+            | Service::Control => Self::Unknown,
         }
     }
 
     pub fn is_handshake(self) -> bool {
         matches!(
             self,
-            Self::AttestTls | Self::TokenTls | Self::VaultTls | Self::GraphTls
+            Self::AttestTls
+                | Self::TokenTls
+                | Self::VaultTls
+                | Self::GraphTls
+                | Self::ServiceFabricTls
         )
     }
 
@@ -107,6 +150,13 @@ impl Leg {
             Self::Metadata => "metadata",
             Self::Issue => "issue",
             Self::Instance => "instance",
+            Self::ImdsToken => "imds-token",
+            Self::AppService => "app-service",
+            Self::ServiceFabric => "service-fabric",
+            Self::ArcChallenge => "arc-challenge",
+            Self::Arc => "arc",
+            Self::MachineLearning => "machine-learning",
+            Self::CloudShell => "cloud-shell",
             Self::Attest => "attest",
             Self::Token => "token",
             Self::Discovery => "discovery",
@@ -116,6 +166,7 @@ impl Leg {
             Self::TokenTls => "token-tls",
             Self::VaultTls => "vault-tls",
             Self::GraphTls => "graph-tls",
+            Self::ServiceFabricTls => "service-fabric-tls",
             Self::Unknown => "unknown",
         }
     }
@@ -146,5 +197,7 @@ impl fmt::Display for Leg {
 
 pub(crate) const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata";
 pub(crate) const ISSUE_PATH: &str = "/metadata/identity/issuecredential";
+pub(crate) const IMDS_TOKEN_PATH: &str = "/metadata/identity/oauth2/token";
 const INSTANCE_PATH: &str = "/metadata/instance";
+pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
 pub(crate) const ATTEST_PATH: &str = "/attest/keyguard";

@@ -1,29 +1,47 @@
+mod document;
+
 use super::ErrorResponse;
 use crate::call::Call;
-use crate::config::ComputeConfig;
-use crate::response::{Response, json_response};
+use crate::faults::VERSIONS_PATH;
+use crate::response::{Response, json_response, text_response};
 use crate::state::State;
+use document::{VERSIONS, document};
 use form_urlencoded::parse;
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// A document of instance metadata.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A path of instance metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InstanceMetadata {
-    /// `/metadata/instance`
-    Instance,
-    /// `/metadata/instance/compute`
-    Compute,
+    /// `/metadata/instance` and its members, as the segments after it.
+    Instance(Vec<String>),
+    /// `/metadata/versions`
+    Versions,
 }
+
+/// The form of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Text,
+}
+
+/// A rejection: the status and the member `error`.
+struct Rejected(u16, &'static str);
 
 impl InstanceMetadata {
     /// The document at a path, with or without a trailing slash.
     pub(super) fn at(path: &str) -> Option<Self> {
-        match path.strip_suffix('/').unwrap_or(path) {
-            "/metadata/instance" => Some(Self::Instance),
-            "/metadata/instance/compute" => Some(Self::Compute),
-            _ => None,
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path == VERSIONS_PATH {
+            return Some(Self::Versions);
         }
+        let members = path.strip_prefix("/metadata/instance")?;
+        if !members.is_empty() && !members.starts_with('/') {
+            return None;
+        }
+        let members = members.split('/').skip(1).map(str::to_owned);
+        Some(Self::Instance(members.collect()))
     }
 
     /// Responds to a request. Errors have the form of this part of IMDS: one member `error`.
@@ -31,33 +49,50 @@ impl InstanceMetadata {
         if call.request.method() != Method::GET {
             return Err(ErrorResponse::method_not_allowed(Method::GET));
         }
-        let body = match check(call) {
-            Ok(()) => self.body(state),
-            Err(problem) => {
-                call.note("refused", problem);
-                let body = json!({"error": format!("Bad request. {problem}"), "newest-versions": VERSIONS});
-                return Ok(json_response(400, &body));
-            }
-        };
-        Ok(json_response(200, &body))
+        Ok(self.read(state, call).unwrap_or_else(|Rejected(status, problem)| {
+            call.note("refused", problem);
+            let body = match status {
+                404 => json!({"error": problem}),
+                _ => json!({"error": format!("Bad request. {problem}"), "newest-versions": &VERSIONS[..3]}),
+            };
+            json_response(status, &body)
+        }))
     }
 
-    fn body(self, state: &State) -> Value {
-        let compute = compute(state);
-        match self {
-            Self::Compute => compute,
-            Self::Instance => json!({"compute": compute, "network": {"interface": []}}),
+    fn read(self, state: &State, call: &Call) -> Result<Response, Rejected> {
+        check_headers(call)?;
+        let Self::Instance(members) = self else {
+            return Ok(json_response(200, &json!({"apiVersions": VERSIONS})));
+        };
+        let (version, format) = version_and_format(call)?;
+        let document = document(state, version);
+        let value = members
+            .iter()
+            .try_fold(&document, |value, name| member(value, name))
+            .ok_or(Rejected(404, "Not found"))?;
+        match (value, format) {
+            (Value::Object(_) | Value::Array(_), Format::Json) => Ok(json_response(200, value)),
+            (Value::Object(_) | Value::Array(_), Format::Text) => Ok(text(&listing(value))),
+            (leaf, Format::Text) => Ok(text(leaf.as_str().unwrap_or_default())),
+            (_, Format::Json) => Err(Rejected(
+                400,
+                "Single values are available as text only: use format=text",
+            )),
         }
     }
 }
 
-fn check(call: &Call) -> Result<(), &'static str> {
-    if !super::has_metadata_header(call) {
-        return Err("Required metadata header not specified");
+fn check_headers(call: &Call) -> Result<(), Rejected> {
+    if !call.has_metadata_header() {
+        return Err(Rejected(400, "Required metadata header not specified"));
     }
-    if super::is_forwarded(call) {
-        return Err("X-Forwarded-For header is not allowed");
+    if call.is_forwarded() {
+        return Err(Rejected(400, "X-Forwarded-For header is not allowed"));
     }
+    Ok(())
+}
+
+fn version_and_format(call: &Call) -> Result<(&'static str, Format), Rejected> {
     let (mut version, mut format) = (None, None);
     for (name, value) in parse(call.request.uri().query().unwrap_or_default().as_bytes()) {
         let repeated = match &*name {
@@ -66,47 +101,58 @@ fn check(call: &Call) -> Result<(), &'static str> {
             _ => false,
         };
         if repeated {
-            return Err("A parameter occurs twice in the query");
+            return Err(Rejected(400, "A parameter occurs twice in the query"));
         }
     }
-    match version.as_deref() {
-        None => Err("api-version was not specified in the request"),
-        Some(version) if !VERSIONS.contains(&version) => Err("api-version is invalid"),
-        Some(_) if format.is_some_and(|format| format != "json") => {
-            Err("The format is not supported for this resource: use json")
+    let invalid = "api-version is invalid or was not specified in the request.";
+    let version = version.ok_or(Rejected(400, invalid))?;
+    let known = VERSIONS.into_iter().find(|known| *known == version);
+    let format = match format.as_deref() {
+        None | Some("json") => Format::Json,
+        Some("text") => Format::Text,
+        Some(_) => {
+            return Err(Rejected(
+                400,
+                "The format is not supported: use json or text",
+            ));
         }
-        Some(_) => Ok(()),
+    };
+    Ok((known.ok_or(Rejected(400, invalid))?, format))
+}
+
+/// A member of an object, without regard to case, or an element of an array.
+fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .find(|(member, _)| member.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value),
+        Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
+        _ => None,
     }
 }
 
-fn compute(state: &State) -> Value {
-    let ComputeConfig {
-        os_type,
-        security_type,
-        secure_boot_enabled,
-        virtual_tpm_enabled,
-    } = &state.config.compute;
-    let mut security = Map::new();
-    security.insert(
-        "secureBootEnabled".into(),
-        secure_boot_enabled.to_string().into(),
-    );
-    security.insert(
-        "virtualTpmEnabled".into(),
-        virtual_tpm_enabled.to_string().into(),
-    );
-    if !security_type.is_empty() {
-        security.insert("securityType".into(), security_type.as_str().into());
-    }
-    json!({
-        "azEnvironment": "AzurePublicCloud",
-        "location": state.config.region,
-        "osType": os_type.wire_name(),
-        "provider": "Microsoft.Compute",
-        "securityProfile": security,
-        "vmId": state.config.imds.vm_id,
-    })
+/// The names of the members, one in a line; those of objects end with a slash.
+fn listing(value: &Value) -> String {
+    let line = |name: &str, value: &Value| match value {
+        Value::Object(_) | Value::Array(_) => format!("{name}/"),
+        _ => name.to_owned(),
+    };
+    let lines: Vec<String> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| line(name, value))
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, value)| line(&index.to_string(), value))
+            .collect(),
+        _ => vec![],
+    };
+    lines.join("\n")
 }
 
-/// The supported versions, newest first.
-const VERSIONS: [&str; 2] = ["2021-12-13", "2021-02-01"];
+fn text(text: &str) -> Response {
+    text_response(200, "text/plain; charset=utf-8", text.to_owned())
+}

@@ -1,19 +1,14 @@
 use super::ErrorResponse;
-use crate::config::{BypassCache, Identity, IdentityType};
+use crate::config::{BypassCache, Identity};
+use crate::selector::{IdentityId, Selector, system_assigned};
 use form_urlencoded::parse;
 
 /// The query of a request.
 pub(super) struct Query {
-    selector: Selector,
+    /// `None`: the system-assigned identity.
+    selector: Option<Selector>,
     /// Whether a new certificate is requested even if one is cached.
     pub bypass_cache: bool,
-}
-
-enum Selector {
-    SystemAssigned,
-    ClientId(String),
-    ObjectId(String),
-    ResourceId(String),
 }
 
 impl Query {
@@ -24,11 +19,15 @@ impl Query {
         let mut bypass_cache = None;
         for (name, value) in parse(query.as_bytes()) {
             let value = value.into_owned();
+            let mut select = |id, value: String| {
+                let named = Selector::new(id, value);
+                selector.replace(named).is_some()
+            };
             let repeated = match &*name {
                 "cred-api-version" => version.replace(value).is_some(),
-                "client_id" => selector.replace(Selector::ClientId(value)).is_some(),
-                "object_id" => selector.replace(Selector::ObjectId(value)).is_some(),
-                "mi_res_id" => selector.replace(Selector::ResourceId(value)).is_some(),
+                "client_id" => select(IdentityId::Client, value),
+                "object_id" => select(IdentityId::Object, value),
+                "mi_res_id" => select(IdentityId::Resource, value),
                 "bypass_cache" if bypass != BypassCache::Refused => {
                     bypass_cache.replace(value).is_some()
                 }
@@ -54,7 +53,7 @@ impl Query {
             }
         }
         Ok(Self {
-            selector: selector.unwrap_or(Selector::SystemAssigned),
+            selector,
             bypass_cache: match bypass_cache.as_deref() {
                 None => false,
                 Some(value) if value.eq_ignore_ascii_case("true") => {
@@ -68,16 +67,11 @@ impl Query {
 
     /// The requested identity.
     pub fn identity<'a>(&self, identities: &'a [Identity]) -> Result<&'a Identity, ErrorResponse> {
-        let matches = |identity: &&Identity| match &self.selector {
-            Selector::SystemAssigned => identity.kind == IdentityType::System,
-            Selector::ClientId(id) => identity.client_id.matches(id),
-            Selector::ObjectId(id) => identity.object_id.matches(id),
-            Selector::ResourceId(id) => {
-                let own = identity.resource_id.as_deref();
-                own.is_some_and(|own| own.eq_ignore_ascii_case(id))
-            }
+        let found = match &self.selector {
+            None => system_assigned(identities),
+            Some(selector) => selector.find(identities),
         };
-        identities.iter().find(matches).ok_or_else(|| {
+        found.ok_or_else(|| {
             ErrorResponse::new(400, "identity_not_found", "Managed Identity not found")
         })
     }

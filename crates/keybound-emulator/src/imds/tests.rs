@@ -204,8 +204,8 @@ async fn rejects_invalid_requests_with_the_errors_of_imds() {
                 "/metadata/identity/oauth2/token?api-version=2018-02-01",
                 metadata_request(),
             ),
-            404,
-            "not found",
+            400,
+            "'resource' is missing",
         ),
         (at("/", metadata_request()), 404, "not found"),
         (

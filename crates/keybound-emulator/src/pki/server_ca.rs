@@ -3,6 +3,7 @@ use crate::clock::host_now;
 use crate::faults::ServerCertificateFault;
 use openssl::asn1::{Asn1Object, Asn1OctetString};
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
@@ -23,6 +24,24 @@ pub(crate) struct ServerCa {
 pub(crate) struct ServerIdentity {
     pub certificate: X509,
     pub key: PKey<Private>,
+}
+
+impl ServerIdentity {
+    /// A new key with a self-signed certificate, as of a cluster of Service Fabric.
+    pub fn self_signed(address: IpAddr) -> Result<Self, ErrorStack> {
+        let extensions = server_extensions(None, address)?;
+        let signed = Authority::self_signed(SELF_SIGNED_NAME, server_validity(None), extensions)?;
+        Ok(Self {
+            certificate: signed.certificate,
+            key: signed.key,
+        })
+    }
+
+    /// The SHA-1 of the certificate in hexadecimal, by which Service Fabric's clients know it.
+    pub fn thumbprint(&self) -> Result<String, ErrorStack> {
+        let hash = self.certificate.digest(MessageDigest::sha1())?;
+        Ok(hash.iter().map(|byte| format!("{byte:02X}")).collect())
+    }
 }
 
 impl ServerCa {
@@ -161,6 +180,7 @@ fn name_constraints() -> Result<X509Extension, ErrorStack> {
     X509Extension::new_from_der(&oid, true, &value)
 }
 
+const SELF_SIGNED_NAME: &str = "Keybound emulator Service Fabric (simulated)";
 pub(super) const COMMON_NAME: &str = "Keybound emulator CA (simulated, loopback only)";
 pub(super) const NAME_CONSTRAINTS_OID: &str = "2.5.29.30";
 

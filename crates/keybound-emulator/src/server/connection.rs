@@ -52,6 +52,11 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
     let link = match &shared.acceptor {
         None => MaybeTlsStream::Plain(stream),
         Some(acceptor) => {
+            match is_plain_http(&stream, shared.timeouts.handshake).await {
+                Ok(false) => (),
+                Ok(true) => return reject_plain_http(stream, shared.timeouts).await,
+                Err(_) => return shut_down(stream).await,
+            }
             let Ok(mut stream) = unconnected(stream, acceptor, options) else {
                 return;
             };
@@ -82,6 +87,26 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, address: SocketAddr, sh
             }
         }
     }
+}
+
+/// Whether a client of a TLS listener begins with the method of a plain HTTP request.
+async fn is_plain_http(stream: &TcpStream, limit: Duration) -> io::Result<bool> {
+    let mut first = [0];
+    within(limit, stream.peek(&mut first)).await?;
+    Ok(first[0].is_ascii_uppercase())
+}
+
+/// Responds with 400: a reset would not say that https is required.
+async fn reject_plain_http(stream: TcpStream, timeouts: Timeouts) {
+    let mut response = Response::new(Bytes::from_static(HTTPS_REQUIRED));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let mut wire = Wire::new(stream);
+    let _ = within(
+        timeouts.response,
+        wire.write_response(&response, false, true),
+    )
+    .await;
+    shut_down(wire.stream).await;
 }
 
 /// The TLS stream before the handshake.
@@ -323,6 +348,7 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+const HTTPS_REQUIRED: &[u8] = b"a plain HTTP request was sent to an HTTPS port: use https";
 const TIMED_OUT: ReadError =
     ReadError::Rejected(StatusCode::REQUEST_TIMEOUT, "the request took too long");
 /// 4 MiB: more than any request to these services.

@@ -14,6 +14,16 @@ use serde_json::{Value, json};
 /// 401 for a rejected token, with a challenge that names the authorization server.
 pub(super) fn token_rejected(state: &State, call: &mut Call, problem: TokenProblem) -> Response {
     let (code, message) = text(problem);
+    rejected(state, call, code, message)
+}
+
+/// 401 for a valid bearer token, where the vault accepts bound tokens only.
+pub(super) fn bearer_rejected(state: &State, call: &mut Call) -> Response {
+    let message = "AKV10000: This vault accepts tokens that are bound to a certificate only.";
+    rejected(state, call, "BoundTokenRequired", message)
+}
+
+fn rejected(state: &State, call: &mut Call, code: &'static str, message: &str) -> Response {
     call.note("refused", code);
     let challenge = format!(
         r#"Bearer authorization="{}/{}", resource="{AUDIENCE}""#,

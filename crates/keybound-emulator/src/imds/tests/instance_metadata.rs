@@ -74,9 +74,13 @@ async fn rejects_invalid_instance_metadata_requests() {
             400,
             "X-Forwarded-For",
         ),
-        (request(COMPUTE), 400, "api-version was not specified"),
         (
-            request(&format!("{COMPUTE}?api-version=2020-06-01")),
+            request(COMPUTE),
+            400,
+            "api-version is invalid or was not specified",
+        ),
+        (
+            request(&format!("{COMPUTE}?api-version=2020-06-02")),
             400,
             "api-version is invalid",
         ),
@@ -90,11 +94,21 @@ async fn rejects_invalid_instance_metadata_requests() {
             400,
             "twice",
         ),
-        (request(&format!("{valid}&format=text")), 400, "format"),
+        (request(&format!("{valid}&format=xml")), 400, "format"),
         (
             request("/metadata/instance/compute/osType?api-version=2021-12-13"),
+            400,
+            "use format=text",
+        ),
+        (
+            request("/metadata/instance/compute/os?api-version=2021-12-13"),
             404,
-            "not_found",
+            "Not found",
+        ),
+        (
+            request("/metadata/instance/compute/zone/1?api-version=2021-12-13"),
+            404,
+            "Not found",
         ),
         (
             request("/metadata/instances?api-version=2021-12-13"),
@@ -122,4 +136,52 @@ async fn rejects_invalid_instance_metadata_requests() {
         .unwrap();
     assert_eq!(imds(&state, request(&valid)).await.status, 400);
     assert_eq!(imds(&state, request(&valid)).await.status, 200);
+}
+
+#[tokio::test]
+async fn returns_the_members_of_each_version() {
+    let state = state(Config::default());
+    let first_versions = [
+        ("osType", "2017-04-02"),
+        ("subscriptionId", "2017-08-01"),
+        ("zone", "2017-12-01"),
+        ("azEnvironment", "2018-10-01"),
+        ("resourceId", "2019-03-11"),
+        ("securityProfile", "2020-06-01"),
+        ("userData", "2021-01-01"),
+    ];
+    let versions = imds(&state, request("/metadata/versions")).await;
+    let versions = versions.body["apiVersions"].as_array().unwrap().clone();
+    assert!(versions.len() > 20, "{versions:?}");
+    for version in versions {
+        let version = version.as_str().unwrap();
+        let response = imds(&state, request(&format!("{COMPUTE}?api-version={version}"))).await;
+        for (member, since) in first_versions {
+            let found = response.body.get(member).is_some();
+            assert_eq!(found, since <= version, "{member} in {version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn returns_single_values_as_text() {
+    let state = state(Config::default());
+    for (path, text) in [
+        ("compute/osType", "Windows"),
+        ("compute/OSTYPE/", "Windows"),
+        ("compute/securityProfile/securityType", "TrustedLaunch"),
+        (
+            "network/interface/0/ipv4/ipAddress/0/privateIpAddress",
+            "192.0.2.4",
+        ),
+        ("", "compute/\nnetwork/"),
+        ("network/interface", "0/"),
+    ] {
+        let target = format!("/metadata/instance/{path}?api-version=2021-12-13&format=text");
+        let Reply::Full(response) = handle(&state, Service::Imds, request(&target)).await else {
+            panic!("{path}");
+        };
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.body(), text, "{path}");
+    }
 }

@@ -1,0 +1,106 @@
+//! The access tokens that Entra signs, for its token endpoint and for the sources of bearer tokens.
+use super::issuer;
+use crate::config::{Identity, IdentityType};
+use crate::faults::Action;
+use crate::state::State;
+use keybound_core::X5tS256;
+use serde_json::{Value, json};
+use std::io;
+use uuid::Uuid;
+
+/// The contents of a token that depend on its request.
+pub(crate) struct TokenContents<'a> {
+    pub identity: &'a Identity,
+    /// The audience.
+    pub resource: &'a str,
+    /// The certificate to which the token is bound; `None` for a bearer token.
+    pub bound_to: Option<X5tS256>,
+    /// The capabilities of the client, `xms_cc`.
+    pub capabilities: &'a [String],
+}
+
+/// A signed token. Times are in seconds since 1970.
+pub(crate) struct AccessToken {
+    pub text: String,
+    pub not_before: u64,
+    pub expires_on: u64,
+}
+
+/// Issues a token, with the fault of the request.
+///
+/// # Errors
+/// If the key cannot be generated, or does not sign.
+pub(crate) async fn issue(
+    state: &State,
+    fault: Option<&Action>,
+    contents: &TokenContents<'_>,
+) -> io::Result<AccessToken> {
+    let lifetime = u64::from(state.config.entra.token_lifetime_seconds);
+    let not_before = match fault {
+        Some(Action::ExpiredToken) => state.clock.unix().saturating_sub(lifetime + EXPIRED_SINCE),
+        _ => state.clock.unix(),
+    };
+    let expires_on = not_before + lifetime;
+    let claims = claims(state, fault, contents, not_before, expires_on);
+    let text = match fault {
+        Some(Action::GarbageToken) => "this.is.not_a_token!".to_owned(),
+        Some(Action::ForeignKey) => state.keys.foreign.get().await?.sign(&claims)?,
+        _ => state.keys.entra.get().await?.sign(&claims)?,
+    };
+    Ok(AccessToken {
+        text,
+        not_before,
+        expires_on,
+    })
+}
+
+fn claims(
+    state: &State,
+    fault: Option<&Action>,
+    contents: &TokenContents<'_>,
+    not_before: u64,
+    expires_on: u64,
+) -> Value {
+    let identity = contents.identity;
+    let client_id = match fault {
+        Some(Action::OtherClient) => UNKNOWN_ID,
+        _ => identity.client_id.as_str(),
+    };
+    let mut claims = json!({
+        "aud": contents.resource,
+        "iss": issuer(state),
+        "iat": not_before,
+        "nbf": not_before,
+        "exp": expires_on,
+        "appid": client_id,
+        "azp": client_id,
+        "appidacr": "2",
+        "azpacr": "2",
+        "idtyp": "app",
+        "oid": identity.object_id.as_str(),
+        "sub": identity.object_id.as_str(),
+        "tid": state.config.tenant_id.as_str(),
+        "uti": Uuid::new_v4().simple().to_string(),
+        "ver": "2.0",
+    });
+    let bound_to = match fault {
+        Some(Action::NoCnf) => None,
+        Some(Action::OtherCnf) => Some(X5tS256::of_der(b"another certificate")),
+        _ => contents.bound_to.clone(),
+    };
+    if let Some(thumbprint) = bound_to {
+        claims["cnf"] = json!({"x5t#S256": thumbprint.as_str()});
+    }
+    if let (IdentityType::User, Some(id)) = (identity.kind, &identity.resource_id) {
+        claims["xms_mirid"] = Value::String(id.clone());
+    }
+    if !contents.capabilities.is_empty() {
+        claims["xms_cc"] = json!(contents.capabilities);
+    }
+    claims
+}
+
+/// The time since an expired token expired, in seconds: longer than any accepted clock skew.
+const EXPIRED_SINCE: u64 = 3600;
+/// A client id of no configuration.
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-00000000dead";
