@@ -1,10 +1,11 @@
 use clap::{ArgAction, Args, ValueEnum};
-use keybound_emulator::Fault;
+use keybound_emulator::{Fault, Source};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback
 ///
+/// And the other sources of bearer tokens: App Service, Container Apps, Service Fabric, Azure Arc, Machine Learning and Cloud Shell.
 /// The services reject what Azure's reject, and inject faults on demand. Their certificates and attestation tokens prove
 /// nothing: the emulator is for tests and development. The first line on standard output is a JSON object: {"event":"ready",
 /// the URLs, ca_file, env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the
@@ -36,6 +37,11 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
+    /// Write Azure Arc's key files to this folder, which is created if absent. Azure's client libraries accept
+    /// /var/opt/azcmagent/tokens only. Default: a temporary folder; with --exec and --source arc one at that path, for the command only
+    #[arg(long, value_name = "DIR")]
+    pub(crate) arc_tokens_dir: Option<PathBuf>,
+
     /// Port of IMDS; 0 selects a free one
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) imds_port: Option<u16>,
@@ -56,6 +62,26 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) graph_port: Option<u16>,
 
+    /// Port of App Service's and Container Apps' identity endpoint
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) app_service_port: Option<u16>,
+
+    /// Port of Service Fabric's identity endpoint
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) service_fabric_port: Option<u16>,
+
+    /// Port of Azure Arc's agent
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) arc_port: Option<u16>,
+
+    /// Port of Machine Learning's identity endpoint
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) machine_learning_port: Option<u16>,
+
+    /// Port of Cloud Shell's token endpoint
+    #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
+    pub(crate) cloud_shell_port: Option<u16>,
+
     /// Port of the control endpoint
     #[arg(long, value_name = "PORT", help_heading = "Ports (default: free ones)")]
     pub(crate) control_port: Option<u16>,
@@ -68,6 +94,17 @@ pub(crate) struct EmulatorArgs {
     /// then not printed to standard output, but written to --ready-file and, with -v, to standard error
     #[arg(long, requires = "command")]
     pub(crate) exec: bool,
+
+    /// The source whose environment the command of --exec gets: imds, app-service, container-apps, service-fabric, arc,
+    /// machine-learning or cloud-shell
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "exec",
+        default_value = "imds",
+        hide_default_value = true
+    )]
+    pub(crate) source: Source,
 
     /// The command of --exec and its arguments
     #[arg(last = true, value_name = "CMD", requires = "exec")]
@@ -88,11 +125,14 @@ Examples:
   keybound emulator                                 prints the ready line, runs until stopped
   keybound emulator --exec -- keybound call --simulated
   keybound emulator --exec -- cargo test
+  keybound emulator --source app-service --exec -- python3 app.py
   keybound emulator --fault token=status:503*2 --fault vault=delay:2000 -v
   keybound emulator --config identities.toml --state-dir ~/.keybound
 
 --exec sets these variables, which are also in the ready line: the address of IMDS
-(AZURE_POD_IDENTITY_AUTHORITY_HOST), the CA (KEYBOUND_CA_FILE) and the URLs of the services.
+(AZURE_POD_IDENTITY_AUTHORITY_HOST), the CA (KEYBOUND_CA_FILE), the URLs of the services, and
+those by which client libraries detect the source (IDENTITY_ENDPOINT, MSI_ENDPOINT, …); those of
+other sources are removed.
 
 With --exec, signals that are sent to the emulator are forwarded to the command; those of a
 terminal reach it once. The ready file exists only while the services listen; a device, a FIFO

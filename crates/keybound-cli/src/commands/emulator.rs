@@ -1,5 +1,6 @@
 //! The emulator as a program: alone until it is stopped, or with a command.
 pub(crate) mod command;
+mod private_tokens;
 mod ready_file;
 
 use crate::args::{AttestationChoice, EmulatorArgs};
@@ -10,7 +11,8 @@ use crate::signals::Signals;
 use crate::text::printable_line;
 use crate::{emulation, out, steps};
 use command::Running;
-use keybound_emulator::{AttestationRule, Config, Emulator};
+use keybound_emulator::{AttestationRule, Config, Emulator, Source};
+use private_tokens::PrivateTokens;
 use ready_file::ReadyFile;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,8 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
     // First: a program that waits for the file must not read the file of an earlier emulator, even if this one fails.
     let ready_file = args.ready_file.as_deref();
     let mut ready_file = ready_file.map(ReadyFile::prepare).transpose()?;
-    let config = config(args)?;
+    let mut config = config(args)?;
+    let tokens = private_tokens(args, &mut config)?;
     let state_dir = state_dir(args)?;
     steps::log(args.verbose, "keybound_emulator");
     run_to_end(async {
@@ -38,7 +41,11 @@ pub(crate) fn run(args: &EmulatorArgs) -> Result<Exit, Failure> {
         }
         match args.command.is_empty() {
             true => run_alone(ready, &mut signals).await,
-            false => run_command(args, &emulator, ready, &mut signals).await,
+            false => {
+                let command = tokens.as_ref().map(|tokens| tokens.wrap(&args.command));
+                let command = command.as_deref().unwrap_or(&args.command);
+                run_command(args, command, &emulator, ready, &mut signals).await
+            }
         }
     })?
 }
@@ -73,6 +80,7 @@ async fn run_alone(ready: Option<String>, signals: &mut Signals) -> Result<Exit,
 
 async fn run_command(
     args: &EmulatorArgs,
+    command: &[OsString],
     emulator: &Emulator,
     ready: Option<String>,
     signals: &mut Signals,
@@ -86,7 +94,7 @@ async fn run_command(
             return Ok(Exit::Stopped(received));
         }
     }
-    let mut running = match Running::start(&args.command, emulator.ready()) {
+    let mut running = match Running::start(command, emulator.ready(), args.source) {
         Ok(running) => running,
         Err(status) => return Ok(Exit::Child(status)),
     };
@@ -129,6 +137,20 @@ fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
     Ok(state_dir)
 }
 
+/// A folder for Azure Arc's key files that only the command finds where client libraries expect it, unless one is configured.
+fn private_tokens(
+    args: &EmulatorArgs,
+    config: &mut Config,
+) -> Result<Option<PrivateTokens>, Failure> {
+    if args.command.is_empty() || args.source != Source::Arc || config.arc.tokens_dir.is_some() {
+        return Ok(None);
+    }
+    let tokens = PrivateTokens::create()?;
+    config.arc.tokens_dir = Some(tokens.written());
+    config.arc.client_tokens_dir = Some(tokens.found().to_owned());
+    Ok(Some(tokens))
+}
+
 /// The configuration file, overridden by the options.
 fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
     let mut config = match &args.config {
@@ -149,6 +171,12 @@ fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
         };
     }
     config.imds.lenient_csr |= args.lenient_csr;
+    if let Some(folder) = &args.arc_tokens_dir {
+        let folder = std::path::absolute(folder)
+            .map_err(|error| Failure::Usage(format!("--arc-tokens-dir: {error}")))?;
+        config.arc.tokens_dir = Some(folder);
+        config.arc.client_tokens_dir = None;
+    }
     let network = &mut config.network;
     for (port, option) in [
         (&mut network.imds_port, args.imds_port),
@@ -156,6 +184,14 @@ fn config(args: &EmulatorArgs) -> Result<Config, Failure> {
         (&mut network.maa_port, args.maa_port),
         (&mut network.vault_port, args.vault_port),
         (&mut network.graph_port, args.graph_port),
+        (&mut network.app_service_port, args.app_service_port),
+        (&mut network.service_fabric_port, args.service_fabric_port),
+        (&mut network.arc_port, args.arc_port),
+        (
+            &mut network.machine_learning_port,
+            args.machine_learning_port,
+        ),
+        (&mut network.cloud_shell_port, args.cloud_shell_port),
         (&mut network.control_port, args.control_port),
     ] {
         *port = option.unwrap_or(*port);

@@ -5,6 +5,7 @@ pub(crate) mod launch;
 use crate::out;
 use crate::signals::{Signals, status_of};
 use crate::text::printable_line;
+use keybound_emulator::Source;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -18,17 +19,21 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the command with the emulator's environment.
+    /// Starts the command with the emulator's environment, as on a host with this source.
     ///
     /// # Errors
     /// The exit status, as of `env`: 127 if the command is not found, 126 if it cannot be run.
     pub(super) fn start(
         command: &[OsString],
         ready: &keybound_emulator::Ready,
+        source: Source,
     ) -> Result<Self, u8> {
         let mut prepared = prepared(command);
+        for variable in Source::VARIABLES {
+            prepared.env_remove(variable);
+        }
         prepared
-            .envs(&ready.env)
+            .envs(ready.environment(source))
             // As a path, which may not be UTF-8.
             .env("KEYBOUND_CA_FILE", &ready.ca_file)
             .kill_on_drop(true);
