@@ -17,7 +17,7 @@ pub use check::CANARY;
 pub use handshakes::server_handshake;
 pub use keybound_emulator::fuzz::{
     attestation as emulator_attestation, config as emulator_config, csr as emulator_csr,
-    fault as emulator_fault, request as emulator_request,
+    fault as emulator_fault, request as emulator_request, source as emulator_source,
     token_not_after as emulator_token_not_after,
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
@@ -42,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("emulator_csr", emulator_csr),
     ("emulator_fault", emulator_fault),
     ("emulator_request", emulator_request),
+    ("emulator_source", emulator_source),
     ("emulator_token_not_after", emulator_token_not_after),
     ("endpoint", endpoint),
     ("environment_proxy", environment_proxy),
