@@ -13,4 +13,6 @@ pub(crate) use apply::{alter, replace};
 pub use fault::{Fault, FaultError};
 pub(crate) use fault_plan::FaultPlan;
 pub(crate) use known_actions::known_actions;
-pub(crate) use leg::{ATTEST_PATH, IMDS_TOKEN_PATH, ISSUE_PATH, Leg, METADATA_PATH, VERSIONS_PATH};
+pub(crate) use leg::{
+    ATTEST_PATH, IMDS_TOKEN_PATH, ISSUE_PATH, Leg, METADATA_PATH, VERSIONS_PATH, without_slash,
+};

@@ -14,7 +14,7 @@ pub(crate) use attestation_claims::read as read_attestation;
 
 use crate::call::Call;
 use crate::config::BypassCache;
-use crate::faults::{IMDS_TOKEN_PATH, ISSUE_PATH, METADATA_PATH};
+use crate::faults::{IMDS_TOKEN_PATH, ISSUE_PATH, METADATA_PATH, without_slash};
 use crate::response::Response;
 use crate::state::State;
 use error_response::ErrorResponse;
@@ -37,7 +37,7 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, ErrorRespons
     if let Some(document) = InstanceMetadata::at(call.request.uri().path()) {
         return document.respond(state, call);
     }
-    if call.request.uri().path() == IMDS_TOKEN_PATH {
+    if without_slash(call.request.uri().path()) == IMDS_TOKEN_PATH {
         return Ok(token::respond(state, call).await);
     }
     let method = match call.request.uri().path() {

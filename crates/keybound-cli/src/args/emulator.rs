@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback
 ///
-/// And the other sources of bearer tokens: App Service, Container Apps, Service Fabric, Azure Arc, Machine Learning and Cloud Shell.
-/// The services reject what Azure's reject, and inject faults on demand. Their certificates and attestation tokens prove
+/// Further services simulate the other sources of bearer tokens: App Service, Container Apps, Service Fabric, Azure Arc, Machine
+/// Learning and Cloud Shell. All reject what Azure's reject, and inject faults on demand. Their certificates and attestation tokens prove
 /// nothing: the emulator is for tests and development. The first line on standard output is a JSON object: {"event":"ready",
 /// the URLs, ca_file, env}. They run until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C or Ctrl-Break, or until the
 /// console is closed.

@@ -89,7 +89,7 @@ impl Leg {
                 METADATA_PATH if request.headers().contains_key("metadata") => Self::Metadata,
                 METADATA_PATH => Self::Probe,
                 ISSUE_PATH => Self::Issue,
-                IMDS_TOKEN_PATH => Self::ImdsToken,
+                _ if without_slash(path) == IMDS_TOKEN_PATH => Self::ImdsToken,
                 VERSIONS_PATH => Self::Instance,
                 _ if path.starts_with(INSTANCE_PATH) => Self::Instance,
                 _ => Self::Unknown,
@@ -193,6 +193,11 @@ impl fmt::Display for Leg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A path without a slash at its end, with which some client libraries call endpoints.
+pub(crate) fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 pub(crate) const METADATA_PATH: &str = "/metadata/identity/getplatformmetadata";

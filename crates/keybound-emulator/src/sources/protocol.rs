@@ -1,6 +1,7 @@
 use super::{Problem, parameters};
 use crate::call::Call;
 use crate::config::{Identity, IdentityType};
+use crate::faults::without_slash;
 use crate::random_secret::RandomSecret;
 use crate::selector::{IdentityId, Selector, system_assigned};
 use http::Method;
@@ -71,7 +72,7 @@ impl Protocol {
     }
 
     fn check_head(&self, call: &Call, secret: Option<&RandomSecret>) -> Result<(), Problem> {
-        if call.request.uri().path() != self.path {
+        if without_slash(call.request.uri().path()) != self.path {
             return Err(Problem::NotFound);
         }
         if call.request.method() != self.method {

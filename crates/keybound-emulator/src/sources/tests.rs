@@ -645,6 +645,9 @@ async fn imds_of_version_1_requires_no_request_id_and_accepts_a_probe() {
         body,
         json!({"error": "invalid_request", "error_description": "Required metadata header not specified"})
     );
+    // MSAL for Node.js adds a slash.
+    let slash = "GET /metadata/identity/oauth2/token/";
+    assert_eq!(ask(&state, "imds", &[slash]).await.status, 200);
     for parameter in [
         "+bypass_cache=true",
         "+authority=https%3A%2F%2Flogin.example",
