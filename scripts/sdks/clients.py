@@ -8,6 +8,7 @@ with them. Prints a line for each library: its name, version, source and identit
 
 import base64
 import json
+import logging
 import os
 import sys
 import urllib.request
@@ -65,6 +66,8 @@ def main():
     assert set(control(ready, "/counts")["counts"]) == LEGS[source], control(ready, "/counts")
     if "client_id" in identities:
         refused(source)
+    if source == "service-fabric":
+        pinned(ready)
     report("azure-identity", source, identities)
     # In Cloud Shell msal has another API, which requires Entra's discovery documents.
     if source != "cloud-shell":
@@ -115,6 +118,17 @@ def refused(source):
     assert "error" in result, result
 
 
+def pinned(ready):
+    """A certificate with a valid chain and another thumbprint is an error."""
+    control(ready, "/faults", {"faults": ["service-fabric-tls=ca-signed-certificate"]})
+    try:
+        msal_client(None).acquire_token_for_client(resource=RESOURCE)
+    except requests.exceptions.SSLError:
+        control(ready, "/reset", {})
+    else:
+        raise AssertionError("msal accepts another certificate than that of the thumbprint")
+
+
 def key_vault(credential):
     # The vault is a local host, not a subdomain of the resource in its challenge.
     vault = os.environ["KEYBOUND_EMULATOR_VAULT"]
@@ -125,9 +139,10 @@ def key_vault(credential):
     assert "from-python" in [secret.name for secret in client.list_properties_of_secrets()]
 
 
-def control(ready, path):
+def control(ready, path, body=None):
     headers = {"Authorization": "Bearer " + ready["control"]["secret"]}
-    request = urllib.request.Request(ready["control"]["url"] + path, headers=headers)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(ready["control"]["url"] + path, data=data, headers=headers)
     with urllib.request.urlopen(request) as response:
         return json.load(response)
 
@@ -137,4 +152,6 @@ def report(client, source, identities):
     print(f"{client} {version(client)}, {source}: {named}")
 
 
+# Expected errors are not logged.
+logging.disable(logging.WARNING)
 main()
