@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
-// The folder in which the libraries are installed.
+// The directory in which the libraries are installed.
 const installed = createRequire(`${process.env.SDK_MODULES}/`);
 const { ManagedIdentityCredential } = installed("@azure/identity");
 const { ManagedIdentityApplication } = installed("@azure/msal-node");

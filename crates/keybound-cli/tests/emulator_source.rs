@@ -78,7 +78,7 @@ fn rejects_source_without_command_and_unknown_source() {
     );
 }
 
-/// On the host nothing is written. Where it allows no namespace, the emulator says so.
+/// On the host nothing is written. If it allows no namespace, the emulator says so.
 #[cfg(target_os = "linux")]
 #[test]
 fn command_finds_key_files_where_client_libraries_expect_them() {
@@ -98,7 +98,7 @@ fn command_finds_key_files_where_client_libraries_expect_them() {
 }
 
 #[test]
-fn writes_key_files_to_a_named_folder() {
+fn writes_key_files_to_a_named_directory() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
     let tokens = tokens.to_str().unwrap();
@@ -121,7 +121,7 @@ fn allows_namespaces() -> bool {
     unshare.args(mount).status().unwrap().success()
 }
 
-/// Prints the folder of the key file and the type of the token.
+/// Prints the directory of the key file and the type of the token.
 const TOKEN_OF_ARC: &str = r#"
 import json, os, urllib.error, urllib.request
 

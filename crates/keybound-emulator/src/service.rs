@@ -50,7 +50,7 @@ impl Service {
         Self::Control,
     ];
 
-    /// `https`, except where the service is plain HTTP: most sources of managed identities, as on Azure, and the control endpoint.
+    /// `https`, except if the service is plain HTTP: most sources of managed identities, as on Azure, and the control endpoint.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Imds

@@ -23,10 +23,10 @@ pub enum StartError {
         #[source]
         source: Option<BoxError>,
     },
-    /// Azure Arc's key files cannot be written to `arc.tokens_dir`: use a folder that this user can write to.
+    /// Azure Arc's key files cannot be written to `arc.tokens_dir`: use a directory that this user can write to.
     #[error("Azure Arc's key files cannot be written to {folder}", folder = .folder.display())]
     ArcTokens {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
         /// The error of the system.
         #[source]

@@ -39,7 +39,7 @@ impl State {
     /// The state of an emulator after the start.
     ///
     /// # Errors
-    /// If the host returns no random bytes, or Azure Arc's key files cannot be written to their folder.
+    /// If the host returns no random bytes, or Azure Arc's key files cannot be written to their directory.
     pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, StartError> {
         let no_random = |error: ErrorStack| StartError::Certificates(error.into());
         let clock = Clock::default();

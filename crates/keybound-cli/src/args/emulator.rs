@@ -37,8 +37,8 @@ pub(crate) struct EmulatorArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
-    /// Write Azure Arc's key files to this folder, which is created if absent. Azure's client libraries accept
-    /// /var/opt/azcmagent/tokens only. Default: a temporary folder; with --exec and --source arc one at that path, for the command only
+    /// Write Azure Arc's key files to this directory, which is created if absent. Azure's client libraries accept
+    /// /var/opt/azcmagent/tokens only. Default: a temporary directory; with --exec and --source arc one at that path, for the command only
     #[arg(long, value_name = "DIR")]
     pub(crate) arc_tokens_dir: Option<PathBuf>,
 

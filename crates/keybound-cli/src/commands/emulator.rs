@@ -137,7 +137,7 @@ fn state_dir(args: &EmulatorArgs) -> Result<Option<PathBuf>, Failure> {
     Ok(state_dir)
 }
 
-/// A folder for Azure Arc's key files that only the command finds where client libraries expect it, unless one is configured.
+/// A directory for Azure Arc's key files that only the command finds at the path that client libraries accept, unless one is configured.
 fn private_tokens(
     args: &EmulatorArgs,
     config: &mut Config,

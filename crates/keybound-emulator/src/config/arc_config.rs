@@ -7,11 +7,11 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ArcConfig {
-    /// The folder to which the key files of challenges are written, an absolute path. It is created if absent. Azure's client
+    /// The directory to which the key files of challenges are written, an absolute path. It is created if absent. Azure's client
     /// libraries accept only `/var/opt/azcmagent/tokens` on Linux, and `%ProgramData%\AzureConnectedMachineAgent\Tokens` on
-    /// Windows. Default: absent; a temporary folder, which these libraries reject.
+    /// Windows. Default: absent; a temporary directory, which these libraries reject.
     pub tokens_dir: Option<PathBuf>,
-    /// The path under which clients find that folder, as challenges name it, where it is mounted elsewhere for them. Default:
+    /// The path under which clients find that directory, as challenges name it, where it is mounted elsewhere for them. Default:
     /// absent; `tokens_dir`.
     pub client_tokens_dir: Option<PathBuf>,
     /// Whether the agent supports user-assigned identities. If not, it ignores which identity a request names, as agents before

@@ -128,8 +128,8 @@ pub(crate) enum KeyFileFault {
     Link,
     /// Its name does not end with `.key`.
     OtherName,
-    /// It is in a folder below the usual one.
-    OtherFolder,
+    /// It is in a directory below the usual one.
+    OtherDirectory,
 }
 
 /// The problem of a server certificate.

@@ -207,7 +207,7 @@ const KEY_FILES: &[(&str, KeyFileFault)] = &[
     ("oversized", KeyFileFault::Oversized),
     ("link", KeyFileFault::Link),
     ("other-name", KeyFileFault::OtherName),
-    ("other-folder", KeyFileFault::OtherFolder),
+    ("other-directory", KeyFileFault::OtherDirectory),
 ];
 
 const SERVER_CERTIFICATES: &[(&str, ServerCertificateFault)] = &[

@@ -73,7 +73,7 @@ pub(super) const KNOWN: &[(&str, &str, Legs)] = {
         ("other-key", "", Only(&[Attest])),
         (
             "key-file",
-            ":missing|oversized|link|other-name|other-folder",
+            ":missing|oversized|link|other-name|other-directory",
             Only(&[ArcChallenge]),
         ),
         ("never-ask", "", Only(&[Vault, Graph])),

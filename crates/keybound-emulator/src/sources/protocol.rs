@@ -18,7 +18,7 @@ pub(crate) struct Protocol {
     pub rejects_forwarded: bool,
     /// The header with the secret of the environment.
     pub secret_header: Option<&'static str>,
-    /// The supported versions; empty where requests have none.
+    /// The supported versions; empty if requests have none.
     pub api_versions: &'static [&'static str],
     /// The parameters that name an identity.
     pub selectors: &'static [(&'static str, IdentityId)],

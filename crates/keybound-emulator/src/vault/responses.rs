@@ -17,7 +17,7 @@ pub(super) fn token_rejected(state: &State, call: &mut Call, problem: TokenProbl
     rejected(state, call, code, message)
 }
 
-/// 401 for a valid bearer token, where the vault accepts bound tokens only.
+/// 401 for a valid bearer token, if the vault accepts bound tokens only.
 pub(super) fn bearer_rejected(state: &State, call: &mut Call) -> Response {
     let message = "AKV10000: This vault accepts tokens that are bound to a certificate only.";
     rejected(state, call, "BoundTokenRequired", message)

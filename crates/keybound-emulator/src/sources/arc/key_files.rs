@@ -16,7 +16,7 @@ pub(crate) struct KeyFiles {
     issued: Mutex<VecDeque<KeyFile>>,
 }
 
-/// The folder of the files.
+/// The directory of the files.
 enum Folder {
     /// One of the configuration, and its path for clients.
     Configured { path: PathBuf, of_clients: PathBuf },
@@ -31,7 +31,7 @@ struct KeyFile {
 }
 
 impl KeyFiles {
-    /// Creates the configured folder if it is absent.
+    /// Creates the configured directory if it is absent.
     ///
     /// # Errors
     /// If files cannot be created in it.
@@ -139,12 +139,12 @@ impl Drop for KeyFile {
     }
 }
 
-/// The name of a new file, relative to the folder.
+/// The name of a new file, relative to the directory.
 fn name(fault: Option<KeyFileFault>) -> PathBuf {
     let id = Uuid::new_v4();
     match fault {
         Some(KeyFileFault::OtherName) => format!("{id}.txt").into(),
-        Some(KeyFileFault::OtherFolder) => Path::new("other").join(format!("{id}.key")),
+        Some(KeyFileFault::OtherDirectory) => Path::new("other").join(format!("{id}.key")),
         _ => format!("{id}.key").into(),
     }
 }

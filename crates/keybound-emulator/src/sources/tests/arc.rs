@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// An emulator whose key files are in a folder of the test.
+/// An emulator whose key files are in a directory of the test.
 fn with_folder() -> (TempDir, Config) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
@@ -90,7 +90,7 @@ async fn removes_the_oldest_files() {
 }
 
 #[tokio::test]
-async fn names_the_folder_of_the_clients() {
+async fn names_the_directory_of_the_clients() {
     let (folder, mut config) = with_folder();
     config.arc.client_tokens_dir = Some("/var/opt/azcmagent/tokens".into());
     let state = state(config);
@@ -101,7 +101,7 @@ async fn names_the_folder_of_the_clients() {
 }
 
 #[tokio::test]
-async fn uses_a_temporary_folder_by_default() {
+async fn uses_a_temporary_directory_by_default() {
     let state = state(Config::default());
     let file = challenged(&arc(&state, "", None).await);
     assert_eq!(arc(&state, "", Some(&content(&file))).await.status, 200);
@@ -181,7 +181,7 @@ async fn injects_wrong_key_files() {
         ("oversized", "key", false, Some(4097), "tokens"),
         ("link", "key", true, Some(64), "tokens"),
         ("other-name", "txt", false, Some(64), "tokens"),
-        ("other-folder", "key", false, Some(64), "other"),
+        ("other-directory", "key", false, Some(64), "other"),
     ] {
         let (folder, mut config) = with_folder();
         config.faults = vec![format!("arc-challenge=key-file:{kind}*1").parse().unwrap()];
@@ -209,7 +209,7 @@ async fn injects_wrong_key_files() {
 
 #[cfg(unix)]
 #[test]
-fn fails_to_start_where_the_folder_is_a_file() {
+fn fails_to_start_if_the_directory_is_a_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = ArcConfig {
         tokens_dir: Some(file.path().to_owned()),

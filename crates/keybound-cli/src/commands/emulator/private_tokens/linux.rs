@@ -1,4 +1,4 @@
-//! A mount namespace by `unshare`(1), without privileges where the host allows it.
+//! A mount namespace by `unshare`(1), without privileges if the host allows it.
 use crate::failure::Failure;
 use std::ffi::OsString;
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A folder for key files, and the namespace in which a command finds it.
+/// A directory for key files, and the namespace in which a command finds it.
 pub(in super::super) struct PrivateTokens(TempDir);
 
 impl PrivateTokens {
-    /// Creates the folder, and checks that this host allows such a namespace.
+    /// Creates the directory, and checks that this host allows such a namespace.
     ///
     /// # Errors
     /// [`Failure::Host`] if it does not.
@@ -29,12 +29,12 @@ impl PrivateTokens {
         }
     }
 
-    /// The folder to which the emulator writes the files.
+    /// The directory to which the emulator writes the files.
     pub(in super::super) fn written(&self) -> PathBuf {
         self.0.path().join("tokens")
     }
 
-    /// The folder in which the command finds them.
+    /// The directory in which the command finds them.
     pub(in super::super) fn found(&self) -> &'static Path {
         Path::new(FOUND)
     }

@@ -1,11 +1,11 @@
-# Runs a command in a mount namespace of its own, in which the folder of Azure Arc's key files is the one of the emulator.
-# usage: sh -c "$(cat run.sh)" sh WORK COMMAND [ARGUMENT]…; WORK has two folders, `tokens` with the key files, and `covered`.
+# Runs a command in a mount namespace of its own, in which the directory of Azure Arc's key files is the one of the emulator.
+# usage: sh -c "$(cat run.sh)" sh WORK COMMAND [ARGUMENT]…; WORK has two directories, `tokens` with the key files, and `covered`.
 set -e
 tokens=/var/opt/azcmagent/tokens
 work=$1
 shift
 if [ ! -d "$tokens" ]; then
-    # An empty file system over the nearest folder that exists, with its entries in it: nothing is created on the host.
+    # An empty file system over the nearest directory that exists, with its entries in it: nothing is created on the host.
     covered=/var/opt
     [ -d "$covered" ] || covered=/var
     mount --rbind "$covered" "$work/covered"
@@ -25,5 +25,5 @@ if [ ! -d "$tokens" ]; then
     mkdir -p "$tokens"
 fi
 mount --bind "$work/tokens" "$tokens"
-# The kernel has forgotten the signal at the end of the parent where the namespace was created without privileges.
+# The kernel has forgotten the signal at the end of the parent if the namespace was created without privileges.
 exec setpriv --pdeathsig KILL --inh-caps=-all --ambient-caps=-all -- "$@"

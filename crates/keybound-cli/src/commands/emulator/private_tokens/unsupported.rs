@@ -12,7 +12,7 @@ impl PrivateTokens {
     /// # Errors
     /// [`Failure::Usage`]
     pub(in super::super) fn create() -> Result<Self, Failure> {
-        let message = "--source arc: client libraries accept Azure Arc's key files in one folder only: name it by --arc-tokens-dir";
+        let message = "--source arc: client libraries accept Azure Arc's key files in one directory only: name it by --arc-tokens-dir";
         Err(Failure::Usage(message.to_owned()))
     }
 
