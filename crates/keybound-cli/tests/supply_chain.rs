@@ -150,6 +150,12 @@ fn check_pipelines_rejects_unpinned_tools() {
             Some("a tool without a version"),
         ),
         (
+            "scripts/sdks/requirements.txt",
+            "msal==1.39.0",
+            "msal",
+            Some("a package without a version"),
+        ),
+        (
             ".github/workflows/ci.yml",
             "cryptography==",
             "cryptography #",
