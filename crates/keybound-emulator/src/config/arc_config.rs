@@ -29,7 +29,7 @@ impl ArcConfig {
             let Some(folder) = folder else { continue };
             // Challenges contain the path in a header.
             let in_header = |text: &str| !text.contains(|c: char| c.is_control() || c == '"');
-            if !folder.is_absolute() || !folder.to_str().is_some_and(in_header) {
+            if !folder.has_root() || !folder.to_str().is_some_and(in_header) {
                 return Err(ConfigError::new(format!(
                     "{key}: an absolute path in UTF-8 without control characters and quotes"
                 )));
