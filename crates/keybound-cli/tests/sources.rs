@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 use support::source::Source;
-use support::{keybound, run};
+use support::{keybound, run, shows_a_jwt};
 
 const TOKEN: &str = "opaque-token-of-the-source-0123456789";
 
@@ -80,6 +80,28 @@ fn bearer_token_names_the_source_that_issued_it() {
         for sent in source.requests() {
             assert!(sent.starts_with(request), "{sent}");
         }
+    }
+}
+
+#[test]
+fn bearer_token_of_each_source_of_the_emulator() {
+    for (source, name) in [
+        ("imds", "imds"),
+        ("app-service", "app_service"),
+        ("container-apps", "app_service"),
+        ("service-fabric", "service_fabric"),
+        ("machine-learning", "machine_learning"),
+        ("cloud-shell", "cloud_shell"),
+    ] {
+        let arguments = ["emulator", "--source", source, "--exec", "--", "keybound"];
+        let mut command = keybound(arguments);
+        command.args(["get-token", "--bearer", "--output", "json"]);
+        let run = run(command.args(["--resource", "https://management.azure.com"]));
+        assert_eq!(run.status, Some(0), "{source}: {run:#?}");
+        let token = run.json();
+        assert_eq!(token["managed_identity_source"], name, "{source}");
+        assert_eq!(token["resource"], "https://management.azure.com");
+        assert!(!shows_a_jwt(&run.printed()), "{run:#?}");
     }
 }
 
