@@ -2,7 +2,7 @@ mod first_line;
 
 use crate::charset::decode_text;
 use crate::json::lenient::{self, Duplicates};
-use crate::redact;
+use crate::{SecretString, redact};
 use first_line::first_line;
 use serde_json::{Map, Value};
 
@@ -29,10 +29,17 @@ impl ServiceError {
     /// Parses an error object of at most 64 KiB, in UTF-8 or in the encoding of its byte order mark; of an array the first
     /// one counts. `None` for any other body (HTML, empty, garbage). A member of another type than expected is ignored.
     pub fn parse(body: &[u8]) -> Option<Self> {
+        Self::parse_without(body, None)
+    }
+
+    /// Parses the response to a request that contained a secret, as [`parse`](Self::parse). The service may repeat the secret,
+    /// which is replaced by `[redacted]` whatever it looks like.
+    pub fn parse_without(body: &[u8], secret: Option<&SecretString>) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;
         }
-        Self::of_value(&lenient::parse(&decode_text(body), Duplicates::LastWins)?)
+        let value = lenient::parse(&decode_text(body), Duplicates::LastWins)?;
+        Self::of_value(&value_without(value, secret))
     }
 
     /// Reads an error response of at most 64 KiB: an error object as by [`parse`](Self::parse); otherwise the first line of
@@ -40,11 +47,20 @@ impl ServiceError {
     ///
     /// Not for responses that may contain a secret instead of an error.
     pub fn from_response(body: &[u8]) -> Option<Self> {
+        Self::from_response_without(body, None)
+    }
+
+    /// Reads the error response to a request that contained a secret, as [`from_response`](Self::from_response). The service may
+    /// repeat the secret, which is replaced by `[redacted]` whatever it looks like.
+    pub fn from_response_without(body: &[u8], secret: Option<&SecretString>) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;
         }
         let text = decode_text(body);
         let value = lenient::parse(&text, Duplicates::LastWins);
+        // Before the text is shortened: a part of the secret would not be recognized.
+        let value = value.map(|value| value_without(value, secret));
+        let text = without(&text, secret);
         if let Some(error) = value.as_ref().and_then(Self::of_value) {
             return Some(error);
         }
@@ -149,6 +165,41 @@ fn codes(object: &Map<String, Value>) -> Vec<u64> {
     codes.iter().filter_map(number).take(MAX_CODES).collect()
 }
 
+/// The text without the secret, in any case of its letters.
+fn without(text: &str, secret: Option<&SecretString>) -> String {
+    let secret = secret.map_or("", SecretString::expose).to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase();
+    let mut clean = String::with_capacity(text.len());
+    let mut end = 0;
+    let found = lower.match_indices(&secret);
+    for (start, found) in found.filter(|(_, found)| !found.is_empty()) {
+        clean.push_str(&text[end..start]);
+        clean.push_str(REDACTED);
+        end = start + found.len();
+    }
+    clean.push_str(&text[end..]);
+    clean
+}
+
+fn value_without(value: Value, secret: Option<&SecretString>) -> Value {
+    match value {
+        Value::String(text) => Value::String(without(&text, secret)),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| value_without(item, secret))
+            .collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (without(&name, secret), value_without(value, secret)))
+            .collect(),
+        Value::Number(_) if without(&value.to_string(), secret) != value.to_string() => {
+            Value::String(REDACTED.to_owned())
+        }
+        other => other,
+    }
+}
+
+const REDACTED: &str = "[redacted]";
 const MAX_BODY: usize = 64 * 1024;
 const MAX_CODES: usize = 16;
 
@@ -335,6 +386,44 @@ mod tests {
             assert!(read(sized(65_536).as_bytes()).is_some());
             assert_eq!(read(sized(65_537).as_bytes()), None);
         }
+    }
+
+    #[test]
+    fn secrets_of_the_request_stay_secret() {
+        let guid = "7c5e6a0e-1f2b-4d3c-8a9b-0c1d2e3f4a5b";
+        let escaped: String = guid
+            .chars()
+            .map(|c| format!("\\u{:04x}", c as u32))
+            .collect();
+        for body in [
+            format!("Invalid secret token header: {guid}"),
+            format!("Invalid secret token header: {}.", guid.to_uppercase()),
+            format!("\"{guid}\""),
+            format!(r#"{{"statusCode":401,"message":"header {guid}, {guid}"}}"#),
+            format!(r#"{{"error":"{guid}","trace_id":"{guid}","timestamp":"{guid}"}}"#),
+            format!(r#"[{{"error":{{"code":"{escaped}","message":"no"}}}}]"#),
+            format!(r#"{{"{guid}":"x","values":["{guid}"]}}"#),
+            format!("<html><title>{guid}</title></html>"),
+            format!("{}{guid}", "a,".repeat(500)),
+        ] {
+            let secret = SecretString::new(guid.to_owned());
+            let error = ServiceError::from_response_without(body.as_bytes(), Some(&secret));
+            let parsed = ServiceError::parse_without(body.as_bytes(), Some(&secret));
+            let shown = format!("{:?} {parsed:?}", error.unwrap()).to_lowercase();
+            assert!(!shown.contains(&guid[..8]), "{body}: {shown}");
+        }
+        let read = |body: &str, secret: &str| {
+            let secret = SecretString::new(secret.to_owned());
+            ServiceError::from_response_without(body.as_bytes(), Some(&secret))
+        };
+        let kept = read("no header", "hunter2!").unwrap();
+        assert_eq!(kept.description.as_deref(), Some("no header"));
+        let odd = read("key a:b!c no", "a:b!c").unwrap();
+        assert_eq!(odd.description.as_deref(), Some("key [redacted] no"));
+        let number = read(r#"{"reason":1234567890}"#, "1234567890").unwrap();
+        let number = number.description.unwrap();
+        assert!(!number.contains("1234567890"), "{number}");
+        assert_eq!(read("no", "").unwrap().description.as_deref(), Some("no"));
     }
 
     #[test]
