@@ -67,11 +67,11 @@ fn imds(
     )
 }
 
-/// The delay that the service requested, unless it is too long; otherwise the usual one.
+/// The delay that the service requested, at least 1 s, unless it is too long; otherwise the usual one.
 fn requested_or(retry_after: Option<Duration>, usual: Duration) -> Option<Duration> {
     match retry_after {
         Some(delay) if delay > MAX_RETRY_AFTER => None,
-        Some(delay) => Some(delay),
+        Some(delay) => Some(delay.max(MIN_DELAY)),
         None => Some(usual),
     }
 }
@@ -95,9 +95,12 @@ fn other_source(attempt: u32, outcome: Outcome, retry_after: Option<Duration>) -
     if !transient || attempt > SOURCE_ATTEMPTS {
         return None;
     }
-    requested_or(retry_after, Duration::from_secs(1))
+    // MSAL does not read the header here: a delay that is too long does not end the retries.
+    let retry_after = retry_after.filter(|delay| *delay <= MAX_RETRY_AFTER);
+    requested_or(retry_after, MIN_DELAY)
 }
 
+const MIN_DELAY: Duration = Duration::from_secs(1);
 /// Three retries, after 1 s, 2 s and 4 s.
 const IMDS_ATTEMPTS: u32 = 3;
 /// Three retries, each after 1 s.
@@ -194,7 +197,10 @@ mod tests {
             );
         }
         let throttled = Outcome::Status(429);
+        for leg in [Leg::Imds, Leg::OtherSource] {
+            assert_eq!(schedule(leg, throttled, Some(0)), [1, 1, 1], "{leg:?}");
+        }
         assert_eq!(schedule(Leg::OtherSource, throttled, Some(5)), [5, 5, 5]);
-        assert!(schedule(Leg::OtherSource, throttled, Some(31)).is_empty());
+        assert_eq!(schedule(Leg::OtherSource, throttled, Some(31)), [1, 1, 1]);
     }
 }
