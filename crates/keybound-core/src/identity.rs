@@ -28,6 +28,11 @@ pub enum IdentityKind {
 
 impl ManagedIdentity {
     /// The identity that belongs to the host.
+    ///
+    /// The request names no identity, and the source chooses: IMDS is documented to use the user-assigned identity of a virtual
+    /// machine that has exactly one and no system-assigned identity. Programs that must not use another identity name it. Any
+    /// other source that returns a plain bearer token of a user-assigned identity is an error
+    /// ([`ErrorKind::IdentityMismatch`](crate::ErrorKind::IdentityMismatch)).
     pub fn system_assigned() -> Self {
         Self {
             kind: IdentityKind::SystemAssigned,
@@ -46,6 +51,15 @@ impl ManagedIdentity {
             id,
             "the client id of an identity is a GUID",
         )
+    }
+
+    /// As [`client_id`](Self::client_id), for an id that is a GUID.
+    pub(crate) fn from_client_id(id: &Guid) -> Self {
+        Self {
+            kind: IdentityKind::ClientId,
+            id: Some(id.as_str().to_ascii_lowercase()),
+            configured: Some(id.as_str().to_owned()),
+        }
     }
 
     /// A user-assigned identity by its object id.

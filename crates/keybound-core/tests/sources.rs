@@ -178,6 +178,9 @@ struct ResponseCase {
     /// The claims of the token `{jwt}`.
     #[serde(default)]
     claims: Option<Value>,
+    /// The clock, if not [`now`], in seconds.
+    #[serde(default)]
+    now: Option<u64>,
     #[serde(default)]
     life: Option<u64>,
     #[serde(default)]
@@ -200,7 +203,10 @@ fn reads_responses_as_sources_send_them() {
             .replace("{long}", &"s".repeat(MAX_JWT + 1));
         let source = source(case.source.as_deref().unwrap_or("imds"));
         let identity = identity(case.identity.as_ref());
-        let parsed = SourceToken::parse(body.as_bytes(), source, &identity, now());
+        let clock = case
+            .now
+            .map_or_else(now, |seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        let parsed = SourceToken::parse(body.as_bytes(), source, &identity, clock);
         assert_no_secret(&format!("{parsed:?}"), why);
         match (parsed, case.life, &case.error) {
             (Ok(token), Some(life), None) => {
@@ -241,6 +247,38 @@ fn identity_confirmed() {
             "{source}"
         );
     }
+}
+
+/// Machine Learning requires an id for the system-assigned identity too: the response must name it.
+#[test]
+fn default_identity_of_machine_learning_is_confirmed() {
+    let own = "3c3c3333-3333-3333-3333-33333333333d";
+    let named = |name: &str| {
+        Some(match name {
+            "MSI_ENDPOINT" => "http://10.0.0.4/t".to_owned(),
+            "MSI_SECRET" => "swordfish".to_owned(),
+            "DEFAULT_IDENTITY_CLIENT_ID" => own.to_uppercase(),
+            _ => return None,
+        })
+    };
+    let imds = Url::parse("http://169.254.169.254").unwrap();
+    let variables = SourceVariables::new(named, false);
+    let learning = ManagedIdentitySource::MachineLearning;
+    let endpoint = SourceEndpoint::new(learning, &variables, &imds).unwrap();
+    let requested = endpoint.requested_identity(&ManagedIdentity::system_assigned());
+    for (id, accepted) in [(own, true), ("9f9f9999-9999-9999-9999-99999999999f", false)] {
+        let body = format!(r#"{{"access_token":"t","expires_in":60,"client_id":"{id}"}}"#);
+        let parsed = SourceToken::parse(body.as_bytes(), learning, &requested, now());
+        let kind = parsed.map(|_| ()).map_err(|error| error.kind());
+        let expected = if accepted {
+            Ok(())
+        } else {
+            Err(ErrorKind::IdentityMismatch)
+        };
+        assert_eq!(kind, expected, "{id}");
+    }
+    let object = ManagedIdentity::object_id(own).unwrap();
+    assert_eq!(endpoint.requested_identity(&object), object);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{ManagedIdentitySource, SourceVariables};
 use crate::tls::Host;
 use crate::{Error, Guid, MAX_TEXT, Result, SecretString, Sha1Thumbprint};
 use std::fmt;
+use std::net::Ipv4Addr;
 use url::Url;
 
 /// A source with its address and its secret. `Debug` hides both, as an address may hold a secret too.
@@ -63,6 +64,11 @@ impl SourceEndpoint {
         self.source
     }
 
+    /// The secret that each request contains: an error response that repeats it is not shown.
+    pub fn secret(&self) -> Option<&SecretString> {
+        self.secret.as_ref()
+    }
+
     /// The thumbprint of the only certificate that the server may present; `None` for sources of plain HTTP.
     pub fn server_thumbprint(&self) -> Option<Sha1Thumbprint> {
         self.thumbprint
@@ -104,19 +110,26 @@ impl Reader<'_> {
         let text = self.required(name)?;
         parse_url(text, scheme).ok_or_else(|| {
             Error::invalid_request(format!(
-                "{name} of {} is not an {scheme} URL without user name and fragment",
+                "{name} of {} is not an {scheme} URL without user name, query and fragment",
                 self.source
             ))
         })
     }
 
-    /// The agent is on this host: no other one gets the content of its key file.
+    /// The agent is on this host: no other one gets the content of its key file. It listens on IPv4; `localhost` may be resolved
+    /// to `::1` first, where another user of the host may listen.
     fn arc_url(&self) -> Result<Url> {
         let Some(_) = self.variables.get(IDENTITY_ENDPOINT) else {
             return Ok(Url::parse(ARC_URL).expect("a constant URL"));
         };
-        let url = self.url(IDENTITY_ENDPOINT, "http")?;
-        if Host::from_url(&url).is_some_and(|host| host.is_loopback()) {
+        let mut url = self.url(IDENTITY_ENDPOINT, "http")?;
+        let host = Host::from_url(&url).filter(Host::is_loopback);
+        let pinned = match host {
+            Some(Host::Name(_)) => url.set_ip_host(Ipv4Addr::LOCALHOST.into()).is_ok(),
+            Some(Host::Ip(_)) => true,
+            None => false,
+        };
+        if pinned {
             return Ok(url);
         }
         Err(Error::invalid_request(
@@ -161,6 +174,8 @@ fn parse_url(text: &str, scheme: &str) -> Option<Url> {
     }
     let url = Url::parse(text).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    // A parameter in it could select another identity or resource.
+    let plain = plain && url.query().is_none();
     let has_host = url.host_str().is_some_and(|host| !host.is_empty());
     (url.scheme() == scheme && plain && has_host).then_some(url)
 }

@@ -13,16 +13,22 @@ pub(super) enum Expiry {
     In(Duration),
 }
 
+/// Neither a number nor a date.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unreadable;
+
 impl Expiry {
-    /// Parses `expires_on`. `None` for zero, which some servers send in place of nothing, and for what is neither a number nor
-    /// a date.
-    pub(super) fn on(raw: &RawValue) -> Option<Self> {
+    /// Parses `expires_on`. `None` for zero and an empty text, which some servers send in place of nothing; an error for what is
+    /// neither a number nor a date.
+    pub(super) fn on(raw: &RawValue) -> Result<Option<Self>, Unreadable> {
         let text = text(raw);
-        match number(&text) {
-            Some(0.0) => None,
-            Some(value) => Some(Self::At(since_epoch(value))),
-            None => date(&text).map(Self::At),
-        }
+        let time = match number(&text) {
+            Some(0.0) => return Ok(None),
+            None if text.is_empty() => return Ok(None),
+            Some(value) => Some(since_epoch(value)),
+            None => date(&text),
+        };
+        time.map(|time| Some(Self::At(time))).ok_or(Unreadable)
     }
 
     /// Parses `expires_in`, which some servers send as a date.

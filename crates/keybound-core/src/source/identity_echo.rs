@@ -1,27 +1,26 @@
 //! The identity that a source says it used, compared with the one that was asked for.
 use super::ManagedIdentitySource;
 use crate::{Error, ErrorKind, IdentityKind, ManagedIdentity, Result, Stage, UnverifiedJwt};
+use serde_json::value::RawValue;
 
-/// The ids in a response; empty ones count as absent.
+/// The ids in a response, as they are.
 pub(super) struct IdentityEcho<'a> {
-    pub(super) client_id: Option<&'a str>,
-    pub(super) object_id: Option<&'a str>,
-    pub(super) resource_ids: [Option<&'a str>; 2],
+    pub(super) client_id: Option<&'a RawValue>,
+    pub(super) object_id: Option<&'a RawValue>,
+    pub(super) resource_ids: [Option<&'a RawValue>; 2],
 }
 
 impl IdentityEcho<'_> {
     /// Checks that the response names the identity that was asked for, ignoring case. A source that names none is trusted,
-    /// except for Azure Arc: agents that do not know user-assigned identities ignore the id.
+    /// except for Azure Arc: agents that do not know user-assigned identities ignore the id. An id that is not a string is
+    /// another identity.
     pub(super) fn check(
         &self,
         source: ManagedIdentitySource,
         identity: &ManagedIdentity,
     ) -> Result<()> {
-        let Some(asked) = identity.id() else {
-            return Ok(());
-        };
-        let echoes: &[Option<&str>] = match identity.kind() {
-            IdentityKind::SystemAssigned => return Ok(()),
+        let echoes: &[Option<&RawValue>] = match identity.kind() {
+            IdentityKind::SystemAssigned => &self.resource_ids,
             IdentityKind::ClientId => &[self.client_id],
             IdentityKind::ObjectId => &[self.object_id],
             IdentityKind::ResourceId => &self.resource_ids,
@@ -29,15 +28,14 @@ impl IdentityEcho<'_> {
         let mut named = echoes
             .iter()
             .flatten()
-            .filter(|id| !id.is_empty())
+            .map(|raw| serde_json::from_str::<String>(raw.get()).ok())
+            .filter(|id| id.as_ref().is_none_or(|id| !id.is_empty()))
             .peekable();
-        if named.peek().is_none() {
-            return match source {
-                ManagedIdentitySource::AzureArc => Err(unconfirmed()),
-                _ => Ok(()),
-            };
+        let unnamed = named.peek().is_none();
+        if unnamed && source == ManagedIdentitySource::AzureArc && identity.id().is_some() {
+            return Err(unconfirmed());
         }
-        if named.all(|id| id.eq_ignore_ascii_case(asked)) {
+        if named.all(|id| is_requested(id.as_deref(), source, identity)) {
             Ok(())
         } else {
             Err(mismatch(
@@ -48,28 +46,40 @@ impl IdentityEcho<'_> {
 }
 
 /// Checks the claims that name the identity, as far as the token has them: `appid` and `azp`, `oid`, `xms_mirid`.
-pub(super) fn check_claims(jwt: &UnverifiedJwt, identity: &ManagedIdentity) -> Result<()> {
+pub(super) fn check_claims(
+    jwt: &UnverifiedJwt,
+    source: ManagedIdentitySource,
+    identity: &ManagedIdentity,
+) -> Result<()> {
     let names: &[&str] = match identity.kind() {
-        IdentityKind::SystemAssigned => &[],
         IdentityKind::ClientId => &["appid", "azp"],
         IdentityKind::ObjectId => &["oid"],
-        IdentityKind::ResourceId => &["xms_mirid"],
+        IdentityKind::SystemAssigned | IdentityKind::ResourceId => &["xms_mirid"],
     };
-    for name in names {
-        let claim = jwt.claims.get(*name);
-        let is_own = |claim: &serde_json::Value| {
-            let asked = identity.id().unwrap_or_default();
-            claim
-                .as_str()
-                .is_some_and(|id| id.eq_ignore_ascii_case(asked))
-        };
-        if !claim.is_none_or(is_own) {
-            return Err(mismatch(
-                "a claim of the access token names another identity than the requested one",
-            ));
-        }
+    let mut claims = names.iter().filter_map(|name| jwt.claims.get(*name));
+    if claims.all(|claim| is_requested(claim.as_str(), source, identity)) {
+        Ok(())
+    } else {
+        Err(mismatch(
+            "a claim of the access token names another identity than the requested one",
+        ))
     }
-    Ok(())
+}
+
+/// Whether an id, `None` if it is not a string, names the requested identity. Without an id in the request it must not be that
+/// of a user-assigned identity; but IMDS is documented to use one if it is the only identity of the virtual machine.
+fn is_requested(
+    id: Option<&str>,
+    source: ManagedIdentitySource,
+    identity: &ManagedIdentity,
+) -> bool {
+    match (identity.id(), id) {
+        (Some(requested), Some(id)) => id.eq_ignore_ascii_case(requested),
+        (Some(_), None) => false,
+        (None, _) if source == ManagedIdentitySource::Imds => true,
+        (None, Some(id)) => !id.to_ascii_lowercase().contains(USER_ASSIGNED),
+        (None, None) => false,
+    }
 }
 
 fn mismatch(message: &'static str) -> Error {
@@ -89,3 +99,6 @@ fn unconfirmed() -> Error {
          identities, and check that the identity is assigned to this server",
     )
 }
+
+/// Part of the resource id of a user-assigned identity, in lower case.
+const USER_ASSIGNED: &str = "/userassignedidentities/";

@@ -70,6 +70,14 @@ impl SourceEndpoint {
         })
     }
 
+    /// The identity that a request for `identity` names: it differs if Machine Learning has a default one.
+    pub fn requested_identity(&self, identity: &ManagedIdentity) -> ManagedIdentity {
+        match (identity.kind(), &self.default_client_id) {
+            (IdentityKind::SystemAssigned, Some(id)) => ManagedIdentity::from_client_id(id),
+            _ => identity.clone(),
+        }
+    }
+
     fn form_request(&self, query: &SourceQuery<'_>) -> SourceRequest {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("resource", query.resource);

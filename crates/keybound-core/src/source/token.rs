@@ -16,19 +16,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct SourceToken {
     /// The token.
     pub access_token: SecretString,
-    /// The time until it expires: the shortest that the response and the token's claim `exp` name, at most ten years.
+    /// The time until it expires: the shortest that the response and the token's claim `exp` name, at most 24 hours, so that a
+    /// token with a wrong expiry is fetched again.
     pub life: Duration,
     /// The time until a refresh, if the source sent one: more than zero, at most the lifetime.
     pub refresh_in: Option<Duration>,
 }
 
 impl SourceToken {
-    /// Parses the body of the response to a request for this identity. `now` is the time of the source's clock, otherwise that
-    /// of the host.
+    /// Parses the body of the response to a request for this identity
+    /// ([`SourceEndpoint::requested_identity`](super::SourceEndpoint::requested_identity)). `now` is the later one of the source's
+    /// time and the host's: a wrong clock must not extend the lifetime.
     ///
     /// # Errors
-    /// [`ErrorKind::TokenTypeMismatch`] if the type is not `Bearer` in any case; a missing one is accepted, as v1 has no other.
-    /// [`ErrorKind::IdentityMismatch`] if the response or the token names another identity, or if Azure Arc names none.
+    /// [`ErrorKind::TokenTypeMismatch`] if the type is not `Bearer` in any case; a missing one is accepted, as v1 has no other,
+    /// unless the token has the claim `cnf`.
+    /// [`ErrorKind::IdentityMismatch`] if the response or the token names another identity, or if Azure Arc names none. A request
+    /// for the system-assigned identity must not return a user-assigned one, except from IMDS.
     /// [`ErrorKind::ResponseTooLarge`] beyond [`MAX_BODY`](crate::MAX_BODY). [`ErrorKind::InvalidResponse`] if there is no token, or its
     /// expiry is unknown or past.
     pub fn parse(
@@ -38,25 +42,18 @@ impl SourceToken {
         now: SystemTime,
     ) -> Result<Self> {
         let wire: Wire = read_response(body, Stage::Source, "the response of the source")?;
-        check_type(wire.token_type.as_deref())?;
         check_text(&wire.access_token)?;
-        let [client_id, object_id, msi_res_id, mi_res_id] = [
-            &wire.client_id,
-            &wire.object_id,
-            &wire.msi_res_id,
-            &wire.mi_res_id,
-        ]
-        .map(|id| id.as_deref().and_then(string));
-        let echo = IdentityEcho {
-            client_id: client_id.as_deref(),
-            object_id: object_id.as_deref(),
-            resource_ids: [msi_res_id.as_deref(), mi_res_id.as_deref()],
-        };
-        echo.check(source, identity)?;
         // A token may be opaque.
         let jwt = UnverifiedJwt::parse(wire.access_token.expose());
+        check_type(wire.token_type.as_deref(), jwt.as_ref())?;
+        let echo = IdentityEcho {
+            client_id: wire.client_id.as_deref(),
+            object_id: wire.object_id.as_deref(),
+            resource_ids: [wire.msi_res_id.as_deref(), wire.mi_res_id.as_deref()],
+        };
+        echo.check(source, identity)?;
         if let Some(jwt) = &jwt {
-            check_claims(jwt, identity)?;
+            check_claims(jwt, source, identity)?;
         }
         let life = wire.life(jwt.as_ref(), now)?;
         let refresh_in = wire.refresh_in.as_deref().and_then(Expiry::within);
@@ -94,8 +91,15 @@ impl Wire {
         let claim = claim
             .map_err(|_| invalid("the claim exp of the token is not a number"))?
             .flatten();
+        let on = self.expires_on.as_deref().map(Expiry::on).transpose();
+        // `expires_in` may be that of the time of issue: it does not replace an end that is named.
+        if on.is_err() && claim.is_none() {
+            return Err(invalid(
+                "the response of the source names no readable expiry",
+            ));
+        }
         let named = [
-            self.expires_on.as_deref().and_then(Expiry::on),
+            on.unwrap_or_default().flatten(),
             self.expires_in.as_deref().and_then(Expiry::within),
             claim.map(Expiry::At),
         ];
@@ -115,12 +119,18 @@ impl Wire {
     }
 }
 
-fn check_type(raw: Option<&RawValue>) -> Result<()> {
-    let Some(raw) = raw else {
-        return Ok(());
+/// A missing type is that of version 1, unless the token has the claim `cnf`: it is bound to a key.
+fn check_type(raw: Option<&RawValue>, jwt: Option<&UnverifiedJwt>) -> Result<()> {
+    let name = match raw {
+        Some(raw) => string(raw),
+        None => Some(String::new()),
     };
     let bearer = TokenType::Bearer.as_str();
-    if string(raw).is_some_and(|name| name.is_empty() || name.eq_ignore_ascii_case(bearer)) {
+    let bound = jwt.is_some_and(|jwt| jwt.claims.get("cnf").is_some());
+    if name.is_some_and(|name| match name.is_empty() {
+        true => !bound,
+        false => name.eq_ignore_ascii_case(bearer),
+    }) {
         return Ok(());
     }
     Err(Error::new(
@@ -149,5 +159,5 @@ fn invalid(message: &'static str) -> Error {
     Error::invalid_response(Stage::Source, message)
 }
 
-/// Longer than any token is valid, short enough for every clock.
-const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// After it a token is fetched again.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);

@@ -45,7 +45,10 @@ impl HostKind {
                 ("IDENTITY_SERVER_THUMBPRINT", THUMBPRINT),
             ],
             Self::AzureArc => &[
-                ("IDENTITY_ENDPOINT", AZURE_ARC),
+                (
+                    "IDENTITY_ENDPOINT",
+                    "http://localhost:40342/metadata/identity/oauth2/token",
+                ),
                 ("IMDS_ENDPOINT", "http://localhost:40342"),
             ],
             Self::MachineLearning => &[
@@ -369,7 +372,8 @@ pub(super) fn queries(calls: &[Call]) -> Vec<Value> {
 const IMDS: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 const APP_SERVICE: &str = "http://127.0.0.1:41601/msi/token";
 const SERVICE_FABRIC: &str = "https://10.0.0.5:2377/metadata/identity/oauth2/token";
-const AZURE_ARC: &str = "http://localhost:40342/metadata/identity/oauth2/token";
+/// As the client requests it: the variable names `localhost`.
+const AZURE_ARC: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 const MACHINE_LEARNING: &str = "http://10.0.0.4:46809/MSI/auth";
 const CLOUD_SHELL: &str = "http://localhost:50342/oauth2/token";
 const SECRET: &str = "swordfish";

@@ -70,11 +70,20 @@ impl Flow {
         let requested = self.context.now();
         let response = self.send_to_source(endpoint, request, key).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(self.source_error(endpoint, &response));
+            return Err(self.source_error(endpoint, key, &response));
         }
-        let now = service_time(response.headers()).unwrap_or(requested.wall);
-        let identity = &self.context.settings.identity;
-        let token = SourceToken::parse(response.body(), endpoint.source(), identity, now)?;
+        // A wrong clock must not extend the lifetime; the one of a server without TLS is not authenticated.
+        let now = service_time(response.headers())
+            .map_or(requested.wall, |time| time.max(requested.wall));
+        let identity = endpoint.requested_identity(&self.context.settings.identity);
+        let token = SourceToken::parse(response.body(), endpoint.source(), &identity, now);
+        let token = token.map_err(|error| match error.service() {
+            Some(_) => {
+                let secret = key.or(endpoint.secret());
+                error.with_service(ServiceError::parse_without(response.body(), secret))
+            }
+            None => error,
+        })?;
         Ok((token, requested))
     }
 
@@ -121,7 +130,7 @@ impl Flow {
         let route = pinned.map_or(Route::Plain, Route::Pinned);
         let check = |response: Response<Bytes>| match response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(response),
-            _ => Err(self.source_error(endpoint, &response)),
+            _ => Err(self.source_error(endpoint, key, &response)),
         };
         self.send_checked(leg, route, Stage::Source, check, || {
             self.source_request(request, key)
@@ -168,12 +177,19 @@ impl Flow {
         })
     }
 
-    fn source_error(&self, endpoint: &SourceEndpoint, response: &Response<Bytes>) -> Error {
+    /// The error of a response to a request with this key of Azure Arc, if any.
+    fn source_error(
+        &self,
+        endpoint: &SourceEndpoint,
+        key: Option<&SecretString>,
+        response: &Response<Bytes>,
+    ) -> Error {
         let status = response.status().as_u16();
+        let (body, secret) = (response.body(), key.or(endpoint.secret()));
         // The body of a successful response may hold a token: only an error object is read.
         let service = match response.status().is_success() {
-            true => ServiceError::parse(response.body()),
-            false => ServiceError::from_response(response.body()),
+            true => ServiceError::parse_without(body, secret),
+            false => ServiceError::from_response_without(body, secret),
         };
         let (source, identity) = (endpoint.source(), &self.context.settings.identity);
         let kind = source_error_kind(source, identity, status, service.as_ref());
