@@ -27,7 +27,7 @@ pub fn source_response(data: &[u8]) {
                     let text = token.access_token.expose();
                     assert!((1..=MAX_JWT).contains(&text.len()));
                     assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
-                    assert!(!token.life.is_zero() && token.life.as_secs() <= 10 * 366 * 86_400);
+                    assert!(!token.life.is_zero() && token.life.as_secs() <= 86_400);
                     assert!(token.refresh_in.is_none_or(|time| time <= token.life));
                     assert_echo(data, source, &identity);
                 }
@@ -150,11 +150,7 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => {
             address.is_loopback() || address.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
         }
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        None => false,
+        Some(Host::Domain(_)) | None => false,
     }
 }
 
