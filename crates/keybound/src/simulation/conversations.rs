@@ -267,6 +267,8 @@ conversations! {
     #[cfg(target_os = "linux")]
     source_azure_arc_user_assigned
     source_claims
+    source_clock_ahead
+    source_clock_behind
     source_cloud_shell
     source_cloud_shell_user_assigned
     source_deadline
