@@ -192,8 +192,12 @@ fn value_without(value: Value, secret: Option<&SecretString>) -> Value {
             .into_iter()
             .map(|(name, value)| (without(&name, secret), value_without(value, secret)))
             .collect(),
-        Value::Number(_) if without(&value.to_string(), secret) != value.to_string() => {
-            Value::String(REDACTED.to_owned())
+        Value::Number(number) => {
+            let text = number.to_string();
+            match without(&text, secret) == text {
+                true => Value::Number(number),
+                false => Value::String(REDACTED.to_owned()),
+            }
         }
         other => other,
     }
