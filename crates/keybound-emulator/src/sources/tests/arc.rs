@@ -207,7 +207,6 @@ async fn injects_wrong_key_files() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn fails_to_start_if_the_directory_is_a_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
