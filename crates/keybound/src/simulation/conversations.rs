@@ -261,11 +261,14 @@ conversations! {
     #[cfg(target_os = "linux")]
     source_azure_arc_hostile_files
     #[cfg(target_os = "linux")]
-    source_azure_arc_other_answers
+    source_azure_arc_other_responses
+    #[cfg(target_os = "linux")]
+    source_azure_arc_second_challenge
     #[cfg(target_os = "linux")]
     source_azure_arc_unconfirmed
     #[cfg(target_os = "linux")]
     source_azure_arc_user_assigned
+    source_azure_arc_without_key
     source_claims
     source_clock_ahead
     source_clock_behind

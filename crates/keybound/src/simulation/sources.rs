@@ -1,8 +1,8 @@
-//! The managed identity sources of v1: each checks its requests and issues bearer tokens. Azure Arc asks for the content of a file
-//! first.
+//! The managed identity sources of v1: each checks its requests and issues bearer tokens. Azure Arc requires the content of a
+//! file first.
 use super::entra::{jwt, seconds};
 use super::imds::SYSTEM;
-use super::script::RequestContext;
+use super::script::{RequestContext, ScriptedResponse};
 use super::test_host::{Reply, TokenRecord, parameters, reply, request_id};
 use super::{Call, Leg, TestHost};
 use crate::wire::Route;
@@ -112,6 +112,8 @@ pub(super) enum KeyFile {
     #[default]
     Correct,
     Missing,
+    /// The agent issues the token without one.
+    NotRequired,
     Symlink,
     HardLink,
     WritableByAll,
@@ -143,7 +145,7 @@ impl TestHost {
         let given: BTreeMap<_, _> = parameters(given).into_iter().collect();
         self.check_source_request(host, head, &given);
         if host == HostKind::AzureArc && !head.headers.contains_key("authorization") {
-            return self.challenge(head, timeout).await;
+            return self.challenge(head, &given, timeout).await;
         }
         let resource = given.get("resource").cloned().unwrap_or_default();
         self.record_source(Leg::Source, head, self.with_token_number(given.clone()));
@@ -158,6 +160,16 @@ impl TestHost {
         if host == HostKind::AzureArc && !self.accepts_key(head) {
             return Ok(reply(401, HeaderMap::new(), String::new()));
         }
+        self.issue_from_source(&given, &response)
+    }
+
+    /// Issues a token.
+    fn issue_from_source(
+        &self,
+        given: &BTreeMap<String, String>,
+        response: &ScriptedResponse,
+    ) -> Reply {
+        let resource = given.get("resource").cloned().unwrap_or_default();
         let life = response
             .expires_in
             .map_or(self.setup.token_life, |life| life as f64);
@@ -278,7 +290,12 @@ impl TestHost {
     }
 
     /// Names the file that holds the key of the next request.
-    async fn challenge(&self, head: &Parts, timeout: Duration) -> Reply {
+    async fn challenge(
+        &self,
+        head: &Parts,
+        given: &BTreeMap<String, String>,
+        timeout: Duration,
+    ) -> Reply {
         self.record_source(Leg::Challenge, head, BTreeMap::new());
         let response = self.response(&RequestContext {
             leg: Leg::Challenge,
@@ -294,6 +311,9 @@ impl TestHost {
                     .insert("www-authenticate", value.parse().unwrap());
             }
             return reply;
+        }
+        if matches!(response.key, KeyFile::NotRequired) {
+            return self.issue_from_source(given, &response);
         }
         let name = format!("{}.key", self.calls(Leg::Challenge).len());
         let content = format!("swordfish{}", self.calls(Leg::Challenge).len());
@@ -340,7 +360,7 @@ impl TestHost {
 fn write_key(path: &Path, content: &str, file: &KeyFile) {
     match file {
         KeyFile::Correct => fs::write(path, content).unwrap(),
-        KeyFile::Missing => {}
+        KeyFile::Missing | KeyFile::NotRequired => {}
         KeyFile::Directory => fs::create_dir(path).unwrap(),
         KeyFile::Content(other) => fs::write(path, other).unwrap(),
         KeyFile::Size(size) => fs::write(path, "x".repeat(*size)).unwrap(),

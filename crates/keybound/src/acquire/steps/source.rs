@@ -34,19 +34,13 @@ impl Flow {
             capabilities: &settings.shared.capabilities,
             revoked: revoked.map(|token| &token.issued.secret),
         })?;
-        let key = match endpoint.source() {
-            ManagedIdentitySource::AzureArc => {
-                let challenge = self.arc_key(endpoint, &request);
-                self.step(Step::Challenge, challenge).await?
+        let (token, requested) = match endpoint.source() {
+            ManagedIdentitySource::AzureArc => self.arc_token(endpoint, &request).await?,
+            _ => {
+                let token = self.request_source_token(endpoint, &request, None);
+                self.step(Step::Source, token).await?
             }
-            _ => None,
         };
-        let (token, requested) = self
-            .step(
-                Step::Source,
-                self.request_source_token(endpoint, &request, key.as_ref()),
-            )
-            .await?;
         let received = ReceivedToken {
             secret: token.access_token,
             token_type: TokenType::Bearer,
@@ -61,6 +55,48 @@ impl Flow {
         ))
     }
 
+    /// A token of the agent of Azure Arc. The agent deletes old key files: if it does not accept a key, one new challenge follows.
+    async fn arc_token(
+        &self,
+        endpoint: &SourceEndpoint,
+        request: &SourceRequest,
+    ) -> Result<(SourceToken, DualTime)> {
+        let rejection = match self.challenged_token(endpoint, request).await {
+            // The errors of challenges are of another kind.
+            Err(error)
+                if error.kind() == ErrorKind::Refused
+                    && error.status() == Some(UNAUTHORIZED)
+                    && self.context.settings.retries =>
+            {
+                error
+            }
+            result => return result,
+        };
+        tracing::info!(request_id = %self.request_id, "the agent rejected the key: requesting a new challenge");
+        self.progress.note_failure(rejection);
+        self.challenged_token(endpoint, request).await
+    }
+
+    async fn challenged_token(
+        &self,
+        endpoint: &SourceEndpoint,
+        request: &SourceRequest,
+    ) -> Result<(SourceToken, DualTime)> {
+        let requested = self.context.now();
+        let challenge = self.arc_challenge(endpoint, request);
+        match self.step(Step::Challenge, challenge).await? {
+            Challenge::Key(key) => {
+                let token = self.request_source_token(endpoint, request, Some(&key));
+                self.step(Step::Source, token).await
+            }
+            Challenge::None(response) => {
+                let parsed =
+                    async { self.parse_source_token(endpoint, None, &response, requested) };
+                self.step(Step::Source, parsed).await
+            }
+        }
+    }
+
     async fn request_source_token(
         &self,
         endpoint: &SourceEndpoint,
@@ -69,8 +105,18 @@ impl Flow {
     ) -> Result<(SourceToken, DualTime)> {
         let requested = self.context.now();
         let response = self.send_to_source(endpoint, request, key).await?;
+        self.parse_source_token(endpoint, key, &response, requested)
+    }
+
+    fn parse_source_token(
+        &self,
+        endpoint: &SourceEndpoint,
+        key: Option<&SecretString>,
+        response: &Response<Bytes>,
+        requested: DualTime,
+    ) -> Result<(SourceToken, DualTime)> {
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(self.source_error(endpoint, key, &response));
+            return Err(self.source_error(endpoint, key, response));
         }
         // A wrong clock must not extend the lifetime; the one of a server without TLS is not authenticated.
         let now = service_time(response.headers())
@@ -88,15 +134,14 @@ impl Flow {
     }
 
     /// The content of the file that the agent of Azure Arc names: the caller of the agent proves by it that it may read the file.
-    /// `None` from an agent that does not ask.
-    async fn arc_key(
+    async fn arc_challenge(
         &self,
         endpoint: &SourceEndpoint,
         request: &SourceRequest,
-    ) -> Result<Option<SecretString>> {
+    ) -> Result<Challenge> {
         let response = self.send_to_source(endpoint, request, None).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(None);
+            return Ok(Challenge::None(response));
         }
         let directory = self.context.settings.arc_tokens.clone().ok_or_else(|| {
             Error::new(
@@ -109,7 +154,8 @@ impl Flow {
         let values = values.map(HeaderValue::as_bytes);
         let challenge = ArcChallenge::parse(values, &directory, arc_key::PLATFORM)
             .map_err(|error| error.with_status(response.status().as_u16()))?;
-        arc_key::read(directory, challenge).await.map(Some)
+        let key = arc_key::read(directory, challenge).await?;
+        Ok(Challenge::Key(key))
     }
 
     /// Returns a response with status 200 or 401.
@@ -206,8 +252,18 @@ impl Flow {
     }
 }
 
+/// The result of a request without a key to the agent of Azure Arc.
+enum Challenge {
+    /// The key for the next request.
+    Key(SecretString),
+    /// The response of an agent that does not require a key.
+    None(Response<Bytes>),
+}
+
 fn sensitive(value: &str) -> http::Result<HeaderValue> {
     let mut value = HeaderValue::from_str(value)?;
     value.set_sensitive(true);
     Ok(value)
 }
+
+const UNAUTHORIZED: u16 = 401;
