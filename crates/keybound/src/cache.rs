@@ -103,6 +103,8 @@ pub(crate) struct IdentityState {
     pub(crate) skips_store: AtomicBool,
     /// Limits the certificates that are minted past IMDS's cache.
     pub(crate) mint_limiter: MintRateLimiter,
+    /// Limits the tokens that are requested from the host's source after claims challenges.
+    pub(crate) source_limiter: MintRateLimiter,
 }
 
 impl IdentityState {

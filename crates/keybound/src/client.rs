@@ -79,8 +79,8 @@ impl ManagedIdentityClient {
         self.acquire_token(&TokenRequest::bearer(resource)).await
     }
 
-    /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::managed_identity_source) one, otherwise the one that
-    /// the environment shows. No request is sent.
+    /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::managed_identity_source) one,
+    /// otherwise the one that the environment shows. No request is sent.
     pub fn managed_identity_source(&self) -> ManagedIdentitySource {
         self.0.settings.shared.source.kind()
     }

@@ -28,11 +28,7 @@ pub(super) async fn fetch_token(
         });
     }
     if !plan.key.over_mtls {
-        let token = flow.fetch_from_source(&plan).await?;
-        return Ok(Obtained {
-            token,
-            from_cache: false,
-        });
+        return flow.fetch_from_source(&plan).await;
     }
     flow.context.settings.check_issues_certificates()?;
     flow.context.settings.check_v2_enabled()?;

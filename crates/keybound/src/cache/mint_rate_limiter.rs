@@ -3,7 +3,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Limits how often certificates are minted past IMDS's cache, so that a hostile service cannot make a client flood IMDS.
+/// Limits how often certificates are minted past IMDS's cache, and how often tokens of the host's source are requested past ours,
+/// so that a hostile service cannot make a client flood them.
 #[derive(Default)]
 pub(crate) struct MintRateLimiter(Mutex<Vec<Instant>>);
 

@@ -53,8 +53,8 @@ impl Equivalent<TokenCacheKey> for BorrowedTokenKey<'_> {
     }
 }
 
-/// A token with the certificate that it was issued for, if any. The fields that every cache hit reads come first, in one cache line: with
-/// many tokens, a hit mostly waits for memory.
+/// A token with the certificate that it was issued for, if any. The fields that every cache hit reads come first, in one cache
+/// line: with many tokens, a hit mostly waits for memory.
 #[repr(C)]
 pub(crate) struct CachedToken {
     /// The time until which neither it nor its certificate is due for a refresh.
@@ -182,12 +182,23 @@ impl TokenCache {
     }
 
     pub(crate) fn put(&self, key: TokenCacheKey, token: Arc<CachedToken>, now: DualTime) {
+        self.change(|tokens| insert(tokens, key, token, now));
+    }
+
+    /// Caches a token, unless there is another one than `seen`: another flow has cached it meanwhile, such as one after a claims
+    /// challenge.
+    pub(crate) fn put_unless_replaced(
+        &self,
+        key: TokenCacheKey,
+        token: Arc<CachedToken>,
+        seen: Option<&Arc<CachedToken>>,
+        now: DualTime,
+    ) {
         self.change(|tokens| {
-            if tokens.len() >= MAX_TOKENS && !tokens.contains_key(&key) {
-                tokens.retain(|_, token| token.freshness(now) != Freshness::Expired);
-                evict(tokens, now);
+            let is_seen = |current| seen.is_some_and(|seen| Arc::ptr_eq(seen, current));
+            if tokens.get(&key).is_none_or(is_seen) {
+                insert(tokens, key, token, now);
             }
-            tokens.insert(key, token);
         });
     }
 
@@ -220,6 +231,14 @@ impl TokenCache {
         change(&mut changed);
         self.map.store(Arc::new(changed));
     }
+}
+
+fn insert(tokens: &mut TokenMap, key: TokenCacheKey, token: Arc<CachedToken>, now: DualTime) {
+    if tokens.len() >= MAX_TOKENS && !tokens.contains_key(&key) {
+        tokens.retain(|_, token| token.freshness(now) != Freshness::Expired);
+        evict(tokens, now);
+    }
+    tokens.insert(key, token);
 }
 
 fn evict(tokens: &mut TokenMap, now: DualTime) {

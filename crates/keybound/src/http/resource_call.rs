@@ -129,10 +129,14 @@ impl<'a> ResourceCall<'a> {
             tracing::info!(
                 "the resource requires further claims: fetching a token that meets them"
             );
-            drop(response);
             let time = self.remaining_time()?;
             let tokens = &self.client.tokens;
-            self.token = tokens.for_claims(claims, &self.token, time).await?;
+            let token = tokens.for_claims(claims, &self.token, time).await?;
+            if token.is(&self.token) {
+                return Ok(Decision::Break(response));
+            }
+            drop(response);
+            self.token = token;
             self.challenge_handled = true;
             return Ok(Decision::Continue(()));
         }

@@ -68,10 +68,23 @@ impl ResourceTokens {
         {
             return Ok(token);
         }
+        if let Some(token) = self.replacement(rejected) {
+            return Ok(token);
+        }
         let request = self.request.clone().claims(claims.clone());
         let token = self.acquire(&request, timeout).await?;
         self.set_special(&token, Some(claims));
         Ok(token)
+    }
+
+    /// The cached token of the host's source, if another call has replaced the rejected one. The source gets no claims: its newest
+    /// token meets them, or none does.
+    fn replacement(&self, rejected: &AccessToken) -> Option<AccessToken> {
+        if self.request.requirements.is_some() {
+            return None;
+        }
+        let cached = self.client.context().cached_token(&self.request)?;
+        (!cached.is(rejected)).then_some(cached)
     }
 
     /// The token for a retry after the binding of this one could not be validated: another one if token or certificate were

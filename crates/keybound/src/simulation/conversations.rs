@@ -272,6 +272,8 @@ conversations! {
     source_claims
     source_clock_ahead
     source_clock_behind
+    source_claims_during_a_request
+    source_claims_rate_limited
     source_cloud_shell
     source_cloud_shell_user_assigned
     source_deadline

@@ -104,6 +104,41 @@ async fn challenges_to_every_call_do_not_flood_imds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn challenges_to_every_call_do_not_flood_the_source() {
+    let fixture = ResourceFixture::new();
+    let resource = fixture.bearer_resource();
+    for number in 0..40 {
+        fixture.script([challenge(&format!(r#"{{"a":{number}}}"#))]);
+        // Beyond the limit, the caller gets the challenge, and the rejected token is not sent again.
+        let handled = number < 5;
+        let expected = if handled { 200 } else { 401 };
+        assert_eq!(status(resource.get(URL).send().await), expected, "{number}");
+        let sent = if handled { 2 } else { 1 };
+        assert_eq!(fixture.take_requests().len(), sent, "{number}");
+    }
+    assert_eq!(fixture.tokens(), 1 + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn challenge_of_a_replaced_token_gets_the_current_one_of_the_source() {
+    let fixture = ResourceFixture::new();
+    let resource = fixture.bearer_resource();
+    assert_eq!(status(resource.get(URL).send().await), 200);
+    // Another caller replaces the token during the call.
+    fixture.script([challenge(CLAIMS)]);
+    let claims = keybound_core::Claims::parse(r#"{"b":1}"#).unwrap();
+    let request = crate::TokenRequest::bearer("api://orders").claims(claims);
+    let (response, renewed) = tokio::join!(resource.get(URL).send(), async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        fixture.client.acquire_token(&request).await
+    });
+    assert_eq!(status(response), 200);
+    let sent = fixture.take_requests().pop().unwrap().authorization;
+    assert_eq!(sent, renewed.unwrap().authorization().expose());
+    assert_eq!(fixture.tokens(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn returns_a_challenge_that_cannot_be_handled() {
     let fixture = ResourceFixture::new();
     let resource = fixture.resource();

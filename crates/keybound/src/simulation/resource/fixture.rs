@@ -39,6 +39,14 @@ impl ResourceFixture {
         self.builder().build().unwrap()
     }
 
+    /// A client of the resource with plain bearer tokens.
+    pub(super) fn bearer_resource(&self) -> ResourceClient {
+        let request = TokenRequest::bearer("api://orders");
+        ResourceClient::builder(&self.client, request)
+            .build()
+            .unwrap()
+    }
+
     /// Adds responses of the resource.
     pub(super) fn script(&self, responses: impl IntoIterator<Item = Response<Bytes>>) {
         let responses = responses.into_iter().map(Ok);
