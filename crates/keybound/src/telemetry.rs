@@ -1,21 +1,26 @@
 //! A counter with the name and tags of MSAL's, none of them secret or of high cardinality.
 use crate::Binding;
 use crate::acquire::Plan;
-use keybound_core::ManagedIdentitySource;
+use keybound_core::{Error, ErrorKind, ManagedIdentitySource};
 
-/// Counts a request of a plain bearer token to a source, and whether a token was issued.
-pub(crate) fn count_source(plan: &Plan, source: ManagedIdentitySource, issued: bool) {
+/// Counts a request of a plain bearer token to a source, and its failure, if any.
+pub(crate) fn count_source(plan: &Plan, source: ManagedIdentitySource, failure: Option<&Error>) {
+    let outcome = match failure.map(Error::kind) {
+        None => "Success",
+        Some(ErrorKind::IdentityNotFound) => "Not found",
+        Some(_) => "Failed",
+    };
     increment(Tags {
         source: name(source),
         token_type: plan.key.token_type.as_str(),
         key_type: "none",
         bypass: plan.challenged,
-        outcome: if issued { "Success" } else { "Not found" },
+        outcome,
     });
 }
 
-/// Counts a token request over mutual TLS (`MsalMsiCounter`): with the certificate, if there was one, whether it replaced a rejected one, and
-/// whether a token was issued.
+/// Counts a token request over mutual TLS (`MsalMsiCounter`): with the certificate, if there was one, whether it replaced a
+/// rejected one, and whether a token was issued.
 pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, retried: bool, issued: bool) {
     // The outcome of the certificate: a failure for another reason is a success of it.
     let outcome = match (binding, retried, issued) {

@@ -28,7 +28,7 @@ impl Flow {
         let revoked = cached.as_deref().filter(|_| plan.challenged);
         let fetched = self.source_token(plan, revoked).await;
         let source = self.context.settings.shared.source.kind();
-        telemetry::count_source(plan, source, fetched.is_ok());
+        telemetry::count_source(plan, source, fetched.as_ref().err());
         let (issued, requested) = fetched?;
         let token = CachedToken::new(issued, None, requested, self.context.chance());
         let token = Arc::new(token);

@@ -190,7 +190,7 @@ mod counters {
         let failed =
             count(|| CapturedLog::default().block_on_paused(run(&case("source-errors")))).1;
         let outcomes: BTreeSet<_> = failed.keys().map(|tags| &*tags[0].1).collect();
-        assert_eq!(outcomes, BTreeSet::from(["Not found"]));
+        assert_eq!(outcomes, BTreeSet::from(["Failed", "Not found"]));
     }
 
     /// Runs this, and checks that it increments one counter only, with these tags of these few values: nothing of an identity, a
@@ -260,7 +260,13 @@ mod counters {
     const VALUES: [(&str, &[&str]); 5] = [
         (
             "CredentialOutcome",
-            &["Not found", "Retry Failed", "Retry Succeeded", "Success"],
+            &[
+                "Failed",
+                "Not found",
+                "Retry Failed",
+                "Retry Succeeded",
+                "Success",
+            ],
         ),
         (
             "KeyType",
