@@ -270,10 +270,10 @@ conversations! {
     source_azure_arc_user_assigned
     source_azure_arc_without_key
     source_claims
-    source_clock_ahead
-    source_clock_behind
     source_claims_during_a_request
     source_claims_rate_limited
+    source_clock_ahead
+    source_clock_behind
     source_cloud_shell
     source_cloud_shell_user_assigned
     source_deadline
