@@ -163,13 +163,25 @@ fn check_pipelines_rejects_unpinned_tools() {
         ),
         (
             ".github/workflows/ci.yml",
-            "pipx run typos==1.52.0",
-            "pipx run typos",
+            "pipx run zizmor==1.32.0",
+            "pipx run zizmor",
+            Some("a tool without a version"),
+        ),
+        (
+            "scripts/check-spelling",
+            "typos==$VERSION",
+            "typos",
+            Some("a tool without a version"),
+        ),
+        (
+            "scripts/test-long",
+            "--version \"=$version\"",
+            "",
             Some("a tool without a version"),
         ),
         (
             ".github/workflows/nightly.yml",
-            "--version 0.13.2",
+            "--version 0.5.0",
             "",
             Some("a tool without a version"),
         ),
