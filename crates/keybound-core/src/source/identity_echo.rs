@@ -1,4 +1,4 @@
-//! The identity that a source says it used, compared with the one that was asked for.
+//! The identity that a source says it used, compared with the requested one.
 use super::ManagedIdentitySource;
 use crate::{Error, ErrorKind, IdentityKind, ManagedIdentity, Result, Stage, UnverifiedJwt};
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ pub(super) struct IdentityEcho<'a> {
 }
 
 impl IdentityEcho<'_> {
-    /// Checks that the response names the identity that was asked for, ignoring case. A source that names none is trusted,
+    /// Checks that the response names the requested identity, ignoring case. A source that names none is trusted,
     /// except for Azure Arc: agents that do not know user-assigned identities ignore the id. An id that is not a string is
     /// another identity.
     pub(super) fn check(
@@ -92,7 +92,7 @@ fn unconfirmed() -> Error {
     Error::new(
         ErrorKind::IdentityMismatch,
         Stage::Source,
-        "the agent of Azure Arc does not confirm the identity that was asked for",
+        "the agent of Azure Arc does not confirm the requested identity",
     )
     .with_next_step(
         "the token was discarded: update the Connected Machine agent to a version that supports user-assigned \

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The token in a response of a source, a bearer token of the identity that was asked for.
+/// The token in a response of a source, a bearer token of the requested identity.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceToken {
