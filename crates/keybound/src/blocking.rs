@@ -1,6 +1,6 @@
 //! Blocking clients, for programs without an async runtime.
 //!
-//! Each client has one thread that runs its I/O, from the first call until its last clone is dropped. Calls block the calling
+//! Each client has one thread that runs its I/O, from the first call that needs it until its last clone is dropped. Calls block the calling
 //! thread: do not use them in async code.
 mod request_builder;
 mod resource_client;
@@ -37,15 +37,27 @@ impl ManagedIdentityClient {
         }
     }
 
-    /// Acquires a token. See [`acquire_token`](crate::ManagedIdentityClient::acquire_token).
+    /// Acquires a token. See [`acquire_token`](crate::ManagedIdentityClient::acquire_token). A cached token is returned by the
+    /// calling thread, without waiting for the client's thread.
     ///
     /// # Errors
     /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if no thread can be started.
     pub fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
+        if let Some(token) = self.cached_token(request) {
+            return Ok(token);
+        }
         let (client, request) = (self.client.clone(), request.clone());
         self.worker.run(Stage::Request, async move {
             client.acquire_token(&request).await
         })
+    }
+
+    /// The token that [`acquire_token`](Self::acquire_token) would return without waiting. See
+    /// [`cached_token`](crate::ManagedIdentityClient::cached_token). One that is due for a refresh is refreshed in the background,
+    /// on the client's thread.
+    pub fn cached_token(&self, request: &TokenRequest) -> Option<AccessToken> {
+        let context = self.client.context();
+        context.cached_token_on(request, || self.worker.handle())
     }
 
     /// Acquires a token that is bound to the certificate. See [`pop_token`](crate::ManagedIdentityClient::pop_token).

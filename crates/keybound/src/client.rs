@@ -56,6 +56,15 @@ impl ManagedIdentityClient {
         }
     }
 
+    /// The token that [`acquire_token`](Self::acquire_token) would return without waiting, from the cache. `None` if it would
+    /// wait: no such token is cached, it must be refreshed first, or the request has claims or `force_refresh`.
+    ///
+    /// A token or certificate that is due for a refresh is refreshed in the background if the caller is within a tokio runtime;
+    /// outside of one, nothing is started.
+    pub fn cached_token(&self, request: &TokenRequest) -> Option<AccessToken> {
+        self.0.cached_token(request)
+    }
+
     /// Acquires a token that is bound to the certificate: [`acquire_token`](Self::acquire_token) with
     /// [`TokenRequest::pop`].
     ///

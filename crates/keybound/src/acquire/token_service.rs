@@ -47,8 +47,17 @@ impl ClientContext {
         token.freshness(now) == Freshness::Fresh && token.binding.as_ref().is_none_or(is_current)
     }
 
-    /// The cached token, unless it is stale. One that is due is refreshed in the background.
+    /// The cached token, unless it is stale. One that is due is refreshed in the background, on the caller's runtime.
     pub(crate) fn cached_token(self: &Arc<Self>, request: &TokenRequest) -> Option<AccessToken> {
+        self.cached_token_on(request, || None)
+    }
+
+    /// The same for callers outside of a runtime: `runtime` returns the one for the refresh, and is called only if one is due.
+    pub(crate) fn cached_token_on(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        runtime: impl FnOnce() -> Option<Handle>,
+    ) -> Option<AccessToken> {
         let scope = request.scope.as_ref().ok()?;
         if request.force_refresh || request.claims.is_some() {
             return None;
@@ -61,7 +70,11 @@ impl ClientContext {
             .look_up(&key, |token| CacheLookup::at(token, now))?
         {
             CacheLookup::Fresh(token) => Some(token),
-            CacheLookup::Stale(token) => self.refresh_if_due(request, token, now),
+            CacheLookup::Stale(token) => {
+                let runtime = runtime();
+                let _entered = runtime.as_ref().map(Handle::enter);
+                self.refresh_if_due(request, token, now)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_transport::RuntimeThread;
 use std::sync::mpsc;
+use tokio::runtime::Handle;
 
 /// Runs futures on the runtime of a thread, which starts with the first one.
 #[derive(Debug)]
@@ -20,6 +21,11 @@ impl Worker {
         future: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.start(stage, future)?()
+    }
+
+    /// The runtime, for tasks that no caller waits for; `None` if no thread can be started.
+    pub(super) fn handle(&self) -> Option<Handle> {
+        Some(self.0.handle().ok()?.handle().clone())
     }
 
     /// Starts a future. The returned function waits for its result.

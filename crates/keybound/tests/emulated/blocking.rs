@@ -1,9 +1,13 @@
 //! The blocking client, for programs without a runtime.
 use keybound::http::Request;
 use keybound::http::RequestBody;
-use keybound::{ErrorKind, TokenSource, blocking};
-use keybound_testing::emulated::{TestHost, attested};
+use keybound::{
+    AccessToken, ErrorKind, KeyRequirements, Step, StepEvent, TokenRequest, TokenSource, blocking,
+};
+use keybound_emulator::Config;
+use keybound_testing::emulated::{GRAPH, TestHost, attested};
 use std::io::Read;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 #[test]
@@ -27,6 +31,68 @@ fn acquires_a_token_and_calls_without_a_runtime() {
         .unwrap();
     let read = client.send(&token, request).unwrap().bytes_limited(10);
     assert_eq!(read.unwrap_err().kind(), ErrorKind::ResponseTooLarge);
+}
+
+#[test]
+fn returns_a_cached_token_while_its_thread_is_busy() {
+    let host = TestHost::new();
+    let (busy, is_busy) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    // Blocks the client's thread at each step of the second acquisition.
+    let armed = Arc::new(Mutex::new(false));
+    let listener_armed = Arc::clone(&armed);
+    let client = host.builder().on_step(move |_: &StepEvent| {
+        if *listener_armed.lock().unwrap() {
+            busy.send(()).unwrap();
+            let _ = released.lock().unwrap().recv();
+        }
+    });
+    let client = blocking::ManagedIdentityClient::new(client.build().unwrap());
+    client.acquire_token(&attested()).unwrap();
+    *armed.lock().unwrap() = true;
+    let other = client.clone();
+    let second = std::thread::spawn(move || {
+        let graph = TokenRequest::pop(GRAPH, KeyRequirements::attested());
+        other.acquire_token(&graph)
+    });
+    is_busy.recv().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let third = client.clone();
+    let hit = std::thread::spawn(move || sender.send(third.acquire_token(&attested())));
+    let token = receiver.recv_timeout(WAIT);
+    drop(release);
+    let source = token.map(|token| token.unwrap().source());
+    assert_eq!(source, Ok(TokenSource::Cache));
+    second.join().unwrap().unwrap();
+    hit.join().unwrap().unwrap();
+}
+
+#[test]
+fn refreshes_a_due_token_in_the_background() {
+    let mut config = Config::default();
+    config.entra.token_lifetime_seconds = 8 * 3600;
+    let host = TestHost::with(config);
+    let (sender, events) = mpsc::channel();
+    let client = host.builder().on_step(move |event: &StepEvent| {
+        if event.step == Step::BindingCheck {
+            sender.send(()).unwrap();
+        }
+    });
+    let client = blocking::ManagedIdentityClient::new(client.build().unwrap());
+    assert!(client.cached_token(&attested()).is_none());
+    let first = client.acquire_token(&attested()).unwrap();
+    events.recv().unwrap();
+    host.emulator.clock().advance(4 * 3600 + 60);
+    let due = client.cached_token(&attested()).unwrap();
+    assert_eq!(due.secret(), first.secret());
+    events.recv_timeout(WAIT).unwrap();
+    // The token is cached after its last step.
+    let is_new = |token: &AccessToken| token.secret() != first.secret();
+    let refreshed = std::iter::repeat_with(|| client.acquire_token(&attested()).unwrap());
+    let refreshed = refreshed.into_iter().find(is_new).unwrap();
+    assert_eq!(refreshed.source(), TokenSource::Cache);
+    assert_eq!(host.count("token"), 2);
 }
 
 #[test]
@@ -109,3 +175,6 @@ fn failing_reader_fails_the_call_and_unused_reader_is_dropped() {
     let error = vault.put(host.secret_url()).read_from(endless).send();
     assert!(error.unwrap_err().is_retryable());
 }
+
+/// Longer than a busy machine needs.
+const WAIT: Duration = Duration::from_secs(30);

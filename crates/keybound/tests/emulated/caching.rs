@@ -20,6 +20,38 @@ async fn returns_the_cached_token_without_a_request() {
 }
 
 #[tokio::test]
+async fn looks_up_the_cached_token_without_a_request() {
+    let mut config = Config::default();
+    config.entra.token_lifetime_seconds = 8 * 3600;
+    let host = TestHost::with(config);
+    let client = host.client();
+    assert!(client.cached_token(&attested()).is_none());
+    let first = client.acquire_token(&attested()).await.unwrap();
+    let before = host.emulator.counts();
+    let cached = client.cached_token(&attested()).unwrap();
+    assert_eq!(cached.secret(), first.secret());
+    assert_eq!(cached.source(), TokenSource::Cache);
+    let claims = Claims::parse(r#"{"access_token":{"nbf":{"essential":true}}}"#).unwrap();
+    for other in [
+        attested().claims(claims),
+        attested().force_refresh(true),
+        TokenRequest::pop(GRAPH, KeyRequirements::attested()),
+        TokenRequest::pop("not a resource\n", KeyRequirements::attested()),
+    ] {
+        assert!(client.cached_token(&other).is_none(), "{other:?}");
+    }
+    // Due for a refresh, which is not started outside of a runtime.
+    host.emulator.clock().advance(4 * 3600 + 60);
+    let outside = client.clone();
+    let due = std::thread::spawn(move || outside.cached_token(&attested()).unwrap());
+    assert_eq!(due.join().unwrap().secret(), first.secret());
+    // To be refreshed first.
+    host.emulator.clock().advance(4 * 3600 - 120);
+    assert!(client.cached_token(&attested()).is_none());
+    assert_eq!(host.emulator.counts(), before);
+}
+
+#[tokio::test]
 async fn another_resource_reuses_metadata_and_certificate() {
     let host = TestHost::new();
     let client = host.client();
