@@ -6,8 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The trusted certificate authorities: the system's, and those that the caller adds. The system's are those at OpenSSL's built-in
-/// paths (on Windows the system's stores); no environment variable is read. Adding authorities requires OpenSSL: SChannel trusts
-/// those of Windows only.
+/// paths; if there are none, as with an OpenSSL that is built into the program, those of the host's distribution (Debian, Ubuntu,
+/// Red Hat, Fedora, Azure Linux, SUSE, Alpine). On Windows they are the system's stores. No environment variable is read. Adding
+/// authorities requires OpenSSL: SChannel trusts those of Windows only.
 ///
 /// Any certificate can be an anchor (RFC 5280, section 6.1.1): a root, an intermediate authority whose root is not
 /// named, or the server's own.

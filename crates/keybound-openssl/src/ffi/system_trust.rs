@@ -1,5 +1,12 @@
 //! The system's trust anchors. Reading some hundred certificates takes longer than a handshake: they are cached for the process and
-//! read again when their file has changed. Anchors that cannot be read are not trusted, and handshakes fail.
+//! read again when their file or directory has changed. Anchors that cannot be read are not trusted, and handshakes fail.
+#[cfg(not(windows))]
+#[path = "system_trust/unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "system_trust/windows.rs"]
+mod platform;
+
 use super::library_context::LibraryContext;
 use super::native;
 use foreign_types::ForeignType as _;
@@ -7,25 +14,20 @@ use keybound_core::lock;
 use openssl::error::ErrorStack;
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::X509;
-use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl_sys::OSSL_LIB_CTX;
-use std::ptr::null;
+use openssl::x509::store::X509Store;
+use platform::HostAnchors;
 use std::sync::Mutex;
-use std::time::SystemTime;
 
 /// The cache of the system's trust anchors.
 #[derive(Default)]
 pub(super) struct SystemTrust(Mutex<Option<CachedStores>>);
 
 struct CachedStores {
-    stamp: Stamp,
+    anchors: HostAnchors,
     system: X509Store,
     /// Stores with further anchors, by those (DER), the last used at the end.
     extended: Vec<(Vec<Vec<u8>>, X509Store)>,
 }
-
-/// The modification time and length of a file.
-type Stamp = Option<(SystemTime, u64)>;
 
 impl SystemTrust {
     /// Sets the trust anchors of a TLS context: the system's and more.
@@ -36,7 +38,7 @@ impl SystemTrust {
         more: Vec<Vec<u8>>,
     ) -> Result<(), ErrorStack> {
         let mut cached = lock(&self.0);
-        let cached = current(&mut cached, library, stamp())?;
+        let cached = current(&mut cached, library, HostAnchors::find())?;
         let store = match more.is_empty() {
             true => &cached.system,
             false => cached.extended(library, more)?,
@@ -54,27 +56,27 @@ impl SystemTrust {
         more: &[Vec<u8>],
     ) -> Result<X509Store, ErrorStack> {
         let mut cached = lock(&self.0);
-        current(&mut cached, library, stamp())?.extend(library, more)
+        current(&mut cached, library, HostAnchors::find())?.extend(library, more)
     }
 
     /// Reads the anchors, so that no connection waits for them later.
     pub(super) fn warm_up(&self, library: &LibraryContext) -> Result<(), ErrorStack> {
         let mut cached = lock(&self.0);
-        current(&mut cached, library, stamp()).map(drop)
+        current(&mut cached, library, HostAnchors::find()).map(drop)
     }
 }
 
-/// The cached stores, read again if the file has changed.
+/// The cached stores, read again if the anchors have changed.
 fn current<'a>(
     cached: &'a mut Option<CachedStores>,
     library: &LibraryContext,
-    stamp: Stamp,
+    anchors: HostAnchors,
 ) -> Result<&'a mut CachedStores, ErrorStack> {
-    match cached.take().filter(|cached| cached.stamp == stamp) {
+    match cached.take().filter(|cached| cached.anchors == anchors) {
         Some(fresh) => Ok(cached.insert(fresh)),
         None => Ok(cached.insert(CachedStores {
-            stamp,
-            system: read(library.context(), true)?,
+            system: anchors.store(library, true)?,
+            anchors,
             extended: Vec::new(),
         })),
     }
@@ -106,7 +108,7 @@ impl CachedStores {
     }
 
     fn extend(&self, library: &LibraryContext, more: &[Vec<u8>]) -> Result<X509Store, ErrorStack> {
-        let mut store = read(library.context(), false)?;
+        let mut store = self.anchors.store(library, false)?;
         for certificate in self.system.all_certificates().iter() {
             add(&mut store, &certificate.to_owned())?;
         }
@@ -115,42 +117,6 @@ impl CachedStores {
         }
         Ok(store)
     }
-}
-
-/// A store with the system's directory, which OpenSSL searches on demand, and optionally the certificates of the system's file. The
-/// environment variables that name others are not read.
-#[cfg(not(windows))]
-fn read(library: *mut OSSL_LIB_CTX, with_file: bool) -> Result<X509Store, ErrorStack> {
-    let store = X509StoreBuilder::new()?.build();
-    // SAFETY: the store is alive, the paths are constants.
-    unsafe {
-        let folder = native::X509_get_default_cert_dir();
-        let mut loaded =
-            native::X509_STORE_load_locations_ex(store.as_ptr(), null(), folder, library, null());
-        if with_file {
-            let file = native::X509_get_default_cert_file();
-            loaded &=
-                native::X509_STORE_load_locations_ex(store.as_ptr(), file, null(), library, null());
-        }
-        if loaded != 1 {
-            tracing::debug!(errors = %ErrorStack::get(), "the system's trust anchors cannot be read");
-        }
-    }
-    Ok(store)
-}
-
-/// A store that searches the system's stores on demand.
-#[cfg(windows)]
-fn read(library: *mut OSSL_LIB_CTX, _: bool) -> Result<X509Store, ErrorStack> {
-    let store = X509StoreBuilder::new()?.build();
-    let uri = c"org.openssl.winstore://";
-    // SAFETY: the store is alive, the string is a constant.
-    let loaded =
-        unsafe { native::X509_STORE_load_store_ex(store.as_ptr(), uri.as_ptr(), library, null()) };
-    if loaded != 1 {
-        tracing::debug!(errors = %ErrorStack::get(), "the system's trust anchors cannot be read");
-    }
-    Ok(store)
 }
 
 fn add(store: &mut X509Store, certificate: &X509) -> Result<(), ErrorStack> {
@@ -163,19 +129,6 @@ fn add(store: &mut X509Store, certificate: &X509) -> Result<(), ErrorStack> {
     }
 }
 
-#[cfg(not(windows))]
-fn stamp() -> Stamp {
-    // SAFETY: the call returns a constant string.
-    let file = unsafe { std::ffi::CStr::from_ptr(native::X509_get_default_cert_file()) };
-    let metadata = std::fs::metadata(file.to_str().ok()?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
-#[cfg(windows)]
-fn stamp() -> Stamp {
-    None
-}
-
 /// A program has one CA file, and possibly one for loopback; tests have many.
 const MAX_EXTENDED: usize = 8;
 
@@ -185,33 +138,21 @@ mod tests {
     use super::*;
     use openssl::stack::Stack;
     use openssl::x509::X509StoreContext;
-    use std::ffi::CStr;
+    use openssl::x509::store::X509StoreBuilder;
     use std::fs;
-    use std::time::Duration;
 
-    /// The certificates of the host's directory and file of CA certificates.
+    /// The certificates of the host's file of CA certificates.
     fn host_certificates() -> Vec<X509> {
-        // SAFETY: both calls return constant strings.
-        let [folder, file] = unsafe {
-            [
-                CStr::from_ptr(native::X509_get_default_cert_dir()),
-                CStr::from_ptr(native::X509_get_default_cert_file()),
-            ]
-        }
-        .map(|path| path.to_str().unwrap());
-        let in_folder = fs::read_dir(folder).into_iter().flatten();
-        let hashed = in_folder.filter_map(|entry| {
-            let path = entry.ok()?.path();
-            (path.extension()? == "0").then_some(path)
-        });
-        hashed
-            .chain([file.into()])
-            .filter_map(|path| X509::stack_from_pem(&fs::read(path).ok()?).ok())
-            .flatten()
-            .collect()
+        let files = [
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/etc/pki/tls/certs/ca-bundle.crt",
+        ];
+        let file = files.iter().find_map(|file| fs::read(file).ok());
+        let file = file.expect("the host has no CA certificates: install ca-certificates");
+        X509::stack_from_pem(&file).unwrap()
     }
 
-    fn trusts(store: &X509Store, certificate: &X509) -> bool {
+    pub(super) fn trusts(store: &X509Store, certificate: &X509) -> bool {
         let chain = Stack::new().unwrap();
         X509StoreContext::new()
             .unwrap()
@@ -223,12 +164,8 @@ mod tests {
     fn trusts_the_hosts_certificates_only() {
         let library = LibraryContext::get().unwrap();
         let certificates = host_certificates();
-        assert!(
-            !certificates.is_empty(),
-            "the host has no CA certificates: install ca-certificates"
-        );
         let mut cached = None;
-        let cached = current(&mut cached, library, stamp()).unwrap();
+        let cached = current(&mut cached, library, HostAnchors::find()).unwrap();
         let extended = cached.extend(library, &[]).unwrap();
         let empty = X509StoreBuilder::new().unwrap().build();
         let trusted = |store: &X509Store| {
@@ -246,12 +183,32 @@ mod tests {
     #[test]
     fn reads_certificates_again_after_their_file_has_changed() {
         let library = LibraryContext::get().unwrap();
-        let written = |seconds| Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), 1));
+        let folder = tempfile::tempdir().unwrap();
+        let place = || {
+            let path = |name| folder.path().join(name);
+            HostAnchors::at((path("cert.pem"), path("certs")))
+        };
+        let anchor = |name| keybound_testing::Leaf::self_signed(name).certificate;
+        let (first, second) = (anchor("first"), anchor("the second"));
         let mut cached = None;
-        for (stamp, extended) in [(written(1), 0), (written(1), 1), (written(2), 0), (None, 0)] {
-            let current = current(&mut cached, library, stamp).unwrap();
-            assert_eq!(current.extended.len(), extended, "{stamp:?}");
-            current.extended(library, Vec::new()).unwrap();
+        for (file, trusted) in [
+            (None, [false, false]),
+            (Some(&first), [true, false]),
+            (Some(&second), [false, true]),
+        ] {
+            if let Some(certificate) = file {
+                let pem = certificate.to_pem().unwrap();
+                fs::write(folder.path().join("cert.pem"), pem).unwrap();
+            }
+            let stores = current(&mut cached, library, place()).unwrap();
+            assert_eq!(stores.extended.len(), 0);
+            stores.extended(library, Vec::new()).unwrap();
+            let stores = current(&mut cached, library, place()).unwrap();
+            assert_eq!(stores.extended.len(), 1);
+            for store in [&stores.system, &stores.extended[0].1] {
+                let found = [&first, &second].map(|certificate| trusts(store, certificate));
+                assert_eq!(found, trusted);
+            }
         }
     }
 }
