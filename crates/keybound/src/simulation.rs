@@ -11,6 +11,7 @@ mod pki;
 mod resource;
 mod runner;
 mod script;
+mod services;
 mod simulated_attestation;
 mod soak;
 mod sources;
@@ -20,8 +21,9 @@ mod test_host;
 
 use crate::Binding;
 use script::Script;
+use services::{Call, Leg};
 use std::sync::Arc;
-use test_host::{Call, Leg, Setup, TestHost, unattested};
+use test_host::{Setup, TestHost, unattested};
 
 /// A certificate that IMDS issued, for tests of what holds one.
 pub(crate) async fn issued_binding() -> Arc<Binding> {

@@ -2,6 +2,7 @@
 use super::Leg;
 use super::script::Script;
 use super::test_host::{KeyStrengthName, Setup};
+use keybound_core::KeyStrength;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -100,7 +101,8 @@ pub(super) struct Acquire {
     /// A plain bearer token from the host's source.
     pub(super) bearer: bool,
     pub(super) bearer_over_mtls: bool,
-    pub(super) min_strength: KeyStrengthName,
+    #[serde(with = "KeyStrengthName")]
+    pub(super) min_strength: KeyStrength,
     pub(super) expect: Expect,
 }
 
@@ -123,7 +125,7 @@ impl Default for Acquire {
             attested: false,
             bearer: false,
             bearer_over_mtls: false,
-            min_strength: KeyStrengthName::Software,
+            min_strength: KeyStrength::Software,
             expect: Expect::default(),
         }
     }

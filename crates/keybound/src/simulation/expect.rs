@@ -1,12 +1,11 @@
 //! Compares results with the expected ones, and checks what must hold for every token.
 use super::case::{Acquire, Counts, End, ExpectError, ExpectServiceError};
 use super::runner::Run;
-use super::sources::queries;
 use super::{Leg, TestHost};
 use crate::{AccessToken, Clock as _, Error, Result};
 use keybound_core::lock;
 use keybound_testing::assert_no_leak;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::atomic::Ordering;
@@ -184,8 +183,11 @@ pub(super) fn check_counts(run: &Run, expected: &Counts) -> Vec<String> {
     let mut problems = Vec::new();
     let calls = |leg| run.host.calls(leg);
     let issue = calls(Leg::Issue);
-    let bypassed = issue.iter().filter(|call| call.bypass).count();
-    let attestations: HashSet<_> = issue.iter().filter_map(|c| c.attestation.clone()).collect();
+    let bypassed = issue.iter().filter(|call| call.bypass()).count();
+    let attestations: HashSet<_> = issue
+        .iter()
+        .filter_map(|c| c.body.get("attestation_token"))
+        .collect();
     let certificates = lock(&run.host.history).certificates.len();
     let keys = run.keys.opened.load(Ordering::Relaxed);
     let stored = run.store.as_ref().map_or(0, |store| store.len());
@@ -235,14 +237,15 @@ pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
             .host
             .calls(Leg::Token)
             .iter()
-            .map(|call| match &call.claims {
+            .map(|call| match call.parameters.get("claims") {
                 Some(claims) => serde_json::from_str(claims).unwrap(),
                 None => Value::Null,
             })
             .collect();
         problems.expect_same("claims", Some(claims), &sent);
     }
-    let queries = queries(&run.host.calls(Leg::Source));
+    let queries = run.host.calls(Leg::Source);
+    let queries = queries.iter().map(|call| json!(call.parameters)).collect();
     let expected_queries = expected.source_queries.as_ref();
     problems.expect_same("source queries", expected_queries, &queries);
     let elapsed = elapsed.as_secs_f64();

@@ -1,133 +1,83 @@
 //! IMDS: checks every request, and returns the cached certificate in the first half of its lifetime.
-use super::pki;
-use super::script::{RequestContext, ScriptedResponse};
-use super::test_host::{CertificateRecord, Reply, parameters, reply, request_id};
+use super::pki::{self, CertificateRecord};
+use super::services::{parameters, text};
 use super::{Call, Leg, TestHost};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 use keybound_core::lock;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 impl TestHost {
-    /// Responds to a request to IMDS.
-    pub(super) async fn imds(&self, head: &Parts, body: &[u8], timeout: Duration) -> Reply {
-        let path = head.uri.path();
-        let query = parameters(head.uri.query().unwrap_or_default().as_bytes());
-        self.check_head(head, &query);
-        let response = match path {
-            METADATA => self.record_request(Leg::Metadata, head, &query, None),
-            ISSUE => self.record_request(Leg::Issue, head, &query, Some(body)),
-            _ => panic!("unknown path of IMDS: {path}"),
-        };
-        let server = response.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
-        let with_server = |mut reply: http::Response<_>| {
-            if !server.is_empty() {
-                let headers = reply.headers_mut();
-                headers.insert(http::header::SERVER, server.parse().unwrap());
-            }
-            reply
-        };
-        if let Some(reply) = self.respond(&response, timeout).await {
-            return reply.map(with_server);
-        }
-        if self.setup.imds_rejects_bypass && query.contains_key("bypass_cache") {
-            return Ok(reply(400, HeaderMap::new(), UNSUPPORTED.to_owned()));
-        }
-        let client = query.get("client_id").map_or(SYSTEM, String::as_str);
-        let mut body = match path {
-            METADATA => metadata(client),
-            _ => self.issue(client, &query, body),
-        };
-        response.change(&mut body);
-        Ok(with_server(reply(
-            200,
-            HeaderMap::new(),
-            response.serialize(&body),
-        )))
-    }
-
-    fn check_head(&self, head: &Parts, query: &HashMap<String, String>) {
-        let text = |name: &str| {
-            head.headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+    /// Checks a request to IMDS.
+    pub(super) fn read_imds_request(&self, head: &Parts, body: &[u8]) -> Call {
         let issue = head.uri.path() == ISSUE;
-        let method = if issue { Method::POST } else { Method::GET };
+        let (leg, method) = match issue {
+            true => (Leg::Issue, Method::POST),
+            false => (Leg::Metadata, Method::GET),
+        };
+        let call = Call {
+            leg,
+            parameters: parameters(head.uri.query().unwrap_or_default().as_bytes()),
+            body: serde_json::from_slice(body).unwrap_or_default(),
+            ..Call::default()
+        };
         self.check(head.method == method, format!("{head:?}"));
-        self.check(text("Metadata") == "true", "Metadata: true");
-        let id = text("x-ms-client-request-id");
-        self.check(id.len() == 36, "x-ms-client-request-id");
-        self.check(text("x-ms-correlation-id") == id, "x-ms-correlation-id");
-        self.check(
-            query.get("cred-api-version").map(String::as_str) == Some("2.0"),
-            "cred-api-version",
-        );
-        let json = text("Content-Type") == "application/json; charset=utf-8";
+        self.check(text(head, "Metadata") == "true", "Metadata: true");
+        let id = text(head, "x-ms-client-request-id");
+        let correlated = text(head, "x-ms-correlation-id") == id;
+        self.check(correlated, "x-ms-correlation-id");
+        let version = call.parameter("cred-api-version");
+        self.check(version == "2.0", "cred-api-version");
+        let json = text(head, "Content-Type") == "application/json; charset=utf-8";
         self.check(json == issue, "Content-Type");
-        let bypass = query.get("bypass_cache");
-        self.check(
-            bypass.is_none_or(|value| issue && value == "true"),
-            "bypass_cache",
-        );
+        let bypass = call.parameters.get("bypass_cache");
+        let valid = bypass.is_none_or(|value| issue && value == "true");
+        self.check(valid, "bypass_cache");
+        call
     }
 
-    fn record_request(
-        &self,
-        leg: Leg,
-        head: &Parts,
-        query: &HashMap<String, String>,
-        body: Option<&[u8]>,
-    ) -> ScriptedResponse {
-        let content: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
-        let attestation = content
-            .as_ref()
-            .and_then(|content| content.get("attestation_token")?.as_str());
-        self.record(Call {
-            leg,
-            at: self.elapsed(),
-            bypass: query.contains_key("bypass_cache"),
-            claims: None,
-            attestation: attestation.map(str::to_owned),
-            request_id: request_id(head),
-            query: BTreeMap::new(),
+    /// The response to a request to IMDS.
+    pub(super) fn imds(&self, call: &Call) -> (u16, Value) {
+        if self.setup.imds_rejects_bypass && call.bypass() {
+            // The response of real IMDS.
+            let description = "Unsupported query variables";
+            return (
+                400,
+                json!({ "error": "invalid_request", "error_description": description }),
+            );
+        }
+        let client = call.parameters.get("client_id");
+        let client = client.map_or(SYSTEM, String::as_str);
+        if call.leg == Leg::Issue {
+            return (200, self.issue(client, call));
+        }
+        let metadata = json!({
+            "clientId": client,
+            "tenantId": TENANT,
+            "cuId": { "vmId": "2f1f0a4a-0a6e-4d8e-9c5c-0b1c33b0a6a7", "vmssId": "" },
+            "attestationEndpoint": "https://sharedeus.eus.attest.azure.net",
         });
-        self.response(&RequestContext {
-            leg,
-            certificate: None,
-            resource: None,
-        })
+        (200, metadata)
     }
 
-    fn issue(&self, client: &str, query: &HashMap<String, String>, body: &[u8]) -> Value {
-        let content: Value = serde_json::from_slice(body).unwrap_or_default();
-        let csr = content
-            .get("csr")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    fn issue(&self, client: &str, call: &Call) -> Value {
+        let csr = call.body["csr"].as_str().unwrap_or_default();
         let csr = STANDARD.decode(csr).unwrap_or_default();
         let Some(request) = pki::read(&csr) else {
             self.check(false, "the CSR has no valid signature");
             return Value::Null;
         };
-        let attested = content.get("attestation_token").is_some();
+        let attested = call.body.get("attestation_token").is_some();
         let holder = (client.to_owned(), request.public_key.clone(), attested);
-        let bypass = query.contains_key("bypass_cache");
-        let cached = self.cached(&holder, bypass);
+        let cached = self.cached(&holder, call.bypass());
         let signed = cached.unwrap_or_else(|| {
-            let lifetimes = pki::Lifetimes {
-                certificate: Duration::from_secs_f64(self.setup.certificate_life),
-                tokens: self
-                    .setup
-                    .certificate_token_life
-                    .map(Duration::from_secs_f64),
-            };
-            let signed = pki::sign(&request, holder, self.true_time(), lifetimes);
+            let lifetime = Duration::from_secs_f64(self.setup.certificate_life);
+            let tokens = self.setup.certificate_token_life;
+            let tokens = tokens.map(Duration::from_secs_f64);
+            let signed = pki::sign(&request, holder, self.true_time(), lifetime, tokens);
             lock(&self.history).certificates.push(signed.clone());
             signed
         });
@@ -143,11 +93,8 @@ impl TestHost {
     fn cached(&self, holder: &(String, Vec<u8>, bool), bypass: bool) -> Option<CertificateRecord> {
         let now = self.true_time();
         let history = lock(&self.history);
-        let last = history
-            .certificates
-            .iter()
-            .rev()
-            .find(|signed| signed.holder == *holder)?;
+        let mut newest_first = history.certificates.iter().rev();
+        let last = newest_first.find(|signed| signed.holder == *holder)?;
         let half = last.not_after.duration_since(last.not_before).ok()? / 2;
         let cached_for = self.setup.imds_cache_life.map(Duration::from_secs_f64);
         let until = last.not_before + cached_for.unwrap_or(half);
@@ -156,26 +103,14 @@ impl TestHost {
     }
 }
 
-fn metadata(client: &str) -> Value {
-    json!({
-        "clientId": client,
-        "tenantId": TENANT,
-        "cuId": { "vmId": "2f1f0a4a-0a6e-4d8e-9c5c-0b1c33b0a6a7", "vmssId": "" },
-        "attestationEndpoint": "https://sharedeus.eus.attest.azure.net",
-    })
+/// Whether a path is one of v2.
+pub(super) fn is_v2(path: &str) -> bool {
+    [METADATA, ISSUE].contains(&path)
 }
 
 pub(super) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 pub(super) const ENTRA: &str = "https://eastus.mtlsauth.microsoft.com";
 /// The client id of the system-assigned identity.
 pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
-/// The response of real IMDS.
-const UNSUPPORTED: &str =
-    r#"{"error":"invalid_request","error_description":"Unsupported query variables"}"#;
-/// Whether a path is one of v2.
-pub(super) fn is_v2(path: &str) -> bool {
-    [METADATA, ISSUE].contains(&path)
-}
-
 const METADATA: &str = "/metadata/identity/getplatformmetadata";
 const ISSUE: &str = "/metadata/identity/issuecredential";

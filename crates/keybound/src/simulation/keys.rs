@@ -1,6 +1,5 @@
 //! Keys that can fail or be replaced, and the service that attests them.
-use super::entra::{jwt, seconds};
-use super::script::RequestContext;
+use super::services::{jwt, seconds};
 use super::{Call, Leg, TestHost};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use keybound_core::{AttestationToken, Error, ErrorKind, Stage, lock};
@@ -8,7 +7,6 @@ use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength};
 use keybound_testing::TestKey;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -84,36 +82,23 @@ impl AttestationProvider for Attestor {
     fn attest<'a>(&'a self, _request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         Box::pin(async move {
             let host = &self.0;
-            host.record(Call {
+            let call = Call {
                 leg: Leg::Attest,
-                at: host.elapsed(),
-                bypass: false,
-                claims: None,
-                attestation: None,
-                request_id: String::new(),
-                query: BTreeMap::new(),
-            });
-            let response = host.response(&RequestContext {
-                leg: Leg::Attest,
-                certificate: None,
-                resource: None,
-            });
-            let failure = host.respond(&response, Duration::from_secs(3600)).await;
-            if failure.is_some() {
+                ..Call::default()
+            };
+            let response = host.receive(call, Duration::from_secs(3600)).await;
+            if !response.is_ok_and(|response| response.scripted().is_none()) {
                 return Err(Error::new(
                     ErrorKind::AttestationFailed,
                     Stage::Attestation,
                     "scripted failure",
                 ));
             }
-            let number = {
-                let mut history = lock(&host.history);
-                history.attestations += 1;
-                history.attestations
-            };
             let expires = host.true_time() + Duration::from_secs_f64(host.setup.attestation_life);
+            let mut history = lock(&host.history);
+            let number = history.secrets.len();
             let token = jwt(&json!({ "n": number, "exp": seconds(expires) }));
-            lock(&host.history).secrets.push(token.clone());
+            history.secrets.push(token.clone());
             AttestationToken::new(token)
         })
     }

@@ -1,10 +1,21 @@
 //! The issuer of the certificates.
-use super::test_host::CertificateRecord;
 use keybound_core::{Certificate, X5tS256};
 use keybound_testing::{CertificateBuilder, shared_p256_key};
 use openssl::x509::{X509, X509Req};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
+
+/// A certificate that IMDS issued. Certificates are numbered from 1.
+#[derive(Clone)]
+pub(super) struct CertificateRecord {
+    pub(super) der: Vec<u8>,
+    pub(super) thumbprint: String,
+    /// The client id, the public key, and whether it was attested.
+    pub(super) holder: (String, Vec<u8>, bool),
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+    pub(super) token_not_after: Option<SystemTime>,
+}
 
 /// A parsed certificate signing request.
 pub(super) struct SigningRequest {
@@ -23,16 +34,17 @@ pub(super) fn read(csr: &[u8]) -> Option<SigningRequest> {
     })
 }
 
-/// Issues a certificate for a request, valid from shortly before now.
+/// Issues a certificate for a request, valid from shortly before now; tokens are issued for it for that time.
 pub(super) fn sign(
     request: &SigningRequest,
     holder: (String, Vec<u8>, bool),
     now: SystemTime,
-    lifetimes: Lifetimes,
+    lifetime: Duration,
+    tokens: Option<Duration>,
 ) -> CertificateRecord {
     let not_before = now - BACKDATED;
-    let not_after = not_before + lifetimes.certificate;
-    let token_not_after = lifetimes.tokens.map(|life| not_before + life);
+    let not_after = not_before + lifetime;
+    let token_not_after = tokens.map(|life| not_before + life);
     let builder = CertificateBuilder::for_public_key(&request.public_key)
         .subject_name(request.request.subject_name())
         .issuer(ISSUER_NAME)
@@ -69,12 +81,6 @@ fn signed(builder: CertificateBuilder, token_not_after: Option<SystemTime>) -> V
         None => builder,
     };
     builder.sign(shared_p256_key()).to_der().unwrap()
-}
-
-/// The lifetime of a certificate, and the time for which tokens are issued for it.
-pub(super) struct Lifetimes {
-    pub(super) certificate: Duration,
-    pub(super) tokens: Option<Duration>,
 }
 
 /// The CN of the issuer of managed identities' certificates.

@@ -52,7 +52,7 @@ impl Run {
     pub(super) fn new(host: Arc<TestHost>) -> Self {
         let setup = &host.setup;
         Self {
-            keys: TestKeyProvider::new(setup.key.into(), setup.persistent_key),
+            keys: TestKeyProvider::new(setup.key, setup.persistent_key),
             attestor: Arc::new(Attestor(Arc::clone(&host))),
             store: setup
                 .store
@@ -246,7 +246,7 @@ fn request(acquire: &Acquire, resource: &str) -> TokenRequest {
     } else {
         KeyRequirements::unattested()
     };
-    let requirements = requirements.min_strength(acquire.min_strength.into());
+    let requirements = requirements.min_strength(acquire.min_strength);
     let request = if acquire.bearer {
         TokenRequest::bearer(resource)
     } else if acquire.bearer_over_mtls {

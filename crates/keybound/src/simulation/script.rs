@@ -1,21 +1,18 @@
 //! The scripted responses of the services.
-use super::Leg;
 use super::sources::KeyFile;
-use keybound_transport::TransportErrorKind;
+use super::{Call, Leg};
+use keybound_transport::{TransportError, TransportErrorKind as Kind};
 use serde::Deserialize;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// The responses of each leg in order, and rules for a time or a certificate, which take precedence. The default is success.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub(super) struct Script {
-    metadata: Vec<ScriptedResponse>,
-    issue: Vec<ScriptedResponse>,
-    attest: Vec<ScriptedResponse>,
-    token: Vec<ScriptedResponse>,
-    challenge: Vec<ScriptedResponse>,
-    source: Vec<ScriptedResponse>,
+    #[serde(default)]
     rules: Vec<Rule>,
+    #[serde(flatten)]
+    lists: HashMap<Leg, VecDeque<ScriptedResponse>>,
 }
 
 /// A response that is sent while a condition holds.
@@ -37,20 +34,20 @@ struct Rule {
 pub(super) struct ScriptedResponse {
     /// How often it is sent, in a list. Default: once.
     times: Option<u32>,
-    pub(super) status: Option<u16>,
+    status: Option<u16>,
     pub(super) retry_after: Option<u64>,
     /// Seconds from now, sent as a date.
     pub(super) retry_after_date: Option<u64>,
     /// Whether that date is by the service's clock, which the response has in `Date`; otherwise it is by the host's.
     pub(super) dated: bool,
     /// The whole body. Default with a status other than 200: empty.
-    pub(super) body: Option<serde_json::Value>,
+    body: Option<serde_json::Value>,
     /// The whole body, if it is not JSON.
-    pub(super) text: Option<String>,
+    text: Option<String>,
     /// Whether the body starts with a byte order mark.
-    pub(super) byte_order_mark: bool,
+    byte_order_mark: bool,
     /// Members that differ from the correct response.
-    pub(super) members: serde_json::Map<String, serde_json::Value>,
+    members: serde_json::Map<String, serde_json::Value>,
     pub(super) fault: Option<Fault>,
     /// Whether the connection is accepted and no response is sent.
     pub(super) hang: bool,
@@ -87,18 +84,15 @@ pub(super) enum Fault {
     Tls,
 }
 
-/// What a response depends on.
-pub(super) struct RequestContext<'a> {
-    pub(super) leg: Leg,
-    pub(super) certificate: Option<usize>,
-    pub(super) resource: Option<&'a str>,
-}
-
 impl ScriptedResponse {
-    /// The scripted body, if there is one.
-    pub(super) fn scripted_body(&self) -> Option<String> {
-        let text = self.text.clone();
-        text.or_else(|| self.body.as_ref().map(|body| self.serialize(body)))
+    /// Status and body, unless the correct response is to be sent.
+    pub(super) fn scripted(&self) -> Option<(u16, String)> {
+        let json = || self.body.as_ref().map(|body| self.serialize(body));
+        let body = self.text.clone().or_else(json);
+        match self.status.unwrap_or(200) {
+            200 => body.map(|body| (200, body)),
+            status => Some((status, body.unwrap_or_default())),
+        }
     }
 
     /// Changes the scripted members of a response.
@@ -112,99 +106,79 @@ impl ScriptedResponse {
         let mark = if self.byte_order_mark { "\u{feff}" } else { "" };
         format!("{mark}{body}")
     }
-
-    /// A response with this status.
-    pub(super) fn status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::default()
-        }
-    }
 }
 
 impl Script {
     /// The next response.
-    pub(super) fn next(
-        &mut self,
-        request: &RequestContext<'_>,
-        elapsed: Duration,
-    ) -> ScriptedResponse {
+    pub(super) fn next(&mut self, call: &Call, elapsed: Duration) -> ScriptedResponse {
         let elapsed = elapsed.as_secs_f64();
-        let rule = self
-            .rules
-            .iter()
-            .find(|rule| rule.applies(request, elapsed));
-        if let Some(rule) = rule {
+        if let Some(rule) = self.rules.iter().find(|rule| rule.applies(call, elapsed)) {
             return rule.response.clone();
         }
-        let list = self.list(request.leg);
-        let Some(first) = list.first_mut() else {
-            return ScriptedResponse::default();
-        };
-        let response = first.clone();
-        match &mut first.times {
-            Some(times) if *times > 1 => *times -= 1,
-            _ => {
-                list.remove(0);
-            }
+        let list = self.lists.entry(call.leg).or_default();
+        if let Some(first) = list.front_mut()
+            && let Some(times @ 2..) = &mut first.times
+        {
+            *times -= 1;
+            return first.clone();
         }
-        response
+        list.pop_front().unwrap_or_default()
     }
 
     /// The number of scripted responses that were not sent.
     pub(super) fn unused(&self) -> usize {
-        let lists = [
-            &self.metadata,
-            &self.issue,
-            &self.attest,
-            &self.token,
-            &self.challenge,
-            &self.source,
-        ];
-        lists.iter().map(|list| list.len()).sum()
-    }
-
-    fn list(&mut self, leg: Leg) -> &mut Vec<ScriptedResponse> {
-        match leg {
-            Leg::Metadata => &mut self.metadata,
-            Leg::Issue => &mut self.issue,
-            Leg::Attest => &mut self.attest,
-            Leg::Token => &mut self.token,
-            Leg::Challenge => &mut self.challenge,
-            Leg::Source => &mut self.source,
-        }
+        self.lists.values().map(VecDeque::len).sum()
     }
 }
 
 impl Rule {
-    fn applies(&self, request: &RequestContext<'_>, elapsed: f64) -> bool {
-        let certificate = |numbers: &Vec<usize>| {
-            request
-                .certificate
-                .is_some_and(|certificate| numbers.contains(&certificate))
-        };
-        self.leg == request.leg
+    fn applies(&self, call: &Call, elapsed: f64) -> bool {
+        let certificates = self.certificates.as_ref();
+        let resource = self.resource.as_ref();
+        self.leg == call.leg
             && self.from.is_none_or(|from| elapsed >= from)
             && self.until.is_none_or(|until| elapsed < until)
-            && self.certificates.as_ref().is_none_or(certificate)
-            && self
-                .resource
-                .as_ref()
-                .is_none_or(|resource| request.resource == Some(resource))
+            && certificates.is_none_or(|numbers| numbers.contains(&call.certificate))
+            && resource.is_none_or(|resource| resource == call.resource())
     }
 }
 
-impl From<Fault> for TransportErrorKind {
+impl From<Fault> for TransportError {
     fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::ClientCertificateRejected | Fault::ClosedAfterCertificate => {
-                Self::ClientCertificateRejected
-            }
-            Fault::Connect => Self::Connect,
-            Fault::Closed => Self::Protocol,
-            Fault::Key => Self::Key,
-            Fault::Protocol => Self::Protocol,
-            Fault::Tls => Self::Tls,
+        let (kind, connection_lost) = match fault {
+            Fault::ClientCertificateRejected => (Kind::ClientCertificateRejected, false),
+            Fault::ClosedAfterCertificate => (Kind::ClientCertificateRejected, true),
+            Fault::Connect => (Kind::Connect, true),
+            Fault::Closed => (Kind::Protocol, true),
+            Fault::Key => (Kind::Key, false),
+            Fault::Protocol => (Kind::Protocol, false),
+            Fault::Tls => (Kind::Tls, false),
+        };
+        let error = Self::new(kind, "scripted failure");
+        match connection_lost {
+            true => error.with_connection_lost(),
+            false => error,
         }
+    }
+}
+
+/// Random failures.
+pub(super) struct Failing {
+    pub(super) source: fastrand::Rng,
+    pub(super) imds: f64,
+    pub(super) token: f64,
+}
+
+impl Failing {
+    pub(super) fn next(&mut self, leg: Leg) -> Option<ScriptedResponse> {
+        let probability = match leg {
+            Leg::Token => self.token,
+            Leg::Metadata | Leg::Issue => self.imds,
+            Leg::Attest | Leg::Challenge | Leg::Source => 0.0,
+        };
+        (self.source.f64() < probability).then(|| ScriptedResponse {
+            status: Some([500, 503, 429, 404][self.source.usize(..4)]),
+            ..ScriptedResponse::default()
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! A simulated month with services that fail randomly and certificates that are revoked.
 use super::expect::check_invariants;
 use super::runner::Run;
-use super::script::Script;
-use super::test_host::{Failing, Setup, unattested};
+use super::script::{Failing, Script};
+use super::test_host::{Setup, unattested};
 use super::{Leg, TestHost};
 use keybound_core::lock;
 use std::collections::HashMap;

@@ -1,11 +1,11 @@
 //! Stores that outlive the clients of a case, and that may hang or panic.
-use super::TestHost;
 use super::case::Plant;
 use super::imds::ENTRA;
 use super::keys::TestKeyProvider;
 use super::pki::{self, ISSUER_NAME};
 use super::script::Script;
-use super::test_host::{Leg, Setup, unattested};
+use super::test_host::{Setup, unattested};
+use super::{Leg, TestHost};
 use crate::store::{BindingStore, IssuanceLock, StoreCalls, StoredBinding};
 use crate::{
     Attestation, ErrorKind, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,

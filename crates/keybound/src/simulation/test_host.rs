@@ -1,75 +1,22 @@
 //! The simulated host: its services with their history, and two clocks: the services' clock, and the host's, which can be wrong.
-use super::imds::is_v2;
+use super::pki::CertificateRecord;
 use super::resource::Resource;
-use super::script::{Fault, RequestContext, Script, ScriptedResponse};
+use super::script::{Failing, Script};
+use super::services::{Call, Leg, Services, TokenRecord};
 use super::sources::HostKind;
 use crate::keys::{KeyProvider, ProviderChain};
-use crate::wire::{Route, SimulatedNetwork};
 use crate::{
     Clock, Environment, KeyRequirements, ManagedIdentityClient, ManagedIdentityClientBuilder,
     TokenRequest,
 };
-use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
-use http_body_util::BodyExt as _;
 use keybound_core::{KeyStrength, lock};
-use keybound_transport::{RequestBody, ResponseBody, TransportError, TransportErrorKind};
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::time::Instant;
-
-/// The services' operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Leg {
-    Metadata,
-    Issue,
-    Attest,
-    Token,
-    /// The request to Azure Arc that it answers with the name of a file.
-    Challenge,
-    /// The token request to a source of v1.
-    Source,
-}
-
-/// One request that a service received.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) leg: Leg,
-    pub(super) at: Duration,
-    pub(super) bypass: bool,
-    pub(super) claims: Option<String>,
-    pub(super) attestation: Option<String>,
-    /// `x-ms-client-request-id`.
-    pub(super) request_id: String,
-    /// The parameters of a request to a source of v1.
-    pub(super) query: BTreeMap<String, String>,
-}
-
-/// A certificate that IMDS issued. Certificates are numbered from 1.
-#[derive(Clone)]
-pub(super) struct CertificateRecord {
-    pub(super) der: Vec<u8>,
-    pub(super) thumbprint: String,
-    pub(super) holder: (String, Vec<u8>, bool),
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
-    pub(super) token_not_after: Option<SystemTime>,
-}
-
-/// A token that Entra or a source issued. Tokens are numbered from 1.
-#[derive(Clone, Debug)]
-pub(super) struct TokenRecord {
-    pub(super) resource: String,
-    /// 0 for none.
-    pub(super) certificate: usize,
-    pub(super) expires: SystemTime,
-}
 
 /// The settings of a simulated host.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,30 +41,21 @@ pub(super) struct Setup {
     pub(super) retries: bool,
     pub(super) capabilities: Vec<String>,
     pub(super) store: Option<super::store::StoreBehavior>,
-    pub(super) key: KeyStrengthName,
+    #[serde(with = "KeyStrengthName")]
+    pub(super) key: KeyStrength,
     pub(super) persistent_key: bool,
     pub(super) no_attestation: bool,
     /// Whether Entra's responses have no `Date`.
     pub(super) no_date: bool,
 }
 
-/// A [`KeyStrength`] by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// Reads a [`KeyStrength`].
+#[derive(Deserialize)]
+#[serde(remote = "KeyStrength", rename_all = "snake_case")]
 pub(super) enum KeyStrengthName {
     Software,
     Hardware,
     KeyGuard,
-}
-
-impl From<KeyStrengthName> for KeyStrength {
-    fn from(strength: KeyStrengthName) -> Self {
-        match strength {
-            KeyStrengthName::Software => Self::Software,
-            KeyStrengthName::Hardware => Self::Hardware,
-            KeyStrengthName::KeyGuard => Self::KeyGuard,
-        }
-    }
 }
 
 impl Default for Setup {
@@ -136,7 +74,7 @@ impl Default for Setup {
             retries: true,
             capabilities: Vec::new(),
             store: None,
-            key: KeyStrengthName::KeyGuard,
+            key: KeyStrength::KeyGuard,
             persistent_key: false,
             no_attestation: false,
             no_date: false,
@@ -164,20 +102,12 @@ pub(super) struct History {
     pub(super) certificates: Vec<CertificateRecord>,
     pub(super) revoked: Vec<usize>,
     pub(super) tokens: Vec<TokenRecord>,
-    pub(super) attestations: usize,
     /// The content of the last key file of Azure Arc.
     pub(super) arc_key: String,
     /// Tokens and attestation tokens, which must not be logged.
     pub(super) secrets: Vec<String>,
     /// The rules of the protocol that requests violated.
     pub(super) violations: Vec<String>,
-}
-
-/// Random failures.
-pub(super) struct Failing {
-    pub(super) source: fastrand::Rng,
-    pub(super) imds: f64,
-    pub(super) token: f64,
 }
 
 impl TestHost {
@@ -235,124 +165,24 @@ impl TestHost {
         directory.path()
     }
 
-    pub(super) fn record(&self, call: Call) {
-        lock(&self.history).calls.push(call);
-    }
-
     pub(super) fn calls(&self, leg: Leg) -> Vec<Call> {
         let history = lock(&self.history);
-        history
-            .calls
-            .iter()
-            .filter(|call| call.leg == leg)
-            .cloned()
-            .collect()
+        let calls = history.calls.iter().filter(|call| call.leg == leg);
+        calls.cloned().collect()
     }
 
     /// The number of the certificate with this thumbprint.
     pub(super) fn certificate_number(&self, thumbprint: &str) -> Option<usize> {
         let history = lock(&self.history);
-        let position = history
-            .certificates
-            .iter()
-            .position(|signed| signed.thumbprint == thumbprint);
+        let mut certificates = history.certificates.iter();
+        let position = certificates.position(|signed| signed.thumbprint == thumbprint);
         position.map(|position| position + 1)
     }
 
-    /// The response to a request: a random failure, or the scripted response.
-    pub(super) fn response(&self, request: &RequestContext<'_>) -> ScriptedResponse {
-        let scripted = lock(&self.script).next(request, self.elapsed());
-        if let Some(failing) = &mut *lock(&self.failing) {
-            let probability = match request.leg {
-                Leg::Token => failing.token,
-                Leg::Metadata | Leg::Issue => failing.imds,
-                Leg::Attest | Leg::Challenge | Leg::Source => 0.0,
-            };
-            if failing.source.f64() < probability {
-                let status = [500, 503, 429, 404][failing.source.usize(..4)];
-                return ScriptedResponse::status(status);
-            }
-        }
-        scripted
+    pub(super) fn certificate(&self, number: usize) -> Option<CertificateRecord> {
+        let history = lock(&self.history);
+        history.certificates.get(number.checked_sub(1)?).cloned()
     }
-
-    /// Waits as long as the response takes, and returns it unless it is a success.
-    pub(super) async fn respond(
-        &self,
-        response: &ScriptedResponse,
-        timeout: Duration,
-    ) -> Option<Reply> {
-        if response.hang
-            || response
-                .after
-                .is_some_and(|after| after > timeout.as_secs_f64())
-        {
-            tokio::time::sleep(timeout).await;
-            return Some(Err(failure(TransportErrorKind::Timeout)));
-        }
-        if let Some(after) = response.after {
-            tokio::time::sleep(Duration::from_secs_f64(after)).await;
-        }
-        if let Some(fault) = response.fault {
-            let failure = failure(fault.into());
-            return Some(Err(match fault {
-                Fault::Connect | Fault::Closed | Fault::ClosedAfterCertificate => {
-                    failure.with_connection_lost()
-                }
-                _ => failure,
-            }));
-        }
-        let scripted_body = response.scripted_body();
-        let status = response.status.unwrap_or(200);
-        if status == 200 && scripted_body.is_none() {
-            return None;
-        }
-        let mut headers = HeaderMap::new();
-        if let Some(wait) = response.retry_after {
-            headers.insert(http::header::RETRY_AFTER, wait.into());
-        }
-        if let Some(wait) = response.retry_after_date {
-            let now = if response.dated {
-                let date = httpdate::fmt_http_date(self.true_time());
-                headers.insert(http::header::DATE, date.parse().unwrap());
-                self.true_time()
-            } else {
-                self.now()
-            };
-            let date = httpdate::fmt_http_date(now + Duration::from_secs(wait));
-            headers.insert(http::header::RETRY_AFTER, date.parse().unwrap());
-        }
-        Some(Ok(reply(
-            status,
-            headers,
-            scripted_body.unwrap_or_default(),
-        )))
-    }
-}
-
-pub(super) type Reply = Result<Response<ResponseBody>, TransportError>;
-
-pub(super) fn reply(status: u16, headers: HeaderMap, body: String) -> Response<ResponseBody> {
-    let mut reply = Response::new(ResponseBody::full(body));
-    *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
-    *reply.headers_mut() = headers;
-    reply
-}
-
-fn failure(kind: TransportErrorKind) -> TransportError {
-    TransportError::new(kind, "scripted failure")
-}
-
-pub(super) fn request_id(head: &http::request::Parts) -> String {
-    let id = head.headers.get("x-ms-client-request-id");
-    id.and_then(|id| id.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// The parameters of a query or form.
-pub(super) fn parameters(text: &[u8]) -> HashMap<String, String> {
-    form_urlencoded::parse(text).into_owned().collect()
 }
 
 /// The host's clock.
@@ -366,50 +196,6 @@ impl Clock for TestHost {
             self.true_time() + distance
         }
     }
-}
-
-/// The network of a simulated host.
-#[derive(Clone, Debug)]
-pub(super) struct Services(pub(super) Arc<TestHost>);
-
-impl SimulatedNetwork for Services {
-    fn send<'a>(
-        &'a self,
-        request: &'a mut Request<RequestBody>,
-        route: Route<'a>,
-        timeout: Duration,
-    ) -> BoxFuture<'a, Reply> {
-        Box::pin(async move {
-            let (head, body) = read(request).await;
-            match route {
-                Route::Plain if is_v2(head.uri.path()) => self.0.imds(&head, &body, timeout).await,
-                Route::Plain | Route::Pinned(_) => {
-                    self.0.source(&head, &body, timeout, &route).await
-                }
-                Route::Entra(binding) => self.0.entra(binding, &head, &body, timeout).await,
-                Route::Resource(_, reuse) => {
-                    let at = self.0.elapsed();
-                    // The latency of a resource.
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    let mut resource = lock(&self.0.resource);
-                    resource.respond(&head, &body, reuse, timeout, at)
-                }
-            }
-        })
-    }
-}
-
-async fn read(request: &mut Request<RequestBody>) -> (http::request::Parts, Vec<u8>) {
-    // A minimal latency: concurrent requests are sent before the first response arrives, even if all work on other threads is
-    // already done.
-    tokio::task::yield_now().await;
-    let body = request.body_mut().copy_or_take();
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = request.method().clone();
-    head.uri = request.uri().clone();
-    head.headers = request.headers().clone();
-    let body = body.collect().await.unwrap().to_bytes();
-    (head, body.to_vec())
 }
 
 impl fmt::Debug for TestHost {
