@@ -1,10 +1,10 @@
 //! The format of a test case: see `conversations/README.md`.
-use super::Leg;
+use super::expect::Members;
 use super::script::Script;
 use super::test_host::{KeyStrengthName, Setup};
 use keybound_core::KeyStrength;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// One conversation.
 #[derive(Debug, Deserialize)]
@@ -19,8 +19,9 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) responses: Script,
     pub(super) steps: Vec<Step>,
+    /// The expected totals: see `check_end` in `expect.rs`.
     #[serde(default)]
-    pub(super) end: End,
+    pub(super) end: Members,
 }
 
 /// One step of a case.
@@ -56,7 +57,7 @@ pub(super) enum Action {
     /// Checks the number of entries in the store.
     Stored(usize),
     /// Checks the number of requests so far.
-    Counts(Counts),
+    Counts(Members),
 }
 
 /// A certificate that IMDS did not issue.
@@ -103,7 +104,8 @@ pub(super) struct Acquire {
     pub(super) bearer_over_mtls: bool,
     #[serde(with = "KeyStrengthName")]
     pub(super) min_strength: KeyStrength,
-    pub(super) expect: Expect,
+    /// The expected result, without the members that are not checked: see `describe_token` in `expect.rs`.
+    pub(super) expect: Members,
 }
 
 impl Default for Acquire {
@@ -126,7 +128,7 @@ impl Default for Acquire {
             bearer: false,
             bearer_over_mtls: false,
             min_strength: KeyStrength::Software,
-            expect: Expect::default(),
+            expect: Members::new(),
         }
     }
 }
@@ -138,103 +140,3 @@ pub(super) enum Identity {
     ObjectId(String),
     ResourceId(String),
 }
-
-/// The expected result. Members that are missing are not checked, except for an unexpected error.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Expect {
-    pub(super) source: Option<String>,
-    pub(super) managed_identity_source: Option<String>,
-    pub(super) certificate: Option<usize>,
-    pub(super) token: Option<usize>,
-    /// The error kind of the token's `refresh_failure`; `none` for none.
-    pub(super) refresh_failure: Option<String>,
-    /// Seconds since the request.
-    pub(super) after: Option<Amount>,
-    pub(super) error: Option<ExpectError>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExpectError {
-    pub(super) kind: String,
-    pub(super) stage: Option<String>,
-    pub(super) status: Option<u16>,
-    pub(super) deadline_exceeded: Option<bool>,
-    pub(super) retryable: Option<bool>,
-    /// One of the service's error codes.
-    pub(super) code: Option<u64>,
-    /// Part of the error's message.
-    pub(super) message: Option<String>,
-    /// The service's whole error response.
-    pub(super) service_error: Option<ExpectServiceError>,
-    /// Part of the error's next step.
-    pub(super) next_step: Option<String>,
-}
-
-/// A service's error response.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExpectServiceError {
-    pub(super) error: Option<String>,
-    pub(super) error_description: Option<String>,
-    pub(super) error_codes: Vec<u64>,
-    pub(super) trace_id: Option<String>,
-    pub(super) correlation_id: Option<String>,
-    pub(super) timestamp: Option<String>,
-}
-
-/// A number, or a range of numbers.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Amount {
-    One(f64),
-    Between(f64, f64),
-}
-
-impl Amount {
-    pub(super) fn matches(self, actual: f64) -> bool {
-        match self {
-            Self::One(amount) => (actual - amount).abs() < TOLERANCE,
-            Self::Between(min, max) => (min - TOLERANCE..=max + TOLERANCE).contains(&actual),
-        }
-    }
-}
-
-/// The expected totals of a case.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct End {
-    pub(super) counts: Counts,
-    /// Seconds between the requests of a leg.
-    pub(super) waits: HashMap<Leg, Vec<Amount>>,
-    /// The claims of each token request, as JSON; null for none.
-    pub(super) claims: Option<Vec<serde_json::Value>>,
-    /// The parameters of each token request to a source of v1; a revoked token by its number.
-    pub(super) source_queries: Option<Vec<serde_json::Value>>,
-    pub(super) elapsed: Option<Amount>,
-}
-
-/// Numbers of requests and results.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Counts {
-    pub(super) metadata: Option<usize>,
-    pub(super) issue: Option<usize>,
-    pub(super) attest: Option<usize>,
-    pub(super) token: Option<usize>,
-    pub(super) challenge: Option<usize>,
-    pub(super) source: Option<usize>,
-    /// The `issue` requests past IMDS's cache.
-    pub(super) bypassed: Option<usize>,
-    /// Certificates that were issued.
-    pub(super) certificates: Option<usize>,
-    /// How often the key was opened.
-    pub(super) keys: Option<usize>,
-    pub(super) stored: Option<usize>,
-    /// Different attestation tokens that were sent.
-    pub(super) attestations_sent: Option<usize>,
-}
-
-/// For the timer's resolution and the duration of a request.
-const TOLERANCE: f64 = 0.02;

@@ -1,48 +1,46 @@
 //! Compares results with the expected ones, and checks what must hold for every token.
-use super::case::{Acquire, Counts, End, ExpectError, ExpectServiceError};
 use super::runner::Run;
+use super::services::LEGS;
 use super::{Leg, TestHost};
 use crate::{AccessToken, Clock as _, Error, Result};
 use keybound_core::lock;
 use keybound_testing::assert_no_leak;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
-use std::fmt::Debug;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The problems of a result.
+/// Expected members by name.
+pub(super) type Members = Map<String, Value>;
+
+/// The problems of an acquisition that took `after` seconds.
 pub(super) fn check_outcome(
     host: &TestHost,
-    acquire: &Acquire,
-    resource: Option<&str>,
+    resource: &str,
+    is_bound: bool,
+    expected: &Members,
     outcome: &Result<AccessToken>,
     after: f64,
 ) -> Vec<String> {
-    let expect = &acquire.expect;
-    assert_no_leak(
-        &lock(&host.history).secrets,
-        &debug_output(outcome),
-        "the result",
-    );
-    let mut problems = Vec::new();
-    match (outcome, &expect.error) {
-        (Ok(token), None) => {
-            problems.extend(check_token(
-                host,
-                acquire,
-                resource.unwrap_or_default(),
-                token,
-            ));
+    let secrets = lock(&host.history).secrets.clone();
+    assert_no_leak(&secrets, &debug_output(outcome), "the result");
+    let (mut actual, mut problems) = match outcome {
+        Ok(token) => (
+            describe_token(host, token),
+            check_invariants(host, resource, token),
+        ),
+        Err(error) => (json!({ "error": describe_error(error) }), Vec::new()),
+    };
+    actual["after"] = json!(after);
+    problems.extend(differences(expected, &actual));
+    match outcome {
+        Ok(token) if token.binding().is_some() != is_bound => {
+            problems.push("the token has the wrong type".to_owned());
         }
-        (Err(error), Some(expected)) => problems.extend(check_error(error, expected)),
-        (Ok(_), Some(expected)) => {
-            problems.push(format!("a token instead of the error {}", expected.kind))
+        Err(error) if !expected.contains_key("error") || !problems.is_empty() => {
+            problems.push(format!("the error: {error:?}"));
         }
-        (Err(error), None) => problems.push(format!("an error: {error:?}")),
-    }
-    if let Some(expected) = expect.after.filter(|expected| !expected.matches(after)) {
-        problems.push(format!("returned after {after} s, not {expected:?}"));
+        _ => {}
     }
     problems
 }
@@ -62,36 +60,45 @@ fn debug_output(outcome: &Result<AccessToken>) -> String {
     text
 }
 
-/// The invariants of every token, and the expectations of this one.
-fn check_token(
-    host: &TestHost,
-    acquire: &Acquire,
-    resource: &str,
-    token: &AccessToken,
-) -> Vec<String> {
-    let expect = &acquire.expect;
+fn describe_token(host: &TestHost, token: &AccessToken) -> Value {
+    let number = number(token);
+    json!({
+        "source": token.source().as_str(),
+        "managed_identity_source": token.managed_identity_source().as_str(),
+        "certificate": lock(&host.history).tokens[number - 1].certificate,
+        "token": number,
+        "refresh_failure": token.refresh_failure().map_or("none", |error| error.kind().code()),
+    })
+}
+
+fn describe_error(error: &Error) -> Value {
+    let service_error = error.service().map(|service| {
+        json!({
+            "error": service.error,
+            "error_description": service.description,
+            "error_codes": service.codes,
+            "trace_id": service.trace_id,
+            "correlation_id": service.correlation_id,
+            "timestamp": service.timestamp,
+        })
+    });
+    json!({
+        "kind": error.kind().code(),
+        "stage": error.stage().as_str(),
+        "status": error.status(),
+        "deadline_exceeded": error.deadline_exceeded(),
+        "retryable": error.is_retryable(),
+        "code": error.service().map(|service| &service.codes),
+        "message": error.to_string(),
+        "service_error": service_error,
+        "next_step": error.kind().next_step(),
+    })
+}
+
+/// The number of an issued token.
+fn number(token: &AccessToken) -> usize {
     let claims = token.unverified_claims().expect("a JWT");
-    let number: usize = claims.text("jti").unwrap().parse().unwrap();
-    let issued = lock(&host.history).tokens[number - 1].clone();
-    let mut problems = check_invariants(host, resource, token);
-    let failure = token.refresh_failure().map_or("none", |e| e.kind().code());
-    problems.expect_same("source", expect.source.as_deref(), token.source().as_str());
-    problems.expect_same(
-        "managed identity source",
-        expect.managed_identity_source.as_deref(),
-        token.managed_identity_source().as_str(),
-    );
-    problems.expect_same("certificate", expect.certificate, issued.certificate);
-    problems.expect_same("token", expect.token, number);
-    problems.expect_same(
-        "renewal failure",
-        expect.refresh_failure.as_deref(),
-        failure,
-    );
-    if token.binding().is_none() != (acquire.bearer || acquire.bearer_over_mtls) {
-        problems.push("the token has the wrong type".to_owned());
-    }
-    problems
+    claims.text("jti").unwrap().parse().unwrap()
 }
 
 /// The invariants of a token: not expired on either clock, bound to its certificate, for the requested resource.
@@ -100,177 +107,174 @@ pub(super) fn check_invariants(
     resource: &str,
     token: &AccessToken,
 ) -> Vec<String> {
-    let claims = token.unverified_claims().expect("a JWT");
-    let number: usize = claims.text("jti").unwrap().parse().unwrap();
+    let number = number(token);
     let issued = lock(&host.history).tokens[number - 1].clone();
     let resource = resource.trim_end_matches("/.default");
-    let mut problems = Vec::new();
-    let mut must = |holds: bool, what: &str| {
-        if !holds {
-            problems.push(format!("token {number} {what}"));
-        }
-    };
-    must(issued.expires > host.true_time(), "has expired");
     let by_host = token.expires_on() > host.now();
-    must(by_host, "has expired by the host's clock");
-    must(issued.resource == resource, "is for another resource");
+    let mut rules = vec![
+        (issued.expires > host.true_time(), "has expired"),
+        (by_host, "has expired by the host's clock"),
+        (issued.resource == resource, "is for another resource"),
+    ];
     if let Some(binding) = token.binding() {
         let thumbprint = binding.certificate().thumbprints().x5t_s256.to_string();
-        must(
-            host.certificate_number(&thumbprint) == Some(issued.certificate),
-            "has another certificate",
-        );
-        must(
-            claims.confirmation() == Some(&*thumbprint),
-            "is bound to another certificate",
-        );
-        must(
-            binding.certificate().not_after() > host.true_time(),
-            "has a certificate that has expired",
-        );
-        must(
-            binding.certificate().not_after() > host.now(),
-            "has a certificate that has expired by the host's clock",
-        );
+        let presented = host.certificate_number(&thumbprint);
+        let claims = token.unverified_claims().expect("a JWT");
+        let confirmed = claims.confirmation() == Some(&*thumbprint);
+        let end = binding.certificate().not_after();
+        rules.extend([
+            (
+                presented == Some(issued.certificate),
+                "has another certificate",
+            ),
+            (confirmed, "is bound to another certificate"),
+            (end > host.true_time(), "has a certificate that has expired"),
+            (
+                end > host.now(),
+                "has a certificate that has expired by the host's clock",
+            ),
+        ]);
     }
-    problems
+    let broken = rules.iter().filter(|(holds, _)| !holds);
+    broken
+        .map(|(_, rule)| format!("token {number} {rule}"))
+        .collect()
 }
 
-fn check_error(error: &Error, expected: &ExpectError) -> Vec<String> {
-    let mut problems = Vec::new();
-    problems.expect_same("kind", Some(&*expected.kind), error.kind().code());
-    let stage = expected.stage.as_deref();
-    problems.expect_same("stage", stage, error.stage().as_str());
-    problems.expect_same("status", expected.status.map(Some), error.status());
-    let deadline = expected.deadline_exceeded;
-    problems.expect_same("deadline", deadline, error.deadline_exceeded());
-    problems.expect_same("retryable", expected.retryable, error.is_retryable());
-    if let Some(code) = expected.code {
-        let has = error
-            .service()
-            .is_some_and(|service| service.has_code(code));
-        problems.expect_same("code", Some(true), has);
-    }
-    if let Some(message) = &expected.message {
-        let contains = error.to_string().contains(message);
-        problems.expect_same("message", Some(true), contains);
-    }
-    let service_error = error.service().map(|service| ExpectServiceError {
-        error: service.error.clone(),
-        error_description: service.description.clone(),
-        error_codes: service.codes.clone(),
-        trace_id: service.trace_id.clone(),
-        correlation_id: service.correlation_id.clone(),
-        timestamp: service.timestamp.clone(),
-    });
-    problems.expect_same(
-        "service error",
-        expected.service_error.clone().map(Some),
-        service_error,
-    );
-    if let Some(step) = &expected.next_step {
-        let contains = error.kind().next_step().contains(step);
-        problems.expect_same("next step", Some(true), contains);
-    }
-    if !problems.is_empty() {
-        problems.push(format!("{error:?}"));
-    }
-    problems
-}
-
-/// The counts that differ.
-pub(super) fn check_counts(run: &Run, expected: &Counts) -> Vec<String> {
-    let mut problems = Vec::new();
+/// The problems of a whole case.
+pub(super) fn check_end(run: &Run, expected: &Members, elapsed: Duration) -> Vec<String> {
     let calls = |leg| run.host.calls(leg);
-    let issue = calls(Leg::Issue);
-    let bypassed = issue.iter().filter(|call| call.bypass()).count();
-    let attestations: HashSet<_> = issue
-        .iter()
-        .filter_map(|c| c.body.get("attestation_token"))
-        .collect();
-    let certificates = lock(&run.host.history).certificates.len();
-    let keys = run.keys.opened.load(Ordering::Relaxed);
-    let stored = run.store.as_ref().map_or(0, |store| store.len());
-    problems.expect_same(
-        "metadata calls",
-        expected.metadata,
-        calls(Leg::Metadata).len(),
-    );
-    problems.expect_same("issue calls", expected.issue, issue.len());
-    problems.expect_same("attest calls", expected.attest, calls(Leg::Attest).len());
-    problems.expect_same("token calls", expected.token, calls(Leg::Token).len());
-    for (name, leg, expected) in [
-        ("challenge calls", Leg::Challenge, expected.challenge),
-        ("source calls", Leg::Source, expected.source),
-    ] {
-        problems.expect_same(name, expected, calls(leg).len());
+    let claims = |claims: &String| serde_json::from_str(claims).unwrap();
+    let mut actual = json!({
+        "counts": counts(run),
+        "claims": calls(Leg::Token).iter().map(|call| call.parameters.get("claims").map_or(Value::Null, claims)).collect::<Vec<_>>(),
+        "source_queries": calls(Leg::Source).iter().map(|call| json!(call.parameters)).collect::<Vec<_>>(),
+        "elapsed": elapsed.as_secs_f64(),
+    });
+    for (leg, name) in LEGS {
+        let calls = calls(leg);
+        let gaps = calls.windows(2).map(|pair| pair[1].at - pair[0].at);
+        let gaps: Vec<_> = gaps.map(|gap| gap.as_secs_f64()).collect();
+        actual["waits"][name] = json!(gaps);
     }
-    problems.expect_same("bypassed calls", expected.bypassed, bypassed);
-    problems.expect_same("certificates", expected.certificates, certificates);
-    problems.expect_same("keys opened", expected.keys, keys);
-    problems.expect_same("stored", expected.stored, stored);
-    let sent = expected.attestations_sent;
-    problems.expect_same("attestations sent", sent, attestations.len());
+    let mut problems = differences(expected, &actual);
+    let unused = lock(&run.host.script).unused();
+    if unused > 0 {
+        problems.push(format!("{unused} responses were not sent"));
+    }
+    problems.append(&mut lock(&run.host.history).violations);
     problems
 }
 
-/// Compares the totals of a case with the expected ones.
-pub(super) fn check_end(run: &mut Run, expected: &End, elapsed: Duration) {
-    let mut problems = check_counts(run, &expected.counts);
-    for (leg, waits) in &expected.waits {
-        let calls = run.host.calls(*leg);
-        let gaps: Vec<f64> = calls
-            .windows(2)
-            .map(|pair| (pair[1].at - pair[0].at).as_secs_f64())
-            .collect();
-        let matches = gaps.len() == waits.len()
-            && waits
-                .iter()
-                .zip(&gaps)
-                .all(|(wait, gap)| wait.matches(*gap));
-        if !matches {
-            problems.push(format!("{leg:?} waited {gaps:?}, not {waits:?}"));
-        }
+/// The numbers of requests and results so far.
+pub(super) fn counts(run: &Run) -> Value {
+    let issued = run.host.calls(Leg::Issue);
+    let attestations = issued.iter().map(|call| call.body.get("attestation_token"));
+    let mut counts = json!({
+        // The `issue` requests past IMDS's cache.
+        "bypassed": issued.iter().filter(|call| call.bypass()).count(),
+        "certificates": lock(&run.host.history).certificates.len(),
+        // How often the key was opened.
+        "keys": run.keys.opened.load(Ordering::Relaxed),
+        "stored": run.store.as_ref().map_or(0, |store| store.len()),
+        // Different attestation tokens.
+        "attestations_sent": attestations.flatten().collect::<HashSet<_>>().len(),
+    });
+    for (leg, name) in LEGS {
+        counts[name] = json!(run.host.calls(leg).len());
     }
-    if let Some(claims) = &expected.claims {
-        let sent: Vec<Value> = run
-            .host
-            .calls(Leg::Token)
-            .iter()
-            .map(|call| match call.parameters.get("claims") {
-                Some(claims) => serde_json::from_str(claims).unwrap(),
-                None => Value::Null,
-            })
-            .collect();
-        problems.expect_same("claims", Some(claims), &sent);
-    }
-    let queries = run.host.calls(Leg::Source);
-    let queries = queries.iter().map(|call| json!(call.parameters)).collect();
-    let expected_queries = expected.source_queries.as_ref();
-    problems.expect_same("source queries", expected_queries, &queries);
-    let elapsed = elapsed.as_secs_f64();
-    if let Some(expected) = expected
-        .elapsed
-        .filter(|expected| !expected.matches(elapsed))
-    {
-        problems.push(format!("took {elapsed} s, not {expected:?}"));
-    }
-    let unused = lock(&run.host.script).unused();
-    problems.expect_same("unused responses", Some(0), unused);
-    problems.append(&mut lock(&run.host.history).violations);
-    run.problems.append(&mut problems);
+    counts
 }
 
-/// Collects what differs.
-trait Problems {
-    /// Adds a problem if the value is not the expected one; without one, any value is.
-    fn expect_same<T: PartialEq + Debug>(&mut self, what: &str, expected: Option<T>, actual: T);
-}
-
-impl Problems for Vec<String> {
-    fn expect_same<T: PartialEq + Debug>(&mut self, what: &str, expected: Option<T>, actual: T) {
-        if let Some(expected) = expected.filter(|expected| *expected != actual) {
-            self.push(format!("{what}: {actual:?}, not {expected:?}"));
+/// What differs from the expected members; others are not checked.
+pub(super) fn differences(expected: &Members, actual: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, expected) in expected {
+        match (expected, actual.get(name)) {
+            (_, None) => problems.push(format!("{name}: nothing, not {expected}")),
+            (Value::Object(expected), Some(actual @ Value::Object(_))) => {
+                let inner = differences(expected, actual);
+                problems.extend(inner.iter().map(|problem| format!("{name}: {problem}")));
+            }
+            (_, Some(actual)) if matches(name, expected, actual) => {}
+            (_, Some(actual)) => problems.push(format!("{name}: {actual}, not {expected}")),
         }
     }
+    problems
 }
+
+/// Compares numbers with a tolerance, with a range if two are expected, and with any of several; and parts of messages.
+fn matches(name: &str, expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::Number(expected), Value::Number(actual)) => {
+            let difference = expected.as_f64().unwrap() - actual.as_f64().unwrap();
+            difference.abs() < TOLERANCE
+        }
+        (Value::Array(range), Value::Number(actual)) => {
+            let actual = actual.as_f64().unwrap();
+            let [Some(min), Some(max)] = [0, 1].map(|end| range.get(end)?.as_f64()) else {
+                return false;
+            };
+            range.len() == 2 && (min - TOLERANCE..=max + TOLERANCE).contains(&actual)
+        }
+        (Value::Array(expected), Value::Array(actual)) => {
+            let mut pairs = expected.iter().zip(actual);
+            expected.len() == actual.len() && pairs.all(|(one, other)| matches(name, one, other))
+        }
+        (Value::Number(_), Value::Array(actual)) => actual.contains(expected),
+        (Value::String(part), Value::String(text)) if ["message", "next_step"].contains(&name) => {
+            text.contains(part)
+        }
+        _ => expected == actual,
+    }
+}
+
+#[test]
+fn finds_each_kind_of_difference() {
+    let actual = json!({
+        "number": 1.01, "numbers": [1, 2], "objects": [{"a": 1, "b": 2}], "message": "a long text", "text": "a long text",
+        "nothing": null, "inner": {"yes": true, "codes": [7, 8]},
+    });
+    for same in [
+        json!({}),
+        json!({"number": 1, "numbers": [1, 2], "nothing": null}),
+        json!({"number": [1, 3], "numbers": [[0, 1], 2]}),
+        json!({"message": "long", "text": "a long text", "objects": [{"a": 1, "b": 2}]}),
+        json!({"inner": {"yes": true, "codes": 8}}),
+    ] {
+        assert_eq!(
+            differences(same.as_object().unwrap(), &actual),
+            [""; 0],
+            "{same}"
+        );
+    }
+    for other in [
+        json!({"number": 1.04}),
+        json!({"number": [1.04, 3]}),
+        json!({"number": [0, 1, 2]}),
+        json!({"number": null}),
+        json!({"number": "1.01"}),
+        json!({"numbers": [1]}),
+        json!({"numbers": [1, 3]}),
+        json!({"numbers": 3}),
+        json!({"objects": [{"a": 1}]}),
+        json!({"message": "short"}),
+        json!({"text": "long"}),
+        json!({"nothing": 0}),
+        json!({"nothing": {"a": 1}}),
+        json!({"inner": {"yes": false}}),
+        json!({"inner": {"codes": 9}}),
+        json!({"inner": {"unknown": null}}),
+        json!({"inner": null}),
+        json!({"unknown": null}),
+    ] {
+        assert_eq!(
+            differences(other.as_object().unwrap(), &actual).len(),
+            1,
+            "{other}"
+        );
+    }
+}
+
+/// For the timer's resolution and the duration of a request.
+const TOLERANCE: f64 = 0.02;

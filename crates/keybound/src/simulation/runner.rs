@@ -1,7 +1,7 @@
 //! Runs a case.
 use super::TestHost;
-use super::case::{Acquire, Action, Case, Counts, Identity};
-use super::expect::{check_counts, check_end, check_outcome};
+use super::case::{Acquire, Action, Case, Identity};
+use super::expect::{Members, check_end, check_outcome, counts, differences};
 use super::keys::{Attestor, TestKeyProvider};
 use super::sources::HostKind;
 use super::store::MemoryStore;
@@ -44,7 +44,7 @@ pub(super) async fn run(case: &Case) -> (Arc<TestHost>, Vec<String>) {
     // Background refreshes have time to finish.
     let elapsed = run.host.elapsed();
     tokio::time::sleep(Duration::from_secs(90)).await;
-    check_end(&mut run, &case.end, elapsed);
+    run.problems.extend(check_end(&run, &case.end, elapsed));
     (run.host, run.problems)
 }
 
@@ -105,30 +105,27 @@ impl Run {
             Action::Stored(entries) => {
                 // Stores are written in the background.
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                let counts = Counts {
-                    stored: Some(*entries),
-                    ..Counts::default()
-                };
-                self.count(&counts, step);
+                self.count(
+                    &Members::from_iter([("stored".to_owned(), (*entries).into())]),
+                    step,
+                );
             }
-            Action::Counts(counts) => self.count(counts, step),
+            Action::Counts(expected) => self.count(expected, step),
         }
     }
 
-    fn count(&mut self, counts: &Counts, step: usize) {
-        let problems = check_counts(self, counts);
-        let problems = problems
-            .into_iter()
-            .map(|problem| format!("step {step}: {problem}"));
-        self.problems.extend(problems);
+    fn count(&mut self, expected: &Members, step: usize) {
+        let problems = differences(expected, &counts(self));
+        self.problems.extend(located(problems, step));
     }
 
     fn acquire(&mut self, acquire: &Acquire, step: usize) {
         let client = match self.client(acquire) {
             Ok(client) => client,
             Err(error) => {
-                let problems = check_outcome(&self.host, acquire, None, &Err(error), 0.0);
-                self.problems.extend(problems);
+                let problems =
+                    check_outcome(&self.host, "", false, &acquire.expect, &Err(error), 0.0);
+                self.problems.extend(located(problems, step));
                 return;
             }
         };
@@ -160,18 +157,13 @@ impl Run {
             return;
         }
         let host = Arc::clone(&self.host);
-        let expected = Acquire {
-            expect: acquire.expect.clone(),
-            bearer: acquire.bearer,
-            bearer_over_mtls: acquire.bearer_over_mtls,
-            ..Acquire::default()
-        };
+        let expected = acquire.expect.clone();
+        let is_bound = !acquire.bearer && !acquire.bearer_over_mtls;
         self.acquisitions.spawn(async move {
             let outcome = work.await;
             let after = start.elapsed().as_secs_f64();
-            let problems = check_outcome(&host, &expected, Some(&resource), &outcome, after);
-            let located = |problem| format!("step {step}: {problem}");
-            problems.into_iter().map(located).collect()
+            let problems = check_outcome(&host, &resource, is_bound, &expected, &outcome, after);
+            located(problems, step).collect()
         });
     }
 
@@ -230,6 +222,11 @@ impl Run {
         }
         builder.build()
     }
+}
+
+fn located(problems: Vec<String>, step: usize) -> impl Iterator<Item = String> {
+    let problems = problems.into_iter();
+    problems.map(move |problem| format!("step {step}: {problem}"))
 }
 
 fn identity(acquire: &Acquire) -> Option<ManagedIdentity> {

@@ -35,6 +35,16 @@ pub(super) enum Leg {
     Source,
 }
 
+/// The legs by name.
+pub(super) const LEGS: [(Leg, &str); 6] = [
+    (Leg::Metadata, "metadata"),
+    (Leg::Issue, "issue"),
+    (Leg::Attest, "attest"),
+    (Leg::Token, "token"),
+    (Leg::Challenge, "challenge"),
+    (Leg::Source, "source"),
+];
+
 /// One request that a service received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Call {
