@@ -14,8 +14,15 @@ use tokio::time::Instant;
 
 /// The pools of the origins, by the authority of the URIs that named them.
 pub(crate) struct Pool {
-    origins: Mutex<HashMap<Box<str>, Arc<OriginPool>>>,
+    origins: Mutex<Origins>,
     idle_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Origins {
+    by_authority: HashMap<Box<str>, Arc<OriginPool>>,
+    /// The last that was found. Most clients call one origin, and need no hash.
+    last: Option<(Box<str>, Arc<OriginPool>)>,
 }
 
 /// The idle connections to one origin.
@@ -67,28 +74,56 @@ impl Pool {
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let authority = uri.authority().map_or("", Authority::as_str);
         let mut origins = lock(&self.origins);
-        if let Some(known) = origins.get(authority).filter(|_| is_https) {
-            return Ok(Arc::clone(known));
+        if is_https && let Some(known) = origins.get(authority) {
+            return Ok(known);
         }
         let origin = Origin::of(uri, &Scheme::HTTPS)?;
-        let other_spelling = origins.values().find(|known| known.origin == origin);
-        let pool = match other_spelling {
-            Some(known) => Arc::clone(known),
+        let pool = match origins.of_other_spelling(&origin) {
+            Some(known) => known,
             None => Arc::new(OriginPool::new(origin, self.idle_timeout)?),
         };
-        if origins.len() >= MAX_ORIGINS {
-            origins.retain(|_, pool| pool.is_used());
-        }
-        if origins.len() >= MAX_ORIGINS {
-            evict_any(&mut origins);
-        }
-        origins.insert(authority.into(), Arc::clone(&pool));
+        origins.insert(authority, Arc::clone(&pool));
         Ok(pool)
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.origins).len()
+        lock(&self.origins).by_authority.len()
+    }
+}
+
+impl Origins {
+    fn get(&mut self, authority: &str) -> Option<Arc<OriginPool>> {
+        if let Some((last, pool)) = &self.last
+            && **last == *authority
+        {
+            return Some(Arc::clone(pool));
+        }
+        let (authority, pool) = self.by_authority.get_key_value(authority)?;
+        self.last = Some((authority.clone(), Arc::clone(pool)));
+        Some(Arc::clone(pool))
+    }
+
+    fn of_other_spelling(&self, origin: &Origin) -> Option<Arc<OriginPool>> {
+        let mut pools = self.by_authority.values();
+        pools.find(|known| known.origin == *origin).cloned()
+    }
+
+    fn insert(&mut self, authority: &str, pool: Arc<OriginPool>) {
+        if self.by_authority.len() >= MAX_ORIGINS {
+            self.last = None;
+            self.by_authority.retain(|_, pool| pool.is_used());
+        }
+        if self.by_authority.len() >= MAX_ORIGINS {
+            self.evict_any();
+        }
+        self.by_authority.insert(authority.into(), pool);
+    }
+
+    fn evict_any(&mut self) {
+        if let Some(authority) = self.by_authority.keys().next().cloned() {
+            self.by_authority.remove(&authority);
+        }
     }
 }
 
@@ -189,12 +224,6 @@ impl IdleConnections {
         if let Some(oldest) = connections.position(|idle| idle.is_driven_by(runtime)) {
             self.connections.remove(oldest);
         }
-    }
-}
-
-fn evict_any(origins: &mut HashMap<Box<str>, Arc<OriginPool>>) {
-    if let Some(authority) = origins.keys().next().cloned() {
-        origins.remove(&authority);
     }
 }
 
