@@ -61,10 +61,16 @@ impl<S> CountingStream<S> {
             .blocked
             .store(polled.is_pending(), Ordering::Release);
         if let Poll::Ready(Ok(length)) = &polled {
-            counters.written.fetch_add(*length, Ordering::Release);
+            add(&counters.written, *length);
         }
         polled
     }
+}
+
+/// Adds to a counter, which only the owner of the stream writes.
+fn add(counter: &AtomicUsize, length: usize) {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before.wrapping_add(length), Ordering::Release);
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CountingStream<S> {
@@ -76,7 +82,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountingStream<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let length = buf.filled().len() - before;
-        self.counters.read.fetch_add(length, Ordering::Release);
+        add(&self.counters.read, length);
         polled
     }
 }

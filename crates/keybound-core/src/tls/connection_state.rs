@@ -139,7 +139,10 @@ impl ConnectionState {
 
     /// Records the head of a received record, or its first bytes. The first record shows whether it is TLS.
     pub fn on_record(&self, head: &[u8]) {
-        if !self.has_received.swap(true, Ordering::AcqRel) && !is_tls(head) {
+        // Loaded first: the records after the first write nothing.
+        let is_first = !self.has_received.load(Ordering::Acquire)
+            && !self.has_received.swap(true, Ordering::AcqRel);
+        if is_first && !is_tls(head) {
             let _ = self.other_protocol.set(if head.starts_with(b"HTTP") {
                 "responds with plain http, not tls"
             } else {

@@ -95,15 +95,13 @@ pub(crate) fn set_pinned_verification(builder: &mut SslContextBuilder) {
 /// The state of a connection for which OpenSSL calls back. It is created here for connections of a caller's TLS library.
 pub(crate) fn state_of(ssl: &SslRef) -> Option<&Arc<ConnectionState>> {
     let index = LibraryContext::get().ok()?.state();
-    if ssl.ex_data(index).is_none() {
-        // SAFETY: libssl calls back on the one thread that uses the connection, which is alive; nothing refers to the slot, as it
-        // is empty.
-        let ssl = unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) };
-        ssl.set_ex_data(
-            index,
-            Arc::new(ConnectionState::for_caller(TlsEngine::OpenSsl)),
-        );
+    if let Some(state) = ssl.ex_data(index) {
+        return Some(state);
     }
+    let state = Arc::new(ConnectionState::for_caller(TlsEngine::OpenSsl));
+    // SAFETY: libssl calls back on the one thread that uses the connection, which is alive; nothing refers to the slot, as it is
+    // empty.
+    unsafe { SslRef::from_ptr_mut(ssl.as_ptr()) }.set_ex_data(index, state);
     ssl.ex_data(index)
 }
 
