@@ -125,6 +125,11 @@ impl Connection {
         self.deadline.as_mut().poll(cx)
     }
 
+    /// Whether a deadline has passed that was polled before. Unlike polling it, does not register a waker.
+    pub(crate) fn deadline_has_passed(&self) -> bool {
+        self.deadline.is_elapsed()
+    }
+
     /// Waits until the last exchange is complete. Returns false if the connection ended with it.
     ///
     /// # Errors

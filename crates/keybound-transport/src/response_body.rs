@@ -133,8 +133,14 @@ impl ResponseBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
         let connection = self.connection.as_mut();
-        if connection.is_some_and(|connection| connection.poll_deadline(cx).is_ready()) {
+        let timed_out = connection.is_some_and(|connection| match &polled {
+            // The timer was started with the request.
+            Poll::Ready(_) => connection.deadline_has_passed(),
+            Poll::Pending => connection.poll_deadline(cx).is_ready(),
+        });
+        if timed_out {
             let error = TransportError::new(
                 TransportErrorKind::Timeout,
                 format!(
@@ -144,7 +150,7 @@ impl ResponseBody {
             );
             return Poll::Ready(Some(Err(self.fail(error))));
         }
-        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+        let frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 let error = match &self.connection {
