@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage, X5tS256};
-use keybound_transport::{HttpsClient, RequestBody};
+use keybound_transport::{ConnectionReuse, HttpsClient, RequestBody};
 use std::fmt;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl BoundClient {
         authorize(&mut request, token, &TokenBoundAuthHosts::default())?;
         let mut response = self
             .https
-            .send(request, self.timeout)
+            .send_with(&mut request, self.timeout, ConnectionReuse::Allowed)
             .await
             .map_err(|error| error.at(Stage::Resource))?;
         if let Some(error) = missing_client_cert(&mut response).await {
