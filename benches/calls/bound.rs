@@ -1,7 +1,6 @@
 //! Keybound: a bound token, and the clients that send it.
 use crate::server::Site;
-use keybound::http::Request;
-use keybound::http::{BoundClient, RequestBody, ResourceClient};
+use keybound::http::{BoundClient, Request, RequestBody, ResourceClient, Uri};
 use keybound::tls::TrustAnchors;
 use keybound::{AccessToken, TokenRequest};
 use keybound_benches::test_host::{client, unattested};
@@ -18,7 +17,10 @@ pub struct Bound {
     key: Arc<TestKey>,
     /// Signatures before the resource was called.
     signatures: usize,
-    url: String,
+    /// Parsed once, as bare hyper's host and path are.
+    url: Uri,
+    /// The same, for the client that takes text.
+    text: String,
     callers: usize,
 }
 
@@ -39,7 +41,8 @@ impl Bound {
             token,
             signatures: key.signatures(),
             key,
-            url: site.url(),
+            text: site.url(),
+            url: site.url().parse().expect("a URL"),
             callers,
         }
     }
@@ -67,7 +70,7 @@ impl Bound {
         for _ in 0..count {
             let response = self
                 .resource
-                .get(&self.url)
+                .get(&self.text)
                 .send()
                 .await
                 .expect("a response");
@@ -98,14 +101,14 @@ impl Bound {
     }
 }
 
-async fn get(client: &BoundClient, token: &AccessToken, url: &str, count: usize) {
+async fn get(client: &BoundClient, token: &AccessToken, url: &Uri, count: usize) {
     for _ in 0..count {
         fetch(client, token, url).await;
     }
 }
 
-async fn fetch(client: &BoundClient, token: &AccessToken, url: &str) -> bytes::Bytes {
-    let request = Request::get(url)
+async fn fetch(client: &BoundClient, token: &AccessToken, url: &Uri) -> bytes::Bytes {
+    let request = Request::get(url.clone())
         .body(RequestBody::empty())
         .expect("a request");
     let response = client.send(token, request).await.expect("a response");
