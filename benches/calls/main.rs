@@ -78,12 +78,11 @@ async fn run(site: &Site, test_host: &TestHost, callers: usize, rounds: usize) -
     let (names, bare_bound) = match callers {
         1 => (
             ["bare hyper, 1 caller", "Python requests, 1 caller"],
-            1.0 / 0.85,
+            1.12,
         ),
-        // Without a bound: the server and eight callers share the processors.
         _ => (
             ["bare hyper, 8 callers", "Python requests, 8 callers"],
-            f64::INFINITY,
+            1.18,
         ),
     };
     let figures = compare_three(
