@@ -76,10 +76,7 @@ async fn run(site: &Site, test_host: &TestHost, callers: usize, rounds: usize) -
     let bare = Bare::prepare(site, &bound.authorization(), callers).await;
     let mut python = Python::start(site, &bound.authorization(), callers);
     let (names, bare_bound) = match callers {
-        1 => (
-            ["bare hyper, 1 caller", "Python requests, 1 caller"],
-            1.12,
-        ),
+        1 => (["bare hyper, 1 caller", "Python requests, 1 caller"], 1.12),
         _ => (
             ["bare hyper, 8 callers", "Python requests, 8 callers"],
             1.18,
