@@ -73,27 +73,16 @@ for round in range(5):
 /// A command in a terminal behaves as without the emulator: the functions of `terminal.py`, each in its own session.
 #[cfg(target_os = "linux")]
 mod terminal {
-    macro_rules! cases {
-        ($($name:ident)+) => {
-            $(
-                #[test]
-                fn $name() {
-                    super::run_in_terminal(stringify!($name));
-                }
-            )+
-
-            #[test]
-            fn every_case_has_a_test() {
-                let script = include_str!("command/terminal.py");
-                let functions = script.lines().filter_map(|line| line.strip_prefix("def "));
-                let without_parameters = functions.filter_map(|line| line.strip_suffix("():"));
-                let cases: Vec<_> = without_parameters.filter(|name| *name != "main").collect();
-                assert_eq!(cases, [$(stringify!($name)),+]);
-            }
-        };
+    fn functions() -> impl Iterator<Item = String> {
+        let script = include_str!("command/terminal.py");
+        let functions = script.lines().filter_map(|line| line.strip_prefix("def "));
+        let without_parameters = functions.filter_map(|line| line.strip_suffix("():"));
+        let cases = without_parameters.filter(|name| *name != "main");
+        cases.map(str::to_owned)
     }
 
-    cases! {
+    keybound_testing::cases! {
+        super::run_in_terminal, functions();
         keys_reach_the_command_once
         a_command_in_a_group_of_its_own_receives_keys_too
         a_hangup_reaches_the_command_of_the_leader

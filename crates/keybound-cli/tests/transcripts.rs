@@ -10,55 +10,23 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use keybound_testing::names_of_files;
 use std::fs;
 use std::path::Path;
 use support::{Run, keybound};
 
-/// Declares a test for each name. The file `call-graph.txt` has the test `call_graph`.
-macro_rules! transcripts {
-    ($($name:ident)+) => {
-        $(
-            #[test]
-            fn $name() {
-                check(&file_name(stringify!($name)));
-            }
-        )+
-
-        /// The names of the tests.
-        const TESTS: &[&str] = &[$(stringify!($name)),+];
-    };
-}
-
 #[test]
-fn every_transcript_has_a_test() {
-    let tests: BTreeSet<_> = TESTS.iter().map(|test| file_name(test)).collect();
-    let files = files_in(FOLDER);
-    let untested: Vec<_> = files.difference(&tests).collect();
-    assert!(
-        untested.is_empty(),
-        "add the names of these files to the list in tests/transcripts.rs: {untested:?}"
-    );
-    assert_eq!(tests, files, "a test without a file");
-    let only_windows: Vec<_> = files_in(WINDOWS).difference(&files).cloned().collect();
-    assert!(only_windows.is_empty(), "{only_windows:?}");
-}
-
-fn files_in(folder: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    entries
-        .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect()
-}
-
-fn file_name(test: &str) -> String {
-    format!("{}.txt", test.replace('_', "-"))
+fn transcripts_for_windows_have_one_for_other_platforms() {
+    let all = names_of_files(FOLDER, "txt");
+    for name in names_of_files(WINDOWS, "txt") {
+        assert!(all.contains(&name), "{name}");
+    }
 }
 
 /// Runs the file, or the one for Windows.
-fn check(file: &str) {
-    let on_windows = Path::new(WINDOWS).join(file);
+fn check(test: &str) {
+    let file = format!("{}.txt", test.replace('_', "-"));
+    let on_windows = Path::new(WINDOWS).join(&file);
     let path = match cfg!(windows) && on_windows.exists() {
         true => on_windows,
         false => Path::new(FOLDER).join(file),
@@ -238,7 +206,8 @@ fn matches_wildcards() {
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");
 const WINDOWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts/windows");
 
-transcripts! {
+keybound_testing::cases! {
+    check, names_of_files(FOLDER, "txt");
     attestation_probe
     attestation_probe_json
     call_graph

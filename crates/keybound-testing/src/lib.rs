@@ -8,6 +8,7 @@
 mod authority;
 #[cfg(feature = "log")]
 mod captured_log;
+mod cases;
 #[cfg(feature = "pki")]
 mod certificate;
 #[cfg(feature = "emulator")]
@@ -28,6 +29,7 @@ mod test_key;
 pub use authority::{Authority, Leaf};
 #[cfg(feature = "log")]
 pub use captured_log::{CapturedLog, LogLine};
+pub use cases::{assert_every_case_has_a_test, names_of_files};
 #[cfg(feature = "pki")]
 pub use certificate::{CertificateBuilder, p256_key, shared_p256_key};
 #[cfg(feature = "keys")]

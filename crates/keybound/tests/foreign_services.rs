@@ -11,7 +11,7 @@ mod case;
 #[path = "support/foreign.rs"]
 mod foreign;
 
-use case::{Case, RequestKind, assert_all_have_tests, find_case};
+use case::{Case, RequestKind, find_case};
 use foreign::ServiceSet;
 use keybound::http::RequestBody;
 use keybound::http::{Request, Response};
@@ -24,25 +24,6 @@ use keybound_keys::SigningCost;
 use keybound_testing::{CapturedLog, FixedKeyProvider, TestKey, assert_no_leak};
 use serde_json::Value;
 use std::sync::Arc;
-
-/// Declares a test for each form.
-macro_rules! forms {
-    ($($name:ident)+) => {
-        mod forms {
-            $(
-                #[test]
-                fn $name() {
-                    super::block_on(super::check_form(&super::find_case(stringify!($name))));
-                }
-            )+
-
-            #[test]
-            fn every_form_has_a_test() {
-                super::assert_all_have_tests(&[$(stringify!($name)),+]);
-            }
-        }
-    };
-}
 
 #[test]
 fn platform_key_completes_the_whole_flow() {
@@ -133,11 +114,12 @@ fn services_pass_their_own_tests() {
 }
 
 /// The whole flow succeeds over each version of TLS.
-async fn check_form(case: &Case) {
+fn check_form(name: &str) {
+    let case = find_case(name);
     for tls in ["1.2", "1.3"] {
         if case.only_tls.as_deref().is_none_or(|only| only == tls) {
             println!("over TLS {tls}");
-            whole_flow(&case.over(tls), shared_key()).await;
+            block_on(whole_flow(&case.over(tls), shared_key()));
         }
     }
 }
@@ -241,32 +223,35 @@ fn block_on(work: impl Future<Output = ()>) {
         .block_on(work);
 }
 
-forms! {
-    plain
-    chunked
-    lower_case_header_names
-    connections_that_serve_one_request
-    bodies_that_end_with_the_connection
-    byte_by_byte
-    byte_by_byte_in_chunks
-    interim_responses
-    no_reason_phrase
-    guids_and_token_type_in_another_case
-    certificate_names_as_utf8string
-    issuer_with_an_rsa_key
-    endpoint_without_a_scheme
-    endpoint_with_path_and_query
-    token_endpoint
-    token_endpoint_beside_an_endpoint_without_a_scheme
-    unknown_members
-    numbers_as_text
-    scale_set
-    server_certificate_for_an_address_only
-    endpoint_by_address_without_a_scheme
-    attestation_required
-    user_assigned_identity
-    certificate_requested_after_the_http_request
-    vault_that_requests_the_certificate_after_the_http_request
-    one_request_per_connection_certificate_requested_after_it
-    everything_at_once
+mod forms {
+    keybound_testing::cases! {
+        super::check_form, super::case::names();
+        plain
+        chunked
+        lower_case_header_names
+        connections_that_serve_one_request
+        bodies_that_end_with_the_connection
+        byte_by_byte
+        byte_by_byte_in_chunks
+        interim_responses
+        no_reason_phrase
+        guids_and_token_type_in_another_case
+        certificate_names_as_utf8string
+        issuer_with_an_rsa_key
+        endpoint_without_a_scheme
+        endpoint_with_path_and_query
+        token_endpoint
+        token_endpoint_beside_an_endpoint_without_a_scheme
+        unknown_members
+        numbers_as_text
+        scale_set
+        server_certificate_for_an_address_only
+        endpoint_by_address_without_a_scheme
+        attestation_required
+        user_assigned_identity
+        certificate_requested_after_the_http_request
+        vault_that_requests_the_certificate_after_the_http_request
+        one_request_per_connection_certificate_requested_after_it
+        everything_at_once
+    }
 }

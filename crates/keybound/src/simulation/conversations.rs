@@ -3,48 +3,19 @@ use super::case::Case;
 use super::runner::run;
 use super::telemetry::{check_counters, check_logged};
 use keybound_core::lock;
-use keybound_testing::{CapturedLog, assert_no_leak};
-use std::collections::{BTreeMap, BTreeSet};
+use keybound_testing::{CapturedLog, assert_no_leak, names_of_files};
 use std::path::Path;
-
-/// Declares a test for each name. The file `store-hit.json` has the test `store_hit`.
-macro_rules! conversations {
-    ($($(#[$attribute:meta])* $name:ident)+) => {
-        $(
-            #[test]
-            $(#[$attribute])*
-            fn $name() {
-                check(&stringify!($name).replace('_', "-"));
-            }
-        )+
-
-        /// The names of the tests.
-        const TESTS: &[&str] = &[$(stringify!($name)),+];
-    };
-}
-
-#[test]
-fn every_conversation_has_a_test() {
-    let tests: BTreeSet<_> = TESTS.iter().map(|test| test.replace('_', "-")).collect();
-    let files: BTreeSet<_> = cases().into_keys().collect();
-    let untested: Vec<_> = files.difference(&tests).collect();
-    assert!(
-        untested.is_empty(),
-        "add the names of these files to the list in src/simulation/conversations.rs: {untested:?}"
-    );
-    assert_eq!(tests, files, "a test without a file");
-}
 
 #[test]
 fn every_row_of_the_protocol_has_a_conversation() {
-    let cases = cases();
+    let names = names_of_files(FOLDER, "json");
+    let named = |name: &String| (name.clone(), case(&name.replace('_', "-")));
+    let cases: Vec<_> = names.iter().map(named).collect();
     let rows = include_str!("../../conversations/rows.txt");
     let rows: Vec<&str> = rows.lines().filter(|row| !row.is_empty()).collect();
     for row in &rows {
-        let tested = cases
-            .values()
-            .any(|case| case.rows.iter().any(|tested| tested == row));
-        assert!(tested, "no case tests: {row}");
+        let mut tested = cases.iter().flat_map(|(_, case)| &case.rows);
+        assert!(tested.any(|tested| tested == row), "no case tests: {row}");
     }
     for (name, case) in &cases {
         assert!(!case.rows.is_empty(), "{name} tests no row");
@@ -55,7 +26,8 @@ fn every_row_of_the_protocol_has_a_conversation() {
 }
 
 /// Runs a case and checks its results, its log and its counters.
-fn check(name: &str) {
+fn check(test: &str) {
+    let name = &*test.replace('_', "-");
     let case = case(name);
     println!("{}", case.why);
     let log = CapturedLog::default();
@@ -69,35 +41,16 @@ fn check(name: &str) {
 
 /// The case of this name.
 pub(super) fn case(name: &str) -> Case {
-    read(&Path::new(FOLDER).join(name).with_extension("json"))
-}
-
-/// All cases by name.
-fn cases() -> BTreeMap<String, Case> {
-    let files = std::fs::read_dir(FOLDER)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            (name.to_owned(), read(&path))
-        })
-        .collect()
-}
-
-fn read(path: &Path) -> Case {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = Path::new(FOLDER).join(name).with_extension("json");
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conversations");
 
-conversations! {
+keybound_testing::cases! {
+    check, names_of_files(FOLDER, "json");
     attestation_5_minutes
     attestation_90_percent
     attestation_cached
