@@ -13,6 +13,8 @@ mod cases;
 mod certificate;
 #[cfg(feature = "emulator")]
 pub mod emulated;
+#[cfg(feature = "attestation")]
+mod fake_attestation;
 #[cfg(feature = "servers")]
 pub mod http1;
 #[cfg(feature = "keys")]
@@ -32,6 +34,8 @@ pub use captured_log::{CapturedLog, LogLine};
 pub use cases::{assert_every_case_has_a_test, names_of_files};
 #[cfg(feature = "pki")]
 pub use certificate::{CertificateBuilder, p256_key, shared_p256_key};
+#[cfg(feature = "attestation")]
+pub use fake_attestation::FakeAttestation;
 #[cfg(feature = "keys")]
 pub use key_provider::FixedKeyProvider;
 pub use leaks::assert_no_leak;

@@ -1,56 +1,73 @@
 //! Which clients may share a state.
-use crate::attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
 use crate::keys::ProviderChain;
 use crate::tls::{ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy};
 use crate::{
-    Environment, ErrorKind, ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
-    ManagedIdentitySource, SharedState,
+    Environment, ErrorKind, ManagedIdentity, ManagedIdentityClient,
+    ManagedIdentityClientBuilder as Builder, ManagedIdentitySource, SharedState,
 };
 use keybound_keys::memory::MemoryKeyProvider;
-use keybound_testing::Authority;
+use keybound_testing::{Authority, FakeAttestation};
 use std::sync::Arc;
 
-type Change = Box<dyn Fn(ManagedIdentityClientBuilder) -> ManagedIdentityClientBuilder>;
+type Change = Box<dyn Fn(Builder) -> Builder>;
 
 #[test]
 fn rejects_clients_whose_settings_differ() {
+    use ManagedIdentitySource::{AppService, CloudShell};
     // Where possible, the two settings of a pair have the same Debug output.
+    let system = TrustAnchors::system;
     let authorities = [authority(), authority()];
-    let pairs: Vec<(&str, [Change; 2])> = vec![
-        ("trust", authorities.clone().map(trust)),
-        ("trust", authorities.map(loopback_trust)),
-        ("key_providers", [keys(), keys()]),
-        ("attestation", [attestation(), attestation()]),
-        ("proxy", ["one", "other"].map(proxy)),
+    let trust = authorities
+        .each_ref()
+        .map(|pem| system().with_pem(pem).unwrap());
+    let loopback = authorities.map(|pem| system().with_loopback_pem(&pem).unwrap());
+    let keys = || ProviderChain::new(vec![Arc::new(MemoryKeyProvider::new())]);
+    let attestation = || Arc::new(FakeAttestation::default());
+    let proxies = ["one", "other"].map(|password| {
+        let url = format!("http://user:{password}@proxy.example.com:3128");
+        ProxyConfig::from_values(Some(&url), None).unwrap()
+    });
+    let versions = [TlsVersions::Tls12, TlsVersions::Tls13]
+        .map(|versions| VersionPolicy::default().with_host("api.example.com", versions));
+    let engines = [TlsEngine::OpenSsl, TlsEngine::SChannel];
+    let addresses = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+    let hosts = ["a.example.com", "b.example.com"];
+    let of_operator = hosts.map(|host| environment("MSAL_MI_IMDSV2_ALLOWED_HOSTS", host));
+    let pairs = vec![
+        ("trust", changes(trust, Builder::trust)),
+        ("trust", changes(loopback, Builder::trust)),
         (
-            "tls_versions",
-            [TlsVersions::Tls12, TlsVersions::Tls13].map(versions),
+            "key_providers",
+            changes([keys(), keys()], Builder::key_providers),
         ),
         (
-            "tls_engine",
-            [TlsEngine::OpenSsl, TlsEngine::SChannel].map(engine),
+            "attestation",
+            changes([attestation(), attestation()], |builder, value| {
+                builder.attestation(value)
+            }),
         ),
+        ("proxy", changes(proxies, Builder::proxy)),
+        ("tls_versions", changes(versions, Builder::tls_versions)),
+        ("tls_engine", changes(engines, Builder::tls_engine)),
         (
             "imds_endpoint",
-            ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(imds),
+            changes(addresses, |builder, value| builder.imds_endpoint(value)),
         ),
         (
             "managed_identity_source",
-            [
-                ManagedIdentitySource::AppService,
-                ManagedIdentitySource::CloudShell,
-            ]
-            .map(source),
+            changes([AppService, CloudShell], Builder::managed_identity_source),
         ),
         (
             "allowed_hosts",
-            ["a.example.com", "b.example.com"].map(hosts),
+            changes(hosts, |builder, value| builder.allowed_hosts([value])),
         ),
+        ("allowed_hosts", changes(of_operator, Builder::environment)),
         (
-            "allowed_hosts",
-            ["a.example.com", "b.example.com"].map(operator_hosts),
+            "client_capabilities",
+            changes(["cp1", "cp2"], |builder, value| {
+                builder.client_capabilities([value])
+            }),
         ),
-        ("client_capabilities", ["cp1", "cp2"].map(capabilities)),
     ];
     for (setting, [one, other]) in pairs {
         let state = SharedState::new();
@@ -86,78 +103,19 @@ fn clients_may_differ_in_settings_that_change_no_result() {
     }
 }
 
-fn bare(state: &SharedState) -> ManagedIdentityClientBuilder {
+fn bare(state: &SharedState) -> Builder {
     ManagedIdentityClient::builder()
         .environment(Environment::empty())
         .state(state.clone())
 }
 
-fn trust(pem: Vec<u8>) -> Change {
-    let anchors = TrustAnchors::system().with_pem(&pem).unwrap();
-    Box::new(move |builder| builder.trust(anchors.clone()))
-}
-
-fn loopback_trust(pem: Vec<u8>) -> Change {
-    let anchors = TrustAnchors::system().with_loopback_pem(&pem).unwrap();
-    Box::new(move |builder| builder.trust(anchors.clone()))
-}
-
-fn keys() -> Change {
-    let chain = ProviderChain::new(vec![Arc::new(MemoryKeyProvider::new())]);
-    Box::new(move |builder| builder.key_providers(chain.clone()))
-}
-
-fn attestation() -> Change {
-    let provider = Arc::new(UnusedAttestation);
-    Box::new(move |builder| builder.attestation(Arc::clone(&provider) as _))
-}
-
-fn proxy(password: &'static str) -> Change {
-    let url = format!("http://user:{password}@proxy.example.com:3128");
-    let proxy = ProxyConfig::from_values(Some(&url), None).unwrap();
-    Box::new(move |builder| builder.proxy(proxy.clone()))
-}
-
-fn versions(versions: TlsVersions) -> Change {
-    let policy = VersionPolicy::default().with_host("api.example.com", versions);
-    Box::new(move |builder| builder.tls_versions(policy.clone()))
-}
-
-fn engine(engine: TlsEngine) -> Change {
-    Box::new(move |builder| builder.tls_engine(engine))
-}
-
-fn source(source: ManagedIdentitySource) -> Change {
-    Box::new(move |builder| builder.managed_identity_source(source))
-}
-
-fn imds(url: &'static str) -> Change {
-    Box::new(move |builder| builder.imds_endpoint(url))
-}
-
-fn hosts(host: &'static str) -> Change {
-    Box::new(move |builder| builder.allowed_hosts([host]))
-}
-
-fn operator_hosts(list: &'static str) -> Change {
-    Box::new(move |builder| builder.environment(environment("MSAL_MI_IMDSV2_ALLOWED_HOSTS", list)))
+/// Two changes of the same setting.
+fn changes<T: Clone + 'static>(values: [T; 2], set: fn(Builder, T) -> Builder) -> [Change; 2] {
+    values.map(|value| Box::new(move |builder| set(builder, value.clone())) as Change)
 }
 
 fn environment(variable: &'static str, value: &'static str) -> Environment {
     Environment::from_lookup(|name| (name == variable).then(|| value.to_owned()))
-}
-
-fn capabilities(capability: &'static str) -> Change {
-    Box::new(move |builder| builder.client_capabilities([capability]))
-}
-
-#[derive(Debug)]
-struct UnusedAttestation;
-
-impl AttestationProvider for UnusedAttestation {
-    fn attest<'a>(&'a self, _: AttestationRequest<'a>) -> AttestationFuture<'a> {
-        unreachable!("no token is requested")
-    }
 }
 
 /// A CA certificate with the same name as others.

@@ -4,40 +4,16 @@ use super::script::Script;
 use super::test_host::{Setup, TestHost};
 use crate::cache::tests::authority;
 use crate::{ErrorKind, KeyRequirements, KeyStrength, Stage, TokenRequest};
-use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
-use keybound_core::AttestationToken;
-use keybound_testing::{FixedKeyProvider, TestKey};
+use keybound_testing::{FakeAttestation, FixedKeyProvider, TestKey};
 use keybound_transport::TrustAnchors;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Attests every key.
-#[derive(Debug)]
-struct CountingAttestation {
-    simulated: bool,
-    requests: AtomicUsize,
-}
-
-impl AttestationProvider for CountingAttestation {
-    fn attest<'a>(&'a self, _: AttestationRequest<'a>) -> AttestationFuture<'a> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { AttestationToken::new("a.b.c".to_owned()) })
-    }
-
-    fn is_simulated(&self) -> bool {
-        self.simulated
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn attested_or_error_if_only_key_or_attestation_is_simulated() {
     let pem = authority();
     for (key, attestor) in [(true, true), (false, false), (true, false), (false, true)] {
         let host = TestHost::new(Setup::default(), Script::default());
-        let provider = Arc::new(CountingAttestation {
-            simulated: attestor,
-            requests: AtomicUsize::default(),
-        });
+        let provider = Arc::new(FakeAttestation::new(attestor));
         let test_key = TestKey::new().with_strength(KeyStrength::KeyGuard);
         let keys = FixedKeyProvider::new(Arc::new(test_key.with_simulated(key))).at_once();
         let client = host
@@ -50,7 +26,7 @@ async fn attested_or_error_if_only_key_or_attestation_is_simulated() {
             .unwrap();
         let request = TokenRequest::pop("https://vault.azure.net", KeyRequirements::attested());
         let result = client.acquire_token(&request).await;
-        let requests = provider.requests.load(Ordering::Relaxed);
+        let requests = provider.requests();
         if key == attestor {
             let token = result.unwrap();
             let binding = token.binding().unwrap();

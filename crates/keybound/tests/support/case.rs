@@ -1,16 +1,13 @@
 //! Test cases as data: `tests/foreign/forms.json`.
 use crate::foreign::{self, ServiceSet, Settings};
-use keybound::attestation::{
-    AttestationFuture, AttestationProvider, AttestationRequest, AttestationToken,
-};
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
     Environment, KeyRequirements, KeyStrength, ManagedIdentity, ManagedIdentityClient, TokenRequest,
 };
+use keybound_testing::FakeAttestation;
 use serde::Deserialize;
 use std::sync::{Arc, LazyLock};
-use uuid::Uuid;
 
 /// A form of valid responses.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,7 +70,7 @@ impl Case {
             .imds_endpoint(&services.imds)
             .trust(TRUST.clone())
             .key_providers(keys)
-            .attestation(Arc::new(FakeAttestation))
+            .attestation(Arc::new(FakeAttestation::default()))
             .environment(Environment::empty())
             .retries(false)
             .build()
@@ -111,22 +108,6 @@ fn identifier(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join("_").to_lowercase()
-}
-
-/// Returns a new text in the form of a JWT for every key.
-#[derive(Debug)]
-struct FakeAttestation;
-
-impl AttestationProvider for FakeAttestation {
-    fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
-        let token = format!(
-            "eyJhbGciOiJSUzI1NiJ9.{}.{}",
-            Uuid::new_v4().simple(),
-            Uuid::new_v4().simple()
-        );
-        assert_eq!(request.endpoint.scheme(), "https");
-        Box::pin(async move { AttestationToken::new(token) })
-    }
 }
 
 fn tls_1_3() -> String {
