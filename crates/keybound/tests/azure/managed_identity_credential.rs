@@ -2,64 +2,30 @@
 use azure_core::credentials::TokenCredential;
 use keybound::azure::ManagedIdentityCredential;
 use keybound::{Environment, ErrorKind, ManagedIdentityClient, TokenRequest, TokenSource};
+use keybound_testing::http1::{read_request, write_response};
+use keybound_testing::server::{Server, tcp_server};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 const SCOPE: &str = "https://management.azure.com/.default";
+const ISSUED: &str = r#"{"access_token":"swordfish","expires_in":"3600","token_type":"Bearer"}"#;
 
-/// A source on loopback that sends the same response to every request.
-struct Source {
-    url: String,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Source {
-    async fn start(status: u16, body: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/msi/token", listener.local_addr().unwrap());
-        let requests = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&requests);
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::Relaxed);
-                respond(connection, status, body).await;
-            }
-        });
-        Self { url, requests }
-    }
-
-    async fn issuing() -> Self {
-        let body = r#"{"access_token":"swordfish","expires_in":"3600","token_type":"Bearer"}"#;
-        Self::start(200, body).await
-    }
-
-    fn client(&self) -> ManagedIdentityClient {
-        let environment = Environment::from_lookup(|name| match name {
-            "IDENTITY_ENDPOINT" => Some(self.url.clone()),
-            "IDENTITY_HEADER" => Some("secret".to_owned()),
-            _ => None,
-        });
-        let builder = ManagedIdentityClient::builder();
-        builder.environment(environment).build().unwrap()
-    }
-
-    fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
-    }
-}
-
-async fn respond(mut connection: TcpStream, status: u16, body: &str) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(connection.read_u8().await.unwrap());
-    }
-    let length = body.len();
-    let response = format!(
-        "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
-    connection.write_all(response.as_bytes()).await.unwrap();
+/// A source on loopback that sends the same response to every request, and a client of it.
+async fn source(status: &'static str, body: &'static str) -> (Server, ManagedIdentityClient) {
+    let source = tcp_server(move |mut stream, _, requests| async move {
+        while let Some(request) = read_request(&mut stream).await {
+            requests.lock().unwrap().push(request);
+            write_response(&mut stream, status, body).await;
+        }
+    });
+    let source = source.await;
+    let url = format!("http://{}/msi/token", source.address);
+    let environment = Environment::from_lookup(move |name| match name {
+        "IDENTITY_ENDPOINT" => Some(url.clone()),
+        "IDENTITY_HEADER" => Some("secret".to_owned()),
+        _ => None,
+    });
+    let builder = ManagedIdentityClient::builder().environment(environment);
+    (source, builder.build().unwrap())
 }
 
 /// The results of 64 concurrent callers.
@@ -79,8 +45,7 @@ async fn callers(
 
 #[tokio::test]
 async fn concurrent_callers_share_one_request_and_the_cache() {
-    let source = Source::issuing().await;
-    let client = source.client();
+    let (source, client) = source("200 OK", ISSUED).await;
     let credential = ManagedIdentityCredential::new(client.clone());
     for token in callers(&credential).await {
         assert_eq!(token.unwrap().token.secret(), "swordfish");
@@ -104,8 +69,9 @@ async fn concurrent_callers_share_one_request_and_the_cache() {
 
 #[tokio::test]
 async fn concurrent_callers_share_a_failure() {
-    let source = Source::start(400, r#"{"statusCode":400,"message":"No MSI found"}"#).await;
-    let credential = ManagedIdentityCredential::new(source.client());
+    let body = r#"{"statusCode":400,"message":"No MSI found"}"#;
+    let (source, client) = source("400 Bad Request", body).await;
+    let credential = ManagedIdentityCredential::new(client);
     for token in callers(&credential).await {
         let error = token.unwrap_err();
         assert_eq!(error.kind(), &azure_core::error::ErrorKind::Credential);
@@ -118,8 +84,8 @@ async fn concurrent_callers_share_a_failure() {
 
 #[tokio::test]
 async fn requires_one_scope() {
-    let source = Source::issuing().await;
-    let credential: Arc<dyn TokenCredential> = ManagedIdentityCredential::new(source.client());
+    let (source, client) = source("200 OK", ISSUED).await;
+    let credential: Arc<dyn TokenCredential> = ManagedIdentityCredential::new(client);
     for scopes in [&[][..], &[SCOPE, SCOPE]] {
         let error = credential.get_token(scopes, None).await.unwrap_err();
         assert!(error.to_string().contains("one scope"), "{error}");
