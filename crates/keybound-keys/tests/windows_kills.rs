@@ -7,18 +7,13 @@
 use keybound_core::{Attestation, BindingCacheKey, Certificate, Guid, ManagedIdentity};
 use keybound_keys::windows::{StoreLocation, StorePath, WindowsBindingStore};
 use keybound_keys::{BindingStore as _, StoredBinding};
-use openssl::asn1::Asn1Time;
-use openssl::hash::MessageDigest;
+use keybound_testing::{CertificateBuilder, ChildProcess};
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509Builder, X509NameBuilder};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const FOLDER: &str = "KEYBOUND_TEST_FOLDER";
 const STORE: &str = "KEYBOUND_TEST_STORE";
@@ -105,38 +100,11 @@ fn child() {
 }
 
 fn kill_one(folder: &Path, store: &str, after: Duration) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--ignored", "--nocapture"])
-        .env(FOLDER, folder)
-        .env(STORE, store)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (send, output) = channel();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let reader = std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            let _ = send.send(line);
-        }
-    });
-    let mut printed = Vec::new();
-    while !printed
-        .last()
-        .is_some_and(|line: &String| line.contains(READY))
-    {
-        match output.recv_timeout(MAX_START) {
-            Ok(line) => printed.push(line),
-            Err(error) => {
-                let _ = child.kill();
-                panic!("the process did not start ({error}); it printed {printed:?}");
-            }
-        }
-    }
+    let mut command = ChildProcess::of_test("child");
+    let mut process = ChildProcess::start(command.env(FOLDER, folder).env(STORE, store));
+    process.expect(READY);
     std::thread::sleep(after);
-    assert_eq!(child.try_wait().unwrap(), None, "it exited");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    reader.join().unwrap();
+    assert_eq!(process.child.try_wait().unwrap(), None, "it exited");
 }
 
 /// Evenly spread delays up to a quarter of a second, in which all entries are saved and removed several times.
@@ -204,21 +172,11 @@ fn read_certificates(folder: &Path) -> BTreeMap<Vec<u8>, String> {
     entries.map(|entry| read(entry.unwrap())).collect()
 }
 
-fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: i64) -> Vec<u8> {
-    let name = |common_name: &str| {
-        let mut name = X509NameBuilder::new().unwrap();
-        name.append_entry_by_text("CN", common_name).unwrap();
-        name.build()
-    };
-    let time = |day: i64| Asn1Time::from_unix(day * 86_400).unwrap();
-    let mut builder = X509Builder::new().unwrap();
-    builder.set_subject_name(&name(CLIENT)).unwrap();
-    builder.set_issuer_name(&name(ISSUER)).unwrap();
-    builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&time(day - 14)).unwrap();
-    builder.set_not_after(&time(day)).unwrap();
-    builder.sign(issuer, MessageDigest::sha256()).unwrap();
-    builder.build().to_der().unwrap()
+fn certificate(key: &PKey<Private>, issuer: &PKey<Private>, day: u64) -> Vec<u8> {
+    let time = |day: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86_400);
+    let builder = CertificateBuilder::new(key).subject(CLIENT).issuer(ISSUER);
+    let certificate = builder.validity(time(day - 14)..time(day)).sign(issuer);
+    certificate.to_der().unwrap()
 }
 
 /// A store with its identity, emptied when it is created and dropped.
@@ -255,5 +213,4 @@ const KEY_NAMES: [&str; 3] = [
 /// A store ignores certificates of other issuers.
 const ISSUER: &str = "managedidentitysnissuer.login.microsoft.com";
 const READY: &str = "storing";
-const MAX_START: Duration = Duration::from_secs(120);
 const MAX_WRITE: Duration = Duration::from_secs(60);

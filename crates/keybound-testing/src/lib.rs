@@ -11,6 +11,7 @@ mod captured_log;
 mod cases;
 #[cfg(feature = "pki")]
 mod certificate;
+mod child_process;
 #[cfg(feature = "emulator")]
 pub mod emulated;
 #[cfg(feature = "attestation")]
@@ -34,6 +35,7 @@ pub use captured_log::{CapturedLog, LogLine};
 pub use cases::{assert_every_case_has_a_test, names_of_files};
 #[cfg(feature = "pki")]
 pub use certificate::{CertificateBuilder, p256_key, shared_p256_key};
+pub use child_process::ChildProcess;
 #[cfg(feature = "attestation")]
 pub use fake_attestation::FakeAttestation;
 #[cfg(feature = "keys")]

@@ -143,7 +143,10 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
     assert_eq!(token.source(), TokenSource::IdentityProvider);
     assert_eq!(
         token.refresh_on().is_some(),
-        case.forms.contains(&"refresh-in".into())
+        case.settings["forms"]
+            .as_array()
+            .unwrap()
+            .contains(&"refresh-in".into())
     );
     let binding = token.binding().unwrap();
     assert!(binding.client_id().matches(client_id));
@@ -168,7 +171,8 @@ async fn whole_flow(case: &Case, keys: ProviderChain) {
         let echo: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(echo["client"], client_id.as_str());
         assert_eq!(echo["length"], length);
-        assert_eq!(echo["tls"], format!("TLSv{}", case.tls));
+        let tls = case.settings["tls"].as_str().unwrap();
+        assert_eq!(echo["tls"], format!("TLSv{tls}"));
     }
     let log = services.log();
     assert!(log.rejections.is_empty(), "{:?}", log.rejections);

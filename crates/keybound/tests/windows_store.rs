@@ -13,13 +13,10 @@ use keybound::{
 };
 use keybound_core::Guid;
 use keybound_emulator::{AttestationRule, Config, Emulator, Identity};
-use keybound_testing::{FixedKeyProvider, PemKey, TestKey};
+use keybound_testing::{ChildProcess, FixedKeyProvider, PemKey, TestKey};
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 const PROCESSES: usize = 8;
@@ -46,14 +43,13 @@ fn concurrent_processes_request_one_certificate() {
     put("client-id", store.client_id.as_bytes());
     put("key.pem", &PemKey::generate_pem());
 
-    let mut processes: Vec<_> = (0..PROCESSES)
-        .map(|_| Process::start(folder.path()))
-        .collect();
+    let start = || ChildProcess::start(ChildProcess::of_test("child").env(FOLDER, folder.path()));
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
     for process in &mut processes {
         process.expect("ready");
     }
     for process in &mut processes {
-        process.start_acquisition();
+        process.send("start");
     }
     let certificates: BTreeSet<_> = processes
         .iter_mut()
@@ -63,9 +59,8 @@ fn concurrent_processes_request_one_certificate() {
     assert_eq!(emulator.counts().get("issue"), Some(&1));
 
     // A later process loads it too.
-    let mut later = Process::start(folder.path());
-    later.expect("ready");
-    later.start_acquisition();
+    let mut later = start();
+    later.send("start");
     assert_eq!(later.expect("certificate "), *certificates.first().unwrap());
     assert_eq!(emulator.counts().get("issue"), Some(&1));
 }
@@ -142,74 +137,5 @@ impl TestStore {
 impl Drop for TestStore {
     fn drop(&mut self) {
         self.clear();
-    }
-}
-
-/// A process that runs [`child`]; it is killed on drop.
-struct Process {
-    child: Child,
-    output: Receiver<String>,
-    other_lines: Vec<String>,
-}
-
-impl Process {
-    fn start(folder: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--ignored", "--nocapture"])
-            .env(FOLDER, folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, output) = channel();
-        forward_lines(child.stdout.take().unwrap(), sender.clone());
-        forward_lines(child.stderr.take().unwrap(), sender);
-        Self {
-            child,
-            output,
-            other_lines: Vec::new(),
-        }
-    }
-
-    fn start_acquisition(&mut self) {
-        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
-    }
-
-    /// Returns the rest of the next line that contains this text.
-    fn expect(&mut self, text: &str) -> String {
-        loop {
-            let line = self
-                .output
-                .recv_timeout(2 * MAX_WAIT)
-                .unwrap_or_else(|error| {
-                    panic!(
-                        "a process did not print {text:?} ({error}), but:\n{}",
-                        self.other_lines.join("\n")
-                    )
-                });
-            if let Some((_, rest)) = line.split_once(text) {
-                return rest.to_owned();
-            }
-            self.other_lines.push(line);
-        }
-    }
-}
-
-/// Sends the lines of a stream to a channel, on a thread.
-fn forward_lines(from: impl Read + Send + 'static, sender: Sender<String>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

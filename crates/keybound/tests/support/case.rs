@@ -1,5 +1,5 @@
 //! Test cases as data: `tests/foreign/forms.json`.
-use crate::foreign::{self, ServiceSet, Settings};
+use crate::foreign::{self, ServiceSet};
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{
@@ -7,23 +7,18 @@ use keybound::{
 };
 use keybound_testing::FakeAttestation;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
 /// A form of valid responses.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    #[serde(default)]
-    pub forms: Vec<String>,
-    #[serde(default = "tls_1_3")]
-    pub tls: String,
     pub only_tls: Option<String>,
-    #[serde(default = "localhost")]
-    pub host: String,
-    #[serde(default = "ec")]
-    pub issuer: String,
     pub request: Option<RequestKind>,
+    /// The settings of the services.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -35,26 +30,19 @@ pub enum RequestKind {
 
 impl Case {
     pub fn plain(tls: &str, forms: &[&str]) -> Self {
-        let forms: Vec<_> = forms.iter().map(ToString::to_string).collect();
-        let value = serde_json::json!({"name": format!("plain {tls} {forms:?}"), "tls": tls, "forms": forms});
+        let value = json!({"name": "plain", "tls": tls, "forms": forms});
         serde_json::from_value(value).unwrap()
     }
 
     /// This case over another version of TLS.
     pub fn over(&self, tls: &str) -> Self {
-        Self {
-            tls: tls.to_owned(),
-            ..self.clone()
-        }
+        let mut case = self.clone();
+        case.settings.insert("tls".to_owned(), tls.into());
+        case
     }
 
     pub fn open_services(&self) -> ServiceSet {
-        ServiceSet::open(Settings {
-            forms: &self.forms,
-            tls: &self.tls,
-            host: &self.host,
-            issuer: &self.issuer,
-        })
+        foreign::command(&json!({ "open": self.settings }))
     }
 
     pub fn client(&self, services: &ServiceSet, keys: ProviderChain) -> ManagedIdentityClient {
@@ -110,22 +98,9 @@ fn identifier(name: &str) -> String {
     words.join("_").to_lowercase()
 }
 
-fn tls_1_3() -> String {
-    "1.3".into()
-}
-
-fn localhost() -> String {
-    "localhost".into()
-}
-
-fn ec() -> String {
-    "ec".into()
-}
-
 static CASES: LazyLock<Vec<Case>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../foreign/forms.json")).unwrap());
 static TRUST: LazyLock<TrustAnchors> = LazyLock::new(|| {
-    TrustAnchors::system()
-        .with_pem(&foreign::authority())
-        .unwrap()
+    let authority = foreign::authority();
+    TrustAnchors::system().with_pem(authority).unwrap()
 });
