@@ -5,13 +5,12 @@
 //! The renewals follow each other without a pause. With `KEYBOUND_LONG_TESTS=1` there is one every second, for a minute:
 //! `KEYBOUND_LONG_TESTS=1 cargo test --release --package keybound --test rotation -- --nocapture`
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-#![expect(clippy::print_stdout, reason = "reports measurements")]
 use keybound::http::ResourceClient;
 use keybound::{KeyRequirements, KeyStrength, TokenRequest};
 use keybound_emulator::{AttestationRule, Config};
 use keybound_testing::emulated::{GRAPH, TestHost, VAULT};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -19,14 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renewals_under_load_fail_no_call_and_mix_no_pairs() {
-    if std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1") {
-        rotate(60, Duration::from_secs(1)).await;
-    } else {
-        rotate(8, Duration::ZERO).await;
-    }
-}
-
-async fn rotate(renewals: usize, pace: Duration) {
+    let long = std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1");
+    let (renewals, pace) = match long {
+        true => (60, Duration::from_secs(1)),
+        false => (8, Duration::ZERO),
+    };
     let started = Instant::now();
     let test = Arc::new(RotationTest::new());
     let mut workers = JoinSet::new();
@@ -34,25 +30,14 @@ async fn rotate(renewals: usize, pace: Duration) {
         workers.spawn(Arc::clone(&test).work(worker));
     }
     // A missing renewal fails the test instead of blocking it.
-    let limit = pace.saturating_mul(u32::try_from(renewals).unwrap()) + Duration::from_secs(120);
+    let limit = pace.saturating_mul(renewals) + Duration::from_secs(120);
     let renewed = timeout(limit, test.renew(renewals, pace)).await;
     test.stop.store(true, Ordering::Relaxed);
-    while let Some(worker) = workers.join_next().await {
-        worker.unwrap();
+    for worker in workers.join_all().await {
+        assert_eq!(worker, Ok(()));
     }
-    let failures = test.failures.lock().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} failed: {:?}",
-        failures.len(),
-        failures.first()
-    );
     assert!(renewed.is_ok(), "the renewals did not finish in time");
-    let calls: usize = test
-        .calls
-        .iter()
-        .map(|calls| calls.load(Ordering::Relaxed))
-        .sum();
+    let calls: u64 = test.calls().iter().sum();
     let counts = test.host.emulator.counts();
     println!(
         "{calls} calls, {} certificates, {} tokens, {} connections in {:.1} s: 0 failed",
@@ -63,24 +48,25 @@ async fn rotate(renewals: usize, pace: Duration) {
     );
     assert_eq!(
         counts["graph"] + counts["vault"],
-        calls as u64,
+        calls,
         "a call was sent twice"
     );
-    assert_eq!(counts["issue"], 1 + renewals as u64);
-    assert!(counts["token"] >= 2 * (1 + renewals as u64));
-    assert_eq!(test.certificates.lock().unwrap().len(), 1 + renewals);
+    let certificates = 1 + u64::from(renewals);
+    assert_eq!(counts["issue"], certificates);
+    assert!(counts["token"] >= 2 * certificates);
+    assert_eq!(test.certificates() as u64, certificates);
 }
 
 /// One client under load, and the outcomes of its calls.
 struct RotationTest {
     host: TestHost,
     resources: [(ResourceClient, String); 2],
+    /// Set at the end, and by a failed call.
     stop: AtomicBool,
     /// The number of completed calls of each worker.
-    calls: Vec<AtomicUsize>,
+    calls: Vec<AtomicU64>,
     /// The thumbprints that calls were sent with.
     certificates: Mutex<HashSet<String>>,
-    failures: Mutex<Vec<String>>,
 }
 
 impl RotationTest {
@@ -96,69 +82,71 @@ impl RotationTest {
             let request = TokenRequest::pop(name, requirements);
             ResourceClient::new(&client, request).unwrap()
         };
-        let resources = [
-            (resource(GRAPH), host.graph_url()),
-            (resource(VAULT), host.secret_url()),
-        ];
         Self {
+            resources: [
+                (resource(GRAPH), host.graph_url()),
+                (resource(VAULT), host.secret_url()),
+            ],
             host,
-            resources,
             stop: AtomicBool::new(false),
-            calls: (0..WORKERS).map(|_| AtomicUsize::new(0)).collect(),
+            calls: (0..WORKERS).map(|_| AtomicU64::new(0)).collect(),
             certificates: Mutex::default(),
-            failures: Mutex::default(),
         }
     }
 
-    /// Calls without a pause until it is stopped.
-    async fn work(self: Arc<Self>, worker: usize) {
+    /// Calls without a pause until it is stopped or a call fails.
+    async fn work(self: Arc<Self>, worker: usize) -> Result<(), String> {
         let (resource, url) = &self.resources[worker % 2];
-        while !self.stop.load(Ordering::Relaxed) {
-            match call(resource, url).await {
-                Ok(certificate) => self.certificates.lock().unwrap().insert(certificate),
-                Err(failure) => {
-                    self.failures.lock().unwrap().push(failure);
-                    false
-                }
-            };
+        while !self.stopped() {
+            let certificate = call(resource, url).await.inspect_err(|_| {
+                self.stop.store(true, Ordering::Relaxed);
+            })?;
+            self.certificates.lock().unwrap().insert(certificate);
             self.calls[worker].fetch_add(1, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     /// Makes renewals due, each one after every worker has used the previous certificate: two intervals are longer than a
     /// certificate's lifetime.
-    async fn renew(&self, renewals: usize, pace: Duration) {
+    async fn renew(&self, renewals: u32, pace: Duration) {
         self.wait_for_every_worker().await;
-        for renewal in 1..=renewals {
-            if !self.has_no_failures() {
-                return;
-            }
+        for _ in 0..renewals {
             let due = Instant::now() + pace;
+            let certificates = self.certificates();
             self.host.emulator.clock().advance(RENEWAL_INTERVAL);
-            while self.certificates.lock().unwrap().len() <= renewal && self.has_no_failures() {
-                sleep(POLL_INTERVAL).await;
-            }
+            self.wait_until(|| self.certificates() > certificates).await;
             self.wait_for_every_worker().await;
             sleep_until(due).await;
         }
     }
 
-    fn has_no_failures(&self) -> bool {
-        self.failures.lock().unwrap().is_empty()
-    }
-
     /// Waits until every worker has completed its current call and another one.
     async fn wait_for_every_worker(&self) {
-        let count = |calls: &AtomicUsize| calls.load(Ordering::Relaxed);
-        let before: Vec<usize> = self.calls.iter().map(count).collect();
-        while self
-            .calls
-            .iter()
-            .zip(&before)
-            .any(|(calls, before)| count(calls) < before + 2)
-        {
+        let before = self.calls();
+        let all =
+            || std::iter::zip(self.calls(), &before).all(|(calls, before)| calls >= before + 2);
+        self.wait_until(all).await;
+    }
+
+    /// Waits for an event, or a failed call.
+    async fn wait_until(&self, event: impl Fn() -> bool) {
+        while !event() && !self.stopped() {
             sleep(POLL_INTERVAL).await;
         }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn calls(&self) -> Vec<u64> {
+        let calls = self.calls.iter();
+        calls.map(|calls| calls.load(Ordering::Relaxed)).collect()
+    }
+
+    fn certificates(&self) -> usize {
+        self.certificates.lock().unwrap().len()
     }
 }
 
@@ -173,8 +161,7 @@ async fn call(resource: &ResourceClient, url: &str) -> Result<String, String> {
     let token = response.token();
     let binding = token.binding().unwrap();
     let certificate = binding.certificate().thumbprints().x5t_s256.to_string();
-    let body = response.bytes_limited(64 * 1024).await;
-    match body {
+    match response.bytes_limited(64 * 1024).await {
         Ok(body) if status == 200 && !body.is_empty() => Ok(certificate),
         body => Err(format!("{status} {body:?}")),
     }
