@@ -27,14 +27,14 @@ async fn concurrent_callers_share_one_certificate_and_one_token_per_resource() {
         issued += usize::from(token.source() == TokenSource::IdentityProvider);
     }
     assert!(issued >= RESOURCES, "{issued}");
-    crowd.assert_counts(1, 1, RESOURCES);
+    crowd.assert_counts(1, 1, RESOURCES as u64);
     crowd.assert_freed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancelled_callers_do_not_delay_the_others() {
     let crowd = Crowd::new();
-    crowd.inject("metadata=delay:300*1");
+    crowd.host.inject("metadata=delay:300*1");
     let mut waiting = JoinSet::new();
     for resource in 0..RESOURCES {
         // In flight before any other caller.
@@ -53,7 +53,7 @@ async fn cancelled_callers_do_not_delay_the_others() {
         outcomes.dropped > 0 && outcomes.timed_out > 0 && outcomes.succeeded > 0,
         "{outcomes:?}"
     );
-    crowd.assert_counts(1, 1, RESOURCES);
+    crowd.assert_counts(1, 1, RESOURCES as u64);
     crowd.assert_freed();
 }
 
@@ -61,21 +61,21 @@ async fn cancelled_callers_do_not_delay_the_others() {
 async fn abandoned_flights_leave_no_state() {
     let crowd = Crowd::new();
     // IMDS does not respond while they run.
-    crowd.inject("metadata=hang*always");
+    crowd.host.inject("metadata=hang*always");
     let outcomes = crowd
         .run_callers(CALLERS, NONE_WAITS, Rng::with_seed(2))
         .await;
     assert_eq!(outcomes.succeeded, 0, "{outcomes:?}");
-    assert_eq!(crowd.count("issue") + crowd.count("token"), 0);
-    let failed_requests = crowd.count("metadata");
-    crowd.clear_faults();
+    assert_eq!(crowd.host.count("issue") + crowd.host.count("token"), 0);
+    let failed_requests = crowd.host.count("metadata");
+    crowd.host.emulator.clear_faults();
     for resource in 0..RESOURCES {
-        let token = crowd.client().acquire_token(&crowd.request(resource)).await;
+        let token = crowd.client.acquire_token(&crowd.request(resource)).await;
         let token = token.unwrap();
         assert_eq!(token.source(), TokenSource::IdentityProvider);
         crowd.assert_for(resource, &token);
     }
-    crowd.assert_counts(failed_requests + 1, 1, RESOURCES);
+    crowd.assert_counts(failed_requests + 1, 1, RESOURCES as u64);
     crowd.assert_freed();
 }
 
@@ -88,8 +88,10 @@ impl Crowd {
             let request = self.request(resource);
             let timeout = Duration::from_micros(chance.u64(..200_000));
             let call = match chance.usize(..kinds) {
-                0 => self.dropped_after(timeout, request).boxed(),
-                1 => self.with_deadline(timeout, request).boxed(),
+                0 => tokio::time::timeout(timeout, self.acquire(request))
+                    .map(Result::ok)
+                    .boxed(),
+                1 => self.acquire(request.timeout(timeout)).map(Some).boxed(),
                 _ => self.acquire(request).map(Some).boxed(),
             };
             tasks.spawn(async move { (resource, call.await) });
@@ -112,34 +114,15 @@ impl Crowd {
         outcomes
     }
 
-    fn dropped_after(
-        &self,
-        timeout: Duration,
-        request: TokenRequest,
-    ) -> impl Future<Output = Outcome> + Send + use<> {
-        let call = self.acquire(request);
-        async move { tokio::time::timeout(timeout, call).await.ok() }
-    }
-
-    fn with_deadline(
-        &self,
-        timeout: Duration,
-        request: TokenRequest,
-    ) -> impl Future<Output = Outcome> + Send + use<> {
-        self.acquire(request.timeout(timeout)).map(Some)
-    }
-
     /// A call that a task can own.
     fn acquire(
         &self,
         request: TokenRequest,
     ) -> impl Future<Output = keybound::Result<keybound::AccessToken>> + Send + use<> {
-        let client = self.client().clone();
+        let client = self.client.clone();
         async move { client.acquire_token(&request).await }
     }
 }
-
-type Outcome = Option<keybound::Result<keybound::AccessToken>>;
 
 /// The number of callers by outcome.
 #[derive(Debug, Default)]

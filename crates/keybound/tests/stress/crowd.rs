@@ -10,8 +10,8 @@ pub const CALLERS: usize = 10_000;
 pub const RESOURCES: usize = 200;
 
 pub struct Crowd {
-    host: TestHost,
-    client: ManagedIdentityClient,
+    pub host: TestHost,
+    pub client: ManagedIdentityClient,
     clock_of_client: Weak<dyn Clock>,
 }
 
@@ -28,10 +28,6 @@ impl Crowd {
         }
     }
 
-    pub fn client(&self) -> &ManagedIdentityClient {
-        &self.client
-    }
-
     pub fn request(&self, resource: usize) -> TokenRequest {
         TokenRequest::pop(
             name(resource),
@@ -39,22 +35,9 @@ impl Crowd {
         )
     }
 
-    pub fn inject(&self, fault: &str) {
-        self.host.inject(fault);
-    }
-
-    pub fn clear_faults(&self) {
-        self.host.emulator.clear_faults();
-    }
-
-    /// The number of requests of a leg.
-    pub fn count(&self, leg: &str) -> usize {
-        usize::try_from(self.host.count(leg)).unwrap()
-    }
-
-    pub fn assert_counts(&self, metadata: usize, issue: usize, token: usize) {
+    pub fn assert_counts(&self, metadata: u64, issue: u64, token: u64) {
         assert_eq!(
-            ["metadata", "issue", "token"].map(|leg| self.count(leg)),
+            ["metadata", "issue", "token"].map(|leg| self.host.count(leg)),
             [metadata, issue, token]
         );
     }
