@@ -24,6 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 #[serde(rename_all = "snake_case")]
 pub(super) enum StoreBehavior {
     Memory,
+    /// In memory, with a lock between processes.
+    Locks,
     Panics,
 }
 
@@ -32,6 +34,7 @@ pub(super) enum StoreBehavior {
 pub(super) struct MemoryStore {
     behavior: StoreBehavior,
     entries: Mutex<HashMap<BindingCacheKey, Vec<StoredBinding>>>,
+    locked: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl MemoryStore {
@@ -39,6 +42,7 @@ impl MemoryStore {
         Self {
             behavior,
             entries: Mutex::default(),
+            locked: Arc::default(),
         }
     }
 
@@ -107,6 +111,15 @@ impl BindingStore for MemoryStore {
             entries.retain(|entry| entry.certificate != *certificate);
         }
     }
+
+    fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
+        if self.behavior != StoreBehavior::Locks {
+            return None;
+        }
+        let (locked, changed) = &*self.locked;
+        *changed.wait_while(lock(locked), |locked| *locked).ok()? = true;
+        Some(Box::new(Lock(Arc::clone(&self.locked))))
+    }
 }
 
 /// A store whose calls hang until it is released.
@@ -145,39 +158,13 @@ impl BindingStore for HangingStore {
     }
 }
 
-/// Stores entries in memory, with a lock between processes.
-#[derive(Debug)]
-struct LockingStore {
-    store: MemoryStore,
-    taken: Arc<(Mutex<bool>, Condvar)>,
-}
-
+/// The lock between processes.
 struct Lock(Arc<(Mutex<bool>, Condvar)>);
 
 impl Drop for Lock {
     fn drop(&mut self) {
         *lock(&self.0.0) = false;
         self.0.1.notify_one();
-    }
-}
-
-impl BindingStore for LockingStore {
-    fn load(&self, key: &BindingCacheKey) -> Vec<StoredBinding> {
-        self.store.load(key)
-    }
-
-    fn save(&self, key: &BindingCacheKey, entry: &StoredBinding) {
-        self.store.save(key, entry);
-    }
-
-    fn remove(&self, key: &BindingCacheKey, certificate: &Certificate) {
-        self.store.remove(key, certificate);
-    }
-
-    fn lock_issuance(&self, _key: &BindingCacheKey) -> Option<IssuanceLock> {
-        let (taken, changed) = &*self.taken;
-        *changed.wait_while(lock(taken), |taken| *taken).ok()? = true;
-        Some(Box::new(Lock(Arc::clone(&self.taken))))
     }
 }
 
@@ -211,10 +198,7 @@ fn host() -> Arc<TestHost> {
 
 #[tokio::test]
 async fn processes_with_a_lock_mint_one_certificate() {
-    let store = Arc::new(LockingStore {
-        store: MemoryStore::new(StoreBehavior::Memory),
-        taken: Arc::default(),
-    });
+    let store = Arc::new(MemoryStore::new(StoreBehavior::Locks));
     let host = host();
     let keys = keys();
     // Each has its own state, as processes have.
@@ -226,7 +210,7 @@ async fn processes_with_a_lock_mint_one_certificate() {
         assert!(token.is_ok(), "{token:?}");
     }
     assert_eq!(host.calls(Leg::Issue).len(), 1);
-    assert_eq!(store.store.len(), 1);
+    assert_eq!(store.len(), 1);
 }
 
 /// On the real clock: the paused one does not advance while a thread is busy.
