@@ -31,7 +31,8 @@ impl AuthorizationHeader {
     }
 }
 
-fn is_vault(resource: &str) -> bool {
+/// Whether a resource is Key Vault or Managed HSM.
+pub(crate) fn is_vault(resource: &str) -> bool {
     let resource = Url::parse(resource).ok();
     let host = resource.as_ref().and_then(Url::host_str);
     host.is_some_and(|host| vault_domain(host).is_some())

@@ -24,7 +24,9 @@
 //! ```
 //!
 //! It is also a [`tower_service::Service`] for requests with any body, over HTTP/1.1.
+mod bound_calls;
 mod bound_client;
+mod caller_token;
 mod error_response;
 mod redirect;
 mod replayable_request;
@@ -37,6 +39,7 @@ mod response_body;
 mod token_bound_auth;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+pub use bound_calls::BoundCalls;
 pub use bound_client::BoundClient;
 pub use bytes::Bytes;
 pub use keybound_transport::{ConnectionInfo, RequestBody};
@@ -45,9 +48,9 @@ pub use resource_client::{ResourceClient, ResourceClientBuilder};
 pub use response::Response;
 pub use response_body::ResponseBody;
 
+use bound_client::with_connection_info;
 use error_response::missing_client_cert;
-#[cfg(feature = "azure")]
-pub(crate) use resource_client::client_without_certificate;
+use resource_client::client_without_certificate;
 pub(crate) use response_body::{DEFAULT_LIMIT, from_json};
 use std::time::Duration;
 use token_bound_auth::{TokenBoundAuthHosts, authorize};

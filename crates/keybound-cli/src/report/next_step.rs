@@ -46,6 +46,7 @@ mod tests {
         for kind in ErrorKind::ALL {
             let step = kind.next_step();
             assert!(!step.contains("--"), "{}: {step}", kind.code());
+            assert!(!step.contains("::"), "{}: {step}", kind.code());
             let options = option(*kind).unwrap_or_default().split(", ");
             for option in options.filter(|option| option.starts_with("--")) {
                 let option = option.split(' ').next().unwrap();

@@ -103,7 +103,7 @@ kinds! {
     /// The tenant is not eligible for attested bound tokens (AADSTS3921996).
     TenantNotEligible = "tenant_not_eligible", false, "this tenant is not (yet) on the service's list for attested bound tokens: ask Microsoft to have it added, or request a bearer token explicitly if that is acceptable to you";
     /// The resource rejected the request and never requested the certificate on this connection.
-    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must request the client certificate: limit this host to TLS 1.2 (VersionPolicy::with_host), check that its configuration requests the certificate, and that the token is for this resource";
+    ClientCertificateNotRequested = "client_certificate_not_requested", false, "the server must request the client certificate: limit this host to TLS 1.2, check that its configuration requests the certificate, and that the token is for this resource";
     /// The body is larger than the server can buffer during its request for the certificate.
     BodyTooLargeForRenegotiation = "body_too_large_for_renegotiation", false, "send a bodyless request on the connection first, then the large body";
     /// The host does not support the operation (OpenSSL's configuration, FIPS mode; on Windows the limits of SChannel).

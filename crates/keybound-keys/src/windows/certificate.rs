@@ -6,6 +6,7 @@ use super::native::{self, CertificateContext, Store};
 use super::native_certificate::NativeCertificate;
 use super::store_path::StorePath;
 use super::windows_api::WindowsApi;
+use crate::ClientIdentity;
 use keybound_core::{Certificate, X5tS256};
 use std::fmt;
 use std::sync::Arc;
@@ -145,6 +146,16 @@ impl WindowsCertificate {
         let public_key = self.certificate.public_key_der().to_vec();
         let (key, strength) = certificate_key::open_binding_key(&self.api, info, &public_key)?;
         Ok(CngKey::new(key, public_key, strength, info.clone()))
+    }
+
+    /// The certificate and its key for a TLS client.
+    ///
+    /// # Errors
+    /// Those of [`binding_key`](Self::binding_key).
+    pub fn client_identity(&self) -> Result<ClientIdentity, CertificateError> {
+        let key = Arc::new(self.binding_key()?);
+        ClientIdentity::new(self.certificate.clone(), key)
+            .map_err(|_| CertificateError::KeyMismatch)
     }
 
     /// Creates a context for native code: the certificate with an open handle of its key, which the context frees. Strength

@@ -1,19 +1,11 @@
 use super::bearer_tokens::{access_token, single_scope};
 use super::conversions::{to_http_request, to_sdk_error, to_sdk_response};
-use crate::http::{
-    DEFAULT_TIMEOUT, ResourceClient, Response, ResponseBody, client_without_certificate,
-};
-use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
+use crate::http;
+use crate::{KeyRequirements, ManagedIdentityClient};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use keybound_core::{Stage, lock};
-use keybound_transport::HttpsClient;
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex};
-use uuid::Uuid;
+use std::sync::Arc;
 
 /// Bound tokens for clients of the Azure SDK: a [`credential`](Self::credential) for the constructor of a client and a
 /// [`transport`](Self::transport) for its options, both from the same value.
@@ -41,19 +33,10 @@ use uuid::Uuid;
 ///
 /// The SDK never has the token: the credential returns a placeholder that names the scope, and the transport replaces it by the
 /// token when it sends the request, on a connection that presents the certificate of that token. The placeholder is useless
-/// elsewhere. The transport handles claims challenges and renewed certificates as a [`ResourceClient`] does; the SDK retries
+/// elsewhere. The transport handles claims challenges and renewed certificates as a [`ResourceClient`](crate::http::ResourceClient) does; the SDK retries
 /// after 429 and 503.
-#[derive(Clone)]
-pub struct BoundCalls(Arc<Inner>);
-
-struct Inner {
-    client: ManagedIdentityClient,
-    requirements: KeyRequirements,
-    /// Distinguishes the placeholders of this value from those of others.
-    id: String,
-    without_certificate: HttpsClient,
-    resources: Mutex<HashMap<String, ResourceClient>>,
-}
+#[derive(Clone, Debug)]
+pub struct BoundCalls(http::BoundCalls);
 
 impl BoundCalls {
     /// Calls with the tokens of this client, with a key and certificate that meet these requirements.
@@ -64,13 +47,7 @@ impl BoundCalls {
         client: &ManagedIdentityClient,
         requirements: KeyRequirements,
     ) -> crate::Result<Self> {
-        Ok(Self(Arc::new(Inner {
-            without_certificate: client_without_certificate(client.context())?,
-            client: client.clone(),
-            requirements,
-            id: Uuid::new_v4().simple().to_string(),
-            resources: Mutex::default(),
-        })))
+        http::BoundCalls::with_redirects(client, requirements, true).map(Self)
     }
 
     /// The credential for the constructor of an SDK client that also has this value's [`transport`](Self::transport). With
@@ -84,40 +61,6 @@ impl BoundCalls {
     pub fn transport(&self) -> Transport {
         Transport::new(Arc::new(self.clone()))
     }
-
-    fn request(&self, scope: &str) -> TokenRequest {
-        TokenRequest::pop(scope, self.0.requirements)
-    }
-
-    /// The placeholder for a token of this scope.
-    fn placeholder(&self, scope: &str) -> String {
-        format!("keybound-{}:{scope}", self.0.id)
-    }
-
-    /// The scope of the placeholder in the header that the SDK set.
-    fn scope_of_placeholder<'a>(&self, authorization: &'a str) -> Option<&'a str> {
-        let (scheme, placeholder) = authorization.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("Bearer")
-            .then_some(placeholder)?
-            .strip_prefix("keybound-")?
-            .strip_prefix(self.0.id.as_str())?
-            .strip_prefix(':')
-    }
-
-    fn resource(&self, scope: &str) -> crate::Result<ResourceClient> {
-        let mut resources = lock(&self.0.resources);
-        if let Some(resource) = resources.get(scope) {
-            return Ok(resource.clone());
-        }
-        let resource = ResourceClient::new(&self.0.client, self.request(scope))?;
-        // They are cheap to create again.
-        if resources.len() >= MAX_RESOURCES {
-            resources.clear();
-        }
-        resources.insert(scope.to_owned(), resource.clone());
-        Ok(resource)
-    }
 }
 
 #[async_trait::async_trait]
@@ -129,11 +72,12 @@ impl TokenCredential for BoundCalls {
     ) -> azure_core::Result<AccessToken> {
         let scope = single_scope(scopes)?;
         // Acquired here, so that a failure is an error of the credential.
-        let token = Box::pin(self.0.client.acquire_token(&self.request(scope)))
+        let request = self.0.token_request(scope);
+        let token = Box::pin(self.0.client().acquire_token(&request))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
         let mut placeholder = access_token(token.issued());
-        placeholder.token = Secret::new(self.placeholder(scope));
+        placeholder.token = Secret::new(self.0.placeholder(scope));
         Ok(placeholder)
     }
 }
@@ -141,48 +85,8 @@ impl TokenCredential for BoundCalls {
 #[async_trait::async_trait]
 impl HttpClient for BoundCalls {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let http_request = to_http_request(request)?;
-        let result = match request.headers().get_optional_str(&AUTHORIZATION) {
-            // The SDK's clients for Key Vault send such requests to learn the scope from the challenge.
-            None => {
-                let sent = self
-                    .0
-                    .without_certificate
-                    .send(http_request, DEFAULT_TIMEOUT);
-                sent.await
-                    .map(|response| response.map(ResponseBody))
-                    .map_err(|error| error.at(Stage::Resource))
-            }
-            Some(authorization) => {
-                let scope = self
-                    .scope_of_placeholder(authorization)
-                    .ok_or_else(foreign_token)?;
-                match self.resource(scope) {
-                    Ok(resource) => resource.send(http_request).await.map(Response::into_http),
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        result
-            .map(to_sdk_response)
+        let sent = self.0.send(to_http_request(request)?).await;
+        sent.map(to_sdk_response)
             .map_err(|error| to_sdk_error(request, error))
     }
 }
-
-fn foreign_token() -> Error {
-    Error::with_message(
-        ErrorKind::Credential,
-        "this transport sends bound tokens only: create the client with the credential of the same BoundCalls",
-    )
-}
-
-impl fmt::Debug for BoundCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoundCalls")
-            .field("client", &self.0.client)
-            .field("requirements", &self.0.requirements)
-            .finish_non_exhaustive()
-    }
-}
-
-const MAX_RESOURCES: usize = 256;

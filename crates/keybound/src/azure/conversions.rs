@@ -1,7 +1,7 @@
 //! Conversions of requests, responses and errors between the SDK's types and ours.
 use crate::http::ResponseBody;
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::headers::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
+use azure_core::http::headers::{CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
 use azure_core::http::request::Body;
 use azure_core::http::{AsyncRawResponse, Method, Request};
 use azure_core::stream::SeekableStream;
@@ -14,13 +14,13 @@ use keybound_transport::RequestBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Converts a request, without `Authorization` and `Content-Length`, which are set when it is sent.
+/// Converts a request, without `Content-Length`, which is set when it is sent.
 pub(super) fn to_http_request(request: &Request) -> azure_core::Result<http::Request<RequestBody>> {
     let mut builder = http::Request::builder()
         .method(request.method().as_str())
         .uri(request.url().as_str());
     for (name, value) in request.headers().iter() {
-        if *name != AUTHORIZATION && *name != CONTENT_LENGTH {
+        if *name != CONTENT_LENGTH {
             builder = builder.header(name.as_str(), value.as_str());
         }
     }

@@ -1,10 +1,13 @@
-use super::{DEFAULT_TIMEOUT, Response, TokenBoundAuthHosts, authorize, missing_client_cert};
-use crate::{AccessToken, Binding};
+use super::caller_token::authorize_with_own_header;
+use super::{
+    DEFAULT_TIMEOUT, Response, ResponseBody, TokenBoundAuthHosts, authorize, missing_client_cert,
+};
+use crate::{AccessToken, Binding, ManagedIdentityClient};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use keybound_core::{BoxError, Error, ErrorKind, Result, Stage, X5tS256};
-use keybound_transport::{ConnectionReuse, HttpsClient, RequestBody};
+use keybound_transport::{ClientIdentity, ConnectionReuse, HttpsClient, RequestBody};
 use std::fmt;
 use std::time::Duration;
 
@@ -44,6 +47,24 @@ impl AccessToken {
 }
 
 impl BoundClient {
+    /// A client that presents another certificate than one of the managed identity client, such as one from a Windows certificate
+    /// store, with that client's trust, TLS settings and proxy. It is for [`send_authorized`](Self::send_authorized).
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnsupported`] if the host's TLS library does not allow the key, or its TLS settings do not fit;
+    /// [`ErrorKind::KeyFailed`] if Windows cannot open the key.
+    pub fn new(client: &ManagedIdentityClient, identity: ClientIdentity) -> Result<Self> {
+        let certificate = identity.certificate().thumbprints().x5t_s256.clone();
+        let settings = client.context().settings.shared.https.clone();
+        let https = HttpsClient::new(Some(identity), settings)
+            .map_err(|error| error.at(Stage::Resource))?;
+        Ok(Self {
+            https,
+            certificate,
+            timeout: DEFAULT_TIMEOUT,
+        })
+    }
+
     /// The timeout of a request, including the body of its response. Default: 60 s.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -67,15 +88,44 @@ impl BoundClient {
         self.check_certificate(token)?;
         let mut request = request.map(RequestBody::from_body);
         authorize(&mut request, token, &TokenBoundAuthHosts::default())?;
+        let response = self.exchange(&mut request).await?;
+        Ok(Response::new(response, token.clone()))
+    }
+
+    /// Sends a request that has its `Authorization` header: any scheme and a token that is bound to the certificate of this client.
+    /// For callers that have the token in another form than an [`AccessToken`]; otherwise as [`send`](Self::send). The extensions
+    /// of the response hold its [`ConnectionInfo`](super::ConnectionInfo).
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send), and before anything is sent: [`ErrorKind::InvalidRequest`] if there is not exactly one such
+    /// header or its token is not a readable JWT, [`ErrorKind::TokenNotBound`] if the token is bound to no certificate.
+    pub async fn send_authorized<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<http::Response<ResponseBody>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = request.map(RequestBody::from_body);
+        authorize_with_own_header(&mut request, &self.certificate)?;
+        let response = self.exchange(&mut request).await?;
+        Ok(with_connection_info(response))
+    }
+
+    async fn exchange(
+        &self,
+        request: &mut Request<RequestBody>,
+    ) -> Result<http::Response<keybound_transport::ResponseBody>> {
         let mut response = self
             .https
-            .send_with(&mut request, self.timeout, ConnectionReuse::Allowed)
+            .send_with(request, self.timeout, ConnectionReuse::Allowed)
             .await
             .map_err(|error| error.at(Stage::Resource))?;
-        if let Some(error) = missing_client_cert(&mut response).await {
-            return Err(error);
+        match missing_client_cert(&mut response).await {
+            Some(error) => Err(error),
+            None => Ok(response),
         }
-        Ok(Response::new(response, token.clone()))
     }
 
     /// Rejects a token that is not bound to the certificate of this client.
@@ -94,6 +144,18 @@ impl BoundClient {
             )),
         }
     }
+}
+
+/// The response with its [`ConnectionInfo`](super::ConnectionInfo) in the extensions.
+pub(super) fn with_connection_info(
+    response: http::Response<keybound_transport::ResponseBody>,
+) -> http::Response<ResponseBody> {
+    let connection = response.body().connection().cloned();
+    let mut response = response.map(ResponseBody);
+    if let Some(connection) = connection {
+        response.extensions_mut().insert(connection);
+    }
+    response
 }
 
 impl fmt::Debug for BoundClient {

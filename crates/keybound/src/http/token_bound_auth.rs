@@ -32,21 +32,27 @@ pub(crate) fn authorize<B>(
     let value = header
         .value()
         .ok_or_else(|| Error::invalid_request("the token cannot be a header value"))?;
-    let is_bound = token.token_type() == TokenType::MtlsPop;
-    let is_listed = || {
-        let host = request.uri().host().unwrap_or_default();
-        vault_domain(host).is_some() || hosts.contains(host)
-    };
-    // The host may be an alias of a vault, so check the resource of the token too.
-    let requests_certificate = is_bound && (header.is_for_vault() || is_listed());
-    let headers = request.headers_mut();
-    headers.insert(AUTHORIZATION, value.clone());
-    if requests_certificate {
-        headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
-    } else if !is_bound {
-        headers.remove(TOKEN_BOUND_AUTH);
+    request.headers_mut().insert(AUTHORIZATION, value.clone());
+    if token.token_type() == TokenType::MtlsPop {
+        request_certificate(request, header.is_for_vault(), hosts);
+    } else {
+        request.headers_mut().remove(TOKEN_BOUND_AUTH);
     }
     Ok(())
+}
+
+/// Sets `x-ms-tokenboundauth` if the token is for a vault, or the host is one or is listed.
+pub(crate) fn request_certificate<B>(
+    request: &mut Request<B>,
+    is_for_vault: bool,
+    hosts: &TokenBoundAuthHosts,
+) {
+    let host = request.uri().host().unwrap_or_default();
+    // The host may be an alias of a vault, so check the resource of the token too.
+    if is_for_vault || vault_domain(host).is_some() || hosts.contains(host) {
+        let headers = request.headers_mut();
+        headers.insert(TOKEN_BOUND_AUTH, HeaderValue::from_static("true"));
+    }
 }
 
 fn normalize(host: &str) -> String {

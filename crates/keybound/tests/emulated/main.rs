@@ -1,7 +1,9 @@
 //! The client against the emulator: the flow, its failures, its caches, the calls.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 mod blocking;
+mod bound_calls;
 mod caching;
+mod caller_tokens;
 mod calls;
 mod deadlines;
 mod identities;

@@ -145,6 +145,11 @@ fn reports_public_properties_and_no_secret() {
     assert_eq!(key.strength(), KeyStrength::KeyGuard);
     assert_eq!(key.public_key_der(), host.certificate.public_key_der());
     self_test(&key).unwrap();
+
+    let identity = found.client_identity().unwrap();
+    assert_eq!(identity.certificate(), &host.certificate);
+    assert_eq!(identity.key().strength(), KeyStrength::KeyGuard);
+    self_test(identity.key().as_ref()).unwrap();
 }
 
 #[test]
@@ -177,6 +182,10 @@ fn rejects_missing_and_replaced_keys_and_leaves_no_handle_open() {
         .with(|state| state.containers.insert("KeyGuardRSAKey".into(), container));
     assert!(matches!(
         found.create_context(),
+        Err(CertificateError::KeyMismatch)
+    ));
+    assert!(matches!(
+        found.client_identity(),
         Err(CertificateError::KeyMismatch)
     ));
     host.windows.with(|state| state.containers = removed);
@@ -213,6 +222,10 @@ fn closing_twice_has_no_effect_and_properties_remain_readable() {
             Err(CertificateError::Closed)
         ));
         assert!(matches!(found.binding_key(), Err(CertificateError::Closed)));
+        assert!(matches!(
+            found.client_identity(),
+            Err(CertificateError::Closed)
+        ));
     }
     assert_eq!(found.certificate(), &host.certificate);
 }
