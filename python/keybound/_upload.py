@@ -1,0 +1,71 @@
+"""Bodies that are produced while they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, Callable
+
+from keybound import _native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import TypeGuard
+
+_CHUNK = 64 * 1024
+
+
+def is_in_memory(content: object) -> TypeGuard[bytes | str | None]:
+    """Whether the body can be passed on as a whole."""
+    return content is None or isinstance(content, (bytes, str))
+
+
+def content_length(headers: list[tuple[str, str]]) -> int | None:
+    """The length that the caller announces."""
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value)
+    return None
+
+
+def chunks(content: object) -> Iterator[bytes]:
+    """The parts of a body: of a file or an iterable; a buffer is one part."""
+    if isinstance(content, (bytearray, memoryview)):
+        yield bytes(content)
+    elif hasattr(content, "read"):
+        file: IO[bytes] = content
+        while chunk := file.read(_CHUNK):
+            yield as_bytes(chunk)
+    elif isinstance(content, Iterable):
+        for chunk in content:
+            yield as_bytes(chunk)
+    else:
+        raise TypeError(f"a body is bytes, a file or an iterable of bytes, not {type(content).__name__}")
+
+
+def send_streamed(
+    content: object,
+    headers: list[tuple[str, str]],
+    send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
+) -> _native.RawResponse:
+    """Sends a body that this thread reads, one part ahead of the connection. Reading stops early when no more is accepted."""
+    upload = _native.Upload(content_length(headers))
+    response = send(upload)
+    try:
+        for chunk in chunks(content):
+            accepted = upload.push(chunk)
+            if not (accepted if isinstance(accepted, bool) else accepted.wait()):
+                break
+        else:
+            upload.finish()
+    finally:
+        # Without `finish`, the body is incomplete: the server does not take it for a whole one.
+        upload.close()
+    return response.wait()
+
+
+def as_bytes(chunk: Any) -> bytes:
+    """A part of a body."""
+    if not isinstance(chunk, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a part of a body is bytes, not {type(chunk).__name__}")
+    return bytes(chunk)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Union
+
+from keybound import _native
+from keybound._message import UNSET, outgoing_headers, with_json, with_params
+from keybound._upload import is_in_memory
+from keybound.aio._response import Response
+from keybound.aio._upload import send_streamed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Mapping
+
+AsyncContent = Union[bytes, str, "Iterable[bytes]", "AsyncIterable[bytes]", "IO[bytes]", None]
+"""The body of a request: in memory, or streamed from an iterable, an asynchronous iterable or a file."""
+
+
+class ResourceClient:
+    """Sends requests to a resource. See `keybound.ResourceClient`."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _native.Resource) -> None:
+        self._native = native
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content: AsyncContent = None,
+        json: Any = UNSET,
+        timeout: float | None = None,
+    ) -> Response:
+        """As `keybound.ResourceClient.request`. A body is an asynchronous iterable, or one of those there; reading a file blocks
+        the event loop."""
+        url = with_params(url, params)
+        pairs = outgoing_headers(headers)
+        content = with_json(content, json, pairs)
+        if is_in_memory(content):
+            body = content.encode() if isinstance(content, str) else content
+            return Response(await self._native.send(method, url, pairs, body, timeout))
+        raw = await send_streamed(content, pairs, lambda upload: self._native.send(method, url, pairs, upload, timeout))
+        return Response(raw)
+
+    async def get(self, url: str, **options: Any) -> Response:
+        """A GET request; the options are those of `request`."""
+        return await self.request("GET", url, **options)
+
+    async def head(self, url: str, **options: Any) -> Response:
+        """A HEAD request; the options are those of `request`."""
+        return await self.request("HEAD", url, **options)
+
+    async def post(self, url: str, **options: Any) -> Response:
+        """A POST request; the options are those of `request`."""
+        return await self.request("POST", url, **options)
+
+    async def put(self, url: str, **options: Any) -> Response:
+        """A PUT request; the options are those of `request`."""
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str, **options: Any) -> Response:
+        """A PATCH request; the options are those of `request`."""
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str, **options: Any) -> Response:
+        """A DELETE request; the options are those of `request`."""
+        return await self.request("DELETE", url, **options)

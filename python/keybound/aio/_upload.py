@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Callable
+
+from keybound import _native
+from keybound._upload import as_bytes, chunks, content_length
+
+
+async def send_streamed(
+    content: object,
+    headers: list[tuple[str, str]],
+    send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
+) -> _native.RawResponse:
+    """As the function of this name for blocking clients."""
+    upload = _native.Upload(content_length(headers))
+    response = send(upload)
+    try:
+        async for chunk in _chunks(content):
+            accepted = upload.push(chunk)
+            if not (accepted if isinstance(accepted, bool) else await accepted):
+                break
+        else:
+            upload.finish()
+    finally:
+        upload.close()
+    return await response
+
+
+async def _chunks(content: object) -> AsyncIterator[bytes]:
+    if isinstance(content, AsyncIterable):
+        async for chunk in content:
+            yield as_bytes(chunk)
+    else:
+        for chunk in chunks(content):
+            yield chunk
