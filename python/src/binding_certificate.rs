@@ -1,0 +1,242 @@
+use crate::fork_bound::ForkBound;
+use keybound::{Attestation, Binding, Certificate};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+/// A certificate that IMDS issued, with its key, which stays where it is: it cannot be read, and the object cannot be pickled.
+#[pyclass(frozen, module = "keybound")]
+pub(crate) struct BindingCertificate {
+    binding: ForkBound<Arc<Binding>>,
+    is_closed: AtomicBool,
+}
+
+impl BindingCertificate {
+    pub(crate) fn new(binding: Arc<Binding>) -> Self {
+        Self {
+            binding: ForkBound::new(binding),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    fn binding(&self) -> PyResult<&Binding> {
+        match self.binding.of_any_process() {
+            Some(binding) => Ok(binding),
+            None => Err(PyRuntimeError::new_err("the certificate was dropped")),
+        }
+    }
+
+    fn certificate(&self) -> PyResult<&Certificate> {
+        Ok(self.binding()?.certificate())
+    }
+
+    fn persistent_name(&self) -> PyResult<Option<&str>> {
+        Ok(self.binding()?.key().persistent_name())
+    }
+}
+
+#[pymethods]
+impl BindingCertificate {
+    /// The certificate, DER.
+    #[getter]
+    fn public_certificate_der<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.certificate()?.der()))
+    }
+
+    /// The certificate, PEM.
+    #[getter]
+    fn public_certificate_pem(&self) -> PyResult<String> {
+        Ok(self.certificate()?.to_pem())
+    }
+
+    /// The SHA-256 thumbprint as in ``x5t#S256``: base64url without padding.
+    #[getter]
+    fn x5t_s256(&self) -> PyResult<&str> {
+        Ok(self.certificate()?.thumbprints().x5t_s256.as_str())
+    }
+
+    /// The SHA-1 thumbprint, in upper-case hexadecimal.
+    #[getter]
+    fn thumbprint_sha1(&self) -> PyResult<String> {
+        Ok(self.certificate()?.thumbprints().sha1.to_ascii_uppercase())
+    }
+
+    /// The SHA-256 thumbprint, in upper-case hexadecimal.
+    #[getter]
+    fn thumbprint_sha256(&self) -> PyResult<String> {
+        Ok(self
+            .certificate()?
+            .thumbprints()
+            .sha256
+            .to_ascii_uppercase())
+    }
+
+    /// The subject, RFC 4514.
+    #[getter]
+    fn subject(&self) -> PyResult<&str> {
+        Ok(self.certificate()?.subject())
+    }
+
+    /// The issuer, RFC 4514.
+    #[getter]
+    fn issuer(&self) -> PyResult<&str> {
+        Ok(self.certificate()?.issuer())
+    }
+
+    /// The start of its validity, in UTC.
+    #[getter]
+    fn not_before<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        utc(py, self.certificate()?.not_before())
+    }
+
+    /// The end of its validity, in UTC.
+    #[getter]
+    fn not_after<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        utc(py, self.certificate()?.not_after())
+    }
+
+    /// The client id of the identity.
+    #[getter]
+    fn client_id(&self) -> PyResult<&str> {
+        Ok(self.binding()?.client_id().as_str())
+    }
+
+    /// The tenant id of the identity.
+    #[getter]
+    fn tenant_id(&self) -> PyResult<&str> {
+        Ok(self.binding()?.tenant_id().as_str())
+    }
+
+    /// The strength of the key, the value of a `KeyStrength`, or ``"simulated"``.
+    #[getter]
+    fn key_strength(&self) -> PyResult<&'static str> {
+        Ok(self.binding()?.key_strength_label())
+    }
+
+    /// Whether the key was attested, be it by an emulator.
+    #[getter]
+    fn attested(&self) -> PyResult<bool> {
+        Ok(self.binding()?.attestation() != Attestation::None)
+    }
+
+    /// Whether the key is simulated, and so is its attestation.
+    #[getter]
+    fn simulated(&self) -> PyResult<bool> {
+        Ok(self.binding()?.is_simulated())
+    }
+
+    /// Whether the key can be used: until `close`, in the process that opened it.
+    #[getter]
+    fn has_private_key(&self) -> bool {
+        self.binding.of_this_process().is_some() && !self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Where the certificate is stored; ``""`` if it is in memory only.
+    #[getter]
+    fn store_path(&self) -> PyResult<&'static str> {
+        let is_stored = cfg!(windows) && self.persistent_name()?.is_some();
+        Ok(if is_stored { DEFAULT_STORE } else { "" })
+    }
+
+    /// The name of the key in the key store of the host; ``""`` if the key ends with the process.
+    #[getter]
+    fn key_name(&self) -> PyResult<&str> {
+        Ok(self.persistent_name()?.unwrap_or_default())
+    }
+
+    /// The public facts: ``store_path``, ``thumbprint_sha1``, ``thumbprint_sha256``, ``x5t#S256``, ``has_private_key`` and
+    /// ``key_name``.
+    fn to_metadata_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let metadata = PyDict::new(py);
+        let named = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        metadata.set_item("store_path", named(self.store_path()?))?;
+        metadata.set_item("thumbprint_sha1", self.thumbprint_sha1()?)?;
+        metadata.set_item("thumbprint_sha256", self.thumbprint_sha256()?)?;
+        metadata.set_item("x5t#S256", self.x5t_s256()?)?;
+        metadata.set_item("has_private_key", self.has_private_key())?;
+        metadata.set_item("key_name", named(self.key_name()?))?;
+        Ok(metadata)
+    }
+
+    /// ``["x5c"]``, a list with the certificate in base64, and ``["thumbprint_sha256"]``, base64url, as in the dictionaries of msal.
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match key.extract::<String>().unwrap_or_default().as_str() {
+            "x5c" => {
+                let der = self.public_certificate_der(py)?;
+                let text = py.import("base64")?.call_method1("b64encode", (der,))?;
+                let text = text.call_method0("decode")?;
+                Ok(PyList::new(py, [text])?.into_any())
+            }
+            "thumbprint_sha256" => Ok(self.x5t_s256()?.into_pyobject(py)?.into_any()),
+            _ => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
+    }
+
+    /// Ends the use of the key through this object.
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+        self.close();
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let state = if self.has_private_key() {
+            "open"
+        } else {
+            "closed"
+        };
+        Ok(format!(
+            "<keybound.BindingCertificate {} [{state}]>",
+            self.x5t_s256()?
+        ))
+    }
+
+    /// A certificate with a CNG key of a certificate store of Windows.
+    ///
+    /// Args:
+    ///     store_path: ``CurrentUser`` or ``LocalMachine``, a slash, and the name of the store.
+    ///     thumbprint: SHA-1, 40 hexadecimal digits.
+    ///     subject_name: a part of the subject.
+    ///
+    /// Raises:
+    ///     OSError: if this is not Windows, or there is no such certificate with such a key.
+    ///     ValueError: if an argument is malformed.
+    #[classmethod]
+    #[pyo3(signature = (store_path = DEFAULT_STORE, *, thumbprint = None, subject_name = None))]
+    fn from_store(
+        _class: &Bound<'_, pyo3::types::PyType>,
+        store_path: &str,
+        thumbprint: Option<&str>,
+        subject_name: Option<&str>,
+    ) -> PyResult<Self> {
+        let _ = (store_path, thumbprint, subject_name);
+        Err(PyOSError::new_err(
+            "certificate stores exist on Windows only",
+        ))
+    }
+}
+
+fn utc(py: Python<'_>, time: SystemTime) -> PyResult<Bound<'_, PyAny>> {
+    let datetime = py.import("datetime")?;
+    let utc = datetime.getattr("timezone")?.getattr("utc")?;
+    let seconds = crate::time::unix(time);
+    datetime
+        .getattr("datetime")?
+        .call_method1("fromtimestamp", (seconds, utc))
+}
+
+const DEFAULT_STORE: &str = "CurrentUser/My";

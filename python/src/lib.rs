@@ -1,0 +1,50 @@
+//! The native module of the Python package `keybound`. Its interface is private to the package (`keybound/_native.pyi`).
+mod access_token;
+mod binding_certificate;
+mod client;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod error;
+mod fork_bound;
+mod log;
+mod operation;
+mod process;
+mod request;
+mod resource;
+mod response;
+mod settings;
+mod time;
+mod upload;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::*;
+
+    #[cfg(feature = "emulator")]
+    #[pymodule_export]
+    use super::emulator::Emulator;
+    #[pymodule_export]
+    use super::{
+        access_token::AccessToken,
+        binding_certificate::BindingCertificate,
+        client::Client,
+        operation::Operation,
+        process::{after_fork, shut_down},
+        request::Request,
+        resource::Resource,
+        response::RawResponse,
+        settings::check_identity,
+        upload::Upload,
+    };
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        log::install();
+        Ok(())
+    }
+}

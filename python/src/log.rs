@@ -1,0 +1,110 @@
+//! Events of the crates, passed to Python's `logging`. The name of a logger is the target of the event with dots in place of colons.
+use pyo3::prelude::*;
+use pyo3::{intern, sync::PyOnceLock};
+use std::cell::Cell;
+use std::fmt::{Debug, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// The level of the logger `keybound` when it was last looked up. Events below it cost no interpreter.
+static LEVEL: AtomicU8 = AtomicU8::new(WARNING);
+
+thread_local! {
+    static HAS_NAME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Receives the events of this library. A second interpreter of the process shares it.
+pub(crate) fn install() {
+    let _ = tracing::subscriber::set_global_default(Logging);
+}
+
+/// Looks up the level. Called where work starts, for which the interpreter is held anyway.
+pub(crate) fn update_level(py: Python<'_>) {
+    static ROOT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let level = ROOT
+        .get_or_try_init(py, || Ok::<_, PyErr>(logger(py, "keybound")?.unbind()))
+        .and_then(|root| {
+            root.bind(py)
+                .call_method0(intern!(py, "getEffectiveLevel"))?
+                .extract::<u32>()
+        });
+    let level = level.map_or(WARNING, |level| u8::try_from(level).unwrap_or(u8::MAX));
+    if LEVEL.swap(level, Ordering::Relaxed) != level {
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+fn logger<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import(intern!(py, "logging"))?
+        .call_method1(intern!(py, "getLogger"), (name,))
+}
+
+struct Logging;
+
+impl Subscriber for Logging {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && metadata.target().starts_with("keybound")
+            && number(metadata.level()) >= LEVEL.load(Ordering::Relaxed)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let name = event.metadata().target().replace("::", ".");
+        let level = number(event.metadata().level());
+        // `None` while the interpreter ends. An error of a handler is reported by `logging`.
+        let _ = Python::try_attach(|py| log(py, &name, level, text));
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn log(py: Python<'_>, name: &str, level: u8, text: Text) -> PyResult<()> {
+    if crate::process::is_worker() && !HAS_NAME.replace(true) {
+        let thread = py.import("threading")?.call_method0("current_thread")?;
+        thread.setattr("name", "keybound")?;
+    }
+    // The text is an argument: it may contain percent signs.
+    let arguments = (level, "%s", text.message + &text.fields);
+    logger(py, name)?
+        .call_method1(intern!(py, "log"), arguments)
+        .map(drop)
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}
+
+/// The level of `logging`.
+fn number(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 40,
+        Level::WARN => WARNING,
+        Level::INFO => 20,
+        Level::DEBUG => 10,
+        Level::TRACE => 5,
+    }
+}
+
+const WARNING: u8 = 30;
