@@ -11,6 +11,7 @@ def thumbprint(certificate: bytes | str) -> str:
 
     Raises:
         ValueError: if there is none.
+
     """
     from base64 import urlsafe_b64encode
     from hashlib import sha256
@@ -25,6 +26,7 @@ def verify_binding(token: str, certificate: bytes | str) -> bool:
     Args:
         token: a JWT.
         certificate: DER, or text in PEM.
+
     """
     from hmac import compare_digest
 

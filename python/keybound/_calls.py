@@ -50,6 +50,7 @@ class BoundCalls:
             attested: whether the key must be attested.
             min_strength: the minimum strength of the key.
             timeout: of a request unless it has its own, in seconds.
+
         """
         from secrets import token_hex
 
@@ -76,6 +77,7 @@ class BoundCalls:
 
         Raises:
             KeyboundError: see its subclasses.
+
         """
         found = self._acquire(resource)
         return found if type(found) is _native.AccessToken else found.wait()
@@ -106,6 +108,7 @@ class BoundCalls:
         Raises:
             InvalidRequest: if ``Authorization`` is anything else. Nothing was sent.
             KeyboundError: see its subclasses.
+
         """
         request = _Outgoing(self, method, url, headers, timeout)
         if is_in_memory(content):

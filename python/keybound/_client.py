@@ -42,6 +42,7 @@ class ManagedIdentityClient(ClientBase):
 
         Raises:
             KeyboundError: see its subclasses. A weaker token than the requested one is never returned.
+
         """
         if bearer_over_mtls:
             request = _native.Request.bearer_over_mtls(resource, attested, min_strength, claims, force_refresh, timeout)
@@ -64,6 +65,7 @@ class ManagedIdentityClient(ClientBase):
 
         Raises:
             KeyboundError: see its subclasses.
+
         """
         found = self._native.acquire(_native.Request.bearer(resource, claims, force_refresh, timeout))
         return found if type(found) is _native.AccessToken else found.wait()
@@ -73,6 +75,7 @@ class ManagedIdentityClient(ClientBase):
 
         Raises:
             KeyboundError: if IMDS does not respond.
+
         """
         return self._native.supports_imds_v2(timeout).wait()
 
@@ -97,6 +100,7 @@ class ManagedIdentityClient(ClientBase):
 
         Raises:
             InvalidRequest: if the resource is malformed.
+
         """
         new = _native.Request.bearer_over_mtls if bearer_over_mtls else _native.Request.pop
         request = new(resource, attested, min_strength, None, False, timeout)

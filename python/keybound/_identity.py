@@ -7,7 +7,8 @@ from keybound import _native
 
 class KeyStrength(str, Enum):
     """How well a binding key is protected, weakest first. As a minimum it selects no key: the best key of the host is always
-    used, and one below the minimum is an error."""
+    used, and one below the minimum is an error.
+    """
 
     SOFTWARE = "software"
     """In the memory of the process, or a software key container."""
@@ -41,6 +42,7 @@ class ManagedIdentity:
 
         Raises:
             InvalidRequest: if it is not a GUID.
+
         """
         return ManagedIdentity._new("client_id", id)
 
@@ -50,6 +52,7 @@ class ManagedIdentity:
 
         Raises:
             InvalidRequest: if it is not a GUID.
+
         """
         return ManagedIdentity._new("object_id", id)
 
@@ -59,6 +62,7 @@ class ManagedIdentity:
 
         Raises:
             InvalidRequest: if it does not begin with a slash.
+
         """
         return ManagedIdentity._new("resource_id", id)
 

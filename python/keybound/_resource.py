@@ -51,6 +51,7 @@ class ResourceClient:
         Raises:
             KeyboundError: with the stage of acquiring a token or ``"resource"``. An HTTP status is no error; see
                 `Response.raise_for_status`.
+
         """
         url = with_params(url, params)
         pairs = outgoing_headers(headers)

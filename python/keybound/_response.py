@@ -81,7 +81,8 @@ class ResponseBase:
 
 class Response(ResponseBase):
     """The response of a resource. The body is read on demand, within the timeout of the request. After it is read to its end, the
-    connection can be reused; closing the response earlier closes the connection."""
+    connection can be reused; closing the response earlier closes the connection.
+    """
 
     __slots__ = ()
 
@@ -94,6 +95,7 @@ class Response(ResponseBase):
         Raises:
             ServiceRefused: if the body is longer.
             KeyboundError: if the connection breaks or the timeout passes.
+
         """
         body = self._native.read(limit)
         return body if isinstance(body, bytes) else body.wait()
@@ -103,6 +105,7 @@ class Response(ResponseBase):
 
         Raises:
             KeyboundError: if the connection breaks or the timeout passes.
+
         """
         while True:
             chunk = self._native.next_chunk()
@@ -121,6 +124,7 @@ class Response(ResponseBase):
 
         Raises:
             ServiceRefused: if it is not JSON. The error does not contain it.
+
         """
         return parse_json(self.read(limit))
 
@@ -129,6 +133,7 @@ class Response(ResponseBase):
 
         Raises:
             ServiceRefused: with the status and the error of the service, redacted. It consumes the body.
+
         """
         if self.status_code >= 400:
             raise self._native.status_error().wait()

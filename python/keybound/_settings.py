@@ -60,6 +60,7 @@ class ClientBase:
 
         Raises:
             InvalidRequest: if an argument is malformed.
+
         """
         self._identity = identity or ManagedIdentity.system_assigned()
         self._native = _native.Client(

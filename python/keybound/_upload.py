@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, Callable
+from typing import IO, TYPE_CHECKING, Any, Callable, cast
 
 from keybound import _native
 
@@ -33,7 +33,7 @@ def chunks(content: object) -> Iterator[bytes]:
     if isinstance(content, (bytearray, memoryview)):
         yield bytes(content)
     elif hasattr(content, "read"):
-        file: IO[bytes] = content
+        file = cast("IO[bytes]", content)
         while chunk := file.read(_CHUNK):
             yield as_bytes(chunk)
     elif isinstance(content, Iterable):

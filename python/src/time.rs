@@ -14,7 +14,9 @@ pub(crate) fn unix(time: SystemTime) -> u64 {
 /// # Errors
 /// `InvalidRequest` if it is negative or not a number.
 pub(crate) fn timeout(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds.min(LONGEST))
+    // Not `min`, which would replace NaN.
+    let seconds = if seconds > LONGEST { LONGEST } else { seconds };
+    Duration::try_from_secs_f64(seconds)
         .map_err(|_| invalid_request(py, "a timeout is a number of seconds that is not negative"))
 }
 

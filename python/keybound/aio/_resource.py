@@ -35,7 +35,8 @@ class ResourceClient:
         timeout: float | None = None,
     ) -> Response:
         """As `keybound.ResourceClient.request`. A body is an asynchronous iterable, or one of those there; reading a file blocks
-        the event loop."""
+        the event loop.
+        """
         url = with_params(url, params)
         pairs = outgoing_headers(headers)
         content = with_json(content, json, pairs)

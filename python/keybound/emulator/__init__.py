@@ -29,9 +29,7 @@ __all__ = ["Emulator"]
 class Emulator:
     """The services, from construction until `close` or the end of a ``with`` block, in a thread of their own."""
 
-    def __init__(
-        self, config: str | None = None, *, state_dir: str | PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, config: str | None = None, *, state_dir: str | PathLike[str] | None = None) -> None:
         """Starts the services on free ports. All listen when this returns.
 
         Args:
@@ -42,6 +40,7 @@ class Emulator:
         Raises:
             ValueError: if the configuration is malformed.
             OSError: if a port is in use or the host lacks a resource.
+
         """
         self._native = _native.Emulator(config, state_dir)
         self._ready: dict[str, Any] = json.loads(self._native.ready)
@@ -49,7 +48,8 @@ class Emulator:
     @property
     def ready(self) -> dict[str, Any]:
         """The addresses of the services, as in the first line that ``python -m keybound.emulator`` prints. It contains secrets of
-        the emulator: that of its control endpoint and those of its sources."""
+        the emulator: that of its control endpoint and those of its sources.
+        """
         return self._ready
 
     @property
@@ -93,6 +93,7 @@ class Emulator:
 
         Raises:
             ValueError: if there is no such source.
+
         """
         return self._native.environment(source)
 
@@ -101,6 +102,7 @@ class Emulator:
 
         Raises:
             ValueError: if one is malformed, or too many are pending.
+
         """
         for fault in faults:
             self._native.inject(fault)
@@ -119,7 +121,7 @@ class Emulator:
         return records
 
     def counts(self) -> dict[str, int]:
-        """The number of requests by leg (``"metadata"``, ``"token"``, ``"vault"``, …), and of TLS connections (``"vault-tls"``, …)."""
+        """The number of requests by leg (``"metadata"``, ``"token"``, …), and of TLS connections (``"token-tls"``, …)."""
         return self._native.counts()
 
     def advance_clock(self, seconds: int) -> None:

@@ -57,7 +57,9 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
         description="Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback. The first line on standard output is "
         "a JSON object with their addresses. They run until SIGINT, SIGTERM or SIGHUP, or until the command after -- ends.",
     )
-    parser.add_argument("--config", metavar="FILE", help="read tenant, identities, lifetimes, secrets and faults from this TOML file")
+    parser.add_argument(
+        "--config", metavar="FILE", help="read tenant, identities, lifetimes, secrets and faults from this TOML file"
+    )
     parser.add_argument("--fault", metavar="LEG=ACTION", action="append", default=[], help="inject a fault; may be repeated")
     parser.add_argument("--state-dir", metavar="DIR", help="store the CA in this directory")
     parser.add_argument("--ready-file", metavar="FILE", help="also write the ready line to this file, which is removed at the end")

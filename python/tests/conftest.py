@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+
+import keybound
+from keybound.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESOURCE = "https://vault.azure.net"
+# The optional rule lets a test ask for tokens without attestation.
+CONFIG = """
+[imds]
+attestation = "optional"
+
+[vault.secrets]
+db = "correct horse"
+"""
+
+
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[Emulator]:
+    with Emulator(CONFIG) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    """An emulator without records and faults of other tests."""
+    shared_emulator.reset()
+    return shared_emulator
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> keybound.ManagedIdentityClient:
+    """A client without tokens; its first token needs a new key."""
+    return keybound.ManagedIdentityClient(**emulator.client_settings)
+
+
+@pytest.fixture(scope="session")
+def warm_client(shared_emulator: Emulator) -> keybound.ManagedIdentityClient:
+    """A client that tests share, with its certificate."""
+    client = keybound.ManagedIdentityClient(**shared_emulator.client_settings)
+    client.acquire_token(RESOURCE)
+    return client
+
+
+@pytest.fixture
+def run(emulator: Emulator) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python code in another process, in the environment of the emulator."""
+
+    def run(code: str, *arguments: str, timeout: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
+        from os import environ
+
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**environ, **emulator.environment(), **variables},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

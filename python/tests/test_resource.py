@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import RESOURCE
+
+import keybound
+from keybound import ManagedIdentityClient, ResourceClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keybound.emulator import Emulator
+
+QUERY = "api-version=7.4"
+
+
+@pytest.fixture
+def vault(warm_client: ManagedIdentityClient) -> ResourceClient:
+    return warm_client.resource(RESOURCE)
+
+
+def secret(emulator: Emulator, name: str = "db") -> str:
+    return f"{emulator.vault}/secrets/{name}?{QUERY}"
+
+
+def test_a_call(emulator: Emulator, vault: ResourceClient) -> None:
+    with vault.get(secret(emulator)) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == response.headers["content-type"]
+        assert "content-TYPE" in response.headers
+        assert response.json()["value"] == "correct horse"
+        assert response.token is not None
+        assert response.token.token_type == "mtls_pop"
+        assert response.tls["certificate_requested"] is True
+        assert response.tls["version"] == "TLSv1.2"
+        assert response.raise_for_status() is response
+    (record,) = [record for record in emulator.records() if record["leg"] == "vault"]
+    assert record["client_certificate"] == response.token.certificate.x5t_s256  # type: ignore[union-attr]
+    assert record["headers"]["authorization"].startswith("mtls_pop")
+
+
+def test_methods_and_bodies(emulator: Emulator, vault: ResourceClient) -> None:
+    url = f"{emulator.vault}/secrets/bodies"
+    assert vault.put(url, params={"api-version": "7.4"}, json={"value": "a"}).raise_for_status().json()["value"] == "a"
+    json = {"Content-Type": "application/json"}
+    full = f"{url}?{QUERY}"
+    assert vault.put(full, headers=json, content=b'{"value":"b"}').json()["value"] == "b"
+    assert vault.put(full, headers=json, content='{"value":"é"}').json()["value"] == "é"
+    assert vault.get(full).json()["value"] == "é"
+    assert vault.delete(full).status_code in (200, 404, 405)
+    assert vault.head(full).read() == b""
+    assert vault.request("OPTIONS", full).status_code >= 400
+    with pytest.raises(TypeError):
+        vault.put(full, json={}, content=b"x")
+
+
+def parts() -> Iterator[bytes]:
+    yield b'{"value":"'
+    yield b""
+    yield b"streamed"
+    yield b'"}'
+
+
+@pytest.mark.parametrize("length", [None, 20])
+def test_streamed_uploads(emulator: Emulator, vault: ResourceClient, length: int | None) -> None:
+    headers = {"Content-Type": "application/json"}
+    if length:
+        headers["Content-Length"] = str(length)
+    # Its connection has a certificate already: the server reads the body.
+    vault.get(secret(emulator)).read()
+    for content in (parts(), io.BytesIO(b"".join(parts())), list(parts())):
+        answer = vault.put(secret(emulator, "streamed"), headers=headers, content=content)
+        assert answer.raise_for_status().json()["value"] == "streamed"
+
+
+def test_a_failing_upload_is_not_a_whole_one(emulator: Emulator, vault: ResourceClient) -> None:
+    vault.get(secret(emulator)).read()
+
+    def failing() -> Iterator[bytes]:
+        yield b'{"value":"half'
+        raise LookupError("the source of the body")
+
+    with pytest.raises(LookupError):
+        vault.put(secret(emulator, "half"), headers={"Content-Type": "application/json"}, content=failing())
+    assert vault.get(secret(emulator, "half")).status_code == 404
+    for wrong in ([1], 7):
+        with pytest.raises(TypeError):
+            vault.put(secret(emulator, "half"), content=wrong)  # type: ignore[arg-type]
+
+
+def test_large_responses_arrive_in_parts(emulator: Emulator, vault: ResourceClient) -> None:
+    emulator.inject("vault=oversized:3000000*2")
+    with vault.get(secret(emulator)) as response:
+        chunks = list(response.iter_bytes())
+        assert len(chunks) > 1
+        assert sum(map(len, chunks)) == 3_000_000
+        assert list(response.iter_bytes()) == []
+        assert response.read() == b""
+    with vault.get(secret(emulator)) as response, pytest.raises(keybound.ServiceRefused) as caught:
+        response.read(1000)
+    assert caught.value.code == "response_too_large"
+
+
+def test_a_response_can_be_left(emulator: Emulator, vault: ResourceClient) -> None:
+    emulator.inject("vault=oversized:3000000*1")
+    with vault.get(secret(emulator)) as response:
+        assert next(response.iter_bytes())
+    with pytest.raises(RuntimeError, match="closed"):
+        response.read()
+    assert vault.get(secret(emulator)).json()["value"] == "correct horse"
+
+
+def test_errors_of_the_resource(emulator: Emulator, vault: ResourceClient) -> None:
+    response = vault.get(secret(emulator, "absent"))
+    assert response.status_code == 404
+    with pytest.raises(keybound.ServiceRefused) as caught:
+        response.raise_for_status()
+    assert caught.value.status == 404
+    assert caught.value.service["error"] == "SecretNotFound"
+    read = vault.get(secret(emulator, "absent"))
+    read.read()
+    with pytest.raises(keybound.ServiceRefused) as caught:
+        read.raise_for_status()
+    assert caught.value.status == 404
+
+
+def test_bodies_are_not_in_errors(emulator: Emulator, vault: ResourceClient) -> None:
+    emulator.inject("vault=garbage*1")
+    with pytest.raises(keybound.ServiceRefused) as caught:
+        vault.get(secret(emulator)).json()
+    assert caught.value.code == "invalid_response"
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_broken_connections_are_not_retried(emulator: Emulator, vault: ResourceClient) -> None:
+    vault.get(secret(emulator)).read()
+    emulator.reset()
+    emulator.inject("vault=close")
+    with pytest.raises(keybound.KeyboundError) as caught:
+        vault.post(secret(emulator), content=b"{}")
+    assert caught.value.may_have_been_sent
+    assert emulator.counts()["vault"] == 1
+
+
+def test_timeouts(emulator: Emulator, vault: ResourceClient) -> None:
+    emulator.inject("vault=hang*1")
+    with pytest.raises(keybound.DeadlineReached) as caught:
+        vault.get(secret(emulator), timeout=0.3)
+    assert caught.value.may_have_been_sent
+    assert caught.value.stage == "resource"
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [("http://127.0.0.1/", {}), ("nonsense", {}), ("https://127.0.0.1/", {"a\nb": "c"}), ("https://127.0.0.1/", {"a": "b\r\nc"})],
+)
+def test_malformed_requests(vault: ResourceClient, url: str, headers: dict[str, str]) -> None:
+    with pytest.raises(keybound.InvalidRequest) as caught:
+        vault.get(url, headers=headers)
+    assert not caught.value.may_have_been_sent
+
+
+def test_redirects(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:
+    emulator.inject(f"vault=redirect:{secret(emulator)}*1")
+    assert warm_client.resource(RESOURCE).get(secret(emulator)).status_code == 200
+    emulator.inject(f"vault=redirect:{secret(emulator)}*1", f"vault=redirect:{emulator.graph}/*1")
+    not_followed = warm_client.resource(RESOURCE, follow_redirects=False).get(secret(emulator))
+    assert not_followed.status_code == 307
+    elsewhere = warm_client.resource(RESOURCE).get(secret(emulator))
+    assert elsewhere.status_code == 307
+    assert "graph" not in emulator.counts()
+
+
+def test_claims_challenges_are_answered(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    vault = client.resource(RESOURCE)
+    assert vault.get(secret(emulator)).status_code == 200
+    emulator.inject("vault=claims-challenge*1")
+    assert vault.get(secret(emulator)).status_code == 200
+    assert emulator.counts()["token"] == 2
+
+
+def test_plain_bearer_tokens(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:
+    response = warm_client.bearer_resource(RESOURCE).get(secret(emulator))
+    assert response.token is not None
+    assert response.token.token_type == "Bearer"
+    (record,) = [record for record in emulator.records() if record["leg"] == "vault"]
+    assert record["client_certificate"] is None
