@@ -131,17 +131,6 @@ class Client:
     def send_unauthenticated(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | Upload | None, timeout: float, /
     ) -> Operation[RawResponse]: ...
-    def send_with_token(
-        self,
-        certificate: BindingCertificate,
-        authorization: str,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]],
-        body: bytes | Upload | None,
-        timeout: float,
-        /,
-    ) -> Operation[RawResponse]: ...
 
 @final
 class Request:

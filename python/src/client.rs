@@ -1,14 +1,16 @@
 use crate::access_token::AccessToken;
-use crate::error::raise;
+use crate::error::{invalid_request, raise};
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
 use crate::process::runtime;
 use crate::request::Request;
-use crate::resource::Resource;
+use crate::resource::{Resource, new_request, start_exchange};
 use crate::settings::{Arguments, Settings};
 use crate::time::timeout;
+use crate::upload::Content;
 use arc_swap::ArcSwap;
-use keybound::{ManagedIdentityClient, TokenRequest};
+use keybound::http::{BoundCalls, header::AUTHORIZATION};
+use keybound::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,7 +26,14 @@ pub(crate) struct ClientOfProcess {
     current: ArcSwap<Current>,
 }
 
-type Current = ForkBound<ManagedIdentityClient>;
+/// What is created again.
+struct Clients {
+    client: ManagedIdentityClient,
+    /// For requests without a token.
+    calls: BoundCalls,
+}
+
+type Current = ForkBound<Clients>;
 
 #[pymethods]
 impl Client {
@@ -93,6 +102,28 @@ impl Client {
         )
     }
 
+    /// Sends a request without a token, on a connection without a certificate.
+    #[pyo3(signature = (method, url, headers, body, timeout, /))]
+    fn send_unauthenticated(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        url: &str,
+        headers: Vec<(String, String)>,
+        body: Content<'_>,
+        timeout: f64,
+    ) -> PyResult<Operation> {
+        let calls = self.0.calls(py)?;
+        let request = new_request(py, method, url, headers, body, Some(timeout))?;
+        if request.headers().contains_key(AUTHORIZATION) {
+            return Err(invalid_request(
+                py,
+                "the request has an Authorization header",
+            ));
+        }
+        start_exchange(py, async move { calls.send(request).await })
+    }
+
     #[pyo3(signature = (request, timeout, follow_redirects, honor_retry_after, /))]
     fn resource(
         &self,
@@ -118,17 +149,25 @@ impl Client {
 impl ClientOfProcess {
     /// The client; in a child the first call creates it.
     fn client(&self, py: Python<'_>) -> PyResult<ManagedIdentityClient> {
+        self.with(py, |clients| clients.client.clone())
+    }
+
+    fn calls(&self, py: Python<'_>) -> PyResult<BoundCalls> {
+        self.with(py, |clients| clients.calls.clone())
+    }
+
+    fn with<T>(&self, py: Python<'_>, get: impl Fn(&Clients) -> T) -> PyResult<T> {
         let current = self.current.load();
-        if let Some(client) = current.of_this_process() {
-            return Ok(client.clone());
+        if let Some(clients) = current.of_this_process() {
+            return Ok(get(clients));
         }
         // Of several threads one wins; all use its client.
         let new = Arc::new(build(py, &self.settings)?);
         self.current.compare_and_swap(&current, new);
         let current = self.current.load();
-        let client = current.of_this_process();
-        client
-            .cloned()
+        let clients = current.of_this_process();
+        clients
+            .map(get)
             .ok_or_else(|| PyRuntimeError::new_err("the process forked again"))
     }
 
@@ -153,5 +192,11 @@ impl ClientOfProcess {
 }
 
 fn build(py: Python<'_>, settings: &Settings) -> PyResult<Current> {
-    Ok(ForkBound::new(raise(py, settings.build())?))
+    let client = raise(py, settings.build())?;
+    // Of no importance for requests without a token.
+    let calls = BoundCalls::new(&client, KeyRequirements::attested());
+    Ok(ForkBound::new(Clients {
+        calls: raise(py, calls)?,
+        client,
+    }))
 }

@@ -6,7 +6,7 @@ use crate::time;
 use crate::upload::Content;
 use arc_swap::ArcSwap;
 use keybound::http::{
-    HeaderName, HeaderValue, Request, RequestBody, RequestTimeout, ResourceClient,
+    HeaderName, HeaderValue, Request, RequestBody, RequestTimeout, ResourceClient, ResponseBody,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -62,11 +62,7 @@ impl Resource {
         timeout: Option<f64>,
     ) -> PyResult<Operation> {
         let client = self.client(py)?;
-        let mut request = request(py, method, url, headers, body)?;
-        if let Some(seconds) = timeout {
-            let timeout = RequestTimeout(time::timeout(py, seconds)?);
-            request.extensions_mut().insert(timeout);
-        }
+        let request = new_request(py, method, url, headers, body, timeout)?;
         Operation::start(
             py,
             async move { client.send(request).await },
@@ -79,12 +75,13 @@ impl Resource {
 ///
 /// # Errors
 /// `InvalidRequest` if one is malformed; a header is not shown, as it may be secret.
-fn request(
+pub(crate) fn new_request(
     py: Python<'_>,
     method: &str,
     url: &str,
     headers: Vec<(String, String)>,
     body: Content<'_>,
+    timeout: Option<f64>,
 ) -> PyResult<Request<RequestBody>> {
     let request = Request::builder().method(method).uri(url);
     let mut request = request
@@ -103,5 +100,20 @@ fn request(
         };
         request.headers_mut().append(name, value);
     }
+    if let Some(seconds) = timeout {
+        let timeout = RequestTimeout(time::timeout(py, seconds)?);
+        request.extensions_mut().insert(timeout);
+    }
     Ok(request)
+}
+
+/// Starts an exchange whose response may have no token.
+pub(crate) fn start_exchange(
+    py: Python<'_>,
+    exchange: impl Future<Output = keybound::Result<http::Response<ResponseBody>>> + Send + 'static,
+) -> PyResult<Operation> {
+    Operation::start(py, exchange, |py, response| {
+        let response = RawResponse::from_http(raise(py, response)?);
+        Ok(Py::new(py, response)?.into_any())
+    })
 }

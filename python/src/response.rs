@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 pub(crate) struct RawResponse {
     status: u16,
     headers: HeaderMap,
-    token: ForkBound<Token>,
+    token: ForkBound<Option<Token>>,
     connection: Option<ConnectionInfo>,
     body: Arc<Mutex<ForkBound<State>>>,
 }
@@ -42,9 +42,21 @@ impl RawResponse {
         Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            token: ForkBound::new(response.token().clone()),
+            token: ForkBound::new(Some(response.token().clone())),
             connection: response.connection().cloned(),
             body: Arc::new(Mutex::new(ForkBound::new(State::Whole(Box::new(response))))),
+        }
+    }
+
+    /// A response without a token.
+    pub(crate) fn from_http(response: http::Response<ResponseBody>) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            token: ForkBound::new(None),
+            connection: head.extensions.get::<ConnectionInfo>().cloned(),
+            body: Arc::new(Mutex::new(ForkBound::new(State::Open(body)))),
         }
     }
 }
@@ -68,7 +80,8 @@ impl RawResponse {
 
     #[getter]
     fn token(&self) -> Option<AccessToken> {
-        self.token.of_any_process().cloned().map(AccessToken::new)
+        let token = self.token.of_any_process()?.clone();
+        token.map(AccessToken::new)
     }
 
     #[getter]
