@@ -110,7 +110,7 @@ class BoundCalls:
             KeyboundError: see its subclasses.
 
         """
-        request = _Outgoing(self, method, url, headers, timeout)
+        request = _Exchange(self, method, url, headers, timeout)
         if is_in_memory(content):
             return Response(request.start(content.encode() if isinstance(content, str) else content).wait())
         return Response(send_streamed(content, request.given, request.start))
@@ -128,7 +128,7 @@ class BoundCalls:
         from keybound.aio._response import Response as AsyncResponse
         from keybound.aio._upload import send_streamed as send_streamed_async
 
-        request = _Outgoing(self, method, url, headers, timeout)
+        request = _Exchange(self, method, url, headers, timeout)
         if is_in_memory(content):
             return AsyncResponse(await request.start(content.encode() if isinstance(content, str) else content))
         return AsyncResponse(await send_streamed_async(content, request.given, request.start))
@@ -151,7 +151,7 @@ class BoundCalls:
         return f"<keybound.BoundCalls attested={self._attested} min_strength={self._min_strength}>"
 
 
-class _Outgoing:
+class _Exchange:
     """A request whose placeholder is resolved."""
 
     def __init__(

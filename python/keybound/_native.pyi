@@ -19,6 +19,8 @@ class Operation(Generic[_T]):
     # Work on the runtime. Dropping it, or cancelling the task that awaits it, ends the work.
     def wait(self) -> _T: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
+    @classmethod
+    def __class_getitem__(cls, item: object, /) -> Any: ...
 
 @final
 class AccessToken:
@@ -135,16 +137,16 @@ class Client:
 @final
 class Request:
     # What a token is requested for; parsed once.
-    @classmethod
+    @staticmethod
     def pop(
-        cls, resource: str, attested: bool, min_strength: str, claims: str | None, force_refresh: bool, timeout: float, /
-    ) -> Self: ...
-    @classmethod
-    def bearer(cls, resource: str, claims: str | None, force_refresh: bool, timeout: float, /) -> Self: ...
-    @classmethod
+        resource: str, attested: bool, min_strength: str, claims: str | None, force_refresh: bool, timeout: float, /
+    ) -> Request: ...
+    @staticmethod
+    def bearer(resource: str, claims: str | None, force_refresh: bool, timeout: float, /) -> Request: ...
+    @staticmethod
     def bearer_over_mtls(
-        cls, resource: str, attested: bool, min_strength: str, claims: str | None, force_refresh: bool, timeout: float, /
-    ) -> Self: ...
+        resource: str, attested: bool, min_strength: str, claims: str | None, force_refresh: bool, timeout: float, /
+    ) -> Request: ...
 
 @final
 class Resource:
@@ -199,6 +201,21 @@ class Emulator:
     def close(self) -> None: ...
 
 VERSION: str
+__all__ = [
+    "VERSION",
+    "AccessToken",
+    "BindingCertificate",
+    "Client",
+    "Emulator",
+    "Operation",
+    "RawResponse",
+    "Request",
+    "Resource",
+    "Upload",
+    "after_fork",
+    "check_identity",
+    "shut_down",
+]
 
 def check_identity(kind: str, id: str | None, /) -> None: ...
 def after_fork() -> None: ...

@@ -216,7 +216,7 @@ impl BindingCertificate {
     ///     OSError: if this is not Windows, or there is no such certificate with such a key.
     ///     ValueError: if an argument is malformed.
     #[classmethod]
-    #[pyo3(signature = (store_path = DEFAULT_STORE, *, thumbprint = None, subject_name = None))]
+    #[pyo3(signature = (store_path = "CurrentUser/My", *, thumbprint = None, subject_name = None))]
     fn from_store(
         _class: &Bound<'_, pyo3::types::PyType>,
         store_path: &str,

@@ -95,10 +95,12 @@ impl Operation {
     }
 
     #[classmethod]
+    #[pyo3(signature = (item, /))]
     fn __class_getitem__<'py>(
         class: &Bound<'py, pyo3::types::PyType>,
-        _item: &Bound<'py, PyAny>,
+        item: &Bound<'py, PyAny>,
     ) -> Bound<'py, PyAny> {
+        let _ = item;
         class.clone().into_any()
     }
 }

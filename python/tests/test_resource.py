@@ -88,7 +88,7 @@ def test_a_failing_upload_is_not_a_whole_one(emulator: Emulator, vault: Resource
     assert vault.get(secret(emulator, "half")).status_code == 404
     for wrong in ([1], 7):
         with pytest.raises(TypeError):
-            vault.put(secret(emulator, "half"), content=wrong)  # type: ignore[arg-type]
+            vault.put(secret(emulator, "half"), content=wrong)
 
 
 def test_large_responses_arrive_in_parts(emulator: Emulator, vault: ResourceClient) -> None:
