@@ -18,9 +18,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// The agent's directory of tokens, if this platform has one.
-pub(crate) fn directory(environment: &Environment) -> Option<String> {
+/// The agent's directory of tokens.
+///
+/// # Errors
+/// [`ErrorKind::ArcChallengeFailed`] if this platform has none, or the variable that leads to it is not set.
+pub(crate) fn directory(environment: &Environment) -> Result<String> {
     platform::directory(environment)
+        .map_err(|reason| Error::new(ErrorKind::ArcChallengeFailed, Stage::Source, reason))
 }
 
 /// Reads the key file of a challenge, on a thread for blocking work.

@@ -346,7 +346,10 @@ impl ManagedIdentityClientBuilder {
         #[cfg(not(test))]
         let arc_tokens = arc_key::directory(&environment);
         #[cfg(test)]
-        let arc_tokens = self.arc_tokens.or_else(|| arc_key::directory(&environment));
+        let arc_tokens = match self.arc_tokens {
+            Some(directory) => Ok(directory),
+            None => arc_key::directory(&environment),
+        };
         let settings = Settings {
             identity: self
                 .identity

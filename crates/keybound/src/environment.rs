@@ -8,17 +8,14 @@ use std::sync::OnceLock;
 
 /// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the KeyGuard key,
 /// the operator's switches and allow-list (`MSAL_MI_DISABLE_IMDS_V2`, `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`,
-/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), the variables of the managed identity sources, and the settings of the attestation. Also
-/// whether the agent of Azure Arc is installed. None of them extends trust: the attestation library
-/// that `ATTESTATION_CLIENTLIB_PATH` names is loaded only if Microsoft signed it.
+/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), the variables of the managed identity sources (`ProgramData` among them, for the key files of
+/// Azure Arc on Windows), and the settings of the attestation. Also whether the agent of Azure Arc is installed. None of them
+/// extends trust: the attestation library that `ATTESTATION_CLIENTLIB_PATH` names is loaded only if Microsoft signed it.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<&'static str, String>,
     /// Whether the agent of Azure Arc is installed.
     arc_agent: bool,
-    /// The directory for the data of services.
-    #[cfg(windows)]
-    program_data: Option<String>,
 }
 
 impl Environment {
@@ -29,8 +26,6 @@ impl Environment {
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
         Self {
             arc_agent: arc_agent(variable).is_some_and(|path| path.exists()),
-            #[cfg(windows)]
-            program_data: variable("ProgramData"),
             ..Self::with_switch(&DISABLE_V2_VALUE, variable)
         }
     }
@@ -120,9 +115,10 @@ impl Environment {
         SourceVariables::new(|name| self.get(name).map(str::to_owned), self.arc_agent)
     }
 
+    /// The directory for the data of services on Windows.
     #[cfg(windows)]
     pub(crate) fn program_data(&self) -> Option<&str> {
-        self.program_data.as_deref()
+        self.get(PROGRAM_DATA)
     }
 
     pub(crate) fn https_proxy(&self) -> Option<&str> {
@@ -176,7 +172,8 @@ const ATTESTATION_CACHE: &str = "MSAL_MSI_V2_ATTESTATION_CACHE";
 const DISABLE_V2: &str = "MSAL_MI_DISABLE_IMDS_V2";
 const NO_STORE: &str = "MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE";
 const ALLOWED_HOSTS: &str = "MSAL_MI_IMDSV2_ALLOWED_HOSTS";
-const NAMES: [&str; 13] = [
+const PROGRAM_DATA: &str = "ProgramData";
+const NAMES: [&str; 14] = [
     IMDS,
     DISABLE_V2,
     NO_STORE,
@@ -184,6 +181,7 @@ const NAMES: [&str; 13] = [
     KEY_NAME,
     ATTESTATION_LIBRARY,
     ATTESTATION_CACHE,
+    PROGRAM_DATA,
     "HTTPS_PROXY",
     "https_proxy",
     "ALL_PROXY",

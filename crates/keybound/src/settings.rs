@@ -28,8 +28,8 @@ pub(crate) struct Settings {
     pub(crate) on_step: Option<StepListener>,
     /// Whether the operator disabled managed identity v2: no request of it is sent.
     pub(crate) imds_v2_disabled: bool,
-    /// The directory with the key files of the agent of Azure Arc, if the platform has one.
-    pub(crate) arc_tokens: Option<String>,
+    /// The directory with the key files of the agent of Azure Arc, or why it is not known: an error of a challenge.
+    pub(crate) arc_tokens: Result<String>,
 }
 
 /// The settings that must be equal in clients that share a state: those that affect results, except the identity.

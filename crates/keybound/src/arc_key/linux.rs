@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-pub(super) fn directory(_: &Environment) -> Option<String> {
-    Some(DIRECTORY.to_owned())
+pub(super) fn directory(_: &Environment) -> Result<String, &'static str> {
+    Ok(DIRECTORY.to_owned())
 }
 
 /// Opens a file in the directory, without following links, and checks both.

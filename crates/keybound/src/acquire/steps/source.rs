@@ -143,13 +143,7 @@ impl Flow {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(Challenge::None(response));
         }
-        let directory = self.context.settings.arc_tokens.clone().ok_or_else(|| {
-            Error::new(
-                ErrorKind::ArcChallengeFailed,
-                Stage::Source,
-                "the agent of Azure Arc has no known directory of tokens on this platform",
-            )
-        })?;
+        let directory = self.context.settings.arc_tokens.clone()?;
         let values = response.headers().get_all(WWW_AUTHENTICATE).into_iter();
         let values = values.map(HeaderValue::as_bytes);
         let challenge = ArcChallenge::parse(values, &directory, arc_key::PLATFORM)
