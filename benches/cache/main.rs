@@ -12,7 +12,7 @@ mod peer;
 mod requests;
 
 use azure_core::credentials::TokenCredential;
-use keybound::azure::BearerCredential;
+use keybound::azure::ManagedIdentityCredential;
 use keybound::{ManagedIdentityClient, TokenRequest};
 use keybound_benches::pairs::{Figure, compare};
 use keybound_benches::test_host::{TestHost, unattested};
@@ -105,7 +105,7 @@ impl Sides {
 
 fn hits(one_thread: &Runtime, threads: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure> {
     let ours: Arc<dyn TokenCredential> =
-        Arc::new(BearerCredential::new(sides.ours.clone(), unattested()));
+        ManagedIdentityCredential::over_mtls(sides.ours.clone(), unattested());
     let theirs = Arc::clone(&sides.theirs);
     let client = sides.ours.clone();
     let request = requests::request(0);

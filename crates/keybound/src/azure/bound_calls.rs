@@ -1,5 +1,6 @@
-use super::bearer_tokens::{access_token, single_scope};
-use super::conversions::{to_http_request, to_sdk_error, to_sdk_response};
+use super::conversions::{
+    single_scope, to_http_request, to_sdk_error, to_sdk_response, to_sdk_token,
+};
 use crate::http;
 use crate::{KeyRequirements, ManagedIdentityClient};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -76,7 +77,7 @@ impl TokenCredential for BoundCalls {
         let token = Box::pin(self.0.client().acquire_token(&request))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
-        let mut placeholder = access_token(token.issued());
+        let mut placeholder = to_sdk_token(token.issued());
         placeholder.token = Secret::new(self.0.placeholder(scope));
         Ok(placeholder)
     }

@@ -1,5 +1,7 @@
 //! Conversions of requests, responses and errors between the SDK's types and ours.
+use crate::access_token::IssuedToken;
 use crate::http::ResponseBody;
+use azure_core::credentials::{AccessToken, Secret};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
 use azure_core::http::request::Body;
@@ -13,6 +15,23 @@ use keybound_core::{ErrorKind as Kind, Stage};
 use keybound_transport::RequestBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+/// Returns the scope, or an error if there is not exactly one.
+pub(super) fn single_scope<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str> {
+    match scopes {
+        &[scope] => Ok(scope),
+        _ => Err(Error::with_message(
+            ErrorKind::Credential,
+            "a token of a managed identity is for exactly one scope",
+        )),
+    }
+}
+
+/// Converts a token.
+pub(super) fn to_sdk_token(issued: &IssuedToken) -> AccessToken {
+    let secret = Secret::new(issued.secret.expose().to_owned());
+    AccessToken::new(secret, issued.expires_on_date)
+}
 
 /// Converts a request, without `Content-Length`, which is set when it is sent.
 pub(super) fn to_http_request(request: &Request) -> azure_core::Result<http::Request<RequestBody>> {

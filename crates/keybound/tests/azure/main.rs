@@ -1,6 +1,6 @@
 //! Clients of the Azure SDK, with bound and bearer tokens, against the emulator.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod bearer_credential;
+mod bearer_over_mtls;
 mod bound_calls;
 mod managed_identity_credential;
 mod transport;

@@ -6,7 +6,7 @@ use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::{HttpClient as _, Method, Request, Url};
 use azure_core::stream::BytesStream;
 use keybound::KeyRequirements;
-use keybound::azure::{BearerCredential, BoundCalls};
+use keybound::azure::{BoundCalls, ManagedIdentityCredential};
 use keybound_testing::emulated::{TestHost, VAULT};
 
 fn request(host: &TestHost, method: Method) -> Request {
@@ -45,7 +45,7 @@ async fn sends_no_token_of_another_credential() {
     let client = host.client();
     let calls = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
     let others = BoundCalls::new(&client, KeyRequirements::attested()).unwrap();
-    let bearer = BearerCredential::new(client, KeyRequirements::attested());
+    let bearer = ManagedIdentityCredential::over_mtls(client, KeyRequirements::attested());
     let bearer = bearer.get_token(&[VAULT], None).await.unwrap();
     let mut foreign = request(&host, Method::Get);
     foreign.insert_header(AUTHORIZATION, format!("Bearer {}", bearer.token.secret()));

@@ -1,6 +1,6 @@
-//! `BearerCredential` as a `TokenCredential` of azure_core.
+//! `ManagedIdentityCredential::over_mtls` as a `TokenCredential` of azure_core.
 use azure_core::credentials::TokenCredential as _;
-use keybound::azure::BearerCredential;
+use keybound::azure::ManagedIdentityCredential;
 use keybound::{KeyRequirements, KeyStrength, TokenRequest, TokenSource};
 use keybound_testing::emulated::{TestHost, VAULT};
 
@@ -12,7 +12,7 @@ fn any_key() -> KeyRequirements {
 async fn caches_one_token_for_all_spellings_of_a_scope() {
     let host = TestHost::lenient();
     let client = host.builder_for_memory().build().unwrap();
-    let credential = BearerCredential::new(client.clone(), any_key());
+    let credential = ManagedIdentityCredential::over_mtls(client.clone(), any_key());
     let first = credential.get_token(&[VAULT], None).await.unwrap();
     for spelling in [
         "https://vault.azure.net/.default",
@@ -39,7 +39,7 @@ async fn caches_one_token_for_all_spellings_of_a_scope() {
 async fn never_returns_an_expired_token() {
     let host = TestHost::lenient();
     let client = host.builder_for_memory().build().unwrap();
-    let credential = BearerCredential::new(client, any_key());
+    let credential = ManagedIdentityCredential::over_mtls(client, any_key());
     let first = credential.get_token(&[VAULT], None).await.unwrap();
     host.emulator.clock().advance(24 * 3600 + 1);
     let next = credential.get_token(&[VAULT], None).await.unwrap();
@@ -51,7 +51,7 @@ async fn never_returns_an_expired_token() {
 async fn requires_one_scope_and_returns_the_cause_of_errors() {
     let host = TestHost::lenient();
     let client = host.builder_for_memory().build().unwrap();
-    let credential = BearerCredential::new(client, any_key());
+    let credential = ManagedIdentityCredential::over_mtls(client, any_key());
     for scopes in [&[][..], &[VAULT, VAULT]] {
         let error = credential.get_token(scopes, None).await.unwrap_err();
         assert!(error.to_string().contains("one scope"), "{error}");
@@ -68,9 +68,9 @@ async fn requires_one_scope_and_returns_the_cause_of_errors() {
 async fn attested_or_error() {
     let host = TestHost::lenient();
     let client = host.builder_for_memory().build().unwrap();
-    let unattested = BearerCredential::new(client.clone(), any_key());
+    let unattested = ManagedIdentityCredential::over_mtls(client.clone(), any_key());
     unattested.get_token(&[VAULT], None).await.unwrap();
     let attested = KeyRequirements::attested().min_strength(KeyStrength::Software);
-    let attested = BearerCredential::new(client, attested);
+    let attested = ManagedIdentityCredential::over_mtls(client, attested);
     attested.get_token(&[VAULT], None).await.unwrap_err();
 }
