@@ -87,9 +87,9 @@ impl HttpsClient {
     /// A client without a certificate for a server that presents exactly one certificate, named by its SHA-1 thumbprint, as the
     /// managed identity endpoint of Service Fabric does. Connections are never made through a proxy. Opens no connection.
     ///
-    /// The server proves in the handshake that it has the certificate's key. The certificate must be within its validity. Its
-    /// issuers, its usage and the host name are not checked: it may be self-signed. No trust anchor replaces it, and a
-    /// certificate that it has issued is not accepted.
+    /// The server proves in the handshake that it has the certificate's key. Its issuers, its usage, its validity and the host name
+    /// are not checked: it may be self-signed or expired. No trust anchor replaces it, and a certificate that it has issued is not
+    /// accepted.
     ///
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) where the host's TLS configuration does not allow TLS, or the

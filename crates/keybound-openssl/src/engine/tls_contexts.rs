@@ -71,8 +71,8 @@ impl TlsContexts {
         })
     }
 
-    /// Contexts without an identity for a server with this one certificate. It must be within its validity; its issuers and
-    /// names are not checked, and no trust anchor replaces it.
+    /// Contexts without an identity for a server with this one certificate. Its issuers, names and validity are not checked, and no
+    /// trust anchor replaces it.
     ///
     /// # Errors
     /// [`HostUnsupported`](TransportErrorKind::HostUnsupported) if the host's configuration does not allow it.

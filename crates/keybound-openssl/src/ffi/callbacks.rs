@@ -2,10 +2,8 @@
 use super::host_verification::check_expected_host;
 use super::ssl_context::state_of;
 use crate::ConnectionState;
-use openssl::asn1::Asn1Time;
 use openssl::ssl::SslRef;
 use openssl::x509::{X509Ref, X509StoreContext, X509StoreContextRef, X509VerifyResult};
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Called for each request for the client certificate (`SSL_CTX_set_cert_cb`): 1 continues with the certificate of the context, 0
@@ -80,34 +78,27 @@ fn verifying_state(store: &X509StoreContextRef) -> Option<&Arc<ConnectionState>>
     store.ex_data(index).and_then(state_of)
 }
 
-/// Accepts exactly the pinned certificate, within its validity and with a key of the security level that other servers need.
-/// Host name, usage and issuers are not checked: the thumbprint names the certificate itself.
+/// Accepts exactly the pinned certificate, with a key of the security level that other servers need. Host name, usage, issuers and
+/// validity are not checked: the thumbprint names the certificate itself.
 fn check_pinned(state: &ConnectionState, leaf: &X509Ref) -> Result<(), X509VerifyResult> {
     let other = X509VerifyResult::APPLICATION_VERIFICATION;
     let der = leaf.to_der().map_err(|_| other)?;
     if !state.is_pinned() || !state.on_server_certificate(&der) {
         return Err(other);
     }
-    check_validity_and_key(leaf).inspect_err(|error| state.reject_server(error.error_string()))
+    check_key(leaf).inspect_err(|error| state.reject_server(error.error_string()))
 }
 
-fn check_validity_and_key(leaf: &X509Ref) -> Result<(), X509VerifyResult> {
-    let other = X509VerifyResult::APPLICATION_VERIFICATION;
-    let now = Asn1Time::days_from_now(0).map_err(|_| other)?;
-    let key = leaf.public_key().map_err(|_| other)?;
-    // Malformed times compare with nothing.
-    let is_begun = leaf.not_before().compare(&now).is_ok_and(Ordering::is_le);
-    let is_unexpired = leaf.not_after().compare(&now).is_ok_and(Ordering::is_gt);
+fn check_key(leaf: &X509Ref) -> Result<(), X509VerifyResult> {
+    let key = leaf
+        .public_key()
+        .map_err(|_| X509VerifyResult::APPLICATION_VERIFICATION)?;
     // Negative for keys of which OpenSSL does not know the strength.
-    let is_strong = key.security_bits().cast_signed() >= MIN_SECURITY_BITS;
-    let code = match (is_begun, is_unexpired, is_strong) {
-        (true, true, true) => return Ok(()),
-        (false, ..) => openssl_sys::X509_V_ERR_CERT_NOT_YET_VALID,
-        (_, false, _) => openssl_sys::X509_V_ERR_CERT_HAS_EXPIRED,
-        (.., false) => openssl_sys::X509_V_ERR_EE_KEY_TOO_SMALL,
-    };
+    if key.security_bits().cast_signed() >= MIN_SECURITY_BITS {
+        return Ok(());
+    }
     // SAFETY: the code is one of OpenSSL's.
-    Err(unsafe { X509VerifyResult::from_raw(code) })
+    Err(unsafe { X509VerifyResult::from_raw(openssl_sys::X509_V_ERR_EE_KEY_TOO_SMALL) })
 }
 
 fn check_leaf(
