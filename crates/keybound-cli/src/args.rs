@@ -16,7 +16,7 @@ pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
 pub(crate) use host::{HostArgs, TargetArgs};
 pub(crate) use selftest::{SelftestArgs, SelftestOutput};
 pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
-pub(crate) use values::{Data, TlsChoice};
+pub(crate) use values::{Data, Source, TlsChoice};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! From options to a client and a request: all options are resolved and checked before a request is sent.
-use crate::args::{HostArgs, LibraryArgs, TokenArgs};
+use crate::args::{HostArgs, LibraryArgs, Source, TokenArgs};
 use crate::failure::Failure;
 use crate::steps::StepLog;
 use crate::{emulation, out, text};
@@ -41,9 +41,10 @@ impl Session {
         fallback: Option<&str>,
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
-        // A plain bearer token needs no certificates; the call of a resource does.
+        check_effects(args)?;
+        // The variable is for the services of an emulator, of which a plain bearer token needs none with TLS.
         let trust = match args.bearer && called.is_none() {
-            true => TrustAnchors::system(),
+            true => named_trust(&args.host)?.unwrap_or_else(TrustAnchors::system),
             false => trust(&args.host, called)?,
         };
         let mut builder = client_builder(&args.host, trust)?;
@@ -216,13 +217,10 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
 /// # Errors
 /// [`Failure::Usage`] if a file cannot be read.
 pub(crate) fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
-    let system = TrustAnchors::system();
-    if let Some(path) = &args.ca_file {
-        let pem = read_file("--ca-file", path, MAX_PEM_BYTES)?;
-        return system
-            .with_pem(&pem)
-            .map_err(|error| misnamed("--ca-file", path, &error));
+    if let Some(named) = named_trust(args)? {
+        return Ok(named);
     }
+    let system = TrustAnchors::system();
     if !has_loopback_imds(args) && !called.is_some_and(is_loopback) {
         return Ok(system);
     }
@@ -239,6 +237,34 @@ pub(crate) fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchor
         text::printable_line(&path.to_string_lossy())
     ));
     Ok(trust)
+}
+
+/// The system's CAs and those of `--ca-file`, if it is given.
+fn named_trust(args: &HostArgs) -> Result<Option<TrustAnchors>, Failure> {
+    let Some(path) = &args.ca_file else {
+        return Ok(None);
+    };
+    let pem = read_file("--ca-file", path, MAX_PEM_BYTES)?;
+    let trust = TrustAnchors::system().with_pem(&pem);
+    trust
+        .map(Some)
+        .map_err(|error| misnamed("--ca-file", path, &error))
+}
+
+/// Rejects options that have no effect beside others, as far as their parser cannot.
+fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
+    let host = &args.host;
+    if host.imds().is_some() && args.source.is_some_and(|source| source != Source::Imds) {
+        return Err(Failure::Usage(
+            "--imds is the address of another source than --source names".to_owned(),
+        ));
+    }
+    if host.library.is_set() && (host.no_attestation || host.simulated) {
+        return Err(Failure::Usage(
+            "the attestation library is not used with --no-attestation or --simulated".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The library checks this too, but only after requests.

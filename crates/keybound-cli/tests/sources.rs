@@ -3,9 +3,12 @@
 
 mod support;
 
+use keybound_testing::Authority;
+use std::io::Write as _;
 use std::process::Command;
 use support::source::Source;
 use support::{keybound, run, shows_a_jwt};
+use tempfile::NamedTempFile;
 
 const TOKEN: &str = "opaque-token-of-the-source-0123456789";
 
@@ -173,13 +176,7 @@ fn address_of_imds_chooses_imds_by_option_but_not_by_variable() {
         let run = run(&mut command);
         assert_eq!(run.json()["managed_identity_source"], chosen, "{run:#?}");
     }
-    let option = ["get-token", "--bearer", "--imds", &imds.url];
-    let run = run(on_host("app_service", &other, &option).args(["--source", "app-service"]));
-    assert!(
-        run.stdout.contains("identity source App Service"),
-        "{run:#?}"
-    );
-    assert_eq!((imds.requests().len(), other.requests().len()), (3, 2));
+    assert_eq!((imds.requests().len(), other.requests().len()), (3, 1));
 }
 
 #[test]
@@ -203,11 +200,20 @@ fn no_v1_fallback_on_another_source() {
     assert!(source.requests().is_empty());
 }
 
+#[cfg(unix)]
 #[test]
 fn sources_are_never_reached_through_a_proxy() {
-    let (source, proxy) = (Source::issuing(TOKEN), Source::start(502, "proxy"));
-    for kind in ["imds", "app_service"] {
-        let mut command = on_host(kind, &source, &["get-token", "--bearer"]);
+    let proxy = Source::start(502, "proxy");
+    let (authority, ca_file) = authority();
+    let plain = Source::issuing(TOKEN).at_any_address();
+    let tls = Source::issuing_with(&authority.server("0.0.0.0"), TOKEN).at_any_address();
+    for (kind, source) in [
+        ("imds", &plain),
+        ("app_service", &plain),
+        ("app_service", &tls),
+    ] {
+        let mut command = on_host(kind, source, &["get-token", "--bearer", "--ca-file"]);
+        command.arg(ca_file.path());
         for name in [
             "HTTP_PROXY",
             "http_proxy",
@@ -221,6 +227,43 @@ fn sources_are_never_reached_through_a_proxy() {
         assert_eq!(run.status, Some(0), "{run:#?}");
     }
     assert!(proxy.requests().is_empty());
+    assert_eq!((plain.requests().len(), tls.requests().len()), (2, 1));
+}
+
+#[test]
+fn source_at_an_https_address_is_verified() {
+    let (authority, ca_file) = authority();
+    let source = Source::issuing_with(&authority.server("127.0.0.1"), TOKEN);
+    let other_name = Source::issuing_with(&authority.server("127.0.0.2"), TOKEN);
+    for kind in ["app_service", "machine_learning", "cloud_shell"] {
+        let arguments = ["get-token", "--bearer", "--output", "json"];
+        let untrusted = run(&mut on_host(kind, &source, &arguments));
+        let misnamed = run(on_host(kind, &other_name, &arguments)
+            .arg("--ca-file")
+            .arg(ca_file.path()));
+        for refused in [untrusted, misnamed] {
+            let error = &refused.json()["error"];
+            assert_eq!(error["code"], "server_certificate_invalid", "{refused:#?}");
+            assert_eq!(error["stage"], "source");
+        }
+        let trusted = run(on_host(kind, &source, &arguments)
+            .arg("--ca-file")
+            .arg(ca_file.path()));
+        let found = trusted.json();
+        assert_eq!(found["managed_identity_source"], kind, "{trusted:#?}");
+    }
+    assert_eq!(
+        (source.requests().len(), other_name.requests().len()),
+        (3, 0)
+    );
+}
+
+/// An authority, and the file of its certificate.
+fn authority() -> (Authority, NamedTempFile) {
+    let authority = Authority::new("authority of a source");
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(&authority.pem()).unwrap();
+    (authority, file)
 }
 
 #[test]
@@ -262,17 +305,26 @@ fn bearer_rejects_options_without_effect_on_it() {
         &["--no-attestation"],
         &["--simulated"],
         &["--claims", "{}"],
+        &["--allowed-host", "login.example"],
+        &["--attestation-library", "/x.dll"],
+        &["--attestation-null-arguments"],
+        &["--source", "app-service", "--imds", "http://127.0.0.1:1"],
+        &["--ca-file", "/missing.pem"],
     ] {
         let run = run(keybound(["get-token", "--bearer"]).args(options));
         assert_eq!(run.status, Some(2), "{options:?}: {run:#?}");
+        assert!(run.stderr.contains(options[0]), "{options:?}: {run:#?}");
     }
-    let run = run(&mut keybound([
-        "get-token",
-        "--simulated",
-        "--source",
-        "imds",
-    ]));
-    assert_eq!(run.status, Some(2), "{run:#?}");
+    for options in [
+        &["--simulated", "--source", "imds"][..],
+        &["--simulated", "--attestation-null-arguments"],
+        &["--no-attestation", "--attestation-null-arguments"],
+        &["--no-attestation", "--attestation-library", "/x.dll"],
+        &["--source", "cloud-shell", "--imds", "http://127.0.0.1:1"],
+    ] {
+        let run = run(keybound(["get-token"]).args(options));
+        assert_eq!(run.status, Some(2), "{options:?}: {run:#?}");
+    }
 }
 
 #[test]

@@ -154,6 +154,7 @@ fn pins_the_server_of_service_fabric_only() {
         let imds = Url::parse("http://169.254.169.254").unwrap();
         let endpoint = SourceEndpoint::new(source, &variables(&all, false), &imds).unwrap();
         assert_eq!(endpoint.source(), source);
+        assert_eq!(endpoint.is_https(), fabric, "{source}");
         let pinned = endpoint.server_thumbprint();
         assert_eq!(pinned.is_some(), fabric, "{source}");
         let shown = pinned.map(|pinned| pinned.to_string());

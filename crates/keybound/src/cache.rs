@@ -54,8 +54,8 @@ pub(crate) struct Inner {
     pub(crate) store_calls: StoreCalls,
     /// Whether IMDS rejected a request with `bypass_cache` and accepted it without.
     pub(crate) imds_rejects_bypass: AtomicBool,
-    /// The connections to a source whose certificate is pinned.
-    pub(crate) pinned_client: OnceLock<HttpsClient>,
+    /// The connections to a source with an https address.
+    pub(crate) source_client: OnceLock<HttpsClient>,
 }
 
 impl SharedState {

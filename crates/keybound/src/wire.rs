@@ -35,8 +35,8 @@ pub(crate) trait SimulatedNetwork: Send + Sync + fmt::Debug {
 pub(crate) enum Route<'a> {
     /// Plain HTTP without a proxy: IMDS and other local sources.
     Plain,
-    /// TLS without a proxy to a source whose certificate is pinned.
-    Pinned(&'a HttpsClient),
+    /// TLS without a proxy to a source.
+    Source(&'a HttpsClient),
     /// Mutual TLS with the certificate of this binding.
     Entra(&'a Binding),
     /// TLS with this client, whose connections present the certificate of a token, or none.
@@ -62,7 +62,7 @@ impl Wire {
                     .send_with(request, timeout, ConnectionReuse::Allowed)
                     .await
             }
-            (Self::Network, Route::Pinned(https)) => {
+            (Self::Network, Route::Source(https)) => {
                 https
                     .send_with(request, timeout, ConnectionReuse::Allowed)
                     .await

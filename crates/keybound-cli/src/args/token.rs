@@ -39,7 +39,16 @@ pub(crate) struct TokenArgs {
     /// resources that do not accept bound tokens, and for hosts without IMDS v2
     #[arg(
         long,
-        conflicts_with_all = ["bearer_over_mtls", "claims", "min_strength", "no_attestation", "simulated"],
+        conflicts_with_all = [
+            "bearer_over_mtls",
+            "claims",
+            "min_strength",
+            "no_attestation",
+            "attestation_library",
+            "attestation_null_arguments",
+            "simulated",
+            "allowed_hosts",
+        ],
         help_heading = "Token"
     )]
     pub(crate) bearer: bool,

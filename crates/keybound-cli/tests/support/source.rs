@@ -29,8 +29,13 @@ impl Source {
         let leaf = Leaf::self_signed("127.0.0.1");
         let digest = leaf.certificate.digest(MessageDigest::sha1()).unwrap();
         let thumbprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        (Self::issuing_with(&leaf, token), thumbprint)
+    }
+
+    /// The same with this certificate.
+    pub fn issuing_with(leaf: &Leaf, token: &str) -> Self {
         let acceptor = leaf.acceptor().build();
-        let source = Self::serve("https", 200, &issued(token), move |connection, respond| {
+        Self::serve("https", 200, &issued(token), move |connection, respond| {
             if let Ok(mut connection) = acceptor.accept(connection) {
                 let mut response = Vec::new();
                 respond(&mut connection, &mut response);
@@ -38,8 +43,14 @@ impl Source {
                 let _ = connection.write_all(&response);
                 let _ = connection.shutdown();
             }
-        });
-        (source, thumbprint)
+        })
+    }
+
+    /// Names it by an address that reaches the loopback interface, but is not exempt from proxies as a loopback host.
+    #[cfg(unix)]
+    pub fn at_any_address(mut self) -> Self {
+        self.url = self.url.replace("127.0.0.1", "0.0.0.0");
+        self
     }
 
     fn serve(

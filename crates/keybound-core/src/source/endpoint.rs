@@ -42,20 +42,20 @@ impl SourceEndpoint {
             ManagedIdentitySource::Imds => endpoint(imds_url(imds)),
             ManagedIdentitySource::AppService => Self {
                 secret: Some(reader.secret(IDENTITY_HEADER)?),
-                ..endpoint(reader.url(IDENTITY_ENDPOINT, "http")?)
+                ..endpoint(reader.url(IDENTITY_ENDPOINT, ANY)?)
             },
             ManagedIdentitySource::ServiceFabric => Self {
                 secret: Some(reader.secret(IDENTITY_HEADER)?),
                 thumbprint: Some(reader.thumbprint()?),
-                ..endpoint(reader.url(IDENTITY_ENDPOINT, "https")?)
+                ..endpoint(reader.url(IDENTITY_ENDPOINT, &["https"])?)
             },
             ManagedIdentitySource::AzureArc => endpoint(reader.arc_url()?),
             ManagedIdentitySource::MachineLearning => Self {
                 secret: Some(reader.secret(MSI_SECRET)?),
                 default_client_id: reader.default_client_id()?,
-                ..endpoint(reader.url(MSI_ENDPOINT, "http")?)
+                ..endpoint(reader.url(MSI_ENDPOINT, ANY)?)
             },
-            ManagedIdentitySource::CloudShell => endpoint(reader.url(MSI_ENDPOINT, "http")?),
+            ManagedIdentitySource::CloudShell => endpoint(reader.url(MSI_ENDPOINT, ANY)?),
         })
     }
 
@@ -69,7 +69,12 @@ impl SourceEndpoint {
         self.secret.as_ref()
     }
 
-    /// The thumbprint of the only certificate that the server may present; `None` for sources of plain HTTP.
+    /// Whether the address is an `https` URL.
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// The thumbprint of the only certificate that the server may present: that of Service Fabric.
     pub fn server_thumbprint(&self) -> Option<Sha1Thumbprint> {
         self.thumbprint
     }
@@ -106,12 +111,13 @@ impl Reader<'_> {
         })
     }
 
-    fn url(&self, name: &str, scheme: &str) -> Result<Url> {
+    fn url(&self, name: &str, schemes: &[&str]) -> Result<Url> {
         let text = self.required(name)?;
-        parse_url(text, scheme).ok_or_else(|| {
+        parse_url(text, schemes).ok_or_else(|| {
             Error::invalid_request(format!(
-                "{name} of {} is not an {scheme} URL without user name, query and fragment",
-                self.source
+                "{name} of {} is not an {} URL without user name, query and fragment",
+                self.source,
+                schemes.join(" or ")
             ))
         })
     }
@@ -122,7 +128,7 @@ impl Reader<'_> {
         let Some(_) = self.variables.get(IDENTITY_ENDPOINT) else {
             return Ok(Url::parse(ARC_URL).expect("a constant URL"));
         };
-        let mut url = self.url(IDENTITY_ENDPOINT, "http")?;
+        let mut url = self.url(IDENTITY_ENDPOINT, &["http"])?;
         let host = Host::from_url(&url).filter(Host::is_loopback);
         let pinned = match host {
             Some(Host::Name(_)) => url.set_ip_host(Ipv4Addr::LOCALHOST.into()).is_ok(),
@@ -168,7 +174,7 @@ impl Reader<'_> {
     }
 }
 
-fn parse_url(text: &str, scheme: &str) -> Option<Url> {
+fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {
     if text.len() > MAX_TEXT {
         return None;
     }
@@ -177,9 +183,11 @@ fn parse_url(text: &str, scheme: &str) -> Option<Url> {
     // A parameter in it could select another identity or resource.
     let plain = plain && url.query().is_none();
     let has_host = url.host_str().is_some_and(|host| !host.is_empty());
-    (url.scheme() == scheme && plain && has_host).then_some(url)
+    (schemes.contains(&url.scheme()) && plain && has_host).then_some(url)
 }
 
+/// The services set `http` URLs; with `https` the server is verified as any other.
+const ANY: &[&str] = &["http", "https"];
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
 /// The agent's address, unless a variable names it.
 const ARC_URL: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";

@@ -140,7 +140,7 @@ impl TestHost {
         let mut call = match route {
             Route::Entra(binding) => self.read_token_request(binding, head, body)?,
             Route::Plain if is_v2(head.uri.path()) => self.read_imds_request(head, body),
-            _ => self.read_source_request(head, body, matches!(route, Route::Pinned(_))),
+            _ => self.read_source_request(head, body, matches!(route, Route::Source(_))),
         };
         call.request_id = text(head, "x-ms-client-request-id").to_owned();
         self.check(call.request_id.len() == 36, "x-ms-client-request-id");

@@ -142,7 +142,7 @@ pub(super) enum KeyFile {
 
 impl TestHost {
     /// Checks a request to a source of v1.
-    pub(super) fn read_source_request(&self, head: &Parts, body: &[u8], pinned: bool) -> Call {
+    pub(super) fn read_source_request(&self, head: &Parts, body: &[u8], tls: bool) -> Call {
         let url = head.uri.to_string();
         let (address, query) = url.split_once('?').unwrap_or((&url, ""));
         let source = SOURCES.iter().find(|source| source.address == address);
@@ -165,7 +165,7 @@ impl TestHost {
             ..Call::default()
         };
         let check = |holds, rule: &str| self.check(holds, format!("{host:?}: {rule}: {url}"));
-        check(pinned == (host == HostKind::ServiceFabric), "pin");
+        check(tls == (host == HostKind::ServiceFabric), "TLS");
         check(head.method == method, "method");
         check(is_arc || call.authorization.is_none(), "Authorization");
         for name in ["Metadata", "secret", "X-IDENTITY-HEADER", "X-Forwarded-For"] {

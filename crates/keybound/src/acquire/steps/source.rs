@@ -16,7 +16,7 @@ use keybound_core::source::{
 use keybound_core::{
     Error, ErrorKind, ManagedIdentitySource, Result, SecretString, ServiceError, Stage, TokenType,
 };
-use keybound_transport::{HttpsClient, RequestBody, Sha1Thumbprint};
+use keybound_transport::{HttpsClient, HttpsSettings, ProxyConfig, RequestBody};
 
 impl Flow {
     /// Requests a bearer token from the host's source and checks it. `revoked` is the cached token, if a resource rejected it.
@@ -163,11 +163,10 @@ impl Flow {
             ManagedIdentitySource::Imds => Leg::Imds,
             _ => Leg::OtherSource,
         };
-        let pinned = match endpoint.server_thumbprint() {
-            Some(certificate) => Some(self.pinned_client(certificate)?),
-            None => None,
+        let route = match endpoint.is_https() {
+            true => Route::Source(self.source_client(endpoint)?),
+            false => Route::Plain,
         };
-        let route = pinned.map_or(Route::Plain, Route::Pinned);
         let check = |response: Response<Bytes>| match response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(response),
             _ => Err(self.source_error(endpoint, key, &response)),
@@ -178,15 +177,24 @@ impl Flow {
         .await
     }
 
-    /// The client for a source with this certificate. All clients that share a state have the same source.
-    fn pinned_client(&self, certificate: Sha1Thumbprint) -> Result<&HttpsClient> {
-        let client = &self.context.state.inner().pinned_client;
+    /// The client for a source with an https address, which uses no proxy. All clients that share a state have the same source.
+    fn source_client(&self, endpoint: &SourceEndpoint) -> Result<&HttpsClient> {
+        let client = &self.context.state.inner().source_client;
         if let Some(client) = client.get() {
             return Ok(client);
         }
-        let engine = self.context.settings.shared.https.engine;
-        let new =
-            HttpsClient::pinned(certificate, engine).map_err(|error| error.at(Stage::Source))?;
+        let https = &self.context.settings.shared.https;
+        let new = match endpoint.server_thumbprint() {
+            Some(certificate) => HttpsClient::pinned(certificate, https.engine),
+            None => {
+                let settings = HttpsSettings {
+                    proxy: ProxyConfig::none(),
+                    ..https.clone()
+                };
+                HttpsClient::new(None, settings)
+            }
+        };
+        let new = new.map_err(|error| error.at(Stage::Source))?;
         Ok(client.get_or_init(|| new))
     }
 
