@@ -58,12 +58,8 @@ pub fn open_service_file(folder: &Path, name: &str) -> io::Result<Option<File>> 
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    for object in [&parent, &file] {
-        if !owner(object)?.is_some_and(|owner| is_of_system(&owner)) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(file))
+    let owners = [owner(&parent)?, owner(&file)?];
+    Ok(are_of_system(&owners).then_some(file))
 }
 
 /// While it is open, neither it nor a parent folder can be renamed or removed.
@@ -130,8 +126,12 @@ fn is_trusted(owner: &str, account: &Account) -> bool {
     owner == account.user || [SYSTEM, ADMINISTRATORS].contains(&owner)
 }
 
-fn is_of_system(owner: &str) -> bool {
-    [SYSTEM, ADMINISTRATORS].contains(&owner) || owner.starts_with(SERVICES)
+/// Whether each object belongs to SYSTEM, administrators or a service; one without an owner does not.
+fn are_of_system(owners: &[Option<String>]) -> bool {
+    let is_of_system =
+        |owner: &str| [SYSTEM, ADMINISTRATORS].contains(&owner) || owner.starts_with(SERVICES);
+    let mut owners = owners.iter();
+    owners.all(|owner| owner.as_deref().is_some_and(is_of_system))
 }
 
 fn sddl(account: &Account) -> String {
@@ -211,6 +211,8 @@ mod tests {
         if created.is_ok() {
             make_private_folder(&to_folder).unwrap_err();
             open_private_file(&to_file).unwrap_err();
+            open_service_file(parent.path(), "d").unwrap_err();
+            open_service_file(&to_folder, "b").unwrap_err();
         }
     }
 
@@ -244,29 +246,40 @@ mod tests {
 
     #[test]
     fn service_files_belong_to_system_administrators_or_services() {
-        for owner in [SYSTEM, ADMINISTRATORS, "S-1-5-80-1-2-3-4-5"] {
-            assert!(is_of_system(owner), "{owner}");
-        }
-        for owner in [
-            "S-1-1-0",
-            "S-1-5-8",
-            "S-1-5-32-545",
-            "S-1-5-21-1-2-3-1001",
-            "",
+        let service = "S-1-5-80-1-2-3-4-5";
+        let user = "S-1-5-21-1-2-3-1001";
+        for (folder, file, accepted) in [
+            (Some(SYSTEM), Some(SYSTEM), true),
+            (Some(SYSTEM), Some(service), true),
+            (Some(ADMINISTRATORS), Some(ADMINISTRATORS), true),
+            (Some(service), Some(service), true),
+            (Some(user), Some(SYSTEM), false),
+            (Some(SYSTEM), Some(user), false),
+            (Some(user), Some(user), false),
+            (None, Some(SYSTEM), false),
+            (Some(SYSTEM), None, false),
+            // Everybody, an account whose id begins as that of services, users.
+            (Some(SYSTEM), Some("S-1-1-0"), false),
+            (Some(SYSTEM), Some("S-1-5-8"), false),
+            (Some(SYSTEM), Some("S-1-5-32-545"), false),
+            (Some(SYSTEM), Some(""), false),
         ] {
-            assert!(!is_of_system(owner), "{owner}");
+            let owners = [folder, file].map(|owner| owner.map(str::to_owned));
+            assert_eq!(are_of_system(&owners), accepted, "{owners:?}");
         }
+    }
+
+    #[test]
+    fn service_file_is_a_regular_file_of_its_owner() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a.key"), "").unwrap();
+        fs::write(folder.path().join("a.key"), "swordfish").unwrap();
+        // Of an administrator on Windows, whose files belong to the group.
+        let account = Account::current().unwrap();
         let opened = open_service_file(folder.path(), "a.key").unwrap();
-        let file = File::open(folder.path().join("a.key")).unwrap();
-        let parent = open_folder(folder.path()).unwrap();
-        let of_system = |object| {
-            owner(object)
-                .unwrap()
-                .is_some_and(|owner| is_of_system(&owner))
-        };
-        assert_eq!(opened.is_some(), of_system(&file) && of_system(&parent));
+        match are_of_system(&[Some(account.default_owner)]) {
+            true => assert_eq!(io::read_to_string(opened.unwrap()).unwrap(), "swordfish"),
+            false => assert!(opened.is_none()),
+        }
         fs::create_dir(folder.path().join("b.key")).unwrap();
         for name in ["b.key", "missing.key"] {
             open_service_file(folder.path(), name).unwrap_err();
