@@ -61,8 +61,8 @@ impl TokenRequest {
     /// host without IMDS v2: [`ManagedIdentitySource`](crate::ManagedIdentitySource). Anyone who holds it can use it.
     ///
     /// The resource is sent as it is, but for one `/.default` at its end: it becomes the token's audience, and a trailing slash
-    /// counts. Claims of a challenge are not sent: a new token is requested. Service Fabric also receives the hash of the cached
-    /// token.
+    /// counts. With claims, a new token is requested and replaces the cached one; the claims are not sent. Service Fabric also
+    /// receives the hash of the cached token.
     pub fn bearer(resource: impl AsRef<str>) -> Self {
         Self::new(TokenType::Bearer, Scope::verbatim(resource.as_ref()), None)
     }

@@ -3,7 +3,8 @@ use crate::Binding;
 use crate::acquire::Plan;
 use keybound_core::{Error, ErrorKind, ManagedIdentitySource};
 
-/// Counts a request of a plain bearer token to a source, and its failure, if any.
+/// Counts a request of a plain bearer token to a source, and its failure, if any. MSAL's outcomes are those of certificates, of
+/// which none is a failed request: `Failed` is our own.
 pub(crate) fn count_source(plan: &Plan, source: ManagedIdentitySource, failure: Option<&Error>) {
     let outcome = match failure.map(Error::kind) {
         None => "Success",

@@ -37,7 +37,7 @@ impl ArcChallenge {
         };
         let path = challenge
             .parameter("realm")
-            .ok_or_else(|| failed("the challenge of Azure Arc names no file"))?;
+            .ok_or_else(|| failed("the challenge of Azure Arc has no realm"))?;
         match file_name(path, directory, platform) {
             Some(name) => Ok(Self {
                 file_name: name.to_owned(),

@@ -29,7 +29,7 @@ pub(super) enum Leg {
     Issue,
     Attest,
     Token,
-    /// The request to Azure Arc that it answers with the name of a file.
+    /// The request to Azure Arc whose response names a file.
     Challenge,
     /// The token request to a source of v1.
     Source,
