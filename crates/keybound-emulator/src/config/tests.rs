@@ -1,4 +1,5 @@
 use super::*;
+use crate::service::Service;
 use std::net::IpAddr;
 
 fn config_error(text: &str) -> String {
@@ -102,6 +103,119 @@ fn parses_all_keys() {
     assert_eq!(config.vault.secrets["one"], "1");
 }
 
+/// Each key of the sources with another value than the default.
+#[test]
+fn parses_each_key_of_the_sources() {
+    type Parsed = fn(&Config) -> bool;
+    let cases: [(&str, Parsed); 17] = [
+        ("[compute]\nos_type = \"Linux\"", |config| {
+            config.compute.os_type == OsType::Linux
+        }),
+        ("[compute]\nsecurity_type = \"ConfidentialVM\"", |config| {
+            config.compute.security_type == "ConfidentialVM"
+        }),
+        ("[compute]\nsecurity_type = \"\"", |config| {
+            config.compute.security_type.is_empty()
+        }),
+        ("[compute]\nsecure_boot_enabled = false", |config| {
+            !config.compute.secure_boot_enabled
+        }),
+        ("[compute]\nvirtual_tpm_enabled = false", |config| {
+            !config.compute.virtual_tpm_enabled
+        }),
+        ("[vault]\nbearer_tokens = false", |config| {
+            !config.vault.bearer_tokens
+        }),
+        ("[arc]\ntokens_dir = \"/a b\"", |config| {
+            config.arc.tokens_dir == Some("/a b".into())
+        }),
+        (
+            "[arc]\ntokens_dir = \"/a\"\nclient_tokens_dir = \"/ü\"",
+            |config| config.arc.client_tokens_dir == Some("/ü".into()),
+        ),
+        ("[arc]\nuser_assigned = false", |config| {
+            !config.arc.user_assigned
+        }),
+        ("[network]\napp_service_port = 7", |config| {
+            config.network.port(Service::AppService) == 7
+        }),
+        ("[network]\nservice_fabric_port = 7", |config| {
+            config.network.port(Service::ServiceFabric) == 7
+        }),
+        ("[network]\narc_port = 7", |config| {
+            config.network.port(Service::Arc) == 7
+        }),
+        ("[network]\nmachine_learning_port = 7", |config| {
+            config.network.port(Service::MachineLearning) == 7
+        }),
+        ("[network]\ncloud_shell_port = 65535", |config| {
+            config.network.port(Service::CloudShell) == 65535
+        }),
+        ("[tls]\nservice_fabric = \"1.2\"", |config| {
+            config.tls.versions(Service::ServiceFabric) == Some(TlsVersionRange::Tls12)
+        }),
+        ("[tls]\nservice_fabric = \"1.3\"", |config| {
+            config.tls.versions(Service::ServiceFabric) == Some(TlsVersionRange::Tls13)
+        }),
+        ("faults = [\"arc-challenge=key-file:link*1\"]", |config| {
+            config.faults.len() == 1
+        }),
+    ];
+    for (text, parsed) in cases {
+        assert!(parsed(&Config::from_toml(text).unwrap()), "{text}");
+        assert!(!parsed(&Config::default()), "{text} is the default");
+    }
+}
+
+#[test]
+fn names_the_key_of_an_invalid_value_of_the_sources() {
+    let arc = "an absolute path in UTF-8 without control characters and quotes";
+    for (text, part) in [
+        ("[compute]\nos_type = \"linux\"", "unknown variant `linux`"),
+        (
+            "[compute]\nsecure_boot_enabled = \"true\"",
+            "secure_boot_enabled",
+        ),
+        ("[compute]\nvirtual_tpm_enabled = 1", "virtual_tpm_enabled"),
+        ("[compute]\nsecurity_type = 1", "security_type"),
+        ("[vault]\nbearer_tokens = \"no\"", "bearer_tokens"),
+        ("[arc]\ntokens_dir = \"tokens\"", arc),
+        ("[arc]\ntokens_dir = \"\"", arc),
+        ("[arc]\ntokens_dir = \"/a\\nb\"", arc),
+        ("[arc]\ntokens_dir = '/a\"b'", arc),
+        ("[arc]\ntokens_dir = [\"/a\"]", "tokens_dir"),
+        (
+            "[arc]\ntokens_dir = \"/a\"\nclient_tokens_dir = \"b\"",
+            "arc.client_tokens_dir",
+        ),
+        (
+            "[arc]\nclient_tokens_dir = \"/b\"",
+            "arc.client_tokens_dir: requires arc.tokens_dir",
+        ),
+        ("[arc]\nuser_assigned = \"yes\"", "user_assigned"),
+        ("[network]\napp_service_port = 65536", "app_service_port"),
+        ("[network]\nservice_fabric_port = -1", "service_fabric_port"),
+        ("[network]\narc_port = \"80\"", "arc_port"),
+        (
+            "[network]\nmachine_learning_port = 1.5",
+            "machine_learning_port",
+        ),
+        ("[network]\ncloud_shell_port = true", "cloud_shell_port"),
+        (
+            "[network]\narc_port = 7\ncloud_shell_port = 7",
+            "share a port",
+        ),
+        ("[tls]\nservice_fabric = \"1.1\"", "unknown variant `1.1`"),
+        (
+            "faults = [\"arc=key-file:link\"]",
+            "key-file is not supported on arc",
+        ),
+    ] {
+        let error = config_error(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
 #[test]
 fn rejects_unknown_keys_in_every_table() {
     for (table, key) in [
@@ -110,6 +224,10 @@ fn rejects_unknown_keys_in_every_table() {
         ("[compute]\n", "securitytype"),
         ("[entra]\n", "life"),
         ("[vault]\n", "secret"),
+        ("[vault]\n", "bearer_token"),
+        ("[arc]\n", "tokens"),
+        ("[tls]\n", "app_service"),
+        ("[network]\n", "container_apps_port"),
         ("[graph]\n", "forbid"),
         ("[network]\n", "port"),
         ("[tls]\n", "imds"),
