@@ -10,7 +10,9 @@ use crate::imds::{self, csr, read_attestation, token};
 use crate::peer::Peer;
 use crate::pki::{read_token_not_after, read_token_not_after_value};
 use crate::server;
-use crate::sources::{app_service, arc, cloud_shell, machine_learning, service_fabric};
+use crate::sources::{
+    SourceSecrets, app_service, arc, cloud_shell, machine_learning, service_fabric,
+};
 use bytes::Bytes;
 use http::Request;
 use std::collections::BTreeMap;
@@ -74,6 +76,9 @@ pub fn source(bytes: &[u8]) {
     let query = String::from_utf8_lossy(lines.next().unwrap_or_default());
     let body = Bytes::copy_from_slice(lines.next().unwrap_or_default());
     let identities = Config::default().identities;
+    let Ok(secrets) = SourceSecrets::new() else {
+        return;
+    };
     for protocol in [
         token::PROTOCOL,
         app_service::V2019,
@@ -87,9 +92,14 @@ pub fn source(bytes: &[u8]) {
             .method(protocol.method.clone())
             .uri(format!("{}?{query}", protocol.path))
             .header("metadata", "true")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body.clone());
-        let Ok(request) = request else { continue };
+            .header("content-type", "application/x-www-form-urlencoded");
+        let request = match protocol.secret {
+            Some((name, secret)) => request.header(name, secret(&secrets).expose()),
+            None => request,
+        };
+        let Ok(request) = request.body(body.clone()) else {
+            continue;
+        };
         let call = Call {
             request,
             peer: Peer {
@@ -99,7 +109,7 @@ pub fn source(bytes: &[u8]) {
             fault: None,
             notes: BTreeMap::new(),
         };
-        if let Ok(read) = protocol.read(&identities, &call, None) {
+        if let Ok(read) = protocol.read(&identities, &call, &secrets) {
             assert!(!read.resource.is_empty() && !read.resource.ends_with("/.default"));
             assert!(read.capabilities.iter().all(|it| !it.is_empty()));
         }

@@ -38,7 +38,7 @@ async fn handle(state: &State, call: &mut Call) -> Result<Response, ErrorRespons
         return document.respond(state, call);
     }
     if without_slash(call.request.uri().path()) == IMDS_TOKEN_PATH {
-        return Ok(token::respond(state, call).await);
+        return Ok(token::PROTOCOL.respond(state, call).await);
     }
     let method = match call.request.uri().path() {
         METADATA_PATH => Method::GET,

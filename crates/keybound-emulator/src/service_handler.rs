@@ -80,10 +80,10 @@ impl ServiceHandler {
             Service::Vault => vault::respond(&self.state, call).await,
             Service::Graph => graph::respond(&self.state, call).await,
             Service::AppService => app_service::respond(&self.state, call).await,
-            Service::ServiceFabric => service_fabric::respond(&self.state, call).await,
+            Service::ServiceFabric => service_fabric::PROTOCOL.respond(&self.state, call).await,
             Service::Arc => arc::respond(&self.state, call).await,
-            Service::MachineLearning => machine_learning::respond(&self.state, call).await,
-            Service::CloudShell => cloud_shell::respond(&self.state, call).await,
+            Service::MachineLearning => machine_learning::PROTOCOL.respond(&self.state, call).await,
+            Service::CloudShell => cloud_shell::PROTOCOL.respond(&self.state, call).await,
             Service::Control => not_found(),
         }
     }

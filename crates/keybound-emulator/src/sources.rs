@@ -1,6 +1,5 @@
 //! The sources of bearer tokens for managed identities: IMDS v1, App Service and Container Apps, Service Fabric, Azure Arc,
-//! Machine Learning and Cloud Shell. A [`Protocol`] describes the requests of each; what differs otherwise is the form of its
-//! responses and errors.
+//! Machine Learning and Cloud Shell. A [`Protocol`] describes the requests and responses of each.
 pub(crate) mod app_service;
 pub(crate) mod arc;
 pub(crate) mod cloud_shell;
@@ -15,8 +14,8 @@ mod source_token;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use problem::{Problem, respond_with};
-pub(crate) use protocol::{DefaultIdentity, Protocol};
+pub(crate) use problem::{Problem, oauth_response};
+pub(crate) use protocol::{DefaultIdentity, Protocol, as_number, as_text};
 pub(crate) use secrets::SourceSecrets;
 pub use source::{Source, UnknownSource};
-pub(crate) use source_token::{SourceToken, token_response};
+pub(crate) use source_token::SourceToken;

@@ -1,53 +1,15 @@
 //! IMDS v1: bearer tokens.
-use crate::call::Call;
 use crate::faults::IMDS_TOKEN_PATH;
-use crate::response::{Response, oauth_error};
 use crate::selector::IdentityId;
-use crate::sources::{
-    DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response,
-};
-use crate::state::State;
+use crate::sources::{DefaultIdentity, Protocol, as_text, oauth_response};
 use http::Method;
-use serde_json::json;
-
-/// Handles a request for a token.
-pub(super) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    respond_with(call, result, rejected)
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
-    let request = PROTOCOL.read(&state.config.identities, call, None)?;
-    let token = SourceToken::issue(state, call, request).await?;
-    Ok(token_response(&json!({
-        "access_token": token.access_token,
-        "client_id": token.client_id,
-        "expires_in": token.expires_in.to_string(),
-        "expires_on": token.expires_on.to_string(),
-        "ext_expires_in": token.expires_in.to_string(),
-        "not_before": token.not_before.to_string(),
-        "resource": token.resource,
-        "token_type": token.token_type,
-    })))
-}
-
-fn rejected(problem: &Problem) -> Response {
-    let error = match problem {
-        Problem::NotFound => "not_found",
-        Problem::Method(_) => "method_not_allowed",
-        Problem::ResourceInvalid => "invalid_resource",
-        Problem::Internal => "internal_server_error",
-        _ => "invalid_request",
-    };
-    oauth_error(problem.status(), error, problem.reason())
-}
 
 pub(crate) const PROTOCOL: Protocol = Protocol {
     path: IMDS_TOKEN_PATH,
     method: Method::GET,
     requires_metadata: true,
     rejects_forwarded: true,
-    secret_header: None,
+    secret: None,
     api_versions: &API_VERSIONS,
     selectors: &[
         ("client_id", IdentityId::Client),
@@ -56,6 +18,17 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     ],
     optional: &["authority", "bypass_cache"],
     default_identity: DefaultIdentity::SystemOrOnly,
+    members: &[
+        "access_token",
+        "client_id",
+        "expires_in",
+        "ext_expires_in",
+        "not_before",
+        "resource",
+        "token_type",
+    ],
+    expires_on: as_text,
+    rejected: oauth_response,
 };
 
 /// The version of the documentation, which all client libraries send, and those of the published specification.

@@ -1,5 +1,5 @@
 //! App Service and Functions, and Container Apps: one endpoint with two versions of its protocol.
-use super::{DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response};
+use super::{DefaultIdentity, Problem, Protocol, as_text};
 use crate::call::Call;
 use crate::config::OsType;
 use crate::response::{Response, json_response};
@@ -13,48 +13,27 @@ use x509_cert::der::DateTime;
 
 /// Handles a request to the identity endpoint.
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    respond_with(call, result, rejected)
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
-    let secret = &state.source_secrets.app_service;
-    let is_old = asks_for(call, V2017.api_versions[0]);
-    let protocol = if is_old { &V2017 } else { &V2019 };
-    let request = protocol.read(&state.config.identities, call, Some(secret))?;
-    let token = SourceToken::issue(state, call, request).await?;
-    let body = match is_old {
-        true => json!({
-            "access_token": token.access_token,
-            "expires_on": date_text(token.expires_on, state.config.compute.os_type),
-            "resource": token.resource,
-            "token_type": token.token_type,
-        }),
-        false => json!({
-            "access_token": token.access_token,
-            "client_id": token.client_id,
-            "expires_on": token.expires_on.to_string(),
-            "resource": token.resource,
-            "token_type": token.token_type,
-        }),
+    let protocol = match names_version(call, V2017.api_versions[0]) {
+        true => &V2017,
+        false => &V2019,
     };
-    Ok(token_response(&body))
+    protocol.respond(state, call).await
 }
 
-fn asks_for(call: &Call, version: &str) -> bool {
+fn names_version(call: &Call, version: &str) -> bool {
     let query = call.request.uri().query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes())
         .any(|(name, value)| name == "api-version" && value == version)
 }
 
 /// `06/20/2026 02:57:58 +00:00`; on Windows `6/20/2026 2:57:58 AM +00:00`.
-fn date_text(unix: u64, os: OsType) -> String {
+fn as_date(unix: u64, os: OsType) -> Value {
     let Ok(time) = DateTime::from_unix_duration(Duration::from_secs(unix)) else {
-        return String::new();
+        return Value::Null;
     };
     let (month, day, year) = (time.month(), time.day(), time.year());
     let (hour, minute, second) = (time.hour(), time.minutes(), time.seconds());
-    match os {
+    let text = match os {
         OsType::Linux => {
             format!("{month:02}/{day:02}/{year} {hour:02}:{minute:02}:{second:02} +00:00")
         }
@@ -63,7 +42,8 @@ fn date_text(unix: u64, os: OsType) -> String {
             let hour = (hour + 11) % 12 + 1;
             format!("{month}/{day}/{year} {hour}:{minute:02}:{second:02} {half} +00:00")
         }
-    }
+    };
+    text.into()
 }
 
 fn rejected(problem: &Problem) -> Response {
@@ -95,7 +75,7 @@ pub(crate) const V2019: Protocol = Protocol {
     method: Method::GET,
     requires_metadata: false,
     rejects_forwarded: false,
-    secret_header: Some("x-identity-header"),
+    secret: Some(("x-identity-header", |secrets| &secrets.app_service)),
     api_versions: &["2019-08-01"],
     selectors: &[
         ("client_id", IdentityId::Client),
@@ -105,12 +85,17 @@ pub(crate) const V2019: Protocol = Protocol {
     ],
     optional: &[],
     default_identity: DefaultIdentity::System,
+    members: &["access_token", "client_id", "resource", "token_type"],
+    expires_on: as_text,
+    rejected,
 };
 
 pub(crate) const V2017: Protocol = Protocol {
-    secret_header: Some("secret"),
+    secret: Some(("secret", |secrets| &secrets.app_service)),
     api_versions: &["2017-09-01"],
     selectors: &[("clientid", IdentityId::Client)],
+    members: &["access_token", "resource", "token_type"],
+    expires_on: as_date,
     ..V2019
 };
 
@@ -143,7 +128,7 @@ mod tests {
                 "1/16/2020 11:59:59 PM +00:00",
             ),
         ] {
-            assert_eq!(date_text(unix, os), text);
+            assert_eq!(as_date(unix, os), text);
         }
     }
 }

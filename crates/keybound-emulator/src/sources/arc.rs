@@ -4,7 +4,7 @@ mod key_files;
 
 pub(crate) use key_files::KeyFiles;
 
-use super::{DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response};
+use super::{DefaultIdentity, Problem, Protocol, as_text, cloud_shell, oauth_response};
 use crate::call::Call;
 use crate::faults::Action;
 use crate::response::{Response, oauth_error};
@@ -12,46 +12,21 @@ use crate::selector::IdentityId;
 use crate::state::State;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
-use serde_json::json;
 
 /// Handles a request to the agent.
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    let fault = call.fault.clone();
-    respond_with(call, result, |problem| match problem {
-        Problem::Unauthorized => challenge(state, fault.as_ref()),
-        problem => rejected(problem),
-    })
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
     let protocol = match state.config.arc.user_assigned {
         true => &PROTOCOL,
         false => &WITHOUT_USER_ASSIGNED,
     };
-    let request = protocol.read(&state.config.identities, call, None)?;
-    if !is_authorized(state, call) {
-        return Err(Problem::Unauthorized);
-    }
-    let identity = request.identity;
-    let token = SourceToken::issue(state, call, request).await?;
-    let mut body = json!({
-        "access_token": token.access_token,
-        "refresh_token": "",
-        "expires_in": token.expires_in.to_string(),
-        "expires_on": token.expires_on.to_string(),
-        "not_before": token.not_before.to_string(),
-        "resource": token.resource,
-        "token_type": token.token_type,
-    });
-    if state.config.arc.user_assigned {
-        body["client_id"] = json!(identity.client_id.as_str());
-        body["object_id"] = json!(identity.object_id.as_str());
-        if let Some(id) = &identity.resource_id {
-            body["msi_res_id"] = json!(id);
+    let secrets = &state.source_secrets;
+    match protocol.read(&state.config.identities, call, secrets) {
+        Ok(_) if !is_authorized(state, call) => {
+            let response = challenge(state, call.fault.as_ref());
+            Problem::Unauthorized.respond(call, response)
         }
+        _ => protocol.respond(state, call).await,
     }
-    Ok(token_response(&body))
 }
 
 /// Whether the request has the content of a key file that a challenge named: `Authorization: Basic CONTENT`.
@@ -77,7 +52,7 @@ fn challenge(state: &State, fault: Option<&Action>) -> Response {
     });
     match header {
         Ok(header) => {
-            let mut response = rejected(&Problem::Unauthorized);
+            let mut response = oauth_response(&Problem::Unauthorized);
             response.headers_mut().insert(WWW_AUTHENTICATE, header);
             response
         }
@@ -86,18 +61,6 @@ fn challenge(state: &State, fault: Option<&Action>) -> Response {
             oauth_error(500, "internal_server_error", &description)
         }
     }
-}
-
-fn rejected(problem: &Problem) -> Response {
-    let error = match problem {
-        Problem::NotFound => "not_found",
-        Problem::Method(_) => "method_not_allowed",
-        Problem::Unauthorized => "unauthorized_client",
-        Problem::ResourceInvalid => "invalid_resource",
-        Problem::Internal => "internal_server_error",
-        _ => "invalid_request",
-    };
-    oauth_error(problem.status(), error, problem.reason())
 }
 
 /// The path of the endpoint.
@@ -111,7 +74,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     method: Method::GET,
     requires_metadata: true,
     rejects_forwarded: false,
-    secret_header: None,
+    secret: None,
     api_versions: &["2019-11-01", "2020-06-01"],
     selectors: &[
         ("client_id", IdentityId::Client),
@@ -120,11 +83,26 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     ],
     optional: &["mi_res_id"],
     default_identity: DefaultIdentity::System,
+    members: &[
+        "access_token",
+        "client_id",
+        "expires_in",
+        "msi_res_id",
+        "not_before",
+        "object_id",
+        "refresh_token",
+        "resource",
+        "token_type",
+    ],
+    expires_on: as_text,
+    rejected: oauth_response,
 };
 
 /// An agent that ignores which identity is named.
 const WITHOUT_USER_ASSIGNED: Protocol = Protocol {
     selectors: &[],
     optional: &["client_id", "object_id", "msi_res_id", "mi_res_id"],
+    // It names no identity either.
+    members: cloud_shell::PROTOCOL.members,
     ..PROTOCOL
 };

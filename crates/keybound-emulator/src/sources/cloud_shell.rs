@@ -1,30 +1,7 @@
 //! Cloud Shell: a form in place of a query, and no choice of the identity.
-use super::{DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response};
-use crate::call::Call;
+use super::{DefaultIdentity, Problem, Protocol, as_text};
 use crate::response::{Response, azure_error};
-use crate::state::State;
 use http::Method;
-use serde_json::json;
-
-/// Handles a request to the token endpoint.
-pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    respond_with(call, result, rejected)
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
-    let request = PROTOCOL.read(&state.config.identities, call, None)?;
-    let token = SourceToken::issue(state, call, request).await?;
-    Ok(token_response(&json!({
-        "access_token": token.access_token,
-        "refresh_token": "",
-        "expires_in": token.expires_in.to_string(),
-        "expires_on": token.expires_on.to_string(),
-        "not_before": token.not_before.to_string(),
-        "resource": token.resource,
-        "token_type": token.token_type,
-    })))
-}
 
 fn rejected(problem: &Problem) -> Response {
     let (code, message) = match problem {
@@ -53,9 +30,19 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     method: Method::POST,
     requires_metadata: true,
     rejects_forwarded: false,
-    secret_header: None,
+    secret: None,
     api_versions: &[],
     selectors: &[],
     optional: &[],
     default_identity: DefaultIdentity::System,
+    members: &[
+        "access_token",
+        "refresh_token",
+        "expires_in",
+        "not_before",
+        "resource",
+        "token_type",
+    ],
+    expires_on: as_text,
+    rejected,
 };

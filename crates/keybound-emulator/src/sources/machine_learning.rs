@@ -1,30 +1,8 @@
 //! Machine Learning: a variant of App Service's protocol of 2017, in which every request names an identity.
-use super::{DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response};
-use crate::call::Call;
+use super::{DefaultIdentity, Problem, Protocol, as_number};
 use crate::response::{Response, azure_error};
 use crate::selector::IdentityId;
-use crate::state::State;
 use http::Method;
-use serde_json::json;
-
-/// Handles a request to the identity endpoint.
-pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    respond_with(call, result, rejected)
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
-    let secret = &state.source_secrets.machine_learning;
-    let request = PROTOCOL.read(&state.config.identities, call, Some(secret))?;
-    let token = SourceToken::issue(state, call, request).await?;
-    Ok(token_response(&json!({
-        "access_token": token.access_token,
-        "client_id": token.client_id,
-        "expires_on": token.expires_on,
-        "resource": token.resource,
-        "token_type": token.token_type,
-    })))
-}
 
 fn rejected(problem: &Problem) -> Response {
     let code = match problem {
@@ -47,9 +25,12 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     method: Method::GET,
     requires_metadata: false,
     rejects_forwarded: false,
-    secret_header: Some("secret"),
+    secret: Some(("secret", |secrets| &secrets.machine_learning)),
     api_versions: &["2017-09-01"],
     selectors: &[("clientid", IdentityId::Client)],
     optional: &[],
     default_identity: DefaultIdentity::Required,
+    members: &["access_token", "client_id", "resource", "token_type"],
+    expires_on: as_number,
+    rejected,
 };

@@ -1,5 +1,5 @@
 use crate::call::Call;
-use crate::response::{Response, allow};
+use crate::response::{Response, allow, oauth_error};
 use http::Method;
 
 /// Why a source rejects a request. Each source has its own form of error response.
@@ -85,20 +85,26 @@ impl Problem {
             _ => 400,
         }
     }
-}
 
-/// The response to a request: that of its problem, if it has one, which is recorded.
-pub(crate) fn respond_with(
-    call: &mut Call,
-    result: Result<Response, Problem>,
-    rejected: impl FnOnce(&Problem) -> Response,
-) -> Response {
-    result.unwrap_or_else(|problem| {
-        call.note("refused", problem.reason());
-        let response = rejected(&problem);
-        match &problem {
-            Problem::Method(method) => allow(response, method),
+    /// Records the problem, and completes the source's response to it.
+    pub fn respond(&self, call: &mut Call, response: Response) -> Response {
+        call.note("refused", self.reason());
+        match self {
+            Self::Method(method) => allow(response, method),
             _ => response,
         }
-    })
+    }
+}
+
+/// The response of IMDS and of Azure Arc.
+pub(crate) fn oauth_response(problem: &Problem) -> Response {
+    let error = match problem {
+        Problem::NotFound => "not_found",
+        Problem::Method(_) => "method_not_allowed",
+        Problem::Unauthorized => "unauthorized_client",
+        Problem::ResourceInvalid => "invalid_resource",
+        Problem::Internal => "internal_server_error",
+        _ => "invalid_request",
+    };
+    oauth_error(problem.status(), error, problem.reason())
 }

@@ -1,13 +1,16 @@
-use super::{Problem, parameters};
+use super::{Problem, SourceSecrets, SourceToken, parameters};
 use crate::call::Call;
-use crate::config::{Identity, IdentityType};
+use crate::config::{Identity, IdentityType, OsType};
 use crate::faults::without_slash;
 use crate::random_secret::RandomSecret;
+use crate::response::Response;
 use crate::selector::{IdentityId, Selector, system_assigned};
+use crate::state::State;
 use http::Method;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The requests that a source accepts.
+/// The requests that a source accepts, and the form of its responses.
 pub(crate) struct Protocol {
     pub path: &'static str,
     /// GET with a query, or POST with a form.
@@ -16,8 +19,8 @@ pub(crate) struct Protocol {
     pub requires_metadata: bool,
     /// Whether requests with `X-Forwarded-For` are rejected.
     pub rejects_forwarded: bool,
-    /// The header with the secret of the environment.
-    pub secret_header: Option<&'static str>,
+    /// The header with the secret of the environment, and that secret.
+    pub secret: Option<(&'static str, SecretOf)>,
     /// The supported versions; empty if requests have none.
     pub api_versions: &'static [&'static str],
     /// The parameters that name an identity.
@@ -25,7 +28,16 @@ pub(crate) struct Protocol {
     /// Further parameters.
     pub optional: &'static [&'static str],
     pub default_identity: DefaultIdentity,
+    /// The members of the response with a token.
+    pub members: &'static [&'static str],
+    /// The member `expires_on`: as a text, a number or a date.
+    pub expires_on: fn(u64, OsType) -> Value,
+    /// The response to a request with a problem.
+    pub rejected: fn(&Problem) -> Response,
 }
+
+/// One of the secrets.
+pub(crate) type SecretOf = fn(&SourceSecrets) -> &RandomSecret;
 
 /// The identity of a request that names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +60,22 @@ pub(crate) struct TokenRequest<'a> {
 }
 
 impl Protocol {
+    /// Responds to a request.
+    pub async fn respond(&self, state: &State, call: &mut Call) -> Response {
+        match self.token(state, call).await {
+            Ok(token) => token.response(
+                self.members,
+                (self.expires_on)(token.expires_on, state.config.compute.os_type),
+            ),
+            Err(problem) => problem.respond(call, (self.rejected)(&problem)),
+        }
+    }
+
+    async fn token(&self, state: &State, call: &mut Call) -> Result<SourceToken, Problem> {
+        let request = self.read(&state.config.identities, call, &state.source_secrets)?;
+        SourceToken::issue(state, call, request).await
+    }
+
     /// Checks a request and reads it.
     ///
     /// # Errors
@@ -56,9 +84,9 @@ impl Protocol {
         &self,
         identities: &'a [Identity],
         call: &Call,
-        secret: Option<&RandomSecret>,
+        secrets: &SourceSecrets,
     ) -> Result<TokenRequest<'a>, Problem> {
-        self.check_head(call, secret)?;
+        self.check_head(call, secrets)?;
         let parameters = self.parameters(call)?;
         self.check_version(&parameters)?;
         check_options(&parameters)?;
@@ -71,7 +99,7 @@ impl Protocol {
         })
     }
 
-    fn check_head(&self, call: &Call, secret: Option<&RandomSecret>) -> Result<(), Problem> {
+    fn check_head(&self, call: &Call, secrets: &SourceSecrets) -> Result<(), Problem> {
         if without_slash(call.request.uri().path()) != self.path {
             return Err(Problem::NotFound);
         }
@@ -84,13 +112,15 @@ impl Protocol {
         if self.rejects_forwarded && call.is_forwarded() {
             return Err(Problem::Forwarded);
         }
-        let (Some(name), Some(secret)) = (self.secret_header, secret) else {
+        let Some((name, secret)) = self.secret else {
             return Ok(());
         };
-        match call.request.headers().get(name) {
-            None => Err(Problem::SecretMissing),
-            Some(value) if secret.equals(value.as_bytes()) => Ok(()),
-            Some(_) => Err(Problem::SecretWrong),
+        // Servers join repeated headers to one value.
+        let mut values = call.request.headers().get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Err(Problem::SecretMissing),
+            (Some(value), None) if secret(secrets).equals(value.as_bytes()) => Ok(()),
+            _ => Err(Problem::SecretWrong),
         }
     }
 
@@ -149,6 +179,16 @@ impl Protocol {
             DefaultIdentity::SystemOrOnly => system.or_else(|_| only_user_assigned(identities)),
         }
     }
+}
+
+/// The number of seconds as a text.
+pub(crate) fn as_text(unix: u64, _: OsType) -> Value {
+    unix.to_string().into()
+}
+
+/// The number of seconds.
+pub(crate) fn as_number(unix: u64, _: OsType) -> Value {
+    unix.into()
 }
 
 fn only_user_assigned(identities: &[Identity]) -> Result<&Identity, Problem> {

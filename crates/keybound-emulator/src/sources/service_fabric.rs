@@ -1,30 +1,10 @@
 //! Service Fabric: HTTPS with a self-signed certificate that clients know by its thumbprint.
-use super::{DefaultIdentity, Problem, Protocol, SourceToken, respond_with, token_response};
-use crate::call::Call;
+use super::{DefaultIdentity, Problem, Protocol, as_number};
 use crate::response::{Response, json_response};
 use crate::selector::IdentityId;
-use crate::state::State;
 use http::Method;
 use serde_json::json;
 use uuid::Uuid;
-
-/// Handles a request to the identity endpoint.
-pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let result = token(state, call).await;
-    respond_with(call, result, rejected)
-}
-
-async fn token(state: &State, call: &mut Call) -> Result<Response, Problem> {
-    let secret = &state.source_secrets.service_fabric;
-    let request = PROTOCOL.read(&state.config.identities, call, Some(secret))?;
-    let token = SourceToken::issue(state, call, request).await?;
-    Ok(token_response(&json!({
-        "token_type": token.token_type,
-        "access_token": token.access_token,
-        "expires_on": token.expires_on,
-        "resource": token.resource,
-    })))
-}
 
 fn rejected(problem: &Problem) -> Response {
     let (status, code, message) = match problem {
@@ -72,9 +52,12 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     method: Method::GET,
     requires_metadata: false,
     rejects_forwarded: false,
-    secret_header: Some("secret"),
+    secret: Some(("secret", |secrets| &secrets.service_fabric)),
     api_versions: &["2019-07-01-preview", "2020-05-01"],
     selectors: &[("principalId", IdentityId::Object)],
     optional: &["token_sha256_to_refresh", "xms_cc"],
     default_identity: DefaultIdentity::SystemOrOnly,
+    members: &["access_token", "resource", "token_type"],
+    expires_on: as_number,
+    rejected,
 };

@@ -6,19 +6,14 @@ use crate::faults::Action;
 use crate::response::{Response, json_response};
 use crate::state::State;
 use http::{HeaderValue, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A bearer token for a source's response.
 pub(crate) struct SourceToken {
-    pub access_token: String,
-    pub token_type: String,
-    pub client_id: String,
-    pub resource: String,
-    /// Seconds since 1970, as the next one.
-    pub not_before: u64,
+    /// In seconds since 1970.
     pub expires_on: u64,
-    /// Seconds from now.
-    pub expires_in: u64,
+    /// The members of all responses.
+    members: Value,
 }
 
 impl SourceToken {
@@ -47,22 +42,36 @@ impl SourceToken {
             _ => "Bearer".to_owned(),
         };
         call.note("token_type", &token_type);
+        let expires_in = token.expires_on.saturating_sub(state.clock.unix());
+        let identity = request.identity;
+        let members = json!({
+            "access_token": token.text,
+            "client_id": identity.client_id.as_str(),
+            "expires_in": expires_in.to_string(),
+            "ext_expires_in": expires_in.to_string(),
+            "msi_res_id": identity.resource_id,
+            "not_before": token.not_before.to_string(),
+            "object_id": identity.object_id.as_str(),
+            "refresh_token": "",
+            "resource": request.resource,
+            "token_type": token_type,
+        });
         Ok(Self {
-            access_token: token.text,
-            token_type,
-            client_id: request.identity.client_id.as_str().to_owned(),
-            resource: request.resource,
-            not_before: token.not_before,
             expires_on: token.expires_on,
-            expires_in: token.expires_on.saturating_sub(state.clock.unix()),
+            members,
         })
     }
-}
 
-/// 200 with a token, which must not be stored.
-pub(crate) fn token_response(body: &Value) -> Response {
-    let mut response = json_response(200, body);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    /// 200 with these members, without those that the identity does not have, and `expires_on`. It must not be stored.
+    pub fn response(&self, members: &[&str], expires_on: Value) -> Response {
+        let chosen = members
+            .iter()
+            .map(|name| (*name, self.members[*name].clone()));
+        let chosen = chosen.chain([("expires_on", expires_on)]);
+        let body: Value = chosen.filter(|(_, value)| !value.is_null()).collect();
+        let mut response = json_response(200, &body);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
 }
