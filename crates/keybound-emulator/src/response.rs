@@ -26,6 +26,18 @@ pub(crate) fn azure_error(status: u16, code: &str, message: &str) -> Response {
     )
 }
 
+/// The description in an error response, of any of the forms of the services.
+pub(crate) fn error_text(response: &Response) -> Option<String> {
+    let body: Value = serde_json::from_slice(response.body()).ok()?;
+    let texts = [
+        &body["error_description"],
+        &body["error"]["message"],
+        &body["message"],
+    ];
+    let text = texts.into_iter().find_map(Value::as_str);
+    text.map(str::to_owned)
+}
+
 /// The response of all services for an unknown path.
 pub(crate) fn not_found() -> Response {
     oauth_error(404, "not_found", "no such resource")

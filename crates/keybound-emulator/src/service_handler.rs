@@ -4,7 +4,7 @@ use crate::faults::{self, Action, Leg};
 use crate::peer::Peer;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::response::{Response, not_found};
+use crate::response::{Response, error_text, not_found};
 use crate::server::{
     CertificateAlert, CertificateCheck, ClientCertificate, ConnectionOptions, Handler, Refusal,
     Server, Timeouts, TlsSettings,
@@ -68,6 +68,12 @@ impl ServiceHandler {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         }
         let mut response = self.respond(call).await;
+        if response.status().as_u16() >= 400
+            && !call.notes.contains_key("refused")
+            && let Some(reason) = error_text(&response)
+        {
+            call.note("refused", reason);
+        }
         self.add_server_header(&mut response);
         faults::alter(call.fault.as_ref(), response)
     }

@@ -33,6 +33,42 @@ async fn read(
     Err(body["error"]["innererror"]["code"].as_str().unwrap().into())
 }
 
+/// The page of the control endpoint shows the reason of each rejection.
+#[tokio::test]
+async fn records_why_each_request_was_rejected() {
+    let services = TestServices::start().await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    let version = SslVersion::TLS1_2;
+    let mut client = services
+        .connect(services.vault, version, Some(&binding))
+        .await;
+    for (path, headers, status, reason) in [
+        (SECRET, String::new(), 401, "MissingToken"),
+        ("/secrets/demo-secret", pop(&token), 400, "api-version must"),
+        (
+            "/secrets/other?api-version=7.4",
+            pop(&token),
+            404,
+            "A secret with the requested name/id was not found",
+        ),
+        ("/keys?api-version=7.4", pop(&token), 404, "/secrets only"),
+    ] {
+        let response = client.get(path, &headers).await.unwrap();
+        assert_eq!(response.status, status, "{path}");
+        let record = services.state.records.all().pop().unwrap();
+        let noted = record.notes.get("refused").map(String::as_str);
+        assert!(
+            noted.is_some_and(|noted| noted.contains(reason)),
+            "{path}: {noted:?}"
+        );
+    }
+    let response = client.get(SECRET, &pop(&token)).await.unwrap();
+    assert_eq!(response.status, 200);
+    let record = services.state.records.all().pop().unwrap();
+    assert!(!record.notes.contains_key("refused"), "{record:?}");
+}
+
 fn pop(token: &str) -> String {
     format!("Authorization: mtls_pop {token}\r\n{BOUND}")
 }
