@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[cfg(feature = "attacks")]
+pub mod attacks;
 #[cfg(feature = "pki")]
 mod authority;
 #[cfg(feature = "log")]

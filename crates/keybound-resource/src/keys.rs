@@ -1,0 +1,15 @@
+//! The issuers' keys: where they come from, and when they are fetched.
+mod fetcher;
+mod issuer_keys;
+mod key_refresh;
+mod key_set;
+mod key_store;
+mod verification_key;
+
+pub use fetcher::{FetchError, FetchFuture, KeyFetcher};
+pub(crate) use issuer_keys::IssuerKeys;
+pub use key_refresh::KeyRefresh;
+pub use key_set::{KeySet, KeySetError};
+pub use key_store::Keys;
+pub(crate) use key_store::{FoundKey, KeyStore};
+pub(crate) use verification_key::VerificationKey;

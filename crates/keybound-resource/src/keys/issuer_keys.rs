@@ -1,0 +1,195 @@
+use super::VerificationKey;
+use super::key_set::KeySet;
+use crate::Reason;
+use arc_swap::ArcSwapOption;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The keys of one issuer, and when they are refreshed. All times are in seconds.
+#[derive(Debug)]
+pub(crate) struct IssuerKeys {
+    origin: KeyOrigin,
+    current: ArcSwapOption<HashMap<String, Arc<VerificationKey>>>,
+    loaded_at: AtomicI64,
+    /// Until then they are used without a refresh.
+    fresh_until: AtomicI64,
+    refresh: Mutex<RefreshState>,
+    /// The number of refreshes that have ended.
+    ended: watch::Sender<u64>,
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+pub(crate) enum KeyOrigin {
+    /// They do not change.
+    Fixed,
+    /// A key set in a file.
+    File(PathBuf),
+    /// The issuer's metadata document, which names the key set.
+    Metadata {
+        url: String,
+        /// The `issuer` that the document must have.
+        issuer: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct RefreshState {
+    last_attempt: Option<i64>,
+    is_running: bool,
+}
+
+/// Why a refresh is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshCause {
+    /// There are no keys, or they may not be used any more.
+    Unavailable,
+    /// The keys are old.
+    Age,
+    /// A token names a key that is not among them.
+    UnknownKey,
+}
+
+impl IssuerKeys {
+    pub(crate) fn new(origin: KeyOrigin) -> Self {
+        Self {
+            origin,
+            current: ArcSwapOption::empty(),
+            loaded_at: AtomicI64::new(0),
+            fresh_until: AtomicI64::new(i64::MIN),
+            refresh: Mutex::default(),
+            ended: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> &KeyOrigin {
+        &self.origin
+    }
+
+    /// The key with this id.
+    pub(crate) fn find(&self, id: &str, now: i64) -> Result<Arc<VerificationKey>, Reason> {
+        let current = self.current.load();
+        let keys = current.as_ref().ok_or(Reason::KeysUnavailable)?;
+        // Where nothing was fetched for long, as no request came, a retired key must not be accepted.
+        let is_stale = !self.are_fresh(now) && self.may_start(RefreshCause::Age, now);
+        if is_stale || !self.are_usable(now) {
+            return Err(Reason::KeysUnavailable);
+        }
+        keys.get(id).cloned().ok_or(Reason::KeyUnknown)
+    }
+
+    /// Whether decisions that were made with these keys still count.
+    pub(crate) fn are_fresh(&self, now: i64) -> bool {
+        now < self.fresh_until.load(Ordering::Acquire)
+    }
+
+    /// Whether there are keys that may be used.
+    pub(crate) fn are_usable(&self, now: i64) -> bool {
+        let loaded_at = self.loaded_at.load(Ordering::Acquire);
+        self.current.load().is_some() && (self.is_fixed() || now < loaded_at + KEEP)
+    }
+
+    /// Whether the keys should be refreshed because of their age.
+    pub(crate) fn are_due(&self, now: i64) -> bool {
+        let loaded_at = self.loaded_at.load(Ordering::Acquire);
+        !self.is_fixed()
+            && (self.current.load().is_none() || now >= loaded_at + self.refresh_interval())
+    }
+
+    /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end).
+    pub(crate) fn start(&self, cause: RefreshCause, now: i64) -> bool {
+        if self.is_fixed() {
+            return false;
+        }
+        let mut state = self.refresh_state();
+        if !self.allows(&state, cause, now) {
+            return false;
+        }
+        *state = RefreshState {
+            last_attempt: Some(now),
+            is_running: true,
+        };
+        true
+    }
+
+    /// Ends a refresh with its result.
+    pub(crate) fn end(&self, loaded: Option<KeySet>, now: i64) {
+        match loaded {
+            Some(keys) => self.install(keys, now),
+            None => {
+                let end = self.loaded_at.load(Ordering::Acquire) + KEEP;
+                let retry = end.min(now + RETRY_AFTER_FAILURE);
+                self.fresh_until.fetch_max(retry, Ordering::AcqRel);
+            }
+        }
+        self.refresh_state().is_running = false;
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+
+    /// Notifies of the end of the refresh that runs; `None` if none runs.
+    pub(crate) fn running(&self) -> Option<watch::Receiver<u64>> {
+        let state = self.refresh_state();
+        state.is_running.then(|| self.ended.subscribe())
+    }
+
+    /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
+    pub(crate) fn install(&self, KeySet(mut keys): KeySet, now: i64) {
+        let earlier = self.current.load_full();
+        for (id, known) in earlier.iter().flat_map(|keys| keys.iter()) {
+            match keys.get_mut(id) {
+                Some(key) if key.is_same(known) => *key = Arc::clone(known),
+                _ => known.retire(),
+            }
+        }
+        self.current.store(Some(Arc::new(keys)));
+        self.loaded_at.store(now, Ordering::Release);
+        let fresh_until = match self.origin {
+            KeyOrigin::Fixed => i64::MAX,
+            _ => now + 2 * self.refresh_interval(),
+        };
+        self.fresh_until.store(fresh_until, Ordering::Release);
+    }
+
+    fn may_start(&self, cause: RefreshCause, now: i64) -> bool {
+        !self.is_fixed() && self.allows(&self.refresh_state(), cause, now)
+    }
+
+    fn allows(&self, state: &RefreshState, cause: RefreshCause, now: i64) -> bool {
+        let interval = match (cause, &self.origin) {
+            (RefreshCause::Unavailable, _) | (_, KeyOrigin::File(_)) => RETRY_WITHOUT_KEYS,
+            (RefreshCause::Age, _) => RETRY_AFTER_FAILURE,
+            (RefreshCause::UnknownKey, _) => UNKNOWN_KEY_INTERVAL,
+        };
+        let has_passed = |last: i64| now.abs_diff(last) >= interval.unsigned_abs();
+        !state.is_running && state.last_attempt.is_none_or(has_passed)
+    }
+
+    fn refresh_interval(&self) -> i64 {
+        match self.origin {
+            KeyOrigin::File(_) => FILE_INTERVAL,
+            _ => REFRESH_INTERVAL,
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        matches!(self.origin, KeyOrigin::Fixed)
+    }
+
+    fn refresh_state(&self) -> MutexGuard<'_, RefreshState> {
+        // A panic cannot leave it incomplete.
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How old keys may become. Microsoft advises one hour, and to keep the last ones for a day.
+const REFRESH_INTERVAL: i64 = 3600;
+const KEEP: i64 = 24 * 3600;
+/// A file is read this often.
+const FILE_INTERVAL: i64 = 60;
+/// How often tokens with unknown keys can cause a refresh.
+const UNKNOWN_KEY_INTERVAL: i64 = 300;
+const RETRY_AFTER_FAILURE: i64 = 60;
+const RETRY_WITHOUT_KEYS: i64 = 5;

@@ -1,0 +1,181 @@
+use super::key_set::MAX_DOCUMENT;
+use super::{FetchError, IssuerKeys, KeyFetcher, KeySet};
+use crate::clock::GuardedClock;
+use crate::keys::issuer_keys::KeyOrigin;
+use serde::Deserialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// A refresh of one issuer's keys, which runs once at a time.
+///
+/// [`run`](Self::run) is to be spawned as a task of its own: if a request that caused it could cancel it, the keys would not
+/// be refreshed for some minutes. A refresh that is dropped has failed.
+pub struct KeyRefresh(Option<Parts>);
+
+struct Parts {
+    keys: Arc<IssuerKeys>,
+    fetcher: Option<Arc<dyn KeyFetcher>>,
+    clock: Arc<GuardedClock>,
+}
+
+impl KeyRefresh {
+    /// For keys whose refresh was started.
+    pub(crate) fn new(
+        keys: Arc<IssuerKeys>,
+        fetcher: Option<Arc<dyn KeyFetcher>>,
+        clock: Arc<GuardedClock>,
+    ) -> Self {
+        Self(Some(Parts {
+            keys,
+            fetcher,
+            clock,
+        }))
+    }
+
+    /// Loads the keys. If it fails, the last ones remain in use for 24 hours.
+    ///
+    /// # Errors
+    /// If the documents cannot be fetched, or are not those of the issuer.
+    pub async fn run(mut self) -> Result<(), FetchError> {
+        // The value in self ends the refresh if this future is dropped.
+        let (origin, fetcher) = match &self.0 {
+            Some(parts) => (Arc::clone(&parts.keys), parts.fetcher.clone()),
+            None => return Ok(()),
+        };
+        let loaded = load(origin.origin(), fetcher.as_deref()).await;
+        let (keys, result) = match loaded {
+            Ok(keys) => (Some(keys), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.end(keys);
+        result
+    }
+
+    fn end(&mut self, loaded: Option<KeySet>) {
+        if let Some(parts) = self.0.take() {
+            parts.keys.end(loaded, parts.clock.now());
+        }
+    }
+}
+
+impl Drop for KeyRefresh {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for KeyRefresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRefresh").finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
+async fn load(origin: &KeyOrigin, fetcher: Option<&dyn KeyFetcher>) -> Result<KeySet, FetchError> {
+    let document = match origin {
+        KeyOrigin::Fixed => return Err(FetchError::new("the keys are fixed")),
+        KeyOrigin::File(path) => read_file(path)?,
+        KeyOrigin::Metadata { url, issuer } => {
+            let fetcher = fetcher.ok_or_else(|| FetchError::new("there is no fetcher"))?;
+            let metadata = fetcher.fetch(url).await?;
+            let jwks_uri = key_set_url(&metadata, url, issuer)?;
+            fetcher.fetch(&jwks_uri).await?
+        }
+    };
+    parse(&document)
+}
+
+/// Reads a key set from a file.
+pub(super) fn read_file(path: &std::path::Path) -> Result<Vec<u8>, FetchError> {
+    use std::io::Read as _;
+    let failed = |error: std::io::Error| {
+        FetchError::new(format!("the key set {} cannot be read", path.display())).with_source(error)
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = Vec::new();
+    // One byte more than allowed is an error when it is parsed.
+    file.take(MAX_DOCUMENT as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    Ok(text)
+}
+
+pub(super) fn parse(document: &[u8]) -> Result<KeySet, FetchError> {
+    KeySet::parse(document)
+        .map_err(|error| FetchError::new("the key set is not usable").with_source(error))
+}
+
+/// The URL of the key set, which is on the host of the metadata document.
+fn key_set_url(metadata: &[u8], url: &str, issuer: &str) -> Result<String, FetchError> {
+    if metadata.len() > MAX_DOCUMENT {
+        return Err(FetchError::new("the metadata is longer than 1 MiB"));
+    }
+    let metadata: Metadata = serde_json::from_slice(metadata)
+        .map_err(|error| FetchError::new("the metadata is malformed").with_source(error))?;
+    if metadata.issuer != issuer {
+        return Err(FetchError::new("the metadata is that of another issuer"));
+    }
+    if origin(&metadata.jwks_uri).is_none_or(|keys| Some(keys) != origin(url)) {
+        return Err(FetchError::new("the key set is on another host"));
+    }
+    Ok(metadata.jwks_uri)
+}
+
+/// Host and port of an `https` URL of printable ASCII characters without user information.
+fn origin(url: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    let rest = url.strip_prefix("https://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = &rest[..end];
+    (url.bytes().all(is_plain) && !host.is_empty() && !host.contains('@')).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_set_is_on_the_host_of_its_issuer() {
+        const URL: &str = "https://login.example:8443/t/.well-known/openid-configuration";
+        let of = |issuer: &str, keys: &str| {
+            let metadata = serde_json::json!({ "issuer": issuer, "jwks_uri": keys }).to_string();
+            key_set_url(metadata.as_bytes(), URL, "https://issuer.example/t/").ok()
+        };
+        let own = "https://login.example:8443/common/keys?appid=1";
+        assert_eq!(of("https://issuer.example/t/", own).as_deref(), Some(own));
+        for issuer in [
+            "https://issuer.example/t",
+            "https://issuer.example/{tenantid}/",
+            "",
+        ] {
+            assert_eq!(of(issuer, own), None, "{issuer}");
+        }
+        for keys in [
+            "http://login.example:8443/keys",
+            "https://login.example/keys",
+            "https://other.example:8443/keys",
+            "https://login.example:8443@other.example/keys",
+            "https://a@login.example:8443/keys",
+            "https://login.example:8443\\@other.example/keys",
+            "https://login.example:8443 /keys",
+            "https://login.example:8443\r\n/keys",
+            "HTTPS://login.example:8443/keys",
+            "/keys",
+            "https://",
+            "",
+        ] {
+            assert_eq!(of("https://issuer.example/t/", keys), None, "{keys}");
+        }
+        for metadata in ["", "<html>", "{}", r#"{"issuer":1,"jwks_uri":""}"#] {
+            assert!(
+                key_set_url(metadata.as_bytes(), URL, "").is_err(),
+                "{metadata}"
+            );
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The resource's side of mTLS proof-of-possession: verifies access tokens of Microsoft Entra ID that are bound to a client
+//! certificate (RFC 8705), and compares the binding with the certificate of the connection.
+//!
+//! The core is synchronous and does no I/O: a [`Verifier`] has a policy, keys and a cache; [`Verifier::verify`] takes the header
+//! `Authorization` and the [`ClientCertificate`] of the connection, and returns the [`Caller`] or a [`Refusal`] with its status and
+//! challenge.
+#![forbid(unsafe_code)]
+
+mod authorization;
+mod cache;
+mod caller;
+mod claims;
+mod client_certificate;
+mod clock;
+mod compact_token;
+mod continuous_access;
+mod issuer;
+mod jose_header;
+mod keys;
+mod members;
+mod policy;
+mod reason;
+mod refusal;
+mod verifier;
+
+pub use authorization::{Authorization, Schemes};
+pub use caller::Caller;
+pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCertificate};
+pub use clock::{Clock, SystemClock};
+pub use continuous_access::{AccessDecision, ContinuousAccess};
+pub use issuer::{Cloud, Issuer, TokenVersion};
+pub use keybound_core::Guid;
+pub use keys::{FetchError, FetchFuture, KeyFetcher, KeyRefresh, KeySet, KeySetError, Keys};
+pub use policy::CertificateRules;
+pub use reason::Reason;
+pub use refusal::Refusal;
+pub use verifier::{BuildError, Verifier, VerifierBuilder};
+
+/// Maximum length of a token, in bytes: more than proxies accept in a header.
+pub const MAX_TOKEN: usize = 16 * 1024;

@@ -1,0 +1,211 @@
+use crate::claims::TokenClaims;
+use crate::{Caller, ClientCertificate, Issuer, Reason, Schemes, TokenVersion};
+use keybound_core::Guid;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Which tokens, clients and certificates a verifier accepts.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) audiences: Vec<String>,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) tenants: Tenants,
+    /// Empty: any client.
+    pub(crate) clients: Vec<String>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) app_only: bool,
+    pub(crate) schemes: Schemes,
+    /// In seconds.
+    pub(crate) skew: i64,
+    /// In seconds.
+    pub(crate) max_age: Option<i64>,
+    pub(crate) certificate: CertificateRules,
+}
+
+/// The accepted tenants.
+#[derive(Debug)]
+pub(crate) enum Tenants {
+    Any,
+    /// The positions of the accepted ones.
+    Listed(HashMap<Guid, usize>),
+}
+
+/// What a client certificate must have besides the thumbprint in the token, its validity and a strong key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CertificateRules {
+    pub(crate) managed_identity_names: bool,
+}
+
+impl CertificateRules {
+    /// No further rules. The default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The names must be those of a managed identity: CN is the token's client, DC its tenant. Certificates of applications have
+    /// other names.
+    pub fn managed_identity_names(mut self) -> Self {
+        self.managed_identity_names = true;
+        self
+    }
+
+    fn accept(self, certificate: &ClientCertificate, client: &str, tenant: &Guid) -> bool {
+        let has_names = |client: &Guid| {
+            let certificate = certificate.certificate();
+            certificate.check_names(client, tenant).is_ok()
+        };
+        !self.managed_identity_names || Guid::parse(client).as_ref().is_some_and(has_names)
+    }
+}
+
+impl Policy {
+    /// The issuer that a token names, and its tenant. The signature is verified later; until then both are used only to find the
+    /// key.
+    pub(crate) fn issuer(&self, claims: &TokenClaims<'_>) -> Result<TokenIssuer, Reason> {
+        let (Some(iss), Some(tid)) = (&claims.issuer, &claims.tenant) else {
+            return Err(Reason::IssuerMismatch);
+        };
+        let tenant = Guid::parse(tid).ok_or(Reason::TenantMismatch)?;
+        let issuer = self
+            .issuers
+            .iter()
+            .position(|issuer| issuer.is_name(iss, tid))
+            .ok_or(Reason::IssuerMismatch)?;
+        let tenant_index = match &self.tenants {
+            Tenants::Any => 0,
+            Tenants::Listed(listed) => *listed.get(&tenant).ok_or(Reason::TenantMismatch)?,
+        };
+        Ok(TokenIssuer {
+            issuer,
+            tenant,
+            tenant_index,
+        })
+    }
+
+    /// Checks the claims of a token whose signature, issuer and binding were verified.
+    pub(crate) fn caller(
+        &self,
+        claims: &TokenClaims<'_>,
+        token_issuer: TokenIssuer,
+        certificate: &ClientCertificate,
+        now: i64,
+    ) -> Result<Caller, Reason> {
+        let audience = self.audience(claims).ok_or(Reason::AudienceMismatch)?;
+        let version = self.issuers[token_issuer.issuer].version();
+        let caller = caller(claims, token_issuer.tenant, version, audience, certificate)?;
+        self.check_dates(&caller, now)?;
+        let names = self.certificate;
+        if !names.accept(certificate, &caller.client, &caller.tenant) {
+            return Err(Reason::CertificateNames);
+        }
+        self.check_rights(&caller)?;
+        Ok(caller)
+    }
+
+    /// Whether a token may be used now, for each request with it.
+    pub(crate) fn check_dates(&self, caller: &Caller, now: i64) -> Result<(), Reason> {
+        if now >= caller.expires.saturating_add(self.skew) {
+            return Err(Reason::TokenExpired);
+        }
+        let dates = [caller.not_before, caller.issued_at];
+        let is_later = |date: i64| now < date.saturating_sub(self.skew);
+        if dates.into_iter().flatten().any(is_later) {
+            return Err(Reason::TokenNotYetValid);
+        }
+        if let Some(max_age) = self.max_age {
+            let issued_at = caller.issued_at.ok_or(Reason::TokenMalformed)?;
+            if now >= issued_at.saturating_add(max_age).saturating_add(self.skew) {
+                return Err(Reason::TokenTooOld);
+            }
+        }
+        Ok(())
+    }
+
+    fn audience(&self, claims: &TokenClaims<'_>) -> Option<&str> {
+        let is_named = |accepted: &&String| {
+            let mut named = claims.audiences.iter();
+            named.any(|audience| audience == accepted.as_str())
+        };
+        self.audiences.iter().find(is_named).map(String::as_str)
+    }
+
+    fn check_rights(&self, caller: &Caller) -> Result<(), Reason> {
+        let is_client = |client: &String| client.eq_ignore_ascii_case(&caller.client);
+        if !self.clients.is_empty() && !self.clients.iter().any(is_client) {
+            return Err(Reason::ClientNotAllowed);
+        }
+        if self.app_only && !caller.app_only {
+            return Err(Reason::NotAppOnly);
+        }
+        if !self.roles.iter().all(|role| caller.has_role(role)) {
+            return Err(Reason::RoleMissing);
+        }
+        Ok(())
+    }
+}
+
+/// The accepted issuer and tenant that a token names.
+#[derive(Debug)]
+pub(crate) struct TokenIssuer {
+    pub(crate) issuer: usize,
+    pub(crate) tenant: Guid,
+    /// The position of the tenant in the list; 0 if any tenant is accepted.
+    pub(crate) tenant_index: usize,
+}
+
+/// The caller that the claims name.
+fn caller(
+    claims: &TokenClaims<'_>,
+    tenant: Guid,
+    version: TokenVersion,
+    audience: &str,
+    certificate: &ClientCertificate,
+) -> Result<Caller, Reason> {
+    let object = match &claims.object {
+        Some(object) => Some(Guid::parse(object).ok_or(Reason::TokenMalformed)?),
+        None => None,
+    };
+    let text = |claim: &Option<Cow<'_, str>>| claim.as_deref().map(Into::into);
+    Ok(Caller {
+        tenant,
+        client: client(claims, version)
+            .ok_or(Reason::TokenMalformed)?
+            .into(),
+        object,
+        roles: claims.roles.iter().map(|role| (&**role).into()).collect(),
+        scopes: claims.scopes.as_deref().unwrap_or_default().into(),
+        token_id: text(&claims.token_id),
+        resource_id: text(&claims.resource_id),
+        app_only: is_app_only(claims),
+        supports_claims_challenges: claims.capabilities.iter().any(|value| value == "cp1"),
+        version,
+        audience: audience.into(),
+        issued_at: claims.issued_at,
+        not_before: claims.not_before,
+        expires: claims.expires.ok_or(Reason::TokenMalformed)?,
+        thumbprint: certificate.thumbprint().clone(),
+    })
+}
+
+/// The client that a token of this version names. Where the claims of both versions are present they must agree.
+fn client<'a>(claims: &'a TokenClaims<'_>, version: TokenVersion) -> Option<&'a str> {
+    if claims.version.as_deref() != Some(version.claim()) {
+        return None;
+    }
+    let (client, other) = match version {
+        TokenVersion::V1 => (&claims.app_id, &claims.authorized_party),
+        TokenVersion::V2 => (&claims.authorized_party, &claims.app_id),
+    };
+    let client = client.as_deref().filter(|client| !client.is_empty())?;
+    let agrees = |other: &str| other.eq_ignore_ascii_case(client);
+    other.as_deref().is_none_or(agrees).then_some(client)
+}
+
+/// `idtyp` is an optional claim: without it, a token with roles and without scopes is an application's.
+fn is_app_only(claims: &TokenClaims<'_>) -> bool {
+    match claims.identity_type.as_deref() {
+        Some(identity_type) => identity_type == "app" && claims.scopes.is_none(),
+        None => !claims.roles.is_empty() && claims.scopes.is_none(),
+    }
+}

@@ -1,0 +1,220 @@
+#[cfg(feature = "tokio")]
+mod authenticate;
+mod builder;
+
+use crate::cache::TokenCache;
+use crate::claims::TokenClaims;
+use crate::clock::GuardedClock;
+use crate::compact_token::{CompactToken, decode};
+use crate::jose_header::JoseHeader;
+use crate::keys::{IssuerKeys, KeyRefresh, KeyStore};
+use crate::policy::Policy;
+use crate::refusal::ChallengeParameters;
+use crate::{
+    AccessDecision, Authorization, Caller, ClientCertificate, ConnectionCertificate,
+    ContinuousAccess, Reason, Refusal,
+};
+pub use builder::{BuildError, VerifierBuilder};
+use std::fmt;
+use std::sync::Arc;
+
+/// Verifies bound access tokens for a resource. Clones share keys and cache.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    policy: Policy,
+    keys: KeyStore,
+    cache: Option<TokenCache>,
+    clock: Arc<GuardedClock>,
+    challenge: Arc<ChallengeParameters>,
+    continuous_access: Option<Arc<dyn ContinuousAccess>>,
+}
+
+impl Verifier {
+    /// Settings of a new verifier.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// Verifies the token of a request and its binding to the client certificate of the request's connection. Nothing is read but
+    /// the `Authorization` header: neither the query nor the body may contain the token.
+    ///
+    /// It neither blocks nor does I/O. Where the issuer's keys are missing, the refusal has a [refresh](Refusal::take_key_refresh), after
+    /// which the request may succeed.
+    ///
+    /// # Errors
+    /// The response to send instead of the resource's.
+    pub fn verify<'a>(
+        &self,
+        authorization: impl Into<Authorization<'a>>,
+        certificate: impl Into<ConnectionCertificate<'a>>,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let caller = self
+            .0
+            .verify(authorization.into(), certificate.into())
+            .map_err(|rejection| self.refusal(rejection))?;
+        self.check_access(&caller)?;
+        Ok(caller)
+    }
+
+    /// The refresh of an issuer's keys that is due because of their age, if any: to be called from time to time, such as for each
+    /// request, and to be spawned.
+    pub fn due_key_refresh(&self) -> Option<KeyRefresh> {
+        self.0.keys.due()
+    }
+
+    /// Whether there are keys of all accepted issuers: the verifier is ready.
+    pub fn has_keys(&self) -> bool {
+        self.0.keys.is_complete()
+    }
+
+    /// The memory of the cached tokens, in bytes.
+    pub fn cached_bytes(&self) -> usize {
+        self.0.cache.as_ref().map_or(0, TokenCache::bytes)
+    }
+
+    /// Applies the owner's decision, for each request.
+    fn check_access(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(access) = &self.0.continuous_access else {
+            return Ok(());
+        };
+        let refused = |reason| Refusal::new(reason, &self.0.challenge);
+        match access.decide(caller) {
+            AccessDecision::Allow => Ok(()),
+            AccessDecision::RequireClaims(claims) if caller.supports_claims_challenges => {
+                Err(refused(Reason::InsufficientClaims).with_claims(claims))
+            }
+            AccessDecision::RequireClaims(_) | AccessDecision::Revoke => {
+                Err(refused(Reason::AccessRevoked))
+            }
+        }
+    }
+
+    fn refusal(&self, Rejection { reason, keys }: Rejection) -> Refusal {
+        let refusal = Refusal::new(reason, &self.0.challenge);
+        match keys {
+            None => refusal,
+            Some(keys) => {
+                let refresh = self.0.keys.refresh_for(&keys, reason);
+                refusal.with_key_refresh(refresh, keys.running())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("policy", &self.0.policy)
+            .field("cache", &self.0.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request is refused, and the keys that were missing.
+struct Rejection {
+    reason: Reason,
+    keys: Option<Arc<IssuerKeys>>,
+}
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self { reason, keys: None }
+    }
+}
+
+impl Inner {
+    fn verify(
+        &self,
+        authorization: Authorization<'_>,
+        certificate: ConnectionCertificate<'_>,
+    ) -> Result<Arc<Caller>, Rejection> {
+        let token = authorization.token(self.policy.schemes)?;
+        let now = self.clock.now();
+        match self.cached(token, certificate, now) {
+            Some(decision) => Ok(decision?),
+            None => self.verify_new(token, certificate, now),
+        }
+    }
+
+    /// The decision for a cached token. Everything that may have changed is checked again. `None` if it is not cached, or its key
+    /// was retired.
+    fn cached(
+        &self,
+        token: &[u8],
+        certificate: ConnectionCertificate<'_>,
+        now: i64,
+    ) -> Option<Result<Arc<Caller>, Reason>> {
+        let cache = self.cache.as_ref()?;
+        let decision = cache.read(token, |entry| {
+            if entry.key.key.is_retired() || !entry.key.keys.are_fresh(now) {
+                return None;
+            }
+            let check = || {
+                let certificate = certificate.required()?;
+                certificate.check(now, self.policy.skew)?;
+                check_binding(certificate, Some(entry.caller.thumbprint.as_str()))?;
+                self.policy.check_dates(&entry.caller, now)?;
+                Ok(Arc::clone(&entry.caller))
+            };
+            Some(check())
+        })?;
+        // Such an entry is of no further use.
+        if matches!(decision, None | Some(Err(Reason::TokenExpired))) {
+            cache.remove(token);
+        }
+        decision
+    }
+
+    /// Verifies a token that is not cached. The steps are ordered by their cost, and nothing that the token claims has an effect before
+    /// its signature was verified, except which of the accepted issuers' keys is used.
+    fn verify_new(
+        &self,
+        token: &[u8],
+        certificate: ConnectionCertificate<'_>,
+        now: i64,
+    ) -> Result<Arc<Caller>, Rejection> {
+        let parts = CompactToken::parse(token)?;
+        let header = decode(parts.header)?;
+        let header = JoseHeader::parse(&header)?;
+        let claims = decode(parts.claims)?;
+        let claims = TokenClaims::parse(&claims)?;
+        let signature = parts.signature()?;
+        let certificate = certificate.required()?;
+        certificate.check(now, self.policy.skew)?;
+        check_binding(certificate, claims.confirmation.as_deref())?;
+        let issuer = self.policy.issuer(&claims)?;
+        let found = self.keys.find(&issuer, header.key_id(), now);
+        let found = found.map_err(|(reason, keys)| Rejection {
+            reason,
+            keys: Some(keys),
+        })?;
+        // Both are present: the issuer was found by them.
+        let (iss, tid) = (claims.issuer.as_deref(), claims.tenant.as_deref());
+        if !found
+            .key
+            .belongs_to(iss.unwrap_or_default(), tid.unwrap_or_default())
+        {
+            return Err(Reason::KeyIssuerMismatch.into());
+        }
+        if !found.key.verify(parts.signed(), &signature) {
+            return Err(Reason::SignatureInvalid.into());
+        }
+        let caller = self.policy.caller(&claims, issuer, certificate, now)?;
+        let caller = Arc::new(caller);
+        if let Some(cache) = &self.cache {
+            cache.insert(token, &caller, found);
+        }
+        Ok(caller)
+    }
+}
+
+/// Compares the thumbprint in a token with the certificate, in constant time (RFC 8705 section 3.1).
+fn check_binding(certificate: &ClientCertificate, thumbprint: Option<&str>) -> Result<(), Reason> {
+    match thumbprint {
+        None => Err(Reason::NotBound),
+        Some(claim) if certificate.thumbprint().matches(claim) => Ok(()),
+        Some(_) => Err(Reason::BindingMismatch),
+    }
+}

@@ -1,0 +1,110 @@
+//! What the tests of this crate share.
+#![allow(dead_code, reason = "each test uses a part")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use keybound_resource::{
+    AccessDecision, Caller, CertificateRules, Clock, ContinuousAccess, Guid, KeySet, Keys, Schemes,
+    Verifier, VerifierBuilder,
+};
+use keybound_testing::attacks::{PolicyOfCase, TestIssuer, fixed_now};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// One issuer for all tests of a process: generating its keys takes time.
+pub fn issuer() -> &'static TestIssuer {
+    static ISSUER: LazyLock<TestIssuer> = LazyLock::new(|| TestIssuer::new(fixed_now()));
+    &ISSUER
+}
+
+/// A clock that tests set.
+#[derive(Clone)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    /// At [`fixed_now`].
+    pub fn new() -> Self {
+        let now = fixed_now().duration_since(UNIX_EPOCH).unwrap();
+        Self(Arc::new(now.as_secs().into()))
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    pub fn set_later(&self, seconds: i64) {
+        self.0.store(
+            Self::new()
+                .0
+                .load(Ordering::Relaxed)
+                .wrapping_add_signed(seconds),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+impl Clock for TestClock {
+    fn wall(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.wall()
+    }
+}
+
+/// The settings of a case.
+pub fn builder(policy: &PolicyOfCase, clock: &TestClock) -> VerifierBuilder {
+    let mut builder = Verifier::builder()
+        .clock(clock.clone())
+        .clients(&policy.clients)
+        .require_roles(&policy.roles)
+        .require_app_only(policy.app_only)
+        .skew(Duration::from_secs(policy.skew))
+        .max_age(policy.max_age.map(Duration::from_secs))
+        .cache_bytes(1 << 20)
+        .keys(fixed_keys());
+    for audience in &policy.audiences {
+        builder = builder.audience(audience);
+    }
+    builder = match &policy.tenants {
+        None => builder.any_tenant(),
+        Some(tenants) => builder.tenants(tenants.iter().map(|text| Guid::parse(text).unwrap())),
+    };
+    if policy.bearer {
+        builder = builder.accept(Schemes::MTLS_POP | Schemes::BOUND_BEARER);
+    }
+    if policy.managed_identity_names {
+        builder = builder.certificate(CertificateRules::new().managed_identity_names());
+    }
+    if policy.without_keys {
+        builder = builder.keys(Keys::discovered(Unreachable));
+    }
+    if let Some(claims) = &policy.require_claims {
+        builder = builder.continuous_access(RequireClaims(claims.clone()));
+    }
+    builder
+}
+
+/// The keys of the [`issuer`].
+pub fn fixed_keys() -> Keys {
+    let keys = issuer().key_set().to_string();
+    Keys::fixed(KeySet::parse(keys.as_bytes()).unwrap())
+}
+
+struct RequireClaims(String);
+
+impl ContinuousAccess for RequireClaims {
+    fn decide(&self, _: &Caller) -> AccessDecision {
+        AccessDecision::RequireClaims(self.0.clone())
+    }
+}
+
+/// An issuer that does not respond.
+struct Unreachable;
+
+impl keybound_resource::KeyFetcher for Unreachable {
+    fn fetch<'a>(&'a self, _: &'a str) -> keybound_resource::FetchFuture<'a> {
+        Box::pin(async { Err(keybound_resource::FetchError::new("unreachable")) })
+    }
+}

@@ -1,0 +1,90 @@
+//! The attack table: requests to a resource as data, with the verdict that every verifier must give.
+//!
+//! The cases are in `attacks/*.json` of this crate. A way in, such as a library, a layer or a daemon behind a proxy, is a function
+//! from an [`AttackRequest`] and its [`PolicyOfCase`] to a [`Verdict`]; [`run`] compares all verdicts.
+mod case;
+mod certificates;
+mod issuer;
+mod token;
+
+pub use case::{AttackCase, Expected, PolicyOfCase, cases};
+pub use certificates::ClientCertificates;
+pub use issuer::{CLIENT, KEY_IDS, OTHER_TENANT, RESOURCE, TENANT, TestIssuer};
+pub use token::TokenRecipe;
+
+use std::time::{Duration, SystemTime};
+
+/// A request, as it arrives at the verifier.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AttackRequest {
+    /// The values of the `Authorization` headers.
+    pub authorization: Vec<Vec<u8>>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// The certificate of the TLS connection, in DER. It may be malformed.
+    pub certificate: Option<Vec<u8>>,
+    /// The path with its query.
+    pub path: String,
+    /// How much later than the tokens were made the request arrives; negative: earlier.
+    pub seconds_later: i64,
+}
+
+/// What a way in decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The status of the response; 200 if the request was accepted.
+    pub status: u16,
+    /// The code of the reason, where the way in returns it.
+    pub reason: Option<String>,
+    /// The header `WWW-Authenticate`.
+    pub challenge: Option<String>,
+}
+
+impl Verdict {
+    /// The request was accepted.
+    pub fn accepted() -> Self {
+        Self::refused(200, None, None)
+    }
+
+    /// The request was refused.
+    pub fn refused(status: u16, reason: Option<String>, challenge: Option<String>) -> Self {
+        Self {
+            status,
+            reason,
+            challenge,
+        }
+    }
+}
+
+/// Runs all cases through a way in.
+///
+/// # Panics
+/// With every wrong verdict, if there is one.
+pub fn run(
+    way: &str,
+    issuer: &TestIssuer,
+    mut decide: impl FnMut(&AttackRequest, &PolicyOfCase) -> Verdict,
+) {
+    let mut wrong = Vec::new();
+    let cases = cases();
+    for case in &cases {
+        let verdict = decide(&case.request(issuer), &case.policy());
+        if let Err(difference) = case.expect.compare(&verdict) {
+            wrong.push(format!("{}: {difference}", case.name));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{way}: {} of {} verdicts are wrong:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+/// The time for which tests without a real clock make tokens.
+pub fn fixed_now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
