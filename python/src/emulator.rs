@@ -1,4 +1,5 @@
 use crate::fork_bound::ForkBound;
+use crate::process;
 use keybound_emulator::{Config, Fault, FaultError, Source, StartError};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -25,7 +26,7 @@ impl Emulator {
         if let Some(directory) = state_dir {
             builder = builder.state_dir(directory);
         }
-        let emulator = py.detach(|| builder.start()).map_err(|error| match error {
+        let emulator = process::detached(py, || builder.start()).map_err(|error| match error {
             StartError::Config(error) => malformed(&error),
             error => PyOSError::new_err(with_causes(&error)),
         })?;
@@ -86,7 +87,17 @@ impl Emulator {
 
     fn close(&self, py: Python<'_>) {
         let emulator = self.lock().of_this_process_mut().and_then(Option::take);
-        py.detach(move || drop(emulator));
+        process::detached(py, move || drop(emulator));
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Its threads may wait for the interpreter, to log.
+        let emulator = self.lock().of_this_process_mut().and_then(Option::take);
+        if emulator.is_some() {
+            Python::try_attach(|py| process::detached(py, move || drop(emulator)));
+        }
     }
 }
 

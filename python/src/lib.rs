@@ -6,6 +6,7 @@ mod client;
 mod emulator;
 mod error;
 mod fork_bound;
+mod interpreter;
 mod log;
 mod operation;
 mod process;
@@ -43,7 +44,8 @@ mod _native {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        interpreter::admit(module.py())?;
         log::install();
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! Events of the crates, passed to Python's `logging`. The name of a logger is the target of the event with dots in place of colons.
+use crate::process;
 use pyo3::prelude::*;
 use pyo3::{intern, sync::PyOnceLock};
 use std::cell::Cell;
@@ -51,6 +52,9 @@ impl Subscriber for Logging {
     }
 
     fn event(&self, event: &Event<'_>) {
+        if process::is_ending() {
+            return;
+        }
         let mut text = Text::default();
         event.record(&mut text);
         let name = event.metadata().target().replace("::", ".");
@@ -70,7 +74,7 @@ impl Subscriber for Logging {
 }
 
 fn log(py: Python<'_>, name: &str, level: u8, text: Text) -> PyResult<()> {
-    if crate::process::is_worker() && !HAS_NAME.replace(true) {
+    if process::is_worker() && !HAS_NAME.replace(true) {
         let thread = py.import("threading")?.call_method0("current_thread")?;
         thread.setattr("name", "keybound")?;
     }

@@ -70,7 +70,7 @@ impl Operation {
     /// Waits for the result. Signals are handled meanwhile; an exception of their handlers cancels the work.
     fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         loop {
-            if let Some(outcome) = py.detach(|| self.progress.wait()) {
+            if let Some(outcome) = process::detached(py, || self.progress.wait()) {
                 return outcome(py);
             }
             if let Err(interrupted) = py.check_signals() {
@@ -163,6 +163,9 @@ impl Progress {
         match mem::replace(&mut *state, State::Taken) {
             State::Awaited { event_loop, future } => {
                 drop(state);
+                if process::is_ending() {
+                    return;
+                }
                 // `None` while the interpreter ends; an error if the event loop is closed.
                 let _ = Python::try_attach(|py| {
                     let settlement = Settlement {

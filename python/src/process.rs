@@ -1,25 +1,33 @@
 //! The runtime of this process. A child has none of its parent's threads: it starts a runtime of its own.
+use crate::interpreter;
 use arc_swap::ArcSwap;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 static PROCESS: LazyLock<ArcSwap<Process>> = LazyLock::new(ArcSwap::default);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// The number of threads that wait for the interpreter.
+static RETURNING: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    /// Whether this is the thread that ends the interpreter.
+    static IS_ENDING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// No lock of it is held while another thread forks: a child replaces it before it uses it.
 #[derive(Default)]
 struct Process {
-    handle: OnceLock<Option<Handle>>,
+    handle: OnceLock<Result<Handle, &'static str>>,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -31,13 +39,11 @@ pub(crate) fn generation() -> u64 {
 /// The runtime, which is started by the first call.
 ///
 /// # Errors
-/// `RuntimeError` if the host has no more threads or file descriptors.
+/// `RuntimeError` if the host has no more threads or file descriptors, or the interpreter ends.
 pub(crate) fn runtime() -> PyResult<Handle> {
     let process = PROCESS.load();
     let handle = process.handle.get_or_init(|| process.start());
-    handle
-        .clone()
-        .ok_or_else(|| PyRuntimeError::new_err("the host has no more threads or file descriptors"))
+    handle.clone().map_err(PyRuntimeError::new_err)
 }
 
 /// Whether this thread is one of the runtime's, which runs a handler of Python's `logging`.
@@ -45,10 +51,34 @@ pub(crate) fn is_worker() -> bool {
     IS_WORKER.get()
 }
 
+/// Runs a function without the interpreter. If the interpreter ends meanwhile, a thread that is not the main one does not return:
+/// it would be ended in the middle of this library, which aborts the process before Python 3.14.
+pub(crate) fn detached<T: Send>(py: Python<'_>, function: impl FnOnce() -> T + Send) -> T {
+    let value = py.detach(|| {
+        let value = function();
+        RETURNING.fetch_add(1, Ordering::SeqCst);
+        if is_ending() && !IS_ENDING.get() {
+            RETURNING.fetch_sub(1, Ordering::SeqCst);
+            loop {
+                thread::park();
+            }
+        }
+        value
+    });
+    RETURNING.fetch_sub(1, Ordering::SeqCst);
+    value
+}
+
+/// Whether the interpreter ends: nothing of Python is called any more.
+pub(crate) fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
 /// Called in a child, by the only thread that it has.
 #[pyfunction]
 pub(crate) fn after_fork() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    RETURNING.store(0, Ordering::SeqCst);
     // Dropped, it would wait for threads that the child does not have.
     mem::forget(PROCESS.swap(Arc::default()));
 }
@@ -57,6 +87,11 @@ pub(crate) fn after_fork() {
 #[pyfunction]
 pub(crate) fn shut_down(py: Python<'_>) {
     let process = PROCESS.load_full();
+    // If none was started, none is.
+    let _ = process.handle.get_or_init(|| Err("the interpreter ends"));
+    interpreter::end();
+    IS_ENDING.set(true);
+    ENDING.store(true, Ordering::SeqCst);
     py.detach(|| {
         let runtime = process
             .runtime
@@ -66,21 +101,26 @@ pub(crate) fn shut_down(py: Python<'_>) {
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(END);
         }
+        // They find out when they wait again.
+        let started = Instant::now();
+        while RETURNING.load(Ordering::SeqCst) > 0 && started.elapsed() < END {
+            thread::sleep(Duration::from_millis(1));
+        }
     });
 }
 
 impl Process {
-    fn start(&self) -> Option<Handle> {
+    fn start(&self) -> Result<Handle, &'static str> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("keybound")
             .on_thread_start(|| IS_WORKER.set(true))
             .enable_all()
             .build()
-            .ok()?;
+            .map_err(|_| "the host has no more threads or file descriptors")?;
         let handle = runtime.handle().clone();
         *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
-        Some(handle)
+        Ok(handle)
     }
 }
 

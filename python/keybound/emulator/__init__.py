@@ -12,7 +12,9 @@ They reject what the real services reject, and inject faults on demand. Their ce
 
 from __future__ import annotations
 
+import atexit
 import json
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from keybound import _native
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Emulator"]
+
+_running: weakref.WeakSet[Emulator] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for emulator in list(_running):
+        emulator.close()
 
 
 class Emulator:
@@ -43,6 +53,7 @@ class Emulator:
 
         """
         self._native = _native.Emulator(config, state_dir)
+        _running.add(self)
         self._ready: dict[str, Any] = json.loads(self._native.ready)
 
     @property

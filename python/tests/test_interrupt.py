@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import RESOURCE
+
+import keybound
+from keybound import ManagedIdentityClient
+
+if TYPE_CHECKING:
+    from keybound.emulator import Emulator
+
+LIMIT = 0.2
+# A loaded machine delays the signal as well.
+TOLERANCE = 0.3
+
+
+def interrupt_when(emulator: Emulator, leg: str) -> list[float]:
+    """Sends SIGINT once the emulator has received a request; the result is the time of the signal."""
+    sent: list[float] = []
+
+    def wait() -> None:
+        deadline = time.monotonic() + 30
+        while leg not in emulator.counts() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return sent
+
+
+@pytest.mark.parametrize("leg", ["metadata", "token"])
+def test_ctrl_c_ends_an_acquisition(emulator: Emulator, client: ManagedIdentityClient, leg: str) -> None:
+    emulator.inject(f"{leg}=hang*1")
+    sent = interrupt_when(emulator, leg)
+    with pytest.raises(KeyboardInterrupt):
+        client.acquire_token(RESOURCE)
+    assert time.monotonic() - sent[0] < LIMIT + TOLERANCE
+    assert client.acquire_token(RESOURCE).token_type == "mtls_pop"
+
+
+def test_ctrl_c_ends_a_call(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:
+    emulator.inject("vault=hang*1")
+    sent = interrupt_when(emulator, "vault")
+    with pytest.raises(KeyboardInterrupt):
+        warm_client.resource(RESOURCE).get(f"{emulator.vault}/secrets/db?api-version=7.4")
+    assert time.monotonic() - sent[0] < LIMIT + TOLERANCE
+
+
+def test_handlers_that_return_do_not_end_a_call(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    received: list[int] = []
+    previous = signal.signal(signal.SIGUSR1, lambda number, _frame: received.append(number))
+    try:
+        emulator.inject("metadata=delay:300*1")
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        assert client.acquire_token(RESOURCE).token_type == "mtls_pop"
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert received == [signal.SIGUSR1]
+
+
+def test_other_threads_run_meanwhile(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    emulator.inject("metadata=hang*1")
+    rounds = 0
+    is_done = False
+
+    def count() -> None:
+        nonlocal rounds
+        while not is_done:
+            rounds += 1
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    with pytest.raises(keybound.DeadlineReached):
+        client.acquire_token(RESOURCE, timeout=0.3)
+    is_done = True
+    thread.join()
+    assert rounds > 10
+
+
+def test_ctrl_c_ends_a_program(emulator: Emulator) -> None:
+    emulator.inject("metadata=hang*1")
+    code = "import keybound; keybound.ManagedIdentityClient().acquire_token('https://vault.azure.net')"
+    environment = {**os.environ, **emulator.environment()}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as program:
+        deadline = time.monotonic() + 30
+        while "metadata" not in emulator.counts() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=10)
+    assert program.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in errors
+    assert "panicked" not in errors
