@@ -176,7 +176,7 @@ def test_gunicorn_with_preload(emulator: Emulator, run: Callable[..., CompletedP
     driver = """
 import concurrent.futures, os, re, signal, subprocess, sys, time, urllib.request
 server = subprocess.Popen(
-    [sys.executable, "-m", "gunicorn", "--preload", "--workers", "4", "--bind", "127.0.0.1:0", "--chdir", sys.argv[1], "service:app"],
+    [sys.executable, *"-m gunicorn --preload --workers 4 --bind 127.0.0.1:0 --chdir".split(), sys.argv[1], "service:app"],
     stderr=subprocess.PIPE, text=True)
 port = None
 for line in server.stderr:
