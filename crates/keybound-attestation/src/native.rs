@@ -33,11 +33,13 @@ pub use native_failure::NativeFailure;
 pub use native_probe::{LibraryPlace, LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 
 use crate::{AttestationFuture, AttestationProvider, AttestationRequest};
-use keybound_core::{KeyStrength, Result, SecretString};
+use keybound_core::{AttestationToken, Guid, KeyStrength, Result, SecretString};
+use keybound_keys::CngHandle;
 use secret_c_string::SecretCString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// Attests KeyGuard keys with the native library, which is loaded for the first key.
 ///
@@ -123,6 +125,21 @@ impl NativeAttestation {
         platform::probe(&self.settings, timeout)
     }
 
+    /// Attests a KeyGuard key of the caller that is not a [`BindingKey`](keybound_keys::BindingKey). That it is a KeyGuard key is
+    /// checked by the library and the service.
+    ///
+    /// # Errors
+    /// As those of [`attest`](AttestationProvider::attest).
+    pub async fn attest_handle(
+        &self,
+        endpoint: &Url,
+        client_id: &Guid,
+        key: CngHandle,
+    ) -> Result<AttestationToken> {
+        let attested = platform::attest(&self.settings, &self.loaded, endpoint, client_id, key);
+        Ok(attested.await?)
+    }
+
     async fn token(&self, request: AttestationRequest<'_>) -> Attested {
         let Some(key) = request.key.cng_handle().filter(|_| is_keyguard(&request)) else {
             return Err(if cfg!(windows) {
@@ -131,7 +148,8 @@ impl NativeAttestation {
                 NativeFailure::NotWindows
             });
         };
-        platform::attest(&self.settings, &self.loaded, &request, key).await
+        let (endpoint, client_id) = (request.endpoint, request.client_id);
+        platform::attest(&self.settings, &self.loaded, endpoint, client_id, key).await
     }
 }
 
@@ -177,7 +195,7 @@ impl Selection {
 /// For the virus scanner, the signature and the start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Attested = std::result::Result<keybound_core::AttestationToken, NativeFailure>;
+type Attested = std::result::Result<AttestationToken, NativeFailure>;
 
 fn is_keyguard(request: &AttestationRequest<'_>) -> bool {
     request.key.strength() == KeyStrength::KeyGuard && !request.key.is_simulated()

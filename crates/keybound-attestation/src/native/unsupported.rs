@@ -1,8 +1,9 @@
 //! Platforms other than Windows, where there are no KeyGuard keys.
 use super::{Attested, NativeFailure, NativeProbe, Settings};
-use crate::AttestationRequest;
+use keybound_core::Guid;
 use keybound_keys::CngHandle;
 use std::time::Duration;
+use url::Url;
 
 #[derive(Debug, Default)]
 pub(super) struct LoadedLibrary(());
@@ -10,7 +11,8 @@ pub(super) struct LoadedLibrary(());
 pub(super) async fn attest(
     _settings: &Settings,
     _loaded: &LoadedLibrary,
-    _request: &AttestationRequest<'_>,
+    _endpoint: &Url,
+    _client_id: &Guid,
     _key: CngHandle,
 ) -> Attested {
     Err(NativeFailure::NotWindows)

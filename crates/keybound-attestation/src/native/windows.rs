@@ -9,14 +9,14 @@ mod worker_thread;
 
 use super::arguments::Arguments;
 use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
-use crate::AttestationRequest;
-use keybound_core::{Error, lock};
+use keybound_core::{Error, Guid, lock};
 use keybound_keys::CngHandle;
 use library::Library;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use url::Url;
 
 /// The library, if it is loaded.
 #[derive(Default)]
@@ -25,7 +25,8 @@ pub(super) struct LoadedLibrary(OnceLock<&'static Library>);
 pub(super) async fn attest(
     settings: &Settings,
     loaded: &LoadedLibrary,
-    request: &AttestationRequest<'_>,
+    endpoint: &Url,
+    client_id: &Guid,
     key: CngHandle,
 ) -> Attested {
     let library = match loaded.0.get() {
@@ -35,7 +36,7 @@ pub(super) async fn attest(
             *loaded.0.get_or_init(|| library)
         }
     };
-    let arguments = Arguments::new(request.endpoint, request.client_id, settings)?;
+    let arguments = Arguments::new(endpoint, client_id, settings)?;
     // The call has the permit: if its caller gives up, the next caller still waits for the end of the call.
     let permit = library.acquire().await?;
     worker_thread::run(move || library.attest(permit, &arguments, &key)).await?

@@ -1,11 +1,12 @@
 //! Calls to a fake library, and its return values.
 use crate::support::{Key, attest, attest_with, copy_of, failure, number, original, pinned};
 use keybound_attestation::native::{NativeCode, NativeFailure};
-use keybound_core::{ErrorKind, KeyStrength, SecretString, Stage};
+use keybound_core::{ErrorKind, Guid, KeyStrength, SecretString, Stage};
 use keybound_testing::CapturedLog;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
+use url::Url;
 
 #[tokio::test]
 async fn attests_keyguard_key() {
@@ -210,6 +211,21 @@ async fn attests_only_keyguard_keys() {
         assert_eq!(error.kind(), ErrorKind::AttestationUnavailable);
         assert!(matches!(failure(&error), NativeFailure::KeyNotAttestable));
     }
+}
+
+#[tokio::test]
+async fn attests_a_handle_of_the_caller() {
+    let log = CapturedLog::of_process();
+    let path = copy_of(FAKE, "handle");
+    let endpoint = Url::parse("https://maa.example.net/").unwrap();
+    let client_id = Guid::parse("11111111-1111-4111-8111-111111111111").unwrap();
+    let handle = Key::keyguard().handle.unwrap();
+    let token = pinned(&path)
+        .attest_handle(&endpoint, &client_id, handle)
+        .await
+        .unwrap();
+    assert!(!token.expose().is_empty());
+    log.wait_for("key 1234 client 11111111-1111-4111-8111-111111111111");
 }
 
 const FAKE: &str = "fake_library.dll";
