@@ -3,7 +3,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
-from typing import Any, Generic, Literal, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, TypeVar, final
 
 from keybound._errors import KeyboundError
 
@@ -91,6 +91,16 @@ class BindingCertificate:
     @property
     def key_name(self) -> str: ...
     def to_metadata_dict(self) -> dict[str, Any]: ...
+    def create_cert_context(self) -> NoReturn: ...
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | Upload | None,
+        timeout: float,
+        /,
+    ) -> Operation[RawResponse]: ...
     def __getitem__(self, key: Literal["x5c", "thumbprint_sha256"], /) -> Any: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -213,10 +223,12 @@ __all__ = [
     "Resource",
     "Upload",
     "after_fork",
+    "attest_key",
     "check_identity",
     "shut_down",
 ]
 
 def check_identity(kind: str, id: str | None, /) -> None: ...
+def attest_key(endpoint: str, client_id: str, key_handle: int, auth_token: str, client_payload: str, /) -> Operation[str]: ...
 def after_fork() -> None: ...
 def shut_down() -> None: ...

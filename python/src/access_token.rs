@@ -84,7 +84,8 @@ impl AccessToken {
     /// The certificate that it is bound to; ``None`` for a bearer token.
     #[getter]
     fn certificate(&self) -> PyResult<Option<BindingCertificate>> {
-        Ok(self.get()?.binding().cloned().map(BindingCertificate::new))
+        let binding = self.get()?.binding().cloned();
+        Ok(binding.map(|binding| BindingCertificate::new(binding)))
     }
 
     /// The durations of the steps of the acquisition, in seconds by name; empty for a cached token.

@@ -1,6 +1,10 @@
+use crate::certificate_identity::CertificateIdentity;
 use crate::fork_bound::ForkBound;
-use keybound::{Attestation, Binding, Certificate};
-use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError};
+use crate::operation::Operation;
+use crate::resource::{new_request, start_exchange};
+use crate::upload::Content;
+use keybound::Certificate;
+use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::sync::Arc;
@@ -10,31 +14,27 @@ use std::time::SystemTime;
 /// A certificate that IMDS issued, with its key, which stays where it is: it cannot be read, and the object cannot be pickled.
 #[pyclass(frozen, module = "keybound")]
 pub(crate) struct BindingCertificate {
-    binding: ForkBound<Arc<Binding>>,
+    identity: ForkBound<Arc<dyn CertificateIdentity>>,
     is_closed: AtomicBool,
 }
 
 impl BindingCertificate {
-    pub(crate) fn new(binding: Arc<Binding>) -> Self {
+    pub(crate) fn new(identity: Arc<dyn CertificateIdentity>) -> Self {
         Self {
-            binding: ForkBound::new(binding),
+            identity: ForkBound::new(identity),
             is_closed: AtomicBool::new(false),
         }
     }
 
-    fn binding(&self) -> PyResult<&Binding> {
-        match self.binding.of_any_process() {
-            Some(binding) => Ok(binding),
+    fn identity(&self) -> PyResult<&dyn CertificateIdentity> {
+        match self.identity.of_any_process() {
+            Some(identity) => Ok(identity.as_ref()),
             None => Err(PyRuntimeError::new_err("the certificate was dropped")),
         }
     }
 
     fn certificate(&self) -> PyResult<&Certificate> {
-        Ok(self.binding()?.certificate())
-    }
-
-    fn persistent_name(&self) -> PyResult<Option<&str>> {
-        Ok(self.binding()?.key().persistent_name())
+        Ok(self.identity()?.certificate())
     }
 }
 
@@ -98,66 +98,65 @@ impl BindingCertificate {
         utc(py, self.certificate()?.not_after())
     }
 
-    /// The client id of the identity.
+    /// The client id of the identity; ``""`` for a certificate of a store.
     #[getter]
     fn client_id(&self) -> PyResult<&str> {
-        Ok(self.binding()?.client_id().as_str())
+        Ok(self.identity()?.client_id())
     }
 
-    /// The tenant id of the identity.
+    /// The tenant id of the identity; ``""`` for a certificate of a store.
     #[getter]
     fn tenant_id(&self) -> PyResult<&str> {
-        Ok(self.binding()?.tenant_id().as_str())
+        Ok(self.identity()?.tenant_id())
     }
 
     /// The strength of the key, the value of a `KeyStrength`, or ``"simulated"``.
     #[getter]
     fn key_strength(&self) -> PyResult<&'static str> {
-        Ok(self.binding()?.key_strength_label())
+        Ok(self.identity()?.key_strength())
     }
 
     /// Whether the key was attested, be it by an emulator.
     #[getter]
     fn attested(&self) -> PyResult<bool> {
-        Ok(self.binding()?.attestation() != Attestation::None)
+        Ok(self.identity()?.is_attested())
     }
 
     /// Whether the key is simulated, and so is its attestation.
     #[getter]
     fn simulated(&self) -> PyResult<bool> {
-        Ok(self.binding()?.is_simulated())
+        Ok(self.identity()?.is_simulated())
     }
 
     /// Whether the key can be used: until `close`, in the process that opened it.
     #[getter]
     fn has_private_key(&self) -> bool {
-        self.binding.of_this_process().is_some() && !self.is_closed.load(Ordering::Relaxed)
+        self.identity.of_this_process().is_some() && !self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Where the certificate is stored; ``""`` if it is in memory only.
     #[getter]
-    fn store_path(&self) -> PyResult<&'static str> {
-        let is_stored = cfg!(windows) && self.persistent_name()?.is_some();
-        Ok(if is_stored { DEFAULT_STORE } else { "" })
+    fn store_path(&self) -> PyResult<String> {
+        Ok(self.identity()?.store_path())
     }
 
     /// The name of the key in the key store of the host; ``""`` if the key ends with the process.
     #[getter]
     fn key_name(&self) -> PyResult<&str> {
-        Ok(self.persistent_name()?.unwrap_or_default())
+        Ok(self.identity()?.key_name())
     }
 
     /// The public facts: ``store_path``, ``thumbprint_sha1``, ``thumbprint_sha256``, ``x5t#S256``, ``has_private_key`` and
     /// ``key_name``.
     fn to_metadata_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let metadata = PyDict::new(py);
-        let named = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-        metadata.set_item("store_path", named(self.store_path()?))?;
+        metadata.set_item("store_path", self.store_path()?)?;
         metadata.set_item("thumbprint_sha1", self.thumbprint_sha1()?)?;
         metadata.set_item("thumbprint_sha256", self.thumbprint_sha256()?)?;
         metadata.set_item("x5t#S256", self.x5t_s256()?)?;
         metadata.set_item("has_private_key", self.has_private_key())?;
-        metadata.set_item("key_name", named(self.key_name()?))?;
+        let key_name = Some(self.key_name()?).filter(|name| !name.is_empty());
+        metadata.set_item("key_name", key_name)?;
         Ok(metadata)
     }
 
@@ -177,6 +176,38 @@ impl BindingCertificate {
             "thumbprint_sha256" => Ok(self.x5t_s256()?.into_pyobject(py)?.into_any()),
             _ => Err(PyKeyError::new_err(key.clone().unbind())),
         }
+    }
+
+    /// For `keybound.schannel_transport`: sends a request whose headers have a token that is bound to this certificate.
+    #[pyo3(name = "_send", signature = (method, url, headers, body, timeout, /))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        url: &str,
+        headers: Vec<(String, String)>,
+        body: Content<'_>,
+        timeout: f64,
+    ) -> PyResult<Operation> {
+        if !self.has_private_key() {
+            return Err(PyRuntimeError::new_err(
+                "the certificate is closed, or of the parent process",
+            ));
+        }
+        let timeout = crate::time::timeout(py, timeout)?;
+        let client = self.identity()?.bound_client().with_timeout(timeout);
+        let request = new_request(py, method, url, headers, body, None)?;
+        start_exchange(py, async move { client.send_authorized(request).await })
+    }
+
+    /// Not supported: the pointer would be valid only as long as this object.
+    ///
+    /// Raises:
+    ///     RuntimeError: always.
+    fn create_cert_context(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err(
+            "no pointer is returned, which nothing keeps valid: use keybound.schannel_transport.SchannelSession",
+        ))
     }
 
     /// Ends the use of the key through this object.
@@ -209,7 +240,7 @@ impl BindingCertificate {
     ///
     /// Args:
     ///     store_path: ``CurrentUser`` or ``LocalMachine``, a slash, and the name of the store.
-    ///     thumbprint: SHA-1, 40 hexadecimal digits.
+    ///     thumbprint: SHA-1 or SHA-256 in hexadecimal; spaces, colons and dashes are ignored.
     ///     subject_name: a part of the subject.
     ///
     /// Raises:
@@ -219,15 +250,39 @@ impl BindingCertificate {
     #[pyo3(signature = (store_path = "CurrentUser/My", *, thumbprint = None, subject_name = None))]
     fn from_store(
         _class: &Bound<'_, pyo3::types::PyType>,
+        py: Python<'_>,
         store_path: &str,
         thumbprint: Option<&str>,
         subject_name: Option<&str>,
     ) -> PyResult<Self> {
-        let _ = (store_path, thumbprint, subject_name);
-        Err(PyOSError::new_err(
-            "certificate stores exist on Windows only",
-        ))
+        let stored = stored_certificate(py, store_path, thumbprint, subject_name)?;
+        Ok(Self::new(stored))
     }
+}
+
+#[cfg(windows)]
+fn stored_certificate(
+    py: Python<'_>,
+    store_path: &str,
+    thumbprint: Option<&str>,
+    subject_name: Option<&str>,
+) -> PyResult<Arc<dyn CertificateIdentity>> {
+    use crate::stored_certificate::StoredCertificate;
+
+    let stored = StoredCertificate::find(py, store_path, thumbprint, subject_name)?;
+    Ok(Arc::new(stored))
+}
+
+#[cfg(not(windows))]
+fn stored_certificate(
+    _: Python<'_>,
+    _: &str,
+    _: Option<&str>,
+    _: Option<&str>,
+) -> PyResult<Arc<dyn CertificateIdentity>> {
+    Err(pyo3::exceptions::PyOSError::new_err(
+        "[WindowsCertificate] certificate stores exist on Windows only",
+    ))
 }
 
 fn utc(py: Python<'_>, time: SystemTime) -> PyResult<Bound<'_, PyAny>> {
@@ -238,5 +293,3 @@ fn utc(py: Python<'_>, time: SystemTime) -> PyResult<Bound<'_, PyAny>> {
         .getattr("datetime")?
         .call_method1("fromtimestamp", (seconds, utc))
 }
-
-const DEFAULT_STORE: &str = "CurrentUser/My";

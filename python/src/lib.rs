@@ -1,6 +1,8 @@
 //! The native module of the Python package `keybound`. Its interface is private to the package (`keybound/_native.pyi`).
 mod access_token;
+mod attestation;
 mod binding_certificate;
+mod certificate_identity;
 mod client;
 #[cfg(feature = "emulator")]
 mod emulator;
@@ -14,6 +16,8 @@ mod request;
 mod resource;
 mod response;
 mod settings;
+#[cfg(windows)]
+mod stored_certificate;
 mod time;
 mod upload;
 
@@ -29,6 +33,7 @@ mod _native {
     #[pymodule_export]
     use super::{
         access_token::AccessToken,
+        attestation::attest_key,
         binding_certificate::BindingCertificate,
         client::Client,
         operation::Operation,

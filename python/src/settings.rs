@@ -26,7 +26,7 @@ pub(crate) struct Settings {
 }
 
 /// Keyword arguments of the client.
-#[derive(FromPyObject)]
+#[derive(Default, FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Arguments {
     identity: (String, Option<String>),
@@ -79,6 +79,19 @@ impl Settings {
             store: arguments.store,
             simulated: arguments.simulated.unwrap_or(is_emulated),
         })
+    }
+
+    /// Those of a client without arguments.
+    #[cfg(windows)]
+    pub(crate) fn of_environment(py: Python<'_>) -> PyResult<Self> {
+        let identity = ("system_assigned".to_owned(), None);
+        Self::new(
+            py,
+            Arguments {
+                identity,
+                ..Arguments::default()
+            },
+        )
     }
 
     /// Builds a client.

@@ -51,7 +51,7 @@ def test_certificates_have_their_facts(warm_client: ManagedIdentityClient) -> No
     with pytest.raises(KeyError):
         certificate["other"]  # type: ignore[index]
     assert certificate.to_metadata_dict() == {
-        "store_path": None,
+        "store_path": "",
         "thumbprint_sha1": certificate.thumbprint_sha1,
         "thumbprint_sha256": certificate.thumbprint_sha256,
         "x5t#S256": certificate.x5t_s256,
