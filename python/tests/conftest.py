@@ -67,3 +67,22 @@ def run(emulator: Emulator) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def emulated(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """An emulator that clients without arguments find, by the environment."""
+    return _find(emulator, monkeypatch)
+
+
+@pytest.fixture
+def strict_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator that requires attestation, which clients without arguments find."""
+    with Emulator() as emulator:
+        yield _find(emulator, monkeypatch)
+
+
+def _find(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    for name, value in emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    return emulator

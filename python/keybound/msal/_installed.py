@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def attribute(module: str, name: str) -> Any:
+    """A public name of a module of the installed msal.
+
+    Raises:
+        AttributeError: if the module has no such name, or msal is not installed.
+
+    """
+    # Names of Python itself, such as `__path__`, are looked up on each import.
+    if name.startswith("_"):
+        raise AttributeError(f"module 'keybound.{module}' has no attribute {name!r}")
+    try:
+        installed = import_module(module)
+    except ImportError as error:
+        raise AttributeError(
+            f"module 'keybound.{module}' has no attribute {name!r}; for the other names of msal: pip install msal"
+        ) from error
+    return getattr(installed, name)

@@ -1,0 +1,109 @@
+"""Bound tokens: the functions of ``msal.msi_v2`` of ``msal-msiv2``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Callable
+
+import keybound
+from keybound import KeyboundError, KeyStrength
+from keybound.msal._errors import MsiV2Error, msi_v2_error
+from keybound.msal._identities import checked
+from keybound.msal._results import bound_result
+from keybound.msal._shared_clients import shared_client
+
+if TYPE_CHECKING:
+    from keybound.msal._identities import AnyManagedIdentity
+
+__all__ = ["MsiV2Error", "get_cert_thumbprint_sha256", "obtain_token", "verify_cnf_binding"]
+
+# Of msal-msiv2: programs set its level.
+_logger = logging.getLogger("msal.msi_v2")
+
+
+def obtain_token(
+    http_client: object,  # noqa: ARG001
+    managed_identity: AnyManagedIdentity,
+    resource: str,
+    *,
+    attestation_enabled: bool = True,
+    attestation_token_provider: Callable[..., str] | None = None,
+    claims_challenge: str | None = None,
+    min_strength: KeyStrength = KeyStrength.KEYGUARD,
+    client: keybound.ManagedIdentityClient | None = None,
+) -> dict[str, Any]:
+    """Acquires a token that is bound to the certificate of this process' key, from the cache or from Entra.
+
+    Args:
+        http_client: not used; ``None`` is fine.
+        managed_identity: the identity; ``None`` for the system-assigned one.
+        resource: such as ``https://vault.azure.net``.
+        attestation_enabled: whether the key must be attested. It is never left out instead.
+        attestation_token_provider: ``None``, or the result of `keybound.key_attestation.create_attestation_provider`. The
+            attestation is the same with both.
+        claims_challenge: the claims of a resource's challenge, JSON. A new certificate and a new token are requested.
+        min_strength: the minimum strength of the key.
+        client: acquires the token; by default a client of this process for the identity.
+
+    Returns:
+        ``access_token``, ``expires_in`` in seconds, ``token_type`` (``"mtls_pop"``), ``resource``, ``token_source``
+        (``"identity_provider"`` or ``"cache"``); of the certificate ``cert_pem``, ``cert_der_b64``, ``cert_thumbprint_sha256``
+        in base64url, ``binding_certificate``, a `keybound.BindingCertificate`, and ``binding_certificate_metadata``.
+
+    Raises:
+        MsiV2Error: if there is no such token. A weaker one is never returned.
+        ManagedIdentityError: if the identity is malformed.
+
+    """
+    if attestation_token_provider is not None and attestation_enabled:
+        _check_provider(attestation_token_provider)
+    try:
+        if client is None:
+            client = shared_client(checked(managed_identity))
+        token = client.acquire_token(resource, attested=attestation_enabled, min_strength=min_strength, claims=claims_challenge)
+    except KeyboundError as error:
+        _logger.debug("no bound token for %s: %s", resource, error.code)
+        raise msi_v2_error(error) from error
+    certificate = token.certificate
+    if certificate is None:
+        raise MsiV2Error("[msi_v2] the token has no certificate", code="token_not_bound")
+    result = bound_result(token, certificate, resource)
+    if result["token_source"] != "cache":
+        _logger.debug("bound token for %s acquired, certificate %s", resource, result["cert_thumbprint_sha256"])
+    return result
+
+
+def verify_cnf_binding(token: str, cert_pem: str) -> bool:
+    """Whether a token is bound to a certificate: its claim ``cnf`` has the ``x5t#S256`` of the certificate. ``False`` for anything
+    that is not such a token or certificate.
+
+    Args:
+        token: a JWT; its signature is not verified.
+        cert_pem: the certificate, PEM.
+
+    """
+    return keybound.verify_binding(token, cert_pem)
+
+
+def get_cert_thumbprint_sha256(cert_pem: str) -> str:
+    """The SHA-256 thumbprint of a certificate as in ``x5t#S256``: base64url without padding; ``""`` if there is none.
+
+    Args:
+        cert_pem: the certificate, PEM.
+
+    """
+    try:
+        return keybound.thumbprint(cert_pem)
+    except (ValueError, AttributeError, TypeError):
+        return ""
+
+
+def _check_provider(provider: object) -> None:
+    """A function of the caller would get the handle of a key that stays with the core."""
+    from keybound.key_attestation.attestation import AttestationTokenProvider
+
+    if not isinstance(provider, AttestationTokenProvider):
+        raise MsiV2Error(
+            "[msi_v2] attestation_token_provider is None or that of keybound.key_attestation.create_attestation_provider()",
+            code="attestation_unavailable",
+        )
