@@ -1,0 +1,115 @@
+"""The programs of examples/python, against an emulator with its default configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keybound.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples/python"
+SECRET = "only the holder of the key reads this"
+USER_CLIENT_ID = "5a5a5a5a-0000-4000-8000-000000000002"
+# The packages that a program needs, and its output.
+PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "msal_dev_app.py": ((), r"certificate: (.*\n){3}binding: verified\nresponse: HTTP 200, members: .*value\n"),
+    "msal_end_to_end.py": ((), r"(ok     [a-z ]+\n){5}"),
+    "msal_once.py": ((), r"token received for https://graph\.microsoft\.com, valid for \d+ s\n"),
+    "msal_quick_start.py": ((), r"token type: mtls_pop\nthumbprint: [\w-]{43}\n-----BEGIN CERTIFICATE-----\n(.*\n)+"),
+    "six_lines.py": ((), rf"{len(SECRET)} characters\n"),
+}
+SERVICES = {"flask_service.py"}
+
+
+@pytest.fixture(scope="module")
+def example_emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+def run(emulator: Emulator, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        env={**os.environ, "PYTHONUTF8": "1", **emulator.environment(), **variables},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_example_is_tested_and_listed() -> None:
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == PROGRAMS.keys() | SERVICES
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[(\w+\.py)\]", listed, re.MULTILINE)) == names
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_examples_run(example_emulator: Emulator, name: str) -> None:
+    packages, output = PROGRAMS[name]
+    for package in packages:
+        pytest.importorskip(package)
+    result = run(example_emulator, name)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(output, result.stdout), result.stdout
+    assert SECRET not in result.stdout
+
+
+def test_programs_take_their_settings_from_the_environment(example_emulator: Emulator) -> None:
+    vault = example_emulator.vault
+    settings = {"MSI_V2_VAULT_URL": vault, "MSI_V2_SECRET_NAME": "absent", "MSI_V2_CLIENT_ID": USER_CLIENT_ID}
+    result = run(example_emulator, "msal_end_to_end.py", **settings)
+    assert result.returncode == 1
+    assert result.stdout.endswith("FAILED call\n")
+    url = f"{vault}/secrets/absent?api-version=7.4"
+    result = run(example_emulator, "msal_dev_app.py", UAMI_CLIENT_ID=USER_CLIENT_ID, DOWNSTREAM_URL=url)
+    assert result.returncode == 1
+    assert USER_CLIENT_ID in result.stdout
+    assert "HTTP 404" in result.stdout
+
+
+def test_the_one_shot_program_reports_failures_by_its_status(example_emulator: Emulator) -> None:
+    result = run(example_emulator, "msal_once.py", RESOURCE="https://management.azure.com")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.search(r"^no token: \[msi_v2\] .*392196.*\nnext step: .+\n\Z", result.stderr, re.MULTILINE), result.stderr
+
+
+def test_the_service_calls_the_vault(example_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("flask")
+    for variable, value in example_emulator.environment().items():
+        monkeypatch.setenv(variable, value)
+    loader = SourceFileLoader("flask_service", str(EXAMPLES / "flask_service.py"))
+    service = ModuleType(loader.name)
+    loader.exec_module(service)
+    client = service.app.test_client()
+    response = client.get("/secrets/demo-secret")
+    assert (response.status_code, response.json) == (200, {"name": "demo-secret", "characters": len(SECRET)})
+    assert client.get("/secrets/absent").status_code == 404
+    assert client.get("/secrets/a.b").status_code == 400
+    example_emulator.inject("vault=status:503*1")
+    response = client.get("/secrets/demo-secret")
+    assert (response.status_code, response.json) == (503, {"error": "service_unavailable"})
+    example_emulator.inject("vault=status:403*1")
+    assert client.get("/secrets/demo-secret").status_code == 502
+
+
+def test_the_readme_has_the_six_lines() -> None:
+    program = (EXAMPLES / "six_lines.py").read_text(encoding="utf-8").split("import os\n\n")[1]
+    expected = re.sub(r"VAULT = .*\n\n", "", program).replace(
+        'f"{VAULT}/secrets/demo-secret', '"https://my-vault.vault.azure.net/secrets/db'
+    )
+    for page in ("docs/python/README.md", "python/README.md"):
+        assert f"```python\n{expected}```" in (REPOSITORY / page).read_text(encoding="utf-8"), page
