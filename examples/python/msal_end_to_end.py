@@ -1,9 +1,9 @@
-"""Tests a host from end to end: type, binding and cache of a token, and a call of a vault.
+"""Tests a host from end to end: type, binding and cache of a token, and a call of a vault or another resource.
 
     python -m keybound.emulator -- python msal_end_to_end.py
 
-`MSI_V2_RESOURCE`, `MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` select what is called; `MSI_V2_CLIENT_ID` selects a user-assigned
-identity. The exit status is 0 if all checks pass.
+`MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` select the secret; `MSI_V2_RESOURCE` and `MSI_V2_DOWNSTREAM_URL` another resource and the
+URL to call. `MSI_V2_CLIENT_ID` selects a user-assigned identity. The exit status is 0 if all checks pass.
 """
 
 import os
@@ -22,6 +22,7 @@ def main() -> int:
     resource = os.environ.get("MSI_V2_RESOURCE", "https://vault.azure.net")
     vault = os.environ.get("MSI_V2_VAULT_URL", VAULT)
     name = os.environ.get("MSI_V2_SECRET_NAME", "demo-secret")
+    url = os.environ.get("MSI_V2_DOWNSTREAM_URL", f"{vault}/secrets/{name}?api-version=7.4")
     client_id = os.environ.get("MSI_V2_CLIENT_ID")
     identity = UserAssignedManagedIdentity(client_id=client_id) if client_id else SystemAssignedManagedIdentity()
 
@@ -35,7 +36,7 @@ def main() -> int:
     certificate = second["binding_certificate"]
     with SchannelSession(client_certificate=certificate) as session:
         authorization = f"{second['token_type']} {second['access_token']}"
-        response = session.get(f"{vault}/secrets/{name}?api-version=7.4", headers={"Authorization": authorization})
+        response = session.get(url, headers={"Authorization": authorization})
 
     checks = {
         "token type": first["token_type"] == "mtls_pop",

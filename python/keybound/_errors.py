@@ -159,5 +159,13 @@ def new_error(message: str, causes: Sequence[str], fields: dict[str, Any]) -> Ke
     return error
 
 
+def with_causes(error: KeyboundError) -> str:
+    """The message with those of its causes, for exceptions of which programs show nothing else."""
+    message, cause = str(error), error.__cause__
+    while isinstance(cause, ErrorCause):
+        message, cause = f"{message}: {cause}", cause.__cause__
+    return message
+
+
 def _restore(kind: type[KeyboundError], message: str, fields: dict[str, Any]) -> KeyboundError:
     return kind(message, **fields)

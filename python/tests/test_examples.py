@@ -74,6 +74,9 @@ def test_programs_take_their_settings_from_the_environment(example_emulator: Emu
     result = run(example_emulator, "msal_end_to_end.py", **settings)
     assert result.returncode == 1
     assert result.stdout.endswith("FAILED call\n")
+    graph = f"{example_emulator.graph}/v1.0/applications"
+    settings = {"MSI_V2_RESOURCE": "https://graph.microsoft.com", "MSI_V2_DOWNSTREAM_URL": graph}
+    assert run(example_emulator, "msal_end_to_end.py", **settings).returncode == 0
     url = f"{vault}/secrets/absent?api-version=7.4"
     result = run(example_emulator, "msal_dev_app.py", UAMI_CLIENT_ID=USER_CLIENT_ID, DOWNSTREAM_URL=url)
     assert result.returncode == 1

@@ -129,6 +129,12 @@ class TestBearerTokens:
         with pytest.raises(ConnectionError):
             msal.ManagedIdentityClient(client=own).acquire_token_for_client(resource=RESOURCE)
 
+    def test_messages_of_errors_have_their_causes(self) -> None:
+        own = keybound.ManagedIdentityClient(imds_endpoint="http://127.0.0.1:1", retries=False)
+        client = msal.ManagedIdentityClient(client=own)
+        with pytest.raises(msal.MsiV2Error, match=r"^\[msi_v2\] .*127\.0\.0\.1:1"):
+            client.acquire_token_for_client(resource=RESOURCE, mtls_proof_of_possession=True)
+
     def test_malformed_ids_are_errors_of_the_call(self, emulated: Emulator) -> None:
         client = msal.ManagedIdentityClient(msal.UserAssignedManagedIdentity(client_id="foo"))
         with pytest.raises(msal.ManagedIdentityError, match="GUID"):

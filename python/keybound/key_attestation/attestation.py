@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from keybound import InvalidRequest, KeyboundError, _native
+from keybound._errors import with_causes
 from keybound.key_attestation._jwt_cache import JwtCache, Key
 
 __all__ = ["AttestationTokenProvider", "create_attestation_provider", "get_attestation_jwt"]
@@ -28,7 +29,8 @@ def get_attestation_jwt(
     Args:
         attestation_endpoint: the origin of the attestation service, https.
         client_id: the client id of the identity, a GUID.
-        key_handle: an open ``NCRYPT_KEY_HANDLE`` of this process. It must stay open until this returns.
+        key_handle: an open ``NCRYPT_KEY_HANDLE`` of this process. It must stay open until this returns; after ``KeyboardInterrupt``
+            the library may still use it.
         auth_token: the token with which the native library authenticates to the service; usually empty.
         client_payload: JSON that the service includes in its token.
         cache_key: what identifies the key in the cache, such as its name; by default the number of the handle.
@@ -60,7 +62,7 @@ def _attest(endpoint: str, client_id: str, key_handle: int, auth_token: str, cli
     except InvalidRequest:
         raise
     except KeyboundError as error:
-        raise RuntimeError(f"[msal_key_attestation] {error}") from error
+        raise RuntimeError(f"[msal_key_attestation] {with_causes(error)}") from error
 
 
 class AttestationTokenProvider:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keybound._errors import with_causes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,7 @@ class MsiV2Error(ManagedIdentityError):
 
 def msi_v2_error(error: KeyboundError) -> MsiV2Error:
     """The error of ``msal-msiv2`` for an error of Keybound."""
-    converted = MsiV2Error(f"[msi_v2] {error}")
+    converted = MsiV2Error(f"[msi_v2] {with_causes(error)}")
     for name in _ATTRIBUTES:
         setattr(converted, name, getattr(error, name))
     return converted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keybound
+from keybound._errors import with_causes
 from keybound._message import UNSET, with_json, with_params
 from keybound._response import Response
 from keybound.schannel_transport._request import check_url, checked_headers
@@ -115,7 +116,7 @@ class SchannelSession:
         except (keybound.InvalidRequest, keybound.BindingRefused):
             raise
         except keybound.KeyboundError as error:
-            raise SchannelTransportError(f"[SchannelSession] {error}", error.code) from error
+            raise SchannelTransportError(f"[SchannelSession] {with_causes(error)}", error.code) from error
 
     def close(self) -> None:
         """Ends the session; the certificate stays open. A second call has no effect."""
