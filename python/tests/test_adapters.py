@@ -1,0 +1,237 @@
+"""What the adapters of all libraries do alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import RESOURCE
+from libraries import LIBRARIES, REQUESTS, URLLIB3, Library
+
+import keybound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recorder import Recorder
+
+    from keybound import BoundCalls
+    from keybound.emulator import Emulator
+
+pytest_plugins = ["recorder"]
+
+of_each_library = pytest.mark.parametrize("library", LIBRARIES, ids=str)
+
+
+def secret(emulator: Emulator, name: str = "db") -> str:
+    return f"{emulator.vault}/secrets/{name}?api-version=7.4"
+
+
+def sent(emulator: Emulator, leg: str = "vault") -> list[dict[str, Any]]:
+    return [record for record in emulator.records() if record["leg"] == leg]
+
+
+@of_each_library
+def test_requests_have_token_and_certificate(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    answer = library.send(calls, RESOURCE, "GET", secret(emulator), headers={"X-Ms-Client-Request-Id": "id-of-the-caller"})
+    assert answer.status == 200
+    assert b"correct horse" in answer.body
+    assert answer.text_headers["content-type"].startswith("application/json")
+    (record,) = sent(emulator)
+    assert record["headers"]["authorization"].startswith("mtls_pop ")
+    assert record["headers"]["x-ms-client-request-id"] == "id-of-the-caller"
+    assert record["client_certificate"] == calls.acquire_token(RESOURCE).certificate.x5t_s256  # type: ignore[union-attr]
+
+
+@of_each_library
+def test_requests_without_authorization_have_neither(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    assert library.send(calls, None, "GET", secret(emulator)).status == 401
+    (record,) = sent(emulator)
+    assert "authorization" not in record["headers"]
+    assert record["client_certificate"] is None
+
+
+@of_each_library
+def test_redirects_to_another_origin_have_neither(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject(f"vault=redirect:{emulator.graph}/v1.0/applications*1")
+    assert library.send(calls, RESOURCE, "GET", secret(emulator)).status == 401
+    (first,), (second,) = sent(emulator), sent(emulator, "graph")
+    assert first["client_certificate"]
+    assert "authorization" not in second["headers"]
+    assert second["client_certificate"] is None
+
+
+@of_each_library
+def test_redirects_within_the_origin_keep_both(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=redirect:/secrets/db?api-version=7.4*1")
+    assert library.send(calls, RESOURCE, "GET", secret(emulator, "other")).status == 200
+    assert [record["status"] for record in sent(emulator)] == [307, 200]
+
+
+@of_each_library
+def test_foreign_tokens_are_not_sent(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    others = keybound.BoundCalls(keybound.ManagedIdentityClient(**emulator.client_settings))
+    token = calls.acquire_token(RESOURCE)
+    for value in (f"Bearer {others.placeholder(RESOURCE)}", token.authorization, f"Bearer {token.token}", "Basic dTpw"):
+        with pytest.raises(keybound.InvalidRequest) as caught:
+            library.send(calls, None, "GET", secret(emulator), headers={"Authorization": value})
+        assert token.token not in repr(caught.value)
+    assert sent(emulator) == []
+
+
+@of_each_library
+def test_plain_http_is_an_error(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    with pytest.raises(library.unsupported):
+        library.send(calls, RESOURCE, "GET", f"{emulator.imds}/metadata/identity/getplatformmetadata")
+    assert emulator.records() == []
+
+
+@of_each_library
+def test_bodies_in_memory(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    answer = library.send(
+        calls, RESOURCE, "PUT", secret(emulator, "new"), b'{"value":"v"}', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status == 200
+    assert sent(emulator)[0]["body_bytes"] == 13
+
+
+@of_each_library
+def test_generated_bodies_are_sent_in_chunks(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"first "
+        yield b"second"
+
+    recorder.respond(b"ok")
+    assert library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", parts()).body == b"ok"
+    assert "transfer-encoding: chunked" in recorder.only_head()
+    assert "content-length" not in recorder.only_head()
+    assert b"first " in recorder.only_body()
+    assert recorder.only_body().endswith(b"6\r\nsecond\r\n0\r\n\r\n")
+
+
+@of_each_library
+def test_generated_bodies_reach_a_vault(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    # The vault requests the certificate after the head of the request.
+    parts = iter([b'{"value":', b'"v"}'])
+    headers = {"Content-Type": "application/json"}
+    assert library.send(calls, RESOURCE, "PUT", secret(emulator, "new"), parts, headers=headers).status == 200
+    assert sent(emulator)[0]["body_bytes"] == 13
+
+
+@of_each_library
+def test_generated_bodies_with_a_length(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.respond(b"")
+    library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", iter([b"12", b"345"]), headers={"Content-Length": "5"})
+    assert "content-length: 5" in recorder.only_head()
+    assert recorder.only_body() == b"12345"
+
+
+@of_each_library
+def test_compressed_responses(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.respond_gzip(b"text " * 1000)
+    assert library.send(calls, RESOURCE, "GET", f"{recorder.origin}/x").body == b"text " * 1000
+
+
+@of_each_library
+def test_large_responses(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=oversized:3000000*1")
+    assert len(library.send(calls, RESOURCE, "GET", secret(emulator)).body) == 3_000_000
+
+
+@of_each_library
+def test_head_has_no_body(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.respond(b"not for HEAD")
+    answer = library.send(calls, RESOURCE, "HEAD", f"{recorder.origin}/x")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@of_each_library
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_cut_requests_are_not_repeated(library: Library, method: str, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    with pytest.raises(library.may_have_been_sent) as caught:
+        library.send(calls, RESOURCE, method, f"{recorder.origin}/x", b"once")
+    if library is REQUESTS:
+        from urllib3.exceptions import ProtocolError
+
+        assert isinstance(caught.value.args[0], ProtocolError)
+    assert recorder.only_body() == b"once"
+
+
+@of_each_library
+def test_cut_responses(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=truncated*1")
+    # urllib3 repeats a GET.
+    with pytest.raises(library.broken_body):
+        library.send(calls, RESOURCE, "POST", secret(emulator), b"x")
+    assert len(sent(emulator)) == 1
+
+
+@of_each_library
+def test_unreachable_hosts(library: Library, calls: BoundCalls) -> None:
+    with pytest.raises(library.never_sent) as caught:
+        library.send(calls, RESOURCE, "POST", "https://127.0.0.1:1/", b"x")
+    if library is REQUESTS:
+        assert isinstance(caught.value.args[0], keybound.Unreachable)
+    assert isinstance(caught.value.__cause__, keybound.Unreachable)
+
+
+@of_each_library
+def test_timeouts_after_the_request_was_sent(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=hang*1")
+    with pytest.raises(library.timed_out):
+        library.send(calls, RESOURCE, "POST", secret(emulator), b"x", timeout=1)
+    assert len(sent(emulator)) <= 1
+
+
+@of_each_library
+def test_timeouts_before_the_request_was_sent(library: Library, emulator: Emulator) -> None:
+    client = keybound.ManagedIdentityClient(**emulator.client_settings)
+    emulator.inject("metadata=hang*always")
+    with pytest.raises(library.timed_out_before):
+        # Each retry of urllib3 waits as long.
+        library.send(keybound.BoundCalls(client), RESOURCE, "POST", secret(emulator), b"x", timeout=0.3)
+    assert sent(emulator) == []
+
+
+@of_each_library
+def test_timeouts_default_to_those_of_the_calls(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    client = keybound.ManagedIdentityClient(**emulator.client_settings)
+    client.acquire_token(RESOURCE)
+    emulator.inject("vault=hang*1")
+    with pytest.raises(library.timed_out):
+        library.send(keybound.BoundCalls(client, timeout=1), RESOURCE, "POST", secret(emulator), b"x")
+
+
+@of_each_library
+def test_failures_without_a_remedy_are_not_connection_errors(library: Library, emulator: Emulator) -> None:
+    # Without simulated keys, no key of a test host is strong enough.
+    client = keybound.ManagedIdentityClient(imds_endpoint=emulator.imds, loopback_ca_pem=emulator.ca_pem, simulated=False)
+    with pytest.raises(keybound.KeyUnavailable):
+        library.send(keybound.BoundCalls(client), RESOURCE, "GET", secret(emulator))
+    assert sent(emulator) == []
+
+
+@of_each_library
+def test_malformed_headers_are_not_sent(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    with pytest.raises(Exception) as caught:
+        library.send(calls, RESOURCE, "GET", secret(emulator), headers={"X-A": "b\r\nAuthorization: Basic dTpw"})
+    if library is not REQUESTS:
+        assert isinstance(caught.value, keybound.InvalidRequest)
+    assert sent(emulator) == []
+
+
+@of_each_library
+def test_claims_challenges_are_answered_below(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=claims-challenge*1")
+    assert library.send(calls, RESOURCE, "GET", secret(emulator)).status == 200
+    assert [record["status"] for record in sent(emulator)] == [401, 200]
+
+
+def test_only_urllib3_repeats_a_cut_get(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    for library, count in [(library, 4 if library is URLLIB3 else 1) for library in LIBRARIES]:
+        recorder.requests.clear()
+        with pytest.raises(library.may_have_been_sent):
+            library.send(calls, RESOURCE, "GET", f"{recorder.origin}/x")
+        assert len(recorder.requests) == count, library.name

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+from conftest import RESOURCE
+from test_adapters import secret, sent
+
+from keybound.urllib3 import BoundPoolManager
+
+if TYPE_CHECKING:
+    from recorder import Recorder
+
+    from keybound import BoundCalls
+    from keybound.emulator import Emulator
+
+pytest_plugins = ["recorder"]
+
+
+def test_headers_of_the_pool_and_of_requests(emulator: Emulator, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE, headers={"X-Ms-Client-Request-Id": "of-the-pool"})
+    assert pool.request("GET", secret(emulator)).status == 200
+    assert pool.request("GET", secret(emulator), headers={"X-Ms-Client-Request-Id": "own"}).json()["value"] == "correct horse"
+    assert [record["headers"]["x-ms-client-request-id"] for record in sent(emulator)] == ["of-the-pool", "own"]
+    placeholder = f"Bearer {calls.placeholder('https://graph.microsoft.com')}"
+    graph = pool.request("GET", f"{emulator.graph}/v1.0/applications", headers={"Authorization": placeholder})
+    assert graph.status == 200
+
+
+def test_retries_of_statuses(emulator: Emulator, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE, retries=urllib3.Retry(3, status_forcelist=[503]))
+    emulator.inject("vault=status:503*2")
+    assert pool.request("GET", secret(emulator)).status == 200
+    assert [record["status"] for record in sent(emulator)] == [503, 503, 200]
+
+
+def test_retries_can_be_disabled(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        BoundPoolManager(calls, RESOURCE, retries=False).request("GET", recorder.origin)
+    assert len(recorder.requests) == 1
+
+
+def test_responses_that_are_not_preloaded(emulator: Emulator, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE)
+    emulator.inject("vault=oversized:3000000*2")
+    response = pool.request("GET", secret(emulator), preload_content=False)
+    assert sum(map(len, response.stream(100_000))) == 3_000_000
+    response = pool.request("GET", secret(emulator), preload_content=False)
+    assert len(response.read(10)) == 10
+    assert len(response.read1(10)) == 10
+    response.close()
+    assert pool.request("GET", secret(emulator)).status == 200
+
+
+def test_compressed_responses_on_request(recorder: Recorder, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE)
+    recorder.respond_gzip(b"text")
+    assert pool.request("GET", recorder.origin, headers=urllib3.make_headers(accept_encoding=True)).data == b"text"
+    assert "accept-encoding: gzip" in recorder.only_head()
+    recorder.requests.clear()
+    raw = pool.request("GET", recorder.origin, decode_content=False)
+    assert raw.data.startswith(b"\x1f\x8b")
+    assert "accept-encoding: identity" in recorder.only_head()
+
+
+def test_forms_of_bodies(recorder: Recorder, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE)
+    recorder.respond(b"")
+    pool.request("POST", recorder.origin, json={"a": 1})
+    assert recorder.only_body() == b'{"a":1}'
+    recorder.requests.clear()
+    pool.request("POST", recorder.origin, fields={"a": "1"})
+    assert b'name="a"' in recorder.only_body()
+    recorder.requests.clear()
+    pool.request("POST", recorder.origin, body=io.BytesIO(b"file"))
+    assert b"file" in recorder.only_body()
+    recorder.requests.clear()
+    pool.request("POST", recorder.origin, body=iter(["text", b"bytes"]))
+    assert b"4\r\ntext\r\n5\r\nbytes\r\n" in recorder.only_body()
+
+
+def test_a_post_is_repeated_only_as_the_caller_says(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    retries = urllib3.Retry(2, allowed_methods=None)
+    with pytest.raises(urllib3.exceptions.MaxRetryError):
+        BoundPoolManager(calls, RESOURCE, retries=retries).request("POST", recorder.origin, body=b"x")
+    assert len(recorder.requests) == 3
