@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import zlib
+from http.client import responses
+from json import loads
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import HttpResponseError, ServiceResponseError, StreamClosedError, StreamConsumedError
+from azure.core.rest import AsyncHttpResponse
+from azure.core.utils import CaseInsensitiveDict
+
+from keybound._errors import KeyboundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, MutableMapping
+
+    from azure.core.rest import HttpRequest
+    from typing_extensions import Self
+
+    from keybound.aio import Response
+
+
+class AsyncResponse(AsyncHttpResponse):
+    """A response in the type of the SDK."""
+
+    def __init__(self, request: HttpRequest, response: Response) -> None:
+        self._request = request
+        self._response = response
+        self._headers: MutableMapping[str, str] = CaseInsensitiveDict(response.headers)
+        self._content: bytes | None = None
+        self._encoding: str | None = None
+        self._is_closed = False
+        self._is_stream_consumed = False
+
+    @property
+    def request(self) -> HttpRequest:
+        return self._request
+
+    @property
+    def status_code(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        return self._headers
+
+    @property
+    def reason(self) -> str:
+        return responses.get(self.status_code, "")
+
+    @property
+    def content_type(self) -> str | None:
+        return self._headers.get("content-type")
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    @property
+    def is_stream_consumed(self) -> bool:
+        return self._is_stream_consumed
+
+    @property
+    def encoding(self) -> str | None:
+        return self._encoding or _charset(self.content_type)
+
+    @encoding.setter
+    def encoding(self, value: str | None) -> None:
+        self._encoding = value
+
+    @property
+    def url(self) -> str:
+        return self._request.url
+
+    @property
+    def content(self) -> bytes:
+        if self._content is None:
+            raise ValueError("the body is not read: await read() first")
+        return self._content
+
+    def text(self, encoding: str | None = None) -> str:
+        return self.content.decode(encoding or self.encoding or "utf-8-sig", "replace")
+
+    def json(self) -> Any:
+        return loads(self.text())
+
+    def raise_for_status(self) -> None:
+        if self.status_code >= 400:
+            raise HttpResponseError(response=self)
+
+    async def read(self) -> bytes:
+        if self._content is None:
+            self._content = b"".join([chunk async for chunk in self.iter_bytes()])
+        return self._content
+
+    async def iter_raw(self, **_options: Any) -> AsyncIterator[bytes]:
+        async for chunk in self._stream(decoder=None):
+            yield chunk
+
+    async def iter_bytes(self, **_options: Any) -> AsyncIterator[bytes]:
+        if self._content is not None:
+            yield self._content
+            return
+        async for chunk in self._stream(_decoder(self._headers.get("content-encoding", ""))):
+            yield chunk
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self._response.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def _stream(self, decoder: Any) -> AsyncIterator[bytes]:
+        if self._is_stream_consumed:
+            raise StreamConsumedError(self)
+        if self._is_closed:
+            raise StreamClosedError(self)
+        self._is_stream_consumed = True
+        try:
+            async for chunk in self._response.iter_bytes():
+                yield decoder.decompress(chunk) if decoder else chunk
+            if decoder:
+                yield decoder.flush()
+        except (KeyboundError, zlib.error) as error:
+            raise ServiceResponseError(str(error), error=error) from error
+        finally:
+            await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncResponse: {self.status_code} {self.reason}>"
+
+
+def _decoder(encoding: str) -> Any:
+    """For bodies in gzip or deflate, which the window size 47 tells apart."""
+    return zlib.decompressobj(47) if encoding.strip().lower() in ("gzip", "deflate") else None
+
+
+def _charset(content_type: str | None) -> str | None:
+    from codecs import lookup
+
+    name = (content_type or "").lower().partition("charset=")[2].partition(";")[0].strip(" \"'")
+    try:
+        return lookup(name).name if name else None
+    except LookupError:
+        return None

@@ -1,0 +1,174 @@
+"""Bound tokens for asynchronous clients of the Azure SDK; see `keybound.azure`. Cancellation ends the request that is under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azure.core.credentials import AccessToken, AccessTokenInfo
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import AsyncHttpTransport
+
+from keybound._adapter import header_pairs, is_connection_failure
+from keybound._errors import KeyboundError
+from keybound._identity import KeyStrength
+from keybound.azure._response import AsyncResponse
+from keybound.azure._tokens import CredentialBase, credential_error, single_scope, token_info
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from azure.core.credentials import TokenRequestOptions
+    from azure.core.rest import AsyncHttpResponse, HttpRequest
+    from typing_extensions import Self
+
+    from keybound._calls import BoundCalls
+    from keybound.aio import ManagedIdentityClient
+
+__all__ = ["BearerCredential", "BoundCredential", "credential", "transport"]
+
+
+def credential(calls: BoundCalls) -> BoundCredential:
+    """As `keybound.azure.credential`, for asynchronous clients."""
+    return BoundCredential(calls)
+
+
+def transport(calls: BoundCalls) -> AsyncHttpTransport[HttpRequest, AsyncHttpResponse]:
+    """As `keybound.azure.transport`, for asynchronous clients. Their requests are those of `azure.core.rest`."""
+    return _BoundTransport(calls)
+
+
+class BearerCredential(CredentialBase):
+    """As `keybound.azure.BearerCredential`, for asynchronous clients."""
+
+    def __init__(
+        self, client: ManagedIdentityClient, *, attested: bool = True, min_strength: KeyStrength = KeyStrength.KEYGUARD
+    ) -> None:
+        """Creates the credential; nothing is requested yet.
+
+        Args:
+            client: acquires the tokens.
+            attested: whether the key must be attested.
+            min_strength: the minimum strength of the key.
+
+        """
+        self._client = client
+        self._attested = attested
+        self._min_strength = min_strength
+
+    async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+        """As `keybound.azure.BearerCredential.get_token_info`."""
+        claims = (options or {}).get("claims")
+        try:
+            token = await self._client.acquire_token(
+                single_scope(scopes),
+                attested=self._attested,
+                min_strength=self._min_strength,
+                bearer_over_mtls=True,
+                claims=claims,
+            )
+        except KeyboundError as error:
+            raise credential_error(error) from error
+        return token_info(token, token.token)
+
+    async def get_token(self, *scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
+        """As `get_token_info`, for clients that call this method."""
+        info = await self.get_token_info(*scopes, options={"claims": claims} if claims else None)
+        return AccessToken(info.token, info.expires_on)
+
+    async def close(self) -> None:
+        """Does nothing: the client remains usable."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+
+class BoundCredential(CredentialBase):
+    """As `keybound.azure.BoundCredential`, for asynchronous clients."""
+
+    def __init__(self, calls: BoundCalls) -> None:
+        """Creates the credential; nothing is requested yet."""
+        self._calls = calls
+
+    async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:  # noqa: ARG002
+        """As `keybound.azure.BoundCredential.get_token_info`."""
+        scope = single_scope(scopes)
+        try:
+            token = await self._calls.acquire_token_async(scope)
+        except KeyboundError as error:
+            raise credential_error(error) from error
+        return token_info(token, self._calls.placeholder(scope))
+
+    async def get_token(self, *scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:  # noqa: ARG002
+        """As `get_token_info`, for clients that call this method."""
+        info = await self.get_token_info(*scopes)
+        return AccessToken(info.token, info.expires_on)
+
+    async def close(self) -> None:
+        """Does nothing: the calls remain usable."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+
+class _BoundTransport(AsyncHttpTransport["HttpRequest", "AsyncHttpResponse"]):
+    def __init__(self, calls: BoundCalls) -> None:
+        self._calls = calls
+
+    async def send(self, request: HttpRequest, *, stream: bool = False, **kwargs: Any) -> AsyncHttpResponse:
+        if kwargs.get("connection_verify") is False or kwargs.get("connection_cert"):
+            raise ValueError("connection_verify, connection_cert: trust and certificate are those of the client")
+        headers, body = _encoded(request)
+        limits = [kwargs[name] for name in ("connection_timeout", "read_timeout") if kwargs.get(name) is not None]
+        try:
+            sent = await self._calls.send_async(
+                request.method, request.url, headers=headers, content=body, timeout=max(limits, default=None)
+            )
+        except KeyboundError as error:
+            if not is_connection_failure(error):
+                raise ClientAuthenticationError(str(error), error=error) from error
+            # The SDK repeats any method after the first kind, only idempotent ones after the second.
+            kind = ServiceResponseError if error.may_have_been_sent else ServiceRequestError
+            raise kind(str(error), error=error) from error
+        response = AsyncResponse(request, sent)
+        if not stream:
+            await response.read()
+        return response
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        pass
+
+
+def _encoded(request: HttpRequest) -> tuple[list[tuple[str, str]], Any]:
+    """The headers and the body of a request. Forms are encoded as by the SDK's own transports."""
+    data, files = getattr(request, "data", None), getattr(request, "files", None)
+    if not files and not isinstance(data, (dict, list, tuple)):
+        return header_pairs(request.headers.items()), data
+    import requests
+
+    form = requests.Request(request.method, request.url, dict(request.headers), data=data, files=files).prepare()
+    return header_pairs(form.headers.items()), form.body

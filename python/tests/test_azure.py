@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core import AsyncPipelineClient, PipelineClient
+from azure.core.credentials import AccessToken, SupportsTokenInfo, TokenCredential
+from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline.policies import AsyncRetryPolicy, RetryPolicy
+from azure.core.rest import HttpRequest
+from azure.identity import ChainedTokenCredential, CredentialUnavailableError
+from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
+from conftest import CONFIG, RESOURCE
+from test_adapters import secret, sent
+
+import keybound
+import keybound.aio
+import keybound.azure
+import keybound.azure.aio
+from keybound.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from recorder import Recorder
+
+    from keybound import BoundCalls
+
+pytest_plugins = ["recorder"]
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """One for each test: the SDK caches the challenges of a vault for the process."""
+    with Emulator(CONFIG) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def calls(emulator: Emulator, recorder_certificate: Path) -> BoundCalls:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    return keybound.BoundCalls(keybound.ManagedIdentityClient(**settings))
+
+
+@pytest.fixture
+def secrets(emulator: Emulator, calls: BoundCalls) -> Iterator[SecretClient]:
+    transport = keybound.azure.transport(calls)
+    # The emulated vault is a local host, not a subdomain of vault.azure.net.
+    with SecretClient(
+        emulator.vault, keybound.azure.credential(calls), transport=transport, verify_challenge_resource=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_secrets(emulator: Emulator, calls: BoundCalls) -> AsyncIterator[AsyncSecretClient]:
+    transport = keybound.azure.aio.transport(calls)
+    credential = keybound.azure.aio.credential(calls)
+    async with AsyncSecretClient(emulator.vault, credential, transport=transport, verify_challenge_resource=False) as client:
+        yield client
+
+
+def test_secrets(secrets: SecretClient, emulator: Emulator) -> None:
+    assert secrets.get_secret("db").value == "correct horse"
+    assert secrets.set_secret("new", "v").value == "v"
+    assert {secret.name for secret in secrets.list_properties_of_secrets()} == {"db", "new"}
+    with pytest.raises(ResourceNotFoundError) as caught:
+        secrets.get_secret("absent")
+    assert caught.value.error is not None
+    assert caught.value.error.code == "SecretNotFound"
+    first, *others = sent(emulator)
+    # The client learns the resource from the challenge.
+    assert (first["status"], first["client_certificate"]) == (401, None)
+    assert all(record["client_certificate"] and record["headers"]["authorization"] == "mtls_pop …" for record in others)
+
+
+async def test_secrets_of_asyncio(async_secrets: AsyncSecretClient, emulator: Emulator) -> None:
+    assert (await async_secrets.get_secret("db")).value == "correct horse"
+    assert (await async_secrets.set_secret("new", "v")).value == "v"
+    assert {secret.name async for secret in async_secrets.list_properties_of_secrets()} == {"db", "new"}
+    with pytest.raises(ResourceNotFoundError) as caught:
+        await async_secrets.get_secret("absent")
+    assert caught.value.error is not None
+    assert caught.value.error.code == "SecretNotFound"
+    assert [record["client_certificate"] is None for record in sent(emulator)] == [True, False, False, False, False]
+
+
+def test_no_body_before_the_challenge(secrets: SecretClient, emulator: Emulator) -> None:
+    secrets.set_secret("early", "v")
+    puts = [(record["status"], record["body_bytes"] > 0) for record in sent(emulator)]
+    assert puts == [(401, False), (200, True)]
+
+
+def test_claims_challenges_are_answered_by_the_transport(secrets: SecretClient, emulator: Emulator) -> None:
+    secrets.get_secret("db")
+    emulator.inject("vault=claims-challenge*1")
+    assert secrets.get_secret("db").value == "correct horse"
+
+
+async def test_credentials(emulator: Emulator, calls: BoundCalls) -> None:
+    token = calls.acquire_token(RESOURCE)
+    credential = keybound.azure.credential(calls)
+    asynchronous = keybound.azure.aio.credential(calls)
+    assert isinstance(credential, SupportsTokenInfo)
+    assert isinstance(credential, TokenCredential)
+    assert isinstance(asynchronous, AsyncSupportsTokenInfo)
+    assert isinstance(asynchronous, AsyncTokenCredential)
+    with credential:
+        info = credential.get_token_info(f"{RESOURCE}/.default", options={"claims": "{}", "enable_cae": True})
+    async with asynchronous:
+        other = await asynchronous.get_token_info(f"{RESOURCE}/.default")
+    for found in (info, other, await asynchronous.get_token(RESOURCE), credential.get_token(RESOURCE, enable_cae=True)):
+        assert found.expires_on == token.expires_on
+        assert token.token not in found.token
+        assert found.token.startswith("keybound-")
+        assert token.token not in repr(credential) + repr(asynchronous)
+    assert (info.token_type, info.refresh_on) == ("Bearer", token.refresh_on)
+    for scopes in ((), (RESOURCE, RESOURCE)):
+        with pytest.raises(ValueError, match="exactly one scope"):
+            credential.get_token_info(*scopes)
+
+
+async def test_tokens_of_other_credentials_are_not_sent(emulator: Emulator, calls: BoundCalls) -> None:
+    class Foreign:
+        def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+            return AccessToken("swordfish", 2**31)
+
+    class AsyncForeign(Foreign):
+        async def get_token(self, *scopes: str, **options: Any) -> AccessToken:  # type: ignore[override]
+            return AccessToken("swordfish", 2**31)
+
+        async def close(self) -> None:
+            pass
+
+        async def __aenter__(self) -> AsyncForeign:
+            return self
+
+        async def __aexit__(self, *exception: object) -> None:
+            pass
+
+    client = SecretClient(
+        emulator.vault, Foreign(), transport=keybound.azure.transport(calls), verify_challenge_resource=False, retry_total=0
+    )
+    with pytest.raises(ClientAuthenticationError) as caught:
+        client.get_secret("db")
+    assert "swordfish" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, keybound.InvalidRequest)
+    foreign: Any = AsyncForeign()
+    async_client = AsyncSecretClient(
+        emulator.vault, foreign, transport=keybound.azure.aio.transport(calls), verify_challenge_resource=False, retry_total=0
+    )
+    with pytest.raises(ClientAuthenticationError):
+        await async_client.get_secret("db")
+    assert [(record["status"], record["client_certificate"]) for record in sent(emulator)] == [(401, None)]
+
+
+async def test_requests_without_their_transport_disclose_nothing(emulator: Emulator, calls: BoundCalls) -> None:
+    client = SecretClient(
+        emulator.vault,
+        keybound.azure.credential(calls),
+        connection_verify=emulator.ca_file,
+        verify_challenge_resource=False,
+        retry_total=0,
+    )
+    with pytest.raises(HttpResponseError):
+        client.get_secret("db")
+    assert all(record["client_certificate"] is None for record in sent(emulator))
+
+
+def pipeline(origin: str, calls: BoundCalls, **settings: Any) -> Any:
+    policies = [RetryPolicy(retry_total=3, retry_backoff_factor=0.01)]
+    return PipelineClient(origin, policies=policies, transport=keybound.azure.transport(calls), **settings)
+
+
+def async_pipeline(origin: str, calls: BoundCalls, **settings: Any) -> Any:
+    policies = [AsyncRetryPolicy(retry_total=3, retry_backoff_factor=0.01)]
+    return AsyncPipelineClient(origin, policies=policies, transport=keybound.azure.aio.transport(calls), **settings)
+
+
+async def test_a_cut_post_is_not_repeated(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    for method, count in [("POST", 1), ("PATCH", 1), ("PUT", 4)]:
+        recorder.requests.clear()
+        with pytest.raises(ServiceResponseError):
+            pipeline(recorder.origin, calls).send_request(HttpRequest(method, recorder.origin, content=b"x"))
+        assert len(recorder.requests) == count, method
+        recorder.requests.clear()
+        with pytest.raises(ServiceResponseError):
+            await async_pipeline(recorder.origin, calls).send_request(HttpRequest(method, recorder.origin, content=b"x"))
+        assert len(recorder.requests) == count, method
+
+
+async def test_unreachable_vaults(calls: BoundCalls) -> None:
+    request = HttpRequest("POST", "https://127.0.0.1:1/", content=b"x")
+    with pytest.raises(ServiceRequestError):
+        pipeline("https://127.0.0.1:1", calls).send_request(request)
+    with pytest.raises(ServiceRequestError):
+        await async_pipeline("https://127.0.0.1:1", calls).send_request(request)
+
+
+async def test_timeouts(emulator: Emulator, calls: BoundCalls) -> None:
+    request = HttpRequest("POST", secret(emulator), content=b"x")
+    for option in ("read_timeout", "connection_timeout"):
+        emulator.inject("vault=hang*2")
+        with pytest.raises(ServiceResponseError):
+            pipeline(emulator.vault, calls).send_request(request, **{option: 1})
+        with pytest.raises(ServiceResponseError):
+            await async_pipeline(emulator.vault, calls).send_request(request, **{option: 1})
+
+
+async def test_forms_of_bodies_and_responses(recorder: Recorder, calls: BoundCalls) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"1"
+        yield b"2"
+
+    forms: list[tuple[dict[str, Any], bytes]] = [
+        ({"json": {"a": 1}}, b'{"a": 1}'),
+        ({"data": {"a": "1"}}, b"a=1"),
+        ({"content": "text"}, b"text"),
+        ({"content": stream()}, b"1\r\n1\r\n1\r\n2\r\n0\r\n\r\n"),
+        ({"files": {"f": b"content"}}, b"content"),
+    ]
+    client = async_pipeline(recorder.origin, calls)
+    recorder.respond_gzip("größe".encode())
+    for body, expected in forms:
+        recorder.requests.clear()
+        response = await client.send_request(HttpRequest("POST", recorder.origin, **body))
+        assert expected in recorder.only_body()
+        assert response.text() == "größe"
+        assert response.content == "größe".encode()
+        assert (response.status_code, response.reason, response.encoding) == (200, "OK", "utf-8")
+        assert response.headers["CONTENT-ENCODING"] == "gzip"
+        assert response.is_closed
+        response.raise_for_status()
+
+
+async def test_streamed_responses_of_asyncio(emulator: Emulator, recorder: Recorder, calls: BoundCalls) -> None:
+    client = async_pipeline(recorder.origin, calls)
+    recorder.respond_gzip(b"text " * 100_000)
+    async with await client.send_request(HttpRequest("GET", recorder.origin), stream=True) as response:
+        with pytest.raises(ValueError, match="not read"):
+            response.content  # noqa: B018
+        parts = [part async for part in response.iter_bytes()]
+        assert b"".join(parts) == b"text " * 100_000
+        assert response.is_stream_consumed
+    async with await client.send_request(HttpRequest("GET", recorder.origin), stream=True) as response:
+        assert (b"".join([part async for part in response.iter_raw()])).startswith(b"\x1f\x8b")
+    recorder.respond(b"{}", status="409 Conflict")
+    response = await client.send_request(HttpRequest("GET", recorder.origin))
+    assert response.json() == {}
+    with pytest.raises(HttpResponseError, match="Conflict"):
+        response.raise_for_status()
+    emulator.inject("vault=truncated*1")
+    async with await client.send_request(HttpRequest("GET", secret(emulator)), stream=True) as response:
+        with pytest.raises(ServiceResponseError):
+            await response.read()
+
+
+async def test_failed_acquisitions(emulator: Emulator) -> None:
+    client = keybound.ManagedIdentityClient(imds_endpoint=emulator.imds, loopback_ca_pem=emulator.ca_pem, simulated=False)
+    with pytest.raises(ClientAuthenticationError) as caught:
+        keybound.azure.credential(keybound.BoundCalls(client)).get_token_info(RESOURCE)
+    assert isinstance(caught.value.__cause__, keybound.KeyUnavailable)
+    assert not isinstance(caught.value, CredentialUnavailableError)
+    # A chain goes on if this host has no IMDS v2.
+    emulator.inject("metadata=status:404*always")
+    client = keybound.ManagedIdentityClient(**emulator.client_settings)
+    credential = keybound.azure.credential(keybound.BoundCalls(client))
+
+    class Next:
+        def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+            return AccessToken("next", 2**31)
+
+    assert ChainedTokenCredential(credential, Next()).get_token(RESOURCE).token == "next"
+    asynchronous = keybound.azure.aio.credential(keybound.BoundCalls(client))
+    with pytest.raises(CredentialUnavailableError):
+        await asynchronous.get_token_info(RESOURCE)
+
+
+async def test_bearer_tokens(emulator: Emulator) -> None:
+    client = keybound.ManagedIdentityClient(**emulator.client_settings)
+    credential = keybound.azure.BearerCredential(client)
+    info = credential.get_token_info(f"{RESOURCE}/.default")
+    assert info.token == client.acquire_token(RESOURCE, bearer_over_mtls=True).token
+    assert info.token == credential.get_token(RESOURCE).token
+    assert info.token not in repr(credential)
+    asynchronous = keybound.azure.aio.BearerCredential(keybound.aio.ManagedIdentityClient(**emulator.client_settings))
+    async with asynchronous:
+        other = await asynchronous.get_token(RESOURCE)
+    assert other.token
+    claims = '{"access_token":{"nbf":{"essential":true}}}'
+    assert credential.get_token(RESOURCE, claims=claims).token != info.token
+    with pytest.raises(ClientAuthenticationError):
+        credential.get_token(RESOURCE, claims="no json")
+
+
+async def test_trust_is_that_of_the_client(emulator: Emulator, calls: BoundCalls) -> None:
+    request = HttpRequest("GET", secret(emulator))
+    with pytest.raises(ValueError, match="verify=False"):
+        pipeline(emulator.vault, calls).send_request(request, connection_verify=False)
+    with pytest.raises(ValueError, match="connection_verify"):
+        await async_pipeline(emulator.vault, calls).send_request(request, connection_verify=False)
+    assert sent(emulator) == []
