@@ -97,3 +97,23 @@ async def test_async_calls(emulator: Emulator) -> None:
     response = await calls.send_async("PUT", secret(emulator, "async"), headers=headers, content=parts())
     assert (await response.json())["value"] == "async"
     assert (await calls.send_async("GET", secret(emulator))).status_code == 401
+
+
+def test_a_certificate_sends_tokens_that_are_bound_to_it(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    token = client.acquire_token(RESOURCE)
+    certificate = token.certificate
+    assert certificate is not None
+    authorized = [("Authorization", token.authorization)]
+    response = certificate._send("GET", secret(emulator), authorized, None, 60.0).wait()
+    assert response.status == 200
+    other = client.acquire_token(RESOURCE, attested=False)
+    bearer = client.bearer_token(RESOURCE)
+    emulator.reset()
+    for wrong, kind in ((other, keybound.BindingRefused), (bearer, keybound.BindingRefused), (None, keybound.InvalidRequest)):
+        headers = [("Authorization", wrong.authorization)] if wrong else []
+        with pytest.raises(kind):
+            certificate._send("GET", secret(emulator), headers, None, 60.0).wait()
+    assert emulator.counts() == {}
+    certificate.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        certificate._send("GET", secret(emulator), authorized, None, 60.0)
