@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from keybound.emulator import Emulator
 if TYPE_CHECKING:
     from types import FrameType
 
+_SIGNAL_INTERVAL = 0.1
 _SOURCES = ("imds", "app-service", "container-apps", "service-fabric", "arc", "machine-learning", "cloud-shell")
 # By which client libraries detect a source.
 _SOURCE_VARIABLES = (
@@ -72,13 +74,8 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
 def _run_alone(emulator: Emulator) -> int:
     print(json.dumps(emulator.ready), flush=True)
     while True:
-        signal.pause() if hasattr(signal, "pause") else _wait_on_windows()
-
-
-def _wait_on_windows() -> None:
-    from time import sleep
-
-    sleep(0.1)
+        # Not `signal.pause`: a signal that arrives just before it would have no effect.
+        time.sleep(_SIGNAL_INTERVAL)
 
 
 def _run_command(command: list[str], emulator: Emulator, source: str) -> int:
@@ -94,8 +91,10 @@ def _run_command(command: list[str], emulator: Emulator, source: str) -> int:
         return 126
     while True:
         try:
-            status = running.wait()
+            status = running.wait(_SIGNAL_INTERVAL)
             return 128 - status if status < 0 else status
+        except subprocess.TimeoutExpired:
+            pass
         except _Stopped as stopped:
             # A terminal sends SIGINT to the command as well.
             if stopped.number != signal.SIGINT:
