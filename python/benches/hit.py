@@ -2,7 +2,7 @@
 
     python hit.py [--rounds N] [--check]
 
-Prints the median of the rounds in nanoseconds a call, and the ratios. With --check, exits with status 1 if a ratio is above its limit.
+Prints the median of the rounds in nanoseconds a call, and the ratios. With --check, exits with status 1 if one is above its limit.
 """
 
 from __future__ import annotations

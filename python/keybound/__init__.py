@@ -11,6 +11,7 @@ connection that is authenticated with the same key: a stolen token is worthless.
 `keybound.aio` is the same for asyncio.
 """
 
+# Its modules import `typing` for type checkers only: that takes longer than all of the package.
 from keybound import _native, _process
 from keybound._binding import thumbprint, verify_binding
 from keybound._calls import BoundCalls

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from keybound import _native
 from keybound._errors import InvalidRequest
 from keybound._identity import KeyStrength
@@ -9,6 +7,7 @@ from keybound._message import outgoing_headers
 from keybound._response import Response
 from keybound._upload import is_in_memory, send_streamed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 
 class Unset:
@@ -25,7 +26,8 @@ def outgoing_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]] | No
     if headers is None:
         return []
     if isinstance(headers, Mapping):
-        return list(cast("Mapping[str, str]", headers).items())
+        mapping: Mapping[str, str] = headers
+        return list(mapping.items())
     return list(headers)
 
 

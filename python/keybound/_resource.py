@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, Union
-
 from keybound import _native
 from keybound._message import UNSET, outgoing_headers, with_json, with_params
 from keybound._response import Response
 from keybound._upload import is_in_memory, send_streamed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import IO, Any, Union
 
-Content = Union[bytes, str, "Iterable[bytes]", "IO[bytes]", None]
-"""The body of a request: in memory, or streamed from an iterable or a file. A streamed body is never sent twice."""
+    # The body of a request: in memory, or streamed from an iterable or a file. A streamed body is never sent twice.
+    Content = Union[bytes, str, Iterable[bytes], IO[bytes], None]
 
 
 class ResourceClient:

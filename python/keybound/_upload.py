@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, Callable, cast
 
 from keybound import _native
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, Callable
 
     from typing_extensions import TypeGuard
 
@@ -33,7 +34,7 @@ def chunks(content: object) -> Iterator[bytes]:
     if isinstance(content, (bytearray, memoryview)):
         yield bytes(content)
     elif hasattr(content, "read"):
-        file = cast("IO[bytes]", content)
+        file: Any = content
         while chunk := file.read(_CHUNK):
             yield as_bytes(chunk)
     elif isinstance(content, Iterable):

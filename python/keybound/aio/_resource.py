@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, Union
-
 from keybound import _native
 from keybound._message import UNSET, outgoing_headers, with_json, with_params
 from keybound._upload import is_in_memory
 from keybound.aio._response import Response
 from keybound.aio._upload import send_streamed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
+    from typing import IO, Any, Union
 
-AsyncContent = Union[bytes, str, "Iterable[bytes]", "AsyncIterable[bytes]", "IO[bytes]", None]
-"""The body of a request: in memory, or streamed from an iterable, an asynchronous iterable or a file."""
+    # The body of a request: in memory, or streamed from an iterable, an asynchronous iterable or a file.
+    AsyncContent = Union[bytes, str, Iterable[bytes], AsyncIterable[bytes], IO[bytes], None]
 
 
 class ResourceClient:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Callable
 
 from keybound import _native
 from keybound._upload import as_bytes, chunks, content_length
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 async def send_streamed(
