@@ -25,17 +25,17 @@ mod tests {
 
     #[test]
     fn directory_is_below_that_of_the_variable() {
-        let directory = |value: Option<&str>| {
-            super::directory(&Environment::from_lookup(|name| {
+        let below = |value: Option<&str>| {
+            directory(&Environment::from_lookup(|name| {
                 value.filter(|_| name == "ProgramData").map(str::to_owned)
             }))
         };
         let expected = r"D:\Data\AzureConnectedMachineAgent\Tokens";
         for value in [r"D:\Data", r"D:\Data\"] {
-            assert_eq!(directory(Some(value)).as_deref(), Ok(expected), "{value}");
+            assert_eq!(below(Some(value)).as_deref(), Ok(expected), "{value}");
         }
         for value in [None, Some("")] {
-            let reason = directory(value).unwrap_err();
+            let reason = below(value).unwrap_err();
             assert!(reason.contains("ProgramData"), "{value:?} {reason}");
         }
     }
