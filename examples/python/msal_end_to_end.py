@@ -2,8 +2,8 @@
 
     python -m keybound.emulator -- python msal_end_to_end.py
 
-`MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` select the secret; `MSI_V2_RESOURCE` and `MSI_V2_DOWNSTREAM_URL` another resource and the
-URL to call. `MSI_V2_CLIENT_ID` selects a user-assigned identity. The exit status is 0 if all checks pass.
+`MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` select the secret; `MSI_V2_RESOURCE` and `MSI_V2_DOWNSTREAM_URL` another resource and
+the URL to call. `MSI_V2_CLIENT_ID` selects a user-assigned identity. The exit status is 0 if all checks pass.
 """
 
 import os
