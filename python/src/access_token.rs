@@ -4,8 +4,10 @@ use crate::fork_bound::ForkBound;
 use crate::time::unix;
 use keybound::{AccessToken as Token, Error, Stage};
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// An access token. ``repr`` hides it; it cannot be pickled.
@@ -126,6 +128,31 @@ impl AccessToken {
         })?;
         let text = serde_json::Value::Object(jwt.claims).to_string();
         py.import("json")?.call_method1("loads", (text,))
+    }
+
+    /// For `keybound.msal`: a copy of the template for its certificate, by thumbprint, with what differs from call to call. `None` if
+    /// there is no template.
+    #[pyo3(name = "_fill", signature = (templates, /))]
+    fn fill<'py>(
+        &self,
+        py: Python<'py>,
+        templates: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let token = self.get()?;
+        let Some(binding) = token.binding() else {
+            return Ok(None);
+        };
+        let thumbprint = binding.certificate().thumbprints().x5t_s256.as_str();
+        let Some(template) = templates.get_item(thumbprint)? else {
+            return Ok(None);
+        };
+        let result = template.cast::<PyDict>()?.copy()?;
+        result.set_item(intern!(py, "access_token"), token.secret().expose())?;
+        result.set_item(intern!(py, "expires_in"), self.expires_in()?)?;
+        result.set_item(intern!(py, "token_source"), token.source().as_str())?;
+        let certificate = BindingCertificate::new(Arc::clone(binding) as _);
+        result.set_item(intern!(py, "binding_certificate"), certificate)?;
+        Ok(Some(result))
     }
 
     fn __repr__(&self) -> PyResult<String> {

@@ -11,36 +11,43 @@ _MAX_CERTIFICATES = 16
 # From this lifetime on, msal refreshes a bearer token after half of it.
 _LONG_LIFETIME = 7200
 
-# What a result says of its certificate, by thumbprint: tokens are cached by the client only.
-_by_certificate: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+# Results without token, by the thumbprint of their certificate: tokens are cached by the client only.
+_templates: dict[str, dict[str, Any]] = {}
 
 
-def bound_result(token: AccessToken, certificate: BindingCertificate, resource: str) -> dict[str, Any]:
-    """The result for a bound token."""
-    thumbprint = certificate.x5t_s256
-    known = _by_certificate.get(thumbprint)
-    if known is None:
-        if len(_by_certificate) >= _MAX_CERTIFICATES:
-            _by_certificate.clear()
-        known = _by_certificate[thumbprint] = (_texts(certificate), certificate.to_metadata_dict())
-    texts, metadata = known
+def bound_result(token: AccessToken, resource: str) -> dict[str, Any] | None:
+    """The result for a bound token; ``None`` for another one."""
+    result = token._fill(_templates) or _with_new_template(token)
+    if result is not None:
+        result["resource"] = resource
+        result["binding_certificate_metadata"] = result["binding_certificate_metadata"].copy()
+    return result
+
+
+def _with_new_template(token: AccessToken) -> dict[str, Any] | None:
+    certificate = token.certificate
+    if certificate is None:
+        return None
+    if len(_templates) >= _MAX_CERTIFICATES:
+        _templates.clear()
+    template = _template(token.token_type, certificate)
+    # Another thread may clear the templates.
+    _templates[certificate.x5t_s256] = template
+    return token._fill({certificate.x5t_s256: template})
+
+
+def _template(token_type: str, certificate: BindingCertificate) -> dict[str, Any]:
     return {
-        "access_token": token.token,
-        "expires_in": token.expires_in,
-        "token_type": token.token_type,
-        "resource": resource,
-        **texts,
-        "binding_certificate": certificate,
-        "binding_certificate_metadata": metadata.copy(),
-        "token_source": token.source,
-    }
-
-
-def _texts(certificate: BindingCertificate) -> dict[str, Any]:
-    return {
+        "access_token": None,
+        "expires_in": None,
+        "token_type": token_type,
+        "resource": None,
         "cert_pem": certificate.public_certificate_pem.rstrip("\n"),
         "cert_der_b64": b64encode(certificate.public_certificate_der).decode(),
         "cert_thumbprint_sha256": certificate.x5t_s256,
+        "binding_certificate": None,
+        "binding_certificate_metadata": certificate.to_metadata_dict(),
+        "token_source": None,
     }
 
 

@@ -106,24 +106,21 @@ class ManagedIdentityClient:
             keybound.KeyboundError: if the source of bearer tokens does not respond.
 
         """
-        if mtls_proof_of_possession:
-            return self._acquire_bound(resource, claims_challenge, with_attestation_support)
-        if with_attestation_support:
-            raise ManagedIdentityError(
-                "attestation_requires_pop: attestation is of the key of a bound token; set mtls_proof_of_possession=True as well",
-                code="attestation_requires_pop",
-            )
-        return self._acquire_bearer(resource, claims_challenge)
-
-    def _acquire_bound(self, resource: str, claims: str | None, is_attested: bool) -> dict[str, Any]:
+        if not mtls_proof_of_possession:
+            if with_attestation_support:
+                raise ManagedIdentityError(
+                    "attestation_requires_pop: attestation is of the key of a bound token; set mtls_proof_of_possession=True too",
+                    code="attestation_requires_pop",
+                )
+            return self._acquire_bearer(resource, claims_challenge)
         try:
             # Looked up here, as programs replace it in their tests.
             result = msi_v2.obtain_token(
                 self._http_client,
                 self._managed_identity,
                 resource,
-                attestation_enabled=is_attested,
-                claims_challenge=claims,
+                attestation_enabled=with_attestation_support,
+                claims_challenge=claims_challenge,
                 min_strength=self._min_strength,
                 client=self._client or self._new_client(),
             )
@@ -133,8 +130,8 @@ class ManagedIdentityClient:
             raise msi_v2_error(error) from error
         except Exception as error:
             raise MsiV2Error(f"[msi_v2] Unexpected failure: {error}", code="unexpected_failure") from error
-        if "error" not in result:
-            result.setdefault("token_source", "identity_provider")
+        if "token_source" not in result and "error" not in result:
+            result["token_source"] = "identity_provider"
         return result
 
     def _acquire_bearer(self, resource: str, claims: str | None) -> dict[str, Any]:
