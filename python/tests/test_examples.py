@@ -24,10 +24,16 @@ SECRET = "only the holder of the key reads this"
 USER_CLIENT_ID = "5a5a5a5a-0000-4000-8000-000000000002"
 # The packages that a program needs, and its output.
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "azure_sdk.py": (("azure.keyvault.secrets",), r"greeting has 5 characters\nsecrets: demo-secret, greeting\n"),
+    "httpx_calls.py": (("httpx",), rf"secret: {len(SECRET)} characters\npages: \[200, 200, 200\]\n"),
     "msal_dev_app.py": ((), r"certificate: (.*\n){3}binding: verified\nresponse: HTTP 200, members: .*value\n"),
     "msal_end_to_end.py": ((), r"(ok     [a-z ]+\n){5}"),
     "msal_once.py": ((), r"token received for https://graph\.microsoft\.com, valid for \d+ s\n"),
     "msal_quick_start.py": ((), r"token type: mtls_pop\nthumbprint: [\w-]{43}\n-----BEGIN CERTIFICATE-----\n(.*\n)+"),
+    "msal_sample.py": (
+        ("requests",),
+        r"token type: mtls_pop, valid for \d+ s\nthumbprint: .*\nbinding: verified\nresponse: HTTP 200, \d+ bytes\n",
+    ),
     "six_lines.py": ((), rf"{len(SECRET)} characters\n"),
 }
 SERVICES = {"flask_service.py"}
