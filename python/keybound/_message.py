@@ -26,8 +26,8 @@ def outgoing_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]] | No
     if headers is None:
         return []
     if isinstance(headers, Mapping):
-        mapping: Mapping[str, str] = headers
-        return list(mapping.items())
+        items: Any = headers.items()
+        return list(items)
     return list(headers)
 
 
