@@ -30,7 +30,7 @@ fn audit_fails_where_required_advisories_cannot_be_checked() {
         text(&fetched)
             .matches("--hide-inclusion-graph advisories")
             .count(),
-        2
+        WORKSPACES
     );
     // An unknown value counts as required.
     for value in ["yes", "1", "Required"] {
@@ -65,7 +65,8 @@ fn audit_needs_complete_and_recent_clone_of_advisories() {
                 "{output:?}"
             );
             let denied = text(&output).matches("--stale --deny warnings").count();
-            assert_eq!(denied, if why.is_none() { 2 } else { 0 }, "{output:?}");
+            let expected = if why.is_none() { WORKSPACES } else { 0 };
+            assert_eq!(denied, expected, "{output:?}");
         }
     }
     let nothing = tools.audit(&[("KEYBOUND_ADVISORY_DB", "/none")]);
@@ -174,6 +175,18 @@ fn check_pipelines_rejects_unpinned_tools() {
             Some("a tool without a version"),
         ),
         (
+            "python/requirements/test.txt",
+            "==",
+            ">=",
+            Some("test.txt: a package without a version"),
+        ),
+        (
+            "scripts/test-python",
+            "\"requirements/$list.txt\"",
+            "\"$list.txt\"",
+            Some("there is no $list.txt"),
+        ),
+        (
             "scripts/test-long",
             "--version \"=$version\"",
             "",
@@ -208,11 +221,14 @@ fn check_pipelines_rejects_unpinned_tools() {
         let source = "crates/keybound-cli/src/args/selftest.rs";
         fs::create_dir_all(copy.path().join(source).parent().unwrap()).unwrap();
         fs::copy(project.join(source), copy.path().join(source)).unwrap();
-        for folder in ["scripts", "pipelines", ".github"] {
+        for folder in ["scripts", "pipelines", ".github", "python/requirements"] {
+            let parent = copy.path().join(folder);
+            let parent = parent.parent().unwrap();
+            fs::create_dir_all(parent).unwrap();
             let status = Command::new("cp")
                 .arg("-r")
                 .arg(project.join(folder))
-                .arg(copy.path())
+                .arg(parent)
                 .status();
             assert!(status.unwrap().success());
         }
@@ -323,6 +339,9 @@ fn clone_of_advisories(days: u64, advisories: u32) -> tempfile::TempDir {
     }
     clone
 }
+
+/// The workspaces whose dependencies are checked: the product, the fuzz targets, and the Python package.
+const WORKSPACES: usize = 3;
 
 fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
