@@ -27,7 +27,9 @@ def new_response(
     """The response, whose body is read on demand unless it is preloaded."""
     pairs = response.headers.pairs
     body = _Body(response)
-    original: Any = _OriginalResponse(body, pairs)
+    # Cookie jars read only this, and it takes time to create.
+    has_cookies = any(name == "set-cookie" for name, _ in pairs)
+    original: Any = _OriginalResponse(body, pairs) if has_cookies else None
     return HTTPResponse(
         body=body,
         headers=HTTPHeaderDict(pairs),
@@ -50,29 +52,37 @@ class _Body(io.RawIOBase):
         super().__init__()
         self._response = response
         self._chunks = response.iter_bytes()
-        self._rest = memoryview(b"")
+        self._rest: bytes | memoryview = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            try:
-                self._rest = memoryview(next(self._chunks))
-            except StopIteration:
-                return 0
-            except DeadlineReached as error:
-                # urllib3 converts the exceptions of sockets to its own.
-                raise socket.timeout(str(error)) from error
-            except KeyboundError as error:
-                raise ConnectionError(str(error)) from error
-        length = min(len(buffer), len(self._rest))
-        buffer[:length] = self._rest[:length]
-        self._rest = self._rest[length:]
-        return length
+        chunk = self.read1(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most this many bytes, none only at the end: what is at hand, without a copy if it is a whole chunk."""
+        return self.readall() if size is None or size < 0 else self.read1(size)
 
     def read1(self, size: int = -1) -> bytes:
-        return self.read(size if size >= 0 else io.DEFAULT_BUFFER_SIZE) or b""
+        """As `read`; without a size, the next chunk."""
+        chunk: bytes | memoryview = self._rest or self._next_chunk()
+        self._rest = b""
+        if 0 <= size < len(chunk):
+            whole = memoryview(chunk)
+            chunk, self._rest = whole[:size], whole[size:]
+        return chunk if isinstance(chunk, bytes) else bytes(chunk)
+
+    def _next_chunk(self) -> bytes:
+        try:
+            return next(filter(None, self._chunks), b"")
+        except DeadlineReached as error:
+            # urllib3 converts the exceptions of sockets to its own.
+            raise socket.timeout(str(error)) from error
+        except KeyboundError as error:
+            raise ConnectionError(str(error)) from error
 
     def close(self) -> None:
         if not self.closed:
