@@ -4,9 +4,12 @@
 //! The core is synchronous and does no I/O: a [`Verifier`] has a policy, keys and a cache; [`Verifier::verify`] takes the header
 //! `Authorization` and the [`ClientCertificate`] of the connection, and returns the [`Caller`] or a [`Refusal`] with its status and
 //! challenge.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod authorization;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod cache;
 mod caller;
 mod claims;
@@ -14,6 +17,8 @@ mod client_certificate;
 mod clock;
 mod compact_token;
 mod continuous_access;
+#[cfg(feature = "fetch")]
+mod https_fetcher;
 mod issuer;
 mod jose_header;
 mod keys;
@@ -21,6 +26,14 @@ mod members;
 mod policy;
 mod reason;
 mod refusal;
+#[cfg(feature = "tower")]
+pub mod source;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tonic")]
+pub mod tonic;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod verifier;
 
 pub use authorization::{Authorization, Schemes};
@@ -28,6 +41,8 @@ pub use caller::Caller;
 pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCertificate};
 pub use clock::{Clock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
+#[cfg(feature = "fetch")]
+pub use https_fetcher::HttpsKeyFetcher;
 pub use issuer::{Cloud, Issuer, TokenVersion};
 pub use keybound_core::Guid;
 pub use keys::{FetchError, FetchFuture, KeyFetcher, KeyRefresh, KeySet, KeySetError, Keys};

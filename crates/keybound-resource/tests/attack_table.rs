@@ -1,11 +1,27 @@
 //! The attack table through the ways in of this crate.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Request, Response};
 use keybound_core::Challenge;
-use keybound_resource::{Authorization, ClientCertificate, Reason, Refusal, Verifier};
-use keybound_testing::attacks::{AttackRequest, Verdict, cases, run};
+use keybound_resource::source::{
+    CertificateSource, ConnectionPeer, ForwardedCertificate, Peer, PeerAddress, TrustedPeers,
+};
+use keybound_resource::tower::MtlsPopLayer;
+use keybound_resource::{Authorization, Caller, ClientCertificate, Reason, Refusal, Verifier};
+use keybound_testing::attacks::{AttackRequest, PolicyOfCase, Verdict, cases, run};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use support::{TestClock, builder, issuer};
+use tower_layer::Layer as _;
+use tower_service::Service;
 
 #[test]
 fn attack_table_through_the_library() {
@@ -13,7 +29,7 @@ fn attack_table_through_the_library() {
         let clock = TestClock::new();
         let verifier = builder(policy, &clock).build().unwrap();
         clock.set_later(request.seconds_later);
-        verify(&verifier, request)
+        Some(verify(&verifier, request))
     });
 }
 
@@ -38,7 +54,7 @@ fn attack_table_through_the_library_with_a_cached_token() {
         clock.set_later(request.seconds_later);
         let first = verify(&verifier, request);
         assert_eq!(first, verify(&verifier, request));
-        first
+        Some(first)
     });
     // Those whose token is valid, and refused for other reasons.
     assert!(cached >= 40, "{cached}");
@@ -54,7 +70,89 @@ fn attack_table_through_the_library_without_cache() {
         let first = verify(&verifier, request);
         assert_eq!(first, verify(&verifier, request));
         assert_eq!(verifier.cached_bytes(), 0);
-        first
+        Some(first)
+    });
+}
+
+#[test]
+fn attack_table_through_the_tower_layer() {
+    run("tower", issuer(), |request, policy| {
+        through_layer(
+            request,
+            policy,
+            ConnectionPeer::new(),
+            from_connection,
+            false,
+        )
+    });
+}
+
+#[test]
+fn attack_table_through_the_tower_layer_for_grpc() {
+    run("tonic", issuer(), |request, policy| {
+        through_layer(
+            request,
+            policy,
+            ConnectionPeer::new(),
+            from_connection,
+            true,
+        )
+    });
+}
+
+#[test]
+fn attack_table_behind_nginx_header() {
+    run("nginx header", issuer(), |request, policy| {
+        let source = ForwardedCertificate::nginx(TrustedPeers::local());
+        through_layer(
+            request,
+            policy,
+            source,
+            |request, certificate| {
+                let pem = certificate.map(|der| issuer().certificates.url_encoded_pem(der));
+                forward(request, "x-ssl-client-cert", pem.unwrap_or_default());
+            },
+            false,
+        )
+    });
+}
+
+#[test]
+fn attack_table_behind_envoy_header() {
+    run("XFCC", issuer(), |request, policy| {
+        let source = ForwardedCertificate::xfcc(TrustedPeers::local());
+        through_layer(
+            request,
+            policy,
+            source,
+            |request, certificate| {
+                let pem = certificate.map(|der| issuer().certificates.url_encoded_pem(der));
+                let element = pem.map(|pem| format!("Hash=00;Cert=\"{pem}\";Subject=\"CN=a\""));
+                forward(
+                    request,
+                    "x-forwarded-client-cert",
+                    element.unwrap_or_default(),
+                );
+            },
+            false,
+        )
+    });
+}
+
+#[test]
+fn attack_table_behind_rfc_9440_header() {
+    run("Client-Cert", issuer(), |request, policy| {
+        let source = ForwardedCertificate::rfc9440(TrustedPeers::local());
+        through_layer(
+            request,
+            policy,
+            source,
+            |request, certificate| {
+                let sequence = certificate.map(|der| format!(":{}:", STANDARD.encode(der)));
+                forward(request, "client-cert", sequence.unwrap_or_default());
+            },
+            false,
+        )
     });
 }
 
@@ -104,4 +202,109 @@ fn verdict(refusal: &Refusal) -> Verdict {
     }
     let reason = refusal.reason().code().to_owned();
     Verdict::refused(refusal.status(), Some(reason), challenge)
+}
+
+/// The certificate of the connection, as a TLS server passes it on.
+fn from_connection(request: &mut Request<()>, certificate: Option<&[u8]>) {
+    let peer = Peer::new(PeerAddress::Tcp(address())).with_certificate(certificate);
+    request.extensions_mut().insert(peer);
+}
+
+/// What a proxy does: it replaces the header of the client by its own.
+fn forward(request: &mut Request<()>, name: &'static str, value: String) {
+    request.headers_mut().remove(name);
+    if !value.is_empty() {
+        let value = HeaderValue::from_str(&value).unwrap();
+        request.headers_mut().insert(name, value);
+    }
+    let peer = Peer::new(PeerAddress::Tcp(address()));
+    request.extensions_mut().insert(peer);
+}
+
+fn address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 50_000).into()
+}
+
+/// `None` if the headers are not valid in HTTP.
+fn through_layer(
+    request: &AttackRequest,
+    policy: &PolicyOfCase,
+    source: impl CertificateSource,
+    add_certificate: impl Fn(&mut Request<()>, Option<&[u8]>),
+    grpc: bool,
+) -> Option<Verdict> {
+    let clock = TestClock::new();
+    let verifier = builder(policy, &clock).build().unwrap();
+    clock.set_later(request.seconds_later);
+    let mut http = Request::get(&request.path).body(()).unwrap();
+    for value in &request.authorization {
+        let value = HeaderValue::from_bytes(value).ok()?;
+        http.headers_mut().append(AUTHORIZATION, value);
+    }
+    for (name, value) in &request.headers {
+        let name = HeaderName::try_from(name).unwrap();
+        http.headers_mut().append(name, value.parse().unwrap());
+    }
+    add_certificate(&mut http, request.certificate.as_deref());
+    let mut layer = MtlsPopLayer::new(verifier, source);
+    if grpc {
+        layer = layer.grpc();
+    }
+    let response = block_on(layer.layer(Api).call(http)).unwrap();
+    Some(verdict_of_response(&response, grpc))
+}
+
+fn verdict_of_response(response: &Response<String>, grpc: bool) -> Verdict {
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    let Some(reason) = response.extensions().get::<Reason>() else {
+        assert_eq!(response.body(), "c0ffee00-1234-4321-8888-0123456789ab");
+        return Verdict::accepted();
+    };
+    assert_eq!(response.body(), "", "the service was not called");
+    if grpc {
+        let status = match reason.status() {
+            403 => "7",
+            503 => "14",
+            _ => "16",
+        };
+        assert_eq!(header(HeaderName::from_static("grpc-status")), Some(status));
+        assert_eq!(response.status(), 200);
+    } else {
+        assert_eq!(response.status().as_u16(), reason.status());
+    }
+    let challenge = header(WWW_AUTHENTICATE).map(str::to_owned);
+    Verdict::refused(reason.status(), Some(reason.code().to_owned()), challenge)
+}
+
+/// Returns the client of the caller.
+#[derive(Clone)]
+struct Api;
+
+impl Service<Request<()>> for Api {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let caller = request.extensions().get::<Arc<Caller>>().unwrap();
+        assert!(request.headers()[AUTHORIZATION].is_sensitive());
+        std::future::ready(Ok(Response::new(caller.client().to_owned())))
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
 }

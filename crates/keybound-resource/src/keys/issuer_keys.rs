@@ -39,6 +39,8 @@ pub(crate) enum KeyOrigin {
 #[derive(Debug, Default)]
 struct RefreshState {
     last_attempt: Option<i64>,
+    /// The one before.
+    previous_attempt: Option<i64>,
     is_running: bool,
 }
 
@@ -110,9 +112,18 @@ impl IssuerKeys {
         }
         *state = RefreshState {
             last_attempt: Some(now),
+            previous_attempt: state.last_attempt,
             is_running: true,
         };
         true
+    }
+
+    /// Ends a refresh that was started and did not run: it does not count as an attempt.
+    pub(crate) fn cancel(&self) {
+        let mut state = self.refresh_state();
+        state.last_attempt = state.previous_attempt;
+        drop(state);
+        self.set_ended();
     }
 
     /// Ends a refresh with its result.
@@ -125,8 +136,7 @@ impl IssuerKeys {
                 self.fresh_until.fetch_max(retry, Ordering::AcqRel);
             }
         }
-        self.refresh_state().is_running = false;
-        self.ended.send_modify(|ended| *ended += 1);
+        self.set_ended();
     }
 
     /// Notifies of the end of the refresh that runs; `None` if none runs.
@@ -151,6 +161,11 @@ impl IssuerKeys {
             _ => now + 2 * self.refresh_interval(),
         };
         self.fresh_until.store(fresh_until, Ordering::Release);
+    }
+
+    fn set_ended(&self) {
+        self.refresh_state().is_running = false;
+        self.ended.send_modify(|ended| *ended += 1);
     }
 
     fn may_start(&self, cause: RefreshCause, now: i64) -> bool {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 /// A refresh of one issuer's keys, which runs once at a time.
 ///
 /// [`run`](Self::run) is to be spawned as a task of its own: if a request that caused it could cancel it, the keys would not
-/// be refreshed for some minutes. A refresh that is dropped has failed.
+/// be refreshed for some minutes. One that is dropped while it runs has failed; one that is dropped before may be started again.
 pub struct KeyRefresh(Option<Parts>);
 
 struct Parts {
+    is_running: bool,
     keys: Arc<IssuerKeys>,
     fetcher: Option<Arc<dyn KeyFetcher>>,
     clock: Arc<GuardedClock>,
@@ -26,6 +27,7 @@ impl KeyRefresh {
         clock: Arc<GuardedClock>,
     ) -> Self {
         Self(Some(Parts {
+            is_running: false,
             keys,
             fetcher,
             clock,
@@ -38,10 +40,11 @@ impl KeyRefresh {
     /// If the documents cannot be fetched, or are not those of the issuer.
     pub async fn run(mut self) -> Result<(), FetchError> {
         // The value in self ends the refresh if this future is dropped.
-        let (origin, fetcher) = match &self.0 {
-            Some(parts) => (Arc::clone(&parts.keys), parts.fetcher.clone()),
-            None => return Ok(()),
+        let Some(parts) = &mut self.0 else {
+            return Ok(());
         };
+        parts.is_running = true;
+        let (origin, fetcher) = (Arc::clone(&parts.keys), parts.fetcher.clone());
         let loaded = load(origin.origin(), fetcher.as_deref()).await;
         let (keys, result) = match loaded {
             Ok(keys) => (Some(keys), Ok(())),
@@ -52,8 +55,10 @@ impl KeyRefresh {
     }
 
     fn end(&mut self, loaded: Option<KeySet>) {
-        if let Some(parts) = self.0.take() {
-            parts.keys.end(loaded, parts.clock.now());
+        match self.0.take() {
+            Some(parts) if parts.is_running => parts.keys.end(loaded, parts.clock.now()),
+            Some(parts) => parts.keys.cancel(),
+            None => {}
         }
     }
 }

@@ -1,0 +1,188 @@
+mod certificate_text;
+mod xfcc;
+
+use super::{CertificateSource, TrustedPeers, peer};
+use crate::{CertificateError, ClientCertificate};
+use certificate_text::CertificateText;
+use http::{Extensions, HeaderMap, HeaderName};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A header in which a proxy that ends TLS passes on the certificate of the client.
+///
+/// The proxy must remove the header from clients' requests. The header of a peer that is not [trusted](TrustedPeers) is ignored.
+#[derive(Clone)]
+pub struct ForwardedCertificate {
+    header: HeaderName,
+    format: HeaderFormat,
+    trusted: TrustedPeers,
+    parsed: Arc<ParsedCertificates>,
+}
+
+/// How a header contains the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderFormat {
+    /// `Client-Cert` of RFC 9440: a byte sequence, `:MII…:`.
+    Rfc9440,
+    /// `X-Forwarded-Client-Cert` of Envoy with one element, whose key `Cert` is the URL-encoded PEM
+    /// (`forward_client_cert_details: SANITIZE_SET` and `cert: true`).
+    Xfcc,
+    /// URL-encoded PEM, as nginx (`$ssl_client_escaped_cert`) and the leaf of an AWS load balancer.
+    UrlEncodedPem,
+    /// URL-encoded PEM of a chain that begins with the client's certificate, as an AWS load balancer in passthrough mode.
+    UrlEncodedPemChain,
+    /// Base64 of the DER, as HAProxy (`%[ssl_c_der,base64]`) and App Service.
+    Base64Der,
+}
+
+impl ForwardedCertificate {
+    /// A header of any name.
+    pub fn new(header: HeaderName, format: HeaderFormat, trusted: TrustedPeers) -> Self {
+        Self {
+            header,
+            format,
+            trusted,
+            parsed: Arc::default(),
+        }
+    }
+
+    /// `Client-Cert` (RFC 9440).
+    pub fn rfc9440(trusted: TrustedPeers) -> Self {
+        Self::named("client-cert", HeaderFormat::Rfc9440, trusted)
+    }
+
+    /// Envoy: `X-Forwarded-Client-Cert`.
+    pub fn xfcc(trusted: TrustedPeers) -> Self {
+        Self::named("x-forwarded-client-cert", HeaderFormat::Xfcc, trusted)
+    }
+
+    /// nginx: `proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert`.
+    pub fn nginx(trusted: TrustedPeers) -> Self {
+        Self::named("x-ssl-client-cert", HeaderFormat::UrlEncodedPem, trusted)
+    }
+
+    /// HAProxy: `http-request set-header X-SSL-Client-DER %[ssl_c_der,base64]`.
+    pub fn haproxy(trusted: TrustedPeers) -> Self {
+        Self::named("x-ssl-client-der", HeaderFormat::Base64Der, trusted)
+    }
+
+    /// An AWS Application Load Balancer that verifies the chain: `X-Amzn-Mtls-Clientcert-Leaf`.
+    pub fn aws_leaf(trusted: TrustedPeers) -> Self {
+        Self::named(
+            "x-amzn-mtls-clientcert-leaf",
+            HeaderFormat::UrlEncodedPem,
+            trusted,
+        )
+    }
+
+    /// An AWS Application Load Balancer in passthrough mode: `X-Amzn-Mtls-Clientcert`.
+    pub fn aws_passthrough(trusted: TrustedPeers) -> Self {
+        Self::named(
+            "x-amzn-mtls-clientcert",
+            HeaderFormat::UrlEncodedPemChain,
+            trusted,
+        )
+    }
+
+    /// App Service and Container Apps behind its front ends: `X-ARR-ClientCert`. Only the platform can connect to an app.
+    pub fn app_service() -> Self {
+        let trusted = TrustedPeers::everyone();
+        Self::named("x-arr-clientcert", HeaderFormat::Base64Der, trusted)
+    }
+
+    fn named(header: &'static str, format: HeaderFormat, trusted: TrustedPeers) -> Self {
+        Self::new(HeaderName::from_static(header), format, trusted)
+    }
+}
+
+impl CertificateSource for ForwardedCertificate {
+    fn certificate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<ClientCertificate>, CertificateError> {
+        if !self.trusted.contain(peer(extensions)) {
+            return Ok(None);
+        }
+        let mut values = headers.get_all(&self.header).iter();
+        let value = match (values.next(), values.next()) {
+            (None, _) => return Ok(None),
+            (Some(value), None) => value.as_bytes(),
+            (Some(_), Some(_)) => return Err(CertificateError::Repeated),
+        };
+        self.parsed
+            .get_or_parse(value, || parse(self.format, value))
+    }
+}
+
+impl fmt::Debug for ForwardedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardedCertificate")
+            .field("header", &self.header)
+            .field("format", &self.format)
+            .field("trusted", &self.trusted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parses the value of a header. An empty one is that of a client without a certificate.
+pub(crate) fn parse(
+    format: HeaderFormat,
+    value: &[u8],
+) -> Result<Option<ClientCertificate>, CertificateError> {
+    let text = std::str::from_utf8(value).map_err(|_| CertificateError::Malformed)?;
+    let text = match format {
+        HeaderFormat::Xfcc => match xfcc::certificate(text)? {
+            Some(certificate) => certificate,
+            None => return Ok(None),
+        },
+        _ => text.into(),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = CertificateText(&text);
+    let der = match format {
+        HeaderFormat::Rfc9440 => text.byte_sequence(),
+        HeaderFormat::Xfcc | HeaderFormat::UrlEncodedPem => text.url_encoded_pem(),
+        HeaderFormat::UrlEncodedPemChain => text.first_of_url_encoded_pem(),
+        HeaderFormat::Base64Der => text.base64(),
+    };
+    let der = der.ok_or(CertificateError::Malformed)?;
+    ClientCertificate::from_der(&der).map(Some)
+}
+
+/// Parsed certificates by the value of the header: a proxy sends the same one with each request of a connection. Bounded in bytes.
+#[derive(Default)]
+struct ParsedCertificates(Mutex<HashMap<Box<[u8]>, ClientCertificate>>);
+
+impl ParsedCertificates {
+    fn get_or_parse(
+        &self,
+        value: &[u8],
+        parse: impl FnOnce() -> Result<Option<ClientCertificate>, CertificateError>,
+    ) -> Result<Option<ClientCertificate>, CertificateError> {
+        // A panic cannot leave the map incomplete.
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(value) {
+            return Ok(Some(known.clone()));
+        }
+        let parsed = parse()?;
+        if let Some(certificate) = &parsed
+            && value.len() <= MAX_CACHED_VALUE
+        {
+            let mut known = lock();
+            if known.len() >= MAX_CACHED {
+                known.clear();
+            }
+            known.insert(value.into(), certificate.clone());
+        }
+        Ok(parsed)
+    }
+}
+
+/// About 10 MiB at most.
+const MAX_CACHED: usize = 1024;
+const MAX_CACHED_VALUE: usize = 4096;

@@ -1,0 +1,191 @@
+use crate::source::{Peer, PeerAddress};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// The server side of TLS, of one library.
+pub trait TlsServer: Send + Sync + 'static {
+    /// Performs a handshake.
+    fn handshake(self: Arc<Self>, stream: TcpStream) -> HandshakeFuture;
+}
+
+/// The result of [`TlsServer::handshake`]: the encrypted stream, and the certificate that the client presented, in DER.
+pub type HandshakeFuture =
+    Pin<Box<dyn Future<Output = io::Result<(Box<dyn Encrypted>, Option<Vec<u8>>)>> + Send>>;
+
+/// An encrypted stream.
+pub trait Encrypted: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Encrypted for T {}
+
+/// Accepts TLS connections. Handshakes run concurrently in tasks, at most 1024 at a time, and fail after ten seconds, so that slow
+/// clients do not delay others. It stops when it is dropped.
+pub struct MtlsListener {
+    accepted: mpsc::Receiver<MtlsStream>,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl MtlsListener {
+    /// Starts to accept connections, on the current runtime of tokio.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn new(listener: TcpListener, server: impl TlsServer) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (sender, accepted) = mpsc::channel(1);
+        let task = tokio::spawn(accept_all(listener, Arc::new(server), sender));
+        Ok(Self {
+            accepted,
+            address,
+            task,
+        })
+    }
+
+    /// The next connection whose handshake succeeded.
+    pub async fn accept(&mut self) -> MtlsStream {
+        match self.accepted.recv().await {
+            Some(stream) => stream,
+            // The task ends only with its runtime.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The address of the listener.
+    ///
+    /// # Errors
+    /// None; the signature is that of the listeners of tokio and axum.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+impl Drop for MtlsListener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for MtlsListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MtlsListener")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A TLS connection with the peer's certificate.
+pub struct MtlsStream {
+    stream: Box<dyn Encrypted>,
+    address: SocketAddr,
+    peer: Peer,
+}
+
+impl MtlsStream {
+    /// The other end, to be put into the extensions of each request.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The address of the other end.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl AsyncRead for MtlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for MtlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for MtlsStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MtlsStream")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    server: Arc<dyn TlsServer>,
+    accepted: mpsc::Sender<MtlsStream>,
+) {
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    loop {
+        // It is never closed.
+        let permit = Arc::clone(&handshakes).acquire_owned().await;
+        let (stream, address) = match listener.accept().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Such as too many open files: others may be closed meanwhile.
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(RETRY_AFTER_ERROR).await;
+                continue;
+            }
+        };
+        let (server, accepted) = (Arc::clone(&server), accepted.clone());
+        tokio::spawn(async move {
+            match timeout(HANDSHAKE_TIMEOUT, handshake(server, stream, address)).await {
+                Ok(Ok(stream)) => {
+                    // An error: the listener was dropped.
+                    let _ = accepted.send(stream).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake timed out"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn handshake(
+    server: Arc<dyn TlsServer>,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> io::Result<MtlsStream> {
+    stream.set_nodelay(true)?;
+    let (stream, certificate) = server.handshake(stream).await?;
+    let peer = Peer::new(PeerAddress::Tcp(address)).with_certificate(certificate.as_deref());
+    Ok(MtlsStream {
+        stream,
+        address,
+        peer,
+    })
+}
+
+const MAX_HANDSHAKES: usize = 1024;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRY_AFTER_ERROR: Duration = Duration::from_millis(100);

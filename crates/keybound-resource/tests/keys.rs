@@ -1,0 +1,542 @@
+//! Discovered keys, by a fake clock and a fake issuer.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+use keybound_resource::{
+    ClientCertificate, FetchError, FetchFuture, Guid, KeyFetcher, KeyRefresh, KeySet, KeySetError,
+    Keys, Reason, Verifier,
+};
+use keybound_testing::attacks::{RESOURCE, TENANT, TokenRecipe};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use support::{TestClock, issuer};
+use tokio::sync::Notify;
+
+/// The documents of an issuer by URL, and the URLs that were fetched.
+#[derive(Clone, Default)]
+struct FakeIssuer(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    documents: BTreeMap<String, Vec<u8>>,
+    fetched: Vec<String>,
+    /// Fetches wait for it.
+    gate: Option<Arc<Notify>>,
+}
+
+impl FakeIssuer {
+    /// With these keys for both versions.
+    fn with_keys(keys: &Value) -> Self {
+        let fake = Self::default();
+        for (version, iss) in [
+            ("", format!("https://sts.windows.net/{TENANT}/")),
+            ("/v2.0", v2_issuer(TENANT)),
+        ] {
+            let keys_url = format!("{HOST}/{TENANT}/discovery{version}/keys");
+            fake.publish_metadata(version, &json!({ "issuer": iss, "jwks_uri": keys_url }));
+            fake.publish(&keys_url, keys);
+        }
+        fake
+    }
+
+    fn publish_metadata(&self, version: &str, metadata: &Value) {
+        let url = format!("{HOST}/{TENANT}{version}/.well-known/openid-configuration");
+        self.publish(&url, metadata);
+    }
+
+    fn publish_keys(&self, keys: &Value) {
+        for version in ["", "/v2.0"] {
+            self.publish(&format!("{HOST}/{TENANT}/discovery{version}/keys"), keys);
+        }
+    }
+
+    fn publish(&self, url: &str, document: &Value) {
+        self.publish_text(url, document.to_string().as_bytes());
+    }
+
+    fn publish_text(&self, url: &str, document: &[u8]) {
+        let mut inner = self.0.lock().unwrap();
+        inner.documents.insert(url.to_owned(), document.to_vec());
+    }
+
+    fn fail(&self) {
+        self.0.lock().unwrap().documents.clear();
+    }
+
+    fn close_gate(&self) -> Arc<Notify> {
+        let gate = Arc::new(Notify::new());
+        self.0.lock().unwrap().gate = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// The number of fetches since the last call.
+    fn fetches(&self) -> usize {
+        std::mem::take(&mut self.0.lock().unwrap().fetched).len()
+    }
+}
+
+impl KeyFetcher for FakeIssuer {
+    fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a> {
+        let mut inner = self.0.lock().unwrap();
+        inner.fetched.push(url.to_owned());
+        let gate = inner.gate.clone();
+        Box::pin(async move {
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
+            let inner = self.0.lock().unwrap();
+            let document = inner.documents.get(url).cloned();
+            document.ok_or_else(|| FetchError::new("not found"))
+        })
+    }
+}
+
+struct Api {
+    verifier: Verifier,
+    clock: TestClock,
+    issuer: FakeIssuer,
+    certificate: ClientCertificate,
+}
+
+impl Api {
+    fn new(issuer: FakeIssuer) -> Self {
+        let clock = TestClock::new();
+        let der = support::issuer().certificates.der("client").unwrap();
+        Self {
+            verifier: Verifier::builder()
+                .audience(RESOURCE)
+                .tenant(Guid::parse(TENANT).unwrap())
+                .keys(Keys::discovered(issuer.clone()))
+                .clock(clock.clone())
+                .build()
+                .unwrap(),
+            clock,
+            issuer,
+            certificate: ClientCertificate::from_der(&der).unwrap(),
+        }
+    }
+
+    async fn started(keys: &Value) -> Self {
+        let api = Self::new(FakeIssuer::with_keys(keys));
+        api.verifier.fetch_due_keys().await;
+        assert!(api.verifier.has_keys());
+        assert_eq!(api.issuer.fetches(), 4, "two documents of two versions");
+        api
+    }
+
+    /// Without waiting for keys.
+    fn verify(&self, token: &str) -> Result<(), Reason> {
+        let header = format!("mtls_pop {token}");
+        let verified = self.verifier.verify(header.as_str(), &self.certificate);
+        verified.map(|_| ()).map_err(|refusal| refusal.reason())
+    }
+
+    async fn authenticate(&self, token: &str) -> Result<(), Reason> {
+        let header = format!("mtls_pop {token}");
+        let verified = self
+            .verifier
+            .authenticate(header.as_str(), &self.certificate);
+        let verified = verified.await;
+        verified.map(|_| ()).map_err(|refusal| refusal.reason())
+    }
+}
+
+#[tokio::test]
+async fn fetches_the_keys_of_both_versions_before_the_first_request() {
+    let api = Api::new(FakeIssuer::with_keys(&issuer().key_set()));
+    assert!(!api.verifier.has_keys());
+    assert_eq!(api.verify(&token(1)), Err(Reason::KeysUnavailable));
+    api.verifier.fetch_due_keys().await;
+    assert!(api.verifier.has_keys());
+    assert_eq!(
+        (api.verify(&token(1)), api.verify(&token(2))),
+        (Ok(()), Ok(()))
+    );
+    assert!(api.verifier.due_key_refresh().is_none());
+}
+
+#[tokio::test]
+async fn first_request_waits_for_the_keys() {
+    let api = Api::new(FakeIssuer::with_keys(&issuer().key_set()));
+    assert_eq!(api.authenticate(&token(2)).await, Ok(()));
+    assert_eq!(api.authenticate(&token(1)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn request_fails_without_keys_and_succeeds_when_the_issuer_responds() {
+    let api = Api::new(FakeIssuer::default());
+    assert_eq!(
+        api.authenticate(&token(2)).await,
+        Err(Reason::KeysUnavailable)
+    );
+    let working = FakeIssuer::with_keys(&issuer().key_set());
+    api.issuer.0.lock().unwrap().documents = working.0.lock().unwrap().documents.clone();
+    api.issuer.fetches();
+    // Not for each request.
+    assert_eq!(
+        api.authenticate(&token(2)).await,
+        Err(Reason::KeysUnavailable)
+    );
+    assert_eq!(api.issuer.fetches(), 0);
+    api.clock.advance(5);
+    assert_eq!(api.authenticate(&token(2)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn unknown_key_is_fetched_at_most_every_five_minutes() {
+    let api = Api::started(&keys(&["any"])).await;
+    api.clock.advance(300);
+    api.issuer.publish_keys(&keys(&["any", "second"]));
+    assert_eq!(api.authenticate(&signed_by("second")).await, Ok(()));
+    assert_eq!(api.issuer.fetches(), 2);
+    for number in 0..100_000 {
+        let unknown = with_key_id(&format!("unknown-{number}"));
+        assert_eq!(api.verify(&unknown), Err(Reason::KeyUnknown));
+        api.clock.set_later(300 + number / 500);
+    }
+    assert!(api.verifier.due_key_refresh().is_none());
+    assert_eq!(api.issuer.fetches(), 0);
+    api.clock.set_later(600);
+    assert_eq!(
+        api.authenticate(&with_key_id("unknown")).await,
+        Err(Reason::KeyUnknown)
+    );
+    assert_eq!(api.issuer.fetches(), 2);
+    assert_eq!(api.verify(&signed_by("second")), Ok(()));
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_one_fetch() {
+    let api = Api::started(&keys(&["any"])).await;
+    api.clock.advance(300);
+    api.issuer.publish_keys(&keys(&["any", "second"]));
+    let gate = api.issuer.close_gate();
+    let token = signed_by("second");
+    let waiting: Vec<_> = (0..50).map(|_| api.authenticate(&token)).collect();
+    let opened = async {
+        // Both documents.
+        for _ in 0..2 {
+            gate.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    let (results, ()) = tokio::join!(join_all(waiting), opened);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(api.issuer.fetches(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_waits_for_keys_for_a_second_at_most() {
+    let api = Api::started(&keys(&["any"])).await;
+    api.clock.advance(300);
+    let _gate = api.issuer.close_gate();
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        api.authenticate(&signed_by("second")).await,
+        Err(Reason::KeyUnknown)
+    );
+    assert_eq!(started.elapsed().as_secs(), 1);
+    // Known keys need no wait.
+    assert_eq!(api.authenticate(&token(2)).await, Ok(()));
+    assert_eq!(started.elapsed().as_secs(), 1);
+}
+
+#[tokio::test]
+async fn request_that_is_cancelled_does_not_cancel_the_fetch() {
+    let api = Api::started(&keys(&["any"])).await;
+    api.clock.advance(300);
+    api.issuer.publish_keys(&keys(&["any", "second"]));
+    let gate = api.issuer.close_gate();
+    let token = signed_by("second");
+    {
+        let mut cancelled = std::pin::pin!(api.authenticate(&token));
+        assert!(futures_poll(cancelled.as_mut()).await.is_none());
+    }
+    for _ in 0..2 {
+        gate.notify_one();
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(api.verify(&token), Ok(()));
+}
+
+#[tokio::test]
+async fn retired_key_is_refused_after_the_hourly_refresh_although_its_token_is_cached() {
+    let api = Api::started(&keys(&["any", "second"])).await;
+    let (retired, kept) = (signed_by("second"), signed_by("any"));
+    assert_eq!((api.verify(&retired), api.verify(&kept)), (Ok(()), Ok(())));
+    api.issuer.publish_keys(&keys(&["any"]));
+    api.clock.advance(3599);
+    assert!(api.verifier.due_key_refresh().is_none());
+    assert_eq!(api.verify(&retired), Ok(()));
+    api.clock.advance(1);
+    api.verifier.fetch_due_keys().await;
+    assert_eq!(api.issuer.fetches(), 4);
+    assert_eq!(api.verify(&retired), Err(Reason::KeyUnknown));
+    let bytes = api.verifier.cached_bytes();
+    assert_eq!(api.verify(&kept), Ok(()));
+    assert_eq!(api.verifier.cached_bytes(), bytes, "it is still cached");
+}
+
+#[tokio::test]
+async fn other_key_under_the_same_id_replaces_it() {
+    let api = Api::started(&keys(&["any"])).await;
+    let old = signed_by("any");
+    assert_eq!(api.verify(&old), Ok(()));
+    let mut replaced = keys(&["second"]);
+    replaced["keys"][0]["kid"] = "any".into();
+    api.issuer.publish_keys(&replaced);
+    api.clock.advance(3600);
+    api.verifier.fetch_due_keys().await;
+    assert_eq!(api.verify(&old), Err(Reason::SignatureInvalid));
+    let recipe = json!({ "key": "second", "kid": "any" });
+    assert_eq!(api.verify(&made(recipe)), Ok(()));
+}
+
+#[tokio::test]
+async fn last_keys_remain_in_use_for_a_day_while_the_issuer_fails() {
+    let api = Api::started(&keys(&["any"])).await;
+    api.issuer.fail();
+    let token = made(json!({ "claims": { "exp": { "now": 200_000 } } }));
+    for _ in 0..23 {
+        api.clock.advance(3600);
+        assert_eq!(api.authenticate(&token).await, Ok(()));
+        tokio::task::yield_now().await;
+    }
+    assert!(api.issuer.fetches() >= 23);
+    api.clock.advance(3600);
+    assert_eq!(api.authenticate(&token).await, Err(Reason::KeysUnavailable));
+    assert!(!api.verifier.has_keys());
+    // It recovers.
+    let working = FakeIssuer::with_keys(&keys(&["any"]));
+    api.issuer.0.lock().unwrap().documents = working.0.lock().unwrap().documents.clone();
+    api.clock.advance(60);
+    assert_eq!(
+        api.authenticate(&token).await,
+        Err(Reason::CertificateExpired)
+    );
+    api.verifier.fetch_due_keys().await;
+    assert!(api.verifier.has_keys());
+}
+
+#[tokio::test]
+async fn retired_key_is_refused_after_a_night_without_requests() {
+    let api = Api::started(&keys(&["any", "second"])).await;
+    let token = made(json!({ "key": "second", "claims": { "exp": { "now": 200_000 } } }));
+    assert_eq!(api.authenticate(&token).await, Ok(()));
+    api.issuer.publish_keys(&keys(&["any"]));
+    api.clock.advance(8 * 3600);
+    assert_eq!(api.authenticate(&token).await, Err(Reason::KeyUnknown));
+}
+
+#[tokio::test]
+async fn unusable_documents_change_nothing() {
+    let api = Api::started(&keys(&["any"])).await;
+    let token = token(2);
+    let keys_url = format!("{HOST}/{TENANT}/discovery/v2.0/keys");
+    let twice = json!({ "keys": [keys(&["any"])["keys"][0], keys(&["any"])["keys"][0]] });
+    let documents = [
+        b"<html>sign in</html>".to_vec(),
+        b"{}".to_vec(),
+        br#"{"keys":[]}"#.to_vec(),
+        twice.to_string().into_bytes(),
+        vec![b' '; 2 << 20],
+    ];
+    for document in documents {
+        api.issuer.publish_text(&keys_url, &document);
+        api.clock.advance(3600);
+        api.verifier.fetch_due_keys().await;
+        assert_eq!(api.verify(&token), api.verify(&token));
+        assert!(api.verifier.has_keys());
+    }
+    let foreign = json!({ "issuer": v2_issuer("11111111-86f1-41af-91ab-2d7cd011db47"), "jwks_uri": keys_url });
+    let elsewhere = json!({ "issuer": v2_issuer(TENANT), "jwks_uri": "https://evil.example/keys" });
+    api.issuer.fetches();
+    for metadata in [foreign, elsewhere] {
+        api.issuer.publish_metadata("/v2.0", &metadata);
+        api.clock.advance(3600);
+        api.verifier.fetch_due_keys().await;
+        let fetched = std::mem::take(&mut api.issuer.0.lock().unwrap().fetched);
+        assert!(
+            fetched.iter().all(|url| url.starts_with(HOST)),
+            "{fetched:?}"
+        );
+        assert_eq!(fetched.len(), 3, "{fetched:?}");
+    }
+}
+
+#[tokio::test]
+async fn dropped_refresh_is_no_attempt_unless_it_ran() {
+    let api = Api::new(FakeIssuer::with_keys(&keys(&["any"])));
+    drop(api.verifier.due_key_refresh().unwrap());
+    let gate = api.issuer.close_gate();
+    for _ in 0..2 {
+        let refresh: KeyRefresh = api.verifier.due_key_refresh().unwrap();
+        let mut running = Box::pin(refresh.run());
+        assert!(futures_util::poll!(&mut running).is_pending());
+    }
+    drop(gate);
+    api.issuer.0.lock().unwrap().gate = None;
+    assert!(api.verifier.due_key_refresh().is_none());
+    api.clock.advance(60);
+    api.verifier.fetch_due_keys().await;
+    assert!(api.verifier.has_keys());
+}
+
+#[test]
+fn keys_in_a_file_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let write = |keys: &Value| std::fs::write(&path, keys.to_string()).unwrap();
+    assert!(Keys::file(&path).is_err());
+    write(&keys(&["any"]));
+    let clock = TestClock::new();
+    let verifier = Verifier::builder()
+        .audience(RESOURCE)
+        .any_tenant()
+        .keys(Keys::file(&path).unwrap())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let der = issuer().certificates.der("client").unwrap();
+    let certificate = ClientCertificate::from_der(&der).unwrap();
+    let header = format!("mtls_pop {}", signed_by("second"));
+    let mut refusal = verifier.verify(header.as_str(), &certificate).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::KeyUnknown);
+    write(&keys(&["any", "second"]));
+    let refresh = refusal.take_key_refresh().unwrap();
+    futures_block_on(refresh.run()).unwrap();
+    assert!(verifier.verify(header.as_str(), &certificate).is_ok());
+    // It is read every minute, and a missing one changes nothing.
+    std::fs::remove_file(&path).unwrap();
+    clock.advance(60);
+    let refresh = verifier.due_key_refresh().unwrap();
+    assert!(futures_block_on(refresh.run()).is_err());
+    assert!(verifier.verify(header.as_str(), &certificate).is_ok());
+}
+
+#[test]
+fn key_set_has_usable_keys_only() {
+    let parse = |keys: &Value| KeySet::parse(keys.to_string().as_bytes());
+    let set = parse(&issuer().key_set()).unwrap();
+    let mut ids: Vec<_> = set.ids().collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["any", "foreign", "second", "v2"]);
+    let good = keys(&["any"])["keys"][0].clone();
+    let with = |member: &str, value: Value| {
+        let mut key = good.clone();
+        key[member] = value;
+        json!({ "keys": [key] })
+    };
+    let rsa = |bits| openssl::rsa::Rsa::generate(bits).unwrap().n().to_vec();
+    use base64::Engine as _;
+    let encode =
+        |bytes: &[u8]| Value::from(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes));
+    for (keys, error) in [
+        (json!({}), KeySetError::Malformed),
+        (json!([]), KeySetError::Malformed),
+        (json!({ "keys": {} }), KeySetError::Malformed),
+        (json!({ "keys": [7] }), KeySetError::Malformed),
+        (json!({ "keys": [] }), KeySetError::NoKey),
+        (with("kid", Value::Null), KeySetError::NoKey),
+        (with("kid", json!(7)), KeySetError::Malformed),
+        (with("use", json!("enc")), KeySetError::NoKey),
+        (with("alg", json!("RS512")), KeySetError::NoKey),
+        (with("kty", json!("EC")), KeySetError::NoKey),
+        (with("n", json!("")), KeySetError::NoKey),
+        (with("n", json!("not base64")), KeySetError::NoKey),
+        (with("n", encode(&rsa(1024))), KeySetError::NoKey),
+        (with("n", encode(&vec![0xff; 513])), KeySetError::NoKey),
+        (
+            with("n", encode(&[vec![0xff; 255], vec![0xfe]].concat())),
+            KeySetError::NoKey,
+        ),
+        (with("e", json!("AQ")), KeySetError::NoKey),
+        (with("e", json!("AA")), KeySetError::NoKey),
+        (with("e", encode(&[2])), KeySetError::NoKey),
+        (with("e", encode(&[0xff; 9])), KeySetError::NoKey),
+        (json!({ "keys": [good, good] }), KeySetError::DuplicateId),
+        (
+            json!({ "keys": vec![json!({ "kty": "oct" }); 1001] }),
+            KeySetError::TooManyKeys,
+        ),
+    ] {
+        assert_eq!(parse(&keys).err(), Some(error), "{keys}");
+    }
+    assert_eq!(
+        KeySet::parse(&[b' '; (1 << 20) + 1]).err(),
+        Some(KeySetError::TooLong)
+    );
+    assert_eq!(KeySet::parse(b"\xff").err(), Some(KeySetError::Malformed));
+}
+
+/// The key set with some of its keys.
+fn keys(ids: &[&str]) -> Value {
+    let all = issuer().key_set();
+    let has_id = |key: &&Value| ids.contains(&key["kid"].as_str().unwrap());
+    let keys: Vec<&Value> = all["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(has_id)
+        .collect();
+    json!({ "keys": keys })
+}
+
+fn token(version: u8) -> String {
+    made(json!({ "version": version }))
+}
+
+fn signed_by(key: &str) -> String {
+    made(json!({ "key": key }))
+}
+
+/// Not signed, as the key is unknown.
+fn with_key_id(id: &str) -> String {
+    use base64::Engine as _;
+    let header = json!({ "alg": "RS256", "kid": id }).to_string();
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
+    let token = token_once();
+    let (_, rest) = token.split_once('.').unwrap();
+    format!("{header}.{rest}")
+}
+
+fn token_once() -> &'static str {
+    static TOKEN: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| token(2));
+    &TOKEN
+}
+
+fn made(recipe: Value) -> String {
+    let recipe: TokenRecipe = serde_json::from_value(recipe).unwrap();
+    recipe.make(issuer())
+}
+
+fn v2_issuer(tenant: &str) -> String {
+    format!("{HOST}/{tenant}/v2.0")
+}
+
+async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    futures_util::future::join_all(futures).await
+}
+
+/// Polls a future some times.
+async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    for _ in 0..3 {
+        if let std::task::Poll::Ready(output) = futures_util::poll!(&mut future) {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+fn futures_block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+const HOST: &str = "https://login.microsoftonline.com";
