@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from conftest import RESOURCE
 
+import keybound.msal as msal
 from keybound import BoundCalls, ManagedIdentityClient
+from keybound.schannel_transport import SchannelSession
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,3 +197,30 @@ sys.exit(server.returncode)
 """
     done = run(driver, str(tmp_path), emulator.vault, timeout=120)
     assert (done.stdout, done.returncode) == ("[200]\n", 0), done.stderr
+
+
+def test_results_of_msal_in_a_child(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    of_program = msal.ManagedIdentityClient(client=client)
+
+    def acquire() -> dict[str, Any]:
+        return of_program.acquire_token_for_client(resource=RESOURCE, mtls_proof_of_possession=True, with_attestation_support=True)
+
+    def call(result: dict[str, Any]) -> int:
+        authorization = f"{result['token_type']} {result['access_token']}"
+        with SchannelSession(result["binding_certificate"], timeout=LIMIT) as session:
+            return session.get(secret(emulator), headers={"Authorization": authorization}).status_code
+
+    before = acquire()
+    session = SchannelSession(before["binding_certificate"])
+
+    def in_new_process() -> bool:
+        own = acquire()
+        # The key of the parent stays with it, also for sessions that are open.
+        with pytest.raises(ValueError, match="no private key"):
+            SchannelSession(before["binding_certificate"])
+        with pytest.raises(RuntimeError, match="parent"):
+            session.get(secret(emulator), headers={"Authorization": "mtls_pop x"})
+        return own["cert_thumbprint_sha256"] != before["cert_thumbprint_sha256"] and call(own) == 200
+
+    assert status_of(in_child(in_new_process)) == 0
+    assert call(before) == 200

@@ -13,12 +13,14 @@ A program for ``msal-msiv2`` needs no other change than that of its imports. All
 
 from __future__ import annotations
 
-from typing import Any
-
 from keybound.msal._errors import ManagedIdentityError, MsiV2Error
 from keybound.msal._identities import ManagedIdentity, SystemAssignedManagedIdentity, UserAssignedManagedIdentity
 from keybound.msal.managed_identity import ManagedIdentityClient
 from keybound.msal.windows_certificate import WindowsCertificate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ManagedIdentity",

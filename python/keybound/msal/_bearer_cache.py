@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from time import time
-from typing import TYPE_CHECKING, Any
 
 from keybound.msal._identities import ID
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 # With which msal stores tokens of managed identities.
 _ENVIRONMENT = "localhost"

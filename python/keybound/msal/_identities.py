@@ -2,16 +2,25 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Mapping
-from typing import Any, Optional, Union
 
 import keybound
 from keybound.msal._errors import ManagedIdentityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Union
+
+    # An identity, the mapping of its JSON, or `None` for the system-assigned one.
+    AnyManagedIdentity = Union["ManagedIdentity", Mapping[str, Any], None]
+    _Members = UserDict[str, Optional[str]]
+else:
+    _Members = UserDict
 
 ID_TYPE = "ManagedIdentityIdType"
 ID = "Id"
 
 
-class ManagedIdentity(UserDict[str, Optional[str]]):
+class ManagedIdentity(_Members):
     """A managed identity as a mapping, which equals the dict of its JSON:
     ``{"ManagedIdentityIdType": "SystemAssigned", "Id": None}``, or with the type ``ClientId``, ``ObjectId`` or ``ResourceId``
     and the id.
@@ -63,10 +72,6 @@ class UserAssignedManagedIdentity(ManagedIdentity):
             raise ManagedIdentityError("You shall specify one of the three parameters: client_id, resource_id, object_id")
         [(id_type, identifier)] = given
         super().__init__(id_type=id_type, identifier=identifier)
-
-
-AnyManagedIdentity = Union[ManagedIdentity, Mapping[str, Any], None]
-"""A managed identity, the mapping of its JSON, or ``None`` for the system-assigned one."""
 
 
 def checked(identity: AnyManagedIdentity) -> Mapping[str, Any]:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from time import time
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from keybound import AccessToken, BindingCertificate
 
 _MAX_CERTIFICATES = 16

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 import keybound
 from keybound.msal._identities import ID, ID_TYPE, to_keybound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _MAX_CLIENTS = 64
 # By which a client finds IMDS, and an emulator's certificate authority.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import keybound
 from keybound import KeyStrength
 from keybound.msal import msi_v2
@@ -18,8 +16,10 @@ from keybound.msal._identities import (
 )
 from keybound.msal._results import bearer_result
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from keybound.msal._identities import AnyManagedIdentity
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Callable
 
 import keybound
 from keybound import AccessToken, KeyboundError, KeyStrength
@@ -12,7 +11,10 @@ from keybound.msal._identities import checked
 from keybound.msal._results import bound_result
 from keybound.msal._shared_clients import shared_client
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable
+
     from keybound.msal._identities import AnyManagedIdentity
 
 __all__ = ["MsiV2Error", "get_cert_thumbprint_sha256", "obtain_token", "verify_cnf_binding"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import keybound
 from keybound._errors import with_causes
 from keybound._message import UNSET, with_json, with_params
@@ -11,8 +9,10 @@ from keybound._response import Response
 from keybound.schannel_transport._request import check_url, checked_headers
 from keybound.schannel_transport._response import SchannelHttpError, SchannelResponse
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -105,7 +105,7 @@ class SchannelSession:
         if self._is_closed:
             raise RuntimeError("SchannelSession has been closed")
         if not self._certificate.has_private_key:
-            raise RuntimeError("the certificate of the SchannelSession has been closed")
+            raise RuntimeError("the certificate of the SchannelSession has been closed, or is of the parent process")
         pairs = checked_headers(headers or {})
         check_url(url)
         body = with_json(None if json_body is not None else data, UNSET if json_body is None else json_body, pairs)
