@@ -1,6 +1,7 @@
 use crate::binding_certificate::BindingCertificate;
 use crate::error;
 use crate::fork_bound::ForkBound;
+use crate::process::Inside;
 use crate::time::unix;
 use keybound::{AccessToken as Token, Error, Stage};
 use pyo3::exceptions::PyRuntimeError;
@@ -126,6 +127,7 @@ impl AccessToken {
                 &Error::invalid_response(Stage::Token, "the token is not a readable JWT"),
             )
         })?;
+        let _inside = Inside::enter_python()?;
         let text = serde_json::Value::Object(jwt.claims).to_string();
         py.import("json")?.call_method1("loads", (text,))
     }

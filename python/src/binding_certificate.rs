@@ -1,6 +1,7 @@
 use crate::certificate_identity::CertificateIdentity;
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
+use crate::process::Inside;
 use crate::resource::{new_request, start_exchange};
 use crate::upload::Content;
 use keybound::Certificate;
@@ -169,6 +170,7 @@ impl BindingCertificate {
         match key.extract::<String>().unwrap_or_default().as_str() {
             "x5c" => {
                 let der = self.public_certificate_der(py)?;
+                let _inside = Inside::enter_python()?;
                 let text = py.import("base64")?.call_method1("b64encode", (der,))?;
                 let text = text.call_method0("decode")?;
                 Ok(PyList::new(py, [text])?.into_any())

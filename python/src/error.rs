@@ -1,4 +1,5 @@
 //! Conversion of errors to the exceptions of `keybound._errors`.
+use crate::process::Inside;
 use keybound::{Error, ErrorKind, ServiceError, Stage};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -27,6 +28,7 @@ pub(crate) fn invalid_request(py: Python<'_>, message: &'static str) -> PyErr {
 /// The exception as an object.
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     static NEW_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let _inside = Inside::enter_python()?;
     let fields = PyDict::new(py);
     fields.set_item("code", error.kind().code())?;
     fields.set_item("stage", error.stage().as_str())?;

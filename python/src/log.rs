@@ -1,5 +1,5 @@
 //! Events of the crates, passed to Python's `logging`. The name of a logger is the target of the event with dots in place of colons.
-use crate::process;
+use crate::process::{self, Inside};
 use pyo3::prelude::*;
 use pyo3::{intern, sync::PyOnceLock};
 use std::cell::Cell;
@@ -24,6 +24,9 @@ pub(crate) fn install() {
 /// Looks up the level. Called where work starts, for which the interpreter is held anyway.
 pub(crate) fn update_level(py: Python<'_>) {
     static ROOT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let Some(_inside) = Inside::enter() else {
+        return;
+    };
     let level = ROOT
         .get_or_try_init(py, || Ok::<_, PyErr>(logger(py, "keybound")?.unbind()))
         .and_then(|root| {
@@ -52,9 +55,9 @@ impl Subscriber for Logging {
     }
 
     fn event(&self, event: &Event<'_>) {
-        if process::is_ending() {
+        let Some(_inside) = Inside::enter() else {
             return;
-        }
+        };
         let mut text = Text::default();
         event.record(&mut text);
         let name = event.metadata().target().replace("::", ".");

@@ -1,4 +1,5 @@
-use crate::{log, process};
+use crate::log;
+use crate::process::{self, Inside};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::{intern, types::PyAny};
@@ -82,6 +83,7 @@ impl Operation {
 
     /// A future of the running event loop. Cancelling it cancels the work.
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = Inside::enter_python()?;
         let event_loop = py
             .import(intern!(py, "asyncio"))?
             .call_method0(intern!(py, "get_running_loop"))?;
@@ -163,9 +165,9 @@ impl Progress {
         match mem::replace(&mut *state, State::Taken) {
             State::Awaited { event_loop, future } => {
                 drop(state);
-                if process::is_ending() {
+                let Some(_inside) = Inside::enter() else {
                     return;
-                }
+                };
                 // `None` while the interpreter ends; an error if the event loop is closed.
                 let _ = Python::try_attach(|py| {
                     let settlement = Settlement {

@@ -15,8 +15,8 @@ static PROCESS: LazyLock<ArcSwap<Process>> = LazyLock::new(ArcSwap::default);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 static ENDING: AtomicBool = AtomicBool::new(false);
-/// The number of threads that wait for the interpreter.
-static RETURNING: AtomicUsize = AtomicUsize::new(0);
+/// The number of threads that wait for the interpreter, or run Python code, inside of this library.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -54,23 +54,46 @@ pub(crate) fn is_worker() -> bool {
 /// Runs a function without the interpreter. If the interpreter ends meanwhile, a thread that is not the main one does not return:
 /// it would be ended in the middle of this library, which aborts the process before Python 3.14.
 pub(crate) fn detached<T: Send>(py: Python<'_>, function: impl FnOnce() -> T + Send) -> T {
-    let value = py.detach(|| {
+    let (value, _inside) = py.detach(|| {
         let value = function();
-        RETURNING.fetch_add(1, Ordering::SeqCst);
-        if is_ending() && !IS_ENDING.get() {
-            RETURNING.fetch_sub(1, Ordering::SeqCst);
-            loop {
+        match Inside::enter() {
+            Some(inside) => (value, inside),
+            None => loop {
                 thread::park();
-            }
+            },
         }
-        value
     });
-    RETURNING.fetch_sub(1, Ordering::SeqCst);
     value
 }
 
-/// Whether the interpreter ends: nothing of Python is called any more.
-pub(crate) fn is_ending() -> bool {
+/// A section in which a thread may wait for the interpreter, or switch to another one, inside of this library. The end of the
+/// interpreter waits for it.
+pub(crate) struct Inside(());
+
+impl Inside {
+    /// `None` if the interpreter ends.
+    pub(crate) fn enter() -> Option<Self> {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        let inside = Self(());
+        (!is_ending() || IS_ENDING.get()).then_some(inside)
+    }
+
+    /// For functions that run Python code.
+    ///
+    /// # Errors
+    /// `RuntimeError` if the interpreter ends.
+    pub(crate) fn enter_python() -> PyResult<Self> {
+        Self::enter().ok_or_else(|| PyRuntimeError::new_err(ENDS))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
@@ -78,7 +101,7 @@ pub(crate) fn is_ending() -> bool {
 #[pyfunction]
 pub(crate) fn after_fork() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    RETURNING.store(0, Ordering::SeqCst);
+    INSIDE.store(0, Ordering::SeqCst);
     // Dropped, it would wait for threads that the child does not have.
     mem::forget(PROCESS.swap(Arc::default()));
 }
@@ -88,7 +111,7 @@ pub(crate) fn after_fork() {
 pub(crate) fn shut_down(py: Python<'_>) {
     let process = PROCESS.load_full();
     // If none was started, none is.
-    let _ = process.handle.get_or_init(|| Err("the interpreter ends"));
+    let _ = process.handle.get_or_init(|| Err(ENDS));
     interpreter::end();
     IS_ENDING.set(true);
     ENDING.store(true, Ordering::SeqCst);
@@ -101,9 +124,9 @@ pub(crate) fn shut_down(py: Python<'_>) {
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(END);
         }
-        // They find out when they wait again.
+        // They leave before they notice.
         let started = Instant::now();
-        while RETURNING.load(Ordering::SeqCst) > 0 && started.elapsed() < END {
+        while INSIDE.load(Ordering::SeqCst) > 0 && started.elapsed() < END {
             thread::sleep(Duration::from_millis(1));
         }
     });
@@ -124,6 +147,7 @@ impl Process {
     }
 }
 
+const ENDS: &str = "the interpreter ends";
 /// One can be busy with a signature.
 const WORKERS: usize = 2;
 /// The creation of a key takes up to a second.
