@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,6 +227,23 @@ def test_claims_challenges_are_answered_below(library: Library, emulator: Emulat
     emulator.inject("vault=claims-challenge*1")
     assert library.send(calls, RESOURCE, "GET", secret(emulator)).status == 200
     assert [record["status"] for record in sent(emulator)] == [401, 200]
+
+
+@of_each_library
+def test_no_log_has_a_token(library: Library, emulator: Emulator, calls: BoundCalls, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    # A new token is requested, too.
+    emulator.inject("vault=claims-challenge*1")
+    assert library.send(calls, RESOURCE, "GET", secret(emulator)).status == 200
+    emulator.inject("vault=reset*always")
+    with pytest.raises(library.may_have_been_sent) as caught:
+        library.send(calls, RESOURCE, "POST", secret(emulator), b"x")
+    emulator.clear_faults()
+    token = calls.acquire_token(RESOURCE).token
+    assert caplog.records
+    for part in token.split("."):
+        assert part not in caplog.text
+        assert part not in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
 
 
 def test_only_urllib3_repeats_a_cut_get(recorder: Recorder, calls: BoundCalls) -> None:

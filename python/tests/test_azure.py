@@ -304,6 +304,18 @@ async def test_bearer_tokens(emulator: Emulator) -> None:
         credential.get_token(RESOURCE, claims="no json")
 
 
+async def test_no_log_has_a_token(
+    emulator: Emulator, calls: BoundCalls, secrets: SecretClient, async_secrets: AsyncSecretClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    # With the headers of requests and responses.
+    secrets.get_secret("db", logging_enable=True)
+    await async_secrets.get_secret("db", logging_enable=True)
+    assert "secrets/db" in caplog.text
+    for part in calls.acquire_token(RESOURCE).token.split("."):
+        assert part not in caplog.text
+
+
 async def test_trust_is_that_of_the_client(emulator: Emulator, calls: BoundCalls) -> None:
     request = HttpRequest("GET", secret(emulator))
     with pytest.raises(ValueError, match="verify=False"):
