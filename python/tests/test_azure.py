@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from azure.core import AsyncPipelineClient, PipelineClient
@@ -304,6 +304,22 @@ async def test_bearer_tokens(emulator: Emulator) -> None:
         credential.get_token(RESOURCE, claims="no json")
 
 
+async def test_redirects_to_another_origin_have_neither_token_nor_certificate(
+    emulator: Emulator, secrets: SecretClient, async_secrets: AsyncSecretClient
+) -> None:
+    secrets.get_secret("db")
+    emulator.inject(f"vault=redirect:{emulator.graph}/v1.0/applications*2")
+    with pytest.raises(HttpResponseError):
+        secrets.get_secret("db")
+    with pytest.raises(HttpResponseError):
+        await async_secrets.get_secret("db")
+    redirected = sent(emulator, "graph")
+    assert redirected
+    for record in redirected:
+        assert "authorization" not in record["headers"]
+        assert record["client_certificate"] is None
+
+
 async def test_no_log_has_a_token(
     emulator: Emulator, calls: BoundCalls, secrets: SecretClient, async_secrets: AsyncSecretClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -314,6 +330,16 @@ async def test_no_log_has_a_token(
     assert "secrets/db" in caplog.text
     for part in calls.acquire_token(RESOURCE).token.split("."):
         assert part not in caplog.text
+
+
+async def test_requests_of_other_types_are_errors(emulator: Emulator, calls: BoundCalls) -> None:
+    from azure.core.pipeline.transport import HttpRequest as Legacy
+
+    with pytest.raises(TypeError, match="azure.core.rest"):
+        await keybound.azure.aio.transport(calls).send(cast("HttpRequest", Legacy("GET", secret(emulator))))
+    assert sent(emulator) == []
+    # The blocking transport is one of the SDK's, which takes both.
+    assert keybound.azure.transport(calls).send(Legacy("GET", secret(emulator))).status_code == 401
 
 
 async def test_trust_is_that_of_the_client(emulator: Emulator, calls: BoundCalls) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.credentials import AccessToken, AccessTokenInfo
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.rest import HttpRequest
 
 from keybound._adapter import header_pairs, is_connection_failure
 from keybound._errors import KeyboundError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from azure.core.credentials import TokenRequestOptions
-    from azure.core.rest import AsyncHttpResponse, HttpRequest
+    from azure.core.rest import AsyncHttpResponse
     from typing_extensions import Self
 
     from keybound._calls import BoundCalls
@@ -126,11 +127,13 @@ class BoundCredential(CredentialBase):
         await self.close()
 
 
-class _BoundTransport(AsyncHttpTransport["HttpRequest", "AsyncHttpResponse"]):
+class _BoundTransport(AsyncHttpTransport[HttpRequest, "AsyncHttpResponse"]):
     def __init__(self, calls: BoundCalls) -> None:
         self._calls = calls
 
     async def send(self, request: HttpRequest, *, stream: bool = False, **kwargs: Any) -> AsyncHttpResponse:
+        if not isinstance(request, HttpRequest):
+            raise TypeError(f"this transport takes requests of azure.core.rest, not {type(request).__module__}")
         if kwargs.get("connection_verify") is False or kwargs.get("connection_cert"):
             raise ValueError("connection_verify, connection_cert: trust and certificate are those of the client")
         headers, body = _encoded(request)
