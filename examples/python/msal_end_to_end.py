@@ -2,15 +2,16 @@
 
     python -m keybound.emulator -- python msal_end_to_end.py
 
-`MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` select the secret; `MSI_V2_RESOURCE` and `MSI_V2_DOWNSTREAM_URL` another resource and
-the URL to call. `MSI_V2_CLIENT_ID` selects a user-assigned identity. The exit status is 0 if all checks pass.
+The environment selects what is tested: `MSI_V2_CLIENT_ID` a user-assigned identity; `MSI_V2_VAULT_URL` and `MSI_V2_SECRET_NAME` the
+secret; `MSI_V2_RESOURCE` and `MSI_V2_DOWNSTREAM_URL` another resource and the URL to call; `MSI_V2_CERT_THUMBPRINT` a certificate
+of the user's certificate store (Windows), which is tested as well. The exit status is 0 if all checks pass.
 """
 
 import os
 import sys
 
 from keybound.key_attestation import create_attestation_provider
-from keybound.msal import MsiV2Error, SystemAssignedManagedIdentity, UserAssignedManagedIdentity
+from keybound.msal import MsiV2Error, SystemAssignedManagedIdentity, UserAssignedManagedIdentity, WindowsCertificate
 from keybound.msal.msi_v2 import obtain_token, verify_cnf_binding
 from keybound.schannel_transport import SchannelSession
 
@@ -45,9 +46,22 @@ def main() -> int:
         "cache": second["token_source"] == "cache" and second["access_token"] == first["access_token"],
         "call": response.status_code == 200 and "value" in response.json(),
     }
+    stored = os.environ.get("MSI_V2_CERT_THUMBPRINT")
+    if stored:
+        checks["certificate store"] = is_in_store(stored)
     for check, passed in checks.items():
         print("ok    " if passed else "FAILED", check)
     return 0 if all(checks.values()) else 1
+
+
+def is_in_store(thumbprint: str) -> bool:
+    """Whether the user's certificate store has a certificate with a usable key."""
+    try:
+        with WindowsCertificate.from_store("CurrentUser/My", thumbprint=thumbprint) as certificate:
+            return certificate.has_private_key
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return False
 
 
 if __name__ == "__main__":

@@ -90,6 +90,25 @@ def test_programs_take_their_settings_from_the_environment(example_emulator: Emu
     assert "HTTP 404" in result.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has certificate stores")
+def test_the_test_of_a_host_needs_windows_for_stored_certificates(example_emulator: Emulator) -> None:
+    result = run(example_emulator, "msal_end_to_end.py", MSI_V2_CERT_THUMBPRINT="0" * 40)
+    assert (result.returncode, result.stdout.count("ok  ")) == (1, 5)
+    assert result.stdout.endswith("FAILED certificate store\n")
+    assert "[WindowsCertificate]" in result.stderr
+
+
+def test_the_sample_logs_each_step_on_request(example_emulator: Emulator) -> None:
+    pytest.importorskip("requests")
+    url = f"{example_emulator.graph}/v1.0/applications?$top=1"
+    result = run(example_emulator, "msal_sample.py", MSI_V2_VERBOSE="1", RESOURCE_URL=url)
+    assert result.returncode == 0, result.stderr
+    assert "DEBUG:msal.msi_v2:bound token for https://graph.microsoft.com acquired" in result.stderr
+    assert "keybound" in result.stderr
+    # No JWT.
+    assert "eyJ" not in result.stdout + result.stderr
+
+
 def test_the_one_shot_program_reports_failures_by_its_status(example_emulator: Emulator) -> None:
     result = run(example_emulator, "msal_once.py", RESOURCE="https://management.azure.com")
     assert (result.returncode, result.stdout) == (2, "")
