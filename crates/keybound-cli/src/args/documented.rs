@@ -49,6 +49,9 @@ fn table_and_help_list_environment_variables() {
     assert_eq!(variables_in(&names.join(" ")), set_by_users.collect());
 }
 
+/// The system's own variable, which is no setting.
+const SET_BY_WINDOWS: &str = "ProgramData";
+
 /// A page in `docs` and the heading in it with the table of options or variables.
 type Table = (&'static str, &'static str);
 
@@ -111,7 +114,9 @@ fn first_cells((page, heading): Table) -> Vec<String> {
 fn variables_read() -> BTreeSet<String> {
     let looked_up = Mutex::new(BTreeSet::new());
     Environment::from_lookup(|name| {
-        looked_up.lock().unwrap().insert(name.to_ascii_uppercase());
+        if name != SET_BY_WINDOWS {
+            looked_up.lock().unwrap().insert(name.to_ascii_uppercase());
+        }
         None
     });
     let mut read = looked_up.into_inner().unwrap();
