@@ -1,6 +1,6 @@
 //! Interleaved measurements of two or three alternatives, so that disturbances of the machine affect all of them.
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The result of a comparison: the ratios of our times to the other's, round by round.
 pub struct Figure {
@@ -66,6 +66,34 @@ async fn timed(work: &mut impl AsyncFnMut()) -> f64 {
     let started = Instant::now();
     work().await;
     started.elapsed().as_secs_f64() * 1000.0
+}
+
+/// Like [`compare`], for work that does not wait, by the processor time of the thread: the load of the machine hardly affects it.
+pub fn compare_processor_time(
+    name: &'static str,
+    bound: f64,
+    pairs: usize,
+    now: impl Fn() -> Duration,
+    mut ours: impl FnMut(),
+    mut theirs: impl FnMut(),
+) -> Figure {
+    let (mut our_times, mut their_times) = (vec![], vec![]);
+    let timed = |work: &mut dyn FnMut()| {
+        let started = now();
+        work();
+        (now() - started).as_secs_f64() * 1000.0
+    };
+    ours();
+    theirs();
+    for pair in 0..pairs {
+        for turn in 0..2 {
+            match (pair + turn) % 2 {
+                0 => our_times.push(timed(&mut ours)),
+                _ => their_times.push(timed(&mut theirs)),
+            }
+        }
+    }
+    Figure::new(name, bound, our_times, their_times)
 }
 
 impl Figure {

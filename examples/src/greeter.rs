@@ -1,31 +1,30 @@
-//! A small gRPC service that accepts bound tokens only: it requires the client certificate in the TLS handshake and checks that
-//! the token was issued by Entra, for this service, and is bound to that certificate.
+//! A small gRPC service that accepts bound tokens only: its server requests the client certificate in the TLS handshake, and a
+//! layer verifies that the token was issued by Entra, for this service, and is bound to that certificate.
 //!
 //! The messages are plain text, so that no protocol compiler is needed; a real service uses tonic's generated code instead of
-//! `codec`.
+//! `codec` and the implementation of `Service`.
 mod codec;
-mod issuer;
-mod tls;
 
 pub use codec::{Text, TextCodec};
 
-use crate::Platform;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use issuer::Issuer;
-use keybound::{Guid, X5tS256};
-use openssl::ssl::{Ssl, SslContext};
+use crate::{Platform, server_tls};
+use keybound_resource::source::ConnectionPeer;
+use keybound_resource::tls::{MtlsListener, OpensslServer};
+use keybound_resource::tower::MtlsPopLayer;
+use keybound_resource::{Caller, Guid};
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpStream};
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_openssl::SslStream;
-use tonic::server::{Grpc, UnaryService};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+use tower_service::Service;
 
 /// The resource of its tokens.
 pub const RESOURCE: &str = "api://greeter";
@@ -48,20 +47,23 @@ impl Greeter {
     /// # Errors
     /// If Entra's keys cannot be fetched or no port is free.
     pub async fn start(platform: &Platform, tenant: &Guid) -> Result<Self, Box<dyn Error>> {
-        let issuer = Arc::new(Issuer::discover(platform, tenant).await?);
-        let (context, ca_pem) = tls::server()?;
+        let verifier = platform.verifier(RESOURCE, tenant)?;
+        verifier.fetch_due_keys().await;
+        if !verifier.has_keys() {
+            return Err("Entra's keys cannot be fetched".into());
+        }
+        let (context, ca_pem) = server_tls::server(b"\x02h2")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
+        let listener = MtlsListener::new(listener, OpensslServer::new(context))?;
+        let url = format!("https://localhost:{}", listener.local_addr()?.port());
+        let layer = MtlsPopLayer::new(verifier, ConnectionPeer::new()).grpc();
+        let server = Server::builder().layer(layer).add_service(Greet);
         let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, context.clone(), Arc::clone(&issuer)));
-            }
+            let incoming = keybound_resource::tonic::incoming(listener);
+            // An error: a client violated the protocol.
+            let _ = server.serve_with_incoming(incoming).await;
         });
-        Ok(Self {
-            url: format!("https://localhost:{port}"),
-            ca_pem,
-            task,
-        })
+        Ok(Self { url, ca_pem, task })
     }
 }
 
@@ -71,48 +73,31 @@ impl Drop for Greeter {
     }
 }
 
-/// Serves one connection, whose client has proved possession of the certificate's key.
-async fn serve(stream: TcpStream, context: SslContext, issuer: Arc<Issuer>) {
-    let Some(stream) = handshake(stream, &context).await else {
-        return;
-    };
-    let Some(certificate) = stream.ssl().peer_certificate() else {
-        return;
-    };
-    let Ok(certificate) = certificate.to_der() else {
-        return;
-    };
-    let method = Greet {
-        issuer,
-        certificate: X5tS256::of_der(&certificate),
-    };
-    let service = service_fn(move |request| respond(request, method.clone()));
-    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
-async fn handshake(stream: TcpStream, context: &SslContext) -> Option<SslStream<TcpStream>> {
-    let mut stream = SslStream::new(Ssl::new(context).ok()?, stream).ok()?;
-    Pin::new(&mut stream).accept().await.ok()?;
-    Some(stream)
-}
-
-async fn respond(
-    request: hyper::Request<Incoming>,
-    method: Greet,
-) -> Result<hyper::Response<tonic::body::Body>, Infallible> {
-    if request.uri().path() != GREET {
-        return Ok(Status::unimplemented("there is no such method").into_http());
-    }
-    Ok(Grpc::new(Text::codec()).unary(method, request).await)
-}
-
-/// The method, for one connection.
+/// The service with its only method.
 #[derive(Clone)]
-struct Greet {
-    issuer: Arc<Issuer>,
-    certificate: X5tS256,
+struct Greet;
+
+impl NamedService for Greet {
+    const NAME: &'static str = "examples.Greeter";
+}
+
+impl Service<http::Request<Body>> for Greet {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            if request.uri().path() != GREET {
+                return Ok(Status::unimplemented("there is no such method").into_http());
+            }
+            Ok(Grpc::new(Text::codec()).unary(Self, request).await)
+        })
+    }
 }
 
 impl UnaryService<Text> for Greet {
@@ -120,21 +105,15 @@ impl UnaryService<Text> for Greet {
     type Future = Ready<Result<Response<Text>, Status>>;
 
     fn call(&mut self, request: Request<Text>) -> Self::Future {
-        ready(self.greet(&request))
-    }
-}
-
-impl Greet {
-    fn greet(&self, request: &Request<Text>) -> Result<Response<Text>, Status> {
-        let authorization = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        let client = self
-            .issuer
-            .check(authorization, &self.certificate)
-            .map_err(Status::unauthenticated)?;
-        let name = &request.get_ref().0;
-        Ok(Response::new(Text(format!("hello {name}, from {client}"))))
+        let caller = request.extensions().get::<Arc<Caller>>();
+        ready(match caller {
+            Some(caller) => {
+                let (name, client) = (&request.get_ref().0, caller.client());
+                Ok(Response::new(Text(format!("hello {name}, from {client}"))))
+            }
+            None => Err(Status::internal(
+                "the service is not below a layer that verifies tokens",
+            )),
+        })
     }
 }

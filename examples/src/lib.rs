@@ -1,11 +1,14 @@
 //! The platform of the examples. By default it is the embedded emulator, so that every example runs on any machine; with the
 //! argument `--azure` it is the Azure VM that the example runs on.
 pub mod greeter;
+pub mod server_tls;
 
 use keybound::keys::ProviderChain;
 use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, ManagedIdentityClient, ManagedIdentityClientBuilder};
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider};
+use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings};
+use keybound_resource::{Guid, Issuer, Keys, TokenVersion, Verifier};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -81,6 +84,28 @@ impl Platform {
             }
             Self::Azure => Ok(TrustAnchors::system()),
         }
+    }
+
+    /// A verifier of the tokens of one tenant for a resource. It fetches Entra's keys.
+    ///
+    /// # Errors
+    /// If the trust anchors cannot be read.
+    pub fn verifier(&self, resource: &str, tenant: &Guid) -> Result<Verifier, Box<dyn Error>> {
+        let settings = HttpsSettings {
+            trust: self.trust()?,
+            ..HttpsSettings::default()
+        };
+        let mut builder = Verifier::builder()
+            .audience(resource)
+            .tenant(tenant.clone())
+            .keys(Keys::discovered(HttpsKeyFetcher::new(settings)?));
+        if let Self::Emulator(emulator) = self {
+            let sts = emulator.ready().sts.trim_end_matches('/');
+            let name = format!("{sts}/{{tenantid}}/v2.0");
+            let metadata = format!("{name}/.well-known/openid-configuration");
+            builder = builder.issuer(Issuer::new(TokenVersion::V2, &name, &metadata));
+        }
+        Ok(builder.build()?)
     }
 
     /// The URL of a Graph request; on Azure, at the host that accepts bound tokens.

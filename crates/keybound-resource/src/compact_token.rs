@@ -11,10 +11,13 @@ pub(crate) struct CompactToken<'a> {
 }
 
 impl<'a> CompactToken<'a> {
-    /// Splits a token into three parts that are not empty. Their alphabet is checked when they are decoded.
+    /// Splits what follows the scheme into three parts that are not empty. Their alphabet is checked when they are decoded.
     pub(crate) fn parse(token: &'a [u8]) -> Result<Self, Reason> {
         if token.len() > MAX_TOKEN {
             return Err(Reason::TokenTooLong);
+        }
+        if token.contains(&b' ') {
+            return Err(Reason::AuthorizationMalformed);
         }
         let text = std::str::from_utf8(token).map_err(|_| Reason::TokenMalformed)?;
         let parts = text

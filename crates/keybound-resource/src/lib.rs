@@ -18,7 +18,7 @@ mod clock;
 mod compact_token;
 mod continuous_access;
 #[cfg(feature = "fetch")]
-mod https_fetcher;
+pub mod fetch;
 mod issuer;
 mod jose_header;
 mod keys;
@@ -41,8 +41,6 @@ pub use caller::Caller;
 pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCertificate};
 pub use clock::{Clock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
-#[cfg(feature = "fetch")]
-pub use https_fetcher::HttpsKeyFetcher;
 pub use issuer::{Cloud, Issuer, TokenVersion};
 pub use keybound_core::Guid;
 pub use keys::{FetchError, FetchFuture, KeyFetcher, KeyRefresh, KeySet, KeySetError, Keys};
@@ -50,6 +48,10 @@ pub use policy::CertificateRules;
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use verifier::{BuildError, Verifier, VerifierBuilder};
+
+#[cfg(all(doctest, feature = "axum", feature = "fetch", feature = "openssl"))]
+#[doc = include_str!("../../../docs/resource.md")]
+mod guide {}
 
 /// Maximum length of a token, in bytes: more than proxies accept in a header.
 pub const MAX_TOKEN: usize = 16 * 1024;

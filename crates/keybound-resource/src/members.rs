@@ -3,8 +3,13 @@ use serde::de::{Error as _, IgnoredAny, MapAccess};
 use std::borrow::Cow;
 
 /// The names of an object's members, none of which may occur twice: parsers differ in which of two values counts.
-#[derive(Default)]
 pub(crate) struct MemberNames<'a>(Vec<Cow<'a, str>>);
+
+impl Default for MemberNames<'_> {
+    fn default() -> Self {
+        Self(Vec::with_capacity(USUAL_MEMBERS))
+    }
+}
 
 impl<'a> MemberNames<'a> {
     /// The name of the next member.
@@ -36,5 +41,6 @@ pub(crate) fn skip<'a, A: MapAccess<'a>>(object: &mut A) -> Result<(), A::Error>
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// Entra sends about thirty.
+/// Of Entra's tokens.
+const USUAL_MEMBERS: usize = 32;
 const MAX_MEMBERS: usize = 256;

@@ -1,6 +1,10 @@
+//! A fetcher of the issuers' keys.
 use crate::{FetchError, FetchFuture, KeyFetcher};
 use http::{Request, StatusCode};
-use keybound_transport::{HttpsClient, HttpsSettings, RequestBody};
+use keybound_transport::{HttpsClient, RequestBody};
+pub use keybound_transport::{
+    HttpsSettings, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,
+};
 use std::time::Duration;
 
 /// Fetches the issuers' documents with the HTTPS client of Keybound: servers are verified by the trust anchors of its settings,

@@ -1,3 +1,5 @@
+//! TLS settings of the servers of examples, with a certificate of their own.
+use keybound_resource::tls::request_any_client_certificate;
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -5,34 +7,28 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{
-    AlpnError, SslAcceptor, SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    select_next_proto,
-};
+use openssl::ssl::{AlpnError, SslAcceptor, SslContext, SslMethod, select_next_proto};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 
-/// TLS settings for HTTP/2 that require a client certificate, and the certificate (PEM) for clients to trust.
+/// TLS settings that request a client certificate, for one protocol in the form of ALPN, such as `\x02h2`; and the certificate (PEM)
+/// for clients to trust.
 ///
 /// The issuer of the client's certificate is not verified: the handshake proves possession of its key, and the token, which
 /// Entra signed, names the certificate.
-pub(super) fn server() -> Result<(SslContext, Vec<u8>), ErrorStack> {
+///
+/// # Errors
+/// If OpenSSL fails.
+pub fn server(protocol: &'static [u8]) -> Result<(SslContext, Vec<u8>), ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
     let certificate = self_signed(&key)?;
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     builder.set_certificate(&certificate)?;
     builder.set_private_key(&key)?;
-    builder.set_verify_callback(
-        SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-        |_, _| true,
-    );
-    // No session resumption: every connection proves possession of its key.
-    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-    builder.set_options(SslOptions::NO_TICKET);
-    builder.set_num_tickets(0)?;
-    builder.set_alpn_select_callback(|_, offered| {
-        select_next_proto(b"\x02h2", offered).ok_or(AlpnError::ALERT_FATAL)
+    request_any_client_certificate(&mut builder)?;
+    builder.set_alpn_select_callback(move |_, offered| {
+        select_next_proto(protocol, offered).ok_or(AlpnError::ALERT_FATAL)
     });
     Ok((builder.build().into_context(), certificate.to_pem()?))
 }
