@@ -7,6 +7,7 @@ mod certificates;
 mod check;
 mod handshakes;
 mod proxies;
+mod resource;
 mod responses;
 mod sources;
 mod texts;
@@ -21,6 +22,7 @@ pub use keybound_emulator::fuzz::{
     token_not_after as emulator_token_not_after,
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
+pub use resource::{resource_certificate_header, resource_key_set, resource_token, resource_xfcc};
 pub use responses::{credential, metadata, service_error, token_response};
 pub use sources::{arc_challenge, source_environment, source_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
@@ -52,6 +54,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("metadata", metadata),
     ("proxy_response", proxy_response),
     ("redact", redact),
+    ("resource_certificate_header", resource_certificate_header),
+    ("resource_key_set", resource_key_set),
+    ("resource_token", resource_token),
+    ("resource_xfcc", resource_xfcc),
     ("rsa_public_blob", rsa_public_blob),
     ("scope", scope),
     ("server_handshake", server_handshake),

@@ -1,0 +1,182 @@
+//! The resource's side.
+use crate::check::{CERTIFICATE, TENANT, assert_no_canary, assert_safe};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use keybound_core::Challenge;
+use keybound_resource::source::{CertificateSource as _, ForwardedCertificate, TrustedPeers};
+use keybound_resource::{Authorization, ClientCertificate, Guid, KeySet, Keys, Schemes, Verifier};
+use std::sync::LazyLock;
+
+/// The `Authorization` header of a request to a resource. Input that does not start with a scheme is the claims of a token with a known
+/// key. No token is accepted, as the key signs none.
+pub fn resource_token(data: &[u8]) {
+    let header = match data {
+        [b'm' | b'M' | b'B', ..] => data.to_vec(),
+        claims => {
+            let claims = URL_SAFE_NO_PAD.encode(claims);
+            let signature = URL_SAFE_NO_PAD.encode([1; 256]);
+            format!("mtls_pop {HEADER}.{claims}.{signature}").into_bytes()
+        }
+    };
+    let authorization = Authorization::from(&header[..]);
+    assert_no_canary(&format!("{authorization:?}"));
+    let refusal = VERIFIER
+        .verify(authorization, &*CLIENT_CERTIFICATE)
+        .expect_err("no token has a valid signature");
+    assert_safe(&refusal.to_string());
+    assert_no_canary(&format!("{refusal:?}"));
+    let challenge = refusal.challenge().expect("the keys are fixed");
+    assert_safe(&challenge);
+    let challenges = Challenge::parse_all(&challenge);
+    assert_eq!(challenges.len(), 2, "{challenge}");
+    for challenge in challenges {
+        assert_eq!(challenge.parameter("error"), refusal.reason().error());
+    }
+}
+
+/// The header of Envoy with a client certificate.
+pub fn resource_xfcc(data: &[u8]) {
+    let source = ForwardedCertificate::xfcc(TrustedPeers::everyone());
+    if let Some(certificate) = forwarded(&source, "x-forwarded-client-cert", data) {
+        assert_parses_again(&certificate);
+        // Exactly one element has a certificate.
+        let text = String::from_utf8_lossy(data).to_ascii_lowercase();
+        assert!(text.contains("cert="), "{text}");
+    }
+}
+
+/// The headers of other proxies with a client certificate: a byte sequence of structured fields, PEM and DER.
+pub fn resource_certificate_header(data: &[u8]) {
+    let everyone = TrustedPeers::everyone;
+    let source = ForwardedCertificate::rfc9440(everyone());
+    if let Some(certificate) = forwarded(&source, "client-cert", data) {
+        let der = STANDARD.encode(certificate.certificate().der());
+        assert_eq!(data, format!(":{der}:").as_bytes(), "one encoding only");
+    }
+    let source = ForwardedCertificate::haproxy(everyone());
+    if let Some(certificate) = forwarded(&source, "x-ssl-client-der", data) {
+        let der = STANDARD.encode(certificate.certificate().der());
+        assert_eq!(data, der.as_bytes(), "one encoding only");
+    }
+    let nginx = ForwardedCertificate::nginx(everyone());
+    let chain = ForwardedCertificate::aws_passthrough(everyone());
+    if let Some(certificate) = forwarded(&nginx, "x-ssl-client-cert", data) {
+        assert_parses_again(&certificate);
+        let first = forwarded(&chain, "x-amzn-mtls-clientcert", data);
+        assert_eq!(first, Some(certificate));
+    }
+}
+
+/// An issuer's key set.
+pub fn resource_key_set(data: &[u8]) {
+    match KeySet::parse(data) {
+        Ok(keys) => {
+            assert!(data.len() <= 1 << 20);
+            assert!(keys.ids().count() > 0);
+        }
+        Err(error) => assert_safe(&error.to_string()),
+    }
+}
+
+fn forwarded(
+    source: &ForwardedCertificate,
+    header: &'static str,
+    value: &[u8],
+) -> Option<ClientCertificate> {
+    let mut headers = HeaderMap::new();
+    let value = HeaderValue::from_bytes(value).ok()?;
+    headers.insert(HeaderName::from_static(header), value);
+    source.certificate(&headers, &Extensions::new()).ok()?
+}
+
+fn assert_parses_again(certificate: &ClientCertificate) {
+    let again = ClientCertificate::from_der(certificate.certificate().der());
+    assert_eq!(again.as_ref(), Ok(certificate));
+}
+
+static CLIENT_CERTIFICATE: LazyLock<ClientCertificate> =
+    LazyLock::new(|| ClientCertificate::from_der(CERTIFICATE.der()).expect("a certificate"));
+
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let keys = include_bytes!("../../seeds/resource_key_set/entra");
+    let verifier = Verifier::builder()
+        .audience("api://orders")
+        .tenant(Guid::parse(TENANT).expect("a GUID"))
+        .keys(Keys::fixed(KeySet::parse(keys).expect("a key set")))
+        .accept(Schemes::MTLS_POP | Schemes::BOUND_BEARER)
+        .clock(Frozen)
+        .build();
+    verifier.expect("a verifier")
+});
+
+/// While [`CERTIFICATE`] is valid.
+struct Frozen;
+
+impl keybound_resource::Clock for Frozen {
+    fn wall(&self) -> std::time::Duration {
+        let now = crate::check::now().duration_since(std::time::UNIX_EPOCH);
+        now.expect("after 1970")
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        self.wall()
+    }
+}
+
+/// `{"alg":"RS256","kid":"1","typ":"JWT"}`
+const HEADER: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEiLCJ0eXAiOiJKV1QifQ";
+
+#[cfg(test)]
+mod tests {
+    //! Valid seeds are accepted: otherwise the properties of valid values would never be checked.
+    use super::*;
+    use keybound_resource::Reason;
+
+    macro_rules! seed {
+        ($name:literal) => {
+            include_bytes!(concat!("../../seeds/", $name))
+        };
+    }
+
+    #[test]
+    fn claims_reach_the_signature() {
+        let claims = URL_SAFE_NO_PAD.encode(seed!("resource_token/claims"));
+        let signature = URL_SAFE_NO_PAD.encode([1; 256]);
+        let header = format!("mtls_pop {HEADER}.{claims}.{signature}");
+        let refusal = VERIFIER
+            .verify(header.as_str(), &*CLIENT_CERTIFICATE)
+            .unwrap_err();
+        assert_eq!(refusal.reason(), Reason::SignatureInvalid);
+    }
+
+    #[test]
+    fn headers_have_the_certificate() {
+        let everyone = TrustedPeers::everyone;
+        let expected = Some(CLIENT_CERTIFICATE.clone());
+        for (source, header, value) in [
+            (
+                ForwardedCertificate::xfcc(everyone()),
+                "x-forwarded-client-cert",
+                &seed!("resource_xfcc/envoy")[..],
+            ),
+            (
+                ForwardedCertificate::nginx(everyone()),
+                "x-ssl-client-cert",
+                seed!("resource_certificate_header/nginx"),
+            ),
+            (
+                ForwardedCertificate::rfc9440(everyone()),
+                "client-cert",
+                seed!("resource_certificate_header/byte_sequence"),
+            ),
+            (
+                ForwardedCertificate::haproxy(everyone()),
+                "x-ssl-client-der",
+                seed!("resource_certificate_header/der"),
+            ),
+        ] {
+            assert_eq!(forwarded(&source, header, value), expected, "{header}");
+        }
+    }
+}
