@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import AsyncGeneratorType, GeneratorType
+from weakref import WeakSet
 
 from keybound import _native
+from keybound._errors import InvalidRequest, KeyboundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
 _CHUNK = 64 * 1024
+# Generators of which a part was taken.
+_used: WeakSet[Any] = WeakSet()
 
 
 def is_in_memory(content: object) -> TypeGuard[bytes | str | None]:
@@ -49,10 +54,16 @@ def send_streamed(
     headers: list[tuple[str, str]],
     send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
 ) -> _native.RawResponse:
-    """Sends a body that this thread reads, one part ahead of the connection. Reading stops early when no more is accepted."""
+    """Sends a body that this thread reads, one part ahead of the connection. Reading begins when the connection asks for the first
+    part, and stops early when no more is accepted.
+    """
+    check_unused(content)
     upload = _native.Upload(content_length(headers))
     response = send(upload)
     try:
+        if not upload.wanted().wait():
+            return response.wait()
+        mark_used(content)
         for chunk in chunks(content):
             accepted = upload.push(chunk)
             if not (accepted if isinstance(accepted, bool) else accepted.wait()):
@@ -62,7 +73,28 @@ def send_streamed(
     finally:
         # Without `finish`, the body is incomplete: the server does not take it for a whole one.
         upload.close()
-    return response.wait()
+    try:
+        return response.wait()
+    except KeyboundError as error:
+        # Whatever it says: parts of the body were taken, and a repetition would send the rest only.
+        error.may_have_been_sent = True
+        raise
+
+
+def check_unused(content: object) -> None:
+    """Fails for a generator of which an earlier request took a part: the server would take the rest for a whole body."""
+    if isinstance(content, (GeneratorType, AsyncGeneratorType)) and content in _used:
+        raise InvalidRequest(
+            "the generator of the body was used by an earlier request",
+            stage="resource",
+            next_step="create a new generator for each request, or pass the body as bytes",
+        )
+
+
+def mark_used(content: object) -> None:
+    """Says that parts of the content are taken now."""
+    if isinstance(content, (GeneratorType, AsyncGeneratorType)):
+        _used.add(content)
 
 
 def as_bytes(chunk: Any) -> bytes:

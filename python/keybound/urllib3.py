@@ -19,6 +19,7 @@ from urllib3.util import SKIP_HEADER
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
 from keybound._errors import DeadlineReached, KeyboundError
+from keybound._upload import check_unused, mark_used
 from keybound._urllib3_response import new_response
 
 if TYPE_CHECKING:
@@ -154,9 +155,13 @@ def _headers(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 def _content(body: Any) -> Any:
     is_iterable = not isinstance(body, (bytes, str, bytearray, memoryview)) and not hasattr(body, "read")
-    return _parts(body) if body is not None and is_iterable else body
+    if body is None or not is_iterable:
+        return body
+    check_unused(body)
+    return _parts(body)
 
 
 def _parts(body: Any) -> Iterator[bytes]:
+    mark_used(body)
     for part in body:
         yield part.encode() if isinstance(part, str) else cast("bytes", part)

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 
 /// The body of a request.
 pub(crate) enum Content<'py> {
@@ -46,13 +47,15 @@ impl Content<'_> {
     }
 }
 
-/// A body that is produced while it is sent, one chunk ahead of the connection.
+/// A body that is produced while it is sent, one chunk ahead of the connection. Its caller waits for `wanted` first: libraries repeat
+/// a request that was not sent with the same source, of which nothing may be taken before.
 #[pyclass(frozen, module = "keybound._native")]
 pub(crate) struct Upload {
     /// `None` once all chunks are pushed.
     chunks: Mutex<Option<Sender<Bytes>>>,
     is_complete: Arc<AtomicBool>,
     body: Mutex<Option<UploadBody>>,
+    wanted: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 #[pymethods]
@@ -62,7 +65,9 @@ impl Upload {
     fn new(length: Option<u64>) -> Self {
         let (sender, receiver) = channel(1);
         let is_complete = Arc::<AtomicBool>::default();
+        let (polled, wanted) = oneshot::channel();
         let body = UploadBody {
+            polled: Some(polled),
             chunks: receiver,
             is_complete: Arc::clone(&is_complete),
             remaining: length,
@@ -71,7 +76,23 @@ impl Upload {
             chunks: Mutex::new(Some(sender)),
             is_complete,
             body: Mutex::new(Some(body)),
+            wanted: Mutex::new(Some(wanted)),
         }
+    }
+
+    /// Waits until a connection takes the first chunk. False if the request ended without.
+    fn wanted(&self, py: Python<'_>) -> PyResult<Operation> {
+        let wanted = lock(&self.wanted).take();
+        Operation::start(
+            py,
+            async move {
+                match wanted {
+                    Some(wanted) => wanted.await.is_ok(),
+                    None => false,
+                }
+            },
+            |py, wanted| Ok(wanted.into_pyobject(py)?.to_owned().into_any().unbind()),
+        )
     }
 
     /// Adds a chunk. False if the connection accepts no more.
@@ -116,6 +137,8 @@ impl Upload {
 }
 
 struct UploadBody {
+    /// `None` once a chunk was asked for.
+    polled: Option<oneshot::Sender<()>>,
     chunks: Receiver<Bytes>,
     is_complete: Arc<AtomicBool>,
     /// In bytes, if the length is known.
@@ -130,6 +153,10 @@ impl Body for UploadBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(polled) = self.polled.take() {
+            // Its receiver is gone if the caller is.
+            let _ = polled.send(());
+        }
         let chunk = ready!(self.chunks.poll_recv(context));
         Poll::Ready(match chunk {
             Some(chunk) => {

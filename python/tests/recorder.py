@@ -32,6 +32,10 @@ class Recorder:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
         self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        """Accepts connections; before, they are refused."""
+        self._listener.listen()
         self._thread.start()
 
     def respond(self, body: bytes, *headers: str, status: str = "200 OK") -> None:
@@ -54,10 +58,20 @@ class Recorder:
         (request,) = self.requests
         return request.partition(b"\r\n\r\n")[2]
 
+    def only_chunks(self) -> bytes:
+        """The chunks of the body of the only request, together."""
+        chunks, rest = [], self.only_body()
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            chunks.append(rest[: int(size, 16)])
+            rest = rest[int(size, 16) + 2 :]
+        return b"".join(chunks)
+
     def close(self) -> None:
-        # Wakes the thread.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(20)
+        if self._thread.is_alive():
+            # Wakes the thread.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._thread.join(20)
 
     def _serve(self) -> None:
         while True:
@@ -110,8 +124,16 @@ def recorder_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recorder(recorder_certificate: Path) -> Iterator[Recorder]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def recorder(late_recorder: Recorder) -> Recorder:
+    late_recorder.start()
+    return late_recorder
+
+
+@pytest.fixture
+def late_recorder(recorder_certificate: Path) -> Iterator[Recorder]:
+    """A recorder that refuses connections until it is started."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
         server = Recorder(listener, recorder_certificate)
         yield server
         server.close()

@@ -13,6 +13,7 @@ import keybound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from recorder import Recorder
 
@@ -125,6 +126,57 @@ def test_generated_bodies_with_a_length(library: Library, recorder: Recorder, ca
     library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", iter([b"12", b"345"]), headers={"Content-Length": "5"})
     assert "content-length: 5" in recorder.only_head()
     assert recorder.only_body() == b"12345"
+
+
+def ten_parts() -> Iterator[bytes]:
+    for number in range(10):
+        yield b"part %d." % number
+
+
+@of_each_library
+def test_generated_bodies_are_whole_after_a_refused_connection(
+    library: Library, late_recorder: Recorder, calls: BoundCalls
+) -> None:
+    late_recorder.respond(b"ok")
+    body = ten_parts()
+    with pytest.raises(library.never_sent) as caught:
+        library.send(calls, RESOURCE, "POST", f"{late_recorder.origin}/x", body)
+    assert not isinstance(caught.value, library.may_have_been_sent) or library is REQUESTS
+    late_recorder.start()
+    assert library.send(calls, RESOURCE, "POST", f"{late_recorder.origin}/x", body).body == b"ok"
+    assert late_recorder.only_chunks() == b"".join(ten_parts())
+
+
+@of_each_library
+def test_generated_bodies_are_whole_after_a_failed_acquisition(
+    library: Library, emulator: Emulator, recorder: Recorder, recorder_certificate: Path
+) -> None:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    calls = keybound.BoundCalls(keybound.ManagedIdentityClient(**settings, retries=False))
+    recorder.respond(b"ok")
+    emulator.inject("token=status:503*1")
+    body = ten_parts()
+    # urllib3 repeats the request itself.
+    if library is not URLLIB3:
+        with pytest.raises(library.never_sent):
+            library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", body)
+    assert library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", body).body == b"ok"
+    assert recorder.only_chunks() == b"".join(ten_parts())
+
+
+@pytest.mark.parametrize("library", [REQUESTS, URLLIB3], ids=str)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_generator_is_not_sent_twice(library: Library, method: str, recorder: Recorder, calls: BoundCalls) -> None:
+    body = ten_parts()
+    recorder.cut()
+    # urllib3 repeats a PUT.
+    with pytest.raises((library.may_have_been_sent, keybound.InvalidRequest)):
+        library.send(calls, RESOURCE, method, f"{recorder.origin}/x", body)
+    recorder.respond(b"ok")
+    with pytest.raises(keybound.InvalidRequest, match="generator"):
+        library.send(calls, RESOURCE, method, f"{recorder.origin}/x", body)
+    assert recorder.only_chunks() == b"".join(ten_parts())
 
 
 @of_each_library

@@ -349,3 +349,62 @@ async def test_trust_is_that_of_the_client(emulator: Emulator, calls: BoundCalls
     with pytest.raises(ValueError, match="connection_verify"):
         await async_pipeline(emulator.vault, calls).send_request(request, connection_verify=False)
     assert sent(emulator) == []
+
+
+def put_body() -> Iterator[bytes]:
+    for number in range(10):
+        yield b"part %d." % number
+
+
+async def async_put_body() -> AsyncIterator[bytes]:
+    for part in put_body():
+        yield part
+
+
+async def test_generated_bodies_are_whole_after_a_refused_connection(late_recorder: Recorder, calls: BoundCalls) -> None:
+    class Policy(RetryPolicy[Any, Any]):
+        def sleep(self, *_: Any, **__: Any) -> None:
+            late_recorder.start()
+
+    late_recorder.respond(b"ok")
+    headers = {"Authorization": f"Bearer {calls.placeholder(RESOURCE)}"}
+    request = HttpRequest("PUT", late_recorder.origin, content=put_body(), headers=headers)
+    client: PipelineClient[Any, Any] = PipelineClient(
+        late_recorder.origin, policies=[Policy()], transport=keybound.azure.transport(calls)
+    )
+    assert client.send_request(request).status_code == 200
+    assert late_recorder.only_chunks() == b"".join(put_body())
+
+
+async def test_asynchronous_bodies_are_whole_after_a_refused_connection(late_recorder: Recorder, calls: BoundCalls) -> None:
+    class Policy(AsyncRetryPolicy[Any, Any]):
+        async def sleep(self, *_: Any, **__: Any) -> None:
+            late_recorder.start()
+
+    late_recorder.respond(b"ok")
+    headers = {"Authorization": f"Bearer {calls.placeholder(RESOURCE)}"}
+    request = HttpRequest("PUT", late_recorder.origin, content=async_put_body(), headers=headers)
+    client: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(
+        late_recorder.origin, policies=[Policy()], transport=keybound.azure.aio.transport(calls)
+    )
+    assert (await client.send_request(request)).status_code == 200
+    assert late_recorder.only_chunks() == b"".join(put_body())
+
+
+async def test_a_generator_is_not_sent_twice(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.cut()
+    headers = {"Authorization": f"Bearer {calls.placeholder(RESOURCE)}"}
+    request = HttpRequest("PUT", recorder.origin, content=put_body(), headers=headers)
+    client: PipelineClient[Any, Any] = PipelineClient(
+        recorder.origin, policies=[RetryPolicy(retry_backoff_factor=0)], transport=keybound.azure.transport(calls)
+    )
+    with pytest.raises(ClientAuthenticationError, match="generator"):
+        client.send_request(request)
+    assert recorder.only_chunks() == b"".join(put_body())
+    request = HttpRequest("PUT", recorder.origin, content=async_put_body(), headers=headers)
+    asynchronous: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(
+        recorder.origin, policies=[AsyncRetryPolicy(retry_backoff_factor=0)], transport=keybound.azure.aio.transport(calls)
+    )
+    with pytest.raises(ClientAuthenticationError, match="generator"):
+        await asynchronous.send_request(request)
+    assert len(recorder.requests) == 2

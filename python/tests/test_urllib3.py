@@ -88,3 +88,14 @@ def test_a_post_is_repeated_only_as_the_caller_says(recorder: Recorder, calls: B
     with pytest.raises(urllib3.exceptions.MaxRetryError):
         BoundPoolManager(calls, RESOURCE, retries=retries).request("POST", recorder.origin, body=b"x")
     assert len(recorder.requests) == 3
+
+
+def test_a_repeated_post_has_the_whole_generator(late_recorder: Recorder, calls: BoundCalls) -> None:
+    class Starting(urllib3.Retry):
+        def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
+            late_recorder.start()
+
+    late_recorder.respond(b"ok")
+    pool = BoundPoolManager(calls, RESOURCE, retries=Starting(1))
+    assert pool.request("POST", late_recorder.origin, (b"part %d." % number for number in range(10))).status == 200
+    assert late_recorder.only_chunks() == b"".join(b"part %d." % number for number in range(10))

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 
 from keybound import _native
-from keybound._upload import as_bytes, chunks, content_length
+from keybound._errors import KeyboundError
+from keybound._upload import as_bytes, check_unused, chunks, content_length, mark_used
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,13 @@ async def send_streamed(
     send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
 ) -> _native.RawResponse:
     """As the function of this name for blocking clients."""
+    check_unused(content)
     upload = _native.Upload(content_length(headers))
     response = send(upload)
     try:
+        if not await upload.wanted():
+            return await response
+        mark_used(content)
         async for chunk in _chunks(content):
             accepted = upload.push(chunk)
             if not (accepted if isinstance(accepted, bool) else await accepted):
@@ -27,7 +32,11 @@ async def send_streamed(
             upload.finish()
     finally:
         upload.close()
-    return await response
+    try:
+        return await response
+    except KeyboundError as error:
+        error.may_have_been_sent = True
+        raise
 
 
 async def _chunks(content: object) -> AsyncIterator[bytes]:
