@@ -9,6 +9,7 @@ from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCrede
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
+    IncompleteReadError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
@@ -408,3 +409,40 @@ async def test_a_generator_is_not_sent_twice(recorder: Recorder, calls: BoundCal
     with pytest.raises(ClientAuthenticationError, match="generator"):
         await asynchronous.send_request(request)
     assert len(recorder.requests) == 2
+
+
+async def test_members_that_storage_clients_use(recorder: Recorder, calls: BoundCalls) -> None:
+    client = async_pipeline(recorder.origin, calls)
+    request = HttpRequest("GET", recorder.origin)
+
+    async def get() -> Any:
+        return await client.send_request(request, stream=True)
+
+    recorder.respond_gzip(b"text " * 10000)
+    response = await get()
+    download = response.stream_download(client._pipeline, decompress=True)
+    download.properties = "of the client"
+    assert download.response is response
+    assert download.request is request
+    assert not response.is_stream_consumed
+    assert len(download) == download.content_length == int(response.headers["Content-Length"])
+    assert b"".join([part async for part in download]) == b"text " * 10000
+    assert response.is_stream_consumed
+    raw = (await get()).stream_download(client._pipeline, decompress=False)
+    assert b"".join([part async for part in raw]).startswith(b"\x1f\x8b")
+    response = await get()
+    await response.load_body()
+    assert response.body() == response.content == b"text " * 10000
+    assert response.is_stream_consumed
+    assert response.block_size > 0
+    assert response.internal_response.status_code == 200
+    # A client whose policy has loaded the body reads it again.
+    assert b"".join([part async for part in response.stream_download(client._pipeline)]) == response.content
+
+
+async def test_downloads_that_are_cut(emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=truncated*1")
+    client = async_pipeline(emulator.vault, calls)
+    response: Any = await client.send_request(HttpRequest("GET", secret(emulator)), stream=True)
+    with pytest.raises(IncompleteReadError):
+        [part async for part in response.stream_download(client._pipeline)]

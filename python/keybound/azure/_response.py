@@ -5,11 +5,17 @@ from http.client import responses
 from json import loads
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import HttpResponseError, ServiceResponseError, StreamClosedError, StreamConsumedError
+from azure.core.exceptions import (
+    HttpResponseError,
+    IncompleteReadError,
+    ServiceResponseError,
+    StreamClosedError,
+    StreamConsumedError,
+)
 from azure.core.rest import AsyncHttpResponse
 from azure.core.utils import CaseInsensitiveDict
 
-from keybound._errors import KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping
@@ -21,7 +27,11 @@ if TYPE_CHECKING:
 
 
 class AsyncResponse(AsyncHttpResponse):
-    """A response in the type of the SDK."""
+    """A response in the type of the SDK. Clients such as those of storage also use members that this type has no more, and that
+    responses of the SDK's own transports have: `stream_download`, `load_body`, `body`, `block_size` and `internal_response`.
+    """
+
+    block_size = 64 * 1024
 
     def __init__(self, request: HttpRequest, response: Response) -> None:
         self._request = request
@@ -104,6 +114,19 @@ class AsyncResponse(AsyncHttpResponse):
         async for chunk in self._stream(_decoder(self._headers.get("content-encoding", ""))):
             yield chunk
 
+    def stream_download(self, pipeline: Any = None, *, decompress: bool = True) -> Download:
+        return Download(self, pipeline, self.iter_bytes() if decompress else self.iter_raw())
+
+    async def load_body(self) -> None:
+        await self.read()
+
+    def body(self) -> bytes:
+        return self.content
+
+    @property
+    def internal_response(self) -> Response:
+        return self._response
+
     async def close(self) -> None:
         self._is_closed = True
         self._response.close()
@@ -132,6 +155,33 @@ class AsyncResponse(AsyncHttpResponse):
 
     def __repr__(self) -> str:
         return f"<AsyncResponse: {self.status_code} {self.reason}>"
+
+
+class Download:
+    """The parts of a body, as `AsyncResponse.stream_download` returns them. Clients read its attributes, and add others."""
+
+    def __init__(self, response: AsyncResponse, pipeline: Any, parts: AsyncIterator[bytes]) -> None:
+        self.pipeline = pipeline
+        self.request = response.request
+        self.response = response
+        self.block_size = response.block_size
+        self.content_length = int(response.headers.get("content-length", 0))
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return self.content_length
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._parts.__anext__()
+        except ServiceResponseError as error:
+            if isinstance(error.__cause__, DeadlineReached):
+                raise
+            # Clients request the rest after it.
+            raise IncompleteReadError(str(error), error=error) from error
 
 
 def _decoder(encoding: str) -> Any:
