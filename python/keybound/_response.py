@@ -89,7 +89,7 @@ class Response(ResponseBase):
     __slots__ = ()
 
     def read(self, limit: int = DEFAULT_LIMIT) -> bytes:
-        """Reads the body to its end.
+        """Reads the body to its end. Once it is read, there is no more: later calls return ``b""``.
 
         Args:
             limit: the maximum length in bytes.

@@ -4,6 +4,7 @@ use keybound::{Error, ErrorKind, ServiceError, Stage};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::iter;
 
@@ -21,7 +22,7 @@ pub(crate) fn raise<T>(py: Python<'_>, result: keybound::Result<T>) -> PyResult<
 }
 
 /// The exception for an invalid argument.
-pub(crate) fn invalid_request(py: Python<'_>, message: &'static str) -> PyErr {
+pub(crate) fn invalid_request(py: Python<'_>, message: impl Into<Cow<'static, str>>) -> PyErr {
     to_python(py, &Error::invalid_request(message))
 }
 

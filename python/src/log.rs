@@ -2,7 +2,6 @@
 use crate::process::{self, Inside};
 use pyo3::prelude::*;
 use pyo3::{intern, sync::PyOnceLock};
-use std::cell::Cell;
 use std::fmt::{Debug, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use tracing::field::{Field, Visit};
@@ -11,10 +10,6 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The level of the logger `keybound` when it was last looked up. Events below it cost no interpreter.
 static LEVEL: AtomicU8 = AtomicU8::new(WARNING);
-
-thread_local! {
-    static HAS_NAME: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Receives the events of this library. A second interpreter of the process shares it.
 pub(crate) fn install() {
@@ -77,7 +72,8 @@ impl Subscriber for Logging {
 }
 
 fn log(py: Python<'_>, name: &str, level: u8, text: Text) -> PyResult<()> {
-    if process::is_worker() && !HAS_NAME.replace(true) {
+    // Each time: Python may forget the threads that are not its own when they detach.
+    if process::is_worker() {
         let thread = py.import("threading")?.call_method0("current_thread")?;
         thread.setattr("name", "keybound")?;
     }

@@ -1,7 +1,6 @@
-use crate::error::raise;
+use crate::error::{invalid_request, raise};
 use crate::time::timeout;
 use keybound::{Claims, KeyRequirements, KeyStrength, TokenRequest};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// What a token is requested for.
@@ -21,7 +20,7 @@ impl Request {
         force_refresh: bool,
         timeout: f64,
     ) -> PyResult<Self> {
-        let request = TokenRequest::pop(resource, requirements(attested, min_strength)?);
+        let request = TokenRequest::pop(resource, requirements(py, attested, min_strength)?);
         Self::with(py, request, claims, force_refresh, timeout)
     }
 
@@ -37,7 +36,7 @@ impl Request {
         timeout: f64,
     ) -> PyResult<Self> {
         let request =
-            TokenRequest::bearer_over_mtls(resource, requirements(attested, min_strength)?);
+            TokenRequest::bearer_over_mtls(resource, requirements(py, attested, min_strength)?);
         Self::with(py, request, claims, force_refresh, timeout)
     }
 
@@ -78,7 +77,7 @@ impl Request {
     }
 }
 
-fn requirements(attested: bool, min_strength: &str) -> PyResult<KeyRequirements> {
+fn requirements(py: Python<'_>, attested: bool, min_strength: &str) -> PyResult<KeyRequirements> {
     let requirements = if attested {
         KeyRequirements::attested()
     } else {
@@ -86,6 +85,6 @@ fn requirements(attested: bool, min_strength: &str) -> PyResult<KeyRequirements>
     };
     let strength: KeyStrength = min_strength
         .parse()
-        .map_err(|expected| PyValueError::new_err(format!("min_strength: {expected}")))?;
+        .map_err(|expected| invalid_request(py, format!("min_strength: {expected}")))?;
     Ok(requirements.min_strength(strength))
 }

@@ -4,7 +4,6 @@ use keybound::{
     Error, ManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
     ManagedIdentitySource,
 };
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::env;
@@ -64,7 +63,7 @@ impl Settings {
             imds_endpoint: arguments.imds_endpoint,
             source: arguments
                 .managed_identity_source
-                .map(|name| source(&name))
+                .map(|name| source(py, &name))
                 .transpose()?,
             trust,
             allowed_hosts: arguments.allowed_hosts,
@@ -74,7 +73,7 @@ impl Settings {
                 arguments.proxy.as_deref(),
                 arguments.no_proxy.as_deref(),
             )?,
-            versions: versions(&arguments.tls_versions)?,
+            versions: versions(py, &arguments.tls_versions)?,
             retries: arguments.retries,
             store: arguments.store,
             simulated: arguments.simulated.unwrap_or(is_emulated),
@@ -119,6 +118,7 @@ impl Settings {
             builder = builder.proxy(proxy.clone());
         }
         if self.simulated {
+            tracing::info!("keys and attestation are simulated");
             builder = self.simulate(builder)?;
         }
         builder.build()
@@ -171,16 +171,16 @@ fn identity(py: Python<'_>, kind: &str, id: Option<&str>) -> PyResult<ManagedIde
     raise(py, identity)
 }
 
-fn source(name: &str) -> PyResult<ManagedIdentitySource> {
+fn source(py: Python<'_>, name: &str) -> PyResult<ManagedIdentitySource> {
     ManagedIdentitySource::ALL
         .into_iter()
         .find(|source| source.as_str() == name)
         .ok_or_else(|| {
             let names = ManagedIdentitySource::ALL.map(ManagedIdentitySource::as_str);
-            PyValueError::new_err(format!(
-                "managed_identity_source is one of {}",
-                names.join(", ")
-            ))
+            invalid_request(
+                py,
+                format!("managed_identity_source is one of {}", names.join(", ")),
+            )
         })
 }
 
@@ -196,7 +196,7 @@ fn proxy(
     }
 }
 
-fn versions(by_host: &HashMap<String, String>) -> PyResult<VersionPolicy> {
+fn versions(py: Python<'_>, by_host: &HashMap<String, String>) -> PyResult<VersionPolicy> {
     let mut policy = VersionPolicy::default();
     for (host, versions) in by_host {
         let versions = match versions.as_str() {
@@ -204,9 +204,7 @@ fn versions(by_host: &HashMap<String, String>) -> PyResult<VersionPolicy> {
             "1.3" => TlsVersions::Tls13,
             "1.2-1.3" => TlsVersions::Tls12Or13,
             _ => {
-                return Err(PyValueError::new_err(
-                    "tls_versions are 1.2, 1.3 or 1.2-1.3",
-                ));
+                return Err(invalid_request(py, "tls_versions are 1.2, 1.3 or 1.2-1.3"));
             }
         };
         policy = policy.with_host(host, versions);
@@ -232,6 +230,10 @@ fn with_ca_file(py: Python<'_>, trust: TrustAnchors) -> PyResult<TrustAnchors> {
         let message = "the file that KEYBOUND_CA_FILE names cannot be read";
         error::to_python(py, &Error::invalid_request(message).with_source(error))
     })?;
+    tracing::info!(
+        ?path,
+        "trusting the CA certificates of KEYBOUND_CA_FILE for hosts on loopback"
+    );
     raise(py, trust.with_loopback_pem(&pem))
 }
 

@@ -146,6 +146,15 @@ def test_threads_share_one_request(emulator: Emulator, client: ManagedIdentityCl
     assert emulator.counts()["issue"] == 1
 
 
+def test_requests_are_checked(client: ManagedIdentityClient) -> None:
+    with pytest.raises(keybound.InvalidRequest):
+        client.acquire_token(RESOURCE, min_strength="moon")  # type: ignore[arg-type]
+    with pytest.raises(keybound.InvalidRequest):
+        client.resource("no resource")
+    with pytest.raises(TypeError):
+        client.acquire_token(7)  # type: ignore[arg-type]
+
+
 def test_the_timeout_ends_a_call(emulator: Emulator, client: ManagedIdentityClient) -> None:
     emulator.inject("metadata=hang*1")
     with pytest.raises(keybound.DeadlineReached) as caught:
@@ -193,7 +202,7 @@ def test_user_assigned_identities(emulator: Emulator) -> None:
     ],
 )
 def test_settings_are_checked(argument: str, value: object) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(keybound.InvalidRequest):
         ManagedIdentityClient(**{argument: value})  # type: ignore[arg-type]
 
 
