@@ -134,11 +134,12 @@ impl AccessToken {
 
     /// For `keybound.msal`: a copy of the template for its certificate, by thumbprint, with what differs from call to call. `None` if
     /// there is no template.
-    #[pyo3(name = "_fill", signature = (templates, /))]
+    #[pyo3(name = "_fill", signature = (templates, resource, /))]
     fn fill<'py>(
         &self,
         py: Python<'py>,
         templates: &Bound<'py, PyDict>,
+        resource: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let token = self.get()?;
         let Some(binding) = token.binding() else {
@@ -152,8 +153,13 @@ impl AccessToken {
         result.set_item(intern!(py, "access_token"), token.secret().expose())?;
         result.set_item(intern!(py, "expires_in"), self.expires_in()?)?;
         result.set_item(intern!(py, "token_source"), token.source().as_str())?;
+        result.set_item(intern!(py, "resource"), resource)?;
         let certificate = BindingCertificate::new(Arc::clone(binding) as _);
         result.set_item(intern!(py, "binding_certificate"), certificate)?;
+        let metadata = intern!(py, "binding_certificate_metadata");
+        if let Some(shared) = result.get_item(metadata)? {
+            result.set_item(metadata, shared.cast::<PyDict>()?.copy()?)?;
+        }
         Ok(Some(result))
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -99,6 +100,8 @@ def test_errors_are_values_of_the_package() -> None:
     assert msal.MsiV2Error is managed_identity.MsiV2Error
     assert issubclass(msal.MsiV2Error, msal.ManagedIdentityError)
     assert issubclass(msal.ManagedIdentityError, ValueError)
+    copy = pickle.loads(pickle.dumps(msal.MsiV2Error("boom", code="unreachable")))
+    assert (type(copy), str(copy), copy.code, copy.retryable) == (msal.MsiV2Error, "boom", "unreachable", False)
 
 
 class TestBearerTokens:
@@ -213,9 +216,12 @@ class TestIdentities:
 def test_other_names_are_those_of_the_installed_msal(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = pytest.importorskip("msal")
     assert msal.TokenCache is installed.TokenCache
+    assert msal.__version__ == installed.__version__
     assert managed_identity.APP_SERVICE is installed.managed_identity.APP_SERVICE
     with pytest.raises(AttributeError):
         _ = msal.no_such_name
+    with pytest.raises(AttributeError):
+        _ = msal._no_private_name
     monkeypatch.setitem(sys.modules, "msal", None)
     with pytest.raises(AttributeError, match="pip install msal"):
         _ = msal.TokenCache

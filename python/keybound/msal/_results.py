@@ -19,23 +19,19 @@ _templates: dict[str, dict[str, Any]] = {}
 
 def bound_result(token: AccessToken, resource: str) -> dict[str, Any] | None:
     """The result for a bound token; ``None`` for another one."""
-    result = token._fill(_templates) or _with_new_template(token)
-    if result is not None:
-        result["resource"] = resource
-        result["binding_certificate_metadata"] = result["binding_certificate_metadata"].copy()
-    return result
+    return token._fill(_templates, resource) or _with_new_template(token, resource)
 
 
-def _with_new_template(token: AccessToken) -> dict[str, Any] | None:
+def _with_new_template(token: AccessToken, resource: str) -> dict[str, Any] | None:
     certificate = token.certificate
     if certificate is None:
         return None
     if len(_templates) >= _MAX_CERTIFICATES:
         _templates.clear()
     template = _template(token.token_type, certificate)
-    # Another thread may clear the templates.
     _templates[certificate.x5t_s256] = template
-    return token._fill({certificate.x5t_s256: template})
+    # Another thread may clear the templates.
+    return token._fill({certificate.x5t_s256: template}, resource)
 
 
 def _template(token_type: str, certificate: BindingCertificate) -> dict[str, Any]:

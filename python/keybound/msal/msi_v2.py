@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import keybound
-from keybound import AccessToken, KeyboundError, KeyStrength
+from keybound import AccessToken, KeyboundError, KeyStrength, _native
 from keybound.msal._errors import MsiV2Error, msi_v2_error
 from keybound.msal._identities import checked
 from keybound.msal._results import bound_result
@@ -23,6 +23,11 @@ __all__ = ["MsiV2Error", "get_cert_thumbprint_sha256", "obtain_token", "verify_c
 _logger = logging.getLogger("msal.msi_v2")
 # Of an acquisition, in seconds.
 _TIMEOUT = 60.0
+_MAX_REQUESTS = 64
+_STRONGEST = KeyStrength.KEYGUARD
+
+# Requests without claims for the strongest keys: they are parsed once.
+_requests: dict[tuple[str, bool], _native.Request] = {}
 
 
 def obtain_token(
@@ -64,8 +69,11 @@ def obtain_token(
     try:
         if client is None:
             client = shared_client(checked(managed_identity))
-        # Not by the method of the client, which takes half as long again for a cached token.
-        token = client._native.acquire_pop(resource, bool(attestation_enabled), min_strength, claims_challenge, False, _TIMEOUT)
+        is_usual = claims_challenge is None and min_strength is _STRONGEST
+        request = _requests.get((resource, attestation_enabled)) if is_usual else None
+        if request is None:
+            request = _new_request(resource, bool(attestation_enabled), min_strength, claims_challenge)
+        token = client._native.acquire(request)
         if type(token) is not AccessToken:
             token = token.wait()
     except KeyboundError as error:
@@ -102,6 +110,15 @@ def get_cert_thumbprint_sha256(cert_pem: str) -> str:
         return keybound.thumbprint(cert_pem)
     except (ValueError, AttributeError, TypeError):
         return ""
+
+
+def _new_request(resource: str, is_attested: bool, min_strength: KeyStrength, claims: str | None) -> _native.Request:
+    request = _native.Request.pop(resource, is_attested, min_strength, claims, False, _TIMEOUT)
+    if claims is None and min_strength is _STRONGEST:
+        if len(_requests) >= _MAX_REQUESTS:
+            _requests.clear()
+        _requests[resource, is_attested] = request
+    return request
 
 
 def _check_provider(provider: object) -> None:
