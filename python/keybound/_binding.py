@@ -60,7 +60,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _der(certificate: bytes | str) -> bytes:
     if isinstance(certificate, str):
         certificate = certificate.encode()
-    if certificate.startswith(b"\x30"):
+    elif _is_sequence(certificate):
         return certificate
     from base64 import b64decode
 
@@ -69,3 +69,12 @@ def _der(certificate: bytes | str) -> bytes:
     if not begin or not end:
         raise ValueError("not a certificate in DER or PEM")
     return b64decode(b"".join(body.split()), validate=True)
+
+
+def _is_sequence(value: bytes) -> bool:
+    """Whether it is one SEQUENCE in DER and nothing else. Its first byte alone is also the digit 0 of a text."""
+    if len(value) < 2 or value[0] != 0x30:
+        return False
+    octets = max(0, value[1] - 0x80)
+    length = int.from_bytes(value[2 : 2 + octets], "big") if octets else value[1]
+    return len(value) == 2 + octets + length

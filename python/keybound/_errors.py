@@ -58,7 +58,7 @@ class KeyboundError(Exception):
         self.may_have_been_sent = may_have_been_sent
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), str(self), self.__dict__)
+        return _new, (type(self), self.args), self.__dict__.copy()
 
 
 class InvalidRequest(KeyboundError, ValueError):
@@ -167,5 +167,9 @@ def with_causes(error: KeyboundError) -> str:
     return message
 
 
-def _restore(kind: type[KeyboundError], message: str, fields: dict[str, Any]) -> KeyboundError:
-    return kind(message, **fields)
+def _new(kind: type[KeyboundError], arguments: tuple[object, ...]) -> KeyboundError:
+    """An error without attributes. Its own are set afterwards, and those that a program added, such as notes."""
+    error = kind.__new__(kind, *arguments)
+    # `OSError` leaves them to `__init__`.
+    error.args = arguments
+    return error

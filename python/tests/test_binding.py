@@ -26,10 +26,19 @@ def test_thumbprints() -> None:
     assert keybound.thumbprint(DER) == keybound.thumbprint(PEM) == keybound.thumbprint(PEM.encode())
     assert len(keybound.thumbprint(DER)) == 43
     assert not keybound.thumbprint(DER).endswith("=")
-    assert keybound.thumbprint(DER + b"\x00") != keybound.thumbprint(DER)
+    assert keybound.thumbprint(DER[:-1] + b"\x02") != keybound.thumbprint(DER)
+    # What openssl prints before a certificate may begin with the digit 0, which is the first byte of a certificate in DER.
+    assert (
+        keybound.thumbprint("0 s:CN = x\n" + PEM) == keybound.thumbprint(b"0 s:CN = x\n" + PEM.encode()) == keybound.thumbprint(DER)
+    )
     for text in (
         "",
         "no certificate",
+        "0",
+        b"0",
+        "0garbage",
+        DER[:-1],
+        DER + b"\x00",
         "-----BEGIN CERTIFICATE-----\n",
         "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----",
     ):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 from pathlib import Path
@@ -66,9 +67,19 @@ def test_hosts_without_imds_v2(emulator: Emulator, client: ManagedIdentityClient
 def test_errors_can_be_pickled() -> None:
     with pytest.raises(keybound.InvalidRequest) as caught:
         keybound.ManagedIdentity.client_id("x")
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert type(copy) is keybound.InvalidRequest
-    assert (str(copy), copy.code, copy.next_step) == (str(caught.value), "invalid_request", caught.value.next_step)
+    pickled = pickle.loads(pickle.dumps(caught.value))
+    assert type(pickled) is keybound.InvalidRequest
+    assert (str(pickled), pickled.code, pickled.next_step) == (str(caught.value), "invalid_request", caught.value.next_step)
+
+
+def test_copies_of_errors_have_what_programs_added() -> None:
+    error = keybound.Unreachable("no connection", code="unreachable", stage="token", retryable=True)
+    error.__dict__["__notes__"] = ["of the program"]
+    error.attempt = 3  # type: ignore[attr-defined]
+    for duplicate in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(duplicate) is keybound.Unreachable
+        assert (str(duplicate), duplicate.args) == ("no connection", ("no connection",))
+        assert duplicate.__dict__ == error.__dict__
 
 
 def test_every_kind_of_error_has_a_class() -> None:

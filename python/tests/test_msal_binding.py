@@ -73,7 +73,15 @@ def test_tokens_are_bound_to_one_certificate(pem: str, other_pem: str) -> None:
     assert not verify_cnf_binding(token, other_pem)
 
 
-NOT_CERTIFICATES: list[Any] = ["", "no certificate", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----", None, 1]
+NOT_CERTIFICATES: list[Any] = [
+    "",
+    "no certificate",
+    "0",
+    "0garbage",
+    "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----",
+    None,
+    1,
+]
 
 
 @pytest.mark.parametrize("text", NOT_CERTIFICATES)
