@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+/// Of the thumbprint, in the `repr`.
+const SHOWN_DIGITS: usize = 16;
+
 /// A certificate that IMDS issued, with its key, which stays where it is: it cannot be read, and the object cannot be pickled.
 #[pyclass(frozen, module = "keybound")]
 pub(crate) struct BindingCertificate {
@@ -232,10 +235,10 @@ impl BindingCertificate {
         } else {
             "closed"
         };
-        Ok(format!(
-            "<keybound.BindingCertificate {} [{state}]>",
-            self.x5t_s256()?
-        ))
+        // The name and the form of msal-msiv2, in which programs for it log their certificates.
+        let thumbprint = self.thumbprint_sha1()?;
+        let start = thumbprint.get(..SHOWN_DIGITS).unwrap_or(&thumbprint);
+        Ok(format!("<WindowsCertificate {start}... [{state}]>"))
     }
 
     /// A certificate with a CNG key of a certificate store of Windows.
@@ -283,7 +286,7 @@ fn stored_certificate(
     _: Option<&str>,
 ) -> PyResult<Arc<dyn CertificateIdentity>> {
     Err(pyo3::exceptions::PyOSError::new_err(
-        "[WindowsCertificate] certificate stores exist on Windows only",
+        "WindowsCertificate.from_store() is only supported on Windows",
     ))
 }
 

@@ -28,6 +28,12 @@ def test_arguments_are_not_empty(name: str, empty: object) -> None:
         get_attestation_jwt(**{**ARGUMENTS, name: empty})
 
 
+@pytest.mark.parametrize("handle", [-1, 1 << 64])
+def test_handles_are_in_the_range_of_handles(handle: int) -> None:
+    with pytest.raises(ValueError, match=r"^\[msal_key_attestation\] key_handle"):
+        get_attestation_jwt(**{**ARGUMENTS, "key_handle": handle})
+
+
 @pytest.mark.parametrize("changed", [{"attestation_endpoint": "http://x"}, {"client_id": "x"}, {"auth_token": "a\0b"}])
 def test_arguments_are_well_formed(changed: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=".") as caught:
@@ -108,7 +114,7 @@ def test_tokens_are_cached_for_most_of_their_lifetime(claims: dict[str, object],
         return
     now = usable_until - 0.01
     assert cache.find(KEY) == token
-    assert cache.find(KEY._replace(auth_token="other")) is None
+    assert cache.find(KEY._replace(auth_token_digest="other")) is None
     now = usable_until
     assert cache.find(KEY) is None
 

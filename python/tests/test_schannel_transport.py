@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,6 +120,12 @@ def test_malformed_headers_are_not_sent(
     assert "vault-tls" not in emulated.counts()
 
 
+@pytest.mark.parametrize("changed", [{"a": b"x"}, {b"a": "x"}, {"a": None}])
+def test_headers_are_text(session: SchannelSession, headers: dict[str, str], secret: str, changed: Any) -> None:
+    with pytest.raises(TypeError, match="header"):
+        session.get(secret, headers={**headers, **changed})
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "127.0.0.1", "https://", "ftp://x/", ""])
 def test_other_urls_are_not_sent(session: SchannelSession, headers: dict[str, str], url: str) -> None:
     with pytest.raises(ValueError, match="https"):
@@ -138,6 +146,8 @@ def test_failures_of_the_connection_are_os_errors(
     assert isinstance(caught.value, OSError)
     assert caught.value.code == "unreachable"
     assert isinstance(caught.value.__cause__, keybound.Unreachable)
+    duplicate = pickle.loads(pickle.dumps(caught.value))
+    assert (str(duplicate), duplicate.code) == (str(caught.value), "unreachable")
     emulated.inject("vault=never-ask")
     with pytest.raises(OSError, match=r"^\[SchannelSession\] ") as refused:
         session.get(secret, headers=headers)
@@ -179,3 +189,18 @@ def test_certificates_are_of_the_package() -> None:
 def test_certificates_give_no_native_pointer(result: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match="SchannelSession"):
         result["binding_certificate"].create_cert_context()
+
+
+def test_certificates_are_shown_by_their_thumbprint(result: dict[str, Any]) -> None:
+    certificate = result["binding_certificate"]
+    shown = f"<WindowsCertificate {certificate.thumbprint_sha1[:16]}..."
+    assert repr(certificate) == f"{shown} [open]>"
+    certificate.close()
+    assert repr(certificate) == f"{shown} [closed]>"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has stores of certificates")
+@pytest.mark.parametrize("arguments", [{}, {"thumbprint": "x"}, {"subject_name": "x"}])
+def test_stores_are_of_windows(arguments: dict[str, str]) -> None:
+    with pytest.raises(OSError, match=r"^WindowsCertificate\.from_store\(\) is only supported on Windows$"):
+        msal.WindowsCertificate.from_store(**arguments)

@@ -18,7 +18,8 @@ class Key(NamedTuple):
     endpoint: str
     client_id: str
     key: str
-    auth_token: str
+    # Not the secret itself.
+    auth_token_digest: str
     client_payload: str
 
 

@@ -41,24 +41,43 @@ def get_attestation_jwt(
             a `keybound.KeyboundError` with the code of the failure.
 
     """
+    secret = _Secret(auth_token)
+    del auth_token
     for name, value in (("attestation_endpoint", attestation_endpoint), ("client_id", client_id), ("key_handle", key_handle)):
         if not value:
             raise ValueError(f"[msal_key_attestation] {name} is empty")
+    if not 0 < key_handle < 1 << 64:
+        raise ValueError("[msal_key_attestation] key_handle is not that of a key")
     handle = f"handle:{key_handle}"
-    key = Key(attestation_endpoint, client_id, handle if cache_key is None else cache_key, auth_token, client_payload)
+    key = Key(attestation_endpoint, client_id, handle if cache_key is None else cache_key, secret.digest(), client_payload)
     jwt = _cache.find(key)
     if jwt is not None:
         _logger.debug("attestation token from the cache")
         return jwt
-    jwt = _attest(attestation_endpoint, client_id, key_handle, auth_token, client_payload)
+    jwt = _attest(attestation_endpoint, client_id, key_handle, secret, client_payload)
     _logger.debug("attestation token acquired")
     _cache.add(key, jwt)
     return jwt
 
 
-def _attest(endpoint: str, client_id: str, key_handle: int, auth_token: str, client_payload: str) -> str:
+class _Secret:
+    """A text that is not shown: tracebacks show local variables."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def digest(self) -> str:
+        """What distinguishes it from others."""
+        from hashlib import sha256
+
+        return sha256(self.text.encode()).hexdigest()
+
+
+def _attest(endpoint: str, client_id: str, key_handle: int, auth_token: _Secret, client_payload: str) -> str:
     try:
-        return _native.attest_key(endpoint, client_id, key_handle, auth_token, client_payload).wait()
+        return _native.attest_key(endpoint, client_id, key_handle, auth_token.text, client_payload).wait()
     except InvalidRequest:
         raise
     except KeyboundError as error:

@@ -19,19 +19,37 @@ def check_url(url: str) -> None:
         raise ValueError("SchannelSession sends to absolute https URLs only")
 
 
-def checked_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The headers as pairs.
+class Headers:
+    """The headers of a request, which are not shown: tracebacks show local variables."""
 
-    Raises:
-        ValueError: if a header contains a line break or its name a colon, or if there is not exactly one Authorization header.
-            Values are not shown, as they may be secret.
+    __slots__ = ("pairs",)
 
-    """
-    for name, value in headers.items():
-        if any(character in name for character in "\r\n:"):
-            raise ValueError(f"Invalid header name (contains CR, LF or colon): {name!r}")
-        if "\r" in value or "\n" in value:
+    def __init__(self, headers: Mapping[str, str] | None) -> None:
+        self.pairs = list((headers or {}).items())
+
+    def check(self) -> None:
+        """Rejects malformed headers.
+
+        Raises:
+            TypeError: if a name or a value is no text.
+            ValueError: if a header contains a line break or its name a colon, or if there is not exactly one Authorization header.
+                Values are not shown, as they may be secret.
+
+        """
+        names = [name for name, _ in self.pairs]
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError("a header name is no text")
+            if any(character in name for character in "\r\n:"):
+                raise ValueError(f"Invalid header name (contains CR, LF or colon): {name!r}")
+        for name in [name for name, value in self.pairs if not isinstance(value, str)]:
+            raise TypeError(f"the value of header {name!r} is no text")
+        for name in [name for name, value in self.pairs if "\r" in value or "\n" in value]:
             raise ValueError(f"Invalid value of header {name!r} (contains CR or LF)")
-    if [name.lower() for name in headers].count("authorization") != 1:
-        raise ValueError("SchannelSession sends bound tokens: one Authorization header is required")
-    return list(headers.items())
+        if [name.lower() for name in names].count("authorization") != 1:
+            raise ValueError("SchannelSession sends bound tokens: one Authorization header is required")
+
+    def add_missing(self, added: list[tuple[str, str]]) -> None:
+        """Adds those whose names the headers do not have."""
+        names = {name.lower() for name, _ in self.pairs}
+        self.pairs += [pair for pair in added if pair[0].lower() not in names]

@@ -6,7 +6,7 @@ import keybound
 from keybound._errors import with_causes
 from keybound._message import UNSET, with_json, with_params
 from keybound._response import Response
-from keybound.schannel_transport._request import check_url, checked_headers
+from keybound.schannel_transport._request import Headers, check_url
 from keybound.schannel_transport._response import SchannelHttpError, SchannelResponse
 
 TYPE_CHECKING = False
@@ -25,6 +25,9 @@ class SchannelTransportError(OSError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.code), self.__dict__.copy()
 
 
 class SchannelSession:
@@ -60,7 +63,9 @@ class SchannelSession:
         self, url: str, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
     ) -> SchannelResponse:
         """Sends a GET request; see `request`."""
-        return self.request("GET", url, headers=headers, params=params)
+        hidden = Headers(headers)
+        del headers
+        return self._request("GET", url, hidden, None, None, params)
 
     def post(
         self,
@@ -72,7 +77,9 @@ class SchannelSession:
         params: Mapping[str, str] | None = None,
     ) -> SchannelResponse:
         """Sends a POST request; see `request`."""
-        return self.request("POST", url, headers=headers, data=data, json_body=json_body, params=params)
+        hidden = Headers(headers)
+        del headers
+        return self._request("POST", url, hidden, data, json_body, params)
 
     def request(
         self,
@@ -97,20 +104,30 @@ class SchannelSession:
 
         Raises:
             RuntimeError: if the session or its certificate is closed.
+            TypeError: if the name or the value of a header is no text.
             ValueError: if an argument is malformed; nothing was sent.
             keybound.BindingRefused: if the token is bound to another certificate or to none; nothing was sent.
             SchannelTransportError: an ``OSError``: no connection, a timeout, a failure of TLS.
 
         """
+        hidden = Headers(headers)
+        del headers
+        return self._request(method, url, hidden, data, json_body, params)
+
+    def _request(
+        self, method: str, url: str, headers: Headers, data: bytes | None, json_body: Any, params: Mapping[str, str] | None
+    ) -> SchannelResponse:
         if self._is_closed:
             raise RuntimeError("SchannelSession has been closed")
         if not self._certificate.has_private_key:
             raise RuntimeError("the certificate of the SchannelSession has been closed, or is of the parent process")
-        pairs = checked_headers(headers or {})
+        headers.check()
         check_url(url)
-        body = with_json(None if json_body is not None else data, UNSET if json_body is None else json_body, pairs)
+        added: list[tuple[str, str]] = []
+        body = with_json(None if json_body is not None else data, UNSET if json_body is None else json_body, added)
+        headers.add_missing(added)
         try:
-            native = self._certificate._send(method, with_params(url, params), pairs, body, self._timeout).wait()
+            native = self._certificate._send(method, with_params(url, params), headers.pairs, body, self._timeout).wait()
             with Response(native) as response:
                 return SchannelResponse(response.status_code, response.read(), response.headers)
         except (keybound.InvalidRequest, keybound.BindingRefused):
