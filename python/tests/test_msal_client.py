@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -162,6 +164,39 @@ class TestBearerTokens:
         other = msal.ManagedIdentityClient(msal.UserAssignedManagedIdentity(client_id=USER_CLIENT_ID), token_cache=cache)
         assert other.acquire_token_for_client(resource=RESOURCE)["access_token"] != first["access_token"]
 
+    @pytest.mark.parametrize("fault", ["status:500", "status:403", "close"])
+    def test_are_used_until_they_expire_if_their_refresh_fails(self, emulated: Emulator, fault: str) -> None:
+        installed = pytest.importorskip("msal")
+        cache = installed.TokenCache()
+        first = msal.ManagedIdentityClient(token_cache=cache).acquire_token_for_client(resource=RESOURCE)
+        [entry] = cache.search("AccessToken", target=[RESOURCE], query={})
+        cache.modify("AccessToken", entry, {"refresh_on": str(int(time.time()) - 1)})
+        client = msal.ManagedIdentityClient(token_cache=cache, client=keybound.ManagedIdentityClient(retries=False))
+        emulated.inject(f"imds-token={fault}")
+        kept = client.acquire_token_for_client(resource=RESOURCE)
+        assert (kept["access_token"], kept["token_source"]) == (first["access_token"], "cache")
+        assert emulated.counts()["imds-token"] == 2
+        # A challenge says that the resource rejects it, and another one has no token at all.
+        others: tuple[dict[str, Any], ...] = (
+            {"resource": RESOURCE, "claims_challenge": "{}"},
+            {"resource": "https://graph.microsoft.com"},
+        )
+        for other in others:
+            with contextlib.suppress(keybound.KeyboundError):
+                assert "access_token" not in client.acquire_token_for_client(**other)
+        emulated.reset()
+        assert client.acquire_token_for_client(resource=RESOURCE)["access_token"] != first["access_token"]
+
+    def test_are_not_used_in_their_last_minutes(self, emulated: Emulator) -> None:
+        installed = pytest.importorskip("msal")
+        cache = installed.TokenCache()
+        msal.ManagedIdentityClient(token_cache=cache).acquire_token_for_client(resource=RESOURCE)
+        [entry] = cache.search("AccessToken", target=[RESOURCE], query={})
+        cache.modify("AccessToken", entry, {"expires_on": str(int(time.time()) + 290)})
+        emulated.inject("imds-token=status:403")
+        result = msal.ManagedIdentityClient(token_cache=cache).acquire_token_for_client(resource=RESOURCE)
+        assert "access_token" not in result
+
     def test_are_the_only_tokens_of_a_token_cache(self, emulated: Emulator) -> None:
         cache = Mock()
         client = msal.ManagedIdentityClient(token_cache=cache)
@@ -204,6 +239,13 @@ class TestIdentities:
         with pytest.raises(msal.ManagedIdentityError, match="Incorrect managed_identity"):
             msal.ManagedIdentityClient(incorrect)
 
+    def test_need_no_empty_id(self, emulated: Emulator) -> None:
+        installed = pytest.importorskip("msal")
+        identity = {"ManagedIdentityIdType": "SystemAssigned"}
+        client = msal.ManagedIdentityClient(identity, token_cache=installed.TokenCache())
+        assert client.acquire_token_for_client(resource=RESOURCE)["token_type"] == "Bearer"
+        assert msal.msi_v2.obtain_token(None, identity, RESOURCE)["token_type"] == "mtls_pop"
+
     def test_select_the_identity(self, emulated: Emulator) -> None:
         for identity in ({"client_id": USER_CLIENT_ID}, {"object_id": "5a5a5a5a-0000-4000-8000-0000000000f2"}):
             client = msal.ManagedIdentityClient(msal.UserAssignedManagedIdentity(**identity))
@@ -211,6 +253,11 @@ class TestIdentities:
                 resource=RESOURCE, mtls_proof_of_possession=True, with_attestation_support=True
             )
             assert result["binding_certificate"].client_id == USER_CLIENT_ID
+
+
+def test_capabilities_are_a_list() -> None:
+    with pytest.raises(msal.ManagedIdentityError, match=r"client_capabilities is a list, such as \['CP1'\]"):
+        msal.ManagedIdentityClient(client_capabilities="CP1")
 
 
 def test_other_names_are_those_of_the_installed_msal(monkeypatch: pytest.MonkeyPatch) -> None:

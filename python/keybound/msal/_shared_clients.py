@@ -24,7 +24,7 @@ def shared_client(identity: Mapping[str, Any]) -> keybound.ManagedIdentityClient
         keybound.InvalidRequest: if the id or the environment is malformed.
 
     """
-    key = (identity[ID_TYPE], identity[ID], *map(os.environ.get, _VARIABLES))
+    key = (identity[ID_TYPE], identity.get(ID), *map(os.environ.get, _VARIABLES))
     client = _clients.get(key)
     if client is None:
         if len(_clients) >= _MAX_CLIENTS:

@@ -63,13 +63,16 @@ class ManagedIdentityClient:
             client: acquires the tokens, with its own settings such as proxy and trust, in place of a new one.
 
         Raises:
-            ManagedIdentityError: if the identity is malformed, or is given together with a client of another one.
+            ManagedIdentityError: if the identity or ``client_capabilities`` is malformed, or if the identity is not that of the
+                client.
 
         """
         self._managed_identity = _identity_of(client) if client and managed_identity is None else checked(managed_identity)
         self._http_client = http_client
         self._http_cache = http_cache
         self._token_cache = token_cache
+        if isinstance(client_capabilities, str):
+            raise ManagedIdentityError(f"client_capabilities is a list, such as [{client_capabilities!r}]")
         self._client_capabilities = tuple(client_capabilities or ())
         self._min_strength = KeyStrength(min_strength)
         self._client = client
@@ -137,15 +140,23 @@ class ManagedIdentityClient:
     def _acquire_bearer(self, resource: str, claims: str | None) -> dict[str, Any]:
         if self._token_cache is None:
             return self._new_bearer(resource, claims)
-        from keybound.msal._bearer_cache import BearerCache
+        from keybound.msal._bearer_cache import BearerCache, HiddenResult
 
-        stored = BearerCache(self._token_cache, self._managed_identity)
-        result = stored.find(resource) if claims is None else None
-        if result is None:
-            result = self._new_bearer(resource, claims)
-            if "access_token" in result:
-                stored.add(resource, result)
-        return result
+        cache = BearerCache(self._token_cache, self._managed_identity)
+        stored = cache.find(resource) if claims is None else None
+        if stored is not None and not stored.is_due():
+            return stored.result()
+        try:
+            new = HiddenResult(self._new_bearer(resource, claims))
+        except keybound.KeyboundError:
+            if stored is None:
+                raise
+            return stored.result()
+        if "access_token" in new.members:
+            cache.add(resource, new)
+        elif stored is not None:
+            return stored.result()
+        return new.members
 
     def _new_bearer(self, resource: str, claims: str | None) -> dict[str, Any]:
         try:

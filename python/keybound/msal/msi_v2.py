@@ -79,11 +79,12 @@ def obtain_token(
     except KeyboundError as error:
         _logger.debug("no bound token for %s: %s", resource, error.code)
         raise msi_v2_error(error) from error
+    # Before there is a result, whose token a traceback of a failing log handler would show.
+    if token.source != "cache" and token.certificate is not None:
+        _logger.debug("bound token for %s acquired, certificate %s", resource, token.certificate.x5t_s256)
     result = bound_result(token, resource)
     if result is None:
         raise MsiV2Error("[msi_v2] the token is bound to no certificate", code="token_not_bound")
-    if result["token_source"] != "cache":
-        _logger.debug("bound token for %s acquired, certificate %s", resource, result["cert_thumbprint_sha256"])
     return result
 
 
