@@ -31,7 +31,7 @@ class Headers:
         """Rejects malformed headers.
 
         Raises:
-            TypeError: if a name or a value is no text.
+            TypeError: if a name or a value is not text.
             ValueError: if a header contains a line break or its name a colon, or if there is not exactly one Authorization header.
                 Values are not shown, as they may be secret.
 
@@ -39,11 +39,11 @@ class Headers:
         names = [name for name, _ in self.pairs]
         for name in names:
             if not isinstance(name, str):
-                raise TypeError("a header name is no text")
+                raise TypeError("a header name is not text")
             if any(character in name for character in "\r\n:"):
                 raise ValueError(f"Invalid header name (contains CR, LF or colon): {name!r}")
         for name in [name for name, value in self.pairs if not isinstance(value, str)]:
-            raise TypeError(f"the value of header {name!r} is no text")
+            raise TypeError(f"the value of header {name!r} is not text")
         for name in [name for name, value in self.pairs if "\r" in value or "\n" in value]:
             raise ValueError(f"Invalid value of header {name!r} (contains CR or LF)")
         if [name.lower() for name in names].count("authorization") != 1:

@@ -104,7 +104,7 @@ class SchannelSession:
 
         Raises:
             RuntimeError: if the session or its certificate is closed.
-            TypeError: if the name or the value of a header is no text.
+            TypeError: if the name or the value of a header is not text.
             ValueError: if an argument is malformed; nothing was sent.
             keybound.BindingRefused: if the token is bound to another certificate or to none; nothing was sent.
             SchannelTransportError: an ``OSError``: no connection, a timeout, a failure of TLS.
