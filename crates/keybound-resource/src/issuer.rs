@@ -47,7 +47,8 @@ impl Cloud {
                     TokenVersion::V1,
                     "https://sts.windows.net/{tenantid}/",
                     "https://login.microsoftonline.com/{tenantid}/.well-known/openid-configuration",
-                ),
+                )
+                .key_issuer("https://login.microsoftonline.com/{tenantid}/v2.0"),
                 v2("login.microsoftonline.com"),
             ],
             Self::UsGovernment => vec![v2("login.microsoftonline.us")],
@@ -64,6 +65,8 @@ pub struct Issuer {
     version: TokenVersion,
     name: Template,
     metadata: String,
+    /// Further issuers whose keys sign its tokens.
+    key_issuers: Vec<Template>,
 }
 
 impl Issuer {
@@ -75,7 +78,16 @@ impl Issuer {
             version,
             name: Template::new(name),
             metadata: metadata.to_owned(),
+            key_issuers: Vec::new(),
         }
+    }
+
+    /// Accepts keys that name another issuer: those of Entra sign tokens of both versions, and name the issuer of version 2, in the key
+    /// set of version 2 only.
+    #[must_use]
+    pub fn key_issuer(mut self, name: &str) -> Self {
+        self.key_issuers.push(Template::new(name));
+        self
     }
 
     /// The version of its tokens.
@@ -88,9 +100,16 @@ impl Issuer {
         self.name.matches(iss, tid)
     }
 
+    /// Whether a key that names this issuer signs its tokens for the tenant `tid`.
+    pub(crate) fn accepts_key_of(&self, key_issuer: &Template, tid: &str) -> bool {
+        let key_issuer = key_issuer.text(tid);
+        let mut accepted = std::iter::once(&self.name).chain(&self.key_issuers);
+        accepted.any(|accepted| accepted.matches(&key_issuer, tid))
+    }
+
     /// Its name for one tenant, or its template.
     pub(crate) fn name(&self, tenant: Option<&Guid>) -> String {
-        self.name.text(tenant)
+        self.name.text(tenant.map_or(PLACEHOLDER, Guid::as_str))
     }
 
     /// The URL of its metadata for one tenant, or for all of them, which Entra calls `common`.
@@ -132,8 +151,7 @@ impl Template {
         }
     }
 
-    fn text(&self, tenant: Option<&Guid>) -> String {
-        let tenant = tenant.map_or(PLACEHOLDER, Guid::as_str);
+    fn text(&self, tenant: &str) -> String {
         match &self.suffix {
             None => self.prefix.clone(),
             Some(suffix) => format!("{}{tenant}{suffix}", self.prefix),

@@ -62,7 +62,7 @@ impl CertificateRules {
 impl Policy {
     /// The issuer that a token names, and its tenant. The signature is verified later; until then both are used only to find the
     /// key.
-    pub(crate) fn issuer(&self, claims: &TokenClaims<'_>) -> Result<TokenIssuer, Reason> {
+    pub(crate) fn token_issuer(&self, claims: &TokenClaims<'_>) -> Result<TokenIssuer, Reason> {
         let (Some(iss), Some(tid)) = (&claims.issuer, &claims.tenant) else {
             return Err(Reason::IssuerMismatch);
         };
@@ -83,6 +83,10 @@ impl Policy {
         })
     }
 
+    pub(crate) fn issuer(&self, token_issuer: &TokenIssuer) -> &Issuer {
+        &self.issuers[token_issuer.issuer]
+    }
+
     /// Checks the claims of a token whose signature, issuer and binding were verified.
     pub(crate) fn caller(
         &self,
@@ -92,7 +96,7 @@ impl Policy {
         now: i64,
     ) -> Result<Caller, Reason> {
         let audience = self.audience(claims).ok_or(Reason::AudienceMismatch)?;
-        let version = self.issuers[token_issuer.issuer].version();
+        let version = self.issuer(&token_issuer).version();
         let caller = caller(claims, token_issuer.tenant, version, audience, certificate)?;
         self.check_dates(&caller, now)?;
         let names = self.certificate;

@@ -184,24 +184,22 @@ impl Inner {
         let certificate = certificate.required()?;
         certificate.check(now, self.policy.skew)?;
         check_binding(certificate, claims.confirmation.as_deref())?;
-        let issuer = self.policy.issuer(&claims)?;
-        let found = self.keys.find(&issuer, header.key_id(), now);
+        let token_issuer = self.policy.token_issuer(&claims)?;
+        let found = self.keys.find(&token_issuer, header.key_id(), now);
         let found = found.map_err(|(reason, keys)| Rejection {
             reason,
             keys: Some(keys),
         })?;
-        // Both are present: the issuer was found by them.
-        let (iss, tid) = (claims.issuer.as_deref(), claims.tenant.as_deref());
-        if !found
-            .key
-            .belongs_to(iss.unwrap_or_default(), tid.unwrap_or_default())
-        {
+        let tid = claims.tenant.as_deref().unwrap_or_default();
+        if !found.key.belongs_to(self.policy.issuer(&token_issuer), tid) {
             return Err(Reason::KeyIssuerMismatch.into());
         }
         if !found.key.verify(parts.signed(), &signature) {
             return Err(Reason::SignatureInvalid.into());
         }
-        let caller = self.policy.caller(&claims, issuer, certificate, now)?;
+        let caller = self
+            .policy
+            .caller(&claims, token_issuer, certificate, now)?;
         let caller = Arc::new(caller);
         if let Some(cache) = &self.cache {
             cache.insert(token, &caller, found);

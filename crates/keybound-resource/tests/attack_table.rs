@@ -156,6 +156,33 @@ fn attack_table_behind_rfc_9440_header() {
     });
 }
 
+/// What API owners write by hand: the token is read and not verified, a missing certificate is ignored, and thumbprints are compared
+/// without case. The table finds it.
+#[test]
+fn attack_table_finds_a_careless_verifier() {
+    let careless = |request: &AttackRequest| -> Option<()> {
+        let [header] = &request.authorization[..] else {
+            return None;
+        };
+        let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
+        let jwt = scheme.eq_ignore_ascii_case("mtls_pop").then_some(token)?;
+        let jwt = keybound_core::UnverifiedJwt::parse(jwt)?;
+        let Some(der) = &request.certificate else {
+            return Some(());
+        };
+        let thumbprint = keybound_core::X5tS256::of_der(der);
+        let claim = jwt.confirmation()?;
+        claim
+            .eq_ignore_ascii_case(thumbprint.as_str())
+            .then_some(())
+    };
+    let cases = cases();
+    let wrong = cases
+        .iter()
+        .filter(|case| case.expect.status != 200 && careless(&case.request(issuer())).is_some());
+    assert!(wrong.count() > 100);
+}
+
 #[test]
 fn every_reason_occurs_in_the_attack_table() {
     let occurring: BTreeSet<String> = cases()

@@ -243,6 +243,20 @@ async fn request_waits_for_keys_for_a_second_at_most() {
     assert_eq!(started.elapsed().as_secs(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn last_keys_are_used_while_the_issuer_does_not_respond() {
+    let api = Api::started(&keys(&["any"])).await;
+    let token = made(json!({ "claims": { "exp": { "now": 200_000 } } }));
+    let _gate = api.issuer.close_gate();
+    api.clock.advance(5 * 3600);
+    let started = tokio::time::Instant::now();
+    assert_eq!(api.authenticate(&token).await, Ok(()));
+    assert_eq!(started.elapsed().as_secs(), 1);
+    // The others do not wait.
+    assert_eq!(api.authenticate(&token).await, Ok(()));
+    assert_eq!(started.elapsed().as_secs(), 1);
+}
+
 #[tokio::test]
 async fn request_that_is_cancelled_does_not_cancel_the_fetch() {
     let api = Api::started(&keys(&["any"])).await;

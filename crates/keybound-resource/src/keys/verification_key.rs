@@ -1,4 +1,4 @@
-use crate::issuer::Template;
+use crate::issuer::{Issuer, Template};
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct VerificationKey {
     id: String,
     /// The issuer whose tokens it signs; `None`: any issuer that publishes it.
-    issuer: Option<(String, Template)>,
+    issuer: Option<Template>,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
     key: PKey<Public>,
@@ -35,10 +35,7 @@ impl VerificationKey {
         let key = public_key(&modulus, &exponent).ok()??;
         Some(Self {
             id,
-            issuer: issuer.map(|issuer| {
-                let template = Template::new(&issuer);
-                (issuer, template)
-            }),
+            issuer: issuer.as_deref().map(Template::new),
             modulus,
             exponent,
             key,
@@ -52,9 +49,9 @@ impl VerificationKey {
     }
 
     /// Whether it signs tokens of this issuer in this tenant.
-    pub(crate) fn belongs_to(&self, iss: &str, tid: &str) -> bool {
-        let matches = |(_, issuer): &(String, Template)| issuer.matches(iss, tid);
-        self.issuer.as_ref().is_none_or(matches)
+    pub(crate) fn belongs_to(&self, issuer: &Issuer, tid: &str) -> bool {
+        let is_accepted = |own| issuer.accepts_key_of(own, tid);
+        self.issuer.as_ref().is_none_or(is_accepted)
     }
 
     /// Verifies an RSASSA-PKCS1-v1_5 signature over the SHA-256 of a message. False for any other signature, and if OpenSSL fails.
@@ -73,11 +70,10 @@ impl VerificationKey {
 
     /// Whether the other one is the same key for the same issuer.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let issuer = |key: &Self| key.issuer.as_ref().map(|(text, _)| text.clone());
         self.id == other.id
             && self.modulus == other.modulus
             && self.exponent == other.exponent
-            && issuer(self) == issuer(other)
+            && self.issuer == other.issuer
     }
 
     /// Records that the issuer has removed it: cached decisions no longer count.
