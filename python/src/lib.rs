@@ -12,6 +12,7 @@ mod interpreter;
 mod log;
 mod operation;
 mod process;
+mod records;
 mod request;
 mod resource;
 mod response;
@@ -36,6 +37,7 @@ mod _native {
         attestation::attest_key,
         binding_certificate::BindingCertificate,
         client::Client,
+        log::wait_for_records,
         operation::Operation,
         process::{after_fork, shut_down},
         request::Request,

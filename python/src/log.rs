@@ -1,11 +1,13 @@
 //! Events of the crates, passed to Python's `logging`. The name of a logger is the target of the event with dots in place of colons.
 use crate::process::{self, Inside};
+use crate::records::{Record, WARNING, logger};
+use crate::time;
 use pyo3::prelude::*;
 use pyo3::{intern, sync::PyOnceLock};
 use std::fmt::{Debug, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{self, Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The level of the logger `keybound` when it was last looked up. Events below it cost no interpreter.
@@ -35,9 +37,15 @@ pub(crate) fn update_level(py: Python<'_>) {
     }
 }
 
-fn logger<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import(intern!(py, "logging"))?
-        .call_method1(intern!(py, "getLogger"), (name,))
+/// Waits until the handlers have received all records; for tests.
+#[pyfunction]
+#[pyo3(signature = (timeout, /))]
+pub(crate) fn wait_for_records(py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    let timeout = time::timeout(py, timeout)?;
+    let records = process::records();
+    Ok(process::detached(py, || {
+        records.wait_until_delivered(timeout)
+    }))
 }
 
 struct Logging;
@@ -50,38 +58,26 @@ impl Subscriber for Logging {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let Some(_inside) = Inside::enter() else {
+        if process::is_ending() {
             return;
-        };
+        }
         let mut text = Text::default();
         event.record(&mut text);
-        let name = event.metadata().target().replace("::", ".");
-        let level = number(event.metadata().level());
-        // `None` while the interpreter ends. An error of a handler is reported by `logging`.
-        let _ = Python::try_attach(|py| log(py, &name, level, text));
+        process::records().push(Record {
+            name: event.metadata().target().replace("::", "."),
+            level: number(event.metadata().level()),
+            text: text.message + &text.fields,
+        });
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
-}
-
-fn log(py: Python<'_>, name: &str, level: u8, text: Text) -> PyResult<()> {
-    // Each time: Python may forget the threads that are not its own when they detach.
-    if process::is_worker() {
-        let thread = py.import("threading")?.call_method0("current_thread")?;
-        thread.setattr("name", "keybound")?;
-    }
-    // The text is an argument: it may contain percent signs.
-    let arguments = (level, "%s", text.message + &text.fields);
-    logger(py, name)?
-        .call_method1(intern!(py, "log"), arguments)
-        .map(drop)
 }
 
 #[derive(Default)]
@@ -109,5 +105,3 @@ fn number(level: &Level) -> u8 {
         Level::TRACE => 5,
     }
 }
-
-const WARNING: u8 = 30;

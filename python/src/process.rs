@@ -1,5 +1,6 @@
 //! The runtime of this process. A child has none of its parent's threads: it starts a runtime of its own.
 use crate::interpreter;
+use crate::records::Records;
 use arc_swap::ArcSwap;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -29,6 +30,7 @@ thread_local! {
 struct Process {
     handle: OnceLock<Result<Handle, &'static str>>,
     runtime: Mutex<Option<Runtime>>,
+    records: Arc<Records>,
 }
 
 /// The number of forks between the process that loaded the module and this one.
@@ -46,9 +48,19 @@ pub(crate) fn runtime() -> PyResult<Handle> {
     handle.clone().map_err(PyRuntimeError::new_err)
 }
 
-/// Whether this thread is one of the runtime's, which runs a handler of Python's `logging`.
+/// The records for Python's `logging`.
+pub(crate) fn records() -> Arc<Records> {
+    Arc::clone(&PROCESS.load().records)
+}
+
+/// Whether this thread is one of the runtime's, or the one that runs the handlers of Python's `logging`.
 pub(crate) fn is_worker() -> bool {
     IS_WORKER.get()
+}
+
+/// This thread must not wait for the runtime.
+pub(crate) fn mark_worker() {
+    IS_WORKER.set(true);
 }
 
 /// Runs a function without the interpreter. If the interpreter ends meanwhile, a thread that is not the main one does not return:
@@ -93,7 +105,8 @@ impl Drop for Inside {
     }
 }
 
-fn is_ending() -> bool {
+/// Whether the interpreter ends.
+pub(crate) fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
@@ -115,7 +128,7 @@ pub(crate) fn shut_down(py: Python<'_>) {
     interpreter::end();
     IS_ENDING.set(true);
     ENDING.store(true, Ordering::SeqCst);
-    py.detach(|| {
+    let is_quiet = py.detach(|| {
         let runtime = process
             .runtime
             .lock()
@@ -129,7 +142,12 @@ pub(crate) fn shut_down(py: Python<'_>) {
         while INSIDE.load(Ordering::SeqCst) > 0 && started.elapsed() < END {
             thread::sleep(Duration::from_millis(1));
         }
+        INSIDE.load(Ordering::SeqCst) == 0
     });
+    // Otherwise a handler may hold a lock for ever.
+    if is_quiet {
+        process.records.drain(py, Instant::now() + END);
+    }
 }
 
 impl Process {
@@ -137,7 +155,7 @@ impl Process {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("keybound")
-            .on_thread_start(|| IS_WORKER.set(true))
+            .on_thread_start(mark_worker)
             .enable_all()
             .build()
             .map_err(|_| "the host has no more threads or file descriptors")?;

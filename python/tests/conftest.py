@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Callable
 import pytest
 
 import keybound
+from keybound import _native
 from keybound.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ attestation = "optional"
 [vault.secrets]
 db = "correct horse"
 """
+
+
+def wait_for_records() -> None:
+    """Returns once the handlers of `logging` have received all records of the package."""
+    assert _native.wait_for_records(30)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import RESOURCE
+from conftest import RESOURCE, wait_for_records
 
 import keybound
 import keybound.msal as msal
@@ -218,6 +218,7 @@ def test_no_secret_is_logged(emulated: Emulator, msal_client: msal.ManagedIdenti
     emulated.inject("token=aadsts:500011*1")
     with pytest.raises(msal.MsiV2Error) as caught:
         bound(msal_client, resource=GRAPH)
+    wait_for_records()
     assert [record.name for record in caplog.records].count("msal.msi_v2") == 2
     signature = result["access_token"].rpartition(".")[2]
     error, cause = caught.value, caught.value.__cause__

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
-from conftest import RESOURCE
+from conftest import RESOURCE, wait_for_records
 
 import keybound
 import keybound.msal as msal
@@ -160,6 +160,7 @@ def test_logs_do_not_show_tokens(emulator: Emulator, caplog: pytest.LogCaptureFi
         client = ManagedIdentityClient(**emulator.client_settings)
         tokens = [client.acquire_token(RESOURCE), client.bearer_token(RESOURCE)]
         client.resource(RESOURCE).get(f"{emulator.vault}/secrets/db?api-version=7.4").read()
+        wait_for_records()
     assert any(record.levelno == logging.DEBUG for record in caplog.records)
     for token in tokens:
         assert not any(part in caplog.text for part in parts_of(token))
