@@ -20,6 +20,11 @@ impl AccessToken {
         Self(ForkBound::new(token))
     }
 
+    /// A token of a response.
+    pub(crate) fn of(token: ForkBound<Token>) -> Self {
+        Self(token)
+    }
+
     fn get(&self) -> PyResult<&Token> {
         self.0
             .of_any_process()
@@ -88,7 +93,7 @@ impl AccessToken {
     #[getter]
     fn certificate(&self) -> PyResult<Option<BindingCertificate>> {
         let binding = self.get()?.binding().cloned();
-        Ok(binding.map(|binding| BindingCertificate::new(binding)))
+        Ok(binding.map(|binding| BindingCertificate::of(self.0.derive(binding))))
     }
 
     /// The durations of the steps of the acquisition, in seconds by name; empty for a cached token.
@@ -154,7 +159,7 @@ impl AccessToken {
         result.set_item(intern!(py, "expires_in"), self.expires_in()?)?;
         result.set_item(intern!(py, "token_source"), token.source().as_str())?;
         result.set_item(intern!(py, "resource"), resource)?;
-        let certificate = BindingCertificate::new(Arc::clone(binding) as _);
+        let certificate = BindingCertificate::of(self.0.derive(Arc::clone(binding) as _));
         result.set_item(intern!(py, "binding_certificate"), certificate)?;
         let metadata = intern!(py, "binding_certificate_metadata");
         if let Some(shared) = result.get_item(metadata)? {

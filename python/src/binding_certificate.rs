@@ -24,8 +24,13 @@ pub(crate) struct BindingCertificate {
 
 impl BindingCertificate {
     pub(crate) fn new(identity: Arc<dyn CertificateIdentity>) -> Self {
+        Self::of(ForkBound::new(identity))
+    }
+
+    /// A certificate of a token.
+    pub(crate) fn of(identity: ForkBound<Arc<dyn CertificateIdentity>>) -> Self {
         Self {
-            identity: ForkBound::new(identity),
+            identity,
             is_closed: AtomicBool::new(false),
         }
     }

@@ -17,6 +17,14 @@ impl<T> ForkBound<T> {
         }
     }
 
+    /// Something of this value, which belongs to the same process.
+    pub(crate) fn derive<U>(&self, value: U) -> ForkBound<U> {
+        ForkBound {
+            generation: self.generation,
+            value: Some(value),
+        }
+    }
+
     /// The value, unless it is that of a parent.
     pub(crate) fn of_this_process(&self) -> Option<&T> {
         self.value

@@ -80,8 +80,8 @@ impl RawResponse {
 
     #[getter]
     fn token(&self) -> Option<AccessToken> {
-        let token = self.token.of_any_process()?.clone();
-        token.map(AccessToken::new)
+        let token = self.token.of_any_process()?.clone()?;
+        Some(AccessToken::of(self.token.derive(token)))
     }
 
     #[getter]

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
-from conftest import RESOURCE
+from conftest import RESOURCE, wait_for_records
 
 import keybound.msal as msal
 from keybound import BoundCalls, ManagedIdentityClient
@@ -97,6 +97,40 @@ def test_objects_of_the_parent_can_be_read_and_dropped_in_a_child(emulator: Emul
 
     assert status_of(in_child(action)) == 0
     assert responses[0].json()["value"] == "correct horse"
+
+
+def test_certificates_of_the_parent_stay_with_it(emulator: Emulator, client: ManagedIdentityClient) -> None:
+    token = client.acquire_token(RESOURCE)
+    response = client.resource(RESOURCE).get(secret(emulator))
+
+    def action() -> bool:
+        assert response.token is not None
+        for certificate in (token.certificate, response.token.certificate):
+            assert certificate is not None
+            assert not certificate.has_private_key
+            with pytest.raises(ValueError, match="no private key"):
+                SchannelSession(certificate)
+        return True
+
+    assert status_of(in_child(action)) == 0
+    assert token.certificate is not None
+    assert token.certificate.has_private_key
+    with SchannelSession(token.certificate) as session:
+        assert session.get(secret(emulator), headers={"Authorization": token.authorization}).status_code == 200
+
+
+def test_children_log(emulator: Emulator, client: ManagedIdentityClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "keybound")
+    client.acquire_token(RESOURCE)
+    wait_for_records()
+
+    def action() -> bool:
+        caplog.clear()
+        client.acquire_token(RESOURCE)
+        wait_for_records()
+        return "metadata" in caplog.text
+
+    assert status_of(in_child(action)) == 0
 
 
 def test_children_of_children(emulator: Emulator, client: ManagedIdentityClient) -> None:
