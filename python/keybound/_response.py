@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from sys import maxsize
 
 from keybound import _native
 from keybound._errors import KeyboundError
@@ -95,17 +96,19 @@ class Response(ResponseBase):
             limit: the maximum length in bytes.
 
         Raises:
+            ValueError: if the limit is negative, or the response is closed.
             ServiceRefused: if the body is longer.
             KeyboundError: if the connection breaks or the timeout passes.
 
         """
-        body = self._native.read(limit)
+        body = self._native.read(checked_limit(limit))
         return body if isinstance(body, bytes) else body.wait()
 
     def iter_bytes(self) -> Iterator[bytes]:
         """The parts of the body as they arrive.
 
         Raises:
+            ValueError: if the response is closed.
             KeyboundError: if the connection breaks or the timeout passes.
 
         """
@@ -150,6 +153,13 @@ class Response(ResponseBase):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def checked_limit(limit: int) -> int:
+    """The limit of a body, which a platform cannot exceed."""
+    if limit < 0:
+        raise ValueError("the limit of a body is a number of bytes that is not negative")
+    return min(limit, maxsize)
 
 
 def parse_json(body: bytes) -> Any:

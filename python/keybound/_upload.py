@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 # Generators of which a part was taken.
 _used: WeakSet[Any] = WeakSet()
+# Of a number that is a length at all.
+_DIGITS = 18
 
 
 def is_in_memory(content: object) -> TypeGuard[bytes | str | None]:
@@ -27,11 +29,18 @@ def is_in_memory(content: object) -> TypeGuard[bytes | str | None]:
 
 
 def content_length(headers: list[tuple[str, str]]) -> int | None:
-    """The length that the caller announces."""
-    for name, value in headers:
-        if name.lower() == "content-length":
-            return int(value)
-    return None
+    """The length that the caller announces.
+
+    Raises:
+        InvalidRequest: if it is not one number.
+
+    """
+    values = [value.strip() for name, value in headers if name.lower() == "content-length"]
+    if not values:
+        return None
+    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit() and len(values[0]) <= _DIGITS):
+        raise InvalidRequest("the Content-Length of the request is not one number", stage="resource")
+    return int(values[0])
 
 
 def chunks(content: object) -> Iterator[bytes]:

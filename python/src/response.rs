@@ -8,7 +8,7 @@ use http_body::Body as _;
 use keybound::http::{ConnectionInfo, HeaderMap, Response, ResponseBody};
 use keybound::tls::TlsEngine;
 use keybound::{AccessToken as Token, Error, ErrorKind, Result, Stage};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::future::poll_fn;
@@ -196,7 +196,8 @@ impl RawResponse {
             )),
             State::Closed => {
                 leave(&self.body, State::Closed);
-                Err(PyRuntimeError::new_err("the response is closed"))
+                // As of a file.
+                Err(PyValueError::new_err("the response is closed"))
             }
         }
     }

@@ -104,11 +104,25 @@ def test_large_responses_arrive_in_parts(emulator: Emulator, vault: ResourceClie
     assert caught.value.code == "response_too_large"
 
 
+@pytest.mark.parametrize("length", ["x", "-1", "1_0", "5, 5", "٣", "", "9" * 30])
+def test_lengths_that_are_no_numbers(emulator: Emulator, vault: ResourceClient, length: str) -> None:
+    with pytest.raises(keybound.InvalidRequest, match="Content-Length"):
+        vault.put(secret(emulator), headers={"Content-Length": length}, content=iter([b"12345"]))
+    assert emulator.counts().get("vault") is None
+
+
+def test_limits_of_bodies(emulator: Emulator, vault: ResourceClient) -> None:
+    with vault.get(secret(emulator)) as response:
+        with pytest.raises(ValueError, match="negative"):
+            response.read(-1)
+        assert response.read(2**80)
+
+
 def test_a_response_can_be_left(emulator: Emulator, vault: ResourceClient) -> None:
     emulator.inject("vault=oversized:3000000*1")
     with vault.get(secret(emulator)) as response:
         assert next(response.iter_bytes())
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(ValueError, match="closed"):
         response.read()
     assert vault.get(secret(emulator)).json()["value"] == "correct horse"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from keybound import _native
-from keybound._response import DEFAULT_LIMIT, ResponseBase, parse_json
+from keybound._response import DEFAULT_LIMIT, ResponseBase, checked_limit, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Response(ResponseBase):
 
     async def read(self, limit: int = DEFAULT_LIMIT) -> bytes:
         """As `keybound.Response.read`."""
-        body = self._native.read(limit)
+        body = self._native.read(checked_limit(limit))
         return body if isinstance(body, bytes) else await body
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
