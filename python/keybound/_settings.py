@@ -61,6 +61,10 @@ class ClientBase:
             InvalidRequest: if an argument is malformed.
 
         """
+        if identity is not None and not isinstance(identity, ManagedIdentity):
+            raise TypeError(
+                f"the identity is a ManagedIdentity, such as ManagedIdentity.client_id(…), not {type(identity).__name__}"
+            )
         self._identity = identity or ManagedIdentity.system_assigned()
         self._native = _native.Client(
             identity=(self._identity.kind, self._identity.id),

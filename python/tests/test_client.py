@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import RESOURCE
@@ -29,6 +29,12 @@ def test_tokens_are_bound_to_the_certificate(client: ManagedIdentityClient) -> N
     assert token.unverified_claims()["cnf"] == {"x5t#S256": certificate.x5t_s256}
     assert keybound.verify_binding(token.token, certificate.public_certificate_pem)
     assert keybound.verify_binding(token.token, certificate.public_certificate_der)
+
+
+@pytest.mark.parametrize("identity", ["my-client-id", {"ManagedIdentityIdType": "SystemAssigned"}, ""])
+def test_identities_of_other_types_are_errors(identity: Any) -> None:
+    with pytest.raises(TypeError, match=r"ManagedIdentity\.client_id"):
+        ManagedIdentityClient(identity)
 
 
 def test_certificates_have_their_facts(warm_client: ManagedIdentityClient) -> None:
