@@ -23,10 +23,13 @@ def new_response(
     preload_content: bool = False,
     decode_content: bool = False,
     enforce_content_length: bool = True,
+    deadline_error: type[OSError] = socket.timeout,
 ) -> HTTPResponse:
-    """The response, whose body is read on demand unless it is preloaded."""
+    """The response, whose body is read on demand unless it is preloaded. If the timeout passes meanwhile, the body raises
+    `deadline_error`: urllib3 converts it to its `ReadTimeoutError`, and other errors of sockets to its `ProtocolError`.
+    """
     pairs = response.headers.pairs
-    body = _Body(response)
+    body = _Body(response, deadline_error)
     # Cookie jars read only this, and it takes time to create.
     has_cookies = any(name == "set-cookie" for name, _ in pairs)
     original: Any = _OriginalResponse(body, pairs) if has_cookies else None
@@ -48,8 +51,9 @@ def new_response(
 class _Body(io.RawIOBase):
     """The body as a file."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, deadline_error: type[OSError]) -> None:
         super().__init__()
+        self._deadline_error = deadline_error
         self._response = response
         self._chunks = response.iter_bytes()
         self._rest: bytes | memoryview = b""
@@ -79,8 +83,7 @@ class _Body(io.RawIOBase):
         try:
             return next(filter(None, self._chunks), b"")
         except DeadlineReached as error:
-            # urllib3 converts the exceptions of sockets to its own.
-            raise socket.timeout(str(error)) from error
+            raise self._deadline_error(str(error)) from error
         except KeyboundError as error:
             raise ConnectionError(str(error)) from error
 

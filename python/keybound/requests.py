@@ -128,10 +128,14 @@ class BoundAdapter(HTTPAdapter):
             if not is_connection_failure(error):
                 raise
             raise _converted(error, request) from error
-        return self.build_response(request, new_response(response, method, url))
+        # requests makes a ConnectionError of a timeout in the body, after which libraries above repeat any method.
+        return self.build_response(request, new_response(response, method, url, deadline_error=ConnectionError))
 
     def close(self) -> None:
         """Does nothing: the connections are those of the client."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a BoundAdapter cannot be pickled or copied: its connections and keys are those of this process")
 
 
 def _call_timeout(timeout: _Timeout) -> float | None:

@@ -28,6 +28,7 @@ class Recorder:
         self.ca_pem = certificate.read_bytes()
         self.requests: list[bytes] = []
         self._response = b""
+        self._holds = False
         self._listener = listener
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
@@ -48,6 +49,11 @@ class Recorder:
     def cut(self) -> None:
         """Closes each connection after its request, without a response."""
         self._response = b""
+
+    def hold(self, part: bytes, length: int) -> None:
+        """Responds with a part of a body of this length, and waits for the client to close the connection."""
+        self._response = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + part
+        self._holds = True
 
     def only_head(self) -> str:
         """The head of the only request, in lower case."""
@@ -95,6 +101,9 @@ class Recorder:
                 request += chunk
             self.requests.append(request)
             stream.sendall(self._response)
+            if self._holds:
+                stream.recv(1)
+                return
             stream.unwrap()
 
 

@@ -6,7 +6,8 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import RESOURCE
+import requests
+from conftest import RESOURCE, wait_for_records
 from libraries import LIBRARIES, REQUESTS, URLLIB3, Library
 
 import keybound
@@ -221,6 +222,24 @@ def test_cut_responses(library: Library, emulator: Emulator, calls: BoundCalls) 
 
 
 @of_each_library
+def test_timeouts_in_the_body(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.hold(b"the", 10)
+    with pytest.raises((*library.broken_body, library.timed_out)) as caught:
+        library.send(calls, RESOURCE, "POST", f"{recorder.origin}/x", b"x", timeout=1)
+    if library is REQUESTS:
+        # A ConnectionError would say that nothing was sent.
+        assert isinstance(caught.value, requests.exceptions.ChunkedEncodingError)
+    assert any(isinstance(error, keybound.DeadlineReached) for error in chain(caught.value))
+    assert len(recorder.requests) == 1
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@of_each_library
 def test_unreachable_hosts(library: Library, calls: BoundCalls) -> None:
     with pytest.raises(library.never_sent) as caught:
         library.send(calls, RESOURCE, "POST", "https://127.0.0.1:1/", b"x")
@@ -292,6 +311,7 @@ def test_no_log_has_a_token(library: Library, emulator: Emulator, calls: BoundCa
         library.send(calls, RESOURCE, "POST", secret(emulator), b"x")
     emulator.clear_faults()
     token = calls.acquire_token(RESOURCE).token
+    wait_for_records()
     assert caplog.records
     for part in token.split("."):
         assert part not in caplog.text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -19,7 +21,7 @@ from azure.core.rest import HttpRequest
 from azure.identity import ChainedTokenCredential, CredentialUnavailableError
 from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
-from conftest import CONFIG, RESOURCE
+from conftest import CONFIG, RESOURCE, wait_for_records
 from test_adapters import secret, sent
 
 import keybound
@@ -219,6 +221,44 @@ async def test_timeouts(emulator: Emulator, calls: BoundCalls) -> None:
             await async_pipeline(emulator.vault, calls).send_request(request, **{option: 1})
 
 
+async def test_timeouts_in_the_body(recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.hold(b"the", 10)
+    request = HttpRequest("POST", recorder.origin, content=b"once")
+    with pytest.raises(ServiceResponseError):
+        pipeline(recorder.origin, calls).send_request(request, read_timeout=1)
+    with pytest.raises(ServiceResponseError):
+        await async_pipeline(recorder.origin, calls).send_request(request, read_timeout=1)
+    assert len(recorder.requests) == 2
+
+
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+COMPRESSED = {
+    "members of gzip": ("gzip", gzip.compress(b"text ") + gzip.compress(b"and more")),
+    "old name": ("x-gzip", gzip.compress(b"text and more")),
+    "zlib": ("deflate", zlib.compress(b"text and more")),
+    "raw deflate": ("Deflate", RAW_DEFLATE.compress(b"text and more") + RAW_DEFLATE.flush()),
+}
+
+
+@pytest.mark.parametrize("form", COMPRESSED)
+async def test_compressed_bodies_of_asyncio(recorder: Recorder, calls: BoundCalls, form: str) -> None:
+    encoding, body = COMPRESSED[form]
+    client = async_pipeline(recorder.origin, calls)
+    recorder.respond(body, f"Content-Encoding: {encoding}")
+    response = await client.send_request(HttpRequest("GET", recorder.origin))
+    assert response.content == b"text and more"
+    # Also where it ends within a member's header.
+    for length in (1, len(body) - 1):
+        recorder.respond(body[:length], f"Content-Encoding: {encoding}")
+        with pytest.raises(ServiceResponseError, match="not complete"):
+            await client.send_request(HttpRequest("POST", recorder.origin))
+    recorder.respond(body + b"other data", f"Content-Encoding: {encoding}")
+    with pytest.raises(ServiceResponseError, match="."):
+        await client.send_request(HttpRequest("POST", recorder.origin))
+    recorder.respond(b"", f"Content-Encoding: {encoding}")
+    assert (await client.send_request(HttpRequest("HEAD", recorder.origin))).content == b""
+
+
 async def test_forms_of_bodies_and_responses(recorder: Recorder, calls: BoundCalls) -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield b"1"
@@ -328,6 +368,7 @@ async def test_no_log_has_a_token(
     # With the headers of requests and responses.
     secrets.get_secret("db", logging_enable=True)
     await async_secrets.get_secret("db", logging_enable=True)
+    wait_for_records()
     assert "secrets/db" in caplog.text
     for part in calls.acquire_token(RESOURCE).token.split("."):
         assert part not in caplog.text

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +33,14 @@ def test_auth_and_adapter_of_a_session_of_the_caller(emulator: Emulator, calls: 
         graph = keybound.requests.BoundAuth(calls, "https://graph.microsoft.com")
         assert session.get(f"{emulator.graph}/v1.0/applications", auth=graph).status_code == 200
         assert session.get(secret(emulator)).status_code == 401
+
+
+def test_sessions_cannot_be_pickled(calls: BoundCalls) -> None:
+    with keybound.requests.session(calls, RESOURCE) as session:
+        with pytest.raises(TypeError, match="BoundAdapter"):
+            pickle.dumps(session)
+        with pytest.raises(TypeError, match="BoundAdapter"):
+            copy.copy(session.get_adapter("https://vault.azure.net"))
 
 
 def test_the_library_never_has_a_token(emulator: Emulator, calls: BoundCalls) -> None:
@@ -92,7 +102,7 @@ def test_timeout_while_reading(emulator: Emulator, calls: BoundCalls) -> None:
     session = keybound.requests.session(calls, RESOURCE)
     # More than arrives in that time.
     emulator.inject("vault=oversized:1000000000000*1")
-    with session.get(secret(emulator), stream=True, timeout=1) as response, pytest.raises(requests.exceptions.ConnectionError):
+    with session.get(secret(emulator), stream=True, timeout=1) as response, pytest.raises(requests.exceptions.ChunkedEncodingError):
         for _ in response.iter_content(1_000_000):
             pass
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from azure.core.credentials import AccessToken, AccessTokenInfo
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceResponseError
 from azure.core.pipeline.transport import RequestsTransport
 
 from keybound._errors import KeyboundError
@@ -162,3 +162,6 @@ class _BoundTransport(RequestsTransport):  # type: ignore[misc]
             return super().send(request, proxies=proxies, **kwargs)
         except KeyboundError as error:
             raise ClientAuthenticationError(str(error), error=error) from error
+        except HttpResponseError as error:
+            # Of a body that broke while it was read. There is no response to raise it for, and the request was sent.
+            raise ServiceResponseError(error.message, error=error) from error

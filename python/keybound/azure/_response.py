@@ -184,9 +184,46 @@ class Download:
             raise IncompleteReadError(str(error), error=error) from error
 
 
-def _decoder(encoding: str) -> Any:
-    """For bodies in gzip or deflate, which the window size 47 tells apart."""
-    return zlib.decompressobj(47) if encoding.strip().lower() in ("gzip", "deflate") else None
+class _Decoder:
+    """Decodes gzip, of any number of members, or deflate, with or without the header of zlib."""
+
+    def __init__(self, encoding: str) -> None:
+        self._is_gzip = encoding != "deflate"
+        self._member: Any = None
+        self._rest = b""
+
+    def decompress(self, data: bytes) -> bytes:
+        parts = []
+        data = self._rest + data
+        while data:
+            if self._member is None or self._member.eof:
+                # Two bytes show which header it is.
+                if len(data) < 2:
+                    break
+                self._member = zlib.decompressobj(self._window(data))
+            parts.append(self._member.decompress(data))
+            data = self._member.unused_data
+        self._rest = data
+        return b"".join(parts)
+
+    def flush(self) -> bytes:
+        """Called at the end of the body, which may have none."""
+        if self._rest or not (self._member is None or self._member.eof):
+            raise zlib.error("the compressed body is not complete")
+        return b""
+
+    def _window(self, data: bytes) -> int:
+        if self._is_gzip:
+            return 16 + zlib.MAX_WBITS
+        if self._member is not None:
+            raise zlib.error("the compressed body is followed by other data")
+        has_header = data[0] & 15 == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0
+        return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+
+
+def _decoder(encoding: str) -> _Decoder | None:
+    encoding = encoding.strip().lower()
+    return _Decoder(encoding) if encoding in ("gzip", "x-gzip", "deflate") else None
 
 
 def _charset(content_type: str | None) -> str | None:
