@@ -77,4 +77,9 @@ def test_the_package_has_its_types_and_version() -> None:
     assert {"keybound/py.typed", "keybound/_native.pyi"} <= names
     assert not any("tests/" in name for name in names)
     plugins = entry_points(group="pytest11") if sys.version_info >= (3, 10) else entry_points()["pytest11"]
-    assert [plugin.value for plugin in plugins if plugin.name == "keybound"] == ["keybound.emulator._pytest"]
+    assert [plugin.value for plugin in plugins if plugin.name == "keybound"] == ["keybound_pytest"]
+
+
+def test_the_plugin_of_pytest_loads_no_more_than_itself(run: Callable[..., CompletedProcess[str]]) -> None:
+    done = run("import keybound_pytest, sys; print([name for name in sys.modules if name.partition('.')[0] == 'keybound'])")
+    assert done.stdout == "[]\n", done.stderr
