@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import pytest
 from conftest import RESOURCE
@@ -17,9 +18,9 @@ from keybound import ManagedIdentityClient
 if TYPE_CHECKING:
     from keybound.emulator import Emulator
 
+# In seconds, of the median of the rounds: a loaded machine delays single ones.
 LIMIT = 0.2
-# A loaded machine delays the signal as well.
-TOLERANCE = 0.3
+ROUNDS = 5
 
 
 def interrupt_when(emulator: Emulator, leg: str) -> list[float]:
@@ -37,22 +38,28 @@ def interrupt_when(emulator: Emulator, leg: str) -> list[float]:
     return sent
 
 
+def time_to_interrupt(emulator: Emulator, leg: str, call: Callable[[], object]) -> float:
+    """The time between Ctrl-C and the end of a call that hangs, the median of some rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        emulator.reset()
+        emulator.inject(f"{leg}=hang*1")
+        sent = interrupt_when(emulator, leg)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        times.append(time.monotonic() - sent[0])
+    return statistics.median(times)
+
+
 @pytest.mark.parametrize("leg", ["metadata", "token"])
 def test_ctrl_c_ends_an_acquisition(emulator: Emulator, client: ManagedIdentityClient, leg: str) -> None:
-    emulator.inject(f"{leg}=hang*1")
-    sent = interrupt_when(emulator, leg)
-    with pytest.raises(KeyboardInterrupt):
-        client.acquire_token(RESOURCE)
-    assert time.monotonic() - sent[0] < LIMIT + TOLERANCE
+    assert time_to_interrupt(emulator, leg, lambda: client.acquire_token(RESOURCE)) < LIMIT
     assert client.acquire_token(RESOURCE).token_type == "mtls_pop"
 
 
 def test_ctrl_c_ends_a_call(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:
-    emulator.inject("vault=hang*1")
-    sent = interrupt_when(emulator, "vault")
-    with pytest.raises(KeyboardInterrupt):
-        warm_client.resource(RESOURCE).get(f"{emulator.vault}/secrets/db?api-version=7.4")
-    assert time.monotonic() - sent[0] < LIMIT + TOLERANCE
+    vault = warm_client.resource(RESOURCE)
+    assert time_to_interrupt(emulator, "vault", lambda: vault.get(f"{emulator.vault}/secrets/db?api-version=7.4")) < LIMIT
 
 
 def test_handlers_that_return_do_not_end_a_call(emulator: Emulator, client: ManagedIdentityClient) -> None:
