@@ -30,8 +30,21 @@ struct Detection {
 #[test]
 fn detects_source_in_documented_order() {
     for case in cases::<Detection>(include_str!("sources/detection.json")) {
-        let found = variables(&case.variables, case.arc_agent).detect();
+        let (found, reason) = variables(&case.variables, case.arc_agent).detect_with_reason();
         assert_eq!(found, source(&case.source), "{}", case.why);
+        let is_set = |name: &&str| {
+            case.variables
+                .get(*name)
+                .is_some_and(|value| !value.is_empty())
+        };
+        let names = reason.variables();
+        assert!(names.iter().all(is_set), "{}: {reason}", case.why);
+        let expected = match (names.is_empty(), found) {
+            (false, _) => "variables",
+            (true, ManagedIdentitySource::AzureArc) => "azure_arc_agent",
+            (true, _) => "default",
+        };
+        assert_eq!(reason.as_str(), expected, "{}", case.why);
     }
 }
 

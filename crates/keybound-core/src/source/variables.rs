@@ -1,4 +1,4 @@
-use super::ManagedIdentitySource;
+use super::{ManagedIdentitySource, SourceReason};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -35,23 +35,18 @@ impl SourceVariables {
 
     /// The source of the host, by the variables that it sets, in the order of MSAL.
     pub fn detect(&self) -> ManagedIdentitySource {
-        let has = |names: &[&str]| names.iter().all(|name| self.get(name).is_some());
-        if has(&[
-            IDENTITY_ENDPOINT,
-            IDENTITY_HEADER,
-            IDENTITY_SERVER_THUMBPRINT,
-        ]) {
-            ManagedIdentitySource::ServiceFabric
-        } else if has(&[IDENTITY_ENDPOINT, IDENTITY_HEADER]) {
-            ManagedIdentitySource::AppService
-        } else if has(&[MSI_ENDPOINT, MSI_SECRET]) {
-            ManagedIdentitySource::MachineLearning
-        } else if has(&[MSI_ENDPOINT]) {
-            ManagedIdentitySource::CloudShell
-        } else if has(&[IDENTITY_ENDPOINT, IMDS_ENDPOINT]) || self.arc_agent {
-            ManagedIdentitySource::AzureArc
+        self.detect_with_reason().0
+    }
+
+    /// The same, and what it was detected by.
+    pub fn detect_with_reason(&self) -> (ManagedIdentitySource, SourceReason) {
+        let is_set = |name: &&str| self.get(name).is_some();
+        if let Some((names, source)) = SIGNS.iter().find(|(names, _)| names.iter().all(is_set)) {
+            (*source, SourceReason::Variables(names))
+        } else if self.arc_agent {
+            (ManagedIdentitySource::AzureArc, SourceReason::AzureArcAgent)
         } else {
-            ManagedIdentitySource::Imds
+            (ManagedIdentitySource::Imds, SourceReason::Default)
         }
     }
 
@@ -81,3 +76,28 @@ const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
 pub(super) const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 pub(super) const MSI_SECRET: &str = "MSI_SECRET";
 pub(super) const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
+
+/// The variables that show a source, in the order of detection.
+const SIGNS: [(&[&str], ManagedIdentitySource); 5] = [
+    (
+        &[
+            IDENTITY_ENDPOINT,
+            IDENTITY_HEADER,
+            IDENTITY_SERVER_THUMBPRINT,
+        ],
+        ManagedIdentitySource::ServiceFabric,
+    ),
+    (
+        &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
+        ManagedIdentitySource::AppService,
+    ),
+    (
+        &[MSI_ENDPOINT, MSI_SECRET],
+        ManagedIdentitySource::MachineLearning,
+    ),
+    (&[MSI_ENDPOINT], ManagedIdentitySource::CloudShell),
+    (
+        &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
+        ManagedIdentitySource::AzureArc,
+    ),
+];
