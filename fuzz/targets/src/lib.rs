@@ -23,7 +23,7 @@ pub use keybound_emulator::fuzz::{
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
 pub use resource::{resource_certificate_header, resource_key_set, resource_token, resource_xfcc};
-pub use responses::{credential, metadata, service_error, token_response};
+pub use responses::{compute_document, credential, metadata, service_error, token_response};
 pub use sources::{arc_challenge, source_environment, source_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
 pub use tokens::{attestation_token, jwt};
@@ -38,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", certificate),
     ("challenge", challenge),
     ("claims", claims),
+    ("compute_document", compute_document),
     ("credential", credential),
     ("emulator_attestation", emulator_attestation),
     ("emulator_config", emulator_config),
@@ -79,7 +80,7 @@ mod tests {
         ArcChallenge, ArcPlatform, SourceEndpoint, SourceToken, SourceVariables,
     };
     use keybound_core::{
-        AttestationToken, Certificate, Challenge, Claims, EndpointPolicy, Guid, IssuedCredential,
+        AttestationToken, Certificate, Challenge, Claims, ComputeDocument, EndpointPolicy, Guid, IssuedCredential,
         ManagedIdentity, ManagedIdentitySource, PlatformMetadata, SecretString, ServiceError,
         TokenResponse, TokenType, check_binding,
     };
@@ -103,6 +104,16 @@ mod tests {
         assert!(PlatformMetadata::parse(seed!("metadata/scale_set"), &policy).is_ok());
         assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &policy).is_err());
         assert!(PlatformMetadata::parse(seed!("metadata/loopback"), &loopback).is_ok());
+        for (body, is_capable) in [
+            (&seed!("compute_document/trusted_launch")[..], true),
+            (seed!("compute_document/confidential"), true),
+            (seed!("compute_document/plain"), false),
+            (seed!("compute_document/linux"), false),
+            (seed!("compute_document/other_types"), false),
+        ] {
+            let document = ComputeDocument::parse(body).unwrap();
+            assert_eq!(document.check_keyguard().is_ok(), is_capable);
+        }
         for identity in identities() {
             for body in [
                 &seed!("credential/issued")[..],

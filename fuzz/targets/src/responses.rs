@@ -5,7 +5,7 @@ use crate::texts::assert_endpoint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::{
-    EndpointPolicy, IssuedCredential, MAX_JWT, PlatformMetadata, ServiceError, TokenResponse,
+    ComputeDocument, EndpointPolicy, IssuedCredential, MAX_JWT, OperatingSystem, PlatformMetadata, SecurityType, ServiceError, TokenResponse,
     TokenType,
 };
 use serde_json::json;
@@ -45,6 +45,40 @@ pub fn metadata(data: &[u8]) {
             }
         }
     }
+}
+
+/// The response of `/metadata/instance/compute`.
+pub fn compute_document(data: &[u8]) {
+    let document = match ComputeDocument::parse(data) {
+        Ok(document) => document,
+        Err(error) => return check::error(&error),
+    };
+    let security = &document.security;
+    if let Some(name) = security.security_type.as_ref().map(SecurityType::as_str) {
+        assert_printable(name);
+        assert!((1..=64).contains(&name.chars().count()), "{name:?}");
+    }
+    match document.check_keyguard() {
+        Ok(()) => {
+            assert_eq!(document.operating_system, OperatingSystem::Windows);
+            assert!(security.secure_boot != Some(false) && security.virtual_tpm != Some(false));
+            let isolated = [SecurityType::TrustedLaunch, SecurityType::ConfidentialVm];
+            let found = security.security_type.as_ref();
+            assert!(found.is_some_and(|found| isolated.contains(found)));
+        }
+        Err(error) => assert_printable(&error.to_string()),
+    }
+    let switch = |value: Option<bool>| value.map(|is_on| is_on.to_string());
+    let printed = json!({
+        "osType": document.operating_system.as_str(),
+        "securityProfile": {
+            "securityType": security.security_type.as_ref().map(SecurityType::as_str),
+            "secureBootEnabled": switch(security.secure_boot),
+            "virtualTpmEnabled": switch(security.virtual_tpm),
+        },
+    });
+    let again = ComputeDocument::parse(printed.to_string().as_bytes());
+    assert_eq!(again.expect("the printed value parses"), document);
 }
 
 /// The response of `issuecredential`, for a fixed key. Input that does not start like JSON is the certificate in an otherwise
