@@ -23,6 +23,10 @@ impl KeyProvider for SimulatedKeyProvider {
     fn open(&self) -> Result<Arc<dyn BindingKey>, KeyError> {
         Ok(Arc::new(SimulatedKey::generate()?))
     }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
 }
 
 /// A key in memory in place of a KeyGuard key. [`is_simulated`] is true for it and everything derived from it. Only the

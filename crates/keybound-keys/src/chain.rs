@@ -20,6 +20,11 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     fn opens_at_once(&self) -> bool {
         false
     }
+
+    /// Whether its keys are [simulated](BindingKey::is_simulated). Default: false.
+    fn is_simulated(&self) -> bool {
+        false
+    }
 }
 
 /// Key providers, of which the strongest that has a key is used.
@@ -60,6 +65,16 @@ impl ProviderChain {
             platform: Some(Platform(keyguard.map(str::to_owned))),
             ..Self::new(platform_providers(keyguard))
         }
+    }
+
+    /// The providers, strongest first.
+    pub fn providers(&self) -> impl Iterator<Item = &dyn KeyProvider> {
+        self.providers.iter().map(|provider| &**provider)
+    }
+
+    /// Whether it is a chain of the [platform](Self::platform).
+    pub fn is_platform(&self) -> bool {
+        self.platform.is_some()
     }
 
     /// Whether [`open`](Self::open) never blocks, for all providers.
