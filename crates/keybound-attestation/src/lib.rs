@@ -9,6 +9,7 @@ pub mod native;
 use keybound_core::{AttestationToken, Guid, Result};
 use keybound_keys::BindingKey;
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use url::Url;
 
@@ -52,5 +53,11 @@ pub trait AttestationProvider: Send + Sync + fmt::Debug {
     /// Whether it attests simulated keys only. Results are then `simulated`, never `attested`.
     fn is_simulated(&self) -> bool {
         false
+    }
+
+    /// Finds the native library that it calls, without loading it: its path, or the error of an attestation without it. `None`
+    /// if it calls no library. It may block for as long as the file system does. Default: `None`.
+    fn find_library(&self) -> Option<Result<PathBuf>> {
+        None
     }
 }

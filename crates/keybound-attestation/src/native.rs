@@ -33,7 +33,7 @@ pub use native_failure::NativeFailure;
 pub use native_probe::{LibraryPlace, LibraryTrust, NativeProbe, ProbedLibrary, ProbedPlace};
 
 use crate::{AttestationFuture, AttestationProvider, AttestationRequest};
-use keybound_core::{AttestationToken, Guid, KeyStrength, Result, SecretString};
+use keybound_core::{AttestationToken, Error, Guid, KeyStrength, Result, SecretString};
 use keybound_keys::CngHandle;
 use secret_c_string::SecretCString;
 use std::fmt;
@@ -156,6 +156,10 @@ impl NativeAttestation {
 impl AttestationProvider for NativeAttestation {
     fn attest<'a>(&'a self, request: AttestationRequest<'a>) -> AttestationFuture<'a> {
         Box::pin(async move { Ok(self.token(request).await?) })
+    }
+
+    fn find_library(&self) -> Option<Result<PathBuf>> {
+        Some(platform::find(&self.settings).map_err(Error::from))
     }
 }
 

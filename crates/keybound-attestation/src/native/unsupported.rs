@@ -2,6 +2,7 @@
 use super::{Attested, NativeFailure, NativeProbe, Settings};
 use keybound_core::Guid;
 use keybound_keys::CngHandle;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -15,6 +16,10 @@ pub(super) async fn attest(
     _client_id: &Guid,
     _key: CngHandle,
 ) -> Attested {
+    Err(NativeFailure::NotWindows)
+}
+
+pub(super) fn find(_settings: &Settings) -> Result<PathBuf, NativeFailure> {
     Err(NativeFailure::NotWindows)
 }
 

@@ -12,6 +12,7 @@ use super::{Attested, NativeFailure, NativeProbe, Selection, Settings};
 use keybound_core::{Error, Guid, lock};
 use keybound_keys::CngHandle;
 use library::Library;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +50,10 @@ async fn load(selection: Selection) -> Result<&'static Library, NativeFailure> {
         search::find(&selection, &Mutex::default())
     })
     .await?
+}
+
+pub(super) fn find(settings: &Settings) -> Result<PathBuf, NativeFailure> {
+    search::locate(&settings.selection)
 }
 
 pub(super) fn probe(settings: &Settings, timeout: Duration) -> NativeProbe {

@@ -52,16 +52,22 @@ pub(super) fn find(
     Ok(library)
 }
 
+/// The first location at which a file exists. It is not opened: whether it can be used is not known.
+pub(super) fn locate(selection: &Selection) -> Result<PathBuf, NativeFailure> {
+    let places = places(selection)?;
+    let mut paths = places.iter().map(|(_, path)| path);
+    match paths.find(|path| path.exists()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(not_found(places)),
+    }
+}
+
 /// Opens the first existing file.
 fn open_first(
     selection: &Selection,
     probe: &Mutex<NativeProbe>,
 ) -> Result<HeldFile, NativeFailure> {
-    let places = location::places(
-        selection.named.as_deref(),
-        selection.environment.as_deref(),
-        &held_file::folders(),
-    )?;
+    let places = places(selection)?;
     let place = |(place, path): &(LibraryPlace, PathBuf)| ProbedPlace {
         place: *place,
         path: path.clone(),
@@ -76,8 +82,20 @@ fn open_first(
         }
         lock(probe).places[at].found = Some(false);
     }
+    Err(not_found(places))
+}
+
+fn places(selection: &Selection) -> Result<Vec<(LibraryPlace, PathBuf)>, NativeFailure> {
+    location::places(
+        selection.named.as_deref(),
+        selection.environment.as_deref(),
+        &held_file::folders(),
+    )
+}
+
+fn not_found(places: Vec<(LibraryPlace, PathBuf)>) -> NativeFailure {
     let paths = places.into_iter().map(|(_, path)| path);
-    Err(NativeFailure::NotFound(paths.collect()))
+    NativeFailure::NotFound(paths.collect())
 }
 
 /// Verifies the copy, which is the file that is loaded.
