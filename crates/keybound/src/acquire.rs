@@ -4,6 +4,7 @@ mod certificate_flow;
 mod certificate_service;
 mod context;
 mod flow;
+mod host_probe;
 mod plan;
 mod progress;
 mod source_flow;
@@ -13,6 +14,7 @@ mod token_service;
 
 pub(crate) use context::ClientContext;
 pub(crate) use flow::Flow;
+pub(crate) use host_probe::HostFacts;
 pub(crate) use plan::Plan;
 pub(crate) use progress::Progress;
 pub(crate) use token_service::acquire;

@@ -31,6 +31,11 @@ impl Attestor {
         }
     }
 
+    /// Whether it is the platform's, which calls the native library.
+    pub(crate) fn is_platform(&self) -> bool {
+        self.platform_library.is_some()
+    }
+
     pub(crate) fn provider(&self) -> &dyn AttestationProvider {
         &*self.provider
     }

@@ -14,10 +14,12 @@ pub use resource_client::ResourceClient;
 pub use response::Response;
 pub use response_body::ResponseBody;
 
+use crate::capabilities::Capabilities;
 use crate::{AccessToken, KeyRequirements, Result, Stage, TokenRequest};
 use http::Request;
 use keybound_transport::RequestBody;
 use std::sync::Arc;
+use std::time::Duration;
 use worker::Worker;
 
 /// Acquires access tokens for a managed identity of this host. Cloning is cheap and shares everything. See
@@ -58,6 +60,26 @@ impl ManagedIdentityClient {
     pub fn cached_token(&self, request: &TokenRequest) -> Option<AccessToken> {
         let context = self.client.context();
         context.cached_token_on(request, || self.worker.handle())
+    }
+
+    /// What this host can do. See [`capabilities`](crate::ManagedIdentityClient::capabilities).
+    ///
+    /// # Errors
+    /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if no thread can be started.
+    pub fn capabilities(&self) -> Result<Capabilities> {
+        self.capabilities_within(Duration::MAX)
+    }
+
+    /// The same, waiting no longer than `timeout`. See
+    /// [`capabilities_within`](crate::ManagedIdentityClient::capabilities_within).
+    ///
+    /// # Errors
+    /// Those of [`capabilities`](Self::capabilities).
+    pub fn capabilities_within(&self, timeout: Duration) -> Result<Capabilities> {
+        let client = self.client.clone();
+        self.worker.run(Stage::Request, async move {
+            Ok(client.capabilities_within(timeout).await)
+        })
     }
 
     /// Acquires a token that is bound to the certificate. See [`pop_token`](crate::ManagedIdentityClient::pop_token).

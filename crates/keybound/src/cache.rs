@@ -4,6 +4,7 @@ mod binding_cache;
 mod clock;
 mod dual_time;
 mod folding_hasher;
+mod host_cache;
 mod identity_caches;
 mod mint_rate_limiter;
 mod refresh_attempts;
@@ -16,6 +17,7 @@ pub(crate) use binding_cache::CachedBinding;
 pub(crate) use clock::Clocks;
 pub use clock::{Clock, SystemClock};
 pub(crate) use dual_time::DualTime;
+pub(crate) use host_cache::HostCache;
 pub(crate) use mint_rate_limiter::MintRateLimiter;
 pub(crate) use refresh_attempts::{RefreshAttempts, Refreshable};
 pub(crate) use token_cache::{BorrowedTokenKey, CachedToken, Freshness};
@@ -51,6 +53,7 @@ pub(crate) struct Inner {
     /// Shared by successive keys.
     pub(crate) key_gate: KeyGate,
     pub(crate) attestations: AttestationCache,
+    pub(crate) host: HostCache,
     pub(crate) store_calls: StoreCalls,
     /// Whether IMDS rejected a request with `bypass_cache` and accepted it without.
     pub(crate) imds_rejects_bypass: AtomicBool,

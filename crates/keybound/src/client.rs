@@ -2,6 +2,7 @@ use crate::acquire::{ClientContext, Flow, Progress, acquire};
 use crate::arc_key;
 use crate::attestor::Attestor;
 use crate::cache::{Clocks, SharedState};
+use crate::capabilities::Capabilities;
 use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
 use crate::source_settings::SourceSettings;
 use crate::step::{StepEvent, StepListener};
@@ -11,6 +12,7 @@ use crate::wire::SimulatedNetwork;
 use crate::wire::Wire;
 use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
 use keybound_attestation::AttestationProvider;
+use keybound_core::source::SourceReason;
 use keybound_core::{EndpointPolicy, ManagedIdentity, ManagedIdentitySource, Result};
 use keybound_keys::ProviderChain;
 use keybound_transport::{HttpsSettings, ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
@@ -92,6 +94,24 @@ impl ManagedIdentityClient {
     /// otherwise the one that the environment shows. No request is sent.
     pub fn managed_identity_source(&self) -> ManagedIdentitySource {
         self.0.settings.shared.source.kind()
+    }
+
+    /// What this host can do: its source and IMDS versions, its strongest binding and why it has no stronger one. Creates no key
+    /// and requests no token, but sends up to three requests to IMDS, with the retries of every request to it: for at most 25
+    /// seconds. What is missing is in the result; there is no error.
+    ///
+    /// The answer is cached in the client's [state](ManagedIdentityClientBuilder::state): as long as it exists, or for 30 seconds
+    /// if IMDS failed or did not respond. Concurrent callers share one probe.
+    ///
+    /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
+    pub async fn capabilities(&self) -> Capabilities {
+        self.capabilities_within(Duration::MAX).await
+    }
+
+    /// [`capabilities`](Self::capabilities), waiting no longer than `timeout`: IMDS then counts as not responding, in this answer
+    /// only.
+    pub async fn capabilities_within(&self, timeout: Duration) -> Capabilities {
+        self.0.capabilities(timeout).await
     }
 
     /// Whether this host's IMDS supports v2. The probe is a metadata request without the required header, which changes nothing
@@ -331,8 +351,11 @@ impl ManagedIdentityClientBuilder {
         }
         // A caller that names the address of IMDS uses it, whatever the host shows.
         let names_imds = self.imds_endpoint.is_some();
-        let source = self.source;
-        let source = source.or(names_imds.then_some(ManagedIdentitySource::Imds));
+        let source = match self.source {
+            Some(source) => Some((source, SourceReason::Chosen)),
+            None if names_imds => Some((ManagedIdentitySource::Imds, SourceReason::ImdsEndpoint)),
+            None => None,
+        };
         let proxy = match self.proxy {
             Some(proxy) => proxy,
             None => proxy_of(&environment),

@@ -34,6 +34,7 @@ pub mod azure;
 mod binding;
 pub mod blocking;
 mod cache;
+pub mod capabilities;
 mod client;
 mod environment;
 pub mod http;
@@ -63,6 +64,9 @@ mod emulator_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]
 mod library_guide {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/capabilities.md")]
+mod capabilities_guide {}
 #[cfg(all(doctest, feature = "openssl", feature = "rustls"))]
 #[doc = include_str!("../../../docs/other-tls-libraries.md")]
 mod other_tls_libraries_guide {}

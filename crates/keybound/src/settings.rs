@@ -160,9 +160,14 @@ impl ImdsEndpoint {
 
     /// The URL of a request: `name` below `/metadata/identity/`, with these parameters.
     pub(crate) fn url(&self, name: &str, parameters: &[(&str, &str)]) -> Url {
+        self.metadata_url(&format!("identity/{name}"), parameters)
+    }
+
+    /// The URL of a request: `path` below `/metadata/`, with these parameters.
+    pub(crate) fn metadata_url(&self, path: &str, parameters: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         let prefix = self.base.path().trim_end_matches('/');
-        url.set_path(&format!("{prefix}/metadata/identity/{name}"));
+        url.set_path(&format!("{prefix}/metadata/{path}"));
         url.query_pairs_mut().extend_pairs(parameters);
         url
     }

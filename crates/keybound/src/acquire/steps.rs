@@ -1,5 +1,6 @@
 //! The steps of the flows, one for each request of the protocol and each operation of the key.
 mod attestation;
+mod compute_document;
 mod credential;
 mod csr;
 mod error_response;

@@ -38,6 +38,8 @@ pub(super) struct Step {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Action {
     Acquire(Box<Acquire>),
+    /// Gets the capabilities of the host: callers, client and timeout are those of an acquisition.
+    Capabilities(Box<Acquire>),
     /// Drops the callers of an acquisition.
     Cancel(String),
     /// Sets the host's clock forward or back.
@@ -104,7 +106,8 @@ pub(super) struct Acquire {
     pub(super) bearer_over_mtls: bool,
     #[serde(with = "KeyStrengthName")]
     pub(super) min_strength: KeyStrength,
-    /// The expected result, without the members that are not checked: see `describe_token` in `expect.rs`.
+    /// The expected result, without the members that are not checked: see `describe_token` and `describe_capabilities` in
+    /// `expect.rs`.
     pub(super) expect: Members,
 }
 

@@ -65,6 +65,36 @@ keybound_testing::cases! {
     bypass_not_supported_same_certificate
     bypass_rate_limited
     bypass_same_certificate
+    capabilities_app_service
+    capabilities_azure_arc
+    capabilities_cloud_shell
+    capabilities_compute_array
+    capabilities_compute_fails
+    capabilities_compute_malformed
+    capabilities_compute_older_version
+    capabilities_machine_learning
+    capabilities_no_imds
+    capabilities_not_imds
+    capabilities_not_imds_400
+    capabilities_own_timeout
+    capabilities_own_timeout_last_failure
+    capabilities_retries
+    capabilities_retries_off
+    capabilities_service_fabric
+    capabilities_silent_imds
+    capabilities_single_flight
+    capabilities_source_malformed
+    capabilities_token_service
+    capabilities_v1_fails
+    capabilities_v1_plain
+    capabilities_v1_trusted_launch
+    capabilities_v2_disabled
+    capabilities_v2_disabled_without_imds
+    capabilities_v2_hardware
+    capabilities_v2_keyguard
+    capabilities_v2_linux
+    capabilities_v2_plain
+    capabilities_v2_secure_boot_off
     certificate_half_life
     certificate_same_again
     certificate_stale_7d

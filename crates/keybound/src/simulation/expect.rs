@@ -1,8 +1,10 @@
 //! Compares results with the expected ones, and checks what must hold for every token.
+use super::keys::TestKeyProvider;
 use super::runner::Run;
 use super::services::LEGS;
 use super::{Leg, TestHost};
-use crate::{AccessToken, Clock as _, Error, Result};
+use crate::capabilities::{Capabilities, SecurityType};
+use crate::{AccessToken, Clock as _, Error, KeyStrength, Result};
 use keybound_core::lock;
 use keybound_testing::assert_no_leak;
 use serde_json::{Map, Value, json};
@@ -43,6 +45,58 @@ pub(super) fn check_outcome(
         _ => {}
     }
     problems
+}
+
+/// The problems of capabilities that were returned after `after` seconds.
+pub(super) fn check_capabilities(
+    expected: &Members,
+    found: &Capabilities,
+    after: f64,
+) -> Vec<String> {
+    assert_no_leak(
+        &["swordfish".to_owned()],
+        &format!("{found:#?}"),
+        "capabilities",
+    );
+    let mut actual = describe_capabilities(found);
+    actual["after"] = json!(after);
+    let problems = differences(expected, &actual);
+    match problems.is_empty() {
+        true => problems,
+        false => [problems, vec![format!("the capabilities: {actual}")]].concat(),
+    }
+}
+
+fn describe_capabilities(found: &Capabilities) -> Value {
+    let error = |error: &Option<Error>| error.as_ref().map(describe_error);
+    let strength = |strength: Option<KeyStrength>| strength.map(KeyStrength::as_str);
+    let imds = found
+        .imds
+        .as_ref()
+        .map(|imds| json!({ "v1": imds.v1, "v2": imds.v2, "error": error(&imds.error) }));
+    let security = found.security.as_ref().map(|security| {
+        json!({
+            "type": security.security_type.as_ref().map(SecurityType::as_str),
+            "secure_boot": security.secure_boot,
+            "virtual_tpm": security.virtual_tpm,
+        })
+    });
+    json!({
+        "source": found.source.as_str(),
+        "source_reason": found.source_reason.as_str(),
+        "source_variables": found.source_reason.variables(),
+        "source_error": error(&found.source_error),
+        "imds": imds,
+        "imds_v2_disabled": found.imds_v2_disabled,
+        "operating_system": found.operating_system.as_str(),
+        "security": security,
+        "security_error": error(&found.security_error),
+        "strongest_key": strength(found.strongest_key),
+        "simulated_key": found.simulated_key,
+        "strongest_binding": strength(found.strongest_binding),
+        "why_not_stronger": error(&found.why_not_stronger),
+        "attestation": found.attestation.as_str(),
+    })
 }
 
 /// The Debug output of a result and of its error's causes.
@@ -91,7 +145,7 @@ fn describe_error(error: &Error) -> Value {
         "code": error.service().map(|service| &service.codes),
         "message": error.to_string(),
         "service_error": service_error,
-        "next_step": error.kind().next_step(),
+        "next_step": error.next_step(),
     })
 }
 
@@ -170,12 +224,13 @@ pub(super) fn check_end(run: &Run, expected: &Members, elapsed: Duration) -> Vec
 pub(super) fn counts(run: &Run) -> Value {
     let issued = run.host.calls(Leg::Issue);
     let attestations = issued.iter().map(|call| call.body.get("attestation_token"));
+    let opened = |keys: &TestKeyProvider| keys.opened.load(Ordering::Relaxed);
     let mut counts = json!({
         // The `issue` requests past IMDS's cache.
         "bypassed": issued.iter().filter(|call| call.bypass()).count(),
         "certificates": lock(&run.host.history).certificates.len(),
         // How often the key was opened.
-        "keys": run.keys.opened.load(Ordering::Relaxed),
+        "keys": opened(&run.keys) + opened(&run.software_keys),
         "stored": run.store.as_ref().map_or(0, |store| store.len()),
         // Different attestation tokens.
         "attestations_sent": attestations.flatten().collect::<HashSet<_>>().len(),

@@ -112,5 +112,5 @@ pub(super) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 pub(super) const ENTRA: &str = "https://eastus.mtlsauth.microsoft.com";
 /// The client id of the system-assigned identity.
 pub(super) const SYSTEM: &str = "11111111-2222-4333-8444-555555555555";
-const METADATA: &str = "/metadata/identity/getplatformmetadata";
+pub(super) const METADATA: &str = "/metadata/identity/getplatformmetadata";
 const ISSUE: &str = "/metadata/identity/issuecredential";

@@ -1,7 +1,7 @@
 //! Runs a case.
 use super::TestHost;
 use super::case::{Acquire, Action, Case, Identity};
-use super::expect::{Members, check_end, check_outcome, counts, differences};
+use super::expect::{Members, check_capabilities, check_end, check_outcome, counts, differences};
 use super::keys::{Attestor, TestKeyProvider};
 use super::sources::HostKind;
 use super::store::MemoryStore;
@@ -9,7 +9,8 @@ use crate::{
     AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
     Result, SharedState, TokenRequest,
 };
-use keybound_core::lock;
+use keybound_core::{KeyStrength, lock};
+use keybound_keys::ProviderChain;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) struct Run {
     pub(super) host: Arc<TestHost>,
     pub(super) keys: Arc<TestKeyProvider>,
+    pub(super) software_keys: Arc<TestKeyProvider>,
     attestor: Arc<Attestor>,
     pub(super) store: Option<Arc<MemoryStore>>,
     clients: HashMap<String, ManagedIdentityClient>,
@@ -53,6 +55,7 @@ impl Run {
         let setup = &host.setup;
         Self {
             keys: TestKeyProvider::new(setup.key, setup.persistent_key),
+            software_keys: TestKeyProvider::new(KeyStrength::Software, false),
             attestor: Arc::new(Attestor(Arc::clone(&host))),
             store: setup
                 .store
@@ -76,6 +79,7 @@ impl Run {
     async fn act(&mut self, action: &Action, step: usize) {
         match action {
             Action::Acquire(acquire) => self.acquire(acquire, step),
+            Action::Capabilities(ask) => self.ask_for_capabilities(ask, step),
             Action::Cancel(name) => {
                 for caller in self
                     .callers
@@ -117,6 +121,22 @@ impl Run {
     fn count(&mut self, expected: &Members, step: usize) {
         let problems = differences(expected, &counts(self));
         self.problems.extend(located(problems, step));
+    }
+
+    fn ask_for_capabilities(&mut self, ask: &Acquire, step: usize) {
+        let client = self.client(ask).expect("a client");
+        let timeout = ask.timeout.map(Duration::from_secs_f64);
+        for _ in 0..ask.callers {
+            let (client, expected, start) = (client.clone(), ask.expect.clone(), Instant::now());
+            self.acquisitions.spawn(async move {
+                let found = match timeout {
+                    Some(timeout) => client.capabilities_within(timeout).await,
+                    None => client.capabilities().await,
+                };
+                let after = start.elapsed().as_secs_f64();
+                located(check_capabilities(&expected, &found, after), step).collect()
+            });
+        }
     }
 
     fn acquire(&mut self, acquire: &Acquire, step: usize) {
@@ -200,6 +220,10 @@ impl Run {
             }))
             .retries(setup.retries)
             .client_capabilities(capabilities);
+        if setup.software_key {
+            let providers = [&self.keys, &self.software_keys].map(|keys| Arc::clone(keys) as _);
+            builder = builder.key_providers(ProviderChain::new(providers.to_vec()));
+        }
         if !setup.no_attestation {
             builder = builder.attestation(Arc::clone(&self.attestor) as _);
         }

@@ -174,7 +174,7 @@ impl Failing {
         let probability = match leg {
             Leg::Token => self.token,
             Leg::Metadata | Leg::Issue => self.imds,
-            Leg::Attest | Leg::Challenge | Leg::Source => 0.0,
+            _ => 0.0,
         };
         (self.source.f64() < probability).then(|| ScriptedResponse {
             status: Some([500, 503, 429, 404][self.source.usize(..4)]),

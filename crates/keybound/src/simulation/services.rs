@@ -1,5 +1,6 @@
 //! The network of a simulated host: each service checks and records its requests, and responds as scripted, or correctly.
 use super::TestHost;
+use super::about_host::asks_about_host;
 use super::imds::is_v2;
 use super::script::ScriptedResponse;
 use crate::Clock as _;
@@ -33,16 +34,25 @@ pub(super) enum Leg {
     Challenge,
     /// The token request to a source of v1.
     Source,
+    /// The probe whether IMDS has v2.
+    Probe,
+    /// The probe whether IMDS has v1.
+    ProbeV1,
+    /// The request for the compute document.
+    Compute,
 }
 
 /// The legs by name.
-pub(super) const LEGS: [(Leg, &str); 6] = [
+pub(super) const LEGS: [(Leg, &str); 9] = [
     (Leg::Metadata, "metadata"),
     (Leg::Issue, "issue"),
     (Leg::Attest, "attest"),
     (Leg::Token, "token"),
     (Leg::Challenge, "challenge"),
     (Leg::Source, "source"),
+    (Leg::Probe, "probe"),
+    (Leg::ProbeV1, "probe_v1"),
+    (Leg::Compute, "compute"),
 ];
 
 /// One request that a service received.
@@ -139,6 +149,7 @@ impl TestHost {
     ) -> Reply {
         let mut call = match route {
             Route::Entra(binding) => self.read_token_request(binding, head, body)?,
+            Route::Plain if asks_about_host(head) => self.read_host_request(head),
             Route::Plain if is_v2(head.uri.path()) => self.read_imds_request(head, body),
             _ => self.read_source_request(head, body, matches!(route, Route::Source(_))),
         };
@@ -196,6 +207,7 @@ impl TestHost {
     fn correct(&self, call: &Call, response: &ScriptedResponse) -> (u16, String) {
         let (status, mut body) = match call.leg {
             Leg::Metadata | Leg::Issue => self.imds(call),
+            Leg::Probe | Leg::ProbeV1 | Leg::Compute => self.about_host(call),
             Leg::Token => self.entra(call, response),
             Leg::Challenge | Leg::Source => self.source(call, response),
             Leg::Attest => unreachable!("an attestation is no HTTP request"),
@@ -213,7 +225,7 @@ impl TestHost {
         let mut set = |name: HeaderName, value: String| {
             headers.insert(name, value.parse().unwrap());
         };
-        let is_imds = matches!(leg, Leg::Metadata | Leg::Issue);
+        let is_imds = !matches!(leg, Leg::Token | Leg::Challenge | Leg::Source);
         let server = response.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
         if is_imds && !server.is_empty() {
             set(header::SERVER, server.to_owned());

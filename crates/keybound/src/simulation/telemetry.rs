@@ -289,12 +289,15 @@ mod counters {
     ];
 }
 
-const LEGS: [(Leg, &str); 5] = [
+const LEGS: [(Leg, &str); 8] = [
     (Leg::Metadata, "metadata"),
     (Leg::Issue, "credential"),
     (Leg::Token, "token"),
     (Leg::Challenge, "challenge"),
     (Leg::Source, "source"),
+    (Leg::Probe, "imds_v2"),
+    (Leg::ProbeV1, "imds_v1"),
+    (Leg::Compute, "compute"),
 ];
 const AGAIN: &str = "retrying";
 const REFUSED: &str = "certificate rejected; retrying with a new one";

@@ -1,4 +1,5 @@
 //! The simulated host: its services with their history, and two clocks: the services' clock, and the host's, which can be wrong.
+use super::about_host::Compute;
 use super::pki::CertificateRecord;
 use super::resource::Resource;
 use super::script::{Failing, Script};
@@ -44,7 +45,12 @@ pub(super) struct Setup {
     #[serde(with = "KeyStrengthName")]
     pub(super) key: KeyStrength,
     pub(super) persistent_key: bool,
+    /// Whether there is a provider of software keys besides.
+    pub(super) software_key: bool,
     pub(super) no_attestation: bool,
+    /// Whether IMDS has no v2.
+    pub(super) imds_v1_only: bool,
+    pub(super) compute: Compute,
     /// Whether Entra's responses have no `Date`.
     pub(super) no_date: bool,
 }
@@ -76,7 +82,10 @@ impl Default for Setup {
             store: None,
             key: KeyStrength::KeyGuard,
             persistent_key: false,
+            software_key: false,
             no_attestation: false,
+            imds_v1_only: false,
+            compute: Compute::default(),
             no_date: false,
         }
     }

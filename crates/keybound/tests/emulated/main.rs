@@ -5,6 +5,7 @@ mod bound_calls;
 mod caching;
 mod caller_tokens;
 mod calls;
+mod capabilities;
 mod deadlines;
 mod identities;
 mod invariants;

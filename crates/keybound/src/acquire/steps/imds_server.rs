@@ -30,14 +30,19 @@ pub(super) fn check_server(stage: Stage, response: &Response<Bytes>) -> Result<(
 /// At stage metadata, a response needs the Server header of IMDS, whatever its status. Later the address is known to be that of
 /// IMDS, and the certificate is validated; only statuses that IMDS never sends are rejected.
 fn is_imds(stage: Stage, response: &Response<Bytes>) -> bool {
-    let mut servers = response.headers().get_all(SERVER).iter();
-    let names_imds = servers.any(|server| is_imds_server(server.as_bytes()));
+    let names_imds = names_imds(response);
     let status = response.status().as_u16();
     match stage {
         Stage::Metadata => names_imds,
         Stage::Credential => names_imds || !matches!(status, 300..=399 | 407 | 511),
         _ => true,
     }
+}
+
+/// Whether a Server header names IMDS.
+pub(super) fn names_imds(response: &Response<Bytes>) -> bool {
+    let mut servers = response.headers().get_all(SERVER).iter();
+    servers.any(|server| is_imds_server(server.as_bytes()))
 }
 
 #[cfg(test)]
