@@ -1,6 +1,7 @@
 //! The command line. Parsing has no side effects; help, completions and man pages are generated from these types.
 mod attestation;
 mod call;
+mod capabilities;
 mod emulator;
 mod host;
 mod selftest;
@@ -12,6 +13,7 @@ mod documented;
 
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
+pub(crate) use capabilities::CapabilitiesArgs;
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
 pub(crate) use host::{HostArgs, TargetArgs};
 pub(crate) use selftest::{SelftestArgs, SelftestOutput};
@@ -49,6 +51,7 @@ pub(crate) enum Command {
     Call(Box<CallArgs>),
     Emulator(Box<EmulatorArgs>),
     Attestation(AttestationArgs),
+    Capabilities(Box<CapabilitiesArgs>),
     Selftest(Box<SelftestArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -63,6 +66,7 @@ impl Command {
             Self::Call(_) => "call",
             Self::Emulator(_) => "emulator",
             Self::Attestation(_) => "attestation",
+            Self::Capabilities(_) => "capabilities",
             Self::Selftest(_) => "selftest",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -115,6 +119,7 @@ Examples:
   keybound get-token --resource https://vault.azure.net -v
   keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
+  keybound capabilities                             what this host can do
   keybound selftest                                 run diagnostics on this host
 
 Exit codes:

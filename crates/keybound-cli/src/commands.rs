@@ -1,6 +1,7 @@
 //! One file for each command.
 pub(crate) mod attestation;
 pub(crate) mod call;
+pub(crate) mod capabilities;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod emulator;

@@ -49,6 +49,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Call(args) => commands::call::run(&args),
         Command::Emulator(args) => commands::emulator::run(&args),
         Command::Attestation(args) => commands::attestation::run(&args),
+        Command::Capabilities(args) => commands::capabilities::run(&args),
         Command::Selftest(args) => commands::selftest::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),

@@ -82,6 +82,7 @@ fn writes_man_pages_for_every_subcommand() {
         "keybound-attestation-probe.1",
         "keybound-attestation.1",
         "keybound-call.1",
+        "keybound-capabilities.1",
         "keybound-completions.1",
         "keybound-demo.1",
         "keybound-emulator.1",

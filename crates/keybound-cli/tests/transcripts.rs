@@ -211,10 +211,18 @@ keybound_testing::cases! {
     attestation_probe
     attestation_probe_json
     call_graph
+    capabilities
+    capabilities_app_service
+    capabilities_json
+    capabilities_no_imds
+    capabilities_source_malformed
+    capabilities_v1
+    capabilities_v2_disabled
     get_token_verbose
     help
     help_attestation_probe
     help_call
+    help_capabilities
     help_completions
     help_demo
     help_emulator
@@ -237,6 +245,7 @@ keybound_testing::cases! {
     usage_call_header
     usage_call_http
     usage_call_user_information
+    usage_capabilities_imds
     usage_claims
     usage_emulator_command_without_exec
     usage_emulator_config

@@ -69,6 +69,7 @@ const TABLES: &[(&str, &[Table])] = &[
     ("keybound emulator", &[("emulator.md", "### As a program")]),
     ("keybound attestation", &[]),
     ("keybound attestation probe", &[SHARED, OTHERS]),
+    ("keybound capabilities", &[SHARED, OTHERS]),
     ("keybound selftest", &[SHARED, ("cli.md", "## `selftest`")]),
     ("keybound completions", &[]),
     ("keybound man", &[OTHERS]),

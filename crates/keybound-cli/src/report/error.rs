@@ -15,6 +15,9 @@ pub(crate) struct ErrorReport {
     retryable: bool,
     deadline_exceeded: bool,
     next_step: String,
+    /// The message without the next step.
+    #[serde(skip)]
+    reason: String,
 }
 
 /// The error of the service as JSON.
@@ -30,17 +33,31 @@ struct ServiceReport {
 
 impl ErrorReport {
     pub(crate) fn new(error: &Error) -> Self {
-        let next_step = next_step(error);
+        let (reason, next_step) = (chain(error), next_step(error));
         Self {
             code: error.kind().code(),
             stage: error.stage().as_str(),
-            message: format!("{}; {next_step}", chain(error)),
+            message: format!("{reason}; {next_step}"),
+            reason,
             status: error.status(),
             service: error.service().map(ServiceReport::new),
             retryable: error.is_retryable(),
             deadline_exceeded: error.deadline_exceeded(),
             next_step,
         }
+    }
+
+    /// The error and its causes in one line, without the next step.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(crate) fn next_step(&self) -> &str {
+        &self.next_step
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     /// Applies `text` to texts from outside, and `id` to the ids for the service's support.
@@ -50,6 +67,7 @@ impl ErrorReport {
         id: impl Fn(&str) -> String,
     ) -> Self {
         self.message = text(&self.message);
+        self.reason = text(&self.reason);
         if let Some(service) = &mut self.service {
             for field in [&mut service.error, &mut service.description] {
                 *field = field.as_deref().map(&text);
