@@ -62,7 +62,9 @@ class KeyboundError(Exception):
 
 
 class InvalidRequest(KeyboundError, ValueError):
-    """An argument is malformed. Nothing was sent."""
+    """An argument is malformed. Nothing was sent, unless ``may_have_been_sent``: then a streamed body has another length than its
+    ``Content-Length``.
+    """
 
 
 class Unreachable(KeyboundError, ConnectionError):

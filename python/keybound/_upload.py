@@ -85,9 +85,15 @@ def send_streamed(
     try:
         return response.wait()
     except KeyboundError as error:
-        # Whatever it says: parts of the body were taken, and a repetition would send the rest only.
-        error.may_have_been_sent = True
+        mark_sent(error)
         raise
+
+
+def mark_sent(error: KeyboundError) -> None:
+    """Whatever the error says: parts of the body were taken, and a repetition would send the rest only."""
+    if not error.may_have_been_sent:
+        error.may_have_been_sent = True
+        error.next_step = "correct the request; a part of it may have been sent"
 
 
 def check_unused(content: object) -> None:

@@ -160,6 +160,13 @@ def test_broken_connections_are_not_retried(emulator: Emulator, vault: ResourceC
     assert emulator.counts()["vault"] == 1
 
 
+def test_bodies_shorter_than_their_length(emulator: Emulator, vault: ResourceClient) -> None:
+    with pytest.raises(keybound.KeyboundError) as caught:
+        vault.put(secret(emulator), headers={"Content-Length": "5"}, content=iter([b"123"]))
+    assert caught.value.may_have_been_sent
+    assert "nothing was sent" not in caught.value.next_step
+
+
 def test_timeouts(emulator: Emulator, vault: ResourceClient) -> None:
     emulator.inject("vault=hang*1")
     with pytest.raises(keybound.DeadlineReached) as caught:

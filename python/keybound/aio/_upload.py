@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 from keybound import _native
 from keybound._errors import KeyboundError
-from keybound._upload import as_bytes, check_unused, chunks, content_length, mark_used
+from keybound._upload import as_bytes, check_unused, chunks, content_length, mark_sent, mark_used
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def send_streamed(
     try:
         return await response
     except KeyboundError as error:
-        error.may_have_been_sent = True
+        mark_sent(error)
         raise
 
 
