@@ -212,6 +212,13 @@ class Emulator:
     def reset(self) -> None: ...
     def close(self) -> None: ...
 
+@final
+class ReadyFile:
+    # `ValueError` if the path cannot be written to, or is a file with other data.
+    def __new__(cls, path: str | PathLike[str], /) -> Self: ...
+    def write(self, line: str, /) -> None: ...
+    def close(self) -> None: ...
+
 VERSION: str
 __all__ = [
     "VERSION",
@@ -221,6 +228,7 @@ __all__ = [
     "Emulator",
     "Operation",
     "RawResponse",
+    "ReadyFile",
     "Request",
     "Resource",
     "Upload",

@@ -12,6 +12,8 @@ mod interpreter;
 mod log;
 mod operation;
 mod process;
+#[cfg(feature = "emulator")]
+mod ready_file;
 mod records;
 mod request;
 mod resource;
@@ -28,9 +30,6 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
-    #[cfg(feature = "emulator")]
-    #[pymodule_export]
-    use super::emulator::Emulator;
     #[pymodule_export]
     use super::{
         access_token::AccessToken,
@@ -46,6 +45,9 @@ mod _native {
         settings::check_identity,
         upload::Upload,
     };
+    #[cfg(feature = "emulator")]
+    #[pymodule_export]
+    use super::{emulator::Emulator, ready_file::ReadyFile};
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

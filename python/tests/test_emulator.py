@@ -80,6 +80,41 @@ def test_the_program_until_it_is_stopped(tmp_path: Path) -> None:
     assert not ready_file.exists()
 
 
+SHOW_READY_FILE = """
+import json, os, sys
+print(json.load(open(sys.argv[1]))["event"], oct(os.stat(sys.argv[1]).st_mode & 0o777))
+"""
+
+
+def with_ready_file(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, "--ready-file", str(path), "--", sys.executable, "-c", SHOW_READY_FILE, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_ready_file_destroys_no_other_data(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("precious")
+    done = with_ready_file(path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"keybound.emulator: --ready-file {path}: the file holds other data than a ready line\n"
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+def test_a_ready_file_is_private(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch(0o644)
+    assert with_ready_file(empty).stdout == "ready 0o600\n"
+    assert not empty.exists()
+    stale = tmp_path / "stale"
+    stale.write_text('{"event": "ready", "control": {"secret": "s"}}')
+    link = tmp_path / "link"
+    link.symlink_to(stale)
+    assert with_ready_file(link).stdout == "ready 0o600\n"
+    assert link.is_symlink()
+    assert not stale.exists()
+
+
 def test_the_program_with_a_command() -> None:
     code = "import os, sys, keybound; keybound.ManagedIdentityClient().acquire_token('https://vault.azure.net'); sys.exit(7)"
     done = subprocess.run([*PROGRAM, "--", sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

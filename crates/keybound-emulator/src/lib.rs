@@ -44,6 +44,7 @@ mod peer;
 mod pki;
 mod random_secret;
 mod ready;
+mod ready_file;
 mod record;
 mod records;
 mod reply;
@@ -74,6 +75,7 @@ pub use config::{
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};
 pub use ready::{Control, Ready};
+pub use ready_file::ReadyFile;
 pub use record::Record;
 pub use simulated_attestation::SimulatedAttestation;
 pub use simulated_key::{SimulatedKey, SimulatedKeyProvider};

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keybound import _native
 from keybound.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ def main() -> int:
     for number in signals:
         signal.signal(number, _stop)
     try:
+        # First: a program that waits for the file must not read the file of an earlier emulator, even if this one fails.
+        ready_file = _native.ReadyFile(arguments.ready_file) if arguments.ready_file else None
         config = Path(arguments.config).read_text(encoding="utf-8") if arguments.config else None
         with ExitStack() as stack:
             emulator = stack.enter_context(Emulator(config, state_dir=arguments.state_dir))
             emulator.inject(*arguments.fault)
-            if arguments.ready_file:
-                _write_ready_file(arguments.ready_file, emulator, stack)
+            if ready_file:
+                stack.callback(ready_file.close)
+                # It contains the secret of the control endpoint.
+                ready_file.write(json.dumps(emulator.ready))
             return _run_command(command, emulator, arguments.source) if command else _run_alone(emulator)
     except _Stopped:
         return 0
@@ -99,15 +104,6 @@ def _run_command(command: list[str], emulator: Emulator, source: str) -> int:
             # A terminal sends SIGINT to the command as well.
             if stopped.number != signal.SIGINT:
                 running.send_signal(stopped.number)
-
-
-def _write_ready_file(name: str, emulator: Emulator, stack: ExitStack) -> None:
-    path = Path(name)
-    # It contains the secret of the control endpoint.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(emulator.ready) + "\n")
-    stack.callback(path.unlink, missing_ok=True)
 
 
 class _Stopped(Exception):
