@@ -157,7 +157,8 @@ impl AccessToken {
         let result = template.cast::<PyDict>()?.copy()?;
         result.set_item(intern!(py, "access_token"), token.secret().expose())?;
         result.set_item(intern!(py, "expires_in"), self.expires_in()?)?;
-        result.set_item(intern!(py, "token_source"), token.source().as_str())?;
+        let source = PyString::intern(py, token.source().as_str());
+        result.set_item(intern!(py, "token_source"), source)?;
         result.set_item(intern!(py, "resource"), resource)?;
         let certificate = BindingCertificate::of(self.0.derive(Arc::clone(binding) as _));
         result.set_item(intern!(py, "binding_certificate"), certificate)?;

@@ -14,22 +14,18 @@ _MAX_CERTIFICATES = 16
 _LONG_LIFETIME = 7200
 
 # Results without token, by the thumbprint of their certificate: tokens are cached by the client only.
-_templates: dict[str, dict[str, Any]] = {}
+templates: dict[str, dict[str, Any]] = {}
 
 
-def bound_result(token: AccessToken, resource: str) -> dict[str, Any] | None:
-    """The result for a bound token; ``None`` for another one."""
-    return token._fill(_templates, resource) or _with_new_template(token, resource)
-
-
-def _with_new_template(token: AccessToken, resource: str) -> dict[str, Any] | None:
+def with_new_template(token: AccessToken, resource: str) -> dict[str, Any] | None:
+    """The result for a bound token, whose certificate has no template yet; ``None`` for another token."""
     certificate = token.certificate
     if certificate is None:
         return None
-    if len(_templates) >= _MAX_CERTIFICATES:
-        _templates.clear()
+    if len(templates) >= _MAX_CERTIFICATES:
+        templates.clear()
     template = _template(token.token_type, certificate)
-    _templates[certificate.x5t_s256] = template
+    templates[certificate.x5t_s256] = template
     # Another thread may clear the templates.
     return token._fill({certificate.x5t_s256: template}, resource)
 

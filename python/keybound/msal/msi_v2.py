@@ -8,7 +8,7 @@ import keybound
 from keybound import AccessToken, KeyboundError, KeyStrength, _native
 from keybound.msal._errors import MsiV2Error, msi_v2_error
 from keybound.msal._identities import checked
-from keybound.msal._results import bound_result
+from keybound.msal._results import templates, with_new_template
 from keybound.msal._shared_clients import shared_client
 
 TYPE_CHECKING = False
@@ -26,8 +26,9 @@ _TIMEOUT = 60.0
 _MAX_REQUESTS = 64
 _STRONGEST = KeyStrength.KEYGUARD
 
-# Requests without claims for the strongest keys: they are parsed once.
-_requests: dict[tuple[str, bool], _native.Request] = {}
+# By resource, requests without claims for the strongest keys: they are parsed once.
+_attested: dict[str, _native.Request] = {}
+_unattested: dict[str, _native.Request] = {}
 
 
 def obtain_token(
@@ -70,7 +71,8 @@ def obtain_token(
         if client is None:
             client = shared_client(checked(managed_identity))
         is_usual = claims_challenge is None and min_strength is _STRONGEST
-        request = _requests.get((resource, attestation_enabled)) if is_usual else None
+        requests = _attested if attestation_enabled else _unattested
+        request = requests.get(resource) if is_usual else None
         if request is None:
             request = _new_request(resource, bool(attestation_enabled), min_strength, claims_challenge)
         token = client._native.acquire(request)
@@ -82,7 +84,7 @@ def obtain_token(
     # Before there is a result, whose token a traceback of a failing log handler would show.
     if token.source != "cache" and token.certificate is not None:
         _logger.debug("bound token for %s acquired, certificate %s", resource, token.certificate.x5t_s256)
-    result = bound_result(token, resource)
+    result = token._fill(templates, resource) or with_new_template(token, resource)
     if result is None:
         raise MsiV2Error("[msi_v2] the token is bound to no certificate", code="token_not_bound")
     return result
@@ -116,9 +118,10 @@ def get_cert_thumbprint_sha256(cert_pem: str) -> str:
 def _new_request(resource: str, is_attested: bool, min_strength: KeyStrength, claims: str | None) -> _native.Request:
     request = _native.Request.pop(resource, is_attested, min_strength, claims, False, _TIMEOUT)
     if claims is None and min_strength is _STRONGEST:
-        if len(_requests) >= _MAX_REQUESTS:
-            _requests.clear()
-        _requests[resource, is_attested] = request
+        requests = _attested if is_attested else _unattested
+        if len(requests) >= _MAX_REQUESTS:
+            requests.clear()
+        requests[resource] = request
     return request
 
 
