@@ -204,9 +204,16 @@ fn repeat(count: usize, mut work: impl FnMut()) {
     }
 }
 
+#[cfg(unix)]
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.try_into().unwrap_or_default()
+}
+
+/// The monotonic clock.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    SystemClock::new().monotonic()
 }
 
 const PAIRS: usize = 60;
