@@ -177,4 +177,8 @@ impl AccessToken {
             unix(token.expires_on())
         ))
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }

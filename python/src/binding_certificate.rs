@@ -268,6 +268,10 @@ impl BindingCertificate {
         let stored = stored_certificate(py, store_path, thumbprint, subject_name)?;
         Ok(Self::new(stored))
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }
 
 #[cfg(windows)]

@@ -144,6 +144,10 @@ impl Client {
             raise(py, builder.build())
         })
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }
 
 impl ClientOfProcess {

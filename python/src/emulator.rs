@@ -89,6 +89,10 @@ impl Emulator {
         let emulator = self.lock().of_this_process_mut().and_then(Option::take);
         process::detached(py, move || drop(emulator));
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }
 
 impl Drop for Emulator {

@@ -1,6 +1,7 @@
 //! Conversion of errors to the exceptions of `keybound._errors`.
 use crate::process::Inside;
 use keybound::{Error, ErrorKind, ServiceError, Stage};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -24,6 +25,11 @@ pub(crate) fn raise<T>(py: Python<'_>, result: keybound::Result<T>) -> PyResult<
 /// The exception for an invalid argument.
 pub(crate) fn invalid_request(py: Python<'_>, message: impl Into<Cow<'static, str>>) -> PyErr {
     to_python(py, &Error::invalid_request(message))
+}
+
+/// The exception of `__reduce__` of what has secrets or resources of the process. Python 3.9 would pickle an empty object.
+pub(crate) fn cannot_be_pickled() -> PyErr {
+    PyTypeError::new_err("objects of keybound cannot be pickled or copied")
 }
 
 /// The exception as an object.

@@ -69,6 +69,10 @@ impl Resource {
             |py, response| Ok(Py::new(py, RawResponse::new(raise(py, response)?))?.into_any()),
         )
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }
 
 /// A request of these parts.

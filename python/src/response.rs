@@ -179,6 +179,10 @@ impl RawResponse {
     fn __repr__(&self) -> String {
         format!("<RawResponse [{}]>", self.status)
     }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(crate::error::cannot_be_pickled())
+    }
 }
 
 impl RawResponse {
