@@ -4,6 +4,7 @@ from keybound import _native
 from keybound._errors import InvalidRequest
 from keybound._identity import KeyStrength
 from keybound._message import outgoing_headers
+from keybound._not_picklable import NotPicklable
 from keybound._response import Response
 from keybound._upload import is_in_memory, send_streamed
 
@@ -23,7 +24,7 @@ _OF_CONNECTION = frozenset(
 )
 
 
-class BoundCalls:
+class BoundCalls(NotPicklable):
     """Bound calls for HTTP libraries and SDKs that have clients of their own, for any number of resources.
 
     Such a library never has a token: it writes a placeholder into ``Authorization``, which names the resource and is useless

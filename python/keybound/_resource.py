@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from keybound import _native
 from keybound._message import UNSET, outgoing_headers, with_json, with_params
+from keybound._not_picklable import NotPicklable
 from keybound._response import Response
 from keybound._upload import is_in_memory, send_streamed
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     Content = Union[bytes, str, Iterable[bytes], IO[bytes], None]
 
 
-class ResourceClient:
+class ResourceClient(NotPicklable):
     """Sends requests to a resource: acquires, refreshes and attaches tokens, and presents the certificate that each is bound to.
 
     A 401 with a claims challenge or a failed binding is answered once by a new token. A broken connection is an error and is not

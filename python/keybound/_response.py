@@ -5,6 +5,7 @@ from sys import maxsize
 
 from keybound import _native
 from keybound._errors import KeyboundError
+from keybound._not_picklable import NotPicklable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Headers(Mapping[str, str]):
         return f"<Headers {list(self._values)}>"
 
 
-class ResponseBase:
+class ResponseBase(NotPicklable):
     """What the blocking and the async response share: all but the body."""
 
     __slots__ = ("_headers", "_native")

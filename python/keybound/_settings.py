@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from keybound import _native
 from keybound._identity import KeyStrength, ManagedIdentity
+from keybound._not_picklable import NotPicklable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class ClientBase:
+class ClientBase(NotPicklable):
     """What the blocking and the async client share: the settings."""
 
     __slots__ = ("__weakref__", "_identity", "_native")

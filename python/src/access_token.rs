@@ -179,6 +179,6 @@ impl AccessToken {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(crate::error::cannot_be_pickled())
+        Err(error::cannot_be_pickled())
     }
 }

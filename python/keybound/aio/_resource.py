@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from keybound import _native
 from keybound._message import UNSET, outgoing_headers, with_json, with_params
+from keybound._not_picklable import NotPicklable
 from keybound._upload import is_in_memory
 from keybound.aio._response import Response
 from keybound.aio._upload import send_streamed
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     AsyncContent = Union[bytes, str, Iterable[bytes], AsyncIterable[bytes], IO[bytes], None]
 
 
-class ResourceClient:
+class ResourceClient(NotPicklable):
     """Sends requests to a resource. See `keybound.ResourceClient`."""
 
     __slots__ = ("_native",)

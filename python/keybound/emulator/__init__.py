@@ -18,6 +18,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from keybound import _native
+from keybound._not_picklable import NotPicklable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ def _close_all() -> None:
         emulator.close()
 
 
-class Emulator:
+class Emulator(NotPicklable):
     """The services, from construction until `close` or the end of a ``with`` block, in a thread of their own."""
 
     def __init__(self, config: str | None = None, *, state_dir: str | PathLike[str] | None = None) -> None:
