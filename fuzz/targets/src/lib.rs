@@ -80,9 +80,9 @@ mod tests {
         ArcChallenge, ArcPlatform, SourceEndpoint, SourceToken, SourceVariables,
     };
     use keybound_core::{
-        AttestationToken, Certificate, Challenge, Claims, ComputeDocument, EndpointPolicy, Guid, IssuedCredential,
-        ManagedIdentity, ManagedIdentitySource, PlatformMetadata, SecretString, ServiceError,
-        TokenResponse, TokenType, check_binding,
+        AttestationToken, Certificate, Challenge, Claims, ComputeDocument, EndpointPolicy, Guid,
+        IssuedCredential, ManagedIdentity, ManagedIdentitySource, PlatformMetadata, SecretString,
+        ServiceError, TokenResponse, TokenType, check_binding,
     };
     use keybound_transport::ProxyConfig;
 

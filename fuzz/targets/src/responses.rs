@@ -5,8 +5,8 @@ use crate::texts::assert_endpoint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::{
-    ComputeDocument, EndpointPolicy, IssuedCredential, MAX_JWT, OperatingSystem, PlatformMetadata, SecurityType, ServiceError, TokenResponse,
-    TokenType,
+    ComputeDocument, EndpointPolicy, IssuedCredential, MAX_JWT, OperatingSystem, PlatformMetadata,
+    SecurityType, ServiceError, TokenResponse, TokenType,
 };
 use serde_json::json;
 use std::time::Duration;

@@ -132,7 +132,12 @@ fn assert_requests(endpoint: &SourceEndpoint) {
             Ok(request) => request,
         };
         assert_no_canary(&format!("{request:?}"));
-        assert_eq!(request.url.scheme(), if fabric { "https" } else { "http" });
+        let schemes: &[&str] = match source {
+            ManagedIdentitySource::ServiceFabric => &["https"],
+            ManagedIdentitySource::Imds | ManagedIdentitySource::AzureArc => &["http"],
+            _ => &["http", "https"],
+        };
+        assert!(schemes.contains(&request.url.scheme()), "{}", request.url);
         assert!(request.url.username().is_empty() && request.url.fragment().is_none());
         if source == ManagedIdentitySource::AzureArc {
             assert!(is_loopback(&request.url), "{}", request.url);

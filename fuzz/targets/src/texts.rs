@@ -229,7 +229,10 @@ pub fn thumbprint(data: &[u8]) {
     assert_eq!(parsed.is_some(), is_thumbprint);
     if let Some(parsed) = parsed {
         assert_eq!(parsed.to_string(), text.to_ascii_uppercase());
-        assert_eq!(Sha1Thumbprint::parse(&text.to_ascii_lowercase()), Some(parsed));
+        assert_eq!(
+            Sha1Thumbprint::parse(&text.to_ascii_lowercase()),
+            Some(parsed)
+        );
     }
 }
 
