@@ -236,6 +236,7 @@ __all__ = [
     "attest_key",
     "check_identity",
     "shut_down",
+    "wait_for_records",
 ]
 
 def check_identity(kind: str, id: str | None, /) -> None: ...
