@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use keybound_resource::KeyFetcher as _;
-use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TrustAnchors};
+use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TlsEngine, TrustAnchors};
 use keybound_testing::http1::read_request;
 use keybound_testing::server::{Server, tls_server};
 use keybound_testing::{Authority, Leaf};
@@ -82,6 +82,8 @@ fn fetcher(authority: &Authority) -> HttpsKeyFetcher {
     let trust = TrustAnchors::system().with_pem(&authority.pem()).unwrap();
     let settings = HttpsSettings {
         trust,
+        // SChannel trusts the CA certificates of Windows only.
+        engine: TlsEngine::OpenSsl,
         ..HttpsSettings::default()
     };
     HttpsKeyFetcher::new(settings).unwrap()

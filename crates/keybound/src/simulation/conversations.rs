@@ -90,6 +90,8 @@ keybound_testing::cases! {
     capabilities_v1_trusted_launch
     capabilities_v2_disabled
     capabilities_v2_disabled_without_imds
+    // Windows has an attestation provider by default.
+    #[cfg(not(windows))]
     capabilities_v2_hardware
     capabilities_v2_keyguard
     capabilities_v2_linux
