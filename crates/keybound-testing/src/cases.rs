@@ -1,4 +1,4 @@
-//! Tests whose cases are data: each case is a test of its own.
+//! Tests whose cases are data: each case is a separate test.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

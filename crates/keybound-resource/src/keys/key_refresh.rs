@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A refresh of one issuer's keys, which runs once at a time.
 ///
-/// [`run`](Self::run) is to be spawned as a task of its own: if a request that caused it could cancel it, the keys would not
+/// [`run`](Self::run) must be spawned as a separate task: if a request that caused it could cancel it, the keys would not
 /// be refreshed for some minutes. One that is dropped while it runs has failed; one that is dropped before may be started again.
 pub struct KeyRefresh(Option<Parts>);
 

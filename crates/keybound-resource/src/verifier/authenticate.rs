@@ -43,7 +43,7 @@ impl Verifier {
     }
 }
 
-/// A task of its own: a request that is cancelled must not cancel the refresh.
+/// A separate task: a request that is cancelled must not cancel the refresh.
 fn spawn(refresh: KeyRefresh) -> JoinHandle<()> {
     tokio::spawn(async {
         if let Err(error) = refresh.run().await {
