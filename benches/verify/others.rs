@@ -1,10 +1,8 @@
 //! What verification is compared with.
-use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use keybound_core::X5tS256;
 use keybound_resource::{Caller, ClientCertificate, Clock as _, SystemClock};
+use keybound_testing::RING;
 use keybound_testing::attacks::{RESOURCE, TENANT, TestIssuer};
 use openssl::md::Md;
 use openssl::pkey::{PKey, Public};
@@ -74,31 +72,6 @@ impl Jsonwebtoken {
     pub fn verify(&self, token: &str) {
         let decoded = jsonwebtoken::decode::<Value>(token, &self.key, &self.validation);
         black_box(decoded.unwrap());
-    }
-}
-
-static RING: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-    verifier_factory: |algorithm, key| match algorithm {
-        Algorithm::RS256 => Ok(Box::new(RingRs256(key.try_get_as_bytes()?.to_vec()))),
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
-    key_utils: KeyUtils::new_unimplemented(),
-};
-
-struct RingRs256(Vec<u8>);
-
-impl JwtVerifier for RingRs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::RS256
-    }
-}
-
-impl Verifier<Vec<u8>> for RingRs256 {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
-        let algorithm = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
-        let key = ring::signature::UnparsedPublicKey::new(algorithm, &self.0);
-        key.verify(message, signature).map_err(|_| Error::new())
     }
 }
 

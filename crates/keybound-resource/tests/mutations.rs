@@ -3,11 +3,9 @@
 
 mod support;
 
-use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::signature::{Error, Verifier as VerifierTrait};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use keybound_resource::{ClientCertificate, Verifier};
+use keybound_testing::RING;
 use keybound_testing::attacks::{
     KEY_IDS, PolicyOfCase, RESOURCE, TENANT, TokenRecipe, cases, fixed_now,
 };
@@ -223,31 +221,6 @@ impl OtherImplementation {
             return Err("not valid now".to_owned());
         }
         Ok(claims)
-    }
-}
-
-static RING: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
-    verifier_factory: |algorithm, key| match algorithm {
-        Algorithm::RS256 => Ok(Box::new(RingRs256(key.try_get_as_bytes()?.to_vec()))),
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
-    key_utils: KeyUtils::new_unimplemented(),
-};
-
-struct RingRs256(Vec<u8>);
-
-impl JwtVerifier for RingRs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::RS256
-    }
-}
-
-impl VerifierTrait<Vec<u8>> for RingRs256 {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
-        let algorithm = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
-        let key = ring::signature::UnparsedPublicKey::new(algorithm, &self.0);
-        key.verify(message, signature).map_err(|_| Error::new())
     }
 }
 

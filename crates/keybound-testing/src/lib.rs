@@ -25,6 +25,8 @@ mod key_provider;
 mod leaks;
 #[cfg(feature = "keys")]
 mod pem_key;
+#[cfg(feature = "jsonwebtoken")]
+mod ring_provider;
 #[cfg(feature = "servers")]
 pub mod server;
 #[cfg(feature = "keys")]
@@ -45,5 +47,7 @@ pub use key_provider::FixedKeyProvider;
 pub use leaks::assert_no_leak;
 #[cfg(feature = "keys")]
 pub use pem_key::PemKey;
+#[cfg(feature = "jsonwebtoken")]
+pub use ring_provider::RING;
 #[cfg(feature = "keys")]
 pub use test_key::{TestKey, shared_key};
