@@ -46,16 +46,11 @@ fn no_single_bit_change_of_the_certificate_passes() {
     assert!(parsed > 1000, "{parsed}");
 }
 
+/// With `KEYBOUND_LONG_TESTS=1`, a million of them.
 #[test]
 fn mutated_tokens_pass_only_if_another_implementation_accepts_them() {
-    compare_mutations(20_000);
-}
-
-/// `cargo test -p keybound-resource --release --test mutations -- --ignored`.
-#[test]
-#[ignore = "takes minutes"]
-fn million_mutated_tokens_pass_only_if_another_implementation_accepts_them() {
-    compare_mutations(1_000_000);
+    let is_long = std::env::var_os("KEYBOUND_LONG_TESTS").is_some_and(|value| value == "1");
+    compare_mutations(if is_long { 1_000_000 } else { 20_000 });
 }
 
 /// The cases of the attack table, whose policy the other implementation has.
