@@ -8,6 +8,7 @@ mod identity;
 mod imds_config;
 mod lifetime;
 mod network_config;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod tls_config;
@@ -22,6 +23,7 @@ pub use imds_config::{
     AttestationRule, BypassCache, ImdsConfig, TokenNotAfterEncoding, TokenUrlMember,
 };
 pub use network_config::{HostName, NetworkConfig};
+pub use tenant::Tenant;
 pub use tls_config::{TlsConfig, TlsVersionRange};
 pub use vault_config::VaultConfig;
 
@@ -36,9 +38,11 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// The tenant (a GUID).
+    /// The tenant of the host and its identities (a GUID).
     #[serde(deserialize_with = "deserialize::guid")]
     pub tenant_id: Guid,
+    /// Further tenants of Entra, at most 16.
+    pub tenants: Vec<Tenant>,
     /// The region, in Azure's form, such as `westus2`.
     pub region: String,
     /// The managed identities of the host, at least one, at most one of them system-assigned.
@@ -95,6 +99,7 @@ impl Config {
                 "region: lower-case letters and digits, as in westus2",
             ));
         }
+        tenant::check(&self.tenant_id, &self.tenants)?;
         identity::check(&self.identities)?;
         self.imds.check()?;
         self.compute.check()?;
@@ -105,10 +110,19 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The ids of all tenants; the first one is that of the host.
+    pub(crate) fn tenant_ids(&self) -> impl Iterator<Item = &Guid> {
+        let further = self.tenants.iter().map(|tenant| &tenant.id);
+        std::iter::once(&self.tenant_id).chain(further)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             tenant_id: identity::known_guid("5a5a5a5a-0000-4000-8000-00000000000a"),
+            tenants: tenant::default_tenants(),
             region: "westus2".into(),
             identities: default_identities(),
             imds: ImdsConfig::default(),

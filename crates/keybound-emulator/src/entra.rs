@@ -16,6 +16,7 @@ use crate::response::{Response, not_found};
 use crate::service::Service;
 use crate::state::State;
 use error_response::ErrorResponse;
+use keybound_core::Guid;
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     let path = call.request.uri().path().to_owned();
@@ -31,19 +32,19 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     response.unwrap_or_else(|error| error.respond(state, call))
 }
 
-/// Checks that the tenant in the path is the configured one.
-fn check_tenant(state: &State, tenant: &str) -> Result<(), ErrorResponse> {
-    if state.config.tenant_id.matches(tenant) {
-        return Ok(());
-    }
-    Err(ErrorResponse::new(
-        90002,
-        "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
-    ))
+/// The tenant that the path names.
+fn find_tenant<'a>(state: &'a State, name: &str) -> Result<&'a Guid, ErrorResponse> {
+    let mut tenants = state.config.tenant_ids();
+    tenants.find(|tenant| tenant.matches(name)).ok_or_else(|| {
+        ErrorResponse::new(
+            90002,
+            "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
+        )
+    })
 }
 
-/// The issuer in the tokens of this service.
-fn issuer(state: &State) -> String {
+/// The issuer in the tokens of a tenant.
+fn issuer(state: &State, tenant: &Guid) -> String {
     let sts = state.endpoints.origin(Service::Sts);
-    format!("{sts}/{}/v2.0", state.config.tenant_id)
+    format!("{sts}/{tenant}/v2.0")
 }

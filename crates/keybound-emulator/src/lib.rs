@@ -69,8 +69,8 @@ mod vault;
 pub use clock::Clock;
 pub use config::{
     ArcConfig, AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig,
-    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, TlsConfig,
-    TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
+    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, Tenant,
+    TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
 };
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};

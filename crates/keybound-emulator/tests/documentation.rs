@@ -92,10 +92,12 @@ fn documented_configuration_has_every_key() {
             assert!(found.is_some(), "{table}.{key} is missing");
         }
     }
-    let identities = shown["identities"].as_array().unwrap();
-    for key in known_keys("[[identities]]") {
-        let found = identities.iter().any(|it| it.get(&key).is_some());
-        assert!(found, "identities.{key} is missing");
+    for list in ["identities", "tenants"] {
+        let entries = shown[list].as_array().unwrap();
+        for key in known_keys(&format!("[[{list}]]")) {
+            let found = entries.iter().any(|it| it.get(&key).is_some());
+            assert!(found, "{list}.{key} is missing");
+        }
     }
 }
 

@@ -2,6 +2,8 @@ use super::*;
 use crate::service::Service;
 use std::net::IpAddr;
 
+const TENANT: &str = "22222222-2222-4222-8222-222222222222";
+
 fn config_error(text: &str) -> String {
     match Config::from_toml(text) {
         Err(error) => error.to_string(),
@@ -38,6 +40,9 @@ fn parses_all_keys() {
         client_id = "11111111-1111-4111-8111-111111111111"
         object_id = "11111111-1111-4111-8111-111111111112"
         resource_id = "/subscriptions/s/resourceGroups/g/providers/p/userAssignedIdentities/i"
+
+        [[tenants]]
+        id = "22222222-2222-4222-8222-222222222222"
 
         [imds]
         vm_id = ""
@@ -82,6 +87,7 @@ fn parses_all_keys() {
         config.tenant_id.as_str(),
         "22222222-2222-4222-8222-22222222222B"
     );
+    assert_eq!(config.tenants[0].id.as_str(), TENANT);
     assert_eq!(config.region, "northeurope");
     assert_eq!(config.identities[0].kind, IdentityType::User);
     assert_eq!(config.imds.vmss_id.as_deref(), Some("set"));
@@ -251,6 +257,21 @@ fn names_the_key_of_an_invalid_value() {
     let other = "resource_id = \"/SUBSCRIPTIONS/S\"";
     for (text, part) in [
         ("tenant_id = \"x\"".to_owned(), "expected a GUID"),
+        (
+            "[[tenants]]\nid = \"5a5a5a5a-0000-4000-8000-00000000000A\"".into(),
+            "tenants: two of them, or one and tenant_id, are the same",
+        ),
+        (
+            format!("[[tenants]]\nid = \"{TENANT}\"\n").repeat(2),
+            "tenants: two of them",
+        ),
+        (
+            (0..17)
+                .map(|number| format!("[[tenants]]\nid = \"{}{number:02}\"\n", &TENANT[..34]))
+                .collect(),
+            "tenants: at most 16",
+        ),
+        ("[[tenants]]\nid = 7".into(), "expected a string"),
         ("region = \"West US\"".into(), "region:"),
         ("region = \"\"".into(), "region:"),
         ("identities = []".into(), "identities: between 1 and 100"),

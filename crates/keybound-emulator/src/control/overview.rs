@@ -3,6 +3,7 @@ use crate::config::{Identity, IdentityType};
 use crate::faults::{Leg, known_actions};
 use crate::ready::Ready;
 use crate::state::State;
+use keybound_core::Guid;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub(super) fn overview(state: &State) -> Result<Value, String> {
     Ok(json!({
         "services": services,
         "tenant_id": state.config.tenant_id.as_str(),
+        "tenants": state.config.tenant_ids().map(Guid::as_str).collect::<Vec<_>>(),
         "identities": identities,
         "legs": Leg::ALL.map(Leg::as_str),
         "actions": actions,

@@ -3,13 +3,14 @@ use super::issuer;
 use crate::config::{Identity, IdentityType};
 use crate::faults::Action;
 use crate::state::State;
-use keybound_core::X5tS256;
+use keybound_core::{Guid, X5tS256};
 use serde_json::{Value, json};
 use std::io;
 use uuid::Uuid;
 
 /// The contents of a token that depend on its request.
 pub(crate) struct TokenContents<'a> {
+    pub tenant: &'a Guid,
     pub identity: &'a Identity,
     /// The audience.
     pub resource: &'a str,
@@ -68,7 +69,7 @@ fn claims(
     };
     let mut claims = json!({
         "aud": contents.resource,
-        "iss": issuer(state),
+        "iss": issuer(state, contents.tenant),
         "iat": not_before,
         "nbf": not_before,
         "exp": expires_on,
@@ -79,7 +80,7 @@ fn claims(
         "idtyp": "app",
         "oid": identity.object_id.as_str(),
         "sub": identity.object_id.as_str(),
-        "tid": state.config.tenant_id.as_str(),
+        "tid": contents.tenant.as_str(),
         "uti": Uuid::new_v4().simple().to_string(),
         "ver": "2.0",
     });

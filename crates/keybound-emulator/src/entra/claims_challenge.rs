@@ -15,7 +15,7 @@ pub(crate) fn claims_challenge(state: &State, claims: Option<&str>) -> HeaderVal
     let claims = claims.map_or_else(newer, str::to_owned);
     let text = format!(
         r#"Bearer realm="", authorization_uri="{}", error="insufficient_claims", claims="{}""#,
-        issuer(state),
+        issuer(state, &state.config.tenant_id),
         URL_SAFE_NO_PAD.encode(claims)
     );
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))

@@ -1,5 +1,5 @@
 use super::error_response::ErrorResponse;
-use super::{check_tenant, issuer};
+use super::{find_tenant, issuer};
 use crate::call::Call;
 use crate::faults::Action;
 use crate::response::{Response, json_response};
@@ -9,17 +9,13 @@ use serde_json::json;
 
 /// The discovery document (OpenID Connect Discovery section 3, with the members of RFC 8705 section 5).
 pub(super) fn document(state: &State, tenant: &str) -> Result<Response, ErrorResponse> {
-    check_tenant(state, tenant)?;
-    let base = format!(
-        "{}/{}",
-        state.endpoints.origin(Service::Sts),
-        state.config.tenant_id
-    );
+    let tenant = find_tenant(state, tenant)?;
+    let base = format!("{}/{tenant}", state.endpoints.origin(Service::Sts));
     let token_endpoint = format!("{base}/oauth2/v2.0/token");
     Ok(json_response(
         200,
         &json!({
-            "issuer": issuer(state),
+            "issuer": issuer(state, tenant),
             "token_endpoint": token_endpoint,
             "jwks_uri": format!("{base}/discovery/v2.0/keys"),
             "grant_types_supported": ["client_credentials"],
@@ -40,7 +36,7 @@ pub(super) async fn keys(
     call: &Call,
     tenant: &str,
 ) -> Result<Response, ErrorResponse> {
-    check_tenant(state, tenant)?;
+    find_tenant(state, tenant)?;
     let key = match call.fault {
         Some(Action::ForeignKey) => &state.keys.foreign,
         _ => &state.keys.entra,

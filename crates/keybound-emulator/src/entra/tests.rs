@@ -57,7 +57,10 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
                 "oid",
                 services.state.config.identities[0].object_id.as_str(),
             ),
-            ("iss", &super::issuer(&services.state)),
+            (
+                "iss",
+                &super::issuer(&services.state, &services.state.config.tenant_id),
+            ),
         ] {
             assert_eq!(jwt.text(claim), Some(value), "{claim}");
         }
@@ -462,6 +465,33 @@ async fn discovery_document_names_the_keys_of_tokens() {
     assert_ne!(foreign["keys"][0]["n"], keys["keys"][0]["n"]);
     let other = "/00000000-0000-0000-0000-000000000000/discovery/v2.0/keys";
     assert_eq!(code(&client.get(other, "").await.unwrap()), 90_002);
+}
+
+#[tokio::test]
+async fn each_tenant_has_its_issuer_and_its_clients() {
+    let services = TestServices::start().await;
+    let mut client = services.connect(services.sts, BOTH[0], None).await;
+    for tenant in services.state.config.tenant_ids() {
+        let path = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+        let document = client.get(&path, "").await.unwrap().json();
+        let base = format!("https://{}/{tenant}", services.sts);
+        assert_eq!(document["issuer"], format!("{base}/v2.0"));
+        assert_eq!(document["jwks_uri"], format!("{base}/discovery/v2.0/keys"));
+    }
+    let [other] = &services.state.config.tenants[..] else {
+        panic!("one further tenant was expected");
+    };
+    // The identities of the host are known in its tenant only.
+    let binding = services.binding();
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(services.form(VAULT))
+        .finish();
+    let mut client = services
+        .connect(services.sts, BOTH[0], Some(&binding))
+        .await;
+    let path = format!("/{}/oauth2/v2.0/token", other.id);
+    let rejected = client.post(&path, FORM, body.as_bytes()).await.unwrap();
+    assert_eq!(code(&rejected), 700_016);
 }
 
 #[tokio::test]

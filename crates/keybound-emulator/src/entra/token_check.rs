@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::pki::ClientCertificateProblem;
 use crate::state::State;
 use http::header::AUTHORIZATION;
-use keybound_core::{UnverifiedJwt, X5tS256};
+use keybound_core::{Guid, UnverifiedJwt, X5tS256};
 
 /// Why a resource rejects a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +90,10 @@ fn authorization(call: &Call) -> Result<(Scheme, &str), TokenProblem> {
 }
 
 fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<(), TokenProblem> {
-    let is_own_tenant = jwt
-        .text("tid")
-        .is_some_and(|tenant| state.config.tenant_id.matches(tenant));
-    if jwt.text("iss") != Some(issuer(state).as_str()) || !is_own_tenant {
+    let is_tenant = |tenant: &&Guid| jwt.text("tid").is_some_and(|tid| tenant.matches(tid));
+    let tenant = state.config.tenant_ids().find(is_tenant);
+    let issuer = tenant.map(|tenant| issuer(state, tenant));
+    if issuer.is_none() || jwt.text("iss") != issuer.as_deref() {
         return Err(TokenProblem::Issuer);
     }
     let now = state.clock.unix();

@@ -1,8 +1,8 @@
 use super::access_token::{self, TokenContents};
-use super::check_tenant;
 use super::error_response::{
     ErrorResponse, NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
 };
+use super::find_tenant;
 use super::token_request::{TokenRequest, unknown_client};
 use crate::call::Call;
 use crate::config::Identity;
@@ -11,6 +11,7 @@ use crate::pki::{ClientCertificate, ClientCertificateProblem};
 use crate::response::{Response, json_response};
 use crate::state::State;
 use http::{HeaderValue, header};
+use keybound_core::Guid;
 use serde_json::{Value, json};
 
 pub(super) async fn respond(
@@ -23,12 +24,12 @@ pub(super) async fn respond(
         Some(Action::InvalidClient) => return Err(ErrorResponse::without_code()),
         _ => (),
     }
-    check_tenant(state, tenant)?;
+    let tenant = find_tenant(state, tenant)?;
     let request = TokenRequest::read(call)?;
     call.note("client_id", request.client_id.as_str());
     call.note("resource", &request.resource);
     call.note("token_type", token_type(&request));
-    let (identity, certificate) = authenticate(state, call, &request)?;
+    let (identity, certificate) = authenticate(state, call, tenant, &request)?;
     if request.bound && !state.config.entra.bound_tokens_allowed {
         return Err(ErrorResponse::new(3_921_996, TENANT_NOT_ALLOWED));
     }
@@ -36,6 +37,7 @@ pub(super) async fn respond(
         return Err(ErrorResponse::new(392_196, NOT_BOUND));
     }
     let contents = TokenContents {
+        tenant,
         identity,
         resource: &request.resource,
         bound_to: request.bound.then(|| certificate.thumbprint.clone()),
@@ -73,6 +75,7 @@ pub(super) async fn respond(
 fn authenticate<'a>(
     state: &'a State,
     call: &Call,
+    tenant: &Guid,
     request: &TokenRequest,
 ) -> Result<(&'a Identity, ClientCertificate), ErrorResponse> {
     let der = call
@@ -85,6 +88,7 @@ fn authenticate<'a>(
         .identities
         .iter()
         .find(|identity| identity.client_id == request.client_id)
+        .filter(|_| *tenant == state.config.tenant_id)
         .ok_or_else(unknown_client)?;
     let certificate = state
         .pki
@@ -99,7 +103,7 @@ fn authenticate<'a>(
     if !identity.client_id.matches(&certificate.client_id) {
         return Err(not_accepted("it was issued to another client"));
     }
-    if !state.config.tenant_id.matches(&certificate.tenant_id) {
+    if !tenant.matches(&certificate.tenant_id) {
         return Err(not_accepted("it was issued for another tenant"));
     }
     if certificate

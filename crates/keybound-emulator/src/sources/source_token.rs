@@ -29,6 +29,7 @@ impl SourceToken {
         call.note("client_id", request.identity.client_id.as_str());
         call.note("resource", &request.resource);
         let contents = TokenContents {
+            tenant: &state.config.tenant_id,
             identity: request.identity,
             resource: &request.resource,
             bound_to: None,
