@@ -42,7 +42,7 @@ pub fn check_token_identity(jwt: &UnverifiedJwt, client_id: &Guid, tenant_id: &G
                 ErrorKind::IdentityMismatch,
                 Stage::Token,
                 format!(
-                    "the claim {claim} of the access token names another identity than the certificate"
+                    "the claim {claim} of the access token names another identity than the requested one"
                 ),
             ));
         }

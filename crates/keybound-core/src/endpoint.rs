@@ -108,7 +108,7 @@ impl MtlsEndpoint {
     }
 }
 
-fn tenant_url(origin: &Url, tenant: &Guid) -> Url {
+pub(crate) fn tenant_url(origin: &Url, tenant: &Guid) -> Url {
     let mut url = origin.clone();
     url.set_path(&format!("/{tenant}/oauth2/v2.0/token"));
     url
@@ -128,7 +128,7 @@ fn refused(stage: Stage, what: &str, reason: &str) -> Error {
     Error::new(ErrorKind::EndpointNotAllowed, stage, message)
 }
 
-fn parse_https(text: &str) -> Result<Url, &'static str> {
+pub(crate) fn parse_https(text: &str) -> Result<Url, &'static str> {
     if text.is_empty() || text.len() > MAX_TEXT {
         return Err("is empty or too long");
     }

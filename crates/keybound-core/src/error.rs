@@ -62,6 +62,13 @@ impl Error {
         Self::new(ErrorKind::InvalidResponse, stage, message)
     }
 
+    /// Sets the stage.
+    #[must_use]
+    pub fn with_stage(mut self, stage: Stage) -> Self {
+        self.inner().stage = stage;
+        self
+    }
+
     /// Adds the HTTP status of the response.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod attestation;
+mod authority;
 mod binding;
 mod cache_key;
 mod certificate;
 mod challenge;
 mod charset;
 mod claims;
+mod cloud;
 mod compute_document;
 mod credential;
 pub mod csr;
@@ -39,12 +41,14 @@ mod token;
 mod vaults;
 
 pub use attestation::{Attestation, AttestationToken};
+pub use authority::Authority;
 pub use binding::{check_binding, check_token_identity};
 pub use cache_key::{AttestationCacheKey, BindingCacheKey, TokenCacheKey};
 pub use certificate::Certificate;
 pub use challenge::Challenge;
 pub use charset::strip_bom;
 pub use claims::{Claims, merge_capabilities};
+pub use cloud::Cloud;
 pub use compute_document::{ComputeDocument, OperatingSystem, SecurityProfile, SecurityType};
 pub use credential::{IssueRequest, IssuedCredential};
 pub use endpoint::{EndpointPolicy, MtlsEndpoint, attestation_endpoint};
@@ -63,5 +67,5 @@ pub use source::ManagedIdentitySource;
 pub use strength::KeyStrength;
 pub use text::printable;
 pub use thumbprint::{Sha1Thumbprint, Thumbprints, X5tS256};
-pub use token::{TokenForm, TokenResponse, TokenType};
+pub use token::{ClientAuthentication, TokenForm, TokenResponse, TokenType};
 pub use vaults::vault_domain;

@@ -39,8 +39,19 @@ impl fmt::Display for TokenType {
     }
 }
 
-/// The form for the token endpoint: a client credentials grant over mTLS, without assertion and `req_cnf`. `Debug` hides
-/// the claims.
+/// How a client authenticates to the token endpoint. `Debug` hides the assertion.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a new one must break its users")]
+pub enum ClientAuthentication<'a> {
+    /// By the certificate of the connection.
+    Certificate,
+    /// By an assertion that anyone who holds it can use (RFC 7523).
+    BearerAssertion(&'a SecretString),
+    /// By an assertion that is bound to the certificate of the connection.
+    BoundAssertion(&'a SecretString),
+}
+
+/// The form for the token endpoint: a client credentials grant, without `req_cnf`. `Debug` hides the claims and the assertion.
 #[derive(Clone)]
 #[expect(
     clippy::exhaustive_structs,
@@ -51,8 +62,10 @@ pub struct TokenForm<'a> {
     pub client_id: &'a Guid,
     /// The scope.
     pub scope: &'a Scope,
-    /// The requested type: `token_type=mtls_pop`, or `token_type=bearer` in lower case.
+    /// The requested type: `token_type=mtls_pop`, or `token_type=bearer` in lower case, which clients with an assertion omit.
     pub token_type: TokenType,
+    /// How the client authenticates.
+    pub authentication: ClientAuthentication<'a>,
     /// The parameter `claims`, with capabilities.
     pub claims: Option<&'a str>,
 }
@@ -63,8 +76,19 @@ impl TokenForm<'_> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("client_id", self.client_id.as_str())
             .append_pair("grant_type", "client_credentials")
-            .append_pair("scope", self.scope.as_str())
-            .append_pair("token_type", self.token_type.in_request());
+            .append_pair("scope", self.scope.as_str());
+        let (assertion, assertion_type) = match self.authentication {
+            ClientAuthentication::Certificate => (None, ""),
+            ClientAuthentication::BearerAssertion(assertion) => (Some(assertion), JWT_BEARER),
+            ClientAuthentication::BoundAssertion(assertion) => (Some(assertion), JWT_POP),
+        };
+        if let Some(assertion) = assertion {
+            form.append_pair("client_assertion_type", assertion_type)
+                .append_pair("client_assertion", assertion.expose());
+        }
+        if assertion.is_none() || self.token_type == TokenType::MtlsPop {
+            form.append_pair("token_type", self.token_type.in_request());
+        }
         if let Some(claims) = self.claims {
             form.append_pair("claims", claims);
         }
@@ -78,9 +102,13 @@ impl fmt::Debug for TokenForm<'_> {
             .field("client_id", self.client_id)
             .field("scope", self.scope)
             .field("token_type", &self.token_type)
+            .field("authentication", &self.authentication)
             .finish_non_exhaustive()
     }
 }
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
 /// A response of the token endpoint, of the requested type. Its binding is checked by
 /// [`check_binding`](crate::check_binding).
@@ -174,6 +202,7 @@ mod tests {
             client_id: &client_id,
             scope: &scope,
             token_type: TokenType::MtlsPop,
+            authentication: ClientAuthentication::Certificate,
             claims: Some("{}"),
         };
         assert_eq!(
@@ -191,6 +220,41 @@ mod tests {
             "client_id=11111111-1111-1111-1111-111111111111&grant_type=client_credentials\
              &scope=https%3A%2F%2Fvault.azure.net%2F.default&token_type=bearer"
         );
+    }
+
+    #[test]
+    fn encodes_form_of_an_app_registration() {
+        let client_id = Guid::parse("11111111-1111-1111-1111-111111111111").unwrap();
+        let scope = Scope::for_resource("https://vault.azure.net").unwrap();
+        let assertion = "a.b.c".to_owned().into();
+        let prefix = "client_id=11111111-1111-1111-1111-111111111111&grant_type=client_credentials\
+             &scope=https%3A%2F%2Fvault.azure.net%2F.default\
+             &client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3A";
+        for (token_type, bound, expected) in [
+            (
+                TokenType::Bearer,
+                false,
+                "jwt-bearer&client_assertion=a.b.c",
+            ),
+            (TokenType::Bearer, true, "jwt-pop&client_assertion=a.b.c"),
+            (
+                TokenType::MtlsPop,
+                true,
+                "jwt-pop&client_assertion=a.b.c&token_type=mtls_pop",
+            ),
+        ] {
+            let form = TokenForm {
+                client_id: &client_id,
+                scope: &scope,
+                token_type,
+                authentication: match bound {
+                    true => ClientAuthentication::BoundAssertion(&assertion),
+                    false => ClientAuthentication::BearerAssertion(&assertion),
+                },
+                claims: None,
+            };
+            assert_eq!(form.encode(), format!("{prefix}{expected}"));
+        }
     }
 
     #[test]
@@ -226,6 +290,7 @@ mod tests {
             client_id: &client_id,
             scope: &scope,
             token_type: TokenType::Bearer,
+            authentication: ClientAuthentication::BearerAssertion(&"swordfish".to_owned().into()),
             claims: Some("swordfish"),
         };
         assert!(!format!("{form:?}").contains("swordfish"));

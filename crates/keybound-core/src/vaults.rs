@@ -1,23 +1,17 @@
+use crate::Cloud;
+
 /// Returns the domain of Key Vault or Managed HSM that a host belongs to (`vault.azure.net` for `my.vault.azure.net`, and for
-/// itself), in the public cloud, China and US Government; `None` for any other host.
+/// itself), in any [`Cloud`]; `None` for any other host.
 ///
 /// These services request the client certificate by TLS 1.2 renegotiation, after a request header announces a bound token.
 pub fn vault_domain(host: &str) -> Option<&'static str> {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    DOMAINS.into_iter().find(|domain| {
+    let of_cloud = |cloud: Cloud| [cloud.vault_domain(), cloud.managed_hsm_domain()];
+    Cloud::ALL.into_iter().flat_map(of_cloud).find(|domain| {
         host.strip_suffix(domain)
             .is_some_and(|rest| rest.is_empty() || (rest.len() > 1 && rest.ends_with('.')))
     })
 }
-
-const DOMAINS: [&str; 6] = [
-    "vault.azure.net",
-    "managedhsm.azure.net",
-    "vault.azure.cn",
-    "managedhsm.azure.cn",
-    "vault.usgovcloudapi.net",
-    "managedhsm.usgovcloudapi.net",
-];
 
 #[cfg(test)]
 mod tests {
@@ -30,6 +24,16 @@ mod tests {
             ("MY.Managedhsm.Azure.Net.", Some("managedhsm.azure.net")),
             ("a.b.vault.azure.cn", Some("vault.azure.cn")),
             ("vault.usgovcloudapi.net", Some("vault.usgovcloudapi.net")),
+            (
+                "a.managedhsm.usgovcloudapi.net",
+                Some("managedhsm.usgovcloudapi.net"),
+            ),
+            ("a.vault.sovcloud-api.fr", Some("vault.sovcloud-api.fr")),
+            (
+                "a.managedhsm.sovcloud-api.de",
+                Some("managedhsm.sovcloud-api.de"),
+            ),
+            ("a.vault.sovcloud-api.sg", Some("vault.sovcloud-api.sg")),
             (".vault.azure.net", None),
             ("evilvault.azure.net", None),
             ("a.vault.azure.net.evil.example", None),

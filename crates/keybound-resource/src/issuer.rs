@@ -1,4 +1,4 @@
-use keybound_core::Guid;
+use keybound_core::{Cloud, Guid};
 
 /// The version of an access token. The resource's manifest chooses it (`accessTokenAcceptedVersion`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,41 +20,26 @@ impl TokenVersion {
     }
 }
 
-/// A cloud, with Entra's issuers in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cloud {
-    /// Azure.
-    Public,
-    /// Azure Government. Tokens of version 2; the issuer of version 1 is added as an [`Issuer`].
-    UsGovernment,
-    /// Azure operated by 21Vianet. Tokens of version 2; the issuer of version 1 is added as an [`Issuer`].
-    China,
-}
-
-impl Cloud {
-    pub(crate) fn issuers(self) -> Vec<Issuer> {
-        let v2 = |host: &str| {
-            Issuer::new(
-                TokenVersion::V2,
-                &format!("https://{host}/{{tenantid}}/v2.0"),
-                &format!("https://{host}/{{tenantid}}/v2.0/.well-known/openid-configuration"),
-            )
-        };
-        match self {
-            Self::Public => vec![
-                Issuer::new(
-                    TokenVersion::V1,
-                    "https://sts.windows.net/{tenantid}/",
-                    "https://login.microsoftonline.com/{tenantid}/.well-known/openid-configuration",
-                )
-                .key_issuer("https://login.microsoftonline.com/{tenantid}/v2.0"),
-                v2("login.microsoftonline.com"),
-            ],
-            Self::UsGovernment => vec![v2("login.microsoftonline.us")],
-            Self::China => vec![v2("login.partner.microsoftonline.cn")],
-        }
+/// Entra's issuers in a cloud. Outside of the public cloud, that of version 1 is added as an [`Issuer`].
+pub(crate) fn issuers_of(cloud: Cloud) -> Vec<Issuer> {
+    let authority = format!("https://{}/{{tenantid}}", cloud.authority_host());
+    let version_2 = Issuer::new(
+        TokenVersion::V2,
+        &format!("{authority}/v2.0"),
+        &format!("{authority}/v2.0/.well-known/openid-configuration"),
+    );
+    if cloud != Cloud::Public {
+        return vec![version_2];
     }
+    let version_1 = Issuer::new(
+        TokenVersion::V1,
+        "https://sts.windows.net/{tenantid}/",
+        &format!("{authority}/.well-known/openid-configuration"),
+    );
+    vec![
+        version_1.key_issuer(&format!("{authority}/v2.0")),
+        version_2,
+    ]
 }
 
 /// An issuer of tokens of one version, with its metadata document.
@@ -160,3 +145,25 @@ impl Template {
 }
 
 const PLACEHOLDER: &str = "{tenantid}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cloud_has_an_issuer_of_version_2() {
+        let tenant = "22222222-2222-2222-2222-222222222222";
+        for cloud in Cloud::ALL {
+            let issuers = issuers_of(cloud);
+            let issuer = issuers.last().unwrap();
+            let host = cloud.authority_host();
+            assert_eq!(issuer.version(), TokenVersion::V2);
+            assert!(issuer.is_name(&format!("https://{host}/{tenant}/v2.0"), tenant));
+            assert_eq!(
+                issuer.metadata(None),
+                format!("https://{host}/common/v2.0/.well-known/openid-configuration")
+            );
+            assert_eq!(issuers.len(), if cloud == Cloud::Public { 2 } else { 1 });
+        }
+    }
+}

@@ -40,6 +40,12 @@ kinds! {
     IdentityUnsupported = "identity_unsupported", false, "select the identity by an id that this source accepts (docs/sources.md); nothing was sent, as the source would have issued a token for another identity";
     /// The challenge of the agent of Azure Arc is malformed, or its file is not acceptable or cannot be read.
     ArcChallengeFailed = "arc_challenge_failed", false, "run the program as root or as a member of the group himds (on Windows: Administrators, or Hybrid agent extension applications); otherwise check which service responds at the agent's address";
+    /// No assertion: its file cannot be read, or the caller's function failed.
+    AssertionUnavailable = "assertion_unavailable", false, "read the cause: check the path and the permissions of the file with the assertion (AZURE_FEDERATED_TOKEN_FILE), or the function that returns it";
+    /// The assertion cannot be used: it has expired, is malformed, or is not bound to a certificate as required.
+    AssertionInvalid = "assertion_invalid", false, "nothing was sent: find out who issues the assertion and refreshes it; if it is not bound to a certificate, request a token from an unbound assertion explicitly if that is acceptable to you";
+    /// Entra does not accept the assertion for this app registration (AADSTS70021, 70025, 700024 and others).
+    AssertionRejected = "assertion_rejected", false, "compare the federated credential of the app registration with the assertion: issuer, subject and audience must be equal, in case too; check that the client id and the tenant are those of the app registration";
     /// The service at the address of IMDS is not IMDS.
     NotImds = "not_imds", false, "check that nothing intercepts the IMDS address, and the configured address (AZURE_POD_IDENTITY_AUTHORITY_HOST)";
     /// No connection to the service.

@@ -18,6 +18,10 @@ pub enum Stage {
     Token,
     /// The source of the host that issues a plain bearer token, and that token.
     Source,
+    /// The assertion of an app registration: the file or function that it is from, and its contents.
+    Assertion,
+    /// The exchange of an assertion for a token of an app registration, and that token.
+    Exchange,
     /// The request to the resource.
     Resource,
 }
@@ -33,6 +37,8 @@ impl Stage {
             Self::Credential => "credential",
             Self::Token => "token",
             Self::Source => "source",
+            Self::Assertion => "assertion",
+            Self::Exchange => "exchange",
             Self::Resource => "resource",
         }
     }

@@ -1,6 +1,7 @@
 use super::{Inner, Verifier};
 use crate::cache::TokenCache;
 use crate::clock::GuardedClock;
+use crate::issuer::issuers_of;
 use crate::keys::{KeyStore, Keys};
 use crate::policy::{CertificateRules, Policy, Tenants};
 use crate::refusal::ChallengeParameters;
@@ -104,7 +105,7 @@ impl VerifierBuilder {
 
     /// Accepts the issuers of a cloud. Default: [`Cloud::Public`], if no issuer is added.
     pub fn cloud(mut self, cloud: Cloud) -> Self {
-        self.issuers.extend(cloud.issuers());
+        self.issuers.extend(issuers_of(cloud));
         self
     }
 
@@ -211,7 +212,7 @@ impl VerifierBuilder {
         let policy = Policy {
             audiences: self.audiences,
             issuers: match self.issuers {
-                issuers if issuers.is_empty() => Cloud::Public.issuers(),
+                issuers if issuers.is_empty() => issuers_of(Cloud::Public),
                 issuers => issuers,
             },
             tenants: tenants(self.tenants, self.any_tenant).ok_or(BuildError::Tenants)?,

@@ -10,8 +10,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use keybound_core::retry::Leg;
 use keybound_core::{
-    Error, ManagedIdentitySource, Result, Stage, TokenForm, TokenResponse, TokenType,
-    UnverifiedJwt, check_binding, check_token_identity,
+    ClientAuthentication, Error, ManagedIdentitySource, Result, Stage, TokenForm, TokenResponse,
+    TokenType, UnverifiedJwt, check_binding, check_token_identity,
 };
 use keybound_transport::{Idempotent, RequestBody};
 use std::sync::Arc;
@@ -57,6 +57,7 @@ impl Flow {
             client_id: binding.client_id(),
             scope: &plan.key.scope,
             token_type: plan.key.token_type,
+            authentication: ClientAuthentication::Certificate,
             claims: plan.claims.as_deref(),
         };
         let body = Bytes::from(form.encode());
