@@ -101,9 +101,15 @@ impl Platform {
             .keys(Keys::discovered(HttpsKeyFetcher::new(settings)?));
         if let Self::Emulator(emulator) = self {
             let sts = emulator.ready().sts.trim_end_matches('/');
-            let name = format!("{sts}/{{tenantid}}/v2.0");
-            let metadata = format!("{name}/.well-known/openid-configuration");
-            builder = builder.issuer(Issuer::new(TokenVersion::V2, &name, &metadata));
+            let v1 = format!("{sts}/{{tenantid}}");
+            let v2 = format!("{v1}/v2.0");
+            let issuer = |version, name: &str, base: &str| {
+                let metadata = format!("{base}/.well-known/openid-configuration");
+                Issuer::new(version, name, &metadata)
+            };
+            builder = builder
+                .issuer(issuer(TokenVersion::V1, &format!("{v1}/"), &v1).key_issuer(&v2))
+                .issuer(issuer(TokenVersion::V2, &v2, &v2));
         }
         Ok(builder.build()?)
     }

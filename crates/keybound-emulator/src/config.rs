@@ -8,6 +8,7 @@ mod identity;
 mod imds_config;
 mod lifetime;
 mod network_config;
+mod resource;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,14 @@ pub use arc_config::ArcConfig;
 pub use compute_config::{ComputeConfig, OsType};
 pub use entra_config::EntraConfig;
 pub use graph_config::GraphConfig;
+pub(crate) use identity::roles_for;
 pub use identity::{Identity, IdentityType};
 pub use imds_config::{
     AttestationRule, BypassCache, ImdsConfig, TokenNotAfterEncoding, TokenUrlMember,
 };
 pub use network_config::{HostName, NetworkConfig};
+pub(crate) use resource::is_same_uri;
+pub use resource::{Resource, TokenVersion};
 pub use tenant::Tenant;
 pub use tls_config::{TlsConfig, TlsVersionRange};
 pub use vault_config::VaultConfig;
@@ -47,6 +51,8 @@ pub struct Config {
     pub region: String,
     /// The managed identities of the host, at least one, at most one of them system-assigned.
     pub identities: Vec<Identity>,
+    /// The APIs that are registered in Entra, at most 100.
+    pub resources: Vec<Resource>,
     /// IMDS: the ids of the host and how requests are checked.
     pub imds: ImdsConfig,
     /// The virtual machine in instance metadata.
@@ -101,6 +107,7 @@ impl Config {
         }
         tenant::check(&self.tenant_id, &self.tenants)?;
         identity::check(&self.identities)?;
+        resource::check(&self.resources)?;
         self.imds.check()?;
         self.compute.check()?;
         self.entra.check()?;
@@ -116,6 +123,12 @@ impl Config {
         let further = self.tenants.iter().map(|tenant| &tenant.id);
         std::iter::once(&self.tenant_id).chain(further)
     }
+
+    /// The registered API that a request for a token names.
+    pub(crate) fn resource(&self, name: &str) -> Option<&Resource> {
+        let mut resources = self.resources.iter();
+        resources.find(|resource| resource.is_named(name))
+    }
 }
 
 impl Default for Config {
@@ -125,6 +138,7 @@ impl Default for Config {
             tenants: tenant::default_tenants(),
             region: "westus2".into(),
             identities: default_identities(),
+            resources: resource::default_resources(),
             imds: ImdsConfig::default(),
             compute: ComputeConfig::default(),
             entra: EntraConfig::default(),

@@ -12,6 +12,7 @@ mod token_endpoint;
 mod token_request;
 
 use crate::call::Call;
+use crate::config::TokenVersion;
 use crate::response::{Response, not_found};
 use crate::service::Service;
 use crate::state::State;
@@ -43,8 +44,11 @@ fn find_tenant<'a>(state: &'a State, name: &str) -> Result<&'a Guid, ErrorRespon
     })
 }
 
-/// The issuer in the tokens of a tenant.
-fn issuer(state: &State, tenant: &Guid) -> String {
+/// The issuer in the tokens of a version. On Azure the issuers of the two versions are on different hosts.
+fn issuer(state: &State, version: TokenVersion, tenant: &str) -> String {
     let sts = state.endpoints.origin(Service::Sts);
-    format!("{sts}/{tenant}/v2.0")
+    match version {
+        TokenVersion::V1 => format!("{sts}/{tenant}/"),
+        TokenVersion::V2 => format!("{sts}/{tenant}/v2.0"),
+    }
 }

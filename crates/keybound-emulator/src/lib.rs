@@ -69,8 +69,9 @@ mod vault;
 pub use clock::Clock;
 pub use config::{
     ArcConfig, AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig,
-    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, Tenant,
-    TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, VaultConfig,
+    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, Resource,
+    Tenant, TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, TokenVersion,
+    VaultConfig,
 };
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};

@@ -92,7 +92,7 @@ fn documented_configuration_has_every_key() {
             assert!(found.is_some(), "{table}.{key} is missing");
         }
     }
-    for list in ["identities", "tenants"] {
+    for list in ["identities", "tenants", "resources"] {
         let entries = shown[list].as_array().unwrap();
         for key in known_keys(&format!("[[{list}]]")) {
             let found = entries.iter().any(|it| it.get(&key).is_some());

@@ -1,6 +1,7 @@
-use super::{ConfigError, deserialize};
+use super::{ConfigError, deserialize, is_same_uri};
 use keybound_core::Guid;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// One managed identity of the host.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Identity {
     /// The Azure resource id. Required for a user-assigned identity, absent for the system-assigned one.
     #[serde(default)]
     pub resource_id: Option<String>,
+    /// Its roles by the URI of the resource: the claim `roles` of tokens for it.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
@@ -28,6 +32,7 @@ impl Identity {
             client_id,
             object_id,
             resource_id: None,
+            roles: BTreeMap::new(),
         }
     }
 
@@ -38,6 +43,7 @@ impl Identity {
             client_id,
             object_id,
             resource_id: Some(resource_id),
+            roles: BTreeMap::new(),
         }
     }
 }
@@ -63,6 +69,16 @@ impl IdentityType {
     }
 }
 
+/// The roles for a resource, by a list with URIs of resources.
+pub(crate) fn roles_for<'a>(
+    roles: &'a BTreeMap<String, Vec<String>>,
+    resource: &str,
+) -> &'a [String] {
+    let mut named = roles.iter();
+    let found = named.find(|(uri, _)| is_same_uri(uri, resource));
+    found.map_or(&[], |(_, roles)| roles)
+}
+
 pub(super) fn check(identities: &[Identity]) -> Result<(), ConfigError> {
     let wrong = |message: &str| Err(ConfigError::new(format!("identities: {message}")));
     if identities.is_empty() || identities.len() > MAX_IDENTITIES {
@@ -74,6 +90,7 @@ pub(super) fn check(identities: &[Identity]) -> Result<(), ConfigError> {
     }
     for (position, identity) in identities.iter().enumerate() {
         check_resource_id(identity)?;
+        check_roles(&identity.roles)?;
         if identities[..position]
             .iter()
             .any(|earlier| share_an_id(identity, earlier))
@@ -106,12 +123,28 @@ fn check_resource_id(identity: &Identity) -> Result<(), ConfigError> {
     }
 }
 
+fn check_roles(roles: &BTreeMap<String, Vec<String>>) -> Result<(), ConfigError> {
+    let is_name =
+        |text: &String| (1..=255).contains(&text.len()) && !text.contains(char::is_control);
+    if roles.keys().chain(roles.values().flatten()).all(is_name) {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        "identities: a resource and a role of it have 1 to 255 characters",
+    ))
+}
+
 pub(super) fn default_identities() -> Vec<Identity> {
+    let mut system = Identity::system_assigned(
+        known_guid("5a5a5a5a-0000-4000-8000-000000000001"),
+        known_guid("5a5a5a5a-0000-4000-8000-0000000000f1"),
+    );
+    let roles = vec!["Orders.Read.All".into()];
+    system
+        .roles
+        .insert("api://orders.contoso.com".into(), roles);
     vec![
-        Identity::system_assigned(
-            known_guid("5a5a5a5a-0000-4000-8000-000000000001"),
-            known_guid("5a5a5a5a-0000-4000-8000-0000000000f1"),
-        ),
+        system,
         Identity::user_assigned(
             known_guid("5a5a5a5a-0000-4000-8000-000000000002"),
             known_guid("5a5a5a5a-0000-4000-8000-0000000000f2"),

@@ -41,6 +41,13 @@ fn parses_all_keys() {
         object_id = "11111111-1111-4111-8111-111111111112"
         resource_id = "/subscriptions/s/resourceGroups/g/providers/p/userAssignedIdentities/i"
 
+        [identities.roles]
+        "api://bills" = ["Bills.Read"]
+
+        [[resources]]
+        uri = "api://bills"
+        client_id = "11111111-1111-4111-8111-111111111113"
+
         [[tenants]]
         id = "22222222-2222-4222-8222-222222222222"
 
@@ -88,6 +95,8 @@ fn parses_all_keys() {
         "22222222-2222-4222-8222-22222222222B"
     );
     assert_eq!(config.tenants[0].id.as_str(), TENANT);
+    assert_eq!(config.resources[0].token_version, TokenVersion::V1);
+    assert_eq!(config.identities[0].roles["api://bills"], ["Bills.Read"]);
     assert_eq!(config.region, "northeurope");
     assert_eq!(config.identities[0].kind, IdentityType::User);
     assert_eq!(config.imds.vmss_id.as_deref(), Some("set"));
@@ -253,6 +262,11 @@ fn names_the_key_of_an_invalid_value() {
              object_id = \"11111111-1111-4111-8111-1111111112{number:02}\"\n{more}\n"
         )
     };
+    let api = |uri: &str, number: u8, more: &str| {
+        format!(
+            "[[resources]]\nuri = \"{uri}\"\nclient_id = \"11111111-1111-4111-8111-111111111{number:03}\"\n{more}\n"
+        )
+    };
     let resource = "resource_id = \"/subscriptions/s\"";
     let other = "resource_id = \"/SUBSCRIPTIONS/S\"";
     for (text, part) in [
@@ -272,6 +286,27 @@ fn names_the_key_of_an_invalid_value() {
             "tenants: at most 16",
         ),
         ("[[tenants]]\nid = 7".into(), "expected a string"),
+        (
+            identity("system", 1, "[identities.roles]\na = [\"\"]"),
+            "identities: a resource and a role",
+        ),
+        (
+            api("api://a", 1, "") + &api("API://a/", 2, ""),
+            "resources: two of them share",
+        ),
+        (
+            api("api://a", 1, "") + &api("api://b", 1, ""),
+            "resources: two of them share",
+        ),
+        (api("", 1, ""), "resources: a uri has"),
+        (api("a b", 1, ""), "resources: a uri has"),
+        (api("a", 1, "token_version = 3"), "token_version is 1 or 2"),
+        (
+            (0..101)
+                .map(|number| api(&format!("api://{number}"), number, ""))
+                .collect(),
+            "resources: at most 100",
+        ),
         ("region = \"West US\"".into(), "region:"),
         ("region = \"\"".into(), "region:"),
         ("identities = []".into(), "identities: between 1 and 100"),

@@ -1,6 +1,6 @@
 //! The access tokens that Entra signs, for its token endpoint and for the sources of bearer tokens.
 use super::issuer;
-use crate::config::{Identity, IdentityType};
+use crate::config::{Identity, IdentityType, TokenVersion, roles_for};
 use crate::faults::Action;
 use crate::state::State;
 use keybound_core::{Guid, X5tS256};
@@ -63,27 +63,45 @@ fn claims(
     expires_on: u64,
 ) -> Value {
     let identity = contents.identity;
-    let client_id = match fault {
-        Some(Action::OtherClient) => UNKNOWN_ID,
-        _ => identity.client_id.as_str(),
-    };
+    let registered = state.config.resource(contents.resource);
+    let version = registered.map_or(TokenVersion::V1, |api| api.token_version);
+    let issuer = issuer(state, version, contents.tenant.as_str());
     let mut claims = json!({
         "aud": contents.resource,
-        "iss": issuer(state, contents.tenant),
+        "iss": issuer,
         "iat": not_before,
         "nbf": not_before,
         "exp": expires_on,
-        "appid": client_id,
-        "azp": client_id,
-        "appidacr": "2",
-        "azpacr": "2",
         "idtyp": "app",
         "oid": identity.object_id.as_str(),
         "sub": identity.object_id.as_str(),
         "tid": contents.tenant.as_str(),
         "uti": Uuid::new_v4().simple().to_string(),
-        "ver": "2.0",
     });
+    let client_id = match fault {
+        Some(Action::OtherClient) => UNKNOWN_ID,
+        _ => identity.client_id.as_str(),
+    };
+    // The client authenticated by a certificate: "2".
+    match (version, registered) {
+        (TokenVersion::V2, Some(api)) => {
+            claims["aud"] = json!(api.client_id.as_str());
+            claims["azp"] = json!(client_id);
+            claims["azpacr"] = json!("2");
+            claims["ver"] = json!("2.0");
+        }
+        _ => {
+            claims["appid"] = json!(client_id);
+            claims["appidacr"] = json!("2");
+            claims["idp"] = json!(issuer);
+            claims["ver"] = json!("1.0");
+        }
+    }
+    let uri = registered.map_or(contents.resource, |api| &api.uri);
+    let roles = roles_for(&identity.roles, uri);
+    if !roles.is_empty() {
+        claims["roles"] = json!(roles);
+    }
     let bound_to = match fault {
         Some(Action::NoCnf) => None,
         Some(Action::OtherCnf) => Some(X5tS256::of_der(b"another certificate")),
@@ -91,6 +109,7 @@ fn claims(
     };
     if let Some(thumbprint) = bound_to {
         claims["cnf"] = json!({"x5t#S256": thumbprint.as_str()});
+        claims["xms_tbflags"] = json!(2);
     }
     if let (IdentityType::User, Some(id)) = (identity.kind, &identity.resource_id) {
         claims["xms_mirid"] = Value::String(id.clone());

@@ -1,4 +1,5 @@
 use super::issuer;
+use crate::config::TokenVersion;
 use crate::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,7 @@ pub(crate) fn claims_challenge(state: &State, claims: Option<&str>) -> HeaderVal
     let claims = claims.map_or_else(newer, str::to_owned);
     let text = format!(
         r#"Bearer realm="", authorization_uri="{}", error="insufficient_claims", claims="{}""#,
-        issuer(state, &state.config.tenant_id),
+        issuer(state, TokenVersion::V2, state.config.tenant_id.as_str()),
         URL_SAFE_NO_PAD.encode(claims)
     );
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))

@@ -1,6 +1,7 @@
 use super::error_response::ErrorResponse;
 use super::{find_tenant, issuer};
 use crate::call::Call;
+use crate::config::TokenVersion;
 use crate::faults::Action;
 use crate::response::{Response, json_response};
 use crate::service::Service;
@@ -15,7 +16,7 @@ pub(super) fn document(state: &State, tenant: &str) -> Result<Response, ErrorRes
     Ok(json_response(
         200,
         &json!({
-            "issuer": issuer(state, tenant),
+            "issuer": issuer(state, TokenVersion::V2, tenant.as_str()),
             "token_endpoint": token_endpoint,
             "jwks_uri": format!("{base}/discovery/v2.0/keys"),
             "grant_types_supported": ["client_credentials"],

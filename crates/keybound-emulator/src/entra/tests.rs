@@ -1,7 +1,7 @@
 use super::testing::{BOTH, FORM, TestServices};
-use crate::config::Config;
+use crate::config::{Config, Resource, TokenVersion};
 use crate::server::testing::{Client, ClientOptions, Received, self_signed};
-use keybound_core::{UnverifiedJwt, X5tS256};
+use keybound_core::{Guid, UnverifiedJwt, X5tS256};
 use serde_json::json;
 
 const VAULT: &str = "https://vault.azure.net";
@@ -51,7 +51,9 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
         for (claim, value) in [
             ("aud", VAULT),
             ("appid", services.client_id(0)),
-            ("azp", services.client_id(0)),
+            ("appidacr", "2"),
+            ("ver", "1.0"),
+            ("idtyp", "app"),
             ("tid", services.tenant()),
             (
                 "oid",
@@ -59,7 +61,7 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
             ),
             (
                 "iss",
-                &super::issuer(&services.state, &services.state.config.tenant_id),
+                &format!("https://{}/{}/", services.sts, services.tenant()),
             ),
         ] {
             assert_eq!(jwt.text(claim), Some(value), "{claim}");
@@ -67,8 +69,56 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
         let time = |name: &str| jwt.claims[name].as_u64().unwrap();
         assert_eq!(time("exp") - time("nbf"), 86399);
         assert!(time("iat") <= services.state.clock.unix());
-        assert!(jwt.text("xms_mirid").is_none() && !jwt.claims.contains_key("xms_cc"));
+        assert_eq!(jwt.claims["xms_tbflags"], 2);
+        for absent in ["xms_mirid", "xms_cc", "roles", "azp", "azpacr"] {
+            assert!(!jwt.claims.contains_key(absent), "{absent}");
+        }
     }
+}
+
+#[tokio::test]
+async fn registered_api_has_tokens_of_its_version_with_the_roles_of_the_client() {
+    let mut config = Config::default();
+    let [orders] = &config.resources[..] else {
+        panic!("one resource was expected");
+    };
+    let api = orders.client_id.clone();
+    let v1 = "5a5a5a5a-0000-4000-8000-0000000000c2";
+    let v1 = Resource::new("api://bills", Guid::parse(v1).unwrap(), TokenVersion::V1);
+    config.resources.push(v1.clone());
+    let roles = vec!["Bills.Read".to_owned(), "Bills.Write".to_owned()];
+    let assigned = &mut config.identities[0].roles;
+    assigned.insert("API://bills/".into(), roles);
+    let services = TestServices::with(config).await;
+    let binding = services.binding();
+    for (resource, version, audience) in [
+        ("api://orders.contoso.com", 2, api.as_str()),
+        ("api://Orders.contoso.com/", 2, api.as_str()),
+        (api.as_str(), 2, api.as_str()),
+        ("api://bills", 1, "api://bills"),
+        (v1.client_id.as_str(), 1, v1.client_id.as_str()),
+    ] {
+        let token = services.bound_token(&binding, resource).await;
+        let claims = UnverifiedJwt::parse(&token).unwrap().claims;
+        let (client, other, iss, roles) = match version {
+            2 => ("azp", "appid", "v2.0", json!(["Orders.Read.All"])),
+            _ => ("appid", "azp", "", json!(["Bills.Read", "Bills.Write"])),
+        };
+        assert_eq!(claims["aud"], audience, "{resource}");
+        assert_eq!(claims[client], services.client_id(0), "{resource}");
+        assert!(!claims.contains_key(other), "{resource}");
+        let issuer = format!("https://{}/{}/{iss}", services.sts, services.tenant());
+        assert_eq!(claims["iss"], issuer, "{resource}");
+        assert_eq!(claims["ver"], format!("{version}.0"), "{resource}");
+        assert_eq!(claims["roles"], roles, "{resource}");
+    }
+    // Another identity has no roles.
+    let user = services.binding_for(services.client_id(1), services.tenant(), (-60, 3600));
+    let mut form = services.form("api://bills");
+    form[0].1 = services.client_id(1).into();
+    let response = services.post_form(Some(&user), &form).await;
+    let jwt = UnverifiedJwt::parse(response.json()["access_token"].as_str().unwrap()).unwrap();
+    assert!(!jwt.claims.contains_key("roles"));
 }
 
 #[tokio::test]
@@ -89,7 +139,9 @@ async fn issues_bearer_tokens_by_default_and_on_request() {
             "{token_type:?}"
         );
         let jwt = UnverifiedJwt::parse(body["access_token"].as_str().unwrap()).unwrap();
-        assert!(!jwt.claims.contains_key("cnf"), "{token_type:?}");
+        for absent in ["cnf", "xms_tbflags"] {
+            assert!(!jwt.claims.contains_key(absent), "{token_type:?}");
+        }
     }
 }
 
@@ -450,7 +502,8 @@ async fn discovery_document_names_the_keys_of_tokens() {
     );
     let document = client.get(&path, "").await.unwrap().json();
     let jwt = UnverifiedJwt::parse(&token).unwrap();
-    assert_eq!(document["issuer"], jwt.text("iss").unwrap());
+    let issuer = document["issuer"].as_str().unwrap();
+    assert_eq!(issuer.strip_suffix("v2.0"), jwt.text("iss"));
     assert_eq!(document["tls_client_certificate_bound_access_tokens"], true);
     assert_eq!(
         document["mtls_endpoint_aliases"]["token_endpoint"],

@@ -1,6 +1,7 @@
 //! The check of an access token by a resource: the vault and Graph.
 use super::issuer;
 use crate::call::Call;
+use crate::config::TokenVersion;
 use crate::pki::ClientCertificateProblem;
 use crate::state::State;
 use http::header::AUTHORIZATION;
@@ -92,8 +93,12 @@ fn authorization(call: &Call) -> Result<(Scheme, &str), TokenProblem> {
 fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<(), TokenProblem> {
     let is_tenant = |tenant: &&Guid| jwt.text("tid").is_some_and(|tid| tenant.matches(tid));
     let tenant = state.config.tenant_ids().find(is_tenant);
-    let issuer = tenant.map(|tenant| issuer(state, tenant));
-    if issuer.is_none() || jwt.text("iss") != issuer.as_deref() {
+    let tenant = tenant.ok_or(TokenProblem::Issuer)?.as_str();
+    let is_issuer = |version| jwt.text("iss") == Some(&issuer(state, version, tenant));
+    if ![TokenVersion::V1, TokenVersion::V2]
+        .into_iter()
+        .any(is_issuer)
+    {
         return Err(TokenProblem::Issuer);
     }
     let now = state.clock.unix();

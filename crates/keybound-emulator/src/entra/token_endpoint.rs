@@ -5,7 +5,7 @@ use super::error_response::{
 use super::find_tenant;
 use super::token_request::{TokenRequest, unknown_client};
 use crate::call::Call;
-use crate::config::Identity;
+use crate::config::{Identity, is_same_uri};
 use crate::faults::Action;
 use crate::pki::{ClientCertificate, ClientCertificateProblem};
 use crate::response::{Response, json_response};
@@ -123,9 +123,8 @@ fn not_accepted(reason: &'static str) -> ErrorResponse {
 }
 
 fn rejects_bound_tokens(state: &State, resource: &str) -> bool {
-    let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
     let unbound = &state.config.entra.unbound_resources;
-    unbound.iter().any(|known| bare(known) == bare(resource))
+    unbound.iter().any(|known| is_same_uri(known, resource))
 }
 
 fn token_type(request: &TokenRequest) -> &'static str {
