@@ -1,7 +1,8 @@
-//! The control endpoint: its page, and with the secret records, faults and the clock. All other requests without the secret fail
+//! The control endpoint: its page, and with the secret records, faults, the clock and Entra's keys. All other requests without the secret fail
 //! with 404, on any path.
 mod overview;
 mod page;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Handles a request to the control endpoint.
-pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
+pub(crate) async fn respond(state: &State, request: &Request<Bytes>) -> Response {
     if page::is_requested(request) {
         return page::response();
     }
@@ -26,9 +27,11 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let result = match (request.method(), request.uri().path()) {
         (&Method::GET, "/records") => records(state, query),
-        (_, "/overview" | "/counts" | "/faults" | "/clock" | "/reset") if !query.is_empty() => {
-            Err("this endpoint takes no query parameters".to_owned())
-        }
+        (
+            _,
+            "/overview" | "/counts" | "/faults" | "/clock" | "/keys" | "/keys/rotate"
+            | "/keys/retire" | "/reset",
+        ) if !query.is_empty() => Err("this endpoint takes no query parameters".to_owned()),
         (&Method::GET, "/overview") => overview::overview(state),
         (&Method::GET, "/counts") => Ok(json!({"counts": state.records.counts()})),
         (&Method::GET, "/faults") => Ok(faults(state)),
@@ -39,6 +42,9 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response {
         }
         (&Method::GET, "/clock") => Ok(clock(state)),
         (&Method::POST, "/clock") => advance(state, body),
+        (&Method::GET, "/keys") => signing_keys::list(state).await,
+        (&Method::POST, "/keys/rotate") => signing_keys::rotate(state, body).await,
+        (&Method::POST, "/keys/retire") => signing_keys::retire(state, body).await,
         (&Method::POST, "/reset") => reset(state, body),
         _ => return not_found(),
     };
@@ -80,13 +86,7 @@ fn recorded_legs() -> impl Iterator<Item = &'static str> {
 }
 
 fn reset(state: &State, body: &[u8]) -> Result<Value, String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct EmptyObject {}
-
-    if !body.is_empty() {
-        read::<EmptyObject>(body, "no body, or {}")?;
-    }
+    expect_empty(body)?;
     state.reset();
     Ok(json!({}))
 }
@@ -128,6 +128,17 @@ fn advance(state: &State, body: &[u8]) -> Result<Value, String> {
 
 fn clock(state: &State) -> Value {
     json!({"unix": state.clock.unix(), "offset_seconds": state.clock.offset_seconds()})
+}
+
+fn expect_empty(body: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct EmptyObject {}
+
+    if body.is_empty() {
+        return Ok(());
+    }
+    read::<EmptyObject>(body, "no body, or {}").map(|_| ())
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, String> {

@@ -129,6 +129,22 @@ impl Emulator {
         self.state.faults.clear();
     }
 
+    /// Entra signs new tokens with the next of its published keys. The previous ones remain published; of them the last 32.
+    pub fn rotate_keys(&self) {
+        self.state.keys.entra.rotate();
+    }
+
+    /// Removes the previous keys of Entra: tokens that they signed are no longer valid.
+    pub fn retire_previous_keys(&self) {
+        self.state.keys.entra.retire_previous();
+    }
+
+    /// Removes the key of Entra with this id (`kid`), and returns whether there is one. If it is the one that signs, the next one
+    /// signs from now on.
+    pub fn retire_key(&self, id: &str) -> bool {
+        self.state.keys.entra.retire(id)
+    }
+
     /// Removes faults (those of the configuration too), records and issued certificates, and resets the clock. Keys and
     /// authorities do not change.
     pub fn reset(&self) {

@@ -3,6 +3,7 @@ pub(crate) mod access_token;
 pub(crate) mod claims_challenge;
 mod discovery;
 mod error_response;
+pub(crate) mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::config::TokenVersion;
 use crate::response::{Response, not_found};
 use crate::service::Service;
 use crate::state::State;
+use discovery::Directory;
 use error_response::ErrorResponse;
 use keybound_core::Guid;
 
@@ -24,13 +26,31 @@ pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
     let Some((tenant, rest)) = path.trim_start_matches('/').split_once('/') else {
         return not_found();
     };
+    use TokenVersion::{V1, V2};
     let response = match rest {
         "oauth2/v2.0/token" => token_endpoint::respond(state, call, tenant).await,
-        "v2.0/.well-known/openid-configuration" => discovery::document(state, tenant),
-        "discovery/v2.0/keys" => discovery::keys(state, call, tenant).await,
+        ".well-known/openid-configuration" => document(state, V1, tenant),
+        "v2.0/.well-known/openid-configuration" => document(state, V2, tenant),
+        "discovery/keys" => keys(state, call, V1, tenant).await,
+        "discovery/v2.0/keys" => keys(state, call, V2, tenant).await,
         _ => return not_found(),
     };
     response.unwrap_or_else(|error| error.respond(state, call))
+}
+
+fn document(state: &State, version: TokenVersion, name: &str) -> Result<Response, ErrorResponse> {
+    let directory = Directory::find(state, name)?;
+    Ok(discovery::document(state, version, directory))
+}
+
+async fn keys(
+    state: &State,
+    call: &Call,
+    version: TokenVersion,
+    name: &str,
+) -> Result<Response, ErrorResponse> {
+    let directory = Directory::find(state, name)?;
+    discovery::keys(state, call, version, directory).await
 }
 
 /// The tenant that the path names.

@@ -94,7 +94,11 @@ async fn keys(state: &State, fault: Option<&Action>) -> io::Result<Response> {
         Some(Action::ForeignKey) => &state.keys.foreign,
         _ => &state.keys.maa,
     };
-    Ok(json_response(200, &key.get().await?.jwks()))
+    let mut keys = key.get().await?.jwks();
+    if fault == Some(&Action::OtherKey) {
+        keys["keys"][0]["n"] = state.keys.foreign.get().await?.public_jwk()["n"].clone();
+    }
+    Ok(json_response(200, &keys))
 }
 
 fn discovery(state: &State) -> Response {

@@ -180,7 +180,7 @@ impl Handler for ServiceHandler {
     async fn handle(&self, request: Request<Bytes>, peer: Peer) -> Reply {
         let state = &self.state;
         if self.service == Service::Control {
-            return Reply::Full(control::respond(state, &request));
+            return Reply::Full(control::respond(state, &request).await);
         }
         let leg = Leg::of(self.service, &request);
         let certificate = peer.client_certificate.as_deref();

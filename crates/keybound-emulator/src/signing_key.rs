@@ -16,6 +16,11 @@ use tokio::sync::OnceCell;
 pub(crate) struct SigningKey(Arc<OnceCell<JwtSigner>>);
 
 impl SigningKey {
+    /// The key if it has been generated.
+    pub fn generated(&self) -> Option<&JwtSigner> {
+        self.0.get()
+    }
+
     /// The key; waits until it has been generated.
     ///
     /// # Errors
@@ -55,6 +60,11 @@ impl JwtSigner {
         jwk["use"] = json!("sig");
         jwk["alg"] = json!("RS256");
         json!({"keys": [jwk]})
+    }
+
+    /// The key id, `kid`.
+    pub fn id(&self) -> &str {
+        self.jwk["kid"].as_str().unwrap_or_default()
     }
 
     /// The public key as a JWK.

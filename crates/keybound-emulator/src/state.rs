@@ -2,6 +2,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_secret::ControlSecret;
 use crate::endpoints::Endpoints;
+use crate::entra::signing_keys::SigningKeys;
 use crate::evidence::UsedNonces;
 use crate::faults::FaultPlan;
 use crate::issued_certificates::IssuedCertificates;
@@ -75,8 +76,10 @@ impl State {
 /// The keys that sign tokens. They are generated in the background and awaited at first use.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
-    /// Signs the tokens of Entra.
-    pub entra: SigningKey,
+    /// Sign the tokens of Entra.
+    pub entra: SigningKeys,
+    /// The key of one tenant only, which signs by a fault.
+    pub tenant: SigningKey,
     /// Signs attestation tokens.
     pub maa: SigningKey,
     /// An unknown key, for faults.
@@ -87,6 +90,6 @@ impl Keys {
     /// Generates the keys that every flow needs. Errors are returned to the callers that use a key.
     pub async fn create(&self) {
         let _ = self.maa.get().await;
-        let _ = self.entra.get().await;
+        let _ = self.entra.signing().get().await;
     }
 }

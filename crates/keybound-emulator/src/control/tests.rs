@@ -53,6 +53,8 @@ async fn responds_with_404_without_the_secret() {
             "/counts",
             "/faults",
             "/clock",
+            "/keys",
+            "/keys/rotate",
             "/nonsense",
             "/?",
             "/?leg=token",
@@ -274,6 +276,7 @@ async fn rejects_invalid_queries_and_lists_the_legs() {
         ("GET", "/clock?unix"),
         ("POST", "/clock?advance_seconds=5"),
         ("POST", "/reset?faults=true"),
+        ("POST", "/keys/retire?kid=x"),
     ] {
         let response = control(&state, method, path, "").await;
         assert_eq!(response.status, 400, "{path}");
@@ -304,6 +307,9 @@ async fn invalid_bodies_change_nothing() {
         ("/faults", Value::Null, "LEG=ACTION"),
         ("/clock", json!({"advance_seconds": "7"}), "advance_seconds"),
         ("/clock", json!({"advance": 7}), "advance_seconds"),
+        ("/keys/rotate", json!({"kid": "x"}), "no body, or {}"),
+        ("/keys/retire", json!({"id": "x"}), r#"{"kid": TEXT}"#),
+        ("/keys/retire", json!({"kid": "x"}), "no published key"),
     ] {
         let response = control(&state, "POST", path, body.to_string()).await;
         assert_eq!(response.status, 400, "{path} {body}");
@@ -314,6 +320,42 @@ async fn invalid_bodies_change_nothing() {
     }
     assert!(state.faults.pending().is_empty());
     assert_eq!(state.clock.offset_seconds(), 0);
+    assert_eq!(state.keys.entra.published().len(), 2);
+}
+
+#[tokio::test]
+async fn rotates_and_retires_keys() {
+    let state = state(Config::default());
+    let keys = |response: JsonResponse| -> Vec<(String, String)> {
+        assert_eq!(response.status, 200, "{response:?}");
+        let keys = response.body["keys"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        keys.map(|key| (text(&key["kid"]), text(&key["use"])))
+            .collect()
+    };
+    let named = |id: &str, key_use: &str| (id.to_owned(), key_use.to_owned());
+    let first = keys(control(&state, "GET", "/keys", "").await);
+    let [(signing, _), (next, _)] = &first[..] else {
+        panic!("{first:?}");
+    };
+    assert_eq!(first, [named(signing, "signing"), named(next, "next")]);
+    let rotated = keys(control(&state, "POST", "/keys/rotate", "").await);
+    assert_eq!(
+        rotated[..2],
+        [named(signing, "previous"), named(next, "signing")]
+    );
+    assert_eq!((rotated[2].1.as_str(), rotated.len()), ("next", 3));
+    assert_eq!(control(&state, "POST", "/reset", "").await.status, 200);
+    assert_eq!(
+        keys(control(&state, "GET", "/keys", "").await),
+        rotated,
+        "reset does not change keys"
+    );
+    let retired = keys(control(&state, "POST", "/keys/retire", "").await);
+    assert_eq!(retired, rotated[1..]);
+    let body = json!({"kid": next}).to_string();
+    let replaced = keys(control(&state, "POST", "/keys/retire", body).await);
+    assert_eq!(replaced[0], named(&rotated[2].0, "signing"));
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ pub(crate) async fn issue(
     let text = match fault {
         Some(Action::GarbageToken) => "this.is.not_a_token!".to_owned(),
         Some(Action::ForeignKey) => state.keys.foreign.get().await?.sign(&claims)?,
-        _ => state.keys.entra.get().await?.sign(&claims)?,
+        Some(Action::OtherTenantKey) => state.keys.tenant.get().await?.sign(&claims)?,
+        _ => state.keys.entra.signing().get().await?.sign(&claims)?,
     };
     Ok(AccessToken {
         text,

@@ -223,6 +223,7 @@ fn keys() -> Keys {
     static MADE: LazyLock<Keys> = LazyLock::new(Keys::default);
     Keys {
         entra: MADE.entra.clone(),
+        tenant: MADE.tenant.clone(),
         maa: MADE.maa.clone(),
         foreign: MADE.foreign.clone(),
     }

@@ -35,16 +35,7 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
         );
         assert!(body.get("refresh_in").is_none());
         let token = body["access_token"].as_str().unwrap();
-        assert!(
-            services
-                .state
-                .keys
-                .entra
-                .get()
-                .await
-                .unwrap()
-                .verifies(token)
-        );
+        assert!(services.state.keys.entra.verifies(token));
         let jwt = UnverifiedJwt::parse(token).unwrap();
         let thumbprint = X5tS256::of_der(&binding.certificate.to_der().unwrap());
         assert_eq!(jwt.confirmation(), Some(thumbprint.as_str()));
@@ -456,6 +447,7 @@ async fn faults_change_tokens() {
         "garbage-token",
         "expired-token",
         "foreign-key",
+        "other-tenant-key",
     ] {
         services.fault(&format!("token={fault}*1"));
         let response = services.post_form(Some(&binding), &form).await;
@@ -470,15 +462,8 @@ async fn faults_change_tokens() {
         );
         assert_eq!(jwt.is_none(), fault == "garbage-token", "{fault}");
         let Some(jwt) = jwt else { continue };
-        let verifies = services
-            .state
-            .keys
-            .entra
-            .get()
-            .await
-            .unwrap()
-            .verifies(token);
-        assert_eq!(!verifies, fault == "foreign-key", "{fault}");
+        let verifies = services.state.keys.entra.verifies(token);
+        assert_eq!(!verifies, fault.ends_with("-key"), "{fault}");
         assert_eq!(jwt.confirmation().is_none(), fault == "no-cnf", "{fault}");
         let other = jwt
             .confirmation()
@@ -513,28 +498,74 @@ async fn discovery_document_names_the_keys_of_tokens() {
     let path = keys.split_once(&services.sts.to_string()).unwrap().1;
     let keys = client.get(path, "").await.unwrap().json();
     assert_eq!(keys["keys"][0]["kid"], jwt.header["kid"]);
-    services.fault("discovery=foreign-key*1");
+    services.fault("keys=foreign-key*1");
     let foreign = client.get(path, "").await.unwrap().json();
     assert_ne!(foreign["keys"][0]["n"], keys["keys"][0]["n"]);
+    assert_ne!(foreign["keys"][0]["kid"], keys["keys"][0]["kid"]);
+    services.fault("keys=other-key*1");
+    let other = client.get(path, "").await.unwrap().json();
+    assert_ne!(other["keys"][0]["n"], keys["keys"][0]["n"]);
+    assert_eq!(other["keys"][0]["kid"], keys["keys"][0]["kid"]);
     let other = "/00000000-0000-0000-0000-000000000000/discovery/v2.0/keys";
     assert_eq!(code(&client.get(other, "").await.unwrap()), 90_002);
 }
 
+/// The number of keys in each set, and the issuers of the first and the last one.
 #[tokio::test]
-async fn each_tenant_has_its_issuer_and_its_clients() {
+async fn key_sets_name_the_issuers_of_keys_as_entra_does() {
     let services = TestServices::start().await;
+    let home = services.tenant();
+    let other = services.state.config.tenants[0].id.as_str();
     let mut client = services.connect(services.sts, BOTH[0], None).await;
-    for tenant in services.state.config.tenant_ids() {
-        let path = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+    for (directory, version, count, issuer, last) in [
+        (home, "v2.0/", 2, home, home),
+        (other, "v2.0/", 3, other, other),
+        ("common", "v2.0/", 3, "{tenantid}", other),
+        (home, "", 2, "", ""),
+        (other, "", 3, "", ""),
+        ("common", "", 2, "", ""),
+        ("Common", "", 2, "", ""),
+    ] {
+        let at = |path: &str| format!("/{directory}/{path}");
+        let path = at(&format!("{version}.well-known/openid-configuration"));
         let document = client.get(&path, "").await.unwrap().json();
-        let base = format!("https://{}/{tenant}", services.sts);
-        assert_eq!(document["issuer"], format!("{base}/v2.0"));
-        assert_eq!(document["jwks_uri"], format!("{base}/discovery/v2.0/keys"));
+        let name = if directory.eq_ignore_ascii_case("common") {
+            "{tenantid}"
+        } else {
+            directory
+        };
+        let iss = format!(
+            "https://{}/{name}/{}",
+            services.sts,
+            version.trim_end_matches('/')
+        );
+        assert_eq!(document["issuer"], iss, "{path}");
+        let keys = document["jwks_uri"].as_str().unwrap();
+        let keys = keys.split_once(&services.sts.to_string()).unwrap().1;
+        let path = at(&format!("discovery/{version}keys"));
+        assert_eq!(keys.to_lowercase(), path.to_lowercase());
+        let set = client.get(&path, "").await.unwrap().json();
+        let keys = set["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), count, "{path}");
+        let named = |tenant: &str| match tenant {
+            "" => serde_json::Value::Null,
+            tenant => json!(format!("https://{}/{tenant}/v2.0", services.sts)),
+        };
+        assert_eq!(keys[0]["issuer"], named(issuer), "{path}");
+        assert_eq!(keys[count - 1]["issuer"], named(last), "{path}");
+        assert!(
+            keys.iter()
+                .all(|key| key["use"] == "sig" && key.get("alg").is_none())
+        );
     }
+}
+
+#[tokio::test]
+async fn identities_are_known_in_the_tenant_of_the_host_only() {
+    let services = TestServices::start().await;
     let [other] = &services.state.config.tenants[..] else {
         panic!("one further tenant was expected");
     };
-    // The identities of the host are known in its tenant only.
     let binding = services.binding();
     let body = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(services.form(VAULT))

@@ -47,8 +47,7 @@ pub(crate) async fn check(
 ) -> Result<UnverifiedJwt, TokenProblem> {
     let (scheme, token) = authorization(call)?;
     let jwt = UnverifiedJwt::parse(token).ok_or(TokenProblem::Malformed)?;
-    let signer = state.keys.entra.get().await;
-    if !signer.is_ok_and(|signer| signer.verifies(token)) {
+    if !state.keys.entra.verifies(token) {
         return Err(TokenProblem::Signature);
     }
     check_claims(state, &jwt, audience)?;

@@ -63,7 +63,9 @@ pub(crate) enum Action {
     ExpiredToken,
     /// The token is signed with an unknown key, or the key set contains one.
     ForeignKey,
-    /// The attestation token is for another key than the evidence.
+    /// The token is signed with the key of another tenant.
+    OtherTenantKey,
+    /// The attestation token is for another key than the evidence, or the ids in the key set name another key.
     OtherKey,
 
     // Sources of bearer tokens.

@@ -183,6 +183,7 @@ const PLAIN: &[(&str, Action)] = &[
     ("garbage-token", Action::GarbageToken),
     ("expired-token", Action::ExpiredToken),
     ("foreign-key", Action::ForeignKey),
+    ("other-tenant-key", Action::OtherTenantKey),
     ("other-key", Action::OtherKey),
     ("never-ask", Action::NeverAsk),
     ("ca-signed-certificate", Action::CaSignedCertificate),

@@ -39,9 +39,7 @@ pub(crate) fn known_actions()
 
 /// The names of all actions, their arguments, and their legs.
 pub(super) const KNOWN: &[(&str, &str, Legs)] = {
-    use Leg::{
-        ArcChallenge, Attest, Discovery, Graph, Issue, Metadata, ServiceFabricTls, Token, Vault,
-    };
+    use Leg::{ArcChallenge, Attest, Graph, Issue, Keys, Metadata, ServiceFabricTls, Token, Vault};
     use Legs::{Everywhere, Handshakes, Only, Requests, TokensAnd};
     &[
         ("status", ":CODE[,HEADER=VALUE]…[,body=TEXT]", Requests),
@@ -74,8 +72,9 @@ pub(super) const KNOWN: &[(&str, &str, Legs)] = {
         ("other-client", "", TokensAnd(&[])),
         ("garbage-token", "", TokensAnd(&[Attest])),
         ("expired-token", "", TokensAnd(&[Attest])),
-        ("foreign-key", "", TokensAnd(&[Attest, Discovery])),
-        ("other-key", "", Only(&[Attest])),
+        ("foreign-key", "", TokensAnd(&[Attest, Keys])),
+        ("other-tenant-key", "", TokensAnd(&[])),
+        ("other-key", "", Only(&[Attest, Keys])),
         (
             "key-file",
             ":missing|oversized|link|other-name|other-directory",

@@ -35,8 +35,10 @@ pub(crate) enum Leg {
     Attest,
     /// Entra's token endpoint.
     Token,
-    /// Discovery documents and key sets, of Entra and of the attestation service.
+    /// Discovery documents, of Entra and of the attestation service.
     Discovery,
+    /// Key sets, of Entra and of the attestation service.
+    Keys,
     /// The simulated Key Vault.
     Vault,
     /// The simulated Graph.
@@ -57,7 +59,7 @@ pub(crate) enum Leg {
 
 impl Leg {
     /// The legs that faults can be set on.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Probe,
         Self::Metadata,
         Self::Issue,
@@ -72,6 +74,7 @@ impl Leg {
         Self::Attest,
         Self::Token,
         Self::Discovery,
+        Self::Keys,
         Self::Vault,
         Self::Graph,
         Self::AttestTls,
@@ -96,13 +99,13 @@ impl Leg {
             },
             Service::Maa => match path {
                 ATTEST_PATH => Self::Attest,
-                "/certs" | "/.well-known/openid-configuration" => Self::Discovery,
+                "/certs" => Self::Keys,
+                "/.well-known/openid-configuration" => Self::Discovery,
                 _ => Self::Unknown,
             },
             Service::Sts if path.ends_with("/oauth2/v2.0/token") => Self::Token,
-            Service::Sts if path.contains("/.well-known/") || path.contains("/discovery/") => {
-                Self::Discovery
-            }
+            Service::Sts if path.contains("/.well-known/") => Self::Discovery,
+            Service::Sts if path.contains("/discovery/") => Self::Keys,
             Service::Vault => Self::Vault,
             Service::Graph => Self::Graph,
             Service::AppService => Self::AppService,
@@ -160,6 +163,7 @@ impl Leg {
             Self::Attest => "attest",
             Self::Token => "token",
             Self::Discovery => "discovery",
+            Self::Keys => "keys",
             Self::Vault => "vault",
             Self::Graph => "graph",
             Self::AttestTls => "attest-tls",

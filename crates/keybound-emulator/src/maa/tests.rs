@@ -226,7 +226,7 @@ async fn faults_change_attestation_tokens() {
     );
     state
         .faults
-        .add(vec!["discovery=foreign-key*1".parse().unwrap()])
+        .add(vec!["keys=foreign-key*1".parse().unwrap()])
         .unwrap();
     assert_ne!(
         get(&state, "/certs").await.body,

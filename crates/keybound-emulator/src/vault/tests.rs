@@ -195,15 +195,8 @@ async fn rejects_invalid_tokens_with_inner_codes() {
     let issuer = {
         let claims =
             json!({"iss": "https://sts.example", "aud": AUDIENCE, "tid": services.tenant()});
-        services
-            .state
-            .keys
-            .entra
-            .get()
-            .await
-            .unwrap()
-            .sign(&claims)
-            .unwrap()
+        let key = services.state.keys.entra.signing();
+        key.get().await.unwrap().sign(&claims).unwrap()
     };
     let authorization = |value: String| format!("Authorization: {value}\r\n{BOUND}");
     for (headers, code) in [

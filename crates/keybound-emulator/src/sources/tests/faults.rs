@@ -35,7 +35,7 @@ async fn applies_faults_of_tokens_on_each_source() {
                             .is_none_or(|it| it == "0")
                 }
                 "foreign-key" => {
-                    let signer = state.keys.entra.get().await.unwrap();
+                    let signer = &state.keys.entra;
                     !signer.verifies(response.text("access_token"))
                 }
                 "other-client" => token().text("appid") != Some(SYSTEM),
