@@ -58,6 +58,17 @@ fn reads_the_header_of_each_proxy() {
             "x-arr-clientcert",
             base64.clone(),
         ),
+        // Version 2 of Traefik, and version 3 with a chain.
+        (
+            ForwardedCertificate::traefik(local()),
+            "x-forwarded-tls-client-cert",
+            url_encoded(&base64),
+        ),
+        (
+            ForwardedCertificate::traefik(local()),
+            "x-forwarded-tls-client-cert",
+            format!("{base64},{}", STANDARD.encode(other_der())),
+        ),
     ] {
         for _ in 0..2 {
             let found = source.certificate(&headers(&[(header, &value)]), &loopback());
@@ -240,6 +251,13 @@ fn with_plain_base64(pem: &str) -> String {
     pem.replace("%2B", "+")
         .replace("%2F", "/")
         .replace("%3D", "=")
+}
+
+fn url_encoded(base64: &str) -> String {
+    base64
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -35,6 +35,8 @@ pub enum HeaderFormat {
     UrlEncodedPemChain,
     /// Base64 of the DER, as HAProxy (`%[ssl_c_der,base64]`) and App Service.
     Base64Der,
+    /// URL-encoded base64 of the DER of a chain, separated by commas, that begins with the client's certificate, as Traefik.
+    UrlEncodedBase64Chain,
 }
 
 impl ForwardedCertificate {
@@ -68,6 +70,15 @@ impl ForwardedCertificate {
         Self::named("x-ssl-client-der", HeaderFormat::Base64Der, trusted)
     }
 
+    /// Traefik: the middleware `passTLSClientCert` with `pem`, `X-Forwarded-Tls-Client-Cert`.
+    pub fn traefik(trusted: TrustedPeers) -> Self {
+        Self::named(
+            "x-forwarded-tls-client-cert",
+            HeaderFormat::UrlEncodedBase64Chain,
+            trusted,
+        )
+    }
+
     /// An AWS Application Load Balancer that verifies the chain: `X-Amzn-Mtls-Clientcert-Leaf`.
     pub fn aws_leaf(trusted: TrustedPeers) -> Self {
         Self::named(
@@ -92,6 +103,16 @@ impl ForwardedCertificate {
         Self::named("x-arr-clientcert", HeaderFormat::Base64Der, trusted)
     }
 
+    /// Parses a certificate in this format that was received in another way than the header, such as in a message of the proxy. The
+    /// caller decides whether its sender is trusted.
+    ///
+    /// # Errors
+    /// If it is not one certificate. An empty value is that of a client without a certificate.
+    pub fn parse_value(&self, value: &[u8]) -> Result<Option<ClientCertificate>, CertificateError> {
+        self.parsed
+            .get_or_parse(value, || parse(self.format, value))
+    }
+
     fn named(header: &'static str, format: HeaderFormat, trusted: TrustedPeers) -> Self {
         Self::new(HeaderName::from_static(header), format, trusted)
     }
@@ -112,8 +133,7 @@ impl CertificateSource for ForwardedCertificate {
             (Some(value), None) => value.as_bytes(),
             (Some(_), Some(_)) => return Err(CertificateError::Repeated),
         };
-        self.parsed
-            .get_or_parse(value, || parse(self.format, value))
+        self.parse_value(value)
     }
 }
 
@@ -149,6 +169,7 @@ pub(crate) fn parse(
         HeaderFormat::Xfcc | HeaderFormat::UrlEncodedPem => text.url_encoded_pem(),
         HeaderFormat::UrlEncodedPemChain => text.first_of_url_encoded_pem(),
         HeaderFormat::Base64Der => text.base64(),
+        HeaderFormat::UrlEncodedBase64Chain => text.first_of_url_encoded_base64(),
     };
     let der = der.ok_or(CertificateError::Malformed)?;
     ClientCertificate::from_der(&der).map(Some)

@@ -33,6 +33,13 @@ impl CertificateText<'_> {
         first_pem(&pem).map(|(der, _)| der)
     }
 
+    /// The first certificate of a chain in URL-encoded base64.
+    pub(super) fn first_of_url_encoded_base64(&self) -> Option<Vec<u8>> {
+        let chain = self.url_decoded()?;
+        let (first, _) = chain.split_once(',').unwrap_or((&chain, ""));
+        CertificateText(first).base64()
+    }
+
     /// A plus sign is no space here: it is a digit of base64.
     fn url_decoded(&self) -> Option<String> {
         if self.0.len() > MAX_TEXT {

@@ -1,0 +1,48 @@
+//! The listener for operators: health, readiness, metrics, and the reload of the configuration.
+use crate::daemon::Reloader;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use keybound_resource::source::{Peer, PeerAddress};
+use std::sync::Arc;
+use tonic::body::Body;
+
+/// Answers a request.
+pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) -> Response<Body> {
+    let (status, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
+        (&Method::GET, "/readyz") => match reloader.is_ready() {
+            true => (StatusCode::OK, "ready\n".to_owned()),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+        },
+        (&Method::GET, "/metrics") => (StatusCode::OK, reloader.metrics()),
+        (&Method::POST, "/reload") if is_local(&request) => match reloader.reload().await {
+            Ok(()) => (StatusCode::OK, "reloaded\n".to_owned()),
+            Err(error) => (StatusCode::CONFLICT, format!("{error}\n")),
+        },
+        (&Method::POST, "/reload") => (StatusCode::FORBIDDEN, "only from this host\n".to_owned()),
+        (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
+            (StatusCode::METHOD_NOT_ALLOWED, String::new())
+        }
+        _ => (StatusCode::NOT_FOUND, String::new()),
+    };
+    let mut response = Response::new(Body::new(http_body_util::Full::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    response
+}
+
+fn is_local(request: &Request<Incoming>) -> bool {
+    match request.extensions().get::<Peer>().map(Peer::address) {
+        Some(PeerAddress::Tcp(address)) => address.ip().to_canonical().is_loopback(),
+        Some(PeerAddress::UnixSocket) => true,
+        _ => false,
+    }
+}
+
+/// That of Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Operators' tools have few.
+pub(crate) const MAX_CONNECTIONS: usize = 64;

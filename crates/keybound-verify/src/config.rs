@@ -1,0 +1,150 @@
+//! The configuration file.
+mod api;
+mod error;
+mod listen;
+
+pub use api::{ApiConfig, CloudName, IssuerConfig, TenantsConfig};
+pub use error::ConfigError;
+pub use listen::{AdminConfig, ListenConfig, TlsConfig};
+
+use crate::Engine;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// The configuration of the daemon, a TOML file. Unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where proxies connect to.
+    pub listen: ListenConfig,
+    /// The proxy in front.
+    pub proxy: ProxyConfig,
+    /// Where operators connect to.
+    #[serde(default)]
+    pub admin: Option<AdminConfig>,
+    /// Where the issuers' keys are from.
+    #[serde(default)]
+    pub keys: KeysConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Limits.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// The APIs, each with the policy of its hosts.
+    #[serde(default, rename = "api")]
+    pub apis: Vec<ApiConfig>,
+}
+
+/// The proxy in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ProxyConfig {
+    /// Which one: it decides how requests, and client certificates in them, are read. There is exactly one way.
+    pub engine: Engine,
+}
+
+/// Where the issuers' keys are from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct KeysConfig {
+    /// A key set that is read again every minute. Default: the keys that the issuers publish.
+    pub file: Option<PathBuf>,
+    /// CA certificates in PEM, besides those of the system, for the issuers' servers.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Which decisions. Default: those that deny a request.
+    pub decisions: LoggedDecisions,
+}
+
+/// Which decisions are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LoggedDecisions {
+    /// All.
+    All,
+    /// Those that deny a request.
+    #[default]
+    Denied,
+    /// None.
+    None,
+}
+
+/// Limits. Those of headers and messages are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LimitsConfig {
+    /// Concurrent connections of proxies; further ones wait. Default: 1024.
+    pub connections: usize,
+    /// The memory for cached tokens of each API, in MiB. Default: 64.
+    pub cache_mib: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            cache_mib: 64,
+        }
+    }
+}
+
+impl Config {
+    /// Parses and checks a configuration.
+    ///
+    /// # Errors
+    /// If it is malformed, or two settings contradict each other.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(ConfigError::syntax)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.listen.check()?;
+        if let Some(admin) = &self.admin {
+            admin.check()?;
+        }
+        if self.keys.file.is_some() && self.keys.ca_file.is_some() {
+            return Err(ConfigError::new(
+                "[keys]: ca_file has no effect beside file",
+            ));
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&self.limits.connections) {
+            return Err(ConfigError::new(
+                "[limits]: connections is not between 1 and 65536",
+            ));
+        }
+        if self.limits.cache_mib > MAX_CACHE_MIB {
+            return Err(ConfigError::new("[limits]: cache_mib is larger than 65536"));
+        }
+        if self.apis.is_empty() {
+            return Err(ConfigError::new("there is no [[api]]"));
+        }
+        let mut hosts = HashSet::new();
+        for api in &self.apis {
+            api.check()?;
+            for host in &api.hosts {
+                if !hosts.insert(host) {
+                    return Err(ConfigError::new(format!("the host {host} occurs twice")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const MAX_CONNECTIONS: usize = 65_536;
+const MAX_CACHE_MIB: usize = 65_536;

@@ -1,0 +1,200 @@
+use super::ConfigError;
+use crate::host;
+use keybound_resource::{
+    CertificateRules, Cloud, Guid, Issuer, Schemes, TokenVersion, Verifier, VerifierBuilder,
+};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The policy of an API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ApiConfig {
+    /// The names by which clients call it, without ports. The first one is its name in logs and metrics.
+    pub hosts: Vec<String>,
+    /// The accepted audiences, compared exactly.
+    pub audiences: Vec<String>,
+    /// The accepted tenants, or `"any"`.
+    pub tenants: TenantsConfig,
+    /// The allowed clients, by their client ids. Default: every client.
+    #[serde(default)]
+    pub clients: Vec<String>,
+    /// The required roles, all of them.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Whether tokens of users are refused.
+    #[serde(default)]
+    pub app_only: bool,
+    /// Whether bound tokens are accepted with the scheme `Bearer` too.
+    #[serde(default)]
+    pub bearer: bool,
+    /// Whether the names in the certificate must be those of a managed identity.
+    #[serde(default)]
+    pub managed_identity_names: bool,
+    /// How much the clocks of issuer and daemon may differ, in seconds. Default: 300.
+    #[serde(default)]
+    pub skew: Option<u64>,
+    /// How long after its issue a token is accepted, in seconds. Default: until its expiry.
+    #[serde(default)]
+    pub max_age: Option<u64>,
+    /// The cloud whose issuers are accepted. Default: the public cloud, if there are no `issuers`.
+    #[serde(default)]
+    pub cloud: Option<CloudName>,
+    /// Further issuers.
+    #[serde(default)]
+    pub issuers: Vec<IssuerConfig>,
+    /// The parameter `authorization_uri` of challenges.
+    #[serde(default)]
+    pub authorization_uri: Option<String>,
+    /// The parameter `resource` of challenges.
+    #[serde(default)]
+    pub challenge_resource: Option<String>,
+}
+
+/// The accepted tenants.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a list of tenant ids, or \"any\"")]
+#[non_exhaustive]
+pub enum TenantsConfig {
+    /// These.
+    Listed(Vec<String>),
+    /// `any`: the API decides by the tenant in the request's headers.
+    Any(AnyTenant),
+}
+
+/// The word `any`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AnyTenant {
+    /// Every tenant of the cloud.
+    Any,
+}
+
+/// A cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CloudName {
+    /// Azure.
+    Public,
+    /// Azure Government.
+    UsGovernment,
+    /// Azure operated by 21Vianet.
+    China,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct IssuerConfig {
+    /// The version of its tokens, 1 or 2.
+    pub version: u8,
+    /// The claim `iss`, in which `{tenantid}` stands for the tenant.
+    pub name: String,
+    /// The URL of its metadata document, in which `{tenantid}` stands for the tenant.
+    pub metadata: String,
+    /// Further issuers whose keys sign its tokens.
+    #[serde(default)]
+    pub key_issuers: Vec<String>,
+}
+
+impl ApiConfig {
+    /// Its name in logs and metrics.
+    pub fn name(&self) -> &str {
+        self.hosts.first().map_or("", String::as_str)
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.hosts.is_empty() {
+            return Err(ConfigError::new("[[api]]: hosts is empty"));
+        }
+        for name in &self.hosts {
+            if host::normalized(name).as_deref() != Some(name) {
+                return Err(ConfigError::new(format!(
+                    "[[api]]: {name} is not the name of a host in lower case without a port"
+                )));
+            }
+        }
+        self.verifier().map(drop)
+    }
+
+    /// A verifier with this policy and without keys.
+    pub(crate) fn verifier(&self) -> Result<VerifierBuilder, ConfigError> {
+        let wrong = |what: &str| ConfigError::new(format!("the API {}: {what}", self.name()));
+        let mut builder = Verifier::builder()
+            .clients(&self.clients)
+            .require_roles(&self.roles)
+            .require_app_only(self.app_only)
+            .max_age(self.max_age.map(Duration::from_secs));
+        if self.audiences.iter().any(String::is_empty) || self.audiences.is_empty() {
+            return Err(wrong("audiences is empty"));
+        }
+        for audience in &self.audiences {
+            builder = builder.audience(audience);
+        }
+        builder = match &self.tenants {
+            TenantsConfig::Any(AnyTenant::Any) => builder.any_tenant(),
+            TenantsConfig::Listed(listed) if listed.is_empty() => {
+                return Err(wrong("tenants is empty"));
+            }
+            TenantsConfig::Listed(listed) => {
+                let tenants = listed.iter().map(|text| Guid::parse(text));
+                let tenants: Option<Vec<_>> = tenants.collect();
+                builder.tenants(tenants.ok_or_else(|| wrong("a tenant is not a GUID"))?)
+            }
+        };
+        if self.bearer {
+            builder = builder.accept(Schemes::MTLS_POP | Schemes::BOUND_BEARER);
+        }
+        if self.managed_identity_names {
+            builder = builder.certificate(CertificateRules::new().managed_identity_names());
+        }
+        if let Some(skew) = self.skew {
+            builder = builder.skew(Duration::from_secs(skew));
+        }
+        if let Some(cloud) = self.cloud {
+            builder = builder.cloud(cloud.into());
+        }
+        for issuer in &self.issuers {
+            builder = builder.issuer(issuer.issuer().ok_or_else(|| {
+                wrong("an issuer has a version other than 1 and 2, or metadata without https")
+            })?);
+        }
+        if let Some(uri) = &self.authorization_uri {
+            builder = builder.authorization_uri(uri);
+        }
+        if let Some(resource) = &self.challenge_resource {
+            builder = builder.challenge_resource(resource);
+        }
+        Ok(builder)
+    }
+}
+
+impl IssuerConfig {
+    fn issuer(&self) -> Option<Issuer> {
+        let version = match self.version {
+            1 => TokenVersion::V1,
+            2 => TokenVersion::V2,
+            _ => return None,
+        };
+        if !self.metadata.starts_with("https://") {
+            return None;
+        }
+        let issuer = Issuer::new(version, &self.name, &self.metadata);
+        let further = self.key_issuers.iter();
+        Some(further.fold(issuer, |issuer, name| issuer.key_issuer(name)))
+    }
+}
+
+impl From<CloudName> for Cloud {
+    fn from(name: CloudName) -> Self {
+        match name {
+            CloudName::Public => Self::Public,
+            CloudName::UsGovernment => Self::UsGovernment,
+            CloudName::China => Self::China,
+        }
+    }
+}

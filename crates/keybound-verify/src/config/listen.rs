@@ -1,0 +1,95 @@
+use super::ConfigError;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where proxies connect to: a Unix socket, or TCP on loopback. Elsewhere TLS with the proxy's own certificate is required.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ListenConfig {
+    /// The path of a Unix socket.
+    pub unix: Option<PathBuf>,
+    /// The permissions of the Unix socket. Default: 0o660. A program that can connect to it can use tokens that it has stolen.
+    pub mode: Option<u32>,
+    /// An address with a port.
+    pub tcp: Option<SocketAddr>,
+    /// TLS with pinned client certificates, for TCP.
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS with pinned client certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// The certificate chain of the daemon, a PEM file.
+    pub certificate: PathBuf,
+    /// Its key, a PEM file.
+    pub key: PathBuf,
+    /// The certificates of the proxies, PEM files: no other client can send requests.
+    pub clients: Vec<PathBuf>,
+}
+
+/// Where operators connect to: health, readiness and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// The path of a Unix socket, with the permissions 0o660.
+    pub unix: Option<PathBuf>,
+    /// An address with a port. It need not be on loopback: nothing that it returns is secret.
+    pub tcp: Option<SocketAddr>,
+}
+
+impl ListenConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        exactly_one("[listen]", &self.unix, &self.tcp)?;
+        let Some(address) = self.tcp else {
+            return match (&self.tls, self.mode) {
+                (Some(_), _) => Err(ConfigError::new("[listen]: tls is for tcp only")),
+                (None, Some(mode)) if mode > 0o777 => {
+                    Err(ConfigError::new("[listen]: mode is larger than 0o777"))
+                }
+                (None, _) => Ok(()),
+            };
+        };
+        if self.mode.is_some() {
+            return Err(ConfigError::new("[listen]: mode is for unix only"));
+        }
+        match &self.tls {
+            None if !address.ip().to_canonical().is_loopback() => Err(ConfigError::new(format!(
+                "[listen]: {address} is not on loopback: who can connect to it can use stolen tokens. Use a Unix socket, \
+                 loopback, or [listen.tls] with the certificates of the proxies"
+            ))),
+            Some(tls) if tls.clients.is_empty() => Err(ConfigError::new(
+                "[listen.tls]: clients names no certificate",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AdminConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        exactly_one("[admin]", &self.unix, &self.tcp)
+    }
+}
+
+fn exactly_one(
+    section: &str,
+    unix: &Option<PathBuf>,
+    tcp: &Option<SocketAddr>,
+) -> Result<(), ConfigError> {
+    if unix.is_some() && !cfg!(unix) {
+        return Err(ConfigError::new(format!(
+            "{section}: unix is not supported on this platform"
+        )));
+    }
+    match (unix, tcp) {
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+        _ => Err(ConfigError::new(format!(
+            "{section}: expected either unix or tcp"
+        ))),
+    }
+}

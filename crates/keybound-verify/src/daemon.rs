@@ -1,0 +1,234 @@
+use crate::admin;
+use crate::apis::Extend;
+use crate::ext_authz::{CHECK_PATH, unimplemented};
+use crate::listener::Listener;
+use crate::metrics::Metrics;
+use crate::server::{Protocol, Server};
+use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tonic::body::Body;
+
+/// The daemon: it answers until it is stopped.
+pub struct Daemon {
+    reloader: Arc<Reloader>,
+    checks: Server,
+    admin: Option<Server>,
+    address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
+}
+
+/// Reads the configuration again.
+type Load = dyn Fn() -> Result<Config, ConfigError> + Send + Sync;
+
+/// Why a new configuration was not loaded. The current one remains in use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It is not usable.
+    #[error("the configuration remains as it was: {0}")]
+    Config(#[from] ConfigError),
+    /// It differs in what cannot be changed.
+    #[error("the configuration remains as it was: a change of [{0}] needs a restart")]
+    NeedsRestart(&'static str),
+    /// The issuers' keys could not be fetched.
+    #[error("the configuration remains as it was: the keys for {0} could not be fetched")]
+    KeysUnavailable(String),
+}
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It cannot listen.
+    #[error("cannot listen on {0}")]
+    Listen(String),
+}
+
+impl Daemon {
+    /// Starts to answer, on the current runtime of tokio. Until the issuers' keys are fetched, requests are denied with status 503.
+    ///
+    /// `load` reads the configuration again for a [reload](Self::reload).
+    ///
+    /// # Errors
+    /// If the configuration is not usable, or its sockets cannot be bound.
+    pub async fn start(
+        config: Config,
+        log: DecisionLog,
+        extend: Arc<Extend>,
+        load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let cannot_listen = |error: io::Error| StartError::Listen(error.to_string());
+        let metrics = Arc::new(Metrics::default());
+        let mut apis = Apis::build(&config, &metrics, &*extend)?;
+        let (listener, trusted) = Listener::bind(&config.listen)
+            .await
+            .map_err(cannot_listen)?;
+        let admin = match &config.admin {
+            Some(admin) => Some(Listener::bind_admin(admin).await.map_err(cannot_listen)?),
+            None => None,
+        };
+        apis.start_refreshes();
+        let service = CheckService::new(&config, apis, trusted, Arc::clone(&metrics), log);
+        let (address, admin_address) = (
+            listener.address(),
+            admin.as_ref().and_then(Listener::address),
+        );
+        let checks = serve_checks(listener, &config, service.clone());
+        let reloader = Arc::new(Reloader {
+            service,
+            extend,
+            load: Box::new(load),
+            current: Mutex::new(config),
+            stopping: AtomicBool::new(false),
+        });
+        let admin = admin.map(|listener| {
+            let reloader = Arc::clone(&reloader);
+            let answer = move |request| admin::answer(Arc::clone(&reloader), request);
+            Server::start(listener, Protocol::Http1, admin::MAX_CONNECTIONS, answer)
+        });
+        Ok(Self {
+            reloader,
+            checks,
+            admin,
+            address,
+            admin_address,
+        })
+    }
+
+    /// The address for proxies, if it is one of TCP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The address for operators, if it is one of TCP.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Loads the configuration again. Requests are answered meanwhile, by the current one until the new one has its keys.
+    ///
+    /// # Errors
+    /// Why the current one remains in use.
+    pub async fn reload(&self) -> Result<(), LoadError> {
+        self.reloader.reload().await
+    }
+
+    /// Whether the keys of all issuers are present.
+    pub fn is_ready(&self) -> bool {
+        self.reloader.is_ready()
+    }
+
+    /// Stops: it is no longer ready, accepts no more connections, and answers the requests that it has received, within this time.
+    pub async fn stop(self, timeout: Duration) {
+        self.reloader.stopping.store(true, Ordering::Relaxed);
+        self.checks.stop(timeout).await;
+        if let Some(admin) = self.admin {
+            admin.stop(ADMIN_STOP_TIMEOUT).await;
+        }
+    }
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Daemon")
+            .field("address", &self.address)
+            .field("admin_address", &self.admin_address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The part of the daemon that reads the configuration again.
+pub(crate) struct Reloader {
+    service: CheckService,
+    extend: Arc<Extend>,
+    load: Box<Load>,
+    /// Locked during a reload.
+    current: Mutex<Config>,
+    stopping: AtomicBool,
+}
+
+impl Reloader {
+    pub(crate) async fn reload(&self) -> Result<(), LoadError> {
+        let reloaded = self.try_reload().await;
+        self.service.0.metrics.count_reload(reloaded.is_ok());
+        match &reloaded {
+            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Err(error) => tracing::error!("{error}"),
+        }
+        reloaded
+    }
+
+    async fn try_reload(&self) -> Result<(), LoadError> {
+        let mut current = self.current.lock().await;
+        let config = (self.load)()?;
+        if let Some(section) = changed_section(&current, &config) {
+            return Err(LoadError::NeedsRestart(section));
+        }
+        let mut apis = Apis::build(&config, &self.service.0.metrics, &*self.extend)?;
+        apis.fetch_keys()
+            .await
+            .map_err(LoadError::KeysUnavailable)?;
+        apis.start_refreshes();
+        self.service.0.apis.store(Arc::new(apis));
+        *current = config;
+        Ok(())
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.service.0.apis.load().are_ready()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        self.service.0.metrics.text(&self.service.0.apis.load())
+    }
+}
+
+fn serve_checks(listener: Listener, config: &Config, service: CheckService) -> Server {
+    let protocol = match config.proxy.engine {
+        Engine::Envoy => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    let answer = move |request| answer(service.clone(), protocol, request);
+    Server::start(listener, protocol, config.limits.connections, answer)
+}
+
+async fn answer(
+    service: CheckService,
+    protocol: Protocol,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    match protocol {
+        Protocol::Http2 if request.uri().path() == CHECK_PATH => service.grpc(request).await,
+        Protocol::Http2 => unimplemented(),
+        Protocol::Http1 => service.http(&request.into_parts().0).await,
+    }
+}
+
+/// What cannot be changed while the daemon runs.
+fn changed_section(current: &Config, new: &Config) -> Option<&'static str> {
+    [
+        ("listen", current.listen != new.listen),
+        ("proxy", current.proxy != new.proxy),
+        ("admin", current.admin != new.admin),
+        ("log", current.log != new.log),
+        (
+            "limits",
+            current.limits.connections != new.limits.connections,
+        ),
+    ]
+    .into_iter()
+    .find_map(|(section, changed)| changed.then_some(section))
+}
+
+const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);

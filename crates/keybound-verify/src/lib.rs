@@ -1,0 +1,31 @@
+//! A daemon that verifies access tokens of Microsoft Entra ID that are bound to a client certificate, for APIs behind a proxy.
+//!
+//! A proxy that ends TLS asks for each request, with the `Authorization` header and the client certificate of the connection. One listener
+//! answers Envoy's external authorization over gRPC, and the subrequests of the others over HTTP. The policy is chosen by the host of the
+//! request. What is verified is in [`keybound_resource`].
+#![forbid(unsafe_code)]
+
+mod admin;
+mod apis;
+mod check;
+mod config;
+mod daemon;
+mod decision_log;
+mod engine;
+mod ext_authz;
+mod host;
+mod http_check;
+mod listener;
+mod metrics;
+mod server;
+
+pub use apis::{Apis, Extend};
+pub use check::CheckService;
+pub use config::{
+    AdminConfig, ApiConfig, CloudName, Config, ConfigError, IssuerConfig, KeysConfig, LimitsConfig,
+    ListenConfig, LogConfig, LoggedDecisions, ProxyConfig, TenantsConfig, TlsConfig,
+};
+pub use daemon::{Daemon, LoadError, StartError};
+pub use decision_log::DecisionLog;
+pub use engine::Engine;
+pub use ext_authz::messages;
