@@ -183,6 +183,8 @@ impl Progress {
             }
             _ => {
                 *state = State::Done(outcome);
+                // The thread that wakes up needs the lock.
+                drop(state);
                 self.done.notify_all();
             }
         }

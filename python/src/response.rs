@@ -123,30 +123,30 @@ impl RawResponse {
         }
     }
 
-    /// The rest of the body.
+    /// The rest of the body; an operation if it has not arrived.
     #[pyo3(signature = (limit, /))]
     fn read(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
         let Some(body) = self.take_body()? else {
             return Ok(PyBytes::new(py, b"").into_any().unbind());
         };
         let place = Arc::clone(&self.body);
-        let operation = Operation::start(
-            py,
-            async move {
-                let bytes = body.bytes_limited(limit).await;
-                leave(
-                    &place,
-                    if bytes.is_ok() {
-                        State::Read
-                    } else {
-                        State::Closed
-                    },
-                );
-                bytes
-            },
-            |py, bytes| Ok(PyBytes::new(py, &raise(py, bytes)?).into_any().unbind()),
-        )?;
-        Ok(Py::new(py, operation)?.into_any())
+        let mut reading = Box::pin(async move {
+            let bytes = body.bytes_limited(limit).await;
+            let is_read = bytes.is_ok();
+            leave(&place, if is_read { State::Read } else { State::Closed });
+            bytes
+        });
+        let arrived = {
+            let _entered = runtime()?.enter();
+            let mut context = Context::from_waker(Waker::noop());
+            reading.as_mut().poll(&mut context)
+        };
+        match arrived {
+            Poll::Ready(bytes) => bytes_to_python(py, bytes),
+            Poll::Pending => {
+                Ok(Py::new(py, Operation::start(py, reading, bytes_to_python)?)?.into_any())
+            }
+        }
     }
 
     /// The error for the status of the response, with that of the service if nothing of the body is read. It ends the response.
@@ -263,10 +263,11 @@ fn leave(place: &Place, state: State) {
 }
 
 fn chunk_to_python(py: Python<'_>, chunk: Chunk) -> PyResult<Py<PyAny>> {
-    match chunk {
-        None => Ok(py.None()),
-        Some(chunk) => Ok(PyBytes::new(py, &raise(py, chunk)?).into_any().unbind()),
-    }
+    chunk.map_or_else(|| Ok(py.None()), |chunk| bytes_to_python(py, chunk))
+}
+
+fn bytes_to_python(py: Python<'_>, bytes: Result<Bytes>) -> PyResult<Py<PyAny>> {
+    Ok(PyBytes::new(py, &raise(py, bytes)?).into_any().unbind())
 }
 
 fn plain_status_error(status: u16) -> Error {
