@@ -36,10 +36,12 @@ def shared_emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
+def emulator(shared_emulator: Emulator) -> Iterator[Emulator]:
     """An emulator without records and faults of other tests."""
     shared_emulator.reset()
-    return shared_emulator
+    yield shared_emulator
+    # Other fixtures use it before this one is created for the next test.
+    shared_emulator.reset()
 
 
 @pytest.fixture
