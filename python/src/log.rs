@@ -25,7 +25,7 @@ pub(crate) fn update_level(py: Python<'_>) {
         return;
     };
     let level = ROOT
-        .get_or_try_init(py, || Ok::<_, PyErr>(logger(py, "keybound")?.unbind()))
+        .get_or_try_init(py, || root_logger(py))
         .and_then(|root| {
             root.bind(py)
                 .call_method0(intern!(py, "getEffectiveLevel"))?
@@ -35,6 +35,14 @@ pub(crate) fn update_level(py: Python<'_>) {
     if LEVEL.swap(level, Ordering::Relaxed) != level {
         tracing::callsite::rebuild_interest_cache();
     }
+}
+
+/// With a handler that writes nothing: without one `logging` writes warnings to stderr, which is for the program to decide.
+fn root_logger(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let root = logger(py, "keybound")?;
+    let handler = py.import("logging")?.call_method0("NullHandler")?;
+    root.call_method1("addHandler", (handler,))?;
+    Ok(root.unbind())
 }
 
 /// Waits until the handlers have received all records; for tests.

@@ -48,6 +48,22 @@ def test_levels_are_those_of_the_logger(
     assert [record for record in caplog.records if record.name.startswith("keybound")] == []
 
 
+def test_nothing_is_written_without_handlers(emulator: Emulator, run: Callable[..., CompletedProcess[str]]) -> None:
+    code = """
+import keybound
+client = keybound.ManagedIdentityClient()
+try:
+    client.acquire_token("https://vault.azure.net", attested=False)
+except keybound.KeyboundError as error:
+    print(error.code)
+assert keybound._native.wait_for_records(30)
+"""
+    emulator.inject("token=status:400")
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.strip()
+
+
 def test_a_handler_cannot_wait_for_the_runtime(emulator: Emulator, client: ManagedIdentityClient) -> None:
     errors: list[str] = []
 
