@@ -1,10 +1,13 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The emulator's clock: the host's clock plus an offset, with which tests reach an expiry without waiting.
-#[derive(Debug, Default)]
+///
+/// Clones share the offset.
+#[derive(Clone, Debug, Default)]
 pub struct Clock {
-    offset_seconds: AtomicI64,
+    offset_seconds: Arc<AtomicI64>,
 }
 
 impl Clock {

@@ -1,5 +1,6 @@
 //! Entra's token service for managed identities: tokens over mutual TLS, the discovery document and the key set.
 pub(crate) mod access_token;
+mod bound_token_verifiers;
 pub(crate) mod claims_challenge;
 mod discovery;
 mod error_response;
@@ -17,6 +18,7 @@ use crate::config::TokenVersion;
 use crate::response::{Response, not_found};
 use crate::service::Service;
 use crate::state::State;
+pub(crate) use bound_token_verifiers::BoundTokenVerifiers;
 use discovery::Directory;
 use error_response::ErrorResponse;
 use keybound_core::Guid;

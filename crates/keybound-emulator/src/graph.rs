@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    if let Err(problem) = check(state, call, AUDIENCE).await {
+    if let Err(problem) = check(state, call, AUDIENCE) {
         let message = text(problem);
         call.note("refused", message);
         let mut response = error(call, 401, "InvalidAuthenticationToken", message);

@@ -2,6 +2,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_secret::ControlSecret;
 use crate::endpoints::Endpoints;
+use crate::entra::BoundTokenVerifiers;
 use crate::entra::signing_keys::SigningKeys;
 use crate::evidence::UsedNonces;
 use crate::faults::FaultPlan;
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub pki: Pki,
     pub endpoints: Endpoints,
     pub keys: Keys,
+    /// Verify bound tokens for the resources.
+    pub bound_tokens: BoundTokenVerifiers,
     /// The secrets of the vault.
     pub secrets: Secrets,
     pub control_secret: ControlSecret,
@@ -52,6 +55,7 @@ impl State {
             pki,
             endpoints,
             keys: Keys::default(),
+            bound_tokens: BoundTokenVerifiers::default(),
             control_secret: ControlSecret::random().map_err(no_random)?,
             source_secrets: SourceSecrets::new().map_err(no_random)?,
             arc_key_files: KeyFiles::new(&config.arc)

@@ -5,7 +5,7 @@ mod responses;
 mod tests;
 
 use crate::call::Call;
-use crate::entra::token_check::check;
+use crate::entra::token_check::{AcceptedToken, check};
 use crate::faults::Action;
 use crate::response::{Response, json_response};
 use crate::secrets::SetError;
@@ -16,11 +16,11 @@ use responses::{bad_parameter, secret_bundle, secret_item};
 use serde_json::{Value, json};
 
 pub(crate) async fn respond(state: &State, call: &mut Call) -> Response {
-    let token = match check(state, call, AUDIENCE).await {
+    let token = match check(state, call, AUDIENCE) {
         Ok(token) => token,
         Err(problem) => return responses::token_rejected(state, call, problem),
     };
-    if !state.config.vault.bearer_tokens && !token.claims.contains_key("cnf") {
+    if !state.config.vault.bearer_tokens && token == AcceptedToken::Bearer {
         return responses::bearer_rejected(state, call);
     }
     if let Some(Action::ClaimsChallenge(claims)) = &call.fault {

@@ -126,6 +126,22 @@ async fn published(
     Ok(entries)
 }
 
+/// The entries of the key set of version 2 of `common` whose keys have been generated: all that may have signed a token.
+pub(super) fn generated_keys(state: &State) -> Vec<Value> {
+    let entry = |signer: &JwtSigner, tenant: &str| {
+        let issuer = issuer(state, TokenVersion::V2, tenant);
+        key_set_entry(signer, None, &issuer, TokenVersion::V2)
+    };
+    let published = state.keys.entra.published();
+    let shared = published.iter().filter_map(|(_, key)| key.generated());
+    let name = Directory::Common.issuer_name();
+    let owned = owner_of_tenant_key(state).zip(state.keys.tenant.generated());
+    shared
+        .map(|signer| entry(signer, name))
+        .chain(owned.map(|(owner, signer)| entry(signer, owner.as_str())))
+        .collect()
+}
+
 /// A key as Entra publishes it: the key set of version 2 names the issuer, both are without `alg`. With `material`, the id names
 /// another key.
 fn key_set_entry(

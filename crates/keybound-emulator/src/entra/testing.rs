@@ -62,6 +62,7 @@ impl TestServices {
             pki: Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
             endpoints: Endpoints(Service::ALL.map(endpoint).into()),
             keys: keys(),
+            bound_tokens: crate::entra::BoundTokenVerifiers::default(),
             control_secret: ControlSecret::random().unwrap(),
             source_secrets: crate::sources::SourceSecrets::new().unwrap(),
             arc_key_files: crate::sources::arc::KeyFiles::new(&crate::config::ArcConfig::default())

@@ -1,11 +1,21 @@
-//! The check of an access token by a resource: the vault and Graph.
+//! The check of an access token by a resource: the vault and Graph. Bound tokens are verified by `keybound-resource`.
 use super::issuer;
 use crate::call::Call;
 use crate::config::TokenVersion;
 use crate::pki::ClientCertificateProblem;
 use crate::state::State;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use keybound_core::{Guid, UnverifiedJwt, X5tS256};
+use keybound_core::{Guid, UnverifiedJwt};
+use keybound_resource::{Authorization, CertificateError, ClientCertificate, Reason};
+
+/// An accepted token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptedToken {
+    /// The connection has the certificate to which it is bound.
+    Bound,
+    Bearer,
+}
 
 /// Why a resource rejects a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,55 +48,62 @@ pub(crate) enum TokenProblem {
     OtherCertificate,
 }
 
-/// Checks the token of a request and returns its claims: signature by Entra's key, issuer, validity by the emulated clock,
-/// audience, scheme, and for a bound token the certificate of the connection.
-pub(crate) async fn check(
+/// Checks the token of a request: signature by one of Entra's keys, issuer, validity by the emulated clock, audience, scheme, and for
+/// a bound token the certificate of the connection.
+pub(crate) fn check(
     state: &State,
     call: &Call,
-    audience: &str,
-) -> Result<UnverifiedJwt, TokenProblem> {
-    let (scheme, token) = authorization(call)?;
+    audience: &'static str,
+) -> Result<AcceptedToken, TokenProblem> {
+    let values = || call.request.headers().get_all(AUTHORIZATION).iter();
+    if let Some(token) = bearer_token(values()) {
+        check_bearer(state, token, audience)?;
+        return Ok(AcceptedToken::Bearer);
+    }
+    let verifiers = &state.bound_tokens;
+    let verifier = verifiers
+        .get(state, audience)
+        .ok_or(TokenProblem::Signature)?;
+    let presented = call.peer.client_certificate.as_deref();
+    let certificate: Result<_, CertificateError> =
+        presented.map(ClientCertificate::from_der).transpose();
+    let authorization = Authorization::from_values(values());
+    let verified = verifier.verify(authorization, &certificate);
+    match verified.map_err(|refusal| refusal.reason()) {
+        // The verifier accepts certificates of any issuer that Entra accepted; these resources do not.
+        Ok(_) => check_issuer(state, presented)?,
+        Err(Reason::BindingMismatch) => {
+            check_issuer(state, presented)?;
+            return Err(TokenProblem::OtherCertificate);
+        }
+        // The verifier takes a lone token for a scheme.
+        Err(Reason::SchemeUnsupported)
+            if values().any(|value| !value.as_bytes().contains(&b' ')) =>
+        {
+            return Err(TokenProblem::MalformedHeader);
+        }
+        Err(reason) => return Err(problem(reason)),
+    }
+    Ok(AcceptedToken::Bound)
+}
+
+/// The token of the only header, if its scheme is `Bearer`.
+fn bearer_token<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<&'a str> {
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn check_bearer(state: &State, token: &str, audience: &str) -> Result<(), TokenProblem> {
     let jwt = UnverifiedJwt::parse(token).ok_or(TokenProblem::Malformed)?;
     if !state.keys.entra.verifies(token) {
         return Err(TokenProblem::Signature);
     }
     check_claims(state, &jwt, audience)?;
-    let confirmation = jwt.claims.get("cnf").map(|_| jwt.confirmation());
-    match (scheme, confirmation) {
-        (Scheme::Bearer, None) => Ok(jwt),
-        (Scheme::Bearer, Some(_)) => Err(TokenProblem::BoundAsBearer),
-        (Scheme::MtlsPop, Some(Some(thumbprint))) => {
-            check_possession(state, call, thumbprint)?;
-            Ok(jwt)
-        }
-        (Scheme::MtlsPop, None | Some(None)) => Err(TokenProblem::NotBound),
+    if jwt.claims.contains_key("cnf") {
+        return Err(TokenProblem::BoundAsBearer);
     }
-}
-
-#[derive(Clone, Copy)]
-enum Scheme {
-    MtlsPop,
-    Bearer,
-}
-
-fn authorization(call: &Call) -> Result<(Scheme, &str), TokenProblem> {
-    let mut values = call.request.headers().get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(TokenProblem::Missing)?;
-    if values.next().is_some() {
-        return Err(TokenProblem::MalformedHeader);
-    }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or(TokenProblem::MalformedHeader)?;
-    if scheme.eq_ignore_ascii_case("mtls_pop") {
-        Ok((Scheme::MtlsPop, token.trim()))
-    } else if scheme.eq_ignore_ascii_case("bearer") {
-        Ok((Scheme::Bearer, token.trim()))
-    } else {
-        Err(TokenProblem::UnknownScheme)
-    }
+    Ok(())
 }
 
 fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<(), TokenProblem> {
@@ -108,26 +125,50 @@ fn check_claims(state: &State, jwt: &UnverifiedJwt, audience: &str) -> Result<()
     if time("exp").is_none_or(|expiry| now >= expiry) {
         return Err(TokenProblem::Expired);
     }
-    let found = jwt.text("aud").map(|found| found.trim_end_matches('/'));
-    if found != Some(audience) {
+    let api = state.config.resource(audience);
+    let is_own = |found: &str| {
+        found.trim_end_matches('/') == audience
+            || api.is_some_and(|api| api.client_id.matches(found))
+    };
+    if !jwt.text("aud").is_some_and(is_own) {
         return Err(TokenProblem::Audience);
     }
     Ok(())
 }
 
-/// Proof of possession: the TLS handshake proved possession of the certificate's key, and the token names the certificate.
-fn check_possession(state: &State, call: &Call, thumbprint: &str) -> Result<(), TokenProblem> {
-    let der = call
-        .peer
-        .client_certificate
-        .as_deref()
-        .ok_or(TokenProblem::NoCertificate)?;
-    state
-        .pki
-        .check_client_certificate(der, state.clock.now())
-        .map_err(TokenProblem::Certificate)?;
-    if !X5tS256::of_der(der).matches(thumbprint) {
-        return Err(TokenProblem::OtherCertificate);
+/// Checks that the certificate was issued by this IMDS.
+fn check_issuer(state: &State, presented: Option<&[u8]>) -> Result<(), TokenProblem> {
+    let der = presented.ok_or(TokenProblem::NoCertificate)?;
+    let checked = state.pki.check_client_certificate(der, state.clock.now());
+    checked.map(|_| ()).map_err(TokenProblem::Certificate)
+}
+
+fn problem(reason: Reason) -> TokenProblem {
+    use ClientCertificateProblem::{Expired, Foreign, Malformed, NotYetValid};
+    match reason {
+        Reason::TokenMissing => TokenProblem::Missing,
+        Reason::AuthorizationRepeated | Reason::AuthorizationMalformed => {
+            TokenProblem::MalformedHeader
+        }
+        Reason::SchemeUnsupported => TokenProblem::UnknownScheme,
+        Reason::AlgorithmUnsupported
+        | Reason::HeaderUnsupported
+        | Reason::KeyUnknown
+        | Reason::KeyIssuerMismatch
+        | Reason::KeysUnavailable
+        | Reason::SignatureInvalid => TokenProblem::Signature,
+        Reason::CertificateMissing => TokenProblem::NoCertificate,
+        Reason::CertificateMalformed => TokenProblem::Certificate(Malformed),
+        Reason::CertificateExpired => TokenProblem::Certificate(Expired),
+        Reason::CertificateNotYetValid => TokenProblem::Certificate(NotYetValid),
+        Reason::CertificateKeyWeak => TokenProblem::Certificate(Foreign),
+        Reason::NotBound => TokenProblem::NotBound,
+        Reason::BindingMismatch => TokenProblem::OtherCertificate,
+        Reason::IssuerMismatch | Reason::TenantMismatch => TokenProblem::Issuer,
+        Reason::AudienceMismatch => TokenProblem::Audience,
+        Reason::TokenExpired => TokenProblem::Expired,
+        Reason::TokenNotYetValid => TokenProblem::NotYetValid,
+        // A token that cannot be read; the other reasons need a policy that these resources do not have.
+        _ => TokenProblem::Malformed,
     }
-    Ok(())
 }

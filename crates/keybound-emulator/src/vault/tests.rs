@@ -4,6 +4,7 @@ use crate::pki::ServerIdentity;
 use crate::server::testing::{Client, ClientOptions, self_signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_core::UnverifiedJwt;
 use openssl::ssl::SslVersion;
 use serde_json::{Value, json};
 
@@ -181,6 +182,10 @@ async fn rejects_invalid_tokens_with_inner_codes() {
         services.fault("token=expired-token*1");
         services.bound_token(&binding, AUDIENCE).await
     };
+    let other_tenant = {
+        services.fault("token=other-tenant-key*1");
+        services.bound_token(&binding, AUDIENCE).await
+    };
     let unbound = {
         services.fault("token=no-cnf*1");
         services.bound_token(&binding, AUDIENCE).await
@@ -193,8 +198,9 @@ async fn rejects_invalid_tokens_with_inner_codes() {
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
     let claims = token.split('.').nth(1).unwrap();
     let issuer = {
-        let claims =
-            json!({"iss": "https://sts.example", "aud": AUDIENCE, "tid": services.tenant()});
+        let mut claims = UnverifiedJwt::parse(&token).unwrap().claims;
+        claims.insert("iss".into(), json!("https://sts.example"));
+        let claims = Value::Object(claims);
         let key = services.state.keys.entra.signing();
         key.get().await.unwrap().sign(&claims).unwrap()
     };
@@ -206,6 +212,7 @@ async fn rejects_invalid_tokens_with_inner_codes() {
         (pop("x"), "MalformedToken"),
         (pop(&format!("{token}.x")), "MalformedToken"),
         (pop(&foreign), "InvalidSignature"),
+        (pop(&other_tenant), "InvalidSignature"),
         (pop(&format!("{none}.{claims}.")), "MalformedToken"),
         (
             pop(&format!("{none}.{claims}.{signature}")),
@@ -236,11 +243,56 @@ async fn rejects_invalid_tokens_with_inner_codes() {
 }
 
 #[tokio::test]
+async fn accepts_tokens_of_previous_keys_until_they_are_retired() {
+    let services = TestServices::start().await;
+    let keys = &services.state.keys.entra;
+    let binding = services.binding();
+    let earlier = services.bound_token(&binding, AUDIENCE).await;
+    let earlier_bearer = services.bearer_token(&binding, AUDIENCE).await;
+    let bearer = format!("Authorization: Bearer {earlier_bearer}\r\n");
+    for _ in 0..2 {
+        keys.rotate();
+        let token = services.bound_token(&binding, AUDIENCE).await;
+        for headers in [pop(&earlier), pop(&token), bearer.clone()] {
+            let read = read(&services, BOTH[0], Some(&binding), &headers).await;
+            read.unwrap();
+        }
+    }
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    keys.retire_previous();
+    for headers in [pop(&earlier), bearer] {
+        let rejected = read(&services, BOTH[0], Some(&binding), &headers).await;
+        assert_eq!(rejected.unwrap_err(), "InvalidSignature");
+    }
+    let accepted = read(&services, BOTH[0], Some(&binding), &pop(&token)).await;
+    accepted.unwrap();
+}
+
+#[tokio::test]
+async fn accepts_tokens_of_both_versions() {
+    let mut config = crate::Config::default();
+    config.resources[0].uri = AUDIENCE.into();
+    let services = TestServices::with(config).await;
+    let binding = services.binding();
+    let token = services.bound_token(&binding, AUDIENCE).await;
+    assert_eq!(
+        UnverifiedJwt::parse(&token).unwrap().text("ver"),
+        Some("2.0")
+    );
+    let accepted = read(&services, BOTH[0], Some(&binding), &pop(&token)).await;
+    accepted.unwrap();
+    let bearer = services.bearer_token(&binding, AUDIENCE).await;
+    let headers = format!("Authorization: Bearer {bearer}\r\n");
+    read(&services, BOTH[0], None, &headers).await.unwrap();
+}
+
+#[tokio::test]
 async fn tokens_expire_by_the_emulated_clock() {
     let mut config = crate::Config::default();
     config.entra.token_lifetime_seconds = 60;
     let services = TestServices::with(config).await;
-    let binding = services.binding();
+    let (me, tenant) = (services.client_id(0), services.tenant());
+    let binding = services.binding_for(me, tenant, (-7200, 7200));
     let token = services.bound_token(&binding, AUDIENCE).await;
     services.state.clock.advance(61);
     let rejected = read(&services, BOTH[0], Some(&binding), &pop(&token)).await;
