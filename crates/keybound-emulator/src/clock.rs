@@ -8,9 +8,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset_seconds: Arc<AtomicI64>,
+    /// The offset at the start.
+    initial: i64,
 }
 
 impl Clock {
+    /// A clock with this offset, within [`MAX_OFFSET_SECONDS`].
+    pub(crate) fn with_offset(seconds: i64) -> Self {
+        Self {
+            offset_seconds: Arc::new(AtomicI64::new(seconds)),
+            initial: seconds,
+        }
+    }
+
     /// The emulated time.
     pub fn now(&self) -> SystemTime {
         let offset = self.offset_seconds();
@@ -43,9 +53,9 @@ impl Clock {
         self.offset_seconds.load(Ordering::Relaxed)
     }
 
-    /// Removes the offset.
+    /// Returns to the offset of the configuration, by default none.
     pub fn reset(&self) {
-        self.offset_seconds.store(0, Ordering::Relaxed);
+        self.offset_seconds.store(self.initial, Ordering::Relaxed);
     }
 }
 
@@ -70,7 +80,8 @@ pub(crate) fn unix_ms(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-const MAX_OFFSET_SECONDS: i64 = 100 * 366 * 24 * 3600;
+/// 100 years.
+pub(crate) const MAX_OFFSET_SECONDS: i64 = 100 * 366 * 24 * 3600;
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +97,11 @@ mod tests {
         assert!(clock.unix() <= unix(host_now()) - 3599);
         clock.reset();
         assert_eq!(clock.offset_seconds(), 0);
+        let clock = Clock::with_offset(60);
+        clock.advance(1);
+        assert_eq!(clock.offset_seconds(), 61);
+        clock.reset();
+        assert_eq!(clock.offset_seconds(), 60);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use tenant::Tenant;
 pub use tls_config::{TlsConfig, TlsVersionRange};
 pub use vault_config::VaultConfig;
 
+use crate::clock::MAX_OFFSET_SECONDS;
 use crate::faults::Fault;
 use identity::default_identities;
 use keybound_core::Guid;
@@ -69,6 +70,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// TLS versions.
     pub tls: TlsConfig,
+    /// How far the emulator's clock is ahead of the host's at the start, in seconds; negative if it is behind.
+    pub clock_offset_seconds: i64,
     /// Faults that are pending from the start, `LEG=ACTION[:ARG][*COUNT]`. See [`Fault`].
     #[serde(deserialize_with = "deserialize::faults")]
     pub faults: Vec<Fault>,
@@ -106,6 +109,11 @@ impl Config {
             ));
         }
         tenant::check(&self.tenant_id, &self.tenants)?;
+        if self.clock_offset_seconds.unsigned_abs() > MAX_OFFSET_SECONDS.unsigned_abs() {
+            return Err(ConfigError::new(
+                "clock_offset_seconds: at most 100 years (3162240000), either way",
+            ));
+        }
         identity::check(&self.identities)?;
         resource::check(&self.resources)?;
         self.imds.check()?;
@@ -147,6 +155,7 @@ impl Default for Config {
             arc: ArcConfig::default(),
             network: NetworkConfig::default(),
             tls: TlsConfig::default(),
+            clock_offset_seconds: 0,
             faults: Vec::new(),
         }
     }

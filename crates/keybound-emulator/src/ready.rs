@@ -77,6 +77,7 @@ impl Ready {
             ("KEYBOUND_CA_FILE", ca_file.display().to_string()),
             ("KEYBOUND_EMULATOR_VAULT", origin(Service::Vault)),
             ("KEYBOUND_EMULATOR_GRAPH", origin(Service::Graph)),
+            ("KEYBOUND_EMULATOR_STS", origin(Service::Sts)),
         ]);
         let sources = source_environments(state).map_err(certificates)?;
         let certificate = state.pki.service_fabric().certificate.to_pem();

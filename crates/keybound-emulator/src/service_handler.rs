@@ -60,7 +60,7 @@ impl ServiceHandler {
             fault.and_then(|fault| faults::replace(fault, &self.state.endpoints))
         {
             if let Reply::Full(response) | Reply::Oversized(response, _) = &mut reply {
-                self.add_server_header(response);
+                self.add_headers(response);
             }
             return reply;
         }
@@ -74,7 +74,7 @@ impl ServiceHandler {
         {
             call.note("refused", reason);
         }
-        self.add_server_header(&mut response);
+        self.add_headers(&mut response);
         faults::alter(call.fault.as_ref(), response)
     }
 
@@ -94,16 +94,19 @@ impl ServiceHandler {
         }
     }
 
-    /// Adds the `Server` header unless there is one.
-    fn add_server_header(&self, response: &mut Response) {
+    /// Adds the headers `Server`, and `Date` by the emulated clock, unless there are such.
+    fn add_headers(&self, response: &mut Response) {
         let name = match self.service {
             Service::Imds => imds::SERVER,
             _ => SERVER,
         };
-        response
-            .headers_mut()
-            .entry(header::SERVER)
-            .or_insert(HeaderValue::from_static(name));
+        let headers = response.headers_mut();
+        let server = headers.entry(header::SERVER);
+        server.or_insert(HeaderValue::from_static(name));
+        let date = httpdate::fmt_http_date(self.state.clock.now());
+        if let Ok(date) = HeaderValue::try_from(date) {
+            headers.entry(header::DATE).or_insert(date);
+        }
     }
 
     /// Rejects the certificates that are revoked on a leg.

@@ -46,7 +46,7 @@ impl State {
     /// If the host returns no random bytes, or Azure Arc's key files cannot be written to their directory.
     pub fn new(config: Config, pki: Pki, endpoints: Endpoints) -> Result<Self, StartError> {
         let no_random = |error: ErrorStack| StartError::Certificates(error.into());
-        let clock = Clock::default();
+        let clock = Clock::with_offset(config.clock_offset_seconds);
         Ok(Self {
             secrets: Secrets::new(&config.vault.secrets, clock.unix()),
             clock,

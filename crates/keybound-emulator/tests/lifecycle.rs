@@ -255,6 +255,7 @@ fn ready_line_contains_all_addresses() {
     assert_eq!(env["KEYBOUND_CA_FILE"], json["ca_file"]);
     assert_eq!(env["KEYBOUND_EMULATOR_VAULT"], json["vault"]);
     assert_eq!(env["KEYBOUND_EMULATOR_GRAPH"], json["graph"]);
+    assert_eq!(env["KEYBOUND_EMULATOR_STS"], json["sts"]);
     assert_eq!(std::fs::read(&ready.ca_file).unwrap(), emulator.ca_pem());
     let shown = format!("{ready:?} {:?} {emulator:?}", ready.control);
     assert!(!shown.contains(&ready.control.secret));

@@ -33,6 +33,7 @@ fn parses_all_keys() {
         r#"
         tenant_id = "22222222-2222-4222-8222-22222222222B"
         region = "northeurope"
+        clock_offset_seconds = -3600
         faults = ["token=aadsts:1000610*2", "vault=hang"]
 
         [[identities]]
@@ -98,6 +99,7 @@ fn parses_all_keys() {
     assert_eq!(config.resources[0].token_version, TokenVersion::V1);
     assert_eq!(config.identities[0].roles["api://bills"], ["Bills.Read"]);
     assert_eq!(config.region, "northeurope");
+    assert_eq!(config.clock_offset_seconds, -3600);
     assert_eq!(config.identities[0].kind, IdentityType::User);
     assert_eq!(config.imds.vmss_id.as_deref(), Some("set"));
     assert_eq!(config.imds.attestation, AttestationRule::Optional);
@@ -309,6 +311,7 @@ fn names_the_key_of_an_invalid_value() {
         ),
         ("region = \"West US\"".into(), "region:"),
         ("region = \"\"".into(), "region:"),
+        ("clock_offset_seconds = 3162240001".into(), "clock_offset_seconds:"),
         ("identities = []".into(), "identities: between 1 and 100"),
         (
             identity("system", 1, "") + &identity("system", 2, ""),
