@@ -6,7 +6,7 @@ mod error_class;
 mod host;
 mod versions;
 
-pub use connection_state::ConnectionState;
+pub use connection_state::{ConnectionState, ServerCertificate};
 pub use engine::TlsEngine;
 pub use error::{TransportError, TransportErrorKind};
 pub use error_class::{TlsErrorClass, is_certificate_alert};

@@ -1,4 +1,6 @@
 use crate::TlsEngine;
+use keybound_core::tls::ServerCertificate;
+use keybound_core::{Certificate, Result};
 
 /// The connection of a response.
 #[derive(Clone, Debug)]
@@ -15,6 +17,18 @@ pub struct ConnectionInfo {
     /// Whether the request was retried after a reused connection ended without a byte of a response. The server may have
     /// received it twice. Idempotent requests only; see [`HttpsClient::send`](crate::HttpsClient::send).
     pub retried: bool,
+    pub(crate) server: Option<ServerCertificate>,
+}
+
+impl ConnectionInfo {
+    /// The certificate of the server, which was verified. Parsed by each call.
+    ///
+    /// # Errors
+    /// [`CertificateMalformed`](keybound_core::ErrorKind::CertificateMalformed) if Keybound cannot read it, though the TLS library
+    /// can.
+    pub fn server_certificate(&self) -> Option<Result<Certificate>> {
+        self.server.as_ref().map(ServerCertificate::parse)
+    }
 }
 
 /// The connection on which a request was sent.

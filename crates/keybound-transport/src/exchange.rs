@@ -55,6 +55,7 @@ pub(crate) fn into_response(
             certificate_requested: state.certificate_requested(),
             reused: connection_use == ConnectionUse::Reused,
             retried: connection_use == ConnectionUse::Retried,
+            server: state.server_certificate().cloned(),
         });
     let state = connection.peer().state.as_ref();
     let certificate_unused =

@@ -15,10 +15,12 @@ pub(crate) use http_proxy::HttpProxy;
 use crate::origin::Origin;
 use crate::{TransportError, TransportErrorKind};
 use bypass::Bypass;
+use keybound_core::tls::Host;
 use std::sync::Arc;
 use system_proxy::SystemProxy;
 #[cfg(not(windows))]
 use unsupported as platform;
+use url::Url;
 #[cfg(windows)]
 use windows as platform;
 
@@ -118,6 +120,34 @@ impl ProxyConfig {
         self
     }
 
+    /// Whether a connection to this https URL uses a proxy. The first call may read the system's settings.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](keybound_core::ErrorKind::InvalidRequest) if the environment names a malformed proxy, or the URL has no
+    /// host.
+    pub fn is_used_for(&self, url: &Url) -> Result<bool, keybound_core::Error> {
+        let origin = origin_of(url).ok_or_else(|| {
+            keybound_core::Error::invalid_request("the URL for a connection has no host")
+        })?;
+        Ok(self.for_origin(&origin)?.is_some())
+    }
+
+    /// Whether the host of this URL is on the list of hosts that are reached without a proxy (`NO_PROXY`). Loopback hosts are not
+    /// on it unless it names them.
+    pub fn lists_exception(&self, url: &Url) -> bool {
+        let matches = |origin| self.bypass.iter().any(|entry| entry.matches(&origin));
+        origin_of(url).is_some_and(matches)
+    }
+
+    /// The settings of the system that name a proxy in a way that is not supported, such as a script, so that connections are
+    /// direct. The first call may read the settings.
+    pub fn skipped_settings(&self) -> Option<String> {
+        match &self.choice {
+            ProxyChoice::System(system) => system.skipped_settings().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// The proxy for an origin; `None` for a direct connection. The first call may read the system's settings.
     ///
     /// # Errors
@@ -168,6 +198,13 @@ impl ProxyConfig {
     fn is_exempt(&self, origin: &Origin) -> bool {
         origin.host.is_loopback() || self.bypass.iter().any(|entry| entry.matches(origin))
     }
+}
+
+fn origin_of(url: &Url) -> Option<Origin> {
+    Some(Origin {
+        host: Host::from_url(url)?,
+        port: url.port_or_known_default()?,
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 use super::{TlsEngine, is_certificate_alert};
-use crate::Sha1Thumbprint;
-use sha2::{Digest as _, Sha256};
-use std::sync::OnceLock;
+use crate::{Certificate, Result, Sha1Thumbprint};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The state of one TLS connection, which its TLS library updates: whether the server requested the certificate, the
 /// server's certificate, and limits on what the server sends.
@@ -16,8 +16,8 @@ pub struct ConnectionState {
     requests: AtomicU32,
     /// The same, since its last response.
     unconfirmed_requests: AtomicU32,
-    /// SHA-256 of the server's first certificate.
-    server: OnceLock<[u8; 32]>,
+    /// The server's first certificate.
+    server: OnceLock<ServerCertificate>,
     server_changed: AtomicBool,
     /// The number of messages of later handshakes since the last response.
     messages: AtomicU32,
@@ -102,6 +102,11 @@ impl ConnectionState {
         self.server_changed.load(Ordering::Acquire)
     }
 
+    /// The certificate that the server presented first and that is verified.
+    pub fn server_certificate(&self) -> Option<&ServerCertificate> {
+        self.server.get()
+    }
+
     /// Whether the server presented a certificate that is verified.
     pub fn has_verified_server(&self) -> bool {
         self.server.get().is_some() && self.server_rejection().is_none() && !self.server_changed()
@@ -179,7 +184,10 @@ impl ConnectionState {
     ///
     /// # Errors
     /// The violation, as a predicate: `began a handshake …`.
-    pub fn on_handshake_message(&self, begins_handshake: bool) -> Result<(), &'static str> {
+    pub fn on_handshake_message(
+        &self,
+        begins_handshake: bool,
+    ) -> std::result::Result<(), &'static str> {
         if !self.first_handshake_complete.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -227,12 +235,33 @@ impl ConnectionState {
         if !is_expected {
             self.reject_server("its SHA-1 thumbprint is not the pinned one");
         }
-        let digest: [u8; 32] = Sha256::digest(certificate).into();
-        let is_same = *self.server.get_or_init(|| digest) == digest;
+        let first = || ServerCertificate(certificate.into());
+        let is_same = *self.server.get_or_init(first).0 == *certificate;
         if !is_same {
             self.server_changed.store(true, Ordering::Release);
         }
         is_same && is_expected
+    }
+}
+
+/// The certificate of a TLS server in DER. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerCertificate(Arc<[u8]>);
+
+impl ServerCertificate {
+    /// Parses it.
+    ///
+    /// # Errors
+    /// Those of [`Certificate::from_der`].
+    pub fn parse(&self) -> Result<Certificate> {
+        Certificate::from_der(&self.0)
+    }
+}
+
+/// Its length only.
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerCertificate({} bytes)", self.0.len())
     }
 }
 
@@ -266,6 +295,9 @@ mod tests {
         assert!(!state.on_server_certificate(b"two"));
         assert!(state.server_changed());
         assert!(state.on_server_certificate(b"one"));
+        let first = state.server_certificate().unwrap();
+        assert_eq!(format!("{first:?}"), "ServerCertificate(3 bytes)");
+        assert!(first.parse().is_err());
     }
 
     #[test]

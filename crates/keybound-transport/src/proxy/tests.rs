@@ -54,6 +54,29 @@ fn connects_to_loopback_directly() {
     }
 }
 
+#[test]
+fn tells_whether_a_url_uses_the_proxy_and_is_an_exception() {
+    let no_proxy = "169.254.169.254,exempt.example";
+    let proxy = ProxyConfig::from_values(Some("proxy:3128"), Some(no_proxy)).unwrap();
+    for (url, used, exception) in [
+        ("https://a.example", true, false),
+        ("https://exempt.example:8443/x", false, true),
+        ("http://169.254.169.254/metadata", false, true),
+        ("http://127.0.0.1:1", false, false),
+    ] {
+        let url = Url::parse(url).unwrap();
+        assert_eq!(proxy.is_used_for(&url).unwrap(), used, "{url}");
+        assert_eq!(proxy.lists_exception(&url), exception, "{url}");
+    }
+    let url = Url::parse("https://a.example").unwrap();
+    let malformed = ProxyConfig::from_environment(Some("https://swordfish"), None);
+    let error = malformed.is_used_for(&url).unwrap_err();
+    assert_eq!(error.kind(), keybound_core::ErrorKind::InvalidRequest);
+    let none = ProxyConfig::none();
+    assert!(!none.is_used_for(&url).unwrap() && !none.lists_exception(&url));
+    assert_eq!(none.skipped_settings(), None);
+}
+
 fn system(system: SystemProxy) -> ProxyConfig {
     ProxyConfig::of(ProxyChoice::System(system))
 }

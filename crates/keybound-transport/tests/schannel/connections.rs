@@ -25,6 +25,8 @@ async fn presents_the_certificate_in_the_first_handshake() {
             assert_eq!(info.tls_version, "TLSv1.2");
             assert!(info.certificate_requested);
             assert_eq!(info.reused, reused);
+            let of_server = info.server_certificate().unwrap().unwrap();
+            assert!(of_server.not_after() > of_server.not_before());
         }
         assert_eq!(server.connections(), 1);
     }
