@@ -9,6 +9,7 @@ mod plan;
 mod progress;
 mod source_flow;
 mod steps;
+mod stored_certificates;
 mod token_flow;
 mod token_service;
 

@@ -6,7 +6,7 @@ use crate::capabilities::Capabilities;
 use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
 use crate::source_settings::SourceSettings;
 use crate::step::{StepEvent, StepListener};
-use crate::store::{self, BindingStore};
+use crate::store::{self, BindingStore, StoredCertificate};
 #[cfg(test)]
 use crate::wire::SimulatedNetwork;
 use crate::wire::Wire;
@@ -127,6 +127,14 @@ impl ManagedIdentityClient {
             Ok(result) => result,
             Err(_) => Err(progress.deadline_error()),
         }
+    }
+
+    /// The certificates of this identity that are stored for later processes. `None` if this client stores none: see
+    /// [`binding_store`](ManagedIdentityClientBuilder::binding_store). The store is only read, and no key is opened.
+    ///
+    /// Needs a tokio runtime with time; a store that does not respond within its timeout counts as empty.
+    pub async fn stored_certificates(&self) -> Option<Vec<StoredCertificate>> {
+        self.0.stored_certificates().await
     }
 
     pub(crate) fn context(&self) -> &Arc<ClientContext> {
@@ -358,7 +366,7 @@ impl ManagedIdentityClientBuilder {
         };
         let proxy = match self.proxy {
             Some(proxy) => proxy,
-            None => proxy_of(&environment),
+            None => environment.proxy(),
         };
         let store = match self.store {
             _ if self.no_persistence || environment.no_binding_store() => None,
@@ -415,15 +423,6 @@ impl ManagedIdentityClientBuilder {
     }
 }
 
-/// The default proxy: that of the environment, otherwise that of the system.
-fn proxy_of(environment: &Environment) -> ProxyConfig {
-    let no_proxy = environment.no_proxy();
-    match environment.https_proxy() {
-        None => ProxyConfig::system().with_no_proxy(no_proxy.unwrap_or_default()),
-        named => ProxyConfig::from_environment(named, no_proxy),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,7 +436,7 @@ mod tests {
 
     #[test]
     fn prefers_proxy_of_environment_to_that_of_system() {
-        let proxy = |variables| proxy_of(&environment(variables));
+        let proxy = |variables| environment(variables).proxy();
         let named = |proxy, exempt| ProxyConfig::from_values(Some(proxy), exempt).unwrap();
         assert_eq!(proxy(&[]), ProxyConfig::system());
         assert_eq!(proxy(&[("HTTPS_PROXY", "p:1")]), named("p:1", None));

@@ -1,6 +1,7 @@
 use keybound_attestation::native::NativeAttestation;
 use keybound_core::source::{ARC_AGENT_LINUX, ARC_AGENT_WINDOWS, SourceVariables};
 use keybound_keys::ProviderChain;
+use keybound_transport::ProxyConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,20 @@ impl Environment {
     /// `MSAL_MSI_V2_KEY_NAME` if it is set.
     pub fn key_providers(&self) -> ProviderChain {
         ProviderChain::platform_named(self.key_name())
+    }
+
+    /// The names of the variables that are set, in alphabetical order; `ProgramData`, which Windows sets, is one of them.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.variables.keys().copied()
+    }
+
+    /// The proxy for Entra and resources, the client's default: that of the variables, otherwise that of the system.
+    pub fn proxy(&self) -> ProxyConfig {
+        let no_proxy = self.no_proxy();
+        match self.https_proxy() {
+            None => ProxyConfig::system().with_no_proxy(no_proxy.unwrap_or_default()),
+            named => ProxyConfig::from_environment(named, no_proxy),
+        }
     }
 
     /// Whether attestation tokens are cached: unless `MSAL_MSI_V2_ATTESTATION_CACHE` is set to another value than 1, true, yes,

@@ -5,7 +5,7 @@ pub use keybound_keys::{BindingStore, IssuanceLock, StoredBinding};
 
 use crate::settings::Settings;
 pub use keybound_core::BindingCacheKey;
-use keybound_core::{Certificate, IssuedCredential, MtlsEndpoint};
+use keybound_core::{Attestation, Certificate, IssuedCredential, MtlsEndpoint};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
@@ -23,6 +23,60 @@ pub(crate) fn platform_store(environment: &crate::Environment) -> Option<Arc<dyn
 #[cfg(not(windows))]
 pub(crate) fn platform_store(_: &crate::Environment) -> Option<Arc<dyn BindingStore>> {
     None
+}
+
+/// A certificate that a store has for later processes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoredCertificate {
+    /// The certificate with the name of its key and its endpoints.
+    pub binding: StoredBinding,
+    /// Whether its key was attested.
+    pub attestation: Attestation,
+    /// Whether token requests use it.
+    pub state: StoredState,
+}
+
+/// Whether token requests use a stored certificate, as far as that is known without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredState {
+    /// They use it if its key still exists.
+    Usable,
+    /// Little of its lifetime is left: the next request gets a new one.
+    Stale,
+    /// It has expired, or Entra issues no tokens for it any longer: the next request removes it.
+    Expired,
+    /// By the clock of this host it is not yet valid.
+    NotYetValid,
+    /// It does not name the issuer of managed identities, or is valid for too long. Other programs of the account can add
+    /// certificates to the store; one that they issued for the key would otherwise be used until it expires.
+    Implausible,
+}
+
+impl StoredState {
+    /// The stable name in results: `usable`, `stale`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Implausible => "implausible",
+        }
+    }
+
+    /// The state of a certificate at `now`.
+    pub(crate) fn of(certificate: &Certificate, now: SystemTime) -> Self {
+        let left = certificate.effective_not_after().duration_since(now);
+        match left.unwrap_or_default() {
+            Duration::ZERO => Self::Expired,
+            _ if !certificate.is_plausible() => Self::Implausible,
+            _ if certificate.not_before() > now => Self::NotYetValid,
+            left if left > stale_time(certificate) => Self::Usable,
+            _ => Self::Stale,
+        }
+    }
 }
 
 /// The entry for an issued certificate and the name of its key.
@@ -59,14 +113,17 @@ pub(crate) fn select(
     let mut candidates = Vec::new();
     for entry in entries {
         let names_key = entry.key_name == key_name;
-        let has_expired = entry.certificate.effective_not_after() <= now;
+        let state = StoredState::of(&entry.certificate, now);
+        let has_expired = state == StoredState::Expired;
         if has_expired || (names_key && entry.certificate.check_key(public_key).is_err()) {
             orphans.push(entry.certificate);
-        } else if names_key
-            && is_plausible(&entry.certificate)
-            && remains_fresh(&entry.certificate, now)
-        {
+        } else if names_key && state == StoredState::Usable {
             candidates.extend(restore(&entry, public_key, settings, now));
+        } else if names_key && state == StoredState::Implausible {
+            tracing::warn!(
+                issuer = entry.certificate.issuer(),
+                "skipping a stored certificate: not issued by the issuer of managed identities, or valid for too long"
+            );
         }
     }
     let chosen = candidates
@@ -205,26 +262,6 @@ fn restore(
     .ok()
 }
 
-/// Whether IMDS may have issued a certificate. Other programs of the account can add certificates to the store; one that they
-/// issued for the key would otherwise be used until it expires.
-fn is_plausible(certificate: &Certificate) -> bool {
-    let is_plausible = certificate.is_plausible();
-    if !is_plausible {
-        tracing::warn!(
-            issuer = certificate.issuer(),
-            "skipping a stored certificate: not issued by the issuer of managed identities, or valid for too long"
-        );
-    }
-    is_plausible
-}
-
-fn remains_fresh(certificate: &Certificate, now: SystemTime) -> bool {
-    certificate
-        .effective_not_after()
-        .duration_since(now)
-        .is_ok_and(|left| left > stale_time(certificate))
-}
-
 /// The remaining lifetime at which a certificate becomes stale, so that a new one is fetched first.
 pub(crate) fn stale_time(certificate: &Certificate) -> Duration {
     MAX_STALE_TIME.min(certificate.effective_life() / 7)
@@ -237,9 +274,73 @@ const MAX_CALLS: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keybound_core::{Attestation, ManagedIdentity};
+    use keybound_core::ManagedIdentity;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
+
+    #[test]
+    fn state_of_stored_certificate_is_that_for_token_requests() {
+        const DAY: u64 = 24 * 3600;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * DAY);
+        let ahead = |days: f64| now + Duration::from_secs_f64(days * DAY as f64);
+        let ago = |days: f64| now - Duration::from_secs_f64(days * DAY as f64);
+        let issuer = "managedidentitysnissuer.login.microsoft.com";
+        let key = keybound_testing::shared_p256_key();
+        for (issuer, validity, token_end, state) in [
+            (issuer, ago(1.0)..ahead(6.0), None, StoredState::Usable),
+            (
+                issuer,
+                ago(1.0)..ahead(6.0),
+                Some(ahead(1.1)),
+                StoredState::Usable,
+            ),
+            (issuer, ago(6.0)..ahead(0.9), None, StoredState::Stale),
+            (
+                issuer,
+                ago(6.0)..ahead(6.0),
+                Some(ahead(0.9)),
+                StoredState::Stale,
+            ),
+            (issuer, ago(7.0)..now, None, StoredState::Expired),
+            (
+                issuer,
+                ago(7.0)..ahead(7.0),
+                Some(ago(0.1)),
+                StoredState::Expired,
+            ),
+            (
+                issuer,
+                ahead(0.1)..ahead(7.0),
+                None,
+                StoredState::NotYetValid,
+            ),
+            (
+                issuer,
+                ago(1.0)..ahead(30.0),
+                None,
+                StoredState::Implausible,
+            ),
+            (
+                "other",
+                ago(1.0)..ahead(6.0),
+                None,
+                StoredState::Implausible,
+            ),
+            ("other", ago(2.0)..ago(1.0), None, StoredState::Expired),
+        ] {
+            let builder = keybound_testing::CertificateBuilder::new(key)
+                .issuer(issuer)
+                .validity(validity);
+            let builder = match token_end {
+                Some(end) => builder.token_not_after(end),
+                None => builder,
+            };
+            let der = builder.sign(key).to_der().unwrap();
+            let certificate = Certificate::from_der(&der).unwrap();
+            let found = StoredState::of(&certificate, now);
+            assert_eq!(found, state, "{certificate:?} {token_end:?}");
+        }
+    }
 
     /// Hangs until the sender is dropped, with timeouts of a minute.
     #[derive(Debug)]
