@@ -311,7 +311,10 @@ fn names_the_key_of_an_invalid_value() {
         ),
         ("region = \"West US\"".into(), "region:"),
         ("region = \"\"".into(), "region:"),
-        ("clock_offset_seconds = 3162240001".into(), "clock_offset_seconds:"),
+        (
+            "clock_offset_seconds = 3162240001".into(),
+            "clock_offset_seconds:",
+        ),
         ("identities = []".into(), "identities: between 1 and 100"),
         (
             identity("system", 1, "") + &identity("system", 2, ""),

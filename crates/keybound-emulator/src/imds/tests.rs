@@ -103,7 +103,10 @@ async fn client_parses_the_metadata() {
 
 #[tokio::test]
 async fn responds_to_a_probe_as_imds_does() {
-    let state = state(Config::default());
+    let state = state(Config {
+        clock_offset_seconds: 3600,
+        ..Config::default()
+    });
     let expected = json!({"error": "invalid_request", "error_description": "Required metadata header not specified"});
     for request in [
         without("metadata", metadata_request()),
@@ -112,6 +115,10 @@ async fn responds_to_a_probe_as_imds_does() {
     ] {
         let response = imds(&state, request).await;
         assert_eq!((response.status, &response.body), (400, &expected));
+        let date = response.headers["date"].to_str().unwrap();
+        let ahead = httpdate::parse_http_date(date).unwrap();
+        let ahead = ahead.duration_since(crate::clock::host_now()).unwrap();
+        assert!((3500..=3600).contains(&ahead.as_secs()), "{date}");
     }
     let legs: Vec<_> = state
         .records
