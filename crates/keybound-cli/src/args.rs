@@ -2,6 +2,7 @@
 mod attestation;
 mod call;
 mod capabilities;
+mod doctor;
 mod emulator;
 mod host;
 mod selftest;
@@ -14,6 +15,7 @@ mod documented;
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use capabilities::CapabilitiesArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
 pub(crate) use host::{HostArgs, TargetArgs};
 pub(crate) use selftest::{SelftestArgs, SelftestOutput};
@@ -52,6 +54,7 @@ pub(crate) enum Command {
     Emulator(Box<EmulatorArgs>),
     Attestation(AttestationArgs),
     Capabilities(Box<CapabilitiesArgs>),
+    Doctor(Box<DoctorArgs>),
     Selftest(Box<SelftestArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -67,6 +70,7 @@ impl Command {
             Self::Emulator(_) => "emulator",
             Self::Attestation(_) => "attestation",
             Self::Capabilities(_) => "capabilities",
+            Self::Doctor(_) => "doctor",
             Self::Selftest(_) => "selftest",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -120,7 +124,8 @@ Examples:
   keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
   keybound capabilities                             what this host can do
-  keybound selftest                                 run diagnostics on this host
+  keybound doctor                                   why tokens work here, or do not
+  keybound selftest                                 run the whole flow, step by step
 
 Exit codes:
   0  success

@@ -7,6 +7,7 @@ use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProv
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use url::Url;
 
 /// Starts an emulator; its CA is stored in `state_dir`, if any.
 ///
@@ -55,6 +56,11 @@ pub(crate) fn vault_origin() -> Option<String> {
     origin(VAULT_VARIABLE)
 }
 
+/// The emulator's token service, if `emulator --exec` runs this program.
+pub(crate) fn token_endpoint() -> Option<Url> {
+    Url::parse(&origin(STS_VARIABLE)?).ok()
+}
+
 fn origin(variable: &str) -> Option<String> {
     let url = std::env::var_os(variable).filter(|url| !url.is_empty())?;
     // Invalid Unicode is replaced; the result does not parse as a URL, so that no other host is called.
@@ -63,6 +69,7 @@ fn origin(variable: &str) -> Option<String> {
 
 /// Set by `emulator --exec`, as the next one.
 pub(crate) const GRAPH_VARIABLE: &str = "KEYBOUND_EMULATOR_GRAPH";
+const STS_VARIABLE: &str = "KEYBOUND_EMULATOR_STS";
 const VAULT_VARIABLE: &str = "KEYBOUND_EMULATOR_VAULT";
 
 fn with_causes(error: &dyn Error) -> String {

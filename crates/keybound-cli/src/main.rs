@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod diagnosis;
 mod emulation;
 mod exit;
 mod failure;
@@ -50,6 +51,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Emulator(args) => commands::emulator::run(&args),
         Command::Attestation(args) => commands::attestation::run(&args),
         Command::Capabilities(args) => commands::capabilities::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Selftest(args) => commands::selftest::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args),

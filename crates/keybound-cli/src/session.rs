@@ -5,12 +5,13 @@ use crate::steps::StepLog;
 use crate::{emulation, out, text};
 use keybound::attestation::native::NativeAttestation;
 use keybound::http::ResourceClient;
-use keybound::tls::{TrustAnchors, VersionPolicy};
+use keybound::tls::{ProxyConfig, TrustAnchors, VersionPolicy};
 use keybound::{
     AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
     ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
 use keybound_core::tls::Host;
+use keybound_transport::{HttpsClient, HttpsSettings};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -121,6 +122,25 @@ pub(crate) fn client_builder(
         builder = emulation::simulate(builder, trust)?;
     }
     Ok(builder)
+}
+
+/// An HTTPS client without a certificate, with the options for connections.
+///
+/// # Errors
+/// If the host's TLS does not allow it.
+pub(crate) fn https_client(
+    args: &HostArgs,
+    trust: TrustAnchors,
+    proxy: ProxyConfig,
+) -> keybound::Result<HttpsClient> {
+    let settings = HttpsSettings {
+        trust,
+        versions: tls_versions(args),
+        engine: args.tls_engine.into(),
+        proxy,
+        ..HttpsSettings::default()
+    };
+    Ok(HttpsClient::new(None, settings)?)
 }
 
 /// The native attestation library of the options and the environment.
@@ -285,7 +305,7 @@ fn check_simulated(args: &HostArgs, trust: &TrustAnchors) -> Result<(), Failure>
 }
 
 /// Only an IMDS on loopback may name endpoints on loopback.
-fn has_loopback_imds(args: &HostArgs) -> bool {
+pub(crate) fn has_loopback_imds(args: &HostArgs) -> bool {
     let imds = args.configured_imds().and_then(|url| Url::parse(&url).ok());
     imds.as_ref().is_some_and(is_loopback)
 }

@@ -85,6 +85,7 @@ fn writes_man_pages_for_every_subcommand() {
         "keybound-capabilities.1",
         "keybound-completions.1",
         "keybound-demo.1",
+        "keybound-doctor.1",
         "keybound-emulator.1",
         "keybound-get-token.1",
         "keybound-man.1",

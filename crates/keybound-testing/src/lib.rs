@@ -31,6 +31,7 @@ mod ring_provider;
 pub mod server;
 #[cfg(feature = "keys")]
 mod test_key;
+mod transcript;
 
 #[cfg(feature = "pki")]
 pub use authority::{Authority, Leaf};
@@ -51,3 +52,4 @@ pub use pem_key::PemKey;
 pub use ring_provider::RING;
 #[cfg(feature = "keys")]
 pub use test_key::{TestKey, shared_key};
+pub use transcript::lines_match;

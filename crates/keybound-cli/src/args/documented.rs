@@ -70,6 +70,10 @@ const TABLES: &[(&str, &[Table])] = &[
     ("keybound attestation", &[]),
     ("keybound attestation probe", &[SHARED, OTHERS]),
     ("keybound capabilities", &[SHARED, OTHERS]),
+    (
+        "keybound doctor",
+        &[SHARED, OTHERS, ("cli.md", "## `doctor`")],
+    ),
     ("keybound selftest", &[SHARED, ("cli.md", "## `selftest`")]),
     ("keybound completions", &[]),
     ("keybound man", &[OTHERS]),

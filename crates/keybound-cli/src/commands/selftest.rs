@@ -1,9 +1,6 @@
 //! Diagnostics of this host, step by step, in a report without secrets: on a real VM or with the emulator.
-mod attestation_library;
 mod checks;
-mod conceal;
 mod flow;
-mod host;
 mod key_providers;
 mod report;
 mod request_summary;

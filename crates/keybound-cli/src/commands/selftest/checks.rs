@@ -1,14 +1,15 @@
-use super::conceal::Conceal;
 use super::flow;
 use super::report::StepResult;
 use super::request_summary::RequestSummary;
 use crate::args::SelftestArgs;
+use crate::diagnosis::{Conceal, Finding, attestation_library, imds_version};
 use crate::failure::Failure;
 use crate::steps::StepLog;
 use crate::{session, vaults};
+use keybound::capabilities::Capabilities;
 use keybound::{
-    AccessToken, Environment, Error, ErrorKind, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, Scope, Stage, TokenRequest, TokenSource,
+    AccessToken, Error, ManagedIdentityClient, ManagedIdentityClientBuilder, Scope, TokenRequest,
+    TokenSource,
 };
 use std::time::{Duration, Instant};
 use url::Url;
@@ -82,15 +83,14 @@ impl<'a> Checks<'a> {
     /// Runs all steps that can run.
     pub(super) async fn run(&self) -> Vec<StepResult> {
         let started = Instant::now();
-        let supported = self.client.supports_imds_v2(self.remaining()).await;
-        let disabled = Environment::from_process().imds_v2_disabled();
-        let v1_only = matches!(supported, Ok(false)) && !disabled;
+        let capabilities = self.client.capabilities_within(self.remaining()).await;
+        let probe = StepResult::of("probe", probe(&capabilities));
         let mut results = vec![
-            probe(supported, disabled).elapsed(Some(started.elapsed())),
+            probe.elapsed(Some(started.elapsed())),
             timed(self.key_providers()).await,
             timed(self.attestation_library()).await,
         ];
-        let token = if v1_only {
+        let token = if has_no_v2(&capabilities) {
             results.extend(flow::skipped("IMDS does not support v2 on this host"));
             None
         } else {
@@ -132,25 +132,9 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Runs blocking work on another thread, until the deadline.
-    pub(super) async fn run_blocking<T: Send + 'static>(
-        &self,
-        stage: Stage,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let work = tokio::task::spawn_blocking(work);
-        match tokio::time::timeout(self.remaining(), work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(panicked)) => {
-                Err(Error::new(ErrorKind::KeyFailed, stage, "the step panicked")
-                    .with_source(panicked))
-            }
-            Err(_) => Err(Error::new(
-                ErrorKind::DeadlineExceeded,
-                stage,
-                "the step did not end before the deadline",
-            )),
-        }
+    async fn attestation_library(&self) -> StepResult {
+        let finding = attestation_library(&self.args.host, self.remaining());
+        StepResult::of("attestation_library", finding.await)
     }
 
     pub(super) fn remaining(&self) -> Duration {
@@ -159,33 +143,21 @@ impl<'a> Checks<'a> {
     }
 }
 
-fn probe(supported: Result<bool, Error>, disabled: bool) -> StepResult {
-    const NAME: &str = "probe";
-    let (detail, error) = match supported {
-        Ok(true) => {
-            let detail = "IMDS supports v2: HTTP 400 for a request without the Metadata header";
-            return StepResult::ok(NAME, detail);
-        }
-        Ok(false) if disabled => (
-            "no request was sent to IMDS: managed identity v2 is disabled",
-            Error::new(
-                ErrorKind::ImdsV2Disabled,
-                Stage::Request,
-                "managed identity v2 is disabled by MSAL_MI_DISABLE_IMDS_V2",
-            ),
-        ),
-        Ok(false) => (
-            "IMDS does not support v2",
-            Error::new(
-                ErrorKind::ImdsV2Unavailable,
-                Stage::Metadata,
-                "this host's IMDS does not offer managed identity v2 (only v1)",
-            )
-            .with_status(404),
-        ),
-        Err(error) => ("the probe for IMDS v2 failed", error),
-    };
-    StepResult::failed(NAME, detail, Some(error))
+/// The probe for v2; another source than IMDS issues no certificates.
+fn probe(found: &Capabilities) -> Finding {
+    match (&found.imds, &found.why_not_stronger) {
+        (None, Some(error)) => Finding::failed("IMDS was not asked", error.clone()),
+        _ => imds_version(found, false),
+    }
+}
+
+/// Whether the flow would fail at its first step for a known reason.
+fn has_no_v2(found: &Capabilities) -> bool {
+    let supported = found
+        .imds
+        .as_ref()
+        .is_some_and(|imds| imds.v2 != Some(false));
+    !supported && !found.imds_v2_disabled
 }
 
 /// Adds the duration of a check to its result.

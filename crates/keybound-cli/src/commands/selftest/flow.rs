@@ -1,6 +1,6 @@
 //! The steps of one acquisition, from the step events of the library and the result.
-use super::conceal::Conceal;
 use super::report::StepResult;
+use crate::diagnosis::Conceal;
 use crate::report::check_binding;
 use crate::steps::title;
 use crate::text::{rfc3339, span};

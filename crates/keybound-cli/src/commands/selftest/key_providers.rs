@@ -1,6 +1,6 @@
 use super::checks::Checks;
-use super::conceal::Conceal;
 use super::report::StepResult;
+use crate::diagnosis::{Conceal, run_blocking};
 use crate::emulation;
 use keybound::keys::{KeyError, KeyErrorKind, ProviderStatus};
 use keybound::{Environment, KeyStrength, Stage};
@@ -12,7 +12,8 @@ impl Checks<'_> {
             true => emulation::key_providers(),
             false => Environment::from_process().key_providers(),
         };
-        let statuses = self.run_blocking(Stage::Key, move || providers.probe_all());
+        let probe = move || providers.probe_all();
+        let statuses = run_blocking(Stage::Key, self.remaining(), probe);
         match statuses.await {
             Ok(statuses) => {
                 let min_strength = KeyStrength::from(self.args.host.min_strength);

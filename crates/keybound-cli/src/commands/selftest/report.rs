@@ -1,7 +1,6 @@
-use super::conceal::Conceal;
-use super::host;
 use super::request_summary::RequestSummary;
 use crate::args::SelftestArgs;
+use crate::diagnosis::{Conceal, Finding, Level, host};
 use crate::report::ErrorReport;
 use crate::text::{millis, printable_line, rfc3339};
 use keybound::{Clock as _, Error, SystemClock};
@@ -61,6 +60,16 @@ impl StepResult {
 
     pub(super) fn skipped(name: &'static str, why: &str) -> Self {
         Self::new(name, Outcome::Skipped, why.to_owned())
+    }
+
+    /// The result of a step that `doctor` has too.
+    pub(super) fn of(name: &'static str, finding: Finding) -> Self {
+        let outcome = match finding.level {
+            Level::Ok | Level::Warning => Outcome::Ok,
+            Level::Problem => Outcome::Failed(finding.error),
+            Level::Skipped => Outcome::Skipped,
+        };
+        Self::new(name, outcome, finding.detail)
     }
 
     fn new(name: &'static str, outcome: Outcome, detail: String) -> Self {

@@ -1,5 +1,5 @@
-use super::conceal::Conceal;
 use crate::args::SelftestArgs;
+use crate::diagnosis::Conceal;
 use keybound::{KeyStrength, Scope};
 use serde::Serialize;
 use url::Url;

@@ -3,16 +3,14 @@
 use super::checks::Checks;
 use super::report::{Outcome, StepResult};
 use crate::args::{Cli, Command, SelftestArgs};
+use crate::diagnosis::testing::MemoryStore;
 use crate::session;
 use crate::steps::StepLog;
 use clap::Parser as _;
-use keybound::Certificate;
 use keybound::keys::{KeyProvider as _, ProviderChain};
-use keybound::store::{BindingCacheKey, BindingStore, StoredBinding};
-use keybound_core::lock;
 use keybound_emulator::{Config, Emulator, SimulatedKeyProvider};
 use keybound_testing::{FixedKeyProvider, TestKey};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 #[test]
 fn uses_stored_certificate_unless_fresh_one_is_requested() {
@@ -103,31 +101,5 @@ fn arguments(emulator: &Emulator, flags: &[&str]) -> SelftestArgs {
     match Cli::parse_from(arguments).command {
         Command::Selftest(args) => *args,
         other => panic!("{other:?}"),
-    }
-}
-
-/// Certificates of one identity.
-#[derive(Debug, Default)]
-struct MemoryStore(Mutex<Vec<StoredBinding>>);
-
-impl MemoryStore {
-    fn entries(&self) -> Vec<StoredBinding> {
-        lock(&self.0).clone()
-    }
-}
-
-impl BindingStore for MemoryStore {
-    fn load(&self, _: &BindingCacheKey) -> Vec<StoredBinding> {
-        self.entries()
-    }
-
-    fn save(&self, _: &BindingCacheKey, entry: &StoredBinding) {
-        let mut entries = lock(&self.0);
-        entries.push(entry.clone());
-    }
-
-    fn remove(&self, _: &BindingCacheKey, certificate: &Certificate) {
-        let mut entries = lock(&self.0);
-        entries.retain(|entry| entry.certificate != *certificate);
     }
 }

@@ -1,21 +1,21 @@
 use keybound::Guid;
 use keybound_core::redact;
 
-/// Removes secrets and ids from texts of the report.
+/// Removes secrets and ids from texts of a report.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Conceal {
+pub(crate) struct Conceal {
     /// Whether ids are printed whole.
-    pub(super) show_ids: bool,
+    pub(crate) show_ids: bool,
 }
 
 impl Conceal {
     /// Redacts a text from outside, and abbreviates ids.
-    pub(super) fn text(self, text: &str) -> String {
+    pub(crate) fn text(self, text: &str) -> String {
         self.ids(&redact(text))
     }
 
     /// Abbreviates GUIDs to their first eight digits, unless full ids were requested.
-    pub(super) fn ids(self, text: &str) -> String {
+    pub(crate) fn ids(self, text: &str) -> String {
         if self.show_ids {
             return text.to_owned();
         }

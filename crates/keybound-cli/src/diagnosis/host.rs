@@ -1,12 +1,12 @@
 //! The operating system and OpenSSL of the host.
 
 /// The operating system and its version, as far as they are known.
-pub(super) fn os() -> String {
+pub(crate) fn os() -> String {
     crate::text::printable_line(&platform::os())
 }
 
 /// The version of OpenSSL in use.
-pub(super) fn openssl() -> &'static str {
+pub(crate) fn openssl() -> &'static str {
     openssl::version::version()
 }
 

@@ -1,0 +1,67 @@
+use super::HostArgs;
+use super::values::{self, Source};
+use crate::failure::Failure;
+use clap::{ArgAction, Args};
+use url::Url;
+
+/// Show at a glance why tokens work on this host, or do not
+///
+/// Checks the source of tokens, IMDS, the virtual machine, the attestation library, stored certificates, proxies, the token
+/// endpoint and the clock. Each check is ok, a warning or a problem, with the next step. No key is created, no token is
+/// requested, and nothing on the host changes. The report is safe to paste into a ticket: it contains no tokens, no values of
+/// environment variables, and abbreviated ids. `keybound selftest` runs the whole flow instead, with a key and a token.
+///
+/// Checks that do not depend on each other run at the same time, each for at most 10 seconds.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    /// Check for plain bearer tokens: certificates, attestation and the token endpoint do not matter then
+    #[arg(long, help_heading = "Token")]
+    pub(crate) bearer: bool,
+
+    /// The managed identity source [default: the one that the variables of the host show; imds with --imds]
+    #[arg(long, value_name = "SOURCE", value_enum, help_heading = "Connections")]
+    pub(crate) source: Option<Source>,
+
+    /// The token endpoint to connect to [default: the one of a stored certificate, else https://mtlsauth.microsoft.com]
+    #[arg(long, value_name = "URL", help_heading = "Connections")]
+    token_endpoint: Option<String>,
+
+    /// Print one JSON object instead of the text
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// Log each request that is retried, and its time, to standard error; -vv logs more
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+impl DoctorArgs {
+    /// The token endpoint, if any. It is parsed here and not by clap, which repeats rejected values.
+    pub(crate) fn token_endpoint(&self) -> Result<Option<Url>, Failure> {
+        let url = self.token_endpoint.as_deref().map(values::resource_url);
+        let url = url.transpose();
+        url.map_err(|rule| Failure::Usage(format!("--token-endpoint: {rule}")))
+    }
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  keybound doctor
+  keybound doctor --bearer
+  keybound doctor --json | jq '.checks[] | select(.result == \"problem\")'
+  keybound emulator --exec -- keybound doctor --simulated
+
+JSON:
+  ok, time, program {version, openssl, os, architecture},
+  request {token, min_strength, attestation, simulated}: token is mtls_pop or bearer,
+  checks [{check, result, detail, next_step, elapsed_ms, error}]: result is ok, warning, problem or
+  skipped; next_step is null without a warning or problem; error is null, or {code, stage, message,
+  status, service, retryable, deadline_exceeded, next_step}
+  Checks: source, environment, imds, machine, binding, attestation, certificates, proxy, dns, tls,
+  clock
+
+Exit codes: 0 no problem, perhaps warnings, 1 a problem, 2 wrong usage.";

@@ -1,0 +1,36 @@
+//! Why tokens work on this host, or do not, at a glance. Creates no key, requests no token, and changes nothing on the host.
+mod certificates;
+mod clock;
+mod examination;
+mod host;
+mod progress;
+mod proxies;
+mod report;
+#[cfg(test)]
+mod tests;
+mod token_endpoint;
+mod variables;
+
+use crate::args::DoctorArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::run_to_end;
+use crate::{json, out, steps};
+use examination::Examination;
+use report::Report;
+
+/// Runs all checks, prints what they found, and succeeds unless one found a problem.
+pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
+    let _steps = steps::log(args.verbose, "keybound");
+    let examination = Examination::new(args)?;
+    let checks = run_to_end(examination.run())?;
+    let report = Report::new(args, checks, examination.variables());
+    match args.json {
+        true => out::line(&json::document(&report)?)?,
+        false => out::styled_line(&report.text())?,
+    }
+    Ok(match report.is_ok() {
+        true => Exit::Success,
+        false => Exit::Failed,
+    })
+}

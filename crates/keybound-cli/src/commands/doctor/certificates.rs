@@ -1,0 +1,69 @@
+//! The judgement of stored certificates.
+use crate::diagnosis::{Finding, Level};
+use crate::text::{rfc3339, span};
+use keybound::store::{StoredCertificate, StoredState};
+use keybound::{Clock as _, SystemClock};
+use std::ops::Range;
+use std::time::SystemTime;
+
+/// The stored certificates of the identity; the worst state counts. `None` if none are stored here.
+pub(super) fn judge(stored: Option<&[StoredCertificate]>, bearer: bool) -> Finding {
+    let now = SystemClock.now();
+    match stored {
+        _ if bearer => Finding::skipped("plain bearer tokens need no certificate"),
+        None => Finding::skipped(NO_STORE),
+        Some([]) => Finding::ok("none is stored: the next request gets one"),
+        Some(stored) => worst(stored.iter().map(|stored| {
+            let certificate = &stored.binding.certificate;
+            let validity = certificate.not_before()..certificate.effective_not_after();
+            of(stored.state, validity, now)
+        })),
+    }
+}
+
+/// The worst of several findings.
+pub(super) fn worst(findings: impl ExactSizeIterator<Item = Finding>) -> Finding {
+    let count = findings.len();
+    match findings.max_by_key(|finding| finding.level) {
+        Some(worst) if worst.level == Level::Ok && count > 1 => {
+            Finding::ok(format!("{count} are stored; {}", worst.detail))
+        }
+        Some(worst) => worst,
+        None => Finding::skipped(NO_STORE),
+    }
+}
+
+/// The finding for a certificate with this state and validity.
+pub(super) fn of(state: StoredState, validity: Range<SystemTime>, now: SystemTime) -> Finding {
+    let lifetime = match validity.end.duration_since(now) {
+        Ok(left) => format!("valid for {}", span(left)),
+        Err(_) => format!("expired at {}", rfc3339(validity.end)),
+    };
+    match state {
+        StoredState::Usable => Finding::ok(format!("the stored certificate is {lifetime}")),
+        StoredState::Stale => Finding::warning(
+            format!("the stored certificate is due for renewal: {lifetime}"),
+            "nothing: the next request renews it; if it remains, run keybound selftest --fresh",
+        ),
+        StoredState::Expired => Finding::warning(
+            format!("the stored certificate is stale: {lifetime}"),
+            "nothing: the next request replaces it; if it remains, run keybound selftest --fresh",
+        ),
+        StoredState::NotYetValid => Finding::problem(
+            format!(
+                "the stored certificate is valid from {}, later than this host's clock",
+                rfc3339(validity.start)
+            ),
+            "set the clock of this host",
+        ),
+        _ => Finding::warning(
+            "a stored certificate was not issued by IMDS, or is valid for too long: it is not used",
+            "find out which program added it, and remove it (certmgr.msc, Personal)",
+        ),
+    }
+}
+
+const NO_STORE: &str = match cfg!(windows) {
+    true => "none stored: IMDS is on loopback, or the store is off",
+    false => "certificates are stored on Windows only",
+};

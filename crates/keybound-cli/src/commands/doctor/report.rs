@@ -1,0 +1,227 @@
+//! What the checks found, as one screen of text and as JSON.
+use super::examination::Check;
+use super::variables::Variables;
+use crate::args::DoctorArgs;
+use crate::diagnosis::{Conceal, Finding, Level, host};
+use crate::report::ErrorReport;
+use crate::text::{millis, printable_line, rfc3339};
+use clap::builder::styling::{AnsiColor, Style};
+use keybound::{Clock as _, KeyStrength, SystemClock};
+use keybound_core::printable;
+use serde::Serialize;
+
+/// What all checks found.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    ok: bool,
+    time: String,
+    program: Program,
+    request: Request,
+    checks: Vec<CheckReport>,
+}
+
+/// The program and its host.
+#[derive(Debug, Serialize)]
+struct Program {
+    version: &'static str,
+    openssl: &'static str,
+    os: String,
+    architecture: &'static str,
+}
+
+/// The token that the host was checked for.
+#[derive(Debug, Serialize)]
+struct Request {
+    token: &'static str,
+    min_strength: Option<&'static str>,
+    attestation: bool,
+    simulated: bool,
+}
+
+/// What a check found, without secrets.
+#[derive(Debug, Serialize)]
+struct CheckReport {
+    check: &'static str,
+    result: &'static str,
+    detail: String,
+    next_step: Option<String>,
+    elapsed_ms: Option<f64>,
+    error: Option<ErrorReport>,
+    #[serde(skip)]
+    level: Level,
+}
+
+impl Report {
+    pub(super) fn new(args: &DoctorArgs, checks: Vec<Check>, variables: &Variables) -> Self {
+        let checks: Vec<_> = checks
+            .into_iter()
+            .map(|check| CheckReport::new(check, variables))
+            .collect();
+        Self {
+            ok: checks.iter().all(|check| check.level != Level::Problem),
+            time: rfc3339(SystemClock.now()),
+            program: Program {
+                version: env!("CARGO_PKG_VERSION"),
+                openssl: host::openssl(),
+                os: host::os(),
+                architecture: std::env::consts::ARCH,
+            },
+            request: Request::new(args),
+            checks,
+        }
+    }
+
+    /// Whether no check found a problem.
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok
+    }
+
+    /// The report in lines of at most 80 columns, with ANSI styles.
+    pub(super) fn text(&self) -> String {
+        let program = &self.program;
+        let mut lines = vec![
+            format!("keybound {}, {}", program.version, self.time),
+            printable(&format!("{} ({})", program.os, program.architecture), 79),
+            self.request.text(),
+            String::new(),
+        ];
+        lines.extend(self.checks.iter().flat_map(|check| check.lines()));
+        lines.push(String::new());
+        lines.push(self.summary());
+        lines.join("\n")
+    }
+
+    fn summary(&self) -> String {
+        let count = |level: Level| {
+            let of_level = self.checks.iter().filter(|check| check.level == level);
+            of_level.count()
+        };
+        let plural = |count: usize, name: &str| match count {
+            1 => format!("1 {name}"),
+            _ => format!("{count} {name}s"),
+        };
+        format!(
+            "doctor: {}, {}, {} ok, {} skipped",
+            plural(count(Level::Problem), "problem"),
+            plural(count(Level::Warning), "warning"),
+            count(Level::Ok),
+            count(Level::Skipped)
+        )
+    }
+}
+
+impl Request {
+    fn new(args: &DoctorArgs) -> Self {
+        let strength = KeyStrength::from(args.host.min_strength).as_str();
+        Self {
+            token: match args.bearer {
+                true => "bearer",
+                false => "mtls_pop",
+            },
+            min_strength: (!args.bearer).then_some(strength),
+            attestation: !args.bearer && !args.host.no_attestation,
+            simulated: args.host.simulated,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Some(strength) = self.min_strength else {
+            return "for plain bearer tokens".to_owned();
+        };
+        let attested = match (self.simulated, self.attestation) {
+            (true, _) => "simulated: proves nothing about Azure",
+            (false, true) => "attested",
+            (false, false) => "not attested",
+        };
+        format!("for bound tokens, key at least {strength}, {attested}")
+    }
+}
+
+impl CheckReport {
+    fn new(check: Check, variables: &Variables) -> Self {
+        let conceal = Conceal { show_ids: false };
+        let text = |text: &str| conceal.ids(&variables.mask(&printable_line(text)));
+        let Finding {
+            level,
+            detail,
+            next_step,
+            error,
+        } = check.finding;
+        let error = error.map(|error| {
+            let text = |part: &str| conceal.text(&variables.mask(part));
+            ErrorReport::new(&error).redacted(text, keybound_core::redact)
+        });
+        Self {
+            check: check.name,
+            result: level.as_str(),
+            detail: text(&detail),
+            next_step: next_step.as_deref().map(text),
+            elapsed_ms: check.elapsed.map(millis),
+            error,
+            level,
+        }
+    }
+
+    /// The result, the name and what was found, then what to do about it.
+    fn lines(&self) -> Vec<String> {
+        let found = match &self.error {
+            Some(error) => format!("{}: {}", self.detail, error.reason()),
+            None => self.detail.clone(),
+        };
+        let mut lines = wrapped(&printable(&found, MAX_TEXT));
+        if let Some(next) = &self.next_step {
+            lines.extend(wrapped(&printable(&format!("next: {next}"), MAX_TEXT)));
+        }
+        let style = style(self.level);
+        let head = format!("{style}{:<8}{style:#} {:<12} ", self.result, self.check);
+        let rest = " ".repeat(INDENT);
+        let line = |(index, line): (usize, String)| match index {
+            0 => format!("{head}{line}"),
+            _ => format!("{rest}{line}"),
+        };
+        lines.into_iter().enumerate().map(line).collect()
+    }
+}
+
+/// Lines of at most as many characters as a screen has beside the names. A longer word is broken.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace().flat_map(pieces) {
+        let width = word.chars().count();
+        if length > 0 && length + 1 + width > WIDTH {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        line.push_str(&word);
+        length += width;
+    }
+    lines.push(line);
+    lines
+}
+
+fn pieces(word: &str) -> Vec<String> {
+    let characters: Vec<_> = word.chars().collect();
+    let pieces = characters.chunks(WIDTH);
+    pieces.map(|piece| piece.iter().collect()).collect()
+}
+
+fn style(level: Level) -> Style {
+    match level {
+        Level::Ok => AnsiColor::Green.on_default(),
+        Level::Warning => AnsiColor::Yellow.on_default().bold(),
+        Level::Problem => AnsiColor::Red.on_default().bold(),
+        Level::Skipped => Style::new().dimmed(),
+    }
+}
+
+/// The columns of the result and the name.
+const INDENT: usize = 22;
+const WIDTH: usize = 80 - INDENT;
+/// Of one text, in characters: services may send any number.
+const MAX_TEXT: usize = 300;
